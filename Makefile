@@ -1,0 +1,54 @@
+# make compare   set up, run the comparison in the lab, write a report
+# make test      set up, lint, types, layers, unit tests, lab tests, every scenario of the catalogue
+# make kind      what of the kind backend can be tested without images: docker, router, a real API server; skips say what is missing
+# make bench     accuracy, CPU a probe, largest clean mesh, bring-up and tear-down
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: compare test lint unit lab suites kind kube-apiserver bench format clean
+
+compare: .venv/.ready
+	$(BIN)/hitless compare $(ARGS)
+
+test: lint unit lab suites
+
+lint: .venv/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+
+unit: .venv/.ready-dev
+	$(BIN)/pytest tests/unit
+
+lab: .venv/.ready-dev
+	$(BIN)/pytest tests/lab
+
+suites: .venv/.ready-dev
+	$(BIN)/pytest suites/ --backend lab $(ARGS)
+
+kind: .venv/.ready-dev
+	$(BIN)/pytest tests/kind
+
+kube-apiserver: .venv/.ready-dev
+	$(BIN)/python -m tests.kind.build_apiserver
+
+bench: .venv/.ready-dev
+	$(BIN)/hitless bench $(ARGS)
+
+format: .venv/.ready-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/.ready-dev: .venv/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .cache build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The core: words, records, ports, history, measuring, verdicts and the run itself."""

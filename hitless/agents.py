@@ -1,0 +1,88 @@
+"""Reading what probe agents wrote: their record files and reports, of agents that ended well and of killed ones.
+
+Standard library and numpy only, as hitless.records: a pod's keeper trims files too.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from hitless.errors import RecordDamagedError
+from hitless.records import TABLES, AgentReport, ProbeRecords, Rows, read_record
+
+_HOLE_OCTETS: Final = 1 << 40
+"""No record file comes near this; it stands for "no limit"."""
+
+
+def read_agents(directory: Path, agents: Sequence[str]) -> ProbeRecords:
+    """Read and sort what agents wrote below a directory.
+
+    Raises:
+        RecordDamagedError: a file is there and cannot be read.
+    """
+    rows = {table: [np.zeros(0, dtype=dtype)] for table, dtype in TABLES.items()}
+    clocks: dict[str, Rows] = {}
+    for agent in agents:
+        for table in TABLES:
+            path = directory / f"{agent}.{table}"
+            if not path.exists():
+                continue
+            if table == "sender":
+                # Where we may only read, reading takes longer and gives the same.
+                with suppress(PermissionError):
+                    trim(path)
+            _, content = read_record(path)
+            rows[table].append(content)
+            if table == "clock":
+                clocks[agent] = content
+    sender, reflector, skipped = (np.concatenate(rows[table]) for table in ("sender", "reflector", "skipped"))
+    return ProbeRecords(
+        sender=sender[np.lexsort((sender["seq"], sender["flow"]))],
+        reflector=reflector[np.lexsort((reflector["received"], reflector["flow"]))],
+        skipped=skipped[np.argsort(skipped["due"], kind="stable")],
+        clocks=clocks,
+        reports=tuple(_read_report(directory, agent) for agent in agents),
+    )
+
+
+def _read_report(directory: Path, agent: str) -> AgentReport:
+    path = directory / f"{agent}.json"
+    if not path.exists():
+        return AgentReport(agent=agent, counters={}, finished=False)
+    try:
+        document = json.loads(path.read_bytes())
+        return AgentReport(agent=document["agent"], counters=document["counters"], finished=document["finished"])
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{path}: not an agent's report: {error}"
+        raise RecordDamagedError(message) from error
+
+
+def trim(path: Path) -> None:
+    """Cut the holes off the end of a sparse record file: what a killed agent leaves is as large as its longest run.
+
+    A file system that cannot tell holes leaves the file as it is, which is only slower to read.
+    """
+    with path.open("r+b") as file:
+        descriptor, end = file.fileno(), 0
+        try:
+            while end < _HOLE_OCTETS:
+                start = os.lseek(descriptor, end, os.SEEK_DATA)
+                end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # ENXIO: no data behind `end`
+                return
+        if end:
+            os.truncate(descriptor, end)
+
+
+def find_agents(directory: Path) -> tuple[str, ...]:
+    """Return the names of the agents that left a record file in a directory, in order."""
+    return tuple(sorted({path.stem for table in TABLES for path in directory.glob(f"*.{table}")}))

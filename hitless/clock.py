@@ -1,0 +1,47 @@
+"""The run clock."""
+
+from __future__ import annotations
+
+import time
+
+from hitless.words import Nanoseconds
+
+
+class RunClock:
+    """CLOCK_MONOTONIC since the run's start.
+
+    Args:
+        epoch_ns: the CLOCK_MONOTONIC reading that is 0 here; default: now.
+    """
+
+    def __init__(self, epoch_ns: int | None = None) -> None:
+        self.epoch_ns = time.monotonic_ns() if epoch_ns is None else epoch_ns
+
+    def now_ns(self) -> Nanoseconds:
+        """Return the time since the run's start, ns."""
+        return Nanoseconds(time.monotonic_ns() - self.epoch_ns)
+
+    def wait_until(self, due_ns: Nanoseconds) -> None:
+        """Sleep until `due_ns`."""
+        delay_ns = due_ns - self.now_ns()
+        if delay_ns > 0:
+            time.sleep(delay_ns / 1e9)
+
+
+class JumpingClock:
+    """A clock for tests: time passes only by waiting.
+
+    Args:
+        start_ns: the first reading.
+    """
+
+    def __init__(self, start_ns: int = 0) -> None:
+        self._now_ns = start_ns
+
+    def now_ns(self) -> Nanoseconds:
+        """Return the present time, ns."""
+        return Nanoseconds(self._now_ns)
+
+    def wait_until(self, due_ns: Nanoseconds) -> None:
+        """Jump to `due_ns`; time never runs backwards."""
+        self._now_ns = max(self._now_ns, due_ns)

@@ -1,0 +1,65 @@
+"""Events: what happened, when, in facts.
+
+An event has a name from the list below, a run-clock time and facts with keys; never prose with numbers baked in. The
+checks, the report and the attribution read them, so a name or a fact key is a contract:
+
+| name | facts |
+|---|---|
+| `run.started`, `run.live`, `run.settled`, `run.timed_out`, `run.interrupted`, `run.probing_stopped` | |
+| `switch.requested` | mode (the wanted Mode). The Convergence Event Instant (RFC 6412 3.2.2) |
+| `gate.not_applicable` | reason |
+| `gate.held` | missing (list of node names), error, retry_ns (back-off until the next look) |
+| `gate.opened` | held_ns (0: never held), nodes |
+| `reconcile.failed` | actor, error, retry_ns |
+| `manifest.applied` | kind, name, mode (the Mode it renders) or None |
+| `object.deleted` | kind, name |
+| `condition.written` | node, status, reason, actor |
+| `condition.dropped` | node, reason, actor: the admission policy kept the write away |
+| `condition.removed` | node, reason, actor |
+| `route.created`, `route.deleted` | zone, cidr, node, began_ns (the call's start; t_ns is its end) |
+| `route.failed` | zone, cidr, node, error |
+| `routes.synced` | nodes: every table has every route and every condition says so |
+| `controller.scaled` | name, replicas |
+| `roll.started`, `roll.finished` | generation |
+| `pod.deleted`, `pod.created`, `pod.ready` | node, pod |
+| `calico.cleanup_routes` | node, removed (count), began_ns |
+| `calico.felix_started` | node |
+| `calico.repointed` | node, mode, cause, routes (count), began_ns: BIRD or Felix rewrote the node's routes to peers |
+| `fault.injected`, `fault.cured` | fault |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hitless.words import JsonObject, Nanoseconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One recorded fact."""
+
+    t_ns: Nanoseconds
+    """When, on the run clock. For something that takes time: its end, and the fact `began_ns` has its start."""
+    name: str
+    """What, from the list of this module."""
+    facts: JsonObject = field(default_factory=dict)
+    """The facts: JSON values only."""
+
+    def as_json(self) -> JsonObject:
+        """Return the event as one JSON object."""
+        return {"t_ns": int(self.t_ns), "name": self.name, "facts": self.facts}
+
+    @staticmethod
+    def from_json(document: JsonObject) -> Event:
+        """Read one event back; the inverse of `as_json`."""
+        return Event(t_ns=Nanoseconds(document["t_ns"]), name=document["name"], facts=document["facts"])
+
+
+class Recorder(Protocol):
+    """Takes events down. The one thing that every double may write to."""
+
+    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
+        """Record an event at `t_ns` (default: now on the run clock) and return it."""
+        ...

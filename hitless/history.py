@@ -1,0 +1,75 @@
+"""The history of a run: all that the checks may look at.
+
+It is written before anything looks at it, and a stored history gives the same verdict as a fresh one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from hitless.events import Event
+from hitless.ports import ClusterFacts, Flow, NodeState
+from hitless.records import ProbeRecords
+from hitless.words import Arm, FlowRole, JsonObject, Mode, Nanoseconds, Overlay, Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHeader:
+    """What was asked of the run."""
+
+    scenario: str
+    arm: Arm
+    trial: int
+    """1, 2, ..."""
+    profile: Profile
+    overlay: Overlay
+    start_mode: Mode
+    wanted_mode: Mode
+    """The mode that the operator asks for in the Shoot."""
+    end_mode: Mode
+    """The mode that the arm should end in: OVERLAY where the gate is meant to hold until the end."""
+    interval_ns: Nanoseconds
+    """Time between two probes of one flow: the accuracy interval is + and - this."""
+    forwarding_delay_threshold_ns: Nanoseconds
+    """Later answers count as lost. Source: RFC 6412 3.7.6."""
+    validation_ns: Nanoseconds
+    """Sustained Convergence Validation Time. Source: RFC 6412 3.7.5."""
+    checks: Mapping[str, JsonObject]
+    """Check name to its budgets, such as {"continuity": {"downtime_ms": 0}}."""
+    mutant: str | None
+    """Name of the deliberately broken gate, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Everything that is known of one run."""
+
+    header: RunHeader
+    facts: ClusterFacts
+    flows: tuple[Flow, ...]
+    events: tuple[Event, ...]
+    """In order of time."""
+    records: ProbeRecords
+    counters_before: Mapping[str, Mapping[str, int]]
+    """Namespace to counter to value, read before the probing started; empty where the cluster has none."""
+    counters_after: Mapping[str, Mapping[str, int]]
+    """The same after the probing was drained."""
+    final_nodes: tuple[NodeState, ...]
+    """The state of every node at the end."""
+    final_objects: tuple[JsonObject, ...]
+    """The Node, IPPool and DaemonSet objects at the end."""
+    errors: tuple[str, ...]
+    """What the harness could not do; any makes the run INCONCLUSIVE."""
+
+    def flows_of(self, role: FlowRole) -> tuple[Flow, ...]:
+        """Return the flows of one role, in order of their ids."""
+        return tuple(flow for flow in self.flows if flow.role is role)
+
+    def events_named(self, *names: str) -> Iterator[Event]:
+        """Yield the events of these names, in order of time."""
+        return (event for event in self.events if event.name in names)
+
+    def first_event(self, name: str) -> Event | None:
+        """Return the first event of a name, or None."""
+        return next(self.events_named(name), None)

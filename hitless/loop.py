@@ -1,0 +1,84 @@
+"""One thread, one loop over a heap of wake-ups.
+
+The doubles say when they want to be called next and the loop calls them; between two calls it waits on the clock. With a
+clock that jumps, a whole switch runs in a unit test in no time at all.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+
+from hitless.ports import Clock, Double, KubeApi
+from hitless.words import MILLISECOND, Nanoseconds
+
+_POLL_NS = Nanoseconds(20 * MILLISECOND)
+"""How often the loop looks up from an empty heap: changes on a real API and the question whether it is over come unasked."""
+
+
+class Loop:
+    """Calls every double when it is due, and at once when something that it watches changed.
+
+    Args:
+        doubles: who takes part; names are unique.
+        kube: where changes come from.
+        clock: the run clock.
+    """
+
+    def __init__(self, doubles: Sequence[Double], kube: KubeApi, clock: Clock) -> None:
+        self._doubles = tuple(doubles)
+        self._kube = kube
+        self._clock = clock
+        self._heap: list[tuple[int, int, Callable[[], object] | None]] = []
+        self._due: list[int | None] = [None] * len(self._doubles)
+        self._count = 0
+        for index in range(len(self._doubles)):
+            self._plan(index, clock.now_ns())
+
+    def at(self, due_ns: Nanoseconds, act: Callable[[], object]) -> None:
+        """Call `act` once at `due_ns`, before the doubles that are due then."""
+        self._count += 1
+        heapq.heappush(self._heap, (due_ns, -len(self._doubles) - 1_000_000 + self._count, act))
+
+    def run(self, until: Callable[[], bool], deadline_ns: Nanoseconds) -> bool:
+        """Run until `until()` is true or the deadline passes.
+
+        Returns:
+            Whether `until()` came true.
+        """
+        while True:
+            self._notice_changes()
+            if until():
+                return True
+            now = self._clock.now_ns()
+            if now >= deadline_ns:
+                return False
+            next_ns = self._heap[0][0] if self._heap else deadline_ns
+            if next_ns > now:
+                self._clock.wait_until(Nanoseconds(min(next_ns, deadline_ns, now + _POLL_NS)))
+                continue
+            due_ns, order, act = heapq.heappop(self._heap)
+            if act is not None:
+                act()
+            elif self._due[order] == due_ns:
+                self._call(order)
+
+    def _call(self, index: int) -> None:
+        self._due[index] = None
+        next_ns = self._doubles[index].reconcile(self._clock.now_ns())
+        if next_ns is not None:
+            self._plan(index, next_ns)
+
+    def _plan(self, index: int, due_ns: Nanoseconds) -> None:
+        self._due[index] = due_ns
+        heapq.heappush(self._heap, (due_ns, index, None))
+
+    def _notice_changes(self) -> None:
+        changed = self._kube.take_changes()
+        if not changed:
+            return
+        now = self._clock.now_ns()
+        for index, double in enumerate(self._doubles):
+            due = self._due[index]
+            if double.watches & changed and (due is None or due > now):
+                self._plan(index, now)

@@ -1,0 +1,174 @@
+"""Probe records: the rows that agents write, and their files.
+
+An agent writes fixed little-endian rows into plain files, so that its record survives it whatever happens to it: one JSON
+header line padded to 4,096 octets, then rows of one numpy dtype. This module ships into pods with the agent: standard
+library and numpy only.
+
+All times are run-clock nanoseconds (CLOCK_MONOTONIC since `epoch_ns`); -1 means none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hitless.errors import RecordDamagedError
+
+HEADER_OCTETS: Final = 4096
+RECORD_SCHEMA: Final = "hitless.record/1"
+NONE_NS: Final = -1
+"""No such time."""
+
+SENDER_ROW: Final = np.dtype(
+    [
+        ("flow", "<u2"),  # FlowId; 0: the row was never written
+        ("seq", "<u4"),  # sequence number in the flow, from 0; skipped ticks use none
+        ("before", "<i8"),  # read just before the call that sent the probe
+        ("after", "<i8"),  # read just after that call
+        ("received", "<i8"),  # kernel's receive time of the first answer
+        ("reflector_received", "<i8"),  # kernel's receive time at the reflector, from the answer
+        ("reflector_sent", "<i8"),  # reflector's send time, from the answer
+        ("forward_ttl", "u1"),  # TTL with which the probe reached the reflector, from the answer; 0: none
+        ("return_ttl", "u1"),  # TTL with which the answer came back; 0: none
+        ("reflector_seq", "<u4"),  # the reflector's own sequence number in the flow, from the answer
+        ("copies", "u1"),  # answers received: 0 lost, 2 or more duplicated
+        ("corrupted", "u1"),  # 1: an answer came whose echo is not what was sent
+        ("send_errno", "<u2"),  # not 0: the kernel refused to send it; the probe was never offered
+    ]
+)
+"""One probe, in the order of sending. Source: RFC 8762 4.2-4.3 for what an answer carries."""
+
+REFLECTOR_ROW: Final = np.dtype(
+    [
+        ("flow", "<u2"),
+        ("seq", "<u4"),  # the sender's sequence number
+        ("received", "<i8"),  # kernel's receive time of the probe
+        ("sent", "<i8"),  # read just before the call that answered
+        ("ttl", "u1"),  # TTL with which the probe came
+        ("reflector_seq", "<u4"),  # counts what the reflector answered in this flow, from 0
+    ]
+)
+"""One probe that reached its reflector, in the order of receiving: it makes the direction of every loss known."""
+
+SKIPPED_ROW: Final = np.dtype(
+    [
+        ("due", "<i8"),  # when the tick was due
+        ("woke", "<i8"),  # when the sender noticed that it was more than one interval late
+    ]
+)
+"""One tick of a sender process (all its flows) that was skipped, never caught up."""
+
+CLOCK_ROW: Final = np.dtype(
+    [
+        ("monotonic", "<i8"),  # run clock
+        ("wall", "<i8"),  # CLOCK_REALTIME at the same instant, ns since the epoch
+        ("width", "<i8"),  # time between the two monotonic readings around it: the pair's error
+    ]
+)
+"""One (monotonic, wall) pair, each second: kernel receive times are CLOCK_REALTIME and are converted by these."""
+
+TABLES: Final[Mapping[str, np.dtype[Any]]] = {
+    "sender": SENDER_ROW,
+    "reflector": REFLECTOR_ROW,
+    "skipped": SKIPPED_ROW,
+    "clock": CLOCK_ROW,
+}
+"""Table name (also the file's suffix: `AGENT.sender`) to its row."""
+
+Rows = npt.NDArray[np.void]
+"""A one-dimensional structured array of one of the dtypes above."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentReport:
+    """What an agent says of itself when it ends: the JSON file `AGENT.json`."""
+
+    agent: str
+    """Name of the agent, such as `sender` or `reflector`."""
+    counters: Mapping[str, int]
+    """`malformed`, `foreign`, `stale` (answers to no known probe), `rate_limited`, `receive_overflows`,
+    `answered`, `sent`, `wakeups`, `cpu_user_ns`, `cpu_system_ns`, `probes`."""
+    finished: bool
+    """False: the agent did not live to say so."""
+    clock: str = ""
+    """Which CLOCK_MONOTONIC it read; equal ones are the same clock. Empty: not known, as good as the harness's."""
+    offset_ns: int = 0
+    """What was added to its times, so that all agents' records are on one run clock; the middle of the run."""
+    offset_bound_ns: int = 0
+    """How far its times may still be off those of an agent whose bound is 0. 0: one clock, nothing to be off."""
+    run_clock_bound_ns: int = 0
+    """How far the agents' run clock may be off the harness's, which dates the events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRecords:
+    """The records of one run, of all agents."""
+
+    sender: Rows
+    """SENDER_ROW, sorted by (flow, seq)."""
+    reflector: Rows
+    """REFLECTOR_ROW, in order of (flow, received)."""
+    skipped: Rows
+    """SKIPPED_ROW, of all senders, by due."""
+    clocks: Mapping[str, Rows]
+    """Agent name to its CLOCK_ROWs."""
+    reports: tuple[AgentReport, ...]
+
+    @property
+    def clock_bound_ns(self) -> int:
+        """How far the times of two agents may be off each other."""
+        return 2 * max((report.offset_bound_ns for report in self.reports), default=0)
+
+    @property
+    def run_clock_bound_ns(self) -> int:
+        """How far the times of probes may be off those of events."""
+        return max((report.run_clock_bound_ns for report in self.reports), default=0)
+
+
+def encode_header(table: str, facts: Mapping[str, Any]) -> bytes:
+    """Return the padded header of a record file.
+
+    Args:
+        table: key of TABLES.
+        facts: JSON values that the agent wants to keep (agent name, epoch, interval).
+    """
+    document = {"schema": RECORD_SCHEMA, "table": table, "row_octets": TABLES[table].itemsize, **facts}
+    line = json.dumps(document, sort_keys=True).encode()
+    if len(line) >= HEADER_OCTETS:
+        message = f"the header of a record file takes {len(line)} octets, at most {HEADER_OCTETS - 1} fit"
+        raise ValueError(message)
+    return line.ljust(HEADER_OCTETS - 1) + b"\n"
+
+
+def read_record(path: Path) -> tuple[dict[str, Any], Rows]:
+    """Read a record file.
+
+    A last row that was cut off (the agent was killed while writing) is left out, and so are sender and reflector rows that
+    were never written (flow 0).
+
+    Returns:
+        The header and a one-dimensional array of its table's dtype.
+
+    Raises:
+        RecordDamagedError: not a record file, or of another schema.
+    """
+    try:
+        content = path.read_bytes()
+        header: dict[str, Any] = json.loads(content[:HEADER_OCTETS])
+        dtype = TABLES[header["table"]]
+        if header["schema"] != RECORD_SCHEMA or header["row_octets"] != dtype.itemsize:
+            message = f"{path}: found schema {header['schema']}; allowed: {RECORD_SCHEMA}"
+            raise RecordDamagedError(message)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"{path}: not a record file: {error}"
+        raise RecordDamagedError(message) from error
+    rows = np.frombuffer(content, dtype=dtype, offset=HEADER_OCTETS, count=(len(content) - HEADER_OCTETS) // dtype.itemsize)
+    if "flow" in (dtype.names or ()):
+        rows = rows[rows["flow"] != 0]
+    return header, rows

@@ -1,0 +1,197 @@
+"""The main path: one scenario, executed once, from an empty machine to a stored history.
+
+It knows no scenario and no cluster: what to do comes in a frozen plan, where to do it through the ports. It judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+from hitless.errors import HitlessError, WorldError
+from hitless.events import Recorder
+from hitless.history import History, RunHeader
+from hitless.loop import Loop
+from hitless.ports import Clock, Cluster, ClusterFacts, Double, Flow, ProbeSpec
+from hitless.store import RunStore
+from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Nanoseconds
+
+LIVE_TIMEOUT_NS: Final = Nanoseconds(20 * SECOND)
+"""If the probes are not answered by then, the run is INCONCLUSIVE. Ours: agents start within a second or two."""
+_LIVE_POLL_NS: Final = Nanoseconds(10 * MILLISECOND)
+T = TypeVar("T")
+
+
+class Switch(Protocol):
+    """The parts that perform the switch in one run."""
+
+    @property
+    def doubles(self) -> Sequence[Double]:
+        """The doubles of Gardener's parts."""
+        ...
+
+    def request(self) -> None:
+        """Do what the operator does: change the Shoot."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFault:
+    """One fault and its cure."""
+
+    name: str
+    options: JsonObject
+    at_ns: Nanoseconds
+    """When, after the operator's request (or after the run became live where there is no request)."""
+    for_ns: Nanoseconds | None
+    """How long; None: until the scenario's end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """Everything that one run is to do."""
+
+    header: RunHeader
+    probing: ProbeSpec
+    make_flows: Callable[[ClusterFacts], tuple[Flow, ...]]
+    """Which pairs of endpoints are probed."""
+    make_switch: Callable[[Cluster, ClusterFacts, Recorder], Switch]
+    """Builds the parts that perform the switch."""
+    faults: tuple[PlannedFault, ...]
+    baseline_ns: Nanoseconds
+    """How long the run watches before the operator's request."""
+    duration_ns_max: Nanoseconds
+    """How long after the request it waits for everything to settle."""
+    is_until_settled: bool
+    """Whether it ends as soon as everything has settled; else it always takes `duration_ns_max`."""
+    has_request: bool
+    """Whether the operator asks for anything at all."""
+
+
+def run(plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> History:
+    """Execute a plan and return its history, which is stored by then.
+
+    1. Bring the cluster up, read its counters.
+    2. Start the probe agents; wait until every flow is answered.
+    3. Watch for the baseline time, then make the operator's request; the doubles and the faults do their part.
+    4. When everything has settled, or the time is over: cure the faults in reverse order; probe on for the validation time.
+    5. Stop and drain the agents; read counters and nodes; store the records.
+    6. Take the cluster down.
+
+    Steps 4 to 6 are done also after an error and after Ctrl-C. What the harness could not do is in `History.errors`.
+
+    Raises:
+        KeyboardInterrupt: after everything was cured, stored and taken down.
+    """
+    return _Execution(plan, cluster, clock, store).execute()
+
+
+class _Execution:
+    """The state of one run while it lasts."""
+
+    def __init__(self, plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> None:
+        self._plan, self._cluster, self._clock, self._store = plan, cluster, clock, store
+        self._events = store.events
+        self._errors: list[str] = []
+        self._injected: list[str] = []
+        self._interrupt: KeyboardInterrupt | None = None
+
+    def execute(self) -> History:
+        plan, cluster, store = self._plan, self._cluster, self._store
+        store.write_header(plan.header)
+        self._events.record("run.started")
+        try:
+            facts = cluster.up()
+            flows = plan.make_flows(facts)
+            counters_before = cluster.counters()
+            store.write_cluster(facts, flows, counters_before)
+            try:
+                self._attempt("probing", lambda: self._watch_switch(facts, flows))
+            finally:
+                self._finish()
+        finally:
+            cluster.down()
+            store.close()
+        if self._interrupt is not None:
+            raise self._interrupt
+        return store.read()
+
+    def _watch_switch(self, facts: ClusterFacts, flows: tuple[Flow, ...]) -> None:
+        plan, cluster, clock = self._plan, self._cluster, self._clock
+        switch = plan.make_switch(cluster, facts, self._events)
+        doubles = (*switch.doubles, *cluster.doubles(self._events))
+        cluster.prober.start(flows, plan.probing, self._store.agents_directory, self._store.epoch_ns)
+        self._wait_live()
+        loop = Loop(doubles, cluster.kube, clock)
+        loop.run(lambda: False, Nanoseconds(clock.now_ns() + plan.baseline_ns))
+        start_ns = clock.now_ns()
+        self._plan_faults(loop, start_ns)
+        if plan.has_request:
+            loop.at(start_ns, switch.request)
+            # The request itself must have been made before anybody may say that all is settled.
+            loop.run(lambda: False, Nanoseconds(start_ns + plan.probing.interval_ns))
+
+        def is_over() -> bool:
+            return plan.is_until_settled and all(double.is_settled() for double in doubles)
+
+        is_settled = loop.run(is_over, Nanoseconds(start_ns + plan.duration_ns_max))
+        self._events.record("run.settled" if is_settled else "run.timed_out")
+
+    def _wait_live(self) -> None:
+        deadline_ns = self._clock.now_ns() + LIVE_TIMEOUT_NS
+        while not self._cluster.prober.is_live():
+            if self._clock.now_ns() > deadline_ns:
+                message = f"not every flow was answered within {LIVE_TIMEOUT_NS / SECOND:.0f} s; nothing was switched"
+                raise WorldError(message)
+            self._clock.wait_until(Nanoseconds(self._clock.now_ns() + _LIVE_POLL_NS))
+        self._events.record("run.live")
+
+    def _plan_faults(self, loop: Loop, start_ns: Nanoseconds) -> None:
+        for fault in self._plan.faults:
+            loop.at(Nanoseconds(start_ns + fault.at_ns), partial(self._inject, fault))
+            if fault.for_ns is not None:
+                loop.at(Nanoseconds(start_ns + fault.at_ns + fault.for_ns), partial(self._cure, fault.name))
+
+    def _inject(self, fault: PlannedFault) -> None:
+        self._injected.append(fault.name)
+        self._cluster.faults.inject(fault.name, fault.options)
+        self._events.record("fault.injected", fault=fault.name)
+
+    def _cure(self, name: str) -> None:
+        self._cluster.faults.cure(name)
+        self._injected.remove(name)
+        self._events.record("fault.cured", fault=name)
+
+    def _finish(self) -> None:
+        """Cure, watch on, stop, collect, store: each step is tried whatever became of the one before."""
+        cluster, clock = self._cluster, self._clock
+        for name in reversed(self._injected.copy()):
+            self._attempt(f"cure of {name}", partial(self._cure, name))
+        if not self._errors and self._interrupt is None:
+            until = Nanoseconds(clock.now_ns() + self._plan.header.validation_ns)
+            self._attempt("validation", lambda: clock.wait_until(until))
+        self._events.record("run.probing_stopped")
+        self._attempt("stopping of the agents", cluster.prober.stop)
+        records = self._attempt("collection of the records", cluster.prober.collect)
+        if records is not None:
+            self._store.write_records(records)
+        counters = self._attempt("reading of counters", cluster.counters)
+        nodes = self._attempt("reading of nodes", cluster.inspect)
+        objects: list[JsonObject] = []
+        for kind in (Kind.NODE, Kind.IP_POOL, Kind.DAEMON_SET):
+            objects.extend(self._attempt(f"reading of {kind}", partial(cluster.kube.list, kind)) or ())
+        self._store.write_final(counters or {}, nodes or (), tuple(objects), tuple(self._errors))
+
+    def _attempt(self, what: str, act: Callable[[], T]) -> T | None:
+        """Call `act`; an error of ours is written down and ends nothing, Ctrl-C is remembered until the end."""
+        try:
+            return act()
+        except HitlessError as error:
+            self._errors.append(f"{what}: {error}")
+        except KeyboardInterrupt as interrupt:
+            self._interrupt = interrupt
+            self._events.record("run.interrupted")
+            self._errors.append(f"{what}: interrupted")
+        return None

@@ -1,0 +1,307 @@
+"""The store of one run: a directory, written in phases so that a crash loses nothing.
+
+| file | phase | what |
+|---|---|---|
+| `run.json` | before anything happens | the header |
+| `events.jsonl` | while it happens, line by line | the events |
+| `cluster.json` | once the cluster is up | facts, flows, counters before |
+| `{sender,reflector,skipped,clocks}.parquet`, `agents.json` | after the probing | probe records |
+| `final.json` | at the end | counters after, nodes, objects, errors |
+| `verdict.json` | last | what the checks said |
+
+While the run lasts the agents' own files are in `agents/`; they go when their rows are in Parquet. Only this module imports
+pyarrow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
+
+from hitless.agents import find_agents, read_agents
+from hitless.clock import RunClock
+from hitless.errors import RecordDamagedError, WorldError
+from hitless.events import Event
+from hitless.history import History, RunHeader
+from hitless.ports import ClusterFacts, Flow, NodeState
+from hitless.records import CLOCK_ROW, REFLECTOR_ROW, SENDER_ROW, SKIPPED_ROW, AgentReport, ProbeRecords, Rows
+from hitless.words import JsonObject, Nanoseconds
+
+SCHEMA: Final = "hitless.run/1"
+NO_RECORDS: Final = "no probe records were stored"
+Listener = Callable[[Event], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cluster:
+    facts: ClusterFacts
+    flows: tuple[Flow, ...]
+    counters_before: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Final:
+    counters_after: Mapping[str, Mapping[str, int]]
+    nodes: tuple[NodeState, ...]
+    objects: tuple[JsonObject, ...]
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    schema: str
+    header: RunHeader
+    epoch_ns: int
+
+
+class EventLog:
+    """Takes events down into a file, line by line, and tells the listener.
+
+    Args:
+        path: the file, created anew.
+        clock: the run clock.
+        listener: called with every event; it must not raise.
+    """
+
+    def __init__(self, path: Path, clock: RunClock, listener: Listener | None = None) -> None:
+        self._path = path
+        with _writing(path):
+            self._file = path.open("x", buffering=1, encoding="utf-8")
+        self._clock = clock
+        self._listener = listener
+
+    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
+        """Record an event at `t_ns` (default: now) and return it."""
+        event = Event(t_ns=self._clock.now_ns() if t_ns is None else t_ns, name=name, facts=facts)
+        with _writing(self._path):
+            self._file.write(json.dumps(event.as_json()) + "\n")
+        if self._listener is not None:
+            self._listener(event)
+        return event
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        with _writing(self._path):
+            self._file.close()
+
+
+class RunStore:
+    """Writes the directory of one run.
+
+    Args:
+        directory: created; must not exist.
+        clock: the run clock, whose epoch the agents share.
+        listener: is told every event as it happens.
+    """
+
+    def __init__(self, directory: Path, clock: RunClock, listener: Listener | None = None) -> None:
+        self.directory = directory
+        self.epoch_ns = clock.epoch_ns
+        self.agents_directory = directory / "agents"
+        with _writing(directory):
+            self.agents_directory.mkdir(parents=True)
+        self.events = EventLog(directory / "events.jsonl", clock, listener)
+
+    def write_header(self, header: RunHeader) -> None:
+        """Write what was asked, before anything happens."""
+        _write(self.directory / "run.json", _Run, _Run(schema=SCHEMA, header=header, epoch_ns=self.epoch_ns))
+
+    def write_cluster(
+        self, facts: ClusterFacts, flows: tuple[Flow, ...], counters_before: Mapping[str, Mapping[str, int]]
+    ) -> None:
+        """Write what the cluster is."""
+        _write(self.directory / "cluster.json", _Cluster, _Cluster(facts=facts, flows=flows, counters_before=counters_before))
+
+    def write_records(self, records: ProbeRecords) -> None:
+        """Write the probe records as Parquet, then remove the agents' own files."""
+        with _writing(self.directory):
+            self._write_tables(records)
+        _write(self.directory / "agents.json", tuple[AgentReport, ...], records.reports)
+        with _writing(self.agents_directory):
+            shutil.rmtree(self.agents_directory)
+
+    def _write_tables(self, records: ProbeRecords) -> None:
+        for name, rows in (("sender", records.sender), ("reflector", records.reflector), ("skipped", records.skipped)):
+            _write_rows(self.directory / f"{name}.parquet", rows)
+        clocks = pa.concat_tables(
+            [_table(rows).append_column("agent", pa.array([agent] * rows.size)) for agent, rows in records.clocks.items()]
+            or [_table(np.empty(0, CLOCK_ROW)).append_column("agent", pa.array([], pa.string()))]
+        )
+        pq.write_table(clocks, self.directory / "clocks.parquet", compression="zstd")
+
+    def write_final(
+        self,
+        counters_after: Mapping[str, Mapping[str, int]],
+        nodes: tuple[NodeState, ...],
+        objects: tuple[JsonObject, ...],
+        errors: tuple[str, ...],
+    ) -> None:
+        """Write what there was at the end."""
+        final = _Final(counters_after=counters_after, nodes=nodes, objects=objects, errors=errors)
+        _write(self.directory / "final.json", _Final, final)
+
+    def close(self) -> None:
+        """Close the event file; safe to call twice."""
+        self.events.close()
+
+    def read(self) -> History:
+        """Return the history as it was stored."""
+        return read_history(self.directory)
+
+
+def read_history(directory: Path) -> History:
+    """Read a stored run.
+
+    A run that was killed has no `final.json`: its history says so in `errors`, and so do missing probe records.
+
+    Raises:
+        RecordDamagedError: a file is missing that every run has, or one cannot be read.
+    """
+    run = _read(directory / "run.json", _Run)
+    if run.schema != SCHEMA:
+        message = f"{directory / 'run.json'}: found schema {run.schema}; allowed: {SCHEMA}"
+        raise RecordDamagedError(message)
+    if not (directory / "cluster.json").exists():
+        message = f"{directory}: the run ended before its cluster was up: there is nothing to judge"
+        raise RecordDamagedError(message)
+    cluster = _read(directory / "cluster.json", _Cluster)
+    has_final = (directory / "final.json").exists()
+    if has_final:
+        final = _read(directory / "final.json", _Final)
+    else:
+        final = _Final(counters_after={}, nodes=(), objects=(), errors=("the run ended before its end was stored",))
+    events = _read_events(directory / "events.jsonl")
+    has_records = (directory / "agents.json").exists()
+    errors = list(final.errors)
+    if has_final and "run.probing_stopped" not in {event.name for event in events}:
+        errors.append("events are missing: the stored ones end before the probing stopped")
+    left = () if has_records else find_agents(directory / "agents")
+    if not has_records:
+        errors.append("the probe records were not collected; they are read as the agents left them" if left else NO_RECORDS)
+    return History(
+        header=run.header,
+        facts=cluster.facts,
+        flows=cluster.flows,
+        events=events,
+        records=_read_records(directory) if has_records else read_agents(directory / "agents", left),
+        counters_before=cluster.counters_before,
+        counters_after=final.counters_after,
+        final_nodes=final.nodes,
+        final_objects=final.objects,
+        errors=tuple(errors),
+    )
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a JSON document whole or not at all. Raises WorldError."""
+    part = path.with_name(path.name + ".part")
+    with _writing(path):
+        part.write_text(json.dumps(document, indent=1, sort_keys=False) + "\n", encoding="utf-8")
+        os.replace(part, path)  # noqa: PTH105 - the same call, and it says what it is for
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say what could not be written where the disk is full or gone. Raises WorldError."""
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror or error}"
+        raise WorldError(message) from error
+
+
+def _read_events(path: Path) -> tuple[Event, ...]:
+    """Read events in order of time; a last line that was cut off (the run was killed) is left out."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        message = f"{path}: {error}"
+        raise RecordDamagedError(message) from error
+    events = []
+    for number, line in enumerate(lines, 1):
+        try:
+            events.append(Event.from_json(json.loads(line)))
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                break
+            message = f"{path}: line {number}: {error}"
+            raise RecordDamagedError(message) from error
+    return tuple(sorted(events, key=lambda event: event.t_ns))
+
+
+def _read_records(directory: Path) -> ProbeRecords:
+    clocks_path = directory / "clocks.parquet"
+    clock_table = _read_table(clocks_path)
+    if "agent" not in clock_table.column_names:
+        message = f"{clocks_path}: column 'agent' is missing"
+        raise RecordDamagedError(message)
+    agents = np.array(clock_table["agent"].to_pylist(), dtype=object)
+    clocks = _read_rows(clocks_path, CLOCK_ROW)
+    return ProbeRecords(
+        sender=_read_rows(directory / "sender.parquet", SENDER_ROW),
+        reflector=_read_rows(directory / "reflector.parquet", REFLECTOR_ROW),
+        skipped=_read_rows(directory / "skipped.parquet", SKIPPED_ROW),
+        clocks={agent: clocks[agents == agent] for agent in dict.fromkeys(agents.tolist())},
+        reports=_read(directory / "agents.json", tuple[AgentReport, ...]),
+    )
+
+
+def _table(rows: Rows) -> pa.Table:
+    names: Sequence[str] = rows.dtype.names or ()
+    return pa.table({name: np.ascontiguousarray(rows[name]) for name in names})
+
+
+def _write_rows(path: Path, rows: Rows) -> None:
+    pq.write_table(_table(rows), path, compression="zstd")
+
+
+def _read_table(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        message = f"{path}: {error}"
+        raise RecordDamagedError(message) from error
+
+
+def _read_rows(path: Path, dtype: np.dtype[Any]) -> Rows:
+    table = _read_table(path)
+    rows = np.empty(table.num_rows, dtype)
+    try:
+        for name in dtype.names or ():
+            rows[name] = table[name].to_numpy()
+    except KeyError as error:
+        message = f"{path}: column {error} is missing"
+        raise RecordDamagedError(message) from error
+    except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
+        message = f"{path}: a column holds something else than numbers: {error}"
+        raise RecordDamagedError(message) from error
+    return rows
+
+
+def _write(path: Path, kind: Any, value: object) -> None:  # noqa: ANN401 - a type form
+    write_json(path, TypeAdapter(kind).dump_python(value, mode="json"))
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except OSError as error:
+        message = f"{path}: {error.strerror or error}"
+        raise RecordDamagedError(message) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        message = f"{path}: {f'{place}: ' if place else ''}{first['msg']}"
+        raise RecordDamagedError(message) from error

@@ -1,0 +1,66 @@
+"""Findings, and how verdicts merge.
+
+Validity comes first: where a validity check does not pass, the run is INCONCLUSIVE whatever else was found. Then
+FAIL > INCONCLUSIVE > PASS; an empty merge is INCONCLUSIVE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+
+from hitless.history import History
+from hitless.words import FlowId, JsonObject, Nanoseconds, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One piece of evidence of a check."""
+
+    verdict: Verdict
+    """PASS for something worth saying that hurts nobody."""
+    code: str
+    """Short and stable, kebab-case, such as `flow-lost-probes`: what a script may look for."""
+    text: str
+    """One sentence for a person, with the numbers and their units."""
+    flow: FlowId | None = None
+    """The flow that it is about, if one."""
+    t_ns: Nanoseconds | None = None
+    """When, on the run clock, if at one time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """The answer of one check to one history."""
+
+    check: str
+    """Name of the check."""
+    is_validity: bool
+    """Whether the check asks about the instrument rather than about the product."""
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+
+    def as_json(self) -> JsonObject:
+        """Return the result as one JSON object."""
+        return asdict(self)
+
+
+Check = Callable[[History, JsonObject], Iterable[Finding]]
+"""A check: a pure function of the history and its own budgets. No finding, or only PASS findings: PASS."""
+
+
+def merge(verdicts: Iterable[Verdict]) -> Verdict:
+    """Merge: FAIL > INCONCLUSIVE > PASS; nothing merges to INCONCLUSIVE."""
+    found = set(verdicts)
+    for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS):
+        if verdict in found:
+            return verdict
+    return Verdict.INCONCLUSIVE
+
+
+def judge(results: Iterable[CheckResult]) -> Verdict:
+    """Return the verdict of a run from the results of its checks, validity first."""
+    answers = tuple(results)
+    if any(answer.is_validity and answer.verdict is not Verdict.PASS for answer in answers):
+        return Verdict.INCONCLUSIVE
+    return merge(answer.verdict for answer in answers)

@@ -1,0 +1,117 @@
+"""The words of the project, as types.
+
+One meaning a word: an arm, a mode or a verdict is spelled once, here, and every other module imports it. Nothing in this
+module computes anything.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, unique
+from typing import Any, NewType, NoReturn
+
+Nanoseconds = NewType("Nanoseconds", int)
+"""A point on the run clock (CLOCK_MONOTONIC since the run's start) or a length of time, in nanoseconds."""
+
+FlowId = NewType("FlowId", int)
+"""The number of a flow, 1 to 65,535: it travels as the STAMP Session Identifier. Source: RFC 8972 3."""
+
+JsonObject = dict[str, Any]
+"""A Kubernetes-shaped object, or any other JSON object."""
+
+SECOND = Nanoseconds(1_000_000_000)
+MILLISECOND = Nanoseconds(1_000_000)
+MICROSECOND = Nanoseconds(1_000)
+
+
+@unique
+class Arm(StrEnum):
+    """One side of a comparison."""
+
+    UNGATED = "UNGATED"
+    """The baseline: the switch happens at once. It is the negative control of the comparison."""
+    GATED = "GATED"
+    """The feature gate SeamlessOverlaySwitch is on."""
+
+
+@unique
+class Mode(StrEnum):
+    """How Calico carries pod packets between nodes."""
+
+    OVERLAY = "OVERLAY"
+    NATIVE = "NATIVE"
+
+
+@unique
+class Overlay(StrEnum):
+    """Which encapsulation the overlay uses."""
+
+    IPIP = "ipip"
+    VXLAN = "vxlan"
+
+
+@unique
+class Profile(StrEnum):
+    """Which column of the timing table is in force."""
+
+    FAST = "fast"
+    """Every constant shortened, so that a whole comparison takes seconds."""
+    GARDENER = "gardener"
+    """The real constants."""
+
+
+@unique
+class Verdict(StrEnum):
+    """The outcome of a check, a run or a comparison. It has no truth value: compare it by name."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+    def __bool__(self) -> NoReturn:
+        """Refuse: `if verdict:` would be true for FAIL as well."""
+        message = "a verdict has no truth value; compare it with a member of Verdict"
+        raise TypeError(message)
+
+
+@unique
+class FlowRole(StrEnum):
+    """Why a flow is probed."""
+
+    MESH = "mesh"
+    """Between pods of different nodes: what the question is about."""
+    CONTROL = "control"
+    """Between pods of one node: no switch can affect it, so a loss here is the instrument's."""
+
+
+@unique
+class FlowClass(StrEnum):
+    """What the packets of a flow are."""
+
+    UDP = "udp"
+
+
+@unique
+class Capability(StrEnum):
+    """Something that a scenario needs and a cluster offers."""
+
+    OVERLAY_IPIP = "overlay-ipip"
+    OVERLAY_VXLAN = "overlay-vxlan"
+    ROUTE_TABLES = "route-tables"
+    """Route tables that the run may write to and break."""
+    KERNEL_COUNTERS = "kernel-counters"
+    """Counters of every namespace between two pods, so that the books can be balanced."""
+    NFT = "nft"
+
+
+@unique
+class Kind(StrEnum):
+    """The kinds of Kubernetes objects that the switch reads or writes."""
+
+    NODE = "Node"
+    POD = "Pod"
+    CONFIG_MAP = "ConfigMap"
+    DAEMON_SET = "DaemonSet"
+    DEPLOYMENT = "Deployment"
+    IP_POOL = "IPPool"
+    ADMISSION_POLICY = "MutatingAdmissionPolicy"
+    ADMISSION_POLICY_BINDING = "MutatingAdmissionPolicyBinding"
