@@ -1,0 +1,1 @@
+"""The parts of Gardener that perform the switch: the same code on every cluster."""

@@ -1,0 +1,96 @@
+"""The cloud around the route tables: quota, throttling, an API that is away, calls that take time.
+
+It wraps a RouteTables and is one itself. A call acts at once or raises; how long it takes is not slept here but told
+(`create_ns`), and who calls schedules a second wake-up. What AWS answers is told apart as its SDK would: RouteLimitExceeded,
+RequestLimitExceeded, no answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hitless.errors import RouteApiUnavailableError, RouteQuotaError, RouteThrottledError
+from hitless.ports import Clock, CloudRoute, RouteTables
+from hitless.words import SECOND, Nanoseconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudBehaviour:
+    """How the cloud behaves; by default it has no limits."""
+
+    create_ns: Nanoseconds | None = None
+    """How long CreateRoute and DeleteRoute take; None: as the profile's timings say."""
+    quota: Mapping[str, int] = field(default_factory=dict)
+    """Zone to the number of pod routes its table can hold; no entry: no limit."""
+    calls_per_second: float | None = None
+    """Rate at which calls are granted, over all tables; None: never throttled."""
+    burst: int = 5
+    """Calls that are granted at once after a pause. Source: a token bucket, as the EC2 API describes its own."""
+
+
+class Cloud:
+    """Route tables as the cloud's API offers them; a RouteTables.
+
+    Args:
+        tables: the tables themselves.
+        behaviour: limits and latency.
+        clock: the run clock, for throttling.
+    """
+
+    def __init__(self, tables: RouteTables, behaviour: CloudBehaviour, clock: Clock) -> None:
+        self.tables = tables
+        self.behaviour = behaviour
+        self._clock = clock
+        self._is_away = False
+        self._tokens = float(behaviour.burst)
+        self._filled_ns = clock.now_ns()
+
+    def begin_outage(self) -> None:
+        """Let every call fail from now on."""
+        self._is_away = True
+
+    def end_outage(self) -> None:
+        """Answer again."""
+        self._is_away = False
+
+    def zones(self) -> tuple[str, ...]:
+        """Return the zones in the order in which the API lists their tables; known without a call."""
+        return self.tables.zones()
+
+    def describe(self) -> dict[str, tuple[CloudRoute, ...]]:
+        """Return all tables, zone to routes, by one call. Raises RouteApiUnavailableError, RouteThrottledError."""
+        self._begin_call("DescribeRouteTables")
+        return {zone: self.tables.list(zone) for zone in self.tables.zones()}
+
+    def list(self, zone: str) -> tuple[CloudRoute, ...]:
+        """Return one table. Raises RouteApiUnavailableError, RouteThrottledError."""
+        self._begin_call("DescribeRouteTables")
+        return self.tables.list(zone)
+
+    def create(self, route: CloudRoute) -> None:
+        """Create a route. Raises also RouteQuotaError, and RouteTableError where it exists."""
+        self._begin_call("CreateRoute")
+        quota = self.behaviour.quota.get(route.zone)
+        if quota is not None and len(self.tables.list(route.zone)) >= quota:
+            raise RouteQuotaError(f"RouteLimitExceeded: the table of zone {route.zone} holds {quota} pod routes and no more")
+        self.tables.create(route)
+
+    def delete(self, zone: str, cidr: str) -> None:
+        """Delete a route. Raises as the tables do, and RouteApiUnavailableError, RouteThrottledError."""
+        self._begin_call("DeleteRoute")
+        self.tables.delete(zone, cidr)
+
+    def _begin_call(self, call: str) -> None:
+        if self._is_away:
+            raise RouteApiUnavailableError(f"{call}: the route API does not answer")
+        rate = self.behaviour.calls_per_second
+        if rate is None:
+            return
+        now_ns = self._clock.now_ns()
+        self._tokens = min(float(self.behaviour.burst), self._tokens + rate * (now_ns - self._filled_ns) / SECOND)
+        self._filled_ns = now_ns
+        # A bucket filled to 0.999999 by rounding is full enough for one call.
+        if self._tokens < 1 - 1e-6:
+            raise RouteThrottledError(f"{call}: RequestLimitExceeded, {rate} calls a second are granted")
+        self._tokens -= 1

@@ -1,0 +1,148 @@
+"""The gate: may the overlay go away now?
+
+Pure: what the Calico extension knows in one reconcile goes in, its decision comes out. It follows
+gardener-extension-networking-calico pkg/controller/actuator_reconcile.go:182-202 and 343-495, weaknesses included: it reads
+the conditions once, knows nothing of route tables, fails open where the last manifest cannot be read, does not look at
+readiness or deletion of a node, and passes with no node at all. One thing is ours: a hold names every node that is missing,
+where the real one logs the first only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import Final
+
+from gardener.conditions import network_unavailable
+from gardener.feature_gates import FeatureGates
+from gardener.shoot import Shoot
+from hitless.words import JsonObject
+
+OVERLAY_VARIABLES: Final = frozenset({"FELIX_IPINIPENABLED", "FELIX_VXLANENABLED"})
+"""An overlay is on where one of these is "true" in any container. Source: actuator_reconcile.go:416-423."""
+
+
+@unique
+class Outcome(StrEnum):
+    """What the gate decides."""
+
+    NOT_APPLICABLE = "not-applicable"
+    """The gate has no say: the extension goes on at once."""
+    PROCEED = "proceed"
+    """It is a switch, and every node has its route."""
+    HOLD = "hold"
+    """It is a switch, and it must wait: the reconcile fails with a retriable error."""
+
+
+@unique
+class Reason(StrEnum):
+    """Why the gate has no say, in the order in which it is asked."""
+
+    FEATURE_GATE_OFF = "feature-gate-off"
+    ADMISSION_POLICY_UNAVAILABLE = "admission-policy-unavailable"
+    """MutatingAdmissionPolicy is not available: the real extension skips the gate without a word."""
+    MANIFEST_UNREADABLE = "last-manifest-unreadable"
+    """The last written manifest has no readable calico-node: first reconcile, or a read error. Fails open."""
+    NO_SWITCH_FROM_OVERLAY = "no-switch-from-overlay"
+    """The overlay stays, is off already, or comes back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateInput:
+    """What the extension knows when it decides."""
+
+    feature_gates: FeatureGates
+    shoot: Shoot
+    """What the operator wants now."""
+    last_manifest: Sequence[JsonObject] | None
+    """The objects last written to the ManagedResource secret, applied or not; None: it cannot be read."""
+    nodes: Sequence[JsonObject] | None
+    """All Node objects; None: the API of the Shoot did not answer, and `api_error` says how."""
+    api_error: str | None = None
+    """Why `nodes` is None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateDecision:
+    """What the gate decided."""
+
+    outcome: Outcome
+    reason: Reason | None = None
+    """Why it has no say; None for PROCEED and HOLD."""
+    missing: tuple[str, ...] = ()
+    """HOLD: the names of all nodes without RouteCreated; empty where the API did not answer."""
+    error: str | None = None
+    """HOLD: the error of the reconcile."""
+
+
+Gate = Callable[[GateInput], GateDecision]
+"""Anything that decides as a gate does: `decide`, or a deliberately broken one."""
+
+
+def decide(knowledge: GateInput) -> GateDecision:
+    """Decide as the real extension does."""
+    return decide_with(knowledge, missing_nodes)
+
+
+def decide_with(knowledge: GateInput, missing: Callable[[Sequence[JsonObject]], tuple[str, ...]]) -> GateDecision:
+    """Decide, with the judgement over the nodes as an argument: the seam at which mutants break the gate."""
+    reason = _reason_for_no_say(knowledge)
+    if reason is not None:
+        return GateDecision(outcome=Outcome.NOT_APPLICABLE, reason=reason)
+    if knowledge.nodes is None:
+        error = f"cannot verify node routes before overlay switch: {knowledge.api_error or 'no answer'}"
+        return GateDecision(outcome=Outcome.HOLD, error=error)
+    names = missing(knowledge.nodes)
+    if names:
+        error = f"waiting for routes to be created on all nodes before disabling overlay; missing: {', '.join(names)}"
+        return GateDecision(outcome=Outcome.HOLD, missing=names, error=error)
+    return GateDecision(outcome=Outcome.PROCEED)
+
+
+def missing_nodes(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
+    """Return the names of the nodes without NetworkUnavailable=False for the reason RouteCreated, in the order given."""
+    return tuple(node["metadata"]["name"] for node in nodes if not has_route_created(node))
+
+
+def has_route_created(node: JsonObject) -> bool:
+    """Return whether any NetworkUnavailable entry is False/RouteCreated. Source: hasRouteCreated, :383-388."""
+    return any((entry.get("status"), entry.get("reason")) == ("False", "RouteCreated") for entry in network_unavailable(node))
+
+
+def is_admission_policy_available(shoot: Shoot) -> bool:
+    """Return what the Calico extension takes for available. Source: actuator_reconcile.go:182-191, :472-495.
+
+    Either API version opens it on any Kubernetes version below 1.36; provider-aws deploys the policy only with the fitting one
+    (`gardener.admission.is_policy_deployed`).
+    """
+    if shoot.kubernetes >= (1, 36):
+        return True
+    versions = ("v1alpha1", "v1beta1")
+    return shoot.feature_gate("MutatingAdmissionPolicy") and any(
+        shoot.serves(f"admissionregistration.k8s.io/{version}") for version in versions
+    )
+
+
+def is_overlay_written(manifest: Sequence[JsonObject] | None) -> bool | None:
+    """Return whether calico-node of a manifest has an overlay on; None where no calico-node can be read."""
+    for document in manifest or ():
+        if document.get("kind") == "DaemonSet" and document.get("metadata", {}).get("name") == "calico-node":
+            containers = document["spec"]["template"]["spec"]["containers"]
+            variables = [variable for container in containers for variable in container.get("env", ())]
+            return any(variable["name"] in OVERLAY_VARIABLES and variable.get("value") == "true" for variable in variables)
+    return None
+
+
+def _reason_for_no_say(knowledge: GateInput) -> Reason | None:
+    if not knowledge.feature_gates.seamless_overlay_switch:
+        return Reason.FEATURE_GATE_OFF
+    if not is_admission_policy_available(knowledge.shoot):
+        return Reason.ADMISSION_POLICY_UNAVAILABLE
+    match is_overlay_written(knowledge.last_manifest):
+        case None:
+            return Reason.MANIFEST_UNREADABLE
+        case True if not knowledge.shoot.overlay_enabled:
+            return None
+        case _:
+            return Reason.NO_SWITCH_FROM_OVERLAY

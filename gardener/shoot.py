@@ -1,0 +1,244 @@
+"""Shoot: what the operator wants, read from a real Gardener manifest.
+
+Only the part that decides the switch is read: Kubernetes version, kube-apiserver feature gates and runtimeConfig, and the
+network with its NetworkConfig. Everything else that a Shoot may hold passes unread. A Shoot is frozen: a change of mind of
+the operator is another Shoot (`with_overlay`, `with_network`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from gardener.feature_gates import FeatureGates, load_feature_gates
+from gardener.network_config import API_VERSION, AddressFamily, NetworkConfig, OverlayConfig, Switchable, check_cidr
+from hitless.documents import parse_document, read_document, validate
+from hitless.errors import UsageError
+from hitless.words import Mode, Overlay
+
+__all__ = ["FeatureGates", "Shoot", "load_feature_gates", "load_shoot", "parse_shoot"]
+
+DEFAULT_POD_CIDR: Final = "100.96.0.0/11"
+"""Pod network of a Shoot that names none. Source: gardener example/50-seed.yaml, networks.shootDefaults.pods."""
+
+NETWORK_CONFIG: Final = "spec.networking.providerConfig"
+"""Where a Shoot keeps its NetworkConfig."""
+
+_VERSION: Final = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})(\.[0-9]{1,6})?([-+][-+.0-9A-Za-z]{1,64})?")
+
+
+def _check_version(text: str) -> str:
+    if not _VERSION.fullmatch(text):
+        raise PydanticCustomError("version", "a Kubernetes version such as '1.36.1'")
+    return text
+
+
+class _Lenient(BaseModel):
+    """A frozen part of a Shoot: strict about what is read, silent about the rest."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, strict=True)
+
+
+class Metadata(_Lenient):
+    """metadata."""
+
+    name: str = Field(min_length=1, max_length=63)
+    namespace: str = "garden-dev"
+
+
+class KubeApiServer(_Lenient):
+    """spec.kubernetes.kubeAPIServer."""
+
+    feature_gates: dict[str, bool] | None = None
+    runtime_config: dict[str, bool] | None = None
+    """API group and version, such as admissionregistration.k8s.io/v1beta1, to whether it is served."""
+
+
+class KubeProxy(_Lenient):
+    """spec.kubernetes.kubeProxy."""
+
+    enabled: bool | None = None
+    mode: Literal["IPTables", "IPVS", "NFTables"] | None = None
+
+
+class Kubernetes(_Lenient):
+    """spec.kubernetes."""
+
+    version: Annotated[str, AfterValidator(_check_version)]
+    kube_api_server: KubeApiServer | None = Field(None, alias="kubeAPIServer")
+    kube_proxy: KubeProxy | None = None
+
+
+class Networking(_Lenient):
+    """spec.networking."""
+
+    type: Literal["calico"]
+    pods: Annotated[str, AfterValidator(check_cidr)] | None = None
+    nodes: Annotated[str, AfterValidator(check_cidr)] | None = None
+    services: Annotated[str, AfterValidator(check_cidr)] | None = None
+    ip_families: tuple[Literal["IPv4", "IPv6"], ...] = Field(
+        ("IPv4",), alias="ipFamilies", min_length=1, max_length=2, strict=False
+    )
+    provider_config: NetworkConfig | None = None
+
+
+class ShootSpec(_Lenient):
+    """spec."""
+
+    kubernetes: Kubernetes
+    networking: Networking
+
+
+class Shoot(_Lenient):
+    """One Shoot."""
+
+    api_version: Literal["core.gardener.cloud/v1beta1"]
+    kind: Literal["Shoot"]
+    metadata: Metadata
+    spec: ShootSpec
+
+    @property
+    def kubernetes(self) -> tuple[int, int]:
+        """Major and minor Kubernetes version; pre-releases count as the release, as Gardener's version checks do."""
+        match = _VERSION.fullmatch(self.spec.kubernetes.version)
+        assert match is not None  # noqa: S101 - the validator has matched the same pattern
+        return int(match[1]), int(match[2])
+
+    @property
+    def network(self) -> NetworkConfig | None:
+        """The NetworkConfig, or None where the Shoot has no providerConfig."""
+        return self.spec.networking.provider_config
+
+    @property
+    def overlay_enabled(self) -> bool:
+        """What the operator wants: true where overlay or providerConfig is absent. Source: actuator_reconcile.go:395-406."""
+        return self.network is None or self.network.overlay is None or self.network.overlay.enabled
+
+    @property
+    def mode(self) -> Mode:
+        """The mode that the operator wants."""
+        return Mode.OVERLAY if self.overlay_enabled else Mode.NATIVE
+
+    @property
+    def overlay(self) -> Overlay:
+        """Which encapsulation the overlay uses while it is on."""
+        return (
+            Overlay.VXLAN
+            if self.network is not None and self.network.vxlan is not None and self.network.vxlan.enabled
+            else Overlay.IPIP
+        )
+
+    @property
+    def pod_cidr(self) -> str:
+        """The pod network."""
+        return self.spec.networking.pods or DEFAULT_POD_CIDR
+
+    @property
+    def has_ipv6(self) -> bool:
+        """Whether IPv6 is among the address families."""
+        return "IPv6" in self.spec.networking.ip_families
+
+    def feature_gate(self, name: str) -> bool:
+        """Return whether a feature gate of kube-apiserver is explicitly true."""
+        server = self.spec.kubernetes.kube_api_server
+        return server is not None and (server.feature_gates or {}).get(name, False)
+
+    def serves(self, group_version: str) -> bool:
+        """Return whether runtimeConfig explicitly serves an API group and version."""
+        server = self.spec.kubernetes.kube_api_server
+        return server is not None and (server.runtime_config or {}).get(group_version, False)
+
+    def with_overlay(self, enabled: bool | None) -> Shoot:  # noqa: FBT001 - the value of the field itself, None included
+        """Return the Shoot with overlay.enabled set, or with the overlay section taken out (None); createPodRoutes stays."""
+        if enabled is None:
+            return self if self.network is None else self.with_network(overlay=None)
+        old = self.network.overlay if self.network else None
+        return self.with_network(
+            overlay=OverlayConfig(enabled=enabled, create_pod_routes=old.create_pod_routes if old else None)
+        )
+
+    def with_mode(self, mode: Mode) -> Shoot:
+        """Return the Shoot itself where it wants this mode already, else with the overlay switched."""
+        return self if self.mode is mode else self.with_overlay(mode is Mode.OVERLAY)
+
+    def with_vxlan(self, *, enabled: bool) -> Shoot:
+        """Return the Shoot with the overlay's encapsulation chosen: VXLAN or IPIP."""
+        return self if enabled == (self.overlay is Overlay.VXLAN) else self.with_network(vxlan=Switchable(enabled=enabled))
+
+    def with_network(self, **changes: object) -> Shoot:
+        """Return the Shoot with fields of its NetworkConfig changed, such as `veth_mtu="1430"`.
+
+        Raises:
+            UsageError: the change gives a NetworkConfig that is not allowed.
+        """
+        where = f"changed Shoot {self.metadata.name}"
+        fields = {"api_version": API_VERSION, "kind": "NetworkConfig"} if self.network is None else dict(self.network)
+        # Messages name fields as the manifest spells them.
+        spelled = {NetworkConfig.model_fields[name].alias or name: value for name, value in {**fields, **changes}.items()}
+        config = validate(NetworkConfig, spelled, where, NETWORK_CONFIG)
+        networking = self.spec.networking.model_copy(update={"provider_config": config})
+        shoot = self.model_copy(update={"spec": self.spec.model_copy(update={"networking": networking})})
+        _check_combinations(shoot, where)
+        return shoot
+
+
+def load_shoot(path: Path) -> Shoot:
+    """Read a Shoot manifest. Raises UsageError."""
+    return parse_shoot(read_document(path), str(path))
+
+
+def parse_shoot(document: str | Mapping[str, Any], where: str) -> Shoot:
+    """Read a Shoot from YAML text or from a document that was read already.
+
+    Args:
+        document: YAML text, or plain data.
+        where: how messages name it.
+
+    Raises:
+        UsageError: file, path in the document, what was found, what is allowed.
+    """
+    data = parse_document(document, where) if isinstance(document, str) else document
+    shoot = validate(Shoot, data, where)
+    _check_combinations(shoot, where)
+    return shoot
+
+
+def _check_combinations(shoot: Shoot, where: str) -> None:
+    """Refuse what only two fields together make wrong.
+
+    Overlay with IPv6, VXLAN without overlay and every transition pass: nothing in the Calico extension refuses them.
+    """
+    place = NETWORK_CONFIG
+    config = shoot.network
+    families: dict[str, AddressFamily | None] = {"ipv4": config.ipv4, "ipv6": config.ipv6} if config else {}
+    for name, family in families.items():
+        if family is not None and not family.allows_mode():
+            raise UsageError(
+                where=where, place=f"{place}.{name}.mode", found=f'"{family.mode}" with pool vxlan', allowed="Always, Never"
+            )
+        if family is not None and f"IP{name[2:]}" not in shoot.spec.networking.ip_families:
+            raise UsageError(
+                where=where, place=f"{place}.{name}", found="a mapping", allowed=f"nothing: {name} is not in ipFamilies"
+            )
+    if config is not None and config.ipam is not None and config.ipam.type == "calico-ipam" and shoot.has_ipv6:
+        raise UsageError(where=where, place=f"{place}.ipam.type", found='"calico-ipam" with IPv6', allowed="host-local")
+    proxy = shoot.spec.kubernetes.kube_proxy
+    has_ebpf = config is not None and config.ebpf_dataplane is not None and config.ebpf_dataplane.enabled
+    if proxy is not None and proxy.enabled is False and not has_ebpf:
+        raise UsageError(
+            where=where, place="spec.kubernetes.kubeProxy.enabled", found="false", allowed="true, or false with ebpfDataplane"
+        )
+    families_found = shoot.spec.networking.ip_families
+    if len(set(families_found)) != len(families_found):
+        raise UsageError(
+            where=where, place="spec.networking.ipFamilies", found=f"{families_found[0]} twice", allowed="each once"
+        )
+    if "IPv4" in families_found and ipaddress.ip_network(shoot.pod_cidr, strict=False).version != 4:  # noqa: PLR2004 - IPv4
+        raise UsageError(where=where, place="spec.networking.pods", found=f'"{shoot.pod_cidr}"', allowed="an IPv4 CIDR")

@@ -1,0 +1,118 @@
+"""The timing constants of every double, in one table with two columns.
+
+`gardener` has the constants of the real parts, each with its source; `fast` shortens them so that a whole comparison takes
+seconds, and keeps their order: what is slower than its neighbour in reality is slower here. File names
+in a source line are those of the real projects at the versions that docs/mechanics.md names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from hitless.words import MILLISECOND, SECOND, Nanoseconds, Profile
+
+
+def _ms(value: float) -> Nanoseconds:
+    return Nanoseconds(round(value * MILLISECOND))
+
+
+def _s(value: float) -> Nanoseconds:
+    return Nanoseconds(round(value * SECOND))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """One column of the table; all ns."""
+
+    extension_backoff_first_ns: Nanoseconds
+    """First retry of a failed Network reconcile; doubles. Source: controller-runtime's default limiter (not re-read)."""
+    extension_backoff_max_ns: Nanoseconds
+    """Cap of that back-off."""
+    extension_reconcile_ns: Nanoseconds
+    """From the operator's request to the first Network reconcile. A typical value."""
+    control_plane_reconcile_ns: Nanoseconds
+    """From the operator's request to provider-aws's ControlPlane reconcile (admission policy, condition clean-up, controller
+    scaled). A typical value; it precedes the network in the shoot flow."""
+    apply_gap_ns: Nanoseconds
+    """Between two objects that gardener-resource-manager applies. From the DaemonSet to the IPPool: milliseconds to 1 s."""
+    route_controller_start_ns: Nanoseconds
+    """From scaling aws-custom-route-controller up to its first tick (image, cache, leader election). A typical value."""
+    route_controller_tick_ns: Nanoseconds
+    """tick-period. Source: aws-custom-route-controller main.go:52."""
+    route_controller_backoff_max_ns: Nanoseconds
+    """max-delay; the first back-off is one tick, then x4/3. Source: reconciler.go:110-121, main.go:44."""
+    route_controller_sync_ns: Nanoseconds
+    """sync-period: a full update even where nothing changed. Source: aws-custom-route-controller main.go:50."""
+    route_create_ns: Nanoseconds
+    """One CreateRoute call. A typical value; a scenario may set its own."""
+    condition_write_ns: Nanoseconds
+    """One patch of nodes/status. A typical value."""
+    condition_retry_first_ns: Nanoseconds
+    """First wait after a failed patch; x1.5, 10 attempts. Source: aws-custom-route-controller reconciler.go, 200 ms."""
+    admission_live_ns: Nanoseconds
+    """From applying the admission policy to the API server honouring it. A typical value."""
+    pool_seen_ns_max: Nanoseconds
+    """A node notices a changed IPPool at most this much later; nodes differ. Source: about 1-3 s cluster-wide."""
+    containers_stop_ns: Nanoseconds
+    """From the deletion of a calico-node pod to the end of its containers: BIRD and Felix act on the pool until then. Source:
+    mechanics 5: preStop within 1 s, SIGKILL after +1..2 s; before the successor's cleanup-routes here."""
+    cleanup_routes_ns: Nanoseconds
+    """From the deletion of a calico-node pod to its successor's cleanup-routes. Source: +0.5..3 s."""
+    felix_start_ns: Nanoseconds
+    """From that deletion to Felix's first apply. Source: +3..8 s."""
+    ready_ns: Nanoseconds
+    """From that deletion to Ready. Source: Felix, then a readiness probe every 10 s."""
+    bird_graceful_restart_ns: Nanoseconds
+    """Peers of a dead BIRD keep its routes this long. Source: BIRD config.Y:63, 120 s."""
+    vxlan_skew_ns_max: Nanoseconds
+    """Felix restarts once when VXLAN ends: 2 s sleep, then sync. Source: daemon.go:1405-1429."""
+
+
+TIMINGS: Final[dict[Profile, Timings]] = {
+    Profile.FAST: Timings(
+        extension_backoff_first_ns=_ms(5),
+        extension_backoff_max_ns=_ms(100),
+        extension_reconcile_ns=_ms(30),
+        control_plane_reconcile_ns=_ms(10),
+        apply_gap_ns=_ms(10),
+        route_controller_start_ns=_ms(60),
+        route_controller_tick_ns=_ms(50),
+        route_controller_backoff_max_ns=_ms(400),
+        route_controller_sync_ns=_s(10),
+        route_create_ns=_ms(40),
+        condition_write_ns=_ms(5),
+        condition_retry_first_ns=_ms(10),
+        admission_live_ns=_ms(10),
+        pool_seen_ns_max=_ms(20),
+        containers_stop_ns=_ms(25),
+        cleanup_routes_ns=_ms(30),
+        felix_start_ns=_ms(80),
+        ready_ns=_ms(150),
+        bird_graceful_restart_ns=_ms(1200),
+        vxlan_skew_ns_max=_ms(60),
+    ),
+    Profile.GARDENER: Timings(
+        extension_backoff_first_ns=_ms(5),
+        extension_backoff_max_ns=_s(1000),
+        extension_reconcile_ns=_s(3),
+        control_plane_reconcile_ns=_s(1),
+        apply_gap_ns=_ms(100),
+        route_controller_start_ns=_s(10),
+        route_controller_tick_ns=_s(5),
+        route_controller_backoff_max_ns=_s(300),
+        route_controller_sync_ns=_s(3600),
+        route_create_ns=_ms(250),
+        condition_write_ns=_ms(20),
+        condition_retry_first_ns=_ms(200),
+        admission_live_ns=_s(1),
+        pool_seen_ns_max=_s(2),
+        containers_stop_ns=_ms(1200),
+        cleanup_routes_ns=_ms(1500),
+        felix_start_ns=_s(5),
+        ready_ns=_s(12),
+        bird_graceful_restart_ns=_s(120),
+        vxlan_skew_ns_max=_s(5),
+    ),
+}
+"""Profile to its column."""
