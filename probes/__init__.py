@@ -1,0 +1,1 @@
+"""How we look: STAMP wire format, batched engine, agent."""

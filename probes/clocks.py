@@ -1,0 +1,136 @@
+"""Two clocks and the bridge between them.
+
+The run clock is CLOCK_MONOTONIC; the kernel's receive times and the timestamps on the wire are CLOCK_REALTIME. Pairs of
+both, taken each second, convert one into the other and are kept in the record, so that a step of the wall clock is seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from probes import stamp
+
+PAIR_PERIOD_NS: Final = 1_000_000_000
+"""Time between two pairs."""
+_TRIES: Final = 5
+"""Sandwiches of a pair: the narrowest counts."""
+_UNSYNCHRONISED: Final = 0x40
+"""STA_UNSYNC. Source: linux/timex.h."""
+_MICROSECOND_NS: Final = 1_000
+UNKNOWN_ERROR_NS: Final = 16_000_000_000
+"""What the kernel says where nothing synchronises the clock. Source: linux/ntp.c NTP_PHASE_LIMIT."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One instant on both clocks."""
+
+    monotonic_ns: int
+    """Run clock, the middle of the two readings around `wall_ns`."""
+    wall_ns: int
+    """CLOCK_REALTIME, ns since 1970."""
+    width_ns: int
+    """Time between those two readings: the pair's error is half of it at most."""
+
+
+class _Timex(ctypes.Structure):
+    """The beginning of struct timex. Source: linux/timex.h."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("frequency", ctypes.c_long),
+        ("maxerror_us", ctypes.c_long),
+        ("esterror_us", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_ubyte * 256),
+    )
+
+
+_adjtimex = ctypes.CDLL(None).adjtimex
+
+
+def take_pair(
+    epoch_ns: int,
+    monotonic: Callable[[], int] = time.monotonic_ns,
+    wall: Callable[[], int] = time.time_ns,
+) -> Pair:
+    """Read the wall clock between two readings of the run clock; the narrowest of a few tries counts."""
+    best: Pair | None = None
+    for _ in range(_TRIES):
+        before, at, after = monotonic(), wall(), monotonic()
+        if best is None or after - before < best.width_ns:
+            best = Pair(monotonic_ns=(before + after) // 2 - epoch_ns, wall_ns=at, width_ns=after - before)
+    assert best is not None  # noqa: S101 - _TRIES is not 0
+    return best
+
+
+def read_clock_error() -> tuple[int, bool]:
+    """Return what the kernel says of the wall clock: its largest error (ns) and whether something synchronises it.
+
+    Unsynchronised, the kernel says 16 s, which is as good as "unknown". Source: adjtimex(2), RFC 5905 11.3.
+    """
+    timex = _Timex()
+    if _adjtimex(ctypes.byref(timex)) < 0:  # a seccomp profile may refuse even to read
+        return UNKNOWN_ERROR_NS, False
+    return timex.maxerror_us * _MICROSECOND_NS, not timex.status & _UNSYNCHRONISED
+
+
+def read_clock_id() -> str:
+    """Return what CLOCK_MONOTONIC here is to be told by: agents with the same id read the same clock.
+
+    The boot id is the kernel's, in every container of it; a time namespace has offsets of its own. Source: random(4),
+    time_namespaces(7).
+    """
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        namespace = Path("/proc/self/ns/time")
+        return f"{boot} {namespace.readlink()}" if namespace.is_symlink() else boot
+    return ""
+
+
+class Bridge:
+    """Converts wall time to the run clock by the latest pair.
+
+    Args:
+        epoch_ns: the CLOCK_MONOTONIC reading that is 0 on the run clock.
+    """
+
+    def __init__(self, epoch_ns: int) -> None:
+        self._epoch_ns = epoch_ns
+        self.pair = take_pair(epoch_ns)
+        self.error = 1
+        """Error Estimate for the wire."""
+        self._measure_error(0)
+
+    def renew(self, longest_call_ns: int = 0) -> Pair:
+        """Take a new pair.
+
+        Args:
+            longest_call_ns: longest time between reading the clock and the last packet of that batch leaving; the Error
+                Estimate covers it.
+        """
+        self.pair = take_pair(self._epoch_ns)
+        self._measure_error(longest_call_ns)
+        return self.pair
+
+    def is_due(self, now_ns: int) -> bool:
+        """Tell whether the latest pair is a period old; `now_ns` on the run clock."""
+        return now_ns - self.pair.monotonic_ns >= PAIR_PERIOD_NS
+
+    def from_wall(self, wall_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Convert wall times to the run clock."""
+        return wall_ns - (self.pair.wall_ns - self.pair.monotonic_ns)
+
+    def _measure_error(self, longest_call_ns: int) -> None:
+        clock_ns, is_synchronised = read_clock_error()
+        self.error = stamp.encode_error(clock_ns + longest_call_ns + self.pair.width_ns, is_synchronised=is_synchronised)

@@ -1,0 +1,92 @@
+"""Orders to a running agent: one JSON line each, on its stdin.
+
+    {"order": "send", "at_ns": 3000000000}    send from then on (run clock); only once, only an agent that waits
+    {"order": "stop", "at_ns": 9000000000}    send nothing from then on
+    {"order": "end"}                          go now: nobody needs the answers any more
+
+Agents that are told one after the other still begin and stop together, because an order says when. What is no order is
+ignored: whoever may write to this pipe could as well end us.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+_LINE_OCTETS_MAX: Final = 4096
+"""A longer line is no order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOrder:
+    """Send from `at_ns` on."""
+
+    at_ns: int
+    """Run clock, ns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOrder:
+    """Send nothing from `at_ns` on."""
+
+    at_ns: int
+    """Run clock, ns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndOrder:
+    """Stop at once and do not linger."""
+
+
+Order = SendOrder | StopOrder | EndOrder
+
+
+class OrderReader:
+    """Puts lines together from what a pipe gives."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, content: bytes) -> Iterator[Order]:
+        """Yield the orders that are complete now."""
+        *lines, self._rest = (self._rest + content).split(b"\n")
+        self._rest = self._rest[:_LINE_OCTETS_MAX]
+        for line in lines:
+            order = parse_order(line)
+            if order is not None:
+                yield order
+
+
+def parse_order(line: bytes) -> Order | None:
+    """Return the order that a line holds; None: it holds none."""
+    try:
+        document: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    at_ns = document.get("at_ns")
+    match document.get("order"):
+        case "send" if type(at_ns) is int:
+            return SendOrder(at_ns=at_ns)
+        case "stop" if type(at_ns) is int:
+            return StopOrder(at_ns=at_ns)
+        case "end":
+            return EndOrder()
+        case _:
+            return None
+
+
+def encode_order(order: Order) -> dict[str, Any]:
+    """Return an order as one JSON object: what `parse_order` reads."""
+    match order:
+        case SendOrder(at_ns=at_ns):
+            return {"order": "send", "at_ns": at_ns}
+        case StopOrder(at_ns=at_ns):
+            return {"order": "stop", "at_ns": at_ns}
+        case EndOrder():
+            return {"order": "end"}

@@ -1,0 +1,262 @@
+"""What a pod of ours runs: a keeper of one agent, which answers to whoever may execute a command in the pod.
+
+    python -m probes.pod serve DIRECTORY      the pod's first process
+    python -m probes.pod ask DIRECTORY        one request from stdin, a line of JSON; its answer to stdout, a line of JSON
+
+| request | answer |
+|---|---|
+| `{"do": "clock"}` | clock (`read_clock_id`), monotonic_ns |
+| `{"do": "start", "settings": {...}}` | agent; `directory` is the keeper's own. An earlier agent's files go |
+| `{"do": "look"}` | states (what the agent has said), code (exit code; null: it lives, or there is none), complaint |
+| `{"do": "order", "order": {...}}` | of `probes.orders`, handed on |
+| `{"do": "list"}` | files: name to size in octets, holes at the end cut off |
+| `{"do": "read", "name": ..., "offset": ..., "octets": ...}` | content: zlib, base64 |
+| `{"do": "inspect"}` | of `probes.node_state`: meant for a pod in the node's own network namespace |
+
+A request that cannot be met is answered with `{"error": ...}`. The requests come through the API server and the kubelet
+(`kubectl exec`), that is by the nodes' own addresses and never over the pod network that is being measured; and nothing here
+depends on such a stream: it may break at any time, the agent goes on and its records stay in DIRECTORY until they are
+fetched. Everything goes through a Unix socket in DIRECTORY; no port is open for it.
+
+The keeper ends with SIGTERM, the agent with the keeper.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from hitless.agents import trim
+from hitless.errors import HitlessError, UsageError, WorldError
+from probes.clocks import read_clock_id
+from probes.node_state import read_node_state
+from probes.settings import parse_settings
+
+SOCKET: Final = "keeper.socket"
+STATES: Final = "agent.states"
+COMPLAINT: Final = "agent.stderr"
+SETTINGS: Final = "agent.settings.json"
+_OURS: Final = frozenset({SOCKET, STATES, COMPLAINT, SETTINGS})
+"""Files of the keeper; the others are the agent's."""
+PIECE_OCTETS_MAX: Final = 8 << 20
+"""Largest piece of a file that one answer holds."""
+_REQUEST_OCTETS_MAX: Final = 32 << 20
+"""The settings of an agent with 65,535 flows take 15 MB."""
+_COMPLAINT_OCTETS: Final = 2000
+_PATIENCE_S: Final = 10.0
+"""A peer that does not finish its line in time, and an agent that does not end, are given up."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,160}")
+
+Document = dict[str, Any]
+
+
+class Keeper:
+    """Holds one agent at a time; `answer` is all that it can be asked.
+
+    Args:
+        directory: where everything is kept; exists.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._agent: subprocess.Popen[bytes] | None = None
+
+    def answer(self, request: object) -> Document:
+        """Do what a request says. Returns the answer; an error of ours becomes one."""
+        deeds: dict[str, Callable[[Document], Document]] = {
+            "clock": self._clock,
+            "start": self._start,
+            "look": self._look,
+            "order": self._order,
+            "list": self._list,
+            "read": self._read,
+            "inspect": lambda _: read_node_state(),
+        }
+        try:
+            if not isinstance(request, dict) or request.get("do") not in deeds:
+                raise UsageError(where="request", place="do", found=str(request)[:100], allowed=", ".join(deeds))
+            return deeds[request["do"]](request)
+        except HitlessError as error:
+            return {"error": str(error)}
+        except OSError as error:
+            return {"error": f"{error.filename or self._directory}: {error.strerror or error}"}
+
+    def close(self) -> None:
+        """End the agent: ask, wait, kill."""
+        if self._agent is None or self._agent.poll() is not None:
+            return
+        self._tell(b'{"order": "end"}\n')
+        try:
+            self._agent.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._agent.kill()
+            self._agent.wait()
+
+    def _clock(self, _: Document) -> Document:
+        return {"clock": read_clock_id(), "monotonic_ns": time.monotonic_ns()}
+
+    def _start(self, request: Document) -> Document:
+        if self._agent is not None and self._agent.poll() is None:
+            raise WorldError("an agent is running: end it before another one starts")
+        given = request.get("settings")
+        document = {**given, "directory": str(self._directory)} if isinstance(given, dict) else given
+        settings = parse_settings(document, where="settings")
+        for path in self._directory.iterdir():
+            if path.name != SOCKET and path.is_file():
+                path.unlink()
+        path = self._directory / SETTINGS
+        path.write_text(json.dumps(settings.as_json()) + "\n", encoding="utf-8")
+        states, complaint = self._directory / STATES, self._directory / COMPLAINT
+        with states.open("wb") as stdout, complaint.open("wb") as stderr:
+            self._agent = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-s", "-P", "-m", "probes.agent", str(path)],
+                stdin=subprocess.PIPE,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        return {"agent": settings.agent}
+
+    def _look(self, _: Document) -> Document:
+        states = self._directory / STATES
+        said = states.read_text(encoding="utf-8").split("\n")[:-1] if states.exists() else []
+        complaint = self._directory / COMPLAINT
+        tail = complaint.read_bytes()[-_COMPLAINT_OCTETS:].decode(errors="replace").strip() if complaint.exists() else ""
+        # A keeper that was started anew has lost the agent that said all this.
+        code = -signal.SIGKILL if self._agent is None and said else None
+        return {
+            "states": [json.loads(line)["state"] for line in said],
+            "code": code if self._agent is None else self._agent.poll(),
+            "complaint": tail,
+        }
+
+    def _order(self, request: Document) -> Document:
+        self._tell(json.dumps(request.get("order")).encode() + b"\n")
+        return {}
+
+    def _tell(self, line: bytes) -> None:
+        """Write a line to the agent; one that has gone needs no orders."""
+        if self._agent is not None and self._agent.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._agent.stdin.write(line)
+                self._agent.stdin.flush()
+
+    def _list(self, _: Document) -> Document:
+        files = [path for path in sorted(self._directory.iterdir()) if path.is_file() and path.name not in _OURS]
+        if self._agent is None or self._agent.poll() is not None:
+            for path in files:
+                if path.suffix == ".sender":
+                    trim(path)
+        return {"files": {path.name: path.stat().st_size for path in files}}
+
+    def _read(self, request: Document) -> Document:
+        name, offset, octets = (request.get(key) for key in ("name", "offset", "octets"))
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _OURS:
+            raise UsageError(
+                where="request", place="name", found=repr(name)[:100], allowed="the name of a file that `list` says"
+            )
+        if type(offset) is not int or type(octets) is not int or offset < 0 or not 0 < octets <= PIECE_OCTETS_MAX:
+            allowed = f"numbers that are not negative, 1 to {PIECE_OCTETS_MAX} octets"
+            raise UsageError(where="request", place="offset, octets", found=f"{offset!r}, {octets!r}"[:100], allowed=allowed)
+        with (self._directory / name).open("rb") as file:
+            file.seek(offset)
+            content = file.read(octets)
+        return {"content": base64.b64encode(zlib.compress(content, 1)).decode()}
+
+
+def serve(directory: Path) -> None:
+    """Answer requests until SIGTERM. Raises WorldError: the directory cannot be used."""
+    stopping, writer = os.pipe()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        os.write(writer, b".")
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        os.chdir(directory)  # the path of a Unix socket has 108 octets: it is named from here
+        Path(SOCKET).unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(SOCKET)
+        Path(SOCKET).chmod(0o600)
+        listener.listen()
+    except OSError as error:
+        message = f"cannot serve in {directory}: {error.strerror}"
+        raise WorldError(message) from error
+    keeper = Keeper(Path.cwd())
+    with listener:
+        while stopping not in select.select([stopping, listener.fileno()], [], [])[0]:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(_PATIENCE_S)
+                connection.sendall(_answer_line(keeper, _read_line(connection)))
+    keeper.close()
+    Path(SOCKET).unlink(missing_ok=True)
+
+
+def ask(directory: Path, line: bytes) -> bytes:
+    """Hand a request to the keeper of a directory; return its answer. Raises WorldError: nobody answers there."""
+    try:
+        os.chdir(directory)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(SOCKET)
+            connection.sendall(line.rstrip(b"\n") + b"\n")
+            return _read_line(connection) + b"\n"
+    except OSError as error:
+        message = f"no keeper answers in {directory}: {error.strerror or error}"
+        raise WorldError(message) from error
+
+
+def _answer_line(keeper: Keeper, line: bytes) -> bytes:
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        request = None
+    return json.dumps(keeper.answer(request)).encode() + b"\n"
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    """Read up to the end of the line, or of the stream."""
+    with connection.makefile("rb") as stream:
+        return stream.readline(_REQUEST_OCTETS_MAX).rstrip(b"\n")
+
+
+def main(arguments: list[str]) -> int:
+    """Serve or ask. Returns the exit code."""
+    try:
+        match arguments:
+            case ["serve", directory]:
+                serve(Path(directory))
+            case ["ask", directory]:
+                _ask_from_stdin(Path(directory))
+            case _:
+                sys.stderr.write("usage: python -m probes.pod serve|ask DIRECTORY\n")
+                return 2
+    except HitlessError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+def _ask_from_stdin(directory: Path) -> None:
+    # One line, not all: the stream of an exec has no end of stdin before its protocol's version 5.
+    answer = ask(directory, sys.stdin.buffer.readline(_REQUEST_OCTETS_MAX))
+    sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,121 @@
+"""Record files as an agent writes them: every row is in the kernel's hands the moment it is known.
+
+What the agent wrote survives `kill -9`: the sender's table is a shared mapping of a sparse file, in which every probe has its
+place from the start; the other tables only grow, by one `write` a batch. `hitless.records` says what the rows are.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hitless.errors import WorldError
+from hitless.records import HEADER_OCTETS, NONE_NS, SENDER_ROW, TABLES, Rows, encode_header
+
+
+class SenderTable:
+    """The sender's rows: one a flow and tick, at place seq * flows + flow index, filled in place when the answer comes.
+
+    Args:
+        path: the record file; it is made.
+        flows: shape (flows,), FlowIds in the order of their places.
+        ticks_max: places a flow.
+        facts: goes into the header.
+
+    Raises:
+        WorldError: the file cannot be made.
+    """
+
+    def __init__(self, path: Path, flows: npt.NDArray[np.uint16], ticks_max: int, facts: Mapping[str, Any]) -> None:
+        self._path = path
+        self._count = len(flows)
+        try:
+            with path.open("wb") as file:
+                file.write(encode_header("sender", facts))
+                file.truncate(HEADER_OCTETS + ticks_max * self._count * SENDER_ROW.itemsize)
+        except OSError as error:
+            message = f"cannot make the record file {path}: {error.strerror}"
+            raise WorldError(message) from error
+        self.ticks: npt.NDArray[np.void] = np.memmap(
+            path, dtype=SENDER_ROW, mode="r+", offset=HEADER_OCTETS, shape=(ticks_max, self._count)
+        ).view(np.ndarray)
+        """Shape (ticks_max, flows): SENDER_ROW."""
+        self.rows: Rows = self.ticks.reshape(-1)
+        """The same, flat: the place of a probe is seq * flows + flow index."""
+        self.line: Rows = np.zeros(self._count, dtype=SENDER_ROW)
+        """One tick as it is when it was sent and nothing came back; the caller sets seq, before, after and send_errno."""
+        self.line["flow"] = flows
+        for name in ("received", "reflector_received", "reflector_sent"):
+            self.line[name] = NONE_NS
+        # Copying octets is one memmove; copying structured rows would go field by field.
+        self._ticks_octets = self.ticks.view(np.uint8).reshape(ticks_max, -1)
+        self._line_octets = self.line.view(np.uint8)
+
+    def write(self, seq: int, first: int, last: int) -> None:
+        """Write the flows `first` to `last` - 1 of the line into the tick `seq`."""
+        places = slice(first * SENDER_ROW.itemsize, last * SENDER_ROW.itemsize)
+        self._ticks_octets[seq, places] = self._line_octets[places]
+
+    def finish(self, ticks: int) -> None:
+        """Cut the file behind the last tick sent."""
+        os.truncate(self._path, HEADER_OCTETS + ticks * self._count * SENDER_ROW.itemsize)
+
+
+class GrowingTable:
+    """A table whose rows come in order.
+
+    Args:
+        path: the record file; it is made.
+        table: key of TABLES.
+        facts: goes into the header.
+
+    Raises:
+        WorldError: the file cannot be made.
+    """
+
+    def __init__(self, path: Path, table: str, facts: Mapping[str, Any]) -> None:
+        self._path = path
+        self._dtype = TABLES[table]
+        try:
+            self._file = path.open("wb", buffering=0)
+            self._file.write(encode_header(table, facts))
+        except OSError as error:
+            message = f"cannot make the record file {path}: {error.strerror}"
+            raise WorldError(message) from error
+
+    def append(self, rows: Rows) -> None:
+        """Write rows of the table's dtype.
+
+        Raises:
+            WorldError: the disk does not take them.
+        """
+        if rows.dtype != self._dtype:
+            message = f"rows of {rows.dtype} in a table of {self._dtype}"
+            raise TypeError(message)
+        content = rows.tobytes()
+        try:
+            written = self._file.write(content)
+        except OSError as error:
+            message = f"cannot write to the record file {self._path}: {error.strerror}"
+            raise WorldError(message) from error
+        if written != len(content):
+            message = f"cannot write to the record file {self._path}: {os.strerror(errno.ENOSPC)}"
+            raise WorldError(message)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def write_report(directory: Path, agent: str, counters: Mapping[str, int]) -> None:
+    """Write AGENT.json at once or not at all: it says that the agent finished, and what it counted."""
+    draft = directory / f"{agent}.json.draft"
+    draft.write_text(json.dumps({"agent": agent, "counters": dict(counters), "finished": True}, sort_keys=True) + "\n")
+    draft.replace(directory / f"{agent}.json")

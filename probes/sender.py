@@ -1,0 +1,290 @@
+"""The session sender: one probe to every peer a tick, and the answers that come back.
+
+A tick is one `sendmmsg` a source pod. Nobody waits for answers: the kernel stamps them when they come, and they are fetched in
+batches after a tick, so that one wake-up serves all pods in both directions. Every probe has its row in the record before
+its answer is looked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hitless.records import SKIPPED_ROW, Rows
+from probes import stamp
+from probes.batches import rank_equals
+from probes.clocks import Bridge
+from probes.pacing import Pacer, Wake
+from probes.recording import GrowingTable, SenderTable
+from probes.settings import AgentSettings
+from probes.sockets import SOCKADDR, Inbox, Outbox, count_overflows, open_socket, pack_address
+
+COLLECT_NS: Final = 4_000_000
+"""Answers are fetched at most this often. Measured at 12 flows and 1,000 Hz: fetching every tick costs twice the CPU."""
+_INBOX_SLOTS: Final = 1024
+_ROUNDS_MAX: Final = 8
+"""Full inboxes in one fetch; a flood must not keep the next tick waiting."""
+_REMEMBERED_TICKS: Final = 1 << 17
+"""The timestamps of so many ticks are remembered; the echo in an even later answer is taken for true."""
+_COPIES_MAX: Final = 255
+_LIVE_WINDOW_NS: Final = 250_000_000
+"""An answered streak that ended longer ago than this (and some ticks) says nothing about now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pod:
+    """What a tick needs of one source pod; the arrays are views."""
+
+    descriptor: int
+    first: int
+    """Its flows are first, ..., last - 1."""
+    last: int
+    timestamps: npt.NDArray[Any]
+    before: npt.NDArray[np.int64]
+    after: npt.NDArray[np.int64]
+
+
+class Sender:
+    """Sends and records the flows of the agent's endpoints.
+
+    Args:
+        settings: what the agent was told.
+        bridge: converts the kernel's receive times.
+        skipped: where skipped ticks are recorded.
+
+    Raises:
+        WorldError: a socket or the record file is not to be had.
+    """
+
+    def __init__(self, settings: AgentSettings, bridge: Bridge, skipped: GrowingTable, facts: dict[str, Any]) -> None:
+        self._settings, self._bridge, self._skipped = settings, bridge, skipped
+        self._epoch_ns = settings.epoch_ns
+        flows = settings.sent_flows
+        self.counters: Counter[str] = Counter()
+        self.ticks = 0
+        """Ticks sent: the seq of the next one."""
+        self.is_started = False
+        """Whether it was told when to send."""
+        self.longest_call_ns = 0
+        """Longest time that one pod's batch took since it was last set to 0."""
+        self._count = len(flows)
+        ids = np.array([flow.id for flow in flows], dtype=np.uint16)
+        self._packets = stamp.make_probes(ids, settings.packet_octets, padding_seed=settings.phase_seed or 0)
+        self._probes = stamp.view_probes(self._packets)
+        self._peers: Rows = np.zeros(self._count, dtype=SOCKADDR)
+        self._peers["family"] = 2  # AF_INET
+        self._peers["address"] = [pack_address(flow.destination_address) for flow in flows]
+        self._peers["port"] = [flow.port for flow in flows]
+        self._outbox = Outbox(self._packets, self._peers)
+        self._inbox = Inbox(_INBOX_SLOTS, max(128, settings.packet_octets + 64))
+        self._pod_of_slot = np.zeros(_INBOX_SLOTS, dtype=np.intp)
+        self._index_of = np.full(1 << 16, -1, dtype=np.intp)
+        self._index_of[ids] = np.arange(self._count)
+        self._table = SenderTable(settings.directory / f"{settings.agent}.sender", ids, settings.ticks_max, facts)
+        self._open(settings)
+        self._stamps = np.zeros((min(settings.ticks_max, _REMEMBERED_TICKS), len(self._pods)), dtype=np.uint64)
+        self._pacer: Pacer | None = None
+        self._collected_ns = 0
+        self._live_window = 4 * settings.live_answers + _LIVE_WINDOW_NS // settings.interval_ns
+
+    def _open(self, settings: AgentSettings) -> None:
+        flows = settings.sent_flows
+        names = list(dict.fromkeys(flow.source for flow in flows))
+        endpoints = {endpoint.name: endpoint for endpoint in settings.endpoints}
+        self._pod_of_flow = np.array([names.index(flow.source) for flow in flows], dtype=np.intp)
+        self._sockets = [open_socket(endpoints[name].address, 0, endpoints[name].namespace) for name in names]
+        line, pods = self._table.line, []
+        for index, opened in enumerate(self._sockets):
+            mine = np.flatnonzero(self._pod_of_flow == index)
+            first, last = int(mine[0]), int(mine[-1]) + 1
+            pods.append(
+                _Pod(
+                    descriptor=opened.fileno(),
+                    first=first,
+                    last=last,
+                    timestamps=self._probes["timestamp"][first:last],
+                    before=line["before"][first:last],
+                    after=line["after"][first:last],
+                )
+            )
+        self._pods = tuple(pods)
+
+    def now_ns(self) -> int:
+        """Return the present on the run clock."""
+        return time.monotonic_ns() - self._epoch_ns
+
+    def start(self, start_ns: int) -> int:
+        """Draw the phase; no tick is due before `start_ns` (run clock).
+
+        Returns:
+            When the first tick is due, run clock.
+        """
+        self._pacer = Pacer(self._settings.interval_ns, start_ns, self._settings.phase_seed)
+        self.is_started = True
+        return self._pacer.due_ns
+
+    def step(self) -> None:
+        """Send the tick that is due, if one is, and fetch answers if it is time."""
+        now_ns = self.now_ns()
+        if self._pacer is not None:
+            wake = self._pacer.look(now_ns)
+            self._record_skipped(wake, now_ns)
+            if wake.is_due and not self.is_exhausted:
+                self._tick()
+        if now_ns - self._collected_ns >= COLLECT_NS:
+            self._collected_ns = now_ns
+            self.collect()
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._pacer = None
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether every tick that `duration_ns_max` allows was sent."""
+        return self.ticks >= self._settings.ticks_max
+
+    def is_live(self) -> bool:
+        """Return whether every flow was answered `live_answers` times in a row lately."""
+        wanted = self._settings.live_answers
+        if self.ticks < wanted:
+            return False
+        answered = self._table.ticks["copies"][max(0, self.ticks - self._live_window) : self.ticks] > 0
+        streaks = np.lib.stride_tricks.sliding_window_view(answered, wanted, axis=0).all(axis=-1)
+        return bool(streaks.any(axis=0).all())
+
+    def has_outstanding(self) -> bool:
+        """Return whether a probe of the last `drain_ns` still waits for its answer."""
+        recent = self._settings.drain_ns // self._settings.interval_ns + 2
+        rows = self._table.ticks[max(0, self.ticks - recent) : self.ticks]
+        return bool(((rows["copies"] == 0) & (rows["send_errno"] == 0)).any())
+
+    def collect(self) -> None:
+        """Fetch the answers that have come, of all pods, and fill their rows."""
+        inbox = self._inbox
+        for _ in range(_ROUNDS_MAX):
+            count = 0
+            for index, pod in enumerate(self._pods):
+                got = inbox.receive(pod.descriptor, count)
+                if got:
+                    self._pod_of_slot[count : count + got] = index
+                    count += got
+                    if count == inbox.slots:
+                        break
+            if count:
+                self._take(count)
+                inbox.clear(count)
+            if count < inbox.slots:
+                return
+
+    def finish(self) -> None:
+        """Close the sockets and the records; count what the kernel dropped."""
+        for opened in self._sockets:
+            self.counters["receive_overflows"] += count_overflows(opened)
+            opened.close()
+        rows = self._table.ticks[: self.ticks]
+        self.counters["probes"] = rows.size
+        self.counters["sent"] = int(np.count_nonzero(rows["send_errno"] == 0))
+        self.counters["answered"] = int(np.count_nonzero(rows["copies"]))
+        self._table.finish(self.ticks)
+        self._skipped.close()
+
+    def _record_skipped(self, wake: Wake, now_ns: int) -> None:
+        first_ns, count = wake.skipped_ns
+        if count:
+            rows = np.zeros(count, dtype=SKIPPED_ROW)
+            rows["due"] = first_ns + np.arange(count) * self._settings.interval_ns
+            rows["woke"] = now_ns
+            self._skipped.append(rows)
+
+    def _tick(self) -> None:
+        seq, line = self.ticks, self._table.line
+        self._probes["seq"] = seq
+        self._probes["error"] = self._bridge.error
+        line["seq"] = seq
+        stamps = self._stamps[seq % len(self._stamps)]
+        for index, pod in enumerate(self._pods):
+            timestamp = stamp.encode_ntp(time.time_ns())
+            pod.timestamps[:] = timestamp
+            stamps[index] = timestamp
+            before_ns = self.now_ns()
+            refused = self._outbox.send(pod.descriptor, pod.first, pod.last)
+            after_ns = self.now_ns()
+            pod.before[:] = before_ns
+            pod.after[:] = after_ns
+            self.longest_call_ns = max(self.longest_call_ns, after_ns - before_ns)
+            for place, number in refused.items():
+                line["send_errno"][place] = number
+            self._table.write(seq, pod.first, pod.last)
+            for place in refused:
+                line["send_errno"][place] = 0
+        self.ticks += 1
+
+    def _take(self, count: int) -> None:
+        """Fill the rows of a batch of answers. Each is looked at in the order of arrival."""
+        inbox = self._inbox
+        inbox.check_control(count)
+        answers, octets = stamp.view_answers(inbox.payload[:count]), inbox.octets(count)
+        readable = stamp.is_answer(inbox.payload[:count], octets)
+        flows = self._index_of[answers["ssid"]]
+        peers = self._peers[flows]  # where the flow is unknown this is the last one, and `mine` is false
+        mine = readable & (flows >= 0) & (self._pod_of_flow[flows] == self._pod_of_slot[:count])
+        mine &= (inbox.names["address"][:count] == peers["address"]) & (inbox.names["port"][:count] == peers["port"])
+        seqs = answers["sender_seq"].astype(np.int64)
+        known = mine & (seqs < self.ticks)
+        places = np.where(known, seqs * self._count + flows, 0)
+        known &= self._table.rows["send_errno"][places] == 0
+        self._count_dropped(readable, mine, known)
+        kept = np.flatnonzero(known)
+        if len(kept):
+            self._fill(kept, places[kept], octets[kept], flows[kept])
+
+    def _count_dropped(self, readable: stamp.Mask, mine: stamp.Mask, known: stamp.Mask) -> None:
+        read, own, kept = (int(np.count_nonzero(mask)) for mask in (readable, mine, known))
+        self.counters["malformed"] += len(readable) - read
+        self.counters["foreign"] += read - own
+        self.counters["stale"] += own - kept
+
+    def _fill(
+        self,
+        slots: npt.NDArray[np.intp],
+        places: npt.NDArray[np.int64],
+        octets: npt.NDArray[np.int64],
+        flows: npt.NDArray[np.intp],
+    ) -> None:
+        """Write answers into their rows: the first one fills, all are counted, a false echo is marked."""
+        rows, count = self._table.rows, slots[-1] + 1
+        answers = stamp.view_answers(self._inbox.payload)[slots]
+        rank = rank_equals(places)
+        copies = rows["copies"][places]
+        first = (rank == 0) & (copies == 0)
+        at, came = places[first], answers[first]
+        rows["received"][at] = self._bridge.from_wall(self._inbox.wall_ns(count)[slots[first]])
+        rows["reflector_received"][at] = self._bridge.from_wall(stamp.decode_ntp_batch(came["received"]))
+        rows["reflector_sent"][at] = self._bridge.from_wall(stamp.decode_ntp_batch(came["timestamp"]))
+        rows["forward_ttl"][at] = came["sender_ttl"]
+        rows["return_ttl"][at] = self._inbox.control["ttl"][slots[first]]
+        rows["reflector_seq"][at] = came["seq"]
+        # Equal places are written in order of arrival, so that the last and largest count stays.
+        rows["copies"][places] = np.minimum(copies + rank + 1, _COPIES_MAX)
+        false = ~self._is_true_echo(answers, slots, octets, flows)
+        if false.any():
+            rows["corrupted"][places[false]] = 1
+
+    def _is_true_echo(
+        self, answers: Rows, slots: npt.NDArray[np.intp], octets: npt.NDArray[np.int64], flows: npt.NDArray[np.intp]
+    ) -> stamp.Mask:
+        """Tell which answers bring back what was sent: timestamp, length and padding."""
+        seqs = answers["sender_seq"].astype(np.int64)
+        sent = self._stamps[seqs % len(self._stamps), self._pod_of_flow[flows]]
+        forgotten = seqs < self.ticks - len(self._stamps)
+        true = forgotten | (answers["sender_timestamp"] == sent)
+        true &= octets == self._settings.packet_octets
+        if self._settings.packet_octets > stamp.PACKET_OCTETS:
+            true &= stamp.has_same_padding(self._inbox.payload[slots], self._packets[flows])
+        return np.asarray(true, dtype=np.bool_)

@@ -1,0 +1,278 @@
+"""What an agent is told: one JSON file, checked whole before anything is opened.
+
+    {"agent": "sender", "directory": "/run/x", "epoch_ns": 0, "interval_ns": 5000000, "packet_octets": 44, "live_answers": 5,
+     "drain_ns": 2000000000, "duration_ns_max": 60000000000, "linger_ns": 0, "waits": false, "phase_seed": null,
+     "endpoints": [{"name": "a", "address": "10.0.0.1", "namespace": null, "port": 8620, "sends": true, "reflects": false}],
+     "flows": [{"id": 1, "source": "a", "source_address": "10.0.0.1", "destination": "b",
+                "destination_address": "10.0.0.2", "port": 8620}]}
+
+An agent sends the flows whose source is one of its endpoints with `sends`, and reflects those whose destination is one of its
+endpoints with `reflects`; the other flows are not its business. No pydantic: this ships into pods.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from hitless.errors import UsageError
+from probes.stamp import PACKET_OCTETS, PORT, TLV_HEADER_OCTETS
+
+PACKET_OCTETS_MAX: Final = 9_000
+"""Largest probe; nothing larger than a jumbo frame is of interest."""
+_INTERVAL_NS_MIN: Final = 50_000
+"""20,000 ticks a second: more is beyond an interpreter's wake-up."""
+_DURATION_NS_MAX: Final = 24 * 3600 * 10**9
+_ROWS_MAX: Final = 1 << 30
+"""Rows of a sender's table: 60 GB of sparse file. A longer run needs a longer interval."""
+_INT64_MAX: Final = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSettings:
+    """One pod that the agent holds sockets in."""
+
+    name: str
+    address: str
+    """IPv4 address of the pod."""
+    namespace: str | None = None
+    """Path of its network namespace; None: the agent's own."""
+    port: int = PORT
+    """UDP port of its reflector."""
+    sends: bool = True
+    reflects: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowSettings:
+    """One flow."""
+
+    id: int
+    """FlowId: the SSID on the wire."""
+    source: str
+    """Name of the endpoint that sends."""
+    source_address: str
+    destination: str
+    """Name of the endpoint that reflects."""
+    destination_address: str
+    port: int = PORT
+    """UDP port of the reflector."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """All that an agent is told."""
+
+    agent: str
+    """Its name: record files are called AGENT.sender, AGENT.clock, ..."""
+    directory: Path
+    """Where they go; it exists."""
+    epoch_ns: int
+    """CLOCK_MONOTONIC reading that is 0 on the run clock."""
+    interval_ns: int
+    """Time between two ticks."""
+    packet_octets: int = PACKET_OCTETS
+    """UDP payload of a probe."""
+    live_answers: int = 5
+    """Answers in a row that make a flow live."""
+    drain_ns: int
+    """How long to listen after the last tick."""
+    duration_ns_max: int
+    """The agent stops by itself after this."""
+    linger_ns: int = 0
+    """How long it reflects after it stopped sending, unless it is told to end: others may stop later."""
+    waits: bool = False
+    """Whether it only reflects until an order says when to send."""
+    phase_seed: int | None = None
+    """Seeds the start phase; None: random."""
+    endpoints: tuple[EndpointSettings, ...]
+    flows: tuple[FlowSettings, ...]
+
+    @property
+    def ticks_max(self) -> int:
+        """Most ticks that fit into `duration_ns_max`."""
+        return self.duration_ns_max // self.interval_ns + 1
+
+    @property
+    def sent_flows(self) -> tuple[FlowSettings, ...]:
+        """Flows that this agent sends, those of one source next to each other, in the order of the endpoints."""
+        order = {endpoint.name: index for index, endpoint in enumerate(self.endpoints) if endpoint.sends}
+        mine = (flow for flow in self.flows if flow.source in order)
+        return tuple(sorted(mine, key=lambda flow: (order[flow.source], flow.id)))
+
+    @property
+    def reflected_flows(self) -> tuple[FlowSettings, ...]:
+        """Flows that this agent reflects."""
+        mine = {endpoint.name for endpoint in self.endpoints if endpoint.reflects}
+        return tuple(flow for flow in self.flows if flow.destination in mine)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings as one JSON object: what `read_settings` reads."""
+        return asdict(self) | {"directory": str(self.directory)}
+
+
+def read_settings(path: Path) -> AgentSettings:
+    """Read and check a settings file.
+
+    Raises:
+        UsageError: with the place and what is allowed there.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(where=str(path), found=str(error.strerror), allowed="a readable JSON file") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(where=str(path), found=f"no JSON ({error})", allowed="one JSON object") from error
+    return parse_settings(document, where=str(path))
+
+
+def parse_settings(document: object, *, where: str) -> AgentSettings:
+    """Check a document and turn it into settings; `where` names it in messages.
+
+    Raises:
+        UsageError: with the place and what is allowed there.
+    """
+    reader = _Reader(where, "", document, AgentSettings)
+    endpoints = tuple(_endpoint(reader.inside("endpoints", index, EndpointSettings)) for index in reader.indices("endpoints"))
+    flows = tuple(_flow(reader.inside("flows", index, FlowSettings)) for index in reader.indices("flows"))
+    settings = AgentSettings(
+        agent=reader.name("agent"),
+        directory=Path(reader.text("directory")),
+        epoch_ns=reader.whole("epoch_ns", -_INT64_MAX, _INT64_MAX),
+        interval_ns=reader.whole("interval_ns", _INTERVAL_NS_MIN, 3600 * 10**9),
+        packet_octets=reader.whole("packet_octets", PACKET_OCTETS, PACKET_OCTETS_MAX, PACKET_OCTETS),
+        live_answers=reader.whole("live_answers", 1, 1000, 5),
+        drain_ns=reader.whole("drain_ns", 0, 600 * 10**9),
+        duration_ns_max=reader.whole("duration_ns_max", 1, _DURATION_NS_MAX),
+        linger_ns=reader.whole("linger_ns", 0, 600 * 10**9, 0),
+        waits=reader.yes("waits", default=False),
+        phase_seed=reader.whole("phase_seed", 0, _INT64_MAX) if reader.has("phase_seed") else None,
+        endpoints=endpoints,
+        flows=flows,
+    )
+    _check_together(settings, reader)
+    return settings
+
+
+def _endpoint(reader: _Reader) -> EndpointSettings:
+    return EndpointSettings(
+        name=reader.name("name"),
+        address=reader.address("address"),
+        namespace=reader.text("namespace") if reader.has("namespace") else None,
+        port=reader.whole("port", 1, 65_535, PORT),
+        sends=reader.yes("sends"),
+        reflects=reader.yes("reflects"),
+    )
+
+
+def _flow(reader: _Reader) -> FlowSettings:
+    return FlowSettings(
+        id=reader.whole("id", 1, 65_535),
+        source=reader.name("source"),
+        source_address=reader.address("source_address"),
+        destination=reader.name("destination"),
+        destination_address=reader.address("destination_address"),
+        port=reader.whole("port", 1, 65_535, PORT),
+    )
+
+
+def _check_together(settings: AgentSettings, reader: _Reader) -> None:
+    """Check what no single field can say."""
+    if PACKET_OCTETS < settings.packet_octets < PACKET_OCTETS + TLV_HEADER_OCTETS:
+        raise reader.wrong("packet_octets", settings.packet_octets, "44, or 48 and more: a TLV has four octets at least")
+    if not settings.directory.is_dir():
+        raise reader.wrong("directory", str(settings.directory), "a directory that exists")
+    if repeated := _repeated([endpoint.name for endpoint in settings.endpoints]):
+        raise reader.wrong("endpoints", f"{repeated!r} twice", "unique names")
+    if repeated := _repeated([flow.id for flow in settings.flows]):
+        raise reader.wrong("flows", f"id {repeated} twice", "unique ids")
+    if not settings.sent_flows and not settings.reflected_flows:
+        raise reader.wrong("flows", "none that an endpoint sends or reflects", "at least one")
+    if settings.ticks_max * max(1, len(settings.sent_flows)) > _ROWS_MAX:
+        rows = settings.ticks_max * len(settings.sent_flows)
+        raise reader.wrong("duration_ns_max", f"{rows} probes", f"{_ROWS_MAX} at most")
+    addresses = {endpoint.name: endpoint.address for endpoint in settings.endpoints}
+    for index, flow in enumerate(settings.flows):
+        for side, name, address in (
+            ("source", flow.source, flow.source_address),
+            ("destination", flow.destination, flow.destination_address),
+        ):
+            if addresses.get(name, address) != address:
+                raise reader.wrong(
+                    f"flows[{index}].{side}_address", repr(address), f"{addresses[name]!r}, as the endpoint says"
+                )
+
+
+def _repeated(values: Sequence[Any]) -> Any:  # noqa: ANN401 - a name or a number, as given
+    return next((value for value, count in Counter(values).items() if count > 1), None)
+
+
+class _Reader:
+    """Reads the fields of one JSON object and says where it is when one is wrong."""
+
+    def __init__(self, where: str, place: str, document: object, shape: type[Any]) -> None:
+        self._where, self._place = where, place
+        known = [field.name for field in fields(shape)]
+        if not isinstance(document, dict):
+            raise self.wrong("", _kind(document), f"an object with {', '.join(known)}")
+        self._document: Mapping[str, Any] = document
+        for key in document:
+            if key not in known:
+                raise self.wrong("", f"the key {key!r}", ", ".join(known))
+
+    def wrong(self, key: str, found: object, allowed: str) -> UsageError:
+        place = ".".join(part for part in (self._place, key) if part)
+        return UsageError(where=self._where, place=place, found=str(found)[:200], allowed=allowed)
+
+    def has(self, key: str) -> bool:
+        return self._document.get(key) is not None
+
+    def indices(self, key: str) -> range:
+        if not isinstance(self._document.get(key), list):
+            raise self.wrong(key, _kind(self._document.get(key)), "a list of objects")
+        return range(len(self._document[key]))
+
+    def inside(self, key: str, index: int, shape: type[Any]) -> _Reader:
+        return _Reader(self._where, f"{key}[{index}]", self._document[key][index], shape)
+
+    def whole(self, key: str, least: int, most: int, default: int | None = None) -> int:
+        value = self._document.get(key, default)
+        if type(value) is not int or not least <= value <= most:
+            raise self.wrong(key, repr(value) if key in self._document else "nothing", f"a whole number from {least} to {most}")
+        return value
+
+    def yes(self, key: str, *, default: bool = True) -> bool:
+        value = self._document.get(key, default)
+        if type(value) is not bool:
+            raise self.wrong(key, repr(value), "true or false")
+        return value
+
+    def text(self, key: str) -> str:
+        value = self._document.get(key)
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise self.wrong(key, repr(value) if key in self._document else "nothing", "a string that is not empty")
+        return value
+
+    def name(self, key: str) -> str:
+        value = self.text(key)
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", value):
+            raise self.wrong(key, repr(value), "a name of letters, digits, '.', '_' and '-'")
+        return value
+
+    def address(self, key: str) -> str:
+        value = self.text(key)
+        try:
+            return str(ipaddress.IPv4Address(value))
+        except ValueError as error:
+            raise self.wrong(key, repr(value), "an IPv4 address") from error
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number", bool: "a truth value"}
+    return names.get(type(value), "nothing")
