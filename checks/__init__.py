@@ -1,0 +1,1 @@
+"""How we judge: one question a file, pure, strangers to each other."""

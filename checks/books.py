@@ -1,0 +1,57 @@
+"""Books: does the kernel account for every lost probe?
+
+A lost probe that no counter of the whole lab admits to was lost by the instrument, or the ledger is wrong: either way nobody
+should trust the number before it is understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from checks.budgets import read_budgets
+from checks.ledger import Ledger, make_ledger
+from hitless.history import History
+from hitless.measure import measure
+from hitless.verdicts import Finding
+from hitless.words import JsonObject, Verdict
+
+NAME: Final = "books"
+IS_VALIDITY: Final = False
+BUDGETS: Final[Mapping[str, float | None]] = {
+    "lost_unexplained": 0,  # probes; null: any
+}
+"""Budget name to its default."""
+
+
+def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+    """Balance lost probes of all flows, control flows included, against the drops of all namespaces."""
+    limits = read_budgets(NAME, budgets, BUDGETS)
+    ledger = make_ledger(history, measure(history))
+    if ledger is None:
+        text = "not available: this cluster has no counters of every namespace between two pods"
+        yield Finding(verdict=Verdict.PASS, code="counters-not-available", text=text)
+        return
+    limit = limits["lost_unexplained"]
+    if limit is not None and ledger.lost_unexplained > limit:
+        text = f"{ledger.lost_unexplained} of {ledger.lost} lost probes are not accounted for: {_drops(ledger)}"
+        yield Finding(verdict=Verdict.INCONCLUSIVE, code="loss-unexplained", text=text)
+        return
+    text = f"{ledger.lost} probes lost; {_drops(ledger)}"
+    yield Finding(verdict=Verdict.PASS, code="books-balanced", text=text)
+    if ledger.surplus:
+        text = f"the kernel dropped {ledger.surplus} packets more than probes were lost: other traffic, or answers to copies"
+        yield Finding(verdict=Verdict.PASS, code="drops-surplus", text=text)
+
+
+def _drops(ledger: Ledger) -> str:
+    """Say what the kernel dropped, by kind of place."""
+    kinds = {
+        "on input": sum(place.input_drops for place in ledger.places),
+        "on output": sum(place.output_drops for place in ledger.places),
+        "at sockets": sum(place.socket_drops for place in ledger.places),
+        "on links": ledger.link_drops,
+        "of them counted twice, in a tunnel": ledger.tunnel_drops,
+    }
+    parts = ", ".join(f"{count} {where}" for where, count in kinds.items() if count)
+    return f"the kernel dropped {ledger.dropped} packets ({parts})" if parts else "the kernel dropped nothing"

@@ -1,0 +1,88 @@
+"""The catalogue of checks, and running those that a scenario names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
+
+from checks import books, continuity, convergence, coverage, hygiene, ordering
+from checks.budgets import read_budgets
+from hitless.errors import UsageError
+from hitless.history import History
+from hitless.verdicts import CheckResult, Finding, merge
+from hitless.words import JsonObject, Verdict
+
+
+class CheckModule(Protocol):
+    """What every file of a check has."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802 - a constant of the module
+        """Name of the check, as scenarios spell it."""
+        ...
+
+    @property
+    def IS_VALIDITY(self) -> bool:  # noqa: N802 - a constant of the module
+        """Whether it asks about the instrument."""
+        ...
+
+    @property
+    def BUDGETS(self) -> Mapping[str, float | None]:  # noqa: N802 - a constant of the module
+        """Every budget that it knows, with its default; None: no limit."""
+        ...
+
+    def check(self, history: History, budgets: JsonObject) -> Iterable[Finding]:
+        """Judge a history."""
+        ...
+
+
+CATALOGUE: Final[Mapping[str, CheckModule]] = {
+    module.NAME: module for module in (coverage, continuity, ordering, convergence, books, hygiene)
+}
+"""Name to module; a new check is added here and nowhere else. Validity comes first."""
+
+
+def read_checks(named: Mapping[str, JsonObject], where: str, place: str = "checks") -> None:
+    """Say whether checks and budgets exist, before anything is run.
+
+    Args:
+        named: check name to its budgets, as a scenario has them.
+        where: the file that they stand in, for the message.
+        place: where in the file, likewise.
+
+    Raises:
+        UsageError: an unknown check, an unknown budget, or a budget that is no number.
+    """
+    for name, budgets in named.items():
+        if name not in CATALOGUE:
+            raise UsageError(where=where, place=place, found=name, allowed=", ".join(CATALOGUE))
+        try:
+            read_budgets(name, budgets, CATALOGUE[name].BUDGETS)
+        except UsageError as error:
+            at = ".".join((place, name, *((error.place,) if error.place else ())))
+            raise UsageError(where=where, place=at, found=error.found, allowed=error.allowed) from error
+
+
+def run_checks(history: History) -> tuple[CheckResult, ...]:
+    """Run the checks that the history's header names, and those of validity whether it names them or not.
+
+    Raises:
+        UsageError: the header names an unknown check or budget.
+    """
+    named = history.header.checks
+    read_checks(named, f"scenario {history.header.scenario}")
+    return tuple(
+        _run_check(module, history, named.get(name, {}))
+        for name, module in CATALOGUE.items()
+        if module.IS_VALIDITY or name in named
+    )
+
+
+def _run_check(module: CheckModule, history: History, budgets: JsonObject) -> CheckResult:
+    try:
+        findings = tuple(module.check(history, budgets))
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong in a judge must not become a verdict about the product
+        text = f"the check {module.NAME} crashed: {type(error).__name__}: {error}"
+        findings = (Finding(verdict=Verdict.INCONCLUSIVE, code="check-crashed", text=text),)
+    verdict = merge(finding.verdict for finding in findings) if findings else Verdict.PASS
+    return CheckResult(check=module.NAME, is_validity=module.IS_VALIDITY, verdict=verdict, findings=findings)

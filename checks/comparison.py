@@ -1,0 +1,113 @@
+"""The comparison's own rule over both arms. It is no merge: UNGATED is meant to lose.
+
+The ungated arm is the negative control. If it loses nothing, the gated arm's silence proves nothing either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from hitless.judged import JudgedRun
+from hitless.verdicts import Finding
+from hitless.words import MILLISECOND, Arm, FlowRole, Nanoseconds, Verdict
+
+PROOF_INTERVALS: Final = 3
+"""An ungated trial must show an outage of at least this many intervals for certain. Ours: one lost probe may be chance."""
+
+
+def compare_verdict(runs: Sequence[JudgedRun]) -> tuple[Verdict, tuple[Finding, ...]]:
+    """Judge a comparison.
+
+    1. A run that is not valid: INCONCLUSIVE.
+    2. A gated run that lost a probe or failed a check: FAIL.
+    3. An arm that is missing, a gated run without a verdict, an ungated trial that proved nothing: INCONCLUSIVE.
+    4. Else PASS.
+
+    Returns:
+        The verdict and the findings that led to it, never empty.
+    """
+    for rule in (_find_invalid, _find_failed, _find_unproven):
+        findings = tuple(rule(runs))
+        if findings:
+            return findings[0].verdict, findings
+    losses = [_lost(run) for run in runs if run.history.header.arm is Arm.UNGATED]
+    gated = sum(1 for run in runs if run.history.header.arm is Arm.GATED)
+    lost = f"{losses[0]:,}" if len(set(losses)) == 1 else f"{min(losses):,} to {max(losses):,}"
+    trials = f"{gated} trial{'s' if gated > 1 else ''}"
+    text = f"GATED lost nothing in {trials}; UNGATED lost {lost} probes a trial, so loss would have been seen"
+    return Verdict.PASS, (Finding(verdict=Verdict.PASS, code="hitless", text=text),)
+
+
+def _name(run: JudgedRun) -> str:
+    return f"{run.history.header.arm} trial {run.history.header.trial}"
+
+
+def _lost(run: JudgedRun) -> int:
+    """Return the lost probes of the mesh flows."""
+    return sum(run.measures[flow.id].lost for flow in run.history.flows_of(FlowRole.MESH) if flow.id in run.measures)
+
+
+def _find_invalid(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
+    for run in runs:
+        if not run.is_valid:
+            reasons = ", ".join(
+                sorted(
+                    {
+                        finding.code
+                        for result in run.results
+                        if result.is_validity
+                        for finding in result.findings
+                        if finding.verdict is not Verdict.PASS
+                    }
+                )
+            )
+            text = f"{_name(run)} is not valid ({reasons or 'no validity check ran'}): the instrument could not have known"
+            yield Finding(verdict=Verdict.INCONCLUSIVE, code="run-invalid", text=text)
+
+
+def _find_failed(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
+    for run in runs:
+        if run.history.header.arm is not Arm.GATED:
+            continue
+        lost = _lost(run)
+        if lost:
+            yield Finding(verdict=Verdict.FAIL, code="gated-lost", text=f"{_name(run)} lost {lost} probes")
+        elif run.verdict is Verdict.FAIL:
+            failed = ", ".join(result.check for result in run.results if result.verdict is Verdict.FAIL)
+            yield Finding(verdict=Verdict.FAIL, code="gated-failed", text=f"{_name(run)} failed: {failed}")
+
+
+def _find_unproven(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
+    for arm in Arm:
+        if not any(run.history.header.arm is arm for run in runs):
+            yield Finding(verdict=Verdict.INCONCLUSIVE, code="arm-missing", text=f"there is no trial of {arm}")
+    for run in runs:
+        if run.history.header.arm is Arm.GATED and run.verdict is Verdict.INCONCLUSIVE:
+            text = f"{_name(run)} is inconclusive"
+            yield Finding(verdict=Verdict.INCONCLUSIVE, code="gated-inconclusive", text=text)
+        if run.history.header.arm is Arm.UNGATED:
+            yield from _doubt_proof(run)
+
+
+def _doubt_proof(run: JudgedRun) -> Iterator[Finding]:
+    needed_ns = PROOF_INTERVALS * run.history.header.interval_ns
+    if not _lost(run):
+        text = f"{_name(run)} lost nothing: that loss would have been seen is not proven"
+        yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-lost-nothing", text=text)
+        return
+    longest_ns = max(
+        (
+            outage.shortest_ns
+            for flow in run.history.flows_of(FlowRole.MESH)
+            if flow.id in run.measures
+            for outage in run.measures[flow.id].outages
+        ),
+        default=Nanoseconds(0),
+    )
+    if longest_ns < needed_ns:
+        text = (
+            f"{_name(run)} showed no outage of at least {needed_ns / MILLISECOND:g} ms for certain, the longest "
+            f"{longest_ns / MILLISECOND:.1f} ms: that loss would have been seen is not proven"
+        )
+        yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-outage-short", text=text)

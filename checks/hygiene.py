@@ -1,0 +1,91 @@
+"""Hygiene: did the switch leave anything behind?
+
+Judged on the nodes as they are at the end, against the mode that the arm should end in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from checks.budgets import read_budgets
+from checks.modes import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES, VXLAN_DEVICE, name_of, objects_of
+from hitless.history import History
+from hitless.ports import NodeState
+from hitless.verdicts import Finding
+from hitless.words import JsonObject, Kind, Mode, Overlay, Verdict
+
+NAME: Final = "hygiene"
+IS_VALIDITY: Final = False
+BUDGETS: Final[Mapping[str, float | None]] = {}
+"""It has none: something is left or it is not."""
+
+
+def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+    """Look for what should not be there (NATIVE) or for what should still be there (OVERLAY)."""
+    read_budgets(NAME, budgets, BUDGETS)
+    if not history.final_nodes:
+        yield Finding(
+            verdict=Verdict.INCONCLUSIVE, code="nodes-not-read", text="the state of the nodes at the end is not known"
+        )
+        return
+    match history.header.end_mode:
+        case Mode.NATIVE:
+            for state in history.final_nodes:
+                yield from _judge_native(state, history.header.overlay)
+        case Mode.OVERLAY:
+            for state in history.final_nodes:
+                yield from _judge_overlay(state, len(history.facts.nodes) - 1)
+    yield from _judge_conditions(history)
+
+
+def _judge_native(state: NodeState, overlay: Overlay) -> Iterator[Finding]:
+    """Nothing of the overlay may be left but tunl0 itself (Felix keeps it: docs/mechanics.md 4.4)."""
+    in_tunnel = [route for route in state.routes if _uses_tunnel(route)]
+    if in_tunnel:
+        yield _left("tunnel-route-left", state.node, "routes into the tunnel", in_tunnel)
+    of_bird = [route for route in state.routes if route.get("protocol") == PROTOCOL_BIRD and not _uses_tunnel(route)]
+    if of_bird:
+        yield _left("bird-route-left", state.node, "routes of BIRD (protocol 12)", of_bird)
+    of_felix = [
+        route
+        for route in state.routes
+        if route.get("protocol") == PROTOCOL_FELIX and route.get("type") == "blackhole" and not _uses_tunnel(route)
+    ]
+    if of_felix:
+        yield _left("felix-blackhole-left", state.node, "blackholes of Felix (protocol 80)", of_felix)
+    if overlay is Overlay.VXLAN and VXLAN_DEVICE in state.devices:
+        text = f"{state.node} still has the device {VXLAN_DEVICE}"
+        yield Finding(verdict=Verdict.FAIL, code="tunnel-device-left", text=text)
+
+
+def _judge_overlay(state: NodeState, peers: int) -> Iterator[Finding]:
+    """The overlay must be whole: a route into the tunnel for each peer, and a device to take it."""
+    reached = {route.get("dst") for route in state.routes if _uses_tunnel(route)}
+    if len(reached) < peers:
+        text = f"{state.node} has routes into the tunnel for {len(reached)} destinations; it has {peers} peers"
+        yield Finding(verdict=Verdict.FAIL, code="tunnel-route-missing", text=text)
+    if peers and not any(device in TUNNEL_DEVICES for device in state.devices):
+        text = f"{state.node} has no tunnel device that is up"
+        yield Finding(verdict=Verdict.FAIL, code="tunnel-device-missing", text=text)
+
+
+def _uses_tunnel(route: JsonObject) -> bool:
+    return route.get("dev") in TUNNEL_DEVICES
+
+
+def _left(code: str, node: str, what: str, routes: list[JsonObject]) -> Finding:
+    some = ", ".join(f"{route.get('type', 'unicast')} {route.get('dst')}" for route in routes[:3])
+    more = f" and {len(routes) - 3} more" if len(routes) > 3 else ""  # noqa: PLR2004 - three examples are enough
+    return Finding(verdict=Verdict.FAIL, code=code, text=f"{node} still has {len(routes)} {what}: {some}{more}")
+
+
+def _judge_conditions(history: History) -> Iterator[Finding]:
+    """NetworkUnavailable=True taints a native node; in overlay it only says that the cloud routes are not there (yet)."""
+    for node in objects_of(history, Kind.NODE):
+        for condition in node.get("status", {}).get("conditions", []):
+            if condition.get("type") == "NetworkUnavailable" and condition.get("status") == "True":
+                text = f"{name_of(node)} has NetworkUnavailable=True, reason {condition.get('reason')}"
+                is_native = history.header.end_mode is Mode.NATIVE
+                verdict = Verdict.FAIL if is_native else Verdict.PASS
+                yield Finding(verdict=verdict, code="network-unavailable", text=text)

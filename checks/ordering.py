@@ -1,0 +1,87 @@
+"""Ordering: did every cloud route exist before the overlay went away?
+
+This is what the gate is for, asked without a single probe: a late route is a hole even if no packet happened to fall in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from checks.budgets import read_budgets
+from hitless.events import Event
+from hitless.history import History
+from hitless.verdicts import Finding
+from hitless.words import JsonObject, Kind, Mode, Nanoseconds, Verdict
+
+NAME: Final = "ordering"
+IS_VALIDITY: Final = False
+BUDGETS: Final[Mapping[str, float | None]] = {}
+"""It has none: a route is there or it is not."""
+
+
+def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+    """Compare the time of each route of each zone's table with the instant from which packets need it."""
+    read_budgets(NAME, budgets, BUDGETS)
+    gone = _overlay_gone(history)
+    if history.header.start_mode is not Mode.OVERLAY or gone is None:
+        text = "not applicable: the overlay never went away"
+        yield Finding(verdict=Verdict.PASS, code="not-applicable", text=text)
+        return
+    instant_ns, what = gone
+    pairs = [(zone, node.name) for zone in sorted(history.facts.zone_gateways) for node in history.facts.nodes]
+    answers = [_judge_route(history, zone, node, instant_ns) for zone, node in pairs]
+    late = [finding for finding, _ in answers if finding is not None]
+    yield from late
+    if not late:
+        margins_ns = [margin_ns for _, margin_ns in answers if margin_ns is not None]
+        youngest = f"the youngest of them for {min(margins_ns) / 1e6:.1f} ms" if margins_ns else "since before the run"
+        text = f"all {len(pairs)} routes existed when the overlay went away ({what}), {youngest}"
+        yield Finding(verdict=Verdict.PASS, code="routes-first", text=text, t_ns=instant_ns)
+
+
+def _overlay_gone(history: History) -> tuple[Nanoseconds, str] | None:
+    """Return the earliest instant from which a node may send natively, and what it was; None: there was none.
+
+    The IPPool's apply is the cause and a node's re-pointing its effect. On a cluster where the apply is not seen to end
+    before the first node acts on it, the effect comes first: whichever is earlier counts. Source: docs/mechanics.md 4.3.
+    """
+    instants = [
+        (event.t_ns, "the IPPool said so")
+        for event in history.events_named("manifest.applied")
+        if event.facts.get("kind") == Kind.IP_POOL and event.facts.get("mode") == Mode.NATIVE
+    ]
+    instants += [
+        (_began(event), f"{event.facts.get('node')} re-pointed its routes")
+        for event in history.events_named("calico.repointed")
+        if event.facts.get("mode") == Mode.NATIVE
+    ]
+    return min(instants, default=None)
+
+
+def _began(event: Event) -> Nanoseconds:
+    return Nanoseconds(event.facts.get("began_ns", event.t_ns))
+
+
+def _judge_route(history: History, zone: str, node: str, gone_ns: Nanoseconds) -> tuple[Finding | None, int | None]:
+    """Return the finding where the route was late, or how long it had existed at `gone_ns` where that is known."""
+    changes = [
+        event
+        for event in history.events_named("route.created", "route.deleted")
+        if event.facts.get("zone") == zone and event.facts.get("node") == node
+    ]
+    before = [event for event in changes if event.t_ns <= gone_ns]
+    if before and before[-1].name == "route.created":
+        return None, gone_ns - before[-1].t_ns
+    is_older = not changes and history.first_event("routes.synced") is not None
+    if is_older:
+        # The route controller found it there: nobody had to create it.
+        return None, None
+    created = next((event for event in changes if event.t_ns > gone_ns and event.name == "route.created"), None)
+    where = f"the route to {node} in the table of zone {zone}"
+    if created is None:
+        text = f"{where} did not exist when the overlay went away, and never came"
+        return Finding(verdict=Verdict.FAIL, code="route-missing", text=text, t_ns=gone_ns), None
+    late_ns = created.t_ns - gone_ns
+    text = f"{where} came {late_ns / 1e6:.1f} ms after the overlay went away"
+    return Finding(verdict=Verdict.FAIL, code="route-late", text=text, t_ns=created.t_ns), None
