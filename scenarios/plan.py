@@ -1,0 +1,249 @@
+"""From a scenario, an arm and the options to the frozen plan of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import permutations
+from typing import Final
+
+from gardener.cloud import CloudBehaviour
+from gardener.feature_gates import FeatureGates, load_feature_gates
+from gardener.gate import decide
+from gardener.mutants import MUTANTS
+from gardener.shoot import Shoot, load_shoot
+from gardener.switch import Switch as GardenerSwitch
+from gardener.switch import SwitchSpec, make_switch
+from gardener.timings import TIMINGS, Timings
+from hitless.errors import UsageError
+from hitless.events import Recorder
+from hitless.history import RunHeader
+from hitless.ports import Clock, Cluster, ClusterFacts, Double, Flow, ProbeSpec
+from hitless.run import PlannedFault, RunPlan, Switch
+from hitless.words import MILLISECOND, SECOND, Arm, FlowId, FlowRole, Nanoseconds, Overlay, Profile
+from scenarios.model import NODES_MAX, RATE_HZ_MAX, RATE_HZ_MIN, ArmPlan, Scenario, Topology
+
+FORWARDING_DELAY_THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)
+"""An answer that takes longer counts as lost. Source: RFC 6412 3.7.6 leaves the value to the tester; docs/measuring.md."""
+
+VALIDATION_NS: Final = {Profile.FAST: Nanoseconds(1 * SECOND), Profile.GARDENER: Nanoseconds(5 * SECOND)}
+"""Sustained Convergence Validation Time. Source: RFC 6412 3.7.5 says 5 s; the fast profile uses less and its reports say so."""
+
+_AGENT_MARGIN_NS: Final = Nanoseconds(60 * SECOND)
+"""Agents outlive the plan by this at the most, should the harness be unable to stop them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line changes about a scenario; None: as the scenario says."""
+
+    profile: Profile = Profile.FAST
+    overlay: Overlay | None = None
+    zones: int | None = None
+    nodes_per_zone: int | None = None
+    rate_hz: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One scenario with the options applied: what a cluster needs to know before it comes up."""
+
+    scenario: Scenario
+    profile: Profile
+    overlay: Overlay
+    timings: Timings
+    shoot: Shoot
+    """The Shoot before the operator's request."""
+    wanted: Shoot
+    """The Shoot that the operator asks for."""
+    feature_gates: FeatureGates
+    """Of the extension; the arm sets SeamlessOverlaySwitch."""
+    behaviour: CloudBehaviour
+
+
+def make_case(scenario: Scenario, options: Options) -> Case:
+    """Apply the options to a scenario.
+
+    Raises:
+        UsageError: an option is out of range, the scenario does not fit it, or the Shoot or the controller configuration cannot
+            be read.
+    """
+    scenario = _apply(scenario, options)
+    overlay = options.overlay or scenario.overlays[0]
+    shoot = load_shoot(scenario.shoot).with_mode(scenario.start).with_vxlan(enabled=overlay is Overlay.VXLAN)
+    configuration = scenario.controller_configuration
+    profile = options.profile
+    timings = TIMINGS[profile]
+    cloud = scenario.cloud
+    if cloud.control_plane_ms is not None:
+        timings = replace(timings, control_plane_reconcile_ns=cloud.control_plane_ms.ns(profile, MILLISECOND))
+    if cloud.create_ms is not None:
+        timings = replace(timings, route_create_ns=cloud.create_ms.ns(profile, MILLISECOND))
+    return Case(
+        scenario=scenario,
+        profile=profile,
+        overlay=overlay,
+        timings=timings,
+        shoot=shoot,
+        wanted=scenario.change_shoot(shoot),
+        feature_gates=FeatureGates() if configuration is None else load_feature_gates(configuration),
+        behaviour=CloudBehaviour(
+            create_ns=timings.route_create_ns, quota=dict(cloud.quota), calls_per_second=cloud.calls_per_s
+        ),
+    )
+
+
+def _apply(scenario: Scenario, options: Options) -> Scenario:
+    """Return the scenario with topology and rate as the options say. Raises UsageError."""
+    zones = scenario.topology.zones if options.zones is None else options.zones
+    nodes_per_zone = scenario.topology.nodes_per_zone if options.nodes_per_zone is None else options.nodes_per_zone
+    for option, number, most in (("--zones", zones, 26), ("--nodes-per-zone", nodes_per_zone, 200)):
+        if not 1 <= number <= most:
+            raise UsageError(where=option, found=str(number), allowed=f"1 to {most}")
+    if not 2 <= zones * nodes_per_zone <= NODES_MAX:  # noqa: PLR2004 - a mesh needs two ends
+        raise UsageError(
+            where="--zones and --nodes-per-zone",
+            found=f"{zones} * {nodes_per_zone} nodes",
+            allowed=f"2 to {NODES_MAX} nodes in all: fewer have no mesh, more have no numbers for their flows",
+        )
+    rate_hz = scenario.rate_hz if options.rate_hz is None else options.rate_hz
+    if not RATE_HZ_MIN <= rate_hz <= RATE_HZ_MAX:
+        allowed = f"{RATE_HZ_MIN:g} to {RATE_HZ_MAX:g} probes a second a flow"
+        raise UsageError(where="--rate", found=f"{rate_hz:g}", allowed=allowed)
+    topology = Topology(zones=zones, nodes_per_zone=nodes_per_zone)
+    misplaced = sorted(set(scenario.cloud.quota) - topology.zone_names)
+    if misplaced:
+        raise UsageError(
+            where=str(scenario.file),
+            place=f"cloud.quota.{misplaced[0]}",
+            found=f"a quota for zone {misplaced[0]}",
+            allowed=f"the zones that --zones {zones} leaves: {', '.join(sorted(topology.zone_names))}",
+        )
+    return scenario.model_copy(update={"topology": topology, "rate_hz": rate_hz})
+
+
+def expectation_gap(scenario: Scenario, options: Options) -> str | None:
+    """Return why what the scenario expects says nothing about a run with these options; None: it does.
+
+    A comparison may be made all the same; a test that compares with the expectation must be skipped.
+    """
+    if options.overlay is not None and options.overlay not in scenario.overlays:
+        return f"{scenario.name} says what to expect of {', '.join(scenario.overlays)}, not of {options.overlay}"
+    zones = scenario.topology.zones if options.zones is None else options.zones
+    nodes = zones * (scenario.topology.nodes_per_zone if options.nodes_per_zone is None else options.nodes_per_zone)
+    for zone, quota in scenario.cloud.quota.items():
+        if zones < scenario.topology.zones:
+            return f"{scenario.name} has a quota for zone {zone} of {scenario.topology.zones} zones; there are {zones}"
+        if quota >= nodes:
+            return f"{scenario.name} has a quota of {quota} routes for zone {zone}, which {nodes} nodes do not reach"
+    return None
+
+
+def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
+    """Return the plan of one run.
+
+    Raises:
+        UsageError: the scenario does not have the arm.
+    """
+    scenario, profile = case.scenario, case.profile
+    plans = scenario.arm_plans
+    if arm not in plans:
+        raise UsageError(where=scenario.name, place="arms", found=f"no arm {arm}", allowed=", ".join(plans))
+    plan = plans[arm]
+    interval_ns = Nanoseconds(round(SECOND / scenario.rate_hz))
+    duration_ns = scenario.duration_s.ns(profile, SECOND)
+    baseline_ns = scenario.baseline_ms.ns(profile, MILLISECOND)
+    validation_ns = VALIDATION_NS[profile]
+    return RunPlan(
+        header=_make_header(case, arm, trial, plan, interval_ns),
+        probing=ProbeSpec(
+            interval_ns=interval_ns,
+            drain_ns=FORWARDING_DELAY_THRESHOLD_NS,
+            duration_ns_max=Nanoseconds(baseline_ns + duration_ns + validation_ns + _AGENT_MARGIN_NS),
+        ),
+        make_flows=make_flows,
+        make_switch=partial(_make_switch, case, arm, plan, clock),
+        faults=tuple(
+            PlannedFault(
+                name=fault.name,
+                options=fault.options,
+                at_ns=fault.at_ms.ns(profile, MILLISECOND),
+                for_ns=None if fault.for_ms is None else fault.for_ms.ns(profile, MILLISECOND),
+            )
+            for fault in scenario.faults
+        ),
+        baseline_ns=baseline_ns,
+        duration_ns_max=duration_ns,
+        is_until_settled=scenario.until == "settled",
+        has_request=scenario.has_request,
+    )
+
+
+def make_flows(facts: ClusterFacts) -> tuple[Flow, ...]:
+    """Return the full mesh between pods of different nodes, then one control flow a node, whose pods share it.
+
+    The first endpoint of a node belongs to the mesh, the second answers the control flow.
+    """
+    by_node: dict[str, list[str]] = {}
+    for endpoint in facts.endpoints:
+        by_node.setdefault(endpoint.node, []).append(endpoint.name)
+    mesh = [pods[0] for pods in by_node.values()]
+    pairs = [(source, destination, FlowRole.MESH) for source, destination in permutations(mesh, 2)]
+    pairs += [(pods[0], pods[1], FlowRole.CONTROL) for pods in by_node.values() if len(pods) > 1]
+    return tuple(
+        Flow(id=FlowId(number), source=source, destination=destination, role=role)
+        for number, (source, destination, role) in enumerate(pairs, 1)
+    )
+
+
+def _make_header(case: Case, arm: Arm, trial: int, plan: ArmPlan, interval_ns: Nanoseconds) -> RunHeader:
+    scenario = case.scenario
+    return RunHeader(
+        scenario=scenario.name,
+        arm=arm,
+        trial=trial,
+        profile=case.profile,
+        overlay=case.overlay,
+        start_mode=scenario.start,
+        wanted_mode=scenario.wanted,
+        end_mode=plan.end,
+        interval_ns=interval_ns,
+        forwarding_delay_threshold_ns=FORWARDING_DELAY_THRESHOLD_NS,
+        validation_ns=VALIDATION_NS[case.profile],
+        checks=plan.checks,
+        mutant=plan.mutant,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ScenarioSwitch:
+    """Gardener's parts, and what the scenario's operator asks of them."""
+
+    parts: GardenerSwitch
+    wanted: Shoot
+
+    @property
+    def doubles(self) -> Sequence[Double]:
+        """Who takes part in the loop."""
+        return self.parts.doubles
+
+    def request(self) -> None:
+        """Change the Shoot as the scenario says."""
+        self.parts.request(self.wanted)
+
+
+def _make_switch(
+    case: Case, arm: Arm, plan: ArmPlan, clock: Clock, cluster: Cluster, _: ClusterFacts, recorder: Recorder
+) -> Switch:
+    spec = SwitchSpec(
+        shoot=case.shoot,
+        start_mode=case.scenario.start,
+        feature_gates=replace(case.feature_gates, seamless_overlay_switch=arm is Arm.GATED),
+        timings=case.timings,
+        gate=decide if plan.mutant is None else MUTANTS[plan.mutant],
+        route_controller=case.scenario.cloud.route_controller,
+        behaviour=case.behaviour,
+    )
+    parts = make_switch(spec, kube=cluster.kube, routes=cluster.routes, recorder=recorder, clock=clock)
+    return _ScenarioSwitch(parts=parts, wanted=case.wanted)
