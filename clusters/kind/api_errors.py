@@ -1,0 +1,118 @@
+"""What the Kubernetes client can raise, as hitless errors with one message: no library's exception leaves this room.
+
+What to do next decides the class: try again later, read again, mend the access, mend the object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from kubernetes.client.exceptions import ApiException, OpenApiException
+from kubernetes.config import ConfigException
+from urllib3.exceptions import HTTPError
+
+from hitless.errors import ApiError, ApiUnavailableError, ConflictError, HitlessError, NotFoundError, UsageError
+
+_TEXT_LENGTH_MAX: Final = 500
+"""What a message quotes of an answer, characters."""
+
+_AWAY: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses that a later attempt may cure. Source: k8s.io/apimachinery pkg/api/errors: IsServerTimeout, IsTimeout,
+IsTooManyRequests, IsInternalError, IsServiceUnavailable; 502 and 504 are a load balancer's."""
+
+_UNTYPED: Final = "failed to create typed patch object"
+"""An object that does not fit its schema is a 500 in a server-side apply, and no attempt cures it. Source: k8s.io/apimachinery
+pkg/util/managedfields, observed on 1.36."""
+
+
+class GoneError(ApiError):
+    """The resource version is too old to go on from (HTTP 410, or an event that says so): list again."""
+
+
+class DeniedError(ApiError):
+    """The user may not do this (HTTP 401, 403): mend the credentials or the RBAC objects."""
+
+
+_CLASSES: Final[Mapping[int, type[ApiError]]] = {
+    401: DeniedError,
+    403: DeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: GoneError,
+}
+
+
+def refusal(request: str, status: int, body: str, *, reason: str = "") -> ApiError:
+    """Return the error that an HTTP status stands for.
+
+    Args:
+        request: what was asked, such as `PATCH Node node-a1 as system:serviceaccount:kube-system:calico-node`.
+        status: the HTTP status.
+        body: the answer; a Status object in JSON, or anything.
+        reason: the HTTP reason phrase, used where the body says nothing.
+    """
+    text = f"{request}: HTTP {status}: {_said(body) or reason or 'no reason given'}"
+    if status in _CLASSES:
+        return _CLASSES[status](text)
+    return ApiUnavailableError(text) if status in _AWAY and _UNTYPED not in text else ApiError(text)
+
+
+@contextmanager
+def hitless_errors(request: str) -> Iterator[None]:
+    """Turn everything that a call of the client can raise into an ApiError."""
+    try:
+        yield
+    except HitlessError:
+        raise
+    except ConfigException as error:
+        raise DeniedError(f"{request}: credentials cannot be had: {_one_line(error)}") from error
+    except ApiException as error:
+        if error.status:
+            raise refusal(request, error.status, _as_text(error.body), reason=str(error.reason)) from error
+        raise _no_answer(request, error) from error
+    except (HTTPError, OSError) as error:
+        raise _no_answer(request, error) from error
+    except (OpenApiException, ValueError, KeyError, TypeError, AttributeError) as error:
+        # The client's own parsing of an answer that is not the API's: no JSON, an event without its fields.
+        raise ApiUnavailableError(f"{request}: what answers is no Kubernetes API: {_one_line(error)}") from error
+
+
+@contextmanager
+def kubeconfig_errors(kubeconfig: Path) -> Iterator[None]:
+    """Turn everything that reading a kubeconfig can raise into a UsageError: the client takes the file's shape for granted."""
+    try:
+        yield
+    except HitlessError:
+        raise
+    except (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        allowed = "a kubeconfig with a context that works"
+        raise UsageError(where=str(kubeconfig), found=_one_line(error), allowed=allowed) from error
+
+
+def _no_answer(request: str, error: Exception) -> ApiError:
+    text = _one_line(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return DeniedError(f"{request}: the server's certificate is not the kubeconfig's: {text}")
+    return ApiUnavailableError(f"{request}: no answer: {text}")
+
+
+def _said(body: str) -> str:
+    """Return the message of a Status object, or the beginning of whatever else answered."""
+    try:
+        status = json.loads(body)
+    except ValueError:
+        status = None
+    message = status.get("message") if isinstance(status, dict) else None
+    return " ".join(str(message or body).split())[:_TEXT_LENGTH_MAX]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_TEXT_LENGTH_MAX]
+
+
+def _as_text(body: object) -> str:
+    return body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")

@@ -1,0 +1,219 @@
+"""From an API server without a network to Calico in its start mode: what is applied, in which order, and what is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from clusters.kind.calico import calico_definitions
+from gardener.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME
+from gardener.calico_rbac import calico_objects
+from gardener.conditions import calico_is_up, network_unavailable, route_condition
+from gardener.manifests import NODE_CIDR_POOL
+from gardener.rbac import part_objects
+from gardener.route_controller import USER as ROUTE_CONTROLLER_USER
+from hitless.errors import ApiUnavailableError, NotFoundError, WorldError
+from hitless.ports import Clock, CloudRoute, KubeApi, NodeFacts
+from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds
+from scenarios.plan import Case
+
+_LOOK_NS: Final = Nanoseconds(500 * MILLISECOND)
+_DEFINED_NS: Final = Nanoseconds(30 * SECOND)
+_ROLLED_NS: Final = Nanoseconds(300 * SECOND)
+"""Images are loaded before, so nothing is pulled; a slow machine starts Calico in about a minute."""
+_CONDITION_NS: Final = Nanoseconds(60 * SECOND)
+
+VARYING: Final = (
+    (Kind.ADMISSION_POLICY_BINDING, BINDING_NAME),
+    (Kind.ADMISSION_POLICY, POLICY_NAME),
+    (Kind.DEPLOYMENT, "calico-kube-controllers"),
+    (Kind.DEPLOYMENT, "calico-typha-deploy"),
+    (Kind.IP_POOL, NODE_CIDR_POOL),
+)
+"""What one mode has and the other has not: deleted where the start mode is without."""
+
+
+class InstallsObjects(Protocol):
+    """Applies objects of any kind; `clusters.kind.installer.Installer` is one."""
+
+    def install(self, documents: Sequence[JsonObject]) -> None:
+        """Apply objects in their order. Raises ApiError."""
+        ...
+
+
+class StartTables(Protocol):
+    """Route tables that take many routes at once; `clusters.kind.tables.KindRouteTables` is one."""
+
+    def zones(self) -> tuple[str, ...]:
+        """Return the zone names."""
+        ...
+
+    def create_all(self, routes: Sequence[CloudRoute]) -> None:
+        """Create many routes in one call. Raises RouteTableError."""
+        ...
+
+
+class ClusterApi(KubeApi, Protocol):
+    """A KubeApi that watches while it is started, and installs what the switch does not know."""
+
+    @property
+    def installer(self) -> InstallsObjects:
+        """For the objects that the switch does not know."""
+        ...
+
+    def start(self) -> None:
+        """Begin to watch. Raises ApiError."""
+        ...
+
+    def stop(self) -> None:
+        """End all watches and connections. Safe to call twice."""
+        ...
+
+
+class CalicoStart:
+    """Brings Calico into the start mode, on a fresh cluster or on one that has been through a switch.
+
+    Args:
+        case: the scenario.
+        kube: the API.
+        tables: the route tables; nothing in them yet.
+        clock: to wait by.
+        tell: takes progress down.
+    """
+
+    def __init__(self, case: Case, kube: ClusterApi, tables: StartTables, *, clock: Clock, tell: Callable[[str], None]) -> None:
+        self._mode = case.scenario.start
+        self._kube, self._tables, self._clock, self._tell = kube, tables, clock, tell
+
+    def bring(self, nodes: Sequence[NodeFacts], objects: Sequence[JsonObject]) -> None:
+        """Apply the objects of the start mode and return when Calico runs everywhere and every condition is as it should be.
+
+        Args:
+            nodes: the nodes.
+            objects: `gardener.switch.initial_objects`; the Nodes among them are the kubelets' and are left alone.
+
+        Raises:
+            WorldError: something did not come about in time.
+        """
+        wanted = [document for document in objects if document["kind"] != Kind.NODE.value]
+        self._tell(f"applying Calico in mode {self._mode}")
+        installer = self._kube.installer
+        installer.install(calico_definitions())
+        self._wait(lambda: self._has_kind(Kind.IP_POOL), _DEFINED_NS, "Calico's definitions are not served")
+        installer.install((*calico_objects(), *part_objects()))
+        self._remove_other_mode(wanted)
+        if self._mode is Mode.NATIVE:
+            # Without the cloud's routes the pods of a native cluster, CoreDNS among them, reach nobody.
+            zones = self._tables.zones()
+            self._tables.create_all(
+                [CloudRoute(zone=zone, cidr=one.pod_cidr, node=one.name) for zone in zones for one in nodes]
+            )
+        installer.install(wanted)
+        self._tell("waiting for calico-node on every node")
+        self._wait(self._is_rolled_out, _ROLLED_NS, "calico-node does not run on every node", self._describe_roll)
+        self._wait(self._are_ready, _ROLLED_NS, "not every Node is Ready", self._describe_nodes)
+        self._write_conditions()
+
+    def _remove_other_mode(self, wanted: Sequence[JsonObject]) -> None:
+        names = {(document["kind"], document["metadata"]["name"]) for document in wanted}
+        for kind, name in VARYING:
+            if (kind.value, name) not in names:
+                self._kube.delete(kind, name)
+
+    def _has_kind(self, kind: Kind) -> bool:
+        try:
+            self._kube.list(kind)
+        except NotFoundError:
+            return False
+        return True
+
+    def _is_rolled_out(self) -> bool:
+        document = self._kube.get(Kind.DAEMON_SET, "calico-node")
+        return is_rolled_out(document)
+
+    def _describe_roll(self) -> str:
+        return str(self._kube.get(Kind.DAEMON_SET, "calico-node").get("status") or "no status")
+
+    def _are_ready(self) -> bool:
+        return not self._unready()
+
+    def _unready(self) -> list[str]:
+        return [str(node["metadata"]["name"]) for node in self._kube.list(Kind.NODE) if not is_ready(node)]
+
+    def _describe_nodes(self) -> str:
+        return ", ".join(self._unready())
+
+    def _write_conditions(self) -> None:
+        """Leave on every node the condition that its mode's owner leaves there.
+
+        In overlay calico-node writes it itself when it starts. On a cluster that was switched before, its write may still have
+        been dropped by the policy that has just been deleted; so it is repeated, under the same name, until it is kept.
+        """
+        is_native = self._mode is Mode.NATIVE
+        condition = route_condition(is_created=True) if is_native else calico_is_up()
+        actor = ROUTE_CONTROLLER_USER if is_native else CALICO_NODE_USER
+
+        def are_kept() -> bool:
+            others = [
+                str(node["metadata"]["name"])
+                for node in self._kube.list(Kind.NODE)
+                if [entry.get("reason") for entry in network_unavailable(node)] != [condition["reason"]]
+            ]
+            for name in others:
+                self._kube.merge_condition(name, condition, actor=actor)
+            return not others
+
+        self._wait(are_kept, _CONDITION_NS, f"NetworkUnavailable is not {condition['reason']} on every node")
+
+    def _wait(
+        self, is_so: Callable[[], bool], timeout_ns: Nanoseconds, what: str, describe: Callable[[], str] | None = None
+    ) -> None:
+        wait_true(is_so, self._clock, timeout_ns, what, describe)
+
+
+def is_rolled_out(daemon_set: JsonObject) -> bool:
+    """Return whether every pod of a DaemonSet is of its present template and ready."""
+    status: dict[str, Any] = daemon_set.get("status") or {}
+    wanted = status.get("desiredNumberScheduled", 0)
+    is_seen = status.get("observedGeneration") == daemon_set["metadata"].get("generation")
+    return bool(is_seen and wanted and status.get("updatedNumberScheduled") == status.get("numberReady") == wanted)
+
+
+def is_ready(node: JsonObject) -> bool:
+    """Return whether a Node says that it is Ready."""
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+
+
+def wait_true(
+    is_so: Callable[[], bool],
+    clock: Clock,
+    timeout_ns: Nanoseconds,
+    what: str,
+    describe: Callable[[], str] | None = None,
+) -> None:
+    """Look twice a second until something is so; an API that does not answer is asked again.
+
+    Args:
+        is_so: the question.
+        clock: to wait by.
+        timeout_ns: when to give up.
+        what: what is wrong then.
+        describe: says more about it.
+
+    Raises:
+        WorldError: it did not become so.
+    """
+    deadline_ns = clock.now_ns() + timeout_ns
+    reason = ""
+    while True:
+        try:
+            if is_so():
+                return
+            reason = ""
+        except ApiUnavailableError as error:
+            reason = str(error)
+        if clock.now_ns() > deadline_ns:
+            more = reason or (describe() if describe else "")
+            raise WorldError(f"{what} after {timeout_ns / SECOND:.0f} s" + (f": {more}" if more else ""))
+        clock.wait_until(Nanoseconds(clock.now_ns() + _LOOK_NS))

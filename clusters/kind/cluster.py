@@ -1,0 +1,349 @@
+"""A kind cluster running Calico as a cluster: docker, router, kind, Calico and probers, put together.
+
+Everything that is made bears this process as its owner, and is taken away again whatever happens, unless it shall be kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib import metadata
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+from clusters.kind.addresses import NodePlan, make_plan
+from clusters.kind.api_calls import connect
+from clusters.kind.bring_up import CalicoStart, ClusterApi, wait_true
+from clusters.kind.config import KindOptions, digest_spec, make_spec
+from clusters.kind.docker import Docker, find_docker
+from clusters.kind.images import find_images
+from clusters.kind.kept import find_defect, find_standing, in_use, remove_cluster
+from clusters.kind.kube import KindKube
+from clusters.kind.machine import kernel_capabilities
+from clusters.kind.nodes import ApiFirewall, count_strays, read_counters, read_state
+from clusters.kind.pod_host import KubePodHost
+from clusters.kind.prober import KindProber, make_docker_rescue
+from clusters.kind.prober_manifests import PodRole, ProberSpec
+from clusters.kind.prober_pods import ProberPods
+from clusters.kind.programs import KindNodes, find_programs
+from clusters.kind.router import CloudNetwork
+from clusters.kind.spec import KindSpec
+from clusters.kind.versions import KIND_VERSION, PROBER_IMAGE
+from clusters.lab.faults import LabFaults
+from gardener.calico_node import CALICO_VERSION
+from gardener.cloud import Cloud
+from gardener.switch import initial_objects
+from hitless.errors import WorldError
+from hitless.events import Recorder
+from hitless.ports import Clock, ClusterFacts, Double, Endpoint, NodeFacts, NodeState, Prober
+from hitless.words import SECOND, Capability, Kind, Mode, Nanoseconds, Overlay
+from scenarios.plan import Case
+
+_TUNNEL_OCTETS: Final = {Overlay.IPIP: 20, Overlay.VXLAN: 50}
+"""What the overlay takes off the pods' MTU. Source: calico felix int_dataplane.go:448-457 (docs/mechanics.md 4.6)."""
+_UNDERLAY_MTU: Final = 1500
+"""Of a docker network that nobody has given another."""
+_POD_CIDR_S: Final = 60
+_AT_ONCE_MAX: Final = 8
+"""Nodes that are wired or read at a time: each step is a docker client."""
+T = TypeVar("T")
+
+
+class ProberHandle(Prober, Protocol):
+    """A Prober that has to be brought into the cluster first."""
+
+    def deploy(self, nodes: Sequence[NodeFacts]) -> tuple[Endpoint, ...]:
+        """Place the probers on all nodes; return who probes. Raises WorldError."""
+        ...
+
+    def remove(self) -> None:
+        """Take them away. Safe to call twice."""
+        ...
+
+
+Connect = Callable[[Path], tuple[ClusterApi, ProberHandle]]
+"""Connects to the API server of a kubeconfig; nothing is sent yet."""
+Tell = Callable[[str], None]
+"""Takes one line about progress."""
+
+
+class CalicoCluster:
+    """Implements the Cluster port; see `hitless.ports.Cluster`.
+
+    Args:
+        spec: what to build.
+        options: the command line's.
+        case: the scenario with its options.
+        clock: the run clock.
+        docker: the engine.
+        connect: how API and prober are reached.
+        tell: takes progress down.
+    """
+
+    def __init__(
+        self, *, spec: KindSpec, options: KindOptions, case: Case, clock: Clock, docker: Docker, connect: Connect, tell: Tell
+    ) -> None:
+        self._spec, self._options, self._case, self._clock = spec, options, case, clock
+        self._docker, self._connect, self._tell = docker, connect, tell
+        self._plan = make_plan(spec)
+        self._kube: ClusterApi | None = None
+        self._prober: ProberHandle | None = None
+        self._cloud: Cloud | None = None
+        self._faults: LabFaults | None = None
+        self._nodes: KindNodes | None = None
+        self._lock = contextlib.ExitStack()
+        self._is_whole = False
+        """Whether it came up: only then it may be kept."""
+
+    @property
+    def kube(self) -> ClusterApi:
+        """The cluster's API. Raises WorldError while it is down."""
+        return _present(self._kube)
+
+    @property
+    def routes(self) -> Cloud:
+        """The cloud's route tables, with the cloud's behaviour around them. Raises WorldError while the cluster is down."""
+        return _present(self._cloud)
+
+    @property
+    def prober(self) -> ProberHandle:
+        """Its prober. Raises WorldError while the cluster is down."""
+        return _present(self._prober)
+
+    @property
+    def faults(self) -> LabFaults:
+        """What can be broken in it. Raises WorldError while the cluster is down."""
+        return _present(self._faults)
+
+    def capabilities(self) -> frozenset[Capability]:
+        """Return what this machine's kernel offers to kind's nodes."""
+        return kernel_capabilities()
+
+    def up(self) -> ClusterFacts:
+        """Bring the cluster up, or take a kept one into use, with Calico and probers running. Raises WorldError."""
+        try:
+            return self._up()
+        except BaseException as error:
+            self._is_whole = False
+            try:
+                self.down()
+            except WorldError as second:
+                error.add_note(f"and taking down what was made: {second}")
+            raise
+
+    def down(self) -> None:
+        """Take everything down, or with --keep-cluster only the probers. Safe to call twice."""
+        kube, prober, nodes = self._kube, self._prober, self._nodes
+        self._kube = self._prober = self._nodes = None
+        self._cloud = self._faults = None
+        try:
+            if prober is not None and self._is_whole:
+                prober.stop()
+                if self._options.keep:
+                    prober.remove()
+        finally:
+            if kube is not None:
+                kube.stop()
+            try:
+                if nodes is not None and not (self._options.keep and self._is_whole):
+                    nodes.delete()
+                    remove_cluster(self._docker, self._plan.name)
+            finally:
+                self._is_whole = False
+                self._lock.close()
+
+    def doubles(self, recorder: Recorder) -> Sequence[Double]:  # noqa: ARG002 - the port's
+        """Return none: calico-node and the DaemonSet controller are real here."""
+        return ()
+
+    def counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Return the counters of every node and of the router that say why something is wrong; see `clusters.kind.nodes`."""
+        router = self._plan.router
+        names = [*(node.name for node in self._plan.nodes), router]
+        with ThreadPoolExecutor(_AT_ONCE_MAX) as pool:
+            read = pool.map(lambda name: read_counters(self._docker, name, is_node=name != router), names)
+            return dict(zip(names, read, strict=True))
+
+    def inspect(self) -> tuple[NodeState, ...]:
+        """Return the state of every node, in the order of the facts."""
+        with ThreadPoolExecutor(_AT_ONCE_MAX) as pool:
+            return tuple(pool.map(lambda node: read_state(self._docker, node.name), self._plan.nodes))
+
+    def _up(self) -> ClusterFacts:
+        spec, docker = self._spec, self._docker
+        docker.version()
+        programs = find_programs(self._options)
+        self._lock.enter_context(in_use(spec.name))
+        images = find_images(docker, spec.image)
+        spec = self._spec = replace(spec, image=images.node)
+        nodes = KindNodes(spec, programs)
+        network = CloudNetwork(
+            docker, self._plan, image=images.router, configuration=digest_spec(spec), keep=self._options.keep
+        )
+        self._make_containers(nodes, network, images.to_load)
+        kube, prober = self._connect(nodes.kubeconfig)
+        self._kube, self._prober = kube, prober
+        facts = self._find_nodes(kube)
+        tables = network.tables(facts)
+        tables.clear()
+        start = CalicoStart(self._case, kube, tables, clock=self._clock, tell=self._tell)
+        start.bring(facts, initial_objects(self._case.shoot, spec.start_mode, facts, self._case.feature_gates))
+        kube.start()
+        kube.take_changes()
+        cloud = self._cloud = Cloud(tables, self._case.behaviour, self._clock)
+        zones = [IPv4Network(zone.subnet) for zone in self._plan.zones]
+        self._faults = LabFaults(
+            kube=ApiFirewall(docker, self._plan.nodes[0].name, network, zones),
+            routes=tables,
+            begin_route_outage=cloud.begin_outage,
+            end_route_outage=cloud.end_outage,
+        )
+        self._tell("placing the probers")
+        endpoints = prober.deploy(facts)
+        self._is_whole = True
+        return self._describe(facts, endpoints, images.provenance)
+
+    def _make_containers(self, nodes: KindNodes, network: CloudNetwork, images: Sequence[str]) -> None:
+        """Have nodes, zones and router, new or kept, wired as the scenario asks."""
+        docker, plan, spec = self._docker, self._plan, self._spec
+        standing = find_standing(docker, nodes, plan)
+        defect = find_defect(docker, network, plan, digest_spec(spec)) if standing else None
+        is_reused = standing and defect is None
+        # Whatever stands under this name is ours from here on, and goes with `down`.
+        self._nodes = nodes
+        if standing and not is_reused:
+            self._tell(f"the cluster {spec.name} is up and cannot be used again: {defect}; making it anew")
+        if is_reused:
+            self._tell(f"using the cluster {spec.name}, which was kept")
+            nodes.export_kubeconfig()
+        else:
+            remove_cluster(docker, plan.name)
+            network.up()
+            self._tell(f"creating the cluster {spec.name}: {len(plan.nodes)} nodes of {spec.image}")
+            nodes.create()
+            self._tell(f"loading {len(images)} images into the nodes")
+            nodes.load(images)
+            for node in plan.nodes:
+                network.connect(node)
+
+        def wire(node: NodePlan) -> None:
+            network.wire(node, spec.rp_filter)
+            count_strays(docker, network, plan, node)
+
+        with ThreadPoolExecutor(_AT_ONCE_MAX) as pool:
+            # The results are nothing; asking for them brings the first error here.
+            list(pool.map(wire, plan.nodes))
+
+    def _find_nodes(self, kube: ClusterApi) -> tuple[NodeFacts, ...]:
+        """Wait until every Node has its podCIDR; return the nodes in the plan's order. Raises WorldError."""
+        blocks: dict[str, str] = {}
+
+        def is_complete() -> bool:
+            blocks.update(
+                {
+                    node["metadata"]["name"]: node["spec"]["podCIDR"]
+                    for node in kube.list(Kind.NODE)
+                    if "podCIDR" in node["spec"]
+                }
+            )
+            return all(node.name in blocks for node in self._plan.nodes)
+
+        wait_true(is_complete, self._clock, Nanoseconds(_POD_CIDR_S * SECOND), "not every Node has a podCIDR")
+        return tuple(
+            NodeFacts(name=one.name, zone=one.zone, address=one.address, pod_cidr=blocks[one.name], gateway=one.gateway)
+            for one in self._plan.nodes
+        )
+
+    def _describe(
+        self, nodes: tuple[NodeFacts, ...], endpoints: tuple[Endpoint, ...], provenance: Mapping[str, str]
+    ) -> ClusterFacts:
+        is_overlay = self._spec.start_mode is Mode.OVERLAY
+        return ClusterFacts(
+            backend="kind",
+            carrier=self._spec.overlay.value,
+            nodes=nodes,
+            endpoints=endpoints,
+            zone_gateways={zone.name: zone.gateway for zone in self._plan.zones},
+            underlay_mtu=_UNDERLAY_MTU,
+            pod_mtu=_UNDERLAY_MTU - (_TUNNEL_OCTETS[self._spec.overlay] if is_overlay else 0),
+            permanent_neighbours=False,
+            rp_filter=self._spec.rp_filter,
+            versions={
+                "hitless": metadata.version("hitless"),
+                "kernel": f"{platform.system()} {platform.release()}",
+                "machine": platform.machine(),
+                "python": platform.python_version(),
+                "docker": self._docker.version(),
+                "kind, written for": KIND_VERSION,
+                "kubernetes": ".".join(map(str, self._spec.kubernetes)),
+                "calico": CALICO_VERSION,
+                **provenance,
+            },
+        )
+
+
+class DeployedProber(KindProber):
+    """The prober of a cluster, with its pods.
+
+    Args:
+        pods: where the agents run.
+        docker: the engine, from which records come home where the API does not bring them.
+    """
+
+    def __init__(self, pods: ProberPods, docker: Docker) -> None:
+        super().__init__(pods, make_docker_rescue(docker))
+        self._deployed = pods
+
+    def deploy(self, nodes: Sequence[NodeFacts]) -> tuple[Endpoint, ...]:
+        """Place the probers on all nodes, in the place of those of an earlier run. Raises WorldError."""
+        return self._deployed.deploy(nodes, replaces=True)
+
+    def remove(self) -> None:
+        """Take them away. Safe to call twice."""
+        self._deployed.remove()
+
+
+def make_kind_cluster(case: Case, clock: Clock, options: KindOptions, tell: Tell | None = None) -> CalicoCluster:
+    """Return the kind cluster that a scenario asks for, not up yet.
+
+    Raises:
+        UsageError: the scenario or an option does not fit kind.
+        MissingCapabilityError: there is no docker client.
+    """
+    docker = find_docker()
+
+    def connect_to(kubeconfig: Path) -> tuple[ClusterApi, ProberHandle]:
+        calls = connect(kubeconfig)
+        spec = ProberSpec(image=PROBER_IMAGE, pull_policy="Never", roles=(PodRole.MESH, PodRole.CONTROL))
+        return KindKube(calls), DeployedProber(ProberPods(KubePodHost(calls, kubeconfig), spec), docker)
+
+    return CalicoCluster(
+        spec=make_spec(case, options),
+        options=options,
+        case=case,
+        clock=clock,
+        docker=docker,
+        connect=connect_to,
+        tell=tell or _tell_stderr,
+    )
+
+
+def capabilities_missing(case: Case) -> tuple[str, ...]:
+    """Return what a scenario needs and a kind cluster on this machine does not offer; empty: nothing."""
+    overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
+    return tuple(sorted({*case.scenario.needs, overlay} - kernel_capabilities()))
+
+
+def _tell_stderr(line: str) -> None:
+    sys.stderr.write(f"hitless: {line}\n")
+
+
+def _present(part: T | None) -> T:
+    if part is None:
+        raise WorldError("the cluster is not up")
+    return part

@@ -1,0 +1,146 @@
+"""kind's configuration document for a cluster, and the KindSpec of a scenario. Pure.
+
+What matters for the switch is written, never inherited: no default CNI, the pod network of the Shoot, one /24 of it a node by
+kube-controller-manager, kube-proxy with iptables, and the Shoot's own feature gates. Every node gets its zone as a label and a
+providerID of AWS's form. The control plane has no taint: it is a node like the others (see `addresses`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from clusters.kind.addresses import NODE_NETWORK, NodePlan, make_plan
+from clusters.kind.spec import KindSpec
+from clusters.kind.versions import find_node_image
+from hitless.errors import UsageError
+from hitless.words import JsonObject
+from scenarios.plan import Case
+
+DEFAULT_CLUSTER_NAME: Final = "hitless"
+NODE_MASK_BITS: Final = 24
+"""Length of a node's podCIDR. Source: kube-controller-manager --node-cidr-mask-size, whose default is the same."""
+DEFAULT_SERVICE_CIDR: Final = "100.64.0.0/13"
+"""Source: gardener example/50-seed.yaml, networks.shootDefaults.services."""
+_IMAGE_VERSION: Final = re.compile(r":v(\d{1,2})\.(\d{1,3})\.\d{1,3}(@|$)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindOptions:
+    """What the command line says about a kind cluster; the names are pytest-kind's."""
+
+    cluster_name: str = DEFAULT_CLUSTER_NAME
+    kind_bin: Path | None = None
+    """None: kind on PATH."""
+    kubectl_bin: Path | None = None
+    """None: kubectl on PATH."""
+    image: str | None = None
+    """Node image; None: the pinned one for the Shoot's Kubernetes version."""
+    keep: bool = False
+    """Leave the cluster up, and use one that is up already if it is healthy and the same."""
+
+
+def make_spec(case: Case, options: KindOptions) -> KindSpec:
+    """Return the cluster that a scenario asks for.
+
+    Raises:
+        UsageError: kind has no image for the Shoot's Kubernetes version, or the given image has another version; the Shoot's
+            node network is not the one that the zones lie in; too many nodes, or a name that cannot be one.
+    """
+    scenario, shoot = case.scenario, case.shoot
+    networking = shoot.spec.networking
+    if networking.nodes != NODE_NETWORK:
+        found = networking.nodes or "nothing"
+        raise UsageError(where=str(scenario.shoot), place="spec.networking.nodes", found=found, allowed=NODE_NETWORK)
+    server = shoot.spec.kubernetes.kube_api_server
+    gates = (server.feature_gates if server else None) or {}
+    served = (server.runtime_config if server else None) or {}
+    return KindSpec(
+        name=options.cluster_name,
+        zones=scenario.topology.zones,
+        nodes_per_zone=scenario.topology.nodes_per_zone,
+        overlay=case.overlay,
+        start_mode=scenario.start,
+        rp_filter=scenario.rp_filter,
+        kubernetes=shoot.kubernetes,
+        image=_choose_image(shoot.kubernetes, options.image),
+        pod_cidr=shoot.pod_cidr,
+        service_cidr=networking.services or DEFAULT_SERVICE_CIDR,
+        feature_gates=tuple(sorted(name for name, is_on in gates.items() if is_on)),
+        runtime_config=tuple(sorted(name for name, is_on in served.items() if is_on)),
+    )
+
+
+def cluster_config(spec: KindSpec) -> JsonObject:
+    """Return the document that `kind create cluster --config` reads.
+
+    The patches name no apiVersion and write arguments as maps: kind turns them into what kubeadm of the image's version reads.
+    Source: kind site/content/docs/user/configuration.md; pkg/internal/patch/kubeadm_merge.go (v0.33.0).
+    """
+    controller_manager = {
+        "allocate-node-cidrs": "true",
+        "cluster-cidr": spec.pod_cidr,
+        "node-cidr-mask-size": str(NODE_MASK_BITS),
+    }
+    patch = {"kind": "ClusterConfiguration", "controllerManager": {"extraArgs": controller_manager}}
+    document: JsonObject = {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "name": spec.name,
+        "networking": {
+            "ipFamily": "ipv4",
+            "disableDefaultCNI": True,
+            "podSubnet": spec.pod_cidr,
+            "serviceSubnet": spec.service_cidr,
+            "kubeProxyMode": "iptables",
+        },
+        "kubeadmConfigPatches": [json.dumps(patch)],
+        "nodes": [_describe_node(node) for node in make_plan(spec).nodes],
+    }
+    if spec.feature_gates:
+        document["featureGates"] = dict.fromkeys(spec.feature_gates, True)
+    if spec.runtime_config:
+        document["runtimeConfig"] = dict.fromkeys(spec.runtime_config, "true")
+    return document
+
+
+def render_config(spec: KindSpec) -> str:
+    """Return the document as kind reads it: JSON, which is YAML."""
+    return json.dumps(cluster_config(spec), indent=1) + "\n"
+
+
+def digest_spec(spec: KindSpec) -> str:
+    """Return what a kept cluster must have been made from to be used again: configuration and node image.
+
+    Mode, overlay and rp_filter are left out: they are set anew whenever a cluster is taken into use.
+    """
+    text = json.dumps([cluster_config(spec), spec.image], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _describe_node(node: NodePlan) -> JsonObject:
+    registration: JsonObject = {"kubeletExtraArgs": {"provider-id": node.provider_id}}
+    if node.is_control_plane:
+        registration["taints"] = []
+    kind = "InitConfiguration" if node.is_control_plane else "JoinConfiguration"
+    return {
+        "role": "control-plane" if node.is_control_plane else "worker",
+        "labels": {"topology.kubernetes.io/zone": node.zone},
+        "kubeadmConfigPatches": [json.dumps({"kind": kind, "nodeRegistration": registration})],
+    }
+
+
+def _choose_image(kubernetes: tuple[int, int], image: str | None) -> str:
+    if image is None:
+        return find_node_image(kubernetes).reference
+    match = _IMAGE_VERSION.search(image)
+    if match and (int(match[1]), int(match[2])) != kubernetes:
+        wanted = f"{kubernetes[0]}.{kubernetes[1]}"
+        raise UsageError(
+            where="--kind-image", found=image, allowed=f"an image of Kubernetes {wanted}, which the Shoot asks for"
+        )
+    return image

@@ -1,0 +1,186 @@
+"""The docker command line: argument lists in, text out, one message for every error.
+
+Every container and network that is made here bears labels, by which a later process finds what its owner left behind. The
+containers of nodes are kind's; they bear kind's label, and the cluster's networks, which are made first, vouch for them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hitless.errors import MissingCapabilityError, WorldError
+
+LABEL_CLUSTER: Final = "hitless.cluster"
+"""Name of the cluster that a container or network belongs to."""
+LABEL_OWNER: Final = "hitless.owner"
+"""Host, PID and start time of the process that made it."""
+LABEL_KEEP: Final = "hitless.keep"
+"""`yes` where it shall outlive its owner."""
+LABEL_CONFIGURATION: Final = "hitless.configuration"
+"""Digest of what the cluster was made from."""
+KIND_LABEL: Final = "io.x-k8s.kind.cluster"
+"""What kind puts on the containers of nodes. Source: kind pkg/cluster/internal/providers/docker/constants.go."""
+
+_TIMEOUT_S: Final = 60.0
+REMEDY: Final = "install and start Docker (Debian: docker.io), and let this user reach it"
+
+
+class Docker:
+    """One docker engine, by its command-line client.
+
+    Args:
+        program: the docker client.
+        host: DOCKER_HOST; None: as the environment says.
+    """
+
+    def __init__(self, program: Path, host: str | None = None) -> None:
+        self._program = program
+        self.environment: Mapping[str, str] = dict(os.environ) | ({} if host is None else {"DOCKER_HOST": host})
+
+    def run(self, *arguments: str, stdin: str | bytes | None = None, timeout_s: float = _TIMEOUT_S) -> str:
+        """Run the client and return what it prints. Raises WorldError: it failed, or did not end in time."""
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        what = f"docker {' '.join(arguments[:2])}"
+        try:
+            done = subprocess.run(  # noqa: S603 - a program that was found, an argument list
+                [str(self._program), *arguments],
+                input=data,
+                stdin=subprocess.DEVNULL if data is None else None,
+                capture_output=True,
+                timeout=timeout_s,
+                check=False,
+                env=dict(self.environment),
+            )
+        except subprocess.TimeoutExpired as error:
+            raise WorldError(f"{what}: not done after {timeout_s:.0f} s") from error
+        except OSError as error:
+            raise WorldError(f"{what}: {error}") from error
+        if done.returncode:
+            said = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
+            lines = said.splitlines() or [f"exit code {done.returncode}"]
+            raise WorldError(f"{what}: {' '.join(line.strip() for line in lines[-3:])}")
+        return done.stdout.decode(errors="replace")
+
+    def execute(self, container: str, *command: str, stdin: str | None = None, timeout_s: float = _TIMEOUT_S) -> str:
+        """Run a command in a container. Raises WorldError with what the command said."""
+        options = () if stdin is None else ("-i",)
+        try:
+            return self.run("exec", *options, container, *command, stdin=stdin, timeout_s=timeout_s)
+        except WorldError as error:
+            raise WorldError(f"{container}: {' '.join(command[:3])}: {error}") from error
+
+    def execute_json(self, container: str, *command: str) -> Any:  # noqa: ANN401 - JSON is what it is
+        """Run a command that prints JSON. Raises WorldError also where it does not."""
+        text = self.execute(container, *command)
+        try:
+            return json.loads(text or "[]")
+        except json.JSONDecodeError as error:
+            raise WorldError(f"{container}: {' '.join(command)}: not JSON: {text[:80]!r}") from error
+
+    def version(self) -> str:
+        """Return the engine's version. Raises MissingCapabilityError where no engine answers."""
+        try:
+            return self.run("version", "--format", "{{.Server.Version}}", timeout_s=10.0).strip()
+        except WorldError as error:
+            raise MissingCapabilityError(f"no docker engine answers ({error}); {REMEDY}") from error
+
+    def has_image(self, reference: str) -> bool:
+        """Return whether the engine holds an image."""
+        try:
+            self.run("image", "inspect", "--format", "{{.Id}}", reference)
+        except WorldError:
+            return False
+        return True
+
+    def image_id(self, reference: str) -> str:
+        """Return the id of an image that the engine holds. Raises WorldError."""
+        return self.run("image", "inspect", "--format", "{{.Id}}", reference).strip()
+
+    def find_containers(self, label: str) -> tuple[str, ...]:
+        """Return the names of all containers with a label, running or not; `label` is `KEY` or `KEY=VALUE`."""
+        return tuple(self.run("ps", "--all", "--filter", f"label={label}", "--format", "{{.Names}}").split())
+
+    def find_networks(self, label: str) -> tuple[str, ...]:
+        """Return the names of all networks with a label, in order of their names."""
+        return tuple(sorted(self.run("network", "ls", "--filter", f"label={label}", "--format", "{{.Name}}").split()))
+
+    def network_labels(self, network: str) -> dict[str, str]:
+        """Return the labels of a network."""
+        labels: dict[str, str] = json.loads(self.run("network", "inspect", "--format", "{{json .Labels}}", network)) or {}
+        return labels
+
+    def is_running(self, container: str) -> bool:
+        """Return whether a container exists and runs."""
+        try:
+            return self.run("container", "inspect", "--format", "{{.State.Running}}", container).strip() == "true"
+        except WorldError:
+            return False
+
+    def remove_containers(self, names: Sequence[str]) -> None:
+        """End and remove containers with their volumes; one that is gone already is no error."""
+        if names:
+            self.run("rm", "--force", "--volumes", *names)
+
+    def remove_networks(self, names: Sequence[str]) -> None:
+        """Remove networks."""
+        if names:
+            self.run("network", "rm", *names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The process that a container or network belongs to."""
+
+    host: str
+    process: int
+    started_ticks: int
+    """Since boot: with the PID it names one process for ever. Source: proc(5), /proc/pid/stat field 22."""
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.process}/{self.started_ticks}"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process lives; one on another host is taken to live, because nobody here can know."""
+        return self.host != socket.gethostname() or _read_start(self.process) == self.started_ticks
+
+
+def this_process() -> Owner:
+    """Return this process as an owner."""
+    process = os.getpid()
+    return Owner(host=socket.gethostname(), process=process, started_ticks=_read_start(process) or 0)
+
+
+def parse_owner(text: str) -> Owner | None:
+    """Return the owner that a label names; None where it names none."""
+    host, _, rest = text.partition("/")
+    process, _, ticks = rest.partition("/")
+    if not (host and process.isascii() and process.isdigit() and ticks.isascii() and ticks.isdigit()):
+        return None
+    return Owner(host=host, process=int(process), started_ticks=int(ticks))
+
+
+def find_docker(host: str | None = None) -> Docker:
+    """Return the docker client on PATH. Raises MissingCapabilityError."""
+    program = shutil.which("docker")
+    if program is None:
+        raise MissingCapabilityError(f"no docker on PATH; {REMEDY}")
+    return Docker(Path(program), host)
+
+
+def _read_start(process: int) -> int | None:
+    """Return a process's start time, or None where there is none such."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The second field is the program's name in brackets and may hold anything; what follows the last bracket is plain.
+    return int(text.rpartition(")")[2].split()[19])

@@ -1,0 +1,179 @@
+"""Images: what is there, what is missing, how archives are loaded, and how the router's image is made.
+
+The router's image comes from its Dockerfile, whose base is the nodes' own image. Where that image is not to be had, the
+machine's own programs and the libraries they name are packed and imported: enough for zones, router and route tables without
+a registry.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from clusters.kind.docker import LABEL_CLUSTER, Docker
+from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES, PROBER_IMAGE, ROUTER_IMAGE, PinnedImage
+from hitless.errors import MissingCapabilityError, UsageError, WorldError
+
+ROUTER_DOCKERFILE: Final = Path(__file__).parent / "router" / "Dockerfile"
+ROUTER_PROGRAMS: Final = ("sleep", "cat", "ip", "sysctl")
+"""What the router's image must have. Debian: coreutils, iproute2, procps."""
+_LOAD_S: Final = 600.0
+_LIBRARY: Final = re.compile(r"(?:=> )?(/\S+) \(0x")
+"""A line of ldd: `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`, or the loader without an arrow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageState:
+    """One image that a kind cluster needs, as the engine has it."""
+
+    image: PinnedImage
+    reference: str | None
+    """The name by which it is there; None: missing."""
+
+
+def list_images(docker: Docker, nodes: Sequence[PinnedImage] = tuple(NODE_IMAGES.values())) -> tuple[ImageState, ...]:
+    """Return the state of every image, the nodes' first."""
+    return tuple(find_image(docker, image) for image in (*nodes, *CALICO_IMAGES, *LOCAL_IMAGES))
+
+
+def find_image(docker: Docker, image: PinnedImage) -> ImageState:
+    """Return how an image is there: by its digest where it was pulled, by its tag alone where it came from an archive."""
+    references = dict.fromkeys((image.reference, image.name))
+    return ImageState(image=image, reference=next((one for one in references if docker.has_image(one)), None))
+
+
+def load_archive(docker: Docker, archive: Path) -> tuple[str, ...]:
+    """Load a `docker save` archive into the engine and return the names of the images in it.
+
+    Raises:
+        UsageError: there is no such file, or it is no archive of images.
+    """
+    if not archive.is_file():
+        raise UsageError(where="--load", found=str(archive), allowed="an archive that `docker save` has written")
+    try:
+        answer = docker.run("load", "--input", str(archive), timeout_s=_LOAD_S)
+    except WorldError as error:
+        raise UsageError(where="--load", found=f"{archive}: {error}", allowed="an archive of `docker save`") from error
+    return tuple(line.partition(": ")[2] for line in answer.splitlines() if line.startswith("Loaded image"))
+
+
+def build_router_image(docker: Docker, base: str | None = None) -> None:
+    """Build the router's image from its Dockerfile, or from this machine's programs where there is no base image here.
+
+    Args:
+        docker: the engine.
+        base: a node image that the engine has; None: import from this machine's programs.
+
+    Raises:
+        MissingCapabilityError: a program is missing.
+        WorldError: docker failed.
+    """
+    if base is None:
+        import_programs(docker, ROUTER_IMAGE, ROUTER_PROGRAMS)
+        return
+    docker.run(
+        *("build", "--quiet", "--tag", ROUTER_IMAGE, "--build-arg", f"BASE={base}", "--file", str(ROUTER_DOCKERFILE)),
+        str(ROUTER_DOCKERFILE.parent),
+        timeout_s=_LOAD_S,
+    )
+
+
+def import_programs(docker: Docker, name: str, programs: Sequence[str], files: Sequence[Path] = ()) -> None:
+    """Make an image of this machine's programs, with the libraries they need; its command sleeps for ever.
+
+    Args:
+        docker: the engine.
+        name: of the image.
+        programs: names on PATH; `sleep` must be among them.
+        files: further files, such as plug-ins that no library list names; their libraries are taken along.
+
+    Raises:
+        MissingCapabilityError: a program is not installed.
+    """
+    command = 'CMD ["/bin/sleep","infinity"]'
+    label = f"LABEL {LABEL_CLUSTER}=image"
+    docker.run("import", "--change", command, "--change", label, "-", name, stdin=pack_programs(programs, files))
+
+
+def pack_programs(programs: Sequence[str], files: Sequence[Path] = ()) -> bytes:
+    """Return a tar archive of a root file system: programs in /bin, libraries and files where they are here."""
+    paths: dict[str, Path] = {}
+    for program in programs:
+        found = shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
+        if found is None:
+            raise MissingCapabilityError(f"no program {program} to make an image of; Debian: coreutils, iproute2, procps")
+        paths[f"bin/{program}"] = Path(found)
+        paths |= {str(library).lstrip("/"): library for library in _libraries(Path(found))}
+    for file in files:
+        paths |= {str(one).lstrip("/"): one for one in (file, *_libraries(file))}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for folder in ("proc", "sys", "dev", "tmp", "run", "etc"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(entry)
+        for target, path in paths.items():
+            archive.add(path.resolve(), arcname=target, recursive=False)
+    return buffer.getvalue()
+
+
+def _libraries(path: Path) -> Iterator[Path]:
+    """Yield the shared libraries that a program or library names, and the loader; none for a static program."""
+    done = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - fixed words
+    for line in done.stdout.splitlines():
+        if match := _LIBRARY.search(line):
+            yield Path(match[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterImages:
+    """The images of one cluster, as the engine has them."""
+
+    node: str
+    """What kind makes the nodes from."""
+    router: str
+    to_load: tuple[str, ...]
+    """What is copied into the nodes."""
+    provenance: Mapping[str, str]
+    """What the run's record says of them: image name to the engine's id."""
+
+
+def find_images(docker: Docker, node_image: str) -> ClusterImages:
+    """Return the images for a cluster; the router's is made if it is not there yet.
+
+    Args:
+        docker: the engine.
+        node_image: reference of the node image; where the engine has no such digest, its tag alone is taken.
+
+    Raises:
+        MissingCapabilityError: images are missing; all of them are named, each with how to get it.
+    """
+    name = node_image.partition("@")[0]
+    digest = node_image.partition("@")[2] or None
+    node = find_image(docker, PinnedImage(name=name, digest=digest, purpose="the nodes"))
+    prober = next(image for image in LOCAL_IMAGES if image.name == PROBER_IMAGE)
+    others = [find_image(docker, image) for image in (*CALICO_IMAGES, prober)]
+    missing = [state.image for state in (node, *others) if state.reference is None]
+    if node.reference is None or missing:
+        raise MissingCapabilityError(f"images are missing; {'; '.join(map(describe_remedy, missing))}")
+    if not docker.has_image(ROUTER_IMAGE):
+        build_router_image(docker, node.reference)
+    to_load = tuple(state.image.name for state in others)
+    provenance = {one: docker.image_id(one) for one in (node.reference, ROUTER_IMAGE, *to_load)}
+    return ClusterImages(node=node.reference, router=ROUTER_IMAGE, to_load=to_load, provenance=provenance)
+
+
+def describe_remedy(image: PinnedImage) -> str:
+    """Say how to get an image that is missing."""
+    if image.name == PROBER_IMAGE:
+        return f"{image.name}: docker build --file probes/image/Dockerfile --tag {image.name} ."
+    if image.name == ROUTER_IMAGE:
+        return f"{image.name}: made by itself when a cluster comes up"
+    return f"{image.name}: docker pull {image.reference}, or hitless kind images --load ARCHIVE"

@@ -1,0 +1,108 @@
+"""What a kind cluster needs of this machine, found by asking and trying, each with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from clusters.kind.config import KindOptions
+from clusters.kind.docker import REMEDY, Docker, find_docker
+from clusters.kind.images import find_image
+from clusters.kind.programs import KIND_REMEDY, KUBECTL_REMEDY, find_program
+from clusters.kind.versions import CALICO_IMAGES, DEFAULT_NODE_VERSION, LOCAL_IMAGES, NODE_IMAGES
+from clusters.lab.machine import Feature, examine_machine
+from hitless.errors import MissingCapabilityError, WorldError
+from hitless.words import Capability
+
+INSTANCES_MIN: Final = 512
+WATCHES_MIN: Final = 524_288
+"""inotify limits. Source: kind site/content/docs/user/known-issues.md, "Pod errors due to too many open files"."""
+_INOTIFY: Final = Path("/proc/sys/fs/inotify")
+_CGROUP_2: Final = Path("/sys/fs/cgroup/cgroup.controllers")
+"""Exists where cgroup v2 is what systemd and containers see. Source: Linux Documentation/admin-guide/cgroup-v2.rst."""
+
+
+def examine_for_kind(options: KindOptions | None = None) -> tuple[Feature, ...]:
+    """Return every thing that a kind cluster needs, in the order in which its bring-up needs them."""
+    options = options or KindOptions()
+    return (
+        *_examine_docker(),
+        _examine_program("kind", options.kind_bin, KIND_REMEDY),
+        _examine_program("kubectl", options.kubectl_bin, KUBECTL_REMEDY),
+        _examine_cgroup(),
+        *_examine_modules(),
+        _examine_limit("max_user_instances", INSTANCES_MIN),
+        _examine_limit("max_user_watches", WATCHES_MIN),
+    )
+
+
+@cache
+def kernel_capabilities() -> frozenset[Capability]:
+    """Return what a kind cluster on this machine offers to scenarios: its nodes share the machine's kernel.
+
+    No VXLAN-GPE stands in for IPIP here, since it is Calico itself that makes the devices. KERNEL_COUNTERS is not offered: the
+    pods' namespaces are not read, and a node's counters count its own programs too.
+    """
+    present = {feature.name for feature in examine_machine() if feature.is_present}
+    offered = {Capability.OVERLAY_IPIP: "ipip", Capability.OVERLAY_VXLAN: "vxlan"}
+    return frozenset({Capability.ROUTE_TABLES} | {one for one, name in offered.items() if name in present})
+
+
+def _examine_docker() -> tuple[Feature, ...]:
+    try:
+        docker = find_docker()
+        version = docker.version()
+    except MissingCapabilityError as error:
+        return (Feature(name="docker", is_present=False, detail=str(error).partition(";")[0], remedy=REMEDY),)
+    return (Feature(name="docker", is_present=True, detail=f"engine {version}", remedy=""), _examine_images(docker))
+
+
+def _examine_images(docker: Docker) -> Feature:
+    needed = (NODE_IMAGES[DEFAULT_NODE_VERSION], *CALICO_IMAGES, *LOCAL_IMAGES)
+    try:
+        missing = [image.name for image in needed if find_image(docker, image).reference is None]
+    except WorldError as error:
+        return _feature("images for kind", str(error), "", "start Docker")
+    refusal = f"{len(missing)} of {len(needed)} missing, such as {missing[0]}" if missing else None
+    return _feature("images for kind", refusal, f"all {len(needed)} are here", "hitless kind images says how to get them")
+
+
+def _examine_program(name: str, given: Path | None, remedy: str) -> Feature:
+    found = find_program(name, given)
+    return _feature(name, f"no {name} on PATH" if found is None else None, str(found), remedy)
+
+
+def _examine_cgroup() -> Feature:
+    refusal = None if _CGROUP_2.exists() else "this machine mounts cgroup v1; node images of Kubernetes 1.35 on refuse it"
+    return _feature("cgroup v2", refusal, "mounted", "boot with systemd.unified_cgroup_hierarchy=1")
+
+
+def _examine_modules() -> tuple[Feature, ...]:
+    """Of the lab's trials those two that decide which overlay Calico can use."""
+    remedy: Callable[[str], str] = "a kernel with it (modprobe {0}); Calico needs the device itself, nothing stands in".format
+    found = {feature.name: feature for feature in examine_machine()}
+    return tuple(
+        _feature(
+            f"{name} for kind",
+            None if name in found and found[name].is_present else (found[name].detail if name in found else "not tried"),
+            "made a device",
+            remedy(name),
+        )
+        for name in ("ipip", "vxlan")
+    )
+
+
+def _examine_limit(name: str, least: int) -> Feature:
+    key = f"fs.inotify.{name}"
+    try:
+        value = int((_INOTIFY / name).read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        return _feature(key, f"cannot be read: {error}", "", f"sysctl {key}={least}")
+    refusal = None if value >= least else f"{value}; {least} are needed for several nodes"
+    return _feature(key, refusal, str(value), f"sysctl {key}={least}")
+
+
+def _feature(name: str, refusal: str | None, detail: str, remedy: str) -> Feature:
+    return Feature(name=name, is_present=refusal is None, detail=refusal or detail, remedy="" if refusal is None else remedy)

@@ -1,0 +1,145 @@
+"""What a node's container looks like from inside: routes, links, the kernel's counters, and what strays onto management.
+
+The books cannot be balanced here: a node's counters also count kubelet, containerd and the API server, and the pods' namespaces
+are not read. So only the counters that give a reason are offered, and whoever balances finds none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Network
+from typing import Final
+
+from clusters.kind.addresses import KindPlan, NodePlan
+from clusters.kind.docker import Docker
+from clusters.kind.router import CloudNetwork, find_management_device
+from clusters.lab.counters import parse_counters
+from hitless.errors import WorldError
+from hitless.ports import NodeState
+from hitless.words import JsonObject
+from probes.stamp import PORT
+
+REASONS: Final = (
+    "IpExt.InNoRoutes",
+    "TcpExt.IPReversePathFilter",
+    "Ip.InHdrErrors",
+    "Ip.InAddrErrors",
+    "Ip.OutNoRoutes",
+    "Udp.NoPorts",
+    "Udp.RcvbufErrors",
+)
+"""Counters that move only where something is wrong, whatever else runs on a node."""
+STRAY_PROBES: Final = "Management.probes"
+"""Probes and answers that came in by a node's management interface: one is enough to doubt the topology."""
+STRAY_TUNNELS: Final = "Management.tunnels"
+"""Encapsulated packets (IPIP, VXLAN) that came in there."""
+
+_ROUTE_TYPES: Final = {1: "unicast", 2: "local", 3: "broadcast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
+"""Source: linux/rtnetlink.h RTN_*."""
+_COMMENT: Final = "hitless-{}"
+_STRAYS: Final = {
+    STRAY_PROBES: (("udp", "--dport", str(PORT)), ("udp", "--sport", str(PORT))),
+    STRAY_TUNNELS: (("4",), ("udp", "--dport", "4789")),
+}
+_COUNTED: Final = re.compile(r'--comment "?hitless-([^\s"]+)"? -c (\d+) \d+')
+"""iptables puts a comment with a dot into quotation marks."""
+
+
+def read_state(docker: Docker, node: str) -> NodeState:
+    """Return a node's main table and the links that are up. Raises WorldError."""
+    # Numbers, because the names of protocols depend on a file of the image.
+    routes = docker.execute_json(node, "ip", "-N", "-d", "-json", "-4", "route", "show", "table", "main")
+    links = docker.execute_json(node, "ip", "-json", "link", "show")
+    devices = sorted(link["ifname"] for link in links if "UP" in link.get("flags", ()))
+    return NodeState(node=node, routes=tuple(one for route in routes for one in describe_route(route)), devices=tuple(devices))
+
+
+def describe_route(route: JsonObject) -> tuple[JsonObject, ...]:
+    """Return a route of `ip -N -d -json` as NodeState has it; one for each of several next hops.
+
+    Args:
+        route: {type, dst, gateway, dev, protocol, nexthops}, numbers as text.
+    """
+    destination = str(route["dst"])
+    described: JsonObject = {
+        "dst": destination if destination == "default" or "/" in destination else f"{destination}/32",
+        "type": _ROUTE_TYPES.get(int(route.get("type", 1)), str(route.get("type"))),
+        "protocol": int(route["protocol"]),
+    }
+    hops = route.get("nexthops") or [route]
+    keys = {"dev": "dev", "via": "gateway"}
+    return tuple(described | {key: hop[name] for key, name in keys.items() if name in hop} for hop in hops)
+
+
+def read_counters(docker: Docker, container: str, *, is_node: bool) -> dict[str, int]:
+    """Return a container's counters that give a reason, and for a node what strayed onto management. Raises WorldError."""
+    text = docker.execute(container, "cat", "/proc/net/snmp", "/proc/net/netstat")
+    every = parse_counters(text)
+    found: dict[str, int] = {name: every[name] for name in REASONS if name in every}
+    if is_node:
+        found |= parse_strays(docker.execute(container, "iptables", "-t", "raw", "-v", "-S", "PREROUTING"))
+    return found
+
+
+def parse_strays(text: str) -> dict[str, int]:
+    """Add up what our rules have counted, from `iptables -v -S`; all 0 where they are missing."""
+    counts = dict.fromkeys(_STRAYS, 0)
+    for line in text.splitlines():
+        match = _COUNTED.search(line)
+        if match:
+            counts[match[1]] = counts.get(match[1], 0) + int(match[2])
+    return counts
+
+
+def count_strays(docker: Docker, network: CloudNetwork, plan: KindPlan, node: NodePlan) -> None:
+    """Have a node count probes and tunnelled packets that come in by its management interface. Raises WorldError."""
+    zones = [IPv4Network(zone.subnet) for zone in plan.zones]
+    device = find_management_device(network.interfaces(node.name), zones, node.name)
+    present = docker.execute(node.name, "iptables", "-t", "raw", "-S", "PREROUTING")
+    for name, matches in _STRAYS.items():
+        comment = _COMMENT.format(name)
+        if comment in present:
+            continue
+        for match in matches:
+            rule = ("-i", device, "-p", *match, "-m", "comment", "--comment", comment)
+            docker.execute(node.name, "iptables", "-t", "raw", "-A", "PREROUTING", *rule)
+
+
+class ApiFirewall:
+    """Takes the API server away from everybody who is not on its own node: connections are reset, new ones refused.
+
+    The container is not paused, since the probes of its node would stop with it; and what runs on the node itself keeps the
+    API, or the kubelet would restart the API server in the middle of the fault.
+
+    Args:
+        docker: the engine.
+        node: the control plane.
+        network: to find the management interface by.
+        zones: subnets of the zones.
+    """
+
+    _PORT: Final = "6443"
+    """Source: kind's kubeadm configuration, bindPort."""
+
+    def __init__(self, docker: Docker, node: str, network: CloudNetwork, zones: Sequence[IPv4Network]) -> None:
+        self._docker, self._node, self._network, self._zones = docker, node, network, zones
+
+    def set_away(self, is_away: bool, /) -> None:  # noqa: FBT001 - as the lab's API
+        """Take the API away, or give it back; either twice is no error. Raises WorldError."""
+        device = find_management_device(self._network.interfaces(self._node), self._zones, self._node)
+        rule = ("INPUT", "-i", device, "-p", "tcp", "--dport", self._PORT, "-j", "REJECT", "--reject-with", "tcp-reset")
+        if is_away and not self._is_present(rule):
+            self._docker.execute(self._node, "iptables", "-I", *rule)
+        elif not is_away:
+            while self._is_present(rule):
+                self._docker.execute(self._node, "iptables", "-D", *rule)
+
+    def _is_present(self, rule: Sequence[str]) -> bool:
+        try:
+            self._docker.execute(self._node, "iptables", "-C", *rule)
+        except WorldError as error:
+            if "does a matching rule exist" in str(error) or "Bad rule" in str(error):
+                return False
+            raise
+        return True

@@ -1,0 +1,198 @@
+"""What can be seen of a switch that somebody else performs: objects as they are, now and before, to events.
+
+The events have the names and facts of `hitless.events`, so that reports and checks read a watched switch as they read one of
+ours. What cannot be seen from inside the cluster is not made up: the gate, the Shoot and the cloud's route tables. The
+operator's request is dated by its first trace in the cluster, which comes later than the request.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from checks.modes import name_of, pool_mode, template_mode
+from gardener.conditions import NETWORK_UNAVAILABLE, network_unavailable
+from hitless.words import JsonObject, Kind, Mode
+
+DAEMON_SET: Final = "calico-node"
+"""Source: networking-calico chart daemonset-calico-node.yaml."""
+UNKNOWN: Final = "unknown"
+"""Actor of a condition whose managedFields do not say who wrote it."""
+
+Sighting = tuple[str, dict[str, Any]]
+"""Name of an event, and its facts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """The objects at one instant."""
+
+    nodes: Mapping[str, JsonObject]
+    """By name."""
+    daemon_set: JsonObject | None
+    """calico-node; None: there is none."""
+    pools: Mapping[str, JsonObject]
+    """IPPools by name."""
+    pods: Mapping[str, JsonObject]
+    """The pods of calico-node, by UID."""
+    rolling: int | None
+    """Generation of the DaemonSet that is being rolled out; None: none is."""
+
+    @property
+    def modes(self) -> frozenset[Mode]:
+        """The modes that the DaemonSet and the pools ask for: one, except while a switch goes on."""
+        found = {mode for pool in self.pools.values() if (mode := pool_mode(pool)) is not None}
+        return frozenset(found | ({template_mode(self.daemon_set)} if self.daemon_set else set()))
+
+    @property
+    def mode(self) -> Mode:
+        """The mode of the pools, which is the one that routes follow."""
+        found = {mode for pool in self.pools.values() if (mode := pool_mode(pool)) is not None}
+        return Mode.OVERLAY if Mode.OVERLAY in found else Mode.NATIVE
+
+
+def observe(
+    before: Observed | None,
+    *,
+    nodes: Sequence[JsonObject],
+    daemon_sets: Sequence[JsonObject],
+    pools: Sequence[JsonObject],
+    pods: Sequence[JsonObject],
+) -> Observed:
+    """Take the objects down as they are now; `before` says whether a roll was going on."""
+    daemon_set = next((one for one in daemon_sets if name_of(one) == DAEMON_SET), None)
+    rolling = None
+    if daemon_set is not None and not is_rolled(daemon_set):
+        generation = daemon_set["metadata"].get("generation", 0)
+        if before is None or before.daemon_set is None:
+            rolling = generation if daemon_set.get("status") and _is_behind(daemon_set) else None
+        else:
+            rolling = generation if _has_new_template(before.daemon_set, daemon_set) else before.rolling
+    return Observed(
+        nodes={name_of(node): node for node in nodes},
+        daemon_set=daemon_set,
+        pools={name_of(pool): pool for pool in pools},
+        pods={_uid(pod): pod for pod in pods if _is_calico(pod)},
+        rolling=rolling,
+    )
+
+
+def compare(before: Observed, after: Observed) -> tuple[Sighting, ...]:
+    """Return what happened in between, in the order in which one thing causes the next."""
+    return (
+        *_compare_conditions(before.nodes, after.nodes),
+        *_compare_daemon_sets(before.daemon_set, after.daemon_set),
+        *_compare_pools(before.pools, after.pools),
+        *_begin_roll(before, after),
+        *_compare_pods(before.pods, after.pods),
+        *_end_roll(before, after),
+    )
+
+
+def is_rolled(daemon_set: JsonObject) -> bool:
+    """Return whether every pod has the present template and is available. Source: Kubernetes API, DaemonSetStatus."""
+    status = daemon_set.get("status") or {}
+    desired = status.get("desiredNumberScheduled", 0)
+    return not _is_behind(daemon_set) and bool(status.get("numberAvailable", 0) >= desired)
+
+
+def _is_behind(daemon_set: JsonObject) -> bool:
+    status = daemon_set.get("status") or {}
+    is_unnoticed = status.get("observedGeneration", 0) < daemon_set["metadata"].get("generation", 0)
+    return bool(is_unnoticed or status.get("updatedNumberScheduled", 0) < status.get("desiredNumberScheduled", 0))
+
+
+def _compare_conditions(before: Mapping[str, JsonObject], after: Mapping[str, JsonObject]) -> Iterator[Sighting]:
+    for name in sorted(before.keys() - after.keys()):
+        yield "object.deleted", {"kind": Kind.NODE.value, "name": name}
+    for name, node in sorted(after.items()):
+        was = network_unavailable(before.get(name, {}))[:1]
+        now = network_unavailable(node)[:1]
+        said = [(entry.get("status"), entry.get("reason")) for entry in (*was, *now)]
+        if now and (not was or said[0] != said[1]):
+            status, reason = said[-1]
+            yield "condition.written", {"node": name, "status": status, "reason": reason, "actor": _writer(node)}
+        elif was and not now:
+            yield "condition.removed", {"node": name, "reason": said[0][1], "actor": UNKNOWN}
+
+
+def _compare_daemon_sets(before: JsonObject | None, after: JsonObject | None) -> Iterator[Sighting]:
+    if after is None:
+        if before is not None:
+            yield "object.deleted", {"kind": Kind.DAEMON_SET.value, "name": DAEMON_SET}
+    elif before is None or before.get("spec") != after.get("spec"):
+        yield "manifest.applied", {"kind": Kind.DAEMON_SET.value, "name": DAEMON_SET, "mode": template_mode(after).value}
+
+
+def _compare_pools(before: Mapping[str, JsonObject], after: Mapping[str, JsonObject]) -> Iterator[Sighting]:
+    for name in sorted(before.keys() - after.keys()):
+        yield "object.deleted", {"kind": Kind.IP_POOL.value, "name": name}
+    for name, pool in sorted(after.items()):
+        if name not in before or before[name].get("spec") != pool.get("spec"):
+            mode = pool_mode(pool)
+            yield "manifest.applied", {"kind": Kind.IP_POOL.value, "name": name, "mode": None if mode is None else mode.value}
+
+
+def _begin_roll(before: Observed, after: Observed) -> Iterator[Sighting]:
+    if before.daemon_set is None or after.daemon_set is None:
+        return
+    if _has_new_template(before.daemon_set, after.daemon_set):
+        yield "roll.started", {"generation": after.daemon_set["metadata"].get("generation", 0)}
+
+
+def _end_roll(before: Observed, after: Observed) -> Iterator[Sighting]:
+    if before.daemon_set is None or after.daemon_set is None or after.rolling is not None:
+        return
+    if _has_new_template(before.daemon_set, after.daemon_set):
+        yield "roll.finished", {"generation": after.daemon_set["metadata"].get("generation", 0)}
+    elif before.rolling is not None:
+        yield "roll.finished", {"generation": before.rolling}
+
+
+def _has_new_template(before: JsonObject, after: JsonObject) -> bool:
+    return bool(before.get("spec", {}).get("template") != after.get("spec", {}).get("template"))
+
+
+def _compare_pods(before: Mapping[str, JsonObject], after: Mapping[str, JsonObject]) -> Iterator[Sighting]:
+    for uid in sorted(before.keys() - after.keys(), key=lambda uid: name_of(before[uid])):
+        yield "pod.deleted", _pod_facts(before[uid])
+    for uid, pod in sorted(after.items(), key=lambda item: name_of(item[1])):
+        if uid not in before:
+            yield "pod.created", _pod_facts(pod)
+        if _is_ready(pod) and not (uid in before and _is_ready(before[uid])):
+            yield "pod.ready", _pod_facts(pod)
+
+
+def _pod_facts(pod: JsonObject) -> dict[str, Any]:
+    return {"node": pod["spec"].get("nodeName"), "pod": name_of(pod)}
+
+
+def _is_calico(pod: JsonObject) -> bool:
+    owners = pod["metadata"].get("ownerReferences") or ()
+    is_owned = any(owner.get("kind") == Kind.DAEMON_SET.value and owner.get("name") == DAEMON_SET for owner in owners)
+    return is_owned and bool(pod["spec"].get("nodeName"))
+
+
+def _is_ready(pod: JsonObject) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
+
+
+def _uid(document: JsonObject) -> str:
+    uid: str = document["metadata"].get("uid") or name_of(document)
+    return uid
+
+
+def _writer(node: JsonObject) -> str:
+    """Return which field manager wrote NetworkUnavailable last. Source: Kubernetes API concepts, server-side apply."""
+    key = "k:" + json.dumps({"type": NETWORK_UNAVAILABLE}, separators=(",", ":"))
+    found = [
+        (entry.get("time") or "", entry.get("manager") or UNKNOWN)
+        for entry in node["metadata"].get("managedFields") or ()
+        if key in (((entry.get("fieldsV1") or {}).get("f:status") or {}).get("f:conditions") or {})
+    ]
+    return max(found)[1] if found else UNKNOWN

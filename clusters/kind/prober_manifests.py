@@ -1,0 +1,211 @@
+"""The Kubernetes objects of the probers: everything that hitless puts into a cluster that is not its own.
+
+Two pods a node in the pod network (`mesh` is probed by every other node, `control` by its neighbour on the same node), and one
+in the node's own network (`host`). They hold no token of the API, no privilege and no capability, open one UDP port, and write
+into one emptyDir with a limit. Deleting the namespace and the priority class takes all of it away again.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import Final
+
+from hitless.words import JsonObject
+from probes.stamp import PORT
+
+NAMESPACE: Final = "hitless"
+PRIORITY_CLASS: Final = "hitless-prober"
+ROLE_LABEL: Final = "hitless.dev/role"
+OWNER_LABEL: Final = "app.kubernetes.io/managed-by"
+OWNER: Final = "hitless"
+"""What marks a namespace as ours to delete."""
+CONTAINER: Final = "prober"
+RECORDS: Final = "/records"
+"""Where the pod's keeper has its emptyDir."""
+USER_ID: Final = 65_532
+"""Numeric, so that the kubelet can see that it is not root; the image's user."""
+_PRIORITY: Final = 1_000_000
+"""Above ordinary pods, far below the system's classes; it never preempts."""
+
+
+@unique
+class PodRole(StrEnum):
+    """Which pod of a node."""
+
+    MESH = "mesh"
+    """Probed by every other node's."""
+    CONTROL = "control"
+    """Probed by its neighbour only: no switch can touch that path."""
+    HOST = "host"
+    """In the node's own network: it sees the node's routes, and its flows never take the overlay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProberSpec:
+    """What is to be deployed."""
+
+    image: str
+    """Reference of the image made from probes/image/Dockerfile."""
+    pull_policy: str = "IfNotPresent"
+    """`Never` where the image was loaded into the nodes."""
+    namespace: str = NAMESPACE
+    roles: tuple[PodRole, ...] = tuple(PodRole)
+    records_limit: str = "2Gi"
+    """Size limit of a pod's records: a probe takes 62 octets at its sender and 27 at its reflector."""
+    has_network_policy: bool = False
+    """Whether only probers may reach probers. The reflector answers its own flows alone in any case; a policy is one more
+    thing on the path that is measured."""
+
+
+def render_probers(spec: ProberSpec) -> tuple[JsonObject, ...]:
+    """Return the objects in the order in which they are applied."""
+    return (
+        _namespace(spec),
+        _priority_class(),
+        _service_account(spec),
+        _service(spec),
+        *((_network_policy(spec),) if spec.has_network_policy else ()),
+        *(_daemon_set(spec, role) for role in spec.roles),
+    )
+
+
+def render_owned(spec: ProberSpec) -> tuple[JsonObject, ...]:
+    """Return what has to be deleted to leave nothing behind: the rest goes with the namespace."""
+    return _namespace(spec), _priority_class()
+
+
+def daemon_set_name(role: PodRole) -> str:
+    """Return the name of a role's DaemonSet."""
+    return f"prober-{role.value}"
+
+
+def _labels(role: PodRole | None = None) -> dict[str, str]:
+    labels = {"app.kubernetes.io/name": "hitless-prober", OWNER_LABEL: OWNER}
+    return labels if role is None else {**labels, ROLE_LABEL: role.value}
+
+
+def _metadata(spec: ProberSpec, name: str, role: PodRole | None = None) -> JsonObject:
+    return {"name": name, "namespace": spec.namespace, "labels": _labels(role)}
+
+
+def _namespace(spec: ProberSpec) -> JsonObject:
+    # A pod in the node's network is no `baseline` pod, whatever else it renounces.
+    level = "privileged" if PodRole.HOST in spec.roles else "restricted"
+    labels = {**_labels(), "pod-security.kubernetes.io/enforce": level, "pod-security.kubernetes.io/warn": level}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": spec.namespace, "labels": labels}}
+
+
+def _priority_class() -> JsonObject:
+    return {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": PRIORITY_CLASS, "labels": _labels()},
+        "value": _PRIORITY,
+        "globalDefault": False,
+        "preemptionPolicy": "Never",  # probers must not move what they are to watch
+        "description": "Connectivity probers: evicted after ordinary pods, never at the cost of another pod.",
+    }
+
+
+def _service_account(spec: ProberSpec) -> JsonObject:
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": _metadata(spec, "prober"),
+        "automountServiceAccountToken": False,
+    }
+
+
+def _service(spec: ProberSpec) -> JsonObject:
+    """A headless Service: the probers' addresses by name, no virtual address on any path."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(spec, "prober"),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": _labels(),
+            "ports": [{"name": "stamp", "port": PORT, "protocol": "UDP"}],
+        },
+    }
+
+
+def _network_policy(spec: ProberSpec) -> JsonObject:
+    peers = [{"podSelector": {"matchLabels": _labels()}}]
+    ports = [{"port": PORT, "protocol": "UDP"}]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": _metadata(spec, "prober"),
+        "spec": {
+            "podSelector": {"matchLabels": _labels()},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": peers, "ports": ports}],
+            "egress": [{"to": peers, "ports": ports}],
+        },
+    }
+
+
+def _daemon_set(spec: ProberSpec, role: PodRole) -> JsonObject:
+    selector = {"app.kubernetes.io/name": "hitless-prober", ROLE_LABEL: role.value}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": _metadata(spec, daemon_set_name(role), role),
+        "spec": {
+            "selector": {"matchLabels": selector},
+            # A prober that is replaced while it measures has lost its records.
+            "updateStrategy": {"type": "OnDelete"},
+            "template": {"metadata": {"labels": _labels(role)}, "spec": _pod_spec(spec, role)},
+        },
+    }
+
+
+def _pod_spec(spec: ProberSpec, role: PodRole) -> JsonObject:
+    return {
+        **({"hostNetwork": True} if role is PodRole.HOST else {}),
+        "serviceAccountName": "prober",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "dnsPolicy": "Default",
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        # Every node, also one that is tainted because its route is missing: that is the one to look at.
+        "tolerations": [{"operator": "Exists"}],
+        "priorityClassName": PRIORITY_CLASS,
+        "terminationGracePeriodSeconds": 5,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(spec)],
+        "volumes": [{"name": "records", "emptyDir": {"sizeLimit": spec.records_limit}}],
+    }
+
+
+def _container(spec: ProberSpec) -> JsonObject:
+    """No kubelet probe and no CPU limit: the one is traffic of its own, the other makes ticks late."""
+    return {
+        "name": CONTAINER,
+        "image": spec.image,
+        "imagePullPolicy": spec.pull_policy,
+        "args": ["serve", RECORDS],
+        "ports": [{"name": "stamp", "containerPort": PORT, "protocol": "UDP"}],
+        "resources": {
+            "requests": {"cpu": "50m", "memory": "96Mi"},
+            "limits": {"memory": "512Mi", "ephemeral-storage": spec.records_limit},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "privileged": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "records", "mountPath": RECORDS}],
+    }

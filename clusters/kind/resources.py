@@ -1,0 +1,73 @@
+"""Where the API server keeps what: kinds to paths.
+
+The kinds of the switch are a table, because the switch must not depend on a discovery that fails at the wrong moment. The
+version of the admission policy's group depends on the server and is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import quote
+
+from hitless.errors import UsageError
+from hitless.words import JsonObject, Kind
+
+NAMESPACE: Final = "kube-system"
+"""Where every namespaced object of the switch lives."""
+
+POLICY_GROUP: Final = "admissionregistration.k8s.io"
+POLICY_VERSIONS: Final = ("v1", "v1beta1", "v1alpha1")
+"""Versions of MutatingAdmissionPolicy, newest first. Source: Kubernetes 1.36 (v1), 1.34 (v1beta1), 1.32 (v1alpha1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One resource of the API."""
+
+    api_version: str
+    """`v1` or group and version, such as `apps/v1`."""
+    plural: str
+    """As it stands in paths, such as `daemonsets`."""
+    is_namespaced: bool
+
+    def path(self, name: str | None = None, *, namespace: str = NAMESPACE, subresource: str = "") -> str:
+        """Return the path of one object, of its subresource, or (without a name) of the collection."""
+        root = f"/api/{self.api_version}" if "/" not in self.api_version else f"/apis/{self.api_version}"
+        parts = [root]
+        if self.is_namespaced:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(quote(name, safe=""))
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)
+
+
+def _resource(api_version: str, plural: str, *, is_namespaced: bool) -> Resource:
+    return Resource(api_version=api_version, plural=plural, is_namespaced=is_namespaced)
+
+
+RESOURCES: Final = MappingProxyType(
+    {
+        Kind.NODE: _resource("v1", "nodes", is_namespaced=False),
+        Kind.POD: _resource("v1", "pods", is_namespaced=True),
+        Kind.CONFIG_MAP: _resource("v1", "configmaps", is_namespaced=True),
+        Kind.DAEMON_SET: _resource("apps/v1", "daemonsets", is_namespaced=True),
+        Kind.DEPLOYMENT: _resource("apps/v1", "deployments", is_namespaced=True),
+        Kind.IP_POOL: _resource("crd.projectcalico.org/v1", "ippools", is_namespaced=False),
+        Kind.ADMISSION_POLICY: _resource(f"{POLICY_GROUP}/v1", "mutatingadmissionpolicies", is_namespaced=False),
+        Kind.ADMISSION_POLICY_BINDING: _resource(f"{POLICY_GROUP}/v1", "mutatingadmissionpolicybindings", is_namespaced=False),
+    }
+)
+"""Kind to resource, in the newest version that there is."""
+
+
+def check_namespace(document: JsonObject, kind: Kind) -> None:
+    """Refuse an object in another namespace: it would be written and never found again. Raises UsageError."""
+    namespace = document["metadata"].get("namespace")
+    if RESOURCES[kind].is_namespaced and namespace not in {None, NAMESPACE}:
+        name = document["metadata"]["name"]
+        raise UsageError(where=f"{kind.value} {name}", place="metadata.namespace", found=repr(namespace), allowed=NAMESPACE)

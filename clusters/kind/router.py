@@ -1,0 +1,175 @@
+"""The cloud around a kind cluster: a docker network a zone, and the router container that owns one route table a zone.
+
+A node's default route points to its zone's address of the router. What the router finds no route for in the zone's table is
+refused (network unreachable) and never leaves: the router has no default route of its own, so traffic of a test cannot reach a
+real network. Nodes therefore pull no images; they are loaded.
+
+Interfaces are found by their address, never by name: docker hands out eth0 and eth1 in an order of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
+from clusters.kind.addresses import KindPlan, NodePlan
+from clusters.kind.docker import LABEL_CLUSTER, LABEL_CONFIGURATION, LABEL_KEEP, LABEL_OWNER, Docker, this_process
+from clusters.kind.tables import KindRouteTables
+from hitless.errors import WorldError
+from hitless.ports import NodeFacts
+
+_RULE_PRIORITY_FIRST: Final = 1000
+_PROTOCOL_DHCP: Final = 16
+"""Of a node's default route, as on a cloud's nodes. Source: linux/rtnetlink.h RTPROT_DHCP."""
+
+
+class CloudNetwork:
+    """Zones and router of one cluster.
+
+    Args:
+        docker: the engine.
+        plan: names and addresses.
+        image: of the router; needs `ip` and `sysctl`.
+        configuration: digest of what the cluster is made from.
+        keep: whether it shall outlive this process.
+    """
+
+    def __init__(self, docker: Docker, plan: KindPlan, *, image: str, configuration: str = "", keep: bool = False) -> None:
+        self._docker, self._plan, self._image = docker, plan, image
+        self._labels = {
+            LABEL_CLUSTER: plan.name,
+            LABEL_OWNER: str(this_process()),
+            LABEL_KEEP: "yes" if keep else "no",
+            LABEL_CONFIGURATION: configuration,
+        }
+
+    def up(self) -> None:
+        """Make the zones' networks and the router. Raises WorldError; nothing is left behind then."""
+        try:
+            for zone in self._plan.zones:
+                self._make_network(zone.network, zone.subnet, zone.docker_gateway)
+            self._start_router()
+        except BaseException as error:
+            try:
+                self.down()
+            except WorldError as second:
+                error.add_note(f"and taking down what was made: {second}")
+            raise
+
+    def down(self) -> None:
+        """Remove the router, then the networks, from which every node is disconnected first. Safe to call twice."""
+        label = f"{LABEL_CLUSTER}={self._plan.name}"
+        self._docker.remove_containers(self._docker.find_containers(label))
+        self._docker.remove_networks(self._docker.find_networks(label))
+
+    def connect(self, node: NodePlan) -> None:
+        """Connect a node's container to its zone."""
+        self._docker.run("network", "connect", "--ip", node.address, self._plan.network_of(node), node.name)
+
+    def wire(self, node: NodePlan, rp_filter: int) -> None:
+        """Write a connected node's sysctls, then its default route; after a restart of its container this must be done again.
+
+        Routes come last: docker refuses to connect a container whose default route is not the one that docker set.
+        """
+        interfaces = self.interfaces(node.name)
+        device = find_device(interfaces, node.address, node.name)
+        settings = make_sysctls(interfaces, rp_filter=rp_filter)
+        self._docker.execute(node.name, "sysctl", "-q", "-w", *settings)
+        route = ("default", "via", node.gateway, "dev", device, "proto", str(_PROTOCOL_DHCP))
+        self._docker.execute(node.name, "ip", "route", "replace", *route)
+
+    def interfaces(self, container: str) -> Mapping[str, tuple[str, ...]]:
+        """Return a container's links, name to IPv4 addresses."""
+        links = self._docker.execute_json(container, "ip", "-json", "address", "show")
+        return {
+            link["ifname"]: tuple(one["local"] for one in link.get("addr_info", ()) if one["family"] == "inet")
+            for link in links
+        }
+
+    def tables(self, nodes: Sequence[NodeFacts]) -> KindRouteTables:
+        """Return the route tables; routes may point to `nodes`."""
+        return KindRouteTables(self._docker, self._plan, nodes)
+
+    def is_present(self) -> bool:
+        """Return whether the router runs and every zone has its rule and its table."""
+        if not self._docker.is_running(self._plan.router):
+            return False
+        try:
+            rules = self._docker.execute_json(self._plan.router, "ip", "-json", "rule", "show")
+        except WorldError:
+            return False
+        tables = {str(rule.get("table")) for rule in rules if "iif" in rule}
+        return {str(zone.table) for zone in self._plan.zones} <= tables
+
+    def _make_network(self, name: str, subnet: str, gateway: str) -> None:
+        # Not --internal: with the engine's iptables on, such a network drops every frame that has a pod's address.
+        self._docker.run(
+            *("network", "create", *self._label_options(), "--driver", "bridge"),
+            *("--subnet", subnet, "--gateway", gateway, "--opt", "com.docker.network.bridge.enable_ip_masquerade=false", name),
+        )
+
+    def _start_router(self) -> None:
+        first, *others = self._plan.zones
+        router = self._plan.router
+        self._docker.run(
+            *("run", "--detach", "--name", router, "--hostname", router, *self._label_options()),
+            *("--network", first.network, "--ip", first.gateway, "--pull", "never"),
+            # Only the network is its business; a writable /proc/sys needs the paths unmasked, not a privileged container.
+            *("--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--security-opt", "systempaths=unconfined"),
+            self._image,
+        )
+        for zone in others:
+            self._docker.run("network", "connect", "--ip", zone.gateway, zone.network, router)
+        interfaces = self.interfaces(router)
+        self._docker.execute(router, "sysctl", "-q", "-w", *make_sysctls(interfaces, rp_filter=0))
+        self._docker.execute(router, "ip", "-batch", "-", stdin=make_router_batch(self._plan, interfaces))
+
+    def _label_options(self) -> tuple[str, ...]:
+        return tuple(option for key, value in self._labels.items() for option in ("--label", f"{key}={value}"))
+
+
+def make_router_batch(plan: KindPlan, interfaces: Mapping[str, tuple[str, ...]]) -> str:
+    """Return what `ip -batch` does in the router: no default route, and a rule and a table with all subnets for each zone.
+
+    Raises:
+        WorldError: the router has no interface in a zone.
+    """
+    devices = {zone.name: find_device(interfaces, zone.gateway, plan.router) for zone in plan.zones}
+    lines = ["route flush default"]
+    for index, zone in enumerate(plan.zones):
+        lines.append(f"rule add iif {devices[zone.name]} lookup {zone.table} priority {_RULE_PRIORITY_FIRST + index}")
+        lines += [f"route add {other.subnet} dev {devices[other.name]} proto boot table {zone.table}" for other in plan.zones]
+    return "\n".join(lines) + "\n"
+
+
+def make_sysctls(interfaces: Mapping[str, tuple[str, ...]], *, rp_filter: int) -> tuple[str, ...]:
+    """Return KEY=VALUE for `sysctl -w`: forwarding, rp_filter and no redirects, for all, default and every link.
+
+    The kernel takes the greater rp_filter of `all` and the interface; each is written, since an interface that is there already
+    takes nothing from `default`. Source: Linux Documentation/networking/ip-sysctl.rst.
+    """
+    settings = ["net.ipv4.ip_forward=1"]
+    for place in ("all", "default", *interfaces):
+        # Dots separate the parts of a key; a slash stands for a dot inside an interface's name. Source: sysctl(8).
+        key = f"net.ipv4.conf.{place.replace('.', '/')}"
+        settings += [f"{key}.rp_filter={rp_filter}", f"{key}.send_redirects=0", f"{key}.accept_redirects=0"]
+    return tuple(settings)
+
+
+def find_device(interfaces: Mapping[str, tuple[str, ...]], address: str, container: str) -> str:
+    """Return the name of the link that bears an address. Raises WorldError."""
+    wanted = IPv4Address(address)
+    for name, addresses in interfaces.items():
+        if wanted in map(IPv4Address, addresses):
+            return name
+    raise WorldError(f"{container}: no interface has the address {address}; it has {dict(interfaces)}")
+
+
+def find_management_device(interfaces: Mapping[str, tuple[str, ...]], zones: Sequence[IPv4Network], container: str) -> str:
+    """Return the name of the link to docker's management network: the one whose address is in no zone. Raises WorldError."""
+    for name, addresses in interfaces.items():
+        outside = [one for one in map(IPv4Address, addresses) if not one.is_loopback and not any(one in zone for zone in zones)]
+        if outside and name.startswith("eth"):
+            return name
+    raise WorldError(f"{container}: no interface outside the zones; it has {dict(interfaces)}")

@@ -1,0 +1,100 @@
+"""The kind clusters' RouteTables: routes of the router container, one table a zone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network
+from typing import Final
+
+from clusters.kind.addresses import KindPlan, ZonePlan
+from clusters.kind.docker import Docker
+from hitless.errors import RouteTableError, WorldError
+from hitless.ports import CloudRoute, NodeFacts
+
+CLOUD_PROTOCOL: Final = "static"
+"""Marks cloud routes; the subnets of the zones have another protocol."""
+
+
+class KindRouteTables:
+    """See `hitless.ports.RouteTables`. A call is one `docker exec`: about 0.1 s, as long as a call to a cloud takes.
+
+    Args:
+        docker: the engine.
+        plan: zones and router.
+        nodes: what routes may point to.
+    """
+
+    def __init__(self, docker: Docker, plan: KindPlan, nodes: Sequence[NodeFacts]) -> None:
+        self._docker, self._router = docker, plan.router
+        self._zones = {zone.name: zone for zone in plan.zones}
+        self._nodes = {node.name: node for node in nodes}
+        self._by_address = {node.address: node.name for node in nodes}
+
+    def zones(self) -> tuple[str, ...]:
+        """Return the zone names."""
+        return tuple(self._zones)
+
+    def list(self, zone: str) -> tuple[CloudRoute, ...]:
+        """Return the pod routes of a zone's table, in order of their destinations."""
+        table = str(self._zone(zone).table)
+        seen = self._docker.execute_json(self._router, "ip", "-json", "route", "show", "table", table, "proto", CLOUD_PROTOCOL)
+        found = [
+            CloudRoute(zone=zone, cidr=route["dst"], node=self._by_address.get(route["gateway"], route["gateway"]))
+            for route in seen
+            if "gateway" in route
+        ]
+        return tuple(sorted(found, key=lambda route: IPv4Network(route.cidr)))
+
+    def create(self, route: CloudRoute) -> None:
+        """Create a route; effective on return. Raises RouteTableError where its destination has one already."""
+        table, line = self._zone(route.zone).table, self._line(route)
+        try:
+            self._docker.execute(self._router, "ip", "route", "add", *line, "table", str(table))
+        except WorldError as error:
+            if "File exists" not in str(error):
+                raise
+            raise RouteTableError(f"zone {route.zone}: there is a route to {route.cidr} already") from error
+
+    def create_all(self, routes: Sequence[CloudRoute]) -> None:
+        """Create many routes in one call. Raises RouteTableError."""
+        lines = [f"route add {' '.join(self._line(route))} table {self._zone(route.zone).table}" for route in routes]
+        try:
+            self._docker.execute(self._router, "ip", "-batch", "-", stdin="\n".join(lines) + "\n")
+        except WorldError as error:
+            raise RouteTableError(f"cannot create {len(routes)} routes: {error}") from error
+
+    def delete(self, zone: str, cidr: str) -> None:
+        """Delete a route; effective on return. Raises RouteTableError where there is none."""
+        table, destination = self._zone(zone).table, _check_cidr(cidr)
+        try:
+            self._docker.execute(self._router, "ip", "route", "del", destination, "proto", CLOUD_PROTOCOL, "table", str(table))
+        except WorldError as error:
+            if "No such process" not in str(error):
+                raise
+            raise RouteTableError(f"zone {zone}: there is no route to {cidr}") from error
+
+    def clear(self) -> None:
+        """Delete every pod route of every zone: what a cluster that is used again starts from."""
+        flush = [f"route flush table {zone.table} proto {CLOUD_PROTOCOL}" for zone in self._zones.values()]
+        self._docker.execute(self._router, "ip", "-batch", "-", stdin="\n".join(flush) + "\n")
+
+    def _line(self, route: CloudRoute) -> tuple[str, ...]:
+        """Return the words that describe a route. Raises RouteTableError: no such zone or node, or not a CIDR."""
+        self._zone(route.zone)
+        node = self._nodes.get(route.node)
+        if node is None:
+            raise RouteTableError(f"there is no node {route.node} to point a route to")
+        # The gateway is looked up in the main table, where every zone is on-link.
+        return (_check_cidr(route.cidr), "via", node.address, "proto", CLOUD_PROTOCOL)
+
+    def _zone(self, name: str) -> ZonePlan:
+        if name not in self._zones:
+            raise RouteTableError(f"there is no route table of zone {name}")
+        return self._zones[name]
+
+
+def _check_cidr(cidr: str) -> str:
+    try:
+        return str(IPv4Network(cidr))
+    except ValueError as error:
+        raise RouteTableError(f"not a destination: {error}") from error

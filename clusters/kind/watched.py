@@ -1,0 +1,240 @@
+"""A cluster that is not ours, while somebody else switches it: the probers go in, everything else is only read.
+
+It is a Cluster like the others, so the main path of a run serves it, too: nothing is requested, no fault is injected, and the
+one double that takes part only looks and takes down what it sees.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from typing import Final
+
+from clusters.kind.observation import Observed, compare, observe
+from clusters.kind.prober import KindProber
+from clusters.kind.prober_pods import ProberPods
+from hitless.errors import ApiUnavailableError, WorldError
+from hitless.events import Recorder
+from hitless.ports import (
+    Clock,
+    ClusterFacts,
+    Double,
+    Faults,
+    KubeApi,
+    NodeFacts,
+    NodeState,
+    Prober,
+    RouteTables,
+)
+from hitless.words import SECOND, Capability, JsonObject, Kind, Mode, Nanoseconds, Overlay
+
+ZONE_LABEL: Final = "topology.kubernetes.io/zone"
+KINDS: Final = (Kind.NODE, Kind.DAEMON_SET, Kind.IP_POOL, Kind.POD)
+"""All that is read of a cluster."""
+_RETRY_NS: Final = Nanoseconds(1 * SECOND)
+"""While the API is away."""
+
+
+class Observer:
+    """Takes the switch down as it is seen; a Double that does nothing else.
+
+    Args:
+        kube: the API.
+        recorder: takes the events down.
+        clock: the run clock.
+        idle_ns: it is over when a switch was seen and nothing has changed for so long; None: never by itself.
+        is_asked_to_end: whether the operator has seen enough.
+    """
+
+    def __init__(
+        self,
+        *,
+        kube: KubeApi,
+        recorder: Recorder,
+        clock: Clock,
+        idle_ns: Nanoseconds | None = None,
+        is_asked_to_end: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._kube, self._recorder, self._clock = kube, recorder, clock
+        self._idle_ns, self._is_asked_to_end = idle_ns, is_asked_to_end
+        self._seen = look(kube)
+        self._start_mode = self._seen.mode
+        self._changed_ns = clock.now_ns()
+        self._has_switched = False
+
+    @property
+    def name(self) -> str:
+        """Unique in the run."""
+        return "observer"
+
+    @property
+    def watches(self) -> frozenset[Kind]:
+        """All that it reads."""
+        return frozenset(KINDS)
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
+        """Look, and take down what has changed since the last look; see Double."""
+        try:
+            seen = look(self._kube, self._seen)
+        except ApiUnavailableError:
+            return Nanoseconds(now_ns + _RETRY_NS)
+        sightings = compare(self._seen, seen)
+        self._seen = seen
+        for name, facts in sightings:
+            mode = facts.get("mode")
+            if not self._has_switched and mode is not None and mode != self._start_mode:
+                # The first trace of what the operator asked for; the request itself is not made in this cluster.
+                self._has_switched = True
+                self._recorder.record("switch.requested", mode=mode)
+            self._recorder.record(name, **facts)
+        if sightings:
+            self._changed_ns = self._clock.now_ns()
+        return None
+
+    def is_settled(self) -> bool:
+        """Return whether the watch is over: the operator says so, or a switch has come to rest."""
+        if self._is_asked_to_end():
+            return True
+        is_at_rest = self._has_switched and self._seen.rolling is None and len(self._seen.modes) == 1
+        return self._idle_ns is not None and is_at_rest and self._clock.now_ns() - self._changed_ns >= self._idle_ns
+
+
+class WatchedCluster:
+    """Implements the Cluster port for a cluster of somebody else's; see `hitless.ports.Cluster`.
+
+    Args:
+        kube: its API; only read.
+        pods: where the probers go.
+        prober: over the same pods.
+        backend: what the facts call it.
+    """
+
+    def __init__(self, *, kube: KubeApi, pods: ProberPods, prober: KindProber, backend: str = "kubeconfig") -> None:
+        self.kube = kube
+        self._pods, self._prober, self._backend = pods, prober, backend
+
+    @property
+    def routes(self) -> RouteTables:
+        """The cloud's route tables are not within reach. Raises WorldError."""
+        raise WorldError("the route tables of a watched cluster are not within reach")
+
+    @property
+    def prober(self) -> Prober:
+        """Its prober."""
+        return self._prober
+
+    @property
+    def faults(self) -> Faults:
+        """Nothing may be broken in it. Raises WorldError."""
+        raise WorldError("nothing is broken in a watched cluster")
+
+    def capabilities(self) -> frozenset[Capability]:
+        """Return what it offers: nothing that a scenario could ask for."""
+        return frozenset()
+
+    def up(self) -> ClusterFacts:
+        """Put the probers in. Raises WorldError, UsageError; nothing is left behind then."""
+        nodes = tuple(read_node(node) for node in self.kube.list(Kind.NODE))
+        overlay = read_overlay(look(self.kube))
+        endpoints = self._pods.deploy(nodes)
+        try:
+            states = self._pods.inspect()
+            first = next((end.name for end in endpoints if end.name.endswith("-mesh")), None)
+            pod_mtu = 0 if first is None else _mtu(self._pods.ask_patiently(first, {"do": "inspect"}))
+        except BaseException:
+            self._pods.remove()
+            raise
+        nodes = tuple(_with_gateway(node, states.get(node.name)) for node in nodes)
+        return ClusterFacts(
+            backend=self._backend,
+            carrier=overlay.value,
+            nodes=nodes,
+            endpoints=endpoints,
+            zone_gateways={node.zone: node.gateway for node in reversed(nodes)},
+            underlay_mtu=min((_mtu(state) for state in states.values()), default=0),
+            pod_mtu=pod_mtu,
+            permanent_neighbours=False,
+            rp_filter=max((state["rp_filter"] for state in states.values()), default=0),
+            versions={
+                "hitless": metadata.version("hitless"),
+                "python": platform.python_version(),
+                "calico": _calico_version(look(self.kube).daemon_set),
+            },
+        )
+
+    def down(self) -> None:
+        """Stop the agents and take the probers away. Safe to call twice."""
+        try:
+            self._prober.stop()
+        finally:
+            self._pods.remove()
+
+    def doubles(self, recorder: Recorder) -> Sequence[Double]:  # noqa: ARG002 - the port's
+        """Return none: everything is real here."""
+        return ()
+
+    def counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Return none: they are in namespaces that are not ours."""
+        return {}
+
+    def inspect(self) -> tuple[NodeState, ...]:
+        """Return the state of every node, as its host prober sees it."""
+        return self._prober.inspect()
+
+
+def look(kube: KubeApi, before: Observed | None = None) -> Observed:
+    """Read everything that an observer needs. Raises ApiError."""
+    nodes, daemon_sets, pools, pods = map(kube.list, KINDS)
+    return observe(before, nodes=nodes, daemon_sets=daemon_sets, pools=pools, pods=pods)
+
+
+def read_node(node: JsonObject) -> NodeFacts:
+    """Return what a Node object says; its gateway is not among that."""
+    addresses = (node.get("status") or {}).get("addresses") or ()
+    internal = [entry["address"] for entry in addresses if entry.get("type") == "InternalIP" and ":" not in entry["address"]]
+    return NodeFacts(
+        name=node["metadata"]["name"],
+        zone=(node["metadata"].get("labels") or {}).get(ZONE_LABEL) or "none",
+        address=internal[0] if internal else "",
+        pod_cidr=(node.get("spec") or {}).get("podCIDR") or "",
+        gateway="",
+    )
+
+
+def read_overlay(observed: Observed) -> Overlay:
+    """Return which encapsulation the pools use, or would use: by their modes, else by calico-node's environment."""
+    specs = [pool.get("spec") or {} for pool in observed.pools.values()]
+    if any(spec.get("vxlanMode", "Never") != "Never" for spec in specs):
+        return Overlay.VXLAN
+    containers = ((observed.daemon_set or {}).get("spec") or {}).get("template", {}).get("spec", {}).get("containers", ())
+    has_vxlan = any(
+        entry.get("name") == "FELIX_VXLANENABLED" and entry.get("value") == "true"
+        for container in containers
+        for entry in container.get("env") or ()
+    )
+    is_ipip = any(spec.get("ipipMode", "Never") != "Never" for spec in specs)
+    return Overlay.VXLAN if has_vxlan and not is_ipip else Overlay.IPIP
+
+
+def _with_gateway(node: NodeFacts, state: JsonObject | None) -> NodeFacts:
+    routes = [] if state is None else state["routes"]
+    gateway = next((route["via"] for route in routes if route["dst"] == "default" and "via" in route), "")
+    return NodeFacts(name=node.name, zone=node.zone, address=node.address, pod_cidr=node.pod_cidr, gateway=gateway)
+
+
+def _mtu(state: JsonObject) -> int:
+    """Return the MTU of the device with the default route; 0: there is none."""
+    device = next((route["dev"] for route in state["routes"] if route["dst"] == "default" and "dev" in route), None)
+    return int(state["mtus"].get(device, 0))
+
+
+def _calico_version(daemon_set: JsonObject | None) -> str:
+    containers = ((daemon_set or {}).get("spec") or {}).get("template", {}).get("spec", {}).get("containers", ())
+    images = [container.get("image", "") for container in containers if container.get("name") == "calico-node"]
+    return images[0].rpartition(":")[2] if images else "unknown"
+
+
+def other_mode(mode: Mode) -> Mode:
+    """Return the mode that a switch leads to."""
+    return Mode.NATIVE if mode is Mode.OVERLAY else Mode.OVERLAY

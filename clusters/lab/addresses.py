@@ -1,0 +1,194 @@
+r"""Names, addresses, MACs and interface indices of a lab. Pure: they follow from the LabSpec alone.
+
+    zone a 10.250.0.0/24            zone b 10.250.1.0/24
+    node-a1 node-a2 ...             node-b1 node-b2 ...        nodes: network namespaces, eth0
+        \    |                          |    /                 pods: namespaces, veth cali*, /32 routes, 169.254.1.1
+         bridge ──────── vpc router ──── bridge                router: one route table a zone
+
+Node n of zone z has 10.250.z.(10+n); the router has .1 everywhere. Node number i of all (from 0) has the podCIDR
+100.96.i.0/24 (100.96.0.0/11 is cut into /24s), and with calico-ipam the /26 number i of 100.120.0.0/13, which no podCIDR
+reaches. In a block .1 is the tunnel's address, .2 the mesh pod's, .3 the control pod's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from string import ascii_lowercase
+from typing import Final
+
+from clusters.lab.spec import LabSpec
+from hitless.ports import Endpoint, NodeFacts
+from hitless.words import Mode, Overlay
+
+ROUTER: Final = "vpc"
+"""Name of the router's namespace."""
+UNDERLAY_DEVICE: Final = "eth0"
+UNDERLAY_INDEX: Final = 100
+"""Indices are chosen, so that one encoded message fits every node; from 100 on, as the kernel's own fallback tunnels take the
+first ones."""
+POD_DEVICE: Final = "eth0"
+POD_INDEX: Final = 100
+TUNNEL_INDEX: Final = 110
+POD_GATEWAY: Final = "169.254.1.1"
+"""Next hop of every pod. Source: calico cni-plugin dataplane_linux.go."""
+POD_GATEWAY_MAC: Final = "ee:ee:ee:ee:ee:ee"
+"""MAC of every cali* interface. Source: the same file."""
+
+_POD_NETWORK: Final = IPv4Address("100.96.0.0")
+_BLOCK_NETWORK: Final = IPv4Address("100.120.0.0")
+_TABLE_FIRST: Final = 101
+_BRIDGE_INDEX_FIRST: Final = 10
+_CALI_INDEX_FIRST: Final = 101
+_PORT_INDEX_FIRST: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodPlan:
+    """One pod."""
+
+    name: str
+    """Of the pod and of its namespace."""
+    address: str
+    mac: str
+    """Of its eth0."""
+    device: str
+    """The node's end of its veth: `cali` and 11 hexadecimal digits."""
+    device_index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlan:
+    """One node."""
+
+    number: int
+    """From 0, over all zones."""
+    name: str
+    zone: str
+    address: str
+    mac: str
+    """Of its eth0."""
+    port_index: int
+    """Of the other end of its eth0, a port of the router's bridge; named as the node."""
+    gateway: str
+    """The router's address in the zone."""
+    pod_cidr: str
+    """spec.podCIDR: where cloud routes point."""
+    block: str
+    """Where its pods live: the podCIDR, or a /26 with calico-ipam."""
+    tunnel_address: str
+    """Of tunl0 or vxlan.calico."""
+    tunnel_mac: str
+    """Of vxlan.calico."""
+    mesh: PodPlan
+    control: PodPlan
+
+    @property
+    def pods(self) -> tuple[PodPlan, PodPlan]:
+        """Its two pods."""
+        return self.mesh, self.control
+
+    @property
+    def facts(self) -> NodeFacts:
+        """What the run may know of it."""
+        return NodeFacts(name=self.name, zone=self.zone, address=self.address, pod_cidr=self.pod_cidr, gateway=self.gateway)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZonePlan:
+    """One zone: a subnet with a route table of its own."""
+
+    name: str
+    subnet: str
+    gateway: str
+    """The router's address."""
+    mac: str
+    """Of the bridge."""
+    bridge: str
+    bridge_index: int
+    table: int
+    """Number of the kernel's route table."""
+    nodes: tuple[NodePlan, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabPlan:
+    """Everything that has a name or an address."""
+
+    zones: tuple[ZonePlan, ...]
+
+    @property
+    def nodes(self) -> tuple[NodePlan, ...]:
+        """All nodes, zone by zone."""
+        return tuple(node for zone in self.zones for node in zone.nodes)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """All pods: mesh and control pod of the first node, of the second, ..."""
+        return tuple(
+            Endpoint(name=pod.name, node=node.name, zone=node.zone, address=pod.address)
+            for node in self.nodes
+            for pod in node.pods
+        )
+
+
+def make_plan(spec: LabSpec) -> LabPlan:
+    """Return names and addresses of the lab that was asked for."""
+    return LabPlan(zones=tuple(_make_zone(spec, index) for index in range(spec.zones)))
+
+
+def _make_zone(spec: LabSpec, index: int) -> ZonePlan:
+    name = ascii_lowercase[index]
+    first = index * spec.nodes_per_zone
+    return ZonePlan(
+        name=name,
+        subnet=f"10.250.{index}.0/24",
+        gateway=f"10.250.{index}.1",
+        mac=_make_mac(0, index),
+        bridge=f"br-{name}",
+        bridge_index=_BRIDGE_INDEX_FIRST + index,
+        table=_TABLE_FIRST + index,
+        nodes=tuple(_make_node(spec, index, first + position, position + 1) for position in range(spec.nodes_per_zone)),
+    )
+
+
+def _make_node(spec: LabSpec, zone_index: int, number: int, ordinal: int) -> NodePlan:
+    zone = ascii_lowercase[zone_index]
+    name = f"node-{zone}{ordinal}"
+    pod_network = _POD_NETWORK + number * 256
+    # Only calico-ipam hands out blocks that have nothing to do with the podCIDR, and only VXLAN uses it (mechanics 1.6).
+    has_own_block = spec.overlay is Overlay.VXLAN and spec.start_mode is Mode.OVERLAY
+    network = _BLOCK_NETWORK + number * 64 if has_own_block else pod_network
+    return NodePlan(
+        number=number,
+        name=name,
+        zone=zone,
+        address=f"10.250.{zone_index}.{10 + ordinal}",
+        mac=_make_mac(1, number),
+        port_index=_PORT_INDEX_FIRST + number,
+        gateway=f"10.250.{zone_index}.1",
+        pod_cidr=f"{pod_network}/24",
+        block=f"{network}/{26 if has_own_block else 24}",
+        tunnel_address=str(network + 1),
+        tunnel_mac=_make_mac(2, number),
+        mesh=_make_pod(f"{name}-mesh", network + 2, 3, number, 0),
+        control=_make_pod(f"{name}-control", network + 3, 4, number, 1),
+    )
+
+
+def _make_pod(name: str, address: IPv4Address, kind: int, number: int, position: int) -> PodPlan:
+    # Calico names the interface after a digest of namespace and pod name. Source: calico libcalico-go names.go.
+    digest = hashlib.sha1(f"default.{name}".encode(), usedforsecurity=False).hexdigest()
+    return PodPlan(
+        name=name,
+        address=str(address),
+        mac=_make_mac(kind, number),
+        device=f"cali{digest[:11]}",
+        device_index=_CALI_INDEX_FIRST + position,
+    )
+
+
+def _make_mac(kind: int, number: int) -> str:
+    """Return a locally administered address, unique by kind and number (below 65,536)."""
+    return f"02:00:00:{kind:02x}:{number >> 8:02x}:{number & 0xFF:02x}"

@@ -1,0 +1,169 @@
+"""The lab as a cluster: network, Kubernetes API in memory, cloud, prober, faults and doubles, put together."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+
+import numpy as np
+
+from clusters.lab.calico_node import make_calico_nodes
+from clusters.lab.daemon_set import DaemonSetRoll, start_pods
+from clusters.lab.faults import LabFaults, check_fault
+from clusters.lab.kube import MemoryKube
+from clusters.lab.machine import capabilities
+from clusters.lab.network import LabNetwork
+from clusters.lab.prober import LabProber
+from clusters.lab.spec import LabSpec
+from gardener.admission import admit
+from gardener.cloud import Cloud, CloudBehaviour
+from gardener.switch import initial_objects
+from gardener.timings import Timings
+from hitless.errors import UsageError, WorldError
+from hitless.events import Recorder
+from hitless.ports import Clock, ClusterFacts, Double, NodeFacts, NodeState
+from hitless.words import Capability, JsonObject, Overlay
+from scenarios.plan import Case
+
+MakeObjects = Callable[[Sequence[NodeFacts]], tuple[JsonObject, ...]]
+"""Returns the objects that the API holds when the cluster is up: nodes and Calico in the start mode."""
+
+_ACTOR = "system:serviceaccount:kube-system:gardener-resource-manager"
+
+
+class LabCluster:
+    """Implements the Cluster port; see `hitless.ports.Cluster`.
+
+    Args:
+        spec: what to build.
+        clock: the run clock.
+        timings: how long things take in the doubles.
+        behaviour: how the cloud's route API behaves.
+        make_objects: the objects that are there from the start.
+    """
+
+    def __init__(
+        self, *, spec: LabSpec, clock: Clock, timings: Timings, behaviour: CloudBehaviour, make_objects: MakeObjects
+    ) -> None:
+        self._clock, self._timings, self._behaviour, self._make_objects = clock, timings, behaviour, make_objects
+        self._network = LabNetwork(spec, clock)
+        self._cloud: Cloud | None = None
+        self._faults: LabFaults | None = None
+        self.kube = MemoryKube(admit=admit, clock=clock, admission_live_ns=timings.admission_live_ns)
+        self.prober = LabProber(self._network.endpoints, lambda name: str(self._network.namespace_path(name)))
+
+    @property
+    def routes(self) -> Cloud:
+        """The cloud's route tables, with the cloud's behaviour around them. Raises WorldError while the lab is down."""
+        if self._cloud is None:
+            raise WorldError("the lab is not up")
+        return self._cloud
+
+    @property
+    def faults(self) -> LabFaults:
+        """What can be broken. Raises WorldError while the lab is down."""
+        if self._faults is None:
+            raise WorldError("the lab is not up")
+        return self._faults
+
+    def capabilities(self) -> frozenset[Capability]:
+        """Return what this machine's kernel offers to a lab."""
+        return capabilities()
+
+    def up(self) -> ClusterFacts:
+        """Build the network, then the objects of the start mode and their pods. Raises WorldError."""
+        network = self._network
+        network.up()
+        cloud = Cloud(network.tables, self._behaviour, self._clock)
+        self._cloud = cloud
+        self._faults = LabFaults(
+            kube=self.kube,
+            routes=network.tables,
+            begin_route_outage=cloud.begin_outage,
+            end_route_outage=cloud.end_outage,
+        )
+        for document in self._make_objects(network.nodes):
+            self.kube.apply(document, actor=_ACTOR)
+            if "status" in document:
+                self.kube.replace_status(document, actor=_ACTOR)
+        start_pods(self.kube, network.nodes)
+        self.kube.take_changes()
+        return ClusterFacts(
+            backend="lab",
+            carrier=network.carrier,
+            nodes=network.nodes,
+            endpoints=network.endpoints,
+            zone_gateways=network.zone_gateways,
+            underlay_mtu=network.underlay_mtu,
+            pod_mtu=network.pod_mtu,
+            permanent_neighbours=network.spec.has_permanent_neighbours,
+            rp_filter=network.spec.rp_filter,
+            versions=_versions(),
+        )
+
+    def down(self) -> None:
+        """Stop the agents and take the network away. Safe to call twice."""
+        try:
+            self.prober.stop()
+        finally:
+            self._network.down()
+            self._cloud = self._faults = None
+
+    def doubles(self, recorder: Recorder) -> Sequence[Double]:
+        """Return the DaemonSet roll and calico-node on every node."""
+        nodes = make_calico_nodes(
+            self._network.nodes, self._network.planes, kube=self.kube, recorder=recorder, timings=self._timings
+        )
+        return (DaemonSetRoll(kube=self.kube, recorder=recorder), *nodes)
+
+    def counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Return the kernel's counters of every namespace, and the machine's."""
+        return self._network.counters()
+
+    def inspect(self) -> tuple[NodeState, ...]:
+        """Return the state of every node."""
+        return self._network.inspect()
+
+
+def make_lab_cluster(case: Case, clock: Clock) -> LabCluster:
+    """Return the lab that a scenario asks for, not up yet."""
+    scenario = case.scenario
+    spec = LabSpec(
+        zones=scenario.topology.zones,
+        nodes_per_zone=scenario.topology.nodes_per_zone,
+        overlay=case.overlay,
+        start_mode=scenario.start,
+        rp_filter=scenario.rp_filter,
+    )
+
+    def make_objects(nodes: Sequence[NodeFacts]) -> tuple[JsonObject, ...]:
+        return initial_objects(case.shoot, scenario.start, nodes, case.feature_gates)
+
+    return LabCluster(spec=spec, clock=clock, timings=case.timings, behaviour=case.behaviour, make_objects=make_objects)
+
+
+def check_faults(case: Case) -> None:
+    """Refuse a scenario whose faults the lab does not have, before anything is run. Raises UsageError."""
+    for number, fault in enumerate(case.scenario.faults):
+        try:
+            check_fault(fault.name, fault.options)
+        except UsageError as error:
+            place = f"faults.{number}.{error.place}"
+            raise UsageError(where=str(case.scenario.file), place=place, found=error.found, allowed=error.allowed) from error
+
+
+def capabilities_missing(case: Case) -> tuple[str, ...]:
+    """Return what a scenario needs and this machine's lab does not offer; empty: nothing."""
+    overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
+    return tuple(sorted({*case.scenario.needs, overlay} - capabilities()))
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "hitless": metadata.version("hitless"),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,73 @@
+"""The kernel's own counters of every namespace: the books that a run has to balance."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from clusters.lab.namespaces import THREAD_NETWORK, Clone, set_namespace
+from clusters.lab.netlink import Netlink
+from clusters.lab.netlink_dump import read_neighbour_table
+from hitless.errors import WorldError
+
+MACHINE: Final = "machine"
+"""Where counters stand that belong to no namespace."""
+_FILES: Final = ("snmp", "netstat")
+_OCTETS: Final = 1 << 16
+
+
+def parse_counters(text: str) -> dict[str, int]:
+    """Parse pairs of lines, names and values: `Ip: Forwarding DefaultTTL` over `Ip: 1 64`.
+
+    Returns:
+        `Ip.InReceives` and so on to value. Source: Linux, net/ipv4/proc.c.
+    """
+    counters: dict[str, int] = {}
+    lines = text.splitlines()
+    for names, values in zip(lines[::2], lines[1::2], strict=True):
+        group, _, rest = names.partition(": ")
+        for name, value in zip(rest.split(), values.split()[1:], strict=True):
+            counters[f"{group}.{name}"] = int(value)
+    return counters
+
+
+def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]:
+    """Return namespace name to counter name to value, and `machine` with `Neigh.table_fulls`.
+
+    The thread visits the namespaces one after the other, so the readings are not of one instant: drain the traffic first.
+
+    Raises:
+        WorldError: a namespace is gone.
+    """
+    counters: dict[str, Mapping[str, int]] = {}
+    home = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for namespace in namespaces:
+            try:
+                there = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise WorldError(f"no network namespace {namespace}: {error}") from error
+            try:
+                set_namespace(there, Clone.NETWORK)
+            finally:
+                os.close(there)
+            counters[namespace.name] = parse_counters("".join(_read(f"/proc/thread-self/net/{name}") for name in _FILES))
+    finally:
+        set_namespace(home, Clone.NETWORK)
+        os.close(home)
+    with Netlink() as netlink:
+        counters[MACHINE] = {"Neigh.table_fulls": read_neighbour_table(netlink).table_fulls}
+    return counters
+
+
+def _read(path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, _OCTETS):
+            parts.append(part)
+        return b"".join(parts).decode()
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,236 @@
+"""The lab's Kubernetes API: Kubernetes-shaped objects in memory.
+
+It answers as an API server would where the switch can tell the difference: resource versions and conflicts, a generation that
+rises with the spec alone, a status that only the status subresource writes, strategic merge of conditions, and the admission
+policy that keeps calico-node from writing NetworkUnavailable. Objects are known by kind and name; the namespace is kept and not
+looked at, since every namespaced object of the switch lives in kube-system.
+
+It must not know what an object means, and it starts no thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from clusters.lab.json_merge import copy_json, merge_condition
+from clusters.objects import identify
+from gardener.admission import POLICY_NAME
+from hitless.errors import ApiUnavailableError, BugError, ConflictError, NotFoundError
+from hitless.ports import Clock
+from hitless.words import JsonObject, Kind, Nanoseconds
+
+Admit = Callable[[JsonObject, JsonObject, str], JsonObject]
+"""(node as it is, node as the request leaves it, user name) to the node that is stored."""
+
+_SERVER_OWNED: Final = frozenset({"resourceVersion", "generation"})
+"""Metadata that the server writes: an apply cannot change it."""
+
+_AT_ONCE: Final = Nanoseconds(0)
+
+
+class MemoryKube:
+    """KubeApi in memory.
+
+    Args:
+        admit: what the admission policy does to an update of nodes/status.
+        clock: the run clock; it dates the policy.
+        admission_live_ns: the policy takes effect this long after it and its binding exist (an API server compiles and
+            caches policies); deleting either ends the effect at once.
+    """
+
+    def __init__(self, *, admit: Admit, clock: Clock, admission_live_ns: Nanoseconds = _AT_ONCE) -> None:
+        self._admit = admit
+        self._clock = clock
+        self._admission_live_ns = admission_live_ns
+        self._objects: dict[Kind, dict[str, JsonObject]] = {kind: {} for kind in Kind}
+        self._born_ns: dict[tuple[Kind, str], Nanoseconds] = {}
+        self._changed: set[Kind] = set()
+        self._watches: list[Watch] = []
+        self._version = 0
+        self._is_away = False
+
+    def get(self, kind: Kind, name: str) -> JsonObject:
+        """Return a copy of one object. Raises NotFoundError."""
+        self._refuse_while_away()
+        return copy_json(self._stored(kind, name))
+
+    def list(self, kind: Kind) -> tuple[JsonObject, ...]:
+        """Return copies of all objects of a kind, in order of their names."""
+        self._refuse_while_away()
+        return tuple(copy_json(document) for _, document in sorted(self._objects[_known(kind)].items()))
+
+    def apply(self, document: JsonObject, *, actor: str) -> JsonObject:  # noqa: ARG002 - the only policy is for nodes/status
+        """Create the object, or replace all of it but its status; see KubeApi.
+
+        Raises:
+            UsageError: no kind that the switch knows, or no name.
+            ConflictError: metadata.resourceVersion is given and not current.
+        """
+        self._refuse_while_away()
+        kind, name = identify(document)
+        old = self._objects[kind].get(name)
+        wanted = _content(document)
+        if old is None:
+            if "spec" in wanted:
+                wanted["metadata"]["generation"] = 1
+            return self._store(kind, name, wanted)
+        _refuse_stale(document, old)
+        if wanted == _content(old):
+            return copy_json(old)
+        generation = old["metadata"].get("generation", 0)
+        if "spec" in wanted:
+            wanted["metadata"]["generation"] = generation + (wanted["spec"] != old.get("spec"))
+        if "status" in old:
+            wanted["status"] = old["status"]
+        return self._store(kind, name, wanted)
+
+    def delete(self, kind: Kind, name: str) -> None:
+        """Delete an object, at once (grace period 0); deleting what is not there is no error."""
+        self._refuse_while_away()
+        if self._objects[_known(kind)].pop(name, None) is not None:
+            self._born_ns.pop((kind, name), None)
+            self._mark(kind, name)
+
+    def replace_status(self, document: JsonObject, *, actor: str) -> JsonObject:
+        """PUT the status; admission policies apply to nodes. Raises ConflictError, NotFoundError, UsageError."""
+        self._refuse_while_away()
+        kind, name = identify(document)
+        old = self._stored(kind, name)
+        _refuse_stale(document, old)
+        return self._write_status(kind, name, {**old, "status": copy_json(document.get("status", {}))}, actor)
+
+    def merge_condition(self, node: str, condition: JsonObject, *, actor: str) -> JsonObject:
+        """Strategic merge patch of one condition into nodes/status; see KubeApi. Raises NotFoundError."""
+        self._refuse_while_away()
+        old = self._stored(Kind.NODE, node)
+        status = old.get("status", {})
+        conditions = merge_condition(status.get("conditions", []), copy_json(condition))
+        return self._write_status(Kind.NODE, node, {**old, "status": {**status, "conditions": conditions}}, actor)
+
+    def take_changes(self) -> frozenset[Kind]:
+        """Return the kinds that changed since the last call, and forget them. Works while the API is away."""
+        changed, self._changed = frozenset(self._changed), set()
+        return changed
+
+    def watch(self, *kinds: Kind) -> Watch:
+        """Return a watch that begins with every object that is there; beyond KubeApi, for the doubles of the lab."""
+        watch = Watch(self, frozenset(kinds), {(kind, name) for kind in kinds for name in self._objects[kind]})
+        self._watches.append(watch)
+        return watch
+
+    @property
+    def is_away(self) -> bool:
+        """Whether every call raises ApiUnavailableError now."""
+        return self._is_away
+
+    def set_away(self, away: bool) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
+        """Make every call raise ApiUnavailableError, or serve again.
+
+        When the API comes back every kind counts as changed: clients whose watch broke list again.
+        """
+        if self._is_away and not away:
+            self._changed.update(kind for kind, objects in self._objects.items() if objects)
+        self._is_away = away
+
+    def _write_status(self, kind: Kind, name: str, wanted: JsonObject, actor: str) -> JsonObject:
+        old = self._objects[kind][name]
+        if kind is Kind.NODE and self._is_admission_live():
+            wanted = {**old, "status": self._admit(copy_json(old), copy_json(wanted), actor).get("status", {})}
+        if wanted.get("status") == old.get("status", {}):
+            return copy_json(old)
+        return self._store(kind, name, {**wanted, "metadata": dict(old["metadata"])})
+
+    def _is_admission_live(self) -> bool:
+        bindings = [
+            name
+            for name, binding in self._objects[Kind.ADMISSION_POLICY_BINDING].items()
+            if binding.get("spec", {}).get("policyName") == POLICY_NAME
+        ]
+        if POLICY_NAME not in self._objects[Kind.ADMISSION_POLICY] or not bindings:
+            return False
+        policy_ns = self._born_ns[Kind.ADMISSION_POLICY, POLICY_NAME]
+        binding_ns = min(self._born_ns[Kind.ADMISSION_POLICY_BINDING, name] for name in bindings)
+        return self._clock.now_ns() - max(policy_ns, binding_ns) >= self._admission_live_ns
+
+    def _stored(self, kind: Kind, name: str) -> JsonObject:
+        found = self._objects[_known(kind)].get(name)
+        if found is None:
+            raise NotFoundError(f"{kind.value} {name}: not found")
+        return found
+
+    def _store(self, kind: Kind, name: str, document: JsonObject) -> JsonObject:
+        self._version += 1
+        document["metadata"]["resourceVersion"] = str(self._version)
+        self._objects[kind][name] = document
+        self._born_ns.setdefault((kind, name), self._clock.now_ns())
+        self._mark(kind, name)
+        return copy_json(document)
+
+    def _mark(self, kind: Kind, name: str) -> None:
+        self._changed.add(kind)
+        for watch in self._watches:
+            watch.notice(kind, name)
+
+    def _refuse_while_away(self) -> None:
+        if self._is_away:
+            raise ApiUnavailableError("the Kubernetes API does not answer")
+
+
+class Watch:
+    """What happened to the objects of some kinds, for one reader.
+
+    Args:
+        kube: the API.
+        kinds: what is watched.
+        pending: what the first `take` returns.
+    """
+
+    def __init__(self, kube: MemoryKube, kinds: frozenset[Kind], pending: set[tuple[Kind, str]]) -> None:
+        self._kube = kube
+        self._kinds = kinds
+        self._pending = pending
+
+    def notice(self, kind: Kind, name: str) -> None:
+        """Take down that an object changed; called by the API."""
+        if kind in self._kinds:
+            self._pending.add((kind, name))
+
+    def take(self) -> dict[Kind, dict[str, JsonObject | None]]:
+        """Return what changed since the last call: kind to name to object (None: deleted), in order of the names.
+
+        Raises:
+            ApiUnavailableError: the API is away; nothing is lost, the next call tells.
+        """
+        if self._kube.is_away:
+            raise ApiUnavailableError("the Kubernetes API does not answer")
+        found: dict[Kind, dict[str, JsonObject | None]] = {}
+        if not self._pending:
+            return found
+        changed, self._pending = sorted(self._pending), set()
+        for kind, name in changed:
+            try:
+                found.setdefault(kind, {})[name] = self._kube.get(kind, name)
+            except NotFoundError:
+                found.setdefault(kind, {})[name] = None
+        return found
+
+
+def _known(kind: Kind) -> Kind:
+    try:
+        return Kind(kind)
+    except ValueError as error:
+        raise BugError(f"no such kind: {kind!r}") from error
+
+
+def _content(document: JsonObject) -> JsonObject:
+    content = copy_json({key: value for key, value in document.items() if key != "status"})
+    content["metadata"] = {key: value for key, value in content["metadata"].items() if key not in _SERVER_OWNED}
+    return content
+
+
+def _refuse_stale(document: JsonObject, stored: JsonObject) -> None:
+    given, current = document["metadata"].get("resourceVersion"), stored["metadata"]["resourceVersion"]
+    if given is not None and given != current:
+        name = document["metadata"]["name"]
+        raise ConflictError(f"{document['kind']} {name}: resourceVersion {given} was given, {current} is current")

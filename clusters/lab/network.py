@@ -1,0 +1,371 @@
+"""The lab's network: builds the router, the nodes and the pods out of namespaces, and takes them away.
+
+Everything goes by batched netlink, one namespace after the other in one thread, inside the sandbox. The namespaces are files
+of one tmpfs at /run/netns, so that `ip netns exec node-a1 ...` works inside the sandbox, and so that one unmount takes
+everything away: with its last file a namespace goes, and with it all that is in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import time
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from clusters.lab.addresses import (
+    POD_DEVICE,
+    POD_GATEWAY,
+    POD_GATEWAY_MAC,
+    POD_INDEX,
+    ROUTER,
+    UNDERLAY_DEVICE,
+    UNDERLAY_INDEX,
+    NodePlan,
+    PodPlan,
+    ZonePlan,
+    make_plan,
+)
+from clusters.lab.counters import read_counters
+from clusters.lab.drop_switch import DropSwitch
+from clusters.lab.fence import on_one_cpu, raise_fence, wait_gone
+from clusters.lab.machine import has_ipip
+from clusters.lab.namespaces import (
+    NETWORK_DIRECTORY,
+    THREAD_NETWORK,
+    Clone,
+    Mount,
+    inside,
+    mount,
+    set_namespace,
+    unmount,
+    unshare,
+)
+from clusters.lab.netlink import Message, Netlink
+from clusters.lab.netlink_dump import list_links
+from clusters.lab.netlink_links import Link, add_address, add_bridge, add_veth, set_link, set_neighbour
+from clusters.lab.netlink_routes import Route, add_route, add_table_rule
+from clusters.lab.node_plane import LabNodePlane, RouteBook
+from clusters.lab.plane import PROTOCOL_BOOT, NodePlane
+from clusters.lab.sandbox import is_inside
+from clusters.lab.spec import LabSpec
+from clusters.lab.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
+from clusters.lab.tables import LabRouteTables
+from clusters.lab.tunnels import Carrier
+from hitless.clock import RunClock
+from hitless.errors import WorldError
+from hitless.ports import Clock, CloudRoute, Endpoint, NodeFacts, NodeState
+from hitless.words import Mode, Nanoseconds, Overlay
+
+PROTOCOL_DHCP: Final = 16
+"""Route protocol of a node's default route, as on a cloud's nodes. Source: linux/rtnetlink.h RTPROT_DHCP."""
+_RULE_PRIORITY_FIRST: Final = 1000
+_FILES_WANTED: Final = 4096
+"""200 nodes need about 1,300 open files while they are built."""
+_GONE_S: Final = 120.0
+_LINKS_UP_S: Final = 20.0
+_LINKS_UP_POLL_S: Final = 0.002
+
+
+class LabNetwork:
+    """One lab. `up` and `down` may be called again and again; one lab a sandbox at a time.
+
+    Args:
+        spec: what to build.
+        clock: for the times of RouteChange; the attribute `clock` may be replaced at any time.
+    """
+
+    def __init__(self, spec: LabSpec, clock: Clock | None = None) -> None:
+        self.spec = spec
+        self.plan = make_plan(spec)
+        self.clock: Clock = clock or RunClock()
+        self._carrier: Carrier | None = None
+        self._sockets: dict[str, Netlink] = {}
+        self._planes: dict[str, LabNodePlane] = {}
+        self._tables: LabRouteTables | None = None
+        self._is_mounted = False
+
+    @property
+    def nodes(self) -> tuple[NodeFacts, ...]:
+        """The nodes, zone by zone."""
+        return tuple(node.facts for node in self.plan.nodes)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The pods: `NODE-mesh` and `NODE-control` of every node."""
+        return self.plan.endpoints
+
+    @property
+    def zone_gateways(self) -> Mapping[str, str]:
+        """Zone name to the router's address in it."""
+        return {zone.name: zone.gateway for zone in self.plan.zones}
+
+    @property
+    def carrier(self) -> Carrier:
+        """What carries the overlay; the kernel is asked once."""
+        if self._carrier is None:
+            if self.spec.overlay is Overlay.VXLAN:
+                self._carrier = Carrier.VXLAN
+            else:
+                self._carrier = Carrier.IPIP if has_ipip() else Carrier.VXLAN_GPE
+        return self._carrier
+
+    @property
+    def underlay_mtu(self) -> int:
+        """MTU of the nodes' eth0, octets."""
+        return self.carrier.underlay_mtu
+
+    @property
+    def pod_mtu(self) -> int:
+        """MTU of the pods' eth0, octets."""
+        return self.carrier.tunnel_mtu if self.spec.start_mode is Mode.OVERLAY else self.carrier.native_pod_mtu
+
+    @property
+    def planes(self) -> Mapping[str, NodePlane]:
+        """Node name to its plane; empty while the lab is down."""
+        return self._planes
+
+    @property
+    def tables(self) -> LabRouteTables:
+        """The cloud's route tables. Raises WorldError while the lab is down."""
+        if self._tables is None:
+            raise WorldError("the lab is not up")
+        return self._tables
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Names of all namespaces: the router, the nodes, the pods."""
+        nodes = self.plan.nodes
+        return (ROUTER, *(node.name for node in nodes), *(pod.name for node in nodes for pod in node.pods))
+
+    def namespace_path(self, name: str) -> Path:
+        """Return the file of a namespace, which other processes of the sandbox may enter too."""
+        return NETWORK_DIRECTORY / name
+
+    def up(self) -> None:
+        """Build everything in the start mode and return once every link carries packets. Being up already is no error.
+
+        Raises:
+            WorldError: the kernel refused something; nothing is left behind.
+        """
+        if self._is_mounted:
+            return
+        if not is_inside():
+            raise WorldError("the lab's network is built inside the sandbox only: call enter_sandbox() first")
+        if self.namespace_path(ROUTER).exists():
+            raise WorldError("another lab is up in this sandbox")
+        wait_gone(_GONE_S)
+        try:
+            self._build()
+        except BaseException as error:
+            try:
+                self.down()
+            except WorldError as second:
+                error.add_note(f"and taking down what was built: {second}")
+            if isinstance(error, OSError):
+                raise WorldError(f"cannot build the lab: {error}") from error
+            raise
+
+    def down(self) -> None:
+        """Take everything away. Being down already is no error.
+
+        The kernel clears up in the background: `wait_gone` tells when it has, and the next `up` waits for it.
+        """
+        sockets, self._sockets, self._planes, self._tables = self._sockets, {}, {}, None
+        with on_one_cpu(), contextlib.ExitStack() as last:
+            if self._is_mounted:
+                with contextlib.suppress(WorldError):  # without a fence only the waiting is lost
+                    last.enter_context(raise_fence())
+            for netlink in sockets.values():
+                netlink.close()
+            if self._is_mounted:
+                self._is_mounted = False
+                unmount(NETWORK_DIRECTORY)
+
+    def counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Return the kernel's counters of every namespace, and the machine's."""
+        return read_counters(self.namespace_path(name) for name in self.namespaces)
+
+    def inspect(self) -> tuple[NodeState, ...]:
+        """Return the state of every node."""
+        return tuple(plane.state() for plane in self._planes.values())
+
+    def drop_switch(self, addresses: Collection[str]) -> DropSwitch:
+        """Return a switch that drops in the router whatever goes to one of these addresses. Raises WorldError while down."""
+        if ROUTER not in self._sockets:
+            raise WorldError("the lab is not up")
+        return DropSwitch(addresses, self._sockets[ROUTER])
+
+    def _build(self) -> None:
+        _allow_open_files()
+        mount("tmpfs", NETWORK_DIRECTORY, "tmpfs", Mount.NO_SUID | Mount.NO_DEV, "mode=755")
+        self._is_mounted = True
+        self._make_namespaces()
+        self._build_router()
+        for node in self.plan.nodes:
+            self._build_node(node)
+            for pod in node.pods:
+                self._build_pod(pod)
+        self._start_mode()
+        self._wait_links()
+        for node in self.plan.nodes:
+            for pod in node.pods:
+                self._sockets.pop(pod.name).close()
+
+    def _make_namespaces(self) -> None:
+        rp_filter = self.spec.rp_filter
+        kinds: dict[str, Sysctls] = dict.fromkeys(self.namespaces, make_sysctls(is_forwarding=False, rp_filter=0))
+        kinds |= dict.fromkeys((node.name for node in self.plan.nodes), make_sysctls(is_forwarding=True, rp_filter=rp_filter))
+        kinds[ROUTER] = make_sysctls(is_forwarding=True, rp_filter=0, is_bridging=True)
+        home = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for name, values in kinds.items():
+                unshare(Clone.NETWORK)
+                write_sysctls(values)
+                self.namespace_path(name).touch()
+                mount(THREAD_NETWORK, self.namespace_path(name), None, Mount.BIND)
+                self._sockets[name] = Netlink(name=name)
+        finally:
+            set_namespace(home, Clone.NETWORK)
+            os.close(home)
+
+    def _build_router(self) -> None:
+        """Make a bridge and a table a zone, and every node's eth0 with its other end in the bridge."""
+        router = self._sockets[ROUTER]
+        messages = [set_link("lo", is_up=True)]
+        for zone in self.plan.zones:
+            messages.append(add_bridge(Link(name=zone.bridge, index=zone.bridge_index, mtu=self.underlay_mtu, mac=zone.mac)))
+            messages.append(add_address(zone.gateway, 24, zone.bridge_index))
+        router.execute(messages)
+        for zone in self.plan.zones:
+            for node in zone.nodes:
+                self._plug(router, zone, node)
+        messages = []
+        for index, zone in enumerate(self.plan.zones):
+            messages.append(add_table_rule(zone.bridge, zone.table, _RULE_PRIORITY_FIRST + index))
+            messages += [
+                add_route(Route(destination=other.subnet, protocol=PROTOCOL_BOOT, device=other.bridge_index, table=zone.table))
+                for other in self.plan.zones
+            ]
+            if self.spec.has_permanent_neighbours:
+                messages += [set_neighbour(node.address, node.mac, zone.bridge_index) for node in zone.nodes]
+        router.execute(messages)
+
+    def _plug(self, router: Netlink, zone: ZonePlan, node: NodePlan) -> None:
+        here = Link(name=node.name, index=node.port_index, mtu=self.underlay_mtu, master=zone.bridge_index)
+        there = Link(name=UNDERLAY_DEVICE, index=UNDERLAY_INDEX, mtu=self.underlay_mtu, mac=node.mac)
+        self._add_veth(router, here, there, node.name)
+
+    def _add_veth(self, netlink: Netlink, here: Link, there: Link, namespace: str) -> None:
+        descriptor = os.open(self.namespace_path(namespace), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            netlink.execute([add_veth(here, there, descriptor)])
+        finally:
+            os.close(descriptor)
+
+    def _build_node(self, node: NodePlan) -> None:
+        netlink, has_neighbours = self._sockets[node.name], self.spec.has_permanent_neighbours
+        for pod in node.pods:
+            here = Link(name=pod.device, index=pod.device_index, mtu=self.pod_mtu, mac=POD_GATEWAY_MAC)
+            there = Link(name=POD_DEVICE, index=POD_INDEX, mtu=self.pod_mtu, mac=pod.mac)
+            self._add_veth(netlink, here, there, pod.name)
+        default = Route(destination="0.0.0.0/0", protocol=PROTOCOL_DHCP, device=UNDERLAY_INDEX, via=node.gateway)
+        messages = [
+            set_link("lo", is_up=True),
+            set_link(UNDERLAY_DEVICE, is_up=True),
+            add_address(node.address, 24, UNDERLAY_INDEX),
+            add_route(default),
+        ]
+        for pod in node.pods:
+            route = Route(destination=f"{pod.address}/32", protocol=PROTOCOL_BOOT, device=pod.device_index)
+            messages.append(add_route(route))
+            if has_neighbours:
+                messages.append(set_neighbour(pod.address, pod.mac, pod.device_index))
+        if has_neighbours:
+            messages += self._zone_neighbours(node)
+        netlink.execute(messages)
+        with inside(self.namespace_path(node.name)):
+            write_sysctls(make_workload_sysctls(pod.device for pod in node.pods))
+
+    def _zone_neighbours(self, node: NodePlan) -> Iterator[Message]:
+        """Yield neighbour entries for the router and the other nodes of a node's zone."""
+        zone = next(zone for zone in self.plan.zones if zone.name == node.zone)
+        yield set_neighbour(zone.gateway, zone.mac, UNDERLAY_INDEX)
+        for peer in zone.nodes:
+            if peer is not node:
+                yield set_neighbour(peer.address, peer.mac, UNDERLAY_INDEX)
+
+    def _build_pod(self, pod: PodPlan) -> None:
+        boot = PROTOCOL_BOOT
+        messages = [
+            set_link("lo", is_up=True),
+            set_link(POD_DEVICE, is_up=True),
+            add_address(pod.address, 32, POD_INDEX),
+            add_route(Route(destination=f"{POD_GATEWAY}/32", protocol=boot, device=POD_INDEX)),
+            add_route(Route(destination="0.0.0.0/0", protocol=boot, device=POD_INDEX, via=POD_GATEWAY)),
+        ]
+        if self.spec.has_permanent_neighbours:
+            messages.append(set_neighbour(POD_GATEWAY, POD_GATEWAY_MAC, POD_INDEX))
+        self._sockets[pod.name].execute(messages)
+
+    def _start_mode(self) -> None:
+        """Make the planes and the tables, and the routes of the start mode."""
+        book, nodes = RouteBook(self.carrier), {node.name: node for node in self.plan.nodes}
+        self._tables = LabRouteTables(self.plan, self._sockets[ROUTER])
+        clock = _ReplaceableClock(self)
+        for node in self.plan.nodes:
+            plane = LabNodePlane(
+                plan=node,
+                nodes=nodes,
+                book=book,
+                netlink=self._sockets[node.name],
+                namespace=self.namespace_path(node.name),
+                clock=clock,
+                rp_filter=self.spec.rp_filter,
+            )
+            self._planes[node.name] = plane
+            if self.spec.start_mode is Mode.OVERLAY:
+                plane.prepare_tunnel()
+                self._sockets[node.name].execute([*plane.make_tunnel(), *plane.make_overlay_routes()])
+        if self.spec.start_mode is Mode.NATIVE:
+            self._tables.create_all(
+                [
+                    CloudRoute(zone=zone.name, cidr=node.pod_cidr, node=node.name)
+                    for zone in self.plan.zones
+                    for node in nodes.values()
+                ]
+            )
+
+    def _wait_links(self) -> None:
+        """Wait until the kernel has seen every carrier: until then a veth drops what it is given."""
+        deadline = time.monotonic() + _LINKS_UP_S
+        for name, netlink in self._sockets.items():
+            while waiting := [link.name for link in list_links(netlink) if link.is_up and not link.is_running]:
+                if time.monotonic() > deadline:
+                    raise WorldError(f"{name}: links without carrier after {_LINKS_UP_S:g} s: {' '.join(waiting)}")
+                time.sleep(_LINKS_UP_POLL_S)
+
+
+class _ReplaceableClock:
+    """Reads whichever clock the lab has at the moment."""
+
+    def __init__(self, network: LabNetwork) -> None:
+        self._network = network
+
+    def now_ns(self) -> Nanoseconds:
+        """Return the time since the run's start, ns."""
+        return self._network.clock.now_ns()
+
+    def wait_until(self, due_ns: Nanoseconds) -> None:
+        """Return at `due_ns`."""
+        self._network.clock.wait_until(due_ns)
+
+
+def _allow_open_files() -> None:
+    """Raise the soft limit of open files as far as needed and allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES_WANTED if hard == resource.RLIM_INFINITY else min(_FILES_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
