@@ -1,0 +1,206 @@
+"""What the chart shows, as plain rows: bars of outages, flows down, event marks with a lane for each label.
+
+Pure, and drawn from outages and events, never from probes: a chart of 870 flows is as small as their outages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hitless.events import Event
+from hitless.history import History
+from hitless.judged import JudgedRun
+from hitless.measure import FlowMeasure
+from hitless.ports import Flow
+from hitless.words import MILLISECOND, Arm, FlowRole, Kind
+from reports.timeline import origin_ns
+
+FLOWS_MAX: Final = 40
+"""So many flows get a line of their own; beyond it those that lost nothing share one, then the lightest hit ones."""
+
+LABEL_PX: Final = 6.2
+"""Width of one character of an event label, 10 px sans-serif; rendered labels take 5 to 6."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One outage, ms from the operator's request."""
+
+    row: str
+    from_ms: float
+    """It began no earlier than this."""
+    certain_from_ms: float
+    certain_to_ms: float
+    """Between these it lasted for certain."""
+    to_ms: float
+    """It ended no later than this; where it is censored, the probing ended here."""
+    is_censored: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """One event."""
+
+    at_ms: float
+    label: str
+    lane: int = 0
+    """Line of text that the label stands in, 0 lowest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One arm's trial."""
+
+    title: str
+    rows: tuple[str, ...]
+    """Labels of the lines, top down."""
+    bars: tuple[Bar, ...]
+    marks: tuple[Mark, ...]
+    lanes: int
+    first_ms: float
+    """When the probing started, and"""
+    last_ms: float
+    """ended."""
+
+
+def make_panel(run: JudgedRun) -> Panel:
+    """Return the drawing of one run, its labels not laid out yet: that needs the scale, which both panels share."""
+    history = run.history
+    origin = origin_ns(history)
+    found = [(flow, run.measures[flow.id]) for flow in history.flows_of(FlowRole.MESH) if flow.id in run.measures]
+    names = _row_names(history)
+    own, rest = _choose_flows(found)
+    rest_row = _rest_label(rest)
+    bars = [bar for flow, measure in own for bar in _bars(measure, names[flow.id], origin)]
+    bars += [bar for _, measure in rest for bar in _bars(measure, rest_row, origin)]
+    before = history.records.sender["before"]
+    return Panel(
+        title=_title(run, found),
+        rows=(*(names[flow.id] for flow, _ in own), *((rest_row,) if rest else ())),
+        bars=tuple(bars),
+        marks=tuple(sorted(_marks(history, origin), key=lambda mark: mark.at_ms)),
+        lanes=0,
+        first_ms=(int(before.min()) - origin) / MILLISECOND if before.size else 0.0,
+        last_ms=(int(before.max()) - origin) / MILLISECOND if before.size else 0.0,
+    )
+
+
+def shown_span(panels: Sequence[Panel]) -> tuple[float, float]:
+    """Return the time that all panels show, ms: from shortly before the request to shortly after the last that happened."""
+    ends = [bar.to_ms for panel in panels for bar in panel.bars] + [mark.at_ms for panel in panels for mark in panel.marks]
+    # What follows the last event is the validation time: of it so much is shown that the last label has room.
+    last = max(max(ends, default=0.0), 1.0) * 1.14
+    return max(min(panel.first_ms for panel in panels), -0.08 * last), last
+
+
+def lay_out(panel: Panel, span: tuple[float, float], width_px: int) -> Panel:
+    """Give every label a lane in which it meets no other label and no line of another mark.
+
+    A label stands right of its mark. From the last mark to the first each goes one lane above all marks that its label
+    reaches over: so their lines end below it, and its own line passes left of their labels.
+
+    Args:
+        panel: the panel, its marks in order of time.
+        span: what the time axis shows, ms.
+        width_px: how wide it is.
+    """
+    scale = width_px / (span[1] - span[0])
+    placed: list[Mark] = []
+    for mark in reversed(panel.marks):
+        reach_ms = mark.at_ms + (len(mark.label) * LABEL_PX + 8) / scale
+        lane = max((other.lane + 1 for other in placed if other.at_ms < reach_ms), default=0)
+        placed.append(replace(mark, lane=lane))
+    lanes = max((mark.lane + 1 for mark in placed), default=1)
+    return replace(panel, marks=tuple(reversed(placed)), lanes=lanes)
+
+
+def _title(run: JudgedRun, found: Sequence[tuple[Flow, FlowMeasure]]) -> str:
+    header = run.history.header
+    hit = sum(measure.is_hit for _, measure in found)
+    lost = sum(measure.lost for _, measure in found)
+    what = f"{hit} of {len(found)} flows hit, {lost:,} probes lost" if hit else f"none of {len(found)} flows lost a probe"
+    return f"{header.arm} trial {header.trial}: {what}"
+
+
+def _row_names(history: History) -> dict[int, str]:
+    """Return flow id to a short label: node names where each node has one endpoint among the mesh flows."""
+    nodes = {endpoint.name: endpoint.node for endpoint in history.facts.endpoints}
+    flows = history.flows_of(FlowRole.MESH)
+    ends = {end for flow in flows for end in (flow.source, flow.destination)}
+    is_short = len({nodes.get(end) for end in ends}) == len(ends) and all(end in nodes for end in ends)
+    return {flow.id: f"{nodes[flow.source]} > {nodes[flow.destination]}" if is_short else flow.label for flow in flows}
+
+
+def _choose_flows(
+    found: Sequence[tuple[Flow, FlowMeasure]],
+) -> tuple[list[tuple[Flow, FlowMeasure]], list[tuple[Flow, FlowMeasure]]]:
+    """Return the flows with a line of their own, in order of their ids, and those that share the last line."""
+    if len(found) <= FLOWS_MAX:
+        return list(found), []
+    heaviest = sorted(
+        (pair for pair in found if pair[1].is_hit), key=lambda pair: (-pair[1].downtime_shortest_ns, -pair[1].lost, pair[0].id)
+    )
+    chosen = {flow.id for flow, _ in heaviest[:FLOWS_MAX]}
+    return [pair for pair in found if pair[0].id in chosen], [pair for pair in found if pair[0].id not in chosen]
+
+
+def _rest_label(rest: Sequence[tuple[Flow, FlowMeasure]]) -> str:
+    hit = sum(measure.is_hit for _, measure in rest)
+    return f"{len(rest)} other flows, {hit} hit" if hit else f"{len(rest)} other flows, none hit"
+
+
+def _bars(measure: FlowMeasure, row: str, origin: int) -> Iterator[Bar]:
+    for outage in measure.outages:
+        certain_from = (outage.onset_before_ns - origin) / MILLISECOND
+        longest = "open" if outage.longest_ns is None else f"{outage.longest_ns / MILLISECOND:.1f} ms"
+        yield Bar(
+            row=row,
+            from_ms=(outage.onset_after_ns - origin) / MILLISECOND,
+            certain_from_ms=certain_from,
+            certain_to_ms=certain_from + outage.shortest_ns / MILLISECOND,
+            to_ms=(outage.end_ns - origin) / MILLISECOND,
+            is_censored=outage.is_censored,
+            text=f"{outage.lost} probes, {outage.shortest_ns / MILLISECOND:.1f} ms to {longest}",
+        )
+
+
+def _marks(history: History, origin: int) -> Iterator[Mark]:
+    """Yield the events that explain what is seen, in the words of the reader."""
+
+    def mark(event: Event, label: str) -> Mark:
+        return Mark(at_ms=(event.t_ns - origin) / MILLISECOND, label=label)
+
+    for name, label in _MARKED.items():
+        event = history.first_event(name)
+        if event is not None:
+            yield mark(event, label)
+    routes = list(history.events_named("route.created"))
+    if routes:
+        yield mark(routes[0], "first route")
+        yield mark(routes[-1], f"last of {len(routes)} routes")
+    for event in history.events_named("manifest.applied"):
+        if event.facts.get("kind") == Kind.IP_POOL and event.facts.get("mode") == history.header.wanted_mode:
+            yield mark(event, "IPPool applied")
+            break
+    finished = list(history.events_named("roll.finished"))
+    if finished:
+        yield mark(finished[-1], "roll finished")
+
+
+_MARKED: Final = {
+    "switch.requested": "requested",
+    "gate.not_applicable": "gate not applicable",
+    "gate.held": "gate holds",
+    "gate.opened": "gate opened",
+    "roll.started": "roll started",
+    "fault.injected": "fault",
+    "fault.cured": "cured",
+}
+"""Event to its label; the first of its name is marked."""
+
+
+ORDER: Final = (Arm.UNGATED, Arm.GATED)
+"""The baseline stands above what is compared with it."""

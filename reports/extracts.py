@@ -1,0 +1,119 @@
+"""What a report takes out of a comparison beside the summary: the trial to show, the worst flows, the drops by place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from checks.ledger import make_ledger
+from hitless.judged import Comparison, JudgedRun
+from hitless.measure import FlowMeasure
+from hitless.ports import Flow
+from hitless.words import Arm, FlowRole, Verdict
+from reports.summary import ReportedFinding, measures_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorstFlow:
+    """A flow of one run that lost probes."""
+
+    run: JudgedRun
+    flow: Flow
+    measure: FlowMeasure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drops:
+    """What the kernel dropped at one place, over the trials of an arm."""
+
+    place: str
+    """Namespace, or `links`."""
+    input_drops: int
+    output_drops: int
+    socket_drops: int
+    reasons: str
+    """Counters that moved, with their counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingGroup:
+    """Findings of one kind, over flows and trials."""
+
+    verdict: Verdict
+    check: str
+    code: str
+    arm: Arm | None
+    count: int
+    example: str
+    """Text of the first."""
+
+
+def shown_run(comparison: Comparison, arm: Arm) -> JudgedRun | None:
+    """Return the trial that charts and timelines show: the one that lost most, the first of those that lost the same."""
+    runs = comparison.runs_of(arm)
+    return max(runs, key=lambda run: sum(measure.lost for measure in measures_of(run, FlowRole.MESH)), default=None)
+
+
+def worst_flows(comparison: Comparison, limit: int) -> tuple[WorstFlow, ...]:
+    """Return the mesh flows that were down longest, by the longest bound; GATED first, for there every one matters."""
+    hit = [
+        WorstFlow(run=run, flow=flow, measure=run.measures[flow.id])
+        for run in comparison.runs
+        for flow in run.history.flows_of(FlowRole.MESH)
+        if flow.id in run.measures and run.measures[flow.id].is_hit
+    ]
+
+    def order(worst: WorstFlow) -> tuple[bool, bool, int]:
+        longest = worst.measure.downtime_longest_ns
+        length = worst.measure.downtime_shortest_ns if longest is None else longest
+        return worst.run.history.header.arm is not Arm.GATED, longest is not None, -length
+
+    return tuple(sorted(hit, key=order)[:limit])
+
+
+def arm_drops(runs: Sequence[JudgedRun]) -> tuple[Drops, ...] | None:
+    """Return the drops by place over the runs of an arm, most first; None where the cluster has no counters."""
+    ledgers = [ledger for run in runs if (ledger := make_ledger(run.history, run.measures)) is not None]
+    if not ledgers:
+        return None
+    sums: dict[str, Counter[str]] = {}
+    reasons: dict[str, Counter[str]] = {}
+    for ledger in ledgers:
+        for place in ledger.places:
+            kinds = {"input": place.input_drops, "output": place.output_drops, "socket": place.socket_drops}
+            sums.setdefault(place.namespace, Counter()).update(kinds)
+            reasons.setdefault(place.namespace, Counter()).update(place.reasons)
+    drops = [
+        Drops(
+            place=place,
+            input_drops=count["input"],
+            output_drops=count["output"],
+            socket_drops=count["socket"],
+            reasons=", ".join(f"{name} {moved:,}" for name, moved in sorted(reasons[place].items())),
+        )
+        for place, count in sums.items()
+    ]
+    links = sum(ledger.link_drops for ledger in ledgers)
+    if links:
+        drops.append(
+            Drops(place="links", input_drops=0, output_drops=links, socket_drops=0, reasons="sent and received nowhere")
+        )
+    twice = sum(ledger.tunnel_drops for ledger in ledgers)
+    if twice:
+        reasons_of_tunnel = "encapsulated packets, which stand above twice: at their place and on the tunnel, a link"
+        drops.append(Drops(place="tunnels", input_drops=0, output_drops=-twice, socket_drops=0, reasons=reasons_of_tunnel))
+    return tuple(sorted(drops, key=lambda one: (-(one.input_drops + one.output_drops + one.socket_drops), one.place)))
+
+
+def group_findings(findings: Sequence[ReportedFinding]) -> tuple[FindingGroup, ...]:
+    """Return the findings by kind: FAIL, then INCONCLUSIVE, then what was only worth saying; else in the given order."""
+    groups: dict[tuple[Verdict, str, str, Arm | None], list[ReportedFinding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.verdict, finding.check, finding.code, finding.arm), []).append(finding)
+    rank = {Verdict.FAIL: 0, Verdict.INCONCLUSIVE: 1, Verdict.PASS: 2}
+    listed = [
+        FindingGroup(verdict=verdict, check=check, code=code, arm=arm, count=len(group), example=group[0].text)
+        for (verdict, check, code, arm), group in groups.items()
+    ]
+    return tuple(sorted(listed, key=lambda group: rank[group.verdict]))

@@ -1,0 +1,116 @@
+"""The Markdown report of a comparison. The words are in templates/report.md.j2; here is what they are about.
+
+Only this module imports jinja2.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from hitless.judged import Comparison
+from hitless.words import MILLISECOND, Arm, FlowRole, Verdict
+from reports.extracts import WorstFlow, arm_drops, group_findings, shown_run, worst_flows
+from reports.quantities import NONE, say_bounds, say_count, say_ms
+from reports.summary import Summary
+from reports.table import comparison_rows, count_rows
+from reports.timeline import condense
+
+WORST_FLOWS_MAX: Final = 8
+PLACES_MAX: Final = 12
+TIMELINE_MAX: Final = 60
+"""So many lines of each are printed; the rest is in the run's directory."""
+
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+def render_markdown(comparison: Comparison, summary: Summary, *, chart: str | None = None) -> str:
+    """Render the report.
+
+    Args:
+        comparison: the runs that the summary was made of.
+        summary: their summary.
+        chart: address of the chart as seen from the report, or None.
+
+    Returns:
+        GitHub-flavoured Markdown.
+    """
+    shown = [run.history for arm in Arm if (run := shown_run(comparison, arm)) is not None]
+    first = comparison.runs[0].history
+    drops = {arm: arm_drops(comparison.runs_of(arm)) for arm in summary.arms}
+    classes = sorted({name for arm in summary.arms.values() for name in arm.classes})
+    return (
+        _environment(summary)
+        .get_template("report.md.j2")
+        .render(
+            summary=summary,
+            sentence=verdict_sentence(summary),
+            chart=chart,
+            mesh_flows=len(first.flows_of(FlowRole.MESH)),
+            header=first.header,
+            validation_ms=first.header.validation_ns / MILLISECOND,
+            facts=first.facts,
+            rows=comparison_rows(summary),
+            classes={name: count_rows(summary, name) for name in classes},
+            worst=[_worst_cells(one, summary.accuracy_ms) for one in worst_flows(comparison, WORST_FLOWS_MAX)],
+            drops={arm: found[:PLACES_MAX] for arm, found in drops.items() if found is not None},
+            timelines=[(history.header, condense(history)) for history in shown],
+            timeline_max=TIMELINE_MAX,
+            findings=[group for group in group_findings(summary.findings) if group.check != "comparison"],
+        )
+    )
+
+
+def verdict_sentence(summary: Summary) -> str:
+    """Return the one sentence that a reader takes away."""
+    own = [finding.text for finding in summary.findings if finding.check == "comparison"]
+    if own:
+        more = f" (and {len(own) - 1} more of the kind)" if len(own) > 1 else ""
+        return f"{own[0]}{more}."
+    trials = [trial for arm in summary.arms.values() for trial in arm.per_trial]
+    parts = [f"{sum(trial.verdict is verdict for trial in trials)} {verdict}" for verdict in Verdict]
+    return f"of {len(trials)} trials: {', '.join(parts)}."
+
+
+def escape_cell(text: object) -> str:
+    """Return a text that cannot end a table cell or begin a tag."""
+    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _environment(summary: Summary) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        undefined=StrictUndefined,
+        # Escapes HTML templates only; in Markdown the filter `cell` does what is needed.
+        autoescape=select_autoescape(),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        cell=escape_cell,
+        plain=lambda value: f"{value:g}",
+        count=say_count,
+        ms=lambda value: say_ms(value, summary.accuracy_ms),
+        drops=lambda value: say_count(value) if value else NONE,
+    )
+    return environment
+
+
+def _worst_cells(worst: WorstFlow, accuracy_ms: float) -> dict[str, str]:
+    """Return the cells of one flow."""
+    found = worst.measure
+    longest = found.downtime_longest_ns
+    bounds = (found.downtime_shortest_ns / MILLISECOND, None if longest is None else longest / MILLISECOND)
+    convergence = None if found.convergence_ns is None else found.convergence_ns / MILLISECOND
+    return {
+        "run": f"{worst.run.history.header.arm} {worst.run.history.header.trial}",
+        "flow": worst.flow.label,
+        "lost": f"{found.lost:,} ({found.lost_near_end:,} / {found.lost_far_end:,} / {found.lost_unknown:,})",
+        "outages": say_count(len(found.outages)),
+        "downtime": say_bounds(bounds, accuracy_ms),
+        "plbm": say_ms(found.downtime_plbm_ns / MILLISECOND, accuracy_ms),
+        "convergence": say_ms(convergence, accuracy_ms),
+    }

@@ -1,0 +1,345 @@
+"""The summary of a comparison: every number that a report prints, as one JSON document.
+
+A pure function of judged runs; it knows nothing of rendering. The schema is a contract: what reads `summary.json` relies on
+the names of the fields and on what null means: there is no bound, or the number does not apply.
+
+Counts are sums over the trials and over the mesh flows of each; `*_max` go by the longest bound. Times are ms.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from checks.comparison import compare_verdict
+from checks.ledger import make_ledger
+from hitless.judged import Comparison, JudgedRun
+from hitless.measure import FlowMeasure
+from hitless.verdicts import Finding, merge
+from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject, Verdict
+from reports.spread import Spread, make_spread
+
+SCHEMA: Final = "hitless.summary/1"
+
+Bounds = tuple[float, float | None]
+"""Shortest and longest, ms; longest None: censored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """How large the cluster was."""
+
+    zones: int
+    nodes: int
+    pods: int
+    """Endpoints: mesh and control pods."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedFinding:
+    """A finding, with where it was made."""
+
+    check: str
+    """Name of the check, or `comparison` for the comparison's own rule."""
+    verdict: Verdict
+    code: str
+    arm: Arm | None
+    """None: about both arms."""
+    trial: int | None
+    flow: str | None
+    """Label of the flow, if it is about one."""
+    t_ms: float | None
+    """Run clock, if it is about one instant."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """The numbers of a set of flows."""
+
+    flows: int
+    """Flows, each counted once a trial."""
+    flows_hit: int
+    """Of them, those that lost a probe."""
+    offered: int
+    unimpaired: int
+    lost: int
+    lost_near_end: int
+    lost_far_end: int
+    lost_unknown: int
+    late: int
+    """Part of lost."""
+    reordered: int
+    duplicated: int
+    corrupted: int
+    send_errors: int
+    outages: int
+    outage_ms_max: Bounds | None
+    """The longest outage; None: there was none."""
+    censored: int
+    """Outages that were open when the probing started or ended."""
+    blind_ms_max: float | None
+    """No outage longer than this could have been missed. None: a flow was hardly answered."""
+    downtime_ms_max: float | None
+    """Of the flow that was down longest, the middle of its bounds; None: censored."""
+    downtime_bounds_ms_max: Bounds | None
+    """The bounds of that flow; None: there is no flow."""
+    downtime_ms_sum: float | None
+    """Over all flows; None: one is censored."""
+    downtime_bounds_ms_sum: Bounds
+    downtime_plbm_ms_max: float | None
+    """The packet-loss-based estimate, beside it (RFC 6412 3.6.5); None: there is no flow."""
+    convergence_ms_max: float | None
+    """Full Convergence Time (RFC 6412 3.6.1); None: a flow did not converge, or none had to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSummary:
+    """One run."""
+
+    trial: int
+    verdict: Verdict
+    totals: Totals
+    ticks_missed: int
+    gate: str
+    """What the gate did: `opened`, `held` (until the end), `not-applicable`, or `absent`: there was none to ask."""
+    gate_hold_ms: float | None
+    """How long it held before it opened; None: it did not open."""
+    lost_unexplained: int | None
+    """Lost probes, of control flows too, that the kernel does not account for; None: no counters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmSummary:
+    """One arm."""
+
+    trials: int
+    totals: Totals
+    """Mesh flows."""
+    ticks_missed: int
+    """Ticks that the sender skipped, for all its flows at once."""
+    gate_hold_ms_max: float | None
+    lost_unexplained: int | None
+    durations: dict[str, Spread]
+    """`convergence_ms` and `downtime_ms`: spread over the flows of all trials."""
+    classes: dict[str, Totals]
+    """Flow class to the totals of its mesh flows."""
+    control: Totals
+    """Flows within a node, which no switch can touch."""
+    per_trial: tuple[TrialSummary, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One comparison."""
+
+    verdict: Verdict
+    scenario: str
+    cluster: str
+    """Backend: `lab` or `kind`."""
+    carrier: str
+    """What carried the overlay on the wire."""
+    profile: str
+    topology: Topology
+    interval_ms: float
+    accuracy_ms: float
+    """The accuracy interval is + and - this: the time between two probes of a flow (RFC 6413 6.1.3)."""
+    forwarding_delay_threshold_ms: float
+    versions: dict[str, str]
+    findings: tuple[ReportedFinding, ...]
+    """The comparison's own first, then those of each run."""
+    arms: dict[Arm, ArmSummary]
+    """Those that have a run."""
+
+    def as_json(self) -> JsonObject:
+        """Return the document of schema hitless.summary/1."""
+        arms = {arm.value: _arm_json(summary) for arm, summary in self.arms.items()}
+        # Through JSON and back: what is returned is what a reader of the file gets, lists and plain strings.
+        document: JsonObject = json.loads(json.dumps({"schema": SCHEMA, **asdict(self), "arms": arms}))
+        return document
+
+
+def summarise(comparison: Comparison, *, has_rule: bool = True) -> Summary:
+    """Summarise a comparison, which has at least one run.
+
+    Args:
+        comparison: its runs.
+        has_rule: whether the comparison's own rule gives the verdict. False for trials that are no comparison, such as one arm
+            of a scenario: then the verdict is the merge of the runs' verdicts.
+
+    Raises:
+        ValueError: there is no run, so there is no cluster to speak of.
+    """
+    if not comparison.runs:
+        message = "a comparison without a single run cannot be summarised"
+        raise ValueError(message)
+    verdict, findings = compare_verdict(comparison.runs) if has_rule else (merge(run.verdict for run in comparison.runs), ())
+    header, facts = comparison.runs[0].history.header, comparison.runs[0].history.facts
+    arms = {arm: comparison.runs_of(arm) for arm in Arm}
+    return Summary(
+        verdict=verdict,
+        scenario=comparison.scenario,
+        cluster=facts.backend,
+        carrier=facts.carrier,
+        profile=header.profile.value,
+        topology=Topology(zones=len(facts.zone_gateways), nodes=len(facts.nodes), pods=len(facts.endpoints)),
+        interval_ms=_ms(header.interval_ns),
+        accuracy_ms=_ms(header.interval_ns),
+        forwarding_delay_threshold_ms=_ms(header.forwarding_delay_threshold_ns),
+        versions=dict(facts.versions),
+        findings=(
+            *(_report(finding, "comparison", None) for finding in findings),
+            *(
+                _report(finding, result.check, run)
+                for run in comparison.runs
+                for result in run.results
+                for finding in result.findings
+            ),
+        ),
+        arms={arm: summarise_arm(runs) for arm, runs in arms.items() if runs},
+    )
+
+
+def summarise_arm(runs: Sequence[JudgedRun]) -> ArmSummary:
+    """Summarise the runs of one arm."""
+    per_trial = tuple(_summarise_trial(run) for run in runs)
+    mesh = [measure for run in runs for measure in measures_of(run, FlowRole.MESH)]
+    classes = sorted({flow.flow_class.value for run in runs for flow in run.history.flows_of(FlowRole.MESH)})
+    holds = [trial.gate_hold_ms for trial in per_trial]
+    unexplained = [trial.lost_unexplained for trial in per_trial]
+    return ArmSummary(
+        trials=len(runs),
+        totals=_total(mesh),
+        ticks_missed=sum(trial.ticks_missed for trial in per_trial),
+        gate_hold_ms_max=_max_or_none(holds),
+        lost_unexplained=None if None in unexplained else sum(count for count in unexplained if count is not None),
+        durations={
+            "convergence_ms": make_spread([_ms_or_none(measure.convergence_ns) for measure in mesh]),
+            "downtime_ms": make_spread([_ms_or_none(measure.downtime_ns) for measure in mesh]),
+        },
+        classes={name: _total([measure for run in runs for measure in _measures_of_class(run, name)]) for name in classes},
+        control=_total([measure for run in runs for measure in measures_of(run, FlowRole.CONTROL)]),
+        per_trial=per_trial,
+    )
+
+
+def measures_of(run: JudgedRun, role: FlowRole) -> list[FlowMeasure]:
+    """Return the measures of the flows of one role."""
+    return [run.measures[flow.id] for flow in run.history.flows_of(role) if flow.id in run.measures]
+
+
+def _measures_of_class(run: JudgedRun, name: str) -> list[FlowMeasure]:
+    flows = run.history.flows_of(FlowRole.MESH)
+    return [run.measures[flow.id] for flow in flows if flow.flow_class.value == name and flow.id in run.measures]
+
+
+def _summarise_trial(run: JudgedRun) -> TrialSummary:
+    ledger = make_ledger(run.history, run.measures)
+    return TrialSummary(
+        trial=run.history.header.trial,
+        verdict=run.verdict,
+        totals=_total(measures_of(run, FlowRole.MESH)),
+        ticks_missed=int(run.history.records.skipped.size),
+        gate=_gate(run),
+        gate_hold_ms=_gate_hold_ms(run),
+        lost_unexplained=None if ledger is None else ledger.lost_unexplained,
+    )
+
+
+def _gate(run: JudgedRun) -> str:
+    names = [event.name for event in run.history.events_named("gate.held", "gate.opened", "gate.not_applicable")]
+    return names[-1].removeprefix("gate.").replace("_", "-") if names else "absent"
+
+
+def _gate_hold_ms(run: JudgedRun) -> float | None:
+    opened = run.history.first_event("gate.opened")
+    return None if opened is None else _ms(opened.facts.get("held_ns", 0))
+
+
+def _total(measures: Sequence[FlowMeasure]) -> Totals:
+    outages = [outage for measure in measures for outage in measure.outages]
+    worst_outage = max(outages, key=lambda outage: _by_longest(outage.shortest_ns, outage.longest_ns), default=None)
+    downs = [(measure.downtime_shortest_ns, measure.downtime_longest_ns) for measure in measures]
+    worst = max(downs, key=lambda bounds: _by_longest(*bounds), default=None)
+    shortest = sum(bound for bound, _ in downs)
+    has_bound = all(longest is not None for _, longest in downs)
+    longest = sum(bound for _, bound in downs if bound is not None) if has_bound else None
+    plbm = [measure.downtime_plbm_ns for measure in measures]
+    return Totals(
+        flows=len(measures),
+        flows_hit=sum(measure.is_hit for measure in measures),
+        offered=sum(measure.offered for measure in measures),
+        unimpaired=sum(measure.unimpaired for measure in measures),
+        lost=sum(measure.lost for measure in measures),
+        lost_near_end=sum(measure.lost_near_end for measure in measures),
+        lost_far_end=sum(measure.lost_far_end for measure in measures),
+        lost_unknown=sum(measure.lost_unknown for measure in measures),
+        late=sum(measure.late for measure in measures),
+        reordered=sum(measure.reordered for measure in measures),
+        duplicated=sum(measure.duplicated for measure in measures),
+        corrupted=sum(measure.corrupted for measure in measures),
+        send_errors=sum(measure.send_errors for measure in measures),
+        outages=len(outages),
+        outage_ms_max=None if worst_outage is None else _bounds(worst_outage.shortest_ns, worst_outage.longest_ns),
+        censored=sum(outage.is_censored for outage in outages),
+        blind_ms_max=_max_or_none([_ms_or_none(measure.blind_ns) for measure in measures]),
+        downtime_ms_max=None if worst is None else _middle(*worst),
+        downtime_bounds_ms_max=None if worst is None else _bounds(*worst),
+        downtime_ms_sum=_middle(shortest, longest),
+        downtime_bounds_ms_sum=_bounds(shortest, longest),
+        downtime_plbm_ms_max=_ms(max(plbm)) if plbm else None,
+        convergence_ms_max=_max_or_none([_ms_or_none(measure.convergence_ns) for measure in measures]),
+    )
+
+
+def _by_longest(shortest_ns: int, longest_ns: int | None) -> tuple[bool, int]:
+    """Sort key: no bound is longer than any bound, and among those without one the longer shortest counts."""
+    return (True, shortest_ns) if longest_ns is None else (False, longest_ns)
+
+
+def _bounds(shortest_ns: int, longest_ns: int | None) -> Bounds:
+    return _ms(shortest_ns), _ms_or_none(longest_ns)
+
+
+def _middle(shortest_ns: int, longest_ns: int | None) -> float | None:
+    return None if longest_ns is None else _ms((shortest_ns + longest_ns) / 2)
+
+
+def _max_or_none(values: Iterable[float | None]) -> float | None:
+    """Return the largest, or None where one is None or there is none."""
+    known = tuple(values)
+    return None if None in known else max((value for value in known if value is not None), default=None)
+
+
+def _ms(ns: float) -> float:
+    return round(ns / MILLISECOND, 3)
+
+
+def _ms_or_none(ns: int | None) -> float | None:
+    return None if ns is None else _ms(ns)
+
+
+def _report(finding: Finding, check: str, run: JudgedRun | None) -> ReportedFinding:
+    labels = {} if run is None else {flow.id: flow.label for flow in run.history.flows}
+    return ReportedFinding(
+        check=check,
+        verdict=finding.verdict,
+        code=finding.code,
+        arm=None if run is None else run.history.header.arm,
+        trial=None if run is None else run.history.header.trial,
+        flow=None if finding.flow is None else labels.get(finding.flow, str(finding.flow)),
+        t_ms=_ms_or_none(finding.t_ns),
+        text=finding.text,
+    )
+
+
+def _arm_json(summary: ArmSummary) -> JsonObject:
+    """Return an arm with its totals at the same level, as the schema has them."""
+    document = asdict(summary)
+    totals = document.pop("totals")
+    per_trial = document.pop("per_trial")
+    for trial in per_trial:
+        trial.update(trial.pop("totals"))
+    return {"trials": document.pop("trials"), **totals, **document, "per_trial": per_trial}

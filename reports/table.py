@@ -1,0 +1,108 @@
+"""The table of a comparison, as rows of strings: ungated beside gated. The terminal and the Markdown report print the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hitless.words import Arm
+from reports.quantities import NONE, say_bounds, say_count, say_downtime, say_ms, say_share
+from reports.summary import ArmSummary, Summary, Totals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table."""
+
+    label: str
+    ungated: str
+    gated: str
+
+
+def comparison_rows(summary: Summary) -> tuple[Row, ...]:
+    """Return what decides: what was lost, for how long, and what the gate did."""
+    accuracy_ms = summary.accuracy_ms
+
+    def per_totals(label: str, say: Callable[[Totals], str]) -> Row:
+        return _row(summary, label, lambda arm: say(arm.totals))
+
+    return (
+        _row(summary, "trials", lambda arm: ", ".join(f"{trial.verdict}" for trial in arm.per_trial)),
+        per_totals("flows hit", lambda totals: say_share(totals.flows_hit, totals.flows)),
+        per_totals("probes lost", lambda totals: say_share(totals.lost, totals.offered)),
+        per_totals("longest outage", lambda totals: _say_longest_outage(totals, accuracy_ms)),
+        per_totals(
+            "longest downtime of a flow",
+            lambda totals: (
+                say_downtime(totals.downtime_ms_max, totals.downtime_bounds_ms_max, accuracy_ms) if totals.lost else "none seen"
+            ),
+        ),
+        per_totals(
+            "the same by count (PLBM)",
+            lambda totals: say_ms(totals.downtime_plbm_ms_max, accuracy_ms) if totals.lost else "none seen",
+        ),
+        per_totals(
+            "downtime of all flows together",
+            lambda totals: (
+                say_downtime(totals.downtime_ms_sum, totals.downtime_bounds_ms_sum, accuracy_ms) if totals.lost else "none seen"
+            ),
+        ),
+        per_totals("outages that may have gone unseen", _say_blind),
+        _row(summary, "full convergence time", lambda arm: _say_convergence(arm, accuracy_ms)),
+        _row(summary, "gate held", _say_gate),
+        _row(summary, "control flows lost", lambda arm: say_share(arm.control.lost, arm.control.offered)),
+        _row(summary, "loss unexplained", lambda arm: say_count(arm.lost_unexplained)),
+    )
+
+
+def count_rows(summary: Summary, flow_class: str) -> tuple[Row, ...]:
+    """Return the counts of one flow class. Each probe is in one class of RFC 6412 3.8.1; late ones are part of lost."""
+
+    def per_class(label: str, say: Callable[[Totals], int]) -> Row:
+        return _row(summary, label, lambda arm: say_count(say(arm.classes[flow_class])) if flow_class in arm.classes else NONE)
+
+    return (
+        per_class("offered", lambda totals: totals.offered),
+        per_class("unimpaired", lambda totals: totals.unimpaired),
+        per_class("lost", lambda totals: totals.lost),
+        per_class("- on the way out (near end)", lambda totals: totals.lost_near_end),
+        per_class("- on the way back (far end)", lambda totals: totals.lost_far_end),
+        per_class("- direction unknown", lambda totals: totals.lost_unknown),
+        per_class("- of all lost: late", lambda totals: totals.late),
+        per_class("duplicated", lambda totals: totals.duplicated),
+        per_class("reordered", lambda totals: totals.reordered),
+        per_class("corrupted", lambda totals: totals.corrupted),
+        per_class("send errors (not offered)", lambda totals: totals.send_errors),
+        _row(summary, "missed ticks (all flows at once)", lambda arm: say_count(arm.ticks_missed)),
+    )
+
+
+def _row(summary: Summary, label: str, say: Callable[[ArmSummary], str]) -> Row:
+    cells = {arm: say(summary.arms[arm]) if arm in summary.arms else NONE for arm in Arm}
+    return Row(label=label, ungated=cells[Arm.UNGATED], gated=cells[Arm.GATED])
+
+
+def _say_longest_outage(totals: Totals, accuracy_ms: float) -> str:
+    return say_bounds(totals.outage_ms_max, accuracy_ms) if totals.outages else "none seen"
+
+
+def _say_blind(totals: Totals) -> str:
+    return "of any length" if totals.blind_ms_max is None else f"up to {say_ms(totals.blind_ms_max)}"
+
+
+def _say_convergence(arm: ArmSummary, accuracy_ms: float) -> str:
+    spread = arm.durations["convergence_ms"]
+    if spread.flows and spread.unbounded == spread.flows:
+        return NONE
+    if spread.unbounded:
+        return f"{spread.unbounded} of {spread.flows} flows did not converge"
+    return say_ms(arm.totals.convergence_ms_max, accuracy_ms)
+
+
+def _say_gate(arm: ArmSummary) -> str:
+    outcomes = {trial.gate for trial in arm.per_trial}
+    if "held" in outcomes:
+        return "until the end"
+    if outcomes == {"opened"}:
+        return f"up to {say_ms(arm.gate_hold_ms_max)}"
+    return ", ".join(sorted(outcome.replace("-", " ") for outcome in outcomes))
