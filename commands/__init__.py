@@ -1,0 +1,1 @@
+"""The command line, and the composition that it shares with conftest.py."""

@@ -1,0 +1,107 @@
+"""One arm of one scenario: how it is executed, judged and explained. The command line and conftest.py share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from checks.catalogue import run_checks
+from commands.backends import Backend
+from hitless.clock import RunClock
+from hitless.history import History
+from hitless.judged import JudgedRun
+from hitless.measure import measure
+from hitless.run import run
+from hitless.store import Listener, RunStore, write_json
+from hitless.verdicts import judge
+from hitless.words import Arm, Verdict
+from scenarios.model import ArmPlan
+from scenarios.plan import Case, make_plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmCase:
+    """One arm of one scenario with its options applied."""
+
+    case: Case
+    arm: Arm
+    trials: int = 1
+    gap: str | None = None
+    """Why the scenario's expectations say nothing about these options; None: they do."""
+
+    @property
+    def plan(self) -> ArmPlan:
+        """What the arm should come to."""
+        return self.case.scenario.arm_plans[self.arm]
+
+    @property
+    def id(self) -> str:
+        """How pytest names it."""
+        return f"{self.case.scenario.name}-{self.arm.lower()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmOutcome:
+    """What became of it."""
+
+    runs: tuple[JudgedRun, ...]
+    directory: Path
+    """Where the records and the report are."""
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The verdict of each trial."""
+        return tuple(run.verdict for run in self.runs)
+
+    @property
+    def failing(self) -> frozenset[str]:
+        """Names of the checks that did not pass in every trial."""
+        names = [{result.check for result in run.results if result.verdict is not Verdict.PASS} for run in self.runs]
+        return frozenset(set.intersection(*names)) if names else frozenset()
+
+    @property
+    def explanation(self) -> str:
+        """The verdict and the findings behind it, for the one who reads a failed test."""
+        lines = [f"{', '.join(self.verdicts)}; records in {self.directory}"]
+        for judged in self.runs:
+            for result in judged.results:
+                lines += [
+                    f"  trial {judged.history.header.trial} {result.check} {finding.verdict} {finding.code}: {finding.text}"
+                    for finding in result.findings
+                    if finding.verdict is not Verdict.PASS
+                ]
+        return "\n".join(lines)
+
+
+def execute_trial(
+    backend: Backend, case: Case, arm: Arm, trial: int, directory: Path, listener: Listener | None = None
+) -> JudgedRun:
+    """Bring a cluster up, execute one run in it, judge it and store the verdict in `directory`.
+
+    Raises:
+        WorldError: the cluster could not be brought up.
+        KeyboardInterrupt: after everything was taken down.
+    """
+    clock = RunClock()
+    plan = make_plan(case, arm, trial, clock)
+    cluster = backend.make_cluster(case, clock)
+    history = run(plan, cluster, clock, RunStore(directory, clock, listener))
+    judged = judge_history(history)
+    write_verdict(directory, judged)
+    return judged
+
+
+def judge_history(history: History) -> JudgedRun:
+    """Judge a history, fresh or stored: the answer is the same."""
+    results = run_checks(history)
+    return JudgedRun(history=history, measures=measure(history), results=results, verdict=judge(results))
+
+
+def write_verdict(directory: Path, judged: JudgedRun) -> None:
+    """Store what the checks said beside the records."""
+    document = {"verdict": judged.verdict, "results": [result.as_json() for result in judged.results]}
+    write_json(directory / "verdict.json", document)
+
+
+Execute = Callable[[ArmCase], ArmOutcome]

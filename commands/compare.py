@@ -1,0 +1,117 @@
+"""`hitless compare` and `hitless judge`: both arms interleaved, then the table, the report and the verdict."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from clusters.lab.cluster import check_faults
+from clusters.lab.sandbox import enter_sandbox
+from commands.arms import execute_trial, judge_history
+from commands.backends import Backend, BackendName, make_backend
+from commands.reporting import write_comparison
+from commands.settings import Format, make_folder, make_run_directory
+from commands.terminal import Progress, print_comparison
+from hitless.errors import MissingCapabilityError, RecordDamagedError, UsageError
+from hitless.judged import Comparison, JudgedRun
+from hitless.store import read_history
+from hitless.words import Arm, Verdict
+from scenarios.model import find_scenario, load_scenario
+from scenarios.plan import Case, Options, make_case
+
+
+def compare_arms(scenario_name: str, options: Options, trials: int, output: Path, output_format: Format) -> Verdict:
+    """Run every trial of both arms, write the report, print, and return the comparison's verdict.
+
+    The arms take turns, and the one that goes first changes with each trial, so that a drift of the machine hits both alike.
+
+    Raises:
+        UsageError: a scenario or an option is wrong; nothing was run.
+        MissingCapabilityError: the machine lacks what the scenario needs; nothing was run.
+    """
+    case = make_case(load_scenario(find_scenario(scenario_name)), options)
+    check_faults(case)
+    # Before the sandbox: inside it a new folder directly below /run may be one that nobody else sees.
+    make_folder(output)
+    enter_sandbox()
+    backend = make_backend(BackendName.LAB)
+    missing = backend.find_missing(case)
+    if missing:
+        message = f"this machine lacks {', '.join(missing)} for {case.scenario.name}; `hitless doctor` says how to get it"
+        raise MissingCapabilityError(message)
+    directory = make_run_directory(output, case.scenario.name)
+    try:
+        runs = _run_trials(backend, case, trials, directory, output_format)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"hitless: what was stored so far is in {directory}\n")
+        raise
+    return _tell(Comparison(scenario=case.scenario.name, runs=runs), directory, output_format)
+
+
+def _run_trials(backend: Backend, case: Case, trials: int, directory: Path, output_format: Format) -> tuple[JudgedRun, ...]:
+    arms = tuple(case.scenario.arm_plans)
+    order = sorted(((arm, trial) for arm in arms for trial in range(1, trials + 1)), key=_turn)
+    runs = []
+    with Progress(len(order), is_shown=output_format is Format.TEXT) as progress:
+        for arm, trial in order:
+            listener = progress.start(arm, trial)
+            judged = execute_trial(backend, case, arm, trial, directory / f"{arm.lower()}-{trial}", listener)
+            progress.finish(judged)
+            runs.append(judged)
+    return tuple(runs)
+
+
+def _turn(arm_and_trial: tuple[Arm, int]) -> tuple[int, int]:
+    """Return the sort key of a run among those of its comparison: the arms take turns in going first."""
+    arm, trial = arm_and_trial
+    position = tuple(Arm).index(arm)
+    return trial, position if trial % 2 else -position
+
+
+def judge_stored(path: Path, output_format: Format) -> Verdict:
+    """Judge a stored comparison, or one run of it, again; write its report anew and print it.
+
+    Raises:
+        UsageError: there is no stored run at `path`.
+        RecordDamagedError: a record cannot be read.
+    """
+    single = (path / "run.json").exists()
+    folders = (path,) if single else tuple(sorted(folder.parent for folder in path.glob("*/run.json")))
+    if not folders:
+        raise UsageError(where="RUN", found=str(path), allowed="a folder of a stored comparison or of one stored run")
+    histories = sorted(map(read_history, folders), key=lambda history: _turn((history.header.arm, history.header.trial)))
+    runs = tuple(map(judge_history, histories))
+    names = {run.history.header.scenario for run in runs}
+    if len(names) > 1:
+        message = f"{path}: runs of several scenarios: {', '.join(sorted(names))}; judge them one by one"
+        raise RecordDamagedError(message)
+    if single:
+        return tell_single(runs[0], output_format)
+    # A suite numbers the runs of its one arm, which has no rule over both; a comparison's bear the arm's name.
+    has_rule = not all(folder.name.isdigit() for folder in folders)
+    return _tell(Comparison(scenario=names.pop(), runs=runs), path, output_format, has_rule=has_rule)
+
+
+def _tell(comparison: Comparison, directory: Path, output_format: Format, *, has_rule: bool = True) -> Verdict:
+    written = write_comparison(comparison, directory, has_rule=has_rule)
+    if output_format is Format.JSON:
+        sys.stdout.write(written.summary_path.read_text(encoding="utf-8"))
+    else:
+        print_comparison(written.summary, directory)
+    return written.summary.verdict
+
+
+def tell_single(judged: JudgedRun, output_format: Format) -> Verdict:
+    """Print the verdict of one run and what it rests on."""
+    header = judged.history.header
+    if output_format is Format.JSON:
+        document = {"verdict": judged.verdict, "results": [result.as_json() for result in judged.results]}
+        sys.stdout.write(json.dumps(document, indent=1) + "\n")
+    else:
+        sys.stdout.write(f"{header.scenario} {header.arm} trial {header.trial}: {judged.verdict}\n")
+        for result in judged.results:
+            sys.stdout.write(f"  {result.check}: {result.verdict}\n")
+            for finding in result.findings:
+                sys.stdout.write(f"    {finding.verdict} {finding.code}: {finding.text}\n")
+    return judged.verdict

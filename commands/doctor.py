@@ -1,0 +1,82 @@
+"""`hitless doctor`: what this machine can do, what that means for the lab, and how to get what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from clusters.kind.machine import examine_for_kind
+from clusters.lab.capacity import Limits, estimate_capacity, read_limits
+from clusters.lab.machine import Feature, capabilities, examine_machine
+from commands.terminal import print_table
+from hitless.words import Capability
+
+RATES_HZ: Final = (1000, 200, 25)
+
+
+def examine() -> bool:
+    """Print what there is; return whether the lab can run its default scenario here."""
+    features = examine_machine()
+    _print_features("This machine, for the lab", features)
+    for_kind = examine_for_kind()
+    _print_features("This machine, for kind clusters (the lab does without)", for_kind)
+    limits = read_limits()
+    print_table(
+        "Its limits",
+        ("limit", "value"),
+        ((name, _say(value)) for name, value in _name_limits(limits)),
+    )
+    print_table(
+        "The largest mesh that they allow",
+        ("probes a second a flow", "nodes", "flows", "bound by"),
+        (
+            (f"{rate}", f"{capacity.nodes}", f"{capacity.nodes * (capacity.nodes - 1)}", capacity.bound_by)
+            for rate, capacity in ((rate, estimate_capacity(limits, rate)) for rate in RATES_HZ)
+        ),
+    )
+    offered = capabilities()
+    missing = [capability for capability in Capability if capability not in offered]
+    is_fit = {Capability.OVERLAY_IPIP, Capability.ROUTE_TABLES} <= offered
+    has_ipip = any(one.name == "ipip" and one.is_present for one in features)
+    carrier = "ipip" if has_ipip else "vxlan-gpe, which stands in for ipip"
+    print_table(
+        "What that means",
+        ("", ""),
+        (
+            ("the lab", f"runs; its overlay is carried by {carrier}" if is_fit else "cannot run its default scenario"),
+            ("kind clusters", _say_kind(for_kind)),
+            ("scenarios", f"those that need {', '.join(missing)} are skipped" if missing else "all run: nothing is missing"),
+        ),
+        has_numbers=False,
+    )
+    return is_fit
+
+
+def _name_limits(limits: Limits) -> tuple[tuple[str, int | None], ...]:
+    return (
+        ("cores", limits.cores),
+        ("net.core.rmem_max, octets", limits.rmem_max),
+        ("net.core.netdev_max_backlog, packets", limits.netdev_max_backlog),
+        ("net.ipv4.neigh.default.gc_thresh3, entries", limits.gc_thresh3),
+    )
+
+
+def _say(value: int | None) -> str:
+    return "not to be read" if value is None else f"{value:,}"
+
+
+def _print_features(title: str, features: Sequence[Feature]) -> None:
+    print_table(
+        title,
+        ("feature", "there", "tried, or how to get it"),
+        (
+            (one.name, "yes", one.detail) if one.is_present else (one.name, "no", f"{one.detail}\n{one.remedy}")
+            for one in features
+        ),
+        has_numbers=False,
+    )
+
+
+def _say_kind(features: Sequence[Feature]) -> str:
+    missing = [one.name for one in features if not one.is_present]
+    return f"cannot run, or only in part; missing: {', '.join(missing)}" if missing else "run"

@@ -1,0 +1,112 @@
+"""`hitless kind`: images of kind clusters, and taking a kept cluster down; and the part of `hitless clean` that is theirs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from clusters.kind.config import DEFAULT_CLUSTER_NAME
+from clusters.kind.docker import LABEL_CLUSTER, Docker, find_docker
+from clusters.kind.images import describe_remedy, list_images, load_archive
+from clusters.kind.kept import clean_clusters, in_use, remove_cluster
+from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES, find_node_image
+from commands.terminal import print_table
+from hitless.errors import MissingCapabilityError, UsageError, WorldError
+
+EXIT_MISSING: Final = 20
+
+app = typer.Typer(help="Prepare this machine for kind clusters; take a kept cluster down.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Option("--cluster-name", help="Name of the kind cluster.")]
+
+
+@app.command()
+def images(
+    *,
+    load: Annotated[list[Path] | None, typer.Option(help="Load this `docker save` archive first; may be repeated.")] = None,
+    kubernetes: Annotated[str | None, typer.Option(help="Only the node image of this version, such as 1.36.")] = None,
+    cluster_name: Annotated[str | None, typer.Option(help="Copy what is here into the nodes of this cluster, too.")] = None,
+    kind_bin: Annotated[Path | None, typer.Option(help="kind; default: from PATH.")] = None,
+) -> None:
+    """List the images of a kind cluster, pinned, and say which are here; exit code 20 where one is missing."""
+    nodes = tuple(NODE_IMAGES.values()) if kubernetes is None else (find_node_image(_parse_version(kubernetes)),)
+    docker = find_docker()
+    docker.version()
+    for archive in load or ():
+        for name in load_archive(docker, archive):
+            sys.stdout.write(f"loaded {name}\n")
+    states = list_images(docker, nodes)
+    print_table(
+        "Images of a kind cluster",
+        ("image", "here", "for, or how to get it"),
+        (
+            (state.image.reference, "yes", _describe(state.image.purpose, state.reference))
+            if state.reference is not None
+            else (state.image.reference, "no", f"{state.image.purpose}\n{describe_remedy(state.image)}")
+            for state in states
+        ),
+        has_numbers=False,
+    )
+    if cluster_name is not None:
+        _load_into(docker, cluster_name, kind_bin, [one.reference for one in states if one.reference is not None])
+    missing = [state.image.name for state in states if state.reference is None]
+    # The router's image is made by itself, and one node image is enough.
+    vital = {image.name for image in (*CALICO_IMAGES, *LOCAL_IMAGES)} - {LOCAL_IMAGES[0].name}
+    has_node = any(state.reference is not None for state in states[: len(nodes)])
+    raise typer.Exit(0 if has_node and not vital & set(missing) else EXIT_MISSING)
+
+
+@app.command()
+def down(name: Name = DEFAULT_CLUSTER_NAME) -> None:
+    """Take down a cluster that was kept: nodes, router and zones."""
+    docker = find_docker()
+    docker.version()
+    if not docker.find_networks(f"{LABEL_CLUSTER}={name}"):
+        raise UsageError(where="--cluster-name", found=name, allowed=_name_clusters(docker))
+    with in_use(name):
+        remove_cluster(docker, name)
+    sys.stdout.write(f"{name} is down\n")
+
+
+def clean_up() -> None:
+    """Take away kind clusters whose owner is dead; without docker there are none."""
+    try:
+        docker = find_docker()
+        docker.version()
+    except MissingCapabilityError:
+        return
+    for name in clean_clusters(docker):
+        sys.stdout.write(f"removed the kind cluster {name}, whose owner is dead\n")
+
+
+def _load_into(docker: Docker, cluster: str, kind_bin: Path | None, references: list[str]) -> None:
+    """Copy images into a cluster's nodes; those of nodes themselves and the router's do not belong there."""
+    from clusters.kind.programs import load_images  # noqa: PLC0415 - pytest-kind takes its time
+
+    skipped = {image.name for image in NODE_IMAGES.values()} | {LOCAL_IMAGES[0].name}
+    wanted = [reference for reference in references if reference.partition("@")[0] not in skipped]
+    if not docker.find_networks(f"{LABEL_CLUSTER}={cluster}"):
+        raise UsageError(where="--cluster-name", found=cluster, allowed=_name_clusters(docker))
+    if not wanted:
+        raise WorldError("no image is here that could be copied into the nodes")
+    load_images(kind_bin, cluster, wanted)
+    sys.stdout.write(f"copied {len(wanted)} images into the nodes of {cluster}\n")
+
+
+def _name_clusters(docker: Docker) -> str:
+    names = {docker.network_labels(network)[LABEL_CLUSTER] for network in docker.find_networks(LABEL_CLUSTER)}
+    return ", ".join(sorted(names)) or "nothing: no cluster of hitless stands"
+
+
+def _parse_version(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    if not (major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()):
+        raise UsageError(where="--kubernetes", found=repr(text), allowed="major and minor version, such as 1.36")
+    return int(major), int(minor)
+
+
+def _describe(purpose: str, reference: str) -> str:
+    return purpose if "@" in reference else f"{purpose}; by its tag"

@@ -1,0 +1,83 @@
+"""`hitless lab`: a lab to play with by hand, held up by a process of its own; and `hitless clean`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from clusters.lab.holder import (
+    DEFAULT_NAME,
+    clean_holders,
+    execute_inside,
+    find_holder,
+    list_holders,
+    start_holder,
+    stop_holder,
+)
+from clusters.lab.network import LabNetwork
+from clusters.lab.spec import LabSpec
+from commands.settings import Outcome
+from hitless.words import Mode, Overlay
+
+app = typer.Typer(help="Bring a lab up by hand, run programs in it, take it down.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Option(help="Name of the lab.")]
+
+
+@app.command()
+def up(
+    *,
+    zones: Annotated[int, typer.Option(help="Number of zones.")] = 2,
+    nodes_per_zone: Annotated[int, typer.Option(help="Nodes a zone.")] = 2,
+    overlay: Annotated[Overlay, typer.Option(help="Encapsulation.")] = Overlay.IPIP,
+    mode: Annotated[Mode, typer.Option(help="Mode in which it starts.")] = Mode.OVERLAY,
+    rp_filter: Annotated[int, typer.Option(help="Of the nodes: 0 off, 1 strict, 2 loose.")] = 2,
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Bring a lab up and leave it up: routers, nodes and pods, in the start mode; no doubles run in it."""
+    spec = LabSpec(zones=zones, nodes_per_zone=nodes_per_zone, overlay=overlay, start_mode=mode, rp_filter=rp_filter)
+    holder = start_holder(spec, name)
+    names = LabNetwork(spec).namespaces
+    sys.stdout.write(f"{holder.name} is up: {len(names)} namespaces ({', '.join(names[:8])}{', ...' if names[8:] else ''})\n")
+    sys.stdout.write(f"try: hitless lab exec {names[-2]} -- ip route\n")
+
+
+@app.command(name="list")
+def list_labs() -> None:
+    """List the labs that are up."""
+    for holder in list_holders():
+        if holder.is_alive and holder.spec is not None:
+            spec = holder.spec
+            sys.stdout.write(
+                f"{holder.name}: {spec.zones} zones x {spec.nodes_per_zone} nodes, {spec.overlay}, {spec.start_mode}\n"
+            )
+
+
+@app.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def execute(
+    namespace: Annotated[str, typer.Argument(help="vpc, a node such as node-a1, or a pod such as node-a1-mesh.")],
+    command: Annotated[list[str], typer.Argument(help="Program and arguments.")],
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Run a program inside a namespace of a lab; its exit code is ours."""
+    arguments = command[1:] if command[:1] == ["--"] else command
+    code = execute_inside(find_holder(name), namespace, arguments)
+    raise Outcome(code if code >= 0 else 128 - code)
+
+
+@app.command()
+def down(name: Name = DEFAULT_NAME) -> None:
+    """Take a lab down, with everything that runs in it."""
+    stop_holder(find_holder(name))
+    sys.stdout.write(f"{name} is down\n")
+
+
+def clean_up() -> None:
+    """Take away what belongs to owners that no longer live, and say what it was."""
+    dead = clean_holders()
+    for holder in dead:
+        sys.stdout.write(f"removed the state of {holder.name}, whose owner is dead\n")
+    if not dead:
+        sys.stdout.write("nothing to clean: runs clean up after themselves, and no lab has lost its owner\n")

@@ -1,0 +1,15 @@
+"""`hitless scenarios`: what the catalogue holds."""
+
+from __future__ import annotations
+
+import sys
+
+from scenarios.model import catalogue, load_scenario
+
+
+def print_scenarios() -> None:
+    """Print one line a scenario: name, title and what each arm should come to."""
+    for path in catalogue():
+        scenario = load_scenario(path)
+        expected = ", ".join(f"{arm} {plan.expect}" for arm, plan in scenario.arm_plans.items())
+        sys.stdout.write(f"{scenario.name:<24} {scenario.title} ({expected})\n")

@@ -1,0 +1,175 @@
+"""The command line: `hitless compare`, `judge`, `scenarios`, `doctor`, `clean`, `lab`, `bench`.
+
+Exit codes: 0 PASS, 1 FAIL, 20 INCONCLUSIVE (or the world did not do what it was told), 2 usage error, 3 a bug of ours,
+130 interrupted, 141 nobody read what was printed.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final
+
+import typer
+
+from commands import kind as kind_commands
+from commands import lab as lab_commands
+from commands.settings import RUNS, Format, Outcome
+from hitless.errors import HitlessError
+from hitless.words import Arm, Mode, Overlay, Profile, Verdict
+from scenarios.plan import Options
+
+EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 20}
+EXIT_BUG: Final = 3
+EXIT_INTERRUPTED: Final = 130
+EXIT_PIPE: Final = 141
+"""Nobody read what was printed: as if ended by SIGPIPE."""
+
+
+app = typer.Typer(
+    name="hitless",
+    help="Does a cluster lose packets while Calico is switched from overlay to native routing, and does the gate prevent it?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # boxes tear a message to pieces that somebody wants to search for
+)
+app.add_typer(lab_commands.app, name="lab")
+app.add_typer(kind_commands.app, name="kind")
+
+
+@app.command()
+def compare(  # noqa: PLR0913, PLR0917 - each is an option
+    scenario: Annotated[str, typer.Option(help="Name of a shipped scenario, or a YAML file.")] = "plain-switch",
+    trials: Annotated[int, typer.Option(min=1, max=100, help="Runs of each arm.")] = 3,
+    profile: Annotated[Profile, typer.Option(help="Timing constants.")] = Profile.FAST,
+    overlay: Annotated[Overlay | None, typer.Option(help="Encapsulation; default: the scenario's.")] = None,
+    zones: Annotated[int | None, typer.Option(help="Number of zones; default: the scenario's.")] = None,
+    nodes_per_zone: Annotated[int | None, typer.Option(help="Nodes a zone; default: the scenario's.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Probes a second a flow; default: the scenario's.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the records.")] = RUNS,
+    output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+) -> None:
+    """Switch once ungated and once gated, several times, and show the downtime of both side by side."""
+    from commands.compare import compare_arms  # noqa: PLC0415 - only this command needs the whole machinery
+
+    options = Options(profile=profile, overlay=overlay, zones=zones, nodes_per_zone=nodes_per_zone, rate_hz=rate)
+    raise Outcome(EXIT_CODES[compare_arms(scenario, options, trials, output, output_format)])
+
+
+@app.command()
+def watch(  # noqa: PLR0913, PLR0917 - each is an option
+    kubeconfig: Annotated[Path, typer.Option(help="Of the cluster to watch.", dir_okay=False)],
+    image: Annotated[str, typer.Option(help="The probers' image (probes/image/Dockerfile), as the nodes can pull it.")],
+    context: Annotated[str | None, typer.Option(help="Which context; default: the current one.")] = None,
+    namespace: Annotated[str, typer.Option(help="Where the probers go; must not be there.")] = "hitless",
+    rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Probes a second a flow.")] = 20.0,
+    until_seconds: Annotated[float, typer.Option(min=1, max=86_400, help="End at the latest after this.")] = 3600.0,
+    until_idle: Annotated[
+        float, typer.Option(min=0, help="End when a switch was seen and nothing has changed for so many seconds; 0: do not.")
+    ] = 60.0,
+    gate: Annotated[bool, typer.Option(help="What you say of the feature gate; a watch cannot see it.")] = True,  # noqa: FBT002 - an option
+    expect: Annotated[Mode | None, typer.Option(help="The mode to end in; then leftovers on the nodes count as well.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the records.")] = RUNS,
+    output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+) -> None:
+    """Probe a cluster of yours while you switch it; only the probers are put into it, and they are taken away again."""
+    from commands.watch import WatchOptions, watch_cluster  # noqa: PLC0415 - only this command needs a Kubernetes client
+
+    options = WatchOptions(
+        image=image,
+        namespace=namespace,
+        rate_hz=rate,
+        until_s=until_seconds,
+        idle_s=until_idle or None,
+        arm=Arm.GATED if gate else Arm.UNGATED,
+        expected=expect,
+    )
+    raise Outcome(EXIT_CODES[watch_cluster(kubeconfig, context, options, output, output_format)])
+
+
+@app.command()
+def judge(
+    run: Annotated[Path, typer.Argument(help="Folder of a stored comparison or of one stored run.")],
+    output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+) -> None:
+    """Judge stored records again: the verdict is the same as when they were fresh."""
+    from commands.compare import judge_stored  # noqa: PLC0415 - as above
+
+    raise Outcome(EXIT_CODES[judge_stored(run, output_format)])
+
+
+@app.command()
+def scenarios() -> None:
+    """List the scenarios that are shipped."""
+    from commands.listing import print_scenarios  # noqa: PLC0415 - as above
+
+    print_scenarios()
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can do, what that means for the lab, and how to get what is missing."""
+    from commands.doctor import examine  # noqa: PLC0415 - as above
+
+    raise Outcome(0 if examine() else EXIT_CODES[Verdict.INCONCLUSIVE])
+
+
+@app.command()
+def clean() -> None:
+    """End what belongs to owners that no longer live."""
+    kind_commands.clean_up()
+    lab_commands.clean_up()
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option(help="Fewer repetitions.")] = False,  # noqa: FBT002 - an option
+) -> None:
+    """Measure accuracy, CPU a probe, the largest loss-free mesh, and bring-up and tear-down."""
+    from commands.bench import run_bench  # noqa: PLC0415 - as above
+
+    run_bench(is_quick=quick)
+
+
+def main() -> None:
+    """Run the command line; every error becomes one message and its exit code."""
+    _listen_to_signals()
+    try:
+        app()
+    except Outcome as outcome:
+        sys.exit(outcome.code)
+    except SystemExit as end:
+        if end.code == 1:
+            sys.exit(EXIT_PIPE)
+        if end.code == EXIT_INTERRUPTED:  # typer's own answer to Ctrl-C says nothing
+            sys.stderr.write("hitless: interrupted\n")
+        raise
+    except HitlessError as error:
+        sys.stderr.write(f"hitless: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("hitless: interrupted\n")
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception:  # noqa: BLE001 - the last place before the user
+        traceback.print_exc()
+        sys.stderr.write("hitless: this is a bug of ours; please report it with the lines above\n")
+        sys.exit(EXIT_BUG)
+
+
+def _listen_to_signals() -> None:
+    """Let SIGTERM and SIGHUP interrupt as Ctrl-C does; a signal that the caller had ignored (nohup) stays ignored."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
+if __name__ == "__main__":
+    main()

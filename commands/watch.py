@@ -1,0 +1,201 @@
+"""`hitless watch`: probe a cluster that is not ours while somebody else switches it, and judge what was seen."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from clusters.kind.api_calls import connect
+from clusters.kind.kube import KindKube
+from clusters.kind.pod_host import KubePodHost
+from clusters.kind.prober import KindProber
+from clusters.kind.prober_manifests import NAMESPACE, ProberSpec
+from clusters.kind.prober_pods import ProberPods
+from clusters.kind.watched import KINDS, Observer, WatchedCluster, look, other_mode, read_overlay
+from commands.arms import ArmOutcome, judge_history, write_verdict
+from commands.compare import tell_single
+from commands.reporting import write_arm
+from commands.settings import Format, make_run_directory
+from commands.terminal import print_progress
+from hitless.clock import RunClock
+from hitless.errors import UsageError
+from hitless.events import Event, Recorder
+from hitless.history import RunHeader
+from hitless.judged import JudgedRun
+from hitless.ports import Clock, Cluster, ClusterFacts, Double, KubeApi, ProbeSpec
+from hitless.run import RunPlan, run
+from hitless.store import Listener, RunStore
+from hitless.words import SECOND, Arm, JsonObject, Mode, Nanoseconds, Profile, Verdict
+from scenarios.plan import FORWARDING_DELAY_THRESHOLD_NS, VALIDATION_NS, make_flows
+
+SCENARIO: Final = "watch"
+"""What reports call it."""
+_AGENT_MARGIN_NS: Final = Nanoseconds(120 * SECOND)
+"""Agents end by themselves this long after the watch should have ended, should nobody be able to tell them."""
+RECORDS_OCTETS_MAX: Final = 1_500_000_000
+"""What a pod may write; its volume holds 2 GiB. A probe takes 62 octets at its sender and 27 at its reflector."""
+_PROBE_OCTETS: Final = 62 + 27
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """What the operator asks for."""
+
+    image: str
+    """The probers' image, as the cluster's nodes can pull it."""
+    namespace: str = NAMESPACE
+    rate_hz: float = 20.0
+    """Probes a second a flow."""
+    until_s: float = 3600.0
+    """The watch ends after this at the latest."""
+    idle_s: float | None = 60.0
+    """It ends when a switch was seen and nothing has changed for so long; None: not by itself."""
+    arm: Arm = Arm.GATED
+    """What the operator says of the gate: it cannot be seen in the cluster."""
+    expected: Mode | None = None
+    """The mode in which the cluster should end; None: nothing is expected, and hygiene is not judged."""
+
+
+def watch_cluster(kubeconfig: Path, context: str | None, options: WatchOptions, output: Path, output_format: Format) -> Verdict:
+    """Watch a cluster until it is over; print and return the verdict.
+
+    Raises:
+        UsageError: an option or the kubeconfig is wrong; nothing was written to the cluster.
+        ApiError: the cluster cannot be read.
+    """
+    calls = connect(kubeconfig, context)
+    kube = KindKube(calls)
+    pods = ProberPods(KubePodHost(calls, kubeconfig, context), ProberSpec(image=options.image, namespace=options.namespace))
+    cluster = WatchedCluster(kube=kube, pods=pods, prober=KindProber(pods))
+    clock = RunClock()
+    with _ending_by_interrupt() as is_asked_to_end:
+        kube.start(KINDS)
+        try:
+            plan = make_watch_plan(kube, options, clock, is_asked_to_end)
+            directory = make_run_directory(output, SCENARIO)
+            judged = execute_watch(plan, cluster, clock, directory / "1", _say if output_format is Format.TEXT else None)
+        finally:
+            kube.stop()
+    report = write_arm(ArmOutcome(runs=(judged,), directory=directory))
+    _tell(judged, report, output_format)
+    return judged.verdict
+
+
+def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock, is_asked_to_end: Callable[[], bool]) -> RunPlan:
+    """Return the plan of a watch: the cluster is read, nothing is written.
+
+    Raises:
+        UsageError: the probers would write more than their volume holds, or the cluster has too few nodes.
+        ApiError: the cluster cannot be read.
+    """
+    seen = look(kube)
+    nodes = len(seen.nodes)
+    if nodes < 2:  # noqa: PLR2004 - a mesh needs two ends
+        raise UsageError(where="cluster", found=f"{nodes} nodes", allowed="2 or more")
+    octets = round(options.rate_hz * options.until_s * nodes * _PROBE_OCTETS)
+    if octets > RECORDS_OCTETS_MAX:
+        seconds = RECORDS_OCTETS_MAX / (options.rate_hz * nodes * _PROBE_OCTETS)
+        allowed = f"at {options.rate_hz:g} probes a second and {nodes} nodes {seconds:.0f} s, or fewer probes"
+        raise UsageError(where="--until-seconds", found=f"{options.until_s:g}", allowed=allowed)
+    interval_ns = Nanoseconds(round(SECOND / options.rate_hz))
+    duration_ns = Nanoseconds(round(options.until_s * SECOND))
+    validation_ns = VALIDATION_NS[Profile.GARDENER]
+    checks: dict[str, JsonObject] = {"continuity": {}}
+    if options.expected is not None:
+        checks["hygiene"] = {}
+    wanted = options.expected or other_mode(seen.mode)
+
+    def make_switch(cluster: Cluster, _: ClusterFacts, recorder: Recorder) -> _Watching:
+        idle_ns = None if options.idle_s is None else Nanoseconds(round(options.idle_s * SECOND))
+        return _Watching(
+            observer=Observer(
+                kube=cluster.kube, recorder=recorder, clock=clock, idle_ns=idle_ns, is_asked_to_end=is_asked_to_end
+            )
+        )
+
+    return RunPlan(
+        header=RunHeader(
+            scenario=SCENARIO,
+            arm=options.arm,
+            trial=1,
+            profile=Profile.GARDENER,
+            overlay=read_overlay(seen),
+            start_mode=seen.mode,
+            wanted_mode=wanted,
+            end_mode=wanted,
+            interval_ns=interval_ns,
+            forwarding_delay_threshold_ns=FORWARDING_DELAY_THRESHOLD_NS,
+            validation_ns=validation_ns,
+            checks=checks,
+            mutant=None,
+        ),
+        probing=ProbeSpec(
+            interval_ns=interval_ns,
+            drain_ns=FORWARDING_DELAY_THRESHOLD_NS,
+            duration_ns_max=Nanoseconds(duration_ns + validation_ns + _AGENT_MARGIN_NS),
+        ),
+        make_flows=make_flows,
+        make_switch=make_switch,
+        faults=(),
+        baseline_ns=Nanoseconds(0),
+        duration_ns_max=duration_ns,
+        is_until_settled=True,
+        has_request=False,
+    )
+
+
+def execute_watch(plan: RunPlan, cluster: Cluster, clock: RunClock, directory: Path, listener: Listener | None) -> JudgedRun:
+    """Execute the plan, judge what was seen, store the verdict."""
+    judged = judge_history(run(plan, cluster, clock, RunStore(directory, clock, listener)))
+    write_verdict(directory, judged)
+    return judged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Watching:
+    """A switch that somebody else performs."""
+
+    observer: Observer
+
+    @property
+    def doubles(self) -> tuple[Double, ...]:
+        """Who takes part in the loop."""
+        return (self.observer,)
+
+    def request(self) -> None:
+        """Ask for nothing."""
+
+
+@contextmanager
+def _ending_by_interrupt() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C end the watch as if it were over, so that it is judged; the second one interrupts as ever."""
+    asked: list[bool] = []
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        asked.append(True)
+        signal.signal(signal.SIGINT, previous)
+        sys.stderr.write("hitless: ending the watch; once more to interrupt\n")
+
+    previous = signal.signal(signal.SIGINT, end)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _say(event: Event) -> None:
+    """Print an event as it happens: the operator wants to see that something is seen."""
+    facts = " ".join(f"{key}={value}" for key, value in event.facts.items() if value is not None)
+    print_progress(f"{event.t_ns / SECOND:9.3f} s  {event.name}  {facts}".rstrip())
+
+
+def _tell(judged: JudgedRun, report: Path, output_format: Format) -> None:
+    tell_single(judged, output_format)
+    if output_format is Format.TEXT:
+        sys.stdout.write(f"report: {report}\n")
