@@ -1,0 +1,78 @@
+"""What the tests of the Kubernetes API share: a server with accounts and CRD, an API on it, and waiting without sleeping."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from clusters.kind.kube import KindKube
+from gardener.calico_rbac import calico_objects
+from gardener.rbac import make_account, make_grant, make_rule, part_objects
+from hitless.errors import ApiError
+from hitless.words import Kind
+from tests.kind.apiserver import ApiServer, MissingProgramError
+from tests.kind.ippool_crd import ip_pool_crd
+
+WAIT_S = 10.0
+
+
+@contextmanager
+def running_server(directory: Path, flags: Sequence[str] = ()) -> Iterator[ApiServer]:
+    """Run a server that holds the accounts of all parts, IPPool's CRD, and the suite's own accounts, which may do all."""
+    try:
+        server = ApiServer(directory, flags)
+    except MissingProgramError as missing:
+        pytest.skip(f"missing: a Kubernetes API server: {missing}")
+    try:
+        server.up()
+        kube = KindKube.from_kubeconfig(server.kubeconfig)
+        suite = ("hitless-conformance", "hitless-conformance-other")
+        everything = make_rule(["*"], ["*"], group="*")
+        kube.installer.install(
+            [
+                *part_objects(),
+                *calico_objects(),
+                *(make_account(name) for name in suite),
+                *make_grant("hitless-conformance", [everything], *suite),
+                ip_pool_crd(),
+            ]
+        )
+        wait_until(lambda: is_served(kube, Kind.IP_POOL), "IPPool is not served")
+        kube.stop()
+        yield server
+    finally:
+        server.down()
+
+
+def is_served(kube: KindKube, kind: Kind) -> bool:
+    """Return whether the server answers for a kind."""
+    try:
+        kube.list(kind)
+    except ApiError:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Ask again and again until it is true; fail saying `what` when it takes too long."""
+    pause, deadline = threading.Event(), time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"after {WAIT_S:.0f} s: {what}"
+        pause.wait(0.01)
+
+
+def wait_told(kube: KindKube, kind: Kind) -> None:
+    """Wait until a change of a kind is told."""
+    wait_until(lambda: kind in kube.take_changes(), f"no change of {kind.value} was told")
+
+
+def register_node(kube: KindKube, name: str) -> str:
+    """Make a Node as a kubelet does, Ready, and return its name."""
+    kube.installer.install([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}}])
+    kube.merge_condition(name, {"type": "Ready", "status": "True", "reason": "KubeletReady"}, actor="hitless-conformance")
+    return name

@@ -1,0 +1,43 @@
+"""One API server for all tests of this directory that do not break it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from clusters.kind.docker import Docker
+from clusters.kind.kube import KindKube
+from tests.kind.api_world import register_node, running_server
+from tests.kind.apiserver import ApiServer
+from tests.kind.engine import missing_for_engine, running_engine
+
+
+@pytest.fixture(scope="session")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A server, or a skip that names the missing program."""
+    with running_server(tmp_path_factory.mktemp("api-server")) as server:
+        yield server
+
+
+@pytest.fixture
+def kube_api(api_server: ApiServer) -> Iterator[KindKube]:
+    """The API, watched."""
+    with KindKube.from_kubeconfig(api_server.kubeconfig) as kube:
+        yield kube
+
+
+@pytest.fixture
+def node(kube_api: KindKube) -> str:
+    """The name of a Node."""
+    return register_node(kube_api, "node-a1")
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Docker]:
+    """A docker engine of the tests' own."""
+    missing = missing_for_engine()
+    if missing is not None:
+        pytest.skip(f"missing: {missing}")
+    with running_engine() as (client, _):
+        yield client

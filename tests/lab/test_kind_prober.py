@@ -1,0 +1,275 @@
+"""The prober for Kubernetes with real keepers and agents: pods are processes, the API's exec is a process, too."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clusters.kind.prober import KindProber, fetch
+from clusters.kind.prober_manifests import PodRole, ProberSpec
+from clusters.kind.prober_pods import ProberPods
+from hitless.errors import ApiUnavailableError, BugError, UsageError, WorldError
+from hitless.ports import Flow, NodeFacts, Prober, ProbeSpec
+from hitless.words import MILLISECOND, SECOND, FlowId, FlowRole, JsonObject, Nanoseconds
+from tests.lab.pod_cluster import ProcessPods
+
+NODES = tuple(
+    NodeFacts(name=f"node-{zone}1", zone=zone, address=f"127.6.{index}.9", pod_cidr=f"127.6.{index}.0/24", gateway="")
+    for index, zone in enumerate("ab")
+)
+ADDRESSES = {
+    (role, node.name): f"127.6.{index}.{9 if role is PodRole.HOST else place + 2}"
+    for index, node in enumerate(NODES)
+    for place, role in enumerate(PodRole)
+}
+PROBING = ProbeSpec(
+    interval_ns=Nanoseconds(5 * MILLISECOND), drain_ns=SECOND, duration_ns_max=Nanoseconds(60 * SECOND), live_answers=3
+)
+SPEC = ProberSpec(image="hitless/prober:1")
+
+
+def flow(number: int, source: str, destination: str) -> Flow:
+    return Flow(id=FlowId(number), source=source, destination=destination, role=FlowRole.MESH)
+
+
+MESH = (
+    flow(1, "node-a1-mesh", "node-b1-mesh"),
+    flow(2, "node-b1-mesh", "node-a1-mesh"),
+    flow(3, "node-a1-mesh", "node-a1-control"),
+)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[ProcessPods]:
+    made = ProcessPods(tmp_path / "pods", ADDRESSES)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pods(host: ProcessPods) -> ProberPods:
+    made = ProberPods(host, SPEC, pause=lambda _: None)
+    made.deploy(NODES)
+    return made
+
+
+def wait_live(prober: KindProber) -> None:
+    deadline_s = time.monotonic() + 30.0
+    while not prober.is_live():
+        assert time.monotonic() < deadline_s
+
+
+def run(prober: KindProber, directory: Path, flows: Sequence[Flow] = MESH) -> None:
+    prober.start(flows, PROBING, directory, time.monotonic_ns() - 5 * SECOND)
+    wait_live(prober)
+    prober.stop()
+    prober.stop()
+
+
+def test_what_is_deployed_is_where_it_should_be_and_goes_away(host: ProcessPods, pods: ProberPods) -> None:
+    assert [(end.name, end.node, end.zone, end.address) for end in pods.endpoints] == [
+        ("node-a1-mesh", "node-a1", "a", "127.6.0.2"),
+        ("node-a1-control", "node-a1", "a", "127.6.0.3"),
+        ("node-a1-host", "node-a1", "a", "127.6.0.9"),
+        ("node-b1-mesh", "node-b1", "b", "127.6.1.2"),
+        ("node-b1-control", "node-b1", "b", "127.6.1.3"),
+        ("node-b1-host", "node-b1", "b", "127.6.1.9"),
+    ]
+    pods.remove()
+    pods.remove()
+    assert (host.objects, host.keepers) == ({}, {})
+
+
+def test_every_probe_is_answered_and_all_begin_and_end_together(pods: ProberPods, tmp_path: Path) -> None:
+    prober: Prober = KindProber(pods)
+    assert isinstance(prober, KindProber)
+    run(prober, tmp_path / "run")
+    records = prober.collect()
+    sender = records.sender
+    assert set(sender["flow"].tolist()) == {1, 2, 3}
+    assert (set(sender["copies"].tolist()), sender["corrupted"].sum(), sender["send_errno"].sum()) == ({1}, 0, 0)
+    assert np.array_equal(np.sort(records.reflector[["flow", "seq"]]), sender[["flow", "seq"]])
+    first, last = zip(
+        *((rows.min(), rows.max()) for rows in (sender["before"][sender["flow"] == one] for one in (1, 2))), strict=True
+    )
+    assert max(first) - min(first) < 100 * MILLISECOND
+    assert max(last) - min(last) < 200 * MILLISECOND
+    assert [
+        (report.agent, report.finished, report.offset_bound_ns, report.run_clock_bound_ns) for report in records.reports
+    ] == [(f"{name}-{role}", True, 0, 0) for name, role in (("node-a1", "mesh"), ("node-a1", "control"), ("node-b1", "mesh"))]
+    assert set(records.clocks) == {report.agent for report in records.reports}
+
+
+def test_host_probers_bind_to_the_zone_address_and_see_the_node(pods: ProberPods, tmp_path: Path) -> None:
+    prober = KindProber(pods)
+    run(prober, tmp_path / "run", [flow(1, "node-a1-host", "node-b1-host")])
+    assert set(prober.collect().sender["copies"].tolist()) == {1}
+    assert [state.node for state in prober.inspect()] == ["node-a1", "node-b1"]
+    assert "lo" in prober.inspect()[0].devices
+
+
+def test_streams_that_break_lose_nothing(host: ProcessPods, pods: ProberPods, tmp_path: Path) -> None:
+    host.failures = {"clock": 2, "look": 3, "order": 3, "list": 2, "read": 4}
+    prober = KindProber(pods)
+    run(prober, tmp_path / "run")
+    records = prober.collect()
+    assert set(records.sender["copies"].tolist()) == {1}
+    assert [report.finished for report in records.reports] == [True] * 3
+    assert all(left <= 0 for left in host.failures.values())
+
+
+def test_a_pod_that_is_killed_is_said_and_the_others_records_come_home(
+    host: ProcessPods, pods: ProberPods, tmp_path: Path
+) -> None:
+    prober = KindProber(pods)
+    prober.start(MESH, PROBING, tmp_path / "run", time.monotonic_ns())
+    wait_live(prober)
+    pod = next(name for name in host.keepers if name.startswith("prober-mesh-node-b1"))
+    host.keepers[pod].send_signal(signal.SIGKILL)
+    host.keepers[pod].wait(20.0)
+    prober._looked_s = 0.0
+    with pytest.raises(WorldError, match="no keeper answers"):
+        prober.is_live()
+    with pytest.raises(WorldError, match="no keeper answers"):
+        prober.stop()
+    records = prober.collect()
+    assert {report.agent: report.finished for report in records.reports}["node-b1-mesh"] is False
+    assert (records.sender["flow"] == 1).any()
+    assert not (records.sender["flow"] == 2).any()
+
+
+def test_records_that_the_api_does_not_bring_are_rescued(host: ProcessPods, pods: ProberPods, tmp_path: Path) -> None:
+    def rescue(pod: JsonObject, directory: Path) -> None:
+        for path in host.folder(pod["metadata"]["name"]).glob("node-*"):
+            shutil.copy(path, directory)
+
+    prober = KindProber(pods, rescue=rescue)
+    run(prober, tmp_path / "run")
+    host.close()
+    records = prober.collect()
+    assert [report.finished for report in records.reports] == [True] * 3
+    assert set(records.sender["copies"].tolist()) == {1}
+    with pytest.raises(WorldError, match="no agent's records can be had"):
+        KindProber.collect(without_rescue(prober))
+
+
+def without_rescue(prober: KindProber) -> KindProber:
+    prober._rescue = None
+    return prober
+
+
+def test_a_start_that_fails_says_why_and_can_be_made_again(pods: ProberPods, tmp_path: Path) -> None:
+    prober = KindProber(pods)
+    with pytest.raises(BugError, match="never started"):
+        prober.collect()
+    wrong = ProbeSpec(interval_ns=Nanoseconds(1), drain_ns=SECOND, duration_ns_max=SECOND)
+    with pytest.raises(WorldError, match=r"the prober node-a1-mesh: settings: interval_ns: found 1; allowed"):
+        prober.start(MESH, wrong, tmp_path / "run", time.monotonic_ns())
+    run(prober, tmp_path / "run")
+    assert set(prober.collect().sender["copies"].tolist()) == {1}
+
+
+def test_a_namespace_that_is_there_is_not_taken_over(host: ProcessPods) -> None:
+    pods = ProberPods(host, SPEC, pause=lambda _: None)
+    host.objects["Namespace", "hitless"] = {"kind": "Namespace", "metadata": {"name": "hitless"}}
+    with pytest.raises(UsageError, match="namespace hitless: found one of somebody else"):
+        pods.deploy(NODES, replaces=True)
+    pods.remove()
+    assert list(host.objects) == [("Namespace", "hitless")]
+
+
+def test_what_a_killed_run_left_is_replaced_only_where_that_was_asked_for(host: ProcessPods, pods: ProberPods) -> None:
+    assert pods.endpoints
+    other = ProberPods(host, SPEC, pause=lambda _: None)
+    with pytest.raises(
+        UsageError, match=r"found one of a run that goes on, or was killed; allowed: .*kubectl delete namespace hitless"
+    ):
+        other.deploy(NODES)
+    before = {keeper.pid for keeper in host.keepers.values()}
+    assert len(other.deploy(NODES, replaces=True)) == 6
+    assert before.isdisjoint(keeper.pid for keeper in host.keepers.values())
+
+
+def test_pods_that_do_not_start_are_named_and_nothing_is_left(host: ProcessPods, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clusters.kind.prober_pods._RUNNING_S", 0.0)
+    apply = host.apply
+
+    def hold_back(document: JsonObject) -> None:
+        apply(document)
+        for (kind, name), pod in host.objects.items():
+            if kind == "Pod" and "control-node-b1" in name:
+                state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+                pod["status"] = {"phase": "Pending", "containerStatuses": [{"ready": False, "state": state}]}
+
+    monkeypatch.setattr(host, "apply", hold_back)
+    with pytest.raises(
+        WorldError, match=r"1 of 6 probers do not run, such as control on node-b1 \(ImagePullBackOff: no such image\) after 0 s"
+    ):
+        ProberPods(host, SPEC, pause=lambda _: None).deploy(NODES)
+    assert (host.objects, host.keepers) == ({}, {})
+
+
+def test_a_file_that_ends_early_is_no_record(tmp_path: Path) -> None:
+    def ask(request: JsonObject) -> JsonObject:
+        return {"files": {"x.clock": 10}} if request["do"] == "list" else {"content": "eJwDAAAAAAE="}
+
+    with pytest.raises(WorldError, match=r"x\.clock ends after 0 of 10 octets"):
+        fetch(ask, tmp_path)
+
+
+def test_an_api_that_stays_away_is_given_up(pods: ProberPods, host: ProcessPods) -> None:
+    host.failures = {"look": 1000}
+    with pytest.raises(ApiUnavailableError):
+        pods.ask_patiently("node-a1-mesh", {"do": "look"}, patience_s=0.0)
+
+
+@pytest.fixture
+def make_shifted(tmp_path: Path) -> Iterator[Callable[[int], ProcessPods]]:
+    """Pods of node-b1 have a CLOCK_MONOTONIC of their own, as on another machine."""
+    probe = subprocess.run(["unshare", "--time", "--fork", "--monotonic=1", "true"], check=False, capture_output=True)  # noqa: S607 - on any Linux
+    if probe.returncode != 0:
+        pytest.skip("missing: time namespaces (unshare --time), for a second CLOCK_MONOTONIC")
+    made: list[ProcessPods] = []
+
+    def make(offset_s: int) -> ProcessPods:
+        def prefix(_: PodRole, node: str) -> tuple[str, ...]:
+            return ("unshare", "--time", "--fork", "--kill-child=TERM", f"--monotonic={offset_s}") if node == "node-b1" else ()
+
+        made.append(ProcessPods(tmp_path / "pods", ADDRESSES, prefix))
+        return made[0]
+
+    yield make
+    for host in made:
+        host.close()
+
+
+def test_agents_with_another_clock_are_put_on_ours(make_shifted: Callable[[int], ProcessPods], tmp_path: Path) -> None:
+    pods = ProberPods(make_shifted(5000), SPEC, pause=lambda _: None)
+    pods.deploy(NODES)
+    prober = KindProber(pods)
+    run(prober, tmp_path / "run")
+    records = prober.collect()
+    by_agent = {report.agent: report for report in records.reports}
+    here, there = by_agent["node-a1-mesh"], by_agent["node-b1-mesh"]
+    assert (here.offset_bound_ns, here.run_clock_bound_ns) == (0, 0)
+    assert there.clock != here.clock
+    assert 0 < there.offset_bound_ns < 2 * MILLISECOND
+    sender = records.sender
+    assert set(sender["copies"].tolist()) == {1}
+    slack_ns = records.clock_bound_ns + 100_000
+    for earlier, later in (
+        ("before", "reflector_received"),
+        ("reflector_received", "reflector_sent"),
+        ("reflector_sent", "received"),
+    ):
+        assert (sender[earlier] <= sender[later] + slack_ns).all()
+    for one in (1, 2):
+        # Both began when they were told, though their clocks are 5,000 s apart.
+        assert abs(int(sender["before"][sender["flow"] == one].min()) - int(sender["before"].min())) < 500 * MILLISECOND

@@ -1,0 +1,73 @@
+"""What the machine offers: the same answer inside and outside of the sandbox, and a remedy for whatever is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from clusters.lab.capacity import read_limits
+from clusters.lab.fence import wait_gone
+from clusters.lab.machine import capabilities, examine_machine, has_ipip
+from clusters.lab.network import LabNetwork
+from clusters.lab.sandbox import leave_mark_behind
+from clusters.lab.tunnels import Carrier
+from hitless.words import Capability
+
+PATIENCE_S = 20.0
+NAMES = (
+    "privilege",
+    "user-namespaces",
+    "namespaces",
+    "veth",
+    "bridge",
+    "policy-routing",
+    "ipip",
+    "vxlan-gpe",
+    "lwtunnel-ip",
+    "vxlan",
+    "kernel-counters",
+    "nft",
+)
+
+
+def test_what_is_missing_has_a_remedy_and_what_is_present_needs_none() -> None:
+    features = examine_machine()
+    assert tuple(feature.name for feature in features) == NAMES
+    assert all(feature.detail for feature in features)
+    assert [bool(feature.remedy) for feature in features] == [not feature.is_present for feature in features]
+
+
+def test_outside_of_the_sandbox_the_answer_is_the_same() -> None:
+    script = (
+        "import json\n"
+        "from clusters.lab.machine import examine_machine\n"
+        "print(json.dumps([[feature.name, feature.is_present] for feature in examine_machine()]))\n"
+    )
+    environment = leave_mark_behind(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == [[feature.name, feature.is_present] for feature in examine_machine()]
+
+
+def test_the_lab_that_is_up_proves_the_capabilities(overlay_lab: LabNetwork) -> None:
+    offered = {Capability.OVERLAY_IPIP, Capability.ROUTE_TABLES, Capability.KERNEL_COUNTERS}
+    assert offered <= capabilities()
+    assert overlay_lab.carrier is (Carrier.IPIP if has_ipip() else Carrier.VXLAN_GPE)
+    assert "Ip.OutTransmits" in overlay_lab.counters()["vpc"]
+
+
+def test_the_limits_are_read_inside_too() -> None:
+    limits = read_limits()
+    assert limits.cores == len(os.sched_getaffinity(0))
+    assert limits.gc_thresh3 > 0
+
+
+def test_trying_leaves_nothing() -> None:
+    wait_gone(PATIENCE_S)
+    before = Path("/proc/net/dev").read_text().count("\n")
+    examine_machine()
+    assert Path("/proc/net/dev").read_text().count("\n") == before

@@ -1,0 +1,92 @@
+"""`pytest suites/`: its options, its skips, and what a session without a result comes to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scenarios.model import CATALOGUE
+from tests.lab.test_sandbox import outside_environment
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 120.0
+
+
+def run_suites(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-v", "-p", "no:cacheprovider", *options]
+    return subprocess.run(  # noqa: S603 - our own suites
+        command, env=outside_environment(), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+
+
+def write_scenario(folder: Path, name: str, **changes: object) -> Path:
+    """Write a changed copy of nothing-happens; it is over within two seconds."""
+    document = yaml.safe_load((CATALOGUE / "nothing-happens.yaml").read_text())
+    shoot = str(CATALOGUE.parent / "shoots" / "aws-1.36.yaml")
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({**document, "name": name, "shoot": shoot, "duration_s": 0.3, **changes}))
+    return path
+
+
+def arm(expect: str, **budgets: object) -> dict[str, object]:
+    return {"end": "OVERLAY", "expect": expect, "checks": {"continuity": {"downtime_ms": 0}, **budgets}}
+
+
+def test_options_reach_the_runs_and_the_records_are_kept_when_asked(tmp_path: Path) -> None:
+    path = write_scenario(tmp_path, "quiet", arms={"GATED": arm("PASS")})
+    options = ("--zones", "3", "--nodes-per-zone", "1", "--rate", "20", "--trials", "2", "--keep")
+    records = tmp_path / "junit.xml"
+    done = run_suites("--scenario", str(path), *options, f"--junitxml={records}")
+    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
+    assert '<property name="verdict" value="PASS,PASS"' in records.read_text()
+    latest = ROOT / "reports" / "runs" / "latest" / "quiet-gated"
+    kept = [yaml.safe_load((latest / trial / "cluster.json").read_text()) for trial in ("1", "2")]
+    assert [(len(one["facts"]["nodes"]), len(one["flows"])) for one in kept] == [(3, 9), (3, 9)]
+    header = yaml.safe_load((latest / "2" / "run.json").read_text())["header"]
+    assert (header["trial"], header["interval_ns"]) == (2, 50_000_000)
+
+
+def test_expectations_that_do_not_hold_for_the_overlay_are_skipped_and_all_skipped_is_a_failure() -> None:
+    done = run_suites("--scenario", "plain-switch", "--overlay", "vxlan")
+    assert done.returncode == 1, done.stdout
+    assert "not expected: plain-switch says what to expect of ipip, not of vxlan" in done.stdout
+    assert "hitless: no scenario was run: every one was skipped; that is a failure" in done.stdout
+    assert "2 skipped" in done.stdout
+
+
+def test_inconclusive_fails_with_that_word_and_its_reason(tmp_path: Path) -> None:
+    # A negative share of missing probes is never reached: coverage must object.
+    path = write_scenario(tmp_path, "doubtful", arms={"GATED": arm("PASS", coverage={"gap_intervals": 0})})
+    done = run_suites("--scenario", str(path), "--rate", "20")
+    assert done.returncode == 1, done.stdout
+    assert "INCONCLUSIVE; records in" in done.stdout
+    assert "coverage INCONCLUSIVE probing-gap" in done.stdout
+
+
+def test_the_expected_verdict_for_another_reason_is_no_success(tmp_path: Path) -> None:
+    failing = {**arm("FAIL", convergence={"rolls": 1}), "because": ["continuity"]}
+    path = write_scenario(tmp_path, "wrong-reason", arms={"UNGATED": failing})
+    done = run_suites("--scenario", str(path), "--rate", "20")
+    assert done.returncode == 1, done.stdout
+    assert "convergence FAIL" in done.stdout
+    assert "FAIL; records in" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--trials", "0"), "--trials: found 0; allowed: 1 or more"),
+        (("--zones", "0"), "--zones: found 0; allowed: 1 to 26"),
+        (("--zones", "1", "--nodes-per-zone", "1", "--scenario", "plain-switch"), "found 1 * 1 nodes; allowed: 2 to 255 nodes"),
+        (("--scenario", "nope"), "scenario: found nope; allowed: a YAML file, or one of"),
+    ],
+)
+def test_a_wrong_option_gives_one_message(options: tuple[str, ...], message: str) -> None:
+    done = run_suites(*options)
+    assert done.returncode == 2
+    assert message in done.stdout
+    assert "conftest.py" not in done.stdout + done.stderr

@@ -1,0 +1,59 @@
+"""The lab's route tables: the contract of the port, and that packets heed them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from clusters.lab.network import LabNetwork
+from hitless.ports import NodeFacts, RouteTables
+from tests.lab.conformance.route_tables import RouteTablesConformance, make_route
+from tests.lab.lab_traffic import QUIET_S, missing_pairs, pod_sockets
+
+
+@pytest.fixture
+def route_tables(overlay_lab: LabNetwork) -> RouteTables:
+    return overlay_lab.tables
+
+
+@pytest.fixture
+def nodes(overlay_lab: LabNetwork) -> Sequence[NodeFacts]:
+    return overlay_lab.nodes
+
+
+class TestLabRouteTables(RouteTablesConformance):
+    pass
+
+
+def test_a_native_lab_starts_with_every_route_in_every_table(native_lab: LabNetwork) -> None:
+    expected = {zone: tuple(make_route(zone, node) for node in native_lab.nodes) for zone in ("a", "b")}
+    assert expected == {zone: native_lab.tables.list(zone) for zone in native_lab.tables.zones()}
+
+
+def test_without_a_cloud_route_the_senders_of_that_zone_lose(native_lab: LabNetwork) -> None:
+    native_lab.tables.delete("a", native_lab.nodes[3].pod_cidr)
+    senders, receivers = ("node-a1", "node-a2"), ("node-b2",)
+    expected = {
+        (f"{source}-{sender}", f"{destination}-{receiver}")
+        for source in senders
+        for destination in receivers
+        for sender in ("mesh", "control")
+        for receiver in ("mesh", "control")
+    }
+    with pod_sockets(native_lab) as sockets:
+        assert expected == missing_pairs(native_lab, sockets, QUIET_S)
+        native_lab.tables.create(make_route("a", native_lab.nodes[3]))
+        assert set() == missing_pairs(native_lab, sockets)
+
+
+def test_a_route_takes_a_fraction_of_a_millisecond(native_lab: LabNetwork) -> None:
+    route = make_route("b", native_lab.nodes[0])
+    durations_ms = []
+    for _ in range(50):
+        began_ns = time.monotonic_ns()
+        native_lab.tables.delete(route.zone, route.cidr)
+        native_lab.tables.create(route)
+        durations_ms.append((time.monotonic_ns() - began_ns) / 1e6)
+    assert sorted(durations_ms)[25] < 1.0

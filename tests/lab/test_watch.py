@@ -1,0 +1,179 @@
+"""`hitless watch` in a lab that somebody else switches: real packets, keepers and agents; the doubles play the other ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from clusters.kind.prober import KindProber
+from clusters.kind.prober_manifests import PodRole, ProberSpec
+from clusters.kind.prober_pods import ProberPods
+from clusters.kind.watched import WatchedCluster
+from clusters.lab.cluster import LabCluster, make_lab_cluster
+from commands.watch import WatchOptions, execute_watch, make_watch_plan
+from hitless.clock import RunClock
+from hitless.errors import UsageError, WorldError
+from hitless.events import Event, Recorder
+from hitless.judged import JudgedRun
+from hitless.ports import ClusterFacts, Double, KubeApi
+from hitless.words import MILLISECOND, Arm, Kind, Mode, Nanoseconds, Verdict
+from scenarios.model import find_scenario, load_scenario
+from scenarios.plan import Case, Options, make_case, make_plan
+from tests.lab.pod_cluster import ProcessPods
+
+IMAGE = "hitless/prober:1"
+
+
+class Silent:
+    """Somebody else's events are not ours to see."""
+
+    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
+        return Event(t_ns=t_ns or Nanoseconds(0), name=name, facts=facts)
+
+
+class Operator:
+    """Asks for the switch a while after the watch has begun; a Double."""
+
+    def __init__(self, request: Callable[[], object], delay_ns: int) -> None:
+        self._request, self._delay_ns = request, delay_ns
+        self._due_ns: int | None = None
+        self._is_done = False
+        self.name, self.watches = "operator", frozenset[Kind]()
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
+        if self._due_ns is None:
+            self._due_ns = now_ns + self._delay_ns
+        if now_ns < self._due_ns:
+            return Nanoseconds(self._due_ns)
+        self._is_done = True
+        self._request()
+        return None
+
+    def is_settled(self) -> bool:
+        return self._is_done
+
+
+class ReadOnly:
+    """What a watch may do with somebody else's API; a write is no attribute of it."""
+
+    def __init__(self, kube: KubeApi) -> None:
+        self.get, self.list, self.take_changes = kube.get, kube.list, kube.take_changes
+
+
+class StrangersCluster(WatchedCluster):
+    """A lab as somebody else's cluster: hitless only watches, the doubles switch it at their own time."""
+
+    def __init__(self, lab: LabCluster, case: Case, arm: Arm, clock: RunClock, directory: Path) -> None:
+        self._lab, self._plan, self._directory = lab, make_plan(case, arm, 1, clock), directory
+        self._lab_facts = lab.up()
+        addresses = {(PodRole.HOST, node.name): node.address for node in self._lab_facts.nodes}
+        addresses |= {(PodRole(end.name.rpartition("-")[2]), end.node): end.address for end in self._lab_facts.endpoints}
+        self.host = ProcessPods(directory, addresses, self._enter)
+        pods = ProberPods(self.host, ProberSpec(image=IMAGE), pause=lambda _: None)
+        super().__init__(kube=cast("KubeApi", ReadOnly(lab.kube)), pods=pods, prober=KindProber(pods), backend="lab")
+
+    def _enter(self, role: PodRole, node: str) -> tuple[str, str]:
+        name = node if role is PodRole.HOST else f"{node}-{role.value}"
+        return "nsenter", f"--net={self._lab._network.namespace_path(name)}"
+
+    def up(self) -> ClusterFacts:
+        facts = super().up()
+        assert [(node.name, node.address, node.gateway) for node in facts.nodes] == [
+            (node.name, node.address, node.gateway) for node in self._lab_facts.nodes
+        ]
+        assert (facts.pod_mtu, facts.underlay_mtu) == (self._lab_facts.pod_mtu, self._lab_facts.underlay_mtu)
+        return facts
+
+    def doubles(self, recorder: Recorder) -> Sequence[Double]:  # noqa: ARG002 - the others do not tell us
+        switch = self._plan.make_switch(self._lab, self._lab_facts, Silent())
+        operator = Operator(switch.request, 300 * MILLISECOND)
+        return (*switch.doubles, *self._lab.doubles(Silent()), operator)
+
+
+@pytest.fixture
+def make_stranger(tmp_path: Path) -> Iterator[Callable[[Arm], tuple[StrangersCluster, RunClock]]]:
+    labs: list[LabCluster] = []
+
+    def make(arm: Arm) -> tuple[StrangersCluster, RunClock]:
+        clock = RunClock()
+        case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+        labs.append(make_lab_cluster(case, clock))
+        return StrangersCluster(labs[-1], case, arm, clock, tmp_path / "pods"), clock
+
+    yield make
+    for lab in labs:
+        lab.down()
+
+
+def watch(cluster: StrangersCluster, clock: RunClock, directory: Path, **changes: Any) -> JudgedRun:  # noqa: ANN401 - options
+    plain: dict[str, Any] = {"image": IMAGE, "rate_hz": 100.0, "until_s": 40.0, "idle_s": 1.0, "expected": Mode.NATIVE}
+    plan = make_watch_plan(cluster.kube, WatchOptions(**(plain | changes)), clock, lambda: False)
+    return execute_watch(plan, cluster, clock, directory, None)
+
+
+def names_of(judged: JudgedRun) -> list[str]:
+    return [event.name for event in judged.history.events]
+
+
+def test_an_ungated_switch_of_somebody_elses_is_seen_to_lose(
+    make_stranger: Callable[[Arm], tuple[StrangersCluster, RunClock]], tmp_path: Path
+) -> None:
+    cluster, clock = make_stranger(Arm.UNGATED)
+    judged = watch(cluster, clock, tmp_path / "run", arm=Arm.UNGATED)
+    verdicts = {result.check: result.verdict for result in judged.results}
+    assert verdicts == {"coverage": Verdict.PASS, "continuity": Verdict.FAIL, "hygiene": Verdict.PASS}, judged.results
+    request = judged.history.first_event("switch.requested")
+    assert request is not None
+    assert request.facts == {"mode": "NATIVE"}
+    first_loss = min(outage.onset_before_ns for found in judged.measures.values() for outage in found.outages)
+    assert first_loss > request.t_ns - 100 * MILLISECOND
+    assert json.loads((tmp_path / "run" / "verdict.json").read_text())["verdict"] == "FAIL"
+
+
+def test_a_gated_switch_of_somebody_elses_loses_nothing_and_nothing_is_left_behind(
+    make_stranger: Callable[[Arm], tuple[StrangersCluster, RunClock]], tmp_path: Path
+) -> None:
+    cluster, clock = make_stranger(Arm.GATED)
+    judged = watch(cluster, clock, tmp_path / "run")
+    assert judged.verdict is Verdict.PASS, [finding for result in judged.results for finding in result.findings]
+    names = names_of(judged)
+    nodes = len(judged.history.facts.nodes)
+    written = [event for event in judged.history.events_named("condition.written") if event.facts["reason"] == "RouteCreated"]
+    assert {event.facts["node"] for event in written} == {node.name for node in judged.history.facts.nodes}
+    assert (names.count("pod.created"), names.count("pod.ready")) == (nodes, nodes)
+    order = ("run.live", "switch.requested", "roll.started", "roll.finished", "run.settled", "run.probing_stopped")
+    assert [name for name in names if name in order] == list(order)
+    applied = [event.facts["kind"] for event in judged.history.events_named("manifest.applied")]
+    assert {"DaemonSet", "IPPool"} <= set(applied)
+    assert (cluster.host.objects, cluster.host.keepers) == ({}, {})
+    assert len(judged.history.final_nodes) == nodes
+
+
+def test_a_watch_in_which_nothing_happens_ends_when_it_is_told(
+    make_stranger: Callable[[Arm], tuple[StrangersCluster, RunClock]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, clock = make_stranger(Arm.GATED)
+    asked = iter([False] * 30)
+    plan = make_watch_plan(cluster.kube, WatchOptions(image=IMAGE, until_s=40.0, idle_s=None), clock, lambda: next(asked, True))
+    monkeypatch.setattr(cluster, "doubles", lambda _recorder: ())  # nobody switches
+    judged = execute_watch(plan, cluster, clock, tmp_path / "run", None)
+    assert judged.verdict is Verdict.PASS
+    assert [result.check for result in judged.results] == ["coverage", "continuity"]
+    assert names_of(judged) == ["run.started", "run.live", "run.settled", "run.probing_stopped"]
+
+
+def test_a_watch_whose_records_would_not_fit_is_refused(
+    make_stranger: Callable[[Arm], tuple[StrangersCluster, RunClock]],
+) -> None:
+    cluster, clock = make_stranger(Arm.GATED)
+    options = WatchOptions(image=IMAGE, rate_hz=1000.0, until_s=86_400.0)
+    with pytest.raises(UsageError, match=r"--until-seconds: found 86400; allowed: at 1000 probes a second and \d+ nodes \d+ s"):
+        make_watch_plan(cluster.kube, options, clock, lambda: False)
+    for reach in ("routes", "faults"):
+        with pytest.raises(WorldError):
+            getattr(cluster, reach)
+    assert cluster.host.objects == {}

@@ -1,0 +1,219 @@
+"""Shoots, nodes and recorded events for the tests of gardener/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clusters.lab.kube import MemoryKube
+from gardener.admission import admit
+from gardener.cloud import CloudBehaviour
+from gardener.conditions import calico_is_up, route_condition
+from gardener.feature_gates import FeatureGates
+from gardener.gate import Gate, decide
+from gardener.route_plan import RouteControllerMode
+from gardener.shoot import Shoot, load_shoot, parse_shoot
+from gardener.switch import SwitchSpec, initial_objects, make_switch
+from gardener.timings import TIMINGS, Timings
+from hitless.clock import JumpingClock
+from hitless.errors import RouteTableError
+from hitless.events import Event
+from hitless.loop import Loop
+from hitless.ports import Clock, CloudRoute, NodeFacts
+from hitless.words import MILLISECOND, SECOND, JsonObject, Mode, Nanoseconds, Profile
+
+SHOOTS = Path(__file__).parents[2] / "scenarios" / "shoots"
+CONFIGURATIONS = SHOOTS.parent / "configurations"
+
+ROUTE_CREATED = route_condition(is_created=True)
+NO_ROUTE_CREATED = route_condition(is_created=False)
+CALICO_IS_UP = calico_is_up()
+
+NODES = tuple(
+    NodeFacts(
+        name=f"node-{zone}{number}",
+        zone=zone,
+        address=f"10.250.{index}.{9 + number}",
+        pod_cidr=f"100.96.{10 * index + number}.0/24",
+        gateway=f"10.250.{index}.1",
+    )
+    for index, zone in enumerate("ab")
+    for number in (1, 2)
+)
+
+
+def make_shoot(
+    *,
+    version: str = "1.36.1",
+    feature_gate: bool | None = None,
+    serves: tuple[str, ...] = (),
+    network: Mapping[str, Any] | None = None,
+    families: tuple[str, ...] = ("IPv4",),
+) -> Shoot:
+    """Build a Shoot; `network` is the NetworkConfig without its head, None for a Shoot without providerConfig."""
+    server: dict[str, Any] = {"runtimeConfig": {f"admissionregistration.k8s.io/{name}": True for name in serves}}
+    if feature_gate is not None:
+        server["featureGates"] = {"MutatingAdmissionPolicy": feature_gate}
+    networking: dict[str, Any] = {
+        "type": "calico",
+        "pods": "100.96.0.0/11",
+        "nodes": "10.250.0.0/16",
+        "ipFamilies": list(families),
+    }
+    if network is not None:
+        head = {"apiVersion": "calico.networking.extensions.gardener.cloud/v1alpha1", "kind": "NetworkConfig"}
+        networking["providerConfig"] = {**head, **network}
+    document = {
+        "apiVersion": "core.gardener.cloud/v1beta1",
+        "kind": "Shoot",
+        "metadata": {"name": "test"},
+        "spec": {"kubernetes": {"version": version, "kubeAPIServer": server}, "networking": networking},
+    }
+    return parse_shoot(document, "test")
+
+
+def shipped_shoot(name: str = "aws-1.36") -> Shoot:
+    """Read a Shoot that the scenarios use."""
+    return load_shoot(SHOOTS / f"{name}.yaml")
+
+
+def make_node(name: str, *conditions: JsonObject, deleting: bool = False) -> JsonObject:
+    """Build a Node with these conditions."""
+    metadata: JsonObject = {"name": name}
+    if deleting:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": metadata,
+        "spec": {},
+        "status": {"conditions": [ready, *conditions]},
+    }
+
+
+class ListRecorder:
+    """A Recorder that keeps the events in a list."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.events: list[Event] = []
+
+    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
+        event = Event(t_ns=self._clock.now_ns() if t_ns is None else t_ns, name=name, facts=facts)
+        self.events.append(event)
+        return event
+
+    def named(self, *names: str) -> list[Event]:
+        return [event for event in self.events if event.name in names]
+
+
+class MemoryTables:
+    """RouteTables in memory, without any limit."""
+
+    def __init__(self, zones: tuple[str, ...] = ("a", "b")) -> None:
+        self._tables: dict[str, dict[str, CloudRoute]] = {zone: {} for zone in zones}
+
+    def zones(self) -> tuple[str, ...]:
+        return tuple(self._tables)
+
+    def list(self, zone: str) -> tuple[CloudRoute, ...]:
+        return tuple(route for _, route in sorted(self._tables[zone].items()))
+
+    def create(self, route: CloudRoute) -> None:
+        if route.cidr in self._tables[route.zone]:
+            raise RouteTableError(f"RouteAlreadyExists: {route.cidr}")
+        self._tables[route.zone][route.cidr] = route
+
+    def delete(self, zone: str, cidr: str) -> None:
+        if self._tables[zone].pop(cidr, None) is None:
+            raise RouteTableError(f"InvalidRoute.NotFound: {cidr}")
+
+    def fill(self, nodes: tuple[NodeFacts, ...]) -> None:
+        for zone in self._tables:
+            for node in nodes:
+                self.create(CloudRoute(zone=zone, cidr=node.pod_cidr, node=node.name))
+
+
+def ms(value: float) -> Nanoseconds:
+    return Nanoseconds(round(value * MILLISECOND))
+
+
+_START = ms(0)
+_LONG = Nanoseconds(10 * SECOND)
+
+
+class Bench:
+    """A switch in memory, with a clock that jumps."""
+
+    def __init__(
+        self,
+        *,
+        shoot: Shoot | None = None,
+        start: Mode = Mode.OVERLAY,
+        is_gated: bool = True,
+        gate: Gate = decide,
+        behaviour: CloudBehaviour | None = None,
+        mode: RouteControllerMode = RouteControllerMode.FAITHFUL,
+        timings: Timings = TIMINGS[Profile.FAST],
+        is_main_table_last: bool = False,
+    ) -> None:
+        self.shoot = (shoot or shipped_shoot()).with_mode(start)
+        self.clock = JumpingClock()
+        self.kube = MemoryKube(admit=admit, clock=self.clock)
+        self.tables = MemoryTables()
+        if start is Mode.NATIVE:
+            self.tables.fill(NODES)
+        self.recorder = ListRecorder(self.clock)
+        for document in initial_objects(self.shoot, start, NODES):
+            self.kube.apply(document, actor="test")
+            if "status" in document:
+                self.kube.replace_status(document, actor="test")
+        spec = SwitchSpec(
+            shoot=self.shoot,
+            start_mode=start,
+            feature_gates=FeatureGates(seamless_overlay_switch=is_gated),
+            timings=timings,
+            gate=gate,
+            route_controller=mode,
+            is_main_table_last=is_main_table_last,
+            behaviour=behaviour or CloudBehaviour(),
+        )
+        self.switch = make_switch(spec, kube=self.kube, routes=self.tables, recorder=self.recorder, clock=self.clock)
+        self.loop = Loop(self.switch.doubles, self.kube, self.clock)
+
+    def request(self, shoot: Shoot | None = None, *, at_ns: Nanoseconds = _START) -> None:
+        """Plan the operator's request: by default, overlay off."""
+        wanted = shoot or self.shoot.with_mode(Mode.NATIVE)
+
+        def act() -> None:
+            self.switch.request(wanted)
+
+        self.loop.at(at_ns, act)
+
+    def run(self, until_ns: Nanoseconds = _LONG) -> bool:
+        """Run until everything is settled after the request, or until the time is over; returns whether it settled."""
+        requested = self.recorder.named
+
+        def is_over() -> bool:
+            return bool(requested("switch.requested")) and self.switch.is_settled()
+
+        return self.loop.run(is_over, until_ns)
+
+    def run_for(self, until_ns: Nanoseconds) -> None:
+        """Run until the time is over."""
+        self.loop.run(lambda: False, until_ns)
+
+    def names(self, *names: str) -> list[str]:
+        """Return the names of the recorded events, all of them or only these."""
+        return [event.name for event in self.recorder.events if not names or event.name in names]
+
+    def times(self, name: str, /, **facts: object) -> list[int]:
+        """Return when events of a name (and with these facts) were recorded, ns."""
+        found = self.recorder.named(name)
+        return [int(event.t_ns) for event in found if all(event.facts.get(key) == value for key, value in facts.items())]
+
+    def facts(self, name: str) -> list[JsonObject]:
+        """Return the facts of the events of a name."""
+        return [event.facts for event in self.recorder.named(name)]

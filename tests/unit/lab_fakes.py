@@ -1,0 +1,209 @@
+"""Fakes for tests of the lab's doubles: planes that remember, a recorder, and a whole world on a clock that jumps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from clusters.lab.calico_node import TUNNEL_DEVICE, make_calico_nodes
+from clusters.lab.daemon_set import DaemonSetRoll, start_pods
+from clusters.lab.kube import MemoryKube
+from clusters.lab.plane import RouteChange
+from gardener.admission import admit, policy_manifests
+from gardener.feature_gates import FeatureGates
+from gardener.manifests import render
+from gardener.shoot import Shoot, parse_shoot
+from gardener.timings import TIMINGS, Timings
+from hitless.clock import JumpingClock
+from hitless.errors import WorldError
+from hitless.events import Event
+from hitless.loop import Loop
+from hitless.ports import Double, NodeFacts, NodeState
+from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
+
+OPERATOR = "gardener-resource-manager"
+ROUTE_CREATED = {"type": "NetworkUnavailable", "status": "False", "reason": "RouteCreated"}
+
+
+class TakenDown:
+    """A Recorder that keeps its events."""
+
+    def __init__(self, clock: JumpingClock) -> None:
+        self.clock = clock
+        self.events: list[Event] = []
+
+    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
+        event = Event(t_ns=self.clock.now_ns() if t_ns is None else t_ns, name=name, facts=facts)
+        self.events.append(event)
+        return event
+
+    def named(self, *names: str, **facts: object) -> list[Event]:
+        return [e for e in self.events if e.name in names and all(e.facts.get(key) == facts[key] for key in facts)]
+
+    def times_ms(self, *names: str, **facts: object) -> list[float]:
+        return [event.t_ns / MILLISECOND for event in self.named(*names, **facts)]
+
+
+class FakePlane:
+    """A NodePlane that holds its routes in a dict and refuses what a kernel refuses."""
+
+    def __init__(self, node: str, overlay: Overlay, clock: JumpingClock) -> None:
+        self.node = node
+        self.overlay = overlay
+        self.routes: dict[str, Mode] = {}
+        self.has_blackhole = False
+        self.has_tunnel = False
+        self.calls: list[tuple[float, str]] = []
+        self._clock = clock
+
+    def repoint(self, mode: Mode, peers: Collection[str]) -> RouteChange:
+        if mode is Mode.OVERLAY and not self.has_tunnel:
+            raise WorldError(f"{self.node}: no tunnel device for a route")
+        self.routes.update(dict.fromkeys(peers, mode))
+        return self._change(f"repoint {mode}", len(peers))
+
+    def withdraw(self, peers: Collection[str]) -> RouteChange:
+        gone = [self.routes.pop(peer) for peer in peers if peer in self.routes]
+        return self._change("withdraw", len(gone))
+
+    def cleanup_routes(self) -> RouteChange:
+        is_bird = self.overlay is Overlay.IPIP
+        gone = [peer for peer, mode in self.routes.items() if is_bird or mode is Mode.NATIVE]
+        for peer in gone:
+            del self.routes[peer]
+        removed = len(gone) + (self.has_blackhole and is_bird)
+        self.has_blackhole = self.has_blackhole and not is_bird
+        return self._change("cleanup_routes", removed)
+
+    def set_blackhole(self, *, present: bool) -> RouteChange:
+        if present is self.has_blackhole:
+            raise WorldError(f"{self.node}: blackhole present={present} already")
+        self.has_blackhole = present
+        return self._change(f"blackhole {present}", 1)
+
+    def set_tunnel(self, *, present: bool) -> None:
+        if present is self.has_tunnel:
+            raise WorldError(f"{self.node}: tunnel present={present} already")
+        self.has_tunnel = present
+        self._change(f"tunnel {present}", 0)
+
+    def state(self) -> NodeState:
+        devices = ("eth0", TUNNEL_DEVICE[self.overlay]) if self.has_tunnel else ("eth0",)
+        return NodeState(node=self.node, routes=(), devices=devices)
+
+    def _change(self, what: str, routes: int) -> RouteChange:
+        now = self._clock.now_ns()
+        self.calls.append((now / MILLISECOND, what))
+        return RouteChange(routes=routes, began_ns=now, ended_ns=now)
+
+
+def make_nodes(zones: int = 2, nodes_per_zone: int = 2) -> tuple[NodeFacts, ...]:
+    return tuple(
+        NodeFacts(
+            name=f"node-{'abcdef'[zone]}{number + 1}",
+            zone="abcdef"[zone],
+            address=f"10.250.{zone}.{number + 10}",
+            pod_cidr=f"100.96.{zone * 50 + number}.0/24",
+            gateway=f"10.250.{zone}.1",
+        )
+        for zone in range(zones)
+        for number in range(nodes_per_zone)
+    )
+
+
+def make_shoot(mode: Mode = Mode.OVERLAY, encapsulation: Overlay = Overlay.IPIP, **network: str | JsonObject) -> Shoot:
+    config: JsonObject = {
+        "apiVersion": "calico.networking.extensions.gardener.cloud/v1alpha1",
+        "kind": "NetworkConfig",
+        "overlay": {"enabled": mode is Mode.OVERLAY},
+        "vxlan": {"enabled": encapsulation is Overlay.VXLAN},
+        **network,
+    }
+    networking = {"type": "calico", "pods": "100.96.0.0/16", "nodes": "10.250.0.0/16", "providerConfig": config}
+    document = {
+        "apiVersion": "core.gardener.cloud/v1beta1",
+        "kind": "Shoot",
+        "metadata": {"name": "lab"},
+        "spec": {"kubernetes": {"version": "1.36.0"}, "networking": networking},
+    }
+    return parse_shoot(document, "test")
+
+
+@dataclass
+class World:
+    """A lab without a kernel: the API, the planes, the doubles and the loop."""
+
+    shoot: Shoot = field(default_factory=make_shoot)
+    nodes: tuple[NodeFacts, ...] = field(default_factory=make_nodes)
+    timings: Timings = TIMINGS[Profile.FAST]
+
+    def __post_init__(self) -> None:
+        self.clock = JumpingClock()
+        self.recorder = TakenDown(self.clock)
+        self.kube = MemoryKube(admit=admit, clock=self.clock)
+        for node in self.nodes:
+            spec = {"podCIDR": node.pod_cidr}
+            document = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name}, "spec": spec}
+            self.kube.apply(document, actor=OPERATOR)
+        for document in render(self.shoot, FeatureGates()):
+            self.kube.apply(document, actor=OPERATOR)
+        start_pods(self.kube, self.nodes)
+        self.planes = {node.name: FakePlane(node.name, self.shoot.overlay, self.clock) for node in self.nodes}
+        self._build_planes()
+        self.roll = DaemonSetRoll(kube=self.kube, recorder=self.recorder)
+        self.calico = make_calico_nodes(self.nodes, self.planes, kube=self.kube, recorder=self.recorder, timings=self.timings)
+        self.doubles: tuple[Double, ...] = (*self.calico, self.roll)
+        self.loop = Loop(self.doubles, self.kube, self.clock)
+
+    def _build_planes(self) -> None:
+        names = set(self.planes)
+        network = self.shoot.network
+        has_bird = bool(network and network.overlay and network.overlay.create_pod_routes)
+        if self.shoot.mode is Mode.OVERLAY or has_bird:
+            for plane in self.planes.values():
+                plane.has_tunnel = self.shoot.mode is Mode.OVERLAY
+                plane.has_blackhole = True
+                plane.routes = dict.fromkeys(names - {plane.node}, self.shoot.mode)
+
+    def request(self, shoot: Shoot, at_ms: float = 0, kinds: Collection[Kind] = tuple(Kind)) -> None:
+        """Apply a Shoot's manifests as gardener-resource-manager does, the gap between them included."""
+        documents = [*policy_manifests(shoot), *render(shoot, FeatureGates())]
+        for position, document in enumerate(item for item in documents if item["kind"] in kinds):
+            self.apply_at(at_ms + position * self.timings.apply_gap_ns / MILLISECOND, document)
+
+    def apply_at(self, at_ms: float, document: JsonObject) -> None:
+        self.loop.at(ms(at_ms), lambda: self.apply(document))
+
+    def apply(self, document: JsonObject) -> None:
+        self.kube.apply(document, actor=OPERATOR)
+
+    def is_settled(self) -> bool:
+        return all(double.is_settled() for double in self.doubles)
+
+    def run(self, until_ms: float) -> None:
+        self.loop.run(lambda: False, Nanoseconds(round(until_ms * MILLISECOND)))
+
+    def run_until_settled(self, after_ms: float, limit_ms: float = 60_000) -> float:
+        """Run for a while, then until everything is settled; returns when that was, ms."""
+        self.run(after_ms)
+        settled = self.loop.run(self.is_settled, Nanoseconds(round(limit_ms * MILLISECOND)))
+        assert settled, [double.name for double in self.doubles if not double.is_settled()]
+        return self.clock.now_ns() / MILLISECOND
+
+    def condition(self, node: str) -> JsonObject | None:
+        conditions = self.kube.get(Kind.NODE, node).get("status", {}).get("conditions", [])
+        return next((item for item in conditions if item["type"] == "NetworkUnavailable"), None)
+
+
+def fast(**changes: Nanoseconds) -> Timings:
+    """Return the fast profile with some values changed."""
+    return replace(TIMINGS[Profile.FAST], **changes)
+
+
+def ms(value: float) -> Nanoseconds:
+    return Nanoseconds(round(value * MILLISECOND))
+
+
+def seconds(value: float) -> Nanoseconds:
+    return Nanoseconds(round(value * SECOND))

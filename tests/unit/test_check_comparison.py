@@ -1,0 +1,88 @@
+"""The truth table of the comparison's own rule."""
+
+import pytest
+
+from checks.comparison import compare_verdict
+from hitless.history import History
+from hitless.judged import JudgedRun
+from hitless.measure import measure
+from hitless.verdicts import CheckResult, Finding, judge
+from hitless.words import Arm, Verdict
+from tests.unit.histories import QUIET, header, history, lost, records
+
+PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
+UNGATED, GATED = Arm.UNGATED, Arm.GATED
+
+
+def _result(check: str, verdict: Verdict, code: str) -> CheckResult:
+    findings = (Finding(verdict=verdict, code=code, text="hand-written"),)
+    return CheckResult(check=check, is_validity=check == "coverage", verdict=verdict, findings=findings)
+
+
+def _run(arm: Arm, pattern: str = QUIET, *, valid: Verdict = PASS, product: Verdict | None = None, trial: int = 1) -> JudgedRun:
+    run: History = history(header=header(arm=arm, trial=trial), records=records({1: pattern, 2: QUIET}))
+    said = product if product is not None else (FAIL if "X" in pattern else PASS)
+    results = (_result("coverage", valid, "probing-gap"), _result("continuity", said, "flow-lost-probes"))
+    return JudgedRun(history=run, measures=measure(run), results=results, verdict=judge(results))
+
+
+HIT = lost(20, 10)
+"""45 to 55 ms: more than three intervals of 5 ms."""
+
+
+@pytest.mark.parametrize(
+    ("runs", "verdict", "codes"),
+    [
+        ([_run(UNGATED, HIT), _run(GATED)], PASS, ["hitless"]),
+        ([_run(UNGATED, HIT), _run(GATED, lost(30, 1))], FAIL, ["gated-lost"]),
+        # Validity comes first, in either arm, whatever else was found.
+        ([_run(UNGATED, HIT, valid=INCONCLUSIVE), _run(GATED, lost(30, 1))], INCONCLUSIVE, ["run-invalid"]),
+        ([_run(UNGATED, HIT), _run(GATED, lost(30, 1), valid=INCONCLUSIVE)], INCONCLUSIVE, ["run-invalid"]),
+        # A gated run may fail without losing: a late route that no probe fell into.
+        ([_run(UNGATED, HIT), _run(GATED, product=FAIL)], FAIL, ["gated-failed"]),
+        ([_run(UNGATED, HIT), _run(GATED, product=INCONCLUSIVE)], INCONCLUSIVE, ["gated-inconclusive"]),
+        # The negative control.
+        ([_run(UNGATED), _run(GATED)], INCONCLUSIVE, ["ungated-lost-nothing"]),
+        ([_run(UNGATED, lost(20, 3)), _run(GATED)], INCONCLUSIVE, ["ungated-outage-short"]),
+        ([_run(UNGATED, lost(20, 4)), _run(GATED)], INCONCLUSIVE, ["ungated-outage-short"]),
+        ([_run(UNGATED, lost(20, 5)), _run(GATED)], PASS, ["hitless"]),
+        ([_run(UNGATED, lost(40, 18)), _run(GATED)], PASS, ["hitless"]),  # censored: at least 84.9 ms
+        # In every trial.
+        (
+            [_run(UNGATED, HIT), _run(GATED), _run(UNGATED, trial=2), _run(GATED, trial=2)],
+            INCONCLUSIVE,
+            ["ungated-lost-nothing"],
+        ),
+        # A loss of the gated arm needs no proof that it could have been seen.
+        ([_run(UNGATED), _run(GATED, lost(30, 1))], FAIL, ["gated-lost"]),
+        ([_run(GATED, lost(30, 1))], FAIL, ["gated-lost"]),
+        # Missing arms.
+        ([_run(GATED)], INCONCLUSIVE, ["arm-missing"]),
+        ([_run(UNGATED, HIT)], INCONCLUSIVE, ["arm-missing"]),
+        ([], INCONCLUSIVE, ["arm-missing", "arm-missing"]),
+    ],
+)
+def test_truth_table(runs: list[JudgedRun], verdict: Verdict, codes: list[str]) -> None:
+    found, findings = compare_verdict(runs)
+    assert (found, [finding.code for finding in findings]) == (verdict, codes)
+
+
+def test_the_findings_name_the_trial_and_the_numbers() -> None:
+    _, (lost_by_gate,) = compare_verdict([_run(UNGATED, HIT), _run(GATED, lost(30, 1), trial=2)])
+    assert lost_by_gate.text == "GATED trial 2 lost 1 probes"
+    _, (invalid,) = compare_verdict([_run(UNGATED, HIT, valid=INCONCLUSIVE)])
+    assert invalid.text == "UNGATED trial 1 is not valid (probing-gap): the instrument could not have known"
+    _, (short,) = compare_verdict([_run(UNGATED, lost(20, 2)), _run(GATED)])
+    assert short.text.startswith("UNGATED trial 1 showed no outage of at least 15 ms for certain, the longest 4.9 ms")
+    _, (good,) = compare_verdict([_run(UNGATED, HIT), _run(GATED)])
+    assert good.text == "GATED lost nothing in 1 trial; UNGATED lost 10 probes a trial, so loss would have been seen"
+
+
+def test_a_run_without_any_validity_check_is_not_valid() -> None:
+    run = _run(GATED)
+    naked = JudgedRun(history=run.history, measures=run.measures, results=run.results[1:], verdict=PASS)
+    verdict, (finding,) = compare_verdict([naked])
+    assert (verdict, finding.text) == (
+        INCONCLUSIVE,
+        "GATED trial 1 is not valid (no validity check ran): the instrument could not have known",
+    )

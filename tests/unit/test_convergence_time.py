@@ -1,0 +1,83 @@
+"""The Route-Specific Convergence Time of a flow, against histories written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hitless.events import Event
+from hitless.history import History
+from hitless.measure import measure
+from hitless.words import FlowId, Mode, Nanoseconds
+from tests.unit.histories import QUIET, SWITCHED, event, header, history, ns, records, switch_events
+
+REQUEST_MS = 50
+ANSWERED_MS = 0.1
+"""A round trip of the hand-written probes, which are sent at 10, 15, 20, ... ms."""
+
+
+def convergence_ms(told: History, flow: int = 1) -> float | None:
+    found = measure(told)[FlowId(flow)].convergence_ns
+    return None if found is None else found / 1e6
+
+
+def with_events(told: History, *repointed: Event) -> History:
+    """Replace what the nodes did."""
+    kept = [one for one in told.events if not one.name.startswith("calico.")]
+    return replace(told, events=tuple(sorted([*kept, *repointed], key=lambda one: one.t_ns)))
+
+
+def repointed(ms: float, node: str, routes: int = 3, mode: Mode = Mode.NATIVE) -> Event:
+    return event(ms, "calico.repointed", node=node, mode=mode.value, cause="test", routes=routes, began_ns=ns(ms))
+
+
+def cleaned(ms: float, node: str, removed: int) -> Event:
+    return event(ms, "calico.cleanup_routes", node=node, removed=removed, began_ns=ns(ms))
+
+
+def test_it_ends_with_the_first_probe_on_the_new_path_once_both_nodes_are_there() -> None:
+    assert convergence_ms(history()) == pytest.approx(105 + ANSWERED_MS - REQUEST_MS)
+    early = records({1: QUIET, 2: QUIET}, ttls={1: "t" * 10 + "r" * 48})
+    assert convergence_ms(history(records=early)) == pytest.approx(105 + ANSWERED_MS - REQUEST_MS)
+    late = records({1: QUIET, 2: QUIET}, ttls={1: "t" * 30 + "r" * 28})
+    assert convergence_ms(history(records=late)) == pytest.approx(160 + ANSWERED_MS - REQUEST_MS)
+
+
+def test_it_ends_after_the_last_impaired_probe_and_must_hold() -> None:
+    lost = records({1: "." * 25 + "X" + "." * 32, 2: QUIET}, ttls={1: SWITCHED})
+    assert convergence_ms(history(records=lost)) == pytest.approx(140 + ANSWERED_MS - REQUEST_MS)
+    too_late = records({1: "." * 50 + "X" + "." * 7, 2: QUIET}, ttls={1: SWITCHED})
+    assert convergence_ms(history(records=too_late)) is None
+
+
+def test_a_node_has_arrived_when_all_its_routes_have() -> None:
+    others = [repointed(100, node, mode=Mode.OVERLAY) for node in ("node-a2", "node-b1", "node-b2")]
+    one_by_one = [repointed(ms, "node-a1", 1, Mode.OVERLAY) for ms in (102, 130, 151)]
+    told = history(
+        header=header(start_mode=Mode.NATIVE, wanted_mode=Mode.OVERLAY, end_mode=Mode.OVERLAY),
+        records=records({1: QUIET, 2: QUIET}, ttls={1: "r" * 19 + "t" * 39}),
+    )
+    assert convergence_ms(with_events(told, *others, *one_by_one)) == pytest.approx(155 + ANSWERED_MS - REQUEST_MS)
+    assert convergence_ms(with_events(told, *others, *one_by_one[:2])) is None
+
+
+def test_a_cleanup_that_removes_nothing_leaves_the_node_where_it_was() -> None:
+    b1 = repointed(100, "node-b1")
+    assert convergence_ms(with_events(history(), b1, cleaned(121, "node-a1", 4))) == pytest.approx(
+        125 + ANSWERED_MS - REQUEST_MS
+    )
+    assert convergence_ms(with_events(history(), b1, cleaned(121, "node-a1", 0))) is None
+    told = with_events(history(), b1, cleaned(121, "node-a1", 0), repointed(146, "node-a1"))
+    assert convergence_ms(told) == pytest.approx(150 + ANSWERED_MS - REQUEST_MS)
+
+
+def test_a_node_that_goes_back_has_not_arrived() -> None:
+    there_and_back = [repointed(100, "node-b1"), repointed(100, "node-a1"), repointed(140, "node-a1", mode=Mode.OVERLAY)]
+    assert convergence_ms(with_events(history(), *there_and_back)) is None
+
+
+def test_without_a_request_or_a_change_of_mode_there_is_none() -> None:
+    silent = tuple(one for one in switch_events() if one.name != "switch.requested")
+    assert convergence_ms(history(events=silent)) is None
+    assert convergence_ms(history(header=header(end_mode=Mode.OVERLAY, validation_ns=Nanoseconds(0)))) is None

@@ -1,0 +1,67 @@
+"""Documents that people write: whatever is wrong, one clear message."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
+
+from hitless.documents import DOCUMENT_OCTETS_MAX, parse_document, read_document, validate
+from hitless.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\na: 2", "x.yaml: line 2: found the key 'a' twice"),
+        ("a: &x 1\nb: *x", "x.yaml: line 2: found an alias"),
+        ("- 1", "x.yaml: found [1]; allowed: a mapping"),
+        ("{1: 2}", "x.yaml: line 1: found the key 1, not text"),
+        ("a: " + "[" * 200, "x.yaml: line 1: found nesting deeper than 64"),
+        ("a: !!python/object:os.system x", "x.yaml: line 1: found could not determine a constructor"),
+        ("a: 1\n---\nb: 2", "x.yaml: line 2: found but found another document"),
+        ("", "x.yaml: found None; allowed: a mapping"),
+        ("a: 2020-99-99", "x.yaml: found month must be in 1..12"),
+        (" " * (DOCUMENT_OCTETS_MAX + 1), "x.yaml: found a larger file"),
+    ],
+)
+def test_a_bad_document_gives_one_message(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_document(text, "x.yaml")
+    assert str(caught.value).startswith(message)
+
+
+def test_a_good_document_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text("a: {b: [1, 2.5, true, null, text]}\n")
+    assert read_document(path) == {"a": {"b": [1, 2.5, True, None, "text"]}}
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no\.yaml: found No such file or directory; allowed: a readable file"):
+        read_document(tmp_path / "no.yaml")
+
+
+@given(st.one_of(st.binary(max_size=80), st.text("{}[]:-,&*!?|>'\"%@\n ab1<=.~#", max_size=60)))
+def test_whatever_comes_only_a_usage_error_leaves(content: bytes | str) -> None:
+    try:
+        document = parse_document(content, "x.yaml")
+    except UsageError:
+        return
+    assert isinstance(document, dict)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    rate: int
+    name: str
+
+
+def test_validation_names_the_place_and_counts_the_rest() -> None:
+    with pytest.raises(UsageError) as caught:
+        validate(_Model, {"rate": "fast", "more": 1, "name": "x"}, "x.yaml", "spec")
+    assert str(caught.value) == (
+        "x.yaml: spec.rate: found fast; allowed: "
+        "Input should be a valid integer, unable to parse string as an integer (1 more such places)"
+    )

@@ -1,0 +1,422 @@
+"""The switch from the operator's request to the last object, with a clock that jumps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from gardener.backoff import DoublingBackoff
+from gardener.cloud import CloudBehaviour
+from gardener.control_plane import ControlPlane
+from gardener.extension import Extension
+from gardener.feature_gates import FeatureGates
+from gardener.gate import decide
+from gardener.manifests import render
+from gardener.mutants import ignores_reason, opens_on_first_node
+from gardener.route_controller import RouteController
+from gardener.route_plan import RouteControllerMode
+from gardener.switch import initial_objects
+from gardener.timings import TIMINGS
+from hitless.errors import ApiUnavailableError, ConflictError, UsageError
+from hitless.ports import Double
+from hitless.words import SECOND, JsonObject, Kind, Mode, Nanoseconds, Profile
+from tests.unit.fakes_gardener import CALICO_IS_UP, NODES, Bench, make_shoot, ms, shipped_shoot
+
+FAST = TIMINGS[Profile.FAST]
+NAMES = [node.name for node in NODES]
+NATIVE_OBJECTS = [
+    ("Deployment", "calico-kube-controllers"),
+    ("ConfigMap", "calico-config"),
+    ("DaemonSet", "calico-node"),
+    ("Deployment", "calico-typha-deploy"),
+    ("IPPool", "default-ipv4-ippool"),
+    ("IPPool", "no-snat-for-node-cidr"),
+]
+IDEAL = RouteControllerMode.IDEAL
+
+
+def touched(bench: Bench) -> list[tuple[str, str]]:
+    """Kind and name of what gardener-resource-manager deleted or applied, in order."""
+    events = bench.recorder.named("object.deleted", "manifest.applied")
+    return [(event.facts["kind"], event.facts["name"]) for event in events if "Admission" not in event.facts["kind"]]
+
+
+def pool_modes(bench: Bench) -> tuple[str, str]:
+    spec = bench.kube.get(Kind.IP_POOL, "default-ipv4-ippool")["spec"]
+    return spec["ipipMode"], spec["vxlanMode"]
+
+
+def test_gated_it_holds_until_the_last_node_has_its_route_then_applies_in_order() -> None:
+    bench = Bench()
+    bench.request(at_ns=ms(100))
+    assert bench.run()
+    last_condition = max(bench.times("condition.written", reason="RouteCreated"))
+    [opened] = bench.times("gate.opened")
+    assert max(bench.times("gate.held")) < last_condition <= opened < min(bench.times("manifest.applied", mode="NATIVE"))
+    assert touched(bench) == NATIVE_OBJECTS
+    assert bench.facts("gate.opened") == [{"held_ns": opened - bench.times("gate.held")[0], "nodes": NAMES}]
+    assert pool_modes(bench) == ("Never", "Never")
+    assert bench.switch.extension.mode is Mode.NATIVE
+
+
+def test_objects_are_applied_one_gap_apart() -> None:
+    bench = Bench(is_gated=False)
+    bench.request()
+    assert bench.run()
+    times = sorted([*bench.times("object.deleted"), *bench.times("manifest.applied", mode="NATIVE")])
+    assert {later - earlier for earlier, later in pairwise(times)} == {FAST.apply_gap_ns}
+
+
+def test_ungated_it_applies_at_once() -> None:
+    bench = Bench(is_gated=False)
+    bench.request(at_ns=ms(100))
+    assert bench.run()
+    assert bench.facts("gate.not_applicable") == [{"reason": "feature-gate-off"}]
+    assert bench.names("gate.held", "gate.opened") == []
+    [pool] = bench.times("manifest.applied", name="default-ipv4-ippool")
+    assert pool == ms(100) + FAST.extension_reconcile_ns + 5 * FAST.apply_gap_ns
+    # The routes are late by far more than twenty intervals of 5 ms: the outage is there to be seen.
+    assert max(bench.times("route.created")) - pool > 20 * ms(5)
+
+
+def test_without_the_admission_policy_the_gate_has_no_say() -> None:
+    bench = Bench(shoot=shipped_shoot("aws-1.34-without-admission"))
+    bench.request()
+    assert bench.run()
+    assert bench.facts("gate.not_applicable") == [{"reason": "admission-policy-unavailable"}]
+    assert bench.kube.list(Kind.ADMISSION_POLICY) == ()
+    assert bench.times("manifest.applied", mode="NATIVE")[-1] < bench.times("route.created")[0] + ms(1)
+
+
+def test_with_v1alpha1_alone_the_gate_holds_and_no_policy_protects_it() -> None:
+    bench = Bench(shoot=shipped_shoot("aws-1.34-alpha-only"))
+    bench.request()
+    assert bench.run()
+    assert bench.names("gate.held") != []
+    assert bench.kube.list(Kind.ADMISSION_POLICY) == ()
+
+
+def test_a_table_at_its_quota_holds_for_ever_with_the_overlay_untouched() -> None:
+    bench = Bench(behaviour=CloudBehaviour(quota={"b": 2}), mode=IDEAL)
+    before = [bench.kube.list(kind) for kind in (Kind.CONFIG_MAP, Kind.DAEMON_SET, Kind.DEPLOYMENT, Kind.IP_POOL)]
+    bench.request()
+    assert not bench.run(Nanoseconds(5 * SECOND))
+    after = [bench.kube.list(kind) for kind in (Kind.CONFIG_MAP, Kind.DAEMON_SET, Kind.DEPLOYMENT, Kind.IP_POOL)]
+    assert before == after
+    assert bench.names("gate.opened", "routes.synced") == []
+    assert bench.facts("gate.held")[-1]["missing"] == ["node-b1", "node-b2"]
+    assert {facts["zone"] for facts in bench.facts("route.failed")} == {"b"}
+    assert not bench.switch.is_settled()
+
+
+def test_faithful_a_quota_in_a_table_that_is_not_last_opens_the_gate_on_false_evidence() -> None:
+    bench = Bench(behaviour=CloudBehaviour(quota={"a": 2}))
+    bench.request()
+    bench.run(Nanoseconds(3 * SECOND))
+    assert len(bench.names("gate.opened")) == 1
+    assert bench.names("route.failed") != []
+    assert bench.names("routes.synced") == []
+    assert [route.node for route in bench.tables.list("a")] == ["node-a1", "node-a2"]
+    assert pool_modes(bench) == ("Never", "Never")
+
+
+def test_faithful_a_main_table_that_comes_last_calls_everything_good() -> None:
+    bench = Bench(behaviour=CloudBehaviour(quota={"a": 0, "b": 0}), is_main_table_last=True)
+    bench.request()
+    bench.run(Nanoseconds(3 * SECOND))
+    assert len(bench.names("gate.opened")) == 1
+    assert bench.tables.list("a") == bench.tables.list("b") == ()
+
+
+def test_a_route_api_that_is_down_and_comes_back_delays_the_switch() -> None:
+    bench = Bench()
+    bench.request()
+    bench.loop.at(ms(0), bench.switch.cloud.begin_outage)
+    bench.loop.at(ms(600), bench.switch.cloud.end_outage)
+    assert bench.run()
+    assert {facts["reason"] for facts in bench.facts("condition.written")} == {"NoRouteCreated", "RouteCreated"}
+    [opened] = bench.times("gate.opened")
+    assert ms(600) < max(bench.times("condition.written", reason="RouteCreated")) <= opened
+    assert len(bench.names("route.created")) == 8
+
+
+def test_back_to_overlay_nothing_is_gated_and_the_routes_stay() -> None:
+    bench = Bench(shoot=shipped_shoot("aws-1.36-native"), start=Mode.NATIVE)
+    bench.run_for(ms(100))
+    assert bench.names() == ["routes.synced"]
+    bench.request(bench.shoot.with_mode(Mode.OVERLAY), at_ns=ms(100))
+    assert bench.run()
+    assert bench.facts("gate.not_applicable") == [{"reason": "no-switch-from-overlay"}]
+    assert ("Deployment", "calico-kube-controllers") in touched(bench)
+    assert touched(bench)[0] == ("IPPool", "no-snat-for-node-cidr")
+    assert pool_modes(bench) == ("Always", "Never")
+    assert bench.facts("controller.scaled") == [{"name": "aws-custom-route-controller", "replicas": 0}]
+    assert bench.kube.list(Kind.ADMISSION_POLICY) == bench.kube.list(Kind.ADMISSION_POLICY_BINDING) == ()
+    assert [len(bench.tables.list(zone)) for zone in "ab"] == [4, 4]
+    assert bench.names("route.deleted") == []
+
+
+def test_off_on_off_cleans_up_and_is_gated_each_time() -> None:
+    bench = Bench()
+    bench.request()
+    assert bench.run()
+    bench.request(bench.shoot, at_ns=ms(2000))
+    bench.run_for(ms(2500))
+    assert not bench.switch.control_plane.is_cleanup_completed
+    for name in NAMES:
+        bench.kube.merge_condition(name, CALICO_IS_UP, actor="system:serviceaccount:kube-system:calico-node")
+    bench.request(at_ns=ms(2500))
+    bench.run_for(ms(4000))
+    assert len(bench.names("condition.removed")) == 8
+    assert len(bench.names("gate.opened")) == 2
+    second = [event for event in bench.recorder.named("gate.held") if event.t_ns > ms(2500)]
+    assert second[0].facts["retry_ns"] == ms(5)
+    assert bench.facts("gate.opened")[1]["held_ns"] == bench.times("gate.opened")[1] - second[0].t_ns
+    assert bench.switch.is_settled()
+
+
+def test_another_setting_is_applied_once_and_rolls_once() -> None:
+    bench = Bench()
+    generation = bench.kube.get(Kind.DAEMON_SET, "calico-node")["metadata"]["generation"]
+    bench.request(bench.shoot.with_network(veth_mtu="1430"))
+    assert bench.run()
+    assert bench.facts("gate.not_applicable") == [{"reason": "no-switch-from-overlay"}]
+    assert bench.kube.get(Kind.DAEMON_SET, "calico-node")["metadata"]["generation"] == generation + 1
+    assert [kind for kind, _ in touched(bench)].count("DaemonSet") == 1
+    assert pool_modes(bench) == ("Always", "Never")
+    assert bench.names("controller.scaled", "condition.removed") == []
+
+
+def test_another_setting_in_native_mode_leaves_the_control_plane_alone() -> None:
+    bench = Bench(start=Mode.NATIVE)
+    bench.request(bench.shoot.with_network(veth_mtu="8900"))
+    assert bench.run()
+    assert [facts for facts in bench.facts("manifest.applied") if "Admission" in facts["kind"]] == []
+    assert bench.names("controller.scaled", "condition.removed", "condition.written", "gate.held") == []
+    assert len(bench.kube.list(Kind.ADMISSION_POLICY)) == 1
+
+
+def test_the_same_request_again_applies_nothing() -> None:
+    bench = Bench()
+    bench.request(bench.shoot)
+    assert bench.run()
+    assert bench.names() == ["switch.requested", "gate.not_applicable"]
+    bench.kube.take_changes()
+    bench.run_for(ms(3000))
+    assert bench.kube.take_changes() == frozenset()
+
+
+def test_nothing_requested_nothing_happens() -> None:
+    bench = Bench()
+    bench.kube.take_changes()
+    bench.run_for(Nanoseconds(30 * SECOND))
+    assert bench.names() == []
+    assert bench.kube.take_changes() == frozenset()
+
+
+def test_a_request_taken_back_while_it_is_held_leaves_no_trace() -> None:
+    bench = Bench(behaviour=CloudBehaviour(quota={"b": 0}), mode=IDEAL)
+    bench.request()
+    bench.request(bench.shoot, at_ns=ms(400))
+    assert bench.run()
+    bench.run_for(ms(1000))
+    assert touched(bench) == []
+    assert bench.switch.is_settled()
+
+
+def test_once_written_nobody_asks_the_gate_again() -> None:
+    bench = Bench()
+    bench.request()
+    assert bench.run()
+    bench.kube.merge_condition("node-b2", CALICO_IS_UP, actor="somebody")
+    bench.switch.extension.request(bench.shoot.with_mode(Mode.NATIVE).with_network(veth_mtu="1400"), bench.clock.now_ns())
+    bench.run_for(Nanoseconds(5 * SECOND))
+    assert [facts["reason"] for facts in bench.facts("gate.not_applicable")] == ["no-switch-from-overlay"]
+    assert bench.switch.is_settled()
+
+
+def test_the_mutant_that_opens_on_the_first_node_opens_too_early() -> None:
+    behaviour = CloudBehaviour(quota={"b": 3})
+    honest, broken = (Bench(behaviour=behaviour, mode=IDEAL, gate=gate) for gate in (decide, opens_on_first_node))
+    for bench in (honest, broken):
+        bench.request()
+        bench.run(Nanoseconds(3 * SECOND))
+    assert [honest.names("gate.opened"), broken.names("gate.opened")] == [[], ["gate.opened"]]
+    assert pool_modes(broken) == ("Never", "Never")
+
+
+def test_the_mutant_that_ignores_the_reason_opens_too_early() -> None:
+    late = replace(FAST, control_plane_reconcile_ns=ms(400))
+    honest, broken = (Bench(timings=late, gate=gate) for gate in (decide, ignores_reason))
+    for bench in (honest, broken):
+        bench.request()
+        assert bench.run()
+    [opened], [too_early] = honest.times("gate.opened"), broken.times("gate.opened")
+    assert opened >= max(honest.times("condition.written"))
+    assert too_early == FAST.extension_reconcile_ns < min(broken.times("route.created"))
+
+
+def test_back_off_doubles_up_to_its_cap() -> None:
+    bench = Bench(behaviour=CloudBehaviour(quota={"b": 0}), mode=IDEAL)
+    bench.request()
+    bench.run(ms(1500))
+    waits = [facts["retry_ns"] for facts in bench.facts("gate.held")]
+    assert waits[:7] == [ms(wait) for wait in (5, 10, 20, 40, 80, 100, 100)]
+    held = bench.times("gate.held")
+    assert [later - earlier for earlier, later in pairwise(held)] == waits[:-1]
+
+
+def test_back_off_never_overflows() -> None:
+    backoff = DoublingBackoff(first_ns=ms(5), max_ns=Nanoseconds(1000 * SECOND))
+    waits = [backoff.fail() for _ in range(200)]
+    assert (waits[17], waits[18], waits[199]) == (ms(5) << 17, 1000 * SECOND, 1000 * SECOND)
+    backoff.forget()
+    assert backoff.fail() == ms(5)
+
+
+@pytest.mark.parametrize("is_gated", [True, False])
+def test_while_the_kubernetes_api_is_away_everything_is_retried(is_gated: bool) -> None:  # noqa: FBT001 - parametrised
+    bench = Bench(is_gated=is_gated)
+    bench.request()
+    bench.loop.at(ms(0), lambda: bench.kube.set_away(True))
+    bench.loop.at(ms(700), lambda: bench.kube.set_away(False))
+    assert bench.run()
+    failures = bench.facts("reconcile.failed")
+    assert "gardener-extension-provider-aws" in {facts["actor"] for facts in failures}
+    if is_gated:
+        held = bench.facts("gate.held")[0]
+        assert held["missing"] == []
+        assert held["error"] == "cannot verify node routes before overlay switch: the Kubernetes API does not answer"
+    else:
+        assert "gardener-resource-manager" in {facts["actor"] for facts in failures}
+    assert touched(bench) == NATIVE_OBJECTS
+    assert len(bench.names("condition.removed")) == 4
+
+
+def test_an_api_that_is_away_while_objects_are_applied_is_retried_where_it_stopped() -> None:
+    bench = Bench(is_gated=False)
+    bench.request()
+    bench.loop.at(ms(55), lambda: bench.kube.set_away(True))
+    bench.loop.at(ms(300), lambda: bench.kube.set_away(False))
+    assert bench.run()
+    assert touched(bench) == NATIVE_OBJECTS
+    waits = [facts["retry_ns"] for facts in bench.facts("reconcile.failed") if facts["actor"] == "gardener-resource-manager"]
+    assert waits[:6] == [ms(wait) for wait in (5, 10, 20, 40, 80, 100)]
+
+
+def test_the_clean_up_writes_again_after_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    replace_status = bench.kube.replace_status
+    refused: list[str] = []
+
+    def refuse_twice(document: JsonObject, *, actor: str) -> JsonObject:
+        if len(refused) < 2:
+            refused.append(document["metadata"]["name"])
+            raise ConflictError("the object has been modified")
+        return replace_status(document, actor=actor)
+
+    monkeypatch.setattr(bench.kube, "replace_status", refuse_twice)
+    bench.request()
+    assert bench.run()
+    assert refused == ["node-a1", "node-a1"]
+    assert [facts["node"] for facts in bench.facts("condition.removed")] == NAMES
+    assert bench.names("reconcile.failed") == []
+
+
+def test_a_conflict_that_does_not_end_fails_the_reconcile_until_somebody_else_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+
+    def refuse(document: JsonObject, *, actor: str) -> JsonObject:
+        raise ConflictError(f"{document['metadata']['name']} {actor}")
+
+    monkeypatch.setattr(bench.kube, "replace_status", refuse)
+    bench.request()
+    assert bench.run()
+    assert bench.names("condition.removed") == []
+    assert [facts["retry_ns"] for facts in bench.facts("reconcile.failed")][:3] == [ms(5), ms(10), ms(20)]
+    assert max(bench.times("reconcile.failed")) < min(bench.times("gate.opened"))
+    assert len(bench.names("controller.scaled")) == 1
+
+
+def test_with_the_real_constants_it_takes_as_long_as_it_takes() -> None:
+    bench = Bench(timings=TIMINGS[Profile.GARDENER])
+    bench.request()
+    assert bench.run(Nanoseconds(120 * SECOND))
+    assert bench.times("controller.scaled") == [1 * SECOND]
+    # First tick after 10 s, eight routes of 250 ms, four conditions of 20 ms.
+    assert bench.times("routes.synced") == [11 * SECOND + 8 * ms(250) + 4 * ms(20)]
+    assert bench.times("gate.held")[0] == 3 * SECOND
+
+
+def test_a_first_reconcile_without_a_secret_fails_open() -> None:
+    bench = Bench()
+    shoot = bench.shoot.with_mode(Mode.NATIVE)
+    extension = Extension(
+        kube=bench.kube,
+        recorder=bench.recorder,
+        timings=FAST,
+        gate=decide,
+        feature_gates=FeatureGates(seamless_overlay_switch=True),
+        shoot=bench.shoot,
+        written=None,
+    )
+    extension.request(shoot, ms(0))
+    extension.reconcile(FAST.extension_reconcile_ns)
+    assert bench.facts("gate.not_applicable") == [{"reason": "last-manifest-unreadable"}]
+    assert extension.written == render(shoot, FeatureGates())
+
+
+def test_a_request_that_cannot_be_rendered_is_refused_when_it_is_made() -> None:
+    bench = Bench()
+    ebpf = bench.shoot.with_network(ebpf_dataplane={"enabled": True})
+    with pytest.raises(UsageError, match="ebpfDataplane"):
+        bench.switch.request(ebpf)
+    assert bench.switch.extension.is_settled()
+
+
+def test_the_parts_are_doubles_and_nodes_do_not_wake_them() -> None:
+    doubles: tuple[Double, ...] = Bench().switch.doubles
+    assert [double.name for double in doubles] == [Extension.name, ControlPlane.name, RouteController.name]
+    assert {double.watches for double in doubles} == {frozenset()}
+
+
+@pytest.mark.parametrize(("mode", "reason"), [(Mode.OVERLAY, "CalicoIsUp"), (Mode.NATIVE, "RouteCreated")])
+def test_initial_objects_are_what_a_settled_cluster_has(mode: Mode, reason: str) -> None:
+    documents = initial_objects(shipped_shoot(), mode, NODES)
+    nodes = [document for document in documents if document["kind"] == "Node"]
+    assert [node["metadata"]["name"] for node in nodes] == NAMES
+    assert [node["spec"]["podCIDR"] for node in nodes] == [facts.pod_cidr for facts in NODES]
+    assert {node["status"]["conditions"][-1]["reason"] for node in nodes} == {reason}
+    assert len({node["spec"]["providerID"] for node in nodes}) == 4
+    assert nodes[2]["spec"]["providerID"].startswith("aws:///b/i-")
+    policies = [document for document in documents if "Admission" in document["kind"]]
+    assert len(policies) == (0 if mode is Mode.OVERLAY else 2)
+
+
+def test_without_an_overlay_section_the_pool_of_calico_node_is_there_from_the_start() -> None:
+    bench = Bench(shoot=make_shoot(network=None))
+    assert pool_modes(bench) == ("Always", "Never")
+    bench.request()
+    assert bench.run()
+    assert pool_modes(bench) == ("Never", "Never")
+
+
+def test_vxlan_is_gated_as_well() -> None:
+    bench = Bench(shoot=shipped_shoot("aws-1.36-vxlan"))
+    assert pool_modes(bench) == ("Never", "Always")
+    bench.request()
+    assert bench.run()
+    assert len(bench.names("gate.opened")) == 1
+    assert pool_modes(bench) == ("Never", "Never")
+
+
+def test_an_unreachable_api_says_so_through_the_double() -> None:
+    bench = Bench()
+    bench.kube.set_away(True)
+    with pytest.raises(ApiUnavailableError):
+        bench.kube.list(Kind.NODE)
+    bench.switch.request(bench.shoot.with_mode(Mode.NATIVE))
+    bench.switch.extension.reconcile(FAST.extension_reconcile_ns)
+    assert bench.names("gate.held") == ["gate.held"]

@@ -1,0 +1,203 @@
+"""Objects before and after to events: a table of what can be seen of somebody else's switch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clusters.kind.observation import Observed, Sighting, compare, is_rolled, observe
+from clusters.kind.watched import read_node, read_overlay
+from hitless.words import JsonObject, Mode, Overlay
+from tests.unit.histories import node_object, pool
+
+
+def daemon_set(
+    mode: Mode, generation: int = 1, *, noticed: int | None = None, updated: int = 2, available: int = 2
+) -> JsonObject:
+    env = [{"name": "FELIX_IPINIPENABLED", "value": "true" if mode is Mode.OVERLAY else "false"}]
+    return {
+        "kind": "DaemonSet",
+        "metadata": {"name": "calico-node", "generation": generation},
+        "spec": {"template": {"spec": {"containers": [{"name": "calico-node", "env": env}]}}},
+        "status": {
+            "observedGeneration": generation if noticed is None else noticed,
+            "desiredNumberScheduled": 2,
+            "updatedNumberScheduled": updated,
+            "numberAvailable": available,
+        },
+    }
+
+
+def calico_pod(node: str, number: int, *, ready: bool = True) -> JsonObject:
+    return {
+        "metadata": {
+            "name": f"calico-node-{number}",
+            "uid": f"uid-{number}",
+            "ownerReferences": [{"kind": "DaemonSet", "name": "calico-node"}],
+        },
+        "spec": {"nodeName": node},
+        "status": {"conditions": [{"type": "Ready", "status": "True" if ready else "False"}]},
+    }
+
+
+def world(before: Observed | None = None, **changes: Any) -> Observed:  # noqa: ANN401 - any of the four lists
+    plain: dict[str, Any] = {
+        "nodes": [node_object("n1", reason="CalicoIsUp"), node_object("n2", reason="CalicoIsUp")],
+        "daemon_sets": [daemon_set(Mode.OVERLAY), {"metadata": {"name": "node-local-dns"}, "spec": {}}],
+        "pools": [pool(Mode.OVERLAY), pool(Mode.NATIVE, name="no-snat-for-node-cidr", disabled=True)],
+        "pods": [calico_pod("n1", 1), calico_pod("n2", 2), {"metadata": {"name": "coredns"}, "spec": {"nodeName": "n1"}}],
+    }
+    return observe(before, **(plain | changes))
+
+
+CASES: dict[str, tuple[dict[str, Any], list[Sighting]]] = {
+    "nothing": ({}, []),
+    "a route controller writes": (
+        {"nodes": [node_object("n1"), node_object("n2", "True", "NoRouteCreated")]},
+        [
+            ("condition.written", {"node": "n1", "status": "False", "reason": "RouteCreated", "actor": "unknown"}),
+            ("condition.written", {"node": "n2", "status": "True", "reason": "NoRouteCreated", "actor": "unknown"}),
+        ],
+    ),
+    "a condition goes": (
+        {"nodes": [{"metadata": {"name": "n1"}}, node_object("n2", reason="CalicoIsUp")]},
+        [("condition.removed", {"node": "n1", "reason": "CalicoIsUp", "actor": "unknown"})],
+    ),
+    "a node goes": (
+        {"nodes": [node_object("n1", reason="CalicoIsUp")]},
+        [("object.deleted", {"kind": "Node", "name": "n2"})],
+    ),
+    "the pool is switched": (
+        {"pools": [pool(Mode.NATIVE), pool(Mode.NATIVE, name="no-snat-for-node-cidr", disabled=True)]},
+        [("manifest.applied", {"kind": "IPPool", "name": "default-ipv4-ippool", "mode": "NATIVE"})],
+    ),
+    "a pool comes, a pool goes": (
+        {"pools": [pool(Mode.OVERLAY), pool(Mode.NATIVE, name="other", disabled=True)]},
+        [
+            ("object.deleted", {"kind": "IPPool", "name": "no-snat-for-node-cidr"}),
+            ("manifest.applied", {"kind": "IPPool", "name": "other", "mode": None}),
+        ],
+    ),
+    "the roll begins": (
+        {"daemon_sets": [daemon_set(Mode.NATIVE, 2, noticed=1)]},
+        [
+            ("manifest.applied", {"kind": "DaemonSet", "name": "calico-node", "mode": "NATIVE"}),
+            ("roll.started", {"generation": 2}),
+        ],
+    ),
+    "the roll is over before we look": (
+        {"daemon_sets": [daemon_set(Mode.NATIVE, 2)]},
+        [
+            ("manifest.applied", {"kind": "DaemonSet", "name": "calico-node", "mode": "NATIVE"}),
+            ("roll.started", {"generation": 2}),
+            ("roll.finished", {"generation": 2}),
+        ],
+    ),
+    "only the status moves": ({"daemon_sets": [daemon_set(Mode.OVERLAY, available=1)]}, []),
+    "a pod is replaced": (
+        {"pods": [calico_pod("n1", 3, ready=False), calico_pod("n2", 2)]},
+        [
+            ("pod.deleted", {"node": "n1", "pod": "calico-node-1"}),
+            ("pod.created", {"node": "n1", "pod": "calico-node-3"}),
+        ],
+    ),
+    "a pod is replaced and ready": (
+        {"pods": [calico_pod("n1", 3), calico_pod("n2", 2)]},
+        [
+            ("pod.deleted", {"node": "n1", "pod": "calico-node-1"}),
+            ("pod.created", {"node": "n1", "pod": "calico-node-3"}),
+            ("pod.ready", {"node": "n1", "pod": "calico-node-3"}),
+        ],
+    ),
+    "the DaemonSet goes": ({"daemon_sets": []}, [("object.deleted", {"kind": "DaemonSet", "name": "calico-node"})]),
+}
+
+
+@pytest.mark.parametrize(("changes", "expected"), CASES.values(), ids=CASES.keys())
+def test_what_is_seen(changes: dict[str, Any], expected: list[Sighting]) -> None:
+    before = world()
+    assert list(compare(before, world(before, **changes))) == expected
+
+
+def test_a_roll_is_followed_to_its_end() -> None:
+    steps = [
+        daemon_set(Mode.NATIVE, 2, noticed=1),
+        daemon_set(Mode.NATIVE, 2, updated=0, available=2),
+        daemon_set(Mode.NATIVE, 2, updated=1, available=1),
+        daemon_set(Mode.NATIVE, 2, updated=2, available=1),
+        daemon_set(Mode.NATIVE, 2, updated=2, available=2),
+        daemon_set(Mode.NATIVE, 2, updated=2, available=1),
+        daemon_set(Mode.NATIVE, 2, updated=2, available=2),
+    ]
+    seen, names = world(), []
+    for step in steps:
+        now = world(seen, daemon_sets=[step])
+        names.append([name for name, _ in compare(seen, now)])
+        seen = now
+    assert names == [["manifest.applied", "roll.started"], [], [], [], ["roll.finished"], [], []]
+
+
+def test_a_roll_that_goes_on_when_the_watch_begins_is_seen_to_end() -> None:
+    begun = world(daemon_sets=[daemon_set(Mode.NATIVE, 7, updated=1, available=1)])
+    assert begun.rolling == 7
+    done = world(begun, daemon_sets=[daemon_set(Mode.NATIVE, 7)])
+    assert list(compare(begun, done)) == [("roll.finished", {"generation": 7})]
+
+
+def test_a_second_change_supersedes_a_roll() -> None:
+    first = world(world(), daemon_sets=[daemon_set(Mode.NATIVE, 2, updated=1, available=1)])
+    second = world(first, daemon_sets=[daemon_set(Mode.OVERLAY, 3, updated=1, available=1)])
+    assert (first.rolling, second.rolling) == (2, 3)
+    assert [name for name, _ in compare(first, second)] == ["manifest.applied", "roll.started"]
+
+
+def test_the_writer_of_a_condition_is_who_the_server_says() -> None:
+    node = node_object("n1")
+    fields: JsonObject = {"f:status": {"f:conditions": {'k:{"type":"NetworkUnavailable"}': {}}}}
+    node["metadata"]["managedFields"] = [
+        {
+            "manager": "kubelet",
+            "time": "2026-01-02T00:00:00Z",
+            "fieldsV1": {"f:status": {"f:conditions": {'k:{"type":"Ready"}': {}}}},
+        },
+        {"manager": "calico-node", "time": "2026-01-01T00:00:00Z", "fieldsV1": fields},
+        {"manager": "aws-custom-route-controller", "time": "2026-01-01T00:00:07Z", "fieldsV1": fields},
+    ]
+    before = world()
+    ((_, facts),) = compare(before, world(before, nodes=[node, node_object("n2", reason="CalicoIsUp")]))
+    assert facts["actor"] == "aws-custom-route-controller"
+
+
+def test_modes() -> None:
+    assert (world().mode, world().modes) == (Mode.OVERLAY, frozenset({Mode.OVERLAY}))
+    switching = world(daemon_sets=[daemon_set(Mode.NATIVE, 2)])
+    assert (switching.mode, switching.modes) == (Mode.OVERLAY, frozenset(Mode))
+    assert world(daemon_sets=[daemon_set(Mode.NATIVE, 2)], pools=[pool(Mode.NATIVE)]).modes == {Mode.NATIVE}
+    assert not is_rolled(daemon_set(Mode.NATIVE, 2, noticed=1))
+
+
+def test_which_overlay() -> None:
+    vxlan = pool(Mode.NATIVE)
+    vxlan["spec"]["vxlanMode"] = "Always"
+    assert [read_overlay(world()), read_overlay(world(pools=[vxlan]))] == [Overlay.IPIP, Overlay.VXLAN]
+    felix = daemon_set(Mode.OVERLAY)
+    felix["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "FELIX_VXLANENABLED", "value": "true"}]
+    assert read_overlay(world(pools=[pool(Mode.NATIVE)], daemon_sets=[felix])) is Overlay.VXLAN
+
+
+def test_a_node_is_read_by_its_ipv4_address_and_zone() -> None:
+    node = {
+        "metadata": {"name": "n", "labels": {"topology.kubernetes.io/zone": "eu-west-1a"}},
+        "spec": {"podCIDR": "100.96.1.0/24"},
+        "status": {
+            "addresses": [
+                {"type": "Hostname", "address": "n"},
+                {"type": "InternalIP", "address": "2001:db8::1"},
+                {"type": "InternalIP", "address": "10.250.0.7"},
+            ]
+        },
+    }
+    facts = read_node(node)
+    assert (facts.name, facts.zone, facts.address, facts.pod_cidr) == ("n", "eu-west-1a", "10.250.0.7", "100.96.1.0/24")
+    assert read_node({"metadata": {"name": "m"}}).zone == "none"

@@ -1,0 +1,205 @@
+"""The pure parts of kind: batches, sysctls, routes and counters as text, owners, and what a roll or a Node says of itself."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from clusters.kind.addresses import make_plan
+from clusters.kind.bring_up import is_ready, is_rolled_out, wait_true
+from clusters.kind.calico import calico_definitions
+from clusters.kind.config import KindOptions
+from clusters.kind.docker import Owner, parse_owner, this_process
+from clusters.kind.images import describe_remedy
+from clusters.kind.machine import examine_for_kind
+from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS, describe_route, parse_strays
+from clusters.kind.router import find_device, find_management_device, make_router_batch, make_sysctls
+from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES
+from gardener.calico_node import CALICO_VERSION
+from hitless.errors import ApiUnavailableError, WorldError
+from hitless.words import SECOND, Nanoseconds
+from tests.unit.test_kind_config import spec_of
+
+PLAN = make_plan(spec_of())
+ZONES = [IPv4Network(zone.subnet) for zone in PLAN.zones]
+
+
+class JumpingClock:
+    """A clock that is where it is asked to wait until."""
+
+    def __init__(self) -> None:
+        self._now_ns = Nanoseconds(0)
+
+    def now_ns(self) -> Nanoseconds:
+        return self._now_ns
+
+    def wait_until(self, due_ns: Nanoseconds) -> None:
+        self._now_ns = max(self._now_ns, due_ns)
+
+
+def test_the_router_finds_its_interfaces_by_address_whatever_their_names() -> None:
+    batch = make_router_batch(PLAN, {"lo": ("127.0.0.1",), "eth1": ("10.250.0.1",), "eth0": ("10.250.1.1",)})
+    assert batch.splitlines() == [
+        "route flush default",
+        "rule add iif eth1 lookup 101 priority 1000",
+        "route add 10.250.0.0/24 dev eth1 proto boot table 101",
+        "route add 10.250.1.0/24 dev eth0 proto boot table 101",
+        "rule add iif eth0 lookup 102 priority 1001",
+        "route add 10.250.0.0/24 dev eth1 proto boot table 102",
+        "route add 10.250.1.0/24 dev eth0 proto boot table 102",
+    ]
+
+
+def test_a_router_without_an_interface_in_a_zone_is_an_error_that_names_it() -> None:
+    with pytest.raises(WorldError, match=r"hitless-router: no interface has the address 10\.250\.1\.1"):
+        make_router_batch(PLAN, {"eth0": ("10.250.0.1",)})
+
+
+def test_management_is_the_interface_outside_of_the_zones() -> None:
+    interfaces = {"lo": ("127.0.0.1",), "tunl0": ("100.96.0.1",), "eth1": ("172.18.0.2",), "eth0": ("10.250.0.11",)}
+    assert find_management_device(interfaces, ZONES, "node") == "eth1"
+    assert find_device(interfaces, "10.250.0.11", "node") == "eth0"
+    with pytest.raises(WorldError, match="node: no interface outside the zones"):
+        find_management_device({"lo": ("127.0.0.1",), "eth0": ("10.250.0.11",)}, ZONES, "node")
+
+
+def test_sysctls_name_all_default_and_every_link_and_a_dot_in_a_name_is_a_slash() -> None:
+    settings = make_sysctls({"eth0": (), "eth0.5": ()}, rp_filter=1)
+    assert settings[0] == "net.ipv4.ip_forward=1"
+    assert [one for one in settings if "rp_filter" in one] == [
+        "net.ipv4.conf.all.rp_filter=1",
+        "net.ipv4.conf.default.rp_filter=1",
+        "net.ipv4.conf.eth0.rp_filter=1",
+        "net.ipv4.conf.eth0/5.rp_filter=1",
+    ]
+    assert sum("send_redirects=0" in one or "accept_redirects=0" in one for one in settings) == 8
+
+
+@pytest.mark.parametrize(
+    ("printed", "described"),
+    [
+        (
+            {"type": "1", "dst": "default", "gateway": "10.0.0.2", "dev": "v0", "protocol": "16"},
+            ({"dst": "default", "type": "unicast", "protocol": 16, "dev": "v0", "via": "10.0.0.2"},),
+        ),
+        (
+            {"type": "6", "dst": "10.2.0.0/24", "protocol": "12"},
+            ({"dst": "10.2.0.0/24", "type": "blackhole", "protocol": 12},),
+        ),
+        (
+            {"type": "1", "dst": "10.9.0.5", "dev": "cali1", "protocol": "3"},
+            ({"dst": "10.9.0.5/32", "type": "unicast", "protocol": 3, "dev": "cali1"},),
+        ),
+        (
+            {
+                "type": "1",
+                "dst": "10.3.0.0/24",
+                "protocol": "80",
+                "nexthops": [{"gateway": "10.0.0.3", "dev": "v0"}, {"gateway": "10.0.0.4", "dev": "v0"}],
+            },
+            (
+                {"dst": "10.3.0.0/24", "type": "unicast", "protocol": 80, "dev": "v0", "via": "10.0.0.3"},
+                {"dst": "10.3.0.0/24", "type": "unicast", "protocol": 80, "dev": "v0", "via": "10.0.0.4"},
+            ),
+        ),
+    ],
+)
+def test_a_route_as_ip_prints_it_is_described_as_the_port_says(
+    printed: dict[str, object], described: tuple[dict[str, object], ...]
+) -> None:
+    assert describe_route(printed) == described
+
+
+def test_strays_are_added_up_over_the_rules_of_a_name() -> None:
+    text = """-P PREROUTING ACCEPT -c 10 20
+-A PREROUTING -i eth0 -p udp -m udp --dport 8620 -m comment --comment "hitless-Management.probes" -c 3 300
+-A PREROUTING -i eth0 -p udp -m udp --sport 8620 -m comment --comment "hitless-Management.probes" -c 4 400
+-A PREROUTING -i eth0 -p 4 -m comment --comment hitless-Management.tunnels -c 5 500
+-A PREROUTING -m comment --comment "cali:6gwbT8clXdHdC1b1" -c 9 900 -j cali-PREROUTING
+"""
+    assert parse_strays(text) == {STRAY_PROBES: 7, STRAY_TUNNELS: 5}
+    assert parse_strays("") == {STRAY_PROBES: 0, STRAY_TUNNELS: 0}
+
+
+def test_an_owner_is_read_back_and_lives_as_long_as_its_process() -> None:
+    owner = this_process()
+    assert parse_owner(str(owner)) == owner
+    assert owner.process == os.getpid()
+    assert owner.is_alive
+    assert not Owner(host=owner.host, process=owner.process, started_ticks=owner.started_ticks + 1).is_alive
+    assert Owner(host="another-host", process=1, started_ticks=1).is_alive
+
+
+@pytest.mark.parametrize("text", ["", "host", "host/1", "host/one/2", "host/1/2/3", "/1/2", "host/1/²"])
+def test_what_names_no_owner_is_none(text: str) -> None:
+    assert parse_owner(text) is None
+
+
+def test_definitions_are_calicos_and_each_keeps_what_is_written() -> None:
+    documents = calico_definitions()
+    names = [document["metadata"]["name"] for document in documents]
+    assert names == sorted(set(names))
+    assert {"ippools.crd.projectcalico.org", "felixconfigurations.crd.projectcalico.org"} < set(names)
+    assert len(names) == 24
+    for document in documents:
+        (version,) = document["spec"]["versions"]
+        assert version["schema"]["openAPIV3Schema"]["x-kubernetes-preserve-unknown-fields"] is True
+        is_protected = document["spec"]["group"].endswith(".k8s.io")
+        assert is_protected == ("api-approved.kubernetes.io" in document["metadata"].get("annotations", {}))
+
+
+@pytest.mark.parametrize(
+    ("status", "is_so"),
+    [
+        ({}, False),
+        ({"observedGeneration": 2}, False),
+        ({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberReady": 3}, True),
+        ({"observedGeneration": 1, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberReady": 3}, False),
+        ({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 2, "numberReady": 3}, False),
+        ({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberReady": 2}, False),
+        ({"observedGeneration": 2, "desiredNumberScheduled": 0, "updatedNumberScheduled": 0, "numberReady": 0}, False),
+    ],
+)
+def test_a_roll_is_over_when_every_pod_is_new_and_ready(*, status: dict[str, int], is_so: bool) -> None:
+    assert is_rolled_out({"metadata": {"generation": 2}, "status": status}) == is_so
+
+
+def test_a_node_is_ready_when_it_says_so() -> None:
+    assert is_ready({"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+    assert not is_ready({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})
+    assert not is_ready({})
+
+
+def test_waiting_goes_on_while_the_api_is_away_and_ends_with_the_reason() -> None:
+    answers = iter([None, False, True])
+
+    def ask() -> bool:
+        answer = next(answers)
+        if answer is None:
+            raise ApiUnavailableError("away")
+        return answer
+
+    clock = JumpingClock()
+    wait_true(ask, clock, Nanoseconds(10 * SECOND), "never")
+    assert clock.now_ns() == SECOND
+    with pytest.raises(WorldError, match=r"not so after 3 s: because"):
+        wait_true(lambda: False, JumpingClock(), Nanoseconds(3 * SECOND), "not so", lambda: "because")
+
+
+def test_calicos_images_are_those_of_the_manifests_and_nodes_have_digests() -> None:
+    assert [image.name.rpartition(":")[2] for image in CALICO_IMAGES] == [CALICO_VERSION] * 4
+    assert all(image.digest and len(image.digest) == len("sha256:") + 64 for image in NODE_IMAGES.values())
+    remedies = [describe_remedy(image) for image in (*NODE_IMAGES.values(), *CALICO_IMAGES, *LOCAL_IMAGES)]
+    assert all("docker pull" in one or "docker build" in one or "by itself" in one for one in remedies)
+
+
+def test_the_examination_names_everything_and_a_remedy_for_all_that_is_missing() -> None:
+    nowhere = KindOptions(kind_bin=Path("/nowhere/kind"))
+    features = {feature.name: feature for feature in examine_for_kind(nowhere)}
+    names = {"docker", "kind", "kubectl", "cgroup v2", "ipip for kind", "vxlan for kind"}
+    assert names | {"fs.inotify.max_user_instances", "fs.inotify.max_user_watches"} <= set(features)
+    assert not features["kind"].is_present
+    assert all(feature.is_present != bool(feature.remedy) for feature in features.values())

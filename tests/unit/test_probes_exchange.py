@@ -1,0 +1,385 @@
+"""Sender and reflector on loopback, each against a peer that the test plays itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scapy.contrib.stamp import (
+    STAMPSessionReflectorTestUnauthenticated,
+    STAMPSessionSenderTestUnauthenticated,
+    STAMPTestTLV,
+)
+
+from hitless.agents import trim
+from hitless.errors import WorldError
+from hitless.records import Rows, read_record
+from probes import reflector as reflector_module
+from probes.clocks import Bridge
+from probes.recording import GrowingTable, SenderTable
+from probes.reflector import Reflector
+from probes.sender import Sender
+from probes.settings import AgentSettings, EndpointSettings, FlowSettings
+from probes.sockets import open_socket
+
+POD, PEER, BROADCAST = "127.3.0.1", "127.3.0.2", "127.255.255.255"
+WAIT_S = 5.0
+
+
+def make_settings(
+    directory: Path, *, port: int, destinations: list[str], octets: int = 44, sends: bool = True
+) -> AgentSettings:
+    """One pod that sends to (or reflects for) these addresses; flow ids from 1."""
+    return AgentSettings(
+        agent="x",
+        directory=directory,
+        epoch_ns=0,
+        interval_ns=1_000_000,
+        packet_octets=octets,
+        live_answers=2,
+        drain_ns=1_000_000_000,
+        duration_ns_max=100_000_000,
+        endpoints=(EndpointSettings(name="pod", address=POD, port=port, sends=sends, reflects=not sends),),
+        flows=tuple(
+            FlowSettings(
+                id=index, source="pod", source_address=POD, destination=f"d{index}", destination_address=address, port=port
+            )
+            if sends
+            else FlowSettings(id=index, source=f"s{index}", source_address=address, destination="pod", destination_address=POD)
+            for index, address in enumerate(destinations, start=1)
+        ),
+    )
+
+
+class Peer:
+    """A sender whose peer is the test."""
+
+    def __init__(self, directory: Path, destinations: list[str], octets: int = 44) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((PEER, 0))
+        self.socket.settimeout(WAIT_S)
+        port = self.socket.getsockname()[1]
+        told = make_settings(directory, port=port, destinations=destinations, octets=octets)
+        self.sender = Sender(told, Bridge(0), GrowingTable(directory / "x.skipped", "skipped", {}), {})
+        self.address = self.sender._sockets[0].getsockname()
+
+    def tick(self) -> list[STAMPSessionSenderTestUnauthenticated]:
+        """Send a tick; return what reached the peer."""
+        self.sender._tick()
+        count = sum(1 for flow in self.sender._settings.sent_flows if flow.destination_address == PEER)
+        return [STAMPSessionSenderTestUnauthenticated(self.socket.recv(4096)) for _ in range(count)]
+
+    def answer(self, content: bytes, by: socket.socket | None = None) -> None:
+        """Send a packet to the sender and let it take it."""
+        (by or self.socket).sendto(content, self.address)
+        assert select.select([self.sender._sockets[0]], [], [], WAIT_S)[0]
+        self.sender.collect()
+
+    @property
+    def rows(self) -> Rows:
+        return self.sender._table.rows
+
+    def close(self) -> None:
+        self.sender.finish()
+        self.socket.close()
+
+
+def craft(probe: STAMPSessionSenderTestUnauthenticated, **changes: int) -> bytes:
+    """What an honest reflector answers, apart from the changes."""
+    raw = bytes(probe)
+    fields = {
+        "seq": 40,
+        "ssid": probe.ssid,
+        "seq_sender": probe.seq,
+        "ttl_sender": 61,
+        "ts": 3_990_000_000,
+        "ts_rx": 3_990_000_000,
+    }
+    answer = bytearray(bytes(STAMPSessionReflectorTestUnauthenticated(**(fields | changes))))
+    answer[28:36] = raw[4:12]
+    tlvs = bytearray(raw[44:])
+    if tlvs:
+        tlvs[0] = 0
+    return bytes(answer + tlvs)
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Iterator[Peer]:
+    made = Peer(tmp_path, [PEER, PEER])
+    yield made
+    made.close()
+
+
+def test_an_answer_fills_its_row(peer: Peer) -> None:
+    probe, _ = peer.tick()
+    peer.answer(craft(probe))
+    row, other = peer.rows[0], peer.rows[1]
+    assert (row["flow"], row["seq"], row["copies"], row["corrupted"], row["send_errno"]) == (1, 0, 1, 0, 0)
+    assert (row["forward_ttl"], row["return_ttl"], row["reflector_seq"]) == (61, 64, 40)
+    assert row["before"] <= row["after"]
+    assert row["before"] < row["received"] < row["before"] + 5_000_000_000
+    assert row["reflector_received"] == row["reflector_sent"] != -1
+    assert (other["flow"], other["copies"], other["received"], other["reflector_sent"]) == (2, 0, -1, -1)
+    assert peer.sender.has_outstanding()
+
+
+def test_the_first_of_two_answers_fills_and_both_count(peer: Peer) -> None:
+    probe, _ = peer.tick()
+    peer.socket.sendto(craft(probe, seq=1), peer.address)
+    peer.answer(craft(probe, seq=2))
+    peer.answer(craft(probe, seq=3))
+    assert (peer.rows[0]["copies"], peer.rows[0]["reflector_seq"]) == (3, 1)
+
+
+def test_answers_in_another_order_find_their_rows(peer: Peer) -> None:
+    probes = [peer.tick()[0] for _ in range(3)]
+    for number, probe in enumerate(reversed(probes)):
+        peer.socket.sendto(craft(probe, seq=number), peer.address)
+    peer.answer(craft(peer.tick()[1]))
+    assert peer.rows[::2]["reflector_seq"][:3].tolist() == [2, 1, 0]
+    assert peer.rows[::2]["copies"][:4].tolist() == [1, 1, 1, 0]
+
+
+def test_a_false_echo_marks_the_row(peer: Peer) -> None:
+    probe, other = peer.tick()
+    content = bytearray(craft(probe))
+    content[35] ^= 1  # the last octet of the sender's timestamp
+    peer.answer(bytes(content))
+    peer.answer(craft(other) + bytes(4))
+    assert peer.rows["corrupted"][:2].tolist() == [1, 1]
+
+
+def test_padding_that_was_changed_on_the_way_marks_the_row(tmp_path: Path) -> None:
+    peer = Peer(tmp_path, [PEER, PEER], octets=200)
+    probe, other = peer.tick()
+    content = bytearray(craft(probe))
+    content[150] ^= 1
+    peer.answer(bytes(content))
+    peer.answer(craft(other))
+    assert peer.rows["corrupted"][:2].tolist() == [1, 0]
+    peer.close()
+
+
+def test_answers_to_no_known_probe_are_stale(peer: Peer) -> None:
+    probe, _ = peer.tick()
+    peer.answer(craft(probe, seq_sender=1))
+    assert peer.sender.counters["stale"] == 1
+    assert peer.rows["copies"].sum() == 0
+
+
+def test_an_answer_to_a_probe_that_was_never_sent_is_stale(peer: Peer) -> None:
+    probe, _ = peer.tick()
+    peer.rows["send_errno"][0] = errno.EPERM
+    peer.answer(craft(probe))
+    assert (peer.sender.counters["stale"], peer.rows["copies"][0]) == (1, 0)
+
+
+def test_what_is_not_ours_is_dropped_and_counted(peer: Peer) -> None:
+    probe, _ = peer.tick()
+    peer.answer(craft(probe, ssid=3))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind((PEER, 0))  # right address, other port
+        peer.answer(craft(probe), by=stranger)
+    peer.answer(craft(probe)[:43])
+    peer.answer(b"")
+    assert (peer.sender.counters["foreign"], peer.sender.counters["malformed"]) == (2, 2)
+    assert peer.rows["copies"].sum() == 0
+
+
+def test_live_means_answered_often_enough_in_a_row(peer: Peer) -> None:
+    for turn in range(4):
+        for probe in peer.tick():
+            if probe.ssid == 1 or turn != 1:
+                peer.answer(craft(probe))
+        assert peer.sender.is_live() is (turn == 3)
+
+
+def test_a_refused_probe_has_its_errno_in_its_row_alone(tmp_path: Path) -> None:
+    peer = Peer(tmp_path, [PEER, BROADCAST, PEER, BROADCAST])
+    assert [probe.ssid for probe in peer.tick()] == [1, 3]
+    assert [probe.seq for probe in peer.tick()] == [1, 1]
+    assert peer.rows["send_errno"][:8].tolist() == [0, errno.EACCES] * 4
+    peer.close()
+    assert (peer.sender.counters["probes"], peer.sender.counters["sent"], peer.sender.counters["answered"]) == (8, 4, 0)
+
+
+def test_a_late_sender_skips_and_records(peer: Peer, tmp_path: Path) -> None:
+    first_ns = peer.sender.start(peer.sender.now_ns())
+    assert peer.sender._pacer is not None
+    peer.sender._pacer.due_ns = first_ns - 10_000_000_000  # as if the process had been stopped for ten seconds
+    before = peer.sender.ticks
+    peer.sender.step()
+    assert peer.sender.ticks == before + 1
+    _, rows = read_record(tmp_path / "x.skipped")
+    assert rows["due"][0] == first_ns - 10_000_000_000
+    assert set(np.diff(rows["due"]).tolist()) == {1_000_000}
+    assert 9_990 <= len(rows) <= 15_000
+    assert (rows["woke"] - rows["due"] > 1_000_000).all()
+
+
+def test_a_port_that_is_taken_is_a_world_error(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind((POD, 0))
+        with pytest.raises(WorldError, match="Address already in use"):
+            open_socket(POD, holder.getsockname()[1])
+    with pytest.raises(WorldError, match="No such file"):
+        open_socket(POD, 0, str(tmp_path / "nowhere"))
+
+
+def test_a_trimmed_record_ends_behind_its_last_row(tmp_path: Path) -> None:
+    path = tmp_path / "x.sender"
+    table = SenderTable(path, np.array([7, 8], dtype=np.uint16), 1_000_000, {"agent": "x"})
+    table.line["seq"] = 0
+    table.write(0, 0, 2)
+    table.line["seq"] = 1
+    table.write(1, 0, 1)
+    trim(path)
+    assert path.stat().st_size < 20_000
+    header, rows = read_record(path)
+    assert (header["agent"], rows["flow"].tolist(), rows["seq"].tolist()) == ("x", [7, 8, 7], [0, 0, 1])
+
+
+class Prober:
+    """A reflector that the test probes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((PEER, 0))
+        self.socket.settimeout(WAIT_S)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind((POD, 0))
+            port = free.getsockname()[1]
+        told = make_settings(directory, port=port, destinations=[PEER, "127.3.0.9"], sends=False)
+        self.log_path = directory / "x.reflector"
+        self.reflector = Reflector(told, Bridge(0), GrowingTable(self.log_path, "reflector", {}))
+        self.address = (POD, port)
+
+    def give(self, *contents: bytes, by: socket.socket | None = None) -> None:
+        """Send packets and let the reflector take them; loopback delivers before sendto returns."""
+        for content in contents:
+            (by or self.socket).sendto(content, self.address)
+        self.reflector.reflect(self.reflector.descriptors)
+
+    def answers(self) -> list[bytes]:
+        """Return what has come back so far."""
+        found = []
+        while select.select([self.socket], [], [], 0)[0]:
+            found.append(self.socket.recv(65_535))
+        return found
+
+    @property
+    def log(self) -> Rows:
+        return read_record(self.log_path)[1]
+
+    def close(self) -> None:
+        self.reflector.finish()
+        self.socket.close()
+
+
+@pytest.fixture
+def prober(tmp_path: Path) -> Iterator[Prober]:
+    made = Prober(tmp_path)
+    yield made
+    made.close()
+
+
+def probe(seq: int, ssid: int = 1, padding: int | None = None) -> bytes:
+    tlvs = [] if padding is None else [STAMPTestTLV(flags=0x80, type=1, len=padding, value=os.urandom(padding))]
+    return bytes(STAMPSessionSenderTestUnauthenticated(seq=seq, ssid=ssid, ts=3_990_000_000 + seq, tlv_objects=tlvs))
+
+
+def test_a_batch_is_answered_numbered_and_logged(prober: Prober) -> None:
+    sent = [probe(10), probe(12), probe(11, padding=100)]
+    prober.give(*sent)
+    prober.give(probe(13))
+    came = prober.answers()
+    found = [STAMPSessionReflectorTestUnauthenticated(content) for content in came]
+    assert [(answer.seq, answer.seq_sender, answer.ssid, answer.ttl_sender) for answer in found] == [
+        (0, 10, 1, 64),
+        (1, 12, 1, 64),
+        (2, 11, 1, 64),
+        (3, 13, 1, 64),
+    ]
+    assert [len(content) for content in came] == [44, 44, 148, 44]
+    assert came[2][48:] == sent[2][48:]
+    assert [content[28:36] for content in came[:3]] == [content[4:12] for content in sent]
+    assert prober.log["seq"].tolist() == [10, 12, 11, 13]
+    assert prober.log["reflector_seq"].tolist() == [0, 1, 2, 3]
+    assert (prober.log["received"] <= prober.log["sent"]).all()
+    assert prober.log["ttl"].tolist() == [64] * 4
+    assert (prober.reflector.counters["answered"], prober.reflector.counters["probes"]) == (4, 4)
+
+
+def test_a_flow_of_somebody_else_is_foreign(prober: Prober) -> None:
+    prober.give(probe(1, ssid=2), probe(1, ssid=3), probe(1)[:43], probe(1))
+    assert [content[24:28] for content in prober.answers()] == [b"\0\0\0\1"]
+    assert (prober.reflector.counters["foreign"], prober.reflector.counters["malformed"]) == (2, 1)
+
+
+def test_a_packet_that_was_cut_is_not_answered(prober: Prober) -> None:
+    prober.give(probe(1) + bytes(5000))
+    assert (prober.answers(), prober.reflector.counters["malformed"]) == ([], 1)
+
+
+def test_beyond_the_rate_nothing_is_answered_but_all_is_logged(prober: Prober) -> None:
+    prober.reflector._rate[:] = 0
+    prober.reflector._tokens[:] = 5
+    prober.give(*(probe(seq) for seq in range(8)))
+    assert len(prober.answers()) == 5
+    assert prober.reflector.counters["rate_limited"] == 3
+    assert prober.log["reflector_seq"].tolist() == [0, 1, 2, 3, 4, *[reflector_module.UNANSWERED] * 3]
+    assert (prober.log["sent"] == -1).tolist() == [False] * 5 + [True] * 3
+
+
+def changed(parts: tuple[int, list[tuple[int, int]], int, bytes]) -> bytes:
+    seq, changes, length, tail = parts
+    content = bytearray(probe(seq, padding=12))
+    for at, value in changes:
+        content[at] = value
+    return bytes(content[:length]) + tail
+
+
+PACKETS = st.lists(
+    st.one_of(
+        st.binary(max_size=120),
+        st.tuples(
+            st.integers(0, 2**32 - 1),
+            st.lists(st.tuples(st.integers(0, 59), st.integers(0, 255)), max_size=4),
+            st.integers(0, 60),
+            st.binary(max_size=30),
+        ).map(changed),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(PACKETS, st.booleans())
+def test_nothing_foreign_is_ever_answered_and_all_is_counted(prober: Prober, contents: list[bytes], is_known: bool) -> None:  # noqa: FBT001 - Hypothesis gives it
+    prober.reflector._tokens[:] = 1000
+    before = prober.reflector.counters.copy()
+    if is_known:
+        prober.give(*contents)
+        expected = [content for content in contents if len(content) >= 44 and content[13] and content[14:16] == b"\0\1"]
+    else:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.bind(("127.3.0.77", 0))
+            prober.give(*contents, by=stranger)
+            assert select.select([stranger], [], [], 0)[0] == []
+        expected = []
+    came = prober.answers()
+    assert [(len(content), content[24:28], content[28:36]) for content in came] == [
+        (len(content), content[:4], content[4:12]) for content in expected
+    ]
+    rise = {name: prober.reflector.counters[name] - before[name] for name in ("malformed", "foreign", "answered")}
+    assert rise["answered"] == len(expected)
+    assert sum(rise.values()) == len(contents)

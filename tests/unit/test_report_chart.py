@@ -1,0 +1,135 @@
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hitless.history import History
+from hitless.judged import Comparison, JudgedRun
+from hitless.words import Arm, FlowRole
+from reports.chart import CERTAIN, MARGIN, render_html, render_svg
+from reports.drawing import FLOWS_MAX, LABEL_PX, Bar, Mark, Panel, lay_out, make_panel, shown_span
+from tests.unit.comparisons import comparison, judged
+from tests.unit.histories import QUIET, facts, header, held, history, lost, mesh_flows, records
+
+_SVG = "{http://www.w3.org/2000/svg}"
+
+
+def _bars(svg: str, colour: str) -> int:
+    return sum(path.get("fill") == colour for path in ET.fromstring(svg).iter(f"{_SVG}path"))  # noqa: S314 - our own
+
+
+def _ungated(pattern: str) -> JudgedRun:
+    return judged(history(header=header(arm=Arm.UNGATED), records=records({1: pattern, 2: QUIET})))
+
+
+def _many(flows: int, hit: int) -> History:
+    """A run with many flows of which some lost probes, the last most."""
+    cluster = facts("ab", 15)
+    mesh = tuple(flow for flow in mesh_flows(cluster) if flow.role is FlowRole.MESH)[:flows]
+    assert len(mesh) == flows
+    patterns = {index: lost(20, 1 + index % 30) if index <= hit else QUIET for index in range(1, flows + 1)}
+    return history(facts=cluster, flows=mesh, records=records(patterns))
+
+
+@pytest.fixture(scope="module")
+def svg() -> str:
+    """Rendered once: starting Vega takes most of a second."""
+    return render_svg(comparison())
+
+
+def test_the_svg_has_a_bar_for_every_outage(svg: str) -> None:
+    # UNGATED trial 2 is shown: 8 flows with one outage each; GATED has none.
+    assert (_bars(svg, CERTAIN), _bars(svg, MARGIN)) == (8, 8)
+
+
+def test_the_svg_says_what_it_shows(svg: str) -> None:
+    text = "".join(ET.fromstring(svg).itertext())  # noqa: S314 - our own
+    for said in (
+        "UNGATED trial 2: 8 of 12 flows hit, 372 probes lost",
+        "GATED trial 1: none of 12 flows lost a probe",
+        "node-a1 > node-b2",
+        "IPPool applied",
+        "gate opened",
+        "last of 8 routes",
+        "ms since the operator's request",
+    ):
+        assert said in text
+
+
+def test_the_same_comparison_gives_the_same_document(svg: str) -> None:
+    assert render_svg(comparison()) == svg
+
+
+def test_a_comparison_without_outages_or_with_one_arm_is_drawn() -> None:
+    alone = Comparison(scenario="x", runs=(judged(held()),))
+    assert _bars(render_svg(alone), CERTAIN) == 0
+
+
+def test_the_page_needs_no_network() -> None:
+    html = render_html(comparison(1))
+    assert not re.search(r"<(script|link)[^>]+(src|href)=", html)
+
+
+def test_bars_have_a_certain_part_and_a_margin() -> None:
+    panel = make_panel(_ungated(lost(20, 10)))
+    (bar,) = panel.bars
+    # Requested at 50 ms. Last answer before: sent at 105; first lost: dropped by 110.055; last: sent at 155; then 160.1.
+    assert replace(bar, certain_from_ms=round(bar.certain_from_ms, 3), to_ms=round(bar.to_ms, 3)) == Bar(
+        row="node-a1 > node-b1",
+        from_ms=55.0,
+        certain_from_ms=60.055,
+        certain_to_ms=105.0,
+        to_ms=110.1,
+        is_censored=False,
+        text="10 probes, 44.9 ms to 55.1 ms",
+    )
+    (still_open,) = make_panel(_ungated(lost(48, 10))).bars
+    assert (still_open.is_censored, still_open.text) == (True, "10 probes, 44.9 ms to open")
+
+
+def test_up_to_so_many_flows_have_a_line_each() -> None:
+    panel = make_panel(judged(_many(FLOWS_MAX, 3)))
+    assert len(panel.rows) == FLOWS_MAX
+
+
+def test_of_870_flows_those_that_were_hit_most_are_shown() -> None:
+    panel = make_panel(judged(_many(870, 60)))
+    assert len(panel.rows) == FLOWS_MAX + 1
+    assert panel.rows[-1] == "830 other flows, 20 hit"
+    assert len(panel.bars) == 60
+    assert panel.title == f"GATED trial 1: 60 of 870 flows hit, {sum(1 + i % 30 for i in range(1, 61)):,} probes lost"
+
+
+def test_870_quiet_flows_are_one_line() -> None:
+    panel = make_panel(judged(_many(870, 0)))
+    assert (panel.rows, panel.bars) == (("870 other flows, none hit",), ())
+
+
+@given(
+    marks=st.lists(
+        st.tuples(st.floats(0, 1000), st.text("abc ", min_size=1, max_size=20)), max_size=12, unique_by=lambda mark: mark[0]
+    )
+)
+def test_no_label_meets_another_or_the_line_of_another(marks: list[tuple[float, str]]) -> None:
+    ordered = tuple(Mark(at_ms=at, label=label) for at, label in sorted(marks))
+    panel = Panel(title="", rows=(), bars=(), marks=ordered, lanes=0, first_ms=0, last_ms=1000)
+    laid = lay_out(panel, (0.0, 1000.0), 900)
+    assert [mark.label for mark in laid.marks] == [mark.label for mark in ordered]
+    for mark in laid.marks:
+        assert 0 <= mark.lane < laid.lanes
+        reach_ms = mark.at_ms + len(mark.label) * LABEL_PX / 0.9
+        for other in laid.marks:
+            if mark.at_ms < other.at_ms < reach_ms:
+                # The other's line ends below this label, so its label stands below as well.
+                assert other.lane < mark.lane
+
+
+def test_the_time_axis_shows_what_happened_in_both_arms() -> None:
+    runs = comparison(1).runs
+    panels = [make_panel(run) for run in runs]
+    first, last = shown_span(panels)
+    happened = [mark.at_ms for panel in panels for mark in panel.marks] + [bar.to_ms for panel in panels for bar in panel.bars]
+    assert first < 0 < max(happened) < last

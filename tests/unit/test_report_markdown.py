@@ -1,0 +1,202 @@
+import re
+from dataclasses import replace
+
+import pytest
+
+from hitless.judged import Comparison
+from hitless.words import Arm
+from reports.extracts import arm_drops, group_findings, shown_run, worst_flows
+from reports.markdown import escape_cell, render_markdown
+from reports.quantities import say_bounds, say_count, say_downtime, say_ms, say_share
+from reports.summary import summarise
+from reports.table import Row, comparison_rows, count_rows
+from reports.timeline import Line, condense
+from tests.unit.comparisons import comparison, judged
+from tests.unit.histories import QUIET, event, header, held, history, lost, ns, records, switch_events
+
+
+def _report(runs: Comparison, *, has_rule: bool = True, chart: str | None = None) -> str:
+    return render_markdown(runs, summarise(runs, has_rule=has_rule), chart=chart)
+
+
+def _rows(text: str) -> list[list[str]]:
+    return [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_the_verdict_comes_first() -> None:
+    lines = _report(comparison()).splitlines()
+    assert lines[0] == "# plain-switch: PASS"
+    assert lines[2] == (
+        "**PASS**: GATED lost nothing in 2 trials; UNGATED lost 356 to 372 probes a trial, so loss would have been seen."
+    )
+
+
+def test_a_gate_that_leaks_is_named() -> None:
+    text = _report(comparison(gate_leaks=2))
+    assert "**FAIL**: GATED trial 1 lost 2 probes (and 1 more of the kind)." in text
+    # Of all flows those of the gated arm come first.
+    assert "\n| GATED 1 | node-a2-mesh > node-b1-mesh | 2 (2 / 0 / 0) | 1 | 4.9 to 15.1 ms ±5 | 10.0 ms ±5 |" in text
+
+
+def test_every_part_is_there() -> None:
+    headings = [line for line in _report(comparison()).splitlines() if line.startswith("## ")]
+    assert headings == [
+        "## Gated against ungated",
+        "## Probes, class udp",
+        "## Durations over flows",
+        "## Worst flows",
+        "## Where the kernel dropped packets",
+        "## Timeline of UNGATED trial 2",
+        "## Timeline of GATED trial 1",
+        "## Findings",
+        "## Provenance",
+        "## Limits",
+    ]
+
+
+def test_provenance_and_limits() -> None:
+    text = _report(comparison())
+    for row in (
+        "| overlay, carrier | ipip, vxlan-gpe |",
+        "| rp_filter | 2 |",
+        "| neighbours | resolved by ARP |",
+        "| probe interval, threshold | 5 ms, 2000 ms |",
+        "| kernel | 6.18.5 |",
+    ):
+        assert row in text
+    assert "This kernel has no ipip: a VXLAN-GPE device in metadata mode carried the overlay." in text
+    run = judged(replace(history(), facts=replace(history().facts, carrier="ipip", permanent_neighbours=True)))
+    other = _report(Comparison(scenario="x", runs=(run,)))
+    assert "VXLAN-GPE" not in other
+    assert "| neighbours | permanent |" in other
+
+
+@pytest.mark.parametrize("runs", [comparison(1), comparison(gate_leaks=1), Comparison(scenario="x", runs=(judged(held()),))])
+def test_every_table_is_whole(runs: Comparison) -> None:
+    text = _report(runs)
+    assert "None" not in text
+    assert "\n\n\n" not in text
+    for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
+        assert len({len(row) for row in _rows(block)}) == 1, block
+        assert set("".join(_rows(block)[1])) <= set("-:")
+
+
+def test_the_chart_is_linked_where_there_is_one() -> None:
+    assert "](chart.svg)" in _report(comparison(1), chart="chart.svg")
+    assert "](" not in _report(comparison(1))
+
+
+def test_one_arm_alone_is_no_comparison() -> None:
+    alone = Comparison(scenario="route-quota", runs=(judged(held()), judged(held(header=replace(held().header, trial=2)))))
+    text = _report(alone, has_rule=False)
+    assert text.startswith("# route-quota: PASS\n\n**PASS**: of 2 trials: 2 PASS, 0 FAIL, 0 INCONCLUSIVE.\n")
+    assert "| gate held | - | until the end |" in text
+    assert "This cluster has no counters of every namespace between two pods." in text
+
+
+def test_a_cell_cannot_break_the_table() -> None:
+    assert escape_cell("a|b\nc<d\\") == "a\\|b c&lt;d\\\\"
+
+
+def test_the_table() -> None:
+    rows = {row.label: row for row in comparison_rows(summarise(comparison()))}
+    assert rows["flows hit"] == Row(label="flows hit", ungated="16 of 24 (66.67%)", gated="0 of 24")
+    assert rows["longest outage"] == Row(label="longest outage", ungated="250.0 to 260.1 ms ±5", gated="none seen")
+    assert rows["longest downtime of a flow"].ungated == "255.0 ms ±5 (250.0 to 260.1)"
+    assert rows["outages that may have gone unseen"].gated == "up to 5.1 ms"
+    assert rows["gate held"] == Row(label="gate held", ungated="not applicable", gated="up to 427.0 ms")
+    assert rows["loss unexplained"] == Row(label="loss unexplained", ungated="0", gated="0")
+
+
+def test_the_table_of_a_censored_arm_and_a_missing_one() -> None:
+    run = history(header=header(arm=Arm.UNGATED), records=records({1: lost(40, 18), 2: QUIET}))
+    rows = {row.label: row for row in comparison_rows(summarise(Comparison(scenario="x", runs=(judged(run),))))}
+    assert rows["longest outage"] == Row(label="longest outage", ungated=">= 84.9 ms ±5", gated="-")
+    assert rows["longest downtime of a flow"].ungated == ">= 84.9 ms ±5 (censored)"
+    assert rows["full convergence time"].ungated == "-"
+    assert rows["loss unexplained"].ungated == "-"
+
+
+def test_counts_of_a_class() -> None:
+    rows = count_rows(summarise(comparison()), "udp")
+    assert [(row.label, row.ungated, row.gated) for row in rows[:4]] == [
+        ("offered", "12,000", "12,000"),
+        ("unimpaired", "11,272", "12,000"),
+        ("lost", "728", "0"),
+        ("- on the way out (near end)", "594", "0"),
+    ]
+    assert {row.ungated for row in count_rows(summarise(comparison(1)), "tcp")[:-1]} == {"-"}
+
+
+def test_repeated_events_are_one_line_that_ends_at_a_landmark() -> None:
+    lines = condense(history(events=switch_events(pool_ms=64.5)))
+    assert [line for line in lines if line.name == "route.created"] == [
+        Line(
+            first_ms=10.0,
+            last_ms=14.0,
+            name="route.created",
+            count=5,
+            text="zone a, b, node node-a1, node-a2, node-b1, node-b2",
+        ),
+        Line(first_ms=15.0, last_ms=17.0, name="route.created", count=3, text="zone b, node node-a2, node-b1, node-b2"),
+    ]
+    assert lines[0] == Line(first_ms=-50.0, last_ms=-50.0, name="run.started", count=1, text="")
+
+
+def test_what_differs_is_not_one_line() -> None:
+    events = (
+        event(1, "condition.written", node="node-a1", status="False", reason="RouteCreated"),
+        event(2, "condition.written", node="node-a2", status="True", reason="NoRouteCreated"),
+        event(3, "condition.written", node="node-b1", status="False", reason="RouteCreated"),
+        event(4, "gate.held", missing=["node-a2"], error="waiting", retry_ns=ns(5)),
+        event(5, "gate.opened", held_ns=ns(1), nodes=4),
+        event(6, "calico.cleanup_routes", node="node-a1", removed=4, began_ns=ns(5)),
+    )
+    assert [(line.count, line.text) for line in condense(history(events=events))] == [
+        (2, "status False, reason RouteCreated, node node-a1, node-b1"),
+        (1, "status True, reason NoRouteCreated, node node-a2"),
+        (1, "last missing node-a2"),
+        (1, "held 1.0 ms"),
+        (1, "node node-a1, 4 routes removed"),
+    ]
+
+
+def test_the_shown_trial_is_the_worst_and_the_first_of_equals() -> None:
+    runs = comparison(2)
+    shown = [shown_run(runs, arm) for arm in Arm]
+    assert [run.history.header.trial for run in shown if run is not None] == [2, 1]
+    assert shown_run(Comparison(scenario="x", runs=()), Arm.GATED) is None
+
+
+def test_the_worst_flows_are_censored_ones_then_the_longest() -> None:
+    patterns = [lost(20, 10), lost(20, 12), lost(56, 2), QUIET]
+    runs = [
+        judged(history(header=header(arm=Arm.UNGATED, trial=trial), records=records({1: pattern, 2: QUIET})))
+        for trial, pattern in enumerate(patterns, 1)
+    ]
+    worst = worst_flows(Comparison(scenario="x", runs=tuple(runs)), 8)
+    assert [one.run.history.header.trial for one in worst] == [3, 2, 1]
+
+
+def test_drops_are_summed_over_the_trials() -> None:
+    drops = arm_drops(comparison().runs_of(Arm.UNGATED))
+    assert drops is not None
+    assert [(one.place, one.input_drops, one.reasons) for one in drops] == [("vpc", 728, "IpExt.InNoRoutes 728")]
+    assert arm_drops((judged(history()),)) is None
+
+
+def test_findings_are_grouped_worst_first() -> None:
+    groups = group_findings(summarise(comparison()).findings)
+    assert [(group.verdict.value, group.code, group.count) for group in groups[:3]] == [
+        ("FAIL", "flow-lost-probes", 16),
+        ("FAIL", "route-late", 16),
+        ("PASS", "hitless", 1),
+    ]
+
+
+def test_quantities() -> None:
+    assert (say_count(1234567), say_count(None)) == ("1,234,567", "-")
+    assert (say_share(1, 8), say_share(0, 8), say_share(0, 0)) == ("1 of 8 (12.50%)", "0 of 8", "0 of 0")
+    assert (say_ms(1234.56, 5.0), say_ms(None, 5.0), say_ms(2.0)) == ("1,234.6 ms ±5", "-", "2.0 ms")
+    assert (say_bounds((1.0, 2.0), 0.5), say_bounds((1.0, None), 0.5)) == ("1.0 to 2.0 ms ±0.5", ">= 1.0 ms ±0.5")
+    assert (say_bounds(None, 0.5), say_downtime(None, None, 0.5)) == ("-", "-")

@@ -1,0 +1,242 @@
+"""The summary's schema is a contract: these tests spell it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from hitless.history import History
+from hitless.judged import Comparison
+from hitless.words import Arm, FlowId, Mode, Verdict
+from reports.spread import Spread, make_spread
+from reports.summary import ReportedFinding, summarise
+from tests.unit.comparisons import comparison, judged
+from tests.unit.histories import QUIET, event, header, held, history, lost, records, switch_events
+
+_TOTALS = [
+    "flows",
+    "flows_hit",
+    "offered",
+    "unimpaired",
+    "lost",
+    "lost_near_end",
+    "lost_far_end",
+    "lost_unknown",
+    "late",
+    "reordered",
+    "duplicated",
+    "corrupted",
+    "send_errors",
+    "outages",
+    "outage_ms_max",
+    "censored",
+    "blind_ms_max",
+    "downtime_ms_max",
+    "downtime_bounds_ms_max",
+    "downtime_ms_sum",
+    "downtime_bounds_ms_sum",
+    "downtime_plbm_ms_max",
+    "convergence_ms_max",
+]
+
+
+def _of(*runs: History) -> Comparison:
+    return Comparison(scenario="plain-switch", runs=tuple(judged(run) for run in runs))
+
+
+def _arm(*runs: History) -> dict[str, object]:
+    arms = summarise(_of(*runs)).as_json()["arms"]
+    (arm,) = arms.values()
+    assert isinstance(arm, dict)
+    return arm
+
+
+def _ungated(pattern: str, trial: int = 1) -> History:
+    return history(header=header(arm=Arm.UNGATED, trial=trial), records=records({1: pattern, 2: QUIET}))
+
+
+def test_the_schema_exactly() -> None:
+    document = summarise(comparison(trials=1)).as_json()
+    assert document == json.loads(json.dumps(document))
+    assert list(document) == [
+        "schema",
+        "verdict",
+        "scenario",
+        "cluster",
+        "carrier",
+        "profile",
+        "topology",
+        "interval_ms",
+        "accuracy_ms",
+        "forwarding_delay_threshold_ms",
+        "versions",
+        "findings",
+        "arms",
+    ]
+    assert document["schema"] == "hitless.summary/1"
+    assert document["topology"] == {"zones": 2, "nodes": 4, "pods": 8}
+    assert list(document["arms"]) == ["UNGATED", "GATED"]
+    arm = document["arms"]["GATED"]
+    assert list(arm) == [
+        "trials",
+        *_TOTALS,
+        "ticks_missed",
+        "gate_hold_ms_max",
+        "lost_unexplained",
+        "durations",
+        "classes",
+        "control",
+        "per_trial",
+    ]
+    assert list(arm["control"]) == list(arm["classes"]["udp"]) == _TOTALS
+    assert list(arm["durations"]) == ["convergence_ms", "downtime_ms"]
+    assert list(arm["durations"]["downtime_ms"]) == ["flows", "unbounded", "min", "median", "mean", "max"]
+    assert set(arm["per_trial"][0]) == {
+        "trial",
+        "verdict",
+        "ticks_missed",
+        "gate",
+        "gate_hold_ms",
+        "lost_unexplained",
+        *_TOTALS,
+    }
+    assert list(document["findings"][0]) == ["check", "verdict", "code", "arm", "trial", "flow", "t_ms", "text"]
+
+
+def test_a_whole_comparison() -> None:
+    summary = summarise(comparison())
+    assert (summary.verdict, summary.interval_ms, summary.accuracy_ms) == (Verdict.PASS, 5.0, 5.0)
+    ungated, gated = summary.arms[Arm.UNGATED], summary.arms[Arm.GATED]
+    assert (ungated.trials, ungated.totals.flows, ungated.totals.flows_hit) == (2, 24, 16)
+    assert (gated.totals.lost, gated.totals.flows_hit, gated.control.flows, gated.control.lost) == (0, 0, 8, 0)
+    assert ungated.totals.lost == sum(trial.totals.lost for trial in ungated.per_trial) == 728
+    assert [trial.verdict for trial in ungated.per_trial] == [Verdict.FAIL, Verdict.FAIL]
+    assert (gated.lost_unexplained, ungated.lost_unexplained) == (0, 0)
+
+
+@pytest.mark.parametrize("trials", [1, 2])
+def test_every_offered_probe_is_in_one_class(trials: int) -> None:
+    for arm in summarise(comparison(trials, gate_leaks=2)).arms.values():
+        totals = arm.totals
+        impaired = totals.lost + totals.duplicated + totals.reordered + totals.corrupted
+        assert totals.offered == totals.unimpaired + impaired
+        assert totals.lost == totals.lost_near_end + totals.lost_far_end + totals.lost_unknown
+
+
+def test_one_finite_outage() -> None:
+    arm = _arm(_ungated(lost(20, 10)))
+    # Ten lost probes, nine intervals apart: at least 45 ms less one delay, at most 55 ms and the answer's delay.
+    assert arm["outage_ms_max"] == [44.945, 55.1]
+    assert arm["downtime_bounds_ms_max"] == arm["downtime_bounds_ms_sum"] == [44.945, 55.1]
+    assert arm["downtime_ms_max"] == arm["downtime_ms_sum"] == pytest.approx(50.0225, abs=0.001)
+    assert arm["downtime_plbm_ms_max"] == 50.0
+    assert (arm["censored"], arm["blind_ms_max"]) == (0, 5.1)
+
+
+def test_null_means_no_bound() -> None:
+    arm = _arm(_ungated(lost(48, 10)))
+    assert arm["outage_ms_max"] == arm["downtime_bounds_ms_max"] == arm["downtime_bounds_ms_sum"] == [44.945, None]
+    assert arm["downtime_ms_max"] is None
+    assert arm["downtime_ms_sum"] is None
+    assert arm["convergence_ms_max"] is None
+    assert arm["censored"] == 1
+    assert arm["durations"] == {
+        "convergence_ms": {"flows": 1, "unbounded": 1, "min": None, "median": None, "mean": None, "max": None},
+        "downtime_ms": {"flows": 1, "unbounded": 1, "min": None, "median": None, "mean": None, "max": None},
+    }
+
+
+def test_null_means_not_applicable() -> None:
+    arm = _arm(held())
+    assert arm["outage_ms_max"] is None
+    assert (arm["downtime_ms_max"], arm["downtime_bounds_ms_max"]) == (0.0, [0.0, 0.0])
+    assert arm["convergence_ms_max"] is None
+    assert arm["lost_unexplained"] is None
+    assert arm["gate_hold_ms_max"] is None
+
+
+def test_the_maximum_goes_by_the_longest_bound() -> None:
+    # A short outage without end is longer than a long one with an end.
+    arm = _arm(_ungated(lost(10, 20)), _ungated(lost(56, 2), trial=2))
+    assert arm["outage_ms_max"] == arm["downtime_bounds_ms_max"] == [4.945, None]
+    assert arm["durations"]["downtime_ms"]["min"] == pytest.approx(100.0225, abs=0.001)  # type: ignore[index]  # JSON
+
+
+def test_a_flow_that_was_hardly_answered_has_no_blind_time() -> None:
+    assert _arm(_ungated("." + "X" * 57))["blind_ms_max"] is None
+
+
+def test_what_the_gate_did() -> None:
+    def gate_of(run: History) -> tuple[str, float | None]:
+        (arm,) = summarise(_of(run)).arms.values()
+        return arm.per_trial[0].gate, arm.gate_hold_ms_max
+
+    def with_event(name: str, **facts: object) -> History:
+        return history(events=tuple(sorted((*switch_events(), event(80, name, **facts)), key=lambda one: one.t_ns)))
+
+    assert gate_of(history()) == ("absent", None)
+    assert gate_of(held()) == ("held", None)
+    assert gate_of(with_event("gate.opened", held_ns=25_000_000)) == ("opened", 25.0)
+    assert gate_of(with_event("gate.opened", held_ns=0)) == ("opened", 0.0)
+    assert gate_of(with_event("gate.not_applicable", reason="off")) == ("not-applicable", None)
+
+
+def test_findings_name_arm_trial_and_flow() -> None:
+    summary = summarise(_of(history(), _ungated(lost(20, 10), trial=3)))
+    hit = next(finding for finding in summary.findings if finding.code == "flow-lost-probes")
+    assert hit == ReportedFinding(
+        check="continuity",
+        verdict=Verdict.FAIL,
+        code="flow-lost-probes",
+        arm=Arm.UNGATED,
+        trial=3,
+        flow="node-a1-mesh > node-b1-mesh",
+        t_ms=105.0,
+        text=hit.text,
+    )
+    own = summary.findings[0]
+    assert (own.check, own.code, own.arm, own.trial, own.flow, own.t_ms) == ("comparison", "hitless", None, None, None, None)
+
+
+def test_trials_that_are_no_comparison_are_merged() -> None:
+    alone = _of(history(), history(header=header(trial=2)))
+    assert summarise(alone).verdict is Verdict.INCONCLUSIVE
+    merged = summarise(alone, has_rule=False)
+    assert (merged.verdict, [finding.check for finding in merged.findings]) == (
+        Verdict.PASS,
+        ["continuity", "continuity"],
+    )
+
+
+def test_nothing_cannot_be_summarised() -> None:
+    with pytest.raises(ValueError, match="without a single run"):
+        summarise(Comparison(scenario="plain-switch", runs=()))
+
+
+def test_ticks_are_counted_once_for_all_flows() -> None:
+    run = history(records=records({1: QUIET, 2: QUIET}, skipped=[3, 4]))
+    assert _arm(run)["ticks_missed"] == 2
+
+
+def test_flows_without_a_measure_are_left_out() -> None:
+    run = judged(history())
+    naked = replace(run, measures={FlowId(2): run.measures[FlowId(2)]})
+    (arm,) = summarise(Comparison(scenario="plain-switch", runs=(naked,))).arms.values()
+    assert (arm.totals.flows, arm.totals.downtime_ms_max, arm.totals.blind_ms_max) == (0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], Spread(flows=0, unbounded=0, min=None, median=None, mean=None, max=None)),
+        ([3.0, 1.0, 8.0], Spread(flows=3, unbounded=0, min=1.0, median=3.0, mean=4.0, max=8.0)),
+        ([3.0, None, 1.0], Spread(flows=3, unbounded=1, min=1.0, median=3.0, mean=None, max=None)),
+        ([None, 1.0], Spread(flows=2, unbounded=1, min=1.0, median=None, mean=None, max=None)),
+    ],
+)
+def test_a_flow_without_bound_is_the_longest(values: list[float | None], expected: Spread) -> None:
+    assert make_spread(values) == expected
+
+
+def test_a_mode_is_spelled_as_everywhere() -> None:
+    assert summarise(_of(history(header=header(wanted_mode=Mode.NATIVE)))).as_json()["profile"] == "fast"

@@ -1,0 +1,264 @@
+"""The main path, on a cluster of fakes: what is done in which order, whatever goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from hitless.clock import RunClock
+from hitless.errors import WorldError
+from hitless.events import Event, Recorder
+from hitless.history import RunHeader
+from hitless.ports import Cluster, ClusterFacts, Double, Endpoint, Flow, NodeFacts, ProbeSpec
+from hitless.records import CLOCK_ROW, REFLECTOR_ROW, SENDER_ROW, SKIPPED_ROW, AgentReport, ProbeRecords, encode_header
+from hitless.run import PlannedFault, RunPlan, run
+from hitless.store import RunStore, read_history
+from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Kind, Mode, Nanoseconds, Overlay, Profile
+
+HEADER = RunHeader(
+    scenario="fake",
+    arm=Arm.GATED,
+    trial=1,
+    profile=Profile.FAST,
+    overlay=Overlay.IPIP,
+    start_mode=Mode.OVERLAY,
+    wanted_mode=Mode.NATIVE,
+    end_mode=Mode.NATIVE,
+    interval_ns=Nanoseconds(MILLISECOND),
+    forwarding_delay_threshold_ns=Nanoseconds(2_000 * MILLISECOND),
+    validation_ns=Nanoseconds(3 * MILLISECOND),
+    checks={"continuity": {"downtime_ms": 0}},
+    mutant=None,
+)
+NODES = tuple(
+    NodeFacts(
+        name=f"node-{zone}1",
+        zone=zone,
+        address=f"10.250.{index}.11",
+        pod_cidr=f"100.96.{index}.0/24",
+        gateway=f"10.250.{index}.1",
+    )
+    for index, zone in enumerate("ab")
+)
+FACTS = ClusterFacts(
+    backend="lab",
+    carrier="ipip",
+    nodes=NODES,
+    endpoints=tuple(
+        Endpoint(name=f"{node.name}-mesh", node=node.name, zone=node.zone, address=f"100.96.{index}.2")
+        for index, node in enumerate(NODES)
+    ),
+    zone_gateways={"a": "10.250.0.1", "b": "10.250.1.1"},
+    underlay_mtu=1500,
+    pod_mtu=1480,
+    permanent_neighbours=False,
+    rp_filter=2,
+    versions={"kernel": "6"},
+)
+FLOWS = (Flow(id=FlowId(1), source="node-a1-mesh", destination="node-b1-mesh", role=FlowRole.MESH),)
+
+
+def make_records() -> ProbeRecords:
+    sender = np.zeros(2, SENDER_ROW)
+    sender["flow"], sender["seq"], sender["copies"] = 1, [0, 1], 1
+    clock = np.zeros(1, CLOCK_ROW)
+    return ProbeRecords(
+        sender=sender,
+        reflector=np.zeros(1, REFLECTOR_ROW),
+        skipped=np.zeros(0, SKIPPED_ROW),
+        clocks={"sender": clock},
+        reports=(AgentReport(agent="sender", counters={"sent": 2}, finished=True),),
+    )
+
+
+class FakeCluster:
+    """Every port in one; writes down what was asked of it and fails where told to."""
+
+    def __init__(self, fails_at: str = "", error: BaseException | None = None) -> None:
+        self.calls: list[str] = []
+        self._fails_at, self._error = fails_at, error
+        self.kube = self.routes = self.prober = self.faults = self
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if name == self._fails_at:
+            raise self._error or WorldError(f"{name} failed")
+
+    def up(self) -> ClusterFacts:
+        self._call("up")
+        return FACTS
+
+    def down(self) -> None:
+        self.calls.append("down")
+
+    def doubles(self, _: Recorder) -> Sequence[Double]:
+        return ()
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        self._call("counters")
+        return {"vpc": {"Ip.InReceives": 1}}
+
+    def inspect(self) -> tuple[Any, ...]:
+        self._call("inspect")
+        return ()
+
+    def start(self, *_: object) -> None:
+        self._call("start")
+
+    def is_live(self) -> bool:
+        self._call("is_live")
+        return True
+
+    def stop(self) -> None:
+        self._call("stop")
+
+    def collect(self) -> ProbeRecords:
+        self._call("collect")
+        return make_records()
+
+    def inject(self, name: str, _: object) -> None:
+        self._call(f"inject {name}")
+
+    def cure(self, name: str) -> None:
+        self._call(f"cure {name}")
+
+    def take_changes(self) -> frozenset[Kind]:
+        return frozenset()
+
+    def list(self, kind: Kind) -> tuple[dict[str, Any], ...]:
+        return ({"kind": kind.value},)
+
+
+class FakeSwitch:
+    """Records the request."""
+
+    doubles: tuple[Double, ...] = ()
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self._cluster = cluster
+
+    def request(self) -> None:
+        self._cluster._call("request")
+
+
+def make_plan(**changes: Any) -> RunPlan:  # noqa: ANN401 - fields of a plan
+    plan = RunPlan(
+        header=HEADER,
+        probing=ProbeSpec(
+            interval_ns=Nanoseconds(MILLISECOND), drain_ns=Nanoseconds(0), duration_ns_max=Nanoseconds(10 * MILLISECOND)
+        ),
+        make_flows=lambda _: FLOWS,
+        make_switch=lambda cluster, _facts, _recorder: FakeSwitch(cast("FakeCluster", cluster)),
+        faults=(),
+        baseline_ns=Nanoseconds(MILLISECOND),
+        duration_ns_max=Nanoseconds(5 * MILLISECOND),
+        is_until_settled=True,
+        has_request=True,
+    )
+    return replace(plan, **changes)
+
+
+Executed = tuple[FakeCluster, Path]
+
+
+@pytest.fixture
+def execute(tmp_path: Path) -> Callable[..., Executed]:
+    def run_it(cluster: FakeCluster, plan: RunPlan, listener: Callable[[Event], None] | None = None) -> Executed:
+        clock = RunClock()
+        directory = tmp_path / "run"
+        run(plan, cast("Cluster", cluster), clock, RunStore(directory, clock, listener))
+        return cluster, directory
+
+    return run_it
+
+
+def test_everything_happens_in_order_and_is_stored(execute: Callable[..., Executed]) -> None:
+    cluster, directory = execute(FakeCluster(), make_plan())
+    assert cluster.calls == ["up", "counters", "start", "is_live", "request", "stop", "collect", "counters", "inspect", "down"]
+    history = read_history(directory)
+    assert history.header == HEADER
+    assert history.facts == FACTS
+    assert history.flows == FLOWS
+    assert [event.name for event in history.events] == ["run.started", "run.live", "run.settled", "run.probing_stopped"]
+    assert history.records.sender.tolist() == make_records().sender.tolist()
+    assert history.records.reports == make_records().reports
+    assert history.records.clocks["sender"].tolist() == make_records().clocks["sender"].tolist()
+    assert history.counters_after == {"vpc": {"Ip.InReceives": 1}}
+    assert history.errors == ()
+    assert not (directory / "agents").exists()
+
+
+def test_faults_are_cured_in_reverse_order_at_the_end(execute: Callable[..., Executed]) -> None:
+    faults = tuple(
+        PlannedFault(name=name, options={}, at_ns=Nanoseconds(at_ms * MILLISECOND), for_ns=for_ns)
+        for name, at_ms, for_ns in (("a", 0, None), ("b", 1, None), ("c", 1, Nanoseconds(MILLISECOND)))
+    )
+    cluster, _ = execute(FakeCluster(), make_plan(faults=faults, is_until_settled=False))
+    assert [call for call in cluster.calls if "inject" in call or "cure" in call] == [
+        "inject a",
+        "inject b",
+        "inject c",
+        "cure c",
+        "cure b",
+        "cure a",
+    ]
+
+
+@pytest.mark.parametrize("place", ["start", "is_live", "request", "inject a", "cure a", "stop", "collect", "inspect"])
+def test_after_an_error_the_rest_is_still_done(execute: Callable[..., Executed], place: str) -> None:
+    fault = PlannedFault(name="a", options={}, at_ns=Nanoseconds(0), for_ns=None)
+    cluster, directory = execute(FakeCluster(place), make_plan(faults=(fault,), is_until_settled=False))
+    assert cluster.calls[-1] == "down"
+    assert {"stop", "collect", "inspect"} <= set(cluster.calls)
+    history = read_history(directory)
+    assert any(f"{place} failed" in error for error in history.errors)
+
+
+@pytest.mark.parametrize("place", ["start", "is_live", "request", "stop"])
+def test_an_interrupt_takes_everything_down_and_comes_through(tmp_path: Path, place: str) -> None:
+    cluster = FakeCluster(place, KeyboardInterrupt())
+    clock = RunClock()
+    with pytest.raises(KeyboardInterrupt):
+        run(make_plan(), cast("Cluster", cluster), clock, RunStore(tmp_path / "run", clock))
+    assert cluster.calls[-1] == "down"
+    history = read_history(tmp_path / "run")
+    assert history.first_event("run.interrupted") is not None
+    assert history.errors
+
+
+def test_a_cluster_that_does_not_come_up_is_taken_down(tmp_path: Path) -> None:
+    cluster = FakeCluster("up")
+    clock = RunClock()
+    with pytest.raises(WorldError):
+        run(make_plan(), cast("Cluster", cluster), clock, RunStore(tmp_path / "run", clock))
+    assert cluster.calls == ["up", "down"]
+
+
+def test_a_run_that_was_killed_says_so(execute: Callable[..., Executed]) -> None:
+    _, directory = execute(FakeCluster(), make_plan())
+    (directory / "final.json").unlink()
+    (directory / "agents.json").unlink()
+    assert read_history(directory).errors == ("the run ended before its end was stored", "no probe records were stored")
+
+
+def test_what_killed_agents_left_is_read(execute: Callable[..., Executed]) -> None:
+    _, directory = execute(FakeCluster(), make_plan())
+    (directory / "agents.json").unlink()
+    (directory / "agents").mkdir()
+    (directory / "agents" / "sender.sender").write_bytes(encode_header("sender", {}) + make_records().sender.tobytes())
+    history = read_history(directory)
+    assert history.records.sender.tolist() == make_records().sender.tolist()
+    assert [report.finished for report in history.records.reports] == [False]
+    assert history.errors == ("the probe records were not collected; they are read as the agents left them",)
+
+
+def test_a_last_event_that_was_cut_off_is_left_out(execute: Callable[..., Executed]) -> None:
+    _, directory = execute(FakeCluster(), make_plan())
+    path = directory / "events.jsonl"
+    path.write_text(path.read_text()[:-20])
+    assert [event.name for event in read_history(directory).events] == ["run.started", "run.live", "run.settled"]

@@ -1,0 +1,148 @@
+"""From a scenario and options to a plan: limits of the options, flows, and whether an outage would be there to be seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hitless.errors import UsageError
+from hitless.ports import ClusterFacts, Endpoint
+from hitless.words import SECOND, Arm, FlowRole, Overlay, Verdict
+from scenarios.model import find_scenario, load_scenario
+from scenarios.plan import Options, expectation_gap, make_case, make_flows
+from tests.unit.fakes_gardener import Bench
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options(zones=0), "--zones: found 0; allowed: 1 to 26"),
+        (Options(zones=27), "--zones: found 27; allowed: 1 to 26"),
+        (Options(nodes_per_zone=0), "--nodes-per-zone: found 0; allowed: 1 to 200"),
+        (Options(nodes_per_zone=201), "--nodes-per-zone: found 201; allowed: 1 to 200"),
+        (Options(zones=1, nodes_per_zone=1), "--zones and --nodes-per-zone: found 1 * 1 nodes; allowed: 2 to 255 nodes"),
+        (Options(zones=26, nodes_per_zone=10), "--zones and --nodes-per-zone: found 26 * 10 nodes; allowed: 2 to 255 nodes"),
+        (Options(rate_hz=0), "--rate: found 0; allowed: 1 to 10000 probes a second a flow"),
+        (Options(rate_hz=10_001), "--rate: found 10001; allowed: 1 to 10000 probes a second a flow"),
+        (Options(rate_hz=float("nan")), "--rate: found nan; allowed: 1 to 10000 probes a second a flow"),
+    ],
+)
+def test_an_option_out_of_range_is_named(options: Options, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        make_case(load_scenario(find_scenario("plain-switch")), options)
+    assert str(caught.value).startswith(message)
+
+
+def test_options_change_the_scenario() -> None:
+    options = Options(overlay=Overlay.VXLAN, zones=3, nodes_per_zone=1, rate_hz=25)
+    case = make_case(load_scenario(find_scenario("plain-switch")), options)
+    assert (case.overlay, case.shoot.overlay, case.scenario.topology.nodes) == (Overlay.VXLAN, Overlay.VXLAN, 3)
+    assert (case.scenario.rate_hz, case.scenario.file.name) == (25, "plain-switch.yaml")
+
+
+def test_a_quota_needs_its_zone() -> None:
+    with pytest.raises(UsageError) as caught:
+        make_case(load_scenario(find_scenario("route-quota")), Options(zones=1))
+    assert str(caught.value).endswith(
+        "route-quota.yaml: cloud.quota.b: found a quota for zone b; allowed: the zones that --zones 1 leaves: a"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "gap"),
+    [
+        ("plain-switch", Options(), None),
+        ("plain-switch", Options(overlay=Overlay.IPIP, zones=3, nodes_per_zone=1), None),
+        ("plain-switch", Options(overlay=Overlay.VXLAN), "plain-switch says what to expect of ipip, not of vxlan"),
+        ("vxlan-switch", Options(overlay=Overlay.VXLAN), None),
+        ("vxlan-switch", Options(overlay=Overlay.IPIP), "vxlan-switch says what to expect of vxlan, not of ipip"),
+        ("route-quota", Options(zones=3), None),
+        ("route-quota", Options(zones=1), "route-quota has a quota for zone b of 2 zones; there are 1"),
+        ("last-table-wins", Options(zones=1), "last-table-wins has a quota for zone a of 2 zones; there are 1"),
+        (
+            "route-quota",
+            Options(nodes_per_zone=1),
+            "route-quota has a quota of 2 routes for zone b, which 2 nodes do not reach",
+        ),
+    ],
+)
+def test_expectations_hold_only_for_what_the_scenario_was_written_for(name: str, options: Options, gap: str | None) -> None:
+    assert expectation_gap(load_scenario(find_scenario(name)), options) == gap
+
+
+def make_facts(zones: int, nodes_per_zone: int, pods: tuple[str, ...] = ("mesh", "control")) -> ClusterFacts:
+    endpoints = [
+        Endpoint(name=f"node-{zone}{number}-{pod}", node=f"node-{zone}{number}", zone=zone, address="100.96.0.2")
+        for zone in "abc"[:zones]
+        for number in range(1, nodes_per_zone + 1)
+        for pod in pods
+    ]
+    return ClusterFacts(
+        backend="lab",
+        carrier="ipip",
+        nodes=(),
+        endpoints=tuple(endpoints),
+        zone_gateways={},
+        underlay_mtu=1500,
+        pod_mtu=1480,
+        permanent_neighbours=False,
+        rp_filter=2,
+        versions={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("zones", "nodes_per_zone", "mesh", "control"), [(2, 2, 12, 4), (3, 1, 6, 3), (1, 2, 2, 2), (3, 3, 72, 9)]
+)
+def test_every_pair_of_nodes_both_ways_and_one_control_flow_a_node(
+    zones: int, nodes_per_zone: int, mesh: int, control: int
+) -> None:
+    facts = make_facts(zones, nodes_per_zone)
+    flows = make_flows(facts)
+    node = {endpoint.name: endpoint.node for endpoint in facts.endpoints}
+    by_role = {role: [flow for flow in flows if flow.role is role] for role in FlowRole}
+    assert {role: len(found) for role, found in by_role.items()} == {FlowRole.MESH: mesh, FlowRole.CONTROL: control}
+    assert [flow.id for flow in flows] == list(range(1, mesh + control + 1))
+    assert len({(flow.source, flow.destination) for flow in flows}) == mesh + control
+    assert all(node[flow.source] != node[flow.destination] for flow in by_role[FlowRole.MESH])
+    assert all(node[flow.source] == node[flow.destination] for flow in by_role[FlowRole.CONTROL])
+    assert all(flow.source != flow.destination for flow in flows)
+
+
+def test_nodes_with_one_pod_have_no_control_flow() -> None:
+    assert {flow.role for flow in make_flows(make_facts(2, 1, pods=("mesh",)))} == {FlowRole.MESH}
+
+
+PROOF_INTERVALS = 20
+"""The last route comes at least this many probe intervals after the IPPool has changed: the outage is there to be seen."""
+
+
+def test_in_the_fast_profile_the_last_route_is_late_enough_by_the_table() -> None:
+    case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+    timings, topology = case.timings, case.scenario.topology
+    # kube-controllers, ConfigMap, DaemonSet and Typha come before the IPPool, each a gap apart; the first gap starts at once.
+    pool_ns = timings.extension_reconcile_ns + 5 * timings.apply_gap_ns
+    first_tick_ns = timings.control_plane_reconcile_ns + timings.route_controller_start_ns
+    last_route_ns = first_tick_ns + topology.nodes * topology.zones * timings.route_create_ns
+    interval_ns = SECOND / case.scenario.rate_hz
+    assert last_route_ns - pool_ns >= PROOF_INTERVALS * interval_ns
+
+
+@pytest.mark.parametrize("name", ["plain-switch", "slow-routes", "admission-unavailable", "feature-gate-off"])
+def test_in_the_fast_profile_the_last_route_is_late_enough_in_a_run(name: str) -> None:
+    case = make_case(load_scenario(find_scenario(name)), Options())
+    bench = Bench(shoot=case.shoot, is_gated=False, behaviour=case.behaviour, timings=case.timings)
+    bench.request(case.wanted)
+    assert bench.run()
+    [pool_ns] = bench.times("manifest.applied", name="default-ipv4-ippool")
+    routes_ns = bench.times("route.created")
+    assert len(routes_ns) == 8
+    assert max(routes_ns) - pool_ns >= PROOF_INTERVALS * SECOND / case.scenario.rate_hz
+
+
+def test_an_arm_sets_the_gate_and_the_scenario_does_not() -> None:
+    plans = load_scenario(find_scenario("plain-switch")).arm_plans
+    assert {arm: plan.expect for arm, plan in plans.items()} == {Arm.UNGATED: Verdict.FAIL, Arm.GATED: Verdict.PASS}
+    case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+    assert case.feature_gates == replace(case.feature_gates, seamless_overlay_switch=False)
