@@ -131,15 +131,16 @@ class Bird:
         if peers and self._mode is not None:
             change = self._plane.repoint(self._mode, sorted(peers))
             self._routes.update(dict.fromkeys(peers, self._mode))
-            self._record(change, self._mode, cause)
+            self._record(change, peers, self._mode, cause)
 
     def _withdraw(self, peers: frozenset[str], cause: str) -> None:
         if peers:
             change = self._plane.withdraw(sorted(peers))
             self._routes = {peer: mode for peer, mode in self._routes.items() if peer not in peers}
-            self._record(change, Mode.NATIVE, cause)
+            self._record(change, peers, Mode.NATIVE, cause)
 
-    def _record(self, change: RouteChange, mode: Mode, cause: str) -> None:
+    def _record(self, change: RouteChange, peers: frozenset[str], mode: Mode, cause: str) -> None:
+        which = {} if peers == self._peers else {"peers": sorted(peers)}
         self._recorder.record(
             "calico.repointed",
             t_ns=change.ended_ns,
@@ -148,4 +149,5 @@ class Bird:
             cause=cause,
             routes=change.routes,
             began_ns=int(change.began_ns),
+            **which,
         )

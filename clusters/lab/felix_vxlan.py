@@ -115,12 +115,13 @@ class FelixVxlan:
 
     def _set_routes(self, wanted: frozenset[str]) -> None:
         if gone := self._routes - wanted:
-            self._record(self._plane.withdraw(sorted(gone)), Mode.NATIVE, POOL_CHANGED)
+            self._record(self._plane.withdraw(sorted(gone)), gone, Mode.NATIVE, POOL_CHANGED)
         if new := wanted - self._routes:
-            self._record(self._plane.repoint(Mode.OVERLAY, sorted(new)), Mode.OVERLAY, VTEP_FOUND)
+            self._record(self._plane.repoint(Mode.OVERLAY, sorted(new)), new, Mode.OVERLAY, VTEP_FOUND)
         self._routes = wanted
 
-    def _record(self, change: RouteChange, mode: Mode, cause: str) -> None:
+    def _record(self, change: RouteChange, peers: frozenset[str], mode: Mode, cause: str) -> None:
+        which = {} if peers == self._peers else {"peers": sorted(peers)}
         self._recorder.record(
             "calico.repointed",
             t_ns=change.ended_ns,
@@ -129,6 +130,7 @@ class FelixVxlan:
             cause=cause,
             routes=change.routes,
             began_ns=int(change.began_ns),
+            **which,
         )
 
 

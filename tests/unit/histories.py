@@ -25,8 +25,8 @@ START_NS: Final = 10 * MILLISECOND
 ONE_WAY_NS: Final = 50_000
 THRESHOLD_NS: Final = 2 * SECOND
 VALIDATION_NS: Final = 50 * MILLISECOND
-TUNNEL_TTL: Final = 62
-ROUTER_TTL: Final = 61
+TUNNEL_TTL: Final = 253
+ROUTER_TTL: Final = 252
 
 
 def ns(ms: float) -> Nanoseconds:

@@ -66,6 +66,7 @@ def test_the_pool_reaches_every_node_while_the_old_pods_run_and_at_another_time_
     world.run(1000)
     assert sorted(world.recorder.times_ms("calico.repointed")) == pytest.approx([100, 100 + 20 / 3, 100 + 40 / 3, 120])
     assert {event.facts["cause"] for event in world.recorder.named("calico.repointed")} == {"IPPool"}
+    assert [event for event in world.recorder.named("calico.repointed") if "peers" in event.facts] == []
     assert {event.facts["mode"] for event in world.recorder.named("calico.repointed")} == {"NATIVE"}
     assert {event.facts["routes"] for event in world.recorder.named("calico.repointed")} == {3}
     assert routes(world) == full_mesh(Mode.NATIVE)
@@ -112,6 +113,7 @@ def test_an_unrolled_node_keeps_the_routes_to_a_dead_peer_for_the_graceful_resta
         (died_ms + 200, "NATIVE", 2),
     ]
     assert {event.facts["node"] for event in expired} == set(NAMES) - set(gone)
+    assert [event.facts["peers"] for event in expired] == [sorted(gone)] * 2
     for event in expired:
         assert world.planes[event.facts["node"]].routes.keys() == set(NAMES) - set(gone) - {event.facts["node"]}
 

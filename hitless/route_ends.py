@@ -1,0 +1,47 @@
+"""Between which nodes a flow travels, and what of its path the nodes' routes to pods decide. Pure; it looks at no probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hitless.ports import ClusterFacts, Flow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteEnds:
+    """The two nodes of a flow whose ends are on different nodes."""
+
+    sender: str
+    """Node whose routes decide on the way out; of a client outside the node where it enters the cluster."""
+    reflector: str
+    """Node whose routes decide on the way back."""
+    is_same_zone: bool
+    is_to_pod: bool
+    """Whether the way out is one to a pod: a node's own address is never behind the tunnel."""
+    is_from_pod: bool
+    """Whether the way back is one to a pod."""
+    forwarding_nodes: int | None
+    """How many nodes forward a packet, either way: each end that is a pod has one. None: other hops may be before them."""
+
+
+def find_ends(flow: Flow, facts: ClusterFacts) -> RouteEnds | None:
+    """Return the two nodes of a flow, or None where it does not travel between two nodes of the cluster."""
+    endpoints = {endpoint.name: endpoint for endpoint in facts.endpoints}
+    source, destination = endpoints[flow.source], endpoints[flow.destination]
+    nodes = {node.name: node for node in facts.nodes}
+    by_address = {node.address: node.name for node in facts.nodes}
+    sender = source.node
+    if source.is_outside:
+        # A client of a NodePort: the node that it addresses sends what it asks for on, and the answers back through itself.
+        sender = by_address.get((flow.via or "").rpartition(":")[0], "")
+    reflector = destination.node
+    if sender == reflector or sender not in nodes or reflector not in nodes:
+        return None
+    return RouteEnds(
+        sender=sender,
+        reflector=reflector,
+        is_same_zone=nodes[sender].zone == nodes[reflector].zone,
+        is_to_pod=destination.is_pod,
+        is_from_pod=source.is_pod,
+        forwarding_nodes=None if source.is_outside else source.is_pod + destination.is_pod,
+    )
