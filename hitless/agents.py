@@ -44,12 +44,15 @@ def read_agents(directory: Path, agents: Sequence[str]) -> ProbeRecords:
             if table == "clock":
                 clocks[agent] = content
     sender, reflector, skipped = (np.concatenate(rows[table]) for table in ("sender", "reflector", "skipped"))
+    connections, overflows = (np.concatenate(rows[table]) for table in ("connection", "overflow"))
     return ProbeRecords(
         sender=sender[np.lexsort((sender["seq"], sender["flow"]))],
         reflector=reflector[np.lexsort((reflector["received"], reflector["flow"]))],
         skipped=skipped[np.argsort(skipped["due"], kind="stable")],
         clocks=clocks,
         reports=tuple(_read_report(directory, agent) for agent in agents),
+        connections=connections[np.lexsort((connections["at"], connections["flow"]))],
+        overflows=overflows,
     )
 
 

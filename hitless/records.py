@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import IntEnum, unique
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,8 @@ SENDER_ROW: Final = np.dtype(
         ("copies", "u1"),  # answers received: 0 lost, 2 or more duplicated
         ("corrupted", "u1"),  # 1: an answer came whose echo is not what was sent
         ("send_errno", "<u2"),  # not 0: the kernel refused to send it; the probe was never offered
+        ("failure", "<u2"),  # TCP: errno with which the probe's connection ended before its answer; 0: none
+        ("retransmits", "u1"),  # TCP: retransmissions on the connection since the probe before, until its answer
     ]
 )
 """One probe, in the order of sending. Source: RFC 8762 4.2-4.3 for what an answer carries."""
@@ -52,9 +55,44 @@ REFLECTOR_ROW: Final = np.dtype(
         ("sent", "<i8"),  # read just before the call that answered
         ("ttl", "u1"),  # TTL with which the probe came
         ("reflector_seq", "<u4"),  # counts what the reflector answered in this flow, from 0
+        ("source", "<u4"),  # IPv4 address from which it came, as a number: tells whether it was rewritten on the way
     ]
 )
 """One probe that reached its reflector, in the order of receiving: it makes the direction of every loss known."""
+
+CONNECTION_ROW: Final = np.dtype(
+    [
+        ("flow", "<u2"),
+        ("connection", "<u4"),  # number in the flow, from 0
+        ("began", "<i8"),  # read before connect()
+        ("at", "<i8"),  # when what is told happened
+        ("what", "u1"),  # ConnectionEvent
+        ("errno", "<u2"),  # why, where the kernel said so; 0: it did not
+        ("seq", "<u4"),  # the flow's next sequence number then
+        ("retransmits", "<u4"),  # segments sent again on it so far (TCP_INFO tcpi_total_retrans)
+    ]
+)
+"""What became of a connection of a `tcp-established` flow: a row when it opened, a row when it ended."""
+
+
+@unique
+class ConnectionEvent(IntEnum):
+    """What CONNECTION_ROW tells."""
+
+    OPENED = 1
+    CLOSED = 2
+    """By us, at the end of the run."""
+    RESET = 3
+    """By RST, after it was open."""
+    ENDED = 4
+    """By the other end, or by the kernel's own time-out."""
+    REFUSED = 5
+    """Not opened: RST."""
+    TIMED_OUT = 6
+    """Not opened: silence."""
+    UNREACHABLE = 7
+    """Not opened: ICMP said that there is no way, or there is no route here."""
+
 
 SKIPPED_ROW: Final = np.dtype(
     [
@@ -73,11 +111,24 @@ CLOCK_ROW: Final = np.dtype(
 )
 """One (monotonic, wall) pair, each second: kernel receive times are CLOCK_REALTIME and are converted by these."""
 
+OVERFLOW_ROW: Final = np.dtype(
+    [
+        ("address", "<u4"),  # of the endpoint whose socket it was
+        ("is_reflector", "u1"),  # 1: a reflector's socket, probes were dropped; 0: a sender's, answers were
+        ("since", "<i8"),  # the drops fell between these two looks
+        ("until", "<i8"),
+        ("dropped", "<u4"),  # datagrams (SK_MEMINFO_DROPS)
+    ]
+)
+"""Datagrams that reached a socket of ours and were dropped there: the instrument's loss, never downtime."""
+
 TABLES: Final[Mapping[str, np.dtype[Any]]] = {
     "sender": SENDER_ROW,
     "reflector": REFLECTOR_ROW,
     "skipped": SKIPPED_ROW,
     "clock": CLOCK_ROW,
+    "connection": CONNECTION_ROW,
+    "overflow": OVERFLOW_ROW,
 }
 """Table name (also the file's suffix: `AGENT.sender`) to its row."""
 
@@ -119,6 +170,10 @@ class ProbeRecords:
     clocks: Mapping[str, Rows]
     """Agent name to its CLOCK_ROWs."""
     reports: tuple[AgentReport, ...]
+    connections: Rows = field(default_factory=lambda: np.zeros(0, dtype=CONNECTION_ROW))
+    """CONNECTION_ROW of all agents, in order of (flow, at)."""
+    overflows: Rows = field(default_factory=lambda: np.zeros(0, dtype=OVERFLOW_ROW))
+    """OVERFLOW_ROW of all agents."""
 
     @property
     def clock_bound_ns(self) -> int:

@@ -5,7 +5,7 @@
 | `run.json` | before anything happens | the header |
 | `events.jsonl` | while it happens, line by line | the events |
 | `cluster.json` | once the cluster is up | facts, flows, counters before |
-| `{sender,reflector,skipped,clocks}.parquet`, `agents.json` | after the probing | probe records |
+| `{sender,reflector,skipped,clocks,connections,overflows}.parquet`, `agents.json` | after the probing | probe records |
 | `final.json` | at the end | counters after, nodes, objects, errors |
 | `verdict.json` | last | what the checks said |
 
@@ -35,7 +35,17 @@ from hitless.errors import RecordDamagedError, WorldError
 from hitless.events import Event
 from hitless.history import History, RunHeader
 from hitless.ports import ClusterFacts, Flow, NodeState
-from hitless.records import CLOCK_ROW, REFLECTOR_ROW, SENDER_ROW, SKIPPED_ROW, AgentReport, ProbeRecords, Rows
+from hitless.records import (
+    CLOCK_ROW,
+    CONNECTION_ROW,
+    OVERFLOW_ROW,
+    REFLECTOR_ROW,
+    SENDER_ROW,
+    SKIPPED_ROW,
+    AgentReport,
+    ProbeRecords,
+    Rows,
+)
 from hitless.words import JsonObject, Nanoseconds
 
 SCHEMA: Final = "hitless.run/1"
@@ -133,8 +143,8 @@ class RunStore:
             shutil.rmtree(self.agents_directory)
 
     def _write_tables(self, records: ProbeRecords) -> None:
-        for name, rows in (("sender", records.sender), ("reflector", records.reflector), ("skipped", records.skipped)):
-            _write_rows(self.directory / f"{name}.parquet", rows)
+        for name in ("sender", "reflector", "skipped", "connections", "overflows"):
+            _write_rows(self.directory / f"{name}.parquet", getattr(records, name))
         clocks = pa.concat_tables(
             [_table(rows).append_column("agent", pa.array([agent] * rows.size)) for agent, rows in records.clocks.items()]
             or [_table(np.empty(0, CLOCK_ROW)).append_column("agent", pa.array([], pa.string()))]
@@ -255,6 +265,8 @@ def _read_records(directory: Path) -> ProbeRecords:
         skipped=_read_rows(directory / "skipped.parquet", SKIPPED_ROW),
         clocks={agent: clocks[agents == agent] for agent in dict.fromkeys(agents.tolist())},
         reports=_read(directory / "agents.json", tuple[AgentReport, ...]),
+        connections=_read_rows(directory / "connections.parquet", CONNECTION_ROW),
+        overflows=_read_rows(directory / "overflows.parquet", OVERFLOW_ROW),
     )
 
 

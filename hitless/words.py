@@ -79,8 +79,14 @@ class FlowRole(StrEnum):
 
     MESH = "mesh"
     """Between pods of different nodes: what the question is about."""
+    HOST = "host"
+    """Between a node's own network and a pod of another node."""
+    SERVICE = "service"
+    """To a pod of another node through a Service: what a masquerade does to it is judged apart from pod-to-pod traffic."""
     CONTROL = "control"
-    """Between pods of one node: no switch can affect it, so a loss here is the instrument's."""
+    """Within one node or one pod: no switch can affect it, so a loss here is the instrument's."""
+    CALIBRATION = "calibration"
+    """Blackholed for a known time before the switch, to see whether the instrument measures that time."""
 
 
 @unique
@@ -88,6 +94,44 @@ class FlowClass(StrEnum):
     """What the packets of a flow are."""
 
     UDP = "udp"
+    """STAMP test packets, never fragmented (DF)."""
+    ICMP = "icmp"
+    """Echo requests, answered by the kernel: there is no log of the far end."""
+    TCP_ESTABLISHED = "tcp-established"
+    """Sequence-numbered messages on one connection, each answered; opened again where it broke."""
+    TCP_CONNECT = "tcp-connect"
+    """A new connection a probe, with one message and its answer."""
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether its probes travel on connections."""
+        return self in {FlowClass.TCP_ESTABLISHED, FlowClass.TCP_CONNECT}
+
+
+@unique
+class FlowSet(StrEnum):
+    """A family of flows that a scenario asks for: between whom, by what, how large."""
+
+    UDP = "udp"
+    """The mesh of pods of different nodes, small probes: the reference, always there."""
+    UDP_OVERLAY_MTU = "udp-overlay-mtu"
+    """The same, as large as a pod's MTU allows while the overlay is on."""
+    UDP_NATIVE_MTU = "udp-native-mtu"
+    """The same, as large as a pod's MTU allows in native mode; pods that started under the overlay cannot send them."""
+    ICMP = "icmp"
+    TCP_ESTABLISHED = "tcp-established"
+    TCP_CONNECT = "tcp-connect"
+    HOST_TO_POD = "host-to-pod"
+    """From a node's own network to a pod of another node."""
+    POD_TO_HOST = "pod-to-host"
+    """From a pod to another node's own address: natOutgoing rewrites the source, or does not."""
+    CLUSTER_IP = "cluster-ip"
+    """From a pod to a pod of another node by a Service's ClusterIP: DNAT alone."""
+    HOST_CLUSTER_IP = "host-cluster-ip"
+    """From a node's own network, likewise: masqueraded by the overlay's rule for its device."""
+    NODE_PORT = "node-port"
+    """From outside to a node's port of a Service with externalTrafficPolicy Cluster, on to a pod of another node:
+    DNAT and masquerade."""
 
 
 @unique
@@ -101,6 +145,11 @@ class Capability(StrEnum):
     KERNEL_COUNTERS = "kernel-counters"
     """Counters of every namespace between two pods, so that the books can be balanced."""
     NFT = "nft"
+    """Rules of nftables in every node, with conntrack: Services and natOutgoing."""
+    FLOW_CLASSES = "flow-classes"
+    """Flows other than small UDP: full-size, ICMP, TCP."""
+    HOST_ENDPOINTS = "host-endpoints"
+    """Probers in the nodes' own networks."""
 
 
 @unique

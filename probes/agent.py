@@ -27,14 +27,19 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from hitless.errors import HitlessError
 from hitless.records import CLOCK_ROW
+from hitless.words import FlowClass
+from probes.acceptor import Acceptor
 from probes.clocks import Bridge, Pair, read_clock_id
+from probes.connector import Connector
+from probes.echo import EchoSender
 from probes.orders import EndOrder, OrderReader, SendOrder, StopOrder
+from probes.overflows import OverflowWatch
 from probes.recording import GrowingTable, write_report
 from probes.reflector import Reflector
 from probes.sender import Sender
@@ -65,7 +70,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Agent:
-    """The loop: one epoll over the timer, the reflector's sockets, SIGTERM and stdin.
+    """The loop: one epoll over the timer, the reflector's sockets, the connections, SIGTERM and stdin.
 
     Args:
         settings: what the agent was told.
@@ -83,21 +88,28 @@ class Agent:
             "interval_ns": settings.interval_ns,
             "clock": read_clock_id(),
         }
-        stem, directory = settings.agent, settings.directory
-        self._clock = GrowingTable(directory / f"{stem}.clock", "clock", facts)
+        self._clock = self._make_table("clock", facts)
         self._note(self._bridge.pair)
-        self._sender: Sender | None = None
         self._reflector: Reflector | None = None
+        self._acceptor: Acceptor | None = None
         if settings.reflected_flows:
-            self._reflector = Reflector(
-                settings, self._bridge, GrowingTable(directory / f"{stem}.reflector", "reflector", facts)
-            )
-        if settings.sent_flows:
-            self._sender = Sender(settings, self._bridge, GrowingTable(directory / f"{stem}.skipped", "skipped", facts), facts)
+            log, is_tcp = self._make_table("reflector", facts), {flow.flow_class.is_tcp for flow in settings.reflected_flows}
+            self._reflector = Reflector(settings, self._bridge, log) if False in is_tcp else None
+            self._acceptor = Acceptor(settings, self._bridge, log) if True in is_tcp else None
+        self._sender = self._make_sender(facts)
+        self._overflows = OverflowWatch(
+            self._sender.watched if self._sender else (),
+            self._reflector.watched if self._reflector else (),
+            self._make_table("overflow", facts),
+            self._now_ns(),
+        )
         self._gather_s = 0.0 if self._sender else min(settings.interval_ns // _GATHER_SHARE, _GATHER_NS_MAX) / 1e9
         self._epoll = select.epoll()
         for descriptor in self._reflector.descriptors if self._reflector else ():
             self._epoll.register(descriptor, select.EPOLLIN)
+        for part in (self._sender, self._acceptor):
+            if isinstance(part, Connector | Acceptor):
+                self._epoll.register(part.descriptor, select.EPOLLIN)
         self._timer = _make_timer()
         self._epoll.register(self._timer, select.EPOLLIN)
         self._stop_pipe = _catch_sigterm()
@@ -108,6 +120,20 @@ class Agent:
         self._wakeups = 0
         self._stop_ns = self._now_ns() + settings.duration_ns_max
         self._is_stopping = self._is_ending = False
+
+    def _make_table(self, table: str, facts: dict[str, Any]) -> GrowingTable:
+        return GrowingTable(self._settings.directory / f"{self._settings.agent}.{table}", table, facts)
+
+    def _make_sender(self, facts: dict[str, Any]) -> Sender | Connector | None:
+        """Return what sends this agent's flows: they are all datagrams of one class, or all TCP."""
+        settings = self._settings
+        if not settings.sent_flows:
+            return None
+        skipped = self._make_table("skipped", facts)
+        if settings.sent_class is None:
+            return Connector(settings, self._bridge, skipped, self._make_table("connection", facts), facts)
+        kind = EchoSender if settings.sent_class is FlowClass.ICMP else Sender
+        return kind(settings, self._bridge, skipped, facts)
 
     def run(self) -> None:
         """Probe until told to stop, drain, write the report."""
@@ -147,11 +173,15 @@ class Agent:
             self._hear_signals()
         if 0 in ready:
             self._hear_stdin()
+        if self._acceptor:
+            self._acceptor.step()
         if self._reflector and any(descriptor in ready for descriptor in self._reflector.descriptors):
             if self._gather_s:
                 time.sleep(self._gather_s)
                 ready = [descriptor for descriptor, _ in self._epoll.poll(0)]
             self._reflector.reflect(ready)
+        if self._overflows.is_due(self._now_ns()):
+            self._overflows.look(self._now_ns())
         if self._bridge.is_due(self._now_ns()):
             longest_ns = self._sender.longest_call_ns if self._sender else 0
             self._note(self._bridge.renew(longest_ns))
@@ -199,7 +229,7 @@ class Agent:
 
     def _linger(self, end_ns: int) -> None:
         """Reflect on for those who have not stopped yet."""
-        if not self._reflector or not self._settings.linger_ns:
+        if not (self._reflector or self._acceptor) or not self._settings.linger_ns:
             return
         _say("drained")
         while not self._is_ending and self._now_ns() < end_ns:
@@ -208,7 +238,8 @@ class Agent:
     def _report(self, used_before: resource.struct_rusage) -> None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
-        for part in (self._sender, self._reflector):
+        self._overflows.close(self._now_ns())
+        for part in (self._sender, self._reflector, self._acceptor):
             if part:
                 part.finish()
                 counters.update(part.counters)

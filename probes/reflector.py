@@ -1,9 +1,9 @@
 """The session reflector: stateful, with a log of its own.
 
-It answers a packet only if it is a STAMP test packet, names one of its flows and comes from that flow's source to that flow's
-destination; it never sends more octets than came, and no endpoint answers faster than a bound well above the configured
-rate. Everything else is dropped and counted. What it received is logged, whatever becomes of the answer: that is how the
-direction of every loss is known. Source: RFC 8762 4.3 (stateful mode), RFC 8972 3-4.
+It answers a packet only if it is a STAMP test packet, names one of its flows and comes from that flow's source (or from what
+that is known to be rewritten to) to that flow's destination; it never sends more octets than came, and no endpoint answers
+faster than a bound well above the configured rate. Everything else is dropped and counted. What it received is logged, whatever
+becomes of the answer: that is how the direction of every loss is known. Source: RFC 8762 4.3 (stateful mode), RFC 8972 3-4.
 """
 
 from __future__ import annotations
@@ -53,20 +53,27 @@ class Reflector:
     def __init__(self, settings: AgentSettings, bridge: Bridge, log: GrowingTable) -> None:
         self._bridge, self._log, self._epoch_ns = bridge, log, settings.epoch_ns
         self.counters: Counter[str] = Counter()
-        flows = settings.reflected_flows
-        endpoints = [endpoint for endpoint in settings.endpoints if endpoint.reflects]
+        flows = [flow for flow in settings.reflected_flows if not flow.flow_class.is_tcp]
+        destinations = {flow.destination for flow in flows}
+        endpoints = [endpoint for endpoint in settings.endpoints if endpoint.reflects and endpoint.name in destinations]
         self._sockets = [open_socket(endpoint.address, endpoint.port, endpoint.namespace) for endpoint in endpoints]
         self.descriptors = tuple(opened.fileno() for opened in self._sockets)
         """One a pod: readable when a probe has come."""
+        self.watched = [(endpoint.address, opened) for endpoint, opened in zip(endpoints, self._sockets, strict=True)]
+        """Address and socket of every pod, for whoever counts what they dropped."""
         self._pod_of_descriptor = {descriptor: index for index, descriptor in enumerate(self.descriptors)}
         pods = {endpoint.name: index for index, endpoint in enumerate(endpoints)}
         self._pod_of_flow = np.full(1 << 16, -1, dtype=np.intp)
-        self._source_of_flow = np.zeros(1 << 16, dtype=np.uint32)
+        self._sources_of_flow = np.zeros(
+            (1 << 16, 1 + max((len(flow.rewritten_sources) for flow in flows), default=0)), np.uint32
+        )
+        """A flow's source, then what it may have been rewritten to on the way; 0 comes from nobody."""
         self._next_seq = np.zeros(1 << 16, dtype=np.int64)
         self._place_of_flow = np.zeros(1 << 16, dtype=np.intp)
         for flow in flows:
             self._pod_of_flow[flow.id] = pods[flow.destination]
-            self._source_of_flow[flow.id] = pack_address(flow.source_address)
+            allowed = (flow.source_address, *flow.rewritten_sources)
+            self._sources_of_flow[flow.id, : len(allowed)] = [pack_address(address) for address in allowed]
         self._inbox = Inbox(_INBOX_SLOTS, max(_INBOX_OCTETS_MIN, settings.packet_octets))
         self._outbox = Outbox(self._inbox.payload, self._inbox.names)
         fields = stamp.view_probes(self._inbox.payload)
@@ -113,7 +120,8 @@ class Reflector:
         readable = stamp.is_probe(inbox.payload[:count], octets) & (octets <= inbox.payload.shape[1])
         flows = self._ssids[:count].astype(np.intp)
         pods = self._pod_of_slot[:count]
-        known = readable & (self._pod_of_flow[flows] == pods) & (self._source_of_flow[flows] == inbox.names["address"][:count])
+        known = readable & (self._pod_of_flow[flows] == pods)
+        known &= (self._sources_of_flow[flows] == inbox.names["address"][:count, np.newaxis]).any(axis=1)
         slots = known.nonzero()[0]
         if len(slots) < count:
             read = int(np.count_nonzero(readable))
@@ -150,6 +158,7 @@ class Reflector:
         rows["received"] = self._bridge.from_wall(self._inbox.wall_ns(count)[slots])
         rows["sent"] = NONE_NS
         rows["ttl"] = self._inbox.control["ttl"][slots]
+        rows["source"] = self._inbox.names["address"][slots]
         return rows
 
     def _number(self, flows: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:

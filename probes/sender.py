@@ -7,10 +7,11 @@ its answer is looked for.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +51,7 @@ class _Pod:
 
 
 class Sender:
-    """Sends and records the flows of the agent's endpoints.
+    """Sends and records the datagram flows of the agent's endpoints.
 
     Args:
         settings: what the agent was told.
@@ -61,11 +62,17 @@ class Sender:
         WorldError: a socket or the record file is not to be had.
     """
 
+    protocol: ClassVar[int] = socket.IPPROTO_UDP
+    header_octets: ClassVar[int] = 0
+    """What stands before the test packet in the datagrams that the kernel takes and gives."""
+
     def __init__(self, settings: AgentSettings, bridge: Bridge, skipped: GrowingTable, facts: dict[str, Any]) -> None:
         self._settings, self._bridge, self._skipped = settings, bridge, skipped
         self._epoch_ns = settings.epoch_ns
         flows = settings.sent_flows
         self.counters: Counter[str] = Counter()
+        self.lateness_ns_max = 0
+        """How much later than due the latest tick was sent; skipped ones are another matter."""
         self.ticks = 0
         """Ticks sent: the seq of the next one."""
         self.is_started = False
@@ -74,14 +81,14 @@ class Sender:
         """Longest time that one pod's batch took since it was last set to 0."""
         self._count = len(flows)
         ids = np.array([flow.id for flow in flows], dtype=np.uint16)
-        self._packets = stamp.make_probes(ids, settings.packet_octets, padding_seed=settings.phase_seed or 0)
-        self._probes = stamp.view_probes(self._packets)
+        self._packets = self._make_packets(ids)
+        self._probes = stamp.view_probes(self._packets, self.header_octets)
         self._peers: Rows = np.zeros(self._count, dtype=SOCKADDR)
         self._peers["family"] = 2  # AF_INET
-        self._peers["address"] = [pack_address(flow.destination_address) for flow in flows]
+        self._peers["address"] = [pack_address(flow.sent_to) for flow in flows]
         self._peers["port"] = [flow.port for flow in flows]
         self._outbox = Outbox(self._packets, self._peers)
-        self._inbox = Inbox(_INBOX_SLOTS, max(128, settings.packet_octets + 64))
+        self._inbox = Inbox(_INBOX_SLOTS, max(128, self._packets.shape[1] + 64))
         self._pod_of_slot = np.zeros(_INBOX_SLOTS, dtype=np.intp)
         self._index_of = np.full(1 << 16, -1, dtype=np.intp)
         self._index_of[ids] = np.arange(self._count)
@@ -92,12 +99,18 @@ class Sender:
         self._collected_ns = 0
         self._live_window = 4 * settings.live_answers + _LIVE_WINDOW_NS // settings.interval_ns
 
+    def _make_packets(self, ids: npt.NDArray[np.uint16]) -> stamp.Octets:
+        """Return one datagram a flow with everything that stays the same from tick to tick."""
+        return stamp.make_probes(ids, self._settings.packet_octets, padding_seed=self._settings.phase_seed or 0)
+
     def _open(self, settings: AgentSettings) -> None:
         flows = settings.sent_flows
         names = list(dict.fromkeys(flow.source for flow in flows))
         endpoints = {endpoint.name: endpoint for endpoint in settings.endpoints}
         self._pod_of_flow = np.array([names.index(flow.source) for flow in flows], dtype=np.intp)
-        self._sockets = [open_socket(endpoints[name].address, 0, endpoints[name].namespace) for name in names]
+        self._sockets = [open_socket(endpoints[name].address, 0, endpoints[name].namespace, self.protocol) for name in names]
+        self.watched = [(endpoints[name].address, opened) for name, opened in zip(names, self._sockets, strict=True)]
+        """Address and socket of every pod, for whoever counts what they dropped."""
         line, pods = self._table.line, []
         for index, opened in enumerate(self._sockets):
             mine = np.flatnonzero(self._pod_of_flow == index)
@@ -132,9 +145,12 @@ class Sender:
         """Send the tick that is due, if one is, and fetch answers if it is time."""
         now_ns = self.now_ns()
         if self._pacer is not None:
+            due_ns = self._pacer.due_ns
             wake = self._pacer.look(now_ns)
             self._record_skipped(wake, now_ns)
             if wake.is_due and not self.is_exhausted:
+                late_ns = now_ns - due_ns - wake.skipped_ns[1] * self._settings.interval_ns
+                self.lateness_ns_max = max(self.lateness_ns_max, late_ns)
                 self._tick()
         if now_ns - self._collected_ns >= COLLECT_NS:
             self._collected_ns = now_ns
@@ -188,9 +204,11 @@ class Sender:
             self.counters["receive_overflows"] += count_overflows(opened)
             opened.close()
         rows = self._table.ticks[: self.ticks]
+        self.counters["ticks"] = self.ticks
         self.counters["probes"] = rows.size
         self.counters["sent"] = int(np.count_nonzero(rows["send_errno"] == 0))
         self.counters["answered"] = int(np.count_nonzero(rows["copies"]))
+        self.counters["lateness_ns_max"] = self.lateness_ns_max
         self._table.finish(self.ticks)
         self._skipped.close()
 
@@ -204,7 +222,7 @@ class Sender:
 
     def _tick(self) -> None:
         seq, line = self.ticks, self._table.line
-        self._probes["seq"] = seq
+        self._mark(seq)
         self._probes["error"] = self._bridge.error
         line["seq"] = seq
         stamps = self._stamps[seq % len(self._stamps)]
@@ -225,24 +243,27 @@ class Sender:
                 line["send_errno"][place] = 0
         self.ticks += 1
 
+    def _mark(self, seq: int) -> None:
+        """Write a tick's sequence number into all packets."""
+        self._probes["seq"] = seq
+
     def _take(self, count: int) -> None:
         """Fill the rows of a batch of answers. Each is looked at in the order of arrival."""
         inbox = self._inbox
         inbox.check_control(count)
-        answers, octets = stamp.view_answers(inbox.payload[:count]), inbox.octets(count)
-        readable = stamp.is_answer(inbox.payload[:count], octets)
-        flows = self._index_of[answers["ssid"]]
+        readable, ssids, sent_seqs = self._read(count)
+        flows = self._index_of[ssids]
         peers = self._peers[flows]  # where the flow is unknown this is the last one, and `mine` is false
         mine = readable & (flows >= 0) & (self._pod_of_flow[flows] == self._pod_of_slot[:count])
         mine &= (inbox.names["address"][:count] == peers["address"]) & (inbox.names["port"][:count] == peers["port"])
-        seqs = answers["sender_seq"].astype(np.int64)
+        seqs = sent_seqs.astype(np.int64)
         known = mine & (seqs < self.ticks)
         places = np.where(known, seqs * self._count + flows, 0)
         known &= self._table.rows["send_errno"][places] == 0
         self._count_dropped(readable, mine, known)
         kept = np.flatnonzero(known)
         if len(kept):
-            self._fill(kept, places[kept], octets[kept], flows[kept])
+            self._fill(kept, places[kept], flows[kept], seqs[kept])
 
     def _count_dropped(self, readable: stamp.Mask, mine: stamp.Mask, known: stamp.Mask) -> None:
         read, own, kept = (int(np.count_nonzero(mask)) for mask in (readable, mine, known))
@@ -254,37 +275,55 @@ class Sender:
         self,
         slots: npt.NDArray[np.intp],
         places: npt.NDArray[np.int64],
-        octets: npt.NDArray[np.int64],
         flows: npt.NDArray[np.intp],
+        seqs: npt.NDArray[np.int64],
     ) -> None:
         """Write answers into their rows: the first one fills, all are counted, a false echo is marked."""
-        rows, count = self._table.rows, slots[-1] + 1
-        answers = stamp.view_answers(self._inbox.payload)[slots]
+        rows, count = self._table.rows, int(slots[-1]) + 1
         rank = rank_equals(places)
         copies = rows["copies"][places]
         first = (rank == 0) & (copies == 0)
-        at, came = places[first], answers[first]
-        rows["received"][at] = self._bridge.from_wall(self._inbox.wall_ns(count)[slots[first]])
-        rows["reflector_received"][at] = self._bridge.from_wall(stamp.decode_ntp_batch(came["received"]))
-        rows["reflector_sent"][at] = self._bridge.from_wall(stamp.decode_ntp_batch(came["timestamp"]))
-        rows["forward_ttl"][at] = came["sender_ttl"]
-        rows["return_ttl"][at] = self._inbox.control["ttl"][slots[first]]
-        rows["reflector_seq"][at] = came["seq"]
+        at, came = places[first], slots[first]
+        rows["received"][at] = self._bridge.from_wall(self._inbox.wall_ns(count)[came])
+        rows["return_ttl"][at] = self._inbox.control["ttl"][came]
+        self._fill_far_end(rows, at, came)
         # Equal places are written in order of arrival, so that the last and largest count stays.
         rows["copies"][places] = np.minimum(copies + rank + 1, _COPIES_MAX)
-        false = ~self._is_true_echo(answers, slots, octets, flows)
+        false = ~self._is_true_echo(slots, flows, seqs)
         if false.any():
             rows["corrupted"][places[false]] = 1
 
+    def _sent_stamps(self, flows: npt.NDArray[np.intp], seqs: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+        """Return the timestamps that these probes bore."""
+        return np.asarray(self._stamps[seqs % len(self._stamps), self._pod_of_flow[flows]], dtype=np.uint64)
+
+    def _is_forgotten(self, seqs: npt.NDArray[np.int64]) -> stamp.Mask:
+        """Tell of which probes the timestamp is no longer known."""
+        return np.asarray(seqs < self.ticks - len(self._stamps), dtype=np.bool_)
+
+    # What follows knows what an answer looks like.
+
+    def _read(self, count: int) -> tuple[stamp.Mask, stamp.Integers, stamp.Integers]:
+        """Return which datagrams of a batch are answers at all, and the flow and sequence number that each names."""
+        payload = self._inbox.payload[:count]
+        answers = stamp.view_answers(payload)
+        return stamp.is_answer(payload, self._inbox.octets(count)), answers["ssid"], answers["sender_seq"]
+
+    def _fill_far_end(self, rows: Rows, at: npt.NDArray[np.int64], slots: npt.NDArray[np.intp]) -> None:
+        """Write what the answers say of the far end."""
+        came = stamp.view_answers(self._inbox.payload)[slots]
+        rows["reflector_received"][at] = self._bridge.from_wall(stamp.decode_ntp_batch(came["received"]))
+        rows["reflector_sent"][at] = self._bridge.from_wall(stamp.decode_ntp_batch(came["timestamp"]))
+        rows["forward_ttl"][at] = came["sender_ttl"]
+        rows["reflector_seq"][at] = came["seq"]
+
     def _is_true_echo(
-        self, answers: Rows, slots: npt.NDArray[np.intp], octets: npt.NDArray[np.int64], flows: npt.NDArray[np.intp]
+        self, slots: npt.NDArray[np.intp], flows: npt.NDArray[np.intp], seqs: npt.NDArray[np.int64]
     ) -> stamp.Mask:
         """Tell which answers bring back what was sent: timestamp, length and padding."""
-        seqs = answers["sender_seq"].astype(np.int64)
-        sent = self._stamps[seqs % len(self._stamps), self._pod_of_flow[flows]]
-        forgotten = seqs < self.ticks - len(self._stamps)
-        true = forgotten | (answers["sender_timestamp"] == sent)
-        true &= octets == self._settings.packet_octets
+        answers = stamp.view_answers(self._inbox.payload)[slots]
+        true = self._is_forgotten(seqs) | (answers["sender_timestamp"] == self._sent_stamps(flows, seqs))
+        true &= self._inbox.octets(int(slots[-1]) + 1)[slots] == self._settings.packet_octets
         if self._settings.packet_octets > stamp.PACKET_OCTETS:
             true &= stamp.has_same_padding(self._inbox.payload[slots], self._packets[flows])
         return np.asarray(true, dtype=np.bool_)

@@ -3,11 +3,12 @@
     {"agent": "sender", "directory": "/run/x", "epoch_ns": 0, "interval_ns": 5000000, "packet_octets": 44, "live_answers": 5,
      "drain_ns": 2000000000, "duration_ns_max": 60000000000, "linger_ns": 0, "waits": false, "phase_seed": null,
      "endpoints": [{"name": "a", "address": "10.0.0.1", "namespace": null, "port": 8620, "sends": true, "reflects": false}],
-     "flows": [{"id": 1, "source": "a", "source_address": "10.0.0.1", "destination": "b",
-                "destination_address": "10.0.0.2", "port": 8620}]}
+     "flows": [{"id": 1, "flow_class": "udp", "source": "a", "source_address": "10.0.0.1", "destination": "b",
+                "destination_address": "10.0.0.2", "target_address": null, "port": 8620, "rewritten_sources": []}]}
 
 An agent sends the flows whose source is one of its endpoints with `sends`, and reflects those whose destination is one of its
-endpoints with `reflects`; the other flows are not its business. No pydantic: this ships into pods.
+endpoints with `reflects`; the other flows are not its business. What it sends is all datagrams of one class, or all TCP. No
+pydantic: this ships into pods.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hitless.errors import UsageError
+from hitless.words import FlowClass
 from probes.stamp import PACKET_OCTETS, PORT, TLV_HEADER_OCTETS
 
 PACKET_OCTETS_MAX: Final = 9_000
@@ -62,7 +64,17 @@ class FlowSettings:
     """Name of the endpoint that reflects."""
     destination_address: str
     port: int = PORT
-    """UDP port of the reflector."""
+    """Port of the reflector, or of the Service at `target_address`."""
+    flow_class: FlowClass = FlowClass.UDP
+    target_address: str | None = None
+    """IPv4 address that it is sent to, a Service's; None: the destination's own."""
+    rewritten_sources: tuple[str, ...] = ()
+    """IPv4 addresses that the source may have been rewritten to on the way."""
+
+    @property
+    def sent_to(self) -> str:
+        """The address that it is sent to."""
+        return self.target_address or self.destination_address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +119,15 @@ class AgentSettings:
         return tuple(sorted(mine, key=lambda flow: (order[flow.source], flow.id)))
 
     @property
+    def sent_class(self) -> FlowClass | None:
+        """Class of the datagram flows that it sends; None: it sends none."""
+        return next((flow.flow_class for flow in self.sent_flows if not flow.flow_class.is_tcp), None)
+
+    @property
     def reflected_flows(self) -> tuple[FlowSettings, ...]:
-        """Flows that this agent reflects."""
+        """Flows that this agent reflects; the kernel itself answers ICMP."""
         mine = {endpoint.name for endpoint in self.endpoints if endpoint.reflects}
-        return tuple(flow for flow in self.flows if flow.destination in mine)
+        return tuple(flow for flow in self.flows if flow.destination in mine and flow.flow_class is not FlowClass.ICMP)
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as one JSON object: what `read_settings` reads."""
@@ -179,6 +196,9 @@ def _flow(reader: _Reader) -> FlowSettings:
         destination=reader.name("destination"),
         destination_address=reader.address("destination_address"),
         port=reader.whole("port", 1, 65_535, PORT),
+        flow_class=FlowClass(reader.one_of("flow_class", tuple(FlowClass), FlowClass.UDP)),
+        target_address=reader.address("target_address") if reader.has("target_address") else None,
+        rewritten_sources=reader.addresses("rewritten_sources"),
     )
 
 
@@ -192,11 +212,18 @@ def _check_together(settings: AgentSettings, reader: _Reader) -> None:
         raise reader.wrong("endpoints", f"{repeated!r} twice", "unique names")
     if repeated := _repeated([flow.id for flow in settings.flows]):
         raise reader.wrong("flows", f"id {repeated} twice", "unique ids")
+    kinds = {"TCP" if flow.flow_class.is_tcp else flow.flow_class.upper() for flow in settings.sent_flows}
+    if len(kinds) > 1:
+        raise reader.wrong("flows", f"{' and '.join(sorted(kinds))} to send", "UDP alone, ICMP alone, or TCP alone")
     if not settings.sent_flows and not settings.reflected_flows:
         raise reader.wrong("flows", "none that an endpoint sends or reflects", "at least one")
     if settings.ticks_max * max(1, len(settings.sent_flows)) > _ROWS_MAX:
         rows = settings.ticks_max * len(settings.sent_flows)
         raise reader.wrong("duration_ns_max", f"{rows} probes", f"{_ROWS_MAX} at most")
+    _check_addresses(settings, reader)
+
+
+def _check_addresses(settings: AgentSettings, reader: _Reader) -> None:
     addresses = {endpoint.name: endpoint.address for endpoint in settings.endpoints}
     for index, flow in enumerate(settings.flows):
         for side, name, address in (
@@ -265,10 +292,23 @@ class _Reader:
             raise self.wrong(key, repr(value), "a name of letters, digits, '.', '_' and '-'")
         return value
 
+    def one_of(self, key: str, allowed: Sequence[str], default: str) -> str:
+        value = self._document.get(key, default)
+        if value not in allowed:
+            raise self.wrong(key, repr(value), f"one of {', '.join(allowed)}")
+        return str(value)
+
+    def addresses(self, key: str) -> tuple[str, ...]:
+        if not self.has(key):
+            return ()
+        return tuple(self._address(f"{key}[{index}]", self._document[key][index]) for index in self.indices(key))
+
     def address(self, key: str) -> str:
-        value = self.text(key)
+        return self._address(key, self.text(key))
+
+    def _address(self, key: str, value: object) -> str:
         try:
-            return str(ipaddress.IPv4Address(value))
+            return str(ipaddress.IPv4Address(str(value)))
         except ValueError as error:
             raise self.wrong(key, repr(value), "an IPv4 address") from error
 

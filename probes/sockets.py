@@ -58,6 +58,9 @@ CONTROL: Final = np.dtype(
 """What the kernel writes beside each datagram: SCM_TIMESTAMPNS, then IP_TTL. Source: net/core and net/ipv4 of Linux
 (__sock_recv_cmsgs runs before ip_cmsg_recv_offset); `Inbox.check_control` looks whether it is so."""
 
+_IP_MTU_DISCOVER: Final = 10
+_IP_PMTUDISC_PROBE: Final = 3
+"""Set DF and ignore what the path is said to carry: a probe that does not fit is lost, never cut. Source: ip(7)."""
 _IP_RECVTTL: Final = 12
 """The TTL of each datagram comes beside it. Source: linux/in.h."""
 _SO_TIMESTAMPNS: Final = 35
@@ -221,27 +224,29 @@ class Outbox:
         return refused
 
 
-def open_socket(address: str, port: int, namespace: str | None = None) -> socket.socket:
-    """Open an unconnected UDP socket with kernel timestamps and TTL, inside a network namespace.
+def open_socket(address: str, port: int, namespace: str | None = None, protocol: int = socket.IPPROTO_UDP) -> socket.socket:
+    """Open an unconnected datagram socket with kernel timestamps, TTL and DF, inside a network namespace.
 
     The TTL sent is 255, so that the TTL received counts the hops. Source: RFC 5357 4.1.2; RFC 8762 4.3.1 carries it back.
 
     Args:
         address: IPv4 address to bind to.
-        port: UDP port, or 0 for an ephemeral one.
+        port: UDP port (ICMP: identifier), or 0 for an ephemeral one.
         namespace: path of the network namespace, or None for the present one.
+        protocol: IPPROTO_UDP, or IPPROTO_ICMP for echo requests without any privilege (net.ipv4.ping_group_range).
 
     Raises:
         WorldError: the namespace, the address or the port is not to be had.
     """
     try:
-        opened = _make_socket(namespace)
+        opened = _make_socket(namespace, protocol)
     except OSError as error:
         message = f"cannot open a socket in {namespace or 'the present namespace'}: {error.strerror}"
         raise WorldError(message) from error
     try:
         opened.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
         opened.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
+        opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
         opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_OCTETS)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_OCTETS)
@@ -250,7 +255,8 @@ def open_socket(address: str, port: int, namespace: str | None = None) -> socket
         opened.bind((address, port))
     except OSError as error:
         opened.close()
-        message = f"cannot open UDP {address}:{port} in {namespace or 'the present namespace'}: {error.strerror}"
+        kind = "UDP" if protocol == socket.IPPROTO_UDP else "ICMP"
+        message = f"cannot open {kind} {address}:{port} in {namespace or 'the present namespace'}: {error.strerror}"
         raise WorldError(message) from error
     return opened
 
@@ -261,13 +267,13 @@ def count_overflows(opened: socket.socket) -> int:
     return int(struct.unpack_from(f"<{len(answer) // 4}I", answer)[_MEMINFO_DROPS])
 
 
-def _make_socket(namespace: str | None) -> socket.socket:
+def _make_socket(namespace: str | None, protocol: int) -> socket.socket:
     if namespace is None:
-        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM, protocol)
     with Path("/proc/self/ns/net").open("rb") as home, Path(namespace).open("rb") as there:
         _enter(there.fileno())
         try:
-            return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            return socket.socket(socket.AF_INET, socket.SOCK_DGRAM, protocol)
         finally:
             _enter(home.fileno())
 

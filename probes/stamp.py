@@ -148,9 +148,9 @@ def make_probes(ssids: Integers, packet_octets: int, padding_seed: int = 0) -> O
     return packets
 
 
-def view_probes(packets: Octets) -> Rows:
-    """Return the first 44 octets of every packet as PROBE fields: a view, shape (packets,)."""
-    return np.ndarray((len(packets),), dtype=PROBE, buffer=packets.data, strides=(packets.strides[0],))
+def view_probes(packets: Octets, offset: int = 0) -> Rows:
+    """Return 44 octets of every packet, from `offset` on, as PROBE fields: a view, shape (packets,)."""
+    return np.ndarray((len(packets),), dtype=PROBE, buffer=packets.data, offset=offset, strides=(packets.strides[0],))
 
 
 def view_answers(packets: Octets) -> Rows:

@@ -1,0 +1,63 @@
+"""What our own sockets dropped, and when: the instrument's loss told apart from the network's.
+
+A socket drops a datagram when its buffer is full, or when a checksum is wrong. The kernel counts; nobody says which datagram
+it was. So the counters are looked at several times a second, and what grew between two looks is one row: probes lost in that
+time at that endpoint are the instrument's own, and never downtime.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from hitless.records import OVERFLOW_ROW
+from probes.recording import GrowingTable
+from probes.sockets import count_overflows, pack_address
+
+LOOK_NS: Final = 100_000_000
+"""Time between two looks: a look costs a system call a socket."""
+
+Watched = tuple[str, socket.socket]
+"""IPv4 address of an endpoint, and a socket of it."""
+
+
+class OverflowWatch:
+    """Watches the sockets of one agent.
+
+    Args:
+        senders: of the sender: what they drop are answers.
+        reflectors: of the reflector: what they drop are probes.
+        table: OVERFLOW_ROWs go there.
+        now_ns: run clock; the first drops fall after it.
+    """
+
+    def __init__(self, senders: Sequence[Watched], reflectors: Sequence[Watched], table: GrowingTable, now_ns: int) -> None:
+        self._watched = [(opened, pack_address(address), False) for address, opened in senders]
+        self._watched += [(opened, pack_address(address), True) for address, opened in reflectors]
+        self._seen = [0] * len(self._watched)
+        self._table = table
+        self._since_ns = now_ns
+
+    def is_due(self, now_ns: int) -> bool:
+        """Tell whether it is time to look."""
+        return now_ns - self._since_ns >= LOOK_NS
+
+    def look(self, now_ns: int) -> None:
+        """Write down what grew since the last look. Raises WorldError: the disk does not take it."""
+        rows = []
+        for place, (opened, address, is_reflector) in enumerate(self._watched):
+            dropped = count_overflows(opened)
+            if dropped != self._seen[place]:
+                rows.append((address, is_reflector, self._since_ns, now_ns, dropped - self._seen[place]))
+                self._seen[place] = dropped
+        if rows:
+            self._table.append(np.array(rows, dtype=OVERFLOW_ROW))
+        self._since_ns = now_ns
+
+    def close(self, now_ns: int) -> None:
+        """Look a last time, before the sockets are closed, and close the table."""
+        self.look(now_ns)
+        self._table.close()
