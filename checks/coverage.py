@@ -14,10 +14,9 @@ import numpy.typing as npt
 
 from checks.budgets import read_budgets
 from hitless.history import History
-from hitless.measure import measure
 from hitless.records import Rows
 from hitless.verdicts import Finding
-from hitless.words import MICROSECOND, MILLISECOND, FlowRole, JsonObject, Nanoseconds, Verdict
+from hitless.words import MILLISECOND, FlowRole, JsonObject, Nanoseconds, Verdict
 
 NAME: Final = "coverage"
 IS_VALIDITY: Final = True
@@ -26,15 +25,11 @@ BUDGETS: Final[Mapping[str, float | None]] = {
     "missed_ticks_ratio": 0.05,  # of the ticks of the run: they only coarsen blind_ms, but so many mean a sender that lags
     "gap_intervals": 10,  # between two probes of a flow, while it matters
     "send_errors": 0,  # probes that the kernel refused
-    "clock_step_us": 100,  # between two neighbouring pairs, beyond their width and slewing
 }
 """Budget name to its default; ours."""
 
 BEFORE_REQUEST_NS: Final = Nanoseconds(100 * MILLISECOND)
 """It matters from this long before the operator's request until everything has settled."""
-
-SLEW_PPM: Final = 500
-"""The kernel slews CLOCK_REALTIME at most this fast under NTP. Source: Linux include/linux/timex.h MAXFREQ, RFC 5905 11.3."""
 
 Limits = Mapping[str, float | None]
 
@@ -49,9 +44,6 @@ def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
         _ask_offered,
         _ask_ticks,
         _ask_gaps,
-        _ask_controls,
-        _ask_clocks,
-        _ask_neighbours,
     )
     for ask in questions:
         yield from ask(history, limits)
@@ -85,11 +77,6 @@ def _ask_agents(history: History, _: Limits) -> Iterator[Finding]:
     for report in history.records.reports:
         if not report.finished:
             yield _doubt("agent-unfinished", f"the agent {report.agent} did not live to report")
-        overflows = report.counters.get("receive_overflows", 0)
-        if overflows:
-            yield _doubt(
-                "receive-overflow", f"the agent {report.agent} was too slow: {overflows} packets overflowed its sockets"
-            )
         strays = {name: report.counters.get(name, 0) for name in ("malformed", "foreign", "stale", "rate_limited")}
         if any(strays.values()):
             found = ", ".join(f"{count} {name}" for name, count in strays.items() if count)
@@ -114,15 +101,23 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
         yield _doubt("flow-silent", f"{len(silent)} flows sent no probe at all, such as {silent[0]}")
     if rows.size == 0:
         return
-    span_ns = int(rows["before"].max() - rows["before"].min())
-    expected = span_ns // history.header.interval_ns + 1
+    last_ns = int(rows["before"].max())
+    # Agents of other classes start one after the other: a flow's time begins with its own first probe.
+    begins = {flow.id: rows["before"][np.searchsorted(rows["flow"], flow.id)] for flow in history.flows if counts[flow.id]}
+    expected = {
+        flow.id: (last_ns - int(begins[flow.id])) // history.interval_of(flow) + 1 for flow in history.flows if counts[flow.id]
+    }
     limit = limits["missing_ratio"]
     short = [
-        flow for flow in history.flows if counts[flow.id] and limit is not None and counts[flow.id] < expected * (1 - limit) - 1
+        flow
+        for flow in history.flows
+        if counts[flow.id] and limit is not None and counts[flow.id] < expected[flow.id] * (1 - limit) - 1
     ]
     if short:
         worst = min(short, key=lambda flow: int(counts[flow.id]))
-        text = f"{len(short)} flows offered too few probes; the worst, {worst.label}, {counts[worst.id]} of {expected}"
+        text = (
+            f"{len(short)} flows offered too few probes; the worst, {worst.label}, {counts[worst.id]} of {expected[worst.id]}"
+        )
         yield _doubt("flow-probes-missing", text)
     errors = history.records.sender.size - rows.size
     allowed = limits["send_errors"]
@@ -137,9 +132,10 @@ def _ask_ticks(history: History, limits: Limits) -> Iterator[Finding]:
     limit = limits["missed_ticks_ratio"]
     if before.size == 0 or limit is None:
         return
-    senders = sum(1 for report in history.records.reports if report.counters.get("sent", 0)) or 1
-    ticks = senders * (int(before.max() - before.min()) // history.header.interval_ns + 1)
     missed = history.records.skipped.size
+    reported = sum(report.counters.get("ticks", 0) for report in history.records.reports)
+    # An agent that did not live to report still numbered its ticks.
+    ticks = missed + (reported or int(history.records.sender["seq"].max()) + 1)
     if missed > ticks * limit:
         text = f"the sender skipped {missed} of {ticks} ticks ({missed / ticks:.1%}); {limit:.1%} are allowed"
         yield _doubt("ticks-missed", text, t_ns=int(history.records.skipped["due"][0]))
@@ -162,18 +158,19 @@ def _ask_gaps(history: History, limits: Limits) -> Iterator[Finding]:
     if window is None or limit is None or rows.size == 0:
         return
     first_ns, last_ns = window
-    worst_ns, worst_at_ns, flows = 0, 0, 0
+    worst, worst_ns, worst_at_ns, flows = 0.0, 0, 0, 0
     for flow in history.flows:
         start, end = np.searchsorted(rows["flow"], (flow.id, flow.id + 1))
         edges = _probing_instants(np.sort(rows["before"][start:end]), first_ns, last_ns)
         gaps = np.diff(edges)
-        flows += bool(gaps.max() > limit * history.header.interval_ns)
-        if gaps.max() > worst_ns:
-            worst_ns, worst_at_ns = int(gaps.max()), int(edges[gaps.argmax()])
+        intervals = float(gaps.max() / history.interval_of(flow))
+        flows += intervals > limit
+        if intervals > worst:
+            worst, worst_ns, worst_at_ns = intervals, int(gaps.max()), int(edges[gaps.argmax()])
     if flows:
         text = (
-            f"{flows} flows were not probed for up to {worst_ns / 1e6:.1f} ms while it mattered; "
-            f"{limit * history.header.interval_ns / 1e6:.1f} ms are allowed"
+            f"{flows} flows were not probed for up to {worst_ns / 1e6:.1f} ms ({worst:.1f} intervals) while it mattered; "
+            f"{limit:g} intervals are allowed"
         )
         yield _doubt("probing-gap", text, t_ns=worst_at_ns)
 
@@ -184,42 +181,3 @@ def _probing_instants(before: npt.NDArray[np.int64], first_ns: int, last_ns: int
     opening = before[first - 1] if first else first_ns
     closing = before[last] if last < before.size else last_ns
     return np.concatenate(([opening], before[first:last], [closing])).astype(np.int64)
-
-
-def _ask_controls(history: History, _: Limits) -> Iterator[Finding]:
-    """No switch can touch a flow within a node: if it loses a probe, the instrument did."""
-    measures = measure(history)
-    for flow in history.flows_of(FlowRole.CONTROL):
-        found = measures.get(flow.id)
-        if found is not None and found.is_hit:
-            at_ns = found.outages[0].onset_after_ns if found.outages else None
-            yield _doubt(
-                "control-lost", f"the control flow {flow.label} lost {found.lost} of {found.offered} probes", t_ns=at_ns
-            )
-
-
-def _ask_clocks(history: History, limits: Limits) -> Iterator[Finding]:
-    """Kernel receive times are CLOCK_REALTIME: a step of it between two pairs falsifies the times around it.
-
-    Slewing is no step: over the time between two pairs it may move the clock by SLEW_PPM, which is allowed on top.
-    """
-    limit = limits["clock_step_us"]
-    if limit is None:
-        return
-    for agent, pairs in history.records.clocks.items():
-        offset = pairs["wall"] - pairs["monotonic"]
-        moved = np.abs(np.diff(offset))
-        elapsed = np.diff(pairs["monotonic"])
-        allowed = limit * MICROSECOND + elapsed * SLEW_PPM // 1_000_000 + pairs["width"][1:] + pairs["width"][:-1]
-        for index in np.flatnonzero(moved > allowed):
-            text = f"the wall clock of the agent {agent} stepped by {int(moved[index]) / 1e3:.0f} us"
-            yield _doubt("clock-step", text, t_ns=int(pairs["monotonic"][index]))
-
-
-def _ask_neighbours(history: History, _: Limits) -> Iterator[Finding]:
-    """The neighbour table is the machine's: where it overflows, packets are dropped that no route is to blame for."""
-    name = "Neigh.table_fulls"
-    before = history.counters_before.get("machine", {}).get(name)
-    after = history.counters_after.get("machine", {}).get(name)
-    if before is not None and after is not None and after > before:
-        yield _doubt("neighbour-table-full", f"the machine's neighbour table overflowed {after - before} times")

@@ -32,7 +32,8 @@ from hitless.ports import Clock, Cluster, ClusterFacts, Double, KubeApi, ProbeSp
 from hitless.run import RunPlan, run
 from hitless.store import Listener, RunStore
 from hitless.words import SECOND, Arm, JsonObject, Mode, Nanoseconds, Profile, Verdict
-from scenarios.plan import FORWARDING_DELAY_THRESHOLD_NS, VALIDATION_NS, make_flows
+from scenarios.flows import make_flows
+from scenarios.plan import FORWARDING_DELAY_THRESHOLD_NS, VALIDATION_NS
 
 SCENARIO: Final = "watch"
 """What reports call it."""

@@ -36,7 +36,7 @@ def convergence_ns(flow: Flow, rows: Rows, is_impaired: npt.NDArray[np.bool_], h
             is_wrong = is_wrong | (ttls != ttls[-1])
     wrong = np.flatnonzero(is_wrong)
     index = int(wrong[-1]) + 1 if wrong.size else 0
-    if index >= rows.size or int(rows["after"][-1] - rows["before"][index]) < header.validation_ns - header.interval_ns:
+    if index >= rows.size or int(rows["after"][-1] - rows["before"][index]) < header.validation_ns - history.interval_of(flow):
         return None
     return Nanoseconds(int(rows["received"][index]) - request.t_ns)
 

@@ -95,7 +95,7 @@ def validate(model: type[Model], document: object, where: str, place: str = "") 
         return model.model_validate(document)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
-        path = [*((place,) if place else ()), *map(str, first["loc"])]
+        path = [*((place,) if place else ()), *(_shown(str(part)) for part in first["loc"])]
         more = f" ({len(others)} more such places)" if others else ""
         found = "nothing" if first["type"] == "missing" else _shown(first["input"])
         allowed = first["msg"].removeprefix("Value error, ")

@@ -6,6 +6,7 @@ checks, the report and the attribution read them, so a name or a fact key is a c
 | name | facts |
 |---|---|
 | `run.started`, `run.live`, `run.settled`, `run.timed_out`, `run.interrupted`, `run.probing_stopped` | |
+| `calibration.pulsed` | flow, drop_began_ns, drop_done_ns, restore_began_ns, restore_done_ns: its blackhole's two changes |
 | `switch.requested` | mode (the wanted Mode). The Convergence Event Instant (RFC 6412 3.2.2) |
 | `gate.not_applicable` | reason |
 | `gate.held` | missing (list of node names), error, retry_ns (back-off until the next look) |
@@ -24,7 +25,7 @@ checks, the report and the attribution read them, so a name or a fact key is a c
 | `pod.deleted`, `pod.created`, `pod.ready` | node, pod |
 | `calico.cleanup_routes` | node, removed (count), began_ns |
 | `calico.felix_started` | node |
-| `calico.repointed` | node, mode, cause, routes (count), began_ns: BIRD or Felix rewrote the node's routes to peers |
+| `calico.repointed` | node, mode, cause, routes (count), peers (names; absent: all), began_ns: its routes were rewritten |
 | `fault.injected`, `fault.cured` | fault |
 """
 

@@ -62,6 +62,10 @@ class History:
     errors: tuple[str, ...]
     """What the harness could not do; any makes the run INCONCLUSIVE."""
 
+    def interval_of(self, flow: Flow) -> Nanoseconds:
+        """Return the time between two probes of a flow."""
+        return self.header.interval_ns if flow.interval_ns is None else flow.interval_ns
+
     def flows_of(self, role: FlowRole) -> tuple[Flow, ...]:
         """Return the flows of one role, in order of their ids."""
         return tuple(flow for flow in self.flows if flow.role is role)

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from hitless.convergence import convergence_ns
 from hitless.history import History
+from hitless.instrument import is_instrument_loss, span
 from hitless.ports import Flow
 from hitless.records import NONE_NS, Rows
-from hitless.words import FlowId, Nanoseconds
+from hitless.words import FlowClass, FlowId, Nanoseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,8 @@ class FlowMeasure:
     corrupted: int
     send_errors: int
     """Probes that the kernel refused to send: the instrument's loss, not offered."""
+    lost_instrument: int = 0
+    """Probes that a socket of ours dropped, or may have dropped: the instrument's loss, not offered either."""
     outages: tuple[Outage, ...]
     blind_ns: Nanoseconds | None
     """Longest stretch between two unimpaired probes with no lost one between; an outage shorter than this may have gone unseen.
@@ -112,21 +115,29 @@ def measure(history: History) -> Measures:
     Flows of which there is no record at all have zero offered probes.
     """
     sender, reflector = history.records.sender, history.records.reflector
-    is_log_whole = all(report.finished for report in history.records.reports)
     found: dict[FlowId, FlowMeasure] = {}
     for flow in history.flows:
-        rows = sender[_span(sender["flow"], flow.id)]
-        log = reflector[_span(reflector["flow"], flow.id)]
-        probes = classify(
-            rows,
-            log,
-            history.header.forwarding_delay_threshold_ns,
-            is_log_whole=is_log_whole,
-            clock_bound_ns=history.records.clock_bound_ns,
-            run_clock_bound_ns=history.records.run_clock_bound_ns,
-        )
-        found[flow.id] = _measure_flow(flow, probes, history)
+        rows = sender[span(sender["flow"], flow.id)]
+        log = reflector[span(reflector["flow"], flow.id)]
+        is_ours = is_instrument_loss(history, flow, rows, log)
+        found[flow.id] = _measure_flow(flow, classify_flow(history, flow), history, int(np.count_nonzero(is_ours)))
     return found
+
+
+def classify_flow(history: History, flow: Flow) -> Probes:
+    """Return the classified probes of one flow, without those that the instrument itself lost."""
+    records = history.records
+    rows = records.sender[span(records.sender["flow"], flow.id)]
+    log = records.reflector[span(records.reflector["flow"], flow.id)]
+    return classify(
+        rows[~is_instrument_loss(history, flow, rows, log)],
+        log,
+        history.header.forwarding_delay_threshold_ns,
+        # The kernel answers ICMP, and it keeps no log.
+        is_log_whole=flow.flow_class is not FlowClass.ICMP and all(report.finished for report in records.reports),
+        clock_bound_ns=records.clock_bound_ns,
+        run_clock_bound_ns=records.run_clock_bound_ns,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,11 +258,6 @@ def _proven_ns(probes: Probes, anchors: npt.NDArray[np.intp]) -> npt.NDArray[np.
     return np.asarray(np.minimum.accumulate(received[::-1])[::-1], dtype=np.int64)
 
 
-def _span(flows: npt.NDArray[np.uint16], flow: FlowId) -> slice:
-    """Return where a flow's rows are in a column that is sorted by flow."""
-    return slice(int(np.searchsorted(flows, flow, "left")), int(np.searchsorted(flows, flow, "right")))
-
-
 def _is_overtaken(rows: Rows, has_answer: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return which probes were answered after a probe with a larger sequence number."""
     overtaken = np.zeros(rows.size, dtype=np.bool_)
@@ -326,7 +332,7 @@ def _latest_drop_ns(probes: Probes, index: int) -> int:
     return latest if probes.is_near_end[index] else latest + probes.return_delay_max_ns
 
 
-def _measure_flow(flow: Flow, probes: Probes, history: History) -> FlowMeasure:
+def _measure_flow(flow: Flow, probes: Probes, history: History, lost_instrument: int) -> FlowMeasure:
     outages = find_outages(flow.id, probes)
     longest = [outage.longest_ns for outage in outages]
     lost = int(np.count_nonzero(probes.is_lost))
@@ -345,10 +351,11 @@ def _measure_flow(flow: Flow, probes: Probes, history: History) -> FlowMeasure:
         reordered=others[1],
         corrupted=others[2],
         send_errors=probes.send_errors,
+        lost_instrument=lost_instrument,
         outages=outages,
         blind_ns=blind_ns(probes),
         downtime_shortest_ns=Nanoseconds(sum(outage.shortest_ns for outage in outages)),
         downtime_longest_ns=None if None in longest else Nanoseconds(sum(value for value in longest if value is not None)),
-        downtime_plbm_ns=Nanoseconds(lost * history.header.interval_ns),
+        downtime_plbm_ns=Nanoseconds(lost * history.interval_of(flow)),
         convergence_ns=convergence_ns(flow, probes.rows, probes.is_impaired, history),
     )

@@ -18,6 +18,7 @@ from hitless.words import (
     FlowClass,
     FlowId,
     FlowRole,
+    FlowSet,
     JsonObject,
     Kind,
     Nanoseconds,
@@ -38,20 +39,31 @@ class NodeFacts:
     """The node's spec.podCIDR: where cloud routes point."""
     gateway: str
     """The node's default gateway: the router's address in the zone."""
+    tunnel_address: str = ""
+    """IPv4 address of its tunnel device while the overlay is on; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One pod that probes."""
+    """One place that probes: a pod, a node's own network, or a client outside."""
 
     name: str
-    """Unique in the run, such as `node-a1-mesh` or `node-a1-control`."""
+    """Unique in the run, such as `node-a1-mesh`, `node-a1-control` or `node-a1-host`."""
     node: str
     """Name of the node that runs it."""
     zone: str
     """Zone of that node."""
     address: str
-    """IPv4 address of the pod."""
+    """IPv4 address of the pod; of the node in its zone where `is_host`; of the client where it is neither."""
+    is_host: bool = False
+    """Whether it stands in a node's own network."""
+    is_outside: bool = False
+    """Whether it stands outside the cluster: a client of NodePorts. `node` names its namespace or machine then."""
+
+    @property
+    def is_pod(self) -> bool:
+        """Whether it is a pod in the pod network."""
+        return not self.is_host and not self.is_outside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +78,39 @@ class Flow:
     """Name of the endpoint that reflects."""
     role: FlowRole
     flow_class: FlowClass = FlowClass.UDP
+    flow_set: FlowSet = FlowSet.UDP
+    """The family that it belongs to."""
+    octets: int = 44
+    """Payload of a probe: of UDP, of ICMP's data, of a TCP message; 44 is the least STAMP allows. Source: RFC 8762 4.2.1."""
+    interval_ns: Nanoseconds | None = None
+    """Time between two of its probes; None: the run's (`RunHeader.interval_ns`)."""
+    via: str | None = None
+    """ADDRESS:PORT of the Service that it is sent to; None: straight to the destination."""
 
     @property
     def label(self) -> str:
-        """How reports name the flow."""
-        return f"{self.source} > {self.destination}"
+        """How reports name the flow; unique in the run."""
+        between = f"{self.source} > {self.destination}"
+        if self.flow_set is FlowSet.NODE_PORT:
+            between += f" by {(self.via or '').partition(':')[0]}"
+        family = [] if self.flow_set is FlowSet.UDP else [self.flow_set.value]
+        if self.flow_class.is_tcp and self.flow_class.value != self.flow_set.value:
+            family.append(self.flow_class.value)
+        return " ".join((between, *family))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceFacts:
+    """One Service with one endpoint, so that a flow through it has one destination."""
+
+    name: str
+    cluster_ip: str
+    port: int
+    """TCP port at the ClusterIP."""
+    node_port: int
+    """TCP port at every node's own address; externalTrafficPolicy Cluster."""
+    destination: str
+    """Name of the endpoint behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +129,11 @@ class ClusterFacts:
     """MTU of the nodes' underlay interface, octets."""
     pod_mtu: int
     """MTU of the pods' interface, octets."""
+    overlay_pod_mtu: int = 0
+    """MTU that a pod gets while the overlay is on, octets; 0: not known."""
+    native_pod_mtu: int = 0
+    """MTU that a pod gets in native mode, octets; 0: not known."""
+    services: tuple[ServiceFacts, ...] = ()
     permanent_neighbours: bool
     """Whether neighbour entries were written by hand (above 20 nodes)."""
     rp_filter: int
@@ -101,9 +146,7 @@ class ProbeSpec:
     """How to probe."""
 
     interval_ns: Nanoseconds
-    """Time between two probes of one flow."""
-    packet_octets: int = 44
-    """UDP payload of a probe; 44 is the least STAMP allows. Source: RFC 8762 4.2.1."""
+    """Time between two probes of one flow, where the flow does not say otherwise."""
     live_answers: int = 5
     """How many answers in a row every flow needs before anything may happen."""
     drain_ns: Nanoseconds
@@ -250,6 +293,18 @@ class Faults(Protocol):
         ...
 
 
+class Calibrator(Protocol):
+    """Blackholes one flow of FlowRole.CALIBRATION, and nothing else, for a time that it knows exactly."""
+
+    def drop(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:
+        """Drop the flow's probes from now on; return the run clock just before and just after the change. Raises WorldError."""
+        ...
+
+    def restore(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:
+        """Let them pass again; return the same two times. Not dropping is no error. Raises WorldError."""
+        ...
+
+
 class Double(Protocol):
     """A stand-in for a part of the real system, driven by one loop.
 
@@ -299,6 +354,11 @@ class Cluster(Protocol):
     @property
     def faults(self) -> Faults:
         """What can be broken in it."""
+        ...
+
+    @property
+    def calibrator(self) -> Calibrator | None:
+        """What drops the calibration flow; None: this cluster cannot."""
         ...
 
     def capabilities(self) -> frozenset[Capability]:

@@ -16,7 +16,7 @@ from hitless.history import History, RunHeader
 from hitless.loop import Loop
 from hitless.ports import Clock, Cluster, ClusterFacts, Double, Flow, ProbeSpec
 from hitless.store import RunStore
-from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Nanoseconds
+from hitless.words import MILLISECOND, SECOND, FlowRole, JsonObject, Kind, Nanoseconds
 
 LIVE_TIMEOUT_NS: Final = Nanoseconds(20 * SECOND)
 """If the probes are not answered by then, the run is INCONCLUSIVE. Ours: agents start within a second or two."""
@@ -60,6 +60,8 @@ class RunPlan:
     make_switch: Callable[[Cluster, ClusterFacts, Recorder], Switch]
     """Builds the parts that perform the switch."""
     faults: tuple[PlannedFault, ...]
+    calibration_ns: Nanoseconds | None = None
+    """How long the calibration flow is dropped before the switch; None: not at all."""
     baseline_ns: Nanoseconds
     """How long the run watches before the operator's request."""
     duration_ns_max: Nanoseconds
@@ -74,7 +76,7 @@ def run(plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> Histo
     """Execute a plan and return its history, which is stored by then.
 
     1. Bring the cluster up, read its counters.
-    2. Start the probe agents; wait until every flow is answered.
+    2. Start the probe agents; wait until every flow is answered; drop the calibration flow for a known time.
     3. Watch for the baseline time, then make the operator's request; the doubles and the faults do their part.
     4. When everything has settled, or the time is over: cure the faults in reverse order; probe on for the validation time.
     5. Stop and drain the agents; read counters and nodes; store the records.
@@ -124,6 +126,7 @@ class _Execution:
         doubles = (*switch.doubles, *cluster.doubles(self._events))
         cluster.prober.start(flows, plan.probing, self._store.agents_directory, self._store.epoch_ns)
         self._wait_live()
+        self._calibrate(flows)
         loop = Loop(doubles, cluster.kube, clock)
         loop.run(lambda: False, Nanoseconds(clock.now_ns() + plan.baseline_ns))
         start_ns = clock.now_ns()
@@ -147,6 +150,22 @@ class _Execution:
                 raise WorldError(message)
             self._clock.wait_until(Nanoseconds(self._clock.now_ns() + _LIVE_POLL_NS))
         self._events.record("run.live")
+
+    def _calibrate(self, flows: tuple[Flow, ...]) -> None:
+        """Drop the calibration flow, where there is one and the cluster can, and write down when exactly."""
+        calibrator, length_ns, clock = self._cluster.calibrator, self._plan.calibration_ns, self._clock
+        flow = next((flow for flow in flows if flow.role is FlowRole.CALIBRATION), None)
+        if flow is None or calibrator is None or length_ns is None:
+            return
+        dropped = calibrator.drop(flow)
+        try:
+            clock.wait_until(Nanoseconds(dropped[1] + length_ns))
+        finally:
+            restored = calibrator.restore(flow)
+        names = ("drop_began_ns", "drop_done_ns", "restore_began_ns", "restore_done_ns")
+        self._events.record(
+            "calibration.pulsed", t_ns=restored[1], flow=flow.id, **dict(zip(names, (*dropped, *restored), strict=True))
+        )
 
     def _plan_faults(self, loop: Loop, start_ns: Nanoseconds) -> None:
         for fault in self._plan.faults:

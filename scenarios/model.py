@@ -19,7 +19,7 @@ from gardener.route_plan import RouteControllerMode
 from gardener.shoot import Shoot, load_shoot
 from hitless.documents import MisfitError, read_document, validate
 from hitless.errors import UsageError
-from hitless.words import Arm, Capability, JsonObject, Mode, Nanoseconds, Overlay, Profile, Verdict
+from hitless.words import Arm, Capability, FlowSet, JsonObject, Mode, Nanoseconds, Overlay, Profile, Verdict
 
 CATALOGUE: Final = Path(__file__).parent / "catalogue"
 """The folder of the scenarios that are shipped."""
@@ -68,6 +68,31 @@ def _both(value: object) -> object:
 
 
 ProfileNumber = Annotated[PerProfile, BeforeValidator(_both)]
+
+
+FlowSets = Annotated[tuple[FlowSet, ...], Field(min_length=1)]
+
+
+class FlowsPerProfile(_Strict):
+    """The sets of flows for each profile."""
+
+    fast: FlowSets
+    gardener: FlowSets
+
+    def of(self, profile: Profile) -> tuple[FlowSet, ...]:
+        """Return the sets for a profile."""
+        match profile:
+            case Profile.FAST:
+                return self.fast
+            case Profile.GARDENER:
+                return self.gardener
+
+
+def _both_lists(value: object) -> object:
+    return {"fast": value, "gardener": value} if isinstance(value, list) else value
+
+
+ProfileFlows = Annotated[FlowsPerProfile, BeforeValidator(_both_lists)]
 
 
 class Topology(_Strict):
@@ -173,6 +198,9 @@ class Scenario(_Strict):
     faults: tuple[FaultStep, ...] = ()
     needs: frozenset[Capability] = frozenset()
     rate_hz: Annotated[float, Field(ge=RATE_HZ_MIN, le=RATE_HZ_MAX)] = 200
+    """Probes a second and flow of the mesh; scenarios.flows says how often the other sets are probed."""
+    flows: ProfileFlows = FlowsPerProfile(fast=(FlowSet.UDP,), gardener=(FlowSet.UDP,))
+    """Which sets of flows are probed; a list serves both profiles. The small UDP mesh is always among them."""
     baseline_ms: ProfileNumber = PerProfile(fast=300, gardener=5000)
     duration_s: ProfileNumber
     """How long after the request everything may take to settle."""
@@ -218,6 +246,15 @@ class Scenario(_Strict):
                     )
         for arm, plan in self.arms.items():
             self._check_arm(f"arms.{arm}", plan)
+        for profile in Profile:
+            flow_sets = self.flows.of(profile)
+            if FlowSet.UDP not in flow_sets:
+                raise MisfitError(
+                    f"flows.{profile}", ", ".join(flow_sets), "udp among them: it is what the others are read against"
+                )
+            if FlowSet.UDP_NATIVE_MTU in flow_sets and self.start is Mode.OVERLAY:
+                allowed = "not from OVERLAY: its pods have the overlay's smaller MTU until they are made anew"
+                raise MisfitError(f"flows.{profile}", FlowSet.UDP_NATIVE_MTU, allowed)
         return self
 
     def _check_arm(self, place: str, plan: ArmPlan) -> None:
@@ -225,8 +262,9 @@ class Scenario(_Strict):
         if plan.end not in ends:
             raise MisfitError(f"{place}.end", plan.end, f"the start mode or the one that is asked for: {', '.join(ends)}")
         for name in plan.because:
-            if name not in {*plan.checks, "coverage"}:
-                raise MisfitError(f"{place}.because", name, f"coverage, or a check of the arm: {', '.join(plan.checks)}")
+            if name not in {*plan.checks, "coverage", "instrument"}:
+                allowed = f"coverage, instrument, or a check of the arm: {', '.join(plan.checks)}"
+                raise MisfitError(f"{place}.because", name, allowed)
         if plan.because and plan.expect is Verdict.PASS:
             raise MisfitError(f"{place}.because", ", ".join(plan.because), "nothing: a PASS has no check that does not pass")
 

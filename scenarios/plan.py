@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import permutations
 from typing import Final
 
 from gardener.cloud import CloudBehaviour
@@ -19,9 +19,10 @@ from gardener.timings import TIMINGS, Timings
 from hitless.errors import UsageError
 from hitless.events import Recorder
 from hitless.history import RunHeader
-from hitless.ports import Clock, Cluster, ClusterFacts, Double, Flow, ProbeSpec
+from hitless.ports import Clock, Cluster, ClusterFacts, Double, ProbeSpec
 from hitless.run import PlannedFault, RunPlan, Switch
-from hitless.words import MILLISECOND, SECOND, Arm, FlowId, FlowRole, Nanoseconds, Overlay, Profile
+from hitless.words import MILLISECOND, SECOND, Arm, FlowSet, Nanoseconds, Overlay, Profile
+from scenarios.flows import make_flows
 from scenarios.model import NODES_MAX, RATE_HZ_MAX, RATE_HZ_MIN, ArmPlan, Scenario, Topology
 
 FORWARDING_DELAY_THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)
@@ -29,6 +30,11 @@ FORWARDING_DELAY_THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)
 
 VALIDATION_NS: Final = {Profile.FAST: Nanoseconds(1 * SECOND), Profile.GARDENER: Nanoseconds(5 * SECOND)}
 """Sustained Convergence Validation Time. Source: RFC 6412 3.7.5 says 5 s; the fast profile uses less and its reports say so."""
+
+CALIBRATION_INTERVALS: Final = (20.0, 30.0)
+"""A calibration pulse lasts a random real number of probe intervals within these bounds: its phase is never the probes'."""
+CALIBRATION_NS_MIN: Final = Nanoseconds(50 * MILLISECOND)
+"""And this at least, so that at high rates the calls that begin and end it weigh little."""
 
 _AGENT_MARGIN_NS: Final = Nanoseconds(60 * SECOND)
 """Agents outlive the plan by this at the most, should the harness be unable to stop them."""
@@ -60,6 +66,11 @@ class Case:
     feature_gates: FeatureGates
     """Of the extension; the arm sets SeamlessOverlaySwitch."""
     behaviour: CloudBehaviour
+
+    @property
+    def flow_sets(self) -> tuple[FlowSet, ...]:
+        """The sets of flows that are probed."""
+        return self.scenario.flows.of(self.profile)
 
 
 def make_case(scenario: Scenario, options: Options) -> Case:
@@ -162,7 +173,7 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
             drain_ns=FORWARDING_DELAY_THRESHOLD_NS,
             duration_ns_max=Nanoseconds(baseline_ns + duration_ns + validation_ns + _AGENT_MARGIN_NS),
         ),
-        make_flows=make_flows,
+        make_flows=partial(make_flows, flow_sets=case.flow_sets, mesh_interval_ns=interval_ns),
         make_switch=partial(_make_switch, case, arm, plan, clock),
         faults=tuple(
             PlannedFault(
@@ -173,6 +184,7 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
             )
             for fault in scenario.faults
         ),
+        calibration_ns=make_calibration_ns(interval_ns),
         baseline_ns=baseline_ns,
         duration_ns_max=duration_ns,
         is_until_settled=scenario.until == "settled",
@@ -180,21 +192,9 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
     )
 
 
-def make_flows(facts: ClusterFacts) -> tuple[Flow, ...]:
-    """Return the full mesh between pods of different nodes, then one control flow a node, whose pods share it.
-
-    The first endpoint of a node belongs to the mesh, the second answers the control flow.
-    """
-    by_node: dict[str, list[str]] = {}
-    for endpoint in facts.endpoints:
-        by_node.setdefault(endpoint.node, []).append(endpoint.name)
-    mesh = [pods[0] for pods in by_node.values()]
-    pairs = [(source, destination, FlowRole.MESH) for source, destination in permutations(mesh, 2)]
-    pairs += [(pods[0], pods[1], FlowRole.CONTROL) for pods in by_node.values() if len(pods) > 1]
-    return tuple(
-        Flow(id=FlowId(number), source=source, destination=destination, role=role)
-        for number, (source, destination, role) in enumerate(pairs, 1)
-    )
+def make_calibration_ns(interval_ns: Nanoseconds) -> Nanoseconds:
+    """Draw the length of a calibration pulse."""
+    return Nanoseconds(max(CALIBRATION_NS_MIN, round(interval_ns * random.SystemRandom().uniform(*CALIBRATION_INTERVALS))))
 
 
 def _make_header(case: Case, arm: Arm, trial: int, plan: ArmPlan, interval_ns: Nanoseconds) -> RunHeader:

@@ -92,7 +92,19 @@ class NodePlan:
     @property
     def facts(self) -> NodeFacts:
         """What the run may know of it."""
-        return NodeFacts(name=self.name, zone=self.zone, address=self.address, pod_cidr=self.pod_cidr, gateway=self.gateway)
+        return NodeFacts(
+            name=self.name,
+            zone=self.zone,
+            address=self.address,
+            pod_cidr=self.pod_cidr,
+            gateway=self.gateway,
+            tunnel_address=self.tunnel_address,
+        )
+
+    @property
+    def host(self) -> Endpoint:
+        """The prober in its own network."""
+        return Endpoint(name=f"{self.name}-host", node=self.name, zone=self.zone, address=self.address, is_host=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +143,13 @@ class LabPlan:
             for node in self.nodes
             for pod in node.pods
         )
+
+    @property
+    def others(self) -> tuple[Endpoint, ...]:
+        """What is no pod: every node's own network, and the router as a client outside."""
+        router = self.zones[0]
+        outside = Endpoint(name="outside", node=ROUTER, zone=router.name, address=router.gateway, is_outside=True)
+        return (*(node.host for node in self.nodes), outside)
 
 
 def make_plan(spec: LabSpec) -> LabPlan:

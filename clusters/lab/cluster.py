@@ -8,6 +8,7 @@ from importlib import metadata
 
 import numpy as np
 
+from clusters.lab.calibrator import LabCalibrator
 from clusters.lab.calico_node import make_calico_nodes
 from clusters.lab.daemon_set import DaemonSetRoll, start_pods
 from clusters.lab.faults import LabFaults, check_fault
@@ -24,6 +25,7 @@ from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
 from hitless.ports import Clock, ClusterFacts, Double, NodeFacts, NodeState
 from hitless.words import Capability, JsonObject, Overlay
+from scenarios.flows import capabilities_of
 from scenarios.plan import Case
 
 MakeObjects = Callable[[Sequence[NodeFacts]], tuple[JsonObject, ...]]
@@ -51,7 +53,8 @@ class LabCluster:
         self._cloud: Cloud | None = None
         self._faults: LabFaults | None = None
         self.kube = MemoryKube(admit=admit, clock=clock, admission_live_ns=timings.admission_live_ns)
-        self.prober = LabProber(self._network.endpoints, lambda name: str(self._network.namespace_path(name)))
+        self.prober = LabProber(self._network.all_endpoints, self._network.endpoint_path, self._network.nodes)
+        self.calibrator = LabCalibrator(self._network, clock)
 
     @property
     def routes(self) -> Cloud:
@@ -93,10 +96,12 @@ class LabCluster:
             backend="lab",
             carrier=network.carrier,
             nodes=network.nodes,
-            endpoints=network.endpoints,
+            endpoints=network.all_endpoints,
             zone_gateways=network.zone_gateways,
             underlay_mtu=network.underlay_mtu,
             pod_mtu=network.pod_mtu,
+            overlay_pod_mtu=network.carrier.tunnel_mtu,
+            native_pod_mtu=network.carrier.native_pod_mtu,
             permanent_neighbours=network.spec.has_permanent_neighbours,
             rp_filter=network.spec.rp_filter,
             versions=_versions(),
@@ -156,7 +161,7 @@ def check_faults(case: Case) -> None:
 def capabilities_missing(case: Case) -> tuple[str, ...]:
     """Return what a scenario needs and this machine's lab does not offer; empty: nothing."""
     overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
-    return tuple(sorted({*case.scenario.needs, overlay} - capabilities()))
+    return tuple(sorted({*case.scenario.needs, *capabilities_of(case.flow_sets), overlay} - capabilities()))
 
 
 def _versions() -> dict[str, str]:

@@ -34,7 +34,7 @@ def parse_counters(text: str) -> dict[str, int]:
 
 
 def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]:
-    """Return namespace name to counter name to value, and `machine` with `Neigh.table_fulls`.
+    """Return namespace name to counter name to value, and `machine` with `Neigh.table_fulls` and `Pressure.cpu_some_us`.
 
     The thread visits the namespaces one after the other, so the readings are not of one instant: drain the traffic first.
 
@@ -58,8 +58,20 @@ def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]
         set_namespace(home, Clone.NETWORK)
         os.close(home)
     with Netlink() as netlink:
-        counters[MACHINE] = {"Neigh.table_fulls": read_neighbour_table(netlink).table_fulls}
+        counters[MACHINE] = {"Neigh.table_fulls": read_neighbour_table(netlink).table_fulls} | _read_pressure()
     return counters
+
+
+def _read_pressure() -> dict[str, int]:
+    """Return for how long some task has waited for a CPU, us; empty on a kernel without PSI.
+
+    Source: Linux Documentation/accounting/psi.rst.
+    """
+    try:
+        line = Path("/proc/pressure/cpu").read_text(encoding="ascii").splitlines()[0]
+    except OSError:
+        return {}
+    return {"Pressure.cpu_some_us": int(line.rpartition("total=")[2])}
 
 
 def _read(path: str) -> str:

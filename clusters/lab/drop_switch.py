@@ -1,4 +1,4 @@
-"""A switch that drops packets in the router, and says exactly when: for the accuracy test and for calibration."""
+"""A switch that drops packets in the router or a node, and says exactly when: for the accuracy test and for calibration."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ _PRIORITY_FIRST = 10
 
 
 class DropSwitch:
-    """Drops whatever the router forwards to one of some addresses: both ends of a flow make it both directions.
+    """Drops whatever a namespace forwards to one of some addresses: both ends of a flow make it both directions.
 
     The messages are ready beforehand, so that the two call times enclose the change closely. In NATIVE the router sees pod
-    addresses, in OVERLAY node addresses; frames that it only bridges (same zone) it does not drop.
+    addresses, in OVERLAY node addresses; frames that it only bridges (same zone) it does not drop. A node sees pod addresses
+    always.
 
     Args:
         addresses: IPv4 addresses.
-        netlink: a socket in the router's namespace; it is the caller's to close.
+        netlink: a socket in the namespace; it is the caller's to close.
     """
 
     def __init__(self, addresses: Collection[str], netlink: Netlink) -> None:

@@ -80,6 +80,8 @@ def capabilities() -> frozenset[Capability]:
         Capability.ROUTE_TABLES: "policy-routing" in present,
         Capability.KERNEL_COUNTERS: "kernel-counters" in present,
         Capability.NFT: "nft" in present,
+        Capability.FLOW_CLASSES: True,
+        Capability.HOST_ENDPOINTS: True,
     }
     return frozenset(capability for capability, is_offered in offered.items() if is_offered)
 

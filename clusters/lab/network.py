@@ -140,6 +140,16 @@ class LabNetwork:
         nodes = self.plan.nodes
         return (ROUTER, *(node.name for node in nodes), *(pod.name for node in nodes for pod in node.pods))
 
+    @property
+    def all_endpoints(self) -> tuple[Endpoint, ...]:
+        """The pods, then what is no pod: the nodes' own networks and the client outside."""
+        return (*self.plan.endpoints, *self.plan.others)
+
+    def endpoint_path(self, name: str) -> str:
+        """Return the file of the namespace in which an endpoint is: its own, or its node's."""
+        others = {endpoint.name: endpoint.node for endpoint in self.plan.others}
+        return str(self.namespace_path(others.get(name, name)))
+
     def namespace_path(self, name: str) -> Path:
         """Return the file of a namespace, which other processes of the sandbox may enter too."""
         return NETWORK_DIRECTORY / name
@@ -192,11 +202,15 @@ class LabNetwork:
         """Return the state of every node."""
         return tuple(plane.state() for plane in self._planes.values())
 
-    def drop_switch(self, addresses: Collection[str]) -> DropSwitch:
-        """Return a switch that drops in the router whatever goes to one of these addresses. Raises WorldError while down."""
-        if ROUTER not in self._sockets:
+    def drop_switch(self, addresses: Collection[str], place: str = ROUTER) -> DropSwitch:
+        """Return a switch that drops whatever the router, or a node, forwards to one of these addresses.
+
+        Raises:
+            WorldError: the lab is down.
+        """
+        if place not in self._sockets:
             raise WorldError("the lab is not up")
-        return DropSwitch(addresses, self._sockets[ROUTER])
+        return DropSwitch(addresses, self._sockets[place])
 
     def _build(self) -> None:
         _allow_open_files()

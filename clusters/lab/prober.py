@@ -1,6 +1,6 @@
-"""The prober of the lab: one reflector process and one sender process for the whole mesh.
+"""The prober of the lab: one reflector process and one sender process for the whole mesh, others for other classes of flows.
 
-Both run the same agent that ships into a pod, with sockets opened inside the pods' namespaces. They are processes of their
+All run the same agent that ships into a pod, with sockets opened inside the pods' namespaces. They are processes of their
 own, so that a pause of the harness cannot colour the measurement, and they never outlive it: their stdin is a pipe that ends
 with us.
 """
@@ -14,19 +14,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import probes
+from clusters.flow_settings import make_flow_settings
 from hitless.agents import read_agents
 from hitless.errors import BugError, WorldError
-from hitless.ports import Endpoint, Flow, ProbeSpec
+from hitless.ports import Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.records import ProbeRecords
-from hitless.words import SECOND
-from probes.settings import AgentSettings, EndpointSettings, FlowSettings
+from hitless.words import SECOND, FlowClass, Nanoseconds
+from probes.settings import AgentSettings, EndpointSettings
 
 SENDER: Final = "sender"
 REFLECTOR: Final = "reflector"
+ACCEPTOR: Final = "acceptor"
+"""Reflects what comes on connections."""
 _START_S: Final = 20.0
 """An agent that has not opened its sockets by then never will; a loaded machine imports numpy in two seconds."""
 _STOP_MARGIN_S: Final = 10.0
@@ -42,6 +46,7 @@ class _AgentProcess:
     def __init__(self, settings: AgentSettings) -> None:
         self.name = settings.agent
         self.states: list[str] = []
+        self._is_asked = False
         path = settings.directory / f"{self.name}.settings.json"
         path.write_text(json.dumps(settings.as_json(), indent=1) + "\n")
         self._stderr_path = settings.directory / f"{self.name}.stderr"
@@ -101,10 +106,16 @@ class _AgentProcess:
             message = f"the {self.name} agent died with code {code}{self._complaint()}"
             raise WorldError(message)
 
+    def ask_to_stop(self) -> None:
+        """Let the agent send nothing more and drain; one that has ended is left alone. Asking twice would end it at once."""
+        if self.process.poll() is None and not self._is_asked:
+            self._is_asked = True
+            self.process.terminate()
+
     def stop(self, timeout_s: float) -> None:
         """End the agent: ask, wait, kill as the last resort. Safe to call twice."""
+        self.ask_to_stop()
         if self.process.poll() is None:
-            self.process.terminate()
             try:
                 self.process.wait(timeout_s)
             except subprocess.TimeoutExpired:
@@ -125,90 +136,128 @@ class LabProber:
     """Implements the Prober port; see `hitless.ports.Prober`.
 
     Args:
-        endpoints: the pods of the lab.
+        endpoints: the endpoints of the lab.
         namespace_path: endpoint name to the path of its network namespace, or None: the present one.
+        nodes: whose addresses a masquerade may put in the place of a source's.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], namespace_path: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, endpoints: Sequence[Endpoint], namespace_path: Callable[[str], str | None], nodes: Sequence[NodeFacts] = ()
+    ) -> None:
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
-        self._namespace_path = namespace_path
+        self._namespace_path, self._nodes = namespace_path, nodes
         self._directory: Path | None = None
         self._drain_s = 0.0
-        self._sender: _AgentProcess | None = None
-        self._reflector: _AgentProcess | None = None
+        self._senders: dict[str, _AgentProcess] = {}
+        self._reflectors: dict[str, _AgentProcess] = {}
+        self._names: tuple[str, ...] = ()
 
     def start(self, flows: Sequence[Flow], spec: ProbeSpec, directory: Path, epoch_ns: int) -> None:
-        """Start the reflector, then the sender, each once the one before listens. Raises WorldError; nothing runs then."""
-        if self._sender or self._reflector:
+        """Start the reflectors, then the senders, each once the one before listens. Raises WorldError; nothing runs then."""
+        if self._senders or self._reflectors:
             message = "the prober is running: stop it before it starts again"
             raise BugError(message)
         self._directory, self._drain_s = directory, spec.drain_ns / 1e9
         directory.mkdir(parents=True, exist_ok=True)
+        groups = group_flows(flows, spec)
+        self._names = tuple(group.agent for group in groups)
         try:
-            self._reflector = _AgentProcess(self._settings(REFLECTOR, flows, spec, epoch_ns))
-            self._reflector.wait_state("listening", _START_S)
-            self._sender = _AgentProcess(self._settings(SENDER, flows, spec, epoch_ns))
-            self._sender.wait_state("listening", _START_S)
+            for group in groups:
+                agent = _AgentProcess(self._settings(group, spec, epoch_ns))
+                (self._senders if group.is_sender else self._reflectors)[group.agent] = agent
+                agent.wait_state("listening", _START_S)
         except BaseException:
             self.stop()
             raise
 
     def is_live(self) -> bool:
         """Return whether every flow has been answered `live_answers` times in a row. Raises WorldError if an agent died."""
-        if self._sender is None or self._reflector is None:
-            return False
-        for agent in (self._reflector, self._sender):
+        for agent in (*self._reflectors.values(), *self._senders.values()):
             agent.listen()
             agent.check_alive()
-        return "live" in self._sender.states
+        return bool(self._senders) and all("live" in agent.states for agent in self._senders.values())
 
     def stop(self) -> None:
-        """Stop the sender, which drains, then the reflector. Safe to call twice."""
-        if self._sender:
-            self._sender.stop(self._drain_s + _STOP_MARGIN_S)
-        if self._reflector:
-            self._reflector.stop(_STOP_MARGIN_S)
-        self._sender = self._reflector = None
+        """Stop the senders, which drain together, then the reflectors. Safe to call twice."""
+        for agent in self._senders.values():
+            agent.ask_to_stop()
+        for agent in self._senders.values():
+            agent.stop(self._drain_s + _STOP_MARGIN_S)
+        for agent in self._reflectors.values():
+            agent.ask_to_stop()
+        for agent in self._reflectors.values():
+            agent.stop(_STOP_MARGIN_S)
+        self._senders, self._reflectors = {}, {}
 
     def collect(self) -> ProbeRecords:
         """Return the records; an agent that was killed still gives its rows, with `finished` False."""
         if self._directory is None:
             message = "there are no records: the prober was never started"
             raise BugError(message)
-        return read_agents(self._directory, (SENDER, REFLECTOR))
+        return read_agents(self._directory, self._names)
 
-    def _settings(self, agent: str, flows: Sequence[Flow], spec: ProbeSpec, epoch_ns: int) -> AgentSettings:
-        is_sender = agent == SENDER
-        used = {flow.source if is_sender else flow.destination for flow in flows}
+    def _settings(self, group: AgentGroup, spec: ProbeSpec, epoch_ns: int) -> AgentSettings:
+        used = {flow.source if group.is_sender else flow.destination for flow in group.flows}
         assert self._directory is not None  # noqa: S101 - `start` set it
         return AgentSettings(
-            agent=agent,
+            agent=group.agent,
             directory=self._directory.absolute(),
             epoch_ns=epoch_ns,
-            interval_ns=spec.interval_ns,
-            packet_octets=spec.packet_octets,
+            interval_ns=group.interval_ns,
+            packet_octets=group.octets,
             live_answers=spec.live_answers,
             drain_ns=spec.drain_ns,
-            duration_ns_max=spec.duration_ns_max + (0 if is_sender else spec.drain_ns + _REFLECTOR_EXTRA_NS),
+            duration_ns_max=spec.duration_ns_max + (0 if group.is_sender else spec.drain_ns + _REFLECTOR_EXTRA_NS),
             endpoints=tuple(
                 EndpointSettings(
                     name=name,
                     address=endpoint.address,
                     namespace=self._namespace_path(name),
-                    sends=is_sender,
-                    reflects=not is_sender,
+                    sends=group.is_sender,
+                    reflects=not group.is_sender,
                 )
                 for name, endpoint in self._endpoints.items()
                 if name in used
             ),
-            flows=tuple(
-                FlowSettings(
-                    id=flow.id,
-                    source=flow.source,
-                    source_address=self._endpoints[flow.source].address,
-                    destination=flow.destination,
-                    destination_address=self._endpoints[flow.destination].address,
-                )
-                for flow in flows
-            ),
+            flows=tuple(make_flow_settings(flow, self._endpoints, self._nodes) for flow in group.flows),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentGroup:
+    """The flows of one agent process: one protocol, one interval and one size, so that a tick is a batch."""
+
+    agent: str
+    is_sender: bool
+    interval_ns: Nanoseconds
+    octets: int
+    flows: tuple[Flow, ...]
+
+
+def group_flows(flows: Sequence[Flow], spec: ProbeSpec) -> tuple[AgentGroup, ...]:
+    """Return the agents that a run needs, reflectors first; the sender of the mesh is called `sender`.
+
+    The kernel answers ICMP. TCP flows have processes of their own at both ends: each of their messages costs a system call, and
+    a batch of datagrams must not wait for it.
+    """
+    reflected: dict[bool, list[Flow]] = {}
+    sent: dict[tuple[str, Nanoseconds, int], list[Flow]] = {}
+    for flow in flows:
+        is_tcp, interval_ns = flow.flow_class.is_tcp, flow.interval_ns or spec.interval_ns
+        if flow.flow_class is not FlowClass.ICMP:
+            reflected.setdefault(is_tcp, []).append(flow)
+        sent.setdefault(("tcp" if is_tcp else flow.flow_class.value, interval_ns, flow.octets), []).append(flow)
+    groups = [
+        AgentGroup(
+            agent=ACCEPTOR if is_tcp else REFLECTOR,
+            is_sender=False,
+            interval_ns=min(flow.interval_ns or spec.interval_ns for flow in some),
+            octets=max(flow.octets for flow in some),
+            flows=tuple(some),
+        )
+        for is_tcp, some in sorted(reflected.items())
+    ]
+    for number, ((protocol, interval_ns, octets), some) in enumerate(sent.items()):
+        name = SENDER if number == 0 else f"{SENDER}-{protocol}-{octets}-{round(SECOND / interval_ns)}hz"
+        groups.append(AgentGroup(agent=name, is_sender=True, interval_ns=interval_ns, octets=octets, flows=tuple(some)))
+    return tuple(groups)

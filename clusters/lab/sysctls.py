@@ -36,6 +36,8 @@ def make_sysctls(*, is_forwarding: bool, rp_filter: int, is_bridging: bool = Fal
         is_bridging: the namespace has bridges: keep netfilter off them.
     """
     values = {"ipv4/ip_forward": str(int(is_forwarding)), "ipv4/ip_default_ttl": "64"}
+    # Echo requests without a privilege, for group 0: the one that every sandbox has.
+    values["ipv4/ping_group_range"] = "0 0"
     for scope in ("all", "default"):
         values[f"ipv4/conf/{scope}/rp_filter"] = str(rp_filter)
         values |= {f"ipv4/conf/{scope}/{name}": value for name, value in _EVERYWHERE.items()}

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -35,10 +36,9 @@ def make_mesh(addresses: list[str]) -> tuple[list[Endpoint], list[Flow]]:
     return endpoints, flows
 
 
-def make_spec(interval_ms: float = 2.0, packet_octets: int = 44, duration_s: float = 30.0) -> ProbeSpec:
+def make_spec(interval_ms: float = 2.0, duration_s: float = 30.0) -> ProbeSpec:
     return ProbeSpec(
         interval_ns=Nanoseconds(round(interval_ms * MILLISECOND)),
-        packet_octets=packet_octets,
         drain_ns=SECOND,
         duration_ns_max=Nanoseconds(round(duration_s * SECOND)),
     )
@@ -60,8 +60,7 @@ def mesh(tmp_path: Path) -> Iterator[LabProber]:
     endpoints, flows = make_mesh(["127.4.0.1", "127.4.0.2", "127.4.0.3"])
     prober = LabProber(endpoints, lambda _name: None)
     prober.start(flows, make_spec(), tmp_path / "run", time.monotonic_ns())
-    assert prober._sender is not None
-    prober._sender.wait_state("live", WAIT_S)
+    prober._senders["sender"].wait_state("live", WAIT_S)
     yield prober
     prober.stop()
 
@@ -109,37 +108,33 @@ def test_times_are_in_the_order_of_nature(mesh: LabProber) -> None:
 
 
 def test_what_a_killed_sender_wrote_can_be_read(mesh: LabProber) -> None:
-    assert mesh._sender is not None
-    process = mesh._sender.process
+    process = mesh._senders["sender"].process
     process.send_signal(signal.SIGKILL)
     process.wait(WAIT_S)
     with pytest.raises(WorldError, match="the sender agent died with code -9"):
         mesh.is_live()
     mesh.stop()
     records = mesh.collect()
-    assert [report.finished for report in records.reports] == [False, True]
+    assert {report.agent: report.finished for report in records.reports} == {"reflector": True, "sender": False}
     assert len(records.sender) > 0
     assert (records.sender["copies"] > 0).sum() >= 5 * 6  # it was live
     assert len(records.reflector) >= (records.sender["copies"] > 0).sum()
 
 
 def test_what_a_killed_reflector_wrote_can_be_read(mesh: LabProber) -> None:
-    assert mesh._reflector is not None
-    process = mesh._reflector.process
+    process = mesh._reflectors["reflector"].process
     process.send_signal(signal.SIGKILL)
     process.wait(WAIT_S)
     with pytest.raises(WorldError, match="the reflector agent died with code -9"):
         mesh.is_live()
     mesh.stop()
     records = mesh.collect()
-    assert [report.finished for report in records.reports] == [True, False]
+    assert {report.agent: report.finished for report in records.reports} == {"reflector": False, "sender": True}
     assert len(records.reflector) >= 5 * 6
 
 
 def test_agents_ignore_ctrl_c(mesh: LabProber) -> None:
-    assert mesh._sender is not None
-    assert mesh._reflector is not None
-    for agent in (mesh._sender, mesh._reflector):
+    for agent in (mesh._senders["sender"], mesh._reflectors["reflector"]):
         agent.process.send_signal(signal.SIGINT)
     mesh.stop()
     assert [report.finished for report in mesh.collect().reports] == [True, True]
@@ -154,7 +149,7 @@ from test_prober import LabProber, make_mesh, make_spec
 endpoints, flows = make_mesh(["127.4.1.1", "127.4.1.2"])
 prober = LabProber(endpoints, lambda name: None)
 prober.start(flows, make_spec(), Path({str(tmp_path)!r}), time.monotonic_ns())
-print(prober._sender.process.pid, prober._reflector.process.pid, flush=True)
+print(prober._senders["sender"].process.pid, prober._reflectors["reflector"].process.pid, flush=True)
 sys.stdin.read()
 """
     root = str(Path(__file__).parents[2])
@@ -173,9 +168,8 @@ def test_agents_stop_by_themselves(tmp_path: Path) -> None:
     endpoints, flows = make_mesh(["127.4.2.1", "127.4.2.2"])
     prober = LabProber(endpoints, lambda _name: None)
     prober.start(flows, make_spec(5.0, duration_s=0.3), tmp_path, time.monotonic_ns())
-    assert prober._sender is not None
-    prober._sender.wait_state("stopped", WAIT_S)
-    prober._sender.process.wait(WAIT_S)
+    prober._senders["sender"].wait_state("stopped", WAIT_S)
+    prober._senders["sender"].process.wait(WAIT_S)
     assert prober.is_live()
     prober.stop()
     assert 50 <= int(prober.collect().sender["seq"].max()) + 1 <= 61
@@ -186,15 +180,15 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     prober = LabProber(endpoints, lambda _name: None)
     with pytest.raises(WorldError, match=r"the reflector agent died with code 20: cannot open UDP 203\.0\.113\.1:8620"):
         prober.start(flows, make_spec(), tmp_path, time.monotonic_ns())
-    assert (prober._sender, prober._reflector) == (None, None)
+    assert (prober._senders, prober._reflectors) == ({}, {})
 
 
 def test_large_probes_come_back_whole(tmp_path: Path) -> None:
     endpoints, flows = make_mesh(["127.4.4.1", "127.4.4.2"])
     prober = LabProber(endpoints, lambda _name: None)
-    prober.start(flows, make_spec(packet_octets=1400), tmp_path, time.monotonic_ns())
-    assert prober._sender is not None
-    prober._sender.wait_state("live", WAIT_S)
+    large = [replace(flow, octets=1400) for flow in flows]
+    prober.start(large, make_spec(), tmp_path, time.monotonic_ns())
+    prober._senders["sender"].wait_state("live", WAIT_S)
     prober.stop()
     sender = prober.collect().sender
     assert (set(sender["copies"].tolist()), sender["corrupted"].sum()) == ({1}, 0)
@@ -261,14 +255,13 @@ def test_across_namespaces_nothing_is_lost_and_a_refused_probe_has_its_errno(pai
     prober = LabProber(endpoints, pair.path)
     epoch_ns = time.monotonic_ns()
     prober.start(flows, make_spec(), tmp_path, epoch_ns)
-    assert prober._sender is not None
-    prober._sender.wait_state("live", WAIT_S)
+    prober._senders["sender"].wait_state("live", WAIT_S)
     began_ns = time.monotonic_ns() - epoch_ns
     pair.ip(0, "link", "set", "v", "down")
     ended_ns = time.monotonic_ns() - epoch_ns
     watched = time.monotonic_ns() + 100 * MILLISECOND
     while time.monotonic_ns() < watched:
-        select.select([prober._sender._stdout], [], [], 0.02)
+        select.select([prober._senders["sender"]._stdout], [], [], 0.02)
     prober.stop()
     sender = prober.collect().sender
     healthy = sender[sender["after"] < began_ns]

@@ -61,8 +61,7 @@ def probe(lab: LabNetwork, flows: Sequence[Flow], directory: Path) -> History:
     before = lab.counters()
     try:
         prober.start(flows, spec, directory, clock.epoch_ns)
-        assert prober._sender is not None
-        prober._sender.wait_state("stopped", PATIENCE_S)
+        prober._senders["sender"].wait_state("stopped", PATIENCE_S)
     finally:
         prober.stop()
     return History(

@@ -30,6 +30,7 @@ def test_a_good_run_passes_every_check() -> None:
     results = run_checks(history(header=header(checks=_ALL)))
     assert [(result.check, result.verdict) for result in results] == [
         ("coverage", Verdict.PASS),
+        ("instrument", Verdict.PASS),
         ("continuity", Verdict.PASS),
         ("ordering", Verdict.PASS),
         ("convergence", Verdict.PASS),
@@ -41,12 +42,12 @@ def test_a_good_run_passes_every_check() -> None:
 
 def test_validity_is_asked_whether_it_is_named_or_not() -> None:
     results = run_checks(history(header=header(checks={})))
-    assert [(result.check, result.is_validity) for result in results] == [("coverage", True)]
+    assert [(result.check, result.is_validity) for result in results] == [("coverage", True), ("instrument", True)]
 
 
 def test_budgets_reach_the_check() -> None:
     run = history(header=header(checks={"convergence": {"convergence_ms": 1}}))
-    assert [result.verdict for result in run_checks(run)] == [Verdict.PASS, Verdict.FAIL]
+    assert [result.verdict for result in run_checks(run)] == [Verdict.PASS, Verdict.PASS, Verdict.FAIL]
 
 
 def test_a_check_that_raises_is_inconclusive_whatever_it_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +60,7 @@ def test_a_check_that_raises_is_inconclusive_whatever_it_said_before(monkeypatch
 @pytest.mark.parametrize(
     ("named", "message"),
     [
-        ({"continuty": {}}, "my.yaml: checks: found continuty; allowed: coverage, continuity"),
+        ({"continuty": {}}, "my.yaml: checks: found continuty; allowed: coverage, instrument"),
         ({"ordering": {"downtime_ms": 0}}, "my.yaml: checks.ordering: found downtime_ms; allowed: no budget"),
         ({"books": {"lost_unexplained": "all"}}, "my.yaml: checks.books.lost_unexplained: found 'all'; allowed: a number"),
     ],

@@ -1,12 +1,9 @@
 from dataclasses import replace
 
-import pytest
-
 from checks.coverage import IS_VALIDITY, check
 from hitless.history import History
-from hitless.records import Rows
 from hitless.words import MILLISECOND
-from tests.unit.histories import QUIET, clock_pairs, event, held, history, lost, records, report, switch_events
+from tests.unit.histories import QUIET, event, held, history, records, report, switch_events
 
 
 def _codes(run: History, **budgets: float | None) -> list[str]:
@@ -40,11 +37,11 @@ def test_liveness_comes_before_the_request() -> None:
     assert _codes(history(events=late)) == ["not-live-first"]
 
 
-def test_agents_that_did_not_report_or_were_too_slow() -> None:
+def test_agents_that_did_not_report() -> None:
     patterns = {1: QUIET, 2: QUIET}
     assert _codes(history(records=records(patterns, reports=()))) == ["agent-unfinished"]
-    died = records(patterns, reports=(report(finished=False), report("reflector", receive_overflows=3)))
-    assert _codes(history(records=died)) == ["agent-unfinished", "receive-overflow"]
+    died = records(patterns, reports=(report(finished=False), report("reflector")))
+    assert _codes(history(records=died)) == ["agent-unfinished"]
 
 
 def test_strays_are_told_and_harmless() -> None:
@@ -69,12 +66,12 @@ def test_a_flow_that_was_never_probed() -> None:
 
 
 def test_a_flow_that_offered_too_few() -> None:
-    # Seven probes in scattered places: no gap is long, but 51 of 58 is less than 90 %.
-    thin = (" " + "." * 7) * 7 + "." * 2
+    # Eight holes in scattered places: no gap is long, but 50 of the 57 since its first probe are less than 90 %.
+    thin = (" " + "." * 6) * 8 + "." * 2
     run = history(records=records({1: thin, 2: QUIET}))
     (finding,) = check(run, {})
     assert finding.code == "flow-probes-missing"
-    assert finding.text == "1 flows offered too few probes; the worst, node-a1-mesh > node-b1-mesh, 51 of 58"
+    assert finding.text == "1 flows offered too few probes; the worst, node-a1-mesh > node-b1-mesh, 50 of 57"
     assert _codes(run, missing_ratio=0.2) == []
 
 
@@ -85,13 +82,13 @@ def test_probes_that_the_kernel_refused() -> None:
 
 
 def test_skipped_ticks() -> None:
-    run = history(records=records({1: QUIET, 2: QUIET}, skipped=[7, 20, 40]))
+    run = history(records=records({1: QUIET, 2: QUIET}, skipped=[7, 20, 40, 41]))
     assert _codes(run) == ["ticks-missed"]
-    assert _codes(run, missed_ticks_ratio=0.06) == []
+    assert _codes(run, missed_ticks_ratio=0.07) == []
 
 
 def test_skipped_ticks_of_several_senders_are_counted_against_the_ticks_of_all() -> None:
-    both = (report("one", sent=58), report("two", sent=58))
+    both = (report("one", ticks=58), report("two", ticks=58))
     run = history(records=records({1: QUIET, 2: QUIET}, skipped=[7, 20, 40], reports=both))
     assert _codes(run) == []
 
@@ -101,7 +98,9 @@ def test_a_gap_while_it_matters() -> None:
     run = history(records=records({1: hole, 2: QUIET}))
     (finding,) = check(run, {"missing_ratio": None})
     assert (finding.code, finding.t_ns) == ("probing-gap", 105 * MILLISECOND)
-    assert finding.text == "1 flows were not probed for up to 55.0 ms while it mattered; 50.0 ms are allowed"
+    assert (
+        finding.text == "1 flows were not probed for up to 55.0 ms (11.0 intervals) while it mattered; 10 intervals are allowed"
+    )
     assert _codes(run, missing_ratio=None, gap_intervals=11) == []
 
 
@@ -114,31 +113,3 @@ def test_a_gap_after_everything_has_settled_does_not_matter() -> None:
 def test_a_sender_that_stopped_early_leaves_a_gap() -> None:
     run = history(records=records({1: "." * 20, 2: QUIET}))
     assert _codes(run, missing_ratio=None) == ["probing-gap"]
-
-
-def test_a_control_flow_that_lost() -> None:
-    (finding,) = check(history(records=records({1: QUIET, 2: lost(20, 2)})), {})
-    assert finding.code == "control-lost"
-    assert finding.text == "the control flow node-a1-mesh > node-a1-control lost 2 of 58 probes"
-
-
-@pytest.mark.parametrize(
-    ("pairs", "expected"),
-    [
-        (clock_pairs(0, 0, 0), []),
-        (clock_pairs(0, 500, 1000, 1500, 2000), []),  # slewing at 500 ppm
-        (clock_pairs(0, 0, 700, 700), ["clock-step"]),
-        (clock_pairs(0, 0, -700, -700), ["clock-step"]),
-        (clock_pairs(0, 3_600_000_000), ["clock-step"]),
-        (clock_pairs(0, 700, width_ns=60_000), []),  # a pair is no better than its width
-        (clock_pairs(0, 120, every_ns=10 * MILLISECOND), ["clock-step"]),
-        (clock_pairs(0), []),
-    ],
-)
-def test_steps_of_the_clock_are_told_from_slewing(pairs: Rows, expected: list[str]) -> None:
-    assert _codes(history(records=records({1: QUIET, 2: QUIET}, clocks={"reflector": pairs}))) == expected
-
-
-def test_an_overflowing_neighbour_table() -> None:
-    run = history(counters_before={"machine": {"Neigh.table_fulls": 3}}, counters_after={"machine": {"Neigh.table_fulls": 5}})
-    assert _codes(run) == ["neighbour-table-full"]

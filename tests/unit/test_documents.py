@@ -65,3 +65,10 @@ def test_validation_names_the_place_and_counts_the_rest() -> None:
         "x.yaml: spec.rate: found fast; allowed: "
         "Input should be a valid integer, unable to parse string as an integer (1 more such places)"
     )
+
+
+def test_a_key_with_a_line_break_keeps_the_message_on_one_line() -> None:
+    with pytest.raises(UsageError) as caught:
+        validate(_Model, {"rate": 1, "name": "x", "a\nb": None}, "x.yaml")
+    assert str(caught.value).startswith("x.yaml: a b: ")
+    assert "\n" not in str(caught.value)

@@ -83,6 +83,7 @@ class FakeCluster:
         self.calls: list[str] = []
         self._fails_at, self._error = fails_at, error
         self.kube = self.routes = self.prober = self.faults = self
+        self.calibrator = None
 
     def _call(self, name: str) -> None:
         self.calls.append(name)

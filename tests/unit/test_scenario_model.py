@@ -126,7 +126,7 @@ def test_the_catalogue_is_what_the_project_promises() -> None:
         ),
         (set_at(["books"], "arms", "GATED", "because"), "arms.GATED.because", "books", "nothing: a PASS"),
         (set_at("sleepy", "arms", "GATED", "mutant"), "arms.GATED.mutant", "sleepy", "opens-on-first-node, ignores-reason"),
-        (set_at({}, "arms", "GATED", "checks", "magic"), "arms.GATED.checks", "magic", "coverage, continuity"),
+        (set_at({}, "arms", "GATED", "checks", "magic"), "arms.GATED.checks", "magic", "coverage, instrument, continuity"),
         (
             set_at({"downtime": 0}, "arms", "GATED", "checks", "continuity"),
             "arms.GATED.checks.continuity",

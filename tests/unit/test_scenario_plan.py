@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hitless.errors import UsageError
-from hitless.ports import ClusterFacts, Endpoint
-from hitless.words import SECOND, Arm, FlowRole, Overlay, Verdict
+from hitless.words import SECOND, Arm, Overlay, Verdict
 from scenarios.model import find_scenario, load_scenario
-from scenarios.plan import Options, expectation_gap, make_case, make_flows
+from scenarios.plan import Options, expectation_gap, make_case
 from tests.unit.fakes_gardener import Bench
 
 
@@ -69,49 +68,6 @@ def test_a_quota_needs_its_zone() -> None:
 )
 def test_expectations_hold_only_for_what_the_scenario_was_written_for(name: str, options: Options, gap: str | None) -> None:
     assert expectation_gap(load_scenario(find_scenario(name)), options) == gap
-
-
-def make_facts(zones: int, nodes_per_zone: int, pods: tuple[str, ...] = ("mesh", "control")) -> ClusterFacts:
-    endpoints = [
-        Endpoint(name=f"node-{zone}{number}-{pod}", node=f"node-{zone}{number}", zone=zone, address="100.96.0.2")
-        for zone in "abc"[:zones]
-        for number in range(1, nodes_per_zone + 1)
-        for pod in pods
-    ]
-    return ClusterFacts(
-        backend="lab",
-        carrier="ipip",
-        nodes=(),
-        endpoints=tuple(endpoints),
-        zone_gateways={},
-        underlay_mtu=1500,
-        pod_mtu=1480,
-        permanent_neighbours=False,
-        rp_filter=2,
-        versions={},
-    )
-
-
-@pytest.mark.parametrize(
-    ("zones", "nodes_per_zone", "mesh", "control"), [(2, 2, 12, 4), (3, 1, 6, 3), (1, 2, 2, 2), (3, 3, 72, 9)]
-)
-def test_every_pair_of_nodes_both_ways_and_one_control_flow_a_node(
-    zones: int, nodes_per_zone: int, mesh: int, control: int
-) -> None:
-    facts = make_facts(zones, nodes_per_zone)
-    flows = make_flows(facts)
-    node = {endpoint.name: endpoint.node for endpoint in facts.endpoints}
-    by_role = {role: [flow for flow in flows if flow.role is role] for role in FlowRole}
-    assert {role: len(found) for role, found in by_role.items()} == {FlowRole.MESH: mesh, FlowRole.CONTROL: control}
-    assert [flow.id for flow in flows] == list(range(1, mesh + control + 1))
-    assert len({(flow.source, flow.destination) for flow in flows}) == mesh + control
-    assert all(node[flow.source] != node[flow.destination] for flow in by_role[FlowRole.MESH])
-    assert all(node[flow.source] == node[flow.destination] for flow in by_role[FlowRole.CONTROL])
-    assert all(flow.source != flow.destination for flow in flows)
-
-
-def test_nodes_with_one_pod_have_no_control_flow() -> None:
-    assert {flow.role for flow in make_flows(make_facts(2, 1, pods=("mesh",)))} == {FlowRole.MESH}
 
 
 PROOF_INTERVALS = 20

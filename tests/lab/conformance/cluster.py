@@ -17,7 +17,7 @@ from hitless.events import Recorder
 from hitless.loop import Loop
 from hitless.ports import Cluster, ClusterFacts, ProbeSpec
 from hitless.words import MILLISECOND, SECOND, Capability, Kind, Nanoseconds
-from scenarios.plan import make_flows
+from scenarios.flows import make_flows
 
 PROBING = ProbeSpec(
     interval_ns=Nanoseconds(10 * MILLISECOND),

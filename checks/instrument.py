@@ -1,0 +1,172 @@
+"""Instrument: is what was measured the network's, or our own?
+
+A validity check, as coverage: control flows that no switch can touch, a blackhole of known length before the switch, what our
+own sockets dropped, how long the machine let us wait, clocks and neighbour table. As long as one of these is wrong nothing else
+that was found counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+import numpy as np
+
+from checks.budgets import read_budgets
+from hitless.history import History
+from hitless.instrument import overflow_losses
+from hitless.measure import measure
+from hitless.verdicts import Finding
+from hitless.words import MICROSECOND, FlowRole, JsonObject, Nanoseconds, Verdict
+
+NAME: Final = "instrument"
+IS_VALIDITY: Final = True
+BUDGETS: Final[Mapping[str, float | None]] = {
+    "instrument_loss_ratio": 0.001,  # of the offered probes: what our own sockets dropped
+    "pressure_ratio": None,  # of the run's time in which some task waited for a CPU (PSI); null: only said
+    "clock_step_us": 100,  # between two neighbouring pairs, beyond their width and slewing
+}
+"""Budget name to its default; ours."""
+
+SLEW_PPM: Final = 500
+"""The kernel slews CLOCK_REALTIME at most this fast under NTP. Source: Linux include/linux/timex.h MAXFREQ, RFC 5905 11.3."""
+
+Limits = Mapping[str, float | None]
+
+
+def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+    """Ask each question in turn; one finding an answer that hurts, or that is worth saying."""
+    limits = read_budgets(NAME, budgets, BUDGETS)
+    questions: tuple[Callable[[History, Limits], Iterator[Finding]], ...] = (
+        _ask_controls,
+        _ask_calibration,
+        _ask_overflows,
+        _ask_pressure,
+        _ask_clocks,
+        _ask_neighbours,
+    )
+    for ask in questions:
+        yield from ask(history, limits)
+
+
+def _doubt(code: str, text: str, *, t_ns: int | None = None) -> Finding:
+    at_ns = None if t_ns is None else Nanoseconds(t_ns)
+    return Finding(verdict=Verdict.INCONCLUSIVE, code=code, text=text, t_ns=at_ns)
+
+
+def _ask_controls(history: History, _: Limits) -> Iterator[Finding]:
+    """No switch can touch a flow within a node: if it loses a probe, the instrument did."""
+    measures = measure(history)
+    for flow in history.flows_of(FlowRole.CONTROL):
+        found = measures.get(flow.id)
+        if found is not None and found.is_hit:
+            at_ns = found.outages[0].onset_after_ns if found.outages else None
+            yield _doubt(
+                "control-lost", f"the control flow {flow.label} lost {found.lost} of {found.offered} probes", t_ns=at_ns
+            )
+
+
+def _ask_overflows(history: History, limits: Limits) -> Iterator[Finding]:
+    """What our own sockets dropped is taken out of every number: that holds only while it is little, and clearly ours."""
+    losses = tuple(overflow_losses(history))
+    untold = sum(report.counters.get("receive_overflows", 0) for report in history.records.reports)
+    untold -= sum(loss.dropped for loss in losses)
+    if untold > 0:
+        yield _doubt("receive-overflow", f"sockets of the instrument dropped {untold} datagrams at unknown times")
+    if not losses:
+        return
+    offered = max(1, int(np.count_nonzero(history.records.sender["send_errno"] == 0)))
+    taken, dropped = sum(loss.missing for loss in losses), sum(loss.dropped for loss in losses)
+    mixed = [loss for loss in losses if loss.missing > loss.dropped]
+    text = f"sockets of the instrument dropped {dropped} datagrams; {taken} of {offered} probes were taken out for it"
+    limit = limits["instrument_loss_ratio"]
+    if mixed:
+        text += f", but at {mixed[0].address} {mixed[0].missing} were missing for {mixed[0].dropped}: the network lost some too"
+        yield _doubt("instrument-loss-mixed", text, t_ns=mixed[0].since_ns)
+    elif limit is not None and max(taken, dropped) > offered * limit:
+        yield _doubt("receive-overflow", f"{text}; {limit:.1%} are allowed", t_ns=losses[0].since_ns)
+    else:
+        yield Finding(verdict=Verdict.PASS, code="instrument-loss", text=text, t_ns=losses[0].since_ns)
+
+
+def _ask_calibration(history: History, _: Limits) -> Iterator[Finding]:
+    """A blackhole of known length must be measured as what it was, within the accuracy interval."""
+    flows = history.flows_of(FlowRole.CALIBRATION)
+    pulse = history.first_event("calibration.pulsed")
+    if not flows or history.first_event("run.live") is None:
+        return
+    if pulse is None:
+        text = "this cluster drops no flow for a known time: the instrument was not calibrated in this run"
+        yield Finding(verdict=Verdict.PASS, code="not-calibrated", text=text)
+        return
+    facts = pulse.facts
+    truth_shortest = facts["restore_began_ns"] - facts["drop_done_ns"]
+    truth_longest = facts["restore_done_ns"] - facts["drop_began_ns"]
+    truth_ms = f"{truth_shortest / 1e6:.2f} to {truth_longest / 1e6:.2f} ms"
+    found = [
+        outage
+        for outage in measure(history)[flows[0].id].outages
+        if outage.onset_after_ns <= facts["restore_done_ns"] and outage.end_ns >= facts["drop_began_ns"]
+    ]
+    if len(found) != 1 or found[0].longest_ns is None:
+        text = f"a blackhole of {truth_ms} on the calibration flow was seen as {len(found)} outages"
+        yield _doubt("calibration-missed", text, t_ns=pulse.t_ns)
+        return
+    shortest, longest = found[0].shortest_ns, found[0].longest_ns
+    error_ns = (shortest + longest) / 2 - (truth_shortest + truth_longest) / 2
+    text = (
+        f"a blackhole of {truth_ms} on the calibration flow was measured as {shortest / 1e6:.2f} to {longest / 1e6:.2f} ms: "
+        f"the middle is off by {error_ns / 1e6:+.2f} ms"
+    )
+    is_within = shortest <= truth_longest and truth_shortest <= longest
+    allowed_ns = history.header.interval_ns + (truth_longest - truth_shortest) / 2
+    if not is_within or abs(error_ns) > allowed_ns:
+        yield _doubt("calibration-off", f"{text}; {allowed_ns / 1e6:.2f} ms are allowed", t_ns=pulse.t_ns)
+    else:
+        yield Finding(verdict=Verdict.PASS, code="calibrated", text=text, t_ns=pulse.t_ns)
+
+
+def _ask_pressure(history: History, limits: Limits) -> Iterator[Finding]:
+    """How long did some task of the machine wait for a CPU? Source: Linux Documentation/accounting/psi.rst."""
+    name = "Pressure.cpu_some_us"
+    before = history.counters_before.get("machine", {}).get(name)
+    after = history.counters_after.get("machine", {}).get(name)
+    if before is None or after is None or len(history.events) < 2:  # noqa: PLR2004 - a span has two ends
+        return
+    lasted_us = max(1.0, (history.events[-1].t_ns - history.events[0].t_ns) / MICROSECOND)
+    late_ns = max((report.counters.get("lateness_ns_max", 0) for report in history.records.reports), default=0)
+    ratio, limit = (after - before) / lasted_us, limits["pressure_ratio"]
+    text = (
+        f"some task waited for a CPU in {ratio:.0%} of the time; the latest tick was sent {late_ns / 1e6:.2f} ms after its time"
+    )
+    if limit is not None and ratio > limit:
+        yield _doubt("cpu-pressure", f"{text}; {limit:.0%} are allowed")
+    else:
+        yield Finding(verdict=Verdict.PASS, code="cpu-pressure", text=text)
+
+
+def _ask_clocks(history: History, limits: Limits) -> Iterator[Finding]:
+    """Kernel receive times are CLOCK_REALTIME: a step of it between two pairs falsifies the times around it.
+
+    Slewing is no step: over the time between two pairs it may move the clock by SLEW_PPM, which is allowed on top.
+    """
+    limit = limits["clock_step_us"]
+    if limit is None:
+        return
+    for agent, pairs in history.records.clocks.items():
+        offset = pairs["wall"] - pairs["monotonic"]
+        moved = np.abs(np.diff(offset))
+        elapsed = np.diff(pairs["monotonic"])
+        allowed = limit * MICROSECOND + elapsed * SLEW_PPM // 1_000_000 + pairs["width"][1:] + pairs["width"][:-1]
+        for index in np.flatnonzero(moved > allowed):
+            text = f"the wall clock of the agent {agent} stepped by {int(moved[index]) / 1e3:.0f} us"
+            yield _doubt("clock-step", text, t_ns=int(pairs["monotonic"][index]))
+
+
+def _ask_neighbours(history: History, _: Limits) -> Iterator[Finding]:
+    """The neighbour table is the machine's: where it overflows, packets are dropped that no route is to blame for."""
+    name = "Neigh.table_fulls"
+    before = history.counters_before.get("machine", {}).get(name)
+    after = history.counters_after.get("machine", {}).get(name)
+    if before is not None and after is not None and after > before:
+        yield _doubt("neighbour-table-full", f"the machine's neighbour table overflowed {after - before} times")

@@ -1,0 +1,42 @@
+"""What an agent is told of a flow: the same for every cluster. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hitless.ports import Endpoint, Flow, NodeFacts
+from hitless.words import FlowRole
+from probes.settings import FlowSettings
+from probes.stamp import PORT
+
+
+def make_flow_settings(flow: Flow, endpoints: Mapping[str, Endpoint], nodes: Sequence[NodeFacts] = ()) -> FlowSettings:
+    """Return the settings of one flow.
+
+    Args:
+        flow: the flow; both ends are among `endpoints`.
+        endpoints: by name.
+        nodes: whose addresses a masquerade may put in the place of the source's: any node's, for a NodePort is entered at any.
+    """
+    source, destination = endpoints[flow.source], endpoints[flow.destination]
+    target, _, port = (flow.via or "").partition(":")
+    return FlowSettings(
+        id=flow.id,
+        source=flow.source,
+        source_address=source.address,
+        destination=flow.destination,
+        destination_address=destination.address,
+        flow_class=flow.flow_class,
+        target_address=target or None,
+        port=int(port) if port else PORT,
+        rewritten_sources=_rewritten_sources(flow, source, nodes),
+    )
+
+
+def _rewritten_sources(flow: Flow, source: Endpoint, nodes: Sequence[NodeFacts]) -> tuple[str, ...]:
+    """Return what the source's address may have become: a node's own or its tunnel device's. Source: mechanics 4.2, 4.5."""
+    if flow.role not in {FlowRole.HOST, FlowRole.SERVICE}:
+        return ()
+    masquerading = [node for node in nodes if source.is_outside or node.name == source.node]
+    addresses = (address for node in masquerading for address in (node.address, node.tunnel_address) if address)
+    return tuple(address for address in dict.fromkeys(addresses) if address != source.address)

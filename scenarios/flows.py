@@ -1,0 +1,213 @@
+"""Which flows a run probes: the sets that a scenario asks for, laid over the endpoints of a cluster. Pure.
+
+The small UDP mesh is always there: it is the reference that every report's headline speaks of. Control flows are always there,
+too: within a node and within a pod. The other sets probe more slowly, since they answer whether something breaks and how, and
+the mesh for how long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Final
+
+from hitless.ports import ClusterFacts, Endpoint, Flow
+from hitless.words import SECOND, Capability, FlowClass, FlowId, FlowRole, FlowSet, Nanoseconds
+from probes.stamp import PACKET_OCTETS
+
+DATAGRAM_RATE_HZ: Final = 50.0
+"""Probes a second and flow of the sets beside the mesh. Ours: 20 ms see what the mesh's 5 ms measure."""
+TCP_RATE_HZ: Final = 20.0
+"""Messages or connections a second and flow. Ours: each costs a system call a segment, not a share of a batch."""
+IP_AND_UDP_OCTETS: Final = 28
+"""Source: RFC 791 3.1 (20), RFC 768 (8)."""
+
+SERVICE_SETS: Final = frozenset({FlowSet.CLUSTER_IP, FlowSet.HOST_CLUSTER_IP, FlowSet.NODE_PORT})
+_TCP_CLASSES: Final = (FlowClass.TCP_ESTABLISHED, FlowClass.TCP_CONNECT)
+
+
+def rate_hz(flow_set: FlowSet, mesh_rate_hz: float) -> float:
+    """Return how often a flow of a set is probed, given how often the mesh is."""
+    match flow_set:
+        case FlowSet.UDP:
+            return mesh_rate_hz
+        case FlowSet.UDP_OVERLAY_MTU | FlowSet.UDP_NATIVE_MTU | FlowSet.ICMP | FlowSet.HOST_TO_POD | FlowSet.POD_TO_HOST:
+            return min(mesh_rate_hz, DATAGRAM_RATE_HZ)
+        case FlowSet.TCP_ESTABLISHED | FlowSet.TCP_CONNECT | FlowSet.CLUSTER_IP | FlowSet.HOST_CLUSTER_IP | FlowSet.NODE_PORT:
+            return min(mesh_rate_hz, TCP_RATE_HZ)
+
+
+def capabilities_of(flow_sets: Iterable[FlowSet]) -> frozenset[Capability]:
+    """Return what a cluster must offer for these sets."""
+    needed: set[Capability] = set()
+    for flow_set in flow_sets:
+        if flow_set not in {FlowSet.UDP, FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST}:
+            needed.add(Capability.FLOW_CLASSES)
+        if flow_set in {FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST, FlowSet.HOST_CLUSTER_IP}:
+            needed.add(Capability.HOST_ENDPOINTS)
+        if flow_set in SERVICE_SETS or flow_set is FlowSet.POD_TO_HOST:
+            needed.add(Capability.NFT)
+    return frozenset(needed)
+
+
+def make_flows(
+    facts: ClusterFacts, flow_sets: Iterable[FlowSet] = (FlowSet.UDP,), mesh_interval_ns: Nanoseconds | None = None
+) -> tuple[Flow, ...]:
+    """Return the flows of a run, numbered from 1: the mesh, the control flows, then the other sets in the given order.
+
+    The first pod of a node belongs to the mesh; the second answers the control flow.
+
+    Args:
+        facts: the cluster.
+        flow_sets: what is asked for; `udp` is always there.
+        mesh_interval_ns: time between two probes of a mesh flow; None: other sets probe at their own rate.
+    """
+    places = _Places.of(facts)
+    ends = [*_pod_ends(places, FlowSet.UDP), *_control_ends(places)]
+    for flow_set in dict.fromkeys(flow_sets):
+        if flow_set is not FlowSet.UDP:
+            ends += _ends_of(flow_set, places)
+    mesh_rate_hz = SECOND / mesh_interval_ns if mesh_interval_ns else float("inf")
+    return tuple(
+        Flow(
+            id=FlowId(number),
+            source=end.source,
+            destination=end.destination,
+            role=end.role,
+            flow_class=end.flow_class,
+            flow_set=end.flow_set,
+            octets=end.octets,
+            interval_ns=None
+            if end.flow_set is FlowSet.UDP
+            else Nanoseconds(round(SECOND / rate_hz(end.flow_set, mesh_rate_hz))),
+            via=end.via,
+        )
+        for number, end in enumerate(ends, 1)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ends:
+    """One flow, before it has a number."""
+
+    source: str
+    destination: str
+    flow_set: FlowSet
+    flow_class: FlowClass = FlowClass.UDP
+    role: FlowRole = FlowRole.MESH
+    octets: int = PACKET_OCTETS
+    via: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """The endpoints of a cluster by what they are good for, each list in the order of the facts."""
+
+    facts: ClusterFacts
+    mesh: tuple[Endpoint, ...]
+    control: Mapping[str, Endpoint]
+    """Node to its control pod."""
+    hosts: Mapping[str, Endpoint]
+    """Node to its own network's endpoint."""
+    outside: Endpoint | None
+
+    @staticmethod
+    def of(facts: ClusterFacts) -> _Places:
+        by_node: dict[str, list[Endpoint]] = {}
+        for endpoint in facts.endpoints:
+            if endpoint.is_pod:
+                by_node.setdefault(endpoint.node, []).append(endpoint)
+        return _Places(
+            facts=facts,
+            mesh=tuple(pods[0] for pods in by_node.values()),
+            control={node: pods[1] for node, pods in by_node.items() if len(pods) > 1},
+            hosts={endpoint.node: endpoint for endpoint in facts.endpoints if endpoint.is_host},
+            outside=next((endpoint for endpoint in facts.endpoints if endpoint.is_outside), None),
+        )
+
+    def partners(self) -> Iterator[tuple[Endpoint, Endpoint]]:
+        """Yield every mesh pod with the next one of its zone and the next one of another: linear in the number of nodes."""
+        for place, pod in enumerate(self.mesh):
+            others = (*self.mesh[place + 1 :], *self.mesh[:place])
+            for is_same_zone in (True, False):
+                partner = next((other for other in others if (other.zone == pod.zone) is is_same_zone), None)
+                if partner is not None:
+                    yield pod, partner
+
+
+def _pod_ends(
+    places: _Places, flow_set: FlowSet, flow_class: FlowClass = FlowClass.UDP, octets: int = PACKET_OCTETS
+) -> Iterator[_Ends]:
+    for source, destination in permutations(places.mesh, 2):
+        yield _Ends(source=source.name, destination=destination.name, flow_set=flow_set, flow_class=flow_class, octets=octets)
+
+
+def _control_ends(places: _Places) -> Iterator[_Ends]:
+    """Yield a flow within each node and one within its first pod, which no switch can touch, and one to calibrate by."""
+    for pod in places.mesh:
+        if pod.node in places.control:
+            other = places.control[pod.node]
+            yield _Ends(source=pod.name, destination=other.name, flow_set=FlowSet.UDP, role=FlowRole.CONTROL)
+    for pod in places.mesh:
+        yield _Ends(source=pod.name, destination=pod.name, flow_set=FlowSet.UDP, role=FlowRole.CONTROL)
+    spare = tuple(places.control.values())
+    if len(spare) > 1:
+        yield _Ends(source=spare[0].name, destination=spare[-1].name, flow_set=FlowSet.UDP, role=FlowRole.CALIBRATION)
+
+
+def _ends_of(flow_set: FlowSet, places: _Places) -> Iterator[_Ends]:
+    facts = places.facts
+    match flow_set:
+        case FlowSet.UDP:
+            yield from _pod_ends(places, flow_set)
+        case FlowSet.UDP_OVERLAY_MTU:
+            yield from _pod_ends(places, flow_set, octets=facts.overlay_pod_mtu - IP_AND_UDP_OCTETS)
+        case FlowSet.UDP_NATIVE_MTU:
+            yield from _pod_ends(places, flow_set, octets=facts.native_pod_mtu - IP_AND_UDP_OCTETS)
+        case FlowSet.ICMP:
+            yield from _pod_ends(places, flow_set, FlowClass.ICMP)
+        case FlowSet.TCP_ESTABLISHED:
+            yield from _pod_ends(places, flow_set, FlowClass.TCP_ESTABLISHED)
+        case FlowSet.TCP_CONNECT:
+            yield from _pod_ends(places, flow_set, FlowClass.TCP_CONNECT)
+        case FlowSet.HOST_TO_POD | FlowSet.POD_TO_HOST:
+            yield from _host_ends(places, flow_set)
+        case FlowSet.CLUSTER_IP | FlowSet.HOST_CLUSTER_IP | FlowSet.NODE_PORT:
+            yield from _service_ends(places, flow_set)
+
+
+def _host_ends(places: _Places, flow_set: FlowSet) -> Iterator[_Ends]:
+    for one, other in permutations(places.mesh, 2):
+        host = places.hosts.get(one.node if flow_set is FlowSet.HOST_TO_POD else other.node)
+        if host is None:
+            continue
+        source, destination = (host, other) if flow_set is FlowSet.HOST_TO_POD else (one, host)
+        yield _Ends(source=source.name, destination=destination.name, flow_set=flow_set, role=FlowRole.HOST)
+
+
+def _service_ends(places: _Places, flow_set: FlowSet) -> Iterator[_Ends]:
+    services = {service.destination: service for service in places.facts.services}
+    nodes = {node.name: node for node in places.facts.nodes}
+    for pod, backend in places.partners():
+        service = services.get(backend.name)
+        host = places.hosts.get(pod.node)
+        if service is None:
+            continue
+        via = f"{service.cluster_ip}:{service.port}"
+        source: Endpoint | None = pod
+        if flow_set is FlowSet.HOST_CLUSTER_IP:
+            source = host
+        elif flow_set is FlowSet.NODE_PORT:
+            source, via = places.outside, f"{nodes[pod.node].address}:{service.node_port}"
+        if source is None:
+            continue
+        for flow_class in _TCP_CLASSES:
+            yield _Ends(
+                source=source.name,
+                destination=backend.name,
+                flow_set=flow_set,
+                flow_class=flow_class,
+                role=FlowRole.SERVICE,
+                via=via,
+            )

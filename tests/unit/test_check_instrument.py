@@ -1,0 +1,158 @@
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+import numpy as np
+import pytest
+
+from checks.instrument import IS_VALIDITY, check
+from hitless.history import History
+from hitless.measure import measure
+from hitless.ports import Flow
+from hitless.records import OVERFLOW_ROW, ProbeRecords, Rows
+from hitless.words import MILLISECOND, FlowId, FlowRole, Verdict
+from tests.unit.histories import (
+    QUIET,
+    clock_pairs,
+    event,
+    history,
+    lost,
+    ns,
+    pair_of_flows,
+    records,
+    report,
+    switch_events,
+)
+
+SPARE = Flow(id=FlowId(3), source="node-a1-control", destination="node-b2-control", role=FlowRole.CALIBRATION)
+
+
+def _codes(run: History, **budgets: float | None) -> list[str]:
+    return [finding.code for finding in check(run, dict(budgets)) if finding.verdict == "INCONCLUSIVE"]
+
+
+def test_a_good_run_raises_no_doubt() -> None:
+    assert IS_VALIDITY
+    assert list(check(history(), {})) == []
+
+
+def test_a_control_flow_that_lost() -> None:
+    (finding,) = check(history(records=records({1: QUIET, 2: lost(20, 2)})), {})
+    assert finding.code == "control-lost"
+    assert finding.text == "the control flow node-a1-mesh > node-a1-control lost 2 of 58 probes"
+
+
+def calibrated(pattern: str, drop_ms: float, restore_ms: float) -> History:
+    """A run whose calibration flow was dropped for this long, each call taking 0.2 ms."""
+    pulse = event(
+        restore_ms + 0.1,
+        "calibration.pulsed",
+        flow=3,
+        drop_began_ns=ns(drop_ms - 0.1),
+        drop_done_ns=ns(drop_ms + 0.1),
+        restore_began_ns=ns(restore_ms - 0.1),
+        restore_done_ns=ns(restore_ms + 0.1),
+    )
+    events = tuple(sorted((*switch_events(), pulse), key=lambda one: one.t_ns))
+    return history(flows=(*pair_of_flows(), SPARE), events=events, records=records({1: QUIET, 2: QUIET, 3: pattern}))
+
+
+def test_a_blackhole_that_is_measured_as_what_it_was() -> None:
+    # Probes 3 to 7 leave at 25 to 45 ms.
+    (finding,) = check(calibrated(lost(3, 5), 22.5, 47.0), {})
+    assert (finding.verdict, finding.code) == (Verdict.PASS, "calibrated")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (QUIET, "calibration-missed"),
+        (lost(3, 2)[:6] + "X" + lost(3, 2)[7:], "calibration-missed"),  # two outages for one
+        (lost(3, 8), "calibration-off"),  # 15 ms more than there were
+        (lost(3, 3), "calibration-off"),
+        (lost(30, 5), "calibration-missed"),  # at another time
+    ],
+)
+def test_a_blackhole_that_is_measured_as_something_else(pattern: str, expected: str) -> None:
+    assert _codes(calibrated(pattern, 22.5, 47.0)) == [expected]
+
+
+def test_a_cluster_that_cannot_calibrate_says_so() -> None:
+    run = history(flows=(*pair_of_flows(), SPARE), records=records({1: QUIET, 2: QUIET, 3: QUIET}))
+    assert [(finding.verdict, finding.code) for finding in check(run, {})] == [(Verdict.PASS, "not-calibrated")]
+
+
+def overflow(
+    run: History, endpoint: str, since_ms: float, until_ms: float, dropped: int, *, is_reflector: bool
+) -> ProbeRecords:
+    address = next(one.address for one in run.facts.endpoints if one.name == endpoint)
+    row = (int(IPv4Address(address)), is_reflector, ns(since_ms), ns(until_ms), dropped)
+    return replace(run.records, overflows=np.array([row], dtype=OVERFLOW_ROW))
+
+
+def test_what_a_socket_of_ours_dropped_is_never_downtime() -> None:
+    # Probes 20 and 21 leave at 110 and 115 ms and are not in the reflector's log.
+    run = history(records=records({1: lost(20, 2), 2: QUIET}))
+    assert measure(run)[FlowId(1)].lost == 2
+    dropped = replace(run, records=overflow(run, "node-b1-mesh", 60, 160, 2, is_reflector=True))
+    found = measure(dropped)[FlowId(1)]
+    assert (found.lost, found.lost_instrument, found.offered, found.downtime_shortest_ns) == (0, 2, 56, 0)
+    (finding,) = check(dropped, {"instrument_loss_ratio": 0.1})
+    assert (finding.verdict, finding.code) == (Verdict.PASS, "instrument-loss")
+    assert _codes(dropped) == ["receive-overflow"]  # 2 of 116 are more than one in a thousand
+
+
+def test_answers_that_the_senders_socket_dropped_are_known_by_the_reflectors_log() -> None:
+    run = history(records=records({1: lost(20, 2, "f"), 2: QUIET}))
+    back = replace(run, records=overflow(run, "node-a1-mesh", 60, 160, 2, is_reflector=False))
+    assert measure(back)[FlowId(1)].lost_instrument == 2
+    out = replace(run, records=overflow(run, "node-b1-mesh", 60, 160, 2, is_reflector=True))
+    assert measure(out)[FlowId(1)].lost_instrument == 0
+
+
+def test_more_missing_than_dropped_is_in_doubt() -> None:
+    run = history(records=records({1: lost(20, 5), 2: QUIET}))
+    mixed = replace(run, records=overflow(run, "node-b1-mesh", 60, 160, 2, is_reflector=True))
+    assert measure(mixed)[FlowId(1)].lost == 0
+    assert _codes(mixed) == ["instrument-loss-mixed"]
+
+
+def test_an_outage_at_another_time_stays_one() -> None:
+    run = history(records=records({1: lost(40, 5), 2: QUIET}))
+    other = replace(run, records=overflow(run, "node-b1-mesh", 60, 160, 2, is_reflector=True))
+    assert measure(other)[FlowId(1)].lost == 5
+
+
+def test_drops_that_an_agent_counts_and_did_not_date() -> None:
+    reports = (report("sender"), report("reflector", receive_overflows=3))
+    assert _codes(history(records=records({1: QUIET, 2: QUIET}, reports=reports))) == ["receive-overflow"]
+
+
+def test_pressure_is_said_and_doubted_where_a_budget_asks() -> None:
+    before, after = {"machine": {"Pressure.cpu_some_us": 1_000}}, {"machine": {"Pressure.cpu_some_us": 151_000}}
+    run = history(counters_before=before, counters_after=after)
+    (finding,) = check(run, {})
+    assert (finding.verdict, finding.code) == (Verdict.PASS, "cpu-pressure")
+    assert "in 50% of the time" in finding.text
+    assert _codes(run, pressure_ratio=0.4) == ["cpu-pressure"]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        (clock_pairs(0, 0, 0), []),
+        (clock_pairs(0, 500, 1000, 1500, 2000), []),  # slewing at 500 ppm
+        (clock_pairs(0, 0, 700, 700), ["clock-step"]),
+        (clock_pairs(0, 0, -700, -700), ["clock-step"]),
+        (clock_pairs(0, 3_600_000_000), ["clock-step"]),
+        (clock_pairs(0, 700, width_ns=60_000), []),  # a pair is no better than its width
+        (clock_pairs(0, 120, every_ns=10 * MILLISECOND), ["clock-step"]),
+        (clock_pairs(0), []),
+    ],
+)
+def test_steps_of_the_clock_are_told_from_slewing(pairs: Rows, expected: list[str]) -> None:
+    assert _codes(history(records=records({1: QUIET, 2: QUIET}, clocks={"reflector": pairs}))) == expected
+
+
+def test_an_overflowing_neighbour_table() -> None:
+    run = history(counters_before={"machine": {"Neigh.table_fulls": 3}}, counters_after={"machine": {"Neigh.table_fulls": 5}})
+    assert _codes(run) == ["neighbour-table-full"]

@@ -1,0 +1,144 @@
+"""Which flows a run probes, by the sets that a scenario asks for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from hitless.ports import ClusterFacts, Endpoint, Flow, NodeFacts, ServiceFacts
+from hitless.words import MILLISECOND, SECOND, Capability, FlowClass, FlowRole, FlowSet, Nanoseconds
+from scenarios.flows import capabilities_of, make_flows, rate_hz
+
+
+def make_facts(zones: int, nodes_per_zone: int, pods: tuple[str, ...] = ("mesh", "control")) -> ClusterFacts:
+    nodes = [(zone, number) for zone in "abc"[:zones] for number in range(1, nodes_per_zone + 1)]
+    names = [f"node-{zone}{number}" for zone, number in nodes]
+    endpoints = [
+        Endpoint(name=f"node-{zone}{number}-{pod}", node=f"node-{zone}{number}", zone=zone, address="100.96.0.2")
+        for zone, number in nodes
+        for pod in pods
+    ]
+    hosts = [Endpoint(name=f"{name}-host", node=name, zone=name[5], address="10.0.0.1", is_host=True) for name in names]
+    outside = Endpoint(name="outside", node="vpc", zone="a", address="10.0.0.254", is_outside=True)
+    return ClusterFacts(
+        backend="lab",
+        carrier="ipip",
+        nodes=tuple(
+            NodeFacts(name=name, zone=name[5], address=f"10.0.0.{place}", pod_cidr="100.96.0.0/24", gateway="10.0.0.254")
+            for place, name in enumerate(names)
+        ),
+        endpoints=(*endpoints, *hosts, outside),
+        zone_gateways={},
+        underlay_mtu=1500,
+        pod_mtu=1480,
+        overlay_pod_mtu=1480,
+        native_pod_mtu=1500,
+        services=tuple(
+            ServiceFacts(
+                name=name, cluster_ip=f"100.64.1.{place}", port=8620, node_port=30_000 + place, destination=f"{name}-mesh"
+            )
+            for place, name in enumerate(names)
+        ),
+        permanent_neighbours=False,
+        rp_filter=2,
+        versions={},
+    )
+
+
+def of(facts: ClusterFacts, flow_set: FlowSet) -> list[Flow]:
+    """The flows of one set, beside the mesh."""
+    return [
+        flow
+        for flow in make_flows(facts, (FlowSet.UDP, flow_set))
+        if flow.flow_set is flow_set and flow.role is not FlowRole.CONTROL
+    ]
+
+
+@pytest.mark.parametrize(("zones", "nodes_per_zone", "mesh"), [(2, 2, 12), (3, 1, 6), (1, 2, 2), (3, 3, 72)])
+def test_every_pair_of_nodes_both_ways_and_two_control_flows_a_node(zones: int, nodes_per_zone: int, mesh: int) -> None:
+    facts = make_facts(zones, nodes_per_zone)
+    flows = make_flows(facts)
+    nodes = zones * nodes_per_zone
+    node = {endpoint.name: endpoint.node for endpoint in facts.endpoints}
+    counts = Counter(flow.role for flow in flows)
+    assert counts == {FlowRole.MESH: mesh, FlowRole.CONTROL: 2 * nodes, FlowRole.CALIBRATION: 1}
+    assert [flow.id for flow in flows] == list(range(1, len(flows) + 1))
+    assert all((node[flow.source] == node[flow.destination]) == (flow.role is FlowRole.CONTROL) for flow in flows)
+    assert sum(flow.source == flow.destination for flow in flows) == nodes  # loopback, within each mesh pod
+
+
+def test_the_calibration_flow_shares_its_destination_with_no_other_of_its_source_node() -> None:
+    facts = make_facts(2, 2)
+    flows = make_flows(facts, tuple(FlowSet))
+    node = {endpoint.name: endpoint.node for endpoint in facts.endpoints}
+    (spare,) = (flow for flow in flows if flow.role is FlowRole.CALIBRATION)
+    sharing = [flow for flow in flows if flow.destination == spare.destination and node[flow.source] == node[spare.source]]
+    assert sharing == [spare]
+
+
+def test_nodes_with_one_pod_have_only_their_loopback_to_control() -> None:
+    flows = make_flows(make_facts(2, 1, pods=("mesh",)))
+    assert [(flow.source, flow.destination) for flow in flows if flow.role is not FlowRole.MESH] == [
+        ("node-a1-mesh", "node-a1-mesh"),
+        ("node-b1-mesh", "node-b1-mesh"),
+    ]
+
+
+def test_labels_are_unique_whatever_is_asked_for() -> None:
+    facts = make_facts(2, 2)
+    flows = make_flows(facts, tuple(FlowSet))
+    labels = Counter(flow.label for flow in flows)
+    assert [label for label, count in labels.items() if count > 1] == []
+
+
+def test_full_size_flows_fill_the_pods_mtu() -> None:
+    facts = make_facts(2, 1)
+    assert {flow.octets for flow in of(facts, FlowSet.UDP_OVERLAY_MTU)} == {1480 - 28}
+    assert {flow.octets for flow in of(facts, FlowSet.UDP_NATIVE_MTU)} == {1500 - 28}
+
+
+def test_host_flows_join_a_node_and_the_pods_of_others() -> None:
+    facts = make_facts(2, 1)
+    assert [(flow.source, flow.destination) for flow in of(facts, FlowSet.HOST_TO_POD)] == [
+        ("node-a1-host", "node-b1-mesh"),
+        ("node-b1-host", "node-a1-mesh"),
+    ]
+    assert [(flow.source, flow.destination) for flow in of(facts, FlowSet.POD_TO_HOST)] == [
+        ("node-a1-mesh", "node-b1-host"),
+        ("node-b1-mesh", "node-a1-host"),
+    ]
+
+
+def test_service_flows_go_to_a_pod_of_the_same_zone_and_one_of_another_by_both_tcp_classes() -> None:
+    facts = make_facts(2, 2)
+    cluster_ip = of(facts, FlowSet.CLUSTER_IP)
+    assert len(cluster_ip) == 4 * 2 * 2
+    assert {flow.flow_class for flow in cluster_ip} == {FlowClass.TCP_ESTABLISHED, FlowClass.TCP_CONNECT}
+    first = [(flow.source, flow.destination, flow.via) for flow in cluster_ip[::2]][:2]
+    assert first == [
+        ("node-a1-mesh", "node-a2-mesh", "100.64.1.1:8620"),
+        ("node-a1-mesh", "node-b1-mesh", "100.64.1.2:8620"),
+    ]
+    host = of(facts, FlowSet.HOST_CLUSTER_IP)[0]
+    assert (host.source, host.via) == ("node-a1-host", "100.64.1.1:8620")
+    node_port = of(facts, FlowSet.NODE_PORT)[0]
+    assert (node_port.source, node_port.destination, node_port.via) == ("outside", "node-a2-mesh", "10.0.0.0:30001")
+
+
+def test_only_the_mesh_is_probed_at_the_runs_own_rate() -> None:
+    flows = make_flows(make_facts(2, 1), (FlowSet.UDP, FlowSet.ICMP), Nanoseconds(5 * MILLISECOND))
+    assert {(flow.flow_set, flow.interval_ns) for flow in flows} == {
+        (FlowSet.UDP, None),
+        (FlowSet.ICMP, Nanoseconds(20 * MILLISECOND)),
+    }
+    assert {rate_hz(flow_set, 10.0) for flow_set in FlowSet} == {10.0}
+    slow = make_flows(make_facts(2, 1), (FlowSet.UDP, FlowSet.ICMP), SECOND)
+    assert {flow.interval_ns for flow in slow if flow.flow_set is FlowSet.ICMP} == {SECOND}
+
+
+def test_a_set_asks_for_what_it_needs() -> None:
+    assert capabilities_of([FlowSet.UDP]) == frozenset()
+    assert capabilities_of([FlowSet.UDP, FlowSet.HOST_TO_POD]) == {Capability.HOST_ENDPOINTS}
+    assert capabilities_of([FlowSet.ICMP]) == {Capability.FLOW_CLASSES}
+    assert capabilities_of([FlowSet.NODE_PORT]) == {Capability.FLOW_CLASSES, Capability.NFT}
