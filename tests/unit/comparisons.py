@@ -48,8 +48,8 @@ def _realistic_events(pool_ms: float, route_ms: float, arm: Arm) -> tuple[Event,
         for i, kind in enumerate(order)
     ]
     repointed = [
-        event(pool_ms + 4 * i + 2, "calico.repointed", node=node.name, mode="NATIVE", cause="IPPool", routes=3)
-        for i, node in enumerate(nodes)
+        event(pool_ms + 15, "calico.repointed", node=node.name, mode="NATIVE", cause="IPPool", routes=3, began_ns=ns(pool_ms))
+        for node in nodes
     ]
     roll = [event(pool_ms - 15, "roll.started", generation=2), event(pool_ms + 400, "roll.finished", generation=2)]
     roll += [event(pool_ms + 40 + 150 * (i // 2), "calico.cleanup_routes", node=n.name, removed=4) for i, n in enumerate(nodes)]

@@ -1,0 +1,121 @@
+"""The paths of an arm: the summary's block, and the tables that the report makes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from hitless.history import History
+from hitless.judged import Comparison
+from hitless.words import Arm
+from reports.markdown import render_markdown
+from reports.path_summary import PathSummary, summarise_paths
+from reports.paths import ModeRow, make_path_tables
+from reports.summary import summarise
+from reports.table import Row
+from tests.unit.comparisons import comparison, judged
+from tests.unit.histories import QUIET, SWITCHED, header, held, history, lost, records
+from tests.unit.test_path import repoint
+
+SPREAD = ["flows", "unbounded", "min", "median", "mean", "max"]
+
+
+def switched(pattern: str = QUIET, **changes: object) -> History:
+    """A flow between zones whose nodes are re-pointed one after the other, at 101 and at 121 ms."""
+    told = history(header=header(arm=Arm.UNGATED), records=records({1: pattern, 2: QUIET}, ttls={1: SWITCHED}), **changes)
+    return repoint(told, a1=(101, 121), b1=(101, 102))
+
+
+def summary_of(*runs: History) -> PathSummary:
+    return summarise_paths([judged(run) for run in runs])
+
+
+def test_the_schema_exactly() -> None:
+    block = summarise(comparison(1)).as_json()["arms"]["GATED"]["paths"]
+    assert list(block) == [
+        "flows",
+        "out",
+        "back",
+        "matrix",
+        "event_transition",
+        "events_impaired",
+        "first_out",
+        "first_back",
+        "recovery_transition",
+    ]
+    counts = ["taken", "preferred", "next_best", "unknown", "contradicted", "tunnel", "direct", "router"]
+    assert list(block["out"]) == list(block["back"]) == counts
+    assert len(block["matrix"]) == 9
+    assert list(block["matrix"][0]) == [
+        "sender",
+        "receiver",
+        "offered",
+        "lost",
+        "lost_near_end",
+        "lost_far_end",
+        "lost_unknown",
+    ]
+    assert list(block["recovery_transition"]) == ["spread_ms", "bounds_ms_max"]
+    assert list(block["recovery_transition"]["spread_ms"]) == SPREAD
+
+
+@pytest.mark.parametrize("trials", [1, 2])
+def test_the_matrix_has_every_probe_of_the_mesh(trials: int) -> None:
+    for arm in summarise(comparison(trials, gate_leaks=2)).arms.values():
+        matrix, totals = arm.paths.matrix, arm.totals
+        for name in ("offered", "lost", "lost_near_end", "lost_far_end", "lost_unknown"):
+            assert sum(getattr(cell, name) for cell in matrix) == getattr(totals, name), name
+        for counts in (arm.paths.out, arm.paths.back):
+            assert counts.taken == counts.preferred + counts.next_best + counts.unknown
+            assert counts.contradicted <= counts.unknown
+        assert arm.paths.out.taken == totals.offered
+        assert arm.paths.back.taken == totals.offered - totals.lost_near_end
+
+
+def test_counts_and_transitions_are_summed_over_the_trials() -> None:
+    found = summary_of(switched(lost(40, 2)), switched())
+    assert (found.flows, found.events_impaired) == (2, 0)
+    assert (found.out.taken, found.back.taken, found.out.router, found.out.tunnel) == (116, 114, 78, 38)
+    assert found.event_transition.spread_ms.flows == 2
+    assert found.event_transition.bounds_ms_max == (50.0, 55.05)
+    assert found.recovery_transition.bounds_ms_max == (109.95, 120.1)
+
+
+def test_a_recovery_without_end_has_no_bound() -> None:
+    found = summary_of(switched("." * 25 + "X" * 33), switched())
+    assert found.recovery_transition.bounds_ms_max == (189.95, None)
+    assert (found.recovery_transition.spread_ms.unbounded, found.recovery_transition.spread_ms.max) == (1, None)
+
+
+def test_a_held_switch_makes_no_transition() -> None:
+    found = summary_of(held())
+    assert (found.event_transition.spread_ms.flows, found.event_transition.bounds_ms_max) == (0, None)
+    assert (found.out.preferred, found.out.next_best) == (58, 0)
+    text = render_markdown(alone := Comparison(scenario="x", runs=(judged(held()),)), summarise(alone))
+    assert "### Transitions" not in text
+    assert "| OVERLAY | OVERLAY | - | 0 of 58 |" in text
+
+
+def test_the_tables_have_the_arms_beside_each_other() -> None:
+    runs = Comparison(scenario="x", runs=(judged(switched(lost(20, 10))), judged(held())))
+    tables = make_path_tables(summarise(runs))
+    rows = {row.label: row for row in tables.egress}
+    assert rows["out: packets"] == Row(label="out: packets", ungated="58", gated="58")
+    assert rows["back: packets"] == Row(label="back: packets", ungated="48", gated="58")
+    assert rows["back: by the Next-Best Egress"].ungated == "29 of 48 (60.42%)"
+    assert rows["out: by tunnel / directly / by the router"].gated == "58 / 0 / 0"
+    assert tables.modes == (
+        ModeRow(sender="OVERLAY", receiver="OVERLAY", ungated="0 of 19", gated="0 of 58"),
+        ModeRow(sender="NATIVE", receiver="NATIVE", ungated="7 of 35 (7 / 0 / 0)", gated="-"),
+        ModeRow(sender="UNKNOWN", receiver="NATIVE", ungated="3 of 4 (3 / 0 / 0)", gated="-"),
+    )
+    event = tables.transitions[0]
+    assert (event.label, event.arm, event.flows) == ("event transition (0 ended by an impaired probe)", Arm.UNGATED, "1 of 1")
+    assert (event.max, event.bounds) == ("52.5 ms ±5", "50.0 to 55.0 ms ±5")
+    assert {row.arm for row in tables.transitions} == {Arm.UNGATED}
+
+
+def test_the_report_says_which_path_is_which() -> None:
+    text = render_markdown(runs := comparison(1), summarise(runs))
+    assert "Preferred Egress: the path before the switch, by tunnel;" in text
+    assert "\n### Loss by the modes of both nodes\n" in text
+    assert "| event transition (8 ended by an impaired probe) | UNGATED | 12 of 12 |" in text
