@@ -2,7 +2,8 @@
 
 A tick is one `sendmmsg` a source pod. Nobody waits for answers: the kernel stamps them when they come, and they are fetched in
 batches after a tick, so that one wake-up serves all pods in both directions. Every probe has its row in the record before
-its answer is looked for.
+its answer is looked for. Where the settings hold a key, every probe is signed and an answer counts only if its far end signed
+it for the very probe that it names.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from probes.pacing import Pacer, Wake
 from probes.recording import GrowingTable, SenderTable
 from probes.settings import AgentSettings
 from probes.sockets import SOCKADDR, Inbox, Outbox, count_overflows, open_socket, pack_address
+from probes.stamp_authenticated import is_reflected
 
 COLLECT_NS: Final = 4_000_000
 """Answers are fetched at most this often. Measured at 12 flows and 1,000 Hz: fetching every tick costs twice the CPU."""
@@ -35,6 +37,8 @@ _REMEMBERED_TICKS: Final = 1 << 17
 _COPIES_MAX: Final = 255
 _LIVE_WINDOW_NS: Final = 250_000_000
 """An answered streak that ended longer ago than this (and some ticks) says nothing about now."""
+_DROPPED_AS: Final = ("malformed", "foreign", "unauthentic", "stale", "replayed")
+"""Counters of the questions that are asked of an answer, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,8 @@ class _Pod:
     first: int
     """Its flows are first, ..., last - 1."""
     last: int
+    slots: npt.NDArray[np.intp]
+    """The same, written out."""
     timestamps: npt.NDArray[Any]
     before: npt.NDArray[np.int64]
     after: npt.NDArray[np.int64]
@@ -69,6 +75,7 @@ class Sender:
     def __init__(self, settings: AgentSettings, bridge: Bridge, skipped: GrowingTable, facts: dict[str, Any]) -> None:
         self._settings, self._bridge, self._skipped = settings, bridge, skipped
         self._epoch_ns = settings.epoch_ns
+        self._layout, self._authentication = settings.layout, settings.authentication
         flows = settings.sent_flows
         self.counters: Counter[str] = Counter()
         self.lateness_ns_max = 0
@@ -78,11 +85,11 @@ class Sender:
         self.is_started = False
         """Whether it was told when to send."""
         self.longest_call_ns = 0
-        """Longest time that one pod's batch took since it was last set to 0."""
+        """Longest time from a timestamp to the end of the call that sent it, since it was last set to 0."""
         self._count = len(flows)
         ids = np.array([flow.id for flow in flows], dtype=np.uint16)
         self._packets = self._make_packets(ids)
-        self._probes = stamp.view_probes(self._packets, self.header_octets)
+        self._probes = stamp.view_probes(self._packets, self.header_octets, self._layout)
         self._peers: Rows = np.zeros(self._count, dtype=SOCKADDR)
         self._peers["family"] = 2  # AF_INET
         self._peers["address"] = [pack_address(flow.sent_to) for flow in flows]
@@ -101,7 +108,8 @@ class Sender:
 
     def _make_packets(self, ids: npt.NDArray[np.uint16]) -> stamp.Octets:
         """Return one datagram a flow with everything that stays the same from tick to tick."""
-        return stamp.make_probes(ids, self._settings.packet_octets, padding_seed=self._settings.phase_seed or 0)
+        seed = self._settings.phase_seed or 0
+        return stamp.make_probes(ids, self._settings.packet_octets, padding_seed=seed, layout=self._layout)
 
     def _open(self, settings: AgentSettings) -> None:
         flows = settings.sent_flows
@@ -120,6 +128,7 @@ class Sender:
                     descriptor=opened.fileno(),
                     first=first,
                     last=last,
+                    slots=mine,
                     timestamps=self._probes["timestamp"][first:last],
                     before=line["before"][first:last],
                     after=line["after"][first:last],
@@ -227,15 +236,18 @@ class Sender:
         line["seq"] = seq
         stamps = self._stamps[seq % len(self._stamps)]
         for index, pod in enumerate(self._pods):
+            stamped_ns = self.now_ns()
             timestamp = stamp.encode_ntp(time.time_ns())
             pod.timestamps[:] = timestamp
             stamps[index] = timestamp
+            if self._authentication is not None:
+                self._authentication.sign(self._packets, pod.slots)
             before_ns = self.now_ns()
             refused = self._outbox.send(pod.descriptor, pod.first, pod.last)
             after_ns = self.now_ns()
             pod.before[:] = before_ns
             pod.after[:] = after_ns
-            self.longest_call_ns = max(self.longest_call_ns, after_ns - before_ns)
+            self.longest_call_ns = max(self.longest_call_ns, after_ns - stamped_ns)
             for place, number in refused.items():
                 line["send_errno"][place] = number
             self._table.write(seq, pod.first, pod.last)
@@ -256,20 +268,46 @@ class Sender:
         peers = self._peers[flows]  # where the flow is unknown this is the last one, and `mine` is false
         mine = readable & (flows >= 0) & (self._pod_of_flow[flows] == self._pod_of_slot[:count])
         mine &= (inbox.names["address"][:count] == peers["address"]) & (inbox.names["port"][:count] == peers["port"])
+        authentic = self._find_authentic(mine)
         seqs = sent_seqs.astype(np.int64)
-        known = mine & (seqs < self.ticks)
+        known = authentic & (seqs < self.ticks)
         places = np.where(known, seqs * self._count + flows, 0)
         known &= self._table.rows["send_errno"][places] == 0
-        self._count_dropped(readable, mine, known)
-        kept = np.flatnonzero(known)
+        fresh = self._find_fresh(known, flows, seqs)
+        self._count_dropped(readable, mine, authentic, known, fresh)
+        kept = np.flatnonzero(fresh)
         if len(kept):
             self._fill(kept, places[kept], flows[kept], seqs[kept])
 
-    def _count_dropped(self, readable: stamp.Mask, mine: stamp.Mask, known: stamp.Mask) -> None:
-        read, own, kept = (int(np.count_nonzero(mask)) for mask in (readable, mine, known))
-        self.counters["malformed"] += len(readable) - read
-        self.counters["foreign"] += read - own
-        self.counters["stale"] += own - kept
+    def _count_dropped(self, *kept: stamp.Mask) -> None:
+        """Count what was dropped, given what was left after each question."""
+        left = len(kept[0])
+        for reason, mask in zip(_DROPPED_AS, kept, strict=True):
+            passed = int(np.count_nonzero(mask))
+            self.counters[reason] += left - passed
+            left = passed
+
+    def _find_authentic(self, mine: stamp.Mask) -> stamp.Mask:
+        """Tell which answers bear the HMAC of our key: all of `mine` where there is no key."""
+        if self._authentication is None:
+            return mine
+        authentic, slots = mine.copy(), mine.nonzero()[0]
+        authentic[slots] = self._authentication.is_authentic(self._inbox.payload, slots)
+        return authentic
+
+    def _find_fresh(self, known: stamp.Mask, flows: npt.NDArray[np.intp], seqs: npt.NDArray[np.int64]) -> stamp.Mask:
+        """Tell which authentic answers were made for the very probe that they name; the others were sent again by somebody.
+
+        Without a key this cannot be told from an echo that was damaged.
+        """
+        if self._authentication is None:
+            return known
+        slots = known.nonzero()[0]
+        answers = stamp.view_answers(self._inbox.payload, self._layout)[slots]
+        for_us = answers["sender_timestamp"] == self._sent_stamps(flows[slots], seqs[slots])
+        fresh = known.copy()
+        fresh[slots] = is_reflected(self._inbox.payload, slots) & (for_us | self._is_forgotten(seqs[slots]))
+        return fresh
 
     def _fill(
         self,
@@ -306,12 +344,13 @@ class Sender:
     def _read(self, count: int) -> tuple[stamp.Mask, stamp.Integers, stamp.Integers]:
         """Return which datagrams of a batch are answers at all, and the flow and sequence number that each names."""
         payload = self._inbox.payload[:count]
-        answers = stamp.view_answers(payload)
-        return stamp.is_answer(payload, self._inbox.octets(count)), answers["ssid"], answers["sender_seq"]
+        answers = stamp.view_answers(payload, self._layout)
+        is_answer = stamp.is_answer(payload, self._inbox.octets(count), self._layout)
+        return is_answer, answers["ssid"], answers["sender_seq"]
 
     def _fill_far_end(self, rows: Rows, at: npt.NDArray[np.int64], slots: npt.NDArray[np.intp]) -> None:
         """Write what the answers say of the far end."""
-        came = stamp.view_answers(self._inbox.payload)[slots]
+        came = stamp.view_answers(self._inbox.payload, self._layout)[slots]
         rows["reflector_received"][at] = self._bridge.from_wall(stamp.decode_ntp_batch(came["received"]))
         rows["reflector_sent"][at] = self._bridge.from_wall(stamp.decode_ntp_batch(came["timestamp"]))
         rows["forward_ttl"][at] = came["sender_ttl"]
@@ -321,9 +360,9 @@ class Sender:
         self, slots: npt.NDArray[np.intp], flows: npt.NDArray[np.intp], seqs: npt.NDArray[np.int64]
     ) -> stamp.Mask:
         """Tell which answers bring back what was sent: timestamp, length and padding."""
-        answers = stamp.view_answers(self._inbox.payload)[slots]
+        answers = stamp.view_answers(self._inbox.payload, self._layout)[slots]
         true = self._is_forgotten(seqs) | (answers["sender_timestamp"] == self._sent_stamps(flows, seqs))
         true &= self._inbox.octets(int(slots[-1]) + 1)[slots] == self._settings.packet_octets
-        if self._settings.packet_octets > stamp.PACKET_OCTETS:
-            true &= stamp.has_same_padding(self._inbox.payload[slots], self._packets[flows])
+        if self._settings.packet_octets > self._layout.octets:
+            true &= stamp.has_same_padding(self._inbox.payload[slots], self._packets[flows], self._layout)
         return np.asarray(true, dtype=np.bool_)

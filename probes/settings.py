@@ -1,7 +1,7 @@
 """What an agent is told: one JSON file, checked whole before anything is opened.
 
     {"agent": "sender", "directory": "/run/x", "epoch_ns": 0, "interval_ns": 5000000, "packet_octets": 44, "live_answers": 5,
-     "drain_ns": 2000000000, "duration_ns_max": 60000000000, "linger_ns": 0, "waits": false, "phase_seed": null,
+     "drain_ns": 2000000000, "duration_ns_max": 60000000000, "linger_ns": 0, "waits": false, "phase_seed": null, "key": null,
      "endpoints": [{"name": "a", "address": "10.0.0.1", "namespace": null, "port": 8620, "sends": true, "reflects": false}],
      "flows": [{"id": 1, "flow_class": "udp", "source": "a", "source_address": "10.0.0.1", "destination": "b",
                 "destination_address": "10.0.0.2", "target_address": null, "port": 8620, "rewritten_sources": []}]}
@@ -18,13 +18,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 from hitless.errors import UsageError
 from hitless.words import FlowClass
-from probes.stamp import PACKET_OCTETS, PORT, TLV_HEADER_OCTETS
+from probes.authentication import KEY_OCTETS, Authentication
+from probes.stamp import PACKET_OCTETS, PORT, TLV_HEADER_OCTETS, UNAUTHENTICATED, Layout
+from probes.stamp_authenticated import AUTHENTICATED
 
 PACKET_OCTETS_MAX: Final = 9_000
 """Largest probe; nothing larger than a jumbo frame is of interest."""
@@ -103,6 +105,8 @@ class AgentSettings:
     """Whether it only reflects until an order says when to send."""
     phase_seed: int | None = None
     """Seeds the start phase; None: random."""
+    key: bytes | None = field(default=None, repr=False)
+    """Signs and checks every test packet, KEY_OCTETS; None: unauthenticated mode. In JSON it is hexadecimal."""
     endpoints: tuple[EndpointSettings, ...]
     flows: tuple[FlowSettings, ...]
 
@@ -129,9 +133,19 @@ class AgentSettings:
         mine = {endpoint.name for endpoint in self.endpoints if endpoint.reflects}
         return tuple(flow for flow in self.flows if flow.destination in mine and flow.flow_class is not FlowClass.ICMP)
 
+    @property
+    def layout(self) -> Layout:
+        """Where the fields of its test packets lie."""
+        return UNAUTHENTICATED if self.key is None else AUTHENTICATED
+
+    @property
+    def authentication(self) -> Authentication | None:
+        """What signs and checks its test packets; None: nothing does."""
+        return None if self.key is None else Authentication(self.key)
+
     def as_json(self) -> dict[str, Any]:
-        """Return the settings as one JSON object: what `read_settings` reads."""
-        return asdict(self) | {"directory": str(self.directory)}
+        """Return the settings as one JSON object, the key among them: what `read_settings` reads."""
+        return asdict(self) | {"directory": str(self.directory), "key": None if self.key is None else self.key.hex()}
 
 
 def read_settings(path: Path) -> AgentSettings:
@@ -170,6 +184,7 @@ def parse_settings(document: object, *, where: str) -> AgentSettings:
         linger_ns=reader.whole("linger_ns", 0, 600 * 10**9, 0),
         waits=reader.yes("waits", default=False),
         phase_seed=reader.whole("phase_seed", 0, _INT64_MAX) if reader.has("phase_seed") else None,
+        key=reader.key("key") if reader.has("key") else None,
         endpoints=endpoints,
         flows=flows,
     )
@@ -204,8 +219,13 @@ def _flow(reader: _Reader) -> FlowSettings:
 
 def _check_together(settings: AgentSettings, reader: _Reader) -> None:
     """Check what no single field can say."""
-    if PACKET_OCTETS < settings.packet_octets < PACKET_OCTETS + TLV_HEADER_OCTETS:
-        raise reader.wrong("packet_octets", settings.packet_octets, "44, or 48 and more: a TLV has four octets at least")
+    least, mode = settings.layout.octets, "unauthenticated" if settings.key is None else "authenticated"
+    if settings.packet_octets != least and settings.packet_octets < least + TLV_HEADER_OCTETS:
+        allowed = f"{least}, or {least + TLV_HEADER_OCTETS} and more: a TLV has four octets at least ({mode} mode)"
+        raise reader.wrong("packet_octets", settings.packet_octets, allowed)
+    unsigned = {flow.flow_class for flow in settings.sent_flows} - {FlowClass.UDP}
+    if settings.key is not None and unsigned:
+        raise reader.wrong("key", f"one beside flows of {', '.join(sorted(unsigned))}", "null: only UDP is authenticated")
     if not settings.directory.is_dir():
         raise reader.wrong("directory", str(settings.directory), "a directory that exists")
     if repeated := _repeated([endpoint.name for endpoint in settings.endpoints]):
@@ -273,6 +293,13 @@ class _Reader:
         if type(value) is not int or not least <= value <= most:
             raise self.wrong(key, repr(value) if key in self._document else "nothing", f"a whole number from {least} to {most}")
         return value
+
+    def key(self, key: str) -> bytes:
+        value = self._document.get(key)
+        if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{2 * KEY_OCTETS}}}", value):
+            found = f"a string of {len(value)} characters" if isinstance(value, str) else _kind(value)
+            raise self.wrong(key, f"{found}, not shown", f"{2 * KEY_OCTETS} hexadecimal digits, or null")
+        return bytes.fromhex(value)
 
     def yes(self, key: str, *, default: bool = True) -> bool:
         value = self._document.get(key, default)
