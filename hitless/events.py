@@ -26,7 +26,8 @@ checks, the report and the attribution read them, so a name or a fact key is a c
 | `calico.cleanup_routes` | node, removed (count), began_ns |
 | `calico.felix_started` | node |
 | `calico.repointed` | node, mode, cause, routes (count), peers (names; absent: all), began_ns: its routes were rewritten |
-| `fault.injected`, `fault.cured` | fault |
+| `fault.injected` | fault, options (as the scenario has them), began_ns |
+| `fault.cured` | fault, began_ns |
 """
 
 from __future__ import annotations

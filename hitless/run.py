@@ -175,13 +175,15 @@ class _Execution:
 
     def _inject(self, fault: PlannedFault) -> None:
         self._injected.append(fault.name)
+        began_ns = self._clock.now_ns()
         self._cluster.faults.inject(fault.name, fault.options)
-        self._events.record("fault.injected", fault=fault.name)
+        self._events.record("fault.injected", fault=fault.name, options=dict(fault.options), began_ns=int(began_ns))
 
     def _cure(self, name: str) -> None:
+        began_ns = self._clock.now_ns()
         self._cluster.faults.cure(name)
         self._injected.remove(name)
-        self._events.record("fault.cured", fault=name)
+        self._events.record("fault.cured", fault=name, began_ns=int(began_ns))
 
     def _finish(self) -> None:
         """Cure, watch on, stop, collect, store: each step is tried whatever became of the one before."""

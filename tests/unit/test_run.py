@@ -210,6 +210,15 @@ def test_faults_are_cured_in_reverse_order_at_the_end(execute: Callable[..., Exe
     ]
 
 
+def test_a_faults_events_tell_what_it_broke_and_when(execute: Callable[..., Executed]) -> None:
+    fault = PlannedFault(name="a", options={"zone": "b"}, at_ns=Nanoseconds(0), for_ns=None)
+    _, directory = execute(FakeCluster(), make_plan(faults=(fault,), is_until_settled=False))
+    injected, cured = read_history(directory).events_named("fault.injected", "fault.cured")
+    assert (injected.facts["fault"], injected.facts["options"]) == ("a", {"zone": "b"})
+    assert cured.facts.keys() == {"fault", "began_ns"}
+    assert injected.facts["began_ns"] <= injected.t_ns <= cured.facts["began_ns"] <= cured.t_ns
+
+
 @pytest.mark.parametrize("place", ["start", "is_live", "request", "inject a", "cure a", "stop", "collect", "inspect"])
 def test_after_an_error_the_rest_is_still_done(execute: Callable[..., Executed], place: str) -> None:
     fault = PlannedFault(name="a", options={}, at_ns=Nanoseconds(0), for_ns=None)

@@ -1,0 +1,363 @@
+"""Why an outage happened, on hand-written runs: the right cause first, and no cause where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hitless.causes import Attribution, CauseKind, attribute
+from hitless.events import Event
+from hitless.history import History
+from hitless.measure import measure
+from hitless.ports import Endpoint, Flow
+from hitless.words import Arm, FlowClass, FlowId, FlowRole, FlowSet, Mode, Overlay
+from tests.unit.histories import QUIET, event, facts, header, history, lost, node_facts, ns, pair_of_flows, records
+
+TICKS = 200
+LONG = "." * TICKS
+"""A flow that lost nothing from 10 ms to a second."""
+SAME_ZONE = (
+    Flow(id=FlowId(1), source="node-a1-mesh", destination="node-a2-mesh", role=FlowRole.MESH),
+    Flow(id=FlowId(2), source="node-a1-mesh", destination="node-a1-control", role=FlowRole.CONTROL),
+)
+
+
+def down(first_ms: float, last_ms: float, mark: str = "X") -> str:
+    """A flow that loses the probes that are sent between these two times."""
+    return "".join(mark if first_ms <= 10 + 5 * tick <= last_ms else "." for tick in range(TICKS))
+
+
+def route(ms: float, name: str, zone: str, node: str, took_ms: float = 1) -> Event:
+    cidr = next(one.pod_cidr for one in node_facts() if one.name == node)
+    return event(ms, f"route.{name}", zone=zone, cidr=cidr, node=node, began_ns=ns(ms - took_ms))
+
+
+def all_routes(ms: float, *, but: Iterable[tuple[str, str]] = ()) -> list[Event]:
+    pairs = [(zone, node.name) for zone in "ab" for node in node_facts()]
+    return [route(ms, "created", zone, node) for zone, node in pairs if (zone, node) not in tuple(but)]
+
+
+def repointed(ms: float, *nodes: str, mode: str = "NATIVE", cause: str = "IPPool") -> list[Event]:
+    names = nodes or tuple(node.name for node in node_facts())
+    return [event(ms, "calico.repointed", node=name, mode=mode, cause=cause, routes=3, began_ns=ns(ms - 0.5)) for name in names]
+
+
+def cleaned(ms: float, node: str, removed: int = 4) -> Event:
+    return event(ms, "calico.cleanup_routes", node=node, removed=removed, began_ns=ns(ms - 0.5))
+
+
+def run_with(pattern: str, events: Iterable[Event], *, control: str = LONG, **changes: Any) -> History:  # noqa: ANN401
+    frame = [event(0, "run.started"), event(40, "run.live"), event(50, "switch.requested", mode="NATIVE")]
+    ordered = tuple(sorted([*frame, *events], key=lambda one: one.t_ns))
+    return history(events=ordered, records=records({1: pattern, 2: control}), **changes)
+
+
+def only(run: History, flow: int = 1) -> Attribution:
+    (found,) = [one for one in attribute(run, measure(run)) if one.flow == flow]
+    return found
+
+
+def test_the_pool_before_the_route_of_the_senders_zone() -> None:
+    events = [*all_routes(60, but=[("a", "node-b1")]), *repointed(300), route(500, "created", "a", "node-b1")]
+    found = only(run_with(down(300, 499), events)).cause
+    assert (found.kind, found.subjects) == (CauseKind.POOL_BEFORE_ROUTES, ("route of zone a to node-b1",))
+    assert found.score > 0.99
+    assert "zone a had no route to it" in found.text
+    assert "node-a1 re-pointed to NATIVE (IPPool) at +250.0 ms" in found.text
+    assert "it ended as route.created at +450.0 ms" in found.text
+
+
+def test_what_was_lost_on_the_way_back_is_the_reflectors_zone_s() -> None:
+    events = [*all_routes(60, but=[("b", "node-a1")]), *repointed(300), route(500, "created", "b", "node-a1")]
+    found = only(run_with(down(300, 499, "f"), events)).cause
+    assert (found.kind, found.subjects) == (CauseKind.POOL_BEFORE_ROUTES, ("route of zone b to node-a1",))
+
+
+def test_a_missing_route_of_the_other_direction_explains_nothing() -> None:
+    events = [*all_routes(60, but=[("b", "node-a1")]), *repointed(300), route(500, "created", "b", "node-a1")]
+    assert only(run_with(down(300, 499, "X"), events)).cause.kind is CauseKind.UNEXPLAINED
+
+
+def test_one_outage_of_both_directions_names_both_routes() -> None:
+    missing = [("a", "node-b1"), ("b", "node-a1")]
+    cures = [route(400, "created", "a", "node-b1"), route(600, "created", "b", "node-a1")]
+    pattern = "".join("X" if mark == "X" else other for mark, other in zip(down(300, 399), down(300, 599, "f"), strict=True))
+    found = only(run_with(pattern, [*all_routes(60, but=missing), *repointed(300), *cures])).cause
+    assert found.kind is CauseKind.POOL_BEFORE_ROUTES
+    assert found.subjects == ("route of zone b to node-a1", "route of zone a to node-b1")
+    assert found.score > 0.99
+
+
+def test_a_route_that_never_came_explains_an_outage_without_end() -> None:
+    events = [*all_routes(60, but=[("a", "node-b1")]), *repointed(300)]
+    found = only(run_with(down(300, 2000), events))
+    assert found.outage.is_censored
+    assert found.cause.kind is CauseKind.POOL_BEFORE_ROUTES
+
+
+def test_cleanup_routes_takes_the_wire_away_from_peers_of_the_same_zone() -> None:
+    events = [*all_routes(60, but=[("a", "node-a2")]), *repointed(300), cleaned(400, "node-a1")]
+    events.append(route(500, "created", "a", "node-a2"))
+    found = only(run_with(down(400, 499), events, flows=SAME_ZONE)).cause
+    assert (found.kind, found.subjects) == (CauseKind.CLEANUP_BEFORE_ROUTES, ("route of zone a to node-a2",))
+
+
+def test_cleanup_routes_that_removed_nothing_is_no_cause() -> None:
+    events = [*all_routes(60, but=[("a", "node-a2")]), *repointed(300), cleaned(400, "node-a1", removed=0)]
+    assert only(run_with(down(400, 499), events, flows=SAME_ZONE)).cause.kind is CauseKind.UNEXPLAINED
+
+
+def test_birds_withdrawal_is_told_from_the_pools_change() -> None:
+    events = [*all_routes(60, but=[("a", "node-a2")]), *repointed(300)]
+    gone = event(600, "calico.repointed", node="node-a1", mode="NATIVE", cause="graceful-restart expired", routes=1)
+    events += [replace(gone, facts={**gone.facts, "peers": ["node-a2"], "began_ns": ns(599)})]
+    found = only(run_with(down(600, 2000), events, flows=SAME_ZONE)).cause
+    assert found.kind is CauseKind.WITHDRAWAL_BEFORE_ROUTES
+
+
+def test_a_deleted_route() -> None:
+    events = [*all_routes(60), *repointed(100), route(300, "deleted", "a", "node-b1"), route(500, "created", "a", "node-b1")]
+    found = only(run_with(down(300, 499), events)).cause
+    assert (found.kind, found.subjects) == (CauseKind.ROUTE_DELETED, ("route of zone a to node-b1",))
+    assert "it began as route.deleted" in found.text
+
+
+def test_a_route_that_nobody_needed_yet_is_no_cause() -> None:
+    """In OVERLAY no packet asks for a cloud route."""
+    events = [*all_routes(60), route(300, "deleted", "a", "node-b1"), route(500, "created", "a", "node-b1")]
+    assert only(run_with(down(300, 499), events)).cause.kind is CauseKind.UNEXPLAINED
+
+
+def test_a_route_of_another_zone_s_table_is_no_cause() -> None:
+    events = [*all_routes(60), *repointed(100), route(300, "deleted", "b", "node-b1"), route(500, "created", "b", "node-b1")]
+    assert only(run_with(down(300, 499), events)).cause.kind is CauseKind.UNEXPLAINED
+
+
+def test_an_injected_fault_is_named_with_what_it_broke() -> None:
+    options = {"zone": "a", "node": "node-b1"}
+    fault = [
+        event(300, "fault.injected", fault="node-route-lost", options=options, began_ns=ns(299)),
+        event(500, "fault.cured", fault="node-route-lost", began_ns=ns(499)),
+    ]
+    found = only(run_with(down(300, 499), [*all_routes(60), *repointed(100), *fault])).cause
+    assert (found.kind, found.subjects) == (CauseKind.FAULT, ("node-route-lost: route of zone a to node-b1",))
+    assert found.score > 0.99
+
+
+def test_a_fault_of_which_no_more_is_known_is_named_by_its_times() -> None:
+    fault = [event(300, "fault.injected", fault="cable-cut"), event(500, "fault.cured", fault="cable-cut")]
+    found = only(run_with(down(300, 499), fault)).cause
+    assert (found.kind, found.subjects) == (CauseKind.FAULT, ("cable-cut",))
+
+
+def test_an_api_that_is_away_drops_no_packet() -> None:
+    fault = [event(300, "fault.injected", fault="kube-api-down", options={}), event(500, "fault.cured", fault="kube-api-down")]
+    assert [cause.kind for cause in only(run_with(down(300, 499), fault)).causes] == [CauseKind.UNEXPLAINED]
+
+
+def test_a_condition_is_said_to_coincide_and_is_no_cause() -> None:
+    written = event(298, "condition.written", node="node-b1", status="True", reason="NoRouteCreated", actor="crc")
+    (found,) = only(run_with(down(300, 499), [written])).causes
+    assert found.kind is CauseKind.UNEXPLAINED
+    assert "condition.written of node-b1 coincides, and cannot drop a packet" in found.text
+
+
+def test_nothing_at_all_is_unexplained() -> None:
+    (found,) = only(run_with(down(300, 499), [])).causes
+    assert (found.kind, found.subjects, found.score, found.text) == (CauseKind.UNEXPLAINED, (), 1.0, "there is no suspect")
+
+
+def test_no_cause_comes_after_its_effect() -> None:
+    events = [*all_routes(60), *repointed(100), route(320, "deleted", "a", "node-b1"), route(500, "created", "a", "node-b1")]
+    assert only(run_with(down(300, 499), events)).cause.kind is CauseKind.UNEXPLAINED
+
+
+def test_a_flow_that_works_although_its_route_is_missing_was_hit_by_something_else() -> None:
+    events = [*all_routes(60, but=[("a", "node-b1")]), *repointed(100)]
+    assert only(run_with(down(700, 749), events)).cause.kind is CauseKind.UNEXPLAINED
+
+
+def test_answers_after_the_threshold_were_dropped_by_nobody() -> None:
+    found = only(run_with(lost(30, 10, "L", TICKS), [])).cause
+    assert found.kind is CauseKind.LATE
+    assert "10 of 10 answers came after the threshold" in found.text
+
+
+def counters(**moved: dict[str, int]) -> dict[str, Any]:
+    """Counters of all namespaces, all 0 before; `vpc` is the router's."""
+    names = ("IpExt.InNoRoutes", "TcpExt.IPReversePathFilter", "Udp.NoPorts", "Udp.RcvbufErrors")
+    places = ["vpc", *(node.name for node in node_facts()), "node-a1-mesh", "node-b1-mesh"]
+    after = {place: dict.fromkeys(names, 0) | moved.get(place.replace("-", "_"), {}) for place in places}
+    return {"counters_before": {place: dict.fromkeys(names, 0) for place in places}, "counters_after": after}
+
+
+def test_a_counter_that_did_not_move_acquits() -> None:
+    events = [*all_routes(60), *repointed(100), route(300, "deleted", "a", "node-b1"), route(500, "created", "a", "node-b1")]
+    guilty = run_with(down(300, 499), events, **counters(vpc={"IpExt.InNoRoutes": 40}))
+    assert only(guilty).cause.kind is CauseKind.ROUTE_DELETED
+    assert "IpExt.InNoRoutes of vpc moved by 40; 40 lost probes could be among them" in only(guilty).cause.text
+    beside = [*events[:-2], route(250, "deleted", "a", "node-b1")]  # it began, and did not end, at another time
+    innocent = run_with(down(300, 499), beside, **counters())
+    assert only(innocent).cause.kind is CauseKind.UNEXPLAINED
+
+
+def test_a_strict_filter_while_the_modes_differ() -> None:
+    events = [*all_routes(60), *repointed(100, "node-a1"), *repointed(600, "node-b1")]
+    moved = counters(node_b1={"TcpExt.IPReversePathFilter": 40})
+    found = only(run_with(down(300, 499), events, **moved)).cause
+    assert (found.kind, found.subjects) == (CauseKind.REVERSE_PATH_FILTER, ("rp_filter of node-b1",))
+    elsewhere = counters(node_a1={"TcpExt.IPReversePathFilter": 40})
+    assert only(run_with(down(300, 499), events, **elsewhere)).cause.kind is CauseKind.UNEXPLAINED
+
+
+def test_a_strict_filter_needs_modes_that_differ() -> None:
+    moved = counters(node_b1={"TcpExt.IPReversePathFilter": 40})
+    run = run_with(down(300, 499), [*all_routes(60), *repointed(100)], **moved)
+    assert only(run).cause.kind is CauseKind.UNEXPLAINED
+
+
+def test_a_cluster_of_strict_filters_needs_no_counter() -> None:
+    events = [*all_routes(60), *repointed(300, "node-a1"), *repointed(500, "node-b1")]
+    found = only(run_with(down(300, 499), events, facts=replace(facts(), rp_filter=1))).cause
+    assert found.kind is CauseKind.REVERSE_PATH_FILTER
+    assert "their modes began to differ" in found.text
+
+
+def test_a_tunnel_that_the_receiver_has_no_more() -> None:
+    found = only(run_with(down(300, 499), [], **counters(node_b1={"Udp.NoPorts": 40}))).cause
+    assert (found.kind, found.subjects) == (CauseKind.TUNNEL_GONE, ("tunnel device of node-b1",))
+
+
+def test_a_counter_that_is_too_small_for_all_is_not_believed_for_each() -> None:
+    found = only(run_with(down(300, 499), [], **counters(node_b1={"Udp.NoPorts": 4})))
+    assert found.cause.kind is CauseKind.UNEXPLAINED
+    assert found.causes[1].kind is CauseKind.TUNNEL_GONE
+
+
+def test_a_prober_without_a_socket_is_the_instrument() -> None:
+    found = only(run_with(down(300, 499), [], **counters(node_b1_mesh={"Udp.NoPorts": 40}))).cause
+    assert (found.kind, found.subjects) == (CauseKind.INSTRUMENT, ("socket of node-b1-mesh",))
+
+
+def test_a_control_flow_that_is_down_accuses_the_machine() -> None:
+    run = run_with(down(300, 499), [], control=down(300, 499))
+    assert only(run).cause.kind is CauseKind.INSTRUMENT
+    assert only(run, flow=2).cause.kind is CauseKind.INSTRUMENT
+
+
+def test_a_pod_that_no_cloud_route_covers() -> None:
+    cluster = facts()
+    moved = tuple(
+        replace(endpoint, address="100.120.0.66") if endpoint.name == "node-b1-mesh" else endpoint
+        for endpoint in cluster.endpoints
+    )
+    run = run_with(
+        down(300, 2000),
+        [*all_routes(60), *repointed(300)],
+        facts=replace(cluster, endpoints=moved),
+        header=header(overlay=Overlay.VXLAN),
+    )
+    assert (only(run).cause.kind, only(run).cause.subjects) == (CauseKind.POD_OUTSIDE_CIDR, ("pods of node-b1",))
+
+
+def test_a_roll_is_believed_only_where_it_coincides_to_the_probe() -> None:
+    rolled = [event(298, "pod.deleted", node="node-b1", pod="calico-node-x")]
+    assert only(run_with(down(300, 499), rolled)).cause.kind is CauseKind.POD_ROLL
+    early = [event(250, "pod.deleted", node="node-b1", pod="calico-node-x")]
+    assert only(run_with(down(300, 499), early)).cause.kind is CauseKind.UNEXPLAINED
+
+
+def test_a_masqueraded_flow_breaks_when_its_node_re_points() -> None:
+    cluster = facts()
+    host = Endpoint(name="node-a1-host", node="node-a1", zone="a", address="10.250.0.10", is_host=True)
+    flow = Flow(
+        id=FlowId(1),
+        source="node-a1-host",
+        destination="node-b1-mesh",
+        role=FlowRole.SERVICE,
+        flow_class=FlowClass.TCP_ESTABLISHED,
+        flow_set=FlowSet.HOST_CLUSTER_IP,
+    )
+    run = run_with(
+        down(300, 340),
+        [*all_routes(60), *repointed(300)],
+        facts=replace(cluster, endpoints=(*cluster.endpoints, host)),
+        flows=(flow, pair_of_flows()[1]),
+    )
+    assert only(run).cause.kind is CauseKind.MASQUERADE_CHANGED
+
+
+def test_where_nodes_tell_nothing_the_end_decides() -> None:
+    """A kind cluster: the pool's apply is known, and when a route came; not when each node re-pointed."""
+    applied = event(300, "manifest.applied", kind="IPPool", name="default-ipv4-ippool", mode="NATIVE")
+    events = [*all_routes(60, but=[("a", "node-b1")]), applied, route(500, "created", "a", "node-b1")]
+    found = only(run_with(down(320, 499), events)).cause
+    assert found.kind is CauseKind.POOL_BEFORE_ROUTES
+    assert "it ended as route.created" in found.text
+
+
+def test_where_the_cloud_cannot_be_seen_it_is_said() -> None:
+    applied = event(300, "manifest.applied", kind="IPPool", name="default-ipv4-ippool", mode="NATIVE")
+    found = only(run_with(down(320, 499), [applied], facts=replace(facts(), backend="kubeconfig")))
+    pool = next(cause for cause in found.causes if cause.kind is CauseKind.POOL_BEFORE_ROUTES)
+    assert "whether zone a had a route to it cannot be seen" in pool.text
+    assert found.cause.kind is CauseKind.UNEXPLAINED
+
+
+def test_a_run_that_starts_native_has_its_routes() -> None:
+    native = header(start_mode=Mode.NATIVE, end_mode=Mode.NATIVE, arm=Arm.UNGATED)
+    events = [route(300, "deleted", "a", "node-a2"), route(500, "created", "a", "node-a2")]
+    found = only(run_with(down(300, 499), events, header=native, flows=SAME_ZONE)).cause
+    assert found.kind is CauseKind.ROUTE_DELETED
+
+
+def test_a_calibration_is_not_asked_for_its_cause() -> None:
+    flows = (replace(pair_of_flows()[0], role=FlowRole.CALIBRATION), pair_of_flows()[1])
+    run = run_with(down(300, 499), [], flows=flows)
+    assert attribute(run, measure(run)) == ()
+
+
+def test_a_run_that_lost_nothing_has_no_causes() -> None:
+    run = history(records=records({1: QUIET, 2: QUIET}))
+    assert attribute(run, measure(run)) == ()
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.builds(
+            route,
+            st.floats(60, 900),
+            st.sampled_from(["created", "deleted"]),
+            st.sampled_from("ab"),
+            NODES := st.sampled_from([node.name for node in node_facts()]),
+        ),
+        st.builds(
+            lambda ms, node, mode: repointed(ms, node, mode=mode)[0],
+            st.floats(60, 900),
+            NODES,
+            st.sampled_from(["NATIVE", "OVERLAY"]),
+        ),
+        st.builds(cleaned, st.floats(60, 900), NODES),
+        st.builds(lambda ms, node: event(ms, "pod.deleted", node=node, pod="x"), st.floats(60, 900), NODES),
+    ),
+    max_size=12,
+)
+
+
+@given(pattern=st.text("..XfLDRC", min_size=TICKS, max_size=TICKS), events=EVENTS)
+def test_the_scores_of_every_outage_make_one(pattern: str, events: list[Event]) -> None:
+    run = run_with(pattern, events)
+    measures = measure(run)
+    found = attribute(run, measures)
+    assert [one.outage for one in found] == [outage for flow in run.flows for outage in measures[flow.id].outages]
+    for one in found:
+        scores = [cause.score for cause in one.causes]
+        assert scores == sorted(scores, reverse=True)
+        assert sum(scores) == pytest.approx(1, abs=0.15)
+        assert len({cause.kind for cause in one.causes}) == len(one.causes)
+        assert all(cause.evidence for cause in one.causes)
