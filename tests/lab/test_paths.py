@@ -1,0 +1,124 @@
+"""Two witnesses in a real kernel: what the received TTLs say of every probe's path, and what the nodes' events say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pytest
+
+from commands.arms import execute_trial
+from commands.backends import BackendName, make_backend
+from hitless.convergence import nodes_differ_in_zone
+from hitless.judged import JudgedRun
+from hitless.mixed_modes import ModeCell, make_matrix
+from hitless.path import SENT_TTL, FlowPaths, ProbePath, find_paths
+from hitless.route_modes import RouteMode
+from hitless.transitions import Transitions, find_transitions
+from hitless.words import Arm, FlowRole
+from scenarios.model import find_scenario, load_scenario
+from scenarios.plan import Options, make_case
+
+UNKNOWN_SHARE_MAX: Final = 0.1
+"""Of probes: re-pointing takes a node milliseconds, even on a busy machine."""
+BY_NODES, BY_ROUTER = SENT_TTL - 2, SENT_TTL - 3
+"""Received TTLs: both nodes forward, the router as well."""
+
+Trials = Mapping[Arm, tuple[JudgedRun, tuple[FlowPaths, ...]]]
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
+    """Both arms of the plain switch, once each, and the paths of their mesh."""
+    case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+    backend = make_backend(BackendName.LAB)
+    directory: Path = tmp_path_factory.mktemp("paths")
+    runs = {arm: execute_trial(backend, case, arm, 1, directory / arm) for arm in Arm}
+    return {
+        arm: (run, tuple(one for one in find_paths(run.history) if one.flow.role is FlowRole.MESH)) for arm, run in runs.items()
+    }
+
+
+@pytest.mark.parametrize("arm", Arm)
+def test_the_kernel_counts_the_router_and_nothing_else(trials: Trials, arm: Arm) -> None:
+    _, found = trials[arm]
+    assert found != ()
+    for one in found:
+        for column in ("forward_ttl", "return_ttl"):
+            ttls = one.probes.rows[column]
+            assert set(np.unique(ttls[ttls > 0])) <= {BY_NODES, BY_ROUTER}
+
+
+@pytest.mark.parametrize("arm", Arm)
+def test_ttl_and_events_agree_of_every_probe(trials: Trials, arm: Arm) -> None:
+    _, found = trials[arm]
+    for one in found:
+        for way, ttls in ((one.out, one.probes.rows["forward_ttl"]), (one.back, one.probes.rows["return_ttl"])):
+            assert np.flatnonzero(way.is_contradicted).tolist() == [], one.flow.label
+            by_router, by_nodes = way.paths[ttls == BY_ROUTER], way.paths[ttls == BY_NODES]
+            assert set(np.unique(by_router)) <= {int(ProbePath.ROUTER)}
+            assert np.count_nonzero(by_nodes & ProbePath.ROUTER) == 0
+            assert np.all(way.modes[ttls == BY_ROUTER] & RouteMode.NATIVE)
+
+
+@pytest.mark.parametrize("arm", Arm)
+def test_few_paths_are_unknown_and_every_flow_ends_on_the_new_one(trials: Trials, arm: Arm) -> None:
+    _, found = trials[arm]
+    for way in (one.out for one in found), (one.back for one in found):
+        directions = list(way)
+        unknown = sum(np.count_nonzero(one.is_unknown) for one in directions)
+        taken = sum(np.count_nonzero(one.is_taken) for one in directions)
+        assert unknown <= UNKNOWN_SHARE_MAX * taken
+        assert [bool(one.is_preferred[0] & one.is_next_best[-1]) for one in directions] == [True] * len(found)
+
+
+@pytest.mark.parametrize("arm", Arm)
+def test_the_matrix_has_every_probe_of_the_mesh_once(trials: Trials, arm: Arm) -> None:
+    run, found = trials[arm]
+    matrix = make_matrix(found)
+    measures = [run.measures[one.flow.id] for one in found]
+    assert [sum(getattr(cell, name) for cell in matrix) for name in ("offered", "lost", "near_end", "far_end")] == [
+        sum(getattr(one, name) for one in measures) for name in ("offered", "lost", "lost_near_end", "lost_far_end")
+    ]
+
+
+def test_only_pairs_that_have_left_the_overlay_lose(trials: Trials) -> None:
+    ungated = {(cell.sender, cell.receiver): cell for cell in make_matrix(trials[Arm.UNGATED][1])}
+    both_before: ModeCell = ungated[RouteMode.OVERLAY, RouteMode.OVERLAY]
+    both_after: ModeCell = ungated[RouteMode.NATIVE, RouteMode.NATIVE]
+    assert (both_before.offered > 0, both_before.lost) == (True, 0)
+    assert 0 < both_after.lost < both_after.offered
+    # IPIP ends stay: who still encapsulates is heard, and only answers that are routed natively can be lost.
+    assert ungated[RouteMode.OVERLAY, RouteMode.NATIVE].near_end == 0
+    assert ungated[RouteMode.NATIVE, RouteMode.OVERLAY].far_end == 0
+    assert {cell.lost for cell in make_matrix(trials[Arm.GATED][1])} == {0}
+
+
+def test_every_flow_leaves_the_old_path_and_recovers_on_the_new_one(trials: Trials) -> None:
+    for run, found in trials.values():
+        for transitions in (_transitions(run, one) for one in found):
+            assert transitions.event is not None
+            assert transitions.first_out is not None
+            assert transitions.first_back is not None
+            assert transitions.recovery is not None
+            assert transitions.recovery.longest_ns is not None
+
+
+def test_without_the_gate_flows_between_zones_are_impaired_before_the_new_path_works_both_ways(trials: Trials) -> None:
+    run, found = trials[Arm.UNGATED]
+    hit = [one for one in found if nodes_differ_in_zone(one.flow, run.history) and run.measures[one.flow.id].is_hit]
+    assert any(_transitions(run, one).is_impaired for one in hit)
+    for transitions in (_transitions(run, one) for one in hit):
+        ends = [length.longest_ns for length in (transitions.first_out, transitions.first_back) if length is not None]
+        assert transitions.event is not None
+        assert max(end or 0 for end in ends) > (transitions.event.longest_ns or 0)
+    gated, others = trials[Arm.GATED]
+    assert [one.flow.label for one in others if _transitions(gated, one).is_impaired] == []
+
+
+def _transitions(run: JudgedRun, found: FlowPaths) -> Transitions:
+    request = run.history.first_event("switch.requested")
+    assert request is not None
+    return find_transitions(found, request.t_ns)
