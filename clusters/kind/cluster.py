@@ -151,8 +151,7 @@ class CalicoCluster:
                 kube.stop()
             try:
                 if nodes is not None and not (self._options.keep and self._is_whole):
-                    nodes.delete()
-                    remove_cluster(self._docker, self._plan.name)
+                    _delete(nodes, self._docker, self._plan.name)
             finally:
                 self._is_whole = False
                 self._lock.close()
@@ -337,6 +336,14 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
     """Return what a scenario needs and a kind cluster on this machine does not offer; empty: nothing."""
     overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
     return tuple(sorted({*case.scenario.needs, overlay} - kernel_capabilities()))
+
+
+def _delete(nodes: KindNodes, docker: Docker, name: str) -> None:
+    """Remove a cluster; kind comes last, since it removes all nodes at the same time (see `clusters.kind.removal`)."""
+    try:
+        remove_cluster(docker, name)
+    finally:
+        nodes.delete()
 
 
 def _tell_stderr(line: str) -> None:

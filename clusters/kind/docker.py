@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -123,16 +123,6 @@ class Docker:
             return self.run("container", "inspect", "--format", "{{.State.Running}}", container).strip() == "true"
         except WorldError:
             return False
-
-    def remove_containers(self, names: Sequence[str]) -> None:
-        """End and remove containers with their volumes; one that is gone already is no error."""
-        if names:
-            self.run("rm", "--force", "--volumes", *names)
-
-    def remove_networks(self, names: Sequence[str]) -> None:
-        """Remove networks."""
-        if names:
-            self.run("network", "rm", *names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from clusters.kind.addresses import KindPlan
 from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, LABEL_CONFIGURATION, LABEL_KEEP, LABEL_OWNER, Docker, parse_owner
 from clusters.kind.programs import KindNodes
+from clusters.kind.removal import remove_containers, remove_networks
 from clusters.kind.router import CloudNetwork, find_device
 from hitless.errors import UsageError, WorldError
 
@@ -67,8 +68,10 @@ def remove_cluster(docker: Docker, name: str) -> None:
     """Remove nodes, router and networks of a cluster of ours; what is gone already is no error. Raises WorldError."""
     label = f"{LABEL_CLUSTER}={name}"
     containers = (*docker.find_containers(f"{KIND_LABEL}={name}"), *docker.find_containers(label))
-    docker.remove_containers(containers)
-    docker.remove_networks(docker.find_networks(label))
+    try:
+        remove_containers(docker, containers)
+    finally:
+        remove_networks(docker, docker.find_networks(label))
 
 
 def clean_clusters(docker: Docker) -> tuple[str, ...]:

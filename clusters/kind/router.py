@@ -15,6 +15,7 @@ from typing import Final
 
 from clusters.kind.addresses import KindPlan, NodePlan
 from clusters.kind.docker import LABEL_CLUSTER, LABEL_CONFIGURATION, LABEL_KEEP, LABEL_OWNER, Docker, this_process
+from clusters.kind.removal import remove_containers, remove_networks
 from clusters.kind.tables import KindRouteTables
 from hitless.errors import WorldError
 from hitless.ports import NodeFacts
@@ -60,8 +61,10 @@ class CloudNetwork:
     def down(self) -> None:
         """Remove the router, then the networks, from which every node is disconnected first. Safe to call twice."""
         label = f"{LABEL_CLUSTER}={self._plan.name}"
-        self._docker.remove_containers(self._docker.find_containers(label))
-        self._docker.remove_networks(self._docker.find_networks(label))
+        try:
+            remove_containers(self._docker, self._docker.find_containers(label))
+        finally:
+            remove_networks(self._docker, self._docker.find_networks(label))
 
     def connect(self, node: NodePlan) -> None:
         """Connect a node's container to its zone."""

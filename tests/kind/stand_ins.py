@@ -7,6 +7,7 @@ from pathlib import Path
 from clusters.kind.addresses import NodePlan
 from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, Docker
 from clusters.kind.images import ROUTER_PROGRAMS, import_programs
+from clusters.kind.removal import remove_containers, remove_networks
 from clusters.kind.router import CloudNetwork
 from hitless.errors import WorldError
 from hitless.ports import NodeFacts
@@ -56,5 +57,5 @@ def is_reached(docker: Docker, source: str, address: str, source_address: str) -
 
 def remove_strays(docker: Docker) -> None:
     """Remove whatever a test has left, so that the next one starts from nothing."""
-    docker.remove_containers(docker.run("ps", "--all", "--quiet").split())
-    docker.remove_networks(docker.find_networks(LABEL_CLUSTER))
+    remove_containers(docker, docker.run("ps", "--all", "--format", "{{.Names}}").split())
+    remove_networks(docker, docker.find_networks(LABEL_CLUSTER))

@@ -2,6 +2,7 @@
 """A kind that makes plain containers in the place of nodes, and writes down how it was called.
 
 STUB_LOG names the file for the arguments, STUB_IMAGE the image of the containers; with STUB_FAIL=SUBCOMMAND it fails there.
+Which containers it finds to delete stands in STUB_LOG.found.
 """
 
 import json
@@ -42,6 +43,7 @@ def main() -> None:
         Path(options["kubeconfig"]).write_text(json.dumps(KUBECONFIG))
     elif arguments[:2] == ["delete", "cluster"]:
         containers = docker("ps", "--all", "--quiet", "--filter", f"label={LABEL}={options['name']}").split()
+        Path(os.environ["STUB_LOG"]).with_suffix(".found").write_text(" ".join(containers))
         if containers:
             docker("rm", "--force", *containers)
     if os.environ.get("STUB_FAIL") == arguments[0]:

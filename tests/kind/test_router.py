@@ -11,6 +11,7 @@ import pytest
 from clusters.kind.addresses import KindPlan, make_plan
 from clusters.kind.docker import LABEL_CLUSTER, LABEL_OWNER, Docker, parse_owner, this_process
 from clusters.kind.images import build_router_image
+from clusters.kind.removal import remove_containers, remove_networks
 from clusters.kind.router import CloudNetwork
 from clusters.kind.spec import KindSpec
 from clusters.kind.versions import ROUTER_IMAGE
@@ -60,7 +61,7 @@ def cloud(engine: Docker) -> Iterator[CloudNetwork]:
         yield network
     finally:
         remove_strays(engine)
-        engine.remove_networks([MANAGEMENT])
+        remove_networks(engine, [MANAGEMENT])
 
 
 @pytest.fixture
@@ -178,6 +179,22 @@ def test_the_router_is_present_until_it_is_gone(engine: Docker) -> None:
     network = CloudNetwork(engine, plan, image=ROUTER_IMAGE)
     network.down()
     assert not network.is_present()
+
+
+def test_the_zones_go_although_somebody_is_still_in_them(engine: Docker) -> None:
+    plan = make_plan(replace(SPEC, name="held", zones=4))
+    network = CloudNetwork(engine, replace(plan, zones=plan.zones[2:]), image=ROUTER_IMAGE)
+    network.up()
+    names = ("running", "restarted", "stopped")
+    for name, zone in zip(names, (2, 2, 3), strict=True):
+        engine.run("run", "--detach", "--name", name, "--network", plan.zones[zone].network, "--pull", "never", ROUTER_IMAGE)
+    engine.run("restart", "--time", "0", "restarted")
+    engine.run("kill", "stopped")
+    network.down()
+    assert engine.find_networks(f"{LABEL_CLUSTER}=held") == ()
+    assert [engine.is_running(name) for name in names] == [True, True, False]
+    remove_containers(engine, (*names, "never-there"))
+    assert set(names).isdisjoint(engine.run("ps", "--all", "--format", "{{.Names}}").split())
 
 
 def test_a_router_that_cannot_start_leaves_no_network(engine: Docker) -> None:

@@ -1,0 +1,116 @@
+"""Taking containers and networks away so that nothing is left, whatever state the engine is in.
+
+Containers go one after the other: `docker rm A B C` removes them at the same time, and engines before 28.1 keep the number of a
+network's endpoints in a record that they change without a lock. Of several decrements at once one can get lost; the network
+then "has active endpoints" that nobody can see, until the engine is started anew. Source: libnetwork endpoint_cnt.go
+(atomicIncDecEpCnt) and store.go (getNetworksFromStore), as in engine 20.10; moby issue 42119 and pull request 49736.
+
+A network that somebody is still in loses them, by force, and is asked for again for a bounded time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from clusters.kind.docker import Docker
+from hitless.clock import RunClock
+from hitless.errors import WorldError
+from hitless.ports import Clock
+from hitless.words import MILLISECOND, SECOND, Nanoseconds
+
+GONE_NS: Final = Nanoseconds(15 * SECOND)
+"""How long an engine may take to forget the endpoints of containers that are gone; ours: a loaded one takes a second or two."""
+_LOOK_NS: Final = Nanoseconds(500 * MILLISECOND)
+_IN_USE: Final = re.compile(r"has (\d+ )?active endpoint")
+"""Source: libnetwork error.go, ActiveEndpointsError; with a number from engine 28.1 on (moby pull request 49773)."""
+_GONE: Final = ("no such network", "not found", "no such container", "is already in progress")
+"""In lower case; the last: of a container that somebody else removes just now. Source: moby daemon/{network,delete}.go."""
+
+
+def remove_containers(docker: Docker, names: Sequence[str]) -> None:
+    """End and remove containers with their volumes, one after the other; one that is gone already is no error.
+
+    Raises:
+        WorldError: some could not be removed; the others were.
+    """
+    refusals = []
+    for name in names:
+        try:
+            docker.run("rm", "--force", "--volumes", name)
+        except WorldError as error:
+            if not _is_gone(error):
+                refusals.append(f"{name}: {error}")
+    if refusals:
+        raise WorldError(f"{len(refusals)} of {len(names)} containers cannot be removed: {'; '.join(refusals)}")
+
+
+def remove_networks(docker: Docker, names: Sequence[str], clock: Clock | None = None) -> None:
+    """Remove networks, from which whatever is still in them is disconnected first; one that is gone already is no error.
+
+    Args:
+        docker: the engine.
+        names: the networks.
+        clock: to wait by; None: the machine's.
+
+    Raises:
+        WorldError: some are still there after `GONE_NS`, or the engine refused; it names what holds them. The others are gone.
+    """
+    clock = clock or RunClock()
+    refusals = []
+    for name in names:
+        try:
+            _remove_network(docker, name, clock)
+        except WorldError as error:
+            refusals.append(str(error))
+    if refusals:
+        raise WorldError("; ".join(refusals))
+
+
+def _remove_network(docker: Docker, name: str, clock: Clock) -> None:
+    deadline_ns = clock.now_ns() + GONE_NS
+    while True:
+        try:
+            docker.run("network", "rm", name)
+        except WorldError as error:
+            if _is_gone(error):
+                return
+            if _IN_USE.search(str(error)) is None:
+                raise
+        else:
+            return
+        holders = _find_holders(docker, name)
+        if clock.now_ns() >= deadline_ns:
+            raise WorldError(_describe(name, holders))
+        for holder in holders:
+            _disconnect(docker, name, holder)
+        clock.wait_until(Nanoseconds(clock.now_ns() + _LOOK_NS))
+
+
+def _is_gone(error: WorldError) -> bool:
+    return any(words in str(error).lower() for words in _GONE)
+
+
+def _find_holders(docker: Docker, network: str) -> tuple[str, ...]:
+    """Return the names of a network's endpoints: their containers', also where those are gone."""
+    try:
+        found = json.loads(docker.run("network", "inspect", "--format", "{{json .Containers}}", network)) or {}
+    except WorldError:
+        return ()  # it has gone in between; the next attempt says so
+    return tuple(sorted(entry["Name"] for entry in found.values()))
+
+
+def _disconnect(docker: Docker, network: str, holder: str) -> None:
+    try:
+        docker.run("network", "disconnect", "--force", network, holder)
+    except WorldError:
+        return  # it has gone in between, or is looked at again
+
+
+def _describe(network: str, holders: Sequence[str]) -> str:
+    held = f"the network {network} cannot be removed after {GONE_NS / SECOND:.0f} s"
+    if holders:
+        return f"{held}: still in it, also after being disconnected: {', '.join(holders)}"
+    return f"{held}: no container is in it, yet the engine still counts an endpoint; start the docker engine anew"
