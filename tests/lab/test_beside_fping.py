@@ -1,0 +1,26 @@
+"""The estimators against the real tools, where there is one on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clusters.lab.beside_fping import has_fping, watch_with_fping
+from reports.estimators.estimate import make_path, read_flow
+from reports.estimators.tools import make_fping
+
+PERIOD_MS = 200
+
+
+@pytest.mark.skipif(not has_fping(), reason="missing: fping, to hold its estimator against (Debian's package fping)")
+@pytest.mark.parametrize(("length_ms", "wait_ms"), [(500, 30), (1500, 130)])
+def test_fping_says_what_its_estimator_says(tmp_path: Path, length_ms: float, wait_ms: float) -> None:
+    # Half a period beside a whole number of them: an echo that leaves a little late changes nothing.
+    both = watch_with_fping(length_ms, wait_ms, PERIOD_MS, tmp_path)
+    reading = read_flow(make_fping(PERIOD_MS), make_path(both.outages))
+    least, most = reading.report
+    assert most is not None
+    assert least <= both.reported_ms <= most
+    assert most - least <= 2 * PERIOD_MS
+    assert reading.nothing == (0.0, 0.0)
