@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from checks.budgets import read_budgets
 from hitless.history import History
-from hitless.records import Rows
+from hitless.records import STRAYS, Rows
 from hitless.verdicts import Finding
 from hitless.words import MILLISECOND, FlowRole, JsonObject, Nanoseconds, Verdict
 
@@ -77,7 +77,7 @@ def _ask_agents(history: History, _: Limits) -> Iterator[Finding]:
     for report in history.records.reports:
         if not report.finished:
             yield _doubt("agent-unfinished", f"the agent {report.agent} did not live to report")
-        strays = {name: report.counters.get(name, 0) for name in ("malformed", "foreign", "stale", "rate_limited")}
+        strays = {name: report.counters.get(name, 0) for name in STRAYS}
         if any(strays.values()):
             found = ", ".join(f"{count} {name}" for name, count in strays.items() if count)
             text = f"the agent {report.agent} dropped packets that were not its own: {found}"

@@ -132,6 +132,10 @@ TABLES: Final[Mapping[str, np.dtype[Any]]] = {
 }
 """Table name (also the file's suffix: `AGENT.sender`) to its row."""
 
+STRAYS: Final = ("malformed", "foreign", "unauthentic", "replayed", "stale", "rate_limited")
+"""Counters of packets that an agent did not take for its own or did not answer: `unauthentic` ones were not signed by the key
+of the run, `replayed` ones were, and had been seen or were going the other way; `stale` ones answer no known probe."""
+
 Rows = npt.NDArray[np.void]
 """A one-dimensional structured array of one of the dtypes above."""
 
@@ -143,8 +147,7 @@ class AgentReport:
     agent: str
     """Name of the agent, such as `sender` or `reflector`."""
     counters: Mapping[str, int]
-    """`malformed`, `foreign`, `stale` (answers to no known probe), `rate_limited`, `receive_overflows`,
-    `answered`, `sent`, `wakeups`, `cpu_user_ns`, `cpu_system_ns`, `probes`."""
+    """Those of STRAYS, `receive_overflows`, `answered`, `sent`, `wakeups`, `cpu_user_ns`, `cpu_system_ns`, `probes`."""
     finished: bool
     """False: the agent did not live to say so."""
     clock: str = ""

@@ -32,7 +32,7 @@ from typing import Any, Final
 import numpy as np
 
 from hitless.errors import HitlessError
-from hitless.records import CLOCK_ROW
+from hitless.records import CLOCK_ROW, STRAYS
 from hitless.words import FlowClass
 from probes.acceptor import Acceptor
 from probes.clocks import Bridge, Pair, read_clock_id
@@ -44,8 +44,9 @@ from probes.recording import GrowingTable, write_report
 from probes.reflector import Reflector
 from probes.sender import Sender
 from probes.settings import AgentSettings, read_settings
+from probes.settings_file import withhold_key
 
-COUNTERS: Final = ("malformed", "foreign", "stale", "rate_limited", "receive_overflows", "answered", "sent", "probes")
+COUNTERS: Final = (*STRAYS, "receive_overflows", "answered", "sent", "probes")
 """Counters that a report always has; `hitless.records.AgentReport` says what they are."""
 _LOOK_S: Final = 0.1
 """The loop looks up at least so often, for the clock pairs and for the answers to slow flows."""
@@ -266,7 +267,9 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m probes.agent SETTINGS.json\n")
         return 2
     try:
-        settings = read_settings(Path(arguments[0]))
+        path = Path(arguments[0])
+        settings = read_settings(path)
+        withhold_key(path, settings)
         _prepare_process()
         Agent(settings).run()
     except HitlessError as error:

@@ -45,6 +45,7 @@ from hitless.errors import HitlessError, UsageError, WorldError
 from probes.clocks import read_clock_id
 from probes.node_state import read_node_state
 from probes.settings import parse_settings
+from probes.settings_file import write_settings
 
 SOCKET: Final = "keeper.socket"
 STATES: Final = "agent.states"
@@ -119,7 +120,7 @@ class Keeper:
             if path.name != SOCKET and path.is_file():
                 path.unlink()
         path = self._directory / SETTINGS
-        path.write_text(json.dumps(settings.as_json()) + "\n", encoding="utf-8")
+        write_settings(path, settings)
         states, complaint = self._directory / STATES, self._directory / COMPLAINT
         with states.open("wb") as stdout, complaint.open("wb") as stderr:
             self._agent = subprocess.Popen(  # noqa: S603 - our own interpreter and module

@@ -25,7 +25,10 @@ from hitless.errors import BugError, WorldError
 from hitless.ports import Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.records import ProbeRecords
 from hitless.words import SECOND, FlowClass, Nanoseconds
+from probes.authentication import make_key
 from probes.settings import AgentSettings, EndpointSettings
+from probes.settings_file import write_settings
+from probes.stamp_authenticated import AUTHENTICATED
 
 SENDER: Final = "sender"
 REFLECTOR: Final = "reflector"
@@ -48,7 +51,7 @@ class _AgentProcess:
         self.states: list[str] = []
         self._is_asked = False
         path = settings.directory / f"{self.name}.settings.json"
-        path.write_text(json.dumps(settings.as_json(), indent=1) + "\n")
+        write_settings(path, settings)
         self._stderr_path = settings.directory / f"{self.name}.stderr"
         # Before what the user has there: numpy may come from it.
         paths = (str(Path(probes.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")]))
@@ -159,11 +162,11 @@ class LabProber:
             raise BugError(message)
         self._directory, self._drain_s = directory, spec.drain_ns / 1e9
         directory.mkdir(parents=True, exist_ok=True)
-        groups = group_flows(flows, spec)
+        groups, key = group_flows(flows, spec), make_key() if spec.is_authenticated else None
         self._names = tuple(group.agent for group in groups)
         try:
             for group in groups:
-                agent = _AgentProcess(self._settings(group, spec, epoch_ns))
+                agent = _AgentProcess(self._settings(group, spec, epoch_ns, key if group.is_signed else None))
                 (self._senders if group.is_sender else self._reflectors)[group.agent] = agent
                 agent.wait_state("listening", _START_S)
         except BaseException:
@@ -196,7 +199,7 @@ class LabProber:
             raise BugError(message)
         return read_agents(self._directory, self._names)
 
-    def _settings(self, group: AgentGroup, spec: ProbeSpec, epoch_ns: int) -> AgentSettings:
+    def _settings(self, group: AgentGroup, spec: ProbeSpec, epoch_ns: int, key: bytes | None) -> AgentSettings:
         used = {flow.source if group.is_sender else flow.destination for flow in group.flows}
         assert self._directory is not None  # noqa: S101 - `start` set it
         return AgentSettings(
@@ -204,7 +207,8 @@ class LabProber:
             directory=self._directory.absolute(),
             epoch_ns=epoch_ns,
             interval_ns=group.interval_ns,
-            packet_octets=group.octets,
+            packet_octets=group.octets if key is None else max(group.octets, AUTHENTICATED.octets),
+            key=key,
             live_answers=spec.live_answers,
             drain_ns=spec.drain_ns,
             duration_ns_max=spec.duration_ns_max + (0 if group.is_sender else spec.drain_ns + _REFLECTOR_EXTRA_NS),
@@ -232,6 +236,11 @@ class AgentGroup:
     interval_ns: Nanoseconds
     octets: int
     flows: tuple[Flow, ...]
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether its probes are test packets of their own, so that a key can sign them."""
+        return all(flow.flow_class is FlowClass.UDP for flow in self.flows)
 
 
 def group_flows(flows: Sequence[Flow], spec: ProbeSpec) -> tuple[AgentGroup, ...]:
