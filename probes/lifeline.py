@@ -1,0 +1,90 @@
+"""What ties a process of ours to its harness, and what it gives up: its stdin, its states, its privileges.
+
+Such a process ends when its stdin, a pipe, ends; it says what it has come to on stdout, a JSON line each; and once its
+sockets are open it needs nothing that an ordinary user has not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import resource
+import stat
+import sys
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from hitless.errors import WorldError
+
+_CLONE_NEWNET: Final = 0x4000_0000
+"""Source: linux/sched.h."""
+_PR_SET_NO_NEW_PRIVS: Final = 38
+"""Source: linux/prctl.h."""
+_CAPABILITY_VERSION_3: Final = 0x2008_0522
+"""Source: linux/capability.h."""
+_NICE: Final = 5
+"""The probes and the switch come first."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def say(state: str, stream: TextIO | None = None, **facts: Any) -> None:  # noqa: ANN401 - JSON
+    """Say on `stream` (default: stdout) what this process has come to, with facts that the harness needs."""
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more: stdin will tell, too
+        print(json.dumps({"state": state, **facts}), file=stream or sys.stdout, flush=True)
+
+
+def is_pipe(descriptor: int) -> bool:
+    """Tell whether a descriptor is a pipe or a socket: its end means that the parent is gone. /dev/null means nothing."""
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def enter_network(namespace: str) -> None:
+    """Move this thread into a network namespace for good; threads that it starts from now on are in it as well.
+
+    Raises:
+        WorldError: there is no such namespace, or it may not be entered.
+    """
+    try:
+        with Path(namespace).open("rb") as there:
+            _check(_libc.setns(there.fileno(), _CLONE_NEWNET))
+    except OSError as error:
+        message = f"cannot enter the network namespace {namespace}: {error.strerror}"
+        raise WorldError(message) from error
+
+
+def cpu_counters() -> dict[str, int]:
+    """Return the CPU time that this process has used, as its report says it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {"cpu_user_ns": round(used.ru_utime * 1e9), "cpu_system_ns": round(used.ru_stime * 1e9)}
+
+
+def give_up_privileges() -> None:
+    """Give up every capability of this thread, now and for whatever it executes, and precedence over other processes.
+
+    Raises:
+        WorldError: the kernel refuses.
+    """
+    with contextlib.suppress(PermissionError):  # somebody made us less already
+        os.nice(_NICE)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    nothing = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, for 64 capabilities
+    try:
+        _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        _check(_libc.capset(header, nothing))
+    except OSError as error:
+        message = f"cannot give up privileges: {error.strerror}"
+        raise WorldError(message) from error
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{os.strerror(number)} ({errno.errorcode.get(number, number)})")

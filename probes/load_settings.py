@@ -1,0 +1,242 @@
+"""What the processes of the application load are told: one JSON file each, checked before anything is opened.
+
+The service (`probes.http_service`):
+
+    {"name": "service", "directory": "/run/x", "body_octets_max": 1000, "connections_max": 512,
+     "duration_ns_max": 60000000000,
+     "places": [{"pod": "node-a1-mesh", "address": "100.96.0.2", "port": 8080, "namespace": "/run/netns/node-a1-mesh"}]}
+
+Locust's master and workers (`probes/locustfile.py`); a master has no peers and no users:
+
+    {"name": "worker-node-a1-mesh", "directory": "/run/x", "epoch_ns": 0, "namespace": "/run/netns/node-a1-mesh", "client": 0,
+     "peers": [{"server": 1, "pod": "node-b1-mesh", "address": "100.96.2.2", "port": 8080}], "users": 4,
+     "interval_ns": 100000000, "body_octets": 1000, "timeout_ns": 2000000000, "duration_ns_max": 60000000000}
+
+No pydantic: these ship into pods.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from hitless.errors import UsageError
+from hitless.load import BODY_OCTETS_MAX, USERS_MAX
+
+PORT: Final = 8080
+"""Of the service in each pod."""
+_DURATION_NS_MAX: Final = 24 * 3600 * 10**9
+_INTERVAL_NS_MIN: Final = 1_000_000
+"""1,000 requests a second of one user: more than any can make."""
+_CONNECTIONS_MAX: Final = 4_096
+_PLACES_MAX: Final = 256
+_INT64_MAX: Final = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceSettings:
+    """One pod in which the service listens."""
+
+    pod: str
+    """Name that its answers carry."""
+    address: str
+    """IPv4 address to listen at."""
+    port: int = PORT
+    """0: whichever is free; the service says which."""
+    namespace: str | None = None
+    """Path of the pod's network namespace; None: the service's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """All that the service is told."""
+
+    name: str
+    """Its report is called NAME.json."""
+    directory: Path
+    """Where that goes; it exists."""
+    body_octets_max: int
+    """Largest body that may be asked for."""
+    connections_max: int
+    """Open connections in all pods together; more are closed as they come."""
+    duration_ns_max: int
+    """It ends by itself after this."""
+    places: tuple[PlaceSettings, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `read_service_settings` reads."""
+        return asdict(self) | {"directory": str(self.directory)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSettings:
+    """One pod that users may ask."""
+
+    server: int
+    """Its place in LoadSpec.servers."""
+    pod: str
+    address: str
+    """IPv4."""
+    port: int = PORT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocustSettings:
+    """All that a Locust process of ours is told beside Locust's own options."""
+
+    name: str
+    """Its files are called NAME.requests and NAME.json."""
+    directory: Path
+    """Where they go; it exists."""
+    epoch_ns: int
+    """CLOCK_MONOTONIC reading that is 0 on the run clock."""
+    namespace: str | None = None
+    """Path of the pod's network namespace, where users' connections are made; None: the present one."""
+    client: int = 0
+    """The pod's place in LoadSpec.clients."""
+    peers: tuple[PeerSettings, ...] = ()
+    """Whom its users ask, each user one of them; a worker has one at least."""
+    users: int = 0
+    """How many it will be given; it is live when so many have been answered. 0: a master."""
+    interval_ns: int = 1_000_000_000
+    """Time between two requests of a user."""
+    body_octets: int = 0
+    """Asked of each answer."""
+    timeout_ns: int = 1_000_000_000
+    """A user gives up a request after this."""
+    duration_ns_max: int
+    """The process ends by itself after this."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `read_locust_settings` reads."""
+        return asdict(self) | {"directory": str(self.directory)}
+
+
+def read_service_settings(path: Path) -> ServiceSettings:
+    """Read and check the service's settings. Raises UsageError."""
+    reader = _Reader(str(path), "", _read_document(path), ServiceSettings)
+    settings = ServiceSettings(
+        name=reader.name("name"),
+        directory=reader.directory("directory"),
+        body_octets_max=reader.whole("body_octets_max", 0, BODY_OCTETS_MAX),
+        connections_max=reader.whole("connections_max", 1, _CONNECTIONS_MAX),
+        duration_ns_max=reader.whole("duration_ns_max", 1, _DURATION_NS_MAX),
+        places=tuple(_place(one) for one in reader.inside("places", PlaceSettings)),
+    )
+    if not 1 <= len(settings.places) <= _PLACES_MAX:
+        raise reader.wrong("places", f"{len(settings.places)} pods", f"1 to {_PLACES_MAX}")
+    return settings
+
+
+def read_locust_settings(path: Path) -> LocustSettings:
+    """Read and check the settings of a master or a worker. Raises UsageError."""
+    reader = _Reader(str(path), "", _read_document(path), LocustSettings)
+    settings = LocustSettings(
+        name=reader.name("name"),
+        directory=reader.directory("directory"),
+        epoch_ns=reader.whole("epoch_ns", -_INT64_MAX, _INT64_MAX),
+        namespace=reader.text("namespace") if reader.has("namespace") else None,
+        client=reader.whole("client", 0, USERS_MAX),
+        peers=tuple(_peer(one) for one in reader.inside("peers", PeerSettings)),
+        users=reader.whole("users", 0, USERS_MAX),
+        interval_ns=reader.whole("interval_ns", _INTERVAL_NS_MIN, _DURATION_NS_MAX),
+        body_octets=reader.whole("body_octets", 0, BODY_OCTETS_MAX),
+        timeout_ns=reader.whole("timeout_ns", 1, _DURATION_NS_MAX),
+        duration_ns_max=reader.whole("duration_ns_max", 1, _DURATION_NS_MAX),
+    )
+    if settings.users and not settings.peers:
+        raise reader.wrong("peers", "none", f"one at least, for {settings.users} users")
+    return settings
+
+
+def _place(reader: _Reader) -> PlaceSettings:
+    return PlaceSettings(
+        pod=reader.name("pod"),
+        address=reader.address("address"),
+        port=reader.whole("port", 0, 65_535),
+        namespace=reader.text("namespace") if reader.has("namespace") else None,
+    )
+
+
+def _peer(reader: _Reader) -> PeerSettings:
+    return PeerSettings(
+        server=reader.whole("server", 0, 65_535),
+        pod=reader.name("pod"),
+        address=reader.address("address"),
+        port=reader.whole("port", 1, 65_535),
+    )
+
+
+def _read_document(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(where=str(path), found=str(error.strerror), allowed="a readable JSON file") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(where=str(path), found=f"no JSON ({error})", allowed="one JSON object") from error
+
+
+class _Reader:
+    """Reads the fields of one JSON object and says where it is when one is wrong."""
+
+    def __init__(self, where: str, place: str, document: object, shape: type[Any]) -> None:
+        self._where, self._place = where, place
+        known = [field.name for field in fields(shape)]
+        if not isinstance(document, dict):
+            raise self.wrong("", repr(document), f"an object with {', '.join(known)}")
+        self._document: Mapping[str, Any] = document
+        for key in document:
+            if key not in known:
+                raise self.wrong("", f"the key {key!r}", ", ".join(known))
+
+    def wrong(self, key: str, found: str, allowed: str) -> UsageError:
+        place = ".".join(part for part in (self._place, key) if part)
+        return UsageError(where=self._where, place=place, found=found[:200], allowed=allowed)
+
+    def has(self, key: str) -> bool:
+        return self._document.get(key) is not None
+
+    def inside(self, key: str, shape: type[Any]) -> list[_Reader]:
+        found = self._document.get(key)
+        if not isinstance(found, list):
+            raise self.wrong(key, repr(found), "a list of objects")
+        return [_Reader(self._where, f"{key}[{index}]", one, shape) for index, one in enumerate(found)]
+
+    def whole(self, key: str, least: int, most: int) -> int:
+        value = self._document.get(key)
+        if type(value) is not int or not least <= value <= most:
+            raise self.wrong(key, self._shown(key), f"a whole number from {least} to {most}")
+        return value
+
+    def text(self, key: str) -> str:
+        value = self._document.get(key)
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise self.wrong(key, self._shown(key), "a string that is not empty")
+        return value
+
+    def name(self, key: str) -> str:
+        value = self.text(key)
+        # It becomes a file's name, or travels in a header of HTTP.
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", value):
+            raise self.wrong(key, repr(value), "a name of letters, digits, '.', '_' and '-'")
+        return value
+
+    def directory(self, key: str) -> Path:
+        path = Path(self.text(key))
+        if not path.is_dir():
+            raise self.wrong(key, repr(str(path)), "a directory that exists")
+        return path
+
+    def address(self, key: str) -> str:
+        try:
+            return str(ipaddress.IPv4Address(self.text(key)))
+        except ValueError as error:
+            raise self.wrong(key, self._shown(key), "an IPv4 address") from error
+
+    def _shown(self, key: str) -> str:
+        return repr(self._document[key]) if key in self._document else "nothing"

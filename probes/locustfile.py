@@ -1,0 +1,264 @@
+"""The locustfile of the application load: what Locust's master and workers run, headless, each in a process of its own.
+
+Locust replaces the standard library's sockets, threads and time-outs by gevent's the moment it is imported: so nothing of
+ours imports this file, it is only ever named to `python -m locust -f`, and what it is told comes in a file that the
+environment variable HITLESS_LOAD names.
+
+**Two networks in one process.** A worker's users connect inside their pod, but what it has to say to the master must not
+depend on the path that is being broken, and one more interface in the pod would unbalance the kernel's books. A network
+namespace belongs to a thread. ZeroMQ makes its TCP connections in a thread of its own, which Locust has started, in the
+namespace where the worker was started (and where the master listens on loopback), by the time its `init` event fires. Then
+the main thread, which all users share, moves into the pod for good and gives up every privilege.
+
+Users keep a schedule of their own (`probes.pacing`, on the run clock): what they could not ask in time is counted, never
+caught up. Every request is on disk when it has ended; Locust's own statistics, which go to the master, only check the count.
+"""
+
+# Locust is imported first, so that everything after it gets gevent's sockets; this is one file that is never sorted.
+# ruff: noqa: I001
+from __future__ import annotations
+
+from locust import User, events, task
+
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar, Final, TextIO
+
+import gevent
+import gevent.os
+import numpy as np
+
+from hitless.errors import HitlessError
+from hitless.load import REQUEST_ROW, ConnectionUse, RequestOutcome
+from hitless.load_records import SUFFIX, RequestFile
+from probes.lifeline import cpu_counters, enter_network, give_up_privileges, is_pipe, say
+from probes.load_settings import LocustSettings, read_locust_settings
+from probes.load_user import LoadUser, Request
+from probes.orders import OrderReader, StopOrder
+from probes.pacing import Pacer
+from probes.recording import write_report
+
+SETTINGS_VARIABLE: Final = "HITLESS_LOAD"
+COUNTERS: Final = ("requests", "failures", "aborted", "late_ns_max")
+"""Of a worker's report; a master's has the first two, as Locust counts them. `late_ns_max`: the longest that a user who was
+free began after it was due, which is the load's own lateness."""
+_NEVER_S: Final = 3_600.0
+"""A user who is to stop waits so long, and is ended while it waits."""
+_LOOK_S: Final = 0.02
+_QUIT_S: Final = 5.0
+"""Locust is given so long to end in order."""
+
+
+class Process:
+    """What master and workers have in common: states, orders, an end.
+
+    Args:
+        settings: what the process was told.
+        states: where it says what it has come to.
+        runner: Locust's.
+    """
+
+    def __init__(self, settings: LocustSettings, states: TextIO, runner: Any) -> None:  # noqa: ANN401 - Locust's
+        self.settings, self._states, self._runner = settings, states, runner
+        self.counters: Counter[str] = Counter()
+        self.is_stopping = False
+
+    def now_ns(self) -> int:
+        """Return the time on the run clock."""
+        return time.monotonic_ns() - self.settings.epoch_ns
+
+    def say(self, state: str, **facts: Any) -> None:  # noqa: ANN401 - JSON
+        """Say what the process has come to."""
+        say(state, self._states, **facts)
+
+    def watch(self) -> None:
+        """Follow orders in the background, and see to it that the process ends."""
+        gevent.spawn_later(self.settings.duration_ns_max / 1e9, self.quit)
+        if is_pipe(0):
+            gevent.spawn(self._follow_orders)
+
+    def quit(self) -> None:
+        """End in order, and if that takes too long, at once."""
+        gevent.spawn_later(_QUIT_S, os._exit, 1)
+        self._runner.quit()
+
+    def finish(self) -> None:
+        """Write the report, a master's with what Locust itself has counted over all workers: everything else has ended."""
+        if not self.settings.users:
+            total = self._runner.stats.total
+            self.counters.update(requests=total.num_requests, failures=total.num_failures)
+        write_report(self.settings.directory, self.settings.name, {**self.counters, **cpu_counters()})
+        self.say("stopped")
+
+    def drain(self, _stop_ns: int) -> None:
+        """Let nothing begin from that instant on, and say when nothing is under way any more."""
+        self.say("drained")
+
+    def _follow_orders(self) -> None:
+        orders = OrderReader()
+        gevent.os.make_nonblocking(0)
+        while content := gevent.os.nb_read(0, 4096):
+            for order in orders.feed(content):
+                if isinstance(order, StopOrder):
+                    gevent.spawn(self.drain, order.at_ns)
+                else:
+                    self.quit()
+        self.quit()
+
+
+class Worker(Process):
+    """The users of one pod."""
+
+    def __init__(self, settings: LocustSettings, states: TextIO, runner: Any) -> None:  # noqa: ANN401 - Locust's
+        super().__init__(settings, states, runner)
+        self._file = RequestFile(
+            settings.directory / f"{settings.name}{SUFFIX}", {"worker": settings.name, "epoch_ns": settings.epoch_ns}
+        )
+        self._row = np.zeros(1, REQUEST_ROW)
+        self._numbers = iter(range(1 << 16))
+        self._answered: set[int] = set()
+        self._under_way = 0
+        self.counters.update(dict.fromkeys(COUNTERS, 0))
+
+    def next_number(self) -> int:
+        """Return the number of a new user: its peer and its way of connecting follow from it."""
+        return next(self._numbers)
+
+    def make_user(self, number: int) -> LoadUser:
+        """Return a user: every second one opens a new connection each time, two after the other ask the same pod."""
+        settings = self.settings
+        return LoadUser(
+            peer=settings.peers[number // 2 % len(settings.peers)],
+            use=ConnectionUse.NEW if number % 2 else ConnectionUse.REUSED,
+            body_octets=settings.body_octets,
+            timeout_ns=settings.timeout_ns,
+            now_ns=self.now_ns,
+        )
+
+    def ask(self, number: int, user: LoadUser, due_ns: int, missed: int) -> Request:
+        """Have a user ask, and write down what became of it whatever happens."""
+
+        def record(request: Request) -> None:
+            self._under_way -= 1
+            self._record(number, user, due_ns, missed, request)
+
+        self._under_way += 1
+        request = user.ask(record)
+        if request.outcome is RequestOutcome.ANSWERED and number not in self._answered:
+            self._answered.add(number)
+            if len(self._answered) == self.settings.users:
+                self.say("live")
+        return request
+
+    def note_lateness(self, late_ns: int) -> None:
+        """Take down how late a free user was."""
+        self.counters["late_ns_max"] = max(self.counters["late_ns_max"], late_ns)
+
+    def drain(self, stop_ns: int) -> None:
+        """Let no request begin from that instant on, and say when none is under way any more."""
+        gevent.sleep(max(0.0, (stop_ns - self.now_ns()) / 1e9))
+        self.is_stopping = True
+        while self._under_way:
+            gevent.sleep(_LOOK_S)
+        self.say("drained")
+
+    def finish(self) -> None:
+        """Write the report: the users have ended."""
+        self._file.close()
+        super().finish()
+
+    def _record(self, number: int, user: LoadUser, due_ns: int, missed: int, request: Request) -> None:
+        self.counters["requests"] += 1
+        self.counters["failures"] += request.outcome.is_failure
+        self.counters["aborted"] += request.outcome is RequestOutcome.ABORTED
+        self._row[0] = (
+            self.settings.client,
+            user.peer.server,
+            number,
+            user.use,
+            request.outcome,
+            request.errno,
+            request.status,
+            request.octets,
+            request.nth,
+            missed,
+            due_ns,
+            request.began_ns,
+            request.connected_ns,
+            request.ended_ns,
+        )
+        self._file.append(self._row)
+
+
+class PodUser(User):
+    """One user, as Locust knows it."""
+
+    worker: ClassVar[Worker]
+
+    def __init__(self, environment: Any) -> None:  # noqa: ANN401 - Locust's
+        super().__init__(environment)
+        self._number = self.worker.next_number()
+        self._user = self.worker.make_user(self._number)
+        self._pacer = Pacer(self.worker.settings.interval_ns, self.worker.now_ns())
+        self._ended_ns = self._pacer.due_ns
+
+    def wait_time(self) -> float:
+        """Return how long to wait for the next request, s."""
+        return _NEVER_S if self.worker.is_stopping else max(0.0, (self._pacer.due_ns - self.worker.now_ns()) / 1e9)
+
+    @task
+    def work(self) -> None:
+        """Ask, if that is due."""
+        now_ns = self.worker.now_ns()
+        wake = self._pacer.look(now_ns)
+        if not wake.is_due or self.worker.is_stopping:
+            return
+        first_ns, missed = wake.skipped_ns
+        due_ns = first_ns + missed * self._pacer.interval_ns
+        if self._ended_ns <= first_ns:
+            self.worker.note_lateness(now_ns - first_ns)
+        request = self.worker.ask(self._number, self._user, due_ns, missed)
+        self._ended_ns = request.ended_ns
+        failure = RuntimeError(request.outcome.label) if request.outcome.is_failure else None
+        self.environment.events.request.fire(
+            request_type="GET",
+            name=f"{self._user.use.label} {self._user.peer.pod}",
+            response_time=(request.ended_ns - request.began_ns) / 1e6,
+            response_length=request.octets,
+            exception=failure,
+            context={},
+        )
+
+    def on_stop(self) -> None:
+        """Close the connection."""
+        self._user.close()
+
+
+@events.init.add_listener
+def begin(environment: Any, runner: Any, **_: Any) -> None:  # noqa: ANN401 - Locust's
+    """Become the master or a worker of ours; the RPC connection of Locust is made by now."""
+    # What Locust prints shall not come between the states.
+    states = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the harness
+    try:
+        settings = read_locust_settings(Path(os.environ[SETTINGS_VARIABLE]))
+        process = Process(settings, states, runner)
+        if settings.users:
+            process = PodUser.worker = Worker(settings, states, runner)
+        if settings.namespace is not None:
+            enter_network(settings.namespace)
+        give_up_privileges()
+    except HitlessError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+    environment.events.quit.add_listener(lambda **_: process.finish())
+    process.watch()
+    if settings.users:
+        process.say("connected")
+    else:
+        process.say("listening", port=runner.server.port)

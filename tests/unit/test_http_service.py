@@ -1,0 +1,189 @@
+"""The service of the application load, spoken to over loopback, and by the octet."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hitless.errors import WorldError
+from probes.http_service import HEAD_OCTETS_MAX, Answer, HttpService, read_request
+from probes.load_settings import PlaceSettings, ServiceSettings
+
+PATIENCE_S = 10.0
+BODY_OCTETS = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A service at work in a thread of ours."""
+
+    service: HttpService
+    lifeline: int
+    """Closing it ends the service."""
+    thread: threading.Thread
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.service.ports["pod"]), PATIENCE_S)
+
+    def client(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.service.ports["pod"], timeout=PATIENCE_S)
+
+
+def make_settings(directory: Path, **changes: int) -> ServiceSettings:
+    limits = {"body_octets_max": BODY_OCTETS, "connections_max": 8, "duration_ns_max": 60 * 10**9} | changes
+    place = PlaceSettings(pod="pod", address="127.0.0.1", port=0)
+    return ServiceSettings(name="service", directory=directory, places=(place,), **limits)
+
+
+def run_service(settings: ServiceSettings) -> Iterator[Running]:
+    service = HttpService(settings)
+    watched, held = os.pipe()
+    thread = threading.Thread(target=service.run, args=(watched,))
+    thread.start()
+    yield Running(service=service, lifeline=held, thread=thread)
+    os.close(held)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    service.close()
+    os.close(watched)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    yield from run_service(make_settings(tmp_path))
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[Running]:
+    """A service with room for one connection."""
+    yield from run_service(make_settings(tmp_path, connections_max=1))
+
+
+def exchange(running: Running, content: bytes) -> bytes:
+    """Send octets, say that no more come, return all that comes back."""
+    with running.connect() as stream:
+        stream.sendall(content)
+        stream.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: stream.recv(65_536), b""))
+
+
+def test_an_answer_has_the_pods_name_and_as_many_octets_as_asked(running: Running) -> None:
+    with closing(running.client()) as client:
+        for octets in (0, 1, BODY_OCTETS):
+            client.request("GET", f"/work?octets={octets}")
+            answer = client.getresponse()
+            assert (answer.status, answer.getheader("Pod"), len(answer.read())) == (200, "pod", octets)
+    assert running.service.counters["connections"] == 1
+    assert running.service.counters["answered"] == 3
+
+
+def test_a_connection_is_closed_when_the_client_asks_for_it(running: Running) -> None:
+    content = exchange(
+        running, b"GET /work?octets=2 HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\nGET /work HTTP/1.1\r\n\r\n"
+    )
+    assert content == b"HTTP/1.1 200 OK\r\nPod: pod\r\nContent-Length: 2\r\nConnection: close\r\n\r\nxx"
+
+
+def test_pipelined_requests_are_answered_in_their_order(running: Running) -> None:
+    content = exchange(
+        running, b"GET /work?octets=1 HTTP/1.1\r\n\r\nGET /other HTTP/1.1\r\n\r\nGET /work?octets=3 HTTP/1.1\r\n\r\n"
+    )
+    assert re.findall(rb"HTTP/1\.1 (\d+)", content) == [b"200", b"404", b"200"]
+    assert content.endswith(b"Content-Length: 3\r\n\r\nxxx")
+
+
+def test_a_request_may_come_octet_by_octet(running: Running) -> None:
+    with running.connect() as stream:
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for octet in b"GET /work?octets=1 HTTP/1.1\r\n\r\n":
+            stream.sendall(bytes([octet]))
+        assert stream.recv(65_536).endswith(b"\r\n\r\nx")
+
+
+def test_a_head_without_an_end_is_refused(running: Running) -> None:
+    content = exchange(running, b"GET /work HTTP/1.1\r\nX: " + b"x" * HEAD_OCTETS_MAX)
+    assert content.startswith(b"HTTP/1.1 431 ")
+    assert b"Connection: close" in content
+
+
+def test_more_connections_than_there_is_room_for_are_closed(narrow: Running) -> None:
+    with closing(narrow.client()) as first:
+        first.request("GET", "/work")
+        assert first.getresponse().read() == b""
+        with narrow.connect() as second:
+            assert second.recv(1) == b""
+        first.request("GET", "/work")
+        assert first.getresponse().status == HTTPStatus.OK
+    assert (narrow.service.counters["connections"], narrow.service.counters["refused"]) == (1, 1)
+
+
+def test_a_service_ends_by_itself(tmp_path: Path) -> None:
+    with closing(HttpService(make_settings(tmp_path, duration_ns_max=1))) as service:
+        service.run()
+
+
+def test_an_address_that_is_taken_is_named(running: Running, tmp_path: Path) -> None:
+    place = PlaceSettings(pod="other", address="127.0.0.1", port=running.service.ports["pod"])
+    settings = ServiceSettings(
+        name="service", directory=tmp_path, body_octets_max=1, connections_max=1, duration_ns_max=1, places=(place,)
+    )
+    with pytest.raises(WorldError, match=rf"cannot listen at 127\.0\.0\.1:{place.port} of other: Address already in use"):
+        HttpService(settings)
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "is_last"),
+    [
+        ("GET /work HTTP/1.1", HTTPStatus.OK, False),
+        ("GET /work?octets=1000 HTTP/1.1\r\nhost: x", HTTPStatus.OK, False),
+        ("GET http://pod:8080/work?octets=1 HTTP/1.1", HTTPStatus.OK, False),
+        ("GET /work HTTP/1.1\r\nCONNECTION:  Close ", HTTPStatus.OK, True),
+        ("GET /work HTTP/1.0", HTTPStatus.OK, True),
+        ("GET / HTTP/1.1", HTTPStatus.NOT_FOUND, False),
+        ("POST /work HTTP/1.1", HTTPStatus.METHOD_NOT_ALLOWED, False),
+        ("GET /work?octets=1001 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        ("GET /work?octets=-1 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        ("GET /work?octets=1e3 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        ("GET /work?octets=\xb2 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        (f"GET /work?octets={'0' * 3000}1 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        ("GET //[ HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        ("GET /work HTTP/2.0", HTTPStatus.BAD_REQUEST, True),
+        ("GET /work", HTTPStatus.BAD_REQUEST, True),
+        ("GET  /work HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        ("GET /work HTTP/1.1 x", HTTPStatus.BAD_REQUEST, True),
+        ("", HTTPStatus.BAD_REQUEST, True),
+        # What has a body is not read further: the next request could be hidden in it.
+        ("GET /work HTTP/1.1\r\nContent-Length: 5", HTTPStatus.BAD_REQUEST, True),
+        ("GET /work HTTP/1.1\r\nTransfer-Encoding: chunked", HTTPStatus.BAD_REQUEST, True),
+    ],
+)
+def test_every_request_has_its_status(head: str, status: HTTPStatus, is_last: bool) -> None:  # noqa: FBT001 - a column
+    answer = read_request(head.encode("latin-1"), BODY_OCTETS)
+    assert (answer.status, answer.is_last) == (status, is_last)
+    assert status is HTTPStatus.OK or answer.octets == 0
+
+
+@given(st.binary(max_size=200))
+def test_no_head_is_too_strange_to_be_answered(head: bytes) -> None:
+    answer = read_request(head, BODY_OCTETS)
+    assert isinstance(answer, Answer)
+    assert 0 <= answer.octets <= BODY_OCTETS
+
+
+@given(st.binary(max_size=60))
+def test_no_target_is_too_strange_to_be_answered(target: bytes) -> None:
+    answer = read_request(b"GET /work?octets=" + target + b" HTTP/1.1", BODY_OCTETS)
+    assert answer.octets <= BODY_OCTETS
+    assert answer.status is HTTPStatus.OK or answer.octets == 0
