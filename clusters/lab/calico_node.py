@@ -119,6 +119,8 @@ class CalicoNode:
             due.append(self._see_pool(now_ns))
             due.append(self._bird.reconcile(self._mode, self._datastore.birds, now_ns))
             due.append(self._reconcile_felix(now_ns))
+            # Felix's ipset of pools follows the pools, not the routes (masq_mgr.go).
+            self._plane.set_node_cidr_exempt(is_exempt=self._mode is Mode.NATIVE)
         return min((next_ns for next_ns in due if next_ns is not None), default=None)
 
     def is_settled(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -13,6 +14,7 @@ from clusters.lab.calico_node import make_calico_nodes
 from clusters.lab.daemon_set import DaemonSetRoll, start_pods
 from clusters.lab.faults import LabFaults, check_fault
 from clusters.lab.kube import MemoryKube
+from clusters.lab.load import LabLoad
 from clusters.lab.machine import capabilities
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
@@ -55,6 +57,7 @@ class LabCluster:
         self.kube = MemoryKube(admit=admit, clock=clock, admission_live_ns=timings.admission_live_ns)
         self.prober = LabProber(self._network.all_endpoints, self._network.endpoint_path, self._network.nodes)
         self.calibrator = LabCalibrator(self._network, clock)
+        self.load = LabLoad(self._network.endpoints, self._network.endpoint_path)
 
     @property
     def routes(self) -> Cloud:
@@ -102,18 +105,19 @@ class LabCluster:
             pod_mtu=network.pod_mtu,
             overlay_pod_mtu=network.carrier.tunnel_mtu,
             native_pod_mtu=network.carrier.native_pod_mtu,
+            services=network.services,
             permanent_neighbours=network.spec.has_permanent_neighbours,
             rp_filter=network.spec.rp_filter,
             versions=_versions(),
         )
 
     def down(self) -> None:
-        """Stop the agents and take the network away. Safe to call twice."""
-        try:
-            self.prober.stop()
-        finally:
-            self._network.down()
-            self._cloud = self._faults = None
+        """Stop the load, the agents and take the network away, each whatever became of the one before. Safe to call twice."""
+        self._cloud = self._faults = None
+        with contextlib.ExitStack() as last_first:
+            last_first.callback(self._network.down)
+            last_first.callback(self.prober.stop)
+            last_first.callback(self.load.stop)
 
     def doubles(self, recorder: Recorder) -> Sequence[Double]:
         """Return the DaemonSet roll and calico-node on every node."""
@@ -140,6 +144,7 @@ def make_lab_cluster(case: Case, clock: Clock) -> LabCluster:
         overlay=case.overlay,
         start_mode=scenario.start,
         rp_filter=scenario.rp_filter,
+        has_services=Capability.NFT in capabilities_of(case.flow_sets),
     )
 
     def make_objects(nodes: Sequence[NodeFacts]) -> tuple[JsonObject, ...]:

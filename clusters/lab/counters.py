@@ -10,11 +10,14 @@ from typing import Final
 from clusters.lab.namespaces import THREAD_NETWORK, Clone, set_namespace
 from clusters.lab.netlink import Netlink
 from clusters.lab.netlink_dump import read_neighbour_table
+from clusters.lab.tunnels import Carrier
 from hitless.errors import WorldError
 
 MACHINE: Final = "machine"
 """Where counters stand that belong to no namespace."""
 _FILES: Final = ("snmp", "netstat")
+_TUNNELS: Final = tuple({carrier.device for carrier in Carrier})
+"""Names of tunnel devices."""
 _OCTETS: Final = 1 << 16
 
 
@@ -31,6 +34,20 @@ def parse_counters(text: str) -> dict[str, int]:
         for name, value in zip(rest.split(), values.split()[1:], strict=True):
             counters[f"{group}.{name}"] = int(value)
     return counters
+
+
+def parse_tunnel(text: str) -> dict[str, int]:
+    """Return how many packets a tunnel device took in and sent out, from /proc/net/dev; empty: there is none.
+
+    Returns:
+        `Tunnel.InPackets` and `Tunnel.OutPackets`. Source: Linux, net/core/net-procfs.c.
+    """
+    for line in text.splitlines():
+        name, _, rest = line.strip().partition(":")
+        if name in _TUNNELS:
+            fields = rest.split()
+            return {"Tunnel.InPackets": int(fields[1]), "Tunnel.OutPackets": int(fields[9])}
+    return {}
 
 
 def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]:
@@ -53,7 +70,8 @@ def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]
                 set_namespace(there, Clone.NETWORK)
             finally:
                 os.close(there)
-            counters[namespace.name] = parse_counters("".join(_read(f"/proc/thread-self/net/{name}") for name in _FILES))
+            found = parse_counters("".join(_read(f"/proc/thread-self/net/{name}") for name in _FILES))
+            counters[namespace.name] = found | parse_tunnel(_read("/proc/thread-self/net/dev"))
     finally:
         set_namespace(home, Clone.NETWORK)
         os.close(home)

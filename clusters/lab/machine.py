@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -19,16 +18,26 @@ from pathlib import Path
 from typing import Final
 
 from clusters.lab.addresses import TUNNEL_INDEX
+from clusters.lab.load import has_locust
 from clusters.lab.namespaces import THREAD_NETWORK, Clone, set_namespace, unshare
 from clusters.lab.netlink import Message, Netlink
 from clusters.lab.netlink_links import Link, add_bridge, add_ipip, add_veth, add_vxlan, add_vxlan_gpe, set_link
 from clusters.lab.netlink_routes import Route, add_route, add_table_rule
 from clusters.lab.sandbox import is_inside, isolate_thread
+from clusters.lab.services import find_nft
 from clusters.lab.tunnels import GPE_PORT, VXLAN_IDENTIFIER, VXLAN_PORT
-from hitless.errors import WorldError
+from hitless.errors import MissingCapabilityError, WorldError
 from hitless.words import Capability
 
 _NFT_TIMEOUT_S: Final = 10.0
+_NFT_TRIAL: Final = """\
+table ip trial {
+  chain postrouting {
+    type nat hook postrouting priority srcnat; policy accept;
+    fib saddr type local masquerade
+  }
+}
+"""
 _USER_NAMESPACE_REMEDY: Final = (
     "run as root, or allow them: sysctl user.max_user_namespaces (0: none), kernel.unprivileged_userns_clone (Debian), "
     "kernel.apparmor_restrict_unprivileged_userns (Ubuntu); in a container also its seccomp profile"
@@ -80,6 +89,7 @@ def capabilities() -> frozenset[Capability]:
         Capability.ROUTE_TABLES: "policy-routing" in present,
         Capability.KERNEL_COUNTERS: "kernel-counters" in present,
         Capability.NFT: "nft" in present,
+        Capability.LOCUST: "locust" in present,
         Capability.FLOW_CLASSES: True,
         Capability.HOST_ENDPOINTS: True,
     }
@@ -173,6 +183,12 @@ def _make_trials() -> Sequence[_Trial]:
             remedy="Linux 6.8 or later, where /proc/net/snmp has Ip.OutTransmits",
         ),
         _Trial(
+            name="locust",
+            attempt=lambda: None if has_locust() else "not installed",
+            tried="looked for the library",
+            remedy="pip install 'hitless[load]', or -e '.[load]' in a checkout: for scenarios with application load",
+        ),
+        _Trial(
             name="nft",
             attempt=_try_nft,
             tried="made a table",
@@ -212,17 +228,18 @@ def _try_counters() -> str | None:
 
 
 def _try_nft() -> str | None:
-    # Debian keeps nft where an ordinary user's PATH does not lead.
-    program = shutil.which("nft", path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")))
-    if program is None:
-        return "no nft on PATH or in /usr/sbin"
+    """Try what Services need: nat tables with masquerade, and the kind of a source address."""
     try:
+        program = find_nft()
         with _throwaway_network():
-            command = [program, "add", "table", "ip", "hitless"]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_NFT_TIMEOUT_S, check=False)  # noqa: S603 - fixed words
+            done = subprocess.run(  # noqa: S603 - a program that was found, an argument list
+                [program, "-f", "-"], input=_NFT_TRIAL, capture_output=True, text=True, timeout=_NFT_TIMEOUT_S, check=False
+            )
+    except MissingCapabilityError:
+        return "no nft on PATH or in /usr/sbin"
     except (OSError, subprocess.TimeoutExpired, WorldError) as error:
         return str(error)
-    return done.stderr.strip() or "nft failed without a word" if done.returncode else None
+    return " ".join(done.stderr.split()) or "nft failed without a word" if done.returncode else None
 
 
 @contextmanager

@@ -50,13 +50,14 @@ from clusters.lab.netlink_routes import Route, add_route, add_table_rule
 from clusters.lab.node_plane import LabNodePlane, RouteBook
 from clusters.lab.plane import PROTOCOL_BOOT, NodePlane
 from clusters.lab.sandbox import is_inside
+from clusters.lab.services import NodeRules, make_services, render_rules
 from clusters.lab.spec import LabSpec
 from clusters.lab.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
 from clusters.lab.tables import LabRouteTables
 from clusters.lab.tunnels import Carrier
 from hitless.clock import RunClock
 from hitless.errors import WorldError
-from hitless.ports import Clock, CloudRoute, Endpoint, NodeFacts, NodeState
+from hitless.ports import Clock, CloudRoute, Endpoint, NodeFacts, NodeState, ServiceFacts
 from hitless.words import Mode, Nanoseconds, Overlay
 
 PROTOCOL_DHCP: Final = 16
@@ -101,6 +102,11 @@ class LabNetwork:
     def zone_gateways(self) -> Mapping[str, str]:
         """Zone name to the router's address in it."""
         return {zone.name: zone.gateway for zone in self.plan.zones}
+
+    @property
+    def services(self) -> tuple[ServiceFacts, ...]:
+        """The Services: one a mesh pod, where the lab has any."""
+        return make_services(self.plan) if self.spec.has_services else ()
 
     @property
     def carrier(self) -> Carrier:
@@ -338,6 +344,7 @@ class LabNetwork:
                 namespace=self.namespace_path(node.name),
                 clock=clock,
                 rp_filter=self.spec.rp_filter,
+                rules=self._load_rules(node),
             )
             self._planes[node.name] = plane
             if self.spec.start_mode is Mode.OVERLAY:
@@ -351,6 +358,16 @@ class LabNetwork:
                     for node in nodes.values()
                 ]
             )
+
+    def _load_rules(self, node: NodePlan) -> NodeRules | None:
+        """Give a node its Services and natOutgoing, where the lab has them, as its start mode has them."""
+        if not self.spec.has_services:
+            return None
+        rules = NodeRules(self.namespace_path(node.name))
+        backends = {other.mesh.name: other.mesh.address for other in self.plan.nodes}
+        rules.load(render_rules(node, self.services, backends, self.carrier.device))
+        rules.set_node_cidr_exempt(is_exempt=self.spec.start_mode is Mode.NATIVE)
+        return rules
 
     def _wait_links(self) -> None:
         """Wait until the kernel has seen every carrier: until then a veth drops what it is given."""

@@ -15,6 +15,7 @@ from clusters.lab.netlink_dump import SeenRoute, list_links, list_routes
 from clusters.lab.netlink_links import Link, add_address, add_ipip, delete_address, delete_link, set_link
 from clusters.lab.netlink_routes import Route, RouteType, add_route, delete_route
 from clusters.lab.plane import PROTOCOL_BIRD, RouteChange
+from clusters.lab.services import NodeRules
 from clusters.lab.sysctls import make_tunnel_sysctls, write_sysctls
 from clusters.lab.tunnels import Carrier, add_vxlan_device, make_native_route, make_overlay_route, set_vtep
 from hitless.errors import WorldError
@@ -69,6 +70,7 @@ class LabNodePlane:
         namespace: file of the node's namespace.
         clock: for the times of RouteChange.
         rp_filter: of the tunnel device.
+        rules: the node's Services and natOutgoing; None: it has none.
     """
 
     def __init__(
@@ -81,10 +83,12 @@ class LabNodePlane:
         namespace: Path,
         clock: Clock,
         rp_filter: int,
+        rules: NodeRules | None = None,
     ) -> None:
         self._plan, self._nodes, self._book, self._clock = plan, nodes, book, clock
         self._netlink, self._namespace, self._rp_filter = netlink, namespace, rp_filter
         self._tunnel_index: int | None = None
+        self._rules = rules
 
     @property
     def node(self) -> str:
@@ -141,6 +145,11 @@ class LabNodePlane:
             if link.name == device:
                 address = delete_address(self._plan.tunnel_address, 32, link.index)
                 self._netlink.execute([address, set_link(device, is_up=False), delete_link(device)])
+
+    def set_node_cidr_exempt(self, *, is_exempt: bool) -> None:
+        """Let natOutgoing spare packets to the nodes' own addresses, or masquerade them."""
+        if self._rules is not None:
+            self._rules.set_node_cidr_exempt(is_exempt=is_exempt)
 
     def state(self) -> NodeState:
         """Return the main table and the links that are up, by name; the default route's dst is `default`."""

@@ -70,6 +70,13 @@ class NodePlane(Protocol):
         """Create or delete the tunnel device with its address (and for VXLAN the peers' FDB and neighbour entries)."""
         ...
 
+    def set_node_cidr_exempt(self, *, is_exempt: bool) -> None:
+        """Let natOutgoing spare packets to the nodes' own addresses (pool no-snat-for-node-cidr), or masquerade them.
+
+        So already is no error, and neither is a node without natOutgoing.
+        """
+        ...
+
     def state(self) -> NodeState:
         """Return the node's main table and devices."""
         ...

@@ -29,6 +29,8 @@ class LabSpec:
     start_mode: Mode = Mode.OVERLAY
     rp_filter: int = 2
     """Of the nodes' all, default and every interface: 0 off, 1 strict, 2 loose."""
+    has_services: bool = False
+    """Whether the nodes have Services and natOutgoing, by nftables; conntrack follows every packet then."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built. Raises UsageError."""

@@ -88,6 +88,9 @@ class FakePlane:
         self.has_tunnel = present
         self._change(f"tunnel {present}", 0)
 
+    def set_node_cidr_exempt(self, *, is_exempt: bool) -> None:
+        self.is_node_cidr_exempt = is_exempt
+
     def state(self) -> NodeState:
         devices = ("eth0", TUNNEL_DEVICE[self.overlay]) if self.has_tunnel else ("eth0",)
         return NodeState(node=self.node, routes=(), devices=devices)

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 from checks.books import check
 from checks.ledger import Place, make_ledger
 from hitless.history import History
 from hitless.measure import measure
-from hitless.words import Verdict
+from hitless.words import FlowClass, Verdict
 from tests.unit.histories import QUIET, history, lost, records
 
 Counters = dict[str, dict[str, int]]
@@ -144,3 +146,28 @@ def test_a_deleted_tunnel_device_leaves_udp_without_a_socket() -> None:
     assert ledger is not None
     assert (ledger.link_drops, ledger.tunnel_drops, ledger.dropped, ledger.lost) == (100, 100, 100, 100)
     assert [finding.code for finding in check(run, {})] == ["books-balanced"]
+
+
+def test_a_tunnel_devices_own_counts_are_taken_where_nodes_have_traffic_of_their_own() -> None:
+    run = _through_tunnel(decapsulated=70, router_drops=30)
+    tunnel = {"node-a1": (0, 100), "node-b1": (70, 0), "node-a2": (0, 0), "node-b2": (0, 0)}
+    after = {name: dict(values) for name, values in run.counters_after.items()}
+    for name, (taken, sent) in tunnel.items():
+        after.setdefault(name, dict.fromkeys(after["vpc"], 0)).update({"Tunnel.InPackets": taken, "Tunnel.OutPackets": sent})
+        # A host of a Service flow that sends more than it receives would upset the other way of counting.
+        after[name]["Ip.OutRequests"] += 500
+        after[name]["Ip.OutTransmits"] += 500
+        after[name]["Ip.InReceives"] += 500
+        after[name]["Ip.InDelivers"] += 500
+    before = {name: dict.fromkeys(values, 0) for name, values in after.items()}
+    ledger = make_ledger(replace(run, counters_before=before, counters_after=after), measure(run))
+    assert ledger is not None
+    assert (ledger.tunnel_drops, ledger.dropped, ledger.lost_unexplained) == (30, 30, 0)
+
+
+def test_what_a_connection_lost_is_no_packet_that_somebody_dropped() -> None:
+    run = _history(3)
+    broken = replace(run, flows=(replace(run.flows[0], flow_class=FlowClass.TCP_ESTABLISHED), *run.flows[1:]))
+    ledger = make_ledger(broken, measure(broken))
+    assert ledger is not None
+    assert (ledger.lost, ledger.lost_unexplained) == (0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clusters.lab.capacity import Limits, count_neighbours, estimate_capacity
-from clusters.lab.counters import parse_counters
+from clusters.lab.counters import parse_counters, parse_tunnel
 from clusters.lab.sysctls import make_sysctls, make_workload_sysctls
 
 SNMP = """Ip: Forwarding DefaultTTL InReceives
@@ -55,3 +55,14 @@ def test_the_tightest_limit_bounds_the_mesh(limits: Limits, rate: float, nodes: 
 def test_the_neighbour_table_overflows_at_about_32_nodes_in_one_zone() -> None:
     # Measured: 1,024 entries overflow there. Hence permanent entries, which do not count, above 20.
     assert count_neighbours(29, zones=1) < 1024 <= count_neighbours(30, zones=1)
+
+
+def test_a_tunnel_devices_packets_are_read_by_its_name() -> None:
+    text = """\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0
+ tunl0: 4400 50 0 0 0 0 0 0 5280 60 1 0 0 0 0 0
+"""
+    assert parse_tunnel(text) == {"Tunnel.InPackets": 50, "Tunnel.OutPackets": 60}
+    assert parse_tunnel("  eth0: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n") == {}
