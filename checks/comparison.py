@@ -44,8 +44,9 @@ def _name(run: JudgedRun) -> str:
 
 
 def _lost(run: JudgedRun) -> int:
-    """Return the lost probes of the mesh flows."""
-    return sum(run.measures[flow.id].lost for flow in run.history.flows_of(FlowRole.MESH) if flow.id in run.measures)
+    """Return the lost probes of the flows between pods, and between pods and nodes."""
+    flows = run.history.flows_of(FlowRole.MESH, FlowRole.POD, FlowRole.HOST)
+    return sum(run.measures[flow.id].lost for flow in flows if flow.id in run.measures)
 
 
 def _find_invalid(runs: Sequence[JudgedRun]) -> Iterator[Finding]:

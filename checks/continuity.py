@@ -1,12 +1,16 @@
-"""Continuity: was every mesh flow served all the time?
+"""Continuity: was every flow between pods, and between pods and nodes, served all the time?
 
-With a budget of 0 a single lost probe is a failure: no downtime is short enough to be none.
+With a budget of 0 a single lost probe is a failure: no downtime is short enough to be none. Flows through Services are judged
+apart (checks.services): a masquerade breaks them for reasons of its own.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
+
+import numpy as np
 
 from checks.budgets import read_budgets
 from hitless.history import History
@@ -18,29 +22,33 @@ from hitless.words import FlowRole, JsonObject, Nanoseconds, Verdict
 NAME: Final = "continuity"
 IS_VALIDITY: Final = False
 BUDGETS: Final[Mapping[str, float | None]] = {
-    "downtime_ms": 0,  # per mesh flow; null: any
-    "duplicated": None,  # probes over all mesh flows; null: any
+    "downtime_ms": 0,  # per flow; null: any
+    "duplicated": None,  # probes over all flows; null: any
     "reordered": None,
     "corrupted": None,
+    "host_refused": None,  # probes that a node's own kernel refused to send
 }
 """Budget name to its default."""
 
 
 def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
-    """Judge the loss of each mesh flow, then what else happened to its probes."""
+    """Judge the loss of each flow, then what else happened to its probes."""
     limits = read_budgets(NAME, budgets, BUDGETS)
     measures = measure(history)
-    mesh = [(flow, measures[flow.id]) for flow in history.flows_of(FlowRole.MESH) if flow.id in measures]
+    judged = history.flows_of(FlowRole.MESH, FlowRole.POD, FlowRole.HOST)
+    judged_flows = [(flow, measures[flow.id]) for flow in judged if flow.id in measures]
     limit_ms = limits["downtime_ms"]
-    for flow, found in mesh:
+    for flow, found in judged_flows:
         if found.is_hit and limit_ms is not None:
             yield _judge_hit(flow, found, limit_ms)
-    yield from _say_blind_time([found for _, found in mesh])
+    for family in dict.fromkeys(flow.family for flow, _ in judged_flows):
+        yield from _say_blind_time(family, [found for flow, found in judged_flows if flow.family == family])
     for impairment in ("duplicated", "reordered", "corrupted"):
-        count = sum(getattr(found, impairment) for _, found in mesh)
-        flows = sum(getattr(found, impairment) > 0 for _, found in mesh)
+        count = sum(getattr(found, impairment) for _, found in judged_flows)
+        flows = sum(getattr(found, impairment) > 0 for _, found in judged_flows)
         if count:
             yield _judge_impairment(impairment, count, flows, limits[impairment])
+    yield from _judge_refused(history, limits["host_refused"])
 
 
 def _judge_hit(flow: Flow, found: FlowMeasure, limit_ms: float) -> Finding:
@@ -77,25 +85,46 @@ def _outages(found: FlowMeasure) -> str:
     return f"{what}, {shortest_ms:.1f} to {found.downtime_longest_ns / 1e6:.1f} ms"
 
 
-def _say_blind_time(mesh: list[FlowMeasure]) -> Iterator[Finding]:
-    untouched = [found for found in mesh if not found.is_hit]
+def _say_blind_time(family: str, flows_found: list[FlowMeasure]) -> Iterator[Finding]:
+    untouched = [found for found in flows_found if not found.is_hit]
     if not untouched:
         return
     blind: list[Nanoseconds] = [found.blind_ns for found in untouched if found.blind_ns is not None]
     if len(blind) < len(untouched):
         flows = len(untouched) - len(blind)
-        text = f"on {flows} flows too few probes were answered to say that there was no outage"
+        text = f"on {flows} {family} flows too few probes were answered to say that there was no outage"
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="blind-time-unbounded", text=text)
         return
     text = (
-        f"{len(untouched)} of {len(mesh)} mesh flows lost no probe: no outage longer than {max(blind) / 1e6:.1f} ms "
+        f"{len(untouched)} of {len(flows_found)} {family} flows lost no probe: no outage longer than {max(blind) / 1e6:.1f} ms "
         "could have been missed on them"
     )
     yield Finding(verdict=Verdict.PASS, code="blind-time", text=text)
 
 
+def _judge_refused(history: History, limit: float | None) -> Iterator[Finding]:
+    """Judge what a node's kernel refused to send on a flow of the node itself: the sender's error, where pods only see loss.
+
+    A masqueraded flow's conntrack entry dies with the output device, and its packet with it: EPERM.
+    Source: Linux net/netfilter/nf_nat_core.c nf_nat_oif_changed; docs/mechanics.md 4.5.
+    """
+    sender = history.records.sender
+    flows = [flow.id for flow in history.flows_of(FlowRole.HOST)]
+    rows = sender[np.isin(sender["flow"], flows) & (sender["send_errno"] != 0)]
+    if not rows.size:
+        return
+    reasons = ", ".join(sorted({os.strerror(int(number)) for number in rows["send_errno"]}))
+    text = f"the kernel refused to send {rows.size} probes of {np.unique(rows['flow']).size} host flows: {reasons}"
+    first_ns = Nanoseconds(int(rows["before"].min()))
+    if limit is not None and rows.size > limit:
+        text = f"{text}; {limit:g} are allowed"
+        yield Finding(verdict=Verdict.FAIL, code="host-refused-over-budget", text=text, t_ns=first_ns)
+    else:
+        yield Finding(verdict=Verdict.PASS, code="host-refused", text=text, t_ns=first_ns)
+
+
 def _judge_impairment(impairment: str, count: int, flows: int, limit: float | None) -> Finding:
-    text = f"{count} probes were {impairment}, on {flows} mesh flows"
+    text = f"{count} probes were {impairment}, on {flows} flows"
     if limit is not None and count > limit:
         return Finding(verdict=Verdict.FAIL, code=f"{impairment}-over-budget", text=f"{text}; {limit:g} are allowed")
     return Finding(verdict=Verdict.PASS, code=impairment, text=text)

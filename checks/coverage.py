@@ -119,7 +119,9 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
             f"{len(short)} flows offered too few probes; the worst, {worst.label}, {counts[worst.id]} of {expected[worst.id]}"
         )
         yield _doubt("flow-probes-missing", text)
-    errors = history.records.sender.size - rows.size
+    # What a node's own kernel refuses to send is the switch's doing, and judged by continuity.
+    sender, host = history.records.sender, [flow.id for flow in history.flows_of(FlowRole.HOST)]
+    errors = int(np.count_nonzero((sender["send_errno"] != 0) & ~np.isin(sender["flow"], host)))
     allowed = limits["send_errors"]
     if allowed is not None and errors > allowed:
         text = f"the kernel refused to send {errors} probes; {allowed:g} are allowed"

@@ -88,15 +88,19 @@ class Flow:
     """ADDRESS:PORT of the Service that it is sent to; None: straight to the destination."""
 
     @property
+    def family(self) -> str:
+        """What it has in common with others: its set, and its class where the set has several."""
+        if self.flow_class.is_tcp and self.flow_class.value != self.flow_set.value:
+            return f"{self.flow_set.value} {self.flow_class.value}"
+        return self.flow_set.value
+
+    @property
     def label(self) -> str:
         """How reports name the flow; unique in the run."""
         between = f"{self.source} > {self.destination}"
         if self.flow_set is FlowSet.NODE_PORT:
             between += f" by {(self.via or '').partition(':')[0]}"
-        family = [] if self.flow_set is FlowSet.UDP else [self.flow_set.value]
-        if self.flow_class.is_tcp and self.flow_class.value != self.flow_set.value:
-            family.append(self.flow_class.value)
-        return " ".join((between, *family))
+        return between if self.flow_set is FlowSet.UDP else f"{between} {self.family}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,7 +78,9 @@ class FlowRole(StrEnum):
     """Why a flow is probed."""
 
     MESH = "mesh"
-    """Between pods of different nodes: what the question is about."""
+    """Small UDP between pods of different nodes: the reference, of which every headline speaks."""
+    POD = "pod"
+    """Between pods of different nodes too, by another class or size."""
     HOST = "host"
     """Between a node's own network and a pod of another node."""
     SERVICE = "service"
@@ -150,6 +152,8 @@ class Capability(StrEnum):
     """Flows other than small UDP: full-size, ICMP, TCP."""
     HOST_ENDPOINTS = "host-endpoints"
     """Probers in the nodes' own networks."""
+    LOCUST = "locust"
+    """The library, for application load."""
 
 
 @unique

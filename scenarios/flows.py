@@ -27,22 +27,16 @@ SERVICE_SETS: Final = frozenset({FlowSet.CLUSTER_IP, FlowSet.HOST_CLUSTER_IP, Fl
 _TCP_CLASSES: Final = (FlowClass.TCP_ESTABLISHED, FlowClass.TCP_CONNECT)
 
 
-def rate_hz(flow_set: FlowSet, mesh_rate_hz: float) -> float:
-    """Return how often a flow of a set is probed, given how often the mesh is."""
-    match flow_set:
-        case FlowSet.UDP:
-            return mesh_rate_hz
-        case FlowSet.UDP_OVERLAY_MTU | FlowSet.UDP_NATIVE_MTU | FlowSet.ICMP | FlowSet.HOST_TO_POD | FlowSet.POD_TO_HOST:
-            return min(mesh_rate_hz, DATAGRAM_RATE_HZ)
-        case FlowSet.TCP_ESTABLISHED | FlowSet.TCP_CONNECT | FlowSet.CLUSTER_IP | FlowSet.HOST_CLUSTER_IP | FlowSet.NODE_PORT:
-            return min(mesh_rate_hz, TCP_RATE_HZ)
+def rate_hz(flow_class: FlowClass, mesh_rate_hz: float) -> float:
+    """Return how often a flow beside the mesh is probed, given how often the mesh is."""
+    return min(mesh_rate_hz, TCP_RATE_HZ if flow_class.is_tcp else DATAGRAM_RATE_HZ)
 
 
 def capabilities_of(flow_sets: Iterable[FlowSet]) -> frozenset[Capability]:
     """Return what a cluster must offer for these sets."""
     needed: set[Capability] = set()
     for flow_set in flow_sets:
-        if flow_set not in {FlowSet.UDP, FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST}:
+        if flow_set not in {FlowSet.UDP, FlowSet.HOST_TO_POD}:
             needed.add(Capability.FLOW_CLASSES)
         if flow_set in {FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST, FlowSet.HOST_CLUSTER_IP}:
             needed.add(Capability.HOST_ENDPOINTS)
@@ -80,7 +74,7 @@ def make_flows(
             octets=end.octets,
             interval_ns=None
             if end.flow_set is FlowSet.UDP
-            else Nanoseconds(round(SECOND / rate_hz(end.flow_set, mesh_rate_hz))),
+            else Nanoseconds(round(SECOND / rate_hz(end.flow_class, mesh_rate_hz))),
             via=end.via,
         )
         for number, end in enumerate(ends, 1)
@@ -139,8 +133,16 @@ class _Places:
 def _pod_ends(
     places: _Places, flow_set: FlowSet, flow_class: FlowClass = FlowClass.UDP, octets: int = PACKET_OCTETS
 ) -> Iterator[_Ends]:
+    role = FlowRole.MESH if flow_set is FlowSet.UDP else FlowRole.POD
     for source, destination in permutations(places.mesh, 2):
-        yield _Ends(source=source.name, destination=destination.name, flow_set=flow_set, flow_class=flow_class, octets=octets)
+        yield _Ends(
+            source=source.name,
+            destination=destination.name,
+            flow_set=flow_set,
+            flow_class=flow_class,
+            role=role,
+            octets=octets,
+        )
 
 
 def _control_ends(places: _Places) -> Iterator[_Ends]:
@@ -183,7 +185,12 @@ def _host_ends(places: _Places, flow_set: FlowSet) -> Iterator[_Ends]:
         if host is None:
             continue
         source, destination = (host, other) if flow_set is FlowSet.HOST_TO_POD else (one, host)
-        yield _Ends(source=source.name, destination=destination.name, flow_set=flow_set, role=FlowRole.HOST)
+        # Conntrack keeps the source of a UDP flow as it was first seen; only new connections show what is rewritten now.
+        classes = (FlowClass.UDP,) if flow_set is FlowSet.HOST_TO_POD else (FlowClass.UDP, FlowClass.TCP_CONNECT)
+        for flow_class in classes:
+            yield _Ends(
+                source=source.name, destination=destination.name, flow_set=flow_set, flow_class=flow_class, role=FlowRole.HOST
+            )
 
 
 def _service_ends(places: _Places, flow_set: FlowSet) -> Iterator[_Ends]:

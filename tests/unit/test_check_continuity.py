@@ -5,8 +5,8 @@ import pytest
 from checks.continuity import check
 from hitless.errors import UsageError
 from hitless.history import History
-from hitless.words import FlowId, JsonObject, Verdict
-from tests.unit.histories import QUIET, header, history, lost, records
+from hitless.words import FlowId, FlowRole, FlowSet, JsonObject, Verdict
+from tests.unit.histories import QUIET, header, history, lost, pair_of_flows, records
 
 
 def _codes(run: History, **budgets: float | None) -> list[tuple[str, str]]:
@@ -21,7 +21,7 @@ def test_a_quiet_flow_passes_and_says_what_could_have_been_missed() -> None:
     findings = list(check(history(), {}))
     assert [(finding.verdict, finding.code) for finding in findings] == [(Verdict.PASS, "blind-time")]
     # Two neighbouring probes are 5 ms apart and the second answer takes 0.1 ms.
-    assert findings[0].text == ("1 of 1 mesh flows lost no probe: no outage longer than 5.1 ms could have been missed on them")
+    assert findings[0].text == ("1 of 1 udp flows lost no probe: no outage longer than 5.1 ms could have been missed on them")
 
 
 def test_one_lost_probe_fails_where_no_downtime_is_allowed() -> None:
@@ -90,3 +90,31 @@ def test_every_flow_that_was_hit_gets_its_own_finding() -> None:
     second = replace(flows[0], id=FlowId(3), destination="node-b2-mesh")
     run = history(header=header(), flows=(*flows, second), records=records({1: lost(20, 3), 2: QUIET, 3: lost(20, 4)}))
     assert [finding.flow for finding in check(run, {})] == [FlowId(1), FlowId(3)]
+
+
+def test_flows_of_other_classes_are_judged_too_and_services_are_not() -> None:
+    flows = tuple(
+        replace(pair_of_flows()[0], id=FlowId(number), role=role, flow_set=flow_set)
+        for number, role, flow_set in (
+            (1, FlowRole.MESH, FlowSet.UDP),
+            (2, FlowRole.POD, FlowSet.ICMP),
+            (3, FlowRole.HOST, FlowSet.HOST_TO_POD),
+            (4, FlowRole.SERVICE, FlowSet.NODE_PORT),
+        )
+    )
+    run = history(flows=flows, records=records({1: QUIET, 2: lost(20, 2), 3: lost(20, 3), 4: lost(20, 4)}))
+    found = list(check(run, {}))
+    assert [(finding.code, finding.flow) for finding in found if finding.verdict is Verdict.FAIL] == [
+        ("flow-lost-probes", 2),
+        ("flow-lost-probes", 3),
+    ]
+    assert [finding.text.partition(" lost")[0] for finding in found if finding.code == "blind-time"] == ["1 of 1 udp flows"]
+
+
+def test_what_a_nodes_kernel_refuses_is_a_finding_with_a_budget_of_its_own() -> None:
+    host = replace(pair_of_flows()[0], role=FlowRole.HOST, flow_set=FlowSet.HOST_TO_POD)
+    run = history(flows=(host, pair_of_flows()[1]), records=records({1: "." * 20 + "E" + "." * 37, 2: QUIET}))
+    (refused,) = (finding for finding in check(run, {}) if "refused" in finding.code)
+    assert (refused.verdict, refused.code) == (Verdict.PASS, "host-refused")
+    assert refused.text == "the kernel refused to send 1 probes of 1 host flows: No buffer space available"
+    assert "host-refused-over-budget" in [finding.code for finding in check(run, {"host_refused": 0})]

@@ -104,9 +104,11 @@ def test_host_flows_join_a_node_and_the_pods_of_others() -> None:
         ("node-a1-host", "node-b1-mesh"),
         ("node-b1-host", "node-a1-mesh"),
     ]
-    assert [(flow.source, flow.destination) for flow in of(facts, FlowSet.POD_TO_HOST)] == [
-        ("node-a1-mesh", "node-b1-host"),
-        ("node-b1-mesh", "node-a1-host"),
+    assert [(flow.source, flow.destination, flow.flow_class) for flow in of(facts, FlowSet.POD_TO_HOST)] == [
+        ("node-a1-mesh", "node-b1-host", FlowClass.UDP),
+        ("node-a1-mesh", "node-b1-host", FlowClass.TCP_CONNECT),
+        ("node-b1-mesh", "node-a1-host", FlowClass.UDP),
+        ("node-b1-mesh", "node-a1-host", FlowClass.TCP_CONNECT),
     ]
 
 
@@ -132,7 +134,7 @@ def test_only_the_mesh_is_probed_at_the_runs_own_rate() -> None:
         (FlowSet.UDP, None),
         (FlowSet.ICMP, Nanoseconds(20 * MILLISECOND)),
     }
-    assert {rate_hz(flow_set, 10.0) for flow_set in FlowSet} == {10.0}
+    assert {rate_hz(flow_class, 10.0) for flow_class in FlowClass} == {10.0}
     slow = make_flows(make_facts(2, 1), (FlowSet.UDP, FlowSet.ICMP), SECOND)
     assert {flow.interval_ns for flow in slow if flow.flow_set is FlowSet.ICMP} == {SECOND}
 
