@@ -174,13 +174,7 @@ class Agent:
             self._hear_signals()
         if 0 in ready:
             self._hear_stdin()
-        if self._acceptor:
-            self._acceptor.step()
-        if self._reflector and any(descriptor in ready for descriptor in self._reflector.descriptors):
-            if self._gather_s:
-                time.sleep(self._gather_s)
-                ready = [descriptor for descriptor, _ in self._epoll.poll(0)]
-            self._reflector.reflect(ready)
+        self._reflect(ready)
         if self._overflows.is_due(self._now_ns()):
             self._overflows.look(self._now_ns())
         if self._bridge.is_due(self._now_ns()):
@@ -188,6 +182,16 @@ class Agent:
             self._note(self._bridge.renew(longest_ns))
             if self._sender:
                 self._sender.longest_call_ns = 0
+
+    def _reflect(self, ready: list[int]) -> None:
+        """Answer what has come."""
+        if self._acceptor:
+            self._acceptor.step()
+        if self._reflector and any(descriptor in ready for descriptor in self._reflector.descriptors):
+            if self._gather_s:
+                time.sleep(self._gather_s)
+                ready = [descriptor for descriptor, _ in self._epoll.poll(0)]
+            self._reflector.reflect(ready)
 
     def _hear_signals(self) -> None:
         """Take note of SIGTERM: the first asks to stop, a second one to end. Other signals have their own handlers."""

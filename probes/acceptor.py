@@ -1,0 +1,284 @@
+"""The far end of TCP flows: accepts their connections, answers their messages, and logs both.
+
+The same promises as the reflector's for datagrams. It listens only where a flow ends, accepts only from addresses that such a
+flow may come from, no more connections than those flows can have reason to hold and no faster than they can have reason to be
+made; `probes.answering` says what is answered. Where somebody does not read the answers, nothing more of theirs is read. The
+log has the address from which each message came: that is how it is known whether it was rewritten on the way.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from hitless.errors import WorldError
+from hitless.records import NONE_NS, REFLECTOR_ROW
+from hitless.words import FlowClass
+from probes.answering import Answering, Conversation, KnownFlow, Times
+from probes.clocks import Bridge
+from probes.limits import TokenBucket, connections_max
+from probes.messages import MESSAGE_OCTETS
+from probes.namespaces import Place
+from probes.recording import GrowingTable
+from probes.reflector import BURST_MIN, RATE_MARGIN
+from probes.settings import AgentSettings, EndpointSettings, FlowSettings
+from probes.sockets import pack_address
+from probes.tcp_socket import PATIENCE_NS, allow_open_files, close_abruptly, make_listener, receive
+
+STALL_NS: Final = 60_000_000_000
+"""So much of a flow may have piled up when a stalled connection comes back: it is answered at once."""
+NAMELESS_NS: Final = 10_000_000_000
+"""A connection that has not said a whole message by then is closed."""
+IDLE_NS: Final = {FlowClass.TCP_CONNECT: 10_000_000_000, FlowClass.TCP_ESTABLISHED: 600_000_000_000}
+"""A connection that has said nothing for so long is closed: one of `tcp-established` may only be stalled."""
+SWEEP_NS: Final = 1_000_000_000
+"""Time between two looks for such connections."""
+_BACKLOG: Final = 1024
+"""Connections that the kernel makes for us while we do something else; it drops the SYNs of more (net.core.somaxconn)."""
+_EVENTS_MAX: Final = 1024
+_SENT: Final = (REFLECTOR_ROW.names or ()).index("sent")
+_ACCEPTS_MAX: Final = 64
+"""In one go: a flood must not keep a sender in the same process waiting."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Listener:
+    """One endpoint in which flows end."""
+
+    opened: socket.socket
+    allowed: dict[int, int]
+    """Address, as a number, to how many connections may come from it."""
+    answering: Answering
+    accepts: TokenBucket
+    held: dict[int, dict[int, _Connection]] = field(default_factory=dict)
+    """Address to its connections by descriptor, the longest silent first."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Connection:
+    """One connection that was accepted."""
+
+    opened: socket.socket
+    listener: _Listener
+    heard_ns: int
+    """When it last said something, run clock; before that, when it was accepted."""
+    conversation: Conversation
+    outbox: bytes = b""
+    """Answers that are to be sent."""
+    is_full: bool = False
+    """Whether the kernel had no room for them: then nothing is read before they are gone."""
+
+    @property
+    def silence_ns_max(self) -> int:
+        """How long it may say nothing."""
+        flow = self.listener.answering.flows.get(self.conversation.flow)
+        return IDLE_NS[flow.flow_class] if flow else NAMELESS_NS
+
+
+class Acceptor:
+    """Answers the messages that come to the agent's endpoints on connections.
+
+    Args:
+        settings: what the agent was told.
+        bridge: converts times.
+        log: where what came is recorded; a reflector of datagrams may write there, too.
+
+    Raises:
+        WorldError: a namespace, an address and port, or enough descriptors are not to be had.
+    """
+
+    def __init__(self, settings: AgentSettings, bridge: Bridge, log: GrowingTable) -> None:
+        self._settings, self._bridge, self._log = settings, bridge, log
+        self.counters: Counter[str] = Counter()
+        self._patience_ns = max(PATIENCE_NS, settings.drain_ns)
+        self._epoll = select.epoll()
+        self.descriptor = self._epoll.fileno()
+        """Readable when somebody connects or says something."""
+        self._listeners: dict[int, _Listener] = {}
+        self._connections: dict[int, _Connection] = {}
+        self._rows: list[tuple[int, ...]] = []
+        self._swept_ns = self._now_ns()
+        flows = [flow for flow in settings.reflected_flows if flow.flow_class.is_tcp]
+        allow_open_files(sum(self._connections_max(flow) for flow in flows))
+        for endpoint in settings.endpoints:
+            mine = [flow for flow in flows if endpoint.reflects and flow.destination == endpoint.name]
+            if mine:
+                self._listen(endpoint, mine)
+
+    def step(self) -> None:
+        """Accept, answer and log what there is; close what has been silent for too long, if it is time to look."""
+        for descriptor, _ in self._epoll.poll(0, _EVENTS_MAX):
+            listener = self._listeners.get(descriptor)
+            if listener is not None:
+                self._accept(listener)
+            elif descriptor in self._connections:
+                self._serve(self._connections[descriptor])
+        if self._rows:
+            self._log.append(np.array(self._rows, dtype=REFLECTOR_ROW))
+            self._rows.clear()
+        now_ns = self._now_ns()
+        if now_ns - self._swept_ns >= SWEEP_NS:
+            self._swept_ns = now_ns
+            self._sweep(now_ns)
+
+    def finish(self) -> None:
+        """Close everything, and the log."""
+        for connection in tuple(self._connections.values()):
+            self._close(connection)
+        for listener in self._listeners.values():
+            listener.opened.close()
+        self._epoll.close()
+        self._log.close()
+
+    def _now_ns(self) -> int:
+        return time.monotonic_ns() - self._settings.epoch_ns
+
+    def _connections_max(self, flow: FlowSettings) -> int:
+        return connections_max(flow.flow_class, self._settings.interval_ns, self._patience_ns)
+
+    def _listen(self, endpoint: EndpointSettings, flows: list[FlowSettings]) -> None:
+        place = Place(endpoint.namespace)
+        try:
+            with place.inside():
+                opened = make_listener(endpoint.address, endpoint.port, _BACKLOG)
+        except OSError as error:
+            where = endpoint.namespace or "the present namespace"
+            message = f"cannot open TCP {endpoint.address}:{endpoint.port} in {where}: {error.strerror}"
+            raise WorldError(message) from error
+        finally:
+            place.close()
+        known = {flow.id: KnownFlow(flow_class=flow.flow_class, sources=frozenset(_sources_of(flow))) for flow in flows}
+        allowed: Counter[int] = Counter()
+        for flow in flows:
+            allowed.update(dict.fromkeys(known[flow.id].sources, self._connections_max(flow)))
+        rate, now_ns = RATE_MARGIN * len(flows) / self._settings.interval_ns, self._now_ns()
+        self._listeners[opened.fileno()] = _Listener(
+            opened=opened,
+            allowed=dict(allowed),
+            answering=Answering(known, TokenBucket(rate, max(BURST_MIN, rate * STALL_NS), now_ns)),
+            accepts=TokenBucket(rate, max(BURST_MIN, rate * self._patience_ns), now_ns),
+        )
+        self._epoll.register(opened.fileno(), select.EPOLLIN)
+
+    def _accept(self, listener: _Listener) -> None:
+        for _ in range(_ACCEPTS_MAX):
+            try:
+                opened, (address, _port) = listener.opened.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno == errno.ECONNABORTED:  # it was gone before we came
+                    continue
+                self.counters["accept_errors"] += 1
+                self._push_out(self._connections)  # no descriptor is left: the listener would wake us without end
+                return
+            source, now_ns = pack_address(address), self._now_ns()
+            if source not in listener.allowed:
+                self.counters["foreign"] += 1
+                close_abruptly(opened)
+            elif not listener.accepts.take(now_ns):
+                self.counters["rate_limited"] += 1
+                close_abruptly(opened)
+            else:
+                opened.setblocking(False)  # noqa: FBT003 - the standard library's signature
+                conversation = Conversation(source=source)
+                self._hold(_Connection(opened=opened, listener=listener, heard_ns=now_ns, conversation=conversation))
+
+    def _hold(self, connection: _Connection) -> None:
+        """Keep a connection; one too many pushes out the one of its source that has been silent for longest."""
+        held = connection.listener.held.setdefault(connection.conversation.source, {})
+        if len(held) >= connection.listener.allowed[connection.conversation.source]:
+            self._push_out(held)
+        descriptor = connection.opened.fileno()
+        held[descriptor] = self._connections[descriptor] = connection
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self.counters["accepted"] += 1
+
+    def _push_out(self, held: dict[int, _Connection]) -> None:
+        """Close the one that has been silent for longest."""
+        if held:
+            self.counters["pushed_out"] += 1
+            self._close(min(held.values(), key=lambda connection: connection.heard_ns))
+
+    def _sweep(self, now_ns: int) -> None:
+        for connection in tuple(self._connections.values()):
+            if now_ns - connection.heard_ns >= connection.silence_ns_max:
+                self.counters["idle"] += 1
+                self._close(connection)
+
+    def _close(self, connection: _Connection, *, abruptly: bool = False) -> None:
+        """Close a connection; with FIN as a rule: an RST is what a broken path looks like, and is not to come from us."""
+        descriptor = connection.opened.fileno()
+        del self._connections[descriptor], connection.listener.held[connection.conversation.source][descriptor]
+        if abruptly:
+            close_abruptly(connection.opened)
+        else:
+            connection.opened.close()
+
+    def _serve(self, connection: _Connection) -> None:
+        if connection.is_full:
+            self._send(connection)
+            return
+        try:
+            content, wall_ns = receive(connection.opened)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(connection)
+            return
+        if not content:
+            self.counters["malformed"] += bool(connection.conversation.inbox)  # a message that was never finished
+            self._close(connection)
+            return
+        connection.heard_ns = self._now_ns()
+        self._answer(connection, content, wall_ns)
+
+    def _answer(self, connection: _Connection, content: bytes, wall_ns: int | None) -> None:
+        now_ns, now_wall_ns, pair = self._now_ns(), time.time_ns(), self._bridge.pair
+        times = Times(
+            received_ns=now_ns if wall_ns is None else wall_ns - (pair.wall_ns - pair.monotonic_ns),
+            received_wall_ns=now_wall_ns if wall_ns is None else wall_ns,
+            sent_ns=now_ns,
+            sent_wall_ns=now_wall_ns,
+        )
+        reply = connection.listener.answering.reply(connection.conversation, content, times, self._bridge.error)
+        count, rows = len(reply.answers) // MESSAGE_OCTETS, reply.rows
+        connection.outbox = reply.answers
+        is_alive = not count or self._send(connection)
+        if not is_alive:
+            rows = [(*row[:_SENT], NONE_NS, *row[_SENT + 1 :]) for row in rows]
+        self._rows += rows
+        self.counters["probes"] += len(rows)
+        self.counters["rate_limited"] += len(rows) - count
+        self.counters["answered" if is_alive else "send_errors"] += count
+        if reply.end:
+            self.counters[reply.end] += 1
+            if is_alive:
+                self._close(connection, abruptly=True)
+
+    def _send(self, connection: _Connection) -> bool:
+        """Send what is to be sent, as far as the kernel takes it; False: the connection is gone."""
+        try:
+            connection.outbox = connection.outbox[connection.opened.send(connection.outbox) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._close(connection)
+            return False
+        if connection.is_full != bool(connection.outbox):
+            connection.is_full = bool(connection.outbox)
+            self._epoll.modify(connection.opened.fileno(), select.EPOLLOUT if connection.is_full else select.EPOLLIN)
+        return True
+
+
+def _sources_of(flow: FlowSettings) -> Iterator[int]:
+    yield pack_address(flow.source_address)
+    yield from (pack_address(address) for address in flow.rewritten_sources)

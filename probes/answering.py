@@ -1,0 +1,133 @@
+"""What the far end of TCP flows says to what came: pure, so that no input is too strange to be tried.
+
+A message is answered if it is one, names a flow that ends here, and comes from where that flow comes from. Anything else ends
+the connection: its framing cannot be trusted any more. 44 octets go out for 44 that came, never more. Source: RFC 8762 4.3
+(stateful mode).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hitless.records import NONE_NS
+from hitless.words import FlowClass
+from probes.limits import TokenBucket
+from probes.messages import MESSAGE_OCTETS, Answer, Probe, decode_probe, encode_answer
+from probes.reflector import UNANSWERED
+from probes.stamp import encode_ntp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFlow:
+    """A flow that ends here."""
+
+    flow_class: FlowClass
+    sources: frozenset[int]
+    """Addresses, as numbers, that it may come from: its source's, and what that may have been rewritten to on the way."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Conversation:
+    """What is known of a connection by what came on it."""
+
+    source: int
+    """Address of the other end as we see it, as a number."""
+    flow: int = 0
+    """FlowId; 0: it has not said a message yet."""
+    inbox: bytearray = field(default_factory=bytearray)
+    """The beginning of a message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """When it was, for everything that was read at once."""
+
+    received_ns: int
+    """Run clock."""
+    received_wall_ns: int
+    """CLOCK_REALTIME."""
+    sent_ns: int
+    """Run clock, just before the answers are handed over."""
+    sent_wall_ns: int
+    """CLOCK_REALTIME."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What is to be done about what came."""
+
+    answers: bytes
+    """To be sent back."""
+    rows: list[tuple[int, ...]]
+    """REFLECTOR_ROWs, one a message."""
+    end: str
+    """The counter for what made it the last of this connection, `malformed` or `foreign`; empty: it goes on."""
+
+
+class Answering:
+    """Answers for one endpoint.
+
+    Args:
+        flows: FlowId to what is known of it.
+        bucket: a token an answer.
+    """
+
+    def __init__(self, flows: Mapping[int, KnownFlow], bucket: TokenBucket) -> None:
+        self.flows = flows
+        self._bucket = bucket
+        self._next_seq = dict.fromkeys(flows, 0)
+
+    def reply(self, conversation: Conversation, content: bytes, times: Times, error: int) -> Reply:
+        """Say what to answer to what came, up to the first that is no message to us.
+
+        Args:
+            conversation: the connection's; it is brought up to date.
+            content: what came, cut anywhere.
+            times: when.
+            error: our Error Estimate.
+        """
+        conversation.inbox += content
+        probes, end = self._read(conversation)
+        answers: list[bytes] = []
+        rows: list[tuple[int, ...]] = []
+        received, sent = encode_ntp(times.received_wall_ns), encode_ntp(times.sent_wall_ns)
+        for probe in probes:
+            number, sent_ns = UNANSWERED, NONE_NS
+            if self._bucket.take(times.sent_ns):
+                number, sent_ns = self._next_seq[probe.ssid] & 0xFFFF_FFFF, times.sent_ns
+                self._next_seq[probe.ssid] += 1
+                answers.append(_answer(probe, seq=number, received=received, sent=sent, error=error))
+            rows.append((probe.ssid, probe.seq, times.received_ns, sent_ns, 0, number, conversation.source))
+        return Reply(answers=b"".join(answers), rows=rows, end=end)
+
+    def _read(self, conversation: Conversation) -> tuple[list[Probe], str]:
+        """Return the messages that are whole, and why there are no more of them."""
+        probes: list[Probe] = []
+        inbox = conversation.inbox
+        while len(inbox) >= MESSAGE_OCTETS:
+            probe = decode_probe(inbox[:MESSAGE_OCTETS])
+            del inbox[:MESSAGE_OCTETS]
+            if probe is None:
+                return probes, "malformed"
+            flow = self.flows.get(probe.ssid)
+            if flow is None or conversation.source not in flow.sources or conversation.flow not in (0, probe.ssid):
+                return probes, "foreign"
+            conversation.flow = probe.ssid
+            probes.append(probe)
+        return probes, ""
+
+
+def _answer(probe: Probe, *, seq: int, received: int, sent: int, error: int) -> bytes:
+    answer = Answer(
+        seq=seq,
+        timestamp=sent,
+        error=error,
+        ssid=probe.ssid,
+        received=received,
+        sender_seq=probe.seq,
+        sender_timestamp=probe.timestamp,
+        sender_error=probe.error,
+        sender_ttl=0,
+    )
+    return encode_answer(answer)

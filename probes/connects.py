@@ -1,0 +1,165 @@
+"""`tcp-connect`: a new connection a probe, with one message and its answer.
+
+A probe's `before` is read just before connect(), so that its delay is all that an application waits for that has no
+connection: handshake, request, answer. A SYN that is lost is sent again a second later (RFC 6298 2.1): the probe is late, and
+`retransmits` says why. A connection that is not done in time is given up.
+
+Connections end with RST, not with FIN. Who closes first keeps the 4-tuple for a minute (TIME_WAIT, net/ipv4/tcp.h
+TCP_TIMEWAIT_LEN): 20 connections a second would hold 1,200 ports a flow; and a tracker of connections on the way keeps it
+for two minutes after FIN (nf_conntrack_tcp_timeout_time_wait), for ten seconds after RST (..._timeout_close). The other end
+has answered by then and loses nothing: it reads ECONNRESET where it would have read the end.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from dataclasses import dataclass, field
+
+from hitless.words import FlowClass
+from probes.limits import connections_max
+from probes.messages import MESSAGE_OCTETS
+from probes.settings import FlowSettings
+from probes.tcp_flow import Tools
+from probes.tcp_socket import (
+    CLOSED_BY_PEER,
+    OWN_FAULTS,
+    UNREADABLE,
+    close_abruptly,
+    count_retransmits,
+    make_socket,
+    read_error,
+    receive,
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Attempt:
+    """One connection."""
+
+    seq: int
+    opened: socket.socket
+    before_ns: int
+    timestamp: int = -1
+    """That of its message, NTP; -1: it was not sent yet."""
+    inbox: bytearray = field(default_factory=bytearray)
+
+
+class ConnectFlow:
+    """Sends the probes of one `tcp-connect` flow; see `probes.tcp_flow.TcpFlow`. Whoever offers stands in its namespace.
+
+    Args:
+        flow: what it is.
+        index: its place in the book.
+        tools: what is shared.
+    """
+
+    def __init__(self, flow: FlowSettings, index: int, tools: Tools) -> None:
+        self._id, self._index, self._tools = flow.id, index, tools
+        self._source, self._target = flow.source_address, (flow.sent_to, flow.port)
+        self._attempts: dict[int, _Attempt] = {}
+        """By descriptor, the oldest first."""
+        self._attempts_max = connections_max(FlowClass.TCP_CONNECT, tools.interval_ns, tools.patience_ns)
+
+    def start(self, now_ns: int) -> None:
+        """Nothing has to be ready."""
+
+    def offer(self, seq: int) -> None:
+        """Begin a connection."""
+        tools, book = self._tools, self._tools.book
+        try:
+            if len(self._attempts) >= self._attempts_max:
+                raise OSError(errno.ENOBUFS, "too many connections at a time")  # noqa: TRY301 - as if the kernel had said so
+            opened = make_socket(self._source)
+        except OSError as error:
+            book.begin(self._index, seq, tools.now_ns())
+            book.refuse(self._index, seq, error.errno or errno.EIO)
+            return
+        before_ns = tools.now_ns()
+        number = opened.connect_ex(self._target)
+        after_ns = tools.now_ns()
+        book.begin(self._index, seq, before_ns)
+        book.leave(self._index, seq, after_ns)
+        tools.note_call(before_ns, after_ns)
+        attempt = _Attempt(seq=seq, opened=opened, before_ns=before_ns)
+        self._attempts[opened.fileno()] = attempt
+        if number in (0, errno.EINPROGRESS):
+            tools.watch(opened, select.EPOLLOUT, self)
+        elif number in OWN_FAULTS:
+            book.refuse(self._index, seq, number)
+            self._end(attempt)
+        else:
+            self._fail(attempt, number)
+
+    def serve(self, descriptor: int) -> None:
+        """Go on with a connection: send its message once it is open, take the answer once it is there."""
+        attempt = self._attempts[descriptor]
+        try:
+            if attempt.timestamp < 0:
+                self._send(attempt)
+            else:
+                self._receive(attempt)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(attempt, error.errno or errno.EIO)
+
+    def look(self, now_ns: int) -> None:
+        """Give up what took too long."""
+        while self._attempts:
+            oldest = next(iter(self._attempts.values()))
+            if now_ns - oldest.before_ns < self._tools.patience_ns:
+                return
+            self._fail(oldest, errno.ETIMEDOUT)
+
+    def finish(self, now_ns: int) -> None:
+        """Close what is still open; of what has not had its time it is not said that it failed."""
+        self.look(now_ns)
+        for attempt in tuple(self._attempts.values()):
+            self._end(attempt)
+
+    def _send(self, attempt: _Attempt) -> None:
+        number = read_error(attempt.opened)
+        if number:
+            self._fail(attempt, number)
+            return
+        content, timestamp = self._tools.make_probe(self._id, attempt.seq)
+        attempt.opened.send(content)  # whole: a fresh connection has room for more
+        attempt.timestamp = timestamp
+        self._tools.rewatch(attempt.opened, select.EPOLLIN)
+
+    def _receive(self, attempt: _Attempt) -> None:
+        content, wall_ns = receive(attempt.opened, MESSAGE_OCTETS - len(attempt.inbox))
+        if not content:
+            self._fail(attempt, CLOSED_BY_PEER)
+            return
+        attempt.inbox += content
+        if len(attempt.inbox) < MESSAGE_OCTETS:
+            return
+        now_ns = self._tools.now_ns()
+        answer = self._tools.read_answer(attempt.inbox, self._id)
+        if answer is not None and answer.sender_seq != attempt.seq:
+            self._tools.counters["stale"] += 1
+            answer = None
+        if answer is None:
+            self._fail(attempt, UNREADABLE)
+            return
+        self._tools.book.answer(
+            self._index,
+            answer,
+            wall_ns=wall_ns,
+            now_ns=now_ns,
+            retransmits=count_retransmits(attempt.opened),
+            is_true=answer.sender_timestamp == attempt.timestamp,
+        )
+        self._end(attempt)
+
+    def _fail(self, attempt: _Attempt, number: int) -> None:
+        self._tools.book.fail(self._index, attempt.seq, number)
+        self._end(attempt)
+
+    def _end(self, attempt: _Attempt) -> None:
+        del self._attempts[attempt.opened.fileno()]
+        self._tools.forget(attempt.opened)
+        close_abruptly(attempt.opened)

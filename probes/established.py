@@ -1,0 +1,296 @@
+"""`tcp-established`: sequence-numbered messages on one connection, each answered, and a new connection where it breaks.
+
+A message is offered when its tick comes, whatever the connection is doing, because that is when an application would have
+wanted to send it: the kernel keeps it while it is not acknowledged, we keep it for a few seconds while there is no connection
+or no room. What a connection takes down with it has the reason in its row. A new connection is tried at once, then once an
+interval, without growing pauses: a pause would be measured as if it were the network's.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from hitless.records import CONNECTION_ROW, ConnectionEvent
+from probes.messages import MESSAGE_OCTETS
+from probes.namespaces import Place
+from probes.settings import FlowSettings
+from probes.tcp_flow import Tools
+from probes.tcp_socket import (
+    CLOSED_BY_PEER,
+    OWN_FAULTS,
+    RECEIVE_OCTETS,
+    RESETS,
+    UNREADABLE,
+    close_abruptly,
+    count_retransmits,
+    make_socket,
+    name_failure,
+    read_error,
+    receive,
+)
+
+KEPT_NS: Final = 3_000_000_000
+"""A message that could not be sent for so long is given up: an answer would be late anyway (RFC 6412 3.7.6: 2 s)."""
+RETRY_NS_MIN: Final = 50_000_000
+"""Two tries to connect are at least so far apart, however often the flow is probed."""
+_ROUNDS_MAX: Final = 8
+"""Reads of a connection that is gone."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Message:
+    """One message that was not handed to the kernel whole."""
+
+    seq: int
+    offered_ns: int
+    rest: bytes
+    """What of it is still to be sent."""
+    timestamp: int
+    """That it bears, NTP."""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a part of it was sent: the connection needs the rest."""
+        return len(self.rest) < MESSAGE_OCTETS
+
+
+class EstablishedFlow:
+    """Sends the probes of one `tcp-established` flow; see `probes.tcp_flow.TcpFlow`.
+
+    Args:
+        flow: what it is.
+        index: its place in the book.
+        place: where its connections are made.
+        tools: what is shared.
+    """
+
+    def __init__(self, flow: FlowSettings, index: int, place: Place, tools: Tools) -> None:
+        self._id, self._index, self._place, self._tools = flow.id, index, place, tools
+        self._source, self._target = flow.source_address, (flow.sent_to, flow.port)
+        self._opened: socket.socket | None = None
+        self._is_open = self._is_full = False
+        self._number = 0
+        """Of the connection: tries that did not open share it with the one that does."""
+        self._began_ns = 0
+        self._retry_ns = 0
+        self._told: ConnectionEvent | None = None
+        """What was last recorded of tries that did not open."""
+        self._reason = errno.ETIMEDOUT
+        """Why there was no connection when it was tried last."""
+        self._next_seq = 0
+        self._queue: deque[_Message] = deque()
+        self._sent: dict[int, int] = {}
+        """Sequence number to timestamp of what was sent on this connection and not answered."""
+        self._inbox = bytearray()
+        self._retransmits = 0
+        """Of the connection, when the last answer came."""
+
+    def start(self, now_ns: int) -> None:
+        """Open the connection."""
+        self._connect(now_ns)
+
+    def offer(self, seq: int) -> None:
+        """Send a message, behind those that still wait."""
+        tools = self._tools
+        self._next_seq = seq + 1
+        content, timestamp = tools.make_probe(self._id, seq)
+        before_ns = tools.now_ns()
+        tools.book.begin(self._index, seq, before_ns)
+        self._queue.append(_Message(seq=seq, offered_ns=before_ns, rest=content, timestamp=timestamp))
+        if self._is_open and not self._is_full:
+            self._flush()
+            tools.note_call(before_ns, tools.now_ns())
+
+    def serve(self, descriptor: int) -> None:
+        """Take note of a connection that opened or failed to; read what came; write what waits."""
+        if self._opened is None or self._opened.fileno() != descriptor:
+            return
+        if not self._is_open:
+            self._look_whether_open(self._opened)
+            return
+        number = self._receive(self._opened)
+        if number is not None:
+            self._break(number)
+        elif self._queue:
+            self._flush()
+
+    def look(self, now_ns: int) -> None:
+        """Give up a try, or a message, that took too long; try again where it is time."""
+        self._look_at_try(now_ns)
+        if self._opened is None and now_ns >= self._retry_ns:
+            self._connect(now_ns)
+        while self._queue and now_ns - self._queue[0].offered_ns >= KEPT_NS and not self._queue[0].is_cut:
+            self._lose(self._queue.popleft().seq)
+
+    def finish(self, now_ns: int) -> None:
+        """Close the connection; of messages that have not had their time it is not said that they failed."""
+        self._look_at_try(now_ns)
+        if self._opened is None:
+            return
+        if self._is_open:
+            self._tell(ConnectionEvent.CLOSED, 0)
+        self._tools.forget(self._opened)
+        self._opened.close()
+        self._opened = None
+
+    def _connect(self, now_ns: int) -> None:
+        """Try to open a connection."""
+        self._began_ns = now_ns
+        self._retry_ns = now_ns + max(self._tools.interval_ns, RETRY_NS_MIN)
+        try:
+            with self._place.inside():
+                opened = make_socket(self._source)
+        except OSError as error:
+            self._reason = error.errno or errno.EIO
+            self._tools.counters["connections_untried"] += 1
+            return
+        self._opened, self._is_open, self._is_full = opened, False, False
+        self._began_ns = self._tools.now_ns()
+        number = opened.connect_ex(self._target)
+        if number in (0, errno.EINPROGRESS):
+            self._tools.watch(opened, select.EPOLLOUT, self)
+        else:
+            self._give_up(number)
+
+    def _look_at_try(self, now_ns: int) -> None:
+        """Give up a try that took too long."""
+        if self._opened is not None and not self._is_open and now_ns - self._began_ns >= self._tools.patience_ns:
+            self._give_up(errno.ETIMEDOUT, is_ours=True)
+
+    def _look_whether_open(self, opened: socket.socket) -> None:
+        number = read_error(opened)
+        if number and number not in RESETS:
+            self._give_up(number)
+            return
+        self._is_open, self._told = True, None
+        self._reason = errno.ETIMEDOUT
+        self._retransmits = 0
+        self._tell(ConnectionEvent.OPENED, 0)
+        if number:  # it was open for a moment
+            self._break(number)
+            return
+        self._tools.rewatch(opened, select.EPOLLIN)
+        self._flush()
+
+    def _give_up(self, number: int, *, is_ours: bool = False) -> None:
+        """Take note that a try did not open a connection: in the record where it is news."""
+        assert self._opened is not None  # noqa: S101 - there was a try
+        self._reason = number
+        if number in OWN_FAULTS:
+            self._tools.counters["connections_untried"] += 1
+        else:
+            what = name_failure(number)
+            if what is not self._told:
+                self._tell(what, 0 if is_ours else number)
+                self._told = what
+        self._tools.forget(self._opened)
+        close_abruptly(self._opened)
+        self._opened = None
+
+    def _flush(self) -> None:
+        """Send what waits, as far as the kernel takes it."""
+        assert self._opened is not None  # noqa: S101 - only called where it is open
+        while self._queue:
+            message = self._queue[0]
+            try:
+                message.rest = message.rest[self._opened.send(message.rest) :]
+            except BlockingIOError:
+                break
+            except OSError as error:
+                for _ in range(_ROUNDS_MAX):  # the error is told before what came ahead of it is read
+                    if self._receive(self._opened) is not None:
+                        break
+                self._break(error.errno or errno.EIO)
+                return
+            if message.rest:
+                break
+            self._tools.book.leave(self._index, message.seq, self._tools.now_ns())
+            self._sent[message.seq] = message.timestamp
+            self._queue.popleft()
+        if self._is_full != bool(self._queue):
+            self._is_full = bool(self._queue)
+            self._tools.rewatch(self._opened, select.EPOLLIN | (select.EPOLLOUT if self._is_full else 0))
+
+    def _receive(self, opened: socket.socket) -> int | None:
+        """Take what came; return the errno with which the connection ended, 0 for its end of file, None: it did not end."""
+        try:
+            content, wall_ns = receive(opened, RECEIVE_OCTETS)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            return error.errno or errno.EIO
+        if not content:
+            return 0
+        self._inbox += content
+        now_ns, total = self._tools.now_ns(), count_retransmits(opened)
+        while len(self._inbox) >= MESSAGE_OCTETS:
+            answer = self._tools.read_answer(self._inbox[:MESSAGE_OCTETS], self._id)
+            del self._inbox[:MESSAGE_OCTETS]
+            if answer is None:
+                return UNREADABLE
+            timestamp = self._sent.pop(answer.sender_seq, None)
+            if timestamp is not None:
+                self._tools.book.answer(
+                    self._index,
+                    answer,
+                    wall_ns=wall_ns,
+                    now_ns=now_ns,
+                    retransmits=total - self._retransmits,
+                    is_true=answer.sender_timestamp == timestamp,
+                )
+                self._retransmits = total
+            elif not self._tools.book.repeat(self._index, answer.sender_seq):
+                self._tools.counters["stale"] += 1
+        return None
+
+    def _break(self, number: int) -> None:
+        """Take note that an open connection ended; what it took with it has failed; open another one.
+
+        Args:
+            number: errno; 0: the other end closed it.
+        """
+        opened = self._opened
+        assert opened is not None  # noqa: S101 - only called where it is open
+        self._tell(ConnectionEvent.RESET if number in RESETS else ConnectionEvent.ENDED, number)
+        self._reason = number or CLOSED_BY_PEER
+        for seq in self._sent:
+            self._lose(seq)
+        if self._queue and self._queue[0].is_cut:
+            self._lose(self._queue.popleft().seq)
+        self._sent.clear()
+        self._inbox.clear()
+        self._tools.forget(opened)
+        close_abruptly(opened)
+        self._opened, self._is_open = None, False
+        self._number += 1
+        now_ns = self._tools.now_ns()
+        if now_ns >= self._retry_ns:
+            self._connect(now_ns)
+
+    def _lose(self, seq: int) -> None:
+        """Note why a message has no answer: never offered where no connection could even be tried."""
+        if self._reason in OWN_FAULTS:
+            self._tools.book.refuse(self._index, seq, self._reason)
+        else:
+            self._tools.book.fail(self._index, seq, self._reason)
+
+    def _tell(self, what: ConnectionEvent, number: int) -> None:
+        assert self._opened is not None  # noqa: S101 - what is told is told of a connection
+        row = (
+            self._id,
+            self._number,
+            self._began_ns,
+            self._tools.now_ns(),
+            what,
+            number,
+            self._next_seq,
+            count_retransmits(self._opened),
+        )
+        self._tools.connections.append(np.array([row], dtype=CONNECTION_ROW))

@@ -1,0 +1,108 @@
+"""The sender's rows, written one probe at a time: what a connection learns of its probes, when it learns it.
+
+The same table as the batches of datagrams fill: one row a flow and tick. Every probe has its row before anything is done for
+it, so that whatever becomes of it has a place.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from probes.clocks import Bridge
+from probes.messages import Answer, decode_ntp
+from probes.recording import SenderTable
+
+LIVE_WINDOW_NS: Final = 250_000_000
+"""An answered streak that ended longer ago than this (and some ticks) says nothing about now."""
+_COPIES_MAX: Final = 255
+_RETRANSMITS_MAX: Final = 255
+
+
+class ProbeBook:
+    """Writes SENDER_ROWs.
+
+    Args:
+        table: where they are.
+        count: number of flows.
+        bridge: converts wall times.
+    """
+
+    def __init__(self, table: SenderTable, count: int, bridge: Bridge) -> None:
+        self._table, self._count, self._bridge = table, count, bridge
+        # Views of single columns: an index into one is one number, an index into the rows makes a record.
+        self._line = {name: table.line[name] for name in ("seq", "before", "after")}
+        self._columns = {name: table.rows[name] for name in table.rows.dtype.names or ()}
+
+    def begin(self, index: int, seq: int, before_ns: int) -> None:
+        """Write the row of a probe that is offered now."""
+        self._line["seq"][index] = seq
+        self._line["before"][index] = self._line["after"][index] = before_ns
+        self._table.write(seq, index, index + 1)
+
+    def leave(self, index: int, seq: int, after_ns: int) -> None:
+        """Note when the call ended that gave a probe to the kernel."""
+        self._columns["after"][seq * self._count + index] = after_ns
+
+    def refuse(self, index: int, seq: int, number: int) -> None:
+        """Note that a probe could not even be tried: it was never offered."""
+        self._columns["send_errno"][seq * self._count + index] = number
+
+    def fail(self, index: int, seq: int, number: int) -> None:
+        """Note that a probe's connection ended before its answer."""
+        self._columns["failure"][seq * self._count + index] = number
+
+    def answer(self, index: int, answer: Answer, *, wall_ns: int | None, now_ns: int, retransmits: int, is_true: bool) -> None:
+        """Fill the row of a probe with its first answer.
+
+        Args:
+            index: the flow.
+            answer: what came; its `sender_seq` is a probe that was offered.
+            wall_ns: when it came, by the kernel; None: it did not say, and `now_ns` stands for it.
+            now_ns: run clock, read after it was taken.
+            retransmits: segments sent again on the connection since the answer before.
+            is_true: whether it brings back what was sent.
+        """
+        place, columns = answer.sender_seq * self._count + index, self._columns
+        offset_ns = self._bridge.pair.wall_ns - self._bridge.pair.monotonic_ns
+        columns["received"][place] = now_ns if wall_ns is None else wall_ns - offset_ns
+        columns["reflector_received"][place] = decode_ntp(answer.received) - offset_ns
+        columns["reflector_sent"][place] = decode_ntp(answer.timestamp) - offset_ns
+        columns["reflector_seq"][place] = answer.seq
+        columns["forward_ttl"][place] = answer.sender_ttl
+        columns["retransmits"][place] = min(retransmits, _RETRANSMITS_MAX)
+        columns["corrupted"][place] = not is_true
+        columns["copies"][place] = 1
+
+    def repeat(self, index: int, seq: int) -> bool:
+        """Count one more answer of a probe; False: it had none so far."""
+        place, copies = seq * self._count + index, self._columns["copies"]
+        if place >= len(copies) or not copies[place]:
+            return False
+        copies[place] = min(int(copies[place]) + 1, _COPIES_MAX)
+        return True
+
+    def is_live(self, ticks: int, wanted: int, window: int) -> bool:
+        """Tell whether every flow was answered `wanted` times in a row within the last `window` of so many ticks."""
+        if ticks < wanted:
+            return False
+        answered = self._table.ticks["copies"][max(0, ticks - window) : ticks] > 0
+        streaks = np.lib.stride_tricks.sliding_window_view(answered, wanted, axis=0).all(axis=-1)
+        return bool(streaks.any(axis=0).all())
+
+    def has_outstanding(self, ticks: int, recent: int) -> bool:
+        """Tell whether one of the last `recent` of so many ticks still waits for an answer."""
+        rows = self._table.ticks[max(0, ticks - recent) : ticks]
+        return bool(((rows["copies"] == 0) & (rows["send_errno"] == 0) & (rows["failure"] == 0)).any())
+
+    def finish(self, ticks: int) -> dict[str, int]:
+        """Close the table behind the last tick; return what a report counts of it."""
+        rows = self._table.ticks[:ticks]
+        counted = {
+            "probes": int(rows.size),
+            "sent": int(np.count_nonzero(rows["send_errno"] == 0)),
+            "answered": int(np.count_nonzero(rows["copies"])),
+        }
+        self._table.finish(ticks)
+        return counted

@@ -1,0 +1,97 @@
+"""What every TCP flow of a sender has in common: the tools that they share, and what the connector asks of them."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from probes.clocks import Bridge
+from probes.messages import Answer, Probe, decode_answer, encode_probe
+from probes.probe_book import ProbeBook
+from probes.recording import GrowingTable
+from probes.stamp import encode_ntp
+
+
+class TcpFlow(Protocol):
+    """One flow over connections. It never waits."""
+
+    def start(self, now_ns: int) -> None:
+        """Get ready to send: no probe comes before."""
+        ...
+
+    def offer(self, seq: int) -> None:
+        """Send a probe, or keep it until it can be sent; its row is in the book afterwards."""
+        ...
+
+    def serve(self, descriptor: int) -> None:
+        """Follow what happened on one of its sockets."""
+        ...
+
+    def look(self, now_ns: int) -> None:
+        """Do what is due by the clock."""
+        ...
+
+    def finish(self, now_ns: int) -> None:
+        """Close everything."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Tools:
+    """What the flows of one connector share."""
+
+    epoch_ns: int
+    """CLOCK_MONOTONIC reading that is 0 on the run clock."""
+    interval_ns: int
+    patience_ns: int
+    """How long an answer, or a connection, is waited for."""
+    bridge: Bridge
+    book: ProbeBook
+    connections: GrowingTable
+    """CONNECTION_ROWs go there."""
+    counters: Counter[str]
+    epoll: select.epoll = field(default_factory=select.epoll)
+    owners: dict[int, TcpFlow] = field(default_factory=dict)
+    """Descriptor to the flow that hears of it."""
+    longest_call_ns: int = 0
+    """Longest time from reading the clock for a probe's timestamp to the end of the call that sent it."""
+
+    def now_ns(self) -> int:
+        """Return the present on the run clock."""
+        return time.monotonic_ns() - self.epoch_ns
+
+    def watch(self, opened: socket.socket, events: int, owner: TcpFlow) -> None:
+        """Tell `owner` of these events from now on."""
+        self.owners[opened.fileno()] = owner
+        self.epoll.register(opened.fileno(), events)
+
+    def rewatch(self, opened: socket.socket, events: int) -> None:
+        """Tell of these events instead."""
+        self.epoll.modify(opened.fileno(), events)
+
+    def forget(self, opened: socket.socket) -> None:
+        """Tell of nothing more; to be called just before the socket is closed, which takes it out of the epoll."""
+        self.owners.pop(opened.fileno(), None)
+
+    def make_probe(self, flow: int, seq: int) -> tuple[bytes, int]:
+        """Return a message with the time as it is now, and that time, NTP."""
+        timestamp = encode_ntp(time.time_ns())
+        return encode_probe(Probe(seq=seq, timestamp=timestamp, error=self.bridge.error, ssid=flow)), timestamp
+
+    def note_call(self, began_ns: int, ended_ns: int) -> None:
+        """Take note of how long a call took."""
+        self.longest_call_ns = max(self.longest_call_ns, ended_ns - began_ns)
+
+    def read_answer(self, content: bytes | bytearray, flow: int) -> Answer | None:
+        """Return the answer to this flow that 44 octets are; None: they are none, which is counted."""
+        answer = decode_answer(content)
+        if answer is None:
+            self.counters["malformed"] += 1
+        elif answer.ssid != flow:
+            self.counters["foreign"] += 1
+            return None
+        return answer

@@ -1,0 +1,259 @@
+"""A connector whose other end the test plays, and an acceptor that the test calls: on loopback, each in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scapy.contrib.stamp import STAMPSessionReflectorTestUnauthenticated, STAMPSessionSenderTestUnauthenticated
+
+from hitless.records import ConnectionEvent, Rows, read_record
+from hitless.words import FlowClass
+from probes.acceptor import Acceptor
+from probes.clocks import Bridge
+from probes.connector import Connector
+from probes.recording import GrowingTable
+from probes.settings import AgentSettings, EndpointSettings, FlowSettings
+
+POD, PEER, STRANGER = "127.7.0.1", "127.7.0.2", "127.7.0.9"
+WAIT_S = 5.0
+INTERVAL_NS = 50_000_000
+ABRUPT = struct.pack("ii", 1, 0)
+
+
+def wait_until(is_true: Callable[[], bool], turn: Callable[[], None], *descriptors: int) -> None:
+    """Turn until it is true, woken by these descriptors and now and then."""
+    deadline_s = time.monotonic() + WAIT_S
+    while not is_true():
+        assert time.monotonic() < deadline_s
+        select.select(descriptors, [], [], 0.02)
+        turn()
+
+
+class Port:
+    """A port at which the test listens, if it wants to."""
+
+    def __init__(self, backlog: int | None = 16) -> None:
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind((PEER, 0))
+        self.socket.settimeout(WAIT_S)
+        self.number = int(self.socket.getsockname()[1])
+        self.fillers: list[socket.socket] = []
+        if backlog is not None:
+            self.socket.listen(backlog)
+
+    def fill(self) -> None:
+        """Take all the room for connections that nobody accepted: the SYNs of others are dropped, without a word."""
+        for _ in range(2):
+            filler = socket.socket()
+            filler.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            filler.connect_ex((PEER, self.number))
+            self.fillers.append(filler)
+        assert select.select([], self.fillers, [], WAIT_S)[1]
+
+    def accept(self) -> socket.socket:
+        opened, _ = self.socket.accept()
+        opened.settimeout(WAIT_S)
+        return opened
+
+    def close(self) -> None:
+        for opened in (self.socket, *self.fillers):
+            opened.close()
+
+
+def close_with_rst(opened: socket.socket) -> None:
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABRUPT)
+    opened.close()
+
+
+def read_probe(opened: socket.socket) -> STAMPSessionSenderTestUnauthenticated:
+    content = opened.recv(44, socket.MSG_WAITALL)
+    assert len(content) == 44
+    return STAMPSessionSenderTestUnauthenticated(content)
+
+
+def craft_answer(probe: STAMPSessionSenderTestUnauthenticated, **changes: int) -> bytes:
+    """What an honest far end answers, apart from the changes."""
+    fields = {
+        "seq": 40,
+        "ssid": probe.ssid,
+        "seq_sender": probe.seq,
+        "ttl_sender": 0,
+        "ts": 3_990_000_000,
+        "ts_rx": 3_990_000_000,
+    }
+    answer = bytearray(bytes(STAMPSessionReflectorTestUnauthenticated(**(fields | changes))))
+    answer[28:36] = bytes(probe)[4:12]
+    return bytes(answer)
+
+
+class Sending:
+    """A connector with one flow; time can be made to pass."""
+
+    def __init__(
+        self,
+        directory: Path,
+        flow_class: FlowClass,
+        port: int,
+        *,
+        source: str = POD,
+        address: str = PEER,
+        target: str | None = None,
+    ) -> None:
+        self.directory = directory
+        flow = FlowSettings(
+            id=7,
+            source="pod",
+            source_address=source,
+            destination="peer",
+            destination_address=address,
+            target_address=target,
+            port=port,
+            flow_class=flow_class,
+        )
+        settings = AgentSettings(
+            agent="x",
+            directory=directory,
+            epoch_ns=0,
+            interval_ns=INTERVAL_NS,
+            live_answers=2,
+            drain_ns=1_000_000_000,
+            duration_ns_max=100_000_000_000,
+            endpoints=(EndpointSettings(name="pod", address=source),),
+            flows=(flow,),
+        )
+        skipped, connections = (GrowingTable(directory / f"x.{table}", table, {}) for table in ("skipped", "connection"))
+        try:
+            self.connector = Connector(settings, Bridge(0), skipped, connections, {})
+        except BaseException:
+            skipped.close()
+            connections.close()
+            raise
+
+    def start(self) -> None:
+        """Start; the first tick is the test's to send."""
+        self.connector.start(self.connector.now_ns())
+        self.connector.stop()
+
+    def tick(self) -> None:
+        self.connector._tick()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the clock jump, and the connector look at it."""
+        tools = self.connector._tools
+        tools.epoch_ns -= round(seconds * 1e9)
+        tools.bridge._epoch_ns = tools.epoch_ns
+        tools.bridge.renew()
+        self.connector.collect()
+
+    def wait(self, is_true: Callable[[], bool]) -> None:
+        wait_until(is_true, self.connector.collect, self.connector.descriptor)
+
+    @property
+    def flow(self) -> Any:  # noqa: ANN401 - of either class, and looked into
+        return self.connector._pods[0].flows[0]
+
+    @property
+    def rows(self) -> Rows:
+        return self.connector._book._table.rows[: self.connector.ticks]
+
+    @property
+    def connections(self) -> Rows:
+        return read_record(self.directory / "x.connection")[1]
+
+    @property
+    def events(self) -> list[tuple[str, int]]:
+        """What was recorded of connections, each with its number."""
+        return [(ConnectionEvent(int(row["what"])).name, int(row["connection"])) for row in self.connections]
+
+    def failures(self) -> list[int]:
+        return [int(value) for value in self.rows["failure"]]
+
+    def copies(self) -> list[int]:
+        return [int(value) for value in self.rows["copies"]]
+
+
+class Accepting:
+    """An acceptor at which two flows end: 1 is `tcp-established`, 2 `tcp-connect`, both of PEER; 3 ends elsewhere."""
+
+    def __init__(self, directory: Path, *, rewritten_sources: tuple[str, ...] = (), port: int | None = None) -> None:
+        with socket.socket() as free:
+            free.bind((POD, 0))
+            self.port = port or int(free.getsockname()[1])
+        classes = {1: FlowClass.TCP_ESTABLISHED, 2: FlowClass.TCP_CONNECT, 3: FlowClass.TCP_CONNECT}
+        flows = tuple(
+            FlowSettings(
+                id=number,
+                source="peer",
+                source_address=PEER,
+                destination="elsewhere" if number == 3 else "pod",
+                destination_address=STRANGER if number == 3 else POD,
+                flow_class=flow_class,
+                rewritten_sources=rewritten_sources,
+            )
+            for number, flow_class in classes.items()
+        )
+        settings = AgentSettings(
+            agent="x",
+            directory=directory,
+            epoch_ns=0,
+            interval_ns=INTERVAL_NS,
+            drain_ns=1_000_000_000,
+            duration_ns_max=100_000_000_000,
+            endpoints=(EndpointSettings(name="pod", address=POD, port=self.port),),
+            flows=flows,
+        )
+        self.log_path = directory / "x.reflector"
+        log = GrowingTable(self.log_path, "reflector", {})
+        try:
+            self.acceptor = Acceptor(settings, Bridge(0), log)
+        except BaseException:
+            log.close()
+            raise
+
+    def connect(self, source: str = PEER) -> socket.socket:
+        """Return a connection that was accepted, or at once closed again."""
+        opened = socket.socket()
+        opened.settimeout(WAIT_S)
+        opened.bind((source, 0))
+        opened.connect((POD, self.port))
+        self.acceptor.step()
+        return opened
+
+    def give(self, opened: socket.socket, content: bytes) -> bytes:
+        """Send this and let it be taken; return what came back; loopback delivers before send() returns."""
+        opened.sendall(content)
+        self.acceptor.step()
+        came = b""
+        with contextlib.suppress(ConnectionResetError):  # the far end may have ended it, after its answers
+            while select.select([opened], [], [], 0)[0] and (more := opened.recv(65_536)):
+                came += more
+        return came
+
+    def is_closed(self, opened: socket.socket) -> bool:
+        """Return whether the far end closed it."""
+        if not select.select([opened], [], [], 0)[0]:
+            return False
+        try:
+            return opened.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    @property
+    def counters(self) -> dict[str, int]:
+        return {name: count for name, count in self.acceptor.counters.items() if count}
+
+    @property
+    def log(self) -> Rows:
+        return read_record(self.log_path)[1]
+
+
+def probe(seq: int, ssid: int = 1) -> bytes:
+    return bytes(STAMPSessionSenderTestUnauthenticated(seq=seq, ssid=ssid, ts=3_990_000_000 + seq))
