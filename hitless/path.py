@@ -30,6 +30,9 @@ from hitless.words import Mode
 
 SENT_TTL: Final = 255
 """What STAMP packets set out with. Source: RFC 5357 4.1.2; RFC 8762 4.3.1 carries the received one back."""
+KERNEL_TTL: Final = 64
+"""What the kernel's own packets, such as answers to ICMP, set out with. Source: Linux, ip_default_ttl. No path has so many hops
+that one is taken for the other."""
 
 
 @unique
@@ -164,8 +167,7 @@ class _Finder:
                 since_ns=spans.back_since_ns,
                 until_ns=spans.back_until_ns,
                 modes=modes.toward(ends.reflector, ends.sender).between(spans.back_since_ns, spans.back_until_ns),
-                # What no pod sent may have been masqueraded, and to which of the node's addresses the answer goes is not known.
-                fixed=None if ends.is_from_pod else _ANY,
+                fixed=None if ends.is_back_to_pod else _ANY,
                 ttls=rows["return_ttl"],
                 is_taken=(rows["copies"] > 0) | probes.is_far_end,
             ),
@@ -211,7 +213,7 @@ class _Finder:
 
 
 def _hops(ttls: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
-    return SENT_TTL - ttls.astype(np.int16)
+    return np.where(ttls > KERNEL_TTL, SENT_TTL, KERNEL_TTL) - ttls.astype(np.int16)
 
 
 def _ttls_by_log(rows: Rows, log: Rows) -> npt.NDArray[np.uint8]:

@@ -18,8 +18,9 @@ class RouteEnds:
     is_same_zone: bool
     is_to_pod: bool
     """Whether the way out is one to a pod: a node's own address is never behind the tunnel."""
-    is_from_pod: bool
-    """Whether the way back is one to a pod."""
+    is_back_to_pod: bool
+    """Whether the way back surely is one to a pod: what is not from pod to pod may be masqueraded, and then the answer goes
+    to a node's address. Source: mechanics 4.2."""
     forwarding_nodes: int | None
     """How many nodes forward a packet, either way: each end that is a pod has one. None: other hops may be before them."""
 
@@ -42,6 +43,6 @@ def find_ends(flow: Flow, facts: ClusterFacts) -> RouteEnds | None:
         reflector=reflector,
         is_same_zone=nodes[sender].zone == nodes[reflector].zone,
         is_to_pod=destination.is_pod,
-        is_from_pod=source.is_pod,
+        is_back_to_pod=source.is_pod and destination.is_pod,
         forwarding_nodes=None if source.is_outside else source.is_pod + destination.is_pod,
     )

@@ -195,7 +195,17 @@ def test_a_flow_within_a_node_has_no_path() -> None:
     assert [one.flow.id for one in find_paths(history())] == [1]
 
 
-def test_a_nodes_own_address_is_behind_no_tunnel_and_the_answer_to_a_host_is_not_known() -> None:
+def test_the_kernels_own_answers_set_out_with_another_ttl() -> None:
+    told = history(flows=(IN_ZONE,), records=records({1: QUIET}))
+    told.records.sender["forward_ttl"] = 0
+    told.records.sender["return_ttl"][:] = [62] * 30 + [61] * 28
+    told = replace(told, records=replace(told.records, reflector=told.records.reflector[:0]))
+    found = paths(repoint(told, a1=(101, 102), a2=(101, 102)))
+    assert runs(found.out) == [(TUNNEL, 19), (DIRECT | ROUTER, 39)]
+    assert runs(found.back) == [(TUNNEL, 19), (DIRECT, 11), (ROUTER, 28)]
+
+
+def test_a_nodes_own_address_is_behind_no_tunnel_and_the_answer_may_go_to_another_address_than_sent() -> None:
     hosts = (
         Endpoint(name="node-a1-host", node="node-a1", zone="a", address="10.250.0.10", is_host=True),
         Endpoint(name="node-b1-host", node="node-b1", zone="b", address="10.250.1.10", is_host=True),
@@ -207,7 +217,7 @@ def test_a_nodes_own_address_is_behind_no_tunnel_and_the_answer_to_a_host_is_not
     told.records.sender["forward_ttl"], told.records.sender["return_ttl"] = ROUTER_TTL + 1, TUNNEL_TTL + 1
     found = paths(replace(told, flows=(to_host,)))
     assert runs(found.out) == [(ROUTER, 58)]
-    assert at(found.back.paths, 50) == TUNNEL
+    assert runs(found.back) == [(TUNNEL | DIRECT, 58)]
     told.records.sender["forward_ttl"][:19] = TUNNEL_TTL + 1
     found = paths(replace(told, flows=(from_host,)))
     assert runs(found.out) == [(TUNNEL, 19), (ROUTER, 39)]
