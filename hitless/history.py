@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hitless.events import Event
+from hitless.load import LoadRecords
 from hitless.ports import ClusterFacts, Flow, NodeState
 from hitless.records import ProbeRecords
 from hitless.words import Arm, FlowRole, JsonObject, Mode, Nanoseconds, Overlay, Profile
@@ -61,14 +62,16 @@ class History:
     """The Node, IPPool and DaemonSet objects at the end."""
     errors: tuple[str, ...]
     """What the harness could not do; any makes the run INCONCLUSIVE."""
+    load: LoadRecords | None = None
+    """What the application load wrote down; None: the run had none."""
 
     def interval_of(self, flow: Flow) -> Nanoseconds:
         """Return the time between two probes of a flow."""
         return self.header.interval_ns if flow.interval_ns is None else flow.interval_ns
 
-    def flows_of(self, role: FlowRole) -> tuple[Flow, ...]:
-        """Return the flows of one role, in order of their ids."""
-        return tuple(flow for flow in self.flows if flow.role is role)
+    def flows_of(self, *roles: FlowRole) -> tuple[Flow, ...]:
+        """Return the flows of these roles, in order of their ids."""
+        return tuple(flow for flow in self.flows if flow.role in roles)
 
     def events_named(self, *names: str) -> Iterator[Event]:
         """Yield the events of these names, in order of time."""

@@ -6,11 +6,12 @@
 | `events.jsonl` | while it happens, line by line | the events |
 | `cluster.json` | once the cluster is up | facts, flows, counters before |
 | `{sender,reflector,skipped,clocks,connections,overflows}.parquet`, `agents.json` | after the probing | probe records |
+| `load.parquet`, `load.json` | after the load, where there was one | its requests; what was asked of it and its reports |
 | `final.json` | at the end | counters after, nodes, objects, errors |
 | `verdict.json` | last | what the checks said |
 
-While the run lasts the agents' own files are in `agents/`; they go when their rows are in Parquet. Only this module imports
-pyarrow.
+While the run lasts the agents' own files are in `agents/`, those of the load in `load/`; they go when their rows are in
+Parquet. Only this module imports pyarrow.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from hitless.clock import RunClock
 from hitless.errors import RecordDamagedError, WorldError
 from hitless.events import Event
 from hitless.history import History, RunHeader
+from hitless.load import REQUEST_ROW, LoadRecords, LoadSpec
+from hitless.load_records import SPEC_FILE, read_load
 from hitless.ports import ClusterFacts, Flow, NodeState
 from hitless.records import (
     CLOCK_ROW,
@@ -67,6 +70,12 @@ class _Final:
     nodes: tuple[NodeState, ...]
     objects: tuple[JsonObject, ...]
     errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Load:
+    spec: LoadSpec
+    reports: tuple[AgentReport, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +129,7 @@ class RunStore:
         self.directory = directory
         self.epoch_ns = clock.epoch_ns
         self.agents_directory = directory / "agents"
+        self.load_directory = directory / "load"
         with _writing(directory):
             self.agents_directory.mkdir(parents=True)
         self.events = EventLog(directory / "events.jsonl", clock, listener)
@@ -150,6 +160,14 @@ class RunStore:
             or [_table(np.empty(0, CLOCK_ROW)).append_column("agent", pa.array([], pa.string()))]
         )
         pq.write_table(clocks, self.directory / "clocks.parquet", compression="zstd")
+
+    def write_load(self, records: LoadRecords) -> None:
+        """Write the requests of the load as Parquet, then remove its processes' own files."""
+        with _writing(self.directory):
+            _write_rows(self.directory / "load.parquet", records.rows)
+        _write(self.directory / "load.json", _Load, _Load(spec=records.spec, reports=records.reports))
+        with _writing(self.load_directory):
+            shutil.rmtree(self.load_directory)
 
     def write_final(
         self,
@@ -211,6 +229,7 @@ def read_history(directory: Path) -> History:
         final_nodes=final.nodes,
         final_objects=final.objects,
         errors=tuple(errors),
+        load=_read_load(directory),
     )
 
 
@@ -268,6 +287,14 @@ def _read_records(directory: Path) -> ProbeRecords:
         connections=_read_rows(directory / "connections.parquet", CONNECTION_ROW),
         overflows=_read_rows(directory / "overflows.parquet", OVERFLOW_ROW),
     )
+
+
+def _read_load(directory: Path) -> LoadRecords | None:
+    """Return the load's records, as its processes left them where they were not collected; None: there was no load."""
+    if (directory / "load.json").exists():
+        load = _read(directory / "load.json", _Load)
+        return LoadRecords(spec=load.spec, rows=_read_rows(directory / "load.parquet", REQUEST_ROW), reports=load.reports)
+    return read_load(directory / "load") if (directory / "load" / SPEC_FILE).exists() else None
 
 
 def _table(rows: Rows) -> pa.Table:

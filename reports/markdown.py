@@ -12,7 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from hitless.judged import Comparison
 from hitless.words import MILLISECOND, Arm, FlowRole, Verdict
+from reports.estimators.table import tool_rows
 from reports.extracts import WorstFlow, arm_drops, group_findings, shown_run, worst_flows
+from reports.paths import make_path_tables
 from reports.quantities import NONE, say_bounds, say_count, say_ms
 from reports.summary import Summary
 from reports.table import comparison_rows, count_rows
@@ -40,7 +42,7 @@ def render_markdown(comparison: Comparison, summary: Summary, *, chart: str | No
     shown = [run.history for arm in Arm if (run := shown_run(comparison, arm)) is not None]
     first = comparison.runs[0].history
     drops = {arm: arm_drops(comparison.runs_of(arm)) for arm in summary.arms}
-    classes = sorted({name for arm in summary.arms.values() for name in arm.classes})
+    classes = dict.fromkeys(name for arm in summary.arms.values() for name in arm.classes)
     return (
         _environment(summary)
         .get_template("report.md.j2")
@@ -54,7 +56,9 @@ def render_markdown(comparison: Comparison, summary: Summary, *, chart: str | No
             facts=first.facts,
             rows=comparison_rows(summary),
             classes={name: count_rows(summary, name) for name in classes},
+            paths=make_path_tables(summary),
             worst=[_worst_cells(one, summary.accuracy_ms) for one in worst_flows(comparison, WORST_FLOWS_MAX)],
+            estimators={arm: tool_rows(summary, found) for arm, found in summary.arms.items()},
             drops={arm: found[:PLACES_MAX] for arm, found in drops.items() if found is not None},
             timelines=[(history.header, condense(history)) for history in shown],
             timeline_max=TIMELINE_MAX,

@@ -19,9 +19,13 @@ from hitless.judged import Comparison, JudgedRun
 from hitless.measure import FlowMeasure
 from hitless.verdicts import Finding, merge
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject, Verdict
+from reports.estimators.estimate import ArmEstimates, estimate_arm
+from reports.path_summary import PathSummary, summarise_paths
 from reports.spread import Spread, make_spread
 
 SCHEMA: Final = "hitless.summary/1"
+
+_JUDGED: Final = (FlowRole.MESH, FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
 
 Bounds = tuple[float, float | None]
 """Shortest and longest, ms; longest None: censored."""
@@ -75,6 +79,8 @@ class Totals:
     duplicated: int
     corrupted: int
     send_errors: int
+    lost_instrument: int
+    """Probes that sockets of the instrument dropped: not offered, never downtime."""
     outages: int
     outage_ms_max: Bounds | None
     """The longest outage; None: there was none."""
@@ -125,9 +131,13 @@ class ArmSummary:
     durations: dict[str, Spread]
     """`convergence_ms` and `downtime_ms`: spread over the flows of all trials."""
     classes: dict[str, Totals]
-    """Flow class to the totals of its mesh flows."""
+    """Family of flows (`udp`, `icmp`, `node-port tcp-established`, ...) to its totals; control flows apart."""
     control: Totals
     """Flows within a node, which no switch can touch."""
+    estimators: ArmEstimates
+    """What other tools would have reported of the same outages: estimates by models of them (docs/estimators.md)."""
+    paths: PathSummary
+    """By which egress the probes of mesh flows went."""
     per_trial: tuple[TrialSummary, ...]
 
 
@@ -184,7 +194,9 @@ def summarise(comparison: Comparison, *, has_rule: bool = True) -> Summary:
         cluster=facts.backend,
         carrier=facts.carrier,
         profile=header.profile.value,
-        topology=Topology(zones=len(facts.zone_gateways), nodes=len(facts.nodes), pods=len(facts.endpoints)),
+        topology=Topology(
+            zones=len(facts.zone_gateways), nodes=len(facts.nodes), pods=sum(end.is_pod for end in facts.endpoints)
+        ),
         interval_ms=_ms(header.interval_ns),
         accuracy_ms=_ms(header.interval_ns),
         forwarding_delay_threshold_ms=_ms(header.forwarding_delay_threshold_ns),
@@ -206,7 +218,7 @@ def summarise_arm(runs: Sequence[JudgedRun]) -> ArmSummary:
     """Summarise the runs of one arm."""
     per_trial = tuple(_summarise_trial(run) for run in runs)
     mesh = [measure for run in runs for measure in measures_of(run, FlowRole.MESH)]
-    classes = sorted({flow.flow_class.value for run in runs for flow in run.history.flows_of(FlowRole.MESH)})
+    families = dict.fromkeys(flow.family for run in runs for flow in run.history.flows_of(*_JUDGED))
     holds = [trial.gate_hold_ms for trial in per_trial]
     unexplained = [trial.lost_unexplained for trial in per_trial]
     return ArmSummary(
@@ -219,8 +231,10 @@ def summarise_arm(runs: Sequence[JudgedRun]) -> ArmSummary:
             "convergence_ms": make_spread([_ms_or_none(measure.convergence_ns) for measure in mesh]),
             "downtime_ms": make_spread([_ms_or_none(measure.downtime_ns) for measure in mesh]),
         },
-        classes={name: _total([measure for run in runs for measure in _measures_of_class(run, name)]) for name in classes},
+        classes={name: _total([found for run in runs for found in _measures_of_family(run, name)]) for name in families},
         control=_total([measure for run in runs for measure in measures_of(run, FlowRole.CONTROL)]),
+        estimators=estimate_arm(runs),
+        paths=summarise_paths(runs),
         per_trial=per_trial,
     )
 
@@ -230,9 +244,9 @@ def measures_of(run: JudgedRun, role: FlowRole) -> list[FlowMeasure]:
     return [run.measures[flow.id] for flow in run.history.flows_of(role) if flow.id in run.measures]
 
 
-def _measures_of_class(run: JudgedRun, name: str) -> list[FlowMeasure]:
-    flows = run.history.flows_of(FlowRole.MESH)
-    return [run.measures[flow.id] for flow in flows if flow.flow_class.value == name and flow.id in run.measures]
+def _measures_of_family(run: JudgedRun, name: str) -> list[FlowMeasure]:
+    flows = run.history.flows_of(*_JUDGED)
+    return [run.measures[flow.id] for flow in flows if flow.family == name and flow.id in run.measures]
 
 
 def _summarise_trial(run: JudgedRun) -> TrialSummary:
@@ -281,6 +295,7 @@ def _total(measures: Sequence[FlowMeasure]) -> Totals:
         duplicated=sum(measure.duplicated for measure in measures),
         corrupted=sum(measure.corrupted for measure in measures),
         send_errors=sum(measure.send_errors for measure in measures),
+        lost_instrument=sum(measure.lost_instrument for measure in measures),
         outages=len(outages),
         outage_ms_max=None if worst_outage is None else _bounds(worst_outage.shortest_ns, worst_outage.longest_ns),
         censored=sum(outage.is_censored for outage in outages),

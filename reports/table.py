@@ -73,6 +73,7 @@ def count_rows(summary: Summary, flow_class: str) -> tuple[Row, ...]:
         per_class("reordered", lambda totals: totals.reordered),
         per_class("corrupted", lambda totals: totals.corrupted),
         per_class("send errors (not offered)", lambda totals: totals.send_errors),
+        per_class("lost by the instrument (not offered)", lambda totals: totals.lost_instrument),
         _row(summary, "missed ticks (all flows at once)", lambda arm: say_count(arm.ticks_missed)),
     )
 

@@ -45,6 +45,8 @@ def test_every_part_is_there() -> None:
         "## Probes, class udp",
         "## Durations over flows",
         "## Worst flows",
+        "## What other tools would have said",
+        "## Paths",
         "## Where the kernel dropped packets",
         "## Timeline of UNGATED trial 2",
         "## Timeline of GATED trial 1",

@@ -27,6 +27,7 @@ _TOTALS = [
     "duplicated",
     "corrupted",
     "send_errors",
+    "lost_instrument",
     "outages",
     "outage_ms_max",
     "censored",
@@ -86,6 +87,8 @@ def test_the_schema_exactly() -> None:
         "durations",
         "classes",
         "control",
+        "estimators",
+        "paths",
         "per_trial",
     ]
     assert list(arm["control"]) == list(arm["classes"]["udp"]) == _TOTALS
