@@ -1,59 +1,35 @@
 """The accuracy experiment: outages of known length in the lab's router, and what hitless measures of them.
 
-The truth is itself an interval: dropping and forwarding begin somewhere within a netlink call, whose times are read just before
-and just after it. Used by a test (the bounds must hold, always) and by the benchmark (how narrow they are).
+Used by a test (the bounds must hold, always) and by the benchmark (how narrow they are, and how far off the middle is).
 """
 
 from __future__ import annotations
 
-import random
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from typing import Final
 
-from clusters.lab.drop_switch import DropSwitch
+from clusters.lab.injection import Lengths, Truth, inject, precedence
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
+from clusters.lab.sharp_switch import SharpSwitch
 from clusters.lab.spec import LabSpec
 from hitless.clock import RunClock
 from hitless.errors import WorldError
+from hitless.likely import likely_ns
 from hitless.measure import Outage, blind_ns, classify, find_outages
 from hitless.ports import Flow, ProbeSpec
 from hitless.records import AgentReport, ProbeRecords
 from hitless.words import SECOND, FlowId, FlowRole, Nanoseconds
 
-LENGTH_MS: Final = (5.0, 2000.0)
-"""Outages are as long as this, log-uniformly: short ones are as often as long ones."""
 _PAUSE_MS: Final = (60.0, 160.0)
 _EDGE_S: Final = 0.4
 _LIVE_S: Final = 20.0
 _THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Truth:
-    """One injected outage, on the run clock."""
-
-    dropped_after_ns: int
-    """Read before the call that made the router drop."""
-    dropped_before_ns: int
-    """Read after that call."""
-    restored_after_ns: int
-    """Read before the call that made it forward again."""
-    restored_before_ns: int
-
-    @property
-    def shortest_ns(self) -> int:
-        """It lasted at least this long."""
-        return self.restored_after_ns - self.dropped_before_ns
-
-    @property
-    def longest_ns(self) -> int:
-        """It lasted at most this long."""
-        return self.restored_before_ns - self.dropped_after_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +40,8 @@ class Sample:
     truth: Truth
     outage: Outage | None
     """None: the flow lost nothing."""
+    likely_ns: Nanoseconds | None
+    """Its likely length; None: the flow lost nothing."""
     is_merged: bool
     """The flow saw no answer between this outage and a neighbour: they are one to it."""
     blind_ns: Nanoseconds
@@ -79,11 +57,22 @@ class Sample:
 
     @property
     def error_ns(self) -> float | None:
-        """The middle of the measured bounds minus the middle of the true ones; None: not seen, or merged."""
-        if self.outage is None or self.outage.longest_ns is None or self.is_merged:
+        """The middle of the measured bounds minus the middle of the true ones; None: merged with a neighbour.
+
+        Who saw nothing says that there was no outage.
+        """
+        if self.outage is None:
+            return -self.truth.middle_ns
+        if self.outage.longest_ns is None or self.is_merged:
             return None
-        truth = (self.truth.shortest_ns + self.truth.longest_ns) / 2
-        return (self.outage.shortest_ns + self.outage.longest_ns) / 2 - truth
+        return (self.outage.shortest_ns + self.outage.longest_ns) / 2 - self.truth.middle_ns
+
+    @property
+    def likely_error_ns(self) -> float | None:
+        """The same for the likely length."""
+        if self.outage is None:
+            return -self.truth.middle_ns
+        return None if self.likely_ns is None or self.is_merged else self.likely_ns - self.truth.middle_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +88,9 @@ class Accuracy:
     reports: tuple[AgentReport, ...]
 
 
-def measure_accuracy(rate_hz: float, count: int, directory: Path, *, seed: int = 1) -> Accuracy:
+def measure_accuracy(
+    rate_hz: float, count: int, directory: Path, *, seed: int = 1, is_pair: bool = False, blur_ns_max: float | None = None
+) -> Accuracy:
     """Bring a lab of 2 x 2 nodes up, inject outages of random length and phase, and compare. Inside the sandbox only.
 
     Args:
@@ -107,6 +98,8 @@ def measure_accuracy(rate_hz: float, count: int, directory: Path, *, seed: int =
         count: number of outages.
         directory: an empty folder for the agents' records.
         seed: of lengths and pauses.
+        is_pair: probe one flow between two zones instead of the whole mesh.
+        blur_ns_max: go on until so many outages are known at least this exactly, or twice as many were injected; None: never.
 
     Raises:
         WorldError: the lab or the agents failed.
@@ -117,17 +110,24 @@ def measure_accuracy(rate_hz: float, count: int, directory: Path, *, seed: int =
     network.up()
     prober = LabProber(network.endpoints, lambda name: str(network.namespace_path(name)))
     try:
-        flows = make_mesh(network)
+        flows = make_pair(network) if is_pair else make_mesh(network)
         probing = ProbeSpec(interval_ns=interval_ns, drain_ns=_THRESHOLD_NS, duration_ns_max=Nanoseconds(1800 * SECOND))
-        prober.start(flows, probing, directory, clock.epoch_ns)
-        wait_live(prober)
-        truths = _inject(network.drop_switch([node.address for node in network.nodes]), count, seed, clock.epoch_ns)
-        prober.stop()
+        with SharpSwitch(network, [node.address for node in network.nodes]) as switch:
+            prober.start(flows, probing, directory, clock.epoch_ns)
+            wait_live(prober)
+            truths = _inject_all(switch, count, Lengths(seed, _PAUSE_MS), clock.epoch_ns, blur_ns_max)
+            prober.stop()
         records = prober.collect()
     finally:
         prober.stop()
         network.down()
     return _compare(flows, _crosses_router(network, flows), truths, records, interval_ns)
+
+
+def make_pair(network: LabNetwork) -> tuple[Flow, ...]:
+    """Return one flow, from a mesh pod to one of another zone."""
+    first, last = network.plan.nodes[0], network.plan.nodes[-1]
+    return (Flow(id=FlowId(1), source=first.mesh.name, destination=last.mesh.name, role=FlowRole.MESH),)
 
 
 def make_mesh(network: LabNetwork) -> tuple[Flow, ...]:
@@ -148,26 +148,18 @@ def wait_live(prober: LabProber) -> None:
         time.sleep(0.01)
 
 
-def _inject(switch: DropSwitch, count: int, seed: int, epoch_ns: int) -> tuple[Truth, ...]:
-    choice = random.Random(seed)  # noqa: S311 - lengths, not secrets
-    truths = []
-    time.sleep(_EDGE_S)
-    for _ in range(count):
-        length_ms = LENGTH_MS[0] * (LENGTH_MS[1] / LENGTH_MS[0]) ** choice.random()
-        dropped = switch.drop()
-        time.sleep(length_ms / 1000)
-        restored = switch.restore()
-        times = [value - epoch_ns for value in (*dropped, *restored)]
-        truths.append(
-            Truth(
-                dropped_after_ns=times[0],
-                dropped_before_ns=times[1],
-                restored_after_ns=times[2],
-                restored_before_ns=times[3],
-            )
-        )
-        time.sleep(choice.uniform(*_PAUSE_MS) / 1000)
-    time.sleep(_EDGE_S)
+def _inject_all(
+    switch: SharpSwitch, count: int, lengths: Lengths, epoch_ns: int, blur_ns_max: float | None
+) -> tuple[Truth, ...]:
+    truths: list[Truth] = []
+    sharp = 0
+    with precedence():
+        time.sleep(_EDGE_S)
+        while sharp < count and len(truths) < 2 * count:
+            truths.append(inject(switch, lengths.draw_s(), epoch_ns))
+            sharp += blur_ns_max is None or truths[-1].blur_ns <= blur_ns_max
+            time.sleep(lengths.draw_pause_s())
+        time.sleep(_EDGE_S)
     return tuple(truths)
 
 
@@ -192,11 +184,21 @@ def _compare(
         outages = find_outages(flow.id, probes)
         expected = truths if flow.id in routed else ()
         blind = blind_ns(probes) or Nanoseconds(0)
-        strays += [outage for outage in outages if not any(_contains(outage, truth) for truth in expected)]
+        strays += [outage for outage in outages if not _inside(outage, expected)]
+        ends = [outage.end_ns for outage in outages]
         for truth in expected:
-            outage = next((outage for outage in outages if _contains(outage, truth)), None)
-            is_merged = outage is not None and sum(_contains(outage, other) for other in truths) > 1
-            samples.append(Sample(flow=flow.id, truth=truth, outage=outage, is_merged=is_merged, blind_ns=blind))
+            place = bisect_left(ends, truth.restored_after_ns)
+            found = [outage for outage in outages[place : place + 1] if outage.onset_after_ns <= truth.dropped_before_ns]
+            samples.append(
+                Sample(
+                    flow=flow.id,
+                    truth=truth,
+                    outage=found[0] if found else None,
+                    likely_ns=likely_ns(probes, found[0]) if found else None,
+                    is_merged=bool(found) and _inside(found[0], expected) > 1,
+                    blind_ns=blind,
+                )
+            )
     return Accuracy(
         interval_ns=interval_ns,
         samples=tuple(samples),
@@ -206,6 +208,11 @@ def _compare(
     )
 
 
-def _contains(outage: Outage, truth: Truth) -> bool:
-    """Return whether the time from the last answer before an outage to the first after it holds an injected one."""
-    return outage.onset_after_ns <= truth.dropped_before_ns and outage.end_ns >= truth.restored_after_ns
+def _inside(outage: Outage, truths: Sequence[Truth]) -> int:
+    """Return how many injected outages lie between the last answer before an outage and the first after it.
+
+    Both are in order of time, and so are the truths.
+    """
+    first = bisect_left(truths, int(outage.onset_after_ns), key=lambda truth: truth.dropped_before_ns)
+    last = bisect_right(truths, int(outage.end_ns), key=lambda truth: truth.restored_after_ns)
+    return max(0, last - first)

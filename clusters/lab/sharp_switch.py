@@ -1,0 +1,96 @@
+"""A drop switch for measuring accuracy: the router drops from one instant to the next, and it is known which to microseconds.
+
+A rule or a route is changed under the kernel's one routing lock, which whoever builds or clears away namespaces may hold for
+100 ms: then nobody knows when the change came about. A setting is written without that lock. So the router gets a more
+specific route by a veth whose other end is down, which has no carrier and sends into nothing, and the setting that says whether
+routes by a device without carrier count turns forwarding into dropping and back. Source: Linux, net/ipv4/fib_trie.c
+fib_table_lookup, net/ipv4/devinet.c devinet_conf_proc. Measured: 2 to 40 us a change, against 20 to 180,000 by rules.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from types import TracebackType
+from typing import Final, Self
+
+from clusters.lab.addresses import ROUTER
+from clusters.lab.namespaces import inside
+from clusters.lab.netlink import Netlink
+from clusters.lab.netlink_links import Link, add_veth, delete_link, set_neighbour
+from clusters.lab.netlink_routes import Route, add_route
+from clusters.lab.network import LabNetwork
+from clusters.lab.plane import PROTOCOL_BOOT
+from hitless.errors import WorldError
+
+_DEVICE: Final = "nowhere"
+_INDEX: Final = 99
+_MAC: Final = "02:00:00:ff:ff:fe"
+"""Of nobody: without a neighbour entry packets would wait for an answer to ARP, and then come back as ICMP errors."""
+_SETTING: Final = f"/proc/sys/net/ipv4/conf/{_DEVICE}/ignore_routes_with_linkdown"
+
+
+class SharpSwitch:
+    """Drops whatever the router forwards to one of some addresses: both ends of a flow make it both directions.
+
+    A context manager: the route and the device are there inside only. As with DropSwitch the router sees pod addresses in
+    NATIVE and node addresses in OVERLAY, and frames that it only bridges (same zone) it does not drop.
+
+    Args:
+        network: a lab that is up.
+        addresses: IPv4 addresses.
+    """
+
+    def __init__(self, network: LabNetwork, addresses: Collection[str]) -> None:
+        self._namespace = network.namespace_path(ROUTER)
+        self._tables = [zone.table for zone in network.plan.zones]
+        self._addresses = tuple(addresses)
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        """Make the device, forwarding; then the routes. Raises WorldError."""
+        routes = [
+            Route(destination=f"{address}/32", protocol=PROTOCOL_BOOT, device=_INDEX, table=table)
+            for address in self._addresses
+            for table in self._tables
+        ]
+        with Netlink(self._namespace) as netlink:
+            self._add_device(netlink)
+            self._descriptor = self._open_setting()
+            self.restore()
+            netlink.execute([set_neighbour(address, _MAC, _INDEX) for address in self._addresses])
+            netlink.execute([add_route(route) for route in routes])
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.close(self._descriptor)
+        with Netlink(self._namespace) as netlink:
+            netlink.execute([delete_link(_DEVICE)])  # and the routes with it
+
+    def drop(self) -> tuple[int, int]:
+        """Drop from now on; return CLOCK_MONOTONIC just before and just after, ns."""
+        return self._write(b"0")
+
+    def restore(self) -> tuple[int, int]:
+        """Forward again; return CLOCK_MONOTONIC just before and just after, ns."""
+        return self._write(b"1")
+
+    def _add_device(self, netlink: Netlink) -> None:
+        here = os.open(self._namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            netlink.execute([add_veth(Link(name=_DEVICE, index=_INDEX), Link(name=f"{_DEVICE}-end"), here)])
+        finally:
+            os.close(here)
+
+    def _open_setting(self) -> int:
+        with inside(self._namespace):
+            try:
+                return os.open(_SETTING, os.O_WRONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise WorldError(f"cannot open {_SETTING}: {error.strerror}") from error
+
+    def _write(self, value: bytes) -> tuple[int, int]:
+        began_ns = time.monotonic_ns()
+        os.pwrite(self._descriptor, value, 0)
+        return began_ns, time.monotonic_ns()
