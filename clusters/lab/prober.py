@@ -14,26 +14,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import probes
+from clusters.agent_groups import AgentGroup, group_flows
 from clusters.flow_settings import make_flow_settings
 from hitless.agents import read_agents
 from hitless.errors import BugError, WorldError
 from hitless.ports import Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.records import ProbeRecords
-from hitless.words import SECOND, FlowClass, Nanoseconds
+from hitless.words import SECOND
 from probes.authentication import make_key
 from probes.settings import AgentSettings, EndpointSettings
 from probes.settings_file import write_settings
 from probes.stamp_authenticated import AUTHENTICATED
 
-SENDER: Final = "sender"
-REFLECTOR: Final = "reflector"
-ACCEPTOR: Final = "acceptor"
-"""Reflects what comes on connections."""
 _START_S: Final = 20.0
 """An agent that has not opened its sockets by then never will; a loaded machine imports numpy in two seconds."""
 _STOP_MARGIN_S: Final = 10.0
@@ -225,48 +221,3 @@ class LabProber:
             ),
             flows=tuple(make_flow_settings(flow, self._endpoints, self._nodes) for flow in group.flows),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentGroup:
-    """The flows of one agent process: one protocol, one interval and one size, so that a tick is a batch."""
-
-    agent: str
-    is_sender: bool
-    interval_ns: Nanoseconds
-    octets: int
-    flows: tuple[Flow, ...]
-
-    @property
-    def is_signed(self) -> bool:
-        """Whether its probes are test packets of their own, so that a key can sign them."""
-        return all(flow.flow_class is FlowClass.UDP for flow in self.flows)
-
-
-def group_flows(flows: Sequence[Flow], spec: ProbeSpec) -> tuple[AgentGroup, ...]:
-    """Return the agents that a run needs, reflectors first; the sender of the mesh is called `sender`.
-
-    The kernel answers ICMP. TCP flows have processes of their own at both ends: each of their messages costs a system call, and
-    a batch of datagrams must not wait for it.
-    """
-    reflected: dict[bool, list[Flow]] = {}
-    sent: dict[tuple[str, Nanoseconds, int], list[Flow]] = {}
-    for flow in flows:
-        is_tcp, interval_ns = flow.flow_class.is_tcp, flow.interval_ns or spec.interval_ns
-        if flow.flow_class is not FlowClass.ICMP:
-            reflected.setdefault(is_tcp, []).append(flow)
-        sent.setdefault(("tcp" if is_tcp else flow.flow_class.value, interval_ns, flow.octets), []).append(flow)
-    groups = [
-        AgentGroup(
-            agent=ACCEPTOR if is_tcp else REFLECTOR,
-            is_sender=False,
-            interval_ns=min(flow.interval_ns or spec.interval_ns for flow in some),
-            octets=max(flow.octets for flow in some),
-            flows=tuple(some),
-        )
-        for is_tcp, some in sorted(reflected.items())
-    ]
-    for number, ((protocol, interval_ns, octets), some) in enumerate(sent.items()):
-        name = SENDER if number == 0 else f"{SENDER}-{protocol}-{octets}-{round(SECOND / interval_ns)}hz"
-        groups.append(AgentGroup(agent=name, is_sender=True, interval_ns=interval_ns, octets=octets, flows=tuple(some)))
-    return tuple(groups)
