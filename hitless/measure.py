@@ -209,6 +209,9 @@ def classify(
     is_far_end = is_lost & is_logged & (reflector_received - rows["before"] <= threshold_ns)
     is_near_end = is_lost & ~is_far_end & (is_logged | is_log_whole)
     intact = has_answer & (rows["corrupted"] == 0) & ~is_late
+    # A kernel that answers ICMP does not say when: what was dropped may have been dropped anywhere in a round trip.
+    is_dated = intact & (rows["reflector_received"] != NONE_NS)
+    left = np.where(is_dated, rows["reflector_sent"], rows["before"])
     return Probes(
         rows=rows,
         is_lost=is_lost,
@@ -219,8 +222,8 @@ def classify(
         is_far_end=is_far_end,
         is_near_end=is_near_end,
         reflector_sent=reflector_sent,
-        forward_delay_max_ns=int(np.max(rows["reflector_received"] - rows["before"], initial=0, where=intact)) + clock_bound_ns,
-        return_delay_max_ns=int(np.max(rows["received"] - rows["reflector_sent"], initial=0, where=intact)) + clock_bound_ns,
+        forward_delay_max_ns=int(np.max(rows["reflector_received"] - rows["before"], initial=0, where=is_dated)) + clock_bound_ns,
+        return_delay_max_ns=int(np.max(rows["received"] - left, initial=0, where=intact)) + clock_bound_ns,
         send_errors=send_errors,
         clock_bound_ns=clock_bound_ns,
         run_clock_bound_ns=run_clock_bound_ns,

@@ -84,6 +84,15 @@ def test_without_a_whole_log_the_direction_is_unknown() -> None:
     assert outage.shortest_ns == 0
 
 
+def test_where_the_far_end_tells_no_time_a_drop_may_have_been_anywhere_in_a_round_trip() -> None:
+    rows = make_sender(10)
+    rows["reflector_received"] = rows["reflector_sent"] = NONE_NS  # a kernel that answers ICMP
+    lose(rows, [3, 4, 5])
+    (outage,) = find_outages(FLOW, classify(rows, make_log(rows)[:0], THRESHOLD, is_log_whole=False))
+    assert outage.shortest_ns == 10 * MS - CALL - (OUT + TURN + BACK)
+    assert outage.longest_ns == 20 * MS + OUT + TURN + BACK
+
+
 @pytest.mark.parametrize("lost", [[0, 1], [8, 9]])
 def test_an_outage_at_either_end_is_censored(lost: list[int]) -> None:
     rows = make_sender(10)

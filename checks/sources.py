@@ -1,0 +1,50 @@
+"""Sources: from which address did nodes and Services' pods see their callers, and did that change?
+
+A changed source is no loss, but whatever judges by it (a resolver's access list, a firewall) judges anew: docs/mechanics.md
+4.3, L5. So it is said, and fails a run only where a budget asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from checks.budgets import read_budgets
+from hitless.history import History
+from hitless.sources import SeenSource, seen_sources
+from hitless.verdicts import Finding
+from hitless.words import FlowRole, JsonObject, Verdict
+
+NAME: Final = "sources"
+IS_VALIDITY: Final = False
+BUDGETS: Final[Mapping[str, float | None]] = {
+    "changed": None,  # flows whose source address changed during the run; null: any
+}
+"""Budget name to its default."""
+
+
+def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+    """Say for each family of host and Service flows how its source looked from the other end."""
+    limit = read_budgets(NAME, budgets, BUDGETS)["changed"]
+    families: dict[str, list[tuple[SeenSource, ...]]] = {}
+    for flow in history.flows_of(FlowRole.HOST, FlowRole.SERVICE):
+        if seen := seen_sources(history, flow):
+            families.setdefault(flow.family, []).append(seen)
+    for family, flows in families.items():
+        changed = [seen for seen in flows if len({stretch.address for stretch in seen}) > 1]
+        always = sum(all(stretch.is_rewritten for stretch in seen) for seen in flows)
+        never = sum(not any(stretch.is_rewritten for stretch in seen) for seen in flows)
+        text = f"{family}: {always} of {len(flows)} flows came always from a rewritten address, {never} always from their own"
+        if not changed:
+            yield Finding(verdict=Verdict.PASS, code="source-kept", text=text)
+            continue
+        first, *_, last = changed[0]
+        text += f"; {len(changed)} changed, such as {first.flow.label} from {first.address} to {last.address}"
+        is_over = limit is not None and len(changed) > limit
+        yield Finding(
+            verdict=Verdict.FAIL if is_over else Verdict.PASS,
+            code="source-changed",
+            text=f"{text}; {limit:g} may" if is_over else text,
+            flow=first.flow.id,
+            t_ns=changed[0][1].first_ns,
+        )

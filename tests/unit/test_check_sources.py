@@ -1,0 +1,53 @@
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from checks.sources import check
+from hitless.history import History
+from hitless.sources import seen_sources
+from hitless.words import FlowRole, FlowSet, Verdict
+from tests.unit.histories import QUIET, history, lost, pair_of_flows, records
+
+POD, NODE = "100.96.0.2", "10.250.0.10"
+
+
+def run_with(*stretches: tuple[str, int], pattern: str = QUIET) -> History:
+    """A pod-to-host flow whose reflector saw these addresses, each for so many probes."""
+    flow = replace(pair_of_flows()[0], role=FlowRole.HOST, flow_set=FlowSet.POD_TO_HOST)
+    told = records({1: pattern, 2: QUIET})
+    log = told.reflector.copy()
+    at = 0
+    for address, count in stretches:
+        log["source"][at : at + count] = int(IPv4Address(address))
+        at += count
+    return history(flows=(flow, pair_of_flows()[1]), records=replace(told, reflector=log))
+
+
+def test_the_stretches_of_a_flow_in_order_of_time() -> None:
+    run = run_with((NODE, 20), (POD, 38))
+    first, second = seen_sources(run, run.flows[0])
+    assert (first.address, first.is_rewritten, first.probes) == (NODE, True, 20)
+    assert (second.address, second.is_rewritten, second.probes) == (POD, False, 38)
+    assert first.last_ns < second.first_ns
+
+
+def test_a_flow_that_nobody_logged_says_nothing() -> None:
+    assert list(check(run_with(pattern=lost(0, 58)), {})) == []
+
+
+def test_a_source_that_stays_is_said() -> None:
+    (finding,) = check(run_with((NODE, 58)), {"changed": 0})
+    assert (finding.verdict, finding.code) == (Verdict.PASS, "source-kept")
+    assert finding.text == "pod-to-host: 1 of 1 flows came always from a rewritten address, 0 always from their own"
+
+
+def test_a_source_that_changes_fails_only_where_a_budget_asks() -> None:
+    run = run_with((NODE, 20), (POD, 38))
+    (said,) = check(run, {})
+    assert (said.verdict, said.code, said.flow) == (Verdict.PASS, "source-changed", 1)
+    assert said.text.endswith(f"1 changed, such as node-a1-mesh > node-b1-mesh pod-to-host from {NODE} to {POD}")
+    (failed,) = check(run, {"changed": 0})
+    assert (failed.verdict, failed.code) == (Verdict.FAIL, "source-changed")
+
+
+def test_pod_to_pod_flows_are_not_asked() -> None:
+    assert list(check(history(), {"changed": 0})) == []
