@@ -1,0 +1,142 @@
+"""A program of ours in a process of its own: it says what it has come to, and never outlives us.
+
+Its stdin is a pipe that ends with us, its stdout brings its states (a JSON line each, `probes.lifeline.say`), its stderr is a
+file whose end goes into the message when something is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import probes
+from hitless.errors import WorldError
+
+_STDERR_OCTETS: Final = 2000
+_LISTEN_S: Final = 0.2
+
+
+class StatedProcess:
+    """One running program.
+
+    Args:
+        name: how messages name it; its stderr is NAME.stderr.
+        arguments: of the Python interpreter.
+        directory: where it works.
+        environment: variables to set; None: to take away.
+
+    Raises:
+        WorldError: it cannot be started.
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], directory: Path, environment: Mapping[str, str | None] | None = None
+    ) -> None:
+        self.name = name
+        self.facts: dict[str, Mapping[str, Any]] = {}
+        """What it has said: state to the facts that came with it."""
+        self._stderr_path = directory / f"{name}.stderr"
+        self._rest = b""
+        try:
+            with self._stderr_path.open("wb") as stderr:
+                self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and programs
+                    [sys.executable, *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    env=_environment(environment or {}),
+                    cwd=directory,
+                    process_group=0,  # Ctrl-C is for the harness; the others stop when it says so
+                )
+        except OSError as error:
+            message = f"cannot start the {name} process: {error.strerror or error}"
+            raise WorldError(message) from error
+        assert self.process.stdout is not None  # noqa: S101 - asked for above
+        assert self.process.stdin is not None  # noqa: S101
+        self._stdin, self._stdout = self.process.stdin, self.process.stdout
+        os.set_blocking(self._stdout.fileno(), False)
+
+    def listen(self, timeout_s: float = 0.0) -> None:
+        """Take down the states that it has said; wait for the next one at most this long."""
+        if self._stdout.closed:
+            return
+        readable, _, _ = select.select([self._stdout], [], [], timeout_s)
+        content = self._stdout.read() if readable else None
+        if content:
+            *lines, self._rest = (self._rest + content).split(b"\n")
+            for line in lines:
+                facts = json.loads(line)
+                self.facts[facts.pop("state")] = facts
+
+    def wait_state(self, state: str, timeout_s: float) -> Mapping[str, Any]:
+        """Return the facts of a state when it has said it.
+
+        Raises:
+            WorldError: it died, or did not say so in time.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while state not in self.facts:
+            self.check_alive()
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                message = f"the {self.name} process is not {state} after {timeout_s:g} s{self._complaint()}"
+                raise WorldError(message)
+            self.listen(min(left_s, _LISTEN_S))
+        return self.facts[state]
+
+    def check_alive(self) -> None:
+        """Raise WorldError if it ended without saying that it stopped."""
+        code = self.process.poll()
+        if code is None:
+            return
+        self.listen()
+        if code != 0 or "stopped" not in self.facts:
+            message = f"the {self.name} process died with code {code}{self._complaint()}"
+            raise WorldError(message)
+
+    def order(self, **order: Any) -> None:  # noqa: ANN401 - JSON
+        """Write an order to its stdin; one that has ended is left alone."""
+        with contextlib.suppress(BrokenPipeError):
+            if not self._stdin.closed:
+                self._stdin.write(json.dumps(order).encode() + b"\n")
+                self._stdin.flush()
+
+    def end_stdin(self) -> None:
+        """Let it know that nobody will tell it anything more. Safe to call twice."""
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.close()
+
+    def stop(self, timeout_s: float) -> None:
+        """End it: its stdin first, then SIGTERM after half of the time, SIGKILL after all of it. Safe to call twice."""
+        self.end_stdin()
+        for signal_it in (self.process.terminate, self.process.kill):
+            try:
+                self.process.wait(timeout_s / 2)
+                break
+            except subprocess.TimeoutExpired:
+                signal_it()
+        self.process.wait()
+        if not self._stdout.closed:
+            self.listen()
+            self._stdout.close()
+
+    def _complaint(self) -> str:
+        tail = self._stderr_path.read_bytes()[-_STDERR_OCTETS:].decode(errors="replace").strip()
+        return f": {tail}" if tail else ""
+
+
+def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return our own environment with changes, and with what our programs need to find their modules."""
+    # Before what the user has there: libraries may come from it.
+    paths = (str(Path(probes.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")]))
+    # numpy's linear algebra would start a thread a core, for nothing.
+    ours = {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {name: value for name, value in {**os.environ, **ours, **changes}.items() if value is not None}
