@@ -29,6 +29,7 @@ NAMES = (
     "lwtunnel-ip",
     "vxlan",
     "kernel-counters",
+    "locust",
     "nft",
 )
 
