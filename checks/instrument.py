@@ -128,14 +128,11 @@ def _ask_calibration(history: History, _: Limits) -> Iterator[Finding]:
 
 def _ask_pressure(history: History, limits: Limits) -> Iterator[Finding]:
     """How long did some task of the machine wait for a CPU? Source: Linux Documentation/accounting/psi.rst."""
-    name = "Pressure.cpu_some_us"
-    before = history.counters_before.get("machine", {}).get(name)
-    after = history.counters_after.get("machine", {}).get(name)
-    if before is None or after is None or len(history.events) < 2:  # noqa: PLR2004 - a span has two ends
+    waited_us, lasted_us = (_grown(history, f"Pressure.{name}_us") for name in ("cpu_some", "read_at"))
+    if waited_us is None or not lasted_us:
         return
-    lasted_us = max(1.0, (history.events[-1].t_ns - history.events[0].t_ns) / MICROSECOND)
     late_ns = max((report.counters.get("lateness_ns_max", 0) for report in history.records.reports), default=0)
-    ratio, limit = (after - before) / lasted_us, limits["pressure_ratio"]
+    ratio, limit = waited_us / lasted_us, limits["pressure_ratio"]
     text = (
         f"some task waited for a CPU in {ratio:.0%} of the time; the latest tick was sent {late_ns / 1e6:.2f} ms after its time"
     )
@@ -165,8 +162,13 @@ def _ask_clocks(history: History, limits: Limits) -> Iterator[Finding]:
 
 def _ask_neighbours(history: History, _: Limits) -> Iterator[Finding]:
     """The neighbour table is the machine's: where it overflows, packets are dropped that no route is to blame for."""
-    name = "Neigh.table_fulls"
+    overflows = _grown(history, "Neigh.table_fulls")
+    if overflows:
+        yield _doubt("neighbour-table-full", f"the machine's neighbour table overflowed {overflows} times")
+
+
+def _grown(history: History, name: str) -> int | None:
+    """Return by how much a counter of the machine grew during the run; None where there is none."""
     before = history.counters_before.get("machine", {}).get(name)
     after = history.counters_after.get("machine", {}).get(name)
-    if before is not None and after is not None and after > before:
-        yield _doubt("neighbour-table-full", f"the machine's neighbour table overflowed {after - before} times")
+    return None if before is None or after is None else after - before

@@ -1,11 +1,13 @@
-"""The lab's calibrator: a blackhole for one flow, in the source's node, with the times of the netlink calls around it."""
+"""The lab's calibrator: a blackhole for one flow, in the source's node, that begins and ends within microseconds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
-from clusters.lab.drop_switch import DropSwitch
 from clusters.lab.network import LabNetwork
+from clusters.lab.sharp_switch import SharpSwitch
+from hitless.errors import BugError
 from hitless.ports import Clock, Flow
 from hitless.words import Nanoseconds
 
@@ -23,18 +25,27 @@ class LabCalibrator:
 
     def __init__(self, network: LabNetwork, clock: Clock) -> None:
         self._network, self._clock = network, clock
+        self._stack = ExitStack()
+        self._switch: SharpSwitch | None = None
 
     def drop(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:
         """Drop the flow's probes; return the run clock around the change. Raises WorldError."""
-        return self._around(self._switch(flow).drop)
-
-    def restore(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:
-        """Let them pass again; return the run clock around the change. Raises WorldError."""
-        return self._around(self._switch(flow).restore)
-
-    def _switch(self, flow: Flow) -> DropSwitch:
+        if self._switch is not None:
+            raise BugError("a calibration flow is dropped already")
         endpoints = {endpoint.name: endpoint for endpoint in self._network.endpoints}
-        return self._network.drop_switch([endpoints[flow.destination].address], endpoints[flow.source].node)
+        switch = SharpSwitch(self._network, [endpoints[flow.destination].address], endpoints[flow.source].node)
+        self._switch = self._stack.enter_context(switch)
+        return self._around(switch.drop)
+
+    def restore(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:  # noqa: ARG002 - one is dropped at a time
+        """Let them pass again; return the run clock around the change. Raises WorldError."""
+        if self._switch is None:
+            return self._around(lambda: None)
+        switch, self._switch = self._switch, None
+        try:
+            return self._around(switch.restore)
+        finally:
+            self._stack.close()
 
     def _around(self, act: Callable[[], object]) -> tuple[Nanoseconds, Nanoseconds]:
         before_ns = self._clock.now_ns()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -51,7 +52,7 @@ def parse_tunnel(text: str) -> dict[str, int]:
 
 
 def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]:
-    """Return namespace name to counter name to value, and `machine` with `Neigh.table_fulls` and `Pressure.cpu_some_us`.
+    """Return namespace name to counter name to value, and `machine` with `Neigh.table_fulls` and `Pressure.*`.
 
     The thread visits the namespaces one after the other, so the readings are not of one instant: drain the traffic first.
 
@@ -81,7 +82,7 @@ def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]
 
 
 def _read_pressure() -> dict[str, int]:
-    """Return for how long some task has waited for a CPU, us; empty on a kernel without PSI.
+    """Return for how long some task has waited for a CPU, and when that was read, us; empty on a kernel without PSI.
 
     Source: Linux Documentation/accounting/psi.rst.
     """
@@ -89,7 +90,8 @@ def _read_pressure() -> dict[str, int]:
         line = Path("/proc/pressure/cpu").read_text(encoding="ascii").splitlines()[0]
     except OSError:
         return {}
-    return {"Pressure.cpu_some_us": int(line.rpartition("total=")[2])}
+    total_us = int(line.rpartition("total=")[2])
+    return {"Pressure.cpu_some_us": total_us, "Pressure.read_at_us": time.monotonic_ns() // 1000}
 
 
 def _read(path: str) -> str:

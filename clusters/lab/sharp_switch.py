@@ -1,7 +1,7 @@
-"""A drop switch for measuring accuracy: the router drops from one instant to the next, and it is known which to microseconds.
+"""A sharp drop switch: the router, or a node, drops from one instant to the next, and it is known which to microseconds.
 
 A rule or a route is changed under the kernel's one routing lock, which whoever builds or clears away namespaces may hold for
-100 ms: then nobody knows when the change came about. A setting is written without that lock. So the router gets a more
+100 ms: then nobody knows when the change came about. A setting is written without that lock. So the namespace gets a more
 specific route by a veth whose other end is down, which has no carrier and sends into nothing, and the setting that says whether
 routes by a device without carrier count turns forwarding into dropping and back. Source: Linux, net/ipv4/fib_trie.c
 fib_table_lookup, net/ipv4/devinet.c devinet_conf_proc. Measured: 2 to 40 us a change, against 20 to 180,000 by rules.
@@ -24,6 +24,8 @@ from clusters.lab.network import LabNetwork
 from clusters.lab.plane import PROTOCOL_BOOT
 from hitless.errors import WorldError
 
+MAIN_TABLE: Final = 254
+"""Source: linux/rtnetlink.h RT_TABLE_MAIN."""
 _DEVICE: Final = "nowhere"
 _INDEX: Final = 99
 _MAC: Final = "02:00:00:ff:ff:fe"
@@ -32,19 +34,21 @@ _SETTING: Final = f"/proc/sys/net/ipv4/conf/{_DEVICE}/ignore_routes_with_linkdow
 
 
 class SharpSwitch:
-    """Drops whatever the router forwards to one of some addresses: both ends of a flow make it both directions.
+    """Drops whatever the router, or a node, forwards to one of some addresses: both ends of a flow make it both directions.
 
     A context manager: the route and the device are there inside only. As with DropSwitch the router sees pod addresses in
-    NATIVE and node addresses in OVERLAY, and frames that it only bridges (same zone) it does not drop.
+    NATIVE and node addresses in OVERLAY, and frames that it only bridges (same zone) it does not drop; a node sees pod
+    addresses always.
 
     Args:
         network: a lab that is up.
         addresses: IPv4 addresses.
+        place: the router, or a node.
     """
 
-    def __init__(self, network: LabNetwork, addresses: Collection[str]) -> None:
-        self._namespace = network.namespace_path(ROUTER)
-        self._tables = [zone.table for zone in network.plan.zones]
+    def __init__(self, network: LabNetwork, addresses: Collection[str], place: str = ROUTER) -> None:
+        self._namespace = network.namespace_path(place)
+        self._tables = [zone.table for zone in network.plan.zones] if place == ROUTER else [MAIN_TABLE]
         self._addresses = tuple(addresses)
         self._descriptor = -1
 

@@ -128,7 +128,8 @@ def test_drops_that_an_agent_counts_and_did_not_date() -> None:
 
 
 def test_pressure_is_said_and_doubted_where_a_budget_asks() -> None:
-    before, after = {"machine": {"Pressure.cpu_some_us": 1_000}}, {"machine": {"Pressure.cpu_some_us": 151_000}}
+    before = {"machine": {"Pressure.cpu_some_us": 1_000, "Pressure.read_at_us": 5_000_000}}
+    after = {"machine": {"Pressure.cpu_some_us": 151_000, "Pressure.read_at_us": 5_300_000}}
     run = history(counters_before=before, counters_after=after)
     (finding,) = check(run, {})
     assert (finding.verdict, finding.code) == (Verdict.PASS, "cpu-pressure")

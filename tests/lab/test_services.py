@@ -1,0 +1,70 @@
+"""Services and natOutgoing in the lab's nodes: one TCP connection each, and the address that its far end sees."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from clusters.lab.machine import capabilities
+from clusters.lab.namespaces import inside
+from clusters.lab.network import LabNetwork
+from clusters.lab.spec import LabSpec
+from hitless.words import Capability, Mode
+
+WAIT_S = 5.0
+
+
+@pytest.fixture(params=[Mode.OVERLAY, Mode.NATIVE])
+def lab(request: pytest.FixtureRequest) -> Iterator[LabNetwork]:
+    if Capability.NFT not in capabilities():
+        pytest.skip("missing capability: nft")
+    network = LabNetwork(LabSpec(start_mode=request.param, has_services=True))
+    network.up()
+    yield network
+    network.down()
+
+
+def seen_from(lab: LabNetwork, source: str, address: str, port: int, destination: str) -> str:
+    """Connect from an endpoint to an address; return the source address that the destination's listener sees."""
+    ends = {endpoint.name: endpoint for endpoint in lab.all_endpoints}
+    listening = next((service.port for service in lab.services), port)
+    with inside(lab.namespace_path(destination.removesuffix("-host"))):
+        listener = socket.create_server((ends[destination].address, listening))
+    with inside(lab.namespace_path("vpc" if source == "outside" else source.removesuffix("-host"))):
+        client = socket.socket()
+    with listener, client:
+        listener.settimeout(WAIT_S)
+        client.settimeout(WAIT_S)
+        client.bind((ends[source].address, 0))
+        client.connect((address, port))
+        accepted, peer = listener.accept()
+        accepted.close()
+        return str(peer[0])
+
+
+def test_a_pod_reaches_a_pod_by_its_cluster_ip_under_its_own_address(lab: LabNetwork) -> None:
+    service = lab.services[2]
+    assert seen_from(lab, "node-a1-mesh", service.cluster_ip, service.port, "node-b1-mesh") == "100.96.0.2"
+
+
+def test_a_node_port_masquerades_to_the_address_of_the_device_that_leads_to_the_pod(lab: LabNetwork) -> None:
+    service, entry = lab.services[2], lab.nodes[0]
+    expected = entry.tunnel_address if lab.spec.start_mode is Mode.OVERLAY else entry.address
+    assert seen_from(lab, "outside", entry.address, service.node_port, "node-b1-mesh") == expected
+
+
+def test_a_node_reaches_a_pod_by_its_cluster_ip_masqueraded_likewise(lab: LabNetwork) -> None:
+    service, node = lab.services[2], lab.nodes[0]
+    expected = node.tunnel_address if lab.spec.start_mode is Mode.OVERLAY else node.address
+    assert seen_from(lab, "node-a1-host", service.cluster_ip, service.port, "node-b1-mesh") == expected
+
+
+def test_nat_outgoing_hides_pods_from_nodes_in_overlay_mode_alone(lab: LabNetwork) -> None:
+    node, other = lab.nodes[0], lab.nodes[2]
+    expected = node.address if lab.spec.start_mode is Mode.OVERLAY else "100.96.0.2"
+    assert seen_from(lab, "node-a1-mesh", other.address, lab.services[0].port, "node-b1-host") == expected
+    lab.planes[node.name].set_node_cidr_exempt(is_exempt=True)
+    lab.planes[node.name].set_node_cidr_exempt(is_exempt=True)
+    assert seen_from(lab, "node-a1-mesh", other.address, lab.services[0].port, "node-b1-host") == "100.96.0.2"
