@@ -19,7 +19,7 @@ from hitless.store import Listener
 from hitless.words import SECOND, Arm, FlowRole, Verdict
 from reports.markdown import verdict_sentence
 from reports.summary import Summary
-from reports.table import comparison_rows
+from reports.table import comparison_rows, family_rows
 
 _COLOURS: Final = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 
@@ -36,6 +36,12 @@ def print_comparison(summary: Summary, directory: Path) -> None:
     for row in comparison_rows(summary):
         table.add_row(row.label, row.ungated, row.gated)
     console.print(table)
+    if families := family_rows(summary):
+        print_table(
+            "Probes lost, by class of flows",
+            ("", "UNGATED", "GATED"),
+            [(row.label, row.ungated, row.gated) for row in families],
+        )
     console.print(
         f"{topology.nodes} nodes in {zones}, carrier {summary.carrier}, profile {summary.profile}, "
         f"a probe every {summary.interval_ms:g} ms a flow: every duration is +- {summary.accuracy_ms:g} ms",

@@ -14,10 +14,11 @@ from hitless.judged import Comparison
 from hitless.words import MILLISECOND, Arm, FlowRole, Verdict
 from reports.estimators.table import tool_rows
 from reports.extracts import WorstFlow, arm_drops, group_findings, shown_run, worst_flows
+from reports.load import make_load_tables
 from reports.paths import make_path_tables
 from reports.quantities import NONE, say_bounds, say_count, say_ms
 from reports.summary import Summary
-from reports.table import comparison_rows, count_rows
+from reports.table import comparison_rows, count_rows, family_rows
 from reports.timeline import condense
 
 WORST_FLOWS_MAX: Final = 8
@@ -55,10 +56,12 @@ def render_markdown(comparison: Comparison, summary: Summary, *, chart: str | No
             validation_ms=first.header.validation_ns / MILLISECOND,
             facts=first.facts,
             rows=comparison_rows(summary),
+            families=family_rows(summary),
             classes={name: count_rows(summary, name) for name in classes},
             paths=make_path_tables(summary),
             worst=[_worst_cells(one, summary.accuracy_ms) for one in worst_flows(comparison, WORST_FLOWS_MAX)],
             estimators={arm: tool_rows(summary, found) for arm, found in summary.arms.items()},
+            load=make_load_tables(summary, {history.header.arm: history.header.trial for history in shown}),
             drops={arm: found[:PLACES_MAX] for arm, found in drops.items() if found is not None},
             timelines=[(history.header, condense(history)) for history in shown],
             timeline_max=TIMELINE_MAX,

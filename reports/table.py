@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from hitless.words import Arm
 from reports.quantities import NONE, say_bounds, say_count, say_downtime, say_ms, say_share
@@ -55,6 +56,14 @@ def comparison_rows(summary: Summary) -> tuple[Row, ...]:
     )
 
 
+def family_rows(summary: Summary) -> tuple[Row, ...]:
+    """Return a row a family of flows, such as `icmp`: what it lost, on how many flows; none where there is one family."""
+    families = tuple(dict.fromkeys(name for arm in summary.arms.values() for name in arm.classes))
+    if len(families) < 2:  # noqa: PLR2004 - one is the table above
+        return ()
+    return tuple(_row(summary, name, partial(_say_family, name)) for name in families)
+
+
 def count_rows(summary: Summary, flow_class: str) -> tuple[Row, ...]:
     """Return the counts of one flow class. Each probe is in one class of RFC 6412 3.8.1; late ones are part of lost."""
 
@@ -81,6 +90,15 @@ def count_rows(summary: Summary, flow_class: str) -> tuple[Row, ...]:
 def _row(summary: Summary, label: str, say: Callable[[ArmSummary], str]) -> Row:
     cells = {arm: say(summary.arms[arm]) if arm in summary.arms else NONE for arm in Arm}
     return Row(label=label, ungated=cells[Arm.UNGATED], gated=cells[Arm.GATED])
+
+
+def _say_family(name: str, arm: ArmSummary) -> str:
+    totals = arm.classes.get(name)
+    if totals is None:
+        return NONE
+    lost = say_share(totals.lost, totals.offered)
+    refused = f", {say_count(totals.send_errors)} refused" if totals.send_errors else ""
+    return f"{lost} on {totals.flows_hit} of {totals.flows} flows{refused}" if totals.lost else f"{lost}{refused}"
 
 
 def _say_longest_outage(totals: Totals, accuracy_ms: float) -> str:
