@@ -20,6 +20,7 @@ from hitless.measure import FlowMeasure
 from hitless.verdicts import Finding, merge
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject, Verdict
 from reports.estimators.estimate import ArmEstimates, estimate_arm
+from reports.load_summary import LoadSummary, summarise_load
 from reports.path_summary import PathSummary, summarise_paths
 from reports.spread import Spread, make_spread
 
@@ -138,6 +139,8 @@ class ArmSummary:
     """What other tools would have reported of the same outages: estimates by models of them (docs/estimators.md)."""
     paths: PathSummary
     """By which egress the probes of mesh flows went."""
+    load: LoadSummary | None
+    """What HTTP users met; None: the runs had no application load."""
     per_trial: tuple[TrialSummary, ...]
 
 
@@ -235,6 +238,7 @@ def summarise_arm(runs: Sequence[JudgedRun]) -> ArmSummary:
         control=_total([measure for run in runs for measure in measures_of(run, FlowRole.CONTROL)]),
         estimators=estimate_arm(runs),
         paths=summarise_paths(runs),
+        load=summarise_load(runs),
         per_trial=per_trial,
     )
 

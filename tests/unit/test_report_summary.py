@@ -89,6 +89,7 @@ def test_the_schema_exactly() -> None:
         "control",
         "estimators",
         "paths",
+        "load",
         "per_trial",
     ]
     assert list(arm["control"]) == list(arm["classes"]["udp"]) == _TOTALS
