@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
-from checks import books, continuity, convergence, coverage, hygiene, instrument, ordering, sources
+from checks import books, connections, continuity, convergence, coverage, hygiene, instrument, ordering, services, sources
 from checks.budgets import read_budgets
 from hitless.errors import UsageError
 from hitless.history import History
@@ -37,7 +37,8 @@ class CheckModule(Protocol):
 
 
 CATALOGUE: Final[Mapping[str, CheckModule]] = {
-    module.NAME: module for module in (coverage, instrument, continuity, ordering, convergence, books, sources, hygiene)
+    module.NAME: module
+    for module in (coverage, instrument, continuity, connections, services, ordering, convergence, books, sources, hygiene)
 }
 """Name to module; a new check is added here and nowhere else. Validity comes first."""
 

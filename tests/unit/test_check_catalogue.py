@@ -12,7 +12,15 @@ from hitless.verdicts import Finding, judge
 from hitless.words import JsonObject, Verdict
 from tests.unit.histories import header, history
 
-_ALL = {"continuity": {"downtime_ms": 0}, "ordering": {}, "convergence": {"rolls": 1}, "books": {}, "hygiene": {}}
+_ALL = {
+    "continuity": {"downtime_ms": 0},
+    "connections": {},
+    "services": {},
+    "ordering": {},
+    "convergence": {"rolls": 1},
+    "books": {},
+    "hygiene": {},
+}
 
 
 class _Crashing:
@@ -32,6 +40,8 @@ def test_a_good_run_passes_every_check() -> None:
         ("coverage", Verdict.PASS),
         ("instrument", Verdict.PASS),
         ("continuity", Verdict.PASS),
+        ("connections", Verdict.PASS),
+        ("services", Verdict.PASS),
         ("ordering", Verdict.PASS),
         ("convergence", Verdict.PASS),
         ("books", Verdict.PASS),
