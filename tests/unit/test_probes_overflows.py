@@ -33,7 +33,7 @@ def flood(target: socket.socket, count: int) -> None:
 
 
 def drain(opened: socket.socket) -> int:
-    opened.setblocking(False)
+    opened.settimeout(0)
     count = 0
     while True:
         try:
