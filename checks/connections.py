@@ -24,10 +24,10 @@ BUDGETS: Final[Mapping[str, float | None]] = dict.fromkeys((BUDGET_OF[complaint]
 
 
 def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
-    """Judge the connections of each set and class of TCP flows between pods of different nodes."""
+    """Judge the connections of each set and class of TCP flows between pods of different nodes, and from pods to nodes."""
     limits = read_budgets(NAME, budgets, BUDGETS)
     measures = measure_connections(history)
-    flows = [(flow, measures[flow.id]) for flow in history.flows_of(FlowRole.MESH) if flow.id in measures]
+    flows = [(flow, measures[flow.id]) for flow in history.flows_of(FlowRole.POD, FlowRole.HOST) if flow.id in measures]
     if not flows:
         text = "not applicable: no connections were probed between pods"
         yield Finding(verdict=Verdict.PASS, code="not-applicable", text=text)

@@ -62,7 +62,7 @@ def tcp_flow(
     number: int = 7,
     flow_set: FlowSet = FlowSet.TCP_ESTABLISHED,
     flow_class: FlowClass = FlowClass.TCP_ESTABLISHED,
-    role: FlowRole = FlowRole.MESH,
+    role: FlowRole = FlowRole.POD,
 ) -> Flow:
     return Flow(
         id=FlowId(number),

@@ -136,7 +136,7 @@ def test_what_is_lost_between_pods_is_left_to_continuity() -> None:
 
 @pytest.mark.parametrize(
     ("module", "role", "code"),
-    [(services, FlowRole.SERVICE, "service-not-probed"), (connections, FlowRole.MESH, "connections-not-probed")],
+    [(services, FlowRole.SERVICE, "service-not-probed"), (connections, FlowRole.POD, "connections-not-probed")],
 )
 def test_a_flow_on_which_nothing_was_offered_is_a_doubt(module: object, role: FlowRole, code: str) -> None:
     run = tcp_history([tcp_flow(7, role=role), tcp_flow(8, role=role)], quiet(0, 5), opened())
