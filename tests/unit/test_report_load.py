@@ -77,7 +77,7 @@ def test_the_report_shows_both_arms_and_the_seconds_around_the_request() -> None
     assert "### Load of UNGATED trial 2, second by second" in text
     assert "| 0 | 1 | 1 | 2 | - | - | - | - | connect timed out 1 |" in text
     assert "| 1 | 2 | 0 | 1 | 1.0 | 4.0 | - | - | - |" in text
-    assert "A free user asked at most 2.5 ms late. 2 more seconds are in summary.json." in text
+    assert "A free user asked at most 2.5 ms late. Seconds that are not shown: 2; all are in summary.json." in text
     assert "A process of the load did not end in order" not in text
     assert "\n\n\n" not in text
     for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
