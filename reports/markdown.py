@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from hitless.judged import Comparison
 from hitless.words import MILLISECOND, Arm, FlowRole, Verdict
+from reports.connections import connection_rows
 from reports.estimators.table import tool_rows
 from reports.extracts import WorstFlow, arm_drops, group_findings, shown_run, worst_flows
 from reports.load import make_load_tables
@@ -57,6 +58,7 @@ def render_markdown(comparison: Comparison, summary: Summary, *, chart: str | No
             facts=first.facts,
             rows=comparison_rows(summary),
             families=family_rows(summary),
+            connections=[row for arm, found in summary.arms.items() for row in connection_rows(arm, found.connections)],
             classes={name: count_rows(summary, name) for name in classes},
             paths=make_path_tables(summary),
             worst=[_worst_cells(one, summary.accuracy_ms) for one in worst_flows(comparison, WORST_FLOWS_MAX)],

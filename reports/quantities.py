@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from reports.summary import Bounds
+Bounds = tuple[float, float | None]
+"""Shortest and longest, ms; longest None: censored."""
 
 NONE = "-"
 """Does not apply."""

@@ -19,17 +19,16 @@ from hitless.judged import Comparison, JudgedRun
 from hitless.measure import FlowMeasure
 from hitless.verdicts import Finding, merge
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject, Verdict
+from reports.connections import ConnectionTotals, summarise_connections
 from reports.estimators.estimate import ArmEstimates, estimate_arm
 from reports.load_summary import LoadSummary, summarise_load
 from reports.path_summary import PathSummary, summarise_paths
+from reports.quantities import Bounds
 from reports.spread import Spread, make_spread
 
 SCHEMA: Final = "hitless.summary/1"
 
 _JUDGED: Final = (FlowRole.MESH, FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
-
-Bounds = tuple[float, float | None]
-"""Shortest and longest, ms; longest None: censored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +132,8 @@ class ArmSummary:
     """`convergence_ms` and `downtime_ms`: spread over the flows of all trials."""
     classes: dict[str, Totals]
     """Family of flows (`udp`, `icmp`, `node-port tcp-established`, ...) to its totals; control flows apart."""
+    connections: dict[str, ConnectionTotals]
+    """Of the TCP families: what became of their connections."""
     control: Totals
     """Flows within a node, which no switch can touch."""
     estimators: ArmEstimates
@@ -235,6 +236,7 @@ def summarise_arm(runs: Sequence[JudgedRun]) -> ArmSummary:
             "downtime_ms": make_spread([_ms_or_none(measure.downtime_ns) for measure in mesh]),
         },
         classes={name: _total([found for run in runs for found in _measures_of_family(run, name)]) for name in families},
+        connections=summarise_connections(runs),
         control=_total([measure for run in runs for measure in measures_of(run, FlowRole.CONTROL)]),
         estimators=estimate_arm(runs),
         paths=summarise_paths(runs),

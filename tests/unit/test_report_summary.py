@@ -86,6 +86,7 @@ def test_the_schema_exactly() -> None:
         "lost_unexplained",
         "durations",
         "classes",
+        "connections",
         "control",
         "estimators",
         "paths",

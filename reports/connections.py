@@ -1,0 +1,98 @@
+"""What became of TCP connections, family by family: for the summary and as rows of the report. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hitless.connections import Complaint, ConnectionMeasure, measure_connections
+from hitless.judged import JudgedRun
+from hitless.stalls import StallEnd
+from hitless.words import MILLISECOND
+from reports.quantities import say_count, say_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionTotals:
+    """The connections of one family of flows, over all trials."""
+
+    flows: int
+    """Each counted once a trial."""
+    offered: int
+    """Messages that were to be sent."""
+    answered: int
+    """In time."""
+    opened: int
+    """Connections."""
+    reset: int
+    ended: int
+    refused: int
+    timed_out: int
+    unreachable: int
+    slow: int
+    """New connections that had to send something again."""
+    stalled: int
+    """Times an open connection fell silent for more than 200 ms while messages waited."""
+    recovered: int
+    """Of the stalls those that the connection survived."""
+    stall_ms_max: float | None
+    """Longest wait of one message; None: nothing stalled."""
+    unconnected_ms_max: float
+    """Longest time without an open connection, after one had ended."""
+
+
+def summarise_connections(runs: Sequence[JudgedRun]) -> dict[str, ConnectionTotals]:
+    """Return family to totals, of the TCP families of these runs."""
+    families: dict[str, list[ConnectionMeasure]] = {}
+    for run in runs:
+        measures = measure_connections(run.history)
+        for flow in run.history.flows:
+            if flow.id in measures:
+                families.setdefault(flow.family, []).append(measures[flow.id])
+    return {family: _total(found) for family, found in families.items()}
+
+
+def connection_rows(arm: str, totals: dict[str, ConnectionTotals]) -> Iterable[tuple[str, ...]]:
+    """Yield a row of strings a family: arm, family, opened, answered, then what there was to complain of."""
+    for family, found in totals.items():
+        stalls = "-"
+        if found.stall_ms_max is not None:
+            stalls = f"{say_count(found.stalled)} ({say_count(found.recovered)} recovered), up to {say_ms(found.stall_ms_max)}"
+        yield (
+            arm,
+            family,
+            say_count(found.opened),
+            f"{say_count(found.answered)} of {say_count(found.offered)}",
+            *(
+                _say(count)
+                for count in (found.reset, found.refused, found.timed_out + found.ended, found.unreachable, found.slow)
+            ),
+            stalls,
+        )
+
+
+def _say(count: int) -> str:
+    return say_count(count) if count else "-"
+
+
+def _total(measures: Sequence[ConnectionMeasure]) -> ConnectionTotals:
+    def count(complaint: Complaint) -> int:
+        return sum(measure.count(complaint) for measure in measures)
+
+    stalls = [stall for measure in measures for stall in measure.stalls]
+    return ConnectionTotals(
+        flows=len(measures),
+        offered=sum(measure.offered for measure in measures),
+        answered=sum(measure.answered for measure in measures),
+        opened=sum(measure.opened for measure in measures),
+        reset=count(Complaint.RESET),
+        ended=count(Complaint.ENDED),
+        refused=count(Complaint.REFUSED),
+        timed_out=count(Complaint.TIMED_OUT),
+        unreachable=count(Complaint.UNREACHABLE),
+        slow=count(Complaint.SLOW),
+        stalled=len(stalls),
+        recovered=sum(stall.end is StallEnd.RECOVERED for stall in stalls),
+        stall_ms_max=max((round(stall.wait_ns / MILLISECOND, 3) for stall in stalls), default=None),
+        unconnected_ms_max=round(max((measure.unconnected_ns for measure in measures), default=0) / MILLISECOND, 3),
+    )
