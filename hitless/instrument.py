@@ -9,6 +9,7 @@ Pure.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -76,8 +77,11 @@ def overflow_losses(history: History) -> Iterator[OverflowLoss]:
 
 
 def span(flows: npt.NDArray[np.uint16], flow: FlowId) -> slice:
-    """Return where a flow's rows are in a column that is sorted by flow."""
-    return slice(int(np.searchsorted(flows, flow, "left")), int(np.searchsorted(flows, flow, "right")))
+    """Return where a flow's rows are in a column that is sorted by flow.
+
+    By bisection: numpy's own search copies the whole column each time, to align it and to widen it to the flow's type.
+    """
+    return slice(bisect_left(flows, flow), bisect_right(flows, flow))
 
 
 def _candidates(history: History, flow: Flow, rows: Rows, log: Rows, overflow: np.void) -> Mask:

@@ -7,11 +7,11 @@ has no TTL, so the modes of all probes come from the events alone. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from hitless.path import FlowPaths
 from hitless.route_modes import RouteMode
@@ -40,16 +40,23 @@ class ModeCell:
 
 MODES: Final = (RouteMode.OVERLAY, RouteMode.NATIVE, RouteMode.UNKNOWN)
 """In the order of the matrix. RouteMode, iterated, would leave UNKNOWN out: it is both bits."""
+CELLS: Final = (4, RouteMode.UNKNOWN + 1, RouteMode.UNKNOWN + 1)
+"""Offered, lost, near end and far end, by the modes of sender and receiver."""
+Cells = npt.NDArray[np.int64]
+"""Counts in the shape CELLS."""
 
 
-def make_matrix(found: Iterable[FlowPaths]) -> tuple[ModeCell, ...]:
-    """Return the nine cells over some flows, by sender, then by receiver: OVERLAY, NATIVE, UNKNOWN."""
-    counts = np.zeros((4, RouteMode.UNKNOWN + 1, RouteMode.UNKNOWN + 1), dtype=np.int64)
-    for one in found:
-        probes = one.probes
-        offered = np.ones(probes.rows.size, dtype=np.bool_)
-        for number, mask in enumerate((offered, probes.is_lost, probes.is_near_end, probes.is_far_end)):
-            np.add.at(counts[number], (one.out.modes[mask], one.back.modes[mask]), 1)
+def count_cells(found: FlowPaths) -> Cells:
+    """Count the probes of one flow. What flows share is summed, so that no more than one of them is held at a time."""
+    probes, counts = found.probes, np.zeros(CELLS, dtype=np.int64)
+    offered = np.ones(probes.rows.size, dtype=np.bool_)
+    for number, mask in enumerate((offered, probes.is_lost, probes.is_near_end, probes.is_far_end)):
+        np.add.at(counts[number], (found.out.modes[mask], found.back.modes[mask]), 1)
+    return counts
+
+
+def make_matrix(counts: Cells) -> tuple[ModeCell, ...]:
+    """Return the nine cells of some flows' summed counts, by sender, then by receiver: OVERLAY, NATIVE, UNKNOWN."""
     return tuple(
         ModeCell(
             sender=sender,

@@ -26,7 +26,7 @@ from hitless.probe_times import Times, probe_spans
 from hitless.records import Rows
 from hitless.route_ends import RouteEnds, find_ends
 from hitless.route_modes import ModeBits, RouteModes
-from hitless.words import Mode
+from hitless.words import FlowRole, Mode
 
 SENT_TTL: Final = 255
 """What STAMP packets set out with. Source: RFC 5357 4.1.2; RFC 8762 4.3.1 carries the received one back."""
@@ -108,14 +108,19 @@ class FlowPaths:
     """To the sender; not taken by a probe that is not known to have reached the reflector."""
 
 
-def find_paths(history: History) -> Iterator[FlowPaths]:
-    """Yield the paths of every flow between two nodes, in order of their ids; a flow within a node has none."""
+def find_paths(history: History, *roles: FlowRole) -> Iterator[FlowPaths]:
+    """Yield the paths of every flow between two nodes, in order of their ids; a flow within a node has none.
+
+    Args:
+        history: of the run.
+        roles: only flows of these; without one, all.
+    """
     modes = RouteModes(history)
     found = {int(flow.id): find_ends(flow, history.facts) for flow in history.flows}
     ends = {number: pair for number, pair in found.items() if pair is not None}
     is_counted = is_router_counted(history.records.sender, ends)
     for flow in history.flows:
-        if int(flow.id) in ends:
+        if int(flow.id) in ends and flow.role in (roles or FlowRole):
             pair, log = ends[int(flow.id)], history.records.reflector
             finder = _Finder(ends=pair, start=history.header.start_mode, hops=pair.forwarding_nodes if is_counted else None)
             yield finder.find(flow, classify_flow(history, flow), log[span(log["flow"], flow.id)], modes)

@@ -5,14 +5,16 @@ A pure function of judged runs; part of the summary's schema. Mesh flows between
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from hitless.judged import JudgedRun
-from hitless.mixed_modes import make_matrix
-from hitless.path import Direction, Flags, FlowPaths, ProbePath, find_paths
+from hitless.mixed_modes import CELLS, count_cells, make_matrix
+from hitless.path import Direction, Flags, ProbePath, find_paths
 from hitless.transitions import Bounded, Transitions, find_transitions
 from hitless.words import MILLISECOND, FlowRole
 from reports.spread import Spread, make_spread
@@ -88,22 +90,27 @@ class PathSummary:
 
 
 def summarise_paths(runs: Sequence[JudgedRun]) -> PathSummary:
-    """Summarise the paths of the runs of one arm."""
-    found: list[FlowPaths] = []
+    """Summarise the paths of the runs of one arm, one flow after the other: a large mesh has millions of probes."""
+    cells, out, back = np.zeros(CELLS, dtype=np.int64), _no_counts(), _no_counts()
     transitions: list[Transitions] = []
+    flows = 0
     for run in runs:
         request = run.history.first_event("switch.requested")
-        mesh = [one for one in find_paths(run.history) if one.flow.role is FlowRole.MESH]
-        found += mesh
-        transitions += [] if request is None else [find_transitions(one, request.t_ns) for one in mesh]
+        for found in find_paths(run.history, FlowRole.MESH):
+            flows += 1
+            cells += count_cells(found)
+            out += _count(found.out)
+            back += _count(found.back)
+            if request is not None:
+                transitions.append(find_transitions(found, request.t_ns))
 
     def over_flows(read: Callable[[Transitions], Bounded | None]) -> TransitionSpread:
         return _spread(length for one in transitions if (length := read(one)) is not None)
 
     return PathSummary(
-        flows=len(found),
-        out=_count(one.out for one in found),
-        back=_count(one.back for one in found),
+        flows=flows,
+        out=DirectionCounts(**dict(zip(_COUNTED, out.tolist(), strict=True))),
+        back=DirectionCounts(**dict(zip(_COUNTED, back.tolist(), strict=True))),
         matrix=tuple(
             ModeLoss(
                 sender=str(cell.sender.name),
@@ -114,7 +121,7 @@ def summarise_paths(runs: Sequence[JudgedRun]) -> PathSummary:
                 lost_far_end=cell.far_end,
                 lost_unknown=cell.unknown,
             )
-            for cell in make_matrix(found)
+            for cell in make_matrix(cells)
         ),
         event_transition=over_flows(lambda one: one.event),
         events_impaired=sum(one.is_impaired for one in transitions),
@@ -124,22 +131,25 @@ def summarise_paths(runs: Sequence[JudgedRun]) -> PathSummary:
     )
 
 
-def _count(directions: Iterable[Direction]) -> DirectionCounts:
-    every = list(directions)
+_COUNTED: Final[Mapping[str, Callable[[Direction], Flags]]] = {
+    "taken": lambda way: way.is_taken,
+    "preferred": lambda way: way.is_preferred,
+    "next_best": lambda way: way.is_next_best,
+    "unknown": lambda way: way.is_unknown,
+    "contradicted": lambda way: way.is_contradicted,
+    "tunnel": lambda way: way.paths == ProbePath.TUNNEL,
+    "direct": lambda way: way.paths == ProbePath.DIRECT,
+    "router": lambda way: way.paths == ProbePath.ROUTER,
+}
+"""Field of DirectionCounts to the packets that it counts."""
 
-    def total(read: Callable[[Direction], Flags]) -> int:
-        return sum(int(np.count_nonzero(read(one))) for one in every)
 
-    return DirectionCounts(
-        taken=total(lambda one: one.is_taken),
-        preferred=total(lambda one: one.is_preferred),
-        next_best=total(lambda one: one.is_next_best),
-        unknown=total(lambda one: one.is_unknown),
-        contradicted=total(lambda one: one.is_contradicted),
-        tunnel=total(lambda one: one.paths == ProbePath.TUNNEL),
-        direct=total(lambda one: one.paths == ProbePath.DIRECT),
-        router=total(lambda one: one.paths == ProbePath.ROUTER),
-    )
+def _no_counts() -> npt.NDArray[np.int64]:
+    return np.zeros(len(_COUNTED), dtype=np.int64)
+
+
+def _count(direction: Direction) -> npt.NDArray[np.int64]:
+    return np.array([np.count_nonzero(read(direction)) for read in _COUNTED.values()], dtype=np.int64)
 
 
 def _spread(lengths: Iterable[Bounded]) -> TransitionSpread:

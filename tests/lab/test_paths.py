@@ -13,7 +13,7 @@ from commands.arms import execute_trial
 from commands.backends import BackendName, make_backend
 from hitless.convergence import nodes_differ_in_zone
 from hitless.judged import JudgedRun
-from hitless.mixed_modes import ModeCell, make_matrix
+from hitless.mixed_modes import CELLS, ModeCell, count_cells, make_matrix
 from hitless.path import SENT_TTL, FlowPaths, ProbePath, find_paths
 from hitless.route_modes import RouteMode
 from hitless.transitions import Transitions, find_transitions
@@ -36,9 +36,7 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
     backend = make_backend(BackendName.LAB)
     directory: Path = tmp_path_factory.mktemp("paths")
     runs = {arm: execute_trial(backend, case, arm, 1, directory / arm) for arm in Arm}
-    return {
-        arm: (run, tuple(one for one in find_paths(run.history) if one.flow.role is FlowRole.MESH)) for arm, run in runs.items()
-    }
+    return {arm: (run, tuple(find_paths(run.history, FlowRole.MESH))) for arm, run in runs.items()}
 
 
 @pytest.mark.parametrize("arm", Arm)
@@ -77,7 +75,7 @@ def test_few_paths_are_unknown_and_every_flow_ends_on_the_new_one(trials: Trials
 @pytest.mark.parametrize("arm", Arm)
 def test_the_matrix_has_every_probe_of_the_mesh_once(trials: Trials, arm: Arm) -> None:
     run, found = trials[arm]
-    matrix = make_matrix(found)
+    matrix = matrix_of(found)
     measures = [run.measures[one.flow.id] for one in found]
     assert [sum(getattr(cell, name) for cell in matrix) for name in ("offered", "lost", "near_end", "far_end")] == [
         sum(getattr(one, name) for one in measures) for name in ("offered", "lost", "lost_near_end", "lost_far_end")
@@ -85,7 +83,7 @@ def test_the_matrix_has_every_probe_of_the_mesh_once(trials: Trials, arm: Arm) -
 
 
 def test_only_pairs_that_have_left_the_overlay_lose(trials: Trials) -> None:
-    ungated = {(cell.sender, cell.receiver): cell for cell in make_matrix(trials[Arm.UNGATED][1])}
+    ungated = {(cell.sender, cell.receiver): cell for cell in matrix_of(trials[Arm.UNGATED][1])}
     both_before: ModeCell = ungated[RouteMode.OVERLAY, RouteMode.OVERLAY]
     both_after: ModeCell = ungated[RouteMode.NATIVE, RouteMode.NATIVE]
     assert (both_before.offered > 0, both_before.lost) == (True, 0)
@@ -93,7 +91,7 @@ def test_only_pairs_that_have_left_the_overlay_lose(trials: Trials) -> None:
     # IPIP ends stay: who still encapsulates is heard, and only answers that are routed natively can be lost.
     assert ungated[RouteMode.OVERLAY, RouteMode.NATIVE].near_end == 0
     assert ungated[RouteMode.NATIVE, RouteMode.OVERLAY].far_end == 0
-    assert {cell.lost for cell in make_matrix(trials[Arm.GATED][1])} == {0}
+    assert {cell.lost for cell in matrix_of(trials[Arm.GATED][1])} == {0}
 
 
 def test_every_flow_leaves_the_old_path_and_recovers_on_the_new_one(trials: Trials) -> None:
@@ -122,3 +120,7 @@ def _transitions(run: JudgedRun, found: FlowPaths) -> Transitions:
     request = run.history.first_event("switch.requested")
     assert request is not None
     return find_transitions(found, request.t_ns)
+
+
+def matrix_of(found: tuple[FlowPaths, ...]) -> tuple[ModeCell, ...]:
+    return make_matrix(sum((count_cells(one) for one in found), np.zeros(CELLS, dtype=np.int64)))
