@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hitless.charges import Case, Charge, charge_outages, hear_counters
+from hitless.charges import Case, Charge, charge_outages
 from hitless.evidence import Evidence
+from hitless.hearing import hear_together
 from hitless.history import History
 from hitless.measure import Measures, Outage
 from hitless.suspects import Suspects
@@ -79,7 +80,7 @@ def attribute(history: History, measures: Measures) -> tuple[Attribution, ...]:
         measure = measures.get(flow.id)
         if measure is not None and measure.outages and flow.role is not FlowRole.CALIBRATION:
             found += charge_outages(history, flow, measure.outages, suspects)
-    hear_counters([case for _, cases in found for case in cases], suspects)
+    hear_together([case for _, cases in found for case in cases], suspects, history.flows)
     return tuple(Attribution(flow=outage.flow, outage=outage, causes=_rank(outage, cases, history)) for outage, cases in found)
 
 
@@ -93,7 +94,7 @@ def _rank(outage: Outage, cases: Sequence[Case], history: History) -> tuple[Caus
         part = case.segment.lost / lost / case.total
         unexplained += part
         for charge in case.charges:
-            key, share = (charge.trouble.kind, charge.trouble.subject), part * charge.weight
+            key, share = charge.key, part * charge.weight
             shares[key] += share
             if key not in best or share > best[key][0]:
                 best[key] = (share, charge)
@@ -102,7 +103,7 @@ def _rank(outage: Outage, cases: Sequence[Case], history: History) -> tuple[Caus
         keys = sorted((key for key in shares if key[0] is kind), key=lambda key: (-shares[key], key[1]))
         score = sum(shares[key] for key in keys)
         named = tuple(subject for _, subject in keys if shares[kind, subject] >= SCORE_MIN * score)
-        causes.append(Cause(kind=kind, subjects=named, score=score, evidence=tuple(best[keys[0]][1].evidence)))
+        causes.append(Cause(kind=kind, subjects=named, score=score, evidence=best[keys[0]][1].heard))
     order = list(CauseKind)
     causes.sort(key=lambda cause: (-cause.score, order.index(cause.kind)))
     return tuple(cause for number, cause in enumerate(causes) if number == 0 or cause.score >= SCORE_MIN)
@@ -110,7 +111,7 @@ def _rank(outage: Outage, cases: Sequence[Case], history: History) -> tuple[Caus
 
 def _excuse(outage: Outage, cases: Sequence[Case], history: History) -> tuple[Evidence, ...]:
     """Return what is to be said where nothing explains an outage."""
-    suspects = {(charge.trouble.kind, charge.trouble.subject) for case in cases for charge in case.charges}
+    suspects = {charge.key for case in cases for charge in case.charges}
     text = f"none of {len(suspects)} suspects fits better than chance" if suspects else "there is no suspect"
     found = [Evidence(text=text, odds=1.0, facts={"suspects": len(suspects)})]
     coincident = [

@@ -25,6 +25,8 @@ LAGGED: Final = 0.05
 """Of the odds, where the effect came later than its cause. Ours."""
 LASTED: Final = 3.0
 """Odds where both lasted until the probing ended. Ours."""
+EXACTLY: Final = 4.0
+"""Odds where all were hit that a cause would hit, and nobody else. Ours."""
 COUNTED_MAX: Final = 50.0
 """Odds where a counter accounts for every loss that it could be about. Ours."""
 NOT_COUNTED: Final = 0.001
@@ -79,19 +81,35 @@ def weigh_times(trouble: Trouble, segment: Segment, instants: int, scale: Scale)
     return tuple(evidence for evidence in found if evidence is not None)
 
 
-def weigh_counter(reason: Reason, moved: int, eligible: int) -> Evidence:
+def weigh_counter(reason: Reason, moved: int, eligible: int, share: float) -> Evidence:
     """Return what a counter says.
 
     Args:
         reason: the counter.
         moved: by how much it moved.
         eligible: lost probes that it could be about, those that something else explains left out.
+        share: how likely it is that these losses are among them; see `hitless.apportion`.
     """
-    share = moved / eligible if eligible else 1.0
     odds = COUNTED_MAX if share >= 1 else max(NOT_COUNTED, min(COUNTED_MAX, share / (1 - share)))
     where = ", ".join(sorted(reason.places))
-    text = f"{reason.counter} of {where} moved by {moved:,}; {eligible:,} lost probes could be among them"
-    return Evidence(text=text, odds=odds, facts={"counter": reason.counter, "moved": moved, "eligible": eligible})
+    text = f"{reason.counter} of {where} moved by {moved:,}; {eligible:,} lost probes could be among them, these to {share:.0%}"
+    facts: JsonObject = {"counter": reason.counter, "moved": moved, "eligible": eligible, "share": share}
+    return Evidence(text=text, odds=odds, facts=facts)
+
+
+def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Evidence:
+    """Return what it says who else was hit at the same time.
+
+    Args:
+        hit: flows that were hit at the time and could have been by this.
+        exposed: flows that would have been hit by this.
+        own: probes lost at the time that it could have lost.
+        all_lost: all probes lost at the time.
+    """
+    share = hit / exposed * own / all_lost
+    odds = EXACTLY if share == 1 else max(FORBIDDEN, share**2)
+    text = f"{hit} of the {exposed} flows that it would hit were down, and {own:,} of {all_lost:,} losses at the time are its"
+    return Evidence(text=text, odds=odds, facts={"hit": hit, "exposed": exposed, "own": own, "lost": all_lost})
 
 
 def _weigh_onset(trouble: Trouble, segment: Segment, instants: int, scale: Scale) -> Evidence | None:
@@ -103,10 +121,8 @@ def _weigh_onset(trouble: Trouble, segment: Segment, instants: int, scale: Scale
         return _coincidence(text, began, onset, instants, scale)
     facts: JsonObject = {"began_ms": began.latest_ns / MILLISECOND, "onset_ms": onset.earliest_ns / MILLISECOND}
     if trouble.is_begin_free:
-        lasted_ns = (scale.probed_ns if trouble.ended is None else trouble.ended.earliest_ns) - began.latest_ns
-        odds = max(1.0, min(1 / FORBIDDEN, scale.probed_ns / max(1, lasted_ns)))
-        text = f"it lay in the {lasted_ns / MILLISECOND:,.0f} ms in which that could happen; when it did left no event"
-        return Evidence(text=text, odds=odds, facts=facts)
+        # That it lay in the time in which that could happen made it a suspect; it is no evidence once more.
+        return Evidence(text="what began it left no event", odds=1.0, facts=facts)
     lag_ns = onset.earliest_ns - began.latest_ns
     odds = FORBIDDEN
     if lag_ns <= LAG_NS:

@@ -15,7 +15,7 @@ from typing import Final
 from hitless.cloud_routes import NODE_ROUTE_LOST, CloudRoutes, RouteTimeline
 from hitless.history import History
 from hitless.next_hops import HopTimeline, NextHop, NextHops
-from hitless.troubles import CauseKind, Reason, Span, Trouble, make_span
+from hitless.troubles import MUST, CauseKind, Reason, Span, Trouble, make_span
 from hitless.words import MILLISECOND
 
 NO_ROUTE: Final = "IpExt.InNoRoutes"
@@ -96,7 +96,7 @@ class MissingRoutes:
             begin_text=began.text,
             end_text="" if ended is None else ended.text,
             is_end_free=not is_known,
-            prior=1.0 if is_sure else _MAYBE,
+            prior=MUST if is_sure else _MAYBE,
             reason=self._reason,
             facts={"node": node, "peer": peer, "zone": zone, "began_ms": began.at.latest_ns / MILLISECOND},
         )

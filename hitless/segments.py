@@ -15,10 +15,13 @@ from typing import Final
 import numpy as np
 
 from hitless.measure import Outage, Probes
+from hitless.records import NONE_NS
 from hitless.troubles import Span, make_span
 
 STRETCHES_MAX: Final = 16
 """An outage that changes direction more often is taken as one stretch of unknown direction: chance, not a change of path."""
+
+_USUALLY: Final = 0.99
 
 
 @unique
@@ -40,6 +43,8 @@ class Segment:
     """Of them, those whose answer came after the threshold."""
     first: Span
     """When the first of them was dropped."""
+    last: Span
+    """When the last of them was dropped."""
     onset: Span | None
     """Between the last probe that passed and the latest possible drop of the first lost one; None: hidden, it may have been
     broken before."""
@@ -49,12 +54,36 @@ class Segment:
     """Whether nothing passed any more until the probing ended."""
 
 
-def split(outage: Outage, probes: Probes) -> tuple[Segment, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delays:
+    """How long packets of a flow usually are on their way."""
+
+    out_ns: int
+    back_ns: int
+
+    @staticmethod
+    def of(probes: Probes) -> Delays:
+        """Return what all but one in a hundred keep to.
+
+        The bounds of an outage take the largest, which a single packet that was held for a second (while a node was asked for
+        its MAC) makes a second. That is true for a bound, and no use for a likelihood.
+        """
+        rows = probes.rows[probes.is_anchor]
+        known = rows[rows["reflector_sent"] != NONE_NS]
+        if not known.size:
+            return Delays(out_ns=probes.forward_delay_max_ns, back_ns=probes.return_delay_max_ns)
+        out = np.quantile(known["reflector_received"] - known["before"], _USUALLY)
+        back = np.quantile(known["received"] - known["reflector_sent"], _USUALLY)
+        return Delays(out_ns=int(out) + probes.clock_bound_ns, back_ns=int(back) + probes.clock_bound_ns)
+
+
+def split(outage: Outage, probes: Probes, delays: Delays) -> tuple[Segment, ...]:
     """Return the stretches of an outage, in order of time.
 
     Args:
         outage: of the flow.
         probes: the flow's, as `hitless.measure.classify_flow` has them.
+        delays: the flow's.
     """
     first = int(np.searchsorted(probes.rows["seq"], outage.first_seq))
     last = first + outage.lost - 1
@@ -65,51 +94,60 @@ def split(outage: Outage, probes: Probes) -> tuple[Segment, ...]:
     starts = [first, *(int(cut) + first for cut in cuts)]
     ends = [*(start - 1 for start in starts[1:]), last]
     kinds = [(Way.UNKNOWN, Way.OUT, Way.BACK)[int(ways[start - first])] for start in starts]
-    return tuple(_segments(outage, probes, starts, ends, kinds))
+    return tuple(_segments(outage, _Flow(probes=probes, delays=delays), starts, ends, kinds))
 
 
-def _segments(outage: Outage, probes: Probes, starts: list[int], ends: list[int], ways: list[Way]) -> Iterator[Segment]:
-    rows = probes.rows
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Flow:
+    """The probes of a flow, and when each can have been dropped if it was lost."""
+
+    probes: Probes
+    delays: Delays
+
+    def earliest_ns(self, index: int, way: Way) -> int:
+        """Return the earliest time at which a probe can have been dropped."""
+        if way is Way.BACK:
+            return int(self.probes.reflector_sent[index]) - self.probes.clock_bound_ns
+        return int(self.probes.rows["before"][index])
+
+    def drop(self, index: int, way: Way) -> Span:
+        """Return when a probe was dropped, by the usual delays."""
+        if way is Way.BACK:
+            latest = int(self.probes.reflector_sent[index]) + self.probes.clock_bound_ns + self.delays.back_ns
+        else:
+            latest = int(self.probes.rows["after"][index]) + self.delays.out_ns
+            latest += self.delays.back_ns if way is Way.UNKNOWN else 0
+        return self.widened(self.earliest_ns(index, way), latest)
+
+    def widened(self, earliest_ns: int, latest_ns: int) -> Span:
+        """Return a span on the clock that dates the events."""
+        bound = self.probes.run_clock_bound_ns
+        return make_span(min(earliest_ns, latest_ns) - bound, max(earliest_ns, latest_ns) + bound)
+
+
+def _segments(outage: Outage, flow: _Flow, starts: list[int], ends: list[int], ways: list[Way]) -> Iterator[Segment]:
+    probes, rows = flow.probes, flow.probes.rows
     has_passed = bool(np.any(probes.is_anchor[: starts[0]]))
     is_open = not np.any(probes.is_anchor[ends[-1] + 1 :])
     for number, (start, end, way) in enumerate(zip(starts, ends, ways, strict=True)):
-        is_first, is_last = number == 0, number == len(starts) - 1
+        is_last, first = number == len(starts) - 1, flow.drop(start, way)
         onset = None
-        if is_first and has_passed:
-            onset = make_span(outage.onset_after_ns, outage.onset_before_ns)
-        elif not is_first and way is Way.OUT and ways[number - 1] is Way.BACK:
-            onset = _widened(int(rows["before"][start - 1]), _latest_drop_ns(probes, start, way), probes)
+        if number == 0 and has_passed:
+            onset = make_span(outage.onset_after_ns, first.latest_ns)
+        elif number > 0 and way is Way.OUT and ways[number - 1] is Way.BACK:
+            onset = make_span(flow.widened(int(rows["before"][start - 1]), first.latest_ns).earliest_ns, first.latest_ns)
         finish = None
         if is_last and not is_open:
-            finish = _widened(_drop_ns(probes, end, way), outage.end_ns, probes)
+            finish = flow.widened(flow.earliest_ns(end, way), outage.end_ns)
         elif not is_last and way is Way.OUT and ways[number + 1] is Way.BACK:
-            finish = _widened(_drop_ns(probes, end, way), _drop_ns(probes, end + 1, Way.BACK), probes)
+            finish = flow.widened(flow.earliest_ns(end, way), flow.earliest_ns(end + 1, Way.BACK))
         yield Segment(
             way=way,
             lost=end - start + 1,
             late=int(np.count_nonzero(probes.is_late[start : end + 1])),
-            first=_widened(_drop_ns(probes, start, way), _latest_drop_ns(probes, start, way), probes),
+            first=first,
+            last=flow.drop(end, way),
             onset=onset,
             end=finish,
             is_open=is_last and is_open,
         )
-
-
-def _drop_ns(probes: Probes, index: int, way: Way) -> int:
-    """Return the earliest time at which a probe can have been dropped."""
-    if way is Way.BACK:
-        return int(probes.reflector_sent[index]) - probes.clock_bound_ns
-    return int(probes.rows["before"][index])
-
-
-def _latest_drop_ns(probes: Probes, index: int, way: Way) -> int:
-    """Return the latest time at which a probe can have been dropped, by the largest delays seen."""
-    if way is Way.BACK:
-        return int(probes.reflector_sent[index]) + probes.clock_bound_ns + probes.return_delay_max_ns
-    latest = int(probes.rows["after"][index]) + probes.forward_delay_max_ns
-    return latest if way is Way.OUT else latest + probes.return_delay_max_ns
-
-
-def _widened(earliest_ns: int, latest_ns: int, probes: Probes) -> Span:
-    bound = probes.run_clock_bound_ns
-    return make_span(min(earliest_ns, latest_ns) - bound, max(earliest_ns, latest_ns) + bound)

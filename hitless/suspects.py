@@ -36,7 +36,7 @@ _FAULT_PRIOR: Final = 0.3
 _ROLL_PRIOR: Final = 0.02
 _STALL_PRIOR: Final = 0.1
 _MASQUERADE_PRIOR: Final = 0.5
-_SOCKET_PRIOR: Final = 0.5
+_SOCKET_PRIOR: Final = 1.0
 """Odds against `unexplained` before any evidence. Ours: a roll is not known to drop packets, a dead socket is."""
 
 
@@ -71,9 +71,9 @@ class Suspects:
             return tuple(found)
         if flow.flow_set in _MASQUERADED:
             found += self._masquerade(ends)
-        if way is not Way.BACK and ends.is_to_pod:
+        if way is not Way.BACK and destination.is_pod:
             found += self._between(ends.sender, ends.reflector, destination.address)
-        if way is not Way.OUT and ends.is_from_pod:
+        if way is not Way.OUT and source.is_pod:
             found += self._between(ends.reflector, ends.sender, source.address)
         return tuple(found)
 

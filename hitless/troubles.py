@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
-from typing import Any
+from typing import Any, Final
 
 from hitless.words import Nanoseconds
+
+MUST: Final = 5.0
+"""Odds of a trouble that must lose what passes it, before any evidence. Ours."""
 
 
 @unique
@@ -77,6 +80,8 @@ class Reason:
     """Such as `TcpExt.IPReversePathFilter`."""
     places: frozenset[str]
     """The namespaces where it would move; together they make one count."""
+    slack: float = 0.0
+    """Share of what is dropped that it may miss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +104,8 @@ class Trouble:
     """It may have begun to drop at any time after `began`: what made it do so left no event."""
     is_end_free: bool = False
     """It may have stopped dropping at any time before `ended`."""
-    prior: float = 1.0
-    """Odds against `unexplained` before any evidence: 1 where it must lose what passes it, less where it only may."""
+    prior: float = MUST
+    """Odds against `unexplained` before any evidence."""
     reason: Reason | None = None
     """None: no counter tells."""
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -150,6 +150,13 @@ def set_link(name: str, *, is_up: bool, mtu: int | None = None) -> Message:
     return make_message(NEW_LINK, 0, body, f"link set {name} {'up' if is_up else 'down'}")
 
 
+def set_master(name: str, master: int) -> Message:
+    """Make a link a port of a bridge; 0: of none."""
+    body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
+    body += pack_attribute(LinkAttribute.MASTER, struct.pack("=I", master))
+    return make_message(NEW_LINK, 0, body, f"link set {name} master index {master}")
+
+
 def delete_link(name: str) -> Message:
     """Delete a link by its name; one that is not there is no error."""
     body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")

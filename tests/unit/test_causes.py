@@ -235,8 +235,7 @@ def test_a_tunnel_that_the_receiver_has_no_more() -> None:
 
 def test_a_counter_that_is_too_small_for_all_is_not_believed_for_each() -> None:
     found = only(run_with(down(300, 499), [], **counters(node_b1={"Udp.NoPorts": 4})))
-    assert found.cause.kind is CauseKind.UNEXPLAINED
-    assert found.causes[1].kind is CauseKind.TUNNEL_GONE
+    assert [cause.kind for cause in found.causes] == [CauseKind.UNEXPLAINED]
 
 
 def test_a_prober_without_a_socket_is_the_instrument() -> None:

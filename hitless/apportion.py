@@ -1,0 +1,55 @@
+"""Which groups of losses a counter's total is about.
+
+The kernel counts every packet once, and knows no time; the losses are known to the packet, and fall into a few groups that
+happened together. Where only some choices of groups add up to the total, or nearly, a group is as likely to be meant as it is
+among those choices. Nearly: a device that comes and goes drops a few packets that it does not count. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+GROUPS_MAX: Final = 40
+TOTAL_MAX: Final = 100_000
+"""Beyond either the choices are not counted."""
+_FAR: Final = 5.0
+"""Where the nearest choice is off by so many of those, no choice means anything."""
+
+
+def apportion(total: int, sizes: Sequence[int], slack: float = 0.0) -> tuple[float, ...]:
+    """Return for each group how likely it is that its losses are among those that were counted.
+
+    Args:
+        total: what was counted.
+        sizes: losses of each group, positive.
+        slack: a choice that is off by one packet and this share of the total is less likely by e.
+
+    Returns:
+        How likely the choices of whole groups that add up to about the total contain the group. Where none does (there was
+        other traffic, or a group is mixed), or there are too many groups: the share of all losses that the total is. Where it
+        is enough for all: 1; where nothing was counted: 0.
+    """
+    if total >= sum(sizes) or total <= 0:
+        return (float(total > 0),) * len(sizes)
+    if len(sizes) <= GROUPS_MAX and sum(sizes) <= TOTAL_MAX:
+        width = 1 + slack * total
+        likelihood = np.exp(-np.abs(np.arange(sum(sizes) + 1) - total) / width)
+        every = float(np.dot(_count_choices(sizes), likelihood))
+        if every > math.exp(-_FAR):
+            others = (_count_choices([*sizes[:index], *sizes[index + 1 :]]) for index in range(len(sizes)))
+            return tuple(max(0.0, 1 - float(np.dot(choices, likelihood[: choices.size])) / every) for choices in others)
+    return (total / sum(sizes),) * len(sizes)
+
+
+def _count_choices(sizes: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return for each sum, from 0 to that of all, how many choices of some of the sizes add up to it."""
+    ways = np.zeros(sum(sizes) + 1)
+    ways[0] = 1
+    for size in sizes:
+        ways[size:] += ways[:-size].copy()
+    return ways

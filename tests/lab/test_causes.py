@@ -1,0 +1,52 @@
+"""Injected truth: what was broken by hand, and what the attribution says of each outage."""
+
+from __future__ import annotations
+
+import pytest
+
+from clusters.lab.cause_experiment import CauseExperiment, run_cause_experiment
+from clusters.lab.cause_scenes import STAGES
+from hitless.causes import CauseKind
+
+DATED = (
+    CauseKind.POOL_BEFORE_ROUTES,
+    CauseKind.CLEANUP_BEFORE_ROUTES,
+    CauseKind.ROUTE_DELETED,
+    CauseKind.FAULT,
+)
+"""What begins and ends with events."""
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> CauseExperiment:
+    return run_cause_experiment(tuple(STAGES), tmp_path_factory.mktemp("agents"), seed=7)
+
+
+def test_every_kind_is_seen(experiment: CauseExperiment) -> None:
+    assert {answer.truth.kind for answer in experiment.answers if answer.truth is not None} == set(STAGES)
+
+
+def test_nothing_is_lost_but_what_was_broken(experiment: CauseExperiment) -> None:
+    assert [answer.said.outage for answer in experiment.answers if answer.truth is None] == []
+
+
+@pytest.mark.parametrize("kind", DATED)
+def test_what_has_events_is_never_mistaken(experiment: CauseExperiment, kind: CauseKind) -> None:
+    answers = [answer for answer in experiment.answers if answer.truth is not None and answer.truth.kind is kind]
+    assert [answer.said for answer in answers if not answer.is_subject_right] == []
+
+
+def test_nobody_else_is_accused_of_it(experiment: CauseExperiment) -> None:
+    """A blackhole leaves no event and no counter, a filter and a tunnel no event: none is said to be a missing route."""
+    undated = [answer for answer in experiment.answers if answer.truth is not None and answer.truth.kind not in DATED]
+    assert [answer.said for answer in undated if answer.said.cause.kind in DATED] == []
+
+
+def test_what_only_a_counter_tells_is_told_by_the_counter(experiment: CauseExperiment) -> None:
+    for kind, counter in (
+        (CauseKind.REVERSE_PATH_FILTER, "TcpExt.IPReversePathFilter"),
+        (CauseKind.TUNNEL_GONE, "Udp.NoPorts"),
+    ):
+        said = [answer.said.cause for answer in experiment.answers if answer.truth is not None and answer.truth.kind is kind]
+        assert {cause.kind for cause in said} == {kind}
+        assert all(counter in cause.text for cause in said)
