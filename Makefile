@@ -2,11 +2,14 @@
 # make test      set up, lint, types, layers, unit tests, lab tests, every scenario of the catalogue
 # make kind      what of the kind backend can be tested without images: docker, router, a real API server; skips say what is missing
 # make bench     accuracy, CPU a probe, largest clean mesh, bring-up and tear-down
+# make fuzz      coverage-guided fuzzing of what reads packets and files, FUZZ_S seconds a target; what breaks a promise is kept
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+FUZZ_S ?= 60
+FUZZED ?= wire reflector sender settings record scenario
 
-.PHONY: compare test lint unit lab suites kind kube-apiserver bench format clean
+.PHONY: compare test lint unit lab suites kind kube-apiserver bench fuzz format clean
 
 compare: .venv/.ready
 	$(BIN)/hitless compare $(ARGS)
@@ -37,6 +40,9 @@ kube-apiserver: .venv/.ready-dev
 bench: .venv/.ready-dev
 	$(BIN)/hitless bench $(ARGS)
 
+fuzz: .venv/.ready-fuzz
+	for target in $(FUZZED); do $(BIN)/python -m tests.fuzz.harness $$target -max_total_time=$(FUZZ_S) || exit 1; done
+
 format: .venv/.ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -48,6 +54,10 @@ format: .venv/.ready-dev
 
 .venv/.ready-dev: .venv/.ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+.venv/.ready-fuzz: .venv/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	touch $@
 
 clean:

@@ -63,7 +63,7 @@ def _read_report(directory: Path, agent: str) -> AgentReport:
     try:
         document = json.loads(path.read_bytes())
         return AgentReport(agent=document["agent"], counters=document["counters"], finished=document["finished"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"{path}: not an agent's report: {error}"
         raise RecordDamagedError(message) from error
 

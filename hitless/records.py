@@ -223,7 +223,10 @@ def read_record(path: Path) -> tuple[dict[str, Any], Rows]:
         if header["schema"] != RECORD_SCHEMA or header["row_octets"] != dtype.itemsize:
             message = f"{path}: found schema {header['schema']}; allowed: {RECORD_SCHEMA}"
             raise RecordDamagedError(message)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if len(content) < HEADER_OCTETS:
+            message = f"{path}: found a header of {len(content)} octets; allowed: {HEADER_OCTETS}"
+            raise RecordDamagedError(message)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"{path}: not a record file: {error}"
         raise RecordDamagedError(message) from error
     rows = np.frombuffer(content, dtype=dtype, offset=HEADER_OCTETS, count=(len(content) - HEADER_OCTETS) // dtype.itemsize)
