@@ -29,7 +29,10 @@ MARGIN: Final = "#f6b0a9"
 SPAN: Final = "#9aa5b1"
 EVENT: Final = "#2f4a6d"
 TEXT: Final = "#222222"
-LEGEND: Final = "red: the flow was down for certain; pale: it may have been, between two probes; grey line: it was probed"
+LEGEND: Final = (
+    "red: the flow was down for certain; pale: it may have been, or a connection stalled; x: a connection was reset; "
+    "grey line: it was probed"
+)
 
 _CLIP: Final = re.compile(r"\bclip[0-9]+\b")
 
@@ -62,7 +65,11 @@ def _make_chart(comparison: Comparison) -> alt.VConcatChart:
     drawings = [_draw_panel(lay_out(panel, span, WIDTH_PX), span) for panel in panels]
     chart: alt.VConcatChart = (
         alt.vconcat(*drawings, spacing=22)
-        .properties(title=alt.TitleParams(comparison.scenario, subtitle=LEGEND, offset=14))
+        # Room for labels in a wider font than the one that is measured with.
+        .properties(
+            title=alt.TitleParams(comparison.scenario, subtitle=LEGEND, offset=14),
+            padding={"left": 40, "top": 8, "right": 8, "bottom": 8},
+        )
         .configure(font=FONT, background="white")
         .configure_view(stroke=None)
         .configure_axis(labelColor=TEXT, titleColor=TEXT, labelFontSize=10, titleFontSize=11, gridColor="#ececec")
@@ -105,7 +112,7 @@ def _draw_flows(panel: Panel, scale: alt.Scale) -> alt.LayerChart | alt.FacetCha
             "certain_from": bar.certain_from_ms,
             "certain_to": max(bar.certain_to_ms, bar.certain_from_ms),
             "text": bar.text,
-            "end": ">=" if bar.is_censored else "",
+            "end": bar.sign,
         }
         for bar in panel.bars
     ]

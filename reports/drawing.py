@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from hitless.connections import Complaint, ConnectionMeasure, measure_connections
 from hitless.events import Event
 from hitless.history import History
 from hitless.judged import JudgedRun
@@ -36,7 +37,8 @@ class Bar:
     """Between these it lasted for certain."""
     to_ms: float
     """It ended no later than this; where it is censored, the probing ended here."""
-    is_censored: bool
+    sign: str
+    """Stands behind the bar: `>=` where the outage was still open, `x` where a connection was reset."""
     text: str
 
 
@@ -76,10 +78,12 @@ def make_panel(run: JudgedRun) -> Panel:
     rest_row = _rest_label(rest)
     bars = [bar for flow, measure in own for bar in _bars(measure, names[flow.id], origin)]
     bars += [bar for _, measure in rest for bar in _bars(measure, rest_row, origin)]
+    families = tuple(family_bars(run, origin))
+    bars += [bar for _, drawn in families for bar in drawn]
     before = history.records.sender["before"]
     return Panel(
         title=_title(run, found),
-        rows=(*(names[flow.id] for flow, _ in own), *((rest_row,) if rest else ())),
+        rows=(*(names[flow.id] for flow, _ in own), *((rest_row,) if rest else ()), *(row for row, _ in families)),
         bars=tuple(bars),
         marks=tuple(sorted(_marks(history, origin), key=lambda mark: mark.at_ms)),
         lanes=0,
@@ -162,9 +166,34 @@ def _bars(measure: FlowMeasure, row: str, origin: int) -> Iterator[Bar]:
             certain_from_ms=certain_from,
             certain_to_ms=certain_from + outage.shortest_ns / MILLISECOND,
             to_ms=(outage.end_ns - origin) / MILLISECOND,
-            is_censored=outage.is_censored,
+            sign=">=" if outage.is_censored else "",
             text=f"{outage.lost} probes, {outage.shortest_ns / MILLISECOND:.1f} ms to {longest}",
         )
+
+
+def family_bars(run: JudgedRun, origin: int) -> Iterator[tuple[str, list[Bar]]]:
+    """Yield a line for each other family of flows, with the outages of all its flows, and what befell its connections."""
+    history, connections = run.history, measure_connections(run.history)
+    others = history.flows_of(FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
+    for family in dict.fromkeys(flow.family for flow in others):
+        flows = [flow for flow in others if flow.family == family and flow.id in run.measures]
+        row = f"{family}, {len(flows)} flows"
+        bars = [bar for flow in flows for bar in _bars(run.measures[flow.id], row, origin)]
+        for flow in flows:
+            if flow.id in connections:
+                bars += _connection_bars(connections[flow.id], row, origin)
+        yield row, bars
+
+
+def _connection_bars(measure: ConnectionMeasure, row: str, origin: int) -> Iterator[Bar]:
+    def bar(from_ns: int, to_ns: int, sign: str, text: str) -> Bar:
+        from_ms, to_ms = (from_ns - origin) / MILLISECOND, (to_ns - origin) / MILLISECOND
+        return Bar(row=row, from_ms=from_ms, certain_from_ms=from_ms, certain_to_ms=from_ms, to_ms=to_ms, sign=sign, text=text)
+
+    for stall in measure.stalls:
+        yield bar(stall.start_ns, stall.end_ns, "", f"a stall of {stall.wait_ns / MILLISECOND:.1f} ms, {stall.end}")
+    for at_ns in measure.complaints.get(Complaint.RESET, ()):
+        yield bar(at_ns, at_ns, "x", "a connection was reset")
 
 
 def _marks(history: History, origin: int) -> Iterator[Mark]:

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from hitless.history import History
 from hitless.judged import Comparison, JudgedRun
+from hitless.records import ConnectionEvent
 from hitless.words import Arm, FlowRole
 from reports.chart import CERTAIN, MARGIN, render_html, render_svg
-from reports.drawing import FLOWS_MAX, LABEL_PX, Bar, Mark, Panel, lay_out, make_panel, shown_span
+from reports.drawing import FLOWS_MAX, LABEL_PX, Bar, Mark, Panel, family_bars, lay_out, make_panel, shown_span
 from tests.unit.comparisons import comparison, judged
-from tests.unit.histories import QUIET, facts, header, held, history, lost, mesh_flows, records
+from tests.unit.histories import QUIET, facts, header, held, history, lost, mesh_flows, ns, records
+from tests.unit.tcp_rows import message, messages, opened, quiet, story, tcp_flow, tcp_history, told
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
@@ -83,11 +85,11 @@ def test_bars_have_a_certain_part_and_a_margin() -> None:
         certain_from_ms=60.055,
         certain_to_ms=105.0,
         to_ms=110.1,
-        is_censored=False,
+        sign="",
         text="10 probes, 44.9 ms to 55.1 ms",
     )
     (still_open,) = make_panel(_ungated(lost(48, 10))).bars
-    assert (still_open.is_censored, still_open.text) == (True, "10 probes, 44.9 ms to open")
+    assert (still_open.sign, still_open.text) == (">=", "10 probes, 44.9 ms to open")
 
 
 def test_up_to_so_many_flows_have_a_line_each() -> None:
@@ -133,3 +135,15 @@ def test_the_time_axis_shows_what_happened_in_both_arms() -> None:
     first, last = shown_span(panels)
     happened = [mark.at_ms for panel in panels for mark in panel.marks] + [bar.to_ms for panel in panels for bar in panel.bars]
     assert first < 0 < max(happened) < last
+
+
+def test_other_families_share_a_line_each_with_what_befell_their_connections() -> None:
+    flow = tcp_flow(7)
+    rows = messages(quiet(0, 4), message(4, delay_ms=600), quiet(20, 3))
+    story_told = story(opened(), told(ConnectionEvent.RESET, 1_120, seq=23))
+    run = judged(tcp_history([flow], rows, story_told))
+    ((row, bars),) = family_bars(run, ns(50))
+    assert row == "tcp-established, 1 flows"
+    assert [(bar.from_ms, bar.to_ms, bar.sign) for bar in bars] == [(150.0, 750.0, ""), (1_070.0, 1_070.0, "x")]
+    assert bars[0].text == "a stall of 600.0 ms, recovered"
+    assert make_panel(run).rows[-1] == row
