@@ -32,6 +32,8 @@ HOLD_MS: Final = (25.0, 250.0)
 """Something is broken for so long, log-uniformly."""
 PAUSE_MS: Final = (80.0, 200.0)
 """And nothing is for so long, before and after."""
+NEAR_MS: Final = 20.0
+"""Before something breaks something harmless may happen so shortly."""
 MARGIN_NS: Final = Nanoseconds(30_000_000)
 """An outage is due to what was broken if it began no later than this after it was healed: a probe may still be on its way."""
 _THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)
@@ -148,7 +150,7 @@ def _play(world: CauseWorld, clock: RunClock, choice: random.Random, kinds: Sequ
         _pause(world, choice)
         began_ns = clock.now_ns()
         scene.break_it()
-        time.sleep(HOLD_MS[0] * (HOLD_MS[1] / HOLD_MS[0]) ** choice.random() / 1000)
+        _wait(world, choice, HOLD_MS[0] * (HOLD_MS[1] / HOLD_MS[0]) ** choice.random())
         scene.heal_it()
         yield Injection(kind=scene.kind, subjects=scene.subjects, began_ns=began_ns, ended_ns=clock.now_ns())
         _pause(world, choice)
@@ -157,8 +159,16 @@ def _play(world: CauseWorld, clock: RunClock, choice: random.Random, kinds: Sequ
 
 
 def _pause(world: CauseWorld, choice: random.Random) -> None:
-    """Wait while nothing is broken and something else happens at a random time."""
-    length_ms, at = choice.uniform(*PAUSE_MS), choice.random()
+    """Wait while nothing is broken; now and then something harmless happens just before what comes next."""
+    _wait(world, choice, choice.uniform(*PAUSE_MS))
+    if choice.random() < 1 / 2:
+        distract(world, choice)
+        time.sleep(choice.uniform(0, NEAR_MS) / 1000)
+
+
+def _wait(world: CauseWorld, choice: random.Random, length_ms: float) -> None:
+    """Wait, with something harmless at a random time."""
+    at = choice.random()
     time.sleep(length_ms * at / 1000)
     distract(world, choice)
     time.sleep(length_ms * (1 - at) / 1000)

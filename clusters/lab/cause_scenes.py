@@ -146,14 +146,18 @@ STAGES: Final[Mapping[CauseKind, Stage]] = {
 
 
 def distract(world: CauseWorld, choice: random.Random) -> None:
-    """Write down what happens in every cluster and breaks nothing: a condition, or a pod of calico-node that is replaced."""
-    node = choice.choice(sorted(world.nodes))
-    if choice.random() < 1 / 2:
+    """Do what happens in every cluster and breaks nothing: a condition, a replaced pod, a route that nobody needs flaps."""
+    node, what = choice.choice(sorted(world.nodes)), choice.randrange(3)
+    if what == 0:
         actor = "aws-custom-route-controller"
         world.events.record("condition.written", node=node, status="True", reason="NoRouteCreated", actor=actor)
-    else:
+    elif what == 1:
         for name in ("pod.deleted", "pod.created", "pod.ready"):
             world.events.record(name, node=node, pod=f"calico-node-{choice.randrange(1000)}")
+    elif world.idle_routes:
+        idle = choice.choice(world.idle_routes)
+        world.delete(*idle)
+        world.create(*idle)
 
 
 def _route_in_use(world: CauseWorld, choice: random.Random) -> tuple[str, str]:

@@ -67,11 +67,25 @@ class CauseWorld:
         self.zones = tuple(sorted({node.zone for node in network.nodes}))
         self._routes: set[tuple[str, str]] = set()
         self._without_tunnel: set[str] = set()
+        self._native: set[str] = set()
+        self._cleaned: set[str] = set()
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Every zone with every node: the routes that there are to be."""
         return tuple((zone, node) for zone in self.zones for node in self.nodes)
+
+    @property
+    def idle_routes(self) -> tuple[tuple[str, str], ...]:
+        """Cloud routes that are there and that nobody needs at the moment."""
+
+        def is_needed(zone: str, node: str) -> bool:
+            others = (one for one in self.nodes.values() if one.zone == zone and one.name != node)
+            return any(
+                one.name in self._cleaned or (one.name in self._native and self.nodes[node].zone != zone) for one in others
+            )
+
+        return tuple(sorted(pair for pair in self._routes if not is_needed(*pair)))
 
     def apply_pool(self, mode: Mode) -> None:
         """Say that the pool is of a mode; the nodes do not follow by themselves."""
@@ -80,11 +94,15 @@ class CauseWorld:
     def repoint(self, node: str, mode: Mode) -> None:
         """Have a node re-point its routes to all others."""
         change = self._network.planes[node].repoint(mode, [peer for peer in self.nodes if peer != node])
+        self._cleaned.discard(node)
+        (self._native.add if mode is Mode.NATIVE else self._native.discard)(node)
         self._told("calico.repointed", node, change, mode=mode.value, cause=POOL_CHANGED, routes=change.routes)
 
     def clean_up(self, node: str) -> None:
         """Leave a node its default route alone, as cleanup-routes does."""
         change = self._network.planes[node].cleanup_routes()
+        self._native.add(node)
+        self._cleaned.add(node)
         self._told("calico.cleanup_routes", node, change, removed=change.routes)
 
     def go_native(self, nodes: Collection[str] | None = None) -> None:

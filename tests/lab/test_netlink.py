@@ -25,6 +25,7 @@ from clusters.lab.netlink_links import (
     delete_link,
     set_forwarding_entry,
     set_link,
+    set_master,
     set_neighbour,
 )
 from clusters.lab.netlink_routes import (
@@ -99,6 +100,11 @@ def test_a_pair_has_the_wished_indices_mtu_master_and_macs(netlink: Netlink, ora
     netlink.execute([set_link("two", is_up=True, mtu=1400)])
     two_now = oracle.get_links(ifname="two")[0]
     assert (two_now["flags"] & 1, two_now.get_attr("IFLA_MTU")) == (1, 1400)
+    masters = []
+    for master in (0, 50):
+        netlink.execute([set_master("one", master)])
+        masters.append(oracle.get_links(ifname="one")[0].get_attr("IFLA_MASTER"))
+    assert masters == [None, 50]
 
 
 def test_a_vxlan_device_is_calicos(netlink: Netlink, oracle: IPRoute) -> None:
