@@ -1,7 +1,8 @@
 # make compare   set up, run the comparison in the lab, write a report
 # make test      set up, lint, types, layers, unit tests, lab tests, every scenario of the catalogue
 # make kind      what of the kind backend can be tested without images: docker, router, a real API server; skips say what is missing
-# make bench     accuracy, CPU a probe, largest clean mesh, bring-up and tear-down
+# make bench     accuracy, CPU a probe, largest rate and mesh, bring-up, causes; beside fping, irtt, iperf3, ping and mininet
+# make bench-peers  install these from Debian; the bench skips who is missing
 # make fuzz      coverage-guided fuzzing of what reads packets and files, FUZZ_S seconds a target; what breaks a promise is kept
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ ARGS ?=
 FUZZ_S ?= 60
 FUZZED ?= wire reflector sender settings record scenario
 
-.PHONY: compare test lint unit lab suites kind kube-apiserver bench fuzz format clean
+.PHONY: compare test lint unit lab suites kind kube-apiserver bench bench-peers fuzz format clean
 
 compare: .venv/.ready
 	$(BIN)/hitless compare $(ARGS)
@@ -39,6 +40,9 @@ kube-apiserver: .venv/.ready-dev
 
 bench: .venv/.ready-dev
 	$(BIN)/hitless bench $(ARGS)
+
+bench-peers:
+	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --no-install-recommends fping irtt iperf3 iputils-ping mininet
 
 fuzz: .venv/.ready-fuzz
 	for target in $(FUZZED); do $(BIN)/python -m tests.fuzz.harness $$target -max_total_time=$(FUZZ_S) || exit 1; done

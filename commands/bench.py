@@ -1,257 +1,148 @@
-"""`hitless bench`: what the instrument can do on this machine, measured.
+"""`hitless bench`: what the instrument can do on this machine, measured beside others.
 
-Four questions: how accurate, at what CPU a probe, up to which mesh without a false loss, and how fast labs come and go, the
-last against `ip -batch` in the same run. Times are this machine's at this moment: compare ratios.
+One question a module of `commands.benches`. The answers are stored in bench.json after each, and every table is made from what
+is stored: `--from` shows a stored one again, `--into` writes the tables into a document between its markers. Times are this
+machine's at this moment: compare ratios.
 """
 
 from __future__ import annotations
 
-import statistics
-import tempfile
+import json
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from clusters.lab.accuracy import Accuracy, make_mesh, measure_accuracy, wait_live
-from clusters.lab.ip_batch import build_with_ip
-from clusters.lab.network import LabNetwork
-from clusters.lab.prober import LabProber
 from clusters.lab.sandbox import enter_sandbox
-from clusters.lab.spec import LabSpec
-from commands.settings import RUNS, make_run_directory
+from commands.benches.accuracy import ACCURACY
+from commands.benches.bringup import BRINGUP
+from commands.benches.causes import CAUSES
+from commands.benches.cpu import CPU
+from commands.benches.facts import describe_machine, say_machine
+from commands.benches.mesh import MESH
+from commands.benches.peers import PEERS
+from commands.benches.question import Question
+from commands.benches.rate import RATE
+from commands.benches.tables import BenchFormat, Table, fill_in, to_markdown
+from commands.settings import RUNS, Outcome, make_run_directory
 from commands.terminal import print_progress, print_table
-from hitless.clock import RunClock
-from hitless.ports import ProbeSpec
-from hitless.records import ProbeRecords
+from hitless.errors import BugError, HitlessError, UsageError, WorldError
 from hitless.store import write_json
-from hitless.words import SECOND, Nanoseconds
+from hitless.words import JsonObject
 
-MESH_RATE_HZ: Final = 25
-_DRAIN_NS: Final = Nanoseconds(2 * SECOND)
-_SETTLE_S_PER_NODE: Final = 0.06
-"""Twice what the kernel needs to take a node's namespaces away. Source: clusters/lab/fence.py."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """One mesh under load."""
-
-    nodes: int
-    flows: int
-    rate_hz: float
-    seconds: float
-    probes: int
-    lost: int
-    ticks_missed: int
-    user_us: float
-    """CPU of both agents in user mode, a probe (a round trip), us."""
-    system_us: float
-    """The same in the kernel; includes what softirqs do on their time."""
-    machine_us: float
-    """CPU of the whole machine, a probe, us."""
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing was lost and at most one tick in a hundred was late."""
-        return self.lost == 0 and self.ticks_missed <= 0.01 * self.rate_hz * self.seconds
+QUESTIONS: Final = (ACCURACY, PEERS, CPU, RATE, MESH, BRINGUP, CAUSES)
+SCHEMA: Final = "hitless.bench/2"
+_WIDTH: Final = 140
+"""Characters a line, where nobody's terminal says how wide it is."""
 
 
-def run_bench(*, is_quick: bool) -> None:
-    """Run everything, print tables, store `bench.json`."""
+def run_bench(*, is_quick: bool, only: str | None, output_format: BenchFormat, stored: Path | None, into: Path | None) -> None:
+    """Ask the questions, or take the answers of a stored benchmark, and print the tables.
+
+    Args:
+        is_quick: few repetitions: shows that everything works, not how well.
+        only: names of questions, with commas; None: all.
+        output_format: what is printed.
+        stored: a bench.json to show instead of measuring.
+        into: a document whose tables are replaced.
+
+    Raises:
+        Outcome: a question failed; the others were answered.
+        UsageError: no such question, no such file, no markers.
+    """
+    questions = choose(only)
+    if into is not None:
+        _write_into(into, {"machine": "", **{question.name: "" for question in questions}}, is_trial=True)
+    document = _measure(questions, output_format, is_quick=is_quick) if stored is None else _read(stored, questions)
+    answers: JsonObject = document["answers"]
+    if stored is not None and output_format is BenchFormat.TEXT:
+        _print_tables(questions, answers)
+    if output_format is BenchFormat.JSON:
+        sys.stdout.write(json.dumps(document, indent=1) + "\n")
+    pieces = {question.name: _to_markdown(question, answers[question.name]) for question in questions}
+    pieces = {"machine": say_machine(document["machine"], is_quick=document["quick"])} | pieces
+    if output_format is BenchFormat.MARKDOWN:
+        sys.stdout.write("\n".join(pieces.values()))
+    if into is not None:
+        _write_into(into, pieces)
+    if any("failed" in answer for answer in answers.values()):
+        raise Outcome(WorldError.exit_code)
+
+
+def choose(only: str | None) -> tuple[Question, ...]:
+    """Return the questions of these names, in the order in which they are asked. Raises UsageError."""
+    known = {question.name: question for question in QUESTIONS}
+    names = [name.strip() for name in only.split(",")] if only is not None else list(known)
+    for name in names:
+        if name not in known:
+            raise UsageError(where="--only", found=repr(name), allowed=", ".join(known))
+    return tuple(question for question in QUESTIONS if question.name in names)
+
+
+def _measure(questions: Sequence[Question], output_format: BenchFormat, *, is_quick: bool) -> JsonObject:
     enter_sandbox()
     directory = make_run_directory(RUNS, "bench")
-    accuracy = [_measure_accuracy(rate, 20 if is_quick else 100) for rate in (200.0, 1000.0)]
-    _print_accuracy(accuracy)
-    cpu = [_measure_load(2, rate, 2 if is_quick else 5) for rate in (200.0, 1000.0)]
-    _print_loads("CPU a probe, 4 nodes, 12 flows", cpu)
-    meshes = _measure_meshes((5, 15) if is_quick else (5, 10, 15, 18, 21, 24), 2 if is_quick else 5)
-    _print_loads(f"Largest mesh without a false loss, {MESH_RATE_HZ} Hz a flow", meshes)
-    sizes = ((4, 3), (50, 3)) if is_quick else ((4, 5), (50, 5), (200, 2))
-    builds = [_measure_build(nodes, rounds) for nodes, rounds in sizes]
-    _print_builds(builds)
-    document = {
-        "schema": "hitless.bench/1",
-        "accuracy": accuracy,
-        "cpu": [asdict(load) for load in cpu],
-        "meshes": [asdict(load) | {"is_clean": load.is_clean} for load in meshes],
-        "builds": builds,
-    }
-    write_json(directory / "bench.json", document)
-    print_progress(f"written: {directory / 'bench.json'}")
+    document: JsonObject = {"schema": SCHEMA, "quick": is_quick, "machine": describe_machine(), "answers": {}, "took_s": {}}
+    for question in questions:
+        began = time.monotonic()
+        document["answers"][question.name] = _ask(question, is_quick=is_quick)
+        document["took_s"][question.name] = round(time.monotonic() - began, 1)
+        write_json(directory / "bench.json", document)
+        if output_format is BenchFormat.TEXT:
+            _print_tables([question], document["answers"])
+    print_progress(f"written: {directory / 'bench.json'}, {sum(document['took_s'].values()):.0f} s")
+    return document
 
 
-def _measure_accuracy(rate_hz: float, count: int) -> dict[str, float]:
-    print_progress(f"accuracy at {rate_hz:g} Hz: {count} outages of 5 ms to 2 s ...")
-    with tempfile.TemporaryDirectory() as folder:
-        found: Accuracy = measure_accuracy(rate_hz, count, Path(folder))
-    errors = [sample.error_ns / found.interval_ns for sample in found.samples if sample.error_ns is not None]
-    return {
-        "rate_hz": rate_hz,
-        "outages": count,
-        "samples": len(found.samples),
-        "wrong": sum(not sample.holds for sample in found.samples),
-        "unseen": sum(sample.outage is None for sample in found.samples),
-        "false": len(found.false_outages),
-        "ticks_missed": found.ticks_missed,
-        "error_intervals_mean": statistics.fmean(abs(error) for error in errors),
-        "error_intervals_max": max(abs(error) for error in errors),
-        "bias_intervals": statistics.fmean(errors),
-    }
-
-
-@contextmanager
-def _lab(nodes: int) -> Iterator[LabNetwork]:
-    network = LabNetwork(LabSpec(zones=2, nodes_per_zone=nodes // 2))
-    network.up()
+def _ask(question: Question, *, is_quick: bool) -> JsonObject:
+    """Return the answer, or why there is none: one question that fails must not cost the others theirs."""
     try:
-        yield network
-    finally:
-        network.down()
+        return question.ask(is_quick)
+    except BugError:
+        raise
+    except HitlessError as error:
+        print_progress(f"{question.name} failed: {error}")
+        return {"failed": str(error)}
 
 
-def _measure_load(nodes_per_zone: int, rate_hz: float, seconds: float) -> Load:
-    nodes = 2 * nodes_per_zone
-    print_progress(f"{nodes} nodes, {nodes * (nodes - 1)} flows at {rate_hz:g} Hz for {seconds:g} s ...")
-    clock = RunClock()
-    with _lab(nodes) as network, tempfile.TemporaryDirectory() as folder:
-        prober = LabProber(network.endpoints, lambda name: str(network.namespace_path(name)))
-        probing = ProbeSpec(
-            interval_ns=Nanoseconds(round(SECOND / rate_hz)),
-            drain_ns=_DRAIN_NS,
-            duration_ns_max=Nanoseconds(120 * SECOND),
-        )
-        try:
-            flows = make_mesh(network)
-            prober.start(flows, probing, Path(folder), clock.epoch_ns)
-            wait_live(prober)
-            busy_s = _machine_busy_s()
-            began = time.monotonic()
-            time.sleep(seconds)
-            busy_s, lasted = _machine_busy_s() - busy_s, time.monotonic() - began
-            prober.stop()
-            records = prober.collect()
-        finally:
-            prober.stop()
-    return _make_load(records, nodes, len(flows), rate_hz, lasted, busy_s)
+def _read(path: Path, questions: Sequence[Question]) -> JsonObject:
+    """Return a stored benchmark that has an answer to each of these questions. Raises UsageError."""
+    try:
+        content: object = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UsageError(where=str(path), found=str(error), allowed="a bench.json") from error
+    document: JsonObject = content if isinstance(content, dict) else {}
+    if document.get("schema") != SCHEMA:
+        raise UsageError(where=str(path), place="schema", found=repr(document.get("schema")), allowed=SCHEMA)
+    for question in questions:
+        if question.name not in document["answers"]:
+            answered = ", ".join(document["answers"])
+            raise UsageError(where=str(path), place="answers", found=f"none to {question.name}", allowed=f"--only {answered}")
+    return document
 
 
-def _make_load(records: ProbeRecords, nodes: int, flows: int, rate_hz: float, seconds: float, busy_s: float) -> Load:
-    sender = records.sender
-    probes = int(sender.size)
-    cpu_us = {
-        name: sum(report.counters[f"cpu_{name}_ns"] for report in records.reports) / 1000 / probes
-        for name in ("user", "system")
-    }
-    return Load(
-        nodes=nodes,
-        flows=flows,
-        rate_hz=rate_hz,
-        seconds=round(seconds, 2),
-        probes=probes,
-        lost=int((sender["copies"] == 0).sum()),
-        ticks_missed=int(records.skipped.size),
-        user_us=round(cpu_us["user"], 2),
-        system_us=round(cpu_us["system"], 2),
-        machine_us=round(busy_s / (flows * rate_hz * seconds) * 1e6, 2),
-    )
+def _tables(question: Question, answer: JsonObject) -> tuple[Table, ...]:
+    if "failed" in answer:
+        return (Table(title=question.text, columns=("failed",), rows=((answer["failed"],),)),)
+    return question.show(answer)
 
 
-def _measure_meshes(sizes: tuple[int, ...], seconds: float) -> list[Load]:
-    """Grow the mesh until it is no longer clean, twice in a row: one bad second is the machine's."""
-    loads: list[Load] = []
-    for size in sizes:
-        load = _measure_load(size, MESH_RATE_HZ, seconds)
-        if not load.is_clean:
-            load = _measure_load(size, MESH_RATE_HZ, seconds)
-        loads.append(load)
-        if not load.is_clean:
-            break
-    return loads
+def _print_tables(questions: Sequence[Question], answers: JsonObject) -> None:
+    for question in questions:
+        for table in _tables(question, answers[question.name]):
+            print_table(table.title, table.columns, table.rows, table.note, width_min=_WIDTH)
 
 
-def _machine_busy_s() -> float:
-    """Return the CPU time that all cores have spent on something, s. Source: proc(5), /proc/stat."""
-    fields = [int(field) for field in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
-    user, nice, system, _, _, irq, softirq, _ = fields
-    return (user + nice + system + irq + softirq) / 100
+def _to_markdown(question: Question, answer: JsonObject) -> str:
+    return "\n".join(to_markdown(table) for table in _tables(question, answer))
 
 
-def _measure_build(nodes: int, rounds: int) -> dict[str, float]:
-    """Build and take down, by turns with `ip -batch` doing the same."""
-    print_progress(f"bring-up and tear-down of {nodes} nodes, {rounds} rounds ...")
-    spec = LabSpec(zones=2, nodes_per_zone=nodes // 2)
-    ups, downs, peers = [], [], []
-    for _ in range(rounds):
-        network = LabNetwork(spec)
-        # The kernel takes namespaces away in the background, and holds the routing lock meanwhile: let it finish first.
-        time.sleep(_SETTLE_S_PER_NODE * nodes)
-        ups.append(_time(network.up))
-        downs.append(_time(network.down))
-        time.sleep(_SETTLE_S_PER_NODE * nodes)
-        peers.append(build_with_ip(network.plan))
-    return {
-        "nodes": nodes,
-        "up_s": round(statistics.median(ups), 3),
-        "down_s": round(statistics.median(downs), 3),
-        "ip_batch_up_s": round(statistics.median(peers), 3),
-        "up_to_ip_batch": round(statistics.median(up / peer for up, peer in zip(ups, peers, strict=True)), 3),
-    }
-
-
-def _time(act: Callable[[], None]) -> float:
-    began = time.monotonic()
-    act()
-    return time.monotonic() - began
-
-
-def _print_accuracy(rows: list[dict[str, float]]) -> None:
-    names = ("samples", "wrong", "unseen", "false", "ticks_missed")
-    print_table(
-        "Accuracy: injected outages against measured bounds",
-        ("rate", "outages x flows", "bounds wrong", "unseen", "false", "missed ticks", "error mean", "error max", "bias"),
-        (
-            (
-                f"{row['rate_hz']:g} Hz",
-                *(f"{row[name]:g}" for name in names),
-                f"{row['error_intervals_mean']:.2f}",
-                f"{row['error_intervals_max']:.2f}",
-                f"{row['bias_intervals']:+.2f}",
-            )
-            for row in rows
-        ),
-        "errors in probe intervals: middle of the measured bounds - middle of the true ones",
-    )
-
-
-def _print_loads(title: str, loads: list[Load]) -> None:
-    print_table(
-        title,
-        ("nodes", "flows", "probes/s", "probes", "lost", "missed ticks", "agents user", "agents system", "machine"),
-        (
-            (
-                f"{load.nodes}",
-                f"{load.flows}",
-                f"{load.flows * load.rate_hz:,.0f}",
-                f"{load.probes:,}",
-                f"{load.lost}",
-                f"{load.ticks_missed}",
-                f"{load.user_us:.1f}",
-                f"{load.system_us:.1f}",
-                f"{load.machine_us:.1f}",
-            )
-            for load in loads
-        ),
-        "CPU in us a round trip; machine: everything that runs on it meanwhile",
-    )
-
-
-def _print_builds(builds: list[dict[str, float]]) -> None:
-    names = ("nodes", "up_s", "down_s", "ip_batch_up_s", "up_to_ip_batch")
-    print_table(
-        "Labs: median seconds",
-        ("nodes", "up", "down", "ip -batch up", "up : ip -batch"),
-        ([f"{build[name]:g}" for name in names] for build in builds),
-    )
+def _write_into(path: Path, pieces: dict[str, str], *, is_trial: bool = False) -> None:
+    """Write the tables between the markers; a trial only looks whether that can be done, before half an hour is spent."""
+    try:
+        text = fill_in(path.read_text(encoding="utf-8"), pieces, str(path))
+        if not is_trial:
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(where=str(path), found=error.strerror or str(error), allowed="a document to write to") from error

@@ -17,6 +17,7 @@ import typer
 
 from commands import kind as kind_commands
 from commands import lab as lab_commands
+from commands.benches.tables import BenchFormat
 from commands.settings import RUNS, Format, Outcome
 from hitless.errors import HitlessError
 from hitless.words import Arm, Mode, Overlay, Profile, Verdict
@@ -127,12 +128,19 @@ def clean() -> None:
 
 @app.command()
 def bench(
-    quick: Annotated[bool, typer.Option(help="Fewer repetitions.")] = False,  # noqa: FBT002 - an option
+    *,
+    quick: Annotated[bool, typer.Option(help="Few repetitions: shows that everything works, not how well.")] = False,
+    only: Annotated[
+        str | None, typer.Option(help="Of accuracy, peers, cpu, rate, mesh, bringup, causes, with commas; default: all.")
+    ] = None,
+    output_format: Annotated[BenchFormat, typer.Option("--format", help="What to print.")] = BenchFormat.TEXT,
+    stored: Annotated[Path | None, typer.Option("--from", help="A bench.json to show instead of measuring.")] = None,
+    into: Annotated[Path | None, typer.Option(help="A document whose tables are replaced: docs/benchmarks.md.")] = None,
 ) -> None:
-    """Measure accuracy, CPU a probe, the largest loss-free mesh, and bring-up and tear-down."""
+    """Measure the instrument, beside fping, irtt, iperf3, ping, ip -batch and mininet."""
     from commands.bench import run_bench  # noqa: PLC0415 - as above
 
-    run_bench(is_quick=quick)
+    run_bench(is_quick=quick, only=only, output_format=output_format, stored=stored, into=into)
 
 
 def main() -> None:

@@ -58,10 +58,21 @@ def print_comparison(summary: Summary, directory: Path) -> None:
 
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], note: str = "", *, has_numbers: bool = True
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    note: str = "",
+    *,
+    has_numbers: bool = True,
+    width_min: int = 0,
 ) -> None:
-    """Print a table; where it has numbers they stand right, behind a first column of text."""
+    """Print a table; where it has numbers they stand right, behind a first column of text.
+
+    What is no terminal has no width: there a table may take `width_min` characters a line.
+    """
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, width_min)
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index and has_numbers else "left", no_wrap=index == 0)

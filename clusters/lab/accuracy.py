@@ -84,6 +84,8 @@ class Accuracy:
     """One an outage and flow between zones: all of those pass the router."""
     false_outages: tuple[Outage, ...]
     """Loss where nothing was injected."""
+    ticks: int
+    """That were sent."""
     ticks_missed: int
     reports: tuple[AgentReport, ...]
 
@@ -203,6 +205,7 @@ def _compare(
         interval_ns=interval_ns,
         samples=tuple(samples),
         false_outages=tuple(strays),
+        ticks=int(records.sender["seq"].max()) + 1 if records.sender.size else 0,
         ticks_missed=int(records.skipped.size),
         reports=records.reports,
     )
