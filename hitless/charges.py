@@ -14,9 +14,9 @@ from hitless.evidence import NOT_COUNTED, Evidence, Scale, can_have, weigh_times
 from hitless.history import History
 from hitless.measure import Outage, classify_flow
 from hitless.ports import Flow
-from hitless.segments import Delays, Segment, split
+from hitless.segments import Segment, Splitter, Way
 from hitless.suspects import Suspects
-from hitless.troubles import CauseKind, Trouble, make_span
+from hitless.troubles import MUST, CauseKind, Trouble, make_span
 from hitless.words import FlowId, FlowRole
 
 CERTAIN: Final = 0.9
@@ -80,10 +80,26 @@ def charge_outages(
     request = history.first_event("switch.requested")
     before = probes.rows["before"]
     scale = Scale(probed_ns=int(before[-1] - before[0]), origin_ns=0 if request is None else request.t_ns)
-    delays = Delays.of(probes)
+    splitter = Splitter(probes)
+    troubles = {way: suspects.of(flow, way) for way in Way}
     for outage in outages:
-        segments = split(outage, probes, delays)
-        yield outage, tuple(_charge(flow, segment, suspects.of(flow, segment.way), scale) for segment in segments)
+        cases = []
+        for whole in splitter.split(outage):
+            parts = splitter.cut(whole, _find_takeovers(whole, troubles[whole.way]))
+            cases += [_charge(flow, part, troubles[whole.way], scale) for part in parts]
+        yield outage, tuple(cases)
+
+
+def _find_takeovers(segment: Segment, troubles: Sequence[Trouble]) -> list[int]:
+    """Return when troubles began, while others had already broken the flow, that must have lost what came after."""
+    return [
+        trouble.began.latest_ns
+        for trouble in troubles
+        if trouble.prior >= MUST
+        and not trouble.is_begin_free
+        and trouble.began.earliest_ns > segment.first.latest_ns
+        and (trouble.ended is None or trouble.ended.earliest_ns >= segment.last.latest_ns)
+    ]
 
 
 def _charge(flow: Flow, segment: Segment, troubles: Sequence[Trouble], scale: Scale) -> Case:

@@ -1,8 +1,8 @@
-"""Troubles of two nodes of different modes: a strict reverse path filter, and a tunnel that the receiver has no more.
+"""Troubles of the tunnel: a strict reverse path filter at its other end, an end that is gone, packets that do not fit.
 
-Both last as long as the modes differ (or as the sender encapsulates), and in that time nothing but a counter at the receiver
-tells whether they drop anything: who made the filter strict, or took the device away, left no event. Where the whole cluster's
-filter is strict, the modes' own change is what began it. Source: mechanics 4.5. Pure.
+The first two last as long as the modes differ (or as the sender encapsulates), and in that time nothing but a counter at the
+receiver tells whether they drop anything: who made the filter strict, or took the device away, left no event. Where the whole
+cluster's filter is strict, the modes' own change is what began it. Source: mechanics 4.5, 4.6. Pure.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hitless.words import Overlay
 
 REVERSE_PATH: Final = "TcpExt.IPReversePathFilter"
 NO_PORTS: Final = "Udp.NoPorts"
+TOO_BIG: Final = "Ip.FragFails"
 STRICT: Final = 1
 """rp_filter. Source: Linux Documentation/networking/ip-sysctl.rst."""
 _COUNTED: Final = 1.0
@@ -43,6 +44,7 @@ class ModeTroubles:
     def __init__(self, history: History, hops: NextHops, moved: MovedCounters) -> None:
         self._hops, self._moved = hops, moved
         self._is_strict = history.facts.rp_filter == STRICT
+        self._tunnel_mtu = history.facts.overlay_pod_mtu
         self._is_vxlan = history.header.overlay is Overlay.VXLAN
 
     def toward(self, node: str, peer: str) -> Iterator[Trouble]:
@@ -89,6 +91,27 @@ class ModeTroubles:
                 prior=_COUNTED if moved else _UNCOUNTED,
                 reason=None if moved is None else Reason(counter=NO_PORTS, places=frozenset({peer}), slack=_UNCOUNTED_SHARE),
                 facts={"node": peer, "peer": node},
+            )
+
+    def too_large(self, node: str, peer: str, octets: int) -> Iterator[Trouble]:
+        """Yield the times in which packets of so many octets, IP header included, did not fit into the tunnel.
+
+        Source: mechanics 4.6, native to overlay is the dangerous direction.
+        """
+        if not 0 < self._tunnel_mtu < octets:
+            return
+        moved = self._moved.of(TOO_BIG, [node])
+        for began, ended in self._times(node, peer, _encapsulates):
+            yield Trouble(
+                kind=CauseKind.TOO_LARGE,
+                subject=f"packets of {octets} octets",
+                text=f"{node} sent packets of {octets} octets to {peer} by a tunnel that takes {self._tunnel_mtu}",
+                began=began,
+                ended=ended,
+                begin_text=f"{node} encapsulated",
+                end_text=f"{node} stopped encapsulating",
+                reason=None if moved is None else Reason(counter=TOO_BIG, places=frozenset({node})),
+                facts={"node": node, "peer": peer, "octets": octets, "mtu": self._tunnel_mtu},
             )
 
     def _times(self, node: str, peer: str, is_broken: Condition) -> Iterator[tuple[Span, Span | None]]:

@@ -27,6 +27,8 @@ from hitless.words import MILLISECOND, FlowRole, FlowSet, Nanoseconds
 
 HARMLESS_FAULTS: Final = frozenset({"kube-api-down", "route-api-down"})
 """Faults of an API: no packet passes it."""
+HEADER_OCTETS: Final = 28
+"""Of IPv4 with UDP or ICMP. Source: RFC 791 3.1, RFC 768, RFC 792."""
 STALL_NS: Final = Nanoseconds(50 * MILLISECOND)
 """A machine that stood still may drop what came in the meantime for so long before and after. Ours."""
 _ROLL_EVENTS: Final = ("pod.deleted", "pod.created", "calico.felix_started", "pod.ready")
@@ -71,10 +73,13 @@ class Suspects:
             return tuple(found)
         if flow.flow_set in _MASQUERADED:
             found += self._masquerade(ends)
+        octets = 0 if flow.flow_class.is_tcp else flow.octets + HEADER_OCTETS
         if way is not Way.BACK and destination.is_pod:
             found += self._between(ends.sender, ends.reflector, destination.address)
+            found += self._modes.too_large(ends.sender, ends.reflector, octets)
         if way is not Way.OUT and source.is_pod:
             found += self._between(ends.reflector, ends.sender, source.address)
+            found += self._modes.too_large(ends.reflector, ends.sender, octets)
         return tuple(found)
 
     def _between(self, node: str, peer: str, address: str) -> tuple[Trouble, ...]:

@@ -24,7 +24,8 @@ class CauseKind(StrEnum):
     POOL_BEFORE_ROUTES = "pool-before-routes"
     """A node re-pointed its routes to the gateway while the cloud had no route to the peer: cross-subnet loss."""
     CLEANUP_BEFORE_ROUTES = "cleanup-before-routes"
-    """cleanup-routes left a node its default route alone while the cloud had no route to the peer: same-subnet loss."""
+    """cleanup-routes left a node its default route alone while the cloud had no route to the peer: same-subnet loss, and to
+    other subnets where the roll came before the pool."""
     WITHDRAWAL_BEFORE_ROUTES = "withdrawal-before-routes"
     """BIRD withdrew routes of peers whose graceful restart was over while the cloud had none: same-subnet loss."""
     ROUTE_DELETED = "route-deleted"
@@ -35,6 +36,8 @@ class CauseKind(StrEnum):
     """The two nodes are of different modes and the receiver's rp_filter is strict."""
     TUNNEL_GONE = "tunnel-gone"
     """The sender encapsulates and the receiver has no tunnel device any more."""
+    TOO_LARGE = "too-large"
+    """The packets are larger than the tunnel takes, and may not be cut."""
     MASQUERADE_CHANGED = "masquerade-changed"
     """The output device of a masqueraded flow changed, which ends its conntrack entry."""
     FAULT = "fault"

@@ -6,7 +6,12 @@ import pytest
 
 from clusters.lab.cause_experiment import CauseExperiment, run_cause_experiment
 from clusters.lab.cause_scenes import STAGES
-from hitless.causes import CauseKind
+from commands.arms import execute_trial
+from commands.backends import BackendName, make_backend
+from hitless.causes import CauseKind, attribute
+from hitless.words import Arm, FlowRole
+from scenarios.model import find_scenario, load_scenario
+from scenarios.plan import Options, make_case
 
 DATED = (
     CauseKind.POOL_BEFORE_ROUTES,
@@ -50,3 +55,14 @@ def test_what_only_a_counter_tells_is_told_by_the_counter(experiment: CauseExper
         said = [answer.said.cause for answer in experiment.answers if answer.truth is not None and answer.truth.kind is kind]
         assert {cause.kind for cause in said} == {kind}
         assert all(counter in cause.text for cause in said)
+
+
+def test_an_ungated_switch_loses_by_missing_routes_and_by_nothing_else(tmp_path: Path) -> None:
+    case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+    run = execute_trial(make_backend(BackendName.LAB), case, Arm.UNGATED, 1, tmp_path / "run")
+    mesh = {flow.id for flow in run.history.flows_of(FlowRole.MESH)}
+    said = [one for one in attribute(run.history, run.measures) if one.flow in mesh]
+    assert said
+    by_routes = {CauseKind.POOL_BEFORE_ROUTES, CauseKind.CLEANUP_BEFORE_ROUTES}
+    shares = [sum(cause.score for cause in one.causes if cause.kind in by_routes) for one in said]
+    assert [one for one, share in zip(said, shares, strict=True) if share < 0.9] == []

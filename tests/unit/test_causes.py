@@ -172,9 +172,10 @@ def test_nothing_at_all_is_unexplained() -> None:
     assert (found.kind, found.subjects, found.score, found.text) == (CauseKind.UNEXPLAINED, (), 1.0, "there is no suspect")
 
 
-def test_no_cause_comes_after_its_effect() -> None:
-    events = [*all_routes(60), *repointed(100), route(320, "deleted", "a", "node-b1"), route(500, "created", "a", "node-b1")]
-    assert only(run_with(down(300, 499), events)).cause.kind is CauseKind.UNEXPLAINED
+@pytest.mark.parametrize("created_ms", [450, 650])
+def test_no_cause_comes_after_its_effect(created_ms: float) -> None:
+    flap = [route(320, "deleted", "a", "node-b1"), route(created_ms, "created", "a", "node-b1")]
+    assert only(run_with(down(300, 499), [*all_routes(60), *repointed(100), *flap])).cause.kind is CauseKind.UNEXPLAINED
 
 
 def test_a_flow_that_works_although_its_route_is_missing_was_hit_by_something_else() -> None:
@@ -360,3 +361,21 @@ def test_the_scores_of_every_outage_make_one(pattern: str, events: list[Event]) 
         assert sum(scores) == pytest.approx(1, abs=0.15)
         assert len({cause.kind for cause in one.causes}) == len(one.causes)
         assert all(cause.evidence for cause in one.causes)
+
+
+def test_what_takes_over_while_the_flow_is_down_has_its_share() -> None:
+    """A tunnel that is gone, until the sender stops to use it and finds that the cloud has no route."""
+    events = [*all_routes(60, but=[("a", "node-b1")]), *repointed(400), route(600, "created", "a", "node-b1")]
+    found = only(run_with(down(300, 599), events, **counters(node_b1={"Udp.NoPorts": 20}, vpc={"IpExt.InNoRoutes": 40})))
+    assert [cause.kind for cause in found.causes[:2]] == [CauseKind.POOL_BEFORE_ROUTES, CauseKind.TUNNEL_GONE]
+    assert [round(cause.score, 1) for cause in found.causes[:2]] == [0.7, 0.3]
+
+
+def test_packets_that_do_not_fit_into_the_tunnel() -> None:
+    flow = replace(pair_of_flows()[0], octets=1472, flow_set=FlowSet.UDP_NATIVE_MTU)
+    native = header(start_mode=Mode.NATIVE, wanted_mode=Mode.OVERLAY, end_mode=Mode.OVERLAY)
+    changes: dict[str, Any] = {"header": native, "facts": replace(facts(), overlay_pod_mtu=1480)}
+    run = run_with(down(300, 2000), repointed(300, mode="OVERLAY"), flows=(flow, pair_of_flows()[1]), **changes)
+    assert (only(run).cause.kind, only(run).cause.subjects) == (CauseKind.TOO_LARGE, ("packets of 1500 octets",))
+    small = run_with(down(300, 2000), repointed(300, mode="OVERLAY"), **changes)
+    assert only(small).cause.kind is CauseKind.UNEXPLAINED

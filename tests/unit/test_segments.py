@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hitless.history import History
 from hitless.measure import classify_flow, measure
-from hitless.segments import STRETCHES_MAX, Delays, Segment, Way, split
+from hitless.segments import STRETCHES_MAX, Segment, Splitter, Way
 from tests.unit.histories import INTERVAL_NS, ONE_WAY_NS, START_NS, history, records
 
 CALL_NS = 5_000
@@ -13,9 +13,8 @@ CALL_NS = 5_000
 def segments(pattern: str) -> tuple[Segment, ...]:
     run: History = history(records=records({1: pattern, 2: "." * len(pattern)}))
     flow = run.flows[0]
-    probes = classify_flow(run, flow)
     (outage,) = measure(run)[flow.id].outages
-    return split(outage, probes, Delays.of(probes))
+    return Splitter(classify_flow(run, flow)).split(outage)
 
 
 def sent_ns(tick: int) -> int:
@@ -71,3 +70,16 @@ def test_an_outage_that_changes_direction_all_the_time_is_of_unknown_direction()
 def test_one_slow_answer_does_not_widen_the_onset_of_an_outage() -> None:
     quick, slow = segments("." * 200 + "XXX" + "..")[0], segments("R" + "." * 199 + "XXX" + "..")[0]
     assert quick.onset == slow.onset
+
+
+def test_a_cut_hides_where_the_one_ended_and_the_other_began() -> None:
+    pattern = "..." + "X" * 10 + "..."
+    run = history(records=records({1: pattern, 2: "." * len(pattern)}))
+    splitter = Splitter(classify_flow(run, run.flows[0]))
+    (outage,) = measure(run)[run.flows[0].id].outages
+    (whole,) = splitter.split(outage)
+    before, after = splitter.cut(whole, [sent_ns(7) + 1, sent_ns(1), sent_ns(15)])
+    assert (before.lost, after.lost) == (5, 5)
+    assert (before.onset, before.end) == (whole.onset, None)
+    assert (after.onset, after.end) == (None, whole.end)
+    assert after.first.earliest_ns == sent_ns(8)
