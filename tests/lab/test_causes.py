@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from clusters.lab.cause_experiment import CauseExperiment, run_cause_experiment
