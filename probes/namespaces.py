@@ -46,7 +46,7 @@ class Place:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Be there, and come back whatever happens; who is there already stays. Raises OSError: it is not to be entered."""
+        """Be there, and come back whatever happens; who is there already stays. Raises WorldError: it is not to be entered."""
         if self._there < 0 or self._is_inside:
             yield
             return
@@ -69,5 +69,5 @@ class Place:
 def _enter(descriptor: int) -> None:
     """Enter a network namespace; Python 3.11 has no os.setns."""
     if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        message = f"cannot enter a network namespace: {os.strerror(ctypes.get_errno())}"
+        raise WorldError(message)

@@ -14,7 +14,6 @@ import os
 import socket
 import struct
 import sys
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy.typing as npt
 
 from hitless.errors import MissingCapabilityError, WorldError
 from hitless.records import Rows
+from probes.namespaces import Place
 from probes.stamp import Octets
 
 SOCKADDR: Final = np.dtype([("family", "<u2"), ("port", ">u2"), ("address", ">u4"), ("zero", "<u8")])
@@ -71,8 +71,6 @@ _SO_MEMINFO: Final = 55
 """Memory and drop counters of a socket. Source: asm-generic/socket.h, since Linux 4.12."""
 _MEMINFO_DROPS: Final = 8
 """Index of SK_MEMINFO_DROPS. Source: linux/sock_diag.h."""
-_CLONE_NEWNET: Final = 0x4000_0000
-"""Source: linux/sched.h."""
 _MESSAGES_MAX: Final = 1024
 """UIO_MAXIOV: more in one call are left over. Source: linux/uio.h."""
 _BUFFER_OCTETS: Final = 8 << 20
@@ -238,11 +236,15 @@ def open_socket(address: str, port: int, namespace: str | None = None, protocol:
     Raises:
         WorldError: the namespace, the address or the port is not to be had.
     """
+    place = Place(namespace)
     try:
-        opened = _make_socket(namespace, protocol)
+        with place.inside():
+            opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, protocol)
     except OSError as error:
         message = f"cannot open a socket in {namespace or 'the present namespace'}: {error.strerror}"
         raise WorldError(message) from error
+    finally:
+        place.close()
     try:
         opened.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
         opened.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
@@ -265,24 +267,6 @@ def count_overflows(opened: socket.socket) -> int:
     """Return how many datagrams the socket dropped so far, because its buffer was full or a checksum wrong."""
     answer = opened.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64)
     return int(struct.unpack_from(f"<{len(answer) // 4}I", answer)[_MEMINFO_DROPS])
-
-
-def _make_socket(namespace: str | None, protocol: int) -> socket.socket:
-    if namespace is None:
-        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM, protocol)
-    with Path("/proc/self/ns/net").open("rb") as home, Path(namespace).open("rb") as there:
-        _enter(there.fileno())
-        try:
-            return socket.socket(socket.AF_INET, socket.SOCK_DGRAM, protocol)
-        finally:
-            _enter(home.fileno())
-
-
-def _enter(descriptor: int) -> None:
-    """Enter a network namespace; Python 3.11 has no os.setns."""
-    if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 def _addresses(array: npt.NDArray[np.uint8] | Rows) -> npt.NDArray[np.uint64]:

@@ -22,7 +22,7 @@ from probes.recording import GrowingTable
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 
 POD, PEER, STRANGER = "127.7.0.1", "127.7.0.2", "127.7.0.9"
-WAIT_S = 5.0
+WAIT_S = 20.0
 INTERVAL_NS = 50_000_000
 ABRUPT = struct.pack("ii", 1, 0)
 
@@ -50,13 +50,9 @@ class Port:
             self.socket.listen(backlog)
 
     def fill(self) -> None:
-        """Take all the room for connections that nobody accepted: the SYNs of others are dropped, without a word."""
-        for _ in range(2):
-            filler = socket.socket()
-            filler.setblocking(False)  # noqa: FBT003 - the standard library's signature
-            filler.connect_ex((PEER, self.number))
-            self.fillers.append(filler)
-        assert select.select([], self.fillers, [], WAIT_S)[1]
+        """Take the room for connections that nobody accepted, which is one with a backlog of 0: other SYNs are dropped."""
+        self.fillers.append(socket.create_connection((PEER, self.number), WAIT_S))
+        assert select.select([self.socket], [], [], WAIT_S)[0]
 
     def accept(self) -> socket.socket:
         opened, _ = self.socket.accept()
@@ -71,6 +67,13 @@ class Port:
 def close_with_rst(opened: socket.socket) -> None:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABRUPT)
     opened.close()
+
+
+def wait_hung_up(opened: socket.socket) -> None:
+    """Wait until the kernel knows that the other end is gone."""
+    poll = select.poll()
+    poll.register(opened, 0)
+    assert poll.poll(WAIT_S * 1000)
 
 
 def read_probe(opened: socket.socket) -> STAMPSessionSenderTestUnauthenticated:
@@ -224,22 +227,52 @@ class Accepting:
         opened.settimeout(WAIT_S)
         opened.bind((source, 0))
         opened.connect((POD, self.port))
-        self.acceptor.step()
+        seen = self._seen()
+        self.wait(lambda: self._seen() > seen)
         return opened
 
+    def _seen(self) -> int:
+        return sum(self.acceptor.counters[name] for name in ("accepted", "foreign", "rate_limited"))
+
+    def wait(self, is_true: Callable[[], bool], *descriptors: int) -> None:
+        wait_until(is_true, self.acceptor.step, self.acceptor.descriptor, *descriptors)
+
+    def wait_nobody(self) -> None:
+        """Wait until every connection is gone."""
+        self.wait(lambda: not self.acceptor._connections)
+
+    def _heard(self) -> int:
+        """Return how many octets were taken for messages, or for the beginnings of them."""
+        begun = sum(len(connection.conversation.inbox) for connection in self.acceptor._connections.values())
+        return 44 * self.acceptor.counters["probes"] + begun
+
     def give(self, opened: socket.socket, content: bytes) -> bytes:
-        """Send this and let it be taken; return what came back; loopback delivers before send() returns."""
-        opened.sendall(content)
-        self.acceptor.step()
-        came = b""
-        with contextlib.suppress(ConnectionResetError):  # the far end may have ended it, after its answers
-            while select.select([opened], [], [], 0)[0] and (more := opened.recv(65_536)):
-                came += more
+        """Send this; return what came back once all of it was taken and answered, or the connection ended."""
+        answered, heard, came, is_over = self.acceptor.counters["answered"], self._heard(), b"", False
+
+        def turn() -> None:
+            nonlocal came, is_over
+            self.acceptor.step()
+            if not select.select([opened], [], [], 0)[0]:
+                return
+            try:
+                more = opened.recv(65_536)
+            except ConnectionResetError:
+                more = b""
+            came, is_over = came + more, not more
+
+        def is_done() -> bool:
+            is_answered = len(came) == 44 * (self.acceptor.counters["answered"] - answered)
+            return is_over or (is_answered and self._heard() == heard + len(content))
+
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # it was ended by what came before
+            opened.sendall(content)
+        wait_until(is_done, turn, opened.fileno(), self.acceptor.descriptor)
         return came
 
-    def is_closed(self, opened: socket.socket) -> bool:
-        """Return whether the far end closed it."""
-        if not select.select([opened], [], [], 0)[0]:
+    def is_closed(self, opened: socket.socket, wait_s: float = 0.0) -> bool:
+        """Return whether the far end closed it; if not yet, wait for it so long."""
+        if not select.select([opened], [], [], wait_s)[0]:
             return False
         try:
             return opened.recv(1) == b""
