@@ -1,4 +1,4 @@
-"""What a pod of ours runs: a keeper of one agent, which answers to whoever may execute a command in the pod.
+"""What a pod of ours runs: a keeper of its agents, which answers to whoever may execute a command in the pod.
 
     python -m probes.pod serve DIRECTORY      the pod's first process
     python -m probes.pod ask DIRECTORY        one request from stdin, a line of JSON; its answer to stdout, a line of JSON
@@ -6,19 +6,19 @@
 | request | answer |
 |---|---|
 | `{"do": "clock"}` | clock (`read_clock_id`), monotonic_ns |
-| `{"do": "start", "settings": {...}}` | agent; `directory` is the keeper's own. An earlier agent's files go |
-| `{"do": "look"}` | states (what the agent has said), code (exit code; null: it lives, or there is none), complaint |
-| `{"do": "order", "order": {...}}` | of `probes.orders`, handed on |
+| `{"do": "start", "settings": {...}}` | agent; `directory` is the keeper's own. Files of an earlier run go |
+| `{"do": "look"}` | agents: name to states (what it has said), code (exit code; null: it lives), complaint |
+| `{"do": "order", "order": {...}}` | of `probes.orders`, handed to all agents |
 | `{"do": "list"}` | files: name to size in octets, holes at the end cut off |
 | `{"do": "read", "name": ..., "offset": ..., "octets": ...}` | content: zlib, base64 |
 | `{"do": "inspect"}` | of `probes.node_state`: meant for a pod in the node's own network namespace |
 
 A request that cannot be met is answered with `{"error": ...}`. The requests come through the API server and the kubelet
 (`kubectl exec`), that is by the nodes' own addresses and never over the pod network that is being measured; and nothing here
-depends on such a stream: it may break at any time, the agent goes on and its records stay in DIRECTORY until they are
+depends on such a stream: it may break at any time, the agents go on and their records stay in DIRECTORY until they are
 fetched. Everything goes through a Unix socket in DIRECTORY; no port is open for it.
 
-The keeper ends with SIGTERM, the agent with the keeper.
+The keeper ends with SIGTERM, the agents with the keeper.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ from probes.settings import parse_settings
 from probes.settings_file import write_settings
 
 SOCKET: Final = "keeper.socket"
-STATES: Final = "agent.states"
-COMPLAINT: Final = "agent.stderr"
-SETTINGS: Final = "agent.settings.json"
-_OURS: Final = frozenset({SOCKET, STATES, COMPLAINT, SETTINGS})
-"""Files of the keeper; the others are the agent's."""
+STATES: Final = ".states"
+COMPLAINT: Final = ".stderr"
+SETTINGS: Final = ".settings"
+"""AGENT.states is what the agent has said, AGENT.stderr its complaint, AGENT.settings what it was told."""
+_OURS: Final = frozenset({STATES, COMPLAINT, SETTINGS, Path(SOCKET).suffix})
+"""How the names of the keeper's own files end; the others are the agents'."""
 PIECE_OCTETS_MAX: Final = 8 << 20
 """Largest piece of a file that one answer holds."""
 _REQUEST_OCTETS_MAX: Final = 32 << 20
@@ -66,7 +67,7 @@ Document = dict[str, Any]
 
 
 class Keeper:
-    """Holds one agent at a time; `answer` is all that it can be asked.
+    """Holds the agents of one run; `answer` is all that it can be asked.
 
     Args:
         directory: where everything is kept; exists.
@@ -74,7 +75,7 @@ class Keeper:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._agent: subprocess.Popen[bytes] | None = None
+        self._agents: dict[str, subprocess.Popen[bytes]] = {}
 
     def answer(self, request: object) -> Document:
         """Do what a request says. Returns the answer; an error of ours becomes one."""
@@ -97,50 +98,59 @@ class Keeper:
             return {"error": f"{error.filename or self._directory}: {error.strerror or error}"}
 
     def close(self) -> None:
-        """End the agent: ask, wait, kill."""
-        if self._agent is None or self._agent.poll() is not None:
-            return
+        """End the agents: ask, wait, kill."""
         self._tell(b'{"order": "end"}\n')
-        try:
-            self._agent.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._agent.kill()
-            self._agent.wait()
+        deadline_s = time.monotonic() + _PATIENCE_S
+        for agent in self._agents.values():
+            try:
+                agent.wait(max(0.0, deadline_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                agent.kill()
+                agent.wait()
 
     def _clock(self, _: Document) -> Document:
         return {"clock": read_clock_id(), "monotonic_ns": time.monotonic_ns()}
 
     def _start(self, request: Document) -> Document:
-        if self._agent is not None and self._agent.poll() is None:
-            raise WorldError("an agent is running: end it before another one starts")
         given = request.get("settings")
         document = {**given, "directory": str(self._directory)} if isinstance(given, dict) else given
         settings = parse_settings(document, where="settings")
-        for path in self._directory.iterdir():
-            if path.name != SOCKET and path.is_file():
-                path.unlink()
-        path = self._directory / SETTINGS
+        name = settings.agent
+        if self._is_running(name):
+            message = f"the agent {name} is running: end it before it starts again"
+            raise WorldError(message)
+        if not any(map(self._is_running, self._agents)):
+            self._forget()
+        path = self._file(name, SETTINGS)
         write_settings(path, settings)
-        states, complaint = self._directory / STATES, self._directory / COMPLAINT
-        with states.open("wb") as stdout, complaint.open("wb") as stderr:
-            self._agent = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        with self._file(name, STATES).open("wb") as stdout, self._file(name, COMPLAINT).open("wb") as stderr:
+            self._agents[name] = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-s", "-P", "-m", "probes.agent", str(path)],
                 stdin=subprocess.PIPE,
                 stdout=stdout,
                 stderr=stderr,
             )
-        return {"agent": settings.agent}
+        return {"agent": name}
+
+    def _forget(self) -> None:
+        """Begin anew: what an earlier run left is not of this one."""
+        self._agents = {}
+        for path in self._directory.iterdir():
+            if path.name != SOCKET and path.is_file():
+                path.unlink()
 
     def _look(self, _: Document) -> Document:
-        states = self._directory / STATES
+        # A keeper that was started anew has lost the agents that said all this.
+        names = dict.fromkeys((*self._agents, *(path.stem for path in sorted(self._directory.glob(f"*{STATES}")))))
+        return {"agents": {name: self._look_at(name) for name in names}}
+
+    def _look_at(self, name: str) -> Document:
+        states, complaint = self._file(name, STATES), self._file(name, COMPLAINT)
         said = states.read_text(encoding="utf-8").split("\n")[:-1] if states.exists() else []
-        complaint = self._directory / COMPLAINT
         tail = complaint.read_bytes()[-_COMPLAINT_OCTETS:].decode(errors="replace").strip() if complaint.exists() else ""
-        # A keeper that was started anew has lost the agent that said all this.
-        code = -signal.SIGKILL if self._agent is None and said else None
         return {
             "states": [json.loads(line)["state"] for line in said],
-            "code": code if self._agent is None else self._agent.poll(),
+            "code": self._agents[name].poll() if name in self._agents else -signal.SIGKILL,
             "complaint": tail,
         }
 
@@ -149,23 +159,29 @@ class Keeper:
         return {}
 
     def _tell(self, line: bytes) -> None:
-        """Write a line to the agent; one that has gone needs no orders."""
-        if self._agent is not None and self._agent.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._agent.stdin.write(line)
-                self._agent.stdin.flush()
+        """Write a line to every agent; one that has gone needs no orders."""
+        for agent in self._agents.values():
+            if agent.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    agent.stdin.write(line)
+                    agent.stdin.flush()
 
     def _list(self, _: Document) -> Document:
-        files = [path for path in sorted(self._directory.iterdir()) if path.is_file() and path.name not in _OURS]
-        if self._agent is None or self._agent.poll() is not None:
-            for path in files:
-                if path.suffix == ".sender":
-                    trim(path)
+        files = [path for path in sorted(self._directory.iterdir()) if path.is_file() and path.suffix not in _OURS]
+        for path in files:
+            if path.suffix == ".sender" and not self._is_running(path.stem):
+                trim(path)
         return {"files": {path.name: path.stat().st_size for path in files}}
+
+    def _is_running(self, name: str) -> bool:
+        return name in self._agents and self._agents[name].poll() is None
+
+    def _file(self, name: str, suffix: str) -> Path:
+        return self._directory / f"{name}{suffix}"
 
     def _read(self, request: Document) -> Document:
         name, offset, octets = (request.get(key) for key in ("name", "offset", "octets"))
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _OURS:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or Path(name).suffix in _OURS:
             raise UsageError(
                 where="request", place="name", found=repr(name)[:100], allowed="the name of a file that `list` says"
             )

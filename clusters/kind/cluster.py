@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import metadata
@@ -25,6 +25,7 @@ from clusters.kind.images import find_images
 from clusters.kind.kept import find_defect, find_standing, in_use, remove_cluster
 from clusters.kind.kube import KindKube
 from clusters.kind.machine import kernel_capabilities
+from clusters.kind.node_objects import read_tunnel_address
 from clusters.kind.nodes import ApiFirewall, count_strays, read_counters, read_state
 from clusters.kind.pod_host import KubePodHost
 from clusters.kind.prober import KindProber, make_docker_rescue
@@ -41,7 +42,8 @@ from gardener.switch import initial_objects
 from hitless.errors import WorldError
 from hitless.events import Recorder
 from hitless.ports import Clock, ClusterFacts, Double, Endpoint, NodeFacts, NodeState, Prober
-from hitless.words import SECOND, Capability, Kind, Mode, Nanoseconds, Overlay
+from hitless.words import SECOND, Capability, FlowSet, Kind, Mode, Nanoseconds, Overlay
+from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.plan import Case
 
 _TUNNEL_OCTETS: Final = {Overlay.IPIP: 20, Overlay.VXLAN: 50}
@@ -109,6 +111,9 @@ class CalicoCluster:
     def routes(self) -> Cloud:
         """The cloud's route tables, with the cloud's behaviour around them. Raises WorldError while the cluster is down."""
         return _present(self._cloud)
+
+    calibrator = None
+    """No part of a kind cluster drops a single flow at a known time."""
 
     @property
     def prober(self) -> ProberHandle:
@@ -192,6 +197,9 @@ class CalicoCluster:
         tables.clear()
         start = CalicoStart(self._case, kube, tables, clock=self._clock, tell=self._tell)
         start.bring(facts, initial_objects(self._case.shoot, spec.start_mode, facts, self._case.feature_gates))
+        facts = tuple(
+            replace(node, tunnel_address=read_tunnel_address(kube.get(Kind.NODE, node.name), spec.overlay)) for node in facts
+        )
         kube.start()
         kube.take_changes()
         cloud = self._cloud = Cloud(tables, self._case.behaviour, self._clock)
@@ -261,7 +269,7 @@ class CalicoCluster:
     def _describe(
         self, nodes: tuple[NodeFacts, ...], endpoints: tuple[Endpoint, ...], provenance: Mapping[str, str]
     ) -> ClusterFacts:
-        is_overlay = self._spec.start_mode is Mode.OVERLAY
+        overlay_mtu = _UNDERLAY_MTU - _TUNNEL_OCTETS[self._spec.overlay]
         return ClusterFacts(
             backend="kind",
             carrier=self._spec.overlay.value,
@@ -269,7 +277,9 @@ class CalicoCluster:
             endpoints=endpoints,
             zone_gateways={zone.name: zone.gateway for zone in self._plan.zones},
             underlay_mtu=_UNDERLAY_MTU,
-            pod_mtu=_UNDERLAY_MTU - (_TUNNEL_OCTETS[self._spec.overlay] if is_overlay else 0),
+            pod_mtu=overlay_mtu if self._spec.start_mode is Mode.OVERLAY else _UNDERLAY_MTU,
+            overlay_pod_mtu=overlay_mtu,
+            native_pod_mtu=_UNDERLAY_MTU,
             permanent_neighbours=False,
             rp_filter=self._spec.rp_filter,
             versions={
@@ -318,7 +328,7 @@ def make_kind_cluster(case: Case, clock: Clock, options: KindOptions, tell: Tell
 
     def connect_to(kubeconfig: Path) -> tuple[ClusterApi, ProberHandle]:
         calls = connect(kubeconfig)
-        spec = ProberSpec(image=PROBER_IMAGE, pull_policy="Never", roles=(PodRole.MESH, PodRole.CONTROL))
+        spec = ProberSpec(image=PROBER_IMAGE, pull_policy="Never", roles=roles_of(case.flow_sets))
         return KindKube(calls), DeployedProber(ProberPods(KubePodHost(calls, kubeconfig), spec), docker)
 
     return CalicoCluster(
@@ -335,7 +345,22 @@ def make_kind_cluster(case: Case, clock: Clock, options: KindOptions, tell: Tell
 def capabilities_missing(case: Case) -> tuple[str, ...]:
     """Return what a scenario needs and a kind cluster on this machine does not offer; empty: nothing."""
     overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
-    return tuple(sorted({*case.scenario.needs, overlay} - kernel_capabilities()))
+    needed, flow_sets = {*case.scenario.needs, *capabilities_of(case.flow_sets), overlay}, set(case.flow_sets)
+    if not SERVICE_SETS & flow_sets:
+        # natOutgoing is calico-node's own here; only Services would have to be made by us.
+        needed.discard(Capability.NFT)
+    missing: list[str] = sorted(needed - kernel_capabilities())
+    is_unnamed = case.overlay is Overlay.VXLAN and case.scenario.start is Mode.NATIVE
+    if is_unnamed and Capability.HOST_ENDPOINTS in needed:
+        # Calico allots it when the overlay comes on; packets of a node's own would arrive from nobody that is known.
+        missing.append(f"{Capability.HOST_ENDPOINTS} whose tunnel's address is known beforehand")
+    return tuple(missing)
+
+
+def roles_of(flow_sets: Iterable[FlowSet]) -> tuple[PodRole, ...]:
+    """Return which probers a node needs: one in its own network only where a flow begins or ends there."""
+    needs_hosts = Capability.HOST_ENDPOINTS in capabilities_of(flow_sets)
+    return (PodRole.MESH, PodRole.CONTROL, *((PodRole.HOST,) if needs_hosts else ()))
 
 
 def _delete(nodes: KindNodes, docker: Docker, name: str) -> None:

@@ -43,11 +43,12 @@ def kernel_capabilities() -> frozenset[Capability]:
     """Return what a kind cluster on this machine offers to scenarios: its nodes share the machine's kernel.
 
     No VXLAN-GPE stands in for IPIP here, since it is Calico itself that makes the devices. KERNEL_COUNTERS is not offered: the
-    pods' namespaces are not read, and a node's counters count its own programs too.
+    pods' namespaces are not read, and a node's counters count its own programs too. NFT is not, since no Services are made.
     """
     present = {feature.name for feature in examine_machine() if feature.is_present}
     offered = {Capability.OVERLAY_IPIP: "ipip", Capability.OVERLAY_VXLAN: "vxlan"}
-    return frozenset({Capability.ROUTE_TABLES} | {one for one, name in offered.items() if name in present})
+    always = {Capability.ROUTE_TABLES, Capability.FLOW_CLASSES, Capability.HOST_ENDPOINTS}
+    return frozenset(always | {one for one, name in offered.items() if name in present})
 
 
 def _examine_docker() -> tuple[Feature, ...]:

@@ -1,4 +1,4 @@
-"""The prober of a Kubernetes cluster: an agent in each of our pods, both roles in one.
+"""The prober of a Kubernetes cluster: agents in each of our pods, as many as its flows have protocols, rates and sizes.
 
 Agents are told one after the other, by way of the API server; so they are first all made to listen, then told when to send,
 and at the end told when to stop, and each goes on answering until all have. Records stay in the pods while the run lasts and
@@ -19,15 +19,16 @@ import numpy as np
 
 from clusters.kind.clock_offsets import AgentRows, Offset, align, find_offsets
 from clusters.kind.docker import Docker
+from clusters.kind.pod_agents import PodAgent, plan_agents
 from clusters.kind.prober_pods import ProberPods
 from hitless.agents import read_agents
 from hitless.errors import ApiUnavailableError, BugError, WorldError
-from hitless.ports import Endpoint, Flow, NodeState, ProbeSpec
+from hitless.ports import Flow, NodeState, ProbeSpec
 from hitless.records import ProbeRecords, Rows
 from hitless.words import SECOND, JsonObject
+from probes.authentication import make_key
 from probes.clocks import read_clock_id
 from probes.orders import EndOrder, Order, SendOrder, StopOrder, encode_order
-from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 
 Rescue = Callable[[JsonObject, Path], None]
 """Brings the records of a Pod object into a folder without the help of its API. Raises WorldError."""
@@ -35,8 +36,6 @@ Rescue = Callable[[JsonObject, Path], None]
 _START_S: Final = 60.0
 _STOP_MARGIN_S: Final = 20.0
 """On top of `drain_ns`, before an agent is given up."""
-_LINGER_EXTRA_NS: Final = 60 * SECOND
-"""Beyond `drain_ns`: the time in which every other agent must have been told to stop."""
 _AHEAD_NS: Final = 2 * SECOND
 """Between an order and the time that it names: all agents must have it by then."""
 _LOOK_S: Final = 0.3
@@ -73,7 +72,8 @@ class KindProber:
         self._directory: Path | None = None
         self._epoch_ns = 0
         self._clocks: dict[str, _PodClock] = {}
-        self._senders: frozenset[str] = frozenset()
+        """By endpoint, of those that take part."""
+        self._agents: tuple[PodAgent, ...] = ()
         self._looked_s = 0.0
         self._is_running = False
         self._is_live = False
@@ -84,13 +84,14 @@ class KindProber:
             raise BugError("the prober is running: stop it before it starts again")
         directory.mkdir(parents=True, exist_ok=True)
         self._spec, self._directory, self._epoch_ns = spec, directory, epoch_ns
-        self._senders = frozenset(flow.source for flow in flows)
-        used = self._senders | {flow.destination for flow in flows}
-        endpoints = {endpoint.name: endpoint for endpoint in self._pods.endpoints}
+        used = {flow.source for flow in flows} | {flow.destination for flow in flows}
+        self._agents = ()
         self._is_running, self._is_live = True, False
         try:
-            self._clocks = self._pods.each((name for name in endpoints if name in used), self._compare_clocks)
-            self._pods.each(self._clocks, lambda name: self._start_agent(endpoints, name, flows, spec))
+            names = (endpoint.name for endpoint in self._pods.endpoints if endpoint.name in used)
+            self._clocks = self._pods.each(names, self._compare_clocks)
+            self._agents = self._plan(flows, spec)
+            self._pods.each(self._clocks, self._start_agents)
             self._wait_states({"listening"}, _START_S)
             self._order(SendOrder(at_ns=self._now_ns() + _AHEAD_NS))
         except BaseException:
@@ -103,7 +104,7 @@ class KindProber:
             return self._is_running and self._is_live
         self._looked_s = time.monotonic()
         try:
-            self._is_live = self._have_said({"live"}, self._senders)
+            self._is_live = self._have_said({"live"}, [agent for agent in self._agents if agent.is_sender])
         except ApiUnavailableError:
             return self._is_live  # nothing is known anew
         return self._is_live
@@ -134,7 +135,9 @@ class KindProber:
         failures = [error for error in self._pods.each(self._clocks, self._try_fetch).values() if error is not None]
         if failures and len(failures) == len(self._clocks):
             raise WorldError(f"no agent's records can be had; the first error: {failures[0]}")
-        return merge_records(self._directory, self._clocks, self._clock_id)
+        return merge_records(
+            self._directory, {agent.name: self._clocks[agent.endpoint] for agent in self._agents}, self._clock_id
+        )
 
     def inspect(self) -> tuple[NodeState, ...]:
         """Return the state of every node that has a host prober, in order of the endpoints. Raises WorldError."""
@@ -162,9 +165,20 @@ class KindProber:
         assert best is not None  # noqa: S101 - _CLOCK_TRIES is not 0
         return best
 
-    def _start_agent(self, endpoints: Mapping[str, Endpoint], name: str, flows: Sequence[Flow], spec: ProbeSpec) -> None:
-        settings = make_settings(endpoints, name, flows, spec, self._clocks[name].epoch_ns)
-        self._pods.ask(name, {"do": "start", "settings": settings})
+    def _plan(self, flows: Sequence[Flow], spec: ProbeSpec) -> tuple[PodAgent, ...]:
+        endpoints = {endpoint.name: endpoint for endpoint in self._pods.endpoints}
+        key = make_key() if spec.is_authenticated else None
+        return tuple(
+            agent
+            for name, clock in self._clocks.items()
+            for agent in plan_agents(endpoints, name, flows, spec, epoch_ns=clock.epoch_ns, nodes=self._pods.nodes, key=key)
+        )
+
+    def _start_agents(self, endpoint: str) -> None:
+        """Start the agents of one pod. A request whose stream broke is not repeated: it may have been met."""
+        for agent in self._agents:
+            if agent.endpoint == endpoint:
+                self._pods.ask(endpoint, {"do": "start", "settings": agent.settings})
 
     def _order(self, order: Order) -> None:
         """Give an order to all agents; the run clock is theirs within the bound of their epoch."""
@@ -174,18 +188,24 @@ class KindProber:
     def _wait_states(self, states: set[str], timeout_s: float) -> None:
         """Return when every agent has said one of these. Raises WorldError: one died, or did not say so in time."""
         deadline_s = time.monotonic() + timeout_s
-        while not self._have_said(states, frozenset(self._clocks)):
+        while not self._have_said(states, self._agents):
             if time.monotonic() > deadline_s:
                 raise WorldError(f"not every agent is {' or '.join(sorted(states))} after {timeout_s:g} s")
             time.sleep(_LOOK_S)
 
-    def _have_said(self, states: set[str], names: frozenset[str]) -> bool:
-        looks = self._pods.each(self._clocks, lambda name: self._pods.ask_patiently(name, {"do": "look"}))
-        for name, look in looks.items():
+    def _have_said(self, states: set[str], agents: Sequence[PodAgent]) -> bool:
+        """Return whether these agents have; of all of them it is made sure that they live."""
+        answers = self._pods.each(self._clocks, lambda name: self._pods.ask_patiently(name, {"do": "look"}))
+        said: dict[str, set[str]] = {}
+        for agent in self._agents:
+            look = answers[agent.endpoint]["agents"].get(agent.name)
+            if look is None:
+                raise WorldError(f"the agent {agent.name} died, and its traces were taken for those of an earlier run")
             if look["code"] is not None and (look["code"] != 0 or "stopped" not in look["states"]):
                 complaint = f": {look['complaint']}" if look["complaint"] else ""
-                raise WorldError(f"the agent {name} died with code {look['code']}{complaint}")
-        return all(states & set(looks[name]["states"]) for name in names)
+                raise WorldError(f"the agent {agent.name} died with code {look['code']}{complaint}")
+            said[agent.name] = set(look["states"])
+        return all(states & said[agent.name] for agent in agents)
 
     def _abandon(self) -> None:
         """End what was started, as far as it can be reached; what cannot ends by itself."""
@@ -210,37 +230,6 @@ class KindProber:
                 second.add_note(f"by the API before: {error}")
                 return second
         return None
-
-
-def make_settings(
-    endpoints: Mapping[str, Endpoint], name: str, flows: Sequence[Flow], spec: ProbeSpec, epoch_ns: int
-) -> JsonObject:
-    """Return what the agent of one endpoint is told: its own flows, both those that it sends and those that it reflects."""
-    settings = AgentSettings(
-        agent=name,
-        directory=Path(),
-        epoch_ns=epoch_ns,
-        interval_ns=spec.interval_ns,
-        packet_octets=spec.packet_octets,
-        live_answers=spec.live_answers,
-        drain_ns=spec.drain_ns,
-        duration_ns_max=spec.duration_ns_max,
-        linger_ns=spec.drain_ns + _LINGER_EXTRA_NS,
-        waits=True,
-        endpoints=(EndpointSettings(name=name, address=endpoints[name].address),),
-        flows=tuple(
-            FlowSettings(
-                id=flow.id,
-                source=flow.source,
-                source_address=endpoints[flow.source].address,
-                destination=flow.destination,
-                destination_address=endpoints[flow.destination].address,
-            )
-            for flow in flows
-            if name in {flow.source, flow.destination}
-        ),
-    )
-    return {key: value for key, value in settings.as_json().items() if key != "directory"}
 
 
 def fetch(ask: Callable[[JsonObject], JsonObject], directory: Path) -> None:
@@ -302,7 +291,11 @@ def merge_records(directory: Path, clocks: Mapping[str, _PodClock], clock_id: st
     offsets = find_offsets(agents, reference.clock)
     moved = align(agents, offsets)
     sender, reflector = (np.concatenate(tables) for tables in ([one.sender for one in moved], [one.reflector for one in moved]))
-    skipped = np.concatenate([_shift(alone[name].skipped, offsets[clocks[name].clock], "due", "woke") for name in clocks])
+
+    def gather(table: str, *columns: str) -> Rows:
+        return np.concatenate([_shift(getattr(alone[name], table), offsets[clocks[name].clock], *columns) for name in clocks])
+
+    skipped, connections = gather("skipped", "due", "woke"), gather("connections", "began", "at")
     return ProbeRecords(
         sender=sender[np.lexsort((sender["seq"], sender["flow"]))],
         reflector=reflector[np.lexsort((reflector["received"], reflector["flow"]))],
@@ -322,6 +315,8 @@ def merge_records(directory: Path, clocks: Mapping[str, _PodClock], clock_id: st
             )
             for name, records in alone.items()
         ),
+        connections=connections[np.lexsort((connections["at"], connections["flow"]))],
+        overflows=gather("overflows", "since", "until"),
     )
 
 

@@ -1,8 +1,9 @@
 """The Kubernetes objects of the probers: everything that hitless puts into a cluster that is not its own.
 
 Two pods a node in the pod network (`mesh` is probed by every other node, `control` by its neighbour on the same node), and one
-in the node's own network (`host`). They hold no token of the API, no privilege and no capability, open one UDP port, and write
-into one emptyDir with a limit. Deleting the namespace and the priority class takes all of it away again.
+in the node's own network (`host`). They hold no token of the API, no privilege and no capability, open one port (UDP, and TCP
+where a flow is of TCP), and write into one emptyDir with a limit. Deleting the namespace and the priority class takes all of it
+away again.
 
 Pure.
 """
@@ -27,6 +28,9 @@ RECORDS: Final = "/records"
 """Where the pod's keeper has its emptyDir."""
 USER_ID: Final = 65_532
 """Numeric, so that the kubelet can see that it is not root; the image's user."""
+_PING_GROUPS: Final = f"{USER_ID} {USER_ID}"
+"""Groups that may open ping sockets. A safe sysctl, which `restricted` allows. Source: Linux ip-sysctl.rst ping_group_range;
+kubernetes.io/docs/concepts/security/pod-security-standards."""
 _PRIORITY: Final = 1_000_000
 """Above ordinary pods, far below the system's classes; it never preempts."""
 
@@ -129,14 +133,17 @@ def _service(spec: ProberSpec) -> JsonObject:
             "clusterIP": "None",
             "publishNotReadyAddresses": True,
             "selector": _labels(),
-            "ports": [{"name": "stamp", "port": PORT, "protocol": "UDP"}],
+            "ports": [
+                {"name": "stamp", "port": PORT, "protocol": "UDP"},
+                {"name": "messages", "port": PORT, "protocol": "TCP"},
+            ],
         },
     }
 
 
 def _network_policy(spec: ProberSpec) -> JsonObject:
     peers = [{"podSelector": {"matchLabels": _labels()}}]
-    ports = [{"port": PORT, "protocol": "UDP"}]
+    ports = [{"port": PORT, "protocol": protocol} for protocol in ("UDP", "TCP")]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -183,6 +190,8 @@ def _pod_spec(spec: ProberSpec, role: PodRole) -> JsonObject:
             "runAsGroup": USER_ID,
             "fsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
+            # Ping sockets for our group; the node's own network is not ours to change.
+            **({} if role is PodRole.HOST else {"sysctls": [{"name": "net.ipv4.ping_group_range", "value": _PING_GROUPS}]}),
         },
         "containers": [_container(spec)],
         "volumes": [{"name": "records", "emptyDir": {"sizeLimit": spec.records_limit}}],
@@ -196,7 +205,10 @@ def _container(spec: ProberSpec) -> JsonObject:
         "image": spec.image,
         "imagePullPolicy": spec.pull_policy,
         "args": ["serve", RECORDS],
-        "ports": [{"name": "stamp", "containerPort": PORT, "protocol": "UDP"}],
+        "ports": [
+            {"name": "stamp", "containerPort": PORT, "protocol": "UDP"},
+            {"name": "messages", "containerPort": PORT, "protocol": "TCP"},
+        ],
         "resources": {
             "requests": {"cpu": "50m", "memory": "96Mi"},
             "limits": {"memory": "512Mi", "ephemeral-storage": spec.records_limit},

@@ -55,6 +55,8 @@ class ProberPods:
         self._is_deployed = False
         self.endpoints: tuple[Endpoint, ...] = ()
         """By node, in the order of the roles."""
+        self.nodes: tuple[NodeFacts, ...] = ()
+        """Those that were deployed to."""
 
     def deploy(self, nodes: Sequence[NodeFacts], *, replaces: bool = False) -> tuple[Endpoint, ...]:
         """Put the probers onto all nodes and wait until every one runs.
@@ -77,6 +79,7 @@ class ProberPods:
             for document in render_probers(self._spec):
                 self._host.apply(document)
             self._wait_running(nodes)
+            self.nodes = tuple(nodes)
         except BaseException:
             self.remove()
             raise
@@ -91,7 +94,7 @@ class ProberPods:
             self._host.delete(document)
         self._wait(lambda: not any(map(self._exists, owned)), _GONE_S, lambda: "the namespace of the probers is not gone")
         self._is_deployed = False
-        self._pods, self.endpoints = {}, ()
+        self._pods, self.endpoints, self.nodes = {}, (), ()
 
     def ask(self, endpoint: str, request: JsonObject) -> JsonObject:
         """Hand a request to the keeper of an endpoint's pod, see `probes.pod`; return its answer.
@@ -137,9 +140,7 @@ class ProberPods:
 
     def inspect(self) -> dict[str, JsonObject]:
         """Return what each host prober sees of its node (`probes.node_state`), by node. Raises WorldError."""
-        hosts = {
-            endpoint.name: endpoint.node for endpoint in self.endpoints if endpoint.name.endswith(f"-{PodRole.HOST.value}")
-        }
+        hosts = {endpoint.name: endpoint.node for endpoint in self.endpoints if endpoint.is_host}
         answers = self.each(hosts, lambda name: self.ask_patiently(name, {"do": "inspect"}))
         return {hosts[name]: answer for name, answer in answers.items()}
 
@@ -177,8 +178,9 @@ class ProberPods:
         for node in nodes:
             for role in self._spec.roles:
                 pod, name = seen[role, node.name], f"{node.name}-{role.value}"
-                address = node.address if role is PodRole.HOST else pod["status"]["podIP"]
-                endpoints.append(Endpoint(name=name, node=node.name, zone=node.zone, address=address))
+                is_host = role is PodRole.HOST
+                address = node.address if is_host else pod["status"]["podIP"]
+                endpoints.append(Endpoint(name=name, node=node.name, zone=node.zone, address=address, is_host=is_host))
                 self._pods[name] = pod["metadata"]["name"]
         self.endpoints = tuple(endpoints)
 

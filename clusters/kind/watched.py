@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from typing import Final
 
+from clusters.kind.node_objects import read_tunnel_address
 from clusters.kind.observation import Observed, compare, observe
 from clusters.kind.prober import KindProber
 from clusters.kind.prober_pods import ProberPods
@@ -119,6 +121,9 @@ class WatchedCluster:
         """The cloud's route tables are not within reach. Raises WorldError."""
         raise WorldError("the route tables of a watched cluster are not within reach")
 
+    calibrator = None
+    """Nothing is dropped in somebody else's cluster."""
+
     @property
     def prober(self) -> Prober:
         """Its prober."""
@@ -135,8 +140,8 @@ class WatchedCluster:
 
     def up(self) -> ClusterFacts:
         """Put the probers in. Raises WorldError, UsageError; nothing is left behind then."""
-        nodes = tuple(read_node(node) for node in self.kube.list(Kind.NODE))
         overlay = read_overlay(look(self.kube))
+        nodes = tuple(read_node(node, overlay) for node in self.kube.list(Kind.NODE))
         endpoints = self._pods.deploy(nodes)
         try:
             states = self._pods.inspect()
@@ -189,7 +194,7 @@ def look(kube: KubeApi, before: Observed | None = None) -> Observed:
     return observe(before, nodes=nodes, daemon_sets=daemon_sets, pools=pools, pods=pods)
 
 
-def read_node(node: JsonObject) -> NodeFacts:
+def read_node(node: JsonObject, overlay: Overlay) -> NodeFacts:
     """Return what a Node object says; its gateway is not among that."""
     addresses = (node.get("status") or {}).get("addresses") or ()
     internal = [entry["address"] for entry in addresses if entry.get("type") == "InternalIP" and ":" not in entry["address"]]
@@ -199,6 +204,7 @@ def read_node(node: JsonObject) -> NodeFacts:
         address=internal[0] if internal else "",
         pod_cidr=(node.get("spec") or {}).get("podCIDR") or "",
         gateway="",
+        tunnel_address=read_tunnel_address(node, overlay),
     )
 
 
@@ -220,7 +226,7 @@ def read_overlay(observed: Observed) -> Overlay:
 def _with_gateway(node: NodeFacts, state: JsonObject | None) -> NodeFacts:
     routes = [] if state is None else state["routes"]
     gateway = next((route["via"] for route in routes if route["dst"] == "default" and "via" in route), "")
-    return NodeFacts(name=node.name, zone=node.zone, address=node.address, pod_cidr=node.pod_cidr, gateway=gateway)
+    return replace(node, gateway=gateway)
 
 
 def _mtu(state: JsonObject) -> int:

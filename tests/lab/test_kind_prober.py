@@ -7,6 +7,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,8 @@ from clusters.kind.prober_manifests import PodRole, ProberSpec
 from clusters.kind.prober_pods import ProberPods
 from hitless.errors import ApiUnavailableError, BugError, UsageError, WorldError
 from hitless.ports import Flow, NodeFacts, Prober, ProbeSpec
-from hitless.words import MILLISECOND, SECOND, FlowId, FlowRole, JsonObject, Nanoseconds
+from hitless.records import ConnectionEvent
+from hitless.words import MILLISECOND, SECOND, FlowClass, FlowId, FlowRole, JsonObject, Nanoseconds
 from tests.lab.pod_cluster import ProcessPods
 
 NODES = tuple(
@@ -44,6 +47,13 @@ MESH = (
     flow(2, "node-b1-mesh", "node-a1-mesh"),
     flow(3, "node-a1-mesh", "node-a1-control"),
 )
+AGENTS = (
+    "node-a1-mesh-reflector",
+    "node-a1-mesh-sender",
+    "node-a1-control-reflector",
+    "node-b1-mesh-reflector",
+    "node-b1-mesh-sender",
+)
 
 
 @pytest.fixture
@@ -66,8 +76,8 @@ def wait_live(prober: KindProber) -> None:
         assert time.monotonic() < deadline_s
 
 
-def run(prober: KindProber, directory: Path, flows: Sequence[Flow] = MESH) -> None:
-    prober.start(flows, PROBING, directory, time.monotonic_ns() - 5 * SECOND)
+def run(prober: KindProber, directory: Path, flows: Sequence[Flow] = MESH, probing: ProbeSpec = PROBING) -> None:
+    prober.start(flows, probing, directory, time.monotonic_ns() - 5 * SECOND)
     wait_live(prober)
     prober.stop()
     prober.stop()
@@ -103,16 +113,60 @@ def test_every_probe_is_answered_and_all_begin_and_end_together(pods: ProberPods
     assert max(last) - min(last) < 200 * MILLISECOND
     assert [
         (report.agent, report.finished, report.offset_bound_ns, report.run_clock_bound_ns) for report in records.reports
-    ] == [(f"{name}-{role}", True, 0, 0) for name, role in (("node-a1", "mesh"), ("node-a1", "control"), ("node-b1", "mesh"))]
-    assert set(records.clocks) == {report.agent for report in records.reports}
+    ] == [(agent, True, 0, 0) for agent in AGENTS]
+    assert set(records.clocks) == set(AGENTS)
 
 
 def test_host_probers_bind_to_the_zone_address_and_see_the_node(pods: ProberPods, tmp_path: Path) -> None:
     prober = KindProber(pods)
-    run(prober, tmp_path / "run", [flow(1, "node-a1-host", "node-b1-host")])
-    assert set(prober.collect().sender["copies"].tolist()) == {1}
+    run(prober, tmp_path / "run", [flow(1, "node-a1-host", "node-b1-mesh"), flow(2, "node-b1-mesh", "node-a1-host")])
+    records = prober.collect()
+    assert set(records.sender["copies"].tolist()) == {1}
+    sources = {number: set(records.reflector["source"][records.reflector["flow"] == number].tolist()) for number in (1, 2)}
+    # 192.0.2.1, the node's own address in its status, is nowhere.
+    assert sources == {1: {int(IPv4Address("127.6.0.9"))}, 2: {int(IPv4Address("127.6.1.2"))}}
+    assert [end.name for end in pods.endpoints if end.is_host] == ["node-a1-host", "node-b1-host"]
     assert [state.node for state in prober.inspect()] == ["node-a1", "node-b1"]
     assert "lo" in prober.inspect()[0].devices
+
+
+def test_flows_of_every_rate_size_and_protocol_have_agents_of_their_own_and_one_record(
+    pods: ProberPods, tmp_path: Path
+) -> None:
+    slow = replace(flow(4, "node-b1-mesh", "node-a1-host"), interval_ns=Nanoseconds(20 * MILLISECOND), role=FlowRole.HOST)
+    flows = (
+        *MESH,
+        slow,
+        replace(slow, id=FlowId(5), flow_class=FlowClass.TCP_CONNECT),
+        replace(flow(6, "node-a1-mesh", "node-b1-mesh"), octets=1000),
+        replace(flow(7, "node-a1-mesh", "node-b1-mesh"), flow_class=FlowClass.TCP_ESTABLISHED),
+    )
+    prober = KindProber(pods)
+    run(prober, tmp_path / "run", flows)
+    records = prober.collect()
+    assert {report.agent for report in records.reports if report.finished} == {
+        *AGENTS,
+        *(f"node-a1-mesh-{agent}" for agent in ("sender-udp-1000-200hz", "sender-tcp-44-200hz")),
+        *(f"node-b1-mesh-{agent}" for agent in ("sender-udp-44-50hz", "sender-tcp-44-50hz", "acceptor")),
+        *(f"node-a1-host-{agent}" for agent in ("reflector", "acceptor")),
+    }
+    offered = {one: records.sender[records.sender["flow"] == one] for one in range(1, 8)}
+    assert [set(rows["copies"].tolist()) for rows in offered.values()] == [{1}] * 7
+    assert np.median(np.diff(offered[4]["before"])) > 2 * np.median(np.diff(offered[2]["before"]))
+    # One connection that stayed; where each probe has one of its own, none is worth a row.
+    assert {ConnectionEvent.OPENED, ConnectionEvent.CLOSED} == set(records.connections["what"].tolist())
+    assert {7} == set(records.connections["flow"].tolist())
+
+
+def test_a_signed_run_takes_no_other_probes(pods: ProberPods, tmp_path: Path) -> None:
+    prober = KindProber(pods)
+    run(prober, tmp_path / "run", probing=replace(PROBING, is_authenticated=True))
+    records = prober.collect()
+    assert set(records.sender["copies"].tolist()) == {1}
+    assert {report.counters["unauthentic"] for report in records.reports} == {0}
+    told = [path.read_text(encoding="utf-8") for path in tmp_path.glob("pods/*/*.settings")]
+    assert len(told) == len(AGENTS)
+    assert all('"key": "withheld"' in text for text in told)
 
 
 def test_streams_that_break_lose_nothing(host: ProcessPods, pods: ProberPods, tmp_path: Path) -> None:
@@ -121,7 +175,7 @@ def test_streams_that_break_lose_nothing(host: ProcessPods, pods: ProberPods, tm
     run(prober, tmp_path / "run")
     records = prober.collect()
     assert set(records.sender["copies"].tolist()) == {1}
-    assert [report.finished for report in records.reports] == [True] * 3
+    assert [report.finished for report in records.reports] == [True] * len(AGENTS)
     assert all(left <= 0 for left in host.failures.values())
 
 
@@ -140,7 +194,7 @@ def test_a_pod_that_is_killed_is_said_and_the_others_records_come_home(
     with pytest.raises(WorldError, match="no keeper answers"):
         prober.stop()
     records = prober.collect()
-    assert {report.agent: report.finished for report in records.reports}["node-b1-mesh"] is False
+    assert {report.agent: report.finished for report in records.reports}["node-b1-mesh-sender"] is False
     assert (records.sender["flow"] == 1).any()
     assert not (records.sender["flow"] == 2).any()
 
@@ -154,7 +208,7 @@ def test_records_that_the_api_does_not_bring_are_rescued(host: ProcessPods, pods
     run(prober, tmp_path / "run")
     host.close()
     records = prober.collect()
-    assert [report.finished for report in records.reports] == [True] * 3
+    assert [report.finished for report in records.reports] == [True] * len(AGENTS)
     assert set(records.sender["copies"].tolist()) == {1}
     with pytest.raises(WorldError, match="no agent's records can be had"):
         KindProber.collect(without_rescue(prober))
@@ -257,7 +311,7 @@ def test_agents_with_another_clock_are_put_on_ours(make_shifted: Callable[[int],
     run(prober, tmp_path / "run")
     records = prober.collect()
     by_agent = {report.agent: report for report in records.reports}
-    here, there = by_agent["node-a1-mesh"], by_agent["node-b1-mesh"]
+    here, there = by_agent["node-a1-mesh-sender"], by_agent["node-b1-mesh-sender"]
     assert (here.offset_bound_ns, here.run_clock_bound_ns) == (0, 0)
     assert there.clock != here.clock
     assert 0 < there.offset_bound_ns < 2 * MILLISECOND

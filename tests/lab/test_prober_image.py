@@ -153,7 +153,7 @@ def ask(**request):
 while not os.path.exists("keeper.socket"):
     os.sched_yield()
 facts["start"] = ask(do="start", settings=json.loads({json.dumps(settings)!r}))
-while (look := ask(do="look"))["code"] is None:
+while (look := ask(do="look")["agents"][facts["start"]["agent"]])["code"] is None:
     pass
 facts["look"] = look
 facts["files"] = {{name: ask(do="read", name=name, offset=0, octets=1 << 20)["content"] for name in ask(do="list")["files"]}}

@@ -71,7 +71,9 @@ class StrangersCluster(WatchedCluster):
         self._lab, self._plan, self._directory = lab, make_plan(case, arm, 1, clock), directory
         self._lab_facts = lab.up()
         addresses = {(PodRole.HOST, node.name): node.address for node in self._lab_facts.nodes}
-        addresses |= {(PodRole(end.name.rpartition("-")[2]), end.node): end.address for end in self._lab_facts.endpoints}
+        addresses |= {
+            (PodRole(end.name.rpartition("-")[2]), end.node): end.address for end in self._lab_facts.endpoints if end.is_pod
+        }
         self.host = ProcessPods(directory, addresses, self._enter)
         pods = ProberPods(self.host, ProberSpec(image=IMAGE), pause=lambda _: None)
         super().__init__(kube=cast("KubeApi", ReadOnly(lab.kube)), pods=pods, prober=KindProber(pods), backend="lab")
@@ -125,7 +127,12 @@ def test_an_ungated_switch_of_somebody_elses_is_seen_to_lose(
     cluster, clock = make_stranger(Arm.UNGATED)
     judged = watch(cluster, clock, tmp_path / "run", arm=Arm.UNGATED)
     verdicts = {result.check: result.verdict for result in judged.results}
-    assert verdicts == {"coverage": Verdict.PASS, "continuity": Verdict.FAIL, "hygiene": Verdict.PASS}, judged.results
+    assert verdicts == {
+        "coverage": Verdict.PASS,
+        "instrument": Verdict.PASS,
+        "continuity": Verdict.FAIL,
+        "hygiene": Verdict.PASS,
+    }, judged.results
     request = judged.history.first_event("switch.requested")
     assert request is not None
     assert request.facts == {"mode": "NATIVE"}
@@ -162,7 +169,7 @@ def test_a_watch_in_which_nothing_happens_ends_when_it_is_told(
     monkeypatch.setattr(cluster, "doubles", lambda _recorder: ())  # nobody switches
     judged = execute_watch(plan, cluster, clock, tmp_path / "run", None)
     assert judged.verdict is Verdict.PASS
-    assert [result.check for result in judged.results] == ["coverage", "continuity"]
+    assert [result.check for result in judged.results] == ["coverage", "instrument", "continuity"]
     assert names_of(judged) == ["run.started", "run.live", "run.settled", "run.probing_stopped"]
 
 

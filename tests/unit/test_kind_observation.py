@@ -198,6 +198,7 @@ def test_a_node_is_read_by_its_ipv4_address_and_zone() -> None:
             ]
         },
     }
-    facts = read_node(node)
+    facts = read_node(node, Overlay.IPIP)
+    assert facts.tunnel_address == "100.96.1.1"
     assert (facts.name, facts.zone, facts.address, facts.pod_cidr) == ("n", "eu-west-1a", "10.250.0.7", "100.96.1.0/24")
-    assert read_node({"metadata": {"name": "m"}}).zone == "none"
+    assert read_node({"metadata": {"name": "m"}}, Overlay.IPIP).zone == "none"

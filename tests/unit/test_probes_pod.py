@@ -34,7 +34,7 @@ def test_settings_are_checked_before_anything_starts(keeper: Keeper, tmp_path: P
     assert keeper.answer({"do": "start", "settings": {"agent": "x", "flows": []}})["error"].startswith("settings: endpoints:")
     assert keeper.answer({"do": "start"})["error"].startswith("settings: found nothing")
     assert (tmp_path / "old.sender").exists()
-    assert keeper.answer({"do": "look"}) == {"states": [], "code": None, "complaint": ""}
+    assert keeper.answer({"do": "look"}) == {"agents": {}}
     assert keeper.answer({"do": "order", "order": {"order": "end"}}) == {}
 
 
@@ -52,7 +52,7 @@ def _piece(keeper: Keeper, **request: Any) -> bytes:  # noqa: ANN401 - JSON
     return zlib.decompress(base64.b64decode(keeper.answer({"do": "read", **request})["content"]))
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "", "..", ".hidden", "keeper.socket", "agent.settings.json", 7, None])
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "", "..", ".hidden", "keeper.socket", "x.settings", 7, None])
 def test_only_the_agents_files_are_read(keeper: Keeper, name: object) -> None:
     assert "place" not in keeper.answer({"do": "read", "name": name, "offset": 0, "octets": 1})
     assert "request: name: found" in keeper.answer({"do": "read", "name": name, "offset": 0, "octets": 1})["error"]
@@ -69,8 +69,8 @@ def test_a_file_that_is_not_there_is_an_answer(keeper: Keeper) -> None:
 
 
 def test_an_agent_whose_keeper_was_started_anew_counts_as_killed(keeper: Keeper, tmp_path: Path) -> None:
-    (tmp_path / "agent.states").write_text('{"state": "listening"}\n')
-    assert keeper.answer({"do": "look"}) == {"states": ["listening"], "code": -9, "complaint": ""}
+    (tmp_path / "sender.states").write_text('{"state": "listening"}\n')
+    assert keeper.answer({"do": "look"}) == {"agents": {"sender": {"states": ["listening"], "code": -9, "complaint": ""}}}
 
 
 def test_nobody_answers_is_one_message(

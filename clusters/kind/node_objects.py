@@ -1,0 +1,27 @@
+"""What Node objects say that the probers need to know. Pure."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import Final
+
+from hitless.words import JsonObject, Overlay
+
+ANNOTATIONS: Final = {
+    Overlay.IPIP: "projectcalico.org/IPv4IPIPTunnelAddr",
+    Overlay.VXLAN: "projectcalico.org/IPv4VXLANTunnelAddr",
+}
+"""Where Calico writes the address of a node's tunnel device. Source: calico libcalico-go/lib/backend/k8s/resources/node.go."""
+
+
+def read_tunnel_address(node: JsonObject, overlay: Overlay) -> str:
+    """Return the address of a node's tunnel device: as annotated, else (IPIP) the first of its podCIDR; empty: not known.
+
+    With host-local IPAM and USE_POD_CIDR nothing is annotated for IPIP, and the address never changes. That of VXLAN comes and
+    goes with the overlay. Source: calico node.go:563-580, allocateip.go:78-87 and 260-275 (docs/mechanics.md 4.2, 4.4).
+    """
+    annotated = (node["metadata"].get("annotations") or {}).get(ANNOTATIONS[overlay], "")
+    cidr = (node.get("spec") or {}).get("podCIDR") or ""
+    if annotated or overlay is not Overlay.IPIP or ":" in cidr or not cidr:
+        return str(annotated)
+    return str(IPv4Address(int(IPv4Network(cidr).network_address) + 1))

@@ -1,0 +1,82 @@
+"""The agents of a pod: which of them a run needs, and what each is told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from clusters.agent_groups import AgentGroup, group_flows
+from clusters.flow_settings import make_flow_settings
+from hitless.ports import Endpoint, Flow, NodeFacts, ProbeSpec
+from hitless.words import SECOND, JsonObject
+from probes.settings import AgentSettings, EndpointSettings
+from probes.stamp_authenticated import AUTHENTICATED
+
+_LINGER_EXTRA_NS: Final = 60 * SECOND
+"""Beyond `drain_ns`: the time in which every other agent must have been told to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodAgent:
+    """One agent process of a pod."""
+
+    name: str
+    """Unique in the run: the endpoint's name, then the group's, such as `node-a1-mesh-sender`."""
+    endpoint: str
+    """Whose pod it is in."""
+    is_sender: bool
+    settings: JsonObject
+    """What it is told, but for the directory, which is its keeper's."""
+
+
+def plan_agents(
+    endpoints: Mapping[str, Endpoint],
+    name: str,
+    flows: Sequence[Flow],
+    spec: ProbeSpec,
+    *,
+    epoch_ns: int,
+    nodes: Sequence[NodeFacts] = (),
+    key: bytes | None = None,
+) -> tuple[PodAgent, ...]:
+    """Return the agents of one endpoint, those that reflect first.
+
+    Args:
+        endpoints: all of them, by name.
+        name: of the endpoint.
+        flows: of the run; those of other endpoints are not its business.
+        spec: how to probe.
+        epoch_ns: the reading of the pod's CLOCK_MONOTONIC that is 0 on the run clock.
+        nodes: whose addresses a masquerade may put in the place of a source's.
+        key: signs the probes of flows that can be signed; None: nothing is signed.
+    """
+
+    def tell(group: AgentGroup) -> JsonObject:
+        signed = key if group.is_signed else None
+        settings = AgentSettings(
+            agent=f"{name}-{group.agent}",
+            directory=Path(),
+            epoch_ns=epoch_ns,
+            interval_ns=group.interval_ns,
+            packet_octets=group.octets if signed is None else max(group.octets, AUTHENTICATED.octets),
+            key=signed,
+            live_answers=spec.live_answers,
+            drain_ns=spec.drain_ns,
+            duration_ns_max=spec.duration_ns_max,
+            linger_ns=spec.drain_ns + _LINGER_EXTRA_NS,
+            waits=True,
+            endpoints=(
+                EndpointSettings(
+                    name=name, address=endpoints[name].address, sends=group.is_sender, reflects=not group.is_sender
+                ),
+            ),
+            flows=tuple(make_flow_settings(flow, endpoints, nodes) for flow in group.flows),
+        )
+        return {place: value for place, value in settings.as_json().items() if place != "directory"}
+
+    return tuple(
+        PodAgent(name=f"{name}-{group.agent}", endpoint=name, is_sender=group.is_sender, settings=tell(group))
+        for group in group_flows(flows, spec, name)
+    )

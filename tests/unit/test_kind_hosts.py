@@ -1,0 +1,71 @@
+"""Host-network probers on kind: which scenarios get them, and by which addresses a node's packets are known."""
+
+from __future__ import annotations
+
+import pytest
+
+from clusters.kind.cluster import capabilities_missing, roles_of
+from clusters.kind.machine import kernel_capabilities
+from clusters.kind.node_objects import read_tunnel_address
+from clusters.kind.prober_manifests import PodRole
+from hitless.words import Capability, FlowSet, JsonObject, Overlay
+from scenarios.model import CATALOGUE, load_scenario
+from scenarios.plan import Case, Options, make_case
+
+
+def node(annotations: dict[str, str] | None = None, cidr: str | None = "100.96.3.0/24") -> JsonObject:
+    spec = {} if cidr is None else {"podCIDR": cidr}
+    return {"kind": "Node", "metadata": {"name": "n", "annotations": annotations}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("document", "overlay", "address"),
+    [
+        (node(), Overlay.IPIP, "100.96.3.1"),
+        (node({"projectcalico.org/IPv4IPIPTunnelAddr": "100.96.3.7"}), Overlay.IPIP, "100.96.3.7"),
+        (node({"projectcalico.org/IPv4IPIPTunnelAddr": "100.96.3.7"}), Overlay.VXLAN, ""),
+        (node({"projectcalico.org/IPv4VXLANTunnelAddr": "100.96.9.64"}), Overlay.VXLAN, "100.96.9.64"),
+        (node(cidr=None), Overlay.IPIP, ""),
+        (node(cidr="fd00::/64"), Overlay.IPIP, ""),
+    ],
+)
+def test_a_tunnels_address_is_calicos_word_or_the_blocks_first(document: JsonObject, overlay: Overlay, address: str) -> None:
+    assert address == read_tunnel_address(document, overlay)
+
+
+def test_a_node_gets_a_prober_in_its_own_network_only_where_a_flow_needs_it() -> None:
+    assert roles_of([FlowSet.UDP, FlowSet.ICMP]) == (PodRole.MESH, PodRole.CONTROL)
+    for flow_set in (FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST):
+        assert roles_of([FlowSet.UDP, flow_set]) == (PodRole.MESH, PodRole.CONTROL, PodRole.HOST)
+
+
+def case_of(scenario: str, overlay: Overlay, *flow_sets: FlowSet) -> Case:
+    loaded = load_scenario(CATALOGUE / f"{scenario}.yaml")
+    both = {"fast": (FlowSet.UDP, *flow_sets), "gardener": (FlowSet.UDP, *flow_sets)}
+    flows = type(loaded.flows).model_validate(both)
+    return make_case(loaded.model_copy(update={"flows": flows}), Options(overlay=overlay))
+
+
+@pytest.fixture
+def everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose kernel has both overlays."""
+    offered = kernel_capabilities() | {Capability.OVERLAY_IPIP, Capability.OVERLAY_VXLAN}
+    monkeypatch.setattr("clusters.kind.cluster.kernel_capabilities", lambda: offered)
+
+
+@pytest.mark.usefixtures("everything_else")
+def test_kind_offers_every_flow_between_pods_and_nodes_and_no_service() -> None:
+    between = (FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST, FlowSet.ICMP, FlowSet.TCP_ESTABLISHED, FlowSet.UDP_OVERLAY_MTU)
+    assert capabilities_missing(case_of("plain-switch", Overlay.IPIP, *between)) == ()
+    assert capabilities_missing(case_of("plain-switch", Overlay.IPIP, FlowSet.CLUSTER_IP)) == (Capability.NFT,)
+    assert capabilities_missing(case_of("plain-switch", Overlay.IPIP, FlowSet.POD_TO_HOST, FlowSet.NODE_PORT)) == ("nft",)
+
+
+@pytest.mark.usefixtures("everything_else")
+def test_host_flows_need_a_tunnel_whose_address_is_known_before_it_is_there() -> None:
+    refused = ("host-endpoints whose tunnel's address is known beforehand",)
+    for flow_set in (FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST):
+        assert refused == capabilities_missing(case_of("native-to-overlay", Overlay.VXLAN, flow_set))
+        assert capabilities_missing(case_of("native-to-overlay", Overlay.IPIP, flow_set)) == ()
+        assert capabilities_missing(case_of("plain-switch", Overlay.VXLAN, flow_set)) == ()
+    assert capabilities_missing(case_of("native-to-overlay", Overlay.VXLAN)) == ()
