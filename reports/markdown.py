@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from hitless.judged import Comparison
 from hitless.words import MILLISECOND, Arm, FlowRole, Verdict
+from reports.causes import cause_rows, example_rows, worst_causes
 from reports.connections import connection_rows
 from reports.estimators.table import tool_rows
 from reports.extracts import WorstFlow, arm_drops, group_findings, shown_run, worst_flows
@@ -44,6 +45,7 @@ def render_markdown(comparison: Comparison, summary: Summary, *, chart: str | No
     shown = [run.history for arm in Arm if (run := shown_run(comparison, arm)) is not None]
     first = comparison.runs[0].history
     drops = {arm: arm_drops(comparison.runs_of(arm)) for arm in summary.arms}
+    worst = worst_flows(comparison, WORST_FLOWS_MAX)
     classes = dict.fromkeys(name for arm in summary.arms.values() for name in arm.classes)
     return (
         _environment(summary)
@@ -61,7 +63,12 @@ def render_markdown(comparison: Comparison, summary: Summary, *, chart: str | No
             connections=[row for arm, found in summary.arms.items() for row in connection_rows(arm, found.connections)],
             classes={name: count_rows(summary, name) for name in classes},
             paths=make_path_tables(summary),
-            worst=[_worst_cells(one, summary.accuracy_ms) for one in worst_flows(comparison, WORST_FLOWS_MAX)],
+            causes=[row for arm, found in summary.arms.items() for row in cause_rows(arm, found.causes)],
+            cause_examples=[row for arm, found in summary.arms.items() for row in example_rows(arm, found.causes)],
+            worst=[
+                _worst_cells(one, summary.accuracy_ms) | {"cause": cause}
+                for one, cause in zip(worst, worst_causes(worst), strict=True)
+            ],
             estimators={arm: tool_rows(summary, found) for arm, found in summary.arms.items()},
             load=make_load_tables(summary, {history.header.arm: history.header.trial for history in shown}),
             drops={arm: found[:PLACES_MAX] for arm, found in drops.items() if found is not None},

@@ -19,6 +19,7 @@ from hitless.judged import Comparison, JudgedRun
 from hitless.measure import FlowMeasure
 from hitless.verdicts import Finding, merge
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject, Verdict
+from reports.cause_summary import CauseSummary, summarise_causes
 from reports.connections import ConnectionTotals, summarise_connections
 from reports.estimators.estimate import ArmEstimates, estimate_arm
 from reports.load_summary import LoadSummary, summarise_load
@@ -134,6 +135,8 @@ class ArmSummary:
     """Family of flows (`udp`, `icmp`, `node-port tcp-established`, ...) to its totals; control flows apart."""
     connections: dict[str, ConnectionTotals]
     """Of the TCP families: what became of their connections."""
+    causes: tuple[CauseSummary, ...]
+    """Why there were outages, the cause with most downtime first; of all judged flows."""
     control: Totals
     """Flows within a node, which no switch can touch."""
     estimators: ArmEstimates
@@ -237,6 +240,7 @@ def summarise_arm(runs: Sequence[JudgedRun]) -> ArmSummary:
         },
         classes={name: _total([found for run in runs for found in _measures_of_family(run, name)]) for name in families},
         connections=summarise_connections(runs),
+        causes=summarise_causes(runs),
         control=_total([measure for run in runs for measure in measures_of(run, FlowRole.CONTROL)]),
         estimators=estimate_arm(runs),
         paths=summarise_paths(runs),

@@ -44,6 +44,7 @@ def test_every_part_is_there() -> None:
         "## Gated against ungated",
         "## Probes, class udp",
         "## Durations over flows",
+        "## Causes of outages",
         "## Worst flows",
         "## What other tools would have said",
         "## Paths",

@@ -87,6 +87,7 @@ def test_the_schema_exactly() -> None:
         "durations",
         "classes",
         "connections",
+        "causes",
         "control",
         "estimators",
         "paths",

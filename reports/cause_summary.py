@@ -1,0 +1,129 @@
+"""The causes of an arm's outages in numbers; part of the summary's schema. A pure function of judged runs.
+
+Of all flows that are judged: between pods, hosts and Services, over all trials. An outage counts for its likeliest cause; its
+downtime is shared out to all its causes by their scores.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hitless.causes import Attribution, Cause, CauseKind, attribute
+from hitless.judged import JudgedRun
+from hitless.measure import Outage
+from hitless.ports import Flow
+from hitless.words import MILLISECOND, FlowRole
+
+SUBJECTS_MAX: Final = 5
+JUDGED: Final = (FlowRole.MESH, FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseExample:
+    """The outage that a cause accounts for most clearly."""
+
+    trial: int
+    flow: str
+    """Label."""
+    score: float
+    """Share of its lost probes that the cause accounts for, 0 to 1."""
+    evidence: tuple[str, ...]
+    """What speaks for it, each in a sentence; first what happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseSummary:
+    """One cause in one arm."""
+
+    cause: str
+    """Such as `pool-before-routes`; `unexplained` is one."""
+    outages: int
+    """Outages of which it is the likeliest cause; 0: it has a part in some, and in all of them another one is likelier."""
+    flows: int
+    """Flows with such an outage, each counted once a trial."""
+    families: dict[str, int]
+    """Family of flows to its part of the outages."""
+    downtime_ms: float
+    """Its share of all outages' lengths, in the middle of their bounds; of an outage without bound the shortest."""
+    downtime_share: float
+    """The same of the downtime of all judged flows, 0 to 1."""
+    score_min: float | None
+    """The least score with which it is the likeliest; None: it never is."""
+    subjects: dict[str, int]
+    """What was broken, most outages first, to their number; the first few."""
+    example: CauseExample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """The part of one cause in one outage."""
+
+    run: JudgedRun
+    flow: Flow
+    outage: Outage
+    cause: Cause
+    is_likeliest: bool
+
+
+def summarise_causes(runs: Sequence[JudgedRun]) -> tuple[CauseSummary, ...]:
+    """Return the causes of the outages of an arm, the one with most downtime first."""
+    by_cause: defaultdict[CauseKind, list[_Part]] = defaultdict(list)
+    total_ms = 0.0
+    for run in runs:
+        for flow, said in _said(run):
+            total_ms += _length_ms(said.outage)
+            for cause in said.causes:
+                part = _Part(run=run, flow=flow, outage=said.outage, cause=cause, is_likeliest=cause is said.cause)
+                by_cause[cause.kind].append(part)
+    found = [_summarise(kind, parts, total_ms) for kind, parts in by_cause.items()]
+    return tuple(sorted(found, key=lambda one: (-one.downtime_ms, -one.outages, one.cause)))
+
+
+def causes_of_flow(said: Sequence[Attribution], flow: Flow) -> tuple[tuple[str, float], ...]:
+    """Return the causes of one flow's downtime with their shares of it, the largest first."""
+    shares: defaultdict[str, float] = defaultdict(float)
+    for one in said:
+        if one.flow == flow.id:
+            for cause in one.causes:
+                # An outage of one probe may have a length of 0, and is one all the same.
+                shares[cause.kind.value] += cause.score * max(_length_ms(one.outage), 1e-6)
+    total = sum(shares.values())
+    return tuple(sorted(((name, share / total) for name, share in shares.items()), key=lambda item: (-item[1], item[0])))
+
+
+def _said(run: JudgedRun) -> Iterator[tuple[Flow, Attribution]]:
+    judged = {flow.id: flow for flow in run.history.flows_of(*JUDGED)}
+    if any(measure.outages for flow, measure in run.measures.items() if flow in judged):
+        for said in attribute(run.history, run.measures):
+            if said.flow in judged:
+                yield judged[said.flow], said
+
+
+def _summarise(kind: CauseKind, parts: Sequence[_Part], total_ms: float) -> CauseSummary:
+    likeliest = [part for part in parts if part.is_likeliest]
+    downtime_ms = sum(part.cause.score * _length_ms(part.outage) for part in parts)
+    clearest = max(parts, key=lambda part: (part.cause.score, len(part.cause.evidence)))
+    return CauseSummary(
+        cause=kind.value,
+        outages=len(likeliest),
+        flows=len({(part.run.history.header.trial, part.flow.id) for part in likeliest}),
+        families=dict(Counter(part.flow.family for part in likeliest).most_common()),
+        downtime_ms=round(downtime_ms, 3),
+        downtime_share=round(downtime_ms / total_ms, 4) if total_ms else 0.0,
+        score_min=round(min(part.cause.score for part in likeliest), 4) if likeliest else None,
+        subjects=dict(Counter(name for part in parts for name in part.cause.subjects).most_common(SUBJECTS_MAX)),
+        example=CauseExample(
+            trial=clearest.run.history.header.trial,
+            flow=clearest.flow.label,
+            score=round(clearest.cause.score, 4),
+            evidence=tuple(evidence.text for evidence in clearest.cause.evidence),
+        ),
+    )
+
+
+def _length_ms(outage: Outage) -> float:
+    longest = outage.shortest_ns if outage.longest_ns is None else outage.longest_ns
+    return float(outage.shortest_ns + longest) / 2 / MILLISECOND

@@ -1,0 +1,102 @@
+"""What the report says of causes: by arm in the summary and in Markdown, and of the worst flows."""
+
+from __future__ import annotations
+
+import pytest
+
+from hitless.causes import attribute
+from hitless.judged import Comparison
+from hitless.words import Arm
+from reports.cause_summary import causes_of_flow, summarise_causes
+from reports.causes import cause_rows, worst_causes
+from reports.extracts import worst_flows
+from reports.markdown import render_markdown
+from reports.summary import summarise
+from tests.unit.comparisons import comparison, judged, realistic
+from tests.unit.histories import QUIET, event, history, lost, ns, records
+
+
+def test_the_fields_exactly() -> None:
+    (cause,) = summarise(comparison(trials=1)).as_json()["arms"]["UNGATED"]["causes"]
+    assert list(cause) == [
+        "cause",
+        "outages",
+        "flows",
+        "families",
+        "downtime_ms",
+        "downtime_share",
+        "score_min",
+        "subjects",
+        "example",
+    ]
+    assert list(cause["example"]) == ["trial", "flow", "score", "evidence"]
+
+
+def test_every_outage_of_the_arm_counts_for_its_likeliest_cause() -> None:
+    found = comparison(trials=2)
+    (cause,) = summarise(found).arms[Arm.UNGATED].causes
+    runs = found.runs_of(Arm.UNGATED)
+    assert cause.cause == "pool-before-routes"
+    assert cause.outages == sum(len(measure.outages) for run in runs for measure in run.measures.values())
+    assert cause.flows == sum(measure.is_hit for run in runs for measure in run.measures.values())
+    assert cause.families == {"udp": cause.outages}
+    assert cause.downtime_share > 0.99
+    assert "zone" in next(iter(cause.subjects))
+    assert "had no route to it" in cause.example.evidence[0]
+
+
+def test_an_arm_that_lost_nothing_has_no_causes() -> None:
+    assert summarise(comparison(trials=1)).arms[Arm.GATED].causes == ()
+
+
+def test_what_nothing_explains_is_a_cause_of_its_own() -> None:
+    leaking = judged(realistic(Arm.GATED, 1, gate_leaks=6))
+    (cause,) = summarise_causes([leaking])
+    assert (cause.cause, cause.outages, cause.subjects) == ("unexplained", 1, {})
+
+
+def test_downtime_is_shared_out_by_the_scores() -> None:
+    """What was down for another reason is taken over by a missing route: both have a part, one of them the outage."""
+    routes = [
+        event(60, "route.created", zone=zone, cidr="", node=node, began_ns=ns(59))
+        for zone in "ab"
+        for node in ("node-a1", "node-b1")
+        if (zone, node) != ("a", "node-b1")
+    ]
+    repointed = event(150, "calico.repointed", node="node-a1", mode="NATIVE", cause="IPPool", routes=3, began_ns=ns(149))
+    created = event(250, "route.created", zone="a", cidr="", node="node-b1", began_ns=ns(249))
+    run = judged(history(events=(*routes, repointed, created), records=records({1: lost(18, 30), 2: QUIET})))
+    first, second = summarise_causes([run])
+    assert (first.cause, first.outages, second.cause, second.outages) == ("pool-before-routes", 1, "unexplained", 0)
+    assert first.downtime_share == pytest.approx(2 / 3, abs=0.05)
+    assert first.downtime_share + second.downtime_share == pytest.approx(1, abs=0.01)
+    assert causes_of_flow(attribute(run.history, run.measures), run.history.flows[0])[0][0] == "pool-before-routes"
+
+
+def test_the_rows_of_the_table() -> None:
+    summary = summarise(comparison(trials=1))
+    (row,) = cause_rows("UNGATED", summary.arms[Arm.UNGATED].causes)
+    assert row[:3] == ("UNGATED", "pool-before-routes", "8")
+    assert row[4:6] == ("100.0%", "1.00")
+    assert row[6].startswith("route of zone a to node-b1 (4)") or "more" in row[6]
+
+
+def test_the_report_has_the_causes_and_that_of_each_worst_flow() -> None:
+    found = comparison(trials=1)
+    text = render_markdown(found, summarise(found))
+    assert "## Causes of outages" in text
+    assert "| UNGATED | pool-before-routes | 8 | 8 | 100.0% |" in text
+    worst = [line for line in text.split("## Worst flows")[1].splitlines() if line.startswith("| UNGATED 1 |")]
+    assert worst
+    assert all(line.endswith("| pool-before-routes |") for line in worst)
+
+
+def test_a_comparison_without_loss_has_no_section_of_causes() -> None:
+    quiet = Comparison(scenario="plain-switch", runs=(judged(realistic(Arm.GATED, 1)),))
+    assert "Causes of outages" not in render_markdown(quiet, summarise(quiet, has_rule=False))
+
+
+def test_each_worst_flow_has_its_causes() -> None:
+    worst = worst_flows(comparison(trials=1), 3)
+    assert worst_causes(worst) == ["pool-before-routes"] * 3
+    assert worst_causes(()) == []
