@@ -1,6 +1,6 @@
 """The HTTP service that the application load asks: `python -m probes.http_service SETTINGS.json`.
 
-    GET /work?octets=1000 HTTP/1.1        HTTP/1.1 200 OK
+    GET /answer?octets=1000 HTTP/1.1      HTTP/1.1 200 OK
                                           Pod: node-a1-mesh
                                           Content-Length: 1000
 
@@ -32,7 +32,7 @@ from probes.lifeline import cpu_counters, enter_network, give_up_privileges, is_
 from probes.load_settings import PlaceSettings, ServiceSettings, read_service_settings
 from probes.recording import write_report
 
-PATH: Final = "/work"
+PATH: Final = "/answer"
 POD_HEADER: Final = "Pod"
 COUNTERS: Final = ("connections", "refused", "idle_closed", "answered", "rejected")
 """Of its report: connections accepted, refused for want of room, closed for silence; requests answered by 200, by another

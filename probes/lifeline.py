@@ -25,8 +25,6 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 """Source: linux/prctl.h."""
 _CAPABILITY_VERSION_3: Final = 0x2008_0522
 """Source: linux/capability.h."""
-_NICE: Final = 5
-"""The probes and the switch come first."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -67,13 +65,11 @@ def cpu_counters() -> dict[str, int]:
 
 
 def give_up_privileges() -> None:
-    """Give up every capability of this thread, now and for whatever it executes, and precedence over other processes.
+    """Give up every capability of this thread, now and for whatever it executes.
 
     Raises:
         WorldError: the kernel refuses.
     """
-    with contextlib.suppress(PermissionError):  # somebody made us less already
-        os.nice(_NICE)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, for 64 capabilities
     try:

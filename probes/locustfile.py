@@ -164,6 +164,10 @@ class Worker(Process):
         self.is_stopping = True
         while self._under_way:
             gevent.sleep(_LOOK_S)
+        # Locust reports each 3 s, and its master waits half a second for the last report, which a busy machine may not keep.
+        statistics: dict[str, Any] = {}
+        events.report_to_master.fire(client_id=self._runner.client_id, data=statistics)
+        self._runner.send_message("stats", statistics)
         self.say("drained")
 
     def finish(self) -> None:

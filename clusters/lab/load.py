@@ -4,9 +4,9 @@
             ├─────────────── master           127.0.0.1:PORT of the harness's own network namespace
             └─────────────── worker (a pod)   users inside the client's pod; its RPC to the master by loopback
 
-All are processes of their own that end with us (`clusters.lab.stated_process`), have no privilege left when they are at work,
-and yield to the probes. Locust is told everything on its command line: no configuration file and no variable of the user's
-reaches it.
+All are processes of their own that end with us (`clusters.lab.stated_process`) and have no privilege left when they are at
+work; the probes, which have real-time priority where that is allowed, come before them. Locust is told everything on its
+command line: no configuration file and no variable of the user's reaches it.
 """
 
 from __future__ import annotations

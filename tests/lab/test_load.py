@@ -29,10 +29,11 @@ from hitless.words import MILLISECOND, SECOND, Mode, Nanoseconds
 
 WAIT_S = 60.0
 INTERVAL_NS = Nanoseconds(100 * MILLISECOND)
-TIMEOUT_NS = Nanoseconds(1_300 * MILLISECOND)
-SHORT_NS = 500 * MILLISECOND
-"""Shorter than the time-out: whoever waits is answered in the end, by TCP's own retransmission."""
-LONG_NS = 1_500 * MILLISECOND
+TIMEOUT_NS = Nanoseconds(4 * SECOND)
+"""No busy machine takes so long to answer."""
+SHORT_NS = 1_500 * MILLISECOND
+"""Shorter than the time-out: whoever waits is answered in the end, by what TCP sends again after 3 s at the latest."""
+LONG_NS = 4_500 * MILLISECOND
 """Longer: whoever waits gives up."""
 SERVICE_PORT = 8080
 
@@ -130,12 +131,13 @@ def observed(sandbox: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         switch = lab.drop_switch([pod.address for pod in pods])
         drops = []
         for length_ns in (SHORT_NS, LONG_NS):
-            clock.wait_until(Nanoseconds(clock.now_ns() + 2 * SECOND))
+            # After a drop TCP sends again within 3 s.
+            clock.wait_until(Nanoseconds(clock.now_ns() + 4 * SECOND))
             dropped = switch.drop()
             clock.wait_until(Nanoseconds(clock.now_ns() + length_ns))
             began, done, restore_began, restored = (one - clock.epoch_ns for one in (*dropped, *switch.restore()))
             drops.append(Drop(began_ns=began, done_ns=done, restore_began_ns=restore_began, restored_ns=restored))
-        clock.wait_until(Nanoseconds(clock.now_ns() + 3 * SECOND))
+        clock.wait_until(Nanoseconds(clock.now_ns() + 4 * SECOND))
         load.stop()
         load.stop()
         assert load.processes == ()
@@ -176,8 +178,8 @@ def test_a_short_drop_makes_every_user_wait_and_none_fail(observed: Observed) ->
     found = tally(touched)
     assert found.failures == {}
     assert found.latency is not None
-    # Each was due within an interval of the drop's beginning, and no answer came before its end.
-    assert found.latency.p50_ns >= SHORT_NS - 2 * INTERVAL_NS
+    # Users were due within an interval of the drop's beginning, and no answer came before its end.
+    assert found.latency.max_ns >= SHORT_NS - 5 * INTERVAL_NS
 
 
 def test_a_long_drop_makes_every_user_fail(observed: Observed) -> None:
@@ -197,11 +199,12 @@ def test_the_seconds_show_where_it_happened(observed: Observed) -> None:
     # A request that was under way when the drop began belongs to the second before.
     assert {second for second, one in seconds.items() if one.failed} <= {-1, 0, 1}
     assert seconds[0].failed > 0
-    # From 0.1 s on every user waits for 1.3 s, so those of the second 1 that were due before 1.3 s are missed.
-    assert seconds[0].missed + seconds[1].missed >= 8 * 10
+    # Every user waits for 4 s from its first request on, when it was due to ask forty times.
+    assert sum(seconds[second].missed for second in range(5)) >= 8 * 30
     short = {one.second: one.total for one in load_seconds(observed.records, observed.short.began_ns)}
     assert short[0].latency is not None
-    assert short[0].latency.max_ns >= SHORT_NS - 2 * INTERVAL_NS
+    assert short[0].latency.max_ns >= SHORT_NS - 5 * INTERVAL_NS
+    assert short[1].missed > 0
 
 
 def test_connections_are_reused_or_new_as_the_user_is(observed: Observed) -> None:

@@ -82,7 +82,7 @@ def exchange(running: Running, content: bytes) -> bytes:
 def test_an_answer_has_the_pods_name_and_as_many_octets_as_asked(running: Running) -> None:
     with closing(running.client()) as client:
         for octets in (0, 1, BODY_OCTETS):
-            client.request("GET", f"/work?octets={octets}")
+            client.request("GET", f"/answer?octets={octets}")
             answer = client.getresponse()
             assert (answer.status, answer.getheader("Pod"), len(answer.read())) == (200, "pod", octets)
     assert running.service.counters["connections"] == 1
@@ -91,14 +91,14 @@ def test_an_answer_has_the_pods_name_and_as_many_octets_as_asked(running: Runnin
 
 def test_a_connection_is_closed_when_the_client_asks_for_it(running: Running) -> None:
     content = exchange(
-        running, b"GET /work?octets=2 HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\nGET /work HTTP/1.1\r\n\r\n"
+        running, b"GET /answer?octets=2 HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\nGET /answer HTTP/1.1\r\n\r\n"
     )
     assert content == b"HTTP/1.1 200 OK\r\nPod: pod\r\nContent-Length: 2\r\nConnection: close\r\n\r\nxx"
 
 
 def test_pipelined_requests_are_answered_in_their_order(running: Running) -> None:
     content = exchange(
-        running, b"GET /work?octets=1 HTTP/1.1\r\n\r\nGET /other HTTP/1.1\r\n\r\nGET /work?octets=3 HTTP/1.1\r\n\r\n"
+        running, b"GET /answer?octets=1 HTTP/1.1\r\n\r\nGET /other HTTP/1.1\r\n\r\nGET /answer?octets=3 HTTP/1.1\r\n\r\n"
     )
     assert re.findall(rb"HTTP/1\.1 (\d+)", content) == [b"200", b"404", b"200"]
     assert content.endswith(b"Content-Length: 3\r\n\r\nxxx")
@@ -107,24 +107,24 @@ def test_pipelined_requests_are_answered_in_their_order(running: Running) -> Non
 def test_a_request_may_come_octet_by_octet(running: Running) -> None:
     with running.connect() as stream:
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for octet in b"GET /work?octets=1 HTTP/1.1\r\n\r\n":
+        for octet in b"GET /answer?octets=1 HTTP/1.1\r\n\r\n":
             stream.sendall(bytes([octet]))
         assert stream.recv(65_536).endswith(b"\r\n\r\nx")
 
 
 def test_a_head_without_an_end_is_refused(running: Running) -> None:
-    content = exchange(running, b"GET /work HTTP/1.1\r\nX: " + b"x" * HEAD_OCTETS_MAX)
+    content = exchange(running, b"GET /answer HTTP/1.1\r\nX: " + b"x" * HEAD_OCTETS_MAX)
     assert content.startswith(b"HTTP/1.1 431 ")
     assert b"Connection: close" in content
 
 
 def test_more_connections_than_there_is_room_for_are_closed(narrow: Running) -> None:
     with closing(narrow.client()) as first:
-        first.request("GET", "/work")
+        first.request("GET", "/answer")
         assert first.getresponse().read() == b""
         with narrow.connect() as second:
             assert second.recv(1) == b""
-        first.request("GET", "/work")
+        first.request("GET", "/answer")
         assert first.getresponse().status == HTTPStatus.OK
     assert (narrow.service.counters["connections"], narrow.service.counters["refused"]) == (1, 1)
 
@@ -146,27 +146,27 @@ def test_an_address_that_is_taken_is_named(running: Running, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("head", "status", "is_last"),
     [
-        ("GET /work HTTP/1.1", HTTPStatus.OK, False),
-        ("GET /work?octets=1000 HTTP/1.1\r\nhost: x", HTTPStatus.OK, False),
-        ("GET http://pod:8080/work?octets=1 HTTP/1.1", HTTPStatus.OK, False),
-        ("GET /work HTTP/1.1\r\nCONNECTION:  Close ", HTTPStatus.OK, True),
-        ("GET /work HTTP/1.0", HTTPStatus.OK, True),
+        ("GET /answer HTTP/1.1", HTTPStatus.OK, False),
+        ("GET /answer?octets=1000 HTTP/1.1\r\nhost: x", HTTPStatus.OK, False),
+        ("GET http://pod:8080/answer?octets=1 HTTP/1.1", HTTPStatus.OK, False),
+        ("GET /answer HTTP/1.1\r\nCONNECTION:  Close ", HTTPStatus.OK, True),
+        ("GET /answer HTTP/1.0", HTTPStatus.OK, True),
         ("GET / HTTP/1.1", HTTPStatus.NOT_FOUND, False),
-        ("POST /work HTTP/1.1", HTTPStatus.METHOD_NOT_ALLOWED, False),
-        ("GET /work?octets=1001 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
-        ("GET /work?octets=-1 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
-        ("GET /work?octets=1e3 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
-        ("GET /work?octets=\xb2 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
-        (f"GET /work?octets={'0' * 3000}1 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        ("POST /answer HTTP/1.1", HTTPStatus.METHOD_NOT_ALLOWED, False),
+        ("GET /answer?octets=1001 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        ("GET /answer?octets=-1 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        ("GET /answer?octets=1e3 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        ("GET /answer?octets=\xb2 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        (f"GET /answer?octets={'0' * 3000}1 HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
         ("GET //[ HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
-        ("GET /work HTTP/2.0", HTTPStatus.BAD_REQUEST, True),
-        ("GET /work", HTTPStatus.BAD_REQUEST, True),
-        ("GET  /work HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
-        ("GET /work HTTP/1.1 x", HTTPStatus.BAD_REQUEST, True),
+        ("GET /answer HTTP/2.0", HTTPStatus.BAD_REQUEST, True),
+        ("GET /answer", HTTPStatus.BAD_REQUEST, True),
+        ("GET  /answer HTTP/1.1", HTTPStatus.BAD_REQUEST, True),
+        ("GET /answer HTTP/1.1 x", HTTPStatus.BAD_REQUEST, True),
         ("", HTTPStatus.BAD_REQUEST, True),
         # What has a body is not read further: the next request could be hidden in it.
-        ("GET /work HTTP/1.1\r\nContent-Length: 5", HTTPStatus.BAD_REQUEST, True),
-        ("GET /work HTTP/1.1\r\nTransfer-Encoding: chunked", HTTPStatus.BAD_REQUEST, True),
+        ("GET /answer HTTP/1.1\r\nContent-Length: 5", HTTPStatus.BAD_REQUEST, True),
+        ("GET /answer HTTP/1.1\r\nTransfer-Encoding: chunked", HTTPStatus.BAD_REQUEST, True),
     ],
 )
 def test_every_request_has_its_status(head: str, status: HTTPStatus, is_last: bool) -> None:  # noqa: FBT001 - a column
@@ -184,6 +184,6 @@ def test_no_head_is_too_strange_to_be_answered(head: bytes) -> None:
 
 @given(st.binary(max_size=60))
 def test_no_target_is_too_strange_to_be_answered(target: bytes) -> None:
-    answer = read_request(b"GET /work?octets=" + target + b" HTTP/1.1", BODY_OCTETS)
+    answer = read_request(b"GET /answer?octets=" + target + b" HTTP/1.1", BODY_OCTETS)
     assert answer.octets <= BODY_OCTETS
     assert answer.status is HTTPStatus.OK or answer.octets == 0
