@@ -31,6 +31,12 @@ BUDGETS: Final[Mapping[str, float | None]] = {
 BEFORE_REQUEST_NS: Final = Nanoseconds(100 * MILLISECOND)
 """It matters from this long before the operator's request until everything has settled."""
 
+BYPASSES: Final[Mapping[str, str]] = {
+    "Management.probes": "probes",
+    "Management.tunnels": "encapsulated packets",
+}
+"""Counters of packets that came in by a node's management interface, where a cluster has one, to what they count."""
+
 Limits = Mapping[str, float | None]
 
 
@@ -44,6 +50,7 @@ def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
         _ask_offered,
         _ask_ticks,
         _ask_gaps,
+        _ask_management,
     )
     for ask in questions:
         yield from ask(history, limits)
@@ -183,3 +190,18 @@ def _probing_instants(before: npt.NDArray[np.int64], first_ns: int, last_ns: int
     opening = before[first - 1] if first else first_ns
     closing = before[last] if last < before.size else last_ns
     return np.concatenate(([opening], before[first:last], [closing])).astype(np.int64)
+
+
+def _ask_management(history: History, _: Limits) -> Iterator[Finding]:
+    """A probe that goes round the zones says nothing about the routes between them: one is enough to doubt all."""
+    for name, what in BYPASSES.items():
+        grown = {
+            place: after[name] - history.counters_before.get(place, {}).get(name, 0)
+            for place, after in history.counters_after.items()
+            if name in after
+        }
+        hit = {place: count for place, count in sorted(grown.items()) if count > 0}
+        if hit:
+            place, count = next(iter(hit.items()))
+            seen = f"{sum(hit.values())} {what} came in by the management interface of {len(hit)} nodes, as {count} at {place}"
+            yield _doubt("bypassed-zones", f"{seen}: they took another path than the one in question")

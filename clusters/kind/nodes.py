@@ -39,7 +39,7 @@ _ROUTE_TYPES: Final = {1: "unicast", 2: "local", 3: "broadcast", 6: "blackhole",
 """Source: linux/rtnetlink.h RTN_*."""
 _COMMENT: Final = "hitless-{}"
 _STRAYS: Final = {
-    STRAY_PROBES: (("udp", "--dport", str(PORT)), ("udp", "--sport", str(PORT))),
+    STRAY_PROBES: tuple((protocol, side, str(PORT)) for protocol in ("udp", "tcp") for side in ("--dport", "--sport")),
     STRAY_TUNNELS: (("4",), ("udp", "--dport", "4789")),
 }
 _COUNTED: Final = re.compile(r'--comment "?hitless-([^\s"]+)"? -c (\d+) \d+')

@@ -186,12 +186,18 @@ def test_nodes_are_wired_and_their_counters_tell_what_strays(workshop: Workshop)
     after = cluster.counters()
     assert after[target.name][STRAY_PROBES] == 1
     assert after[source.name][STRAY_PROBES] == 0
+    with pytest.raises(WorldError, match="refused"):
+        send_datagram(workshop.docker, source.name, management, "tcp")
+    last = cluster.counters()
+    # The connection's first packet, and the answer that nobody listens there.
+    assert (last[target.name][STRAY_PROBES], last[source.name][STRAY_PROBES]) == (2, 1)
+    assert last[target.name][STRAY_TUNNELS] == 0
     cluster.down()
 
 
-def send_datagram(docker: Docker, container: str, address: str) -> None:
-    """Send one datagram to the probes' port; bash opens the socket."""
-    docker.execute(container, "bash", "-c", f"echo probe > /dev/udp/{address}/8620")
+def send_datagram(docker: Docker, container: str, address: str, protocol: str = "udp") -> None:
+    """Send one datagram, or open a connection, to the probes' port; bash opens the socket."""
+    docker.execute(container, "bash", "-c", f"echo probe > /dev/{protocol}/{address}/8620")
 
 
 def test_the_api_is_taken_away_from_other_nodes_and_given_back(workshop: Workshop) -> None:

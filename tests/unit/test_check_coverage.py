@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from checks.coverage import IS_VALIDITY, check
+from checks.coverage import BYPASSES, IS_VALIDITY, check
+from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
 from hitless.history import History
 from hitless.words import MILLISECOND
 from tests.unit.histories import QUIET, event, held, history, records, report, switch_events
@@ -113,3 +114,27 @@ def test_a_gap_after_everything_has_settled_does_not_matter() -> None:
 def test_a_sender_that_stopped_early_leaves_a_gap() -> None:
     run = history(records=records({1: "." * 20, 2: QUIET}))
     assert _codes(run, missing_ratio=None) == ["probing-gap"]
+
+
+def _bypassed(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> list[str]:
+    run = history(counters_before=before, counters_after=after)
+    assert {finding.code for finding in check(run, {})} <= {"bypassed-zones"}
+    return [finding.text for finding in check(run, {})]
+
+
+def test_probes_and_tunnels_that_went_round_the_zones_make_the_run_doubtful() -> None:
+    before = {"node-a1": {STRAY_PROBES: 7, STRAY_TUNNELS: 1}, "node-b1": {STRAY_PROBES: 0, STRAY_TUNNELS: 0}, "router": {}}
+    assert _bypassed(before, before) == []
+    one = {**before, "node-b1": {STRAY_PROBES: 1, STRAY_TUNNELS: 0}}
+    path = "they took another path than the one in question"
+    assert _bypassed(before, one) == [f"1 probes came in by the management interface of 1 nodes, as 1 at node-b1: {path}"]
+    more = {"node-a1": {STRAY_PROBES: 7, STRAY_TUNNELS: 4}, "node-b1": {STRAY_PROBES: 2, STRAY_TUNNELS: 2}, "router": {}}
+    assert [text.partition(":")[0] for text in _bypassed(before, more)] == [
+        "2 probes came in by the management interface of 1 nodes, as 2 at node-b1",
+        "5 encapsulated packets came in by the management interface of 2 nodes, as 3 at node-a1",
+    ]
+    assert {STRAY_PROBES, STRAY_TUNNELS} == set(BYPASSES)
+
+
+def test_a_cluster_without_a_management_network_counts_nothing_there() -> None:
+    assert _bypassed({"node-a1": {"Udp.NoPorts": 0}}, {"node-a1": {"Udp.NoPorts": 3}}) == []
