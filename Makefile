@@ -57,7 +57,7 @@ format: .venv/.ready-dev
 	touch $@
 
 .venv/.ready-dev: .venv/.ready
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,load]'
 	touch $@
 
 .venv/.ready-fuzz: .venv/.ready

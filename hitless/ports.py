@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hitless.events import Recorder
+from hitless.load import Load
 from hitless.records import ProbeRecords
 from hitless.words import (
     Capability,
@@ -365,6 +366,11 @@ class Cluster(Protocol):
     @property
     def calibrator(self) -> Calibrator | None:
         """What drops the calibration flow; None: this cluster cannot."""
+        ...
+
+    @property
+    def load(self) -> Load | None:
+        """What makes application load; None: this cluster cannot."""
         ...
 
     def capabilities(self) -> frozenset[Capability]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
-from hitless.errors import HitlessError, WorldError
+from hitless.errors import HitlessError, MissingCapabilityError, WorldError
 from hitless.events import Recorder
 from hitless.history import History, RunHeader
+from hitless.load import Load, LoadSpec
 from hitless.loop import Loop
 from hitless.ports import Clock, Cluster, ClusterFacts, Double, Flow, ProbeSpec
 from hitless.store import RunStore
@@ -60,6 +61,8 @@ class RunPlan:
     make_switch: Callable[[Cluster, ClusterFacts, Recorder], Switch]
     """Builds the parts that perform the switch."""
     faults: tuple[PlannedFault, ...]
+    make_load: Callable[[ClusterFacts], LoadSpec] | None = None
+    """Says which pods make and answer HTTP requests meanwhile; None: nobody does."""
     calibration_ns: Nanoseconds | None = None
     """How long the calibration flow is dropped before the switch; None: not at all."""
     baseline_ns: Nanoseconds
@@ -76,10 +79,11 @@ def run(plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> Histo
     """Execute a plan and return its history, which is stored by then.
 
     1. Bring the cluster up, read its counters.
-    2. Start the probe agents; wait until every flow is answered; drop the calibration flow for a known time.
+    2. Start the application load, where the plan has one, and the probe agents; wait until every user and every flow is
+       answered; drop the calibration flow for a known time.
     3. Watch for the baseline time, then make the operator's request; the doubles and the faults do their part.
     4. When everything has settled, or the time is over: cure the faults in reverse order; probe on for the validation time.
-    5. Stop and drain the agents; read counters and nodes; store the records.
+    5. Stop and drain the load and the agents; read counters and nodes; store the records.
     6. Take the cluster down.
 
     Steps 4 to 6 are done also after an error and after Ctrl-C. What the harness could not do is in `History.errors`.
@@ -99,6 +103,7 @@ class _Execution:
         self._errors: list[str] = []
         self._injected: list[str] = []
         self._interrupt: KeyboardInterrupt | None = None
+        self._load: Load | None = None
 
     def execute(self) -> History:
         plan, cluster, store = self._plan, self._cluster, self._store
@@ -124,8 +129,10 @@ class _Execution:
         plan, cluster, clock = self._plan, self._cluster, self._clock
         switch = plan.make_switch(cluster, facts, self._events)
         doubles = (*switch.doubles, *cluster.doubles(self._events))
+        self._start_load(facts)
         cluster.prober.start(flows, plan.probing, self._store.agents_directory, self._store.epoch_ns)
-        self._wait_live()
+        self._wait_live(cluster.prober.is_live, "flow")
+        self._events.record("run.live")
         self._calibrate(flows)
         loop = Loop(doubles, cluster.kube, clock)
         loop.run(lambda: False, Nanoseconds(clock.now_ns() + plan.baseline_ns))
@@ -142,14 +149,27 @@ class _Execution:
         is_settled = loop.run(is_over, Nanoseconds(start_ns + plan.duration_ns_max))
         self._events.record("run.settled" if is_settled else "run.timed_out")
 
-    def _wait_live(self) -> None:
+    def _start_load(self, facts: ClusterFacts) -> None:
+        """Start the load before the probes, for its processes take seconds of the machine to begin."""
+        make_load, load = self._plan.make_load, self._cluster.load
+        if make_load is None:
+            return
+        if load is None:
+            message = "this cluster makes no application load"
+            raise MissingCapabilityError(message)
+        self._load = load
+        spec = make_load(facts)
+        load.start(spec, self._store.load_directory, self._store.epoch_ns)
+        self._wait_live(load.is_live, "user of the load")
+        self._events.record("load.live", clients=list(spec.clients))
+
+    def _wait_live(self, is_live: Callable[[], bool], what: str) -> None:
         deadline_ns = self._clock.now_ns() + LIVE_TIMEOUT_NS
-        while not self._cluster.prober.is_live():
+        while not is_live():
             if self._clock.now_ns() > deadline_ns:
-                message = f"not every flow was answered within {LIVE_TIMEOUT_NS / SECOND:.0f} s; nothing was switched"
+                message = f"not every {what} was answered within {LIVE_TIMEOUT_NS / SECOND:.0f} s; nothing was switched"
                 raise WorldError(message)
             self._clock.wait_until(Nanoseconds(self._clock.now_ns() + _LIVE_POLL_NS))
-        self._events.record("run.live")
 
     def _calibrate(self, flows: tuple[Flow, ...]) -> None:
         """Drop the calibration flow, where there is one and the cluster can, and write down when exactly."""
@@ -193,6 +213,7 @@ class _Execution:
         if not self._errors and self._interrupt is None:
             until = Nanoseconds(clock.now_ns() + self._plan.header.validation_ns)
             self._attempt("validation", lambda: clock.wait_until(until))
+        self._finish_load()
         self._events.record("run.probing_stopped")
         self._attempt("stopping of the agents", cluster.prober.stop)
         records = self._attempt("collection of the records", cluster.prober.collect)
@@ -204,6 +225,15 @@ class _Execution:
         for kind in (Kind.NODE, Kind.IP_POOL, Kind.DAEMON_SET):
             objects.extend(self._attempt(f"reading of {kind}", partial(cluster.kube.list, kind)) or ())
         self._store.write_final(counters or {}, nodes or (), tuple(objects), tuple(self._errors))
+
+    def _finish_load(self) -> None:
+        """Stop the load while the probes still run: what it meets at the very end is on both records."""
+        if self._load is None:
+            return
+        self._attempt("stopping of the load", self._load.stop)
+        records = self._attempt("collection of the load's records", self._load.collect)
+        if records is not None:
+            self._store.write_load(records)
 
     def _attempt(self, what: str, act: Callable[[], T]) -> T | None:
         """Call `act`; an error of ours is written down and ends nothing, Ctrl-C is remembered until the end."""

@@ -20,6 +20,7 @@ from gardener.shoot import Shoot, load_shoot
 from hitless.documents import MisfitError, read_document, validate
 from hitless.errors import UsageError
 from hitless.words import Arm, Capability, FlowSet, JsonObject, Mode, Nanoseconds, Overlay, Profile, Verdict
+from scenarios.load_plan import LoadPlan
 
 CATALOGUE: Final = Path(__file__).parent / "catalogue"
 """The folder of the scenarios that are shipped."""
@@ -203,6 +204,8 @@ class Scenario(_Strict):
     """Which sets of flows are probed; a list serves both profiles. The small UDP mesh is always among them."""
     authenticated: bool = False
     """Whether UDP probes are signed with a key of the run (RFC 8762 4.2.2): 112 octets instead of 44."""
+    load: LoadPlan | None = None
+    """HTTP users between pods, beside the probes; default: none."""
     baseline_ms: ProfileNumber = PerProfile(fast=300, gardener=5000)
     duration_s: ProfileNumber
     """How long after the request everything may take to settle."""
@@ -246,6 +249,10 @@ class Scenario(_Strict):
                     raise MisfitError(
                         f"faults.{number}.at_ms.{profile}", f"{at_ms:g}", f"at most {end_ms:g}, when the run ends"
                     )
+        if self.load is not None and Capability.LOCUST not in self.needs:
+            raise MisfitError(
+                "needs", ", ".join(sorted(self.needs)) or "nothing", f"{Capability.LOCUST} among them, for the load"
+            )
         for arm, plan in self.arms.items():
             self._check_arm(f"arms.{arm}", plan)
         for profile in Profile:

@@ -23,6 +23,7 @@ from hitless.ports import Clock, Cluster, ClusterFacts, Double, ProbeSpec
 from hitless.run import PlannedFault, RunPlan, Switch
 from hitless.words import MILLISECOND, SECOND, Arm, FlowSet, Nanoseconds, Overlay, Profile
 from scenarios.flows import make_flows
+from scenarios.load_plan import make_load
 from scenarios.model import NODES_MAX, RATE_HZ_MAX, RATE_HZ_MIN, ArmPlan, Scenario, Topology
 
 FORWARDING_DELAY_THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)
@@ -166,16 +167,18 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
     duration_ns = scenario.duration_s.ns(profile, SECOND)
     baseline_ns = scenario.baseline_ms.ns(profile, MILLISECOND)
     validation_ns = VALIDATION_NS[profile]
+    agents_ns = Nanoseconds(baseline_ns + duration_ns + validation_ns + _AGENT_MARGIN_NS)
     return RunPlan(
         header=_make_header(case, arm, trial, plan, interval_ns),
         probing=ProbeSpec(
             interval_ns=interval_ns,
             is_authenticated=scenario.authenticated,
             drain_ns=FORWARDING_DELAY_THRESHOLD_NS,
-            duration_ns_max=Nanoseconds(baseline_ns + duration_ns + validation_ns + _AGENT_MARGIN_NS),
+            duration_ns_max=agents_ns,
         ),
         make_flows=partial(make_flows, flow_sets=case.flow_sets, mesh_interval_ns=interval_ns),
         make_switch=partial(_make_switch, case, arm, plan, clock),
+        make_load=None if scenario.load is None else partial(make_load, scenario.load, duration_ns_max=agents_ns),
         faults=tuple(
             PlannedFault(
                 name=fault.name,

@@ -114,6 +114,8 @@ class CalicoCluster:
 
     calibrator = None
     """No part of a kind cluster drops a single flow at a known time."""
+    load = None
+    """No part of a kind cluster runs Locust."""
 
     @property
     def prober(self) -> ProberHandle:

@@ -123,6 +123,8 @@ class WatchedCluster:
 
     calibrator = None
     """Nothing is dropped in somebody else's cluster."""
+    load = None
+    """Nobody else's cluster is loaded by us."""
 
     @property
     def prober(self) -> Prober:

@@ -14,6 +14,7 @@ from hitless.clock import RunClock
 from hitless.errors import WorldError
 from hitless.events import Event, Recorder
 from hitless.history import RunHeader
+from hitless.load import Load
 from hitless.ports import Cluster, ClusterFacts, Double, Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.records import CLOCK_ROW, REFLECTOR_ROW, SENDER_ROW, SKIPPED_ROW, AgentReport, ProbeRecords, encode_header
 from hitless.run import PlannedFault, RunPlan, run
@@ -84,6 +85,7 @@ class FakeCluster:
         self._fails_at, self._error = fails_at, error
         self.kube = self.routes = self.prober = self.faults = self
         self.calibrator = None
+        self.load: Load | None = None
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
