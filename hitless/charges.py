@@ -17,7 +17,7 @@ from hitless.ports import Flow
 from hitless.segments import Segment, Splitter, Way
 from hitless.suspects import Suspects
 from hitless.troubles import MUST, CauseKind, Trouble, make_span
-from hitless.words import FlowId, FlowRole
+from hitless.words import FlowId, FlowRole, Nanoseconds
 
 CERTAIN: Final = 0.9
 """A score from which on a loss counts as explained, so that no counter need be about it. Ours."""
@@ -57,6 +57,8 @@ class Case:
     """One segment of an outage with all its suspects."""
 
     flow: FlowId
+    interval_ns: Nanoseconds
+    """Time between two probes of the flow."""
     segment: Segment
     charges: tuple[Charge, ...]
 
@@ -86,7 +88,7 @@ def charge_outages(
         cases = []
         for whole in splitter.split(outage):
             parts = splitter.cut(whole, _find_takeovers(whole, troubles[whole.way]))
-            cases += [_charge(flow, part, troubles[whole.way], scale) for part in parts]
+            cases += [_charge(history, flow, part, troubles[whole.way], scale) for part in parts]
         yield outage, tuple(cases)
 
 
@@ -102,7 +104,7 @@ def _find_takeovers(segment: Segment, troubles: Sequence[Trouble]) -> list[int]:
     ]
 
 
-def _charge(flow: Flow, segment: Segment, troubles: Sequence[Trouble], scale: Scale) -> Case:
+def _charge(history: History, flow: Flow, segment: Segment, troubles: Sequence[Trouble], scale: Scale) -> Case:
     instants = Counter(trouble.kind for trouble in troubles)
     charges = [
         Charge(
@@ -121,7 +123,7 @@ def _charge(flow: Flow, segment: Segment, troubles: Sequence[Trouble], scale: Sc
     if segment.late:
         text = f"{segment.late:,} of {segment.lost:,} answers came after the threshold: nobody dropped them"
         charges.append(_own_charge(CauseKind.LATE, "the answers", text, segment.late / segment.lost))
-    return Case(flow=flow.id, segment=segment, charges=tuple(charges))
+    return Case(flow=flow.id, interval_ns=history.interval_of(flow), segment=segment, charges=tuple(charges))
 
 
 def _own_charge(kind: CauseKind, subject: str, text: str, share: float) -> Charge:

@@ -83,10 +83,16 @@ def _hear_counters(cases: Sequence[Case], suspects: Suspects) -> None:
             continue
         groups = _group(about)
         sizes = [max(1, sum(case.segment.lost - case.segment.late for case in group)) for group in groups]
-        for group, share in zip(groups, apportion(moved, sizes, reason.slack), strict=True):
+        uncounted = [sum(_uncounted(case, reason) for case in group) for group in groups]
+        for group, share in zip(groups, apportion(moved, sizes, uncounted), strict=True):
             evidence = weigh_counter(reason, moved, sum(sizes), share)
             for charge in (charge for case in group for charge in case.charges if charge.trouble.reason == reason):
                 charge.counted = evidence
+
+
+def _uncounted(case: Case, reason: Reason) -> int:
+    """Return how many of a case's losses may be missing in a count: at least one where it is blind at all, never all."""
+    return min(case.segment.lost - 1, -(-reason.blind_ns // case.interval_ns)) if reason.blind_ns else 0
 
 
 def _group(cases: Sequence[Case]) -> list[list[Case]]:

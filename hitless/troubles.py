@@ -16,6 +16,8 @@ from hitless.words import Nanoseconds
 MUST: Final = 5.0
 """Odds of a trouble that must lose what passes it, before any evidence. Ours."""
 
+_NO_TIME: Final = Nanoseconds(0)
+
 
 @unique
 class CauseKind(StrEnum):
@@ -83,8 +85,8 @@ class Reason:
     """Such as `TcpExt.IPReversePathFilter`."""
     places: frozenset[str]
     """The namespaces where it would move; together they make one count."""
-    slack: float = 0.0
-    """Share of what is dropped that it may miss."""
+    blind_ns: Nanoseconds = _NO_TIME
+    """For so long, as the trouble begins and ends, packets may be dropped and not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

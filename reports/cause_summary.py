@@ -54,6 +54,8 @@ class CauseSummary:
     """The least score with which it is the likeliest; None: it never is."""
     subjects: dict[str, int]
     """What was broken, most outages first, to their number; the first few."""
+    subjects_more: int
+    """How many others there are."""
     example: CauseExample
 
 
@@ -105,6 +107,7 @@ def _said(run: JudgedRun) -> Iterator[tuple[Flow, Attribution]]:
 def _summarise(kind: CauseKind, parts: Sequence[_Part], total_ms: float) -> CauseSummary:
     likeliest = [part for part in parts if part.is_likeliest]
     downtime_ms = sum(part.cause.score * _length_ms(part.outage) for part in parts)
+    subjects = Counter(name for part in parts for name in part.cause.subjects)
     clearest = max(parts, key=lambda part: (part.cause.score, len(part.cause.evidence)))
     return CauseSummary(
         cause=kind.value,
@@ -114,7 +117,8 @@ def _summarise(kind: CauseKind, parts: Sequence[_Part], total_ms: float) -> Caus
         downtime_ms=round(downtime_ms, 3),
         downtime_share=round(downtime_ms / total_ms, 4) if total_ms else 0.0,
         score_min=round(min(part.cause.score for part in likeliest), 4) if likeliest else None,
-        subjects=dict(Counter(name for part in parts for name in part.cause.subjects).most_common(SUBJECTS_MAX)),
+        subjects=dict(subjects.most_common(SUBJECTS_MAX)),
+        subjects_more=max(0, len(subjects) - SUBJECTS_MAX),
         example=CauseExample(
             trial=clearest.run.history.header.trial,
             flow=clearest.flow.label,

@@ -25,7 +25,7 @@ def cause_rows(arm: str, found: Sequence[CauseSummary]) -> Iterator[tuple[str, .
             say_count(one.flows),
             f"{one.downtime_share:.1%}",
             NONE if one.score_min is None else f"{one.score_min:.2f}",
-            _say_subjects(one.subjects),
+            _say_subjects(one.subjects, one.subjects_more),
         )
 
 
@@ -48,9 +48,9 @@ def worst_causes(worst: Sequence[WorstFlow]) -> list[str]:
     return texts
 
 
-def _say_subjects(subjects: Mapping[str, int]) -> str:
+def _say_subjects(subjects: Mapping[str, int], others: int) -> str:
     if not subjects:
         return NONE
     shown = [f"{subject} ({count})" for subject, count in list(subjects.items())[:_SUBJECTS_SHOWN]]
-    more = len(subjects) - len(shown)
+    more = len(subjects) - len(shown) + others
     return ", ".join(shown) + (f", {more} more" if more > 0 else "")

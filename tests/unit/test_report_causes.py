@@ -27,6 +27,7 @@ def test_the_fields_exactly() -> None:
         "downtime_share",
         "score_min",
         "subjects",
+        "subjects_more",
         "example",
     ]
     assert list(cause["example"]) == ["trial", "flow", "score", "evidence"]
