@@ -17,7 +17,7 @@ from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
 from clusters.lab.cluster import check_faults
 from clusters.lab.sandbox import enter_sandbox
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
-from commands.backends import Backend, BackendName, make_backend
+from commands.backends import Backend, BackendName, KubeconfigOptions, make_backend
 from commands.reporting import write_arm
 from commands.settings import RUNS, make_run_directory
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
@@ -44,11 +44,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--nodes-per-zone", type=int, default=None, help="nodes a zone (default: each scenario's own)")
     group.addoption("--rate", type=float, default=None, help="probes a second a flow (default: each scenario's own)")
     group.addoption("--trials", type=int, default=1, help="runs of each arm (default: 1)")
+    group.addoption("--prober-image", default=None, help="with --backend kubeconfig: the probers' image, as nodes can pull it")
     group.addoption("--keep", action="store_true", help="keep the records of arms that came out as expected, too")
 
 
 def _backend(config: pytest.Config) -> Backend:
-    """Return where the scenarios run; the options of a kind cluster are pytest-kind's."""
+    """Return where the scenarios run; the options of a kind cluster are pytest-kind's. Raises UsageError."""
     option = config.getoption
     paths = {name: Path(option(name)).expanduser() for name in ("kind_bin", "kind_kubectl_bin") if option(name)}
     kind_options = KindOptions(
@@ -58,7 +59,12 @@ def _backend(config: pytest.Config) -> Backend:
         image=option("kind_image"),
         keep=option("keep_cluster"),
     )
-    return make_backend(BackendName(option("--backend")), kind_options)
+    kubeconfig_options = KubeconfigOptions(
+        kubeconfig=Path(option("kubeconfig")).expanduser() if option("kubeconfig") else None,
+        image=option("--prober-image"),
+        rate_hz=option("--rate"),
+    )
+    return make_backend(BackendName(option("--backend")), kind_options, kubeconfig_options)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -66,14 +72,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "arm_case" not in metafunc.fixturenames:
         return
     option = metafunc.config.getoption
-    options = Options(
-        profile=Profile(option("--profile") or _backend(metafunc.config).profile),
-        overlay=Overlay(option("--overlay")) if option("--overlay") else None,
-        zones=option("--zones"),
-        nodes_per_zone=option("--nodes-per-zone"),
-        rate_hz=option("--rate"),
-    )
     try:
+        backend = _backend(metafunc.config)
+        options = Options(
+            profile=Profile(option("--profile") or backend.profile),
+            overlay=Overlay(option("--overlay")) if option("--overlay") else None,
+            zones=option("--zones"),
+            nodes_per_zone=option("--nodes-per-zone"),
+            rate_hz=option("--rate") or backend.rate_hz,
+        )
         if option("--trials") < 1:
             raise UsageError(where="--trials", found=str(option("--trials")), allowed="1 or more")  # noqa: TRY301 - one place
         paths = dict.fromkeys(find_scenario(name) for name in option("--scenario")) or catalogue()
@@ -124,14 +131,12 @@ def execute(
         stash[_reached] = stash.get(_reached, 0) + 1
         if _refusal in stash:
             pytest.skip(f"missing capability: namespaces: {stash[_refusal]}")
-        if arm_case.gap is not None:
-            pytest.skip(f"not expected: {arm_case.gap}")
-        missing = backend.find_missing(arm_case.case)
-        if missing:
-            pytest.skip(f"missing capability: {', '.join(missing)}")
-        stash[_executed] = stash.get(_executed, 0) + 1
         directory = runs_directory / arm_case.id
         try:
+            reason = _find_skip(backend, arm_case)
+            if reason is not None:
+                pytest.skip(reason)
+            stash[_executed] = stash.get(_executed, 0) + 1
             runs = tuple(
                 execute_trial(backend, arm_case.case, arm_case.arm, trial, directory / str(trial))
                 for trial in range(1, arm_case.trials + 1)
@@ -152,6 +157,17 @@ def execute(
             for directory in outcome.directory.iterdir():
                 if directory.is_dir():
                     shutil.rmtree(directory)
+
+
+def _find_skip(backend: Backend, arm_case: ArmCase) -> str | None:
+    """Return why an arm cannot be executed, or says nothing, on a backend; None: it can, and does."""
+    if arm_case.gap is not None:
+        return f"not expected: {arm_case.gap}"
+    act = backend.find_act(arm_case.case, arm_case.arm)
+    if act is not None:
+        return f"this cluster is only watched; hitless would have to {act}"
+    missing = backend.find_missing(arm_case.case)
+    return f"missing capability: {', '.join(missing)}" if missing else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,7 +17,7 @@ from hitless.store import Listener, RunStore, write_json
 from hitless.verdicts import judge
 from hitless.words import Arm, Verdict
 from scenarios.model import ArmPlan
-from scenarios.plan import Case, make_plan
+from scenarios.plan import Case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +80,16 @@ def execute_trial(
     """Bring a cluster up, execute one run in it, judge it and store the verdict in `directory`.
 
     Raises:
-        WorldError: the cluster could not be brought up.
+        WorldError: the cluster could not be brought up, or what was stored is no run of this scenario.
         KeyboardInterrupt: after everything was taken down.
     """
     clock = RunClock()
-    plan = make_plan(case, arm, trial, clock)
+    plan = backend.make_plan(case, arm, trial, clock)
     cluster = backend.make_cluster(case, clock)
     history = run(plan, cluster, clock, RunStore(directory, clock, listener))
     judged = judge_history(history)
     write_verdict(directory, judged)
+    backend.confirm(case, history)
     return judged
 
 

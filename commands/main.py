@@ -78,7 +78,8 @@ def watch(  # noqa: PLR0913, PLR0917 - each is an option
     output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
 ) -> None:
     """Probe a cluster of yours while you switch it; only the probers are put into it, and they are taken away again."""
-    from commands.watch import WatchOptions, watch_cluster  # noqa: PLC0415 - only this command needs a Kubernetes client
+    from commands.watch import watch_cluster  # noqa: PLC0415 - only this command needs a Kubernetes client
+    from commands.watching import WatchOptions  # noqa: PLC0415 - as above
 
     options = WatchOptions(
         image=image,

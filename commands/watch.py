@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -15,52 +14,28 @@ from clusters.kind.api_calls import connect
 from clusters.kind.kube import KindKube
 from clusters.kind.pod_host import KubePodHost
 from clusters.kind.prober import KindProber
-from clusters.kind.prober_manifests import NAMESPACE, ProberSpec
+from clusters.kind.prober_manifests import ProberSpec
 from clusters.kind.prober_pods import ProberPods
-from clusters.kind.watched import KINDS, Observer, WatchedCluster, look, other_mode, read_overlay
+from clusters.kind.watched import KINDS, WatchedCluster, look, other_mode, read_overlay
 from commands.arms import ArmOutcome, judge_history, write_verdict
 from commands.compare import tell_single
 from commands.reporting import write_arm
 from commands.settings import Format, make_run_directory
 from commands.terminal import print_progress
+from commands.watching import AGENT_MARGIN_NS, Watching, WatchOptions, check_records
 from hitless.clock import RunClock
-from hitless.errors import UsageError
 from hitless.events import Event, Recorder
 from hitless.history import RunHeader
 from hitless.judged import JudgedRun
-from hitless.ports import Clock, Cluster, ClusterFacts, Double, KubeApi, ProbeSpec
+from hitless.ports import Clock, Cluster, ClusterFacts, KubeApi, ProbeSpec
 from hitless.run import RunPlan, run
 from hitless.store import Listener, RunStore
-from hitless.words import SECOND, Arm, JsonObject, Mode, Nanoseconds, Profile, Verdict
+from hitless.words import SECOND, JsonObject, Nanoseconds, Profile, Verdict
 from scenarios.flows import make_flows
 from scenarios.plan import FORWARDING_DELAY_THRESHOLD_NS, VALIDATION_NS
 
 SCENARIO: Final = "watch"
 """What reports call it."""
-_AGENT_MARGIN_NS: Final = Nanoseconds(120 * SECOND)
-"""Agents end by themselves this long after the watch should have ended, should nobody be able to tell them."""
-RECORDS_OCTETS_MAX: Final = 1_500_000_000
-"""What a pod may write; its volume holds 2 GiB. A probe takes 62 octets at its sender and 27 at its reflector."""
-_PROBE_OCTETS: Final = 62 + 27
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchOptions:
-    """What the operator asks for."""
-
-    image: str
-    """The probers' image, as the cluster's nodes can pull it."""
-    namespace: str = NAMESPACE
-    rate_hz: float = 20.0
-    """Probes a second a flow."""
-    until_s: float = 3600.0
-    """The watch ends after this at the latest."""
-    idle_s: float | None = 60.0
-    """It ends when a switch was seen and nothing has changed for so long; None: not by itself."""
-    arm: Arm = Arm.GATED
-    """What the operator says of the gate: it cannot be seen in the cluster."""
-    expected: Mode | None = None
-    """The mode in which the cluster should end; None: nothing is expected, and hygiene is not judged."""
 
 
 def watch_cluster(kubeconfig: Path, context: str | None, options: WatchOptions, output: Path, output_format: Format) -> Verdict:
@@ -96,14 +71,7 @@ def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock, is_asked
         ApiError: the cluster cannot be read.
     """
     seen = look(kube)
-    nodes = len(seen.nodes)
-    if nodes < 2:  # noqa: PLR2004 - a mesh needs two ends
-        raise UsageError(where="cluster", found=f"{nodes} nodes", allowed="2 or more")
-    octets = round(options.rate_hz * options.until_s * nodes * _PROBE_OCTETS)
-    if octets > RECORDS_OCTETS_MAX:
-        seconds = RECORDS_OCTETS_MAX / (options.rate_hz * nodes * _PROBE_OCTETS)
-        allowed = f"at {options.rate_hz:g} probes a second and {nodes} nodes {seconds:.0f} s, or fewer probes"
-        raise UsageError(where="--until-seconds", found=f"{options.until_s:g}", allowed=allowed)
+    check_records(options, len(seen.nodes))
     interval_ns = Nanoseconds(round(SECOND / options.rate_hz))
     duration_ns = Nanoseconds(round(options.until_s * SECOND))
     validation_ns = VALIDATION_NS[Profile.GARDENER]
@@ -112,13 +80,8 @@ def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock, is_asked
         checks["hygiene"] = {}
     wanted = options.expected or other_mode(seen.mode)
 
-    def make_switch(cluster: Cluster, _: ClusterFacts, recorder: Recorder) -> _Watching:
-        idle_ns = None if options.idle_s is None else Nanoseconds(round(options.idle_s * SECOND))
-        return _Watching(
-            observer=Observer(
-                kube=cluster.kube, recorder=recorder, clock=clock, idle_ns=idle_ns, is_asked_to_end=is_asked_to_end
-            )
-        )
+    def make_switch(cluster: Cluster, _: ClusterFacts, recorder: Recorder) -> Watching:
+        return Watching.of(cluster, recorder, clock, options, is_asked_to_end)
 
     return RunPlan(
         header=RunHeader(
@@ -139,7 +102,7 @@ def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock, is_asked
         probing=ProbeSpec(
             interval_ns=interval_ns,
             drain_ns=FORWARDING_DELAY_THRESHOLD_NS,
-            duration_ns_max=Nanoseconds(duration_ns + validation_ns + _AGENT_MARGIN_NS),
+            duration_ns_max=Nanoseconds(duration_ns + validation_ns + AGENT_MARGIN_NS),
         ),
         make_flows=make_flows,
         make_switch=make_switch,
@@ -156,21 +119,6 @@ def execute_watch(plan: RunPlan, cluster: Cluster, clock: RunClock, directory: P
     judged = judge_history(run(plan, cluster, clock, RunStore(directory, clock, listener)))
     write_verdict(directory, judged)
     return judged
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Watching:
-    """A switch that somebody else performs."""
-
-    observer: Observer
-
-    @property
-    def doubles(self) -> tuple[Double, ...]:
-        """Who takes part in the loop."""
-        return (self.observer,)
-
-    def request(self) -> None:
-        """Ask for nothing."""
 
 
 @contextmanager

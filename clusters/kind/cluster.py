@@ -25,7 +25,7 @@ from clusters.kind.images import find_images
 from clusters.kind.kept import find_defect, find_standing, in_use, remove_cluster
 from clusters.kind.kube import KindKube
 from clusters.kind.machine import kernel_capabilities
-from clusters.kind.node_objects import read_tunnel_address
+from clusters.kind.node_objects import TUNNEL_OCTETS, read_tunnel_address
 from clusters.kind.nodes import ApiFirewall, count_strays, read_counters, read_state
 from clusters.kind.pod_host import KubePodHost
 from clusters.kind.prober import KindProber, make_docker_rescue
@@ -46,8 +46,6 @@ from hitless.words import SECOND, Capability, FlowSet, Kind, Mode, Nanoseconds, 
 from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.plan import Case
 
-_TUNNEL_OCTETS: Final = {Overlay.IPIP: 20, Overlay.VXLAN: 50}
-"""What the overlay takes off the pods' MTU. Source: calico felix int_dataplane.go:448-457 (docs/mechanics.md 4.6)."""
 _UNDERLAY_MTU: Final = 1500
 """Of a docker network that nobody has given another."""
 _POD_CIDR_S: Final = 60
@@ -271,7 +269,7 @@ class CalicoCluster:
     def _describe(
         self, nodes: tuple[NodeFacts, ...], endpoints: tuple[Endpoint, ...], provenance: Mapping[str, str]
     ) -> ClusterFacts:
-        overlay_mtu = _UNDERLAY_MTU - _TUNNEL_OCTETS[self._spec.overlay]
+        overlay_mtu = _UNDERLAY_MTU - TUNNEL_OCTETS[self._spec.overlay]
         return ClusterFacts(
             backend="kind",
             carrier=self._spec.overlay.value,

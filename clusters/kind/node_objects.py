@@ -12,6 +12,8 @@ ANNOTATIONS: Final = {
     Overlay.VXLAN: "projectcalico.org/IPv4VXLANTunnelAddr",
 }
 """Where Calico writes the address of a node's tunnel device. Source: calico libcalico-go/lib/backend/k8s/resources/node.go."""
+TUNNEL_OCTETS: Final = {Overlay.IPIP: 20, Overlay.VXLAN: 50}
+"""What the overlay takes off the pods' MTU. Source: calico felix int_dataplane.go:448-457 (docs/mechanics.md 4.6)."""
 
 
 def read_tunnel_address(node: JsonObject, overlay: Overlay) -> str:

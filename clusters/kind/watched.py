@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib import metadata
 from typing import Final
 
-from clusters.kind.node_objects import read_tunnel_address
+from clusters.kind.node_objects import TUNNEL_OCTETS, read_tunnel_address
 from clusters.kind.observation import Observed, compare, observe
 from clusters.kind.prober import KindProber
 from clusters.kind.prober_pods import ProberPods
@@ -34,6 +34,8 @@ from hitless.words import SECOND, Capability, JsonObject, Kind, Mode, Nanosecond
 ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 KINDS: Final = (Kind.NODE, Kind.DAEMON_SET, Kind.IP_POOL, Kind.POD)
 """All that is read of a cluster."""
+CAPABILITIES: Final = frozenset({Capability.FLOW_CLASSES, Capability.HOST_ENDPOINTS})
+"""What the probers can do in any cluster."""
 _RETRY_NS: Final = Nanoseconds(1 * SECOND)
 """While the API is away."""
 
@@ -137,12 +139,13 @@ class WatchedCluster:
         raise WorldError("nothing is broken in a watched cluster")
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what it offers: nothing that a scenario could ask for."""
-        return frozenset()
+        """Return what it offers to whoever only looks."""
+        return CAPABILITIES
 
     def up(self) -> ClusterFacts:
         """Put the probers in. Raises WorldError, UsageError; nothing is left behind then."""
-        overlay = read_overlay(look(self.kube))
+        seen = look(self.kube)
+        overlay = read_overlay(seen)
         nodes = tuple(read_node(node, overlay) for node in self.kube.list(Kind.NODE))
         endpoints = self._pods.deploy(nodes)
         try:
@@ -153,20 +156,24 @@ class WatchedCluster:
             self._pods.remove()
             raise
         nodes = tuple(_with_gateway(node, states.get(node.name)) for node in nodes)
+        underlay_mtu = min((_mtu(state) for state in states.values()), default=0)
+        is_overlay = seen.mode is Mode.OVERLAY
         return ClusterFacts(
             backend=self._backend,
             carrier=overlay.value,
             nodes=nodes,
             endpoints=endpoints,
             zone_gateways={node.zone: node.gateway for node in reversed(nodes)},
-            underlay_mtu=min((_mtu(state) for state in states.values()), default=0),
+            underlay_mtu=underlay_mtu,
             pod_mtu=pod_mtu,
+            overlay_pod_mtu=pod_mtu if is_overlay else max(0, underlay_mtu - TUNNEL_OCTETS[overlay]),
+            native_pod_mtu=underlay_mtu if is_overlay else pod_mtu,
             permanent_neighbours=False,
             rp_filter=max((state["rp_filter"] for state in states.values()), default=0),
             versions={
                 "hitless": metadata.version("hitless"),
                 "python": platform.python_version(),
-                "calico": _calico_version(look(self.kube).daemon_set),
+                "calico": _calico_version(seen.daemon_set),
             },
         )
 

@@ -90,3 +90,34 @@ def test_a_wrong_option_gives_one_message(options: tuple[str, ...], message: str
     assert done.returncode == 2
     assert message in done.stdout
     assert "conftest.py" not in done.stdout + done.stderr
+
+
+def test_a_watched_cluster_needs_a_kubeconfig_and_an_image() -> None:
+    for options, missing in (((), "--kubeconfig"), (("--kubeconfig", "none"), "--prober-image")):
+        done = run_suites("--backend", "kubeconfig", "--scenario", "plain-switch", *options)
+        assert done.returncode != 0
+        assert f"{missing}: found nothing" in done.stdout, done.stdout
+        assert "Traceback" not in done.stdout
+
+
+def test_what_may_not_be_done_in_a_watched_cluster_is_skipped_and_one_that_cannot_be_read_is_no_result(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    cluster, user = {"server": "https://127.0.0.1:1"}, {"token": "none"}
+    names = {"cluster": "theirs", "user": "me"}
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": names}],
+        "clusters": [{"name": "theirs", "cluster": cluster}],
+        "users": [{"name": "me", "user": user}],
+    }
+    path.write_text(yaml.safe_dump(document))
+    place = ("--backend", "kubeconfig", "--kubeconfig", str(path), "--prober-image", "registry.example.org/prober:1")
+    done = run_suites("--scenario", "plain-switch", "--scenario", "route-quota", *place, "-rs")
+    assert done.returncode == 1, done.stdout
+    assert "hitless would have to switch without the gate, as UNGATED does" in done.stdout
+    assert "hitless would have to make the cloud behave as the scenario says" in done.stdout
+    assert "INCONCLUSIVE: " in done.stdout
+    assert "1 failed, 3 skipped" in done.stdout, done.stdout
+    assert "Traceback" not in done.stdout

@@ -14,7 +14,8 @@ from clusters.kind.prober_manifests import PodRole, ProberSpec
 from clusters.kind.prober_pods import ProberPods
 from clusters.kind.watched import WatchedCluster
 from clusters.lab.cluster import LabCluster, make_lab_cluster
-from commands.watch import WatchOptions, execute_watch, make_watch_plan
+from commands.watch import execute_watch, make_watch_plan
+from commands.watching import WatchOptions
 from hitless.clock import RunClock
 from hitless.errors import UsageError, WorldError
 from hitless.events import Event, Recorder

@@ -1,0 +1,100 @@
+"""Scenarios of the catalogue on a lab that somebody else switches: what `pytest suites/ --backend kubeconfig` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from clusters.lab.cluster import LabCluster, make_lab_cluster
+from commands.arms import execute_trial
+from commands.backends import Backend, BackendName, KubeconfigOptions, make_backend
+from commands.watched_scenarios import find_act, find_mismatches, plan_watch
+from commands.watching import WatchOptions
+from hitless.clock import RunClock
+from hitless.errors import WorldError
+from hitless.events import Recorder
+from hitless.ports import Clock, Cluster, Double
+from hitless.words import Arm, Verdict
+from scenarios.model import find_scenario, load_scenario
+from scenarios.plan import Case, Options, make_case, make_plan
+from tests.lab.test_watch import IMAGE, StrangersCluster
+
+WATCH = WatchOptions(image=IMAGE, rate_hz=100.0, until_s=20.0, idle_s=1.0)
+
+
+class QuietCluster(StrangersCluster):
+    """One that nobody touches."""
+
+    def doubles(self, recorder: Recorder) -> Sequence[Double]:  # noqa: ARG002 - the port's
+        return ()
+
+
+@pytest.fixture
+def make_watched(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
+    """The backend of a kubeconfig, over a lab; `switches`: whether somebody switches it."""
+    labs: list[LabCluster] = []
+
+    def make(*, switches: bool) -> Backend:
+        def make_cluster(case: Case, clock: Clock) -> Cluster:
+            for lab in labs:
+                lab.down()
+            labs.append(make_lab_cluster(case, clock))
+            assert isinstance(clock, RunClock)
+            kind = StrangersCluster if switches else QuietCluster
+            return kind(labs[-1], case, Arm.GATED, clock, tmp_path / f"pods-{len(labs)}")
+
+        backend = make_backend(BackendName.KUBECONFIG, None, KubeconfigOptions(kubeconfig=Path("none"), image=IMAGE))
+        return replace(
+            backend,
+            make_cluster=make_cluster,
+            make_plan=lambda case, arm, trial, clock: plan_watch(make_plan(case, arm, trial, clock), clock, WATCH),
+        )
+
+    yield make
+    for lab in labs:
+        lab.down()
+
+
+def case_of(scenario: str) -> Case:
+    case = make_case(load_scenario(find_scenario(scenario)), Options(nodes_per_zone=1, rate_hz=WATCH.rate_hz))
+    assert find_act(case, Arm.GATED) is None
+    return case
+
+
+def test_somebody_elses_switch_is_judged_as_the_scenario_says(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
+    case = case_of("plain-switch")
+    judged = execute_trial(make_watched(switches=True), case, Arm.GATED, 1, tmp_path / "run")
+    assert judged.verdict is Verdict.PASS, [finding for result in judged.results for finding in result.findings]
+    assert {result.check for result in judged.results} == {"coverage", "instrument", "continuity", "hygiene"}
+    assert (judged.history.header.scenario, judged.history.header.arm) == ("plain-switch", Arm.GATED)
+    names = [event.name for event in judged.history.events]
+    assert names.index("run.live") < names.index("switch.requested") < names.index("run.settled")
+    assert not {"gate.held", "gate.opened", "calibration.pulsed", "fault.injected"} & set(names)
+
+
+def test_where_nobody_switches_there_is_no_verdict_for_the_scenario(
+    make_watched: Callable[..., Backend], tmp_path: Path
+) -> None:
+    with pytest.raises(WorldError, match="nobody switched the cluster to NATIVE within"):
+        execute_trial(make_watched(switches=False), case_of("plain-switch"), Arm.GATED, 1, tmp_path / "run")
+    assert (tmp_path / "run" / "verdict.json").exists()
+
+
+def test_nothing_happens_is_true_of_a_cluster_that_is_left_alone(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
+    case = case_of("nothing-happens")
+    for arm in Arm:
+        judged = execute_trial(make_watched(switches=False), case, arm, 1, tmp_path / arm.value)
+        assert judged.verdict is Verdict.PASS, [finding for result in judged.results for finding in result.findings]
+
+
+def test_a_lab_is_as_its_scenario_begins() -> None:
+    case = case_of("plain-switch")
+    lab = make_lab_cluster(case, RunClock())
+    try:
+        lab.up()
+        assert find_mismatches(lab.kube, case) == ()
+    finally:
+        lab.down()

@@ -1,0 +1,152 @@
+"""Scenarios on somebody else's cluster: what would need us to act is refused, and what is left changes nothing there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from clusters.lab.kube import MemoryKube
+from commands.backends import BackendName, KubeconfigOptions, make_backend
+from commands.watched_scenarios import CHECKS, confirm_switched, find_act, find_mismatches, plan_watch
+from commands.watching import WatchOptions, check_records
+from gardener.admission import admit
+from gardener.switch import initial_objects
+from hitless.clock import JumpingClock
+from hitless.errors import UsageError, WorldError
+from hitless.ports import NodeFacts
+from hitless.words import SECOND, Arm, FlowSet, Mode, Nanoseconds, Overlay
+from scenarios.model import CATALOGUE, load_scenario
+from scenarios.plan import Case, Options, make_case, make_plan
+from tests.unit.histories import history, switch_events
+
+NODES = tuple(
+    NodeFacts(name=f"node-{zone}1", zone=zone, address=f"10.250.{index}.11", pod_cidr=f"100.96.{index}.0/24", gateway="")
+    for index, zone in enumerate("ab")
+)
+WATCH = WatchOptions(image="registry.example.org/prober:1")
+
+
+def case_of(scenario: str, overlay: Overlay | None = None, *flow_sets: FlowSet) -> Case:
+    loaded = load_scenario(CATALOGUE / f"{scenario}.yaml")
+    if flow_sets:
+        flows = type(loaded.flows)(fast=flow_sets, gardener=flow_sets)
+        loaded = loaded.model_copy(update={"flows": flows})
+    return make_case(loaded, Options(overlay=overlay))
+
+
+def kube_of(mode: Mode, nodes: Sequence[NodeFacts] = NODES, case: Case | None = None) -> MemoryKube:
+    """An API as Gardener leaves it in a mode."""
+    case = case or case_of("plain-switch")
+    kube = MemoryKube(admit=admit, clock=JumpingClock())
+    for document in initial_objects(case.shoot, mode, nodes, case.feature_gates):
+        kube.apply(document, actor="gardener")
+    return kube
+
+
+@pytest.mark.parametrize(
+    ("scenario", "arm", "act"),
+    [
+        ("plain-switch", Arm.GATED, None),
+        ("plain-switch", Arm.UNGATED, "switch without the gate, as UNGATED does"),
+        ("native-to-overlay", Arm.GATED, None),
+        ("nothing-happens", Arm.GATED, None),
+        ("nothing-happens", Arm.UNGATED, None),
+        ("flow-classes", Arm.GATED, None),
+        ("route-api-outage", Arm.GATED, "inject faults (route-api-down)"),
+        ("route-quota", Arm.GATED, "make the cloud behave as the scenario says"),
+        ("slow-routes", Arm.GATED, "make the cloud behave as the scenario says"),
+        ("mutant-ignores-reason", Arm.GATED, "break the gate (ignores-reason)"),
+    ],
+)
+def test_what_hitless_would_have_to_do_is_said(scenario: str, arm: Arm, act: str | None) -> None:
+    assert act == find_act(case_of(scenario), arm)
+
+
+def test_no_arm_of_the_catalogue_that_is_meant_to_fail_is_watched() -> None:
+    for path in CATALOGUE.glob("*.yaml"):
+        case = make_case(load_scenario(path), Options())
+        for arm, plan in case.scenario.arm_plans.items():
+            assert plan.expect == "PASS" or find_act(case, arm) is not None, (path.stem, arm)
+
+
+def test_the_cluster_must_be_as_the_scenario_begins() -> None:
+    case = case_of("plain-switch")
+    assert find_mismatches(kube_of(Mode.OVERLAY), case) == ()
+    assert find_mismatches(kube_of(Mode.NATIVE), case) == ("a cluster in mode OVERLAY: it is in NATIVE",)
+    assert find_mismatches(kube_of(Mode.OVERLAY, NODES[:1]), case) == ("two nodes: the cluster has 1",)
+    vxlan = case_of("vxlan-switch")
+    assert find_mismatches(kube_of(Mode.OVERLAY), vxlan) == ("the overlay vxlan: it is ipip",)
+    assert find_mismatches(kube_of(Mode.OVERLAY, case=vxlan), vxlan) == ()
+
+
+def test_flows_that_need_something_made_in_the_cluster_are_missing() -> None:
+    kube = kube_of(Mode.OVERLAY)
+    between = case_of("plain-switch", None, FlowSet.UDP, FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST, FlowSet.TCP_CONNECT)
+    assert find_mismatches(kube, between) == ()
+    assert find_mismatches(kube, case_of("plain-switch", None, FlowSet.UDP, FlowSet.CLUSTER_IP)) == ("nft",)
+
+
+def test_the_plan_of_a_watch_changes_nothing_and_judges_what_can_be_seen() -> None:
+    case, clock = case_of("plain-switch"), JumpingClock()
+    ours = make_plan(case, Arm.GATED, 2, clock)
+    plan = plan_watch(ours, clock, WATCH)
+    assert (plan.has_request, plan.faults, plan.calibration_ns, plan.is_until_settled) == (False, (), None, True)
+    assert set(ours.header.checks) - CHECKS
+    assert set(plan.header.checks) == set(ours.header.checks) & CHECKS == {"continuity", "hygiene"}
+    assert plan.header.checks["continuity"] == ours.header.checks["continuity"]
+    assert (plan.header.scenario, plan.header.trial, plan.header.end_mode) == ("plain-switch", 2, Mode.NATIVE)
+    assert plan.duration_ns_max == 3600 * SECOND
+    assert plan.probing.duration_ns_max > plan.duration_ns_max
+    assert plan.make_flows is ours.make_flows
+
+
+def test_where_nothing_is_asked_for_the_watch_is_as_long_as_the_scenario() -> None:
+    case, clock = case_of("nothing-happens"), JumpingClock()
+    ours = make_plan(case, Arm.GATED, 1, clock)
+    plan = plan_watch(ours, clock, WATCH)
+    assert (plan.duration_ns_max, plan.is_until_settled) == (ours.duration_ns_max, False)
+
+
+def test_a_run_in_which_nobody_switched_is_no_run_of_the_scenario() -> None:
+    switched, quiet = history(), history(events=tuple(one for one in switch_events() if one.name != "switch.requested"))
+    confirm_switched(case_of("plain-switch"), switched)
+    confirm_switched(case_of("nothing-happens"), quiet)
+    with pytest.raises(WorldError, match="nobody switched the cluster to NATIVE within"):
+        confirm_switched(case_of("plain-switch"), quiet)
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        (KubeconfigOptions(image="i"), "--kubeconfig"),
+        (KubeconfigOptions(kubeconfig=Path("k")), "--prober-image"),
+    ],
+)
+def test_what_a_watch_cannot_do_without_is_named(options: KubeconfigOptions, where: str) -> None:
+    with pytest.raises(UsageError, match=f"{where}: found nothing"):
+        make_backend(BackendName.KUBECONFIG, kubeconfig_options=options)
+
+
+def test_a_cluster_that_is_not_ours_is_probed_gently_unless_told_otherwise() -> None:
+    options = KubeconfigOptions(kubeconfig=Path("k"), image="i")
+    rates = [make_backend(BackendName.KUBECONFIG, None, one).rate_hz for one in (options, replace(options, rate_hz=7.0))]
+    assert rates == [20.0, 7.0]
+    assert make_backend(BackendName.LAB).rate_hz is None
+
+
+def test_records_that_would_not_fit_are_refused_before_anything_is_deployed() -> None:
+    check_records(WATCH, 50)
+    with pytest.raises(UsageError, match="cluster: found 1 nodes"):
+        check_records(WATCH, 1)
+    with pytest.raises(UsageError, match="--until-seconds: found 3600"):
+        check_records(replace(WATCH, rate_hz=1000.0), 50)
+
+
+def test_agents_outlive_the_watch_but_not_for_long() -> None:
+    clock = JumpingClock()
+    plan = plan_watch(make_plan(case_of("plain-switch"), Arm.GATED, 1, clock), clock, WATCH)
+    margin_ns = plan.probing.duration_ns_max - plan.duration_ns_max
+    assert plan.header.validation_ns < margin_ns <= Nanoseconds(300 * SECOND)
