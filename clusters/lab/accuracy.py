@@ -26,7 +26,7 @@ from hitless.ports import Flow, ProbeSpec
 from hitless.records import AgentReport, ProbeRecords
 from hitless.words import SECOND, FlowId, FlowRole, Nanoseconds
 
-_PAUSE_MS: Final = (60.0, 160.0)
+_PAUSE_MS: Final = (40.0, 100.0)
 _EDGE_S: Final = 0.4
 _LIVE_S: Final = 20.0
 _THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)

@@ -129,7 +129,8 @@ def _make_cells(way: JsonObject) -> tuple[str, ...]:
     if not way["outages"]:
         return ("0", *[""] * 6)
     error = "" if way["standard_error"] is None else f"{2 * way['standard_error']:.3f}"
-    reached = "yes" if is_mean_reached(way) else f"no, {way['mean'] - MEAN_WANTED:+.3f}"
+    beyond = way["mean"] - MEAN_WANTED
+    reached = "yes" if is_mean_reached(way) else f"no, {beyond:+.3f}" if beyond > 0 else f"better, {beyond:+.3f}"
     numbers = (f"{way['outages']:,}", f"{way['mean']:.3f}", error, reached, f"{way['largest']:.2f}", f"{way['above_one']}")
     return (*numbers, f"{way['bias']:+.3f}")
 

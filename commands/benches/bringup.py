@@ -41,7 +41,7 @@ class _Size:
 _SIZES: Final = (
     _Size(nodes=4, rounds=5, mininet_rounds=3),
     _Size(nodes=50, rounds=5, mininet_rounds=2),
-    _Size(nodes=200, rounds=3, mininet_rounds=1),
+    _Size(nodes=200, rounds=2, mininet_rounds=1),
 )
 _SIZES_QUICK: Final = (_Size(nodes=4, rounds=3, mininet_rounds=1), _Size(nodes=20, rounds=1, mininet_rounds=1))
 

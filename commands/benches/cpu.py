@@ -23,7 +23,7 @@ from hitless.errors import WorldError
 from hitless.ports import Endpoint, Flow
 from hitless.words import FlowId, FlowRole, JsonObject
 
-_SECONDS: Final = 10.0
+_SECONDS: Final = 8.0
 _SECONDS_QUICK: Final = 1.5
 _AIMS: Final = {"fping": 0.2, "irtt": 0.1}
 """Tool to the largest share of its CPU that a probe of ours should take."""

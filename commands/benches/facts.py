@@ -37,12 +37,13 @@ def describe_machine() -> JsonObject:
 
 def _ask_version(name: str, arguments: list[str]) -> str:
     try:
-        command = [find_program(name), *arguments]
+        program = find_program(name)
+        command = [program, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)  # noqa: S603 - our words
     except (WorldError, OSError, subprocess.SubprocessError) as error:
         return f"skipped: {error}"
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return lines[0] if lines else "it does not say"
+    return lines[0].removeprefix(f"{program}: ") if lines else "it does not say"
 
 
 def say_machine(facts: JsonObject, *, is_quick: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from commands.benches.probing import MISSED_SHARE_MAX, Load
@@ -10,6 +10,7 @@ from hitless.words import JsonObject
 
 _FULL_CORE: Final = 0.85
 """A process that takes this much of a core has no time left for what comes at once."""
+_SAID: Final = 0.01
 _FULL_MACHINE: Final = 0.1
 """With less idle than this every wake-up waits for somebody."""
 
@@ -38,17 +39,20 @@ def _name_lateness(load: Load) -> Iterator[str]:
     """Yield why ticks were late, if too many were."""
     if load.missed_share <= MISSED_SHARE_MAX:
         return
-    sender, reflector = load.cores
     late = f"{load.missed_share:.0%} of the ticks late"
-    if sender >= _FULL_CORE:
-        yield f"{late}: the sender takes {sender:.0%} of a core"
-    elif load.machine.idle < _FULL_MACHINE:
-        shares = ", ".join(f"{kind} {share:.0%}" for kind, share in load.machine.busy.items() if share >= 0.01)  # noqa: PLR2004 - a percent
-        yield f"{late}: the machine's CPU is used up ({shares})"
-    elif reflector >= _FULL_CORE:
-        yield f"{late}: the reflector takes {reflector:.0%} of a core"
-    else:
-        yield f"{late}, although {load.machine.idle:.0%} of the CPU was idle"
+    reasons = [
+        f"the {who} takes {core:.0%} of a core"
+        for who, core in zip(("sender", "reflector"), load.cores, strict=True)
+        if core >= _FULL_CORE
+    ]
+    if load.machine.idle < _FULL_MACHINE:
+        reasons.append(f"the machine's CPU is used up ({say_kinds(load.machine.busy)})")
+    yield f"{late}: {', '.join(reasons)}" if reasons else f"{late}, although {load.machine.idle:.0%} of the CPU was idle"
+
+
+def say_kinds(busy: Mapping[str, float]) -> str:
+    """Return the kinds of CPU time that take a percent or more."""
+    return ", ".join(f"{kind} {share:.0%}" for kind, share in busy.items() if share >= _SAID)
 
 
 def describe_load(load: Load) -> JsonObject:

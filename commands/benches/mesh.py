@@ -12,7 +12,7 @@ from typing import Final
 from clusters.lab.accuracy import make_mesh
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
-from commands.benches.limits import describe_load
+from commands.benches.limits import describe_load, say_kinds
 from commands.benches.probing import probe
 from commands.benches.question import Question
 from commands.benches.tables import Table
@@ -89,8 +89,7 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
 
 
 def _make_cells(step: JsonObject) -> tuple[str, ...]:
-    kinds = ", ".join(f"{kind} {share:.0%}" for kind, share in step["busy"].items() if share >= 0.01)  # noqa: PLR2004 - a percent
-    machine = "" if step["machine_us"] is None else f"{step['machine_us']:.1f} ({kinds})"
+    machine = "" if step["machine_us"] is None else f"{step['machine_us']:.1f} ({say_kinds(step['busy'])})"
     return (
         f"{step['nodes']}",
         f"{step['flows']:,}",

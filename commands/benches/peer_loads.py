@@ -23,6 +23,8 @@ _READY_S: Final = 10.0
 _LATE_S: Final = 15.0
 """Who cannot keep up takes longer than it should; more than this is not waited for."""
 _PAYLOAD_OCTETS: Final = 44
+_FPING_PROBES: Final = 60_000
+"""It has 65,536 sequence numbers and keeps each for 10 s: then it gives up. Source: fping 5.1, seqmap.c."""
 _LOSSES: Final = (0, 1)
 """fping and ping end with 1 where answers are missing; their counts say how many."""
 
@@ -58,9 +60,12 @@ class Ends:
 
 
 def load_fping(ends: Ends, rate_hz: float, seconds: float, folder: Path) -> PeerLoad:
-    """Let fping probe every address at a rate of its own; one process a source address. Raises WorldError."""
+    """Let fping probe all addresses at this rate altogether; one process a source address. Raises WorldError.
+
+    It sends for less than `seconds` where it would run out of sequence numbers.
+    """
     period_ms = len(ends.addresses) * 1000 / rate_hz * max(1, len(ends.sources))
-    count = max(1, math.ceil(seconds * 1000 / period_ms))
+    count = min(math.ceil(seconds * 1000 / period_ms), _FPING_PROBES // len(ends.addresses))
     shape = ["-q", "-o", "-i", "0", "-p", f"{period_ms:g}", "-t", "500", "-c", str(count)]
     with ExitStack() as stack:
         began = time.monotonic()

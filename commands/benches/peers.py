@@ -37,7 +37,7 @@ from probes.clocks import take_pair
 RATES_HZ: Final = (100.0, 1000.0)
 _OUTAGES: Final = 200
 _OUTAGES_QUICK: Final = 12
-_PAUSE_MS: Final = (250.0, 400.0)
+_PAUSE_MS: Final = (220.0, 300.0)
 _EDGE_S: Final = 0.5
 _THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)
 _DURATION_NS_MAX: Final = Nanoseconds(900 * SECOND)

@@ -52,6 +52,11 @@ def test_late_ticks_are_the_senders_where_it_fills_a_core() -> None:
     assert name_limit(replace(LATE, sender_us=(60.0, 40.0))) == "10% of the ticks late: the sender takes 90% of a core"
 
 
+def test_both_are_named_where_both_are_full() -> None:
+    said = name_limit(replace(LATE, sender_us=(60.0, 40.0), machine=FULL))
+    assert said.startswith("10% of the ticks late: the sender takes 90% of a core, the machine's CPU is used up (user 20%")
+
+
 def test_late_ticks_of_an_idle_machine_are_not_explained_away() -> None:
     assert name_limit(LATE) == "10% of the ticks late, although 70% of the CPU was idle"
 

@@ -13,7 +13,7 @@ from commands.settings import Outcome
 from hitless.errors import UsageError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-TABLE = Table(title="Size", columns=("tool", "mean"), rows=(("a | b", "1.0"),), note="In metres.")
+TABLE = Table(title="Size", columns=("tool", "mean"), rows=(("a |\n b", "1.0"),), note="In metres.")
 MACHINE = {"at": "now", "cores": 2, "kernel": "6.18", "python": "3.11", "load_before": 0.1, "programs": {"fping": "5.1"}}
 
 
