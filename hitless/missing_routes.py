@@ -8,7 +8,7 @@ it is known only roughly when a step was taken, it may have been broken from its
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -16,9 +16,11 @@ from hitless.cloud_routes import NODE_ROUTE_LOST, CloudRoutes, RouteTimeline
 from hitless.history import History
 from hitless.next_hops import HopTimeline, NextHop, NextHops
 from hitless.troubles import MUST, CauseKind, Reason, Span, Trouble, make_span
-from hitless.words import MILLISECOND
+from hitless.words import MILLISECOND, Nanoseconds
 
 NO_ROUTE: Final = "IpExt.InNoRoutes"
+GAP_NS_MAX: Final = Nanoseconds(100_000_000)
+"""What takes longer to re-point is not known closely enough to speak of a gap. Source: mechanics 4.3, microseconds a route."""
 _MAYBE: Final = 0.3
 """Prior where it is not known whether this peer's route changed, or whether there was a cloud route."""
 
@@ -70,6 +72,9 @@ class MissingRoutes:
             elif began is not None and not (is_needed and is_missing):
                 yield self._trouble(node, peer, began, step, is_covered=is_covered)
                 began = None
+            elif step.is_needed is False and is_missing and step.at.length_ns <= GAP_NS_MAX:
+                # A route is replaced by deleting and adding it: what comes between finds the default route alone.
+                yield self._trouble(node, peer, replace(step, is_sure=False), step, is_covered=is_covered)
             if _breaks(step):
                 before = step.at
         if began is not None:

@@ -379,3 +379,12 @@ def test_packets_that_do_not_fit_into_the_tunnel() -> None:
     assert (only(run).cause.kind, only(run).cause.subjects) == (CauseKind.TOO_LARGE, ("packets of 1500 octets",))
     small = run_with(down(300, 2000), repointed(300, mode="OVERLAY"), **changes)
     assert only(small).cause.kind is CauseKind.UNEXPLAINED
+
+
+def test_a_packet_between_the_old_route_and_the_new_one_meets_the_gateway() -> None:
+    """BIRD replaces a route by deleting and adding it; a peer of the same zone needs no cloud route before and after."""
+    events = [*all_routes(60, but=[("a", "node-a2")]), *repointed(300.04)]
+    found = only(run_with(down(300, 300), events, flows=SAME_ZONE)).cause
+    assert (found.kind, found.subjects) == (CauseKind.POOL_BEFORE_ROUTES, ("route of zone a to node-a2",))
+    with_route = [*all_routes(60), *repointed(300.04)]
+    assert only(run_with(down(300, 300), with_route, flows=SAME_ZONE)).cause.kind is CauseKind.UNEXPLAINED
