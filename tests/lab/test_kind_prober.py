@@ -17,10 +17,12 @@ import pytest
 from clusters.kind.prober import KindProber, fetch
 from clusters.kind.prober_manifests import PodRole, ProberSpec
 from clusters.kind.prober_pods import ProberPods
+from hitless.clock import RunClock
 from hitless.errors import ApiUnavailableError, BugError, UsageError, WorldError
 from hitless.ports import Flow, NodeFacts, Prober, ProbeSpec
 from hitless.records import ConnectionEvent
 from hitless.words import MILLISECOND, SECOND, FlowClass, FlowId, FlowRole, JsonObject, Nanoseconds
+from tests.lab.conformance.prober import ProberConformance
 from tests.lab.pod_cluster import ProcessPods
 
 NODES = tuple(
@@ -81,6 +83,22 @@ def run(prober: KindProber, directory: Path, flows: Sequence[Flow] = MESH, probi
     wait_live(prober)
     prober.stop()
     prober.stop()
+
+
+class TestKindProberConforms(ProberConformance):
+    @pytest.fixture
+    def prober(self, pods: ProberPods) -> Iterator[Prober]:
+        made = KindProber(pods)
+        yield made
+        made.stop()
+
+    @pytest.fixture
+    def flows(self) -> Sequence[Flow]:
+        return MESH
+
+    @pytest.fixture
+    def clock(self) -> RunClock:
+        return RunClock()
 
 
 def test_what_is_deployed_is_where_it_should_be_and_goes_away(host: ProcessPods, pods: ProberPods) -> None:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -19,9 +19,11 @@ import numpy as np
 import pytest
 
 from clusters.lab.prober import LabProber
-from hitless.errors import BugError, WorldError
+from hitless.clock import RunClock
+from hitless.errors import WorldError
 from hitless.ports import Endpoint, Flow, Prober, ProbeSpec
 from hitless.words import MILLISECOND, SECOND, FlowId, FlowRole, Nanoseconds
+from tests.lab.conformance.prober import ProberConformance
 
 WAIT_S = 20.0
 
@@ -65,11 +67,20 @@ def mesh(tmp_path: Path) -> Iterator[LabProber]:
     prober.stop()
 
 
-def test_it_is_a_prober() -> None:
-    prober: Prober = LabProber([], lambda _name: None)
-    assert prober.is_live() is False
-    with pytest.raises(BugError, match="never started"):
-        prober.collect()
+class TestLabProberConforms(ProberConformance):
+    @pytest.fixture
+    def prober(self) -> Iterator[Prober]:
+        made = LabProber(make_mesh(["127.4.0.1", "127.4.0.2", "127.4.0.3"])[0], lambda _name: None)
+        yield made
+        made.stop()
+
+    @pytest.fixture
+    def flows(self) -> Sequence[Flow]:
+        return make_mesh(["127.4.0.1", "127.4.0.2", "127.4.0.3"])[1]
+
+    @pytest.fixture
+    def clock(self) -> RunClock:
+        return RunClock()
 
 
 def test_every_probe_of_a_healthy_mesh_is_answered(mesh: LabProber) -> None:

@@ -6,6 +6,7 @@ that is not up and is taken down afterwards; `clock`, the clock it was built wit
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -51,12 +52,16 @@ class ClusterConformance:
             assert stored["spec"]["podCIDR"] == node.pod_cidr
             assert IPv4Address(node.gateway) == IPv4Address(facts.zone_gateways[node.zone])
 
-    def test_every_node_has_two_endpoints_of_its_own(self, cluster: Cluster) -> None:
+    def test_every_node_has_two_pods_of_its_own_and_one_prober_in_its_network_at_most(self, cluster: Cluster) -> None:
         facts = cluster.up()
         addresses = [IPv4Address(endpoint.address) for endpoint in facts.endpoints]
-        assert len(set(addresses)) == len(addresses) == 2 * len(facts.nodes)
+        assert len(set(addresses)) == len(addresses)
+        pods = [endpoint for endpoint in facts.endpoints if endpoint.is_pod]
+        assert Counter(endpoint.node for endpoint in pods) == {node.name: 2 for node in facts.nodes}
         blocks = {node.name: IPv4Network(node.pod_cidr) for node in facts.nodes}
-        assert all(IPv4Address(one.address) in blocks[one.node] for one in facts.endpoints)
+        assert all(IPv4Address(one.address) in blocks[one.node] for one in pods)
+        hosts = {endpoint.node: endpoint.address for endpoint in facts.endpoints if endpoint.is_host}
+        assert hosts.items() <= {node.name: node.address for node in facts.nodes}.items()
 
     def test_every_flow_is_answered_and_the_records_come_home(self, cluster: Cluster, clock: RunClock, tmp_path: Path) -> None:
         facts = cluster.up()
