@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from checks.budgets import read_budgets
 from hitless.history import History
+from hitless.instrument import is_network_refusal
 from hitless.records import STRAYS, Rows
 from hitless.verdicts import Finding
 from hitless.words import MILLISECOND, FlowRole, JsonObject, Nanoseconds, Verdict
@@ -29,7 +30,7 @@ BUDGETS: Final[Mapping[str, float | None]] = {
 """Budget name to its default; ours."""
 
 BEFORE_REQUEST_NS: Final = Nanoseconds(100 * MILLISECOND)
-"""It matters from this long before the operator's request until everything has settled."""
+"""It matters from this long before the operator's request until the probing stops: the validation time is a promise, too."""
 
 BYPASSES: Final[Mapping[str, str]] = {
     "Management.probes": "probes",
@@ -67,6 +68,8 @@ def _ask_harness(history: History, _: Limits) -> Iterator[Finding]:
     interrupted = history.first_event("run.interrupted")
     if interrupted is not None:
         yield _doubt("interrupted", "the run was interrupted", t_ns=interrupted.t_ns)
+    elif not any(history.events_named("run.settled", "run.timed_out")) and not history.errors:
+        yield _doubt("run-unfinished", "the run neither settled nor used up its time")
 
 
 def _ask_liveness(history: History, _: Limits) -> Iterator[Finding]:
@@ -84,6 +87,9 @@ def _ask_agents(history: History, _: Limits) -> Iterator[Finding]:
     for report in history.records.reports:
         if not report.finished:
             yield _doubt("agent-unfinished", f"the agent {report.agent} did not live to report")
+        if report.counters.get("rate_limited", 0):
+            text = f"the agent {report.agent} left {report.counters['rate_limited']} probes unanswered: they came too fast"
+            yield _doubt("rate-limited", text)
         strays = {name: report.counters.get(name, 0) for name in STRAYS}
         if any(strays.values()):
             found = ", ".join(f"{count} {name}" for name, count in strays.items() if count)
@@ -126,9 +132,8 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
             f"{len(short)} flows offered too few probes; the worst, {worst.label}, {counts[worst.id]} of {expected[worst.id]}"
         )
         yield _doubt("flow-probes-missing", text)
-    # What a node's own kernel refuses to send is the switch's doing, and judged by continuity.
-    sender, host = history.records.sender, [flow.id for flow in history.flows_of(FlowRole.HOST)]
-    errors = int(np.count_nonzero((sender["send_errno"] != 0) & ~np.isin(sender["flow"], host)))
+    # What the network of a node itself refuses to send is the switch's doing, and judged by continuity.
+    errors = int(np.count_nonzero((history.records.sender["send_errno"] != 0) & ~is_network_refusal(history)))
     allowed = limits["send_errors"]
     if allowed is not None and errors > allowed:
         text = f"the kernel refused to send {errors} probes; {allowed:g} are allowed"
@@ -136,24 +141,36 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
 
 
 def _ask_ticks(history: History, limits: Limits) -> Iterator[Finding]:
-    """Count skipped ticks against the ticks of all sender processes."""
-    before = history.records.sender["before"]
-    limit = limits["missed_ticks_ratio"]
-    if before.size == 0 or limit is None:
+    """Count skipped ticks against all ticks of the same sender process: a slow one beside it dilutes nothing."""
+    limit, skipped = limits["missed_ticks_ratio"], history.records.skipped
+    if limit is None:
         return
-    missed = history.records.skipped.size
-    reported = sum(report.counters.get("ticks", 0) for report in history.records.reports)
-    # An agent that did not live to report still numbered its ticks.
-    ticks = missed + (reported or int(history.records.sender["seq"].max()) + 1)
-    if missed > ticks * limit:
-        text = f"the sender skipped {missed} of {ticks} ticks ({missed / ticks:.1%}); {limit:.1%} are allowed"
-        yield _doubt("ticks-missed", text, t_ns=int(history.records.skipped["due"][0]))
+    told = 0
+    for report in history.records.reports:
+        missed = report.counters.get("ticks_skipped", 0)
+        ticks = missed + report.counters.get("ticks", 0)
+        told += missed
+        if missed > ticks * limit:
+            yield _doubt_ticks(
+                f"the agent {report.agent}", missed, ticks, limit, int(skipped["due"][0]) if skipped.size else None
+            )
+    if skipped.size > told:
+        # An agent that did not live to report still numbered its ticks, and wrote down those that it skipped.
+        missed = int(skipped.size) - told
+        ticks = missed + int(history.records.sender["seq"].max(initial=0)) + 1
+        if missed > ticks * limit:
+            yield _doubt_ticks("agents that did not report", missed, ticks, limit, int(skipped["due"][0]))
+
+
+def _doubt_ticks(who: str, missed: int, ticks: int, limit: float, t_ns: int | None) -> Finding:
+    text = f"{who} skipped {missed} of {ticks} ticks ({missed / ticks:.1%}); {limit:.1%} are allowed"
+    return _doubt("ticks-missed", text, t_ns=t_ns)
 
 
 def _window(history: History) -> tuple[int, int] | None:
-    """Return the time in which a gap matters: around the switch, or the whole run where nothing was asked for."""
+    """Return the time in which a gap matters: from the switch, or from the start where nothing was asked for, to the end."""
     live, requested = history.first_event("run.live"), history.first_event("switch.requested")
-    ends = tuple(history.events_named("run.settled", "run.timed_out", "run.interrupted", "run.probing_stopped"))
+    ends = tuple(history.events_named("run.probing_stopped", "run.interrupted"))
     if live is None or not ends:
         return None
     first_ns = live.t_ns if requested is None else max(live.t_ns, requested.t_ns - BEFORE_REQUEST_NS)

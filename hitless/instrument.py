@@ -9,10 +9,10 @@ Pure.
 
 from __future__ import annotations
 
+import errno
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Final
 
 import numpy as np
@@ -20,12 +20,15 @@ import numpy.typing as npt
 
 from hitless.history import History
 from hitless.ports import Flow
-from hitless.records import Rows
-from hitless.words import FlowClass, FlowId, Nanoseconds
+from hitless.records import NONE_NS, Rows
+from hitless.words import FlowClass, FlowId, FlowRole, Nanoseconds
 
 TRAVEL_NS: Final = Nanoseconds(20_000_000)
 """A datagram that was dropped between two looks was sent this long before the first of them at most. Ours: a hundred times the
 round trip through a lab."""
+
+NETWORK_ERRNOS: Final = (errno.EPERM, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EINVAL, errno.EACCES)
+"""What the kernel says of its own routes, rules and devices; EINVAL is a blackhole route's. Source: ip-route(8)."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -42,6 +45,8 @@ class OverflowLoss:
     """Datagrams that the socket dropped."""
     missing: int
     """Lost probes that it can have been; more than `dropped`: the network lost some of them."""
+    offered: int
+    """Probes of all flows that the socket served."""
 
 
 def is_instrument_loss(history: History, flow: Flow, rows: Rows, log: Rows) -> Mask:
@@ -54,26 +59,43 @@ def is_instrument_loss(history: History, flow: Flow, rows: Rows, log: Rows) -> M
         log: its REFLECTOR_ROWs.
     """
     found = np.zeros(rows.size, dtype=np.bool_)
-    for overflow in history.records.overflows:
-        found |= _candidates(history, flow, rows, log, overflow)
+    for overflow in _overflows(history):
+        if overflow.serves(flow):
+            found |= overflow.candidates(rows, log)
     return found
 
 
 def overflow_losses(history: History) -> Iterator[OverflowLoss]:
-    """Yield every overflow with the number of lost probes that fall into it."""
+    """Yield every overflow with the number of lost probes that fall into it, and of all that its socket served."""
     sender, reflector = history.records.sender, history.records.reflector
-    for overflow in history.records.overflows:
-        missing = 0
+    addresses = {endpoint.name: endpoint.address for endpoint in history.facts.endpoints}
+    for overflow in _overflows(history):
+        missing = offered = 0
         for flow in history.flows:
-            rows, log = sender[span(sender["flow"], flow.id)], reflector[span(reflector["flow"], flow.id)]
-            missing += int(np.count_nonzero(_candidates(history, flow, rows, log, overflow)))
+            if overflow.serves(flow):
+                rows, log = sender[span(sender["flow"], flow.id)], reflector[span(reflector["flow"], flow.id)]
+                missing += int(np.count_nonzero(overflow.candidates(rows, log)))
+                offered += int(np.count_nonzero(rows["send_errno"] == 0))
         yield OverflowLoss(
-            address=str(IPv4Address(int(overflow["address"]))),
-            since_ns=Nanoseconds(int(overflow["since"])),
-            until_ns=Nanoseconds(int(overflow["until"])),
-            dropped=int(overflow["dropped"]),
+            address=addresses[overflow.end],
+            since_ns=overflow.since_ns,
+            until_ns=overflow.until_ns,
+            dropped=overflow.dropped,
             missing=missing,
+            offered=offered,
         )
+
+
+def is_network_refusal(history: History) -> Mask:
+    """Return which rows of all senders tell of a packet that the network of the sending node refused, not its resources.
+
+    A node's own sender gets an error where a pod only sees loss: there is no route, or a masqueraded flow's conntrack entry
+    died with its output device (EPERM). Source: Linux net/ipv4/route.c, net/netfilter/nf_nat_core.c nf_nat_oif_changed.
+    """
+    hosts = {endpoint.name for endpoint in history.facts.endpoints if endpoint.is_host}
+    flows = [flow.id for flow in history.flows_of(FlowRole.HOST) if flow.source in hosts]
+    sender = history.records.sender
+    return np.asarray(np.isin(sender["flow"], flows) & np.isin(sender["send_errno"], NETWORK_ERRNOS), dtype=np.bool_)
 
 
 def span(flows: npt.NDArray[np.uint16], flow: FlowId) -> slice:
@@ -84,16 +106,70 @@ def span(flows: npt.NDArray[np.uint16], flow: FlowId) -> slice:
     return slice(bisect_left(flows, flow), bisect_right(flows, flow))
 
 
-def _candidates(history: History, flow: Flow, rows: Rows, log: Rows, overflow: np.void) -> Mask:
-    """Return the lost probes of a flow that one overflow may have taken: on the way out at a reflector, back at a sender."""
-    is_reflector = bool(overflow["is_reflector"])
-    end = flow.destination if is_reflector else flow.source
-    address = next((one.address for one in history.facts.endpoints if one.name == end), None)
-    if flow.flow_class.is_tcp or address is None or int(IPv4Address(address)) != int(overflow["address"]):
-        return np.zeros(rows.size, dtype=np.bool_)
-    is_lost = (rows["copies"] == 0) & (rows["send_errno"] == 0)
-    is_within = (rows["before"] >= overflow["since"] - TRAVEL_NS) & (rows["before"] <= overflow["until"])
-    is_logged = np.isin(rows["seq"], log["seq"])
-    if flow.flow_class is FlowClass.ICMP:
-        return np.asarray(is_lost & is_within & (not is_reflector), dtype=np.bool_)
-    return np.asarray(is_lost & is_within & (is_logged != is_reflector), dtype=np.bool_)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Overflow:
+    """One stretch of time in which one socket dropped datagrams: neighbouring looks are one."""
+
+    example: Flow
+    """A flow that the socket serves."""
+    is_reflector: bool
+    since_ns: Nanoseconds
+    until_ns: Nanoseconds
+    dropped: int
+
+    @property
+    def end(self) -> str:
+        """Name of the endpoint."""
+        return self.example.destination if self.is_reflector else self.example.source
+
+    def serves(self, flow: Flow) -> bool:
+        """Tell whether the socket serves a flow: a reflector all that end there, a sender those of one class, size and rate."""
+        if flow.flow_class.is_tcp:
+            return False
+        if self.is_reflector:
+            return flow.destination == self.end and flow.flow_class is not FlowClass.ICMP
+        kind = (flow.source, flow.flow_class, flow.octets, flow.interval_ns)
+        return kind == (self.end, self.example.flow_class, self.example.octets, self.example.interval_ns)
+
+    def candidates(self, rows: Rows, log: Rows) -> Mask:
+        """Return the lost probes of a flow that it may have taken: on the way out at a reflector, back at a sender."""
+        is_lost = (rows["copies"] == 0) & (rows["send_errno"] == 0)
+        came = rows["before"].copy()
+        log = log[np.argsort(log["seq"], kind="stable")]
+        place = np.searchsorted(log["seq"], rows["seq"]) if log.size else np.zeros(rows.size, dtype=np.intp)
+        place = np.minimum(place, max(0, log.size - 1))
+        is_logged = log["seq"][place] == rows["seq"] if log.size else np.zeros(rows.size, dtype=np.bool_)
+        if self.example.flow_class is not FlowClass.ICMP:
+            is_lost &= is_logged != self.is_reflector
+            if not self.is_reflector:
+                # An answer is dropped when it comes, however long its probe had waited at a busy reflector.
+                sent = np.where(log["sent"] == NONE_NS, log["received"], log["sent"])
+                came[is_logged] = sent[place[is_logged]]
+        return np.asarray(is_lost & (came >= self.since_ns - TRAVEL_NS) & (came <= self.until_ns), dtype=np.bool_)
+
+
+def _overflows(history: History) -> Iterator[_Overflow]:
+    """Yield the overflows of every socket, neighbouring ones joined: a probe on the border would count in both."""
+    flows = {int(flow.id): flow for flow in history.flows}
+    rows = np.sort(history.records.overflows, order=["is_reflector", "flow", "since"])
+    at = 0
+    while at < rows.size:
+        end = at + 1
+        while (
+            end < rows.size
+            and _is_same_socket(rows[at], rows[end])
+            and rows["since"][end] - rows["until"][end - 1] <= TRAVEL_NS
+        ):
+            end += 1
+        yield _Overflow(
+            example=flows[int(rows["flow"][at])],
+            is_reflector=bool(rows["is_reflector"][at]),
+            since_ns=Nanoseconds(int(rows["since"][at])),
+            until_ns=Nanoseconds(int(rows["until"][end - 1])),
+            dropped=int(rows["dropped"][at:end].sum()),
+        )
+        at = end
+
+
+def _is_same_socket(one: np.void, other: np.void) -> bool:
+    return bool(one["flow"] == other["flow"] and one["is_reflector"] == other["is_reflector"])

@@ -114,6 +114,7 @@ CLOCK_ROW: Final = np.dtype(
 OVERFLOW_ROW: Final = np.dtype(
     [
         ("address", "<u4"),  # of the endpoint whose socket it was
+        ("flow", "<u2"),  # one of the flows that the socket serves: it names the socket among those of the endpoint
         ("is_reflector", "u1"),  # 1: a reflector's socket, probes were dropped; 0: a sender's, answers were
         ("since", "<i8"),  # the drops fell between these two looks
         ("until", "<i8"),

@@ -21,6 +21,7 @@ from probes.connects import ConnectFlow
 from probes.established import EstablishedFlow
 from probes.limits import connections_max
 from probes.namespaces import Place
+from probes.overflows import Watched
 from probes.pacing import Pacer, Wake
 from probes.probe_book import LIVE_WINDOW_NS, ProbeBook
 from probes.recording import GrowingTable, SenderTable
@@ -77,7 +78,7 @@ class Connector:
         """Ticks sent: the seq of the next one."""
         self.is_started = False
         """Whether it was told when to send."""
-        self.watched: tuple[tuple[str, Any], ...] = ()
+        self.watched: tuple[Watched, ...] = ()
         """Datagram sockets, for whoever counts what they dropped: a connection drops nothing."""
         self._book = ProbeBook(table, len(flows), bridge)
         self._tools = Tools(
@@ -195,6 +196,7 @@ class Connector:
             pod.place.close()
         self._tools.epoll.close()
         self.counters.update(self._book.finish(self.ticks))
+        self.counters["ticks"] = self.ticks
         self.counters["lateness_ns_max"] = self.lateness_ns_max
         self._skipped.close()
         self._tools.connections.close()
@@ -202,6 +204,7 @@ class Connector:
     def _record_skipped(self, wake: Wake, now_ns: int) -> None:
         first_ns, count = wake.skipped_ns
         if count:
+            self.counters["ticks_skipped"] += count
             rows = np.zeros(count, dtype=SKIPPED_ROW)
             rows["due"] = first_ns + np.arange(count) * self._settings.interval_ns
             rows["woke"] = now_ns

@@ -126,8 +126,12 @@ class EstablishedFlow:
         self._look_at_try(now_ns)
         if self._opened is None and now_ns >= self._retry_ns:
             self._connect(now_ns)
-        while self._queue and now_ns - self._queue[0].offered_ns >= KEPT_NS and not self._queue[0].is_cut:
+        # A message that the kernel has a part of must be finished; those behind it need not be begun.
+        cut = self._queue.popleft() if self._queue and self._queue[0].is_cut else None
+        while self._queue and now_ns - self._queue[0].offered_ns >= KEPT_NS:
             self._lose(self._queue.popleft().seq)
+        if cut is not None:
+            self._queue.appendleft(cut)
 
     def finish(self, now_ns: int) -> None:
         """Close the connection; of messages that have not had their time it is not said that they failed."""

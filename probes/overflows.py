@@ -20,8 +20,8 @@ from probes.sockets import count_overflows, pack_address
 LOOK_NS: Final = 100_000_000
 """Time between two looks: a look costs a system call a socket."""
 
-Watched = tuple[str, socket.socket]
-"""IPv4 address of an endpoint, and a socket of it."""
+Watched = tuple[str, int, socket.socket]
+"""IPv4 address of an endpoint, the id of a flow that its socket serves, the socket."""
 
 
 class OverflowWatch:
@@ -35,8 +35,8 @@ class OverflowWatch:
     """
 
     def __init__(self, senders: Sequence[Watched], reflectors: Sequence[Watched], table: GrowingTable, now_ns: int) -> None:
-        self._watched = [(opened, pack_address(address), False) for address, opened in senders]
-        self._watched += [(opened, pack_address(address), True) for address, opened in reflectors]
+        self._watched = [(opened, (pack_address(address), flow, False)) for address, flow, opened in senders]
+        self._watched += [(opened, (pack_address(address), flow, True)) for address, flow, opened in reflectors]
         self._seen = [0] * len(self._watched)
         self._table = table
         self._since_ns = now_ns
@@ -48,10 +48,10 @@ class OverflowWatch:
     def look(self, now_ns: int) -> None:
         """Write down what grew since the last look. Raises WorldError: the disk does not take it."""
         rows = []
-        for place, (opened, address, is_reflector) in enumerate(self._watched):
+        for place, (opened, name) in enumerate(self._watched):
             dropped = count_overflows(opened)
             if dropped != self._seen[place]:
-                rows.append((address, is_reflector, self._since_ns, now_ns, dropped - self._seen[place]))
+                rows.append((*name, self._since_ns, now_ns, dropped - self._seen[place]))
                 self._seen[place] = dropped
         if rows:
             self._table.append(np.array(rows, dtype=OVERFLOW_ROW))

@@ -32,6 +32,8 @@ RATE_MARGIN: Final = 4
 """An endpoint answers at most this many times its configured rate, on the average of a second."""
 BURST_MIN: Final = 64
 """And so many at once in any case, however slow its flows are."""
+UNANSWERED_ROWS_MAX: Final = 1_000_000
+"""Of probes beyond the rate limit so many go into the log, 31 MB; all are counted."""
 UNANSWERED: Final = 0xFFFF_FFFF
 """reflector_seq of a probe that was logged but not answered because of the rate limit."""
 _INBOX_SLOTS: Final = 1024
@@ -63,8 +65,12 @@ class Reflector:
         self._sockets = [open_socket(endpoint.address, endpoint.port, endpoint.namespace) for endpoint in endpoints]
         self.descriptors = tuple(opened.fileno() for opened in self._sockets)
         """One a pod: readable when a probe has come."""
-        self.watched = [(endpoint.address, opened) for endpoint, opened in zip(endpoints, self._sockets, strict=True)]
-        """Address and socket of every pod, for whoever counts what they dropped."""
+        example = {flow.destination: flow.id for flow in flows}
+        self.watched = [
+            (endpoint.address, example[endpoint.name], opened)
+            for endpoint, opened in zip(endpoints, self._sockets, strict=True)
+        ]
+        """Every pod's address, one of its flows and its socket, for whoever counts what they dropped."""
         self._pod_of_descriptor = {descriptor: index for index, descriptor in enumerate(self.descriptors)}
         pods = {endpoint.name: index for index, endpoint in enumerate(endpoints)}
         self._pod_of_flow = np.full(1 << 16, -1, dtype=np.intp)
@@ -93,10 +99,15 @@ class Reflector:
         self._burst = np.maximum(BURST_MIN, self._rate * 1e9)
         self._tokens = self._burst.copy()
         self._refilled_ns = self._now_ns()
+        self._unanswered = 0
+        self._turns = 0
 
     def reflect(self, ready: Iterable[int]) -> None:
-        """Answer what has come to these descriptors."""
+        """Answer what has come to these descriptors; each time another is first: a flood to one must not hide the rest."""
         inbox, waiting = self._inbox, [descriptor for descriptor in ready if descriptor in self._pod_of_descriptor]
+        self._turns += 1
+        first = self._turns % max(1, len(waiting))
+        waiting = waiting[first:] + waiting[:first]
         for _ in range(_ROUNDS_MAX):
             count = 0
             for descriptor in waiting:
@@ -159,7 +170,12 @@ class Reflector:
             )
             self.counters["malformed_tlvs"] += stamp.mark_tlvs(inbox.payload, chosen, octets[chosen], self._layout)
             self._send(chosen, octets[chosen], rows, answered)
-        self._log.append(rows)
+        self._log.append(rows if self._may_log(len(slots) - len(chosen)) else rows[answered])
+
+    def _may_log(self, unanswered: int) -> bool:
+        """Tell whether so many more probes that were not answered still go into the log; a flood must not fill the disk."""
+        self._unanswered += unanswered
+        return self._unanswered <= UNANSWERED_ROWS_MAX
 
     def _find_new(self, slots: npt.NDArray[np.intp], flows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         """Return the slots whose probes our key signed and that were not here before: all where there is no key.

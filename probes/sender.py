@@ -104,6 +104,7 @@ class Sender:
         self._stamps = np.zeros((min(settings.ticks_max, _REMEMBERED_TICKS), len(self._pods)), dtype=np.uint64)
         self._pacer: Pacer | None = None
         self._collected_ns = 0
+        self._turns = 0
         self._live_window = 4 * settings.live_answers + _LIVE_WINDOW_NS // settings.interval_ns
 
     def _make_packets(self, ids: npt.NDArray[np.uint16]) -> stamp.Octets:
@@ -117,8 +118,11 @@ class Sender:
         endpoints = {endpoint.name: endpoint for endpoint in settings.endpoints}
         self._pod_of_flow = np.array([names.index(flow.source) for flow in flows], dtype=np.intp)
         self._sockets = [open_socket(endpoints[name].address, 0, endpoints[name].namespace, self.protocol) for name in names]
-        self.watched = [(endpoints[name].address, opened) for name, opened in zip(names, self._sockets, strict=True)]
-        """Address and socket of every pod, for whoever counts what they dropped."""
+        example = {flow.source: flow.id for flow in flows}
+        self.watched = [
+            (endpoints[name].address, example[name], opened) for name, opened in zip(names, self._sockets, strict=True)
+        ]
+        """Every pod's address, one of its flows and its socket, for whoever counts what they dropped."""
         line, pods = self._table.line, []
         for index, opened in enumerate(self._sockets):
             mine = np.flatnonzero(self._pod_of_flow == index)
@@ -190,11 +194,14 @@ class Sender:
         return bool(((rows["copies"] == 0) & (rows["send_errno"] == 0)).any())
 
     def collect(self) -> None:
-        """Fetch the answers that have come, of all pods, and fill their rows."""
+        """Fetch the answers that have come, of all pods, and fill their rows; each time another pod comes first."""
         inbox = self._inbox
+        self._turns += 1
+        first = self._turns % len(self._pods)
+        in_turn = [*enumerate(self._pods)][first:] + [*enumerate(self._pods)][:first]
         for _ in range(_ROUNDS_MAX):
             count = 0
-            for index, pod in enumerate(self._pods):
+            for index, pod in in_turn:
                 got = inbox.receive(pod.descriptor, count)
                 if got:
                     self._pod_of_slot[count : count + got] = index
@@ -224,6 +231,7 @@ class Sender:
     def _record_skipped(self, wake: Wake, now_ns: int) -> None:
         first_ns, count = wake.skipped_ns
         if count:
+            self.counters["ticks_skipped"] += count
             rows = np.zeros(count, dtype=SKIPPED_ROW)
             rows["due"] = first_ns + np.arange(count) * self._settings.interval_ns
             rows["woke"] = now_ns

@@ -105,10 +105,13 @@ def test_a_gap_while_it_matters() -> None:
     assert _codes(run, missing_ratio=None, gap_intervals=11) == []
 
 
-def test_a_gap_after_everything_has_settled_does_not_matter() -> None:
-    # Ticks 40 to 50 are at 210 to 260 ms; the run has settled at 200 ms.
-    run = history(records=records({1: "." * 39 + " " * 11 + "." * 8, 2: QUIET}))
-    assert _codes(run, missing_ratio=None) == []
+def test_a_gap_before_the_switch_does_not_matter_and_one_in_the_validation_time_does() -> None:
+    # The request is made at 50 ms; ticks 39 to 49 are at 205 to 255 ms, and the run has settled at 200 ms.
+    events = switch_events(stopped_ms=260)
+    late = history(events=events, records=records({1: "." * 39 + " " * 11 + "." * 8, 2: QUIET}))
+    assert _codes(late, missing_ratio=None) == ["probing-gap"]
+    unfinished = tuple(one for one in events if one.name != "run.settled")
+    assert _codes(history(events=unfinished), missing_ratio=None) == ["run-unfinished"]
 
 
 def test_a_sender_that_stopped_early_leaves_a_gap() -> None:

@@ -51,7 +51,7 @@ def test_what_the_kernel_dropped_is_one_row_between_two_looks(small: socket.sock
     path = tmp_path / "x.overflow"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as quiet:
         quiet.bind((SENDS, 0))
-        watch = OverflowWatch([(SENDS, quiet)], [(ADDRESS, small)], GrowingTable(path, "overflow", {}), 1_000)
+        watch = OverflowWatch([(SENDS, 7, quiet)], [(ADDRESS, 9, small)], GrowingTable(path, "overflow", {}), 1_000)
         watch.look(2_000)
         flood(small, 200)
         watch.look(3_000)
@@ -62,9 +62,9 @@ def test_what_the_kernel_dropped_is_one_row_between_two_looks(small: socket.sock
         watch.close(5_000)
     rows = read(path)
     address = int(IPv4Address(ADDRESS))
-    assert rows[["address", "is_reflector", "since", "until"]].tolist() == [
-        (address, 1, 2_000, 3_000),
-        (address, 1, 4_000, 5_000),
+    assert rows[["address", "flow", "is_reflector", "since", "until"]].tolist() == [
+        (address, 9, 1, 2_000, 3_000),
+        (address, 9, 1, 4_000, 5_000),
     ]
     assert rows["dropped"].tolist() == [200 - received, 200 - again]
     assert 0 < received < 200
@@ -72,7 +72,7 @@ def test_what_the_kernel_dropped_is_one_row_between_two_looks(small: socket.sock
 
 def test_nothing_dropped_is_nothing_written(small: socket.socket, tmp_path: Path) -> None:
     path = tmp_path / "x.overflow"
-    watch = OverflowWatch([], [(ADDRESS, small)], GrowingTable(path, "overflow", {}), 0)
+    watch = OverflowWatch([], [(ADDRESS, 9, small)], GrowingTable(path, "overflow", {}), 0)
     assert not watch.is_due(LOOK_NS - 1)
     assert watch.is_due(LOOK_NS)
     flood(small, 2)
