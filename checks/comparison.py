@@ -36,7 +36,7 @@ def compare_verdict(runs: Sequence[JudgedRun]) -> tuple[Verdict, tuple[Finding, 
     lost = f"{losses[0]:,}" if len(set(losses)) == 1 else f"{min(losses):,} to {max(losses):,}"
     trials = f"{gated} trial{'s' if gated > 1 else ''}"
     text = f"GATED lost nothing in {trials}; UNGATED lost {lost} probes a trial, so loss would have been seen"
-    return Verdict.PASS, (Finding(verdict=Verdict.PASS, code="hitless", text=text),)
+    return Verdict.PASS, (Finding(verdict=Verdict.PASS, code="hitless", text=text), *_say_unproven(runs))
 
 
 def _name(run: JudgedRun) -> str:
@@ -91,8 +91,28 @@ def _find_unproven(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
             yield from _doubt_proof(run)
 
 
+def _say_unproven(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
+    """Yield what the baseline does not prove: a class of flows that lost nothing ungated either."""
+    families: dict[str, int] = {}
+    for run in runs:
+        if run.history.header.arm is Arm.UNGATED:
+            for flow in run.history.flows_of(FlowRole.POD, FlowRole.HOST):
+                if flow.id in run.measures and not flow.flow_class.is_tcp:
+                    families[flow.family] = families.get(flow.family, 0) + run.measures[flow.id].lost
+    unproven = [family for family, lost in families.items() if not lost]
+    if unproven:
+        text = f"{', '.join(unproven)} lost nothing in UNGATED either: of them GATED's silence is no proof"
+        yield Finding(verdict=Verdict.PASS, code="family-not-proven", text=text)
+
+
 def _doubt_proof(run: JudgedRun) -> Iterator[Finding]:
     needed_ns = PROOF_INTERVALS * run.history.header.interval_ns
+    request = run.history.first_event("switch.requested")
+    requested_ns = 0 if request is None else request.t_ns
+    if any(result.check == "books" and result.verdict is Verdict.INCONCLUSIVE for result in run.results):
+        text = f"{_name(run)} lost probes that nobody accounts for: they prove nothing"
+        yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-unexplained", text=text)
+        return
     if not _lost(run):
         text = f"{_name(run)} lost nothing: that loss would have been seen is not proven"
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-lost-nothing", text=text)
@@ -103,6 +123,7 @@ def _doubt_proof(run: JudgedRun) -> Iterator[Finding]:
             for flow in run.history.flows_of(FlowRole.MESH)
             if flow.id in run.measures
             for outage in run.measures[flow.id].outages
+            if outage.end_ns > requested_ns
         ),
         default=Nanoseconds(0),
     )

@@ -6,6 +6,7 @@ apart (checks.services): a masquerade breaks them for reasons of its own.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -14,6 +15,7 @@ import numpy as np
 
 from checks.budgets import read_budgets
 from hitless.history import History
+from hitless.instrument import is_network_refusal
 from hitless.measure import FlowMeasure, measure
 from hitless.ports import Flow
 from hitless.verdicts import Finding
@@ -26,7 +28,7 @@ BUDGETS: Final[Mapping[str, float | None]] = {
     "duplicated": None,  # probes over all flows; null: any
     "reordered": None,
     "corrupted": None,
-    "host_refused": None,  # probes that a node's own kernel refused to send
+    "host_refused": 1,  # probes of a flow that a node's kernel refused as its output device changed; null: any
 }
 """Budget name to its default."""
 
@@ -103,24 +105,27 @@ def _say_blind_time(family: str, flows_found: list[FlowMeasure]) -> Iterator[Fin
 
 
 def _judge_refused(history: History, limit: float | None) -> Iterator[Finding]:
-    """Judge what a node's kernel refused to send on a flow of the node itself: the sender's error, where pods only see loss.
+    """Judge what a node's own network refused to send: the sender's error, where pods only see loss.
 
-    A masqueraded flow's conntrack entry dies with the output device, and its packet with it: EPERM.
-    Source: Linux net/netfilter/nf_nat_core.c nf_nat_oif_changed; docs/mechanics.md 4.5.
+    A masqueraded flow's conntrack entry dies with the output device, and its packet with it: EPERM, once a flow. Anything else
+    is a way that was not there. Source: Linux net/netfilter/nf_nat_core.c nf_nat_oif_changed; docs/mechanics.md 4.5.
     """
-    sender = history.records.sender
-    flows = [flow.id for flow in history.flows_of(FlowRole.HOST)]
-    rows = sender[np.isin(sender["flow"], flows) & (sender["send_errno"] != 0)]
-    if not rows.size:
-        return
-    reasons = ", ".join(sorted({os.strerror(int(number)) for number in rows["send_errno"]}))
-    text = f"the kernel refused to send {rows.size} probes of {np.unique(rows['flow']).size} host flows: {reasons}"
-    first_ns = Nanoseconds(int(rows["before"].min()))
-    if limit is not None and rows.size > limit:
-        text = f"{text}; {limit:g} are allowed"
-        yield Finding(verdict=Verdict.FAIL, code="host-refused-over-budget", text=text, t_ns=first_ns)
-    else:
-        yield Finding(verdict=Verdict.PASS, code="host-refused", text=text, t_ns=first_ns)
+    rows = history.records.sender[is_network_refusal(history)]
+    for is_masquerade in (True, False):
+        some = rows[(rows["send_errno"] == errno.EPERM) == is_masquerade]
+        if not some.size:
+            continue
+        flows, counts = np.unique(some["flow"], return_counts=True)
+        reasons = ", ".join(sorted({os.strerror(int(number)) for number in some["send_errno"]}))
+        text = f"the kernel refused to send {some.size} probes of {flows.size} flows from nodes: {reasons}"
+        first_ns = Nanoseconds(int(some["before"].min()))
+        if not is_masquerade:
+            yield Finding(verdict=Verdict.FAIL, code="host-unreachable", text=text, t_ns=first_ns)
+        elif limit is not None and int(counts.max()) > limit:
+            text = f"{text}; {limit:g} a flow are allowed"
+            yield Finding(verdict=Verdict.FAIL, code="host-refused-over-budget", text=text, t_ns=first_ns)
+        else:
+            yield Finding(verdict=Verdict.PASS, code="host-refused", text=text, t_ns=first_ns)
 
 
 def _judge_impairment(impairment: str, count: int, flows: int, limit: float | None) -> Finding:

@@ -26,8 +26,12 @@ BUDGETS: Final[Mapping[str, float | None]] = {
 def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
     """Say for each family of host and Service flows how its source looked from the other end."""
     limit = read_budgets(NAME, budgets, BUDGETS)["changed"]
+    asked = history.flows_of(FlowRole.HOST, FlowRole.SERVICE)
+    if limit is not None and asked and not any(seen_sources(history, flow) for flow in asked):
+        text = f"no probe of {len(asked)} flows was logged at the other end: nobody knows from which address they came"
+        yield Finding(verdict=Verdict.INCONCLUSIVE, code="source-unknown", text=text)
     families: dict[str, list[tuple[SeenSource, ...]]] = {}
-    for flow in history.flows_of(FlowRole.HOST, FlowRole.SERVICE):
+    for flow in asked:
         if seen := seen_sources(history, flow):
             families.setdefault(flow.family, []).append(seen)
     for family, flows in families.items():

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitless.history import History
+from hitless.instrument import span
 from hitless.records import ConnectionEvent, Rows
 from hitless.stalls import Stall, find_stalls
 from hitless.words import FlowClass, FlowId, Nanoseconds
@@ -97,8 +98,8 @@ def measure_connections(history: History) -> Mapping[FlowId, ConnectionMeasure]:
         flow.id: judge_flow(
             flow.id,
             flow.flow_class,
-            records.sender[records.sender["flow"] == flow.id],
-            records.connections[records.connections["flow"] == flow.id],
+            records.sender[span(records.sender["flow"], flow.id)],
+            records.connections[span(records.connections["flow"], flow.id)],
             threshold_ns,
         )
         for flow in history.flows

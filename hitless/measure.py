@@ -137,6 +137,7 @@ def classify_flow(history: History, flow: Flow) -> Probes:
         is_log_whole=flow.flow_class is not FlowClass.ICMP and all(report.finished for report in records.reports),
         clock_bound_ns=records.clock_bound_ns,
         run_clock_bound_ns=records.run_clock_bound_ns,
+        is_stream=flow.flow_class is not FlowClass.TCP_CONNECT,
     )
 
 
@@ -180,7 +181,14 @@ class Probes:
 
 
 def classify(
-    rows: Rows, log: Rows, threshold_ns: int, *, is_log_whole: bool, clock_bound_ns: int = 0, run_clock_bound_ns: int = 0
+    rows: Rows,
+    log: Rows,
+    threshold_ns: int,
+    *,
+    is_log_whole: bool,
+    clock_bound_ns: int = 0,
+    run_clock_bound_ns: int = 0,
+    is_stream: bool = True,
 ) -> Probes:
     """Put every offered probe of one flow into one class; the first that matches: lost, duplicated, reordered, corrupted.
 
@@ -191,6 +199,7 @@ def classify(
         is_log_whole: whether a probe that is not in the log surely never reached the reflector.
         clock_bound_ns: how far the reflector's clock may be off the sender's; 0: they are one.
         run_clock_bound_ns: how far both may be off the clock that dates the events.
+        is_stream: whether probes have an order to keep; connections of their own have none.
 
     Source: RFC 6412 3.8.1 (classes), RFC 4737 3.3 (reordered), RFC 8762 4 (direction of a loss).
     """
@@ -201,7 +210,7 @@ def classify(
     is_late = has_answer & (delay_ns > threshold_ns)
     is_lost = ~has_answer | is_late
     is_duplicated = ~is_lost & (rows["copies"] > 1)
-    is_reordered = ~is_lost & ~is_duplicated & _is_overtaken(rows, has_answer)
+    is_reordered = ~is_lost & ~is_duplicated & _is_overtaken(rows, has_answer) & is_stream
     is_corrupted = ~is_lost & ~is_duplicated & ~is_reordered & (rows["corrupted"] != 0)
     reflector_received, reflector_sent = _times_by_log(rows, log)
     is_logged = reflector_received != NONE_NS
@@ -222,7 +231,8 @@ def classify(
         is_far_end=is_far_end,
         is_near_end=is_near_end,
         reflector_sent=reflector_sent,
-        forward_delay_max_ns=int(np.max(rows["reflector_received"] - rows["before"], initial=0, where=is_dated)) + clock_bound_ns,
+        forward_delay_max_ns=int(np.max(rows["reflector_received"] - rows["before"], initial=0, where=is_dated))
+        + clock_bound_ns,
         return_delay_max_ns=int(np.max(rows["received"] - left, initial=0, where=intact)) + clock_bound_ns,
         send_errors=send_errors,
         clock_bound_ns=clock_bound_ns,

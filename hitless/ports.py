@@ -272,7 +272,11 @@ class Prober(Protocol):
         ...
 
     def is_live(self) -> bool:
-        """Return whether every flow has been answered `live_answers` times in a row. Raises WorldError if an agent died."""
+        """Return whether every flow has been answered `live_answers` times in a row since it began.
+
+        Raises:
+            WorldError: an agent died.
+        """
         ...
 
     def stop(self) -> None:

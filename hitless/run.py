@@ -102,6 +102,8 @@ class _Execution:
         self._events = store.events
         self._errors: list[str] = []
         self._injected: list[str] = []
+        self._planned = len(plan.faults)
+        """Faults that are still to be injected."""
         self._interrupt: KeyboardInterrupt | None = None
         self._load: Load | None = None
 
@@ -144,10 +146,13 @@ class _Execution:
             loop.run(lambda: False, Nanoseconds(start_ns + plan.probing.interval_ns))
 
         def is_over() -> bool:
-            return plan.is_until_settled and all(double.is_settled() for double in doubles)
+            return plan.is_until_settled and not self._planned and all(double.is_settled() for double in doubles)
 
         is_settled = loop.run(is_over, Nanoseconds(start_ns + plan.duration_ns_max))
         self._events.record("run.settled" if is_settled else "run.timed_out")
+        if self._planned:
+            message = f"{self._planned} faults were never injected: the time was over before"
+            raise WorldError(message)
 
     def _start_load(self, facts: ClusterFacts) -> None:
         """Start the load before the probes, for its processes take seconds of the machine to begin."""
@@ -177,8 +182,8 @@ class _Execution:
         flow = next((flow for flow in flows if flow.role is FlowRole.CALIBRATION), None)
         if flow is None or calibrator is None or length_ns is None:
             return
-        dropped = calibrator.drop(flow)
         try:
+            dropped = calibrator.drop(flow)
             clock.wait_until(Nanoseconds(dropped[1] + length_ns))
         finally:
             restored = calibrator.restore(flow)
@@ -195,6 +200,7 @@ class _Execution:
 
     def _inject(self, fault: PlannedFault) -> None:
         self._injected.append(fault.name)
+        self._planned -= 1
         began_ns = self._clock.now_ns()
         self._cluster.faults.inject(fault.name, fault.options)
         self._events.record("fault.injected", fault=fault.name, options=dict(fault.options), began_ns=int(began_ns))
@@ -218,7 +224,7 @@ class _Execution:
         self._attempt("stopping of the agents", cluster.prober.stop)
         records = self._attempt("collection of the records", cluster.prober.collect)
         if records is not None:
-            self._store.write_records(records)
+            self._attempt("storing of the records", partial(self._store.write_records, records))
         counters = self._attempt("reading of counters", cluster.counters)
         nodes = self._attempt("reading of nodes", cluster.inspect)
         objects: list[JsonObject] = []
@@ -233,10 +239,13 @@ class _Execution:
         self._attempt("stopping of the load", self._load.stop)
         records = self._attempt("collection of the load's records", self._load.collect)
         if records is not None:
-            self._store.write_load(records)
+            self._attempt("storing of the load's records", partial(self._store.write_load, records))
 
     def _attempt(self, what: str, act: Callable[[], T]) -> T | None:
-        """Call `act`; an error of ours is written down and ends nothing, Ctrl-C is remembered until the end."""
+        """Call `act`; an error of ours is written down and ends nothing, Ctrl-C is remembered until the end.
+
+        A bug is written down, too, so that nobody takes what is stored for a whole run, and goes its way.
+        """
         try:
             return act()
         except HitlessError as error:
@@ -245,4 +254,7 @@ class _Execution:
             self._interrupt = interrupt
             self._events.record("run.interrupted")
             self._errors.append(f"{what}: interrupted")
+        except Exception as error:
+            self._errors.append(f"{what}: {type(error).__name__}: {error}")
+            raise
         return None

@@ -72,6 +72,12 @@ def worst_flows(comparison: Comparison, limit: int) -> tuple[WorstFlow, ...]:
     return tuple(sorted(hit, key=order)[:limit])
 
 
+def count_lost_datagrams(runs: Sequence[JudgedRun]) -> int:
+    """Return how many datagrams of all classes and roles were lost in these runs: what the ledger balances."""
+    ledgers = (make_ledger(run.history, run.measures) for run in runs)
+    return sum(ledger.lost for ledger in ledgers if ledger is not None)
+
+
 def arm_drops(runs: Sequence[JudgedRun]) -> tuple[Drops, ...] | None:
     """Return the drops by place over the runs of an arm, most first; None where the cluster has no counters."""
     ledgers = [ledger for run in runs if (ledger := make_ledger(run.history, run.measures)) is not None]

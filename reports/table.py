@@ -120,8 +120,11 @@ def _say_convergence(arm: ArmSummary, accuracy_ms: float) -> str:
 
 def _say_gate(arm: ArmSummary) -> str:
     outcomes = {trial.gate for trial in arm.per_trial}
-    if "held" in outcomes:
+    if outcomes == {"held"}:
         return "until the end"
+    if "held" in outcomes:
+        held = sum(trial.gate == "held" for trial in arm.per_trial)
+        return f"until the end in {held} of {arm.trials} trials"
     if outcomes == {"opened"}:
         return f"up to {say_ms(arm.gate_hold_ms_max)}"
     return ", ".join(sorted(outcome.replace("-", " ") for outcome in outcomes))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Final
 
+from hitless.errors import WorldError
 from hitless.ports import ClusterFacts, Endpoint, Flow
 from hitless.words import SECOND, Capability, FlowClass, FlowId, FlowRole, FlowSet, Nanoseconds
 from probes.stamp import PACKET_OCTETS
@@ -24,6 +25,8 @@ IP_AND_UDP_OCTETS: Final = 28
 """Source: RFC 791 3.1 (20), RFC 768 (8)."""
 
 SERVICE_SETS: Final = frozenset({FlowSet.CLUSTER_IP, FlowSet.HOST_CLUSTER_IP, FlowSet.NODE_PORT})
+CONNECTION_SETS: Final = frozenset({FlowSet.TCP_ESTABLISHED, FlowSet.TCP_CONNECT, FlowSet.POD_TO_HOST})
+"""Sets with TCP flows between pods, or from pods to nodes."""
 _TCP_CLASSES: Final = (FlowClass.TCP_ESTABLISHED, FlowClass.TCP_CONNECT)
 
 
@@ -45,6 +48,13 @@ def capabilities_of(flow_sets: Iterable[FlowSet]) -> frozenset[Capability]:
     return frozenset(needed)
 
 
+def count_flows(nodes: int, flow_sets: Iterable[FlowSet]) -> int:
+    """Return how many flows these sets make at the most in a cluster of so many nodes; each needs a number of FlowId."""
+    mesh = nodes * (nodes - 1)
+    per_set = {FlowSet.POD_TO_HOST: 2 * mesh} | dict.fromkeys(SERVICE_SETS, 4 * nodes)
+    return 2 * nodes + 1 + sum(per_set.get(flow_set, mesh) for flow_set in {FlowSet.UDP, *flow_sets})
+
+
 def make_flows(
     facts: ClusterFacts, flow_sets: Iterable[FlowSet] = (FlowSet.UDP,), mesh_interval_ns: Nanoseconds | None = None
 ) -> tuple[Flow, ...]:
@@ -56,12 +66,19 @@ def make_flows(
         facts: the cluster.
         flow_sets: what is asked for; `udp` is always there.
         mesh_interval_ns: time between two probes of a mesh flow; None: other sets probe at their own rate.
+
+    Raises:
+        WorldError: the cluster has no endpoints for a set that is asked for.
     """
     places = _Places.of(facts)
     ends = [*_pod_ends(places, FlowSet.UDP), *_control_ends(places)]
     for flow_set in dict.fromkeys(flow_sets):
         if flow_set is not FlowSet.UDP:
-            ends += _ends_of(flow_set, places)
+            found = list(_ends_of(flow_set, places))
+            if not found:
+                message = f"the cluster has no endpoints for the flows {flow_set}: nothing of them would be probed"
+                raise WorldError(message)
+            ends += found
     mesh_rate_hz = SECOND / mesh_interval_ns if mesh_interval_ns else float("inf")
     return tuple(
         Flow(

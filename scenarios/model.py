@@ -20,6 +20,7 @@ from gardener.shoot import Shoot, load_shoot
 from hitless.documents import MisfitError, read_document, validate
 from hitless.errors import UsageError
 from hitless.words import Arm, Capability, FlowSet, JsonObject, Mode, Nanoseconds, Overlay, Profile, Verdict
+from scenarios.flows import CONNECTION_SETS, SERVICE_SETS
 from scenarios.load_plan import LoadPlan
 
 CATALOGUE: Final = Path(__file__).parent / "catalogue"
@@ -160,8 +161,8 @@ class ArmPlan(_Strict):
 
     end: Mode
     """The mode that the arm should end in."""
-    checks: dict[str, JsonObject]
-    """Check name to its budgets."""
+    checks: dict[str, JsonObject] = Field(min_length=1)
+    """Check name to its budgets; what is probed must be judged (see `_check_judged`)."""
     expect: Verdict
     """The verdict that makes a test pass."""
     because: tuple[str, ...] = ()
@@ -257,6 +258,7 @@ class Scenario(_Strict):
             self._check_arm(f"arms.{arm}", plan)
         for profile in Profile:
             flow_sets = self.flows.of(profile)
+            self._check_judged(profile, flow_sets)
             if FlowSet.UDP not in flow_sets:
                 raise MisfitError(
                     f"flows.{profile}", ", ".join(flow_sets), "udp among them: it is what the others are read against"
@@ -265,6 +267,15 @@ class Scenario(_Strict):
                 allowed = "not from OVERLAY: its pods have the overlay's smaller MTU until they are made anew"
                 raise MisfitError(f"flows.{profile}", FlowSet.UDP_NATIVE_MTU, allowed)
         return self
+
+    def _check_judged(self, profile: Profile, flow_sets: tuple[FlowSet, ...]) -> None:
+        """Refuse flows that no check of an arm asks about."""
+        for check, judged in (("services", SERVICE_SETS), ("connections", CONNECTION_SETS)):
+            for arm, plan in self.arms.items():
+                unjudged = [flow_set for flow_set in flow_sets if flow_set in judged and check not in plan.checks]
+                if unjudged:
+                    allowed = f"only what is judged: {check} is not among the checks of {arm}"
+                    raise MisfitError(f"flows.{profile}", ", ".join(unjudged), allowed)
 
     def _check_arm(self, place: str, plan: ArmPlan) -> None:
         ends = (self.start, *({self.wanted} - {self.start}))

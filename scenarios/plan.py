@@ -22,7 +22,7 @@ from hitless.history import RunHeader
 from hitless.ports import Clock, Cluster, ClusterFacts, Double, ProbeSpec
 from hitless.run import PlannedFault, RunPlan, Switch
 from hitless.words import MILLISECOND, SECOND, Arm, FlowSet, Nanoseconds, Overlay, Profile
-from scenarios.flows import make_flows
+from scenarios.flows import count_flows, make_flows
 from scenarios.load_plan import make_load
 from scenarios.model import NODES_MAX, RATE_HZ_MAX, RATE_HZ_MIN, ArmPlan, Scenario, Topology
 
@@ -36,6 +36,9 @@ CALIBRATION_INTERVALS: Final = (20.0, 30.0)
 """A calibration pulse lasts a random real number of probe intervals within these bounds: its phase is never the probes'."""
 CALIBRATION_NS_MIN: Final = Nanoseconds(50 * MILLISECOND)
 """And this at least, so that at high rates the calls that begin and end it weigh little."""
+
+FLOWS_MAX: Final = 65_535
+"""Source: hitless.words.FlowId, RFC 8972 3."""
 
 _AGENT_MARGIN_NS: Final = Nanoseconds(60 * SECOND)
 """Agents outlive the plan by this at the most, should the harness be unable to stop them."""
@@ -82,6 +85,10 @@ def make_case(scenario: Scenario, options: Options) -> Case:
             be read.
     """
     scenario = _apply(scenario, options)
+    flows = count_flows(scenario.topology.nodes, scenario.flows.of(options.profile))
+    if flows > FLOWS_MAX:
+        allowed = f"at most {FLOWS_MAX:,}: they share the numbers of FlowId"
+        raise UsageError(where=str(scenario.file), place="flows", found=f"{flows:,} flows in this topology", allowed=allowed)
     overlay = options.overlay or scenario.overlays[0]
     shoot = load_shoot(scenario.shoot).with_mode(scenario.start).with_vxlan(enabled=overlay is Overlay.VXLAN)
     configuration = scenario.controller_configuration

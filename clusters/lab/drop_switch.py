@@ -1,4 +1,4 @@
-"""A switch that drops packets in the router or a node, and says exactly when: for the accuracy test and for calibration."""
+"""A switch that drops packets in the router or a node, and says exactly when: for the tests."""
 
 from __future__ import annotations
 

@@ -61,16 +61,19 @@ class SharpSwitch:
         ]
         with Netlink(self._namespace) as netlink:
             self._add_device(netlink)
-            self._descriptor = self._open_setting()
-            self.restore()
-            netlink.execute([set_neighbour(address, _MAC, _INDEX) for address in self._addresses])
-            netlink.execute([add_route(route) for route in routes])
+            try:
+                self._descriptor = self._open_setting()
+                self.restore()
+                netlink.execute([set_neighbour(address, _MAC, _INDEX) for address in self._addresses])
+                netlink.execute([add_route(route) for route in routes])
+            except BaseException:
+                self._remove(netlink)
+                raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        os.close(self._descriptor)
         with Netlink(self._namespace) as netlink:
-            netlink.execute([delete_link(_DEVICE)])  # and the routes with it
+            self._remove(netlink)
 
     def drop(self) -> tuple[int, int]:
         """Drop from now on; return CLOCK_MONOTONIC just before and just after, ns."""
@@ -79,6 +82,12 @@ class SharpSwitch:
     def restore(self) -> tuple[int, int]:
         """Forward again; return CLOCK_MONOTONIC just before and just after, ns."""
         return self._write(b"1")
+
+    def _remove(self, netlink: Netlink) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        netlink.execute([delete_link(_DEVICE)])  # and the routes with it
 
     def _add_device(self, netlink: Netlink) -> None:
         here = os.open(self._namespace, os.O_RDONLY | os.O_CLOEXEC)
@@ -96,5 +105,8 @@ class SharpSwitch:
 
     def _write(self, value: bytes) -> tuple[int, int]:
         began_ns = time.monotonic_ns()
-        os.pwrite(self._descriptor, value, 0)
+        try:
+            os.pwrite(self._descriptor, value, 0)
+        except OSError as error:
+            raise WorldError(f"cannot write {_SETTING}: {error.strerror}") from error
         return began_ns, time.monotonic_ns()

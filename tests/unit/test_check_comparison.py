@@ -1,5 +1,7 @@
 """The truth table of the comparison's own rule."""
 
+from dataclasses import replace
+
 import pytest
 
 from checks.comparison import compare_verdict
@@ -7,7 +9,7 @@ from hitless.history import History
 from hitless.judged import JudgedRun
 from hitless.measure import measure
 from hitless.verdicts import CheckResult, Finding, judge
-from hitless.words import Arm, Verdict
+from hitless.words import Arm, FlowId, FlowRole, FlowSet, Verdict
 from tests.unit.histories import QUIET, header, history, lost, records
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
@@ -86,3 +88,30 @@ def test_a_run_without_any_validity_check_is_not_valid() -> None:
         INCONCLUSIVE,
         "GATED trial 1 is not valid (no validity check ran): the instrument could not have known",
     )
+
+
+def test_an_outage_before_the_request_proves_nothing() -> None:
+    # The request is made at 50 ms; the outage is over by 45 ms, and a single probe is lost later.
+    early = _run(UNGATED, "." * 2 + "X" * 4 + "." * 20 + "X" + "." * 31)
+    verdict, (finding,) = compare_verdict([early, _run(GATED)])
+    assert (verdict, finding.code) == (INCONCLUSIVE, "ungated-outage-short")
+
+
+def test_a_loss_that_nobody_accounts_for_proves_nothing() -> None:
+    run = _run(UNGATED, HIT)
+    doubtful = replace(run, results=(*run.results, _result("books", INCONCLUSIVE, "loss-unexplained")))
+    verdict, (finding,) = compare_verdict([doubtful, _run(GATED)])
+    assert (verdict, finding.code) == (INCONCLUSIVE, "ungated-unexplained")
+
+
+def test_a_class_of_flows_that_lost_nothing_ungated_either_is_named() -> None:
+    def with_icmp(arm: Arm, pattern: str) -> JudgedRun:
+        run = _run(arm, pattern)
+        icmp = replace(run.history.flows[0], id=FlowId(3), role=FlowRole.POD, flow_set=FlowSet.ICMP)
+        rows = records({1: pattern, 2: QUIET, 3: QUIET})
+        grown = replace(run.history, flows=(*run.history.flows, icmp), records=rows)
+        return replace(run, history=grown, measures=measure(grown))
+
+    verdict, (good, unproven) = compare_verdict([with_icmp(UNGATED, HIT), with_icmp(GATED, QUIET)])
+    assert (verdict, good.code, unproven.code) == (PASS, "hitless", "family-not-proven")
+    assert unproven.text == "icmp lost nothing in UNGATED either: of them GATED's silence is no proof"

@@ -1,10 +1,13 @@
+import errno
 from dataclasses import replace
 
 import pytest
 
 from checks.continuity import check
+from checks.coverage import check as check_coverage
 from hitless.errors import UsageError
 from hitless.history import History
+from hitless.ports import Endpoint
 from hitless.words import FlowId, FlowRole, FlowSet, JsonObject, Verdict
 from tests.unit.histories import QUIET, header, history, lost, pair_of_flows, records
 
@@ -111,10 +114,34 @@ def test_flows_of_other_classes_are_judged_too_and_services_are_not() -> None:
     assert [finding.text.partition(" lost")[0] for finding in found if finding.code == "blind-time"] == ["1 of 1 udp flows"]
 
 
-def test_what_a_nodes_kernel_refuses_is_a_finding_with_a_budget_of_its_own() -> None:
-    host = replace(pair_of_flows()[0], role=FlowRole.HOST, flow_set=FlowSet.HOST_TO_POD)
-    run = history(flows=(host, pair_of_flows()[1]), records=records({1: "." * 20 + "E" + "." * 37, 2: QUIET}))
-    (refused,) = (finding for finding in check(run, {}) if "refused" in finding.code)
-    assert (refused.verdict, refused.code) == (Verdict.PASS, "host-refused")
-    assert refused.text == "the kernel refused to send 1 probes of 1 host flows: No buffer space available"
-    assert "host-refused-over-budget" in [finding.code for finding in check(run, {"host_refused": 0})]
+def refusing(number: int, pattern: str) -> History:
+    """A flow from a node's own network, whose kernel refuses some probes with this errno."""
+    host = replace(pair_of_flows()[0], source="node-a1-host", role=FlowRole.HOST, flow_set=FlowSet.HOST_TO_POD)
+    others = (pair_of_flows()[1], replace(pair_of_flows()[0], id=FlowId(3)))
+    run = history(flows=(host, *others), records=records({1: pattern, 2: QUIET, 3: QUIET}))
+    run.records.sender["send_errno"][run.records.sender["send_errno"] != 0] = number
+    node = run.facts.nodes[0]
+    endpoint = Endpoint(name="node-a1-host", node=node.name, zone=node.zone, address=node.address, is_host=True)
+    return replace(run, facts=replace(run.facts, endpoints=(*run.facts.endpoints, endpoint)))
+
+
+@pytest.mark.parametrize(
+    ("number", "refused", "verdict", "code"),
+    [
+        (errno.EPERM, 1, Verdict.PASS, "host-refused"),  # a masquerade whose device changed, once
+        (errno.EPERM, 2, Verdict.FAIL, "host-refused-over-budget"),
+        (errno.ENETUNREACH, 1, Verdict.FAIL, "host-unreachable"),
+        (errno.EINVAL, 9, Verdict.FAIL, "host-unreachable"),
+    ],
+)
+def test_what_a_nodes_network_refuses_is_no_instrument_loss(number: int, refused: int, verdict: Verdict, code: str) -> None:
+    run = refusing(number, "." * 20 + "E" * refused + "." * (38 - refused))
+    (found,) = (finding for finding in check(run, {}) if "host" in finding.code)
+    assert (found.verdict, found.code) == (verdict, code)
+    assert [finding.code for finding in check_coverage(run, {"missing_ratio": None})] == []
+
+
+def test_what_a_node_lacks_of_its_own_is_the_instruments() -> None:
+    run = refusing(errno.ENOBUFS, "." * 20 + "E" + "." * 37)
+    assert [finding.code for finding in check(run, {}) if "host" in finding.code] == []
+    assert [finding.code for finding in check_coverage(run, {})] == ["send-errors"]

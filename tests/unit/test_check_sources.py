@@ -31,7 +31,11 @@ def test_the_stretches_of_a_flow_in_order_of_time() -> None:
 
 
 def test_a_flow_that_nobody_logged_says_nothing() -> None:
-    assert list(check(run_with(pattern=lost(0, 58)), {})) == []
+    run = run_with(pattern=lost(0, 58))
+    assert list(check(run, {})) == []
+    assert [(finding.verdict, finding.code) for finding in check(run, {"changed": 0})] == [
+        (Verdict.INCONCLUSIVE, "source-unknown")
+    ]
 
 
 def test_a_source_that_stays_is_said() -> None:

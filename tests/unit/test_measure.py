@@ -128,6 +128,13 @@ def test_a_late_probe_does_not_make_its_followers_reordered() -> None:
     assert np.flatnonzero(probes.is_lost).tolist() == [1]
 
 
+def test_connections_of_their_own_have_no_order_to_keep() -> None:
+    rows = make_sender(10)
+    rows["received"][3] += 12 * MS
+    assert classify(rows, make_log(rows), THRESHOLD, is_log_whole=True).is_reordered.sum() == 1
+    assert classify(rows, make_log(rows), THRESHOLD, is_log_whole=True, is_stream=False).is_reordered.sum() == 0
+
+
 def test_two_outages_are_told_apart() -> None:
     rows = make_sender(20)
     log = make_log(rows)

@@ -210,7 +210,7 @@ def test_trials_that_are_no_comparison_are_merged() -> None:
     merged = summarise(alone, has_rule=False)
     assert (merged.verdict, [finding.check for finding in merged.findings]) == (
         Verdict.PASS,
-        ["continuity", "continuity"],
+        ["instrument", "continuity", "instrument", "continuity"],
     )
 
 

@@ -231,6 +231,33 @@ def test_after_an_error_the_rest_is_still_done(execute: Callable[..., Executed],
     assert any(f"{place} failed" in error for error in history.errors)
 
 
+def test_a_run_does_not_settle_before_every_fault_was_injected(execute: Callable[..., Executed]) -> None:
+    late = PlannedFault(name="a", options={}, at_ns=Nanoseconds(3 * MILLISECOND), for_ns=None)
+    cluster, directory = execute(FakeCluster(), make_plan(faults=(late,)))
+    assert "inject a" in cluster.calls
+    assert [event.name for event in read_history(directory).events][-4:] == [
+        "fault.injected",
+        "run.settled",
+        "fault.cured",
+        "run.probing_stopped",
+    ]
+
+
+def test_a_fault_that_was_never_injected_is_said(execute: Callable[..., Executed]) -> None:
+    never = PlannedFault(name="a", options={}, at_ns=Nanoseconds(9 * MILLISECOND), for_ns=None)
+    cluster, directory = execute(FakeCluster(), make_plan(faults=(never,)))
+    assert "inject a" not in cluster.calls
+    assert read_history(directory).errors == ("probing: 1 faults were never injected: the time was over before",)
+
+
+def test_a_bug_comes_through_and_is_on_record(tmp_path: Path) -> None:
+    cluster, clock = FakeCluster("request", RuntimeError("a bug")), RunClock()
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(make_plan(), cast("Cluster", cluster), clock, RunStore(tmp_path / "run", clock))
+    assert cluster.calls[-1] == "down"
+    assert read_history(tmp_path / "run").errors == ("probing: RuntimeError: a bug",)
+
+
 @pytest.mark.parametrize("place", ["start", "is_live", "request", "stop"])
 def test_an_interrupt_takes_everything_down_and_comes_through(tmp_path: Path, place: str) -> None:
     cluster = FakeCluster(place, KeyboardInterrupt())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
+from hitless.errors import WorldError
 from hitless.ports import ClusterFacts, Endpoint, Flow, NodeFacts, ServiceFacts
 from hitless.words import MILLISECOND, SECOND, Capability, FlowClass, FlowRole, FlowSet, Nanoseconds
-from scenarios.flows import capabilities_of, make_flows, rate_hz
+from scenarios.flows import capabilities_of, count_flows, make_flows, rate_hz
 
 
 def make_facts(zones: int, nodes_per_zone: int, pods: tuple[str, ...] = ("mesh", "control")) -> ClusterFacts:
@@ -144,3 +146,18 @@ def test_a_set_asks_for_what_it_needs() -> None:
     assert capabilities_of([FlowSet.UDP, FlowSet.HOST_TO_POD]) == {Capability.HOST_ENDPOINTS}
     assert capabilities_of([FlowSet.ICMP]) == {Capability.FLOW_CLASSES}
     assert capabilities_of([FlowSet.NODE_PORT]) == {Capability.FLOW_CLASSES, Capability.NFT}
+
+
+def test_a_set_that_the_cluster_has_no_endpoints_for_is_refused() -> None:
+    facts = make_facts(2, 1)
+    bare = replace(facts, services=(), endpoints=tuple(end for end in facts.endpoints if end.is_pod))
+    for flow_set in (FlowSet.CLUSTER_IP, FlowSet.HOST_TO_POD):
+        with pytest.raises(WorldError, match=flow_set):
+            make_flows(bare, (FlowSet.UDP, flow_set))
+
+
+@pytest.mark.parametrize("flow_sets", [(FlowSet.UDP,), tuple(FlowSet), (FlowSet.UDP, FlowSet.NODE_PORT)])
+@pytest.mark.parametrize(("zones", "nodes_per_zone"), [(1, 2), (2, 2), (3, 3)])
+def test_flows_are_counted_without_making_them(zones: int, nodes_per_zone: int, flow_sets: tuple[FlowSet, ...]) -> None:
+    made = len(make_flows(make_facts(zones, nodes_per_zone), flow_sets))
+    assert made <= count_flows(zones * nodes_per_zone, flow_sets) <= made + 12 * zones * nodes_per_zone
