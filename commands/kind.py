@@ -10,7 +10,7 @@ import typer
 
 from clusters.kind.config import DEFAULT_CLUSTER_NAME
 from clusters.kind.docker import LABEL_CLUSTER, Docker, find_docker
-from clusters.kind.images import describe_remedy, list_images, load_archive
+from clusters.kind.images import describe_remedy, list_images, load_archive, save_archive
 from clusters.kind.kept import clean_clusters, in_use, remove_cluster
 from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES, find_node_image
 from commands.terminal import print_table
@@ -30,9 +30,14 @@ def images(
     kubernetes: Annotated[str | None, typer.Option(help="Only the node image of this version, such as 1.36.")] = None,
     cluster_name: Annotated[str | None, typer.Option(help="Copy what is here into the nodes of this cluster, too.")] = None,
     kind_bin: Annotated[Path | None, typer.Option(help="kind; default: from PATH.")] = None,
+    names: Annotated[bool, typer.Option("--names", help="Only print what to pull, one a line; needs no docker.")] = False,
+    save: Annotated[Path | None, typer.Option(help="Write what is here into this archive, for --load elsewhere.")] = None,
 ) -> None:
     """List the images of a kind cluster, pinned, and say which are here; exit code 20 where one is missing."""
     nodes = tuple(NODE_IMAGES.values()) if kubernetes is None else (find_node_image(_parse_version(kubernetes)),)
+    if names:
+        sys.stdout.writelines(f"{image.reference}\n" for image in (*nodes, *CALICO_IMAGES))
+        return
     docker = find_docker()
     docker.version()
     for archive in load or ():
@@ -50,6 +55,8 @@ def images(
         ),
         has_numbers=False,
     )
+    if save is not None:
+        sys.stdout.writelines(f"saved {name}\n" for name in save_archive(docker, states, save))
     if cluster_name is not None:
         _load_into(docker, cluster_name, kind_bin, [one.reference for one in states if one.reference is not None])
     missing = [state.image.name for state in states if state.reference is None]

@@ -64,6 +64,25 @@ def load_archive(docker: Docker, archive: Path) -> tuple[str, ...]:
     return tuple(line.partition(": ")[2] for line in answer.splitlines() if line.startswith("Loaded image"))
 
 
+def save_archive(docker: Docker, states: Sequence[ImageState], archive: Path) -> tuple[str, ...]:
+    """Write the images that are here into one archive for a machine without a registry, and return their names.
+
+    An archive keeps names, not digests: what was pulled by its digest has no name yet, and gets it.
+
+    Raises:
+        MissingCapabilityError: none of them is here.
+        WorldError: docker failed.
+    """
+    present = [(state.image.name, state.reference) for state in states if state.reference is not None]
+    if not present:
+        raise MissingCapabilityError("none of the images is here, so there is nothing to save")
+    for name, reference in present:
+        if reference != name:
+            docker.run("tag", reference, name)
+    docker.run("save", "--output", str(archive), *(name for name, _ in present), timeout_s=_LOAD_S)
+    return tuple(name for name, _ in present)
+
+
 def build_router_image(docker: Docker, base: str | None = None) -> None:
     """Build the router's image from its Dockerfile, or from this machine's programs where there is no base image here.
 

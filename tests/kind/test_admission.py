@@ -23,7 +23,7 @@ from tests.kind.apiserver import ApiServer
 from tests.unit.fakes_gardener import shipped_shoot
 
 PROVIDER = "gardener-extension-provider-aws"
-LIVE_S_MAX = 5.0
+LIVE_S_MAX = 10.0
 """Until the policy takes effect or loses it; around 1 s is usual, and the machine may be busy."""
 
 

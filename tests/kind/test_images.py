@@ -15,12 +15,14 @@ import pytest
 from clusters.kind.docker import Docker
 from clusters.kind.images import (
     ROUTER_DOCKERFILE,
+    ImageState,
     build_router_image,
     find_image,
     find_images,
     list_images,
     load_archive,
     pack_programs,
+    save_archive,
 )
 from clusters.kind.versions import CALICO_IMAGES, NODE_IMAGES, PROBER_IMAGE, ROUTER_IMAGE, PinnedImage
 from hitless.errors import MissingCapabilityError, UsageError
@@ -149,6 +151,49 @@ def test_a_wrong_option_gives_one_message(engine: Docker, arguments: tuple[str, 
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_saved_on_one_machine_is_all_that_another_one_needs(engine: Docker, tmp_path: Path) -> None:
+    wanted = [NODE.name, *(image.name for image in CALICO_IMAGES), PROBER_IMAGE]
+    for name in wanted:
+        engine.run("tag", IMAGE, name)
+    archive = tmp_path / "kind.tar"
+    saved = run_command(engine, "kind", "images", "--kubernetes", "1.36", "--save", str(archive))
+    assert (saved.returncode, [line for line in saved.stdout.splitlines() if line.startswith("saved")]) == (
+        0,
+        [f"saved {name}" for name in wanted],
+    )
+    engine.run("rmi", *wanted)
+    assert run_command(engine, "kind", "images", "--kubernetes", "1.36").returncode == 20
+    loaded = run_command(engine, "kind", "images", "--kubernetes", "1.36", "--load", str(archive))
+    assert loaded.returncode == 0, loaded.stdout
+    assert sorted(line for line in loaded.stdout.splitlines() if line.startswith("loaded")) == sorted(
+        f"loaded {name}" for name in wanted
+    )
+    assert find_images(engine, NODE.reference).node == NODE.name
+
+
+def test_an_image_that_was_pulled_by_its_digest_is_saved_under_its_name(engine: Docker, tmp_path: Path) -> None:
+    # An id stands for a digest here: without a registry nothing has one.
+    digest = engine.image_id(IMAGE)
+    image = PinnedImage(name=NODE.name, digest=digest, purpose="the nodes")
+    assert save_archive(engine, [ImageState(image=image, reference=digest)], tmp_path / "archive.tar") == (NODE.name,)
+    engine.run("rmi", NODE.name)
+    assert load_archive(engine, tmp_path / "archive.tar") == (NODE.name,)
+
+
+def test_nothing_is_saved_where_nothing_is_here(engine: Docker, tmp_path: Path) -> None:
+    with pytest.raises(MissingCapabilityError, match="nothing to save"):
+        save_archive(engine, list_images(engine, (NODE,)), tmp_path / "archive.tar")
+    assert not (tmp_path / "archive.tar").exists()
+
+
+def test_the_names_to_pull_are_pinned_and_need_no_docker(monkeypatch: pytest.MonkeyPatch, engine: Docker) -> None:
+    monkeypatch.setitem(engine.environment, "DOCKER_HOST", "unix:///nowhere")
+    done = run_command(engine, "kind", "images", "--names", "--kubernetes", "1.36")
+    monkeypatch.undo()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [NODE.reference, *(image.name for image in CALICO_IMAGES)]
 
 
 def test_the_router_image_of_this_machines_programs_can_route(engine: Docker) -> None:

@@ -1,0 +1,58 @@
+"""`pytest suites/ --backend kubeconfig` before anything is deployed: what it reads of a real API server; it only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from clusters.kind.kube import KindKube
+from clusters.kind.watched import KINDS
+from commands.backends import Backend, BackendName, KubeconfigOptions, make_backend
+from hitless.words import JsonObject, Mode, Overlay
+from scenarios.model import CATALOGUE, load_scenario
+from scenarios.plan import Case, Options, make_case
+from tests.kind.apiserver import ApiServer
+from tests.kind.test_switch import Stage
+from tests.unit.fakes_gardener import shipped_shoot
+
+
+def case_of(scenario: str, overlay: Overlay | None = None) -> Case:
+    return make_case(load_scenario(CATALOGUE / f"{scenario}.yaml"), Options(overlay=overlay))
+
+
+@pytest.fixture
+def stage(kube_api: KindKube) -> Iterator[Stage]:
+    made = Stage(kube_api, Mode.OVERLAY, shipped_shoot("aws-1.36"))
+    yield made
+    made.leave()
+
+
+@pytest.fixture
+def backend(api_server: ApiServer) -> Backend:
+    options = KubeconfigOptions(kubeconfig=api_server.kubeconfig, image="registry.example.org/prober:1")
+    return make_backend(BackendName.KUBECONFIG, None, options)
+
+
+def everything(kube: KindKube) -> list[JsonObject]:
+    return [document for kind in KINDS for document in kube.list(kind)]
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_cluster_that_begins_as_the_scenario_does_lacks_nothing_and_is_not_touched(
+    kube_api: KindKube, backend: Backend
+) -> None:
+    before = everything(kube_api)
+    assert backend.find_missing(case_of("plain-switch")) == ()
+    assert everything(kube_api) == before
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_cluster_that_begins_otherwise_is_told_apart(backend: Backend) -> None:
+    assert backend.find_missing(case_of("native-to-overlay")) == ("a cluster in mode NATIVE: it is in OVERLAY",)
+    assert backend.find_missing(case_of("vxlan-switch")) == ("the overlay vxlan: it is ipip",)
+
+
+@pytest.mark.usefixtures("kube_api")
+def test_a_cluster_without_nodes_has_no_mesh(backend: Backend) -> None:
+    assert "two nodes: the cluster has 0" in backend.find_missing(case_of("plain-switch"))
