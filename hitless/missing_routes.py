@@ -54,8 +54,7 @@ class MissingRoutes:
 
     def toward(self, node: str, peer: str, address: str) -> Iterator[Trouble]:
         """Yield the times in which what `node` sent to an address of `peer`'s pods found no cloud route."""
-        cidr = self._nodes[peer].pod_cidr
-        is_covered = not cidr or ip_address(address) in ip_network(cidr)
+        is_covered = _is_covered(address, self._nodes[peer].pod_cidr)
         hops, routes = self._hops.toward(node, peer), self._routes.toward(self._nodes[node].zone, peer)
         if not is_covered or not self._routes.is_visible:
             routes = RouteTimeline(is_present=False, steps=())
@@ -117,6 +116,13 @@ def _merge(hops: HopTimeline, routes: RouteTimeline) -> list[_Step]:
         _Step(at=step.at, is_missing=not step.is_present, kind=step.kind, is_sure=True, text=step.text) for step in routes.steps
     ]
     return sorted(steps, key=lambda step: step.at.earliest_ns if _breaks(step) else step.at.latest_ns)
+
+
+def _is_covered(address: str, cidr: str) -> bool:
+    """Return whether a cloud route to a podCIDR reaches an address; it is not held against one that cannot be compared."""
+    if not cidr or not address or (":" in cidr) != (":" in address):
+        return True
+    return ip_address(address) in ip_network(cidr)
 
 
 def _breaks(step: _Step) -> bool:

@@ -144,3 +144,10 @@ def test_a_counter_is_summed_over_its_places_and_unknown_where_one_lacks_it() ->
     )
     assert moved.of("a", []) is None
     assert moved.places == {"vpc", "x"}
+
+
+def test_a_pod_outside_its_nodes_cidr_is_beyond_every_route() -> None:
+    switched = run(route(90, "created"), repointed(100, A1))
+    (found,) = troubles(switched, A1, B1, "100.120.0.2")
+    assert (found.kind, found.ended) == (CauseKind.POD_OUTSIDE_CIDR, None)
+    assert [troubles(switched, A1, B1, address) for address in ("fd00::2", "")] == [[], []]
