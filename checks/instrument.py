@@ -96,8 +96,8 @@ def _ask_calibration(history: History, _: Limits) -> Iterator[Finding]:
         return
     if not flows or pulse is None:
         text = "no flow was dropped for a known time: the instrument was not calibrated in this run"
-        is_possible = bool(flows) and history.facts.backend == "lab"
-        verdict = Verdict.INCONCLUSIVE if is_possible else Verdict.PASS
+        is_excused = not flows or history.first_event("calibration.not_possible") is not None
+        verdict = Verdict.PASS if is_excused else Verdict.INCONCLUSIVE
         yield Finding(verdict=verdict, code="not-calibrated", text=text)
         return
     facts = pulse.facts

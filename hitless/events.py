@@ -6,6 +6,7 @@ checks, the report and the attribution read them, so a name or a fact key is a c
 | name | facts |
 |---|---|
 | `run.started`, `run.live`, `run.settled`, `run.timed_out`, `run.interrupted`, `run.probing_stopped` | |
+| `calibration.not_possible` | |
 | `calibration.pulsed` | flow, drop_began_ns, drop_done_ns, restore_began_ns, restore_done_ns: its blackhole's two changes |
 | `load.live` | clients (names of the pods with users): every user has been answered |
 | `switch.requested` | mode (the wanted Mode). The Convergence Event Instant (RFC 6412 3.2.2) |

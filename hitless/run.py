@@ -181,6 +181,7 @@ class _Execution:
         calibrator, length_ns, clock = self._cluster.calibrator, self._plan.calibration_ns, self._clock
         flow = next((flow for flow in flows if flow.role is FlowRole.CALIBRATION), None)
         if flow is None or calibrator is None or length_ns is None:
+            self._events.record("calibration.not_possible")
             return
         try:
             dropped = calibrator.drop(flow)

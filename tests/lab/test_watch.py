@@ -171,7 +171,8 @@ def test_a_watch_in_which_nothing_happens_ends_when_it_is_told(
     judged = execute_watch(plan, cluster, clock, tmp_path / "run", None)
     assert judged.verdict is Verdict.PASS
     assert [result.check for result in judged.results] == ["coverage", "instrument", "continuity"]
-    assert names_of(judged) == ["run.started", "run.live", "run.settled", "run.probing_stopped"]
+    expected = ["run.started", "run.live", "calibration.not_possible", "run.settled", "run.probing_stopped"]
+    assert names_of(judged) == expected
 
 
 def test_a_watch_whose_records_would_not_fit_is_refused(
