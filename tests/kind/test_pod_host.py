@@ -18,7 +18,7 @@ from gardener.conditions import route_condition
 from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, WorldError
 from hitless.events import Event
-from hitless.words import JsonObject, Kind, Nanoseconds
+from hitless.words import JsonObject, Kind, Nanoseconds, Overlay
 from tests.kind.api_world import register_node, wait_told
 from tests.kind.apiserver import ApiServer
 from tests.kind.exec_server import SUCCESS, ExecServer, failure
@@ -67,7 +67,7 @@ def test_a_deployment_whose_pods_never_come_says_so(
     from clusters.kind.watched import read_node  # noqa: PLC0415 - used here alone
 
     pods = ProberPods(host, OTHER, pause=lambda _: None)
-    facts = read_node(kube_api.get(Kind.NODE, node))
+    facts = read_node(kube_api.get(Kind.NODE, node), Overlay.IPIP)
     with pytest.raises(WorldError, match="the namespace of the probers is not gone after 0 s") as raised:
         pods.deploy([facts])
     assert re.search(r"3 of 3 probers do not run, such as control on node-a1 \(no pod\)", str(raised.value.__context__))
