@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hitless.causes import Attribution, Cause, CauseKind, attribute
+from hitless.causes.attribution import Attribution, Cause, CauseKind, attribute
 from hitless.judged import JudgedRun
 from hitless.measure import Outage
 from hitless.ports import Flow

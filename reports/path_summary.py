@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hitless.judged import JudgedRun
-from hitless.mixed_modes import CELLS, count_cells, make_matrix
-from hitless.path import Direction, Flags, ProbePath, find_paths
-from hitless.transitions import Bounded, Transitions, find_transitions
+from hitless.paths.mixed_modes import CELLS, count_cells, make_matrix
+from hitless.paths.path import Direction, Flags, ProbePath, find_paths
+from hitless.paths.transitions import Bounded, Transitions, find_transitions
 from hitless.words import MILLISECOND, FlowRole
 from reports.spread import Spread, make_spread
 

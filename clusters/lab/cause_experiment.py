@@ -20,12 +20,12 @@ from clusters.lab.cause_world import CauseWorld, EventList
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from clusters.lab.spec import LabSpec
-from hitless.causes import Attribution, attribute
+from hitless.causes.attribution import Attribution, attribute
+from hitless.causes.troubles import CauseKind
 from hitless.clock import RunClock
 from hitless.history import History, RunHeader
 from hitless.measure import measure
 from hitless.ports import ClusterFacts, Flow, ProbeSpec
-from hitless.troubles import CauseKind
 from hitless.words import SECOND, Arm, FlowId, FlowRole, Mode, Nanoseconds, Overlay, Profile
 
 HOLD_MS: Final = (25.0, 250.0)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from clusters.lab.cause_world import LOOSE, STRICT, CauseWorld
-from hitless.cloud_routes import NODE_ROUTE_LOST
-from hitless.troubles import CauseKind
+from hitless.causes.cloud_routes import NODE_ROUTE_LOST
+from hitless.causes.troubles import CauseKind
 from hitless.words import Mode
 
 SKEW_MS: Final = 20.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from clusters.lab.cause_experiment import Answer, CauseExperiment
-from hitless.troubles import CauseKind
+from hitless.causes.troubles import CauseKind
 
 SURE: Final = 0.9
 

@@ -17,9 +17,9 @@ from clusters.lab.netlink_links import set_master
 from clusters.lab.network import LabNetwork
 from clusters.lab.plane import RouteChange
 from clusters.lab.sysctls import write_sysctls
-from hitless.cloud_routes import NODE_ROUTE_LOST
+from hitless.causes.cloud_routes import NODE_ROUTE_LOST
+from hitless.causes.next_hops import POOL_CHANGED
 from hitless.events import Event
-from hitless.next_hops import POOL_CHANGED
 from hitless.ports import Clock, CloudRoute
 from hitless.words import Kind, Mode, Nanoseconds
 

@@ -10,7 +10,7 @@ from clusters.lab.cause_experiment import CauseExperiment, run_cause_experiment
 from clusters.lab.cause_scenes import STAGES
 from commands.arms import execute_trial
 from commands.backends import BackendName, make_backend
-from hitless.causes import CauseKind, attribute
+from hitless.causes.attribution import CauseKind, attribute
 from hitless.words import Arm, FlowRole
 from scenarios.model import find_scenario, load_scenario
 from scenarios.plan import Options, make_case

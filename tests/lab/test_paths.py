@@ -13,10 +13,10 @@ from commands.arms import execute_trial
 from commands.backends import BackendName, make_backend
 from hitless.convergence import nodes_differ_in_zone
 from hitless.judged import JudgedRun
-from hitless.mixed_modes import CELLS, ModeCell, count_cells, make_matrix
-from hitless.path import SENT_TTL, FlowPaths, ProbePath, find_paths
-from hitless.route_modes import RouteMode
-from hitless.transitions import Transitions, find_transitions
+from hitless.paths.mixed_modes import CELLS, ModeCell, count_cells, make_matrix
+from hitless.paths.path import SENT_TTL, FlowPaths, ProbePath, find_paths
+from hitless.paths.route_modes import RouteMode
+from hitless.paths.transitions import Transitions, find_transitions
 from hitless.words import Arm, FlowRole
 from scenarios.model import find_scenario, load_scenario
 from scenarios.plan import Options, make_case

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.apportion import apportion
+from hitless.causes.apportion import apportion
 
 
 def test_a_total_that_is_enough_for_all_is_about_all() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hitless.cloud_routes import CloudRoutes
+from hitless.causes.cloud_routes import CloudRoutes
+from hitless.causes.missing_routes import MissingRoutes
+from hitless.causes.moved_counters import MovedCounters
+from hitless.causes.next_hops import LAG_NS, LEAD_NS, NextHop, NextHops
+from hitless.causes.troubles import CauseKind, Trouble, make_span
 from hitless.events import Event
 from hitless.history import History
-from hitless.missing_routes import MissingRoutes
-from hitless.moved_counters import MovedCounters
-from hitless.next_hops import LAG_NS, LEAD_NS, NextHop, NextHops
-from hitless.troubles import CauseKind, Trouble, make_span
 from hitless.words import Mode, Overlay
 from tests.unit.histories import event, facts, header, history, ns
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.causes import Attribution, CauseKind, attribute
+from hitless.causes.attribution import Attribution, CauseKind, attribute
 from hitless.events import Event
 from hitless.history import History
 from hitless.measure import measure

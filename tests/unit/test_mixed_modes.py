@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from hitless.history import History
 from hitless.measure import measure
-from hitless.mixed_modes import CELLS, MODES, ModeCell, count_cells, make_matrix
-from hitless.path import find_paths
+from hitless.paths.mixed_modes import CELLS, MODES, ModeCell, count_cells, make_matrix
+from hitless.paths.path import find_paths
 from tests.unit.histories import QUIET, facts, history, lost, mesh_flows, records
 from tests.unit.test_path import repoint
 

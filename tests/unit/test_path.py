@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hitless.history import History
-from hitless.path import Direction, Flags, FlowPaths, PathBits, ProbePath, find_paths
+from hitless.paths.path import Direction, Flags, FlowPaths, PathBits, ProbePath, find_paths
+from hitless.paths.route_ends import find_ends
 from hitless.ports import Endpoint, Flow
 from hitless.records import NONE_NS
-from hitless.route_ends import find_ends
 from hitless.words import FlowId, FlowRole, FlowSet, Mode
 from tests.unit.histories import (
     QUIET,

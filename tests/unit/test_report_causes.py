@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hitless.causes import attribute
+from hitless.causes.attribution import attribute
 from hitless.judged import Comparison
 from hitless.words import Arm
 from reports.cause_summary import causes_of_flow, summarise_causes

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hitless.events import Event
 from hitless.history import History
-from hitless.route_modes import RouteMode, RouteModes
+from hitless.paths.route_modes import RouteMode, RouteModes
 from hitless.words import Mode
 from tests.unit.histories import event, header, held, history, ns, switch_events
 

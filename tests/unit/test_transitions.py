@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hitless.history import History
-from hitless.path import find_paths
-from hitless.transitions import Bounded, Transitions, find_transitions
+from hitless.paths.path import find_paths
+from hitless.paths.transitions import Bounded, Transitions, find_transitions
 from tests.unit.histories import INTERVAL_NS, ONE_WAY_NS, QUIET, SWITCHED, held, history, lost, ns, records
 from tests.unit.test_path import IN_ZONE, repoint
 

@@ -1,7 +1,7 @@
 """Troubles: what the events say was broken, from when to when, and whom it could have hit. The words of the attribution.
 
 A trouble is a suspect: it is known to have been there, not to have dropped anything. What makes it a cause is weighed in
-`hitless.evidence`. Nothing here computes anything but the meeting of two lengths of time.
+`hitless.causes.evidence`. Nothing here computes anything but the meeting of two lengths of time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Why each outage happened: competing causes, ranked, each with its score and the evidence for it.
 
-The suspects of an outage (`hitless.suspects`) compete with each other and with `unexplained`, which has odds of 1 and needs no
+The suspects of an outage (`suspects`) compete with each other and with `unexplained`, which has odds of 1 and needs no
 evidence: what is not more likely than something unknown at a random time is not believed. A score is the share of an outage's
 lost probes that a cause accounts for; the scores of an outage make 1. Conditions, gates and APIs are never a cause, as no
 packet passes them; where they coincide it is said beside `unexplained`.
@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hitless.charges import Case, Charge, charge_outages
-from hitless.evidence import Evidence
-from hitless.hearing import hear_together
+from hitless.causes.charges import Case, Charge, charge_outages
+from hitless.causes.evidence import Evidence
+from hitless.causes.hearing import hear_together
+from hitless.causes.suspects import Suspects
+from hitless.causes.troubles import CauseKind
 from hitless.history import History
 from hitless.measure import Measures, Outage
-from hitless.suspects import Suspects
-from hitless.troubles import CauseKind
 from hitless.words import FlowId, FlowRole
 
 __all__ = ["Attribution", "Cause", "CauseKind", "attribute"]

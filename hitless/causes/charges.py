@@ -1,6 +1,6 @@
-"""The suspects of each stretch of losses, with what its times say of each: what `hitless.causes` makes a judgement of.
+"""The suspects of each stretch of losses, with what its times say of each: what `attribution` makes a judgement of.
 
-What all stretches of a run say together (`hitless.hearing`) comes on top. Pure.
+What all stretches of a run say together (`hitless.causes.hearing`) comes on top. Pure.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hitless.evidence import NOT_COUNTED, Evidence, Scale, can_have, weigh_times
+from hitless.causes.evidence import NOT_COUNTED, Evidence, Scale, can_have, weigh_times
+from hitless.causes.segments import Segment, Splitter, Way
+from hitless.causes.suspects import Suspects
+from hitless.causes.troubles import MUST, CauseKind, Trouble, make_span
 from hitless.history import History
 from hitless.measure import Outage, classify_flow
 from hitless.ports import Flow
-from hitless.segments import Segment, Splitter, Way
-from hitless.suspects import Suspects
-from hitless.troubles import MUST, CauseKind, Trouble, make_span
 from hitless.words import FlowId, FlowRole, Nanoseconds
 
 CERTAIN: Final = 0.9

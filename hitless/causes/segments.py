@@ -15,9 +15,9 @@ from typing import Final
 
 import numpy as np
 
+from hitless.causes.troubles import Span, make_span
 from hitless.measure import Outage, Probes
 from hitless.records import NONE_NS
-from hitless.troubles import Span, make_span
 
 STRETCHES_MAX: Final = 16
 """An outage that changes direction more often is taken as one stretch of unknown direction: chance, not a change of path."""

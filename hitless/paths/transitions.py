@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hitless.path import Direction, Flags, FlowPaths
+from hitless.paths.path import Direction, Flags, FlowPaths
 from hitless.words import Nanoseconds
 
 

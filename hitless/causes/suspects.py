@@ -1,7 +1,7 @@
 """All that could have lost what went one way between the two nodes of a flow, in one run.
 
 Direction matters: what is lost on the way out was sent by the sender's node and looked up in the table of its zone; what is
-lost on the way back, by the reflector's. A suspect need not have dropped anything: `hitless.evidence` weighs that. Conditions,
+lost on the way back, by the reflector's. A suspect need not have dropped anything: `evidence` weighs that. Conditions,
 the gate and faults of an API are no suspects, since no packet passes them. Pure.
 """
 
@@ -12,17 +12,17 @@ from typing import Final
 
 import numpy as np
 
-from hitless.cloud_routes import NODE_ROUTE_LOST, WATCHED, span_of
+from hitless.causes.cloud_routes import NODE_ROUTE_LOST, WATCHED, span_of
+from hitless.causes.missing_routes import MissingRoutes
+from hitless.causes.mode_troubles import NO_PORTS, ModeTroubles
+from hitless.causes.moved_counters import MovedCounters
+from hitless.causes.next_hops import LEAD_NS, NextHops
+from hitless.causes.segments import Way
+from hitless.causes.troubles import CauseKind, Reason, Trouble, make_span
 from hitless.history import History
 from hitless.measure import Measures
-from hitless.missing_routes import MissingRoutes
-from hitless.mode_troubles import NO_PORTS, ModeTroubles
-from hitless.moved_counters import MovedCounters
-from hitless.next_hops import LEAD_NS, NextHops
+from hitless.paths.route_ends import RouteEnds, find_ends
 from hitless.ports import Endpoint, Flow
-from hitless.route_ends import RouteEnds, find_ends
-from hitless.segments import Way
-from hitless.troubles import CauseKind, Reason, Trouble, make_span
 from hitless.words import MILLISECOND, FlowRole, FlowSet, Nanoseconds
 
 HARMLESS_FAULTS: Final = frozenset({"kube-api-down", "route-api-down"})

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hitless.path import FlowPaths
-from hitless.route_modes import RouteMode
+from hitless.paths.path import FlowPaths
+from hitless.paths.route_modes import RouteMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from hitless.cloud_routes import NODE_ROUTE_LOST, CloudRoutes, RouteTimeline
+from hitless.causes.cloud_routes import NODE_ROUTE_LOST, CloudRoutes, RouteTimeline
+from hitless.causes.next_hops import HopTimeline, NextHop, NextHops
+from hitless.causes.troubles import MUST, CauseKind, Reason, Span, Trouble, make_span
 from hitless.history import History
-from hitless.next_hops import HopTimeline, NextHop, NextHops
-from hitless.troubles import MUST, CauseKind, Reason, Span, Trouble, make_span
 from hitless.words import MILLISECOND, Nanoseconds
 
 NO_ROUTE: Final = "IpExt.InNoRoutes"

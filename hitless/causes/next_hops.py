@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Final
 
-from hitless.cloud_routes import span_of
+from hitless.causes.cloud_routes import span_of
+from hitless.causes.troubles import CauseKind, Span, make_span
 from hitless.events import Event
 from hitless.history import History
-from hitless.troubles import CauseKind, Span, make_span
 from hitless.words import SECOND, Kind, Mode, Nanoseconds, Overlay
 
 EXPIRED: Final = "graceful-restart expired"

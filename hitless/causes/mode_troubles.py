@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from hitless.causes.moved_counters import MovedCounters
+from hitless.causes.next_hops import HopStep, NextHop, NextHops
+from hitless.causes.troubles import MUST, CauseKind, Reason, Span, Trouble, make_span
 from hitless.history import History
-from hitless.moved_counters import MovedCounters
-from hitless.next_hops import HopStep, NextHop, NextHops
-from hitless.troubles import MUST, CauseKind, Reason, Span, Trouble, make_span
 from hitless.words import Nanoseconds, Overlay
 
 REVERSE_PATH: Final = "TcpExt.IPReversePathFilter"

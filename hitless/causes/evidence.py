@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from hitless.segments import Segment
-from hitless.troubles import Reason, Span, Trouble
+from hitless.causes.segments import Segment
+from hitless.causes.troubles import Reason, Span, Trouble
 from hitless.words import MILLISECOND, SECOND, JsonObject, Nanoseconds
 
 ODDS_MAX: Final = 1000.0
@@ -88,7 +88,7 @@ def weigh_counter(reason: Reason, moved: int, eligible: int, share: float) -> Ev
         reason: the counter.
         moved: by how much it moved.
         eligible: lost probes that it could be about, those that something else explains left out.
-        share: how likely it is that these losses are among them; see `hitless.apportion`.
+        share: how likely it is that these losses are among them; see `hitless.causes.apportion`.
     """
     odds = COUNTED_MAX if share >= 1 else max(NOT_COUNTED, min(COUNTED_MAX, share / (1 - share)))
     where = ", ".join(sorted(reason.places))

@@ -21,11 +21,11 @@ import numpy.typing as npt
 from hitless.history import History
 from hitless.instrument import span
 from hitless.measure import Probes, classify_flow
+from hitless.paths.probe_times import Times, probe_spans
+from hitless.paths.route_ends import RouteEnds, find_ends
+from hitless.paths.route_modes import ModeBits, RouteModes
 from hitless.ports import Flow
-from hitless.probe_times import Times, probe_spans
 from hitless.records import Rows
-from hitless.route_ends import RouteEnds, find_ends
-from hitless.route_modes import ModeBits, RouteModes
 from hitless.words import FlowRole, Mode
 
 SENT_TTL: Final = 255

@@ -11,13 +11,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from hitless.apportion import apportion
-from hitless.charges import Case
-from hitless.evidence import weigh_breadth, weigh_counter
+from hitless.causes.apportion import apportion
+from hitless.causes.charges import Case
+from hitless.causes.evidence import weigh_breadth, weigh_counter
+from hitless.causes.segments import Way
+from hitless.causes.suspects import Suspects
+from hitless.causes.troubles import CauseKind, Reason, Trouble
 from hitless.ports import Flow
-from hitless.segments import Way
-from hitless.suspects import Suspects
-from hitless.troubles import CauseKind, Reason, Trouble
 from hitless.words import FlowId, FlowRole
 
 _ROUNDS_MAX: Final = 5

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hitless.history import History
-from hitless.probe_times import Times
+from hitless.paths.probe_times import Times
 from hitless.words import SECOND, Mode
 
 LEAD_NS: Final = SECOND

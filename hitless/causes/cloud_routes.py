@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from hitless.causes.troubles import CauseKind, Span, make_span
 from hitless.events import Event
 from hitless.history import History
-from hitless.troubles import CauseKind, Span, make_span
 from hitless.words import Mode
 
 NODE_ROUTE_LOST: Final = "node-route-lost"
