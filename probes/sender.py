@@ -27,8 +27,12 @@ from probes.settings import AgentSettings
 from probes.sockets import SOCKADDR, Inbox, Outbox, count_overflows, open_socket, pack_address
 from probes.stamp_authenticated import is_reflected
 
-COLLECT_NS: Final = 4_000_000
-"""Answers are fetched at most this often. Measured at 12 flows and 1,000 Hz: fetching every tick costs twice the CPU."""
+COLLECT_NS_MIN: Final = 4_000_000
+COLLECT_NS_MAX: Final = 20_000_000
+"""Answers are fetched once in such a time. Measured at 12 flows and 1,000 Hz: fetching every tick costs twice the CPU."""
+_WAITING_ANSWERS: Final = 64
+"""As long as no more wait at any pod's socket, the longer time will do: the smallest buffers that are usual (rmem_max of 208
+KiB) hold about 250."""
 _INBOX_SLOTS: Final = 1024
 _ROUNDS_MAX: Final = 8
 """Full inboxes in one fetch; a flood must not keep the next tick waiting."""
@@ -104,6 +108,8 @@ class Sender:
         self._stamps = np.zeros((min(settings.ticks_max, _REMEMBERED_TICKS), len(self._pods)), dtype=np.uint64)
         self._pacer: Pacer | None = None
         self._collected_ns = 0
+        most = max(pod.last - pod.first for pod in self._pods)
+        self._collect_ns = min(COLLECT_NS_MAX, max(COLLECT_NS_MIN, _WAITING_ANSWERS * settings.interval_ns // most))
         self._turns = 0
         self._live_window = 4 * settings.live_answers + _LIVE_WINDOW_NS // settings.interval_ns
 
@@ -165,7 +171,7 @@ class Sender:
                 late_ns = now_ns - due_ns - wake.skipped_ns[1] * self._settings.interval_ns
                 self.lateness_ns_max = max(self.lateness_ns_max, late_ns)
                 self._tick()
-        if now_ns - self._collected_ns >= COLLECT_NS:
+        if now_ns - self._collected_ns >= self._collect_ns:
             self._collected_ns = now_ns
             self.collect()
 
