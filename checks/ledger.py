@@ -7,8 +7,9 @@ socket or a full one. Named counters only give the reason, where one moves.
 
 An encapsulated packet is two: the outer one is dropped at some place, and then the inner one was sent into the tunnel and
 received nowhere, which is a drop on a link. So what was lost inside tunnels is in the books twice. How many those are
-the tunnel devices say: packets sent less packets taken in. Where a device is gone at the end it follows from the nodes, if they
-send and receive nothing of their own but outer packets and ICMP.
+follows from the nodes, where they send and receive nothing of their own but outer packets and ICMP: outer packets sent less
+outer packets that a tunnel took in. Where nodes have traffic of their own the tunnel devices say: packets sent less packets
+taken in.
 
 Only datagrams are balanced: what a connection loses it sends again, and a reset loses no packet. Segments that were dropped
 appear as surplus.
@@ -31,6 +32,7 @@ from typing import Final
 
 from hitless.history import History
 from hitless.measure import Measures
+from hitless.words import FlowRole
 
 MACHINE: Final = "machine"
 """The entry that is no namespace: it holds `Neigh.table_fulls`."""
@@ -146,9 +148,13 @@ def _deltas(history: History) -> dict[str, dict[str, int]]:
 
 
 def _tunnel_drops(history: History, deltas: Mapping[str, Mapping[str, int]]) -> int:
-    """Return how many encapsulated packets were sent by one node and taken in by none."""
+    """Return how many encapsulated packets were sent by one node and taken in by none.
+
+    A tunnel device does not count as sent what netfilter refuses behind it, so it is asked only where it must be.
+    """
     nodes = [node.name for node in history.facts.nodes if node.name in deltas]
-    if any("Tunnel.OutPackets" not in history.counters_after[node] for node in nodes):
+    has_own_traffic = bool(history.flows_of(FlowRole.HOST, FlowRole.SERVICE))
+    if not has_own_traffic or any("Tunnel.OutPackets" not in history.counters_after[node] for node in nodes):
         return sum(_outer_balance(deltas[node]) for node in nodes)
     # A device that was not there before began at 0, and so does its difference.
     return sum(deltas[node]["Tunnel.OutPackets"] - deltas[node]["Tunnel.InPackets"] for node in nodes)

@@ -45,7 +45,7 @@ def test_options_reach_the_runs_and_the_records_are_kept_when_asked(tmp_path: Pa
     assert '<property name="verdict" value="PASS,PASS"' in records.read_text()
     latest = ROOT / "reports" / "runs" / "latest" / "quiet-gated"
     kept = [yaml.safe_load((latest / trial / "cluster.json").read_text()) for trial in ("1", "2")]
-    assert [(len(one["facts"]["nodes"]), len(one["flows"])) for one in kept] == [(3, 9), (3, 9)]
+    assert [(len(one["facts"]["nodes"]), len(one["flows"])) for one in kept] == [(3, 13), (3, 13)]
     header = yaml.safe_load((latest / "2" / "run.json").read_text())["header"]
     assert (header["trial"], header["interval_ns"]) == (2, 50_000_000)
 

@@ -4,7 +4,7 @@ from checks.books import check
 from checks.ledger import Place, make_ledger
 from hitless.history import History
 from hitless.measure import measure
-from hitless.words import FlowClass, Verdict
+from hitless.words import FlowClass, FlowId, FlowRole, Verdict
 from tests.unit.histories import QUIET, history, lost, records
 
 Counters = dict[str, dict[str, int]]
@@ -160,7 +160,9 @@ def test_a_tunnel_devices_own_counts_are_taken_where_nodes_have_traffic_of_their
         after[name]["Ip.InReceives"] += 500
         after[name]["Ip.InDelivers"] += 500
     before = {name: dict.fromkeys(values, 0) for name, values in after.items()}
-    ledger = make_ledger(replace(run, counters_before=before, counters_after=after), measure(run))
+    service = replace(run.flows[0], id=FlowId(9), role=FlowRole.SERVICE)
+    own = replace(run, flows=(*run.flows, service), counters_before=before, counters_after=after)
+    ledger = make_ledger(own, measure(run))
     assert ledger is not None
     assert (ledger.tunnel_drops, ledger.dropped, ledger.lost_unexplained) == (30, 30, 0)
 
