@@ -47,6 +47,8 @@ class SeenLink:
 
     index: int
     name: str
+    kind: str
+    """Such as `ipip`, `vxlan`, `veth`; empty: a device that no rtnl_link_ops made (the loopback)."""
     is_up: bool
     """Switched on."""
     is_running: bool
@@ -86,12 +88,14 @@ def list_links(netlink: Netlink) -> list[SeenLink]:
         _, _, index, flags, _ = LINK_HEADER.unpack_from(body)
         attributes = read_attributes(body[LINK_HEADER.size :])
         info = read_attributes(attributes.get(LinkAttribute.LINK_INFO, memoryview(b"")))
-        has_carrier = bytes(info.get(1, b"")).rstrip(b"\0") in {b"veth", b"bridge"}
+        kind = bytes(info.get(1, b"")).rstrip(b"\0").decode()
+        has_carrier = kind in {"veth", "bridge"}
         states = {_OPER_UP} if has_carrier else {_OPER_UP, _OPER_UNKNOWN}
         links.append(
             SeenLink(
                 index=index,
                 name=bytes(attributes[LinkAttribute.NAME]).rstrip(b"\0").decode(),
+                kind=kind,
                 is_up=bool(flags & IFF_UP),
                 is_running=bool(flags & IFF_UP) and attributes[LinkAttribute.OPERSTATE][0] in states,
                 mtu=struct.unpack("=I", attributes[LinkAttribute.MTU])[0],

@@ -150,6 +150,12 @@ def set_link(name: str, *, is_up: bool, mtu: int | None = None) -> Message:
     return make_message(NEW_LINK, 0, body, f"link set {name} {'up' if is_up else 'down'}")
 
 
+def rename_link(index: int, name: str) -> Message:
+    """Rename a link that is down."""
+    body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, index, 0, 0) + pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
+    return make_message(NEW_LINK, 0, body, f"link set index {index} name {name}")
+
+
 def set_master(name: str, master: int) -> Message:
     """Make a link a port of a bridge; 0: of none."""
     body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")

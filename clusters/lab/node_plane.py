@@ -11,8 +11,8 @@ from typing import Final
 from clusters.lab.addresses import NodePlan
 from clusters.lab.namespaces import inside
 from clusters.lab.netlink import Message, Netlink
-from clusters.lab.netlink_dump import SeenRoute, list_links, list_routes
-from clusters.lab.netlink_links import Link, add_address, add_ipip, delete_address, delete_link, set_link
+from clusters.lab.netlink_dump import SeenLink, SeenRoute, list_links, list_routes
+from clusters.lab.netlink_links import Link, add_address, add_ipip, delete_address, delete_link, rename_link, set_link
 from clusters.lab.netlink_routes import Route, RouteType, add_route, delete_route
 from clusters.lab.plane import PROTOCOL_BIRD, RouteChange
 from clusters.lab.services import NodeRules
@@ -141,10 +141,10 @@ class LabNodePlane:
             return
         # The module's own device survives its deletion: it is left as it was before Calico, down and without an address.
         # Source: Linux, net/ipv4/ip_tunnel.c, ip_tunnel_dellink.
-        for link in list_links(self._netlink):
-            if link.name == device:
-                address = delete_address(self._plan.tunnel_address, 32, link.index)
-                self._netlink.execute([address, set_link(device, is_up=False), delete_link(device)])
+        found = self._find_link()
+        if found is not None:
+            address = delete_address(self._plan.tunnel_address, 32, found.index)
+            self._netlink.execute([address, set_link(device, is_up=False), delete_link(device)])
 
     def set_node_cidr_exempt(self, *, is_exempt: bool) -> None:
         """Let natOutgoing spare packets to the nodes' own addresses, or masquerade them."""
@@ -159,12 +159,24 @@ class LabNodePlane:
         return NodeState(node=self.node, routes=routes, devices=tuple(sorted(link.name for link in links if link.is_up)))
 
     def prepare_tunnel(self) -> None:
-        """Make sure that there is a tunnel device (IPIP: the module's own, or one made here) and that its settings are ours."""
+        """Make sure that there is a tunnel device of the carrier's kind and set its sysctls.
+
+        With IPIP the device may be the module's own, or one made here. Where VXLAN-GPE stands in on a kernel that has the ipip
+        module, that module's `tunl0` has the name already: it is renamed, or it would carry the packets in place of VXLAN-GPE.
+
+        Raises:
+            WorldError: the kernel has a device of that name and of another kind.
+        """
         carrier = self._book.carrier
-        if carrier is Carrier.IPIP:
-            self._netlink.execute([replace(add_ipip(Link(name=carrier.device)), tolerated=_EXISTS)])
-        else:
-            self._netlink.execute([replace(add_vxlan_device(carrier, self._plan), tolerated=_EXISTS)])
+        is_ipip = carrier is Carrier.IPIP
+        adding = add_ipip(Link(name=carrier.device)) if is_ipip else add_vxlan_device(carrier, self._plan)
+        if any(self._netlink.execute([replace(adding, tolerated=_EXISTS)])):
+            found = self._find_link()
+            if found is not None and found.kind == "ipip" and not is_ipip:
+                self._netlink.execute([rename_link(found.index, f"{found.name}-ipip"), adding])
+            elif found is None or found.kind != ("ipip" if is_ipip else "vxlan"):
+                kind = "nothing of that name" if found is None else f"a device of kind {found.kind or 'unknown'}"
+                raise WorldError(f"{self.node}: cannot make {carrier.device} for {carrier}: the kernel has {kind} already")
         with inside(self._namespace):
             write_sysctls(make_tunnel_sysctls(carrier.device, self._rp_filter))
 
@@ -192,12 +204,15 @@ class LabNodePlane:
 
     def _find_tunnel(self) -> int:
         if self._tunnel_index is None:
-            device = self._book.carrier.device
-            found = [link.index for link in list_links(self._netlink) if link.name == device]
-            if not found:
-                raise WorldError(f"{self.node}: there is no {device}")
-            self._tunnel_index = found[0]
+            found = self._find_link()
+            if found is None:
+                raise WorldError(f"{self.node}: there is no {self._book.carrier.device}")
+            self._tunnel_index = found.index
         return self._tunnel_index
+
+    def _find_link(self) -> SeenLink | None:
+        """Return the device that has the carrier's name."""
+        return next((link for link in list_links(self._netlink) if link.name == self._book.carrier.device), None)
 
     def _peers(self, names: Collection[str]) -> Iterator[NodePlan]:
         for name in names:

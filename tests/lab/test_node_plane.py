@@ -6,6 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from clusters.lab.namespaces import inside
+from clusters.lab.netlink import Netlink
+from clusters.lab.netlink_dump import list_links
+from clusters.lab.netlink_links import Link, add_bridge, rename_link
 from clusters.lab.network import LabNetwork
 from clusters.lab.plane import NodePlane
 from clusters.lab.spec import LabSpec
@@ -129,6 +133,18 @@ def test_a_refusal_says_what_was_asked_and_why(overlay_lab: LabNetwork) -> None:
     plane.set_tunnel(present=False)
     with pytest.raises(WorldError, match="node-a1: there is no tunl0"):
         plane.repoint(Mode.OVERLAY, ["node-b1"])
+
+
+def test_a_device_of_another_kind_is_not_taken_for_the_tunnel(overlay_lab: LabNetwork) -> None:
+    plane = overlay_lab.planes["node-a1"]
+    plane.set_tunnel(present=False)
+    with inside(overlay_lab.namespace_path("node-a1")), Netlink() as netlink:
+        for link in list_links(netlink):
+            if link.name == "tunl0":  # the ipip module's own, which cannot be deleted
+                netlink.execute([rename_link(link.index, "module")])
+        netlink.execute([add_bridge(Link(name="tunl0"))])
+    with pytest.raises(WorldError, match="the kernel has a device of kind bridge already"):
+        plane.set_tunnel(present=True)
 
 
 def test_the_clock_may_be_replaced_while_the_lab_is_up(overlay_lab: LabNetwork) -> None:

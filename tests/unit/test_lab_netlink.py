@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clusters.lab.addresses import make_plan
+from clusters.lab.machine import find_ipip_refusal
 from clusters.lab.netlink import HEADER, Message, make_message, pack_attribute, read_attributes
 from clusters.lab.netlink_links import Link, add_veth, delete_link, set_link
 from clusters.lab.netlink_routes import Route, RouteType, add_route, delete_route
@@ -23,6 +25,15 @@ def body_of(message: Message) -> bytes:
     assert flags & 0x5 == 0x5  # request, acknowledge
     assert (sequence, port) == (0, 0)
     return message.octets[HEADER.size :]
+
+
+@pytest.mark.parametrize("kinds", [["", "ipip"], ["", "ipip", "ipip"]])  # the module's tunl0, with a new device and without
+def test_an_ipip_device_that_is_there_already_means_that_the_kernel_has_ipip(kinds: list[str]) -> None:
+    assert find_ipip_refusal(kinds) is None
+
+
+def test_a_kernel_without_an_ipip_device_has_no_ipip() -> None:
+    assert find_ipip_refusal(["", "vxlan"]) is not None
 
 
 @given(st.dictionaries(st.integers(1, 0x3FFF), st.binary(max_size=300), max_size=20))
