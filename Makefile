@@ -39,7 +39,7 @@ kube-apiserver: .venv/.ready-dev
 	$(BIN)/python -m tests.kind.build_apiserver
 
 bench: .venv/.ready-dev
-	$(BIN)/hitless bench $(ARGS)
+	$(BIN)/python -m bench $(ARGS)
 
 bench-peers:
 	$(if $(filter 0,$(shell id -u)),,sudo) apt-get install --yes --no-install-recommends fping irtt iperf3 iputils-ping mininet

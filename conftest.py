@@ -15,7 +15,7 @@ import pytest
 
 from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
 from clusters.lab.cluster import check_faults
-from clusters.lab.sandbox import enter_sandbox
+from clusters.linux.sandbox import enter_sandbox
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
 from commands.backends import Backend, BackendName, KubeconfigOptions, make_backend
 from commands.reporting import write_arm

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from analysis.ledger import Ledger, make_ledger
+from analysis.measure import measure
 from checks.budgets import read_budgets
-from checks.ledger import Ledger, make_ledger
 from hitless.history import History
-from hitless.measure import measure
 from hitless.verdicts import Finding
 from hitless.words import JsonObject, Verdict
 

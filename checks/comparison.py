@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from hitless.judged import JudgedRun
+from analysis.judged import JudgedRun
 from hitless.verdicts import Finding
 from hitless.words import MILLISECOND, Arm, FlowRole, Nanoseconds, Verdict
 

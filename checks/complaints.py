@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from hitless.connections import Complaint, ConnectionMeasure
+from analysis.connections import Complaint, ConnectionMeasure
+from analysis.stalls import StallEnd
 from hitless.ports import Flow
-from hitless.stalls import StallEnd
 from hitless.verdicts import Finding
 from hitless.words import FlowClass, FlowSet, Nanoseconds, Verdict
 

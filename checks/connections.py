@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from analysis.connections import Complaint, measure_connections
 from checks.budgets import read_budgets
 from checks.complaints import BUDGET_OF, count_opened, judge_complaints, say_unprobed
-from hitless.connections import Complaint, measure_connections
 from hitless.history import History
 from hitless.verdicts import Finding
 from hitless.words import FlowClass, FlowRole, FlowSet, JsonObject, Verdict

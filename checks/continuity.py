@@ -13,10 +13,10 @@ from typing import Final
 
 import numpy as np
 
+from analysis.instrument import is_network_refusal
+from analysis.measure import FlowMeasure, measure
 from checks.budgets import read_budgets
 from hitless.history import History
-from hitless.instrument import is_network_refusal
-from hitless.measure import FlowMeasure, measure
 from hitless.ports import Flow
 from hitless.verdicts import Finding
 from hitless.words import FlowRole, JsonObject, Nanoseconds, Verdict

@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from analysis.instrument import is_network_refusal
 from checks.budgets import read_budgets
 from hitless.history import History
-from hitless.instrument import is_network_refusal
 from hitless.records import STRAYS, Rows
 from hitless.verdicts import Finding
 from hitless.words import MILLISECOND, FlowRole, JsonObject, Nanoseconds, Verdict

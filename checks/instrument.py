@@ -12,10 +12,10 @@ from typing import Final
 
 import numpy as np
 
+from analysis.instrument import overflow_losses
+from analysis.measure import measure
 from checks.budgets import read_budgets
 from hitless.history import History
-from hitless.instrument import overflow_losses
-from hitless.measure import measure
 from hitless.verdicts import Finding
 from hitless.words import MICROSECOND, FlowRole, JsonObject, Nanoseconds, Verdict
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from analysis.sources import SeenSource, seen_sources
 from checks.budgets import read_budgets
 from hitless.history import History
-from hitless.sources import SeenSource, seen_sources
 from hitless.verdicts import Finding
 from hitless.words import FlowRole, JsonObject, Verdict
 

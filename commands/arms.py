@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.judged import JudgedRun
+from analysis.measure import measure
 from checks.catalogue import run_checks
 from commands.backends import Backend
 from hitless.clock import RunClock
 from hitless.history import History
-from hitless.judged import JudgedRun
-from hitless.measure import measure
 from hitless.run import run
 from hitless.store import Listener, RunStore, write_json
 from hitless.verdicts import judge

@@ -6,15 +6,15 @@ import json
 import sys
 from pathlib import Path
 
+from analysis.judged import Comparison, JudgedRun
 from clusters.lab.cluster import check_faults
-from clusters.lab.sandbox import enter_sandbox
+from clusters.linux.sandbox import enter_sandbox
 from commands.arms import execute_trial, judge_history
 from commands.backends import Backend, BackendName, make_backend
 from commands.reporting import write_comparison
 from commands.settings import Format, make_folder, make_run_directory
 from commands.terminal import Progress, print_comparison
 from hitless.errors import MissingCapabilityError, RecordDamagedError, UsageError
-from hitless.judged import Comparison, JudgedRun
 from hitless.store import read_history
 from hitless.words import Arm, Verdict
 from scenarios.model import find_scenario, load_scenario
@@ -77,11 +77,7 @@ def judge_stored(path: Path, output_format: Format) -> Verdict:
         RecordDamagedError: a record cannot be read.
     """
     single = (path / "run.json").exists()
-    folders = (path,) if single else tuple(sorted(folder.parent for folder in path.glob("*/run.json")))
-    if not folders:
-        raise UsageError(where="RUN", found=str(path), allowed="a folder of a stored comparison or of one stored run")
-    histories = sorted(map(read_history, folders), key=lambda history: _turn((history.header.arm, history.header.trial)))
-    runs = tuple(map(judge_history, histories))
+    runs = read_stored(path)
     names = {run.history.header.scenario for run in runs}
     if len(names) > 1:
         message = f"{path}: runs of several scenarios: {', '.join(sorted(names))}; judge them one by one"
@@ -89,8 +85,29 @@ def judge_stored(path: Path, output_format: Format) -> Verdict:
     if single:
         return tell_single(runs[0], output_format)
     # A suite numbers the runs of its one arm, which has no rule over both; a comparison's bear the arm's name.
-    has_rule = not all(folder.name.isdigit() for folder in folders)
+    has_rule = not all(folder.name.isdigit() for folder in find_runs(path))
     return _tell(Comparison(scenario=names.pop(), runs=runs), path, output_format, has_rule=has_rule)
+
+
+def find_runs(path: Path) -> tuple[Path, ...]:
+    """Return the folders of the runs that are stored at `path`: itself, or those in it. Raises UsageError: there is none."""
+    folders = (path,) if (path / "run.json").exists() else tuple(sorted(folder.parent for folder in path.glob("*/run.json")))
+    if not folders:
+        raise UsageError(where="RUN", found=str(path), allowed="a folder of a stored comparison or of one stored run")
+    return folders
+
+
+def read_stored(path: Path) -> tuple[JudgedRun, ...]:
+    """Read and judge the runs that are stored at `path`, in the order in which they took place.
+
+    Raises:
+        UsageError: there is no stored run.
+        RecordDamagedError: a record cannot be read.
+    """
+    histories = sorted(
+        map(read_history, find_runs(path)), key=lambda history: _turn((history.header.arm, history.header.trial))
+    )
+    return tuple(map(judge_history, histories))
 
 
 def _tell(comparison: Comparison, directory: Path, output_format: Format, *, has_rule: bool = True) -> Verdict:

@@ -7,7 +7,8 @@ from typing import Final
 
 from clusters.kind.machine import examine_for_kind
 from clusters.lab.capacity import Limits, estimate_capacity, read_limits
-from clusters.lab.machine import Feature, capabilities, examine_machine
+from clusters.lab.machine import capabilities, examine_lab
+from clusters.linux.machine import Feature
 from commands.terminal import print_table
 from hitless.words import Capability
 
@@ -16,7 +17,7 @@ RATES_HZ: Final = (1000, 200, 25)
 
 def examine() -> bool:
     """Print what there is; return whether the lab can run its default scenario here."""
-    features = examine_machine()
+    features = examine_lab()
     _print_features("This machine, for the lab", features)
     for_kind = examine_for_kind()
     _print_features("This machine, for kind clusters (the lab does without)", for_kind)

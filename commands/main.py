@@ -1,4 +1,4 @@
-"""The command line: `hitless compare`, `judge`, `scenarios`, `doctor`, `clean`, `lab`, `bench`.
+"""The command line: `hitless compare`, `judge`, `scenarios`, `doctor`, `clean`, `lab`.
 
 Exit codes: 0 PASS, 1 FAIL, 20 INCONCLUSIVE (or the world did not do what it was told), 2 usage error, 3 a bug of ours,
 130 interrupted, 141 nobody read what was printed.
@@ -17,7 +17,6 @@ import typer
 
 from commands import kind as kind_commands
 from commands import lab as lab_commands
-from commands.benches.tables import BenchFormat
 from commands.settings import RUNS, Format, Outcome
 from hitless.errors import HitlessError
 from hitless.words import Arm, Mode, Overlay, Profile, Verdict
@@ -127,28 +126,16 @@ def clean() -> None:
     lab_commands.clean_up()
 
 
-@app.command()
-def bench(
-    *,
-    quick: Annotated[bool, typer.Option(help="Few repetitions: shows that everything works, not how well.")] = False,
-    only: Annotated[
-        str | None, typer.Option(help="Of accuracy, peers, cpu, rate, mesh, bringup, causes, with commas; default: all.")
-    ] = None,
-    output_format: Annotated[BenchFormat, typer.Option("--format", help="What to print.")] = BenchFormat.TEXT,
-    stored: Annotated[Path | None, typer.Option("--from", help="A bench.json to show instead of measuring.")] = None,
-    into: Annotated[Path | None, typer.Option(help="A document whose tables are replaced: docs/benchmarks.md.")] = None,
-) -> None:
-    """Measure the instrument, beside fping, irtt, iperf3, ping, ip -batch and mininet."""
-    from commands.bench import run_bench  # noqa: PLC0415 - as above
-
-    run_bench(is_quick=quick, only=only, output_format=output_format, stored=stored, into=into)
-
-
 def main() -> None:
-    """Run the command line; every error becomes one message and its exit code."""
+    """Run the command line of the product."""
+    run_app(app)
+
+
+def run_app(command_line: typer.Typer) -> None:
+    """Run a command line; every error becomes one message and its exit code."""
     _listen_to_signals()
     try:
-        app()
+        command_line()
     except Outcome as outcome:
         sys.exit(outcome.code)
     except SystemExit as end:

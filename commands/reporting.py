@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.judged import Comparison
 from commands.arms import ArmOutcome
 from hitless.errors import WorldError
-from hitless.judged import Comparison
 from hitless.store import write_json
 from reports.chart import render_html, render_svg
 from reports.markdown import render_markdown

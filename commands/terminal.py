@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from analysis.judged import JudgedRun
 from hitless.events import Event
-from hitless.judged import JudgedRun
 from hitless.store import Listener
 from hitless.words import SECOND, Arm, FlowRole, Verdict
 from reports.markdown import verdict_sentence

@@ -10,13 +10,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from clusters.kind.api_calls import connect
-from clusters.kind.kube import KindKube
-from clusters.kind.pod_host import KubePodHost
-from clusters.kind.prober import KindProber
-from clusters.kind.prober_manifests import ProberSpec
-from clusters.kind.prober_pods import ProberPods
-from clusters.kind.watched import KINDS, WatchedCluster, look, other_mode, read_overlay
+from analysis.judged import JudgedRun
+from clusters.kubernetes.api_calls import connect
+from clusters.kubernetes.kube import KindKube
+from clusters.kubernetes.pod_host import KubePodHost
+from clusters.kubernetes.prober import KindProber
+from clusters.kubernetes.prober_manifests import ProberSpec
+from clusters.kubernetes.prober_pods import ProberPods
+from clusters.kubernetes.watched import WatchedCluster, read_overlay
 from commands.arms import ArmOutcome, judge_history, write_verdict
 from commands.compare import tell_single
 from commands.reporting import write_arm
@@ -26,13 +27,13 @@ from commands.watching import AGENT_MARGIN_NS, Watching, WatchOptions, check_rec
 from hitless.clock import RunClock
 from hitless.events import Event, Recorder
 from hitless.history import RunHeader
-from hitless.judged import JudgedRun
 from hitless.ports import Clock, Cluster, ClusterFacts, KubeApi, ProbeSpec
 from hitless.run import RunPlan, run
 from hitless.store import Listener, RunStore
 from hitless.words import SECOND, JsonObject, Nanoseconds, Profile, Verdict
 from scenarios.flows import make_flows
 from scenarios.plan import FORWARDING_DELAY_THRESHOLD_NS, VALIDATION_NS
+from switches.observer import KINDS, look, other_mode
 
 SCENARIO: Final = "watch"
 """What reports call it."""

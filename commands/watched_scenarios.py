@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from clusters.kind.api_calls import connect
-from clusters.kind.kube import KindKube
-from clusters.kind.pod_host import KubePodHost
-from clusters.kind.prober import KindProber
-from clusters.kind.prober_manifests import ProberSpec
-from clusters.kind.prober_pods import ProberPods
-from clusters.kind.watched import CAPABILITIES, KINDS, WatchedCluster, look, read_overlay
+from clusters.kubernetes.api_calls import connect
+from clusters.kubernetes.kube import KindKube
+from clusters.kubernetes.pod_host import KubePodHost
+from clusters.kubernetes.prober import KindProber
+from clusters.kubernetes.prober_manifests import ProberSpec
+from clusters.kubernetes.prober_pods import ProberPods
+from clusters.kubernetes.watched import CAPABILITIES, WatchedCluster, read_overlay
 from commands.watching import AGENT_MARGIN_NS, Watching, WatchOptions, check_records
 from hitless.errors import WorldError
 from hitless.events import Recorder
@@ -29,6 +29,7 @@ from hitless.words import SECOND, Arm, Capability, Kind, Nanoseconds, Verdict
 from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.model import Cloud
 from scenarios.plan import Case, make_plan
+from switches.observer import KINDS, look
 
 CHECKS: Final = frozenset({"continuity", "connections", "sources", "hygiene"})
 """What can be judged by what is seen from outside; the checks of validity come by themselves."""

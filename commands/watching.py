@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
-from clusters.kind.prober_manifests import NAMESPACE
-from clusters.kind.watched import Observer
+from clusters.kubernetes.prober_manifests import NAMESPACE
 from hitless.errors import UsageError
 from hitless.events import Recorder
 from hitless.ports import Clock, Cluster, Double
 from hitless.words import SECOND, Arm, Mode, Nanoseconds
+from switches.observer import Observer
 
 AGENT_MARGIN_NS: Final = Nanoseconds(120 * SECOND)
 """Agents end by themselves this long after the watch should have ended, should nobody be able to tell them."""

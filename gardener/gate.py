@@ -114,7 +114,7 @@ def is_admission_policy_available(shoot: Shoot) -> bool:
     """Return what the Calico extension takes for available. Source: actuator_reconcile.go:182-191, :472-495.
 
     Either API version opens it on any Kubernetes version below 1.36; provider-aws deploys the policy only with the fitting one
-    (`gardener.admission.is_policy_deployed`).
+    (`gardener.manifests.admission.is_policy_deployed`).
     """
     if shoot.kubernetes >= (1, 36):
         return True

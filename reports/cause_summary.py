@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hitless.causes.attribution import Attribution, Cause, CauseKind, attribute
-from hitless.judged import JudgedRun
-from hitless.measure import Outage
+from analysis.causes.attribution import Attribution, Cause, CauseKind, attribute
+
+from analysis.judged import JudgedRun
+from analysis.measure import Outage
 from hitless.ports import Flow
 from hitless.words import MILLISECOND, FlowRole
 

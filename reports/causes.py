@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from hitless.causes.attribution import Attribution, attribute
+from analysis.causes.attribution import Attribution, attribute
+
 from reports.cause_summary import CauseSummary, causes_of_flow
 from reports.extracts import WorstFlow
 from reports.quantities import NONE, say_count

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hitless.connections import Complaint, ConnectionMeasure, measure_connections
-from hitless.judged import JudgedRun
-from hitless.stalls import StallEnd
+from analysis.connections import Complaint, ConnectionMeasure, measure_connections
+from analysis.judged import JudgedRun
+from analysis.stalls import StallEnd
 from hitless.words import MILLISECOND
 from reports.quantities import say_count, say_ms
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hitless.connections import Complaint, ConnectionMeasure, measure_connections
+from analysis.connections import Complaint, ConnectionMeasure, measure_connections
+from analysis.judged import JudgedRun
+from analysis.measure import FlowMeasure
 from hitless.events import Event
 from hitless.history import History
-from hitless.judged import JudgedRun
-from hitless.measure import FlowMeasure
 from hitless.ports import Flow
 from hitless.words import MILLISECOND, Arm, FlowRole, Kind
 from reports.timeline import origin_ns

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from checks.ledger import make_ledger
-from hitless.judged import Comparison, JudgedRun
-from hitless.measure import FlowMeasure
+from analysis.judged import Comparison, JudgedRun
+from analysis.ledger import make_ledger
+from analysis.measure import FlowMeasure
 from hitless.ports import Flow
 from hitless.words import Arm, FlowRole, Verdict
 from reports.summary import ReportedFinding, measures_of

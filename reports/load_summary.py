@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.judged import JudgedRun
+from analysis.load_seconds import Tally, load_seconds, tally, tally_uses
 from hitless.history import History
-from hitless.judged import JudgedRun
 from hitless.load import ConnectionUse, LoadRecords
-from hitless.load_seconds import Tally, load_seconds, tally, tally_uses
 from hitless.words import MILLISECOND, SECOND
 from reports.timeline import origin_ns
 

@@ -10,11 +10,10 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from hitless.judged import Comparison
+from analysis.judged import Comparison
 from hitless.words import MILLISECOND, Arm, FlowRole, Verdict
 from reports.causes import cause_rows, example_rows, worst_causes
 from reports.connections import connection_rows
-from reports.estimators.table import tool_rows
 from reports.extracts import WorstFlow, arm_drops, count_lost_datagrams, group_findings, shown_run, worst_flows
 from reports.load import make_load_tables
 from reports.paths import make_path_tables
@@ -69,7 +68,6 @@ def render_markdown(comparison: Comparison, summary: Summary, *, chart: str | No
                 _worst_cells(one, summary.accuracy_ms) | {"cause": cause}
                 for one, cause in zip(worst, worst_causes(worst), strict=True)
             ],
-            estimators={arm: tool_rows(summary, found) for arm, found in summary.arms.items()},
             load=make_load_tables(summary, {history.header.arm: history.header.trial for history in shown}),
             lost_datagrams={arm: count_lost_datagrams(comparison.runs_of(arm)) for arm in summary.arms},
             drops={arm: found[:PLACES_MAX] for arm, found in drops.items() if found is not None},

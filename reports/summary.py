@@ -13,15 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from analysis.judged import Comparison, JudgedRun
+from analysis.ledger import make_ledger
+from analysis.measure import FlowMeasure
 from checks.comparison import compare_verdict
-from checks.ledger import make_ledger
-from hitless.judged import Comparison, JudgedRun
-from hitless.measure import FlowMeasure
 from hitless.verdicts import Finding, merge
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject, Verdict
 from reports.cause_summary import CauseSummary, summarise_causes
 from reports.connections import ConnectionTotals, summarise_connections
-from reports.estimators.estimate import ArmEstimates, estimate_arm
 from reports.load_summary import LoadSummary, summarise_load
 from reports.path_summary import PathSummary, summarise_paths
 from reports.quantities import Bounds
@@ -139,8 +138,6 @@ class ArmSummary:
     """Why there were outages, the cause with most downtime first; of all judged flows."""
     control: Totals
     """Flows within a node, which no switch can touch."""
-    estimators: ArmEstimates
-    """What other tools would have reported of the same outages: estimates by models of them (docs/estimators.md)."""
     paths: PathSummary
     """By which egress the probes of mesh flows went."""
     load: LoadSummary | None
@@ -242,7 +239,6 @@ def summarise_arm(runs: Sequence[JudgedRun]) -> ArmSummary:
         connections=summarise_connections(runs),
         causes=summarise_causes(runs),
         control=_total([measure for run in runs for measure in measures_of(run, FlowRole.CONTROL)]),
-        estimators=estimate_arm(runs),
         paths=summarise_paths(runs),
         load=summarise_load(runs),
         per_trial=per_trial,

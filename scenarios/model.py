@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from checks.catalogue import read_checks
+from gardener.doubles.mutants import MUTANTS
+from gardener.doubles.route_plan import RouteControllerMode
 from gardener.feature_gates import load_feature_gates
-from gardener.mutants import MUTANTS
-from gardener.route_plan import RouteControllerMode
 from gardener.shoot import Shoot, load_shoot
 from hitless.documents import MisfitError, read_document, validate
 from hitless.errors import UsageError
@@ -168,7 +168,7 @@ class ArmPlan(_Strict):
     because: tuple[str, ...] = ()
     """Checks that must be among those that do not pass; a FAIL for another reason is not the expected one."""
     mutant: str | None = None
-    """Name of a deliberately broken gate (gardener.mutants) that stands in for the real one."""
+    """Name of a deliberately broken gate (gardener.doubles.mutants) that stands in for the real one."""
     why: str = ""
     """Said in the report: why the arm is expected to come to this."""
 

@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from gardener.cloud import CloudBehaviour
+from gardener.doubles.cloud import CloudBehaviour
+from gardener.doubles.mutants import MUTANTS
 from gardener.feature_gates import FeatureGates, load_feature_gates
 from gardener.gate import decide
-from gardener.mutants import MUTANTS
 from gardener.shoot import Shoot, load_shoot
-from gardener.switch import Switch as GardenerSwitch
-from gardener.switch import SwitchSpec, make_switch
 from gardener.timings import TIMINGS, Timings
 from hitless.errors import UsageError
 from hitless.events import Recorder
@@ -25,6 +23,8 @@ from hitless.words import MILLISECOND, SECOND, Arm, FlowSet, Nanoseconds, Overla
 from scenarios.flows import count_flows, make_flows
 from scenarios.load_plan import make_load
 from scenarios.model import NODES_MAX, RATE_HZ_MAX, RATE_HZ_MIN, ArmPlan, Scenario, Topology
+from switches.doubles import Switch as GardenerSwitch
+from switches.doubles import SwitchSpec, make_switch
 
 FORWARDING_DELAY_THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)
 """An answer that takes longer counts as lost. Source: RFC 6412 3.7.6 leaves the value to the tester; docs/measuring.md."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from clusters.kind.calico import calico_definitions
-from gardener.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME
-from gardener.calico_rbac import calico_objects
 from gardener.conditions import calico_is_up, network_unavailable, route_condition
-from gardener.manifests import NODE_CIDR_POOL
-from gardener.rbac import part_objects
-from gardener.route_controller import USER as ROUTE_CONTROLLER_USER
+from gardener.doubles.route_controller import USER as ROUTE_CONTROLLER_USER
+from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME
+from gardener.manifests.calico_rbac import calico_objects
+from gardener.manifests.rbac import part_objects
+from gardener.manifests.render import NODE_CIDR_POOL
 from hitless.errors import ApiUnavailableError, NotFoundError, WorldError
 from hitless.ports import Clock, CloudRoute, KubeApi, NodeFacts
 from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds
@@ -34,7 +34,7 @@ VARYING: Final = (
 
 
 class InstallsObjects(Protocol):
-    """Applies objects of any kind; `clusters.kind.installer.Installer` is one."""
+    """Applies objects of any kind; `clusters.kubernetes.installer.Installer` is one."""
 
     def install(self, documents: Sequence[JsonObject]) -> None:
         """Apply objects in their order. Raises ApiError."""
@@ -90,7 +90,7 @@ class CalicoStart:
 
         Args:
             nodes: the nodes.
-            objects: `gardener.switch.initial_objects`; the Nodes among them are the kubelets' and are left alone.
+            objects: `switches.doubles.initial_objects`; the Nodes among them are the kubelets' and are left alone.
 
         Raises:
             WorldError: something did not come about in time.

@@ -16,35 +16,35 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
+from clusters.faults import ClusterFaults
 from clusters.kind.addresses import NodePlan, make_plan
-from clusters.kind.api_calls import connect
 from clusters.kind.bring_up import CalicoStart, ClusterApi, wait_true
 from clusters.kind.config import KindOptions, digest_spec, make_spec
 from clusters.kind.docker import Docker, find_docker
 from clusters.kind.images import find_images
 from clusters.kind.kept import find_defect, find_standing, in_use, remove_cluster
-from clusters.kind.kube import KindKube
 from clusters.kind.machine import kernel_capabilities
-from clusters.kind.node_objects import TUNNEL_OCTETS, read_tunnel_address
-from clusters.kind.nodes import ApiFirewall, count_strays, read_counters, read_state
-from clusters.kind.pod_host import KubePodHost
-from clusters.kind.prober import KindProber, make_docker_rescue
-from clusters.kind.prober_manifests import PodRole, ProberSpec
-from clusters.kind.prober_pods import ProberPods
+from clusters.kind.nodes import ApiFirewall, count_strays, make_docker_rescue, read_counters, read_state
 from clusters.kind.programs import KindNodes, find_programs
 from clusters.kind.router import CloudNetwork
 from clusters.kind.spec import KindSpec
 from clusters.kind.versions import KIND_VERSION, PROBER_IMAGE
-from clusters.lab.faults import LabFaults
-from gardener.calico_node import CALICO_VERSION
-from gardener.cloud import Cloud
-from gardener.switch import initial_objects
+from clusters.kubernetes.api_calls import connect
+from clusters.kubernetes.kube import KindKube
+from clusters.kubernetes.node_objects import TUNNEL_OCTETS, read_tunnel_address
+from clusters.kubernetes.pod_host import KubePodHost
+from clusters.kubernetes.prober import KindProber
+from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
+from clusters.kubernetes.prober_pods import ProberPods
+from gardener.doubles.cloud import Cloud
+from gardener.manifests.calico_node import CALICO_VERSION
 from hitless.errors import WorldError
 from hitless.events import Recorder
 from hitless.ports import Clock, ClusterFacts, Double, Endpoint, NodeFacts, NodeState, Prober
 from hitless.words import SECOND, Capability, FlowSet, Kind, Mode, Nanoseconds, Overlay
 from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.plan import Case
+from switches.doubles import initial_objects
 
 _UNDERLAY_MTU: Final = 1500
 """Of a docker network that nobody has given another."""
@@ -94,7 +94,7 @@ class CalicoCluster:
         self._kube: ClusterApi | None = None
         self._prober: ProberHandle | None = None
         self._cloud: Cloud | None = None
-        self._faults: LabFaults | None = None
+        self._faults: ClusterFaults | None = None
         self._nodes: KindNodes | None = None
         self._lock = contextlib.ExitStack()
         self._is_whole = False
@@ -121,7 +121,7 @@ class CalicoCluster:
         return _present(self._prober)
 
     @property
-    def faults(self) -> LabFaults:
+    def faults(self) -> ClusterFaults:
         """What can be broken in it. Raises WorldError while the cluster is down."""
         return _present(self._faults)
 
@@ -204,7 +204,7 @@ class CalicoCluster:
         kube.take_changes()
         cloud = self._cloud = Cloud(tables, self._case.behaviour, self._clock)
         zones = [IPv4Network(zone.subnet) for zone in self._plan.zones]
-        self._faults = LabFaults(
+        self._faults = ClusterFaults(
             kube=ApiFirewall(docker, self._plan.nodes[0].name, network, zones),
             routes=tables,
             begin_route_outage=cloud.begin_outage,

@@ -12,7 +12,7 @@ from clusters.kind.docker import REMEDY, Docker, find_docker
 from clusters.kind.images import find_image
 from clusters.kind.programs import KIND_REMEDY, KUBECTL_REMEDY, find_program
 from clusters.kind.versions import CALICO_IMAGES, DEFAULT_NODE_VERSION, LOCAL_IMAGES, NODE_IMAGES
-from clusters.lab.machine import Feature, examine_machine
+from clusters.linux.machine import Feature, examine_machine
 from hitless.errors import MissingCapabilityError, WorldError
 from hitless.words import Capability
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Final
 
 from clusters.kind.addresses import KindPlan, NodePlan
 from clusters.kind.docker import Docker
 from clusters.kind.router import CloudNetwork, find_management_device
-from clusters.lab.counters import parse_counters
+from clusters.kubernetes.prober import Rescue
+from clusters.linux.counters import parse_counters
 from hitless.errors import WorldError
 from hitless.ports import NodeState
 from hitless.words import JsonObject
@@ -143,3 +145,16 @@ class ApiFirewall:
                 return False
             raise
         return True
+
+
+def make_docker_rescue(docker: Docker) -> Rescue:
+    """Return a rescue for kind: the node is a container, and a pod's emptyDir is a folder on its disk.
+
+    Source: kubelet's layout, pods/UID/volumes/kubernetes.io~empty-dir/NAME.
+    """
+
+    def rescue(pod: JsonObject, directory: Path) -> None:
+        volume = f"/var/lib/kubelet/pods/{pod['metadata']['uid']}/volumes/kubernetes.io~empty-dir/records"
+        docker.run("cp", f"{pod['spec']['nodeName']}:{volume}/.", str(directory))
+
+    return rescue

@@ -1,7 +1,7 @@
 """What a kind cluster is made of, pinned in one place: programs, images, and the digests that are known.
 
-A new version of anything is a change of this file and of nothing else (Calico's stands in `gardener.calico_node`, because the
-manifests must fit it).
+A new version of anything is a change of this file and of nothing else (Calico's stands in
+`gardener.manifests.calico_node`, because the manifests must fit it).
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gardener.calico_node import CNI_IMAGE, NODE_IMAGE
-from gardener.manifests import KUBE_CONTROLLERS_IMAGE, TYPHA_IMAGE
+from gardener.manifests.calico_node import CNI_IMAGE, NODE_IMAGE
+from gardener.manifests.render import KUBE_CONTROLLERS_IMAGE, TYPHA_IMAGE
 from hitless.errors import UsageError
 
 KIND_VERSION: Final = "v0.33.0"
@@ -61,7 +61,7 @@ CALICO_IMAGES: Final = tuple(
     PinnedImage(name=name, digest=None, purpose="Calico")
     for name in (NODE_IMAGE, CNI_IMAGE, TYPHA_IMAGE, KUBE_CONTROLLERS_IMAGE)
 )
-"""As `gardener.manifests` renders them: tags only, so a digest could not be checked on the nodes."""
+"""As `gardener.manifests.render` renders them: tags only, so a digest could not be checked on the nodes."""
 
 LOCAL_IMAGES: Final = (
     PinnedImage(name=ROUTER_IMAGE, digest=None, purpose="the router between the zones; made here"),

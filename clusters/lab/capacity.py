@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from clusters.lab.netlink import Netlink
-from clusters.lab.netlink_dump import read_neighbour_table
 from clusters.lab.spec import PERMANENT_NEIGHBOURS_ABOVE, ZONES_MAX
+from clusters.linux.netlink import Netlink
+from clusters.linux.netlink_dump import read_neighbour_table
 
 _ROUND_TRIPS_PER_CORE: Final = 10_875
 _PROBE_OCTETS: Final = 768

@@ -9,19 +9,18 @@ from importlib import metadata
 
 import numpy as np
 
+from clusters.faults import ClusterFaults, check_fault
 from clusters.lab.calibrator import LabCalibrator
-from clusters.lab.calico_node import make_calico_nodes
-from clusters.lab.daemon_set import DaemonSetRoll, start_pods
-from clusters.lab.faults import LabFaults, check_fault
+from clusters.lab.calico.daemon_set import DaemonSetRoll, start_pods
+from clusters.lab.calico.node import make_calico_nodes
 from clusters.lab.kube import MemoryKube
 from clusters.lab.load import LabLoad
 from clusters.lab.machine import capabilities
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from clusters.lab.spec import LabSpec
-from gardener.admission import admit
-from gardener.cloud import Cloud, CloudBehaviour
-from gardener.switch import initial_objects
+from gardener.doubles.cloud import Cloud, CloudBehaviour
+from gardener.manifests.admission import admit
 from gardener.timings import Timings
 from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
@@ -29,6 +28,7 @@ from hitless.ports import Clock, ClusterFacts, Double, NodeFacts, NodeState
 from hitless.words import Capability, JsonObject, Overlay
 from scenarios.flows import capabilities_of
 from scenarios.plan import Case
+from switches.doubles import initial_objects
 
 MakeObjects = Callable[[Sequence[NodeFacts]], tuple[JsonObject, ...]]
 """Returns the objects that the API holds when the cluster is up: nodes and Calico in the start mode."""
@@ -53,7 +53,7 @@ class LabCluster:
         self._clock, self._timings, self._behaviour, self._make_objects = clock, timings, behaviour, make_objects
         self._network = LabNetwork(spec, clock)
         self._cloud: Cloud | None = None
-        self._faults: LabFaults | None = None
+        self._faults: ClusterFaults | None = None
         self.kube = MemoryKube(admit=admit, clock=clock, admission_live_ns=timings.admission_live_ns)
         self.prober = LabProber(self._network.all_endpoints, self._network.endpoint_path, self._network.nodes)
         self.calibrator = LabCalibrator(self._network, clock)
@@ -67,7 +67,7 @@ class LabCluster:
         return self._cloud
 
     @property
-    def faults(self) -> LabFaults:
+    def faults(self) -> ClusterFaults:
         """What can be broken. Raises WorldError while the lab is down."""
         if self._faults is None:
             raise WorldError("the lab is not up")
@@ -83,7 +83,7 @@ class LabCluster:
         network.up()
         cloud = Cloud(network.tables, self._behaviour, self._clock)
         self._cloud = cloud
-        self._faults = LabFaults(
+        self._faults = ClusterFaults(
             kube=self.kube,
             routes=network.tables,
             begin_route_outage=cloud.begin_outage,

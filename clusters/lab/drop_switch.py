@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from clusters.lab.netlink import Netlink
-from clusters.lab.netlink_routes import set_blackhole_rule
+from clusters.linux.netlink import Netlink
+from clusters.linux.netlink_routes import set_blackhole_rule
 
 _PRIORITY_FIRST = 10
 """Before the zones' rules, after the local table."""

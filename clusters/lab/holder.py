@@ -24,10 +24,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from clusters.lab.namespaces import NETWORK_DIRECTORY, Clone, set_namespace
 from clusters.lab.network import LabNetwork
-from clusters.lab.sandbox import enter_sandbox, leave_mark_behind, mark_inside
 from clusters.lab.spec import LabSpec
+from clusters.linux.namespaces import NETWORK_DIRECTORY, Clone, set_namespace
+from clusters.linux.sandbox import enter_sandbox, leave_mark_behind, mark_inside
 from hitless.errors import HitlessError, UsageError, WorldError
 from hitless.words import JsonObject, Mode, Overlay
 

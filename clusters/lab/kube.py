@@ -15,7 +15,7 @@ from typing import Final
 
 from clusters.lab.json_merge import copy_json, merge_condition
 from clusters.objects import identify
-from gardener.admission import POLICY_NAME
+from gardener.manifests.admission import POLICY_NAME
 from hitless.errors import ApiUnavailableError, BugError, ConflictError, NotFoundError
 from hitless.ports import Clock
 from hitless.words import JsonObject, Kind, Nanoseconds

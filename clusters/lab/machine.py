@@ -1,88 +1,29 @@
-"""What this machine offers the lab, found by trying, not by reading configuration files.
-
-Every trial runs in a network namespace that is thrown away: in the sandbox directly, outside in a child process.
-"""
+"""What this machine offers the lab: features of its kernel and of its Python, and the capabilities that follow."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import json
-import os
-import signal
-import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
 from functools import cache
-from pathlib import Path
-from typing import Final
 
-from clusters.lab.addresses import TUNNEL_INDEX
 from clusters.lab.load import has_locust
-from clusters.lab.namespaces import THREAD_NETWORK, Clone, set_namespace, unshare
-from clusters.lab.netlink import Message, Netlink
-from clusters.lab.netlink_dump import list_links
-from clusters.lab.netlink_links import Link, add_bridge, add_ipip, add_veth, add_vxlan, add_vxlan_gpe, set_link
-from clusters.lab.netlink_routes import Route, add_route, add_table_rule
-from clusters.lab.sandbox import is_inside, isolate_thread
-from clusters.lab.services import find_nft
-from clusters.lab.tunnels import GPE_PORT, VXLAN_IDENTIFIER, VXLAN_PORT
-from hitless.errors import MissingCapabilityError, WorldError
+from clusters.linux.machine import Feature, examine_machine
 from hitless.words import Capability
 
-_NFT_TIMEOUT_S: Final = 10.0
-_NFT_TRIAL: Final = """\
-table ip trial {
-  chain postrouting {
-    type nat hook postrouting priority srcnat; policy accept;
-    fib saddr type local masquerade
-  }
-}
-"""
-_USER_NAMESPACE_REMEDY: Final = (
-    "run as root, or allow them: sysctl user.max_user_namespaces (0: none), kernel.unprivileged_userns_clone (Debian), "
-    "kernel.apparmor_restrict_unprivileged_userns (Ubuntu); in a container also its seccomp profile"
-)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Feature:
-    """One thing that the lab can use, and whether it is there."""
-
-    name: str
-    """Such as `ipip`."""
-    is_present: bool
-    detail: str
-    """What was tried, or how the kernel refused."""
-    remedy: str
-    """How to get it; empty where it is present."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trial:
-    name: str
-    attempt: Callable[[], str | None]
-    """Returns the refusal, or None."""
-    tried: str
-    remedy: str
-
-
-def examine_machine() -> tuple[Feature, ...]:
-    """Return every feature that the lab knows how to use, the necessary ones first.
-
-    Where the kernel gives no namespaces at all nothing else can be tried: then only `privilege`, `user-namespaces` and
-    `namespaces` are returned.
-    """
-    if is_inside():
-        return (*_describe_privilege(), *_run_trials())
-    return (*_describe_privilege(), *_run_trials_in_child())
+def examine_lab() -> tuple[Feature, ...]:
+    """Return every feature that the lab knows how to use, the necessary ones first. See `examine_machine`."""
+    is_present = has_locust()
+    remedy = "pip install 'hitless[load]', or -e '.[load]' in a checkout: for scenarios with application load"
+    detail = "looked for the library" if is_present else "not installed"
+    return (
+        *examine_machine(),
+        Feature(name="locust", is_present=is_present, detail=detail, remedy="" if is_present else remedy),
+    )
 
 
 @cache
 def capabilities() -> frozenset[Capability]:
     """Return what a lab on this machine offers to scenarios; tried once a process."""
-    present = {feature.name for feature in examine_machine() if feature.is_present}
+    present = {feature.name for feature in examine_lab() if feature.is_present}
     if not {"namespaces", "veth", "bridge"} <= present:
         return frozenset()
     offered = {
@@ -96,229 +37,3 @@ def capabilities() -> frozenset[Capability]:
         Capability.HOST_ENDPOINTS: True,
     }
     return frozenset(capability for capability, is_offered in offered.items() if is_offered)
-
-
-def has_ipip() -> bool:
-    """Return whether the kernel has IPIP devices. Inside the sandbox only."""
-    return try_ipip() is None
-
-
-def try_ipip() -> str | None:
-    """Return None where the kernel has IPIP, else how it refused. Inside the sandbox only.
-
-    The ipip module makes `tunl0` in every network namespace, and a second device without addresses is EEXIST. The trial asks
-    for a device, which loads the module, and then looks for one of that kind, whoever made it. Source: Linux,
-    net/ipv4/ip_tunnel.c, ip_tunnel_init_net and ip_tunnel_newlink; where `net.core.fb_tunnels_only_for_init_net` is set there
-    is no `tunl0`, and the new device is made.
-    """
-    asked = replace(add_ipip(Link(name="trial")), tolerated=frozenset({errno.EEXIST}))
-    try:
-        with _throwaway_network(), Netlink() as netlink:
-            netlink.execute([asked])
-            return find_ipip_refusal(link.kind for link in list_links(netlink))
-    except WorldError as error:
-        return str(error)
-
-
-def find_ipip_refusal(kinds: Iterable[str]) -> str | None:
-    """Return None where one of the links' kinds is IPIP: the kernel has it, whether it made a device just now or before."""
-    return None if "ipip" in kinds else "the kernel answered that the device exists, but there is no IPIP device"
-
-
-def _describe_privilege() -> tuple[Feature, Feature]:
-    user = os.geteuid()
-    refusal = _refusal_in_child(lambda: unshare(Clone.USER | Clone.NETWORK))
-    return (
-        Feature(
-            name="privilege",
-            is_present=user == 0,
-            detail="root" + (" of the sandbox" if is_inside() else "") if user == 0 else f"user {user}",
-            remedy="" if user == 0 else "none needed where user namespaces are present",
-        ),
-        Feature(
-            name="user-namespaces",
-            is_present=refusal is None,
-            detail=refusal or "made one with a network namespace inside",
-            remedy="" if refusal is None else _USER_NAMESPACE_REMEDY,
-        ),
-    )
-
-
-def _run_trials() -> list[Feature]:
-    """Try everything; namespaces of our own are at hand."""
-    present = Feature(name="namespaces", is_present=True, detail="mount, PID and network namespaces", remedy="")
-    return [present, *(_run_trial(trial) for trial in _make_trials())]
-
-
-def _run_trial(trial: _Trial) -> Feature:
-    refusal = trial.attempt()
-    remedy = "" if refusal is None else trial.remedy
-    return Feature(name=trial.name, is_present=refusal is None, detail=refusal or trial.tried, remedy=remedy)
-
-
-def _make_trials() -> Sequence[_Trial]:
-    module = "a kernel with {} (modprobe {}, or the distribution's package of extra modules)".format
-    gpe = add_vxlan_gpe(Link(name="trial", index=TUNNEL_INDEX), port=GPE_PORT)
-    encapsulated = Route(destination="192.0.2.0/24", protocol=4, device=TUNNEL_INDEX, encapsulation=(1, "198.51.100.1"))
-    vxlan = add_vxlan(Link(name="trial"), identifier=VXLAN_IDENTIFIER, port=VXLAN_PORT, local="127.0.0.1", lower=1)
-    rule = [add_table_rule("lo", 101, 1000)]
-    return (
-        _Trial(name="veth", attempt=_try_veth, tried="made a pair", remedy=module("CONFIG_VETH", "veth")),
-        _Trial(
-            name="bridge",
-            attempt=_try_messages([add_bridge(Link(name="trial"))]),
-            tried="made one",
-            remedy=module("CONFIG_BRIDGE", "bridge"),
-        ),
-        _Trial(
-            name="policy-routing",
-            attempt=_try_messages(rule),
-            tried="a rule by interface",
-            remedy="a kernel with CONFIG_IP_MULTIPLE_TABLES",
-        ),
-        _Trial(
-            name="ipip",
-            attempt=try_ipip,
-            tried="made a device, or found the module's own",
-            remedy=module("CONFIG_NET_IPIP", "ipip") + "; without it VXLAN-GPE stands in, and every report says so",
-        ),
-        _Trial(
-            name="vxlan-gpe",
-            attempt=_try_messages([gpe]),
-            tried="a layer-3 device in metadata mode",
-            remedy=module("CONFIG_VXLAN", "vxlan"),
-        ),
-        _Trial(
-            name="lwtunnel-ip",
-            attempt=_try_messages([gpe, add_route(encapsulated)]),
-            tried="a route with encap ip",
-            remedy="a kernel with CONFIG_LWTUNNEL",
-        ),
-        _Trial(
-            name="vxlan",
-            attempt=_try_messages([set_link("lo", is_up=True), vxlan]),
-            tried="made a device",
-            remedy=module("CONFIG_VXLAN", "vxlan"),
-        ),
-        _Trial(
-            name="kernel-counters",
-            attempt=_try_counters,
-            tried="Ip.OutTransmits of /proc/net/snmp",
-            remedy="Linux 6.8 or later, where /proc/net/snmp has Ip.OutTransmits",
-        ),
-        _Trial(
-            name="locust",
-            attempt=lambda: None if has_locust() else "not installed",
-            tried="looked for the library",
-            remedy="pip install 'hitless[load]', or -e '.[load]' in a checkout: for scenarios with application load",
-        ),
-        _Trial(
-            name="nft",
-            attempt=_try_nft,
-            tried="made a table",
-            remedy="install nftables (the program nft) and a kernel with CONFIG_NF_TABLES",
-        ),
-    )
-
-
-def _try_messages(messages: Sequence[Message]) -> Callable[[], str | None]:
-    def attempt() -> str | None:
-        try:
-            with _throwaway_network(), Netlink() as netlink:
-                netlink.execute(messages)
-        except WorldError as error:
-            return str(error)
-        return None
-
-    return attempt
-
-
-def _try_veth() -> str | None:
-    try:
-        with _throwaway_network(), Netlink() as netlink:
-            there = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                netlink.execute([add_veth(Link(name="trial"), Link(name="trial-peer"), there)])
-            finally:
-                os.close(there)
-    except WorldError as error:
-        return str(error)
-    return None
-
-
-def _try_counters() -> str | None:
-    header = Path("/proc/thread-self/net/snmp").read_text(encoding="ascii").partition("\n")[0]
-    return None if "OutTransmits" in header.split() else "/proc/net/snmp has no Ip.OutTransmits"
-
-
-def _try_nft() -> str | None:
-    """Try what Services need: nat tables with masquerade, and the kind of a source address."""
-    try:
-        program = find_nft()
-        with _throwaway_network():
-            done = subprocess.run(  # noqa: S603 - a program that was found, an argument list
-                [program, "-f", "-"], input=_NFT_TRIAL, capture_output=True, text=True, timeout=_NFT_TIMEOUT_S, check=False
-            )
-    except MissingCapabilityError:
-        return "no nft on PATH or in /usr/sbin"
-    except (OSError, subprocess.TimeoutExpired, WorldError) as error:
-        return str(error)
-    return " ".join(done.stderr.split()) or "nft failed without a word" if done.returncode else None
-
-
-@contextmanager
-def _throwaway_network() -> Iterator[None]:
-    home = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        unshare(Clone.NETWORK)
-        yield
-    finally:
-        set_namespace(home, Clone.NETWORK)
-        os.close(home)
-
-
-def _run_trials_in_child() -> list[Feature]:
-    """Isolate a child process, try there and bring the findings home."""
-
-    def try_there() -> str:
-        isolate_thread(Clone.MOUNT | Clone.NETWORK)
-        return json.dumps([asdict(feature) for feature in _run_trials()])
-
-    answer, refusal = _ask_child(try_there)
-    if refusal is not None:
-        return [Feature(name="namespaces", is_present=False, detail=refusal, remedy=_USER_NAMESPACE_REMEDY)]
-    return [Feature(**document) for document in json.loads(answer)]
-
-
-def _refusal_in_child(act: Callable[[], None]) -> str | None:
-    def act_there() -> str:
-        act()
-        return ""
-
-    return _ask_child(act_there)[1]
-
-
-def _ask_child(ask: Callable[[], str]) -> tuple[str, str | None]:
-    """Run `ask` in a child process, which changes nothing here; return (its answer, None) or ("", why it failed)."""
-    readable, writable = os.pipe()
-    # An interrupt that comes while Python's own handlers run after the fork would be printed and forgotten.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    child = os.fork()
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    if child == 0:
-        status = 1
-        with contextlib.suppress(BaseException):
-            try:
-                answer, status = ask(), 0
-            except Exception as error:  # noqa: BLE001 - whatever it is, the parent shall hear of it
-                answer = str(error)
-            with os.fdopen(writable, "w", encoding="utf-8") as pipe:
-                pipe.write(answer)
-        os._exit(status)
-    os.close(writable)
-    with os.fdopen(readable, encoding="utf-8") as pipe:
-        answer = pipe.read()
-    _, status = os.waitpid(child, 0)
-    if status:
-        return "", answer or f"the child ended with status {status}"
-    return answer, None

@@ -28,11 +28,17 @@ from clusters.lab.addresses import (
     ZonePlan,
     make_plan,
 )
-from clusters.lab.counters import read_counters
+from clusters.lab.calico.node_plane import LabNodePlane, RouteBook
+from clusters.lab.calico.plane import PROTOCOL_BOOT, NodePlane
 from clusters.lab.drop_switch import DropSwitch
-from clusters.lab.fence import on_one_cpu, raise_fence, wait_gone
-from clusters.lab.machine import has_ipip
-from clusters.lab.namespaces import (
+from clusters.lab.services import NodeRules, make_services, render_rules
+from clusters.lab.spec import LabSpec
+from clusters.lab.tables import LabRouteTables
+from clusters.lab.tunnels import Carrier
+from clusters.linux.counters import read_counters
+from clusters.linux.fence import on_one_cpu, raise_fence, wait_gone
+from clusters.linux.machine import has_ipip
+from clusters.linux.namespaces import (
     NETWORK_DIRECTORY,
     THREAD_NETWORK,
     Clone,
@@ -43,18 +49,12 @@ from clusters.lab.namespaces import (
     unmount,
     unshare,
 )
-from clusters.lab.netlink import Message, Netlink
-from clusters.lab.netlink_dump import list_links
-from clusters.lab.netlink_links import Link, add_address, add_bridge, add_veth, set_link, set_neighbour
-from clusters.lab.netlink_routes import Route, add_route, add_table_rule
-from clusters.lab.node_plane import LabNodePlane, RouteBook
-from clusters.lab.plane import PROTOCOL_BOOT, NodePlane
-from clusters.lab.sandbox import is_inside
-from clusters.lab.services import NodeRules, make_services, render_rules
-from clusters.lab.spec import LabSpec
-from clusters.lab.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
-from clusters.lab.tables import LabRouteTables
-from clusters.lab.tunnels import Carrier
+from clusters.linux.netlink import Message, Netlink
+from clusters.linux.netlink_dump import list_links
+from clusters.linux.netlink_links import Link, add_address, add_bridge, add_veth, set_link, set_neighbour
+from clusters.linux.netlink_routes import Route, add_route, add_table_rule
+from clusters.linux.sandbox import is_inside
+from clusters.linux.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
 from hitless.clock import RunClock
 from hitless.errors import WorldError
 from hitless.ports import Clock, CloudRoute, Endpoint, NodeFacts, NodeState, ServiceFacts

@@ -11,16 +11,15 @@ felix rules/static.go:943-974 and masq_mgr.go; docs/mechanics.md 4.2, 4.3. Rende
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from clusters.lab.addresses import LabPlan, NodePlan
-from clusters.lab.namespaces import inside
-from hitless.errors import MissingCapabilityError, WorldError
+from clusters.linux.machine import find_nft
+from clusters.linux.namespaces import inside
+from hitless.errors import WorldError
 from hitless.ports import ServiceFacts
 from probes.stamp import PORT
 
@@ -139,11 +138,3 @@ class NodeRules:
                 raise WorldError(f"nft in {self._namespace.name}: {error}") from error
         if done.returncode:
             raise WorldError(f"nft in {self._namespace.name}: {' '.join(done.stderr.decode(errors='replace').split()[:40])}")
-
-
-def find_nft() -> str:
-    """Return the path of `nft`. Raises MissingCapabilityError."""
-    found = shutil.which("nft", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
-    if found is None:
-        raise MissingCapabilityError("no nft on PATH (Debian: nftables): Services need it")
-    return found

@@ -8,9 +8,9 @@ from ipaddress import IPv4Network
 from typing import Final
 
 from clusters.lab.addresses import LabPlan, ZonePlan
-from clusters.lab.netlink import Message, Netlink
-from clusters.lab.netlink_dump import list_routes
-from clusters.lab.netlink_routes import Route, add_route, delete_route
+from clusters.linux.netlink import Message, Netlink
+from clusters.linux.netlink_dump import list_routes
+from clusters.linux.netlink_routes import Route, add_route, delete_route
 from hitless.errors import RouteTableError
 from hitless.ports import CloudRoute
 

@@ -17,10 +17,12 @@ from enum import StrEnum, unique
 from typing import Final
 
 from clusters.lab.addresses import TUNNEL_INDEX, UNDERLAY_INDEX, NodePlan
-from clusters.lab.netlink import Message
-from clusters.lab.netlink_links import Link, add_vxlan, add_vxlan_gpe, set_forwarding_entry, set_neighbour
-from clusters.lab.netlink_routes import Route
-from clusters.lab.plane import PROTOCOL_BIRD, PROTOCOL_FELIX
+from clusters.lab.calico.plane import PROTOCOL_BIRD, PROTOCOL_FELIX
+from clusters.linux.netlink import Message
+from clusters.linux.netlink_links import Link, add_vxlan, add_vxlan_gpe, set_forwarding_entry, set_neighbour
+from clusters.linux.netlink_routes import Route
+from hitless.calico import TUNNEL_DEVICES
+from hitless.words import Overlay
 
 VXLAN_PORT: Final = 4789
 """Source: calico felix config_params.go, VXLANPort."""
@@ -43,7 +45,7 @@ class Carrier(StrEnum):
     @property
     def device(self) -> str:
         """Name of the tunnel device."""
-        return "vxlan.calico" if self is Carrier.VXLAN else "tunl0"
+        return TUNNEL_DEVICES[Overlay.VXLAN if self is Carrier.VXLAN else Overlay.IPIP]
 
     @property
     def underlay_mtu(self) -> int:

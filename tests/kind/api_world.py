@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from clusters.kind.kube import KindKube
-from gardener.calico_rbac import calico_objects
-from gardener.rbac import make_account, make_grant, make_rule, part_objects
+from clusters.kubernetes.kube import KindKube
+from gardener.manifests.calico_rbac import calico_objects
+from gardener.manifests.rbac import make_account, make_grant, make_rule, part_objects
 from hitless.errors import ApiError
 from hitless.words import Kind
 from tests.kind.apiserver import ApiServer, MissingProgramError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clusters.kind.addresses import KindPlan
 from clusters.lab.kube import MemoryKube
-from gardener.admission import admit
+from gardener.manifests.admission import admit
 from hitless.clock import RunClock
 from hitless.ports import Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.records import ProbeRecords

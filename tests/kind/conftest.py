@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from clusters.kind.docker import Docker
-from clusters.kind.kube import KindKube
+from clusters.kubernetes.kube import KindKube
 from tests.kind.api_world import register_node, running_server
 from tests.kind.apiserver import ApiServer
 from tests.kind.engine import missing_for_engine, running_engine

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clusters.kind.api_calls import connect
-from clusters.kind.api_errors import DeniedError
-from clusters.kind.kube import KindKube
-from clusters.kind.resources import NAMESPACE
-from gardener.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME, admit, policy_manifests
+from clusters.kubernetes.api_calls import connect
+from clusters.kubernetes.api_errors import DeniedError
+from clusters.kubernetes.kube import KindKube
+from clusters.kubernetes.resources import NAMESPACE
 from gardener.conditions import calico_is_down, calico_is_up, network_unavailable, route_condition
-from gardener.route_controller import USER as ROUTE_CONTROLLER
+from gardener.doubles.route_controller import USER as ROUTE_CONTROLLER
+from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME, admit, policy_manifests
 from gardener.shoot import Shoot
 from hitless.words import JsonObject, Kind, Mode
 from tests.kind.api_world import register_node, running_server, wait_until

@@ -14,9 +14,9 @@ from kubernetes.client.exceptions import ApiException, ApiTypeError
 from kubernetes.config import ConfigException
 from urllib3.exceptions import MaxRetryError, ProtocolError, ReadTimeoutError
 
-from clusters.kind.api_calls import connect
-from clusters.kind.api_errors import DeniedError, GoneError, hitless_errors, refusal
-from clusters.kind.kube import KindKube
+from clusters.kubernetes.api_calls import connect
+from clusters.kubernetes.api_errors import DeniedError, GoneError, hitless_errors, refusal
+from clusters.kubernetes.kube import KindKube
 from hitless.errors import ApiError, ApiUnavailableError, ConflictError, HitlessError, NotFoundError, UsageError
 from hitless.words import JsonObject, Kind
 from tests.kind.scripted_api import Exchange, scripted_api, write_kubeconfig

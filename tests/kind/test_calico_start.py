@@ -8,13 +8,13 @@ import pytest
 
 from clusters.kind.bring_up import VARYING, CalicoStart, wait_true
 from clusters.kind.calico import calico_definitions
-from clusters.kind.kube import KindKube
+from clusters.kubernetes.kube import KindKube
 from gardener.conditions import network_unavailable
-from gardener.switch import initial_objects
 from hitless.clock import RunClock
 from hitless.errors import NotFoundError
 from hitless.ports import CloudRoute, NodeFacts
 from hitless.words import SECOND, JsonObject, Kind, Nanoseconds
+from switches.doubles import initial_objects
 from tests.kind.api_world import running_server
 from tests.kind.kind_cases import case_of
 

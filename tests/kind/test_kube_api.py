@@ -10,10 +10,10 @@ import certifi
 import pytest
 from kubernetes import watch
 
-from clusters.kind.api_calls import connect
-from clusters.kind.api_errors import DeniedError, GoneError
-from clusters.kind.kube import KindKube
-from clusters.kind.resources import RESOURCES
+from clusters.kubernetes.api_calls import connect
+from clusters.kubernetes.api_errors import DeniedError, GoneError
+from clusters.kubernetes.kube import KindKube
+from clusters.kubernetes.resources import RESOURCES
 from gardener.conditions import route_condition
 from hitless.documents import read_document
 from hitless.errors import ApiError, ApiUnavailableError, BugError, ConflictError, NotFoundError, UsageError

@@ -8,12 +8,12 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from clusters.kind.kube import KindKube
-from gardener.admission import policy_manifests
-from gardener.calico_rbac import calico_objects
+from clusters.kubernetes.kube import KindKube
 from gardener.feature_gates import FeatureGates
-from gardener.manifests import pool_from_environment, render
-from gardener.rbac import part_objects
+from gardener.manifests.admission import policy_manifests
+from gardener.manifests.calico_rbac import calico_objects
+from gardener.manifests.rbac import part_objects
+from gardener.manifests.render import pool_from_environment, render
 from hitless.words import JsonObject, Mode
 from tests.unit.fakes_gardener import make_shoot, shipped_shoot
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from clusters.kind.api_calls import connect
-from clusters.kind.kube import KindKube
-from clusters.kind.pod_host import KubePodHost
-from clusters.kind.prober_manifests import ProberSpec, render_owned, render_probers
-from clusters.kind.prober_pods import ASK, ProberPods
-from clusters.kind.watched import Observer
+from clusters.kubernetes.api_calls import connect
+from clusters.kubernetes.kube import KindKube
+from clusters.kubernetes.pod_host import KubePodHost
+from clusters.kubernetes.prober_manifests import ProberSpec, render_owned, render_probers
+from clusters.kubernetes.prober_pods import ASK, ProberPods
 from gardener.conditions import route_condition
 from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, WorldError
 from hitless.events import Event
 from hitless.words import JsonObject, Kind, Nanoseconds, Overlay
+from switches.observer import Observer
 from tests.kind.api_world import register_node, wait_told
 from tests.kind.apiserver import ApiServer
 from tests.kind.exec_server import SUCCESS, ExecServer, failure
@@ -62,9 +62,9 @@ def _is_within(part: Any, whole: Any) -> bool:  # noqa: ANN401 - JSON
 def test_a_deployment_whose_pods_never_come_says_so(
     host: KubePodHost, monkeypatch: pytest.MonkeyPatch, kube_api: KindKube, node: str
 ) -> None:
-    monkeypatch.setattr("clusters.kind.prober_pods._RUNNING_S", 0.0)
-    monkeypatch.setattr("clusters.kind.prober_pods._GONE_S", 0.0)
-    from clusters.kind.watched import read_node  # noqa: PLC0415 - used here alone
+    monkeypatch.setattr("clusters.kubernetes.prober_pods._RUNNING_S", 0.0)
+    monkeypatch.setattr("clusters.kubernetes.prober_pods._GONE_S", 0.0)
+    from clusters.kubernetes.watched import read_node  # noqa: PLC0415 - used here alone
 
     pods = ProberPods(host, OTHER, pause=lambda _: None)
     facts = read_node(kube_api.get(Kind.NODE, node), Overlay.IPIP)

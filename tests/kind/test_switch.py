@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from clusters.kind.kube import KindKube
-from gardener.admission import CALICO_NODE_USER
+from clusters.kubernetes.kube import KindKube
 from gardener.conditions import calico_is_down, network_unavailable, route_condition
+from gardener.doubles.route_controller import USER as ROUTE_CONTROLLER
 from gardener.feature_gates import FeatureGates
-from gardener.manifests import render
-from gardener.rbac import part_objects
-from gardener.route_controller import USER as ROUTE_CONTROLLER
+from gardener.manifests.admission import CALICO_NODE_USER
+from gardener.manifests.rbac import part_objects
+from gardener.manifests.render import render
 from gardener.shoot import Shoot
-from gardener.switch import Switch, SwitchSpec, initial_objects, make_switch
 from gardener.timings import TIMINGS
 from hitless.clock import RunClock
 from hitless.loop import Loop
 from hitless.words import SECOND, JsonObject, Kind, Mode, Nanoseconds, Profile
+from switches.doubles import Switch, SwitchSpec, initial_objects, make_switch
 from tests.kind.api_world import wait_until
 from tests.unit.fakes_gardener import NODES, ListRecorder, MemoryTables, shipped_shoot
 

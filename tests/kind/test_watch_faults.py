@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.kind.kube import KindKube
+from clusters.kubernetes.kube import KindKube
 from hitless.words import JsonObject, Kind
 from tests.kind.api_world import wait_told, wait_until
 from tests.kind.scripted_api import Exchange, scripted_api

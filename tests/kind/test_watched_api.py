@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from clusters.kind.kube import KindKube
-from clusters.kind.watched import KINDS
+from clusters.kubernetes.kube import KindKube
 from commands.backends import Backend, BackendName, KubeconfigOptions, make_backend
 from hitless.words import JsonObject, Mode, Overlay
 from scenarios.model import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case
+from switches.observer import KINDS
 from tests.kind.apiserver import ApiServer
 from tests.kind.test_switch import Stage
 from tests.unit.fakes_gardener import shipped_shoot

@@ -12,8 +12,8 @@ from scapy.layers.inet import IP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from clusters.lab.namespaces import inside
 from clusters.lab.network import LabNetwork
+from clusters.linux.namespaces import inside
 
 _ETH_P_ALL = 3
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from clusters.lab.network import LabNetwork
-from clusters.lab.sandbox import enter_sandbox
 from clusters.lab.spec import LabSpec
+from clusters.linux.sandbox import enter_sandbox
 from hitless.errors import MissingCapabilityError
 from hitless.words import Mode, Overlay
 

@@ -10,8 +10,8 @@ import signal
 import sys
 
 from clusters.lab.network import LabNetwork
-from clusters.lab.sandbox import enter_sandbox
 from clusters.lab.spec import LabSpec
+from clusters.linux.sandbox import enter_sandbox
 
 
 def main(how: str) -> None:

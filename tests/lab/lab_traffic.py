@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import permutations
 
-from clusters.lab.namespaces import inside
 from clusters.lab.network import LabNetwork
+from clusters.linux.namespaces import inside
 
 PORT = 8620
 PATIENCE_S = 5.0

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from clusters.kind.prober_manifests import CONTAINER, ROLE_LABEL, PodRole
+from clusters.kubernetes.prober_manifests import CONTAINER, ROLE_LABEL, PodRole
 from hitless.errors import ApiUnavailableError, NotFoundError, WorldError
 from hitless.words import JsonObject
 from probes.pod import SOCKET

@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Literal, Self
 
 from clusters.lab.addresses import ROUTER
-from clusters.lab.namespaces import inside
 from clusters.lab.network import LabNetwork
+from clusters.linux.namespaces import inside
 
 Direction = Literal["out", "back"]
 Name = tuple[Direction, int, int]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.lab.accuracy import measure_accuracy
+from bench.lab.accuracy import measure_accuracy
 
 OUTAGES = 24
 FLOWS_THROUGH_THE_ROUTER = 8

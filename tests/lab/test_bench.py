@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from clusters.lab.accuracy import make_pair as pair_of_pods
-from clusters.lab.bare import make_loopback, make_pair
-from clusters.lab.injection import inject
-from clusters.lab.namespaces import NETWORK_DIRECTORY, inside
+from bench.bringup import BRINGUP, _Size
+from bench.lab.accuracy import make_pair as pair_of_pods
+from bench.lab.bare import make_loopback, make_pair
+from bench.lab.injection import inject
+from bench.peer_loads import Ends, load_fping, load_iperf, load_irtt, load_ping
+from bench.probing import probe
+from bench.programs import PACKAGES, Program
+from bench.watchers import LEAD_S, Place, Watchers
 from clusters.lab.network import LabNetwork
 from clusters.lab.sharp_switch import SharpSwitch
-from commands.benches.bringup import BRINGUP, _Size
-from commands.benches.peer_loads import Ends, load_fping, load_iperf, load_irtt, load_ping
-from commands.benches.probing import probe
-from commands.benches.programs import PACKAGES, Program
-from commands.benches.watchers import LEAD_S, Place, Watchers
+from clusters.linux.namespaces import NETWORK_DIRECTORY, inside
 from hitless.errors import MissingCapabilityError, WorldError
 from hitless.ports import Endpoint, Flow
 from hitless.words import FlowId, FlowRole
@@ -67,7 +67,7 @@ def test_probing_a_veth_loses_nothing_and_counts_everything() -> None:
 
 
 def test_a_missing_program_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("commands.benches.programs.shutil.which", lambda *_args, **_keywords: None)
+    monkeypatch.setattr("bench.programs.shutil.which", lambda *_args, **_keywords: None)
     with pytest.raises(MissingCapabilityError, match=r"mn is not installed \(apt-get install mininet, or make bench-peers\)"):
         Program(["mn"], tmp_path / "mn.txt")
 
@@ -136,7 +136,7 @@ def test_who_is_missing_is_skipped_and_the_others_watch_on(
     overlay_lab: LabNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need("ping")
-    monkeypatch.setattr("commands.benches.programs.shutil.which", lambda name, **_: "/usr/bin/ping" if name == "ping" else None)
+    monkeypatch.setattr("bench.programs.shutil.which", lambda name, **_: "/usr/bin/ping" if name == "ping" else None)
     (flow,) = pair_of_pods(overlay_lab)
     address = next(endpoint.address for endpoint in overlay_lab.endpoints if endpoint.name == flow.destination)
     paths = [overlay_lab.namespace_path(name) for name in (flow.source, flow.destination)]
@@ -150,7 +150,7 @@ def test_who_is_missing_is_skipped_and_the_others_watch_on(
 
 
 def test_a_whole_question_is_answered_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("commands.benches.bringup._SIZES_QUICK", (_Size(nodes=4, rounds=1, mininet_rounds=1),))
+    monkeypatch.setattr("bench.bringup._SIZES_QUICK", (_Size(nodes=4, rounds=1, mininet_rounds=1),))
     is_quick = True
     answer = json.loads(json.dumps(BRINGUP.ask(is_quick)))
     (table,) = BRINGUP.show(answer)

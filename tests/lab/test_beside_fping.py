@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clusters.lab.beside_fping import has_fping, watch_with_fping
-from reports.estimators.estimate import make_path, read_flow
-from reports.estimators.tools import make_fping
+from bench.estimators.estimate import make_path, read_flow
+from bench.estimators.tools import make_fping
+from bench.lab.beside_fping import has_fping, watch_with_fping
 
 PERIOD_MS = 200
 

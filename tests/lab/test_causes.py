@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from analysis.causes.attribution import CauseKind, attribute
 
-from clusters.lab.cause_experiment import CauseExperiment, run_cause_experiment
-from clusters.lab.cause_scenes import STAGES
+from bench.lab.cause_experiment import CauseExperiment, run_cause_experiment
+from bench.lab.cause_scenes import STAGES
 from commands.arms import execute_trial
 from commands.backends import BackendName, make_backend
-from hitless.causes.attribution import CauseKind, attribute
 from hitless.words import Arm, FlowRole
 from scenarios.model import find_scenario, load_scenario
 from scenarios.plan import Options, make_case

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clusters.kind.prober import KindProber, fetch
-from clusters.kind.prober_manifests import PodRole, ProberSpec
-from clusters.kind.prober_pods import ProberPods
+from clusters.kubernetes.prober import KindProber, fetch
+from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
+from clusters.kubernetes.prober_pods import ProberPods
 from hitless.clock import RunClock
 from hitless.errors import ApiUnavailableError, BugError, UsageError, WorldError
 from hitless.ports import Flow, NodeFacts, Prober, ProbeSpec
@@ -270,7 +270,7 @@ def test_what_a_killed_run_left_is_replaced_only_where_that_was_asked_for(host: 
 
 
 def test_pods_that_do_not_start_are_named_and_nothing_is_left(host: ProcessPods, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clusters.kind.prober_pods._RUNNING_S", 0.0)
+    monkeypatch.setattr("clusters.kubernetes.prober_pods._RUNNING_S", 0.0)
     apply = host.apply
 
     def hold_back(document: JsonObject) -> None:

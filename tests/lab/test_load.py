@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.load_seconds import load_seconds, tally
 from clusters.lab.load import LabLoad, has_locust
-from clusters.lab.namespaces import THREAD_NETWORK
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
+from clusters.linux.namespaces import THREAD_NETWORK
 from hitless.clock import RunClock
 from hitless.errors import BugError, MissingCapabilityError, WorldError
 from hitless.load import ConnectionUse, Load, LoadRecords, LoadSpec, RequestOutcome
-from hitless.load_seconds import load_seconds, tally
 from hitless.ports import Endpoint
 from hitless.records import Rows
 from hitless.words import MILLISECOND, SECOND, Mode, Nanoseconds

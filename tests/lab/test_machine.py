@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 from clusters.lab.capacity import read_limits
-from clusters.lab.fence import wait_gone
-from clusters.lab.machine import capabilities, examine_machine, has_ipip
+from clusters.lab.machine import capabilities, examine_lab
 from clusters.lab.network import LabNetwork
-from clusters.lab.sandbox import leave_mark_behind
 from clusters.lab.tunnels import Carrier
+from clusters.linux.fence import wait_gone
+from clusters.linux.machine import has_ipip
+from clusters.linux.sandbox import leave_mark_behind
 from hitless.words import Capability
 
 PATIENCE_S = 20.0
@@ -29,13 +30,13 @@ NAMES = (
     "lwtunnel-ip",
     "vxlan",
     "kernel-counters",
-    "locust",
     "nft",
+    "locust",
 )
 
 
 def test_what_is_missing_has_a_remedy_and_what_is_present_needs_none() -> None:
-    features = examine_machine()
+    features = examine_lab()
     assert tuple(feature.name for feature in features) == NAMES
     assert all(feature.detail for feature in features)
     assert [bool(feature.remedy) for feature in features] == [not feature.is_present for feature in features]
@@ -44,14 +45,14 @@ def test_what_is_missing_has_a_remedy_and_what_is_present_needs_none() -> None:
 def test_outside_of_the_sandbox_the_answer_is_the_same() -> None:
     script = (
         "import json\n"
-        "from clusters.lab.machine import examine_machine\n"
-        "print(json.dumps([[feature.name, feature.is_present] for feature in examine_machine()]))\n"
+        "from clusters.lab.machine import examine_lab\n"
+        "print(json.dumps([[feature.name, feature.is_present] for feature in examine_lab()]))\n"
     )
     environment = leave_mark_behind(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout) == [[feature.name, feature.is_present] for feature in examine_machine()]
+    assert json.loads(done.stdout) == [[feature.name, feature.is_present] for feature in examine_lab()]
 
 
 def test_the_lab_that_is_up_proves_the_capabilities(overlay_lab: LabNetwork) -> None:
@@ -70,5 +71,5 @@ def test_the_limits_are_read_inside_too() -> None:
 def test_trying_leaves_nothing() -> None:
     wait_gone(PATIENCE_S)
     before = Path("/proc/net/dev").read_text().count("\n")
-    examine_machine()
+    examine_lab()
     assert Path("/proc/net/dev").read_text().count("\n") == before

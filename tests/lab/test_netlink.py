@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from pyroute2 import IPRoute
 
-from clusters.lab.namespaces import THREAD_NETWORK, Clone, set_namespace, unshare
-from clusters.lab.netlink import Message, Netlink
-from clusters.lab.netlink_dump import list_links, list_routes, read_neighbour_table
-from clusters.lab.netlink_links import (
+from clusters.linux.namespaces import THREAD_NETWORK, Clone, set_namespace, unshare
+from clusters.linux.netlink import Message, Netlink
+from clusters.linux.netlink_dump import list_links, list_routes, read_neighbour_table
+from clusters.linux.netlink_links import (
     Link,
     add_address,
     add_bridge,
@@ -28,7 +28,7 @@ from clusters.lab.netlink_links import (
     set_master,
     set_neighbour,
 )
-from clusters.lab.netlink_routes import (
+from clusters.linux.netlink_routes import (
     Route,
     RouteType,
     add_route,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pyroute2 import IPRoute
 
-from clusters.lab.fence import raise_fence, wait_gone
-from clusters.lab.namespaces import NETWORK_DIRECTORY, inside
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
+from clusters.linux.fence import raise_fence, wait_gone
+from clusters.linux.namespaces import NETWORK_DIRECTORY, inside
 from hitless.errors import WorldError
 from hitless.words import Mode, Overlay
 from tests.lab.lab_traffic import missing_pairs, pod_sockets

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from clusters.lab.namespaces import inside
-from clusters.lab.netlink import Netlink
-from clusters.lab.netlink_dump import list_links
-from clusters.lab.netlink_links import Link, add_bridge, rename_link
+from clusters.lab.calico.plane import NodePlane
 from clusters.lab.network import LabNetwork
-from clusters.lab.plane import NodePlane
 from clusters.lab.spec import LabSpec
+from clusters.linux.namespaces import inside
+from clusters.linux.netlink import Netlink
+from clusters.linux.netlink_dump import list_links
+from clusters.linux.netlink_links import Link, add_bridge, rename_link
 from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.ports import CloudRoute, NodeFacts

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clusters.kind.prober_manifests import RECORDS, USER_ID
+from clusters.kubernetes.prober_manifests import RECORDS, USER_ID
 from hitless.agents import read_agents
 
 ROOT = Path(__file__).parents[2]

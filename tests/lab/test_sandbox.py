@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clusters.lab.fence import wait_gone
-from clusters.lab.namespaces import NETWORK_DIRECTORY, Clone, unshare
-from clusters.lab.sandbox import enter_sandbox, is_inside, leave_mark_behind
+from clusters.linux.fence import wait_gone
+from clusters.linux.namespaces import NETWORK_DIRECTORY, Clone, unshare
+from clusters.linux.sandbox import enter_sandbox, is_inside, leave_mark_behind
 
 PROGRAM = Path(__file__).with_name("lab_program.py")
 LAB_NAMESPACES = 13
@@ -266,7 +266,7 @@ def test_an_ordinary_user_gets_the_same() -> None:
 @pytest.mark.usefixtures("nothing_left")
 def test_an_ordinary_user_is_root_only_inside_and_the_host_is_left_alone() -> None:
     script = (
-        "import os; from clusters.lab.sandbox import enter_sandbox; enter_sandbox()\n"
+        "import os; from clusters.linux.sandbox import enter_sandbox; enter_sandbox()\n"
         "print(os.geteuid(), open('/proc/self/uid_map').read().split()[1:], os.path.exists('/run/netns'))\n"
     )
     assert f"0 ['{_NOBODY}', '1'] True\n" == run_as_nobody(["-c", script]).stdout
@@ -276,7 +276,7 @@ def be_refused() -> None:
     Path("/proc/sys/user/max_net_namespaces").write_text("0")
     script = (
         "import os\n"
-        "from clusters.lab.sandbox import enter_sandbox, is_inside\n"
+        "from clusters.linux.sandbox import enter_sandbox, is_inside\n"
         "from hitless.errors import MissingCapabilityError\n"
         "before = os.getpid()\n"
         "try:\n    enter_sandbox()\n"
@@ -306,7 +306,7 @@ def test_entering_twice_does_nothing() -> None:
 def test_iproute2_finds_the_namespaces_by_name() -> None:
     script = (
         "import subprocess\n"
-        "from clusters.lab.sandbox import enter_sandbox\n"
+        "from clusters.linux.sandbox import enter_sandbox\n"
         "from clusters.lab.network import LabNetwork\n"
         "from clusters.lab.spec import LabSpec\n"
         "enter_sandbox()\n"

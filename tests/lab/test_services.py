@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from clusters.lab.machine import capabilities
-from clusters.lab.namespaces import inside
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
+from clusters.linux.namespaces import inside
 from hitless.words import Capability, Mode
 
 WAIT_S = 5.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 
-from clusters.lab.namespaces import inside
-from clusters.lab.netlink import Netlink
-from clusters.lab.netlink_dump import SeenLink, SeenRoute, list_links, list_routes
 from clusters.lab.network import LabNetwork
 from clusters.lab.sharp_switch import SharpSwitch
+from clusters.linux.namespaces import inside
+from clusters.linux.netlink import Netlink
+from clusters.linux.netlink_dump import SeenLink, SeenRoute, list_links, list_routes
 
 TIMEOUT_S = 0.2
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.connections import Complaint, ConnectionMeasure, judge_flow
+from analysis.stalls import StallEnd
 from clusters.lab.network import LabNetwork
 from hitless.agents import read_agents
-from hitless.connections import Complaint, ConnectionMeasure, judge_flow
 from hitless.records import ConnectionEvent, ProbeRecords, read_record
-from hitless.stalls import StallEnd
 from hitless.words import SECOND, FlowClass, FlowId, Nanoseconds
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 from probes.sockets import pack_address

@@ -9,17 +9,17 @@ from typing import Any, cast
 
 import pytest
 
-from clusters.kind.prober import KindProber
-from clusters.kind.prober_manifests import PodRole, ProberSpec
-from clusters.kind.prober_pods import ProberPods
-from clusters.kind.watched import WatchedCluster
+from analysis.judged import JudgedRun
+from clusters.kubernetes.prober import KindProber
+from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
+from clusters.kubernetes.prober_pods import ProberPods
+from clusters.kubernetes.watched import WatchedCluster
 from clusters.lab.cluster import LabCluster, make_lab_cluster
 from commands.watch import execute_watch, make_watch_plan
 from commands.watching import WatchOptions
 from hitless.clock import RunClock
 from hitless.errors import UsageError, WorldError
 from hitless.events import Event, Recorder
-from hitless.judged import JudgedRun
 from hitless.ports import ClusterFacts, Double, KubeApi
 from hitless.words import MILLISECOND, Arm, Kind, Mode, Nanoseconds, Verdict
 from scenarios.model import find_scenario, load_scenario

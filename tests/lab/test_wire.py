@@ -15,10 +15,10 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet
 
-from checks.ledger import Ledger, make_ledger
+from analysis.ledger import Ledger, make_ledger
+from analysis.measure import FlowMeasure, measure
 from clusters.lab.network import LabNetwork
 from hitless.history import History
-from hitless.measure import FlowMeasure, measure
 from hitless.words import MILLISECOND, FlowId
 from probes.stamp import decode_ntp_batch
 from tests.lab.capture import Frame, capturing

@@ -6,11 +6,11 @@ from typing import Final
 
 import numpy as np
 
+from analysis.judged import Comparison, JudgedRun
+from analysis.measure import measure
 from checks.catalogue import run_checks
 from hitless.events import Event
 from hitless.history import History
-from hitless.judged import Comparison, JudgedRun
-from hitless.measure import measure
 from hitless.verdicts import judge
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject, Nanoseconds
 from tests.unit.histories import INTERVAL_NS, START_NS, event, facts, header, history, mesh_flows, node_facts, ns, records

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from clusters.lab.kube import MemoryKube
-from gardener.admission import admit
-from gardener.cloud import CloudBehaviour
 from gardener.conditions import calico_is_up, route_condition
+from gardener.doubles.cloud import CloudBehaviour
+from gardener.doubles.route_plan import RouteControllerMode
 from gardener.feature_gates import FeatureGates
 from gardener.gate import Gate, decide
-from gardener.route_plan import RouteControllerMode
+from gardener.manifests.admission import admit
 from gardener.shoot import Shoot, load_shoot, parse_shoot
-from gardener.switch import SwitchSpec, initial_objects, make_switch
 from gardener.timings import TIMINGS, Timings
 from hitless.clock import JumpingClock
 from hitless.errors import RouteTableError
@@ -22,6 +21,7 @@ from hitless.events import Event
 from hitless.loop import Loop
 from hitless.ports import Clock, CloudRoute, NodeFacts
 from hitless.words import MILLISECOND, SECOND, JsonObject, Mode, Nanoseconds, Profile
+from switches.doubles import SwitchSpec, initial_objects, make_switch
 
 SHOOTS = Path(__file__).parents[2] / "scenarios" / "shoots"
 CONFIGURATIONS = SHOOTS.parent / "configurations"

@@ -6,15 +6,16 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from clusters.lab.calico_node import TUNNEL_DEVICE, make_calico_nodes
-from clusters.lab.daemon_set import DaemonSetRoll, start_pods
+from clusters.lab.calico.daemon_set import DaemonSetRoll, start_pods
+from clusters.lab.calico.node import make_calico_nodes
+from clusters.lab.calico.plane import RouteChange
 from clusters.lab.kube import MemoryKube
-from clusters.lab.plane import RouteChange
-from gardener.admission import admit, policy_manifests
 from gardener.feature_gates import FeatureGates
-from gardener.manifests import render
+from gardener.manifests.admission import admit, policy_manifests
+from gardener.manifests.render import render
 from gardener.shoot import Shoot, parse_shoot
 from gardener.timings import TIMINGS, Timings
+from hitless.calico import TUNNEL_DEVICES
 from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.events import Event
@@ -92,7 +93,7 @@ class FakePlane:
         self.is_node_cidr_exempt = is_exempt
 
     def state(self) -> NodeState:
-        devices = ("eth0", TUNNEL_DEVICE[self.overlay]) if self.has_tunnel else ("eth0",)
+        devices = ("eth0", TUNNEL_DEVICES[self.overlay]) if self.has_tunnel else ("eth0",)
         return NodeState(node=self.node, routes=(), devices=devices)
 
     def _change(self, what: str, routes: int) -> RouteChange:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.lab.injection import LENGTH_MS, Lengths, Truth
-from commands.benches.estimates import SentProbes, by_count_ns, by_times_ns, describe_errors, is_mean_reached
+from bench.estimates import SentProbes, by_count_ns, by_times_ns, describe_errors, is_mean_reached
+from bench.lab.injection import LENGTH_MS, Lengths, Truth
 
 MS = 1_000_000
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from commands.benches.limits import name_limit
-from commands.benches.machine import MachineLoad, parse_cpu, parse_softnet
-from commands.benches.probing import Load
+from bench.limits import name_limit
+from bench.machine import MachineLoad, parse_cpu, parse_softnet
+from bench.probing import Load
 
 IDLE = MachineLoad(seconds=5, cores=2, busy={"user": 0.1, "system": 0.1, "softirq": 0.1}, backlog_dropped=0, squeezed=0)
 FULL = replace(IDLE, busy={"user": 0.2, "system": 0.3, "softirq": 0.45})

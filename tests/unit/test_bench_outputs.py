@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands.benches.outputs import (
+from bench.outputs import (
     Counts,
     FpingReport,
     read_fping,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from commands.bench import QUESTIONS, SCHEMA, choose, run_bench
-from commands.benches.tables import BenchFormat, Table, fill_in, to_markdown
+from bench.command import QUESTIONS, SCHEMA, choose, run_bench
+from bench.tables import BenchFormat, Table, fill_in, to_markdown
 from commands.settings import Outcome
 from hitless.errors import UsageError
 

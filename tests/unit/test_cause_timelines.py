@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hitless.causes.cloud_routes import CloudRoutes
-from hitless.causes.missing_routes import MissingRoutes
-from hitless.causes.moved_counters import MovedCounters
-from hitless.causes.next_hops import LAG_NS, LEAD_NS, NextHop, NextHops
-from hitless.causes.troubles import CauseKind, Trouble, make_span
+from analysis.causes.cloud_routes import CloudRoutes
+from analysis.causes.missing_routes import MissingRoutes
+from analysis.causes.moved_counters import MovedCounters
+from analysis.causes.next_hops import LAG_NS, LEAD_NS, NextHop, NextHops
+from analysis.causes.troubles import CauseKind, Trouble, make_span
+
 from hitless.events import Event
 from hitless.history import History
 from hitless.words import Mode, Overlay

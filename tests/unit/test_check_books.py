@@ -1,9 +1,9 @@
 from dataclasses import replace
 
+from analysis.ledger import Place, make_ledger
+from analysis.measure import measure
 from checks.books import check
-from checks.ledger import Place, make_ledger
 from hitless.history import History
-from hitless.measure import measure
 from hitless.words import FlowClass, FlowId, FlowRole, Verdict
 from tests.unit.histories import QUIET, history, lost, records
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.judged import JudgedRun
+from analysis.measure import measure
 from checks.comparison import compare_verdict
 from hitless.history import History
-from hitless.judged import JudgedRun
-from hitless.measure import measure
 from hitless.verdicts import CheckResult, Finding, judge
 from hitless.words import Arm, FlowId, FlowRole, FlowSet, Verdict
 from tests.unit.histories import QUIET, header, history, lost, records

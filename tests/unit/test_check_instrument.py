@@ -4,9 +4,9 @@ from ipaddress import IPv4Address
 import numpy as np
 import pytest
 
+from analysis.measure import measure
 from checks.instrument import IS_VALIDITY, check
 from hitless.history import History
-from hitless.measure import measure
 from hitless.ports import Flow
 from hitless.records import OVERFLOW_ROW, Rows
 from hitless.verdicts import Finding

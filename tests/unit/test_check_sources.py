@@ -1,9 +1,9 @@
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from analysis.sources import seen_sources
 from checks.sources import check
 from hitless.history import History
-from hitless.sources import seen_sources
 from hitless.words import FlowRole, FlowSet, Verdict
 from tests.unit.histories import QUIET, history, lost, pair_of_flows, records
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.connections import Complaint, ConnectionMeasure, judge_flow, measure_connections
+from analysis.connections import Complaint, ConnectionMeasure, judge_flow, measure_connections
+from analysis.stalls import Stall, StallEnd, find_stalls
 from hitless.records import ConnectionEvent, Rows
-from hitless.stalls import Stall, StallEnd, find_stalls
 from hitless.words import SECOND, FlowClass, FlowId, Nanoseconds
 from tests.unit.histories import ns
 from tests.unit.tcp_rows import (

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.measure import measure
 from hitless.events import Event
 from hitless.history import History
-from hitless.measure import measure
 from hitless.words import FlowId, Mode, Nanoseconds
 from tests.unit.histories import QUIET, SWITCHED, event, header, history, ns, records, switch_events
 

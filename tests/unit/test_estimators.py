@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,15 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.judged import JudgedRun
-from hitless.measure import Outage
+from analysis.judged import JudgedRun
+from analysis.measure import Outage
+from bench.estimators.estimate import Path, Reading, estimate_arm, make_path, read_flow
+from bench.estimators.table import ToolRow, say_mean, say_range, say_share, tool_rows
+from bench.estimators.tools import Tool, Unit, make_fping, make_tools
+from bench.estimators.tries import Tries, connect, fails_possibly, fails_surely, send_again
+from bench.estimators.windows import Hits, count_hits, heads, leave_out, make_windows, meet
 from hitless.words import MILLISECOND, SECOND, Arm, FlowId, FlowRole, FlowSet, Nanoseconds
-from reports.estimators.estimate import Path, Reading, estimate_arm, make_path, read_flow
-from reports.estimators.table import ToolRow, say_mean, say_range, say_share, tool_rows
-from reports.estimators.tools import Tool, Unit, make_fping, make_tools
-from reports.estimators.tries import Tries, connect, fails_possibly, fails_surely, send_again
-from reports.estimators.windows import Hits, count_hits, heads, leave_out, make_windows, meet
-from reports.summary import summarise
 from tests.unit.comparisons import comparison, judged
 from tests.unit.histories import QUIET, header, history, lost, pair_of_flows, records
 
@@ -311,17 +309,9 @@ def test_only_an_outage_that_is_open_at_the_end_has_no_most(pattern: str, is_ope
     assert (fping.all_flows[1] is None) == is_open
 
 
-def test_the_summary_holds_it_as_json() -> None:
-    arm = json.loads(json.dumps(summarise(comparison(1)).as_json()))["arms"]["GATED"]["estimators"]
-    assert list(arm) == ["flows", "flows_hit", "worst_flow_ms", "all_flows_ms", "tools"]
-    assert list(arm["tools"]) == [tool.name for tool in make_tools(4)]
-    assert list(arm["tools"]["fping -o -p 10"]) == ["does", "unit", "worst_flow", "all_flows", "flows_reported", "nothing"]
-    assert arm["tools"]["Cilium, no-interrupted-connections"]["unit"] == "restarts"
-
-
 def test_the_report_has_a_line_a_tool_below_ours() -> None:
-    summary = summarise(comparison())
-    ours, slow, fast, *_ = rows = tool_rows(summary, summary.arms[Arm.UNGATED])
+    runs = [run for run in comparison().runs if run.history.header.arm is Arm.UNGATED]
+    ours, slow, fast, *_ = rows = tool_rows(estimate_arm(runs), 5)
     assert len(rows) == 1 + len(make_tools(4))
     assert ours == ToolRow(
         tool="hitless",

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gardener.conditions import calico_is_down
+from gardener.doubles.mutants import MUTANTS, ignores_reason, opens_on_first_node
 from gardener.feature_gates import FeatureGates
 from gardener.gate import Gate, GateDecision, GateInput, Outcome, Reason, decide
-from gardener.manifests import render
-from gardener.mutants import MUTANTS, ignores_reason, opens_on_first_node
+from gardener.manifests.render import render
 from hitless.words import JsonObject
 from tests.unit.fakes_gardener import CALICO_IS_UP, NO_ROUTE_CREATED, ROUTE_CREATED, make_node, make_shoot
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gardener.feature_gates import FeatureGates
-from gardener.manifests import key_of, pool_from_environment, render
+from gardener.manifests.render import key_of, pool_from_environment, render
 from hitless.errors import UsageError
 from hitless.words import JsonObject
 from tests.unit.fakes_gardener import make_shoot

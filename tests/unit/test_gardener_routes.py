@@ -11,12 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gardener.admission import CALICO_NODE_USER, admit, is_policy_deployed, policy_manifests
-from gardener.cloud import Cloud, CloudBehaviour
 from gardener.conditions import calico_is_down, network_unavailable
+from gardener.doubles.cloud import Cloud, CloudBehaviour
+from gardener.doubles.route_controller import USER, RouteController
+from gardener.doubles.route_plan import (
+    Attempt,
+    Call,
+    NodeRoute,
+    RouteControllerMode,
+    conclude,
+    follow_nodes,
+    node_route,
+    plan_table,
+)
 from gardener.gate import is_admission_policy_available
-from gardener.route_controller import USER, RouteController
-from gardener.route_plan import Attempt, Call, NodeRoute, RouteControllerMode, conclude, follow_nodes, node_route, plan_table
+from gardener.manifests.admission import CALICO_NODE_USER, admit, is_policy_deployed, policy_manifests
 from gardener.timings import TIMINGS
 from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, RouteApiUnavailableError, RouteQuotaError, RouteTableError, RouteThrottledError

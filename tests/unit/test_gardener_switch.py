@@ -7,21 +7,21 @@ from itertools import pairwise
 
 import pytest
 
-from gardener.backoff import DoublingBackoff
-from gardener.cloud import CloudBehaviour
-from gardener.control_plane import ControlPlane
-from gardener.extension import Extension
+from gardener.doubles.backoff import DoublingBackoff
+from gardener.doubles.cloud import CloudBehaviour
+from gardener.doubles.control_plane import ControlPlane
+from gardener.doubles.extension import Extension
+from gardener.doubles.mutants import ignores_reason, opens_on_first_node
+from gardener.doubles.route_controller import RouteController
+from gardener.doubles.route_plan import RouteControllerMode
 from gardener.feature_gates import FeatureGates
 from gardener.gate import decide
-from gardener.manifests import render
-from gardener.mutants import ignores_reason, opens_on_first_node
-from gardener.route_controller import RouteController
-from gardener.route_plan import RouteControllerMode
-from gardener.switch import initial_objects
+from gardener.manifests.render import render
 from gardener.timings import TIMINGS
 from hitless.errors import ApiUnavailableError, ConflictError, UsageError
 from hitless.ports import Double
 from hitless.words import SECOND, JsonObject, Kind, Mode, Nanoseconds, Profile
+from switches.doubles import initial_objects
 from tests.unit.fakes_gardener import CALICO_IS_UP, NODES, Bench, make_shoot, ms, shipped_shoot
 
 FAST = TIMINGS[Profile.FAST]

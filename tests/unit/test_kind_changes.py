@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.kind.changes import ChangeBook
+from clusters.kubernetes.changes import ChangeBook
 from hitless.words import Kind
 
 NODE = Kind.NODE

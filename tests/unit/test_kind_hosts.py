@@ -6,8 +6,8 @@ import pytest
 
 from clusters.kind.cluster import capabilities_missing, roles_of
 from clusters.kind.machine import kernel_capabilities
-from clusters.kind.node_objects import read_tunnel_address
-from clusters.kind.prober_manifests import PodRole
+from clusters.kubernetes.node_objects import read_tunnel_address
+from clusters.kubernetes.prober_manifests import PodRole
 from hitless.words import Capability, FlowSet, JsonObject, Overlay
 from scenarios.model import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case

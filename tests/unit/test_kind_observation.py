@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from clusters.kind.observation import Observed, Sighting, compare, is_rolled, observe
-from clusters.kind.watched import read_node, read_overlay
+from clusters.kubernetes.watched import read_node, read_overlay
 from hitless.words import JsonObject, Mode, Overlay
+from switches.observation import Observed, Sighting, compare, is_rolled, observe
 from tests.unit.histories import node_object, pool
 
 

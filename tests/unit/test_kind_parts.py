@@ -18,7 +18,7 @@ from clusters.kind.machine import examine_for_kind
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS, describe_route, parse_strays
 from clusters.kind.router import find_device, find_management_device, make_router_batch, make_sysctls
 from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES
-from gardener.calico_node import CALICO_VERSION
+from gardener.manifests.calico_node import CALICO_VERSION
 from hitless.errors import ApiUnavailableError, WorldError
 from hitless.words import SECOND, Nanoseconds
 from tests.unit.test_kind_config import spec_of

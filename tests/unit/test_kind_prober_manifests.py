@@ -7,7 +7,8 @@ import itertools
 import kubernetes_validate
 import pytest
 
-from clusters.kind.prober_manifests import (
+from clusters.kind.versions import PROBER_IMAGE
+from clusters.kubernetes.prober_manifests import (
     NAMESPACE,
     PRIORITY_CLASS,
     RECORDS,
@@ -17,7 +18,6 @@ from clusters.kind.prober_manifests import (
     render_owned,
     render_probers,
 )
-from clusters.kind.versions import PROBER_IMAGE
 from hitless.words import JsonObject
 
 SPECS = {

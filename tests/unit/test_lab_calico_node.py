@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clusters.lab.calico_node import make_skews
-from clusters.lab.datastore import TUNNEL_ADDRESS, read_mode
+from clusters.lab.calico.datastore import TUNNEL_ADDRESS, read_mode
+from clusters.lab.calico.node import make_skews
 from gardener.feature_gates import FeatureGates
-from gardener.manifests import render
+from gardener.manifests.render import render
 from gardener.shoot import Shoot
 from hitless.errors import UsageError
 from hitless.words import Kind, Mode, Overlay

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from clusters.lab.capacity import Limits, count_neighbours, estimate_capacity
-from clusters.lab.counters import parse_counters, parse_tunnel
-from clusters.lab.sysctls import make_sysctls, make_workload_sysctls
+from clusters.linux.counters import parse_counters, parse_tunnel
+from clusters.linux.sysctls import make_sysctls, make_workload_sysctls
 
 SNMP = """Ip: Forwarding DefaultTTL InReceives
 Ip: 1 64 12

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clusters.lab.calico_pods import DAEMON_SET, is_pod_ready, template_hash
-from clusters.lab.daemon_set import max_unavailable
+from clusters.lab.calico.daemon_set import max_unavailable
+from clusters.lab.calico.pods import DAEMON_SET, is_pod_ready, template_hash
 from hitless.errors import UsageError
 from hitless.words import JsonObject, Kind, Mode
 from tests.unit.lab_fakes import OPERATOR, World, fast, make_nodes, ms

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.lab.faults import LabFaults
+from clusters.faults import ClusterFaults
 from clusters.lab.kube import MemoryKube
-from gardener.admission import admit
+from gardener.manifests.admission import admit
 from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, RouteTableError, UsageError
 from hitless.ports import CloudRoute
@@ -48,7 +48,7 @@ class Broken:
         self.tables.create(ROUTE)
         self.tables.create(OTHER)
         self.outage: list[str] = []
-        self.faults = LabFaults(
+        self.faults = ClusterFaults(
             kube=self.kube,
             routes=self.tables,
             begin_route_outage=lambda: self.outage.append("begin"),

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusters.lab.addresses import make_plan
-from clusters.lab.machine import find_ipip_refusal
-from clusters.lab.netlink import HEADER, Message, make_message, pack_attribute, read_attributes
-from clusters.lab.netlink_links import Link, add_veth, delete_link, set_link
-from clusters.lab.netlink_routes import Route, RouteType, add_route, delete_route
 from clusters.lab.spec import LabSpec
 from clusters.lab.tunnels import Carrier, make_native_route, make_overlay_route
+from clusters.linux.machine import find_ipip_refusal
+from clusters.linux.netlink import HEADER, Message, make_message, pack_attribute, read_attributes
+from clusters.linux.netlink_links import Link, add_veth, delete_link, set_link
+from clusters.linux.netlink_routes import Route, RouteType, add_route, delete_route
 from hitless.words import Overlay
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.likely import likely_ns
-from hitless.measure import Probes, classify, find_outages
+from analysis.likely import likely_ns
+from analysis.measure import Probes, classify, find_outages
 from hitless.records import NONE_NS, REFLECTOR_ROW, SENDER_ROW, Rows
 from hitless.words import MILLISECOND, SECOND, FlowId
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.load_seconds import Latency, Tally, load_seconds, tally, tally_uses
 from hitless.load import ConnectionUse, RequestOutcome
-from hitless.load_seconds import Latency, Tally, load_seconds, tally, tally_uses
 from hitless.words import MILLISECOND
 from tests.unit.load_rows import INTERVAL_NS, load, request, rows
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from analysis.paths.mixed_modes import CELLS, MODES, ModeCell, count_cells, make_matrix
+from analysis.paths.path import find_paths
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.measure import measure
 from hitless.history import History
-from hitless.measure import measure
-from hitless.paths.mixed_modes import CELLS, MODES, ModeCell, count_cells, make_matrix
-from hitless.paths.path import find_paths
 from tests.unit.histories import QUIET, facts, history, lost, mesh_flows, records
 from tests.unit.test_path import repoint
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from analysis.causes.attribution import attribute
 
-from hitless.causes.attribution import attribute
-from hitless.judged import Comparison
+from analysis.judged import Comparison
 from hitless.words import Arm
 from reports.cause_summary import causes_of_flow, summarise_causes
 from reports.causes import cause_rows, worst_causes

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.judged import Comparison, JudgedRun
 from hitless.history import History
-from hitless.judged import Comparison, JudgedRun
 from hitless.records import ConnectionEvent
 from hitless.words import Arm, FlowRole
 from reports.chart import CERTAIN, MARGIN, render_html, render_svg

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from analysis.judged import JudgedRun
 from hitless.history import History
-from hitless.judged import JudgedRun
 from hitless.records import ConnectionEvent
 from hitless.words import FlowClass, FlowSet, Verdict
 from reports.connections import connection_rows, summarise_connections

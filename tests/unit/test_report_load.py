@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from hitless.judged import Comparison
+from analysis.judged import Comparison
 from hitless.load import ConnectionUse, RequestOutcome
 from hitless.words import MILLISECOND, Arm
 from reports.load import SECONDS_MAX, choose_seconds, make_load_tables

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from hitless.judged import Comparison
+from analysis.judged import Comparison
 from hitless.words import Arm
 from reports.extracts import arm_drops, group_findings, shown_run, worst_flows
 from reports.markdown import escape_cell, render_markdown
@@ -46,7 +46,6 @@ def test_every_part_is_there() -> None:
         "## Durations over flows",
         "## Causes of outages",
         "## Worst flows",
-        "## What other tools would have said",
         "## Paths",
         "## Where the kernel dropped packets",
         "## Timeline of UNGATED trial 2",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from analysis.judged import Comparison
 from hitless.history import History
-from hitless.judged import Comparison
 from hitless.words import Arm
 from reports.markdown import render_markdown
 from reports.path_summary import PathSummary, summarise_paths

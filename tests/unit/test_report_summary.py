@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.judged import Comparison
 from hitless.history import History
-from hitless.judged import Comparison
 from hitless.words import Arm, FlowId, Mode, Verdict
 from reports.spread import Spread, make_spread
 from reports.summary import ReportedFinding, summarise
@@ -89,7 +89,6 @@ def test_the_schema_exactly() -> None:
         "connections",
         "causes",
         "control",
-        "estimators",
         "paths",
         "load",
         "per_trial",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from analysis.paths.route_modes import RouteMode, RouteModes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hitless.events import Event
 from hitless.history import History
-from hitless.paths.route_modes import RouteMode, RouteModes
 from hitless.words import Mode
 from tests.unit.histories import event, header, held, history, ns, switch_events
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hitless.causes.segments import STRETCHES_MAX, Segment, Splitter, Way
+from analysis.causes.segments import STRETCHES_MAX, Segment, Splitter, Way
+
+from analysis.measure import classify_flow, measure
 from hitless.history import History
-from hitless.measure import classify_flow, measure
 from tests.unit.histories import INTERVAL_NS, ONE_WAY_NS, START_NS, history, records
 
 CALL_NS = 5_000

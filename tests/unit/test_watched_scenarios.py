@@ -12,14 +12,14 @@ from clusters.lab.kube import MemoryKube
 from commands.backends import BackendName, KubeconfigOptions, make_backend
 from commands.watched_scenarios import CHECKS, confirm_switched, find_act, find_mismatches, plan_watch
 from commands.watching import WatchOptions, check_records
-from gardener.admission import admit
-from gardener.switch import initial_objects
+from gardener.manifests.admission import admit
 from hitless.clock import JumpingClock
 from hitless.errors import UsageError, WorldError
 from hitless.ports import NodeFacts
 from hitless.words import SECOND, Arm, FlowSet, Mode, Nanoseconds, Overlay
 from scenarios.model import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case, make_plan
+from switches.doubles import initial_objects
 from tests.unit.histories import history, switch_events
 
 NODES = tuple(

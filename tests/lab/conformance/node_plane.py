@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from clusters.lab.plane import PROTOCOL_BIRD, PROTOCOL_FELIX, NodePlane
+from clusters.lab.calico.plane import PROTOCOL_BIRD, PROTOCOL_FELIX, NodePlane
 from hitless.errors import WorldError
 from hitless.ports import NodeFacts
 from hitless.words import JsonObject, Mode, Overlay

@@ -1,0 +1,1 @@
+"""What the records say: measures, the ledger, the comparison, which way packets went, why flows were down. Pure."""

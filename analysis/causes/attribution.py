@@ -1,0 +1,126 @@
+"""Why each outage happened: competing causes, ranked, each with its score and the evidence for it.
+
+The suspects of an outage (`suspects`) compete with each other and with `unexplained`, which has odds of 1 and needs no
+evidence: what is not more likely than something unknown at a random time is not believed. A score is the share of an outage's
+lost probes that a cause accounts for; the scores of an outage make 1. Conditions, gates and APIs are never a cause, as no
+packet passes them; where they coincide it is said beside `unexplained`.
+
+A pure function of the history and its measures. Definitions: docs/measuring.md, Causes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from analysis.causes.charges import Case, Charge, charge_outages
+from analysis.causes.evidence import Evidence
+from analysis.causes.hearing import hear_together
+from analysis.causes.suspects import Suspects
+from analysis.causes.troubles import CauseKind
+from analysis.measure import Measures, Outage
+from hitless.history import History
+from hitless.words import FlowId, FlowRole
+
+__all__ = ["Attribution", "Cause", "CauseKind", "attribute"]
+
+SCORE_MIN: Final = 0.01
+"""Causes below this are not listed, unless there is no other."""
+_CANNOT_DROP: Final = frozenset({"condition.written", "condition.removed", "condition.dropped", "gate.opened", "gate.held"})
+_COINCIDENT_MAX: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """One cause of an outage."""
+
+    kind: CauseKind
+    subjects: tuple[str, ...]
+    """What exactly, the likeliest first; empty for `unexplained`."""
+    score: float
+    """Share of the outage's lost probes that it accounts for, 0 to 1."""
+    evidence: tuple[Evidence, ...]
+    """What speaks for and against the first subject."""
+
+    @property
+    def text(self) -> str:
+        """The evidence in one line."""
+        return "; ".join(evidence.text for evidence in self.evidence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """The causes of one outage."""
+
+    flow: FlowId
+    outage: Outage
+    causes: tuple[Cause, ...]
+    """The likeliest first; never empty."""
+
+    @property
+    def cause(self) -> Cause:
+        """The likeliest."""
+        return self.causes[0]
+
+
+def attribute(history: History, measures: Measures) -> tuple[Attribution, ...]:
+    """Return the causes of every outage of a run, by flow, then in order of time.
+
+    The outage of a calibration flow is not among them: it was made to see whether it is measured.
+
+    Args:
+        history: of the run.
+        measures: of its flows.
+    """
+    suspects = Suspects(history, measures)
+    found: list[tuple[Outage, tuple[Case, ...]]] = []
+    for flow in history.flows:
+        measure = measures.get(flow.id)
+        if measure is not None and measure.outages and flow.role is not FlowRole.CALIBRATION:
+            found += charge_outages(history, flow, measure.outages, suspects)
+    hear_together([case for _, cases in found for case in cases], suspects, history.flows)
+    return tuple(Attribution(flow=outage.flow, outage=outage, causes=_rank(outage, cases, history)) for outage, cases in found)
+
+
+def _rank(outage: Outage, cases: Sequence[Case], history: History) -> tuple[Cause, ...]:
+    """Return the causes of one outage over all its segments, by kind."""
+    lost = sum(case.segment.lost for case in cases)
+    unexplained = 0.0
+    shares: defaultdict[tuple[CauseKind, str], float] = defaultdict(float)
+    best: dict[tuple[CauseKind, str], tuple[float, Charge]] = {}
+    for case in cases:
+        part = case.segment.lost / lost / case.total
+        unexplained += part
+        for charge in case.charges:
+            key, share = charge.key, part * charge.weight
+            shares[key] += share
+            if key not in best or share > best[key][0]:
+                best[key] = (share, charge)
+    causes = [Cause(kind=CauseKind.UNEXPLAINED, subjects=(), score=unexplained, evidence=_excuse(outage, cases, history))]
+    for kind in {kind for kind, _ in shares}:
+        keys = sorted((key for key in shares if key[0] is kind), key=lambda key: (-shares[key], key[1]))
+        score = sum(shares[key] for key in keys)
+        named = tuple(subject for _, subject in keys if shares[kind, subject] >= SCORE_MIN * score)
+        causes.append(Cause(kind=kind, subjects=named, score=score, evidence=best[keys[0]][1].heard))
+    order = list(CauseKind)
+    causes.sort(key=lambda cause: (-cause.score, order.index(cause.kind)))
+    return tuple(cause for number, cause in enumerate(causes) if number == 0 or cause.score >= SCORE_MIN)
+
+
+def _excuse(outage: Outage, cases: Sequence[Case], history: History) -> tuple[Evidence, ...]:
+    """Return what is to be said where nothing explains an outage."""
+    suspects = {charge.key for case in cases for charge in case.charges}
+    text = f"none of {len(suspects)} suspects fits better than chance" if suspects else "there is no suspect"
+    found = [Evidence(text=text, odds=1.0, facts={"suspects": len(suspects)})]
+    coincident = [
+        event
+        for event in history.events
+        if event.name in _CANNOT_DROP and outage.onset_after_ns <= event.t_ns <= outage.onset_before_ns
+    ]
+    for event in coincident[:_COINCIDENT_MAX]:
+        node = f" of {event.facts['node']}" if "node" in event.facts else ""
+        text = f"{event.name}{node} coincides, and cannot drop a packet"
+        found.append(Evidence(text=text, odds=1.0, facts={"event": event.name, **event.facts}))
+    return tuple(found)

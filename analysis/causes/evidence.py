@@ -1,0 +1,172 @@
+"""How much speaks for a suspect: coincidence in time, and the kernel's counters.
+
+Each piece of evidence has odds: how many times more likely it is if the suspect did it than if it was something unknown that
+came at a random time. That two instants fall into a window of a few milliseconds by chance is rare, and how rare follows
+from the window, the number of such instants and the time that was probed. What the model forbids (the flow was answered
+although it must have been down) is not impossible, as models are wrong, but a hundred times less likely. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from analysis.causes.segments import Segment
+from analysis.causes.troubles import Reason, Span, Trouble
+from hitless.words import MILLISECOND, SECOND, JsonObject, Nanoseconds
+
+ODDS_MAX: Final = 1000.0
+"""Of one coincidence: clocks and models are not better than that. Ours."""
+FORBIDDEN: Final = 0.01
+"""Odds of what the model says cannot be. Ours."""
+LAG_NS: Final = Nanoseconds(1 * SECOND)
+"""So much later than its event a trouble may begin or stop to drop: a cloud's consistency, an unanswered ARP request. Ours."""
+LAGGED: Final = 0.05
+"""Of the odds, where the effect came later than its cause. Ours."""
+LASTED: Final = 3.0
+"""Odds where both lasted until the probing ended. Ours."""
+EXACTLY: Final = 4.0
+"""Odds where all were hit that a cause would hit, and nobody else. Ours."""
+COUNTED_MAX: Final = 50.0
+"""Odds where a counter accounts for every loss that it could be about. Ours."""
+NOT_COUNTED: Final = 0.001
+"""Odds where the counter that would have moved did not. Ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One thing that speaks for or against a cause."""
+
+    text: str
+    odds: float
+    """How many times more likely it is if this is the cause; below 1: it speaks against it."""
+    facts: JsonObject
+    """The same for machines; times in ms of the run clock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """What coincidence is measured against."""
+
+    probed_ns: int
+    """How long the flow was probed."""
+    origin_ns: int
+    """From where texts count, the operator's request."""
+
+    def chance(self, window_ns: int, instants: int) -> float:
+        """Return how likely one of so many instants at random falls into a window."""
+        return min(1.0, max(1, instants) * max(1, window_ns) / max(1, self.probed_ns))
+
+    def say(self, ns: int) -> str:
+        """Return an instant in words."""
+        return f"{(ns - self.origin_ns) / MILLISECOND:+.1f} ms"
+
+
+def can_have(trouble: Trouble, segment: Segment) -> bool:
+    """Return whether a trouble was there when the first probe of a segment was dropped; no cause comes after its effect."""
+    is_begun = trouble.began.earliest_ns <= segment.first.latest_ns
+    return is_begun and (trouble.ended is None or trouble.ended.latest_ns >= segment.first.earliest_ns)
+
+
+def weigh_times(trouble: Trouble, segment: Segment, instants: int, scale: Scale) -> tuple[Evidence, ...]:
+    """Return what the beginning and the end of both say.
+
+    Args:
+        trouble: one that `can_have` done it.
+        segment: the losses.
+        instants: how many troubles of its kind the flow had: each might have coincided.
+        scale: of the flow.
+    """
+    found = (_weigh_onset(trouble, segment, instants, scale), _weigh_end(trouble, segment, instants, scale))
+    return tuple(evidence for evidence in found if evidence is not None)
+
+
+def weigh_counter(reason: Reason, moved: int, eligible: int, share: float) -> Evidence:
+    """Return what a counter says.
+
+    Args:
+        reason: the counter.
+        moved: by how much it moved.
+        eligible: lost probes that it could be about, those that something else explains left out.
+        share: how likely it is that these losses are among them; see `analysis.causes.apportion`.
+    """
+    odds = COUNTED_MAX if share >= 1 else max(NOT_COUNTED, min(COUNTED_MAX, share / (1 - share)))
+    where = ", ".join(sorted(reason.places))
+    text = f"{reason.counter} of {where} moved by {moved:,}; {eligible:,} lost probes could be among them, these to {share:.0%}"
+    facts: JsonObject = {"counter": reason.counter, "moved": moved, "eligible": eligible, "share": share}
+    return Evidence(text=text, odds=odds, facts=facts)
+
+
+def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Evidence:
+    """Return what it says who else was hit at the same time.
+
+    Args:
+        hit: flows that were hit at the time and could have been by this.
+        exposed: flows that would have been hit by this.
+        own: probes lost at the time that it could have lost.
+        all_lost: all probes lost at the time.
+    """
+    share = hit / exposed * own / all_lost
+    odds = EXACTLY if share == 1 else max(FORBIDDEN, share**2)
+    text = f"{hit} of the {exposed} flows that it would hit were down, and {own:,} of {all_lost:,} losses at the time are its"
+    return Evidence(text=text, odds=odds, facts={"hit": hit, "exposed": exposed, "own": own, "lost": all_lost})
+
+
+def _weigh_onset(trouble: Trouble, segment: Segment, instants: int, scale: Scale) -> Evidence | None:
+    began, onset = trouble.began, segment.onset
+    if onset is None:
+        return None
+    if began.meets(onset):
+        text = f"it began as {trouble.begin_text} at {scale.say(began.latest_ns)}"
+        return _coincidence(text, began, onset, instants, scale)
+    facts: JsonObject = {"began_ms": began.latest_ns / MILLISECOND, "onset_ms": onset.earliest_ns / MILLISECOND}
+    if trouble.is_begin_free:
+        # That it lay in the time in which that could happen made it a suspect; it is no evidence once more.
+        return Evidence(text="what began it left no event", odds=1.0, facts=facts)
+    lag_ns = onset.earliest_ns - began.latest_ns
+    odds = FORBIDDEN
+    if lag_ns <= LAG_NS:
+        odds = max(odds, LAGGED * min(ODDS_MAX, 1 / scale.chance(2 * lag_ns + onset.length_ns, instants)))
+    text = f"the flow was still answered {lag_ns / MILLISECOND:,.1f} ms after {trouble.begin_text}"
+    return Evidence(text=text, odds=odds, facts=facts)
+
+
+def _weigh_end(trouble: Trouble, segment: Segment, instants: int, scale: Scale) -> Evidence | None:
+    ended, end = trouble.ended, segment.end
+    if segment.is_open:
+        return _weigh_lasting(trouble, scale)
+    if end is None:
+        return None
+    if ended is not None and ended.meets(end):
+        text = f"it ended as {trouble.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
+        return _coincidence(text, ended, end, instants, scale)
+    if ended is None or ended.earliest_ns > end.latest_ns:
+        if trouble.is_end_free:
+            return None
+        text = f"the flow was answered again at {scale.say(end.latest_ns)} although nothing had ended that"
+        return Evidence(text=text, odds=FORBIDDEN, facts={"end_ms": end.latest_ns / MILLISECOND})
+    lag_ns = end.earliest_ns - ended.latest_ns
+    text = f"it lasted {lag_ns / MILLISECOND:,.1f} ms longer than that: {trouble.end_text or 'that ended'}"
+    odds = 4 * LAGGED if lag_ns <= LAG_NS else FORBIDDEN
+    return Evidence(text=text, odds=odds, facts={"ended_ms": ended.latest_ns / MILLISECOND})
+
+
+def _weigh_lasting(trouble: Trouble, scale: Scale) -> Evidence:
+    """Return what it says that nothing passed any more until the probing ended."""
+    ended = trouble.ended
+    if ended is None:
+        odds = 1.0 if trouble.is_end_free else LASTED
+        return Evidence(text="both lasted until the probing ended", odds=odds, facts={})
+    text = f"it lasted on although {trouble.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
+    return Evidence(text=text, odds=FORBIDDEN, facts={"ended_ms": ended.latest_ns / MILLISECOND})
+
+
+def _coincidence(text: str, instant: Span, window: Span, instants: int, scale: Scale) -> Evidence:
+    chance = scale.chance(window.length_ns + instant.length_ns, instants)
+    odds = min(ODDS_MAX, 1 / chance)
+    width_ms = window.length_ns / MILLISECOND
+    return Evidence(
+        text=f"{text}, which is known to {width_ms:.1f} ms: by chance one time in {odds:,.0f}",
+        odds=odds,
+        facts={"at_ms": instant.latest_ns / MILLISECOND, "window_ms": width_ms, "chance": chance},
+    )

@@ -1,0 +1,135 @@
+"""Troubles of the kind this is all about: a packet is sent to the gateway, and the gateway has no route for it.
+
+Two timelines meet: by what the sending node reaches the peer, and whether the table of the sending node's zone has the route to
+the peer's podCIDR. It is broken while the first says gateway and the second says missing; what came last is to blame. Where
+it is known only roughly when a step was taken, it may have been broken from its earliest time on, or until its latest. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+from typing import Final
+
+from analysis.causes.cloud_routes import NODE_ROUTE_LOST, CloudRoutes, RouteTimeline
+from analysis.causes.next_hops import HopTimeline, NextHop, NextHops
+from analysis.causes.troubles import MUST, CauseKind, Reason, Span, Trouble, make_span
+from hitless.history import History
+from hitless.words import MILLISECOND, Nanoseconds
+
+NO_ROUTE: Final = "IpExt.InNoRoutes"
+GAP_NS_MAX: Final = Nanoseconds(100_000_000)
+"""What takes longer to re-point is not known closely enough to speak of a gap. Source: mechanics 4.3, microseconds a route."""
+_MAYBE: Final = 0.3
+"""Prior where it is not known whether this peer's route changed, or whether there was a cloud route."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """A step of either timeline; None: it is the other's."""
+
+    at: Span
+    is_needed: bool | None = None
+    is_missing: bool | None = None
+    kind: CauseKind
+    is_sure: bool
+    text: str
+
+
+class MissingRoutes:
+    """Finds them, of one run.
+
+    Args:
+        history: of the run.
+        hops: its nodes' next hops.
+        routers: the namespaces whose counters are neither a node's nor an endpoint's.
+    """
+
+    def __init__(self, history: History, hops: NextHops, routers: frozenset[str]) -> None:
+        self._nodes = {node.name: node for node in history.facts.nodes}
+        self._hops = hops
+        self._routes = CloudRoutes(history)
+        self._reason = Reason(counter=NO_ROUTE, places=routers) if routers else None
+
+    def toward(self, node: str, peer: str, address: str) -> Iterator[Trouble]:
+        """Yield the times in which what `node` sent to an address of `peer`'s pods found no cloud route."""
+        is_covered = _is_covered(address, self._nodes[peer].pod_cidr)
+        hops, routes = self._hops.toward(node, peer), self._routes.toward(self._nodes[node].zone, peer)
+        if not is_covered or not self._routes.is_visible:
+            routes = RouteTimeline(is_present=False, steps=())
+        is_needed, is_missing = hops.first is NextHop.GATEWAY, not routes.is_present
+        began: _Step | None = None
+        before = make_span(0, 0)
+        for step in _merge(hops, routes):
+            is_needed = is_needed if step.is_needed is None else step.is_needed
+            is_missing = is_missing if step.is_missing is None else step.is_missing
+            if is_needed and is_missing and began is None:
+                # Where two steps overlap in time, both hold from the later one on.
+                at = make_span(max(step.at.earliest_ns, before.earliest_ns), max(step.at.latest_ns, before.latest_ns))
+                began = _Step(at=at, kind=step.kind, is_sure=step.is_sure, text=step.text)
+            elif began is not None and not (is_needed and is_missing):
+                yield self._trouble(node, peer, began, step, is_covered=is_covered)
+                began = None
+            elif step.is_needed is False and is_missing and step.at.length_ns <= GAP_NS_MAX:
+                # A route is replaced by deleting and adding it: what comes between finds the default route alone.
+                yield self._trouble(node, peer, replace(step, is_sure=False), step, is_covered=is_covered)
+            if _breaks(step):
+                before = step.at
+        if began is not None:
+            yield self._trouble(node, peer, began, None, is_covered=is_covered)
+
+    def _trouble(self, node: str, peer: str, began: _Step, ended: _Step | None, *, is_covered: bool) -> Trouble:
+        zone = self._nodes[node].zone
+        route, text = f"route of zone {zone} to {peer}", f"{node} sent to {peer} by the gateway, and"
+        is_known = self._routes.is_visible or not is_covered
+        is_sure = is_known and began.is_sure and (ended is None or ended.is_sure)
+        kind = began.kind
+        if not is_covered:
+            kind, route, text = CauseKind.POD_OUTSIDE_CIDR, f"pods of {peer}", f"{text} no cloud route covers its pod's address"
+        elif is_known:
+            text = f"{text} zone {zone} had no route to it"
+        else:
+            text = f"{text} whether zone {zone} had a route to it cannot be seen"
+        return Trouble(
+            kind=kind,
+            subject=f"{NODE_ROUTE_LOST}: {route}" if kind is CauseKind.FAULT else route,
+            text=text,
+            began=began.at if ended is None else _until(began.at, ended.at),
+            ended=None if ended is None else ended.at,
+            begin_text=began.text,
+            end_text="" if ended is None else ended.text,
+            is_end_free=not is_known,
+            prior=MUST if is_sure else _MAYBE,
+            reason=self._reason,
+            facts={"node": node, "peer": peer, "zone": zone, "began_ms": began.at.latest_ns / MILLISECOND},
+        )
+
+
+def _merge(hops: HopTimeline, routes: RouteTimeline) -> list[_Step]:
+    """Return the steps of both timelines in order of time."""
+    steps = [
+        _Step(at=step.at, is_needed=step.next_hop is NextHop.GATEWAY, kind=step.kind, is_sure=step.is_sure, text=step.text)
+        for step in hops.steps
+    ]
+    steps += [
+        _Step(at=step.at, is_missing=not step.is_present, kind=step.kind, is_sure=True, text=step.text) for step in routes.steps
+    ]
+    return sorted(steps, key=lambda step: step.at.earliest_ns if _breaks(step) else step.at.latest_ns)
+
+
+def _is_covered(address: str, cidr: str) -> bool:
+    """Return whether a cloud route to a podCIDR reaches an address; it is not held against one that cannot be compared."""
+    if not cidr or not address or (":" in cidr) != (":" in address):
+        return True
+    return ip_address(address) in ip_network(cidr)
+
+
+def _breaks(step: _Step) -> bool:
+    """Return whether a step can only make things worse."""
+    return bool(step.is_needed or step.is_missing)
+
+
+def _until(began: Span, ended: Span) -> Span:
+    """Return when something began that had ended by then."""
+    return make_span(began.earliest_ns, min(began.latest_ns, ended.latest_ns))

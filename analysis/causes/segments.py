@@ -1,0 +1,175 @@
+"""An outage taken apart: stretches of losses on the way out, on the way back, or not known which.
+
+One outage may have two troubles. While the way out is broken nothing is seen of the way back, and what ends the outage may be
+the way back's cure. And a trouble that begins while another one lasts takes over. So each stretch has a beginning and an end of
+its own, and says where the one hides behind its neighbour. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import Enum, unique
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from analysis.causes.troubles import Span, make_span
+from analysis.measure import Outage, Probes
+from hitless.records import NONE_NS
+
+STRETCHES_MAX: Final = 16
+"""An outage that changes direction more often is taken as one stretch of unknown direction: chance, not a change of path."""
+
+_USUALLY: Final = 0.99
+
+
+@unique
+class Way(Enum):
+    """In which direction the packets were lost."""
+
+    OUT = "on the way out"
+    BACK = "on the way back"
+    UNKNOWN = "in an unknown direction"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Consecutive losses of one flow in one direction."""
+
+    way: Way
+    start: int
+    """Index of the first of them among the flow's probes."""
+    stop: int
+    """And of the probe after the last."""
+    late: int
+    """Of them, those whose answer came after the threshold."""
+    first: Span
+    """When the first of them was dropped."""
+    last: Span
+    """When the last of them was dropped."""
+    onset: Span | None
+    """Between the last probe that passed and the latest possible drop of the first lost one; None: hidden, it may have been
+    broken before."""
+    end: Span | None
+    """Between the earliest possible drop of the last lost one and the first that passed; None: hidden, or never."""
+    is_open: bool
+    """Whether nothing passed any more until the probing ended."""
+
+    @property
+    def lost(self) -> int:
+        """How many they are."""
+        return self.stop - self.start
+
+
+class Splitter:
+    """Takes the outages of one flow apart.
+
+    Args:
+        probes: the flow's, as `analysis.measure.classify_flow` has them.
+    """
+
+    def __init__(self, probes: Probes) -> None:
+        self._probes = probes
+        self._out_ns, self._back_ns = _usual_delays(probes)
+
+    def split(self, outage: Outage) -> tuple[Segment, ...]:
+        """Return the stretches of an outage by direction, in order of time."""
+        probes = self._probes
+        first = int(np.searchsorted(probes.rows["seq"], outage.first_seq))
+        stop = first + outage.lost
+        ways = np.where(probes.is_near_end, 1, np.where(probes.is_far_end, 2, 0))[first:stop]
+        cuts = np.flatnonzero(np.diff(ways)) + 1
+        if cuts.size >= STRETCHES_MAX:
+            cuts, ways = cuts[:0], np.zeros_like(ways)
+        starts = [first, *(int(cut) + first for cut in cuts)]
+        kinds = [(Way.UNKNOWN, Way.OUT, Way.BACK)[int(ways[start - first])] for start in starts]
+        return tuple(self._segments(outage, [*starts, stop], kinds))
+
+    def cut(self, segment: Segment, instants_ns: Iterable[int]) -> tuple[Segment, ...]:
+        """Cut a stretch where something began that accounts for what comes after; how long the other lasted is hidden then."""
+        rows = self._probes.rows["before"]
+        found = {int(np.searchsorted(rows, instant)) for instant in instants_ns}
+        edges = [segment.start, *sorted(edge for edge in found if segment.start < edge < segment.stop), segment.stop]
+        parts = []
+        for start, stop in pairwise(edges):
+            is_first, is_last = start == segment.start, stop == segment.stop
+            part = replace(
+                segment,
+                start=start,
+                stop=stop,
+                late=self._late(start, stop),
+                first=self._drop(start, segment.way),
+                last=self._drop(stop - 1, segment.way),
+                onset=segment.onset if is_first else None,
+                end=segment.end if is_last else None,
+                is_open=segment.is_open and is_last,
+            )
+            parts.append(part)
+        return tuple(parts)
+
+    def _segments(self, outage: Outage, edges: list[int], ways: list[Way]) -> Iterator[Segment]:
+        probes, before = self._probes, self._probes.rows["before"]
+        has_passed = bool(np.any(probes.is_anchor[: edges[0]]))
+        is_open = not np.any(probes.is_anchor[edges[-1] :])
+        for number, (way, (start, stop)) in enumerate(zip(ways, pairwise(edges), strict=True)):
+            is_last, first = number == len(ways) - 1, self._drop(start, way)
+            onset = None
+            if number == 0 and has_passed:
+                onset = make_span(outage.onset_after_ns, first.latest_ns)
+            elif number > 0 and way is Way.OUT and ways[number - 1] is Way.BACK:
+                onset = make_span(self._widened(int(before[start - 1]), first.latest_ns).earliest_ns, first.latest_ns)
+            end = None
+            if is_last and not is_open:
+                end = self._widened(self._earliest_ns(stop - 1, way), outage.end_ns)
+            elif not is_last and way is Way.OUT and ways[number + 1] is Way.BACK:
+                end = self._widened(self._earliest_ns(stop - 1, way), self._earliest_ns(stop, Way.BACK))
+            yield Segment(
+                way=way,
+                start=start,
+                stop=stop,
+                late=self._late(start, stop),
+                first=first,
+                last=self._drop(stop - 1, way),
+                onset=onset,
+                end=end,
+                is_open=is_last and is_open,
+            )
+
+    def _late(self, start: int, stop: int) -> int:
+        return int(np.count_nonzero(self._probes.is_late[start:stop]))
+
+    def _earliest_ns(self, index: int, way: Way) -> int:
+        """Return the earliest time at which a probe can have been dropped."""
+        if way is Way.BACK:
+            return int(self._probes.reflector_sent[index]) - self._probes.clock_bound_ns
+        return int(self._probes.rows["before"][index])
+
+    def _drop(self, index: int, way: Way) -> Span:
+        """Return when a probe was dropped, by the usual delays."""
+        if way is Way.BACK:
+            latest = int(self._probes.reflector_sent[index]) + self._probes.clock_bound_ns + self._back_ns
+        else:
+            latest = int(self._probes.rows["after"][index]) + self._out_ns + (self._back_ns if way is Way.UNKNOWN else 0)
+        return self._widened(self._earliest_ns(index, way), latest)
+
+    def _widened(self, earliest_ns: int, latest_ns: int) -> Span:
+        """Return a span on the clock that dates the events."""
+        bound = self._probes.run_clock_bound_ns
+        return make_span(min(earliest_ns, latest_ns) - bound, max(earliest_ns, latest_ns) + bound)
+
+
+def _usual_delays(probes: Probes) -> tuple[int, int]:
+    """Return what all but one packet in a hundred keep to on the way out, and on the way back.
+
+    The bounds of an outage take the largest, which a single packet that was held for a second (while a node was asked for its
+    MAC) makes a second. That is true for a bound, and no use for a likelihood.
+    """
+    rows = probes.rows[probes.is_anchor]
+    known = rows[rows["reflector_sent"] != NONE_NS]
+    if not known.size:
+        return probes.forward_delay_max_ns, probes.return_delay_max_ns
+    out = np.quantile(known["reflector_received"] - known["before"], _USUALLY)
+    back = np.quantile(known["received"] - known["reflector_sent"], _USUALLY)
+    return int(out) + probes.clock_bound_ns, int(back) + probes.clock_bound_ns

@@ -1,0 +1,178 @@
+"""What became of the connections of a run: opened, failed, slow, stalled. Pure.
+
+A connection hides what a datagram shows: the kernel sends again what was lost, so that an outage is no loss to an application
+but a wait, or an end. So the questions are others: how did a connection end, how long did a message wait, was a new connection
+to be had? Words: docs/measuring.md.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.instrument import span
+from analysis.stalls import Stall, find_stalls
+from hitless.history import History
+from hitless.records import ConnectionEvent, Rows
+from hitless.words import FlowClass, FlowId, Nanoseconds
+
+SLOW_NS: Final = Nanoseconds(1_000_000_000)
+"""A connection that takes longer had its first SYN, or the answer to it, lost. Source: RFC 6298 2.1 (initial RTO 1 s)."""
+
+
+@unique
+class Complaint(StrEnum):
+    """What an application would complain of."""
+
+    RESET = "reset"
+    """A connection that was open ended with RST."""
+    ENDED = "ended"
+    """A connection that was open was ended by the other end without need, or by the kernel's own time-out."""
+    REFUSED = "refused"
+    """A connection was not made: RST."""
+    TIMED_OUT = "timed-out"
+    """A connection was not made, or its message not answered, in time: silence."""
+    UNREACHABLE = "unreachable"
+    """A connection was not made: ICMP said that there is no way, or there is no route."""
+    SLOW = "slow"
+    """A connection was made and its message answered, but something had to be sent again (`tcp-connect`)."""
+    STALLED = "stalled"
+    """A connection fell silent while messages waited (`tcp-established`); see Stall."""
+    LOST = "lost"
+    """A message had no answer within the Forwarding Delay Threshold, although its connection did not end."""
+
+
+_COMPLAINT_OF_ERRNO: Final = {
+    errno.ECONNRESET: Complaint.RESET,
+    errno.EPIPE: Complaint.ENDED,
+    errno.EBADMSG: Complaint.ENDED,
+    errno.ECONNREFUSED: Complaint.REFUSED,
+    errno.ETIMEDOUT: Complaint.TIMED_OUT,
+}
+"""What a probe's failure means where the probe is a connection; any other errno: UNREACHABLE."""
+_COMPLAINT_OF_EVENT: Final = {
+    ConnectionEvent.RESET: Complaint.RESET,
+    ConnectionEvent.ENDED: Complaint.ENDED,
+    ConnectionEvent.REFUSED: Complaint.REFUSED,
+    ConnectionEvent.TIMED_OUT: Complaint.TIMED_OUT,
+    ConnectionEvent.UNREACHABLE: Complaint.UNREACHABLE,
+}
+
+_Complaints = dict[Complaint, tuple[Nanoseconds, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionMeasure:
+    """What became of the connections of one flow."""
+
+    flow: FlowId
+    offered: int
+    """Messages that were to be sent."""
+    answered: int
+    """Of them answered within the Forwarding Delay Threshold."""
+    opened: int
+    """Connections that are known to have opened; of `tcp-connect` those that were answered, reset or ended."""
+    complaints: Mapping[Complaint, tuple[Nanoseconds, ...]]
+    """When there was cause for each, in order; those without cause are left out. Of `tcp-established`, tries to connect that
+    failed count where the reason is another than the last time, not each."""
+    stalls: tuple[Stall, ...]
+    """Of `tcp-established`; each also counts as a complaint."""
+    unconnected_ns: Nanoseconds
+    """Of `tcp-established`: the longest time from a connection's end until the next was open, or the last message; 0: none."""
+
+    def count(self, complaint: Complaint) -> int:
+        """Return how often there was cause for it."""
+        return len(self.complaints.get(complaint, ()))
+
+
+def measure_connections(history: History) -> Mapping[FlowId, ConnectionMeasure]:
+    """Return what became of the connections of every TCP flow of a run, in order of their ids."""
+    records, threshold_ns = history.records, history.header.forwarding_delay_threshold_ns
+    return {
+        flow.id: judge_flow(
+            flow.id,
+            flow.flow_class,
+            records.sender[span(records.sender["flow"], flow.id)],
+            records.connections[span(records.connections["flow"], flow.id)],
+            threshold_ns,
+        )
+        for flow in history.flows
+        if flow.flow_class.is_tcp
+    }
+
+
+def judge_flow(
+    flow: FlowId, flow_class: FlowClass, rows: Rows, connections: Rows, threshold_ns: Nanoseconds
+) -> ConnectionMeasure:
+    """Judge one TCP flow.
+
+    Args:
+        flow: its id.
+        flow_class: of TCP.
+        rows: SENDER_ROW of the flow, by seq.
+        connections: CONNECTION_ROW of the flow, by time; `tcp-connect` has none.
+        threshold_ns: the Forwarding Delay Threshold.
+    """
+    rows = rows[rows["send_errno"] == 0]
+    is_answered = (rows["copies"] > 0) & (rows["received"] - rows["before"] <= threshold_ns)
+    is_lost = ~is_answered & (rows["failure"] == 0)
+    stalls: tuple[Stall, ...] = ()
+    if flow_class is FlowClass.TCP_CONNECT:
+        complaints = _complain_of_connects(rows, is_answered)
+        opened = int(np.count_nonzero(is_answered)) + len(complaints[Complaint.RESET]) + len(complaints[Complaint.ENDED])
+    else:
+        stalls = tuple(find_stalls(flow, rows, connections))
+        complaints = _complain_of_established(connections)
+        complaints[Complaint.STALLED] = tuple(stall.start_ns for stall in stalls)
+        opened = int(np.count_nonzero(connections["what"] == ConnectionEvent.OPENED))
+    complaints[Complaint.LOST] = _instants(rows["before"][is_lost])
+    return ConnectionMeasure(
+        flow=flow,
+        offered=int(rows.size),
+        answered=int(np.count_nonzero(is_answered)),
+        opened=opened,
+        complaints={complaint: times for complaint, times in complaints.items() if times},
+        stalls=stalls,
+        unconnected_ns=_longest_without(rows, connections),
+    )
+
+
+def _instants(times: npt.NDArray[np.int64]) -> tuple[Nanoseconds, ...]:
+    return tuple(Nanoseconds(value) for value in times.tolist())
+
+
+def _complain_of_connects(rows: Rows, is_answered: npt.NDArray[np.bool_]) -> _Complaints:
+    has_failed = rows["failure"] != 0
+    reasons = [_COMPLAINT_OF_ERRNO.get(number, Complaint.UNREACHABLE) for number in rows["failure"][has_failed].tolist()]
+    failed = list(zip(reasons, _instants(rows["before"][has_failed]), strict=True))
+    complaints = {complaint: tuple(at_ns for reason, at_ns in failed if reason is complaint) for complaint in Complaint}
+    was_sent_again = (rows["retransmits"] > 0) | (rows["received"] - rows["before"] >= SLOW_NS)
+    complaints[Complaint.SLOW] = _instants(rows["before"][is_answered & was_sent_again])
+    return complaints
+
+
+def _complain_of_established(connections: Rows) -> _Complaints:
+    return {
+        complaint: _instants(connections["at"][connections["what"] == event])
+        for event, complaint in _COMPLAINT_OF_EVENT.items()
+    }
+
+
+def _longest_without(rows: Rows, connections: Rows) -> Nanoseconds:
+    """Return the longest time from the end of a connection until the next was open, or until the last message was offered."""
+    longest_ns = 0
+    gone_ns: int | None = None
+    for row in connections:
+        if row["what"] in (ConnectionEvent.RESET, ConnectionEvent.ENDED):
+            gone_ns = int(row["at"])
+        elif row["what"] == ConnectionEvent.OPENED and gone_ns is not None:
+            longest_ns, gone_ns = max(longest_ns, int(row["at"]) - gone_ns), None
+    if gone_ns is not None and rows.size:
+        longest_ns = max(longest_ns, int(rows["before"].max()) - gone_ns)
+    return Nanoseconds(longest_ns)

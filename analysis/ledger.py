@@ -1,0 +1,186 @@
+"""The ledger: where the kernel dropped packets, from its own counters.
+
+Conservation gives the place of every loss: what entered a namespace's IP layer and was neither delivered nor forwarded was
+dropped on the way in; what was to be sent and was not was dropped on the way out; what was sent and nobody received was lost
+on a link (or by a tunnel device, a bridge, a neighbour that did not answer). A packet that reached its host may still find no
+socket or a full one. Named counters only give the reason, where one moves.
+
+An encapsulated packet is two: the outer one is dropped at some place, and then the inner one was sent into the tunnel and
+received nowhere, which is a drop on a link. So what was lost inside tunnels is in the books twice. How many those are
+follows from the nodes, where they send and receive nothing of their own but outer packets and ICMP: outer packets sent less
+outer packets that a tunnel took in. Where nodes have traffic of their own the tunnel devices say: packets sent less packets
+taken in.
+
+Only datagrams are balanced: what a connection loses it sends again, and a reset loses no packet. Segments that were dropped
+appear as surplus.
+
+Measured on Linux 6.18 with 100 datagrams a case from a pod's namespace over node, router and node to another pod's, and exact
+in each: native and tunnelled without loss; blackhole, unreachable and no route in the router; under a tunnel a blackhole, a
+failed ARP and no route; the receiver's tunnel device gone; strict rp_filter; TTL; link down; pod gone; no socket.
+
+Source: RFC 4293 3.2.3 (the IP statistics case diagram); Linux net/ipv4/{ip_input,ip_forward,ip_output}.c. The counters'
+names are those of /proc/net/snmp and /proc/net/netstat; OutTransmits exists since Linux 6.8.
+
+It counts every IPv4 packet, not only probes: whatever else is dropped in these namespaces appears as surplus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from analysis.measure import Measures
+from hitless.history import History
+from hitless.words import FlowRole
+
+MACHINE: Final = "machine"
+"""The entry that is no namespace: it holds `Neigh.table_fulls`."""
+
+_NEEDED: Final = ("Ip.InReceives", "Ip.InDelivers", "Ip.ForwDatagrams", "Ip.OutRequests", "Ip.OutTransmits")
+
+REASONS: Final = (
+    "IpExt.InNoRoutes",
+    "TcpExt.IPReversePathFilter",
+    "Ip.InHdrErrors",
+    "Ip.InAddrErrors",
+    "Ip.InUnknownProtos",
+    "Ip.InDiscards",
+    "Ip.OutDiscards",
+    "Ip.OutNoRoutes",
+    "Ip.FragFails",
+    "Udp.NoPorts",
+    "Udp.RcvbufErrors",
+    "Udp.SndbufErrors",
+)
+"""Counters that say why, shown where they move. Blackhole and unreachable routes, nft and failed ARP move none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The drops of one namespace during the run."""
+
+    namespace: str
+    input_drops: int
+    """Received, neither delivered nor forwarded."""
+    output_drops: int
+    """Forwarded or sent, not transmitted."""
+    socket_drops: int
+    """Delivered to UDP, which had no socket for it or no room in it."""
+    reasons: Mapping[str, int]
+    """Those of REASONS that moved."""
+
+    @property
+    def drops(self) -> int:
+        """All drops of the namespace."""
+        return self.input_drops + self.output_drops + self.socket_drops
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """Lost probes on one side, the kernel's drops on the other."""
+
+    places: tuple[Place, ...]
+    """The namespaces where something was dropped or a reason moved, most drops first."""
+    link_drops: int
+    """Transmitted somewhere and received nowhere; negative: more was received than sent (something made copies)."""
+    tunnel_drops: int
+    """Of all drops those of encapsulated packets, which stand in the books twice: at their place and on the tunnel."""
+    lost: int
+    """Probes of all flows that were lost and never came late: those that somebody must have dropped."""
+
+    @property
+    def dropped(self) -> int:
+        """What the kernel can account for."""
+        return sum(place.drops for place in self.places) + self.link_drops - self.tunnel_drops
+
+    @property
+    def lost_unexplained(self) -> int:
+        """Lost probes that the kernel does not account for."""
+        return max(0, self.lost - self.dropped)
+
+    @property
+    def surplus(self) -> int:
+        """Packets that the kernel dropped beyond the lost probes: traffic other than probes, or answers to copies."""
+        return max(0, self.dropped - self.lost)
+
+
+def make_ledger(history: History, measures: Measures) -> Ledger | None:
+    """Balance the books of one run.
+
+    Returns:
+        The ledger, or None where the cluster has no such counters.
+    """
+    deltas = _deltas(history)
+    if not deltas:
+        return None
+    places = tuple(_make_place(namespace, delta) for namespace, delta in deltas.items())
+    sent = sum(delta["Ip.OutTransmits"] for delta in deltas.values())
+    received = sum(delta["Ip.InReceives"] for delta in deltas.values())
+    return Ledger(
+        places=tuple(
+            sorted(
+                (place for place in places if place.drops or place.reasons),
+                key=lambda place: (-place.drops, place.namespace),
+            )
+        ),
+        link_drops=sent - received,
+        tunnel_drops=_tunnel_drops(history, deltas),
+        lost=sum(
+            measures[flow.id].lost - measures[flow.id].late
+            for flow in history.flows
+            if flow.id in measures and not flow.flow_class.is_tcp
+        ),
+    )
+
+
+def _deltas(history: History) -> dict[str, dict[str, int]]:
+    """Return namespace to counter to its change, of the namespaces read before and after; empty if one lacks what is needed."""
+    deltas: dict[str, dict[str, int]] = {}
+    for namespace, after in history.counters_after.items():
+        if namespace == MACHINE:
+            continue
+        before = history.counters_before.get(namespace)
+        if before is None or any(name not in counters for name in _NEEDED for counters in (before, after)):
+            return {}
+        deltas[namespace] = {name: value - before.get(name, 0) for name, value in after.items()}
+    return deltas
+
+
+def _tunnel_drops(history: History, deltas: Mapping[str, Mapping[str, int]]) -> int:
+    """Return how many encapsulated packets were sent by one node and taken in by none.
+
+    A tunnel device does not count as sent what netfilter refuses behind it, so it is asked only where it must be.
+    """
+    nodes = [node.name for node in history.facts.nodes if node.name in deltas]
+    has_own_traffic = bool(history.flows_of(FlowRole.HOST, FlowRole.SERVICE))
+    if not has_own_traffic or any("Tunnel.OutPackets" not in history.counters_after[node] for node in nodes):
+        return sum(_outer_balance(deltas[node]) for node in nodes)
+    # A device that was not there before began at 0, and so does its difference.
+    return sum(deltas[node]["Tunnel.OutPackets"] - deltas[node]["Tunnel.InPackets"] for node in nodes)
+
+
+def _outer_balance(delta: Mapping[str, int]) -> int:
+    """Return the outer packets that a node sent, less those that a tunnel device of it took in.
+
+    Encapsulating counts in OutRequests and receiving in InDelivers (Linux ip_tunnel_core.c iptunnel_xmit, ip_input.c). ICMP
+    goes the same way and is taken off; so are outer packets that reached UDP and found no tunnel.
+    """
+    sent = delta.get("Ip.OutRequests", 0) - delta.get("Icmp.OutMsgs", 0)
+    received = delta.get("Ip.InDelivers", 0) - delta.get("Icmp.InMsgs", 0)
+    return sent - (received - _socket_drops(delta))
+
+
+def _socket_drops(delta: Mapping[str, int]) -> int:
+    # InErrors holds RcvbufErrors and InCsumErrors already (Linux net/ipv4/udp.c).
+    return delta.get("Udp.NoPorts", 0) + delta.get("Udp.InErrors", delta.get("Udp.RcvbufErrors", 0))
+
+
+def _make_place(namespace: str, delta: Mapping[str, int]) -> Place:
+    return Place(
+        namespace=namespace,
+        input_drops=delta["Ip.InReceives"] - delta["Ip.InDelivers"] - delta["Ip.ForwDatagrams"],
+        output_drops=delta["Ip.ForwDatagrams"] + delta["Ip.OutRequests"] - delta["Ip.OutTransmits"],
+        socket_drops=_socket_drops(delta),
+        reasons={name: delta[name] for name in REASONS if delta.get(name, 0)},
+    )

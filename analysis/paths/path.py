@@ -1,0 +1,230 @@
+"""Which path every probe took, out and back: Preferred Egress, Next-Best Egress, or not known.
+
+Two witnesses that know nothing of each other: the received TTL, which counts the router, and the events of the node whose
+routes decide, which tell the tunnel from the plain wire. On the way out that is the sender's node, on the way back the
+reflector's. Each names what is possible; the path is what both allow. Where they allow nothing in common they contradict each
+other: the path is unknown, and it is counted.
+
+Pure. Definitions and sources: docs/measuring.md; RFC 6412 3.4.3-4. No loop over probes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntFlag, unique
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.instrument import span
+from analysis.measure import Probes, classify_flow
+from analysis.paths.probe_times import Times, probe_spans
+from analysis.paths.route_ends import RouteEnds, find_ends
+from analysis.paths.route_modes import ModeBits, RouteModes
+from hitless.history import History
+from hitless.ports import Flow
+from hitless.records import Rows
+from hitless.words import FlowRole, Mode
+
+SENT_TTL: Final = 255
+"""What STAMP packets set out with. Source: RFC 5357 4.1.2; RFC 8762 4.3.1 carries the received one back."""
+KERNEL_TTL: Final = 64
+"""What the kernel's own packets, such as answers to ICMP, set out with. Source: Linux, ip_default_ttl. No path has so many hops
+that one is taken for the other."""
+
+
+@unique
+class ProbePath(IntFlag):
+    """What may have carried a packet from node to node; several bits: it is not known which of them."""
+
+    TUNNEL = 1
+    DIRECT = 2
+    """Plain, from node to node of one zone."""
+    ROUTER = 4
+    """Plain, by the gateway."""
+
+
+_NATIVE: Final = ProbePath.DIRECT | ProbePath.ROUTER
+_ANY: Final = ProbePath.TUNNEL | _NATIVE
+
+PathBits = npt.NDArray[np.uint8]
+"""ProbePath of every probe."""
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Direction:
+    """One direction of a flow; every array has one element a probe, in order of sending."""
+
+    paths: PathBits
+    """What may have carried it; 0: no packet went this way."""
+    preferred: ProbePath
+    """The Preferred Egress, the path before. What is none of it is the Next-Best Egress, the path after."""
+    modes: ModeBits
+    """RouteMode of the sending node's routes to the other, by events, when the packet was routed or would have been."""
+    is_contradicted: Flags
+    """TTL and events have nothing in common; `paths` has every bit then."""
+    since_ns: Times
+    """Earliest time at which it was on its way; run clock."""
+    until_ns: Times
+    """Latest time at which it was on its way, or dropped."""
+
+    @property
+    def is_taken(self) -> Flags:
+        """Whether a packet went this way."""
+        found: Flags = self.paths != 0
+        return found
+
+    @property
+    def is_preferred(self) -> Flags:
+        """Whether it surely took the Preferred Egress."""
+        found: Flags = self.is_taken & ((self.paths & ~np.uint8(self.preferred)) == 0)
+        return found
+
+    @property
+    def is_next_best(self) -> Flags:
+        """Whether it surely took the Next-Best Egress."""
+        found: Flags = self.is_taken & ((self.paths & np.uint8(self.preferred)) == 0)
+        return found
+
+    @property
+    def is_unknown(self) -> Flags:
+        """Whether it went, and it is not known by which of both."""
+        found: Flags = self.is_taken & ~self.is_preferred & ~self.is_next_best
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowPaths:
+    """The paths of one flow between two nodes."""
+
+    flow: Flow
+    probes: Probes
+    out: Direction
+    """To the reflector; taken by every probe."""
+    back: Direction
+    """To the sender; not taken by a probe that is not known to have reached the reflector."""
+
+
+def find_paths(history: History, *roles: FlowRole) -> Iterator[FlowPaths]:
+    """Yield the paths of every flow between two nodes, in order of their ids; a flow within a node has none.
+
+    Args:
+        history: of the run.
+        roles: only flows of these; without one, all.
+    """
+    modes = RouteModes(history)
+    found = {int(flow.id): find_ends(flow, history.facts) for flow in history.flows}
+    ends = {number: pair for number, pair in found.items() if pair is not None}
+    is_counted = is_router_counted(history.records.sender, ends)
+    for flow in history.flows:
+        if int(flow.id) in ends and flow.role in (roles or FlowRole):
+            pair, log = ends[int(flow.id)], history.records.reflector
+            finder = _Finder(ends=pair, start=history.header.start_mode, hops=pair.forwarding_nodes if is_counted else None)
+            yield finder.find(flow, classify_flow(history, flow), log[span(log["flow"], flow.id)], modes)
+
+
+def is_router_counted(sender: Rows, ends: Mapping[int, RouteEnds]) -> bool:
+    """Return whether the router takes one off the TTL here: whether any packet came with one less than the nodes explain.
+
+    In AWS the gateway does not, and then the TTL says nothing.
+    """
+    explained = np.full(np.iinfo(np.uint16).max + 1, -1, dtype=np.int16)
+    for number, pair in ends.items():
+        explained[number] = -1 if pair.forwarding_nodes is None else pair.forwarding_nodes
+    expected = explained[sender["flow"]]
+    is_usable = (expected >= 0) & (sender["corrupted"] == 0)
+    return any(
+        bool(np.any(is_usable & (ttls > 0) & (_hops(ttls) == expected + 1)))
+        for ttls in (sender["forward_ttl"], sender["return_ttl"])
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finder:
+    """What is the same for all probes of a flow."""
+
+    ends: RouteEnds
+    start: Mode
+    hops: int | None
+    """What a packet that met no router has passed; None: the TTL says nothing."""
+
+    def find(self, flow: Flow, probes: Probes, log: Rows, modes: RouteModes) -> FlowPaths:
+        spans, rows, ends = probe_spans(probes), probes.rows, self.ends
+        # A corrupted answer proves nothing by what it carries and a lost one carries nothing: the log stands for them.
+        carried = np.where(rows["corrupted"] == 0, rows["forward_ttl"], 0)
+        forward_ttls = np.where(carried == 0, _ttls_by_log(rows, log), carried)
+        return FlowPaths(
+            flow=flow,
+            probes=probes,
+            out=self._direct(
+                since_ns=spans.out_since_ns,
+                until_ns=spans.out_until_ns,
+                modes=modes.toward(ends.sender, ends.reflector).between(spans.out_since_ns, spans.out_until_ns),
+                # A node's own address is behind no tunnel.
+                fixed=None if ends.is_to_pod else self._native,
+                ttls=forward_ttls,
+                is_taken=np.ones(rows.size, dtype=np.bool_),
+            ),
+            back=self._direct(
+                since_ns=spans.back_since_ns,
+                until_ns=spans.back_until_ns,
+                modes=modes.toward(ends.reflector, ends.sender).between(spans.back_since_ns, spans.back_until_ns),
+                fixed=None if ends.is_back_to_pod else _ANY,
+                ttls=rows["return_ttl"],
+                is_taken=(rows["copies"] > 0) | probes.is_far_end,
+            ),
+        )
+
+    @property
+    def _native(self) -> ProbePath:
+        """What plain packets take: in one zone to the node, or by the gateway where only the default route is left."""
+        return _NATIVE if self.ends.is_same_zone else ProbePath.ROUTER
+
+    def _direct(
+        self,
+        *,
+        since_ns: Times,
+        until_ns: Times,
+        modes: ModeBits,
+        fixed: ProbePath | None,
+        ttls: npt.NDArray[np.uint8],
+        is_taken: Flags,
+    ) -> Direction:
+        """Find the paths of one direction; `fixed` is what is possible whatever the node's routes to pods are."""
+        by_mode = np.array([0, ProbePath.TUNNEL, self._native, ProbePath.TUNNEL | self._native], dtype=np.uint8)
+        by_events = by_mode[modes] if fixed is None else np.full(modes.size, fixed, dtype=np.uint8)
+        both = by_events & self._allowed_by(ttls)
+        is_contradicted = is_taken & (both == 0)
+        return Direction(
+            paths=np.where(is_taken, np.where(is_contradicted, np.uint8(_ANY), both), np.uint8(0)),
+            preferred=ProbePath.TUNNEL if self.start is Mode.OVERLAY else _NATIVE,
+            modes=modes,
+            is_contradicted=is_contradicted,
+            since_ns=since_ns,
+            until_ns=until_ns,
+        )
+
+    def _allowed_by(self, ttls: npt.NDArray[np.uint8]) -> PathBits:
+        """Return what the received TTLs allow: anything where there is none, or where it counts hops that we do not know."""
+        allowed = np.full(ttls.size, _ANY, dtype=np.uint8)
+        if self.hops is not None:
+            hops = np.where(ttls > 0, _hops(ttls), -1)
+            allowed[hops == self.hops] = ProbePath.TUNNEL | ProbePath.DIRECT
+            allowed[hops == self.hops + 1] = ProbePath.ROUTER
+        return allowed
+
+
+def _hops(ttls: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+    return np.where(ttls > KERNEL_TTL, SENT_TTL, KERNEL_TTL) - ttls.astype(np.int16)
+
+
+def _ttls_by_log(rows: Rows, log: Rows) -> npt.NDArray[np.uint8]:
+    """Return the TTL with which the reflector first received every probe, by its log; 0 where the log does not have it."""
+    if not log.size:
+        return np.zeros(rows.size, dtype=np.uint8)
+    seqs, first = np.unique(log["seq"], return_index=True)
+    place = np.minimum(np.searchsorted(seqs, rows["seq"]), seqs.size - 1)
+    return np.where(seqs[place] == rows["seq"], log["ttl"][first][place], 0).astype(np.uint8)

@@ -1,0 +1,131 @@
+"""How a flow went from the Preferred to the Next-Best Egress: both transitions, and the first probes on the new path.
+
+RFC 6412 sees a convergence as throughput that falls (Convergence Event Transition, 3.3.1) and rises again (Convergence Recovery
+Transition, 3.3.2). One flow has no throughput but its probes, so both are read from them, each between two bounds. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.paths.path import Direction, Flags, FlowPaths
+from hitless.words import Nanoseconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounded:
+    """A length of time of which only the bounds are known."""
+
+    shortest_ns: Nanoseconds
+    longest_ns: Nanoseconds | None
+    """None: it had not ended when the probing did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transitions:
+    """What became of one flow after the Convergence Event Instant, the operator's request. All are counted from there."""
+
+    event: Bounded | None
+    """Convergence Event Transition: until the flow is impaired, or first leaves the Preferred Egress in a direction. None: it
+    never did."""
+    is_impaired: bool
+    """Whether what ended the event transition was an impaired probe; False: it was carried by the new path at once."""
+    first_out: Bounded | None
+    """Until the way out is the Next-Best Egress and works: the first probe that arrived by it. None: none did."""
+    first_back: Bounded | None
+    """The same of the way back."""
+    recovery: Bounded | None
+    """Convergence Recovery Transition: from the first of both until every probe is unimpaired and none takes the Preferred
+    Egress any more, a length of its own and not counted from the instant. None: no probe came by the Next-Best Egress."""
+
+
+def find_transitions(found: FlowPaths, request_ns: Nanoseconds) -> Transitions:
+    """Return the transitions of one flow.
+
+    Args:
+        found: its paths.
+        request_ns: the Convergence Event Instant; what happened to probes before it is not its consequence.
+
+    Source: RFC 6412 3.2.4 (First Route Convergence Instant: the first unimpaired packet by the Next-Best Egress), 3.3.1, 3.3.2.
+    """
+    is_after = found.probes.rows["before"] >= request_ns
+    out, back = (_first_arrival(found, direction, is_after) for direction in (found.out, found.back))
+    event, is_impaired = _event(found, is_after, request_ns)
+    return Transitions(
+        event=event,
+        is_impaired=is_impaired,
+        first_out=_since(out, request_ns),
+        first_back=_since(back, request_ns),
+        recovery=_recovery(found, [instant for instant in (out, back) if instant is not None]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Instant:
+    """Between two probes."""
+
+    earliest_ns: int
+    latest_ns: int
+
+
+def _since(instant: _Instant | None, request_ns: int) -> Bounded | None:
+    if instant is None:
+        return None
+    return Bounded(
+        shortest_ns=Nanoseconds(max(0, instant.earliest_ns - request_ns)),
+        longest_ns=Nanoseconds(max(0, instant.latest_ns - request_ns)),
+    )
+
+
+def _event(found: FlowPaths, is_after: Flags, request_ns: int) -> tuple[Bounded | None, bool]:
+    """Return the event transition, and whether an impaired probe ended it."""
+    probes, out, back = found.probes, found.out, found.back
+    is_impaired = probes.is_impaired
+    gone = np.flatnonzero(is_after & (is_impaired | out.is_next_best | back.is_next_best))
+    if not gone.size:
+        return None, False
+    first = int(gone[0])
+    good = np.flatnonzero((~is_impaired & out.is_preferred & back.is_preferred)[:first])
+    has_left_out = bool(out.is_next_best[first] | probes.is_near_end[first])
+    instant = _Instant(
+        earliest_ns=int(probes.rows["before"][good[-1]]) if good.size else request_ns,
+        latest_ns=int((out if has_left_out else back).until_ns[first]),
+    )
+    return _since(instant, request_ns), bool(is_impaired[first])
+
+
+def _first_arrival(found: FlowPaths, direction: Direction, is_after: Flags) -> _Instant | None:
+    """Return when a direction began to work by the new path.
+
+    It did not yet when the last probe before the first arrival set out that was lost this way or surely took the old path.
+    """
+    probes = found.probes
+    has_come = ~probes.is_lost | (probes.is_far_end if direction is found.out else False)
+    come = np.flatnonzero(has_come & direction.is_next_best & is_after)
+    if not come.size:
+        return None
+    first = int(come[0])
+    not_yet = np.flatnonzero((~has_come | direction.is_preferred)[:first])
+    return _Instant(
+        earliest_ns=int(probes.rows["before"][not_yet[-1] if not_yet.size else 0]), latest_ns=int(direction.until_ns[first])
+    )
+
+
+def _recovery(found: FlowPaths, arrivals: list[_Instant]) -> Bounded | None:
+    """Return the time between the first arrival by the new path and the last change for the better."""
+    if not arrivals:
+        return None
+    began = min(arrivals, key=lambda instant: instant.latest_ns)
+    rows, is_impaired = found.probes.rows, found.probes.is_impaired
+    bad = np.flatnonzero(is_impaired | found.out.is_preferred | found.back.is_preferred)
+    last_bad = int(bad[-1]) if bad.size else -1
+    # Of a probe whose path is not known nobody can say that it has left the old one.
+    good = np.flatnonzero((~is_impaired & found.out.is_next_best & found.back.is_next_best)[last_bad + 1 :])
+    shortest = max(0, int(rows["before"][max(0, last_bad)]) - began.latest_ns)
+    longest = None
+    if good.size:
+        ended_ns = int(found.back.until_ns[last_bad + 1 + int(good[0])])
+        longest = Nanoseconds(max(shortest, ended_ns - began.earliest_ns))
+    return Bounded(shortest_ns=Nanoseconds(shortest), longest_ns=longest)

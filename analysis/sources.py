@@ -1,0 +1,56 @@
+"""From which address a flow's probes came to their reflector: the pod's own, or what a masquerade made of it.
+
+natOutgoing gives packets from pods to nodes the node's address in overlay mode; in native mode the nodes' own network is a pool
+of its own and spared, so that nodes see pods' addresses (docs/mechanics.md 4.3). Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from itertools import pairwise
+
+import numpy as np
+
+from analysis.instrument import span
+from hitless.history import History
+from hitless.ports import Flow
+from hitless.records import Rows
+from hitless.words import Nanoseconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenSource:
+    """One stretch of a flow in which its reflector saw one source address."""
+
+    flow: Flow
+    address: str
+    is_rewritten: bool
+    """Whether that is not the source's own."""
+    first_ns: Nanoseconds
+    """Run clock: when the first probe of the stretch was received."""
+    last_ns: Nanoseconds
+    probes: int
+
+
+def seen_sources(history: History, flow: Flow) -> tuple[SeenSource, ...]:
+    """Return the source addresses of a flow in order of time; empty where no reflector logged it."""
+    log = history.records.reflector[span(history.records.reflector["flow"], flow.id)]
+    log = log[log["source"] != 0]
+    if not log.size:
+        return ()
+    own = next(endpoint.address for endpoint in history.facts.endpoints if endpoint.name == flow.source)
+    borders = [0, *(np.flatnonzero(np.diff(log["source"].astype(np.int64))) + 1).tolist(), log.size]
+    return tuple(_stretch(flow, own, log[first:last]) for first, last in pairwise(borders))
+
+
+def _stretch(flow: Flow, own: str, log: Rows) -> SeenSource:
+    address = str(IPv4Address(int(log["source"][0])))
+    return SeenSource(
+        flow=flow,
+        address=address,
+        is_rewritten=address != own,
+        first_ns=Nanoseconds(int(log["received"][0])),
+        last_ns=Nanoseconds(int(log["received"][-1])),
+        probes=int(log.size),
+    )

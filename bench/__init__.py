@@ -1,0 +1,1 @@
+"""Benches and experiments: `python -m bench`. Not installed with the product."""

@@ -1,0 +1,70 @@
+"""What the tools would have said, as rows of strings: each tool below what we measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.estimators.estimate import ArmEstimates, Range, Share
+from bench.estimators.tools import Unit
+from reports.quantities import NONE, say_bounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRow:
+    """One line of an arm's table."""
+
+    tool: str
+    does: str
+    """How it samples and what it reports."""
+    worst_flow: str
+    all_flows: str
+    flows_reported: str
+    nothing: str
+
+
+def tool_rows(found: ArmEstimates, interval_ms: float) -> tuple[ToolRow, ...]:
+    """Return the line of hitless and one a tool."""
+    own = ToolRow(
+        tool="hitless",
+        does=f"a probe each {interval_ms:g} ms; an outage's two lengths",
+        worst_flow=say_bounds(found.worst_flow_ms, interval_ms),
+        all_flows=say_bounds(found.all_flows_ms, interval_ms),
+        flows_reported=f"{found.flows_hit:,}",
+        nothing=NONE,
+    )
+    return (
+        own,
+        *(
+            ToolRow(
+                tool=name,
+                does=estimate.does,
+                worst_flow=say_range(estimate.worst_flow, estimate.unit),
+                all_flows=say_range(estimate.all_flows, estimate.unit),
+                flows_reported=say_mean(estimate.flows_reported),
+                nothing=say_share(estimate.nothing),
+            )
+            for name, estimate in found.tools.items()
+        ),
+    )
+
+
+def say_range(found: Range | None, unit: Unit) -> str:
+    """Return a range in a tool's unit, or `>=` its least where a flow had no end."""
+    if found is None:
+        return NONE
+    least, most = found
+    if most is None:
+        return f">= {least:,.0f} {unit}"
+    return f"{least:,.0f} {unit}" if least == most else f"{least:,.0f} to {most:,.0f} {unit}"
+
+
+def say_mean(found: Share) -> str:
+    """Return between which two numbers a mean lies."""
+    least, most = (f"{value:,.1f}" for value in found)
+    return least if least == most else f"{least} to {most}"
+
+
+def say_share(found: Share) -> str:
+    """Return between which two percentages a probability lies."""
+    least, most = (f"{value:.1%}" for value in found)
+    return least if least == most else f"{least} to {most}"

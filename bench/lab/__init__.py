@@ -1,0 +1,1 @@
+"""Experiments in the lab whose truth is known."""

@@ -1,0 +1,153 @@
+"""Other people's programs, for comparison: found on PATH, run inside a namespace, bounded in time and always ended.
+
+One that is missing or does not work is skipped with the reason, which every table shows; it never passes for a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from clusters.linux.namespaces import inside
+from hitless.errors import MissingCapabilityError, WorldError
+
+PACKAGES: Final = {
+    "fping": "fping",
+    "irtt": "irtt",
+    "iperf3": "iperf3",
+    "ping": "iputils-ping",
+    "mn": "mininet",
+}
+"""Program to the Debian package that has it; `make bench-peers` installs them all."""
+_PLACES: Final = ("/usr/sbin", "/sbin", "/usr/local/sbin")
+"""Where an ordinary user's PATH does not lead."""
+_END_S: Final = 5.0
+_POLL_S: Final = 0.005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a program ended, and what CPU it took from start to end."""
+
+    code: int
+    user_s: float
+    system_s: float
+
+
+def find_program(name: str) -> str:
+    """Return the path of a program. Raises MissingCapabilityError: it is not installed."""
+    found = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), *_PLACES)))
+    if found is None:
+        raise MissingCapabilityError(
+            f"{name} is not installed (apt-get install {PACKAGES.get(name, name)}, or make bench-peers)"
+        )
+    return found
+
+
+class Program:
+    """One run of a program; a context manager, which ends it.
+
+    Args:
+        arguments: the program, by its name or its path, then its arguments.
+        output: where its stdout and stderr go, both.
+        namespace: file of the network namespace that it runs in; None: the present one.
+
+    Raises:
+        MissingCapabilityError: it is not installed.
+        WorldError: it cannot be started.
+    """
+
+    def __init__(self, arguments: Sequence[str], output: Path, namespace: Path | None = None) -> None:
+        self.name, self._output = arguments[0], output
+        command = [find_program(arguments[0]), *arguments[1:]]
+        where = inside(namespace) if namespace else contextlib.nullcontext()
+        try:
+            with output.open("wb") as file, where:
+                self._process = subprocess.Popen(  # noqa: S603 - a list of words of ours
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env=os.environ | {"LC_ALL": "C"},
+                    process_group=0,  # Ctrl-C is for us; we end it
+                )
+        except OSError as error:
+            raise WorldError(f"cannot start {self.name}: {error.strerror}") from error
+        self._ended: Ended | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
+
+    @property
+    def text(self) -> str:
+        """What it has printed so far."""
+        return self._output.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._look() is None
+
+    def wait(self, timeout_s: float, allowed: Collection[int] = (0,)) -> Ended:
+        """Return when it has ended by itself.
+
+        Raises:
+            WorldError: it did not in time (it is killed then), or it ended with another exit code than is allowed.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while (ended := self._look()) is None:
+            if time.monotonic() > deadline_s:
+                self.end(signal.SIGKILL)
+                raise WorldError(f"{self.name} did not end within {timeout_s:g} s{self._complaint()}")
+            time.sleep(_POLL_S)
+        if ended.code not in allowed:
+            raise WorldError(f"{self.name} ended with {ended.code}{self._complaint()}")
+        return ended
+
+    def wait_text(self, wanted: str, timeout_s: float) -> None:
+        """Return when it has printed this. Raises WorldError: it did not in time, or it ended before."""
+        deadline_s = time.monotonic() + timeout_s
+        while wanted not in self.text:
+            if self._look() is not None:
+                raise WorldError(f"{self.name} ended before it said {wanted!r}{self._complaint()}")
+            if time.monotonic() > deadline_s:
+                raise WorldError(f"{self.name} did not say {wanted!r} within {timeout_s:g} s{self._complaint()}")
+            time.sleep(_POLL_S)
+
+    def end(self, number: int = signal.SIGTERM, patience_s: float = _END_S) -> Ended:
+        """End it with a signal, and with SIGKILL where that does not help; ending twice is no error."""
+        for attempt in (number, signal.SIGKILL):
+            deadline_s = time.monotonic() + patience_s
+            if self._look() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, attempt)
+            while self._look() is None and time.monotonic() < deadline_s:
+                time.sleep(_POLL_S)
+        if self._ended is None:
+            raise WorldError(f"{self.name} cannot be ended")
+        return self._ended
+
+    def _look(self) -> Ended | None:
+        """Take note of its end and of what it used. Popen must not wait for it: that would forget the usage."""
+        if self._ended is None:
+            found, status, used = os.wait4(self._process.pid, os.WNOHANG)
+            if found:
+                self._process.returncode = os.waitstatus_to_exitcode(status)
+                self._ended = Ended(code=self._process.returncode, user_s=used.ru_utime, system_s=used.ru_stime)
+        return self._ended
+
+    def _complaint(self) -> str:
+        tail = " ".join(self.text.split())[-300:]
+        return f": {tail}" if tail else ""

@@ -1,0 +1,136 @@
+"""The lab's faults: what can be broken in it, and how it is healed.
+
+A fault acts on the world below the doubles, so that they meet it as the real parts would: an API that does not answer, a route
+that is gone although its condition says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from hitless.errors import BugError, UsageError
+from hitless.ports import CloudRoute, RouteTables
+from hitless.words import JsonObject
+
+KUBE_API_DOWN: Final = "kube-api-down"
+ROUTE_API_DOWN: Final = "route-api-down"
+NODE_ROUTE_LOST: Final = "node-route-lost"
+
+_OPTIONS: Final[Mapping[str, frozenset[str]]] = {
+    KUBE_API_DOWN: frozenset(),
+    ROUTE_API_DOWN: frozenset(),
+    NODE_ROUTE_LOST: frozenset({"zone", "node"}),
+}
+"""Fault to the options that it needs, no more and no less."""
+
+
+class SwitchableApi(Protocol):
+    """A Kubernetes API that can be taken away: the lab's own, or what stands in front of a real one."""
+
+    def set_away(self, is_away: bool, /) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
+        """Take it away, or give it back; either twice is no error."""
+        ...
+
+
+class ClusterFaults:
+    """Faults of a cluster: the lab's, and (with another API and other tables) kind's.
+
+    Faults:
+        kube-api-down: every call to the Kubernetes API fails.
+        route-api-down: every call to the cloud's route API fails.
+        node-route-lost: the route to `node` disappears from the table of `zone`; the cure creates it again where nobody has.
+
+    Args:
+        kube: the API.
+        routes: the route tables themselves, without the outage that is wrapped around them.
+        begin_route_outage: makes the route API fail.
+        end_route_outage: makes it work again.
+    """
+
+    def __init__(
+        self,
+        *,
+        kube: SwitchableApi,
+        routes: RouteTables,
+        begin_route_outage: Callable[[], None],
+        end_route_outage: Callable[[], None],
+    ) -> None:
+        self._kube = kube
+        self._routes = routes
+        self._begin_route_outage = begin_route_outage
+        self._end_route_outage = end_route_outage
+        self._lost: list[CloudRoute] = []
+
+    def known(self) -> frozenset[str]:
+        """Return the names of the faults."""
+        return frozenset(_OPTIONS)
+
+    def inject(self, name: str, options: JsonObject) -> None:
+        """Break it; effective on return.
+
+        Raises:
+            UsageError: no such fault, or options that it does not have, or a route that is not there to be lost.
+        """
+        check_fault(name, options)
+        match name:
+            case "kube-api-down":
+                self._kube.set_away(True)
+            case "route-api-down":
+                self._begin_route_outage()
+            case "node-route-lost":
+                self._lose_route(options["zone"], options["node"])
+            case _:
+                raise BugError(f"the fault {name} has options and does nothing")
+
+    def cure(self, name: str) -> None:
+        """Heal it, however often it was injected; effective on return. Raises UsageError for an unknown fault."""
+        _check_name(name)
+        match name:
+            case "kube-api-down":
+                self._kube.set_away(False)
+            case "route-api-down":
+                self._end_route_outage()
+            case "node-route-lost":
+                self._restore_routes()
+            case _:
+                raise BugError(f"the fault {name} has no cure")
+
+    def _lose_route(self, zone: str, node: str) -> None:
+        zones = self._routes.zones()
+        if zone not in zones:
+            raise UsageError(where=f"fault {NODE_ROUTE_LOST}", place="zone", found=repr(zone), allowed=", ".join(zones))
+        present = self._routes.list(zone)
+        lost = [route for route in present if route.node == node]
+        if not lost:
+            allowed = ", ".join(sorted({route.node for route in present})) or f"nothing: zone {zone} has no route now"
+            raise UsageError(where=f"fault {NODE_ROUTE_LOST}", place="node", found=repr(node), allowed=allowed)
+        for route in lost:
+            self._routes.delete(zone, route.cidr)
+            self._lost.append(route)
+
+    def _restore_routes(self) -> None:
+        """Create the lost routes again; one that somebody else created meanwhile stays as it is."""
+        while self._lost:
+            route = self._lost[-1]
+            if route.cidr not in {present.cidr for present in self._routes.list(route.zone)}:
+                self._routes.create(route)
+            self._lost.pop()
+
+
+def _check_name(name: str) -> None:
+    if name not in _OPTIONS:
+        raise UsageError(where="fault", place="name", found=repr(name), allowed=", ".join(sorted(_OPTIONS)))
+
+
+def check_fault(name: str, options: JsonObject) -> None:
+    """Refuse a fault that the lab does not know, or with other options than it needs. Raises UsageError."""
+    _check_name(name)
+    needed = _OPTIONS[name]
+    allowed = ", ".join(sorted(needed)) or "no options"
+    if options.keys() != needed:
+        found = ", ".join(sorted(map(repr, options))) or "no options"
+        raise UsageError(where=f"fault {name}", place="options", found=found, allowed=allowed)
+    for key, value in options.items():
+        if not isinstance(value, str):
+            raise UsageError(where=f"fault {name}", place=f"options.{key}", found=repr(value), allowed="a name")

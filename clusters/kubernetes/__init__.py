@@ -1,0 +1,1 @@
+"""Any Kubernetes cluster: its API, its pods and the probers in them."""

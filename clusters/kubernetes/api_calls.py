@@ -1,0 +1,188 @@
+"""One HTTP call to a Kubernetes API server: JSON in, JSON out, hitless errors, an identity.
+
+The official client brings what is tedious and dangerous: kubeconfig, tokens that expire, exec plug-ins, TLS, connections. Its
+generated classes are not used, since objects stay the plain dicts that the doubles write. Nothing is retried and nothing is
+slept here: urllib3's own retries would honour a Retry-After in the middle of the run's one loop.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from kubernetes import client, config, watch
+
+from clusters.kubernetes.api_errors import hitless_errors, kubeconfig_errors, refusal
+from hitless.documents import read_document
+from hitless.errors import ApiUnavailableError
+from hitless.words import JsonObject
+
+APPLY: Final = "application/apply-patch+yaml"
+"""Server-side apply; JSON is YAML. Source: Kubernetes API concepts, patch types."""
+STRATEGIC_MERGE: Final = "application/strategic-merge-patch+json"
+
+_CONNECT_S: Final = 2.0
+READ_S: Final = 5.0
+"""No call may hold the run's one loop longer. Calico's own limit for a condition is 2 s in all. Source: node pkg/lifecycle."""
+_WATCH_S: Final = 30
+"""The server ends a watch after this long, and it is resumed: a connection that died in silence is found out soon."""
+_WATCH_READ_S: Final = _WATCH_S + 5.0
+
+_CONNECTIONS_MAX: Final = 32
+"""Connections kept; a watch of every kind and the calls between."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchEvent:
+    """One event of a watch."""
+
+    version: int
+    """The collection's resource version after it."""
+    is_bookmark: bool
+    """Nothing happened; the version alone is news."""
+    deleted_uid: str | None
+    """UID of the object that was deleted; None: it was created or changed."""
+
+
+class ApiCalls:
+    """Calls one API server.
+
+    Args:
+        api_client: the official client's; see `connect`.
+        read_s: how long an answer may take; a watch is more patient.
+    """
+
+    def __init__(self, api_client: client.ApiClient, read_s: float = READ_S) -> None:
+        self._client = api_client
+        self._read_s = read_s
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        about: str,
+        query: Mapping[str, str | bool] | None = None,
+        body: JsonObject | None = None,
+        content_type: str = "application/json",
+        user: str | None = None,
+    ) -> JsonObject:
+        """Send one request and return the answer.
+
+        Args:
+            method: GET, PUT, PATCH, POST or DELETE.
+            path: such as `/api/v1/nodes`.
+            about: what messages call the object, such as `Node node-a1`.
+            query: such as `{"force": True}`.
+            body: what is sent.
+            content_type: of the body.
+            user: whom to impersonate; None: the kubeconfig's own user. The groups of a ServiceAccount are added by the server.
+
+        Raises:
+            NotFoundError, ConflictError, ApiUnavailableError, ApiError: see `clusters.kubernetes.api_errors`.
+        """
+        request = f"{method} {about}" + (f" as {user}" if user else "")
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        if user is not None:
+            headers["Impersonate-User"] = user
+        with hitless_errors(request):
+            response = self._send(method, path, query or {}, headers, body, (_CONNECT_S, self._read_s))
+            try:
+                text = response.data
+            finally:
+                response.release_conn()
+            if not 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's range of success
+                raise refusal(request, response.status, text.decode(errors="replace"), reason=str(response.reason))
+            answer = json.loads(text)
+            if not isinstance(answer, dict):
+                raise ApiUnavailableError(f"{request}: what answers is no Kubernetes API: {type(answer).__name__}")
+            return answer
+
+    def watch(self, path: str, *, about: str, version: int, stream: watch.Watch) -> Iterator[WatchEvent]:
+        """Yield the events after a resource version until the server ends the watch, as it does after a while.
+
+        Watch.stream of the client: its `deserialize=False` is not used, since an expired version is a KeyError there; a
+        function without a declared return type has the same effect. With a timeout, resuming and listing are the caller's.
+
+        Args:
+            path: of the collection.
+            about: what messages call it.
+            version: the resource version to go on from.
+            stream: the watch, whose `stop` another thread may call.
+
+        Raises:
+            GoneError: the version is too old, said by status or by event.
+            ApiError: as `call`.
+        """
+        request = f"WATCH {about}"
+
+        def open_stream(**options: Any) -> Any:  # noqa: ANN401 - an urllib3 response, as Watch.stream wants it
+            query = {
+                "watch": True,
+                "allowWatchBookmarks": True,
+                "resourceVersion": options["resource_version"],
+                "timeoutSeconds": str(options["timeout_seconds"]),
+            }
+            response = self._send("GET", path, query, {"Accept": "application/json"}, None, (_CONNECT_S, _WATCH_READ_S))
+            if response.status != 200:  # noqa: PLR2004 - HTTP OK
+                try:
+                    text = response.data.decode(errors="replace")
+                finally:
+                    response.release_conn()
+                raise refusal(request, response.status, text, reason=str(response.reason))
+            return response
+
+        with hitless_errors(request):
+            for event in stream.stream(open_stream, resource_version=str(version), timeout_seconds=_WATCH_S):
+                metadata = event["object"]["metadata"]
+                yield WatchEvent(
+                    version=int(metadata["resourceVersion"]),
+                    is_bookmark=event["type"] == "BOOKMARK",
+                    deleted_uid=str(metadata["uid"]) if event["type"] == "DELETED" else None,
+                )
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._client.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | bool],
+        headers: dict[str, str],
+        body: JsonObject | None,
+        timeouts_s: tuple[float, float],
+    ) -> Any:  # noqa: ANN401 - an urllib3 response; the client has no types
+        spelled = [(key, json.dumps(value) if isinstance(value, bool) else value) for key, value in query.items()]
+        request = self._client.param_serialize(
+            method, path, query_params=spelled, header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        return self._client.call_api(*request, _request_timeout=timeouts_s).response
+
+
+def connect(kubeconfig: Path, context: str | None = None, read_s: float = READ_S) -> ApiCalls:
+    """Read a kubeconfig.
+
+    Args:
+        kubeconfig: the file.
+        context: which context; None: the current one.
+        read_s: how long an answer may take.
+
+    Raises:
+        UsageError: the file is not there or cannot be used.
+    """
+    read_document(kubeconfig)  # What is no YAML is said with file and line, as for every other document.
+    with kubeconfig_errors(kubeconfig):
+        settings = client.Configuration()
+        settings.retries = False
+        settings.connection_pool_maxsize = _CONNECTIONS_MAX
+        made = config.new_client_from_config(
+            config_file=str(kubeconfig), context=context, persist_config=False, client_configuration=settings
+        )
+        return ApiCalls(made, read_s)

@@ -1,0 +1,129 @@
+"""Server-side apply, and with it the objects that the switch does not know: RBAC, CRDs, Services, the probers' DaemonSets.
+
+It must not be used for what the switch writes: those writes have an actor, and go through `KindKube`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from clusters.kubernetes.api_calls import APPLY, ApiCalls
+from clusters.kubernetes.api_errors import hitless_errors
+from clusters.kubernetes.resources import NAMESPACE, Resource
+from hitless.errors import NotFoundError, UsageError
+from hitless.words import JsonObject
+
+FIELD_MANAGER: Final = "hitless"
+"""Owner of everything that is applied, whoever applies it: what an apply leaves out is taken away only where the same manager
+put it there."""
+
+_NOT_APPLIED: Final = frozenset({"creationTimestamp", "deletionTimestamp", "generation", "managedFields", "selfLink", "uid"})
+"""Metadata that an object which was read holds and an apply must not."""
+
+
+def server_side_apply(
+    calls: ApiCalls, resource: Resource, document: JsonObject, *, user: str | None, is_dry_run: bool = False
+) -> JsonObject:
+    """Apply one object with force and return it as it is afterwards; its status stays.
+
+    Args:
+        calls: the API server.
+        resource: where it is kept; an apiVersion of the object's own wins.
+        document: the object; without a namespace it goes to kube-system.
+        user: whom to impersonate; None: the kubeconfig's own user.
+        is_dry_run: only have it judged, unknown fields included.
+
+    Raises:
+        ApiError: as `ApiCalls.call`.
+    """
+    metadata = {key: value for key, value in document["metadata"].items() if key not in _NOT_APPLIED}
+    body = {"apiVersion": resource.api_version, **document, "metadata": metadata}
+    body.pop("status", None)
+    if resource.is_namespaced:
+        metadata.setdefault("namespace", NAMESPACE)
+    query: dict[str, str | bool] = {"fieldManager": FIELD_MANAGER, "force": True}
+    if is_dry_run:
+        query |= {"dryRun": "All", "fieldValidation": "Strict"}
+    return calls.call(
+        "PATCH",
+        replace(resource, api_version=str(body["apiVersion"])).path(
+            metadata["name"], namespace=metadata.get("namespace", NAMESPACE)
+        ),
+        about=f"{document.get('kind')} {metadata['name']}",
+        query=query,
+        body=body,
+        content_type=APPLY,
+        user=user,
+    )
+
+
+class Installer:
+    """Applies and deletes objects of any kind and namespace as the kubeconfig's own user.
+
+    All methods raise UsageError for an object without apiVersion, kind or name, NotFoundError for a kind that the server does
+    not know, ApiError where the server refuses.
+
+    Args:
+        calls: the API server.
+    """
+
+    def __init__(self, calls: ApiCalls) -> None:
+        self._calls = calls
+        self._discovered: dict[tuple[str, str], Resource] = {}
+
+    def install(self, documents: Sequence[JsonObject]) -> None:
+        """Apply objects in their order."""
+        for document in documents:
+            server_side_apply(self._calls, self._find(document), document, user=None)
+
+    def validate(self, documents: Sequence[JsonObject]) -> None:
+        """Have the server judge objects without storing them: schema, unknown fields, defaulting, admission."""
+        for document in documents:
+            server_side_apply(self._calls, self._find(document), document, user=None, is_dry_run=True)
+
+    def get(self, document: JsonObject) -> JsonObject:
+        """Return the object of this kind, namespace and name as it is now."""
+        return self._calls.call("GET", self._path(document), about=_about(document))
+
+    def uninstall(self, documents: Sequence[JsonObject]) -> None:
+        """Delete objects in reverse order; what is gone already is no error."""
+        for document in reversed(documents):
+            try:
+                self._calls.call("DELETE", self._path(document), about=_about(document))
+            except NotFoundError:
+                continue
+
+    def _path(self, document: JsonObject) -> str:
+        metadata = document["metadata"]
+        return self._find(document).path(metadata["name"], namespace=metadata.get("namespace", NAMESPACE))
+
+    def _find(self, document: JsonObject) -> Resource:
+        """Return where the object is kept, as the server says; asked once for each API version that is new."""
+        metadata = document.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        api_version, kind = document.get("apiVersion"), document.get("kind")
+        for place, found in (("apiVersion", api_version), ("kind", kind), ("metadata.name", name)):
+            if not isinstance(found, str) or not found:
+                raise UsageError(where="Kubernetes object", place=place, found=repr(found), allowed="a text")
+        key = (str(api_version), str(kind))
+        if key not in self._discovered:
+            self._discover(str(api_version), str(kind))
+        if key not in self._discovered:
+            raise NotFoundError(f"the server knows no {kind} of {api_version}")
+        return self._discovered[key]
+
+    def _discover(self, api_version: str, kind: str) -> None:
+        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        answer = self._calls.call("GET", root, about=f"{kind} of {api_version}")
+        with hitless_errors(f"GET {root}"):
+            for item in answer["resources"]:
+                if "/" not in item["name"]:
+                    self._discovered[api_version, item["kind"]] = Resource(
+                        api_version=api_version, plural=item["name"], is_namespaced=item["namespaced"]
+                    )
+
+
+def _about(document: JsonObject) -> str:
+    return f"{document['kind']} {document['metadata']['name']}"

@@ -1,0 +1,204 @@
+"""The Kubernetes API of a real cluster, as the switch uses it.
+
+Who writes what must be seen by the API server, because the admission policy judges by it: a write goes out under the user name
+of its actor, by impersonation. One set of credentials is enough for all actors, the RBAC objects and admission policies apply
+as to the ServiceAccount itself, and no token expires in the middle of a run; the kubeconfig's user needs the verb impersonate,
+which an administrator has. Reads, deletions and the installer's work go out under the kubeconfig's own user.
+
+Server-side apply has one field manager for all actors: the port promises that an apply replaces, whoever applied before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls, connect
+from clusters.kubernetes.api_errors import hitless_errors
+from clusters.kubernetes.changes import ChangeBook
+from clusters.kubernetes.installer import Installer, server_side_apply
+from clusters.kubernetes.resources import NAMESPACE, POLICY_VERSIONS, RESOURCES, Resource, check_namespace
+from clusters.kubernetes.watcher import KindWatcher
+from clusters.objects import identify
+from hitless.errors import ApiError, BugError, NotFoundError
+from hitless.words import JsonObject, Kind
+
+
+class KindKube:
+    """KubeApi over HTTP.
+
+    It watches between `start` and `stop`, or as a context manager; `take_changes` is possible only then.
+
+    Args:
+        calls: the API server.
+    """
+
+    def __init__(self, calls: ApiCalls) -> None:
+        self._calls = calls
+        self.installer = Installer(calls)
+        """For the objects that the switch does not know."""
+        self._book = ChangeBook()
+        self.watchers: tuple[KindWatcher, ...] = ()
+        """One a kind, between `start` and `stop`."""
+        self._policy_version: str | None = None
+
+    @classmethod
+    def from_kubeconfig(cls, kubeconfig: Path, context: str | None = None) -> Self:
+        """Read a kubeconfig; nothing is sent yet. Raises UsageError."""
+        return cls(connect(kubeconfig, context))
+
+    def start(self, kinds: Sequence[Kind] = tuple(Kind)) -> None:
+        """Begin to watch: every change from now on is told by `take_changes`. Raises ApiError."""
+        if self.watchers:
+            raise BugError("the Kubernetes API is watched already")
+        self.watchers = tuple(
+            KindWatcher(kind, find_path=partial(self._find_path, kind), calls=self._calls, book=self._book) for kind in kinds
+        )
+        try:
+            for watcher in self.watchers:
+                watcher.start()
+        except ApiError:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End all watches and connections. Safe to call twice."""
+        for watcher in self.watchers:
+            watcher.stop()
+        self.watchers = ()
+        self._calls.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
+        self.stop()
+
+    def get(self, kind: Kind, name: str) -> JsonObject:
+        """Return one object. Raises NotFoundError."""
+        return self._calls.call("GET", self._resource(kind).path(name), about=f"{kind.value} {name}")
+
+    def list(self, kind: Kind) -> tuple[JsonObject, ...]:
+        """Return all objects of a kind (of kube-system, where it is namespaced), in order of their names.
+
+        Raises:
+            NotFoundError: the server does not know the kind (a CRD is missing, the API version is not served).
+        """
+        resource = self._resource(kind)
+        answer = self._calls.call("GET", resource.path(), about=f"list of {kind.value}")
+        with hitless_errors(f"GET list of {kind.value}"):
+            # The items of a list come without the two fields that are the same for all.
+            head = {"apiVersion": answer["apiVersion"], "kind": kind.value}
+            items = ({**head, **item} for item in answer["items"] or ())
+            return tuple(sorted(items, key=lambda item: str(item["metadata"]["name"])))
+
+    def apply(self, document: JsonObject, *, actor: str) -> JsonObject:
+        """Create the object or replace what was applied before, as `actor`; see KubeApi.
+
+        Raises:
+            UsageError: no kind that the switch knows, no name, or another namespace than kube-system.
+            ConflictError: metadata.resourceVersion is given and not current.
+        """
+        kind, _ = identify(document)
+        check_namespace(document, kind)
+        applied = server_side_apply(self._calls, self._resource(kind), document, user=user_of(actor))
+        self._book.note_write(kind, _version(applied))
+        return applied
+
+    def delete(self, kind: Kind, name: str) -> None:
+        """Delete an object; deleting what is not there is no error."""
+        try:
+            answer = self._calls.call("DELETE", self._resource(kind).path(name), about=f"{kind.value} {name}")
+        except NotFoundError:
+            return
+        # What is gone at once is answered with a Status that names it, what takes its time with the object.
+        if answer.get("kind") == "Status":
+            with hitless_errors(f"DELETE {kind.value} {name}"):
+                uid = str(answer["details"]["uid"])
+            self._book.note_deletion(kind, uid)
+        else:
+            self._book.note_write(kind, _version(answer))
+
+    def replace_status(self, document: JsonObject, *, actor: str) -> JsonObject:
+        """PUT the status as `actor`. Raises ConflictError, NotFoundError, UsageError."""
+        kind, name = identify(document)
+        check_namespace(document, kind)
+        resource = self._resource(kind)
+        stored = self._calls.call(
+            "PUT",
+            resource.path(name, subresource="status"),
+            about=f"{kind.value} {name} status",
+            query={"fieldManager": _manager(actor)},
+            body={**document, "apiVersion": document.get("apiVersion", resource.api_version)},
+            user=user_of(actor),
+        )
+        self._book.note_write(kind, _version(stored))
+        return stored
+
+    def merge_condition(self, node: str, condition: JsonObject, *, actor: str) -> JsonObject:
+        """Strategic merge patch of one condition into nodes/status, as `actor`; see KubeApi. Raises NotFoundError."""
+        stored = self._calls.call(
+            "PATCH",
+            self._resource(Kind.NODE).path(node, subresource="status"),
+            about=f"Node {node} status",
+            query={"fieldManager": _manager(actor)},
+            body={"status": {"conditions": [condition]}},
+            content_type=STRATEGIC_MERGE,
+            user=user_of(actor),
+        )
+        self._book.note_write(Kind.NODE, _version(stored))
+        return stored
+
+    def take_changes(self) -> frozenset[Kind]:
+        """Return the kinds that changed since the last call, and forget them. Raises BugError before `start`."""
+        if not self.watchers:
+            raise BugError("the Kubernetes API is not watched: call start first")
+        return self._book.take()
+
+    def _find_path(self, kind: Kind) -> str:
+        return self._resource(kind).path()
+
+    def _resource(self, kind: Kind) -> Resource:
+        """Return where a kind is kept, in the version that this server has."""
+        try:
+            resource = RESOURCES[Kind(kind)]
+        except ValueError as error:
+            raise BugError(f"no such kind: {kind!r}") from error
+        if kind not in {Kind.ADMISSION_POLICY, Kind.ADMISSION_POLICY_BINDING}:
+            return resource
+        group, newest = resource.api_version.split("/")
+        version = self._policy_version or self._find_policy_version(group, resource.plural) or newest
+        return Resource(api_version=f"{group}/{version}", plural=resource.plural, is_namespaced=False)
+
+    def _find_policy_version(self, group: str, plural: str) -> str | None:
+        """Return the newest version in which the server has admission policies; None where it has them in none."""
+        for version in POLICY_VERSIONS:
+            try:
+                answer = self._calls.call("GET", f"/apis/{group}/{version}", about=f"{group}/{version}")
+            except NotFoundError:
+                continue
+            with hitless_errors(f"GET {group}/{version}"):
+                is_served = any(item["name"] == plural for item in answer["resources"])
+            if is_served:
+                self._policy_version = version
+                return version
+        return None
+
+
+def user_of(actor: str) -> str:
+    """Return the user name under which an actor writes: its own, or its ServiceAccount's in kube-system."""
+    return actor if ":" in actor else f"system:serviceaccount:{NAMESPACE}:{actor}"
+
+
+def _manager(actor: str) -> str:
+    """Return who managedFields shall say has written a status: the last part of the user name."""
+    return actor.rsplit(":", 1)[-1]
+
+
+def _version(document: JsonObject) -> int:
+    with hitless_errors("the answer to a write"):
+        return int(document["metadata"]["resourceVersion"])

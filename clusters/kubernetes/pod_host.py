@@ -1,0 +1,182 @@
+"""Pods of ours in somebody's cluster: apply, list, execute, delete.
+
+The narrow face that the prober needs of a cluster, so that a fake can stand in. A command in a pod goes from the API server
+to the node's kubelet by the node's own address (on a Gardener shoot through its VPN), never over the pod network; a stream may
+break at any time, so a command must be one that can be repeated.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.stream import stream
+from websocket import WebSocketException, setdefaulttimeout
+
+from clusters.kubernetes.api_calls import APPLY, ApiCalls
+from clusters.kubernetes.api_errors import hitless_errors, refusal
+from hitless.errors import ApiUnavailableError, NotFoundError, WorldError
+from hitless.words import JsonObject
+
+_PLURALS: Final = {
+    "Namespace": ("/api/v1", "namespaces", False),
+    "ServiceAccount": ("/api/v1", "serviceaccounts", True),
+    "Service": ("/api/v1", "services", True),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies", True),
+    "DaemonSet": ("/apis/apps/v1", "daemonsets", True),
+    "PriorityClass": ("/apis/scheduling.k8s.io/v1", "priorityclasses", False),
+}
+"""Kind to (API, plural, whether it lives in a namespace): what the prober is made of."""
+_MANAGER: Final = "hitless"
+"""Field manager of what is applied."""
+_SLICE_S: Final = 1.0
+_SILENCE_S: Final = 10.0
+"""A handshake, or a frame that has begun, may take so long."""
+_HANDSHAKE: Final = re.compile(r"Handshake status (\d{3}) (.*)", re.DOTALL)
+"""What the client says of an upgrade that was refused. Source: websocket-client _handshake.py."""
+
+
+class PodHost(Protocol):
+    """A cluster that runs our pods."""
+
+    def apply(self, document: JsonObject) -> None:
+        """Create an object or change it to this. Raises ApiError."""
+        ...
+
+    def get(self, document: JsonObject) -> JsonObject:
+        """Return the object of the same kind and name as it is. Raises NotFoundError, ApiError."""
+        ...
+
+    def delete(self, document: JsonObject) -> None:
+        """Delete the object of the same kind and name, and what is in it; what is not there is no error. Raises ApiError."""
+        ...
+
+    def pods(self, namespace: str) -> tuple[JsonObject, ...]:
+        """Return the pods of a namespace. Raises ApiError."""
+        ...
+
+    def execute(self, namespace: str, pod: str, command: Sequence[str], line: bytes, timeout_s: float) -> bytes:
+        """Run a command in a pod, with one line as its stdin; return what it wrote to stdout. Threads may call at once.
+
+        Raises:
+            WorldError: the pod is not there, the command failed, or the stream broke: it may have run or not.
+        """
+        ...
+
+
+class KubePodHost:
+    """A PodHost behind a kubeconfig.
+
+    Args:
+        calls: for everything but commands.
+        kubeconfig: for commands, each of which has a connection of its own.
+        context: which context of it; None: the current one.
+
+    Raises:
+        UsageError: the kubeconfig cannot be used.
+    """
+
+    def __init__(self, calls: ApiCalls, kubeconfig: Path, context: str | None = None) -> None:
+        self._calls = calls
+        self._settings = client.Configuration()
+        setdefaulttimeout(_SILENCE_S)  # the client offers no other way to bound a handshake
+        with hitless_errors(f"kubeconfig {kubeconfig}"):
+            config.load_kube_config(
+                config_file=str(kubeconfig), context=context, client_configuration=self._settings, persist_config=False
+            )
+
+    def apply(self, document: JsonObject) -> None:
+        """Apply by the server, with force; see PodHost."""
+        query: dict[str, str | bool] = {"fieldManager": _MANAGER, "force": True}
+        self._calls.call("PATCH", _path(document), about=_about(document), query=query, body=document, content_type=APPLY)
+
+    def get(self, document: JsonObject) -> JsonObject:
+        """Return the object as it is; see PodHost."""
+        return self._calls.call("GET", _path(document), about=_about(document))
+
+    def delete(self, document: JsonObject) -> None:
+        """Delete in the background; see PodHost."""
+        try:
+            self._calls.call("DELETE", _path(document), about=_about(document), query={"propagationPolicy": "Background"})
+        except NotFoundError:
+            return
+
+    def pods(self, namespace: str) -> tuple[JsonObject, ...]:
+        """Return the pods of a namespace; see PodHost."""
+        answer = self._calls.call("GET", f"/api/v1/namespaces/{namespace}/pods", about=f"pods of {namespace}")
+        return tuple(answer.get("items") or ())
+
+    def execute(self, namespace: str, pod: str, command: Sequence[str], line: bytes, timeout_s: float) -> bytes:
+        """Run a command over a websocket; see PodHost."""
+        request = f"EXEC Pod {pod}"
+        with hitless_errors(request), client.ApiClient(self._settings) as api_client:
+            opened = _open(api_client, request, namespace, pod, command)
+            try:
+                return _talk(opened, request, line, timeout_s)
+            except WebSocketException as error:
+                raise ApiUnavailableError(f"{request}: the stream broke: {error}") from error
+            finally:
+                opened.close()
+                opened.sock.shutdown()  # a stream that broke leaves its socket open otherwise
+
+
+def _open(api_client: Any, request: str, namespace: str, pod: str, command: Sequence[str]) -> Any:  # noqa: ANN401 - no types
+    """Open the stream. Raises ApiError: refused, by the status that the server gave, which the client hides in a text."""
+    try:
+        # The stream function replaces its client's request method while it connects: a client each, or threads mix.
+        return stream(
+            client.CoreV1Api(api_client).connect_get_namespaced_pod_exec,
+            pod,
+            namespace,
+            command=list(command),
+            stdin=True,
+            stdout=True,
+            stderr=True,
+            tty=False,
+            binary=True,
+            _preload_content=False,
+        )
+    except ApiException as error:
+        status = _HANDSHAKE.search(str(error.reason))
+        if status is None:
+            raise
+        raise refusal(request, int(status[1]), status[2]) from error
+
+
+def _talk(opened: Any, request: str, line: bytes, timeout_s: float) -> bytes:  # noqa: ANN401 - the client has no types
+    """Send the line, gather what comes back until the command ends."""
+    deadline_s = time.monotonic() + timeout_s
+    opened.write_stdin(line.rstrip(b"\n") + b"\n")
+    said, complaint = [], b""
+    while opened.is_open():
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise ApiUnavailableError(f"{request}: no answer in {timeout_s:g} s")
+        opened.update(timeout=min(left_s, _SLICE_S))
+        said.append(opened.read_channel(1))
+        complaint += opened.read_channel(2)
+    said.append(opened.read_channel(1))
+    complaint += opened.read_channel(2)
+    try:
+        code = opened.returncode
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise ApiUnavailableError(f"{request}: the stream broke before the command ended") from error
+    if code != 0:
+        raise WorldError(f"{request}: the command ended with {code}: {complaint.decode(errors='replace').strip()[-500:]}")
+    return b"".join(said)
+
+
+def _path(document: JsonObject) -> str:
+    root, plural, is_namespaced = _PLURALS[document["kind"]]
+    metadata = document["metadata"]
+    inside = f"/namespaces/{metadata['namespace']}" if is_namespaced else ""
+    return f"{root}{inside}/{plural}/{metadata['name']}"
+
+
+def _about(document: JsonObject) -> str:
+    return f"{document['kind']} {document['metadata']['name']}"

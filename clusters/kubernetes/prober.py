@@ -1,0 +1,313 @@
+"""The prober of a Kubernetes cluster: agents in each of our pods, as many as its flows have protocols, rates and sizes.
+
+Agents are told one after the other, by way of the API server; so they are first all made to listen, then told when to send,
+and at the end told when to stop, and each goes on answering until all have. Records stay in the pods while the run lasts and
+are fetched when it is over, by the same way, or (kind) straight from the node's disk: never over the path under test.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from clusters.kubernetes.clock_offsets import AgentRows, Offset, align, find_offsets
+from clusters.kubernetes.pod_agents import PodAgent, plan_agents
+from clusters.kubernetes.prober_pods import ProberPods
+from hitless.agents import read_agents
+from hitless.errors import ApiUnavailableError, BugError, WorldError
+from hitless.ports import Flow, NodeState, ProbeSpec
+from hitless.records import ProbeRecords, Rows
+from hitless.words import SECOND, JsonObject
+from probes.authentication import make_key
+from probes.clocks import read_clock_id
+from probes.orders import EndOrder, Order, SendOrder, StopOrder, encode_order
+
+Rescue = Callable[[JsonObject, Path], None]
+"""Brings the records of a Pod object into a folder without the help of its API. Raises WorldError."""
+
+_START_S: Final = 60.0
+_STOP_MARGIN_S: Final = 20.0
+"""On top of `drain_ns`, before an agent is given up."""
+_AHEAD_NS: Final = 2 * SECOND
+"""Between an order and the time that it names: all agents must have it by then."""
+_LOOK_S: Final = 0.3
+"""Looks are this far apart: each is a process in every pod."""
+_CLOCK_TRIES: Final = 3
+_PIECE_OCTETS: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PodClock:
+    """The clock of one pod against ours."""
+
+    clock: str
+    """Its id."""
+    epoch_ns: int
+    """Its CLOCK_MONOTONIC reading that is 0 on the run clock."""
+    bound_ns: int
+    """How far that may be off; 0: it is the harness's own clock."""
+
+
+class KindProber:
+    """Implements the Prober port; see `hitless.ports.Prober`.
+
+    Args:
+        pods: where the agents run; deployed before `start`.
+        rescue: how records come home where the API does not bring them; None: not at all.
+        clock_id: of the harness.
+    """
+
+    def __init__(self, pods: ProberPods, rescue: Rescue | None = None, clock_id: str | None = None) -> None:
+        self._pods, self._rescue = pods, rescue
+        self._clock_id = read_clock_id() if clock_id is None else clock_id
+        self._spec: ProbeSpec | None = None
+        self._directory: Path | None = None
+        self._epoch_ns = 0
+        self._clocks: dict[str, _PodClock] = {}
+        """By endpoint, of those that take part."""
+        self._agents: tuple[PodAgent, ...] = ()
+        self._looked_s = 0.0
+        self._is_running = False
+        self._is_live = False
+
+    def start(self, flows: Sequence[Flow], spec: ProbeSpec, directory: Path, epoch_ns: int) -> None:
+        """Make all agents listen, then tell them when to send. Raises WorldError; nothing runs then."""
+        if self._is_running:
+            raise BugError("the prober is running: stop it before it starts again")
+        directory.mkdir(parents=True, exist_ok=True)
+        self._spec, self._directory, self._epoch_ns = spec, directory, epoch_ns
+        used = {flow.source for flow in flows} | {flow.destination for flow in flows}
+        self._agents = ()
+        self._is_running, self._is_live = True, False
+        try:
+            names = (endpoint.name for endpoint in self._pods.endpoints if endpoint.name in used)
+            self._clocks = self._pods.each(names, self._compare_clocks)
+            self._agents = self._plan(flows, spec)
+            self._pods.each(self._clocks, self._start_agents)
+            self._wait_states({"listening"}, _START_S)
+            self._order(SendOrder(at_ns=self._now_ns() + _AHEAD_NS))
+        except BaseException:
+            self._abandon()
+            raise
+
+    def is_live(self) -> bool:
+        """Return whether every flow has been answered `live_answers` times in a row. Raises WorldError if an agent died."""
+        if not self._is_running or time.monotonic() - self._looked_s < _LOOK_S:
+            return self._is_running and self._is_live
+        self._looked_s = time.monotonic()
+        try:
+            self._is_live = self._have_said({"live"}, [agent for agent in self._agents if agent.is_sender])
+        except ApiUnavailableError:
+            return self._is_live  # nothing is known anew
+        return self._is_live
+
+    def stop(self) -> None:
+        """Let all agents stop together; end them when all have drained. Safe to call twice. Raises WorldError."""
+        if not self._is_running or self._spec is None:
+            return
+        self._is_running = False
+        self._order(StopOrder(at_ns=self._now_ns()))
+        try:
+            self._wait_states({"drained", "stopped"}, self._spec.drain_ns / SECOND + _STOP_MARGIN_S)
+        finally:
+            self._order(EndOrder())
+        self._wait_states({"stopped"}, _STOP_MARGIN_S)
+
+    def collect(self) -> ProbeRecords:
+        """Return the records of all agents, on one clock.
+
+        An agent whose records cannot be had counts as one that did not live to report.
+
+        Raises:
+            RecordDamagedError: a record that was fetched cannot be read.
+            WorldError: there is not one record.
+        """
+        if self._directory is None:
+            raise BugError("there are no records: the prober was never started")
+        failures = [error for error in self._pods.each(self._clocks, self._try_fetch).values() if error is not None]
+        if failures and len(failures) == len(self._clocks):
+            raise WorldError(f"no agent's records can be had; the first error: {failures[0]}")
+        return merge_records(
+            self._directory, {agent.name: self._clocks[agent.endpoint] for agent in self._agents}, self._clock_id
+        )
+
+    def inspect(self) -> tuple[NodeState, ...]:
+        """Return the state of every node that has a host prober, in order of the endpoints. Raises WorldError."""
+        return tuple(
+            NodeState(node=node, routes=tuple(state["routes"]), devices=tuple(state["devices"]))
+            for node, state in self._pods.inspect().items()
+        )
+
+    def _now_ns(self) -> int:
+        return time.monotonic_ns() - self._epoch_ns
+
+    def _compare_clocks(self, name: str) -> _PodClock:
+        """Find the run clock's epoch on a pod's clock, by the narrowest of a few exchanges."""
+        best: _PodClock | None = None
+        for _ in range(_CLOCK_TRIES):
+            before_ns = time.monotonic_ns()
+            answer = self._pods.ask_patiently(name, {"do": "clock"})
+            after_ns = time.monotonic_ns()
+            if answer["clock"] == self._clock_id:
+                return _PodClock(clock=self._clock_id, epoch_ns=self._epoch_ns, bound_ns=0)
+            epoch_ns = self._epoch_ns + answer["monotonic_ns"] - (before_ns + after_ns) // 2
+            bound_ns = (after_ns - before_ns) // 2 + 1
+            if best is None or bound_ns < best.bound_ns:
+                best = _PodClock(clock=answer["clock"], epoch_ns=epoch_ns, bound_ns=bound_ns)
+        assert best is not None  # noqa: S101 - _CLOCK_TRIES is not 0
+        return best
+
+    def _plan(self, flows: Sequence[Flow], spec: ProbeSpec) -> tuple[PodAgent, ...]:
+        endpoints = {endpoint.name: endpoint for endpoint in self._pods.endpoints}
+        key = make_key() if spec.is_authenticated else None
+        return tuple(
+            agent
+            for name, clock in self._clocks.items()
+            for agent in plan_agents(endpoints, name, flows, spec, epoch_ns=clock.epoch_ns, nodes=self._pods.nodes, key=key)
+        )
+
+    def _start_agents(self, endpoint: str) -> None:
+        """Start the agents of one pod. A request whose stream broke is not repeated: it may have been met."""
+        for agent in self._agents:
+            if agent.endpoint == endpoint:
+                self._pods.ask(endpoint, {"do": "start", "settings": agent.settings})
+
+    def _order(self, order: Order) -> None:
+        """Give an order to all agents; the run clock is theirs within the bound of their epoch."""
+        request = {"do": "order", "order": encode_order(order)}
+        self._pods.each(self._clocks, lambda name: self._pods.ask_patiently(name, request))
+
+    def _wait_states(self, states: set[str], timeout_s: float) -> None:
+        """Return when every agent has said one of these. Raises WorldError: one died, or did not say so in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while not self._have_said(states, self._agents):
+            if time.monotonic() > deadline_s:
+                raise WorldError(f"not every agent is {' or '.join(sorted(states))} after {timeout_s:g} s")
+            time.sleep(_LOOK_S)
+
+    def _have_said(self, states: set[str], agents: Sequence[PodAgent]) -> bool:
+        """Return whether these agents have; of all of them it is made sure that they live."""
+        answers = self._pods.each(self._clocks, lambda name: self._pods.ask_patiently(name, {"do": "look"}))
+        said: dict[str, set[str]] = {}
+        for agent in self._agents:
+            look = answers[agent.endpoint]["agents"].get(agent.name)
+            if look is None:
+                raise WorldError(f"the agent {agent.name} died, and its traces were taken for those of an earlier run")
+            if look["code"] is not None and (look["code"] != 0 or "stopped" not in look["states"]):
+                complaint = f": {look['complaint']}" if look["complaint"] else ""
+                raise WorldError(f"the agent {agent.name} died with code {look['code']}{complaint}")
+            said[agent.name] = set(look["states"])
+        return all(states & said[agent.name] for agent in agents)
+
+    def _abandon(self) -> None:
+        """End what was started, as far as it can be reached; what cannot ends by itself."""
+        self._is_running = False
+        for name in self._clocks:
+            try:
+                self._pods.ask(name, {"do": "order", "order": encode_order(EndOrder())})
+            except WorldError:
+                continue
+
+    def _try_fetch(self, name: str) -> WorldError | None:
+        """Bring an agent's files home, by the API or else by the rescue; return why that failed."""
+        assert self._directory is not None  # noqa: S101 - `collect` checked
+        try:
+            fetch(lambda request: self._pods.ask_patiently(name, request), self._directory)
+        except WorldError as error:
+            if self._rescue is None:
+                return error
+            try:
+                self._rescue(self._pods.pod_of(name), self._directory)
+            except WorldError as second:
+                second.add_note(f"by the API before: {error}")
+                return second
+        return None
+
+
+def fetch(ask: Callable[[JsonObject], JsonObject], directory: Path) -> None:
+    """Bring the files of one keeper home, piece by piece: a piece whose stream broke is asked for again, not the whole.
+
+    Args:
+        ask: hands a request to the keeper and returns its answer.
+        directory: where the files go, by their names.
+
+    Raises:
+        WorldError: the keeper cannot be reached, or a file is not what it said.
+    """
+    for name, octets in ask({"do": "list"})["files"].items():
+        with (directory / Path(name).name).open("wb") as file:
+            while (offset := file.tell()) < octets:
+                answer = ask({"do": "read", "name": name, "offset": offset, "octets": min(_PIECE_OCTETS, octets - offset)})
+                piece = zlib.decompress(base64.b64decode(answer["content"]))
+                if not piece:
+                    raise WorldError(f"{name} ends after {offset} of {octets} octets")
+                file.write(piece)
+
+
+def merge_records(directory: Path, clocks: Mapping[str, _PodClock], clock_id: str) -> ProbeRecords:
+    """Read what agents wrote and put it on one clock: the harness's where an agent has it, else the best known one.
+
+    Args:
+        directory: where their files are.
+        clocks: agent name to its clock.
+        clock_id: of the harness.
+
+    Raises:
+        RecordDamagedError: a file is there and cannot be read.
+    """
+    alone = {name: read_agents(directory, (name,)) for name in clocks}
+    agents = tuple(
+        AgentRows(
+            agent=name,
+            clock=clocks[name].clock,
+            epoch_bound_ns=clocks[name].bound_ns,
+            sender=records.sender,
+            reflector=records.reflector,
+        )
+        for name, records in alone.items()
+    )
+    reference = min(clocks.values(), key=lambda clock: (clock.clock != clock_id, clock.bound_ns))
+    offsets = find_offsets(agents, reference.clock)
+    moved = align(agents, offsets)
+    sender, reflector = (np.concatenate(tables) for tables in ([one.sender for one in moved], [one.reflector for one in moved]))
+
+    def gather(table: str, *columns: str) -> Rows:
+        return np.concatenate([_shift(getattr(alone[name], table), offsets[clocks[name].clock], *columns) for name in clocks])
+
+    skipped, connections = gather("skipped", "due", "woke"), gather("connections", "began", "at")
+    return ProbeRecords(
+        sender=sender[np.lexsort((sender["seq"], sender["flow"]))],
+        reflector=reflector[np.lexsort((reflector["received"], reflector["flow"]))],
+        skipped=skipped[np.argsort(skipped["due"], kind="stable")],
+        clocks={
+            name: _shift(rows, offsets[clocks[name].clock], "monotonic")
+            for name, records in alone.items()
+            for rows in records.clocks.values()
+        },
+        reports=tuple(
+            replace(
+                records.reports[0],
+                clock=clocks[name].clock,
+                offset_ns=offsets[clocks[name].clock].middle_ns,
+                offset_bound_ns=offsets[clocks[name].clock].bound_ns,
+                run_clock_bound_ns=reference.bound_ns,
+            )
+            for name, records in alone.items()
+        ),
+        connections=connections[np.lexsort((connections["at"], connections["flow"]))],
+        overflows=gather("overflows", "since", "until"),
+    )
+
+
+def _shift(rows: Rows, offset: Offset, *columns: str) -> Rows:
+    moved: Rows = rows.copy()
+    for column in columns:
+        moved[column] = offset(moved[column])
+    return moved

@@ -1,0 +1,232 @@
+"""The probers' pods in a cluster: bring them there, talk to their keepers, take them away again.
+
+Nothing of this is on the path that is measured: requests go by way of the API server (`clusters.kubernetes.pod_host`). Where a
+cluster is not ours, this is all that is written to it: one namespace and one priority class, both deleted at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from clusters.kubernetes.pod_host import PodHost
+from clusters.kubernetes.prober_manifests import (
+    OWNER,
+    OWNER_LABEL,
+    RECORDS,
+    ROLE_LABEL,
+    PodRole,
+    ProberSpec,
+    render_owned,
+    render_probers,
+)
+from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, WorldError
+from hitless.ports import Endpoint, NodeFacts
+from hitless.words import JsonObject
+
+ASK: Final = ("python", "-s", "-P", "-m", "probes.pod", "ask", RECORDS)
+"""The command that hands a request to a pod's keeper."""
+_ASK_S: Final = 15.0
+_AT_ONCE_MAX: Final = 8
+"""Requests at a time: enough to hide their latency, few enough for an API server of somebody else's."""
+_RUNNING_S: Final = 300.0
+"""For images to be pulled and pods to start."""
+_GONE_S: Final = 120.0
+_LOOK_S: Final = 0.5
+T = TypeVar("T")
+
+
+class ProberPods:
+    """The pods of one deployment.
+
+    Args:
+        host: the cluster.
+        spec: what to deploy.
+        pause: waits so many seconds.
+    """
+
+    def __init__(self, host: PodHost, spec: ProberSpec, pause: Callable[[float], None] = time.sleep) -> None:
+        self._host, self._spec, self._pause = host, spec, pause
+        self._pods: dict[str, str] = {}
+        self._is_deployed = False
+        self.endpoints: tuple[Endpoint, ...] = ()
+        """By node, in the order of the roles."""
+        self.nodes: tuple[NodeFacts, ...] = ()
+        """Those that were deployed to."""
+
+    def deploy(self, nodes: Sequence[NodeFacts], *, replaces: bool = False) -> tuple[Endpoint, ...]:
+        """Put the probers onto all nodes and wait until every one runs.
+
+        Args:
+            nodes: the nodes; the address of a node's host prober is `address`, which is in its zone's subnet, and never what
+                the node's status calls its own.
+            replaces: whether probers that are there already (left by a run that was killed) are removed first.
+
+        Raises:
+            UsageError: the namespace is somebody else's, or in use by another run.
+            WorldError: not all pods run in time; nothing is left behind then.
+        """
+        if replaces:
+            self._is_deployed = self._owns_namespace()
+            self.remove()
+        self._check_namespace()
+        try:
+            self._is_deployed = True
+            for document in render_probers(self._spec):
+                self._host.apply(document)
+            self._wait_running(nodes)
+            self.nodes = tuple(nodes)
+        except BaseException:
+            self.remove()
+            raise
+        return self.endpoints
+
+    def remove(self) -> None:
+        """Delete everything of ours and wait until it is gone. Safe to call twice. Raises WorldError."""
+        if not self._is_deployed:
+            return
+        owned = render_owned(self._spec)
+        for document in owned:
+            self._host.delete(document)
+        self._wait(lambda: not any(map(self._exists, owned)), _GONE_S, lambda: "the namespace of the probers is not gone")
+        self._is_deployed = False
+        self._pods, self.endpoints, self.nodes = {}, (), ()
+
+    def ask(self, endpoint: str, request: JsonObject) -> JsonObject:
+        """Hand a request to the keeper of an endpoint's pod, see `probes.pod`; return its answer.
+
+        Raises:
+            ApiUnavailableError: no answer: it may have been done or not.
+            WorldError: the keeper refused, or there is none.
+        """
+        line = json.dumps(request).encode()
+        content = self._host.execute(self._spec.namespace, self._pods[endpoint], ASK, line, _ASK_S)
+        try:
+            answer: JsonObject = json.loads(content)
+        except ValueError as error:
+            raise ApiUnavailableError(f"the prober {endpoint} answered with {content[:100]!r}") from error
+        if "error" in answer:
+            raise WorldError(f"the prober {endpoint}: {answer['error']}")
+        return answer
+
+    def ask_patiently(self, endpoint: str, request: JsonObject, patience_s: float = 30.0) -> JsonObject:
+        """Ask again while the API does not answer; for requests that may be made twice. Raises WorldError."""
+        deadline_s = time.monotonic() + patience_s
+        while True:
+            try:
+                return self.ask(endpoint, request)
+            except ApiUnavailableError:
+                if time.monotonic() >= deadline_s:
+                    raise
+            self._pause(_LOOK_S)
+
+    def each(self, endpoints: Iterable[str], act: Callable[[str], T]) -> dict[str, T]:
+        """Call `act` for each endpoint, several at a time; return the results in order. Raises the first error, after all."""
+        names = list(endpoints)
+        with ThreadPoolExecutor(_AT_ONCE_MAX) as pool:
+            return dict(zip(names, pool.map(act, names), strict=True))
+
+    def pod_of(self, endpoint: str) -> JsonObject:
+        """Return the Pod object of an endpoint as it is. Raises WorldError."""
+        name = self._pods[endpoint]
+        found = next((pod for pod in self._host.pods(self._spec.namespace) if pod["metadata"]["name"] == name), None)
+        if found is None:
+            raise WorldError(f"the pod {name} of the prober {endpoint} is gone")
+        return found
+
+    def inspect(self) -> dict[str, JsonObject]:
+        """Return what each host prober sees of its node (`probes.node_state`), by node. Raises WorldError."""
+        hosts = {endpoint.name: endpoint.node for endpoint in self.endpoints if endpoint.is_host}
+        answers = self.each(hosts, lambda name: self.ask_patiently(name, {"do": "inspect"}))
+        return {hosts[name]: answer for name, answer in answers.items()}
+
+    def _check_namespace(self) -> None:
+        if self._exists(render_owned(self._spec)[0]):
+            owner = "of a run that goes on, or was killed" if self._owns_namespace() else "of somebody else"
+            allowed = f"no such namespace: `kubectl delete namespace {self._spec.namespace}` if nobody needs it"
+            raise UsageError(where="cluster", place=f"namespace {self._spec.namespace}", found=f"one {owner}", allowed=allowed)
+
+    def _owns_namespace(self) -> bool:
+        try:
+            found = self._host.get(render_owned(self._spec)[0])
+        except NotFoundError:
+            return False
+        return bool((found["metadata"].get("labels") or {}).get(OWNER_LABEL) == OWNER)
+
+    def _exists(self, document: JsonObject) -> bool:
+        try:
+            self._host.get(document)
+        except NotFoundError:
+            return False
+        return True
+
+    def _wait_running(self, nodes: Sequence[NodeFacts]) -> None:
+        wanted = {(role, node.name) for role in self._spec.roles for node in nodes}
+        seen: dict[tuple[PodRole, str], JsonObject] = {}
+
+        def is_whole() -> bool:
+            pods = self._host.pods(self._spec.namespace)
+            seen.update({key: pod for pod in pods if (key := _key_of(pod)) is not None})
+            return all(key in seen and _is_running(seen[key]) for key in wanted)
+
+        self._wait(is_whole, _RUNNING_S, partial(_describe_missing, wanted, seen))
+        endpoints = []
+        for node in nodes:
+            for role in self._spec.roles:
+                pod, name = seen[role, node.name], f"{node.name}-{role.value}"
+                is_host = role is PodRole.HOST
+                address = node.address if is_host else pod["status"]["podIP"]
+                endpoints.append(Endpoint(name=name, node=node.name, zone=node.zone, address=address, is_host=is_host))
+                self._pods[name] = pod["metadata"]["name"]
+        self.endpoints = tuple(endpoints)
+
+    def _wait(self, is_so: Callable[[], bool], timeout_s: float, describe: Callable[[], str]) -> None:
+        """Look again and again; an API that is away for a while is waited for. Raises WorldError."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            try:
+                if is_so():
+                    return
+            except ApiUnavailableError:
+                if time.monotonic() >= deadline_s:
+                    raise
+            if time.monotonic() >= deadline_s:
+                raise WorldError(f"{describe()} after {timeout_s:g} s")
+            self._pause(_LOOK_S)
+
+
+def _key_of(pod: JsonObject) -> tuple[PodRole, str] | None:
+    """Return role and node of a pod of ours that is to stay; None: it is another one, or on its way."""
+    role = (pod["metadata"].get("labels") or {}).get(ROLE_LABEL)
+    node = pod["spec"].get("nodeName")
+    if role not in set(PodRole) or node is None or "deletionTimestamp" in pod["metadata"]:
+        return None
+    return PodRole(role), node
+
+
+def _is_running(pod: JsonObject) -> bool:
+    status: Mapping[str, Any] = pod.get("status") or {}
+    ready = [container.get("ready") for container in status.get("containerStatuses") or ()]
+    return status.get("phase") == "Running" and bool(status.get("podIP")) and bool(ready) and all(ready)
+
+
+def _describe_missing(wanted: set[tuple[PodRole, str]], seen: Mapping[tuple[PodRole, str], JsonObject]) -> str:
+    missing = sorted(key for key in wanted if key not in seen or not _is_running(seen[key]))
+    role, node = missing[0]
+    pod = seen.get((role, node))
+    return f"{len(missing)} of {len(wanted)} probers do not run, such as {role.value} on {node} ({_state_of(pod)})"
+
+
+def _state_of(pod: JsonObject | None) -> str:
+    if pod is None:
+        return "no pod"
+    status: Mapping[str, Any] = pod.get("status") or {}
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting")
+        if waiting:
+            return f"{waiting.get('reason')}: {waiting.get('message', '')}".strip(": ")
+    return str(status.get("phase", "not scheduled"))

@@ -1,0 +1,176 @@
+"""A cluster that is not ours, while somebody else switches it: the probers go in, everything else is only read.
+
+It is a Cluster like the others, so the main path of a run serves it, too: nothing is requested, no fault is injected, and the
+one double that takes part only looks and takes down what it sees.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import metadata
+from typing import Final
+
+from clusters.kubernetes.node_objects import TUNNEL_OCTETS, read_tunnel_address
+from clusters.kubernetes.prober import KindProber
+from clusters.kubernetes.prober_pods import ProberPods
+from hitless.errors import WorldError
+from hitless.events import Recorder
+from hitless.ports import (
+    ClusterFacts,
+    Double,
+    Faults,
+    KubeApi,
+    NodeFacts,
+    NodeState,
+    Prober,
+    RouteTables,
+)
+from hitless.words import Capability, JsonObject, Kind, Mode, Overlay
+from switches.observation import Observed
+from switches.observer import look
+
+ZONE_LABEL: Final = "topology.kubernetes.io/zone"
+CAPABILITIES: Final = frozenset({Capability.FLOW_CLASSES, Capability.HOST_ENDPOINTS})
+"""What the probers can do in any cluster."""
+
+
+class WatchedCluster:
+    """Implements the Cluster port for a cluster of somebody else's; see `hitless.ports.Cluster`.
+
+    Args:
+        kube: its API; only read.
+        pods: where the probers go.
+        prober: over the same pods.
+        backend: what the facts call it.
+    """
+
+    def __init__(self, *, kube: KubeApi, pods: ProberPods, prober: KindProber, backend: str = "kubeconfig") -> None:
+        self.kube = kube
+        self._pods, self._prober, self._backend = pods, prober, backend
+
+    @property
+    def routes(self) -> RouteTables:
+        """The cloud's route tables are not within reach. Raises WorldError."""
+        raise WorldError("the route tables of a watched cluster are not within reach")
+
+    calibrator = None
+    """Nothing is dropped in somebody else's cluster."""
+    load = None
+    """Nobody else's cluster is loaded by us."""
+
+    @property
+    def prober(self) -> Prober:
+        """Its prober."""
+        return self._prober
+
+    @property
+    def faults(self) -> Faults:
+        """Nothing may be broken in it. Raises WorldError."""
+        raise WorldError("nothing is broken in a watched cluster")
+
+    def capabilities(self) -> frozenset[Capability]:
+        """Return what it offers to whoever only looks."""
+        return CAPABILITIES
+
+    def up(self) -> ClusterFacts:
+        """Put the probers in. Raises WorldError, UsageError; nothing is left behind then."""
+        seen = look(self.kube)
+        overlay = read_overlay(seen)
+        nodes = tuple(read_node(node, overlay) for node in self.kube.list(Kind.NODE))
+        endpoints = self._pods.deploy(nodes)
+        try:
+            states = self._pods.inspect()
+            first = next((end.name for end in endpoints if end.name.endswith("-mesh")), None)
+            pod_mtu = 0 if first is None else _mtu(self._pods.ask_patiently(first, {"do": "inspect"}))
+        except BaseException:
+            self._pods.remove()
+            raise
+        nodes = tuple(_with_gateway(node, states.get(node.name)) for node in nodes)
+        underlay_mtu = min((_mtu(state) for state in states.values()), default=0)
+        is_overlay = seen.mode is Mode.OVERLAY
+        return ClusterFacts(
+            backend=self._backend,
+            carrier=overlay.value,
+            nodes=nodes,
+            endpoints=endpoints,
+            zone_gateways={node.zone: node.gateway for node in reversed(nodes)},
+            underlay_mtu=underlay_mtu,
+            pod_mtu=pod_mtu,
+            overlay_pod_mtu=pod_mtu if is_overlay else max(0, underlay_mtu - TUNNEL_OCTETS[overlay]),
+            native_pod_mtu=underlay_mtu if is_overlay else pod_mtu,
+            permanent_neighbours=False,
+            rp_filter=max((state["rp_filter"] for state in states.values()), default=0),
+            versions={
+                "hitless": metadata.version("hitless"),
+                "python": platform.python_version(),
+                "calico": _calico_version(seen.daemon_set),
+            },
+        )
+
+    def down(self) -> None:
+        """Stop the agents and take the probers away. Safe to call twice."""
+        try:
+            self._prober.stop()
+        finally:
+            self._pods.remove()
+
+    def doubles(self, recorder: Recorder) -> Sequence[Double]:  # noqa: ARG002 - the port's
+        """Return none: everything is real here."""
+        return ()
+
+    def counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Return none: they are in namespaces that are not ours."""
+        return {}
+
+    def inspect(self) -> tuple[NodeState, ...]:
+        """Return the state of every node, as its host prober sees it."""
+        return self._prober.inspect()
+
+
+def read_node(node: JsonObject, overlay: Overlay) -> NodeFacts:
+    """Return what a Node object says; its gateway is not among that."""
+    addresses = (node.get("status") or {}).get("addresses") or ()
+    internal = [entry["address"] for entry in addresses if entry.get("type") == "InternalIP" and ":" not in entry["address"]]
+    return NodeFacts(
+        name=node["metadata"]["name"],
+        zone=(node["metadata"].get("labels") or {}).get(ZONE_LABEL) or "none",
+        address=internal[0] if internal else "",
+        pod_cidr=(node.get("spec") or {}).get("podCIDR") or "",
+        gateway="",
+        tunnel_address=read_tunnel_address(node, overlay),
+    )
+
+
+def read_overlay(observed: Observed) -> Overlay:
+    """Return which encapsulation the pools use, or would use: by their modes, else by calico-node's environment."""
+    specs = [pool.get("spec") or {} for pool in observed.pools.values()]
+    if any(spec.get("vxlanMode", "Never") != "Never" for spec in specs):
+        return Overlay.VXLAN
+    containers = ((observed.daemon_set or {}).get("spec") or {}).get("template", {}).get("spec", {}).get("containers", ())
+    has_vxlan = any(
+        entry.get("name") == "FELIX_VXLANENABLED" and entry.get("value") == "true"
+        for container in containers
+        for entry in container.get("env") or ()
+    )
+    is_ipip = any(spec.get("ipipMode", "Never") != "Never" for spec in specs)
+    return Overlay.VXLAN if has_vxlan and not is_ipip else Overlay.IPIP
+
+
+def _with_gateway(node: NodeFacts, state: JsonObject | None) -> NodeFacts:
+    routes = [] if state is None else state["routes"]
+    gateway = next((route["via"] for route in routes if route["dst"] == "default" and "via" in route), "")
+    return replace(node, gateway=gateway)
+
+
+def _mtu(state: JsonObject) -> int:
+    """Return the MTU of the device with the default route; 0: there is none."""
+    device = next((route["dev"] for route in state["routes"] if route["dst"] == "default" and "dev" in route), None)
+    return int(state["mtus"].get(device, 0))
+
+
+def _calico_version(daemon_set: JsonObject | None) -> str:
+    containers = ((daemon_set or {}).get("spec") or {}).get("template", {}).get("spec", {}).get("containers", ())
+    images = [container.get("image", "") for container in containers if container.get("name") == "calico-node"]
+    return images[0].rpartition(":")[2] if images else "unknown"

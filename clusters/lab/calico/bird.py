@@ -1,0 +1,153 @@
+"""BIRD of one node: which routes to peers it has in the kernel, and when it rewrites them.
+
+BIRD carries IPIP and plain routes. It programs a route to a peer while it has a session with the peer's BIRD, keeps it for the
+graceful restart time after that BIRD died, and then withdraws it. When BIRD itself dies the kernel keeps what was there.
+"""
+
+from __future__ import annotations
+
+from clusters.lab.calico.plane import NodePlane, RouteChange
+from gardener.timings import Timings
+from hitless.events import Recorder
+from hitless.words import Mode, Nanoseconds, Overlay
+
+POOL_CHANGED = "IPPool"
+SESSION_UP = "BGP session up"
+PEER_EXPIRED = "graceful-restart expired"
+RECOVERED = "graceful restart ended"
+"""Causes of `calico.repointed`."""
+
+
+class Bird:
+    """One node's BIRD.
+
+    Args:
+        node: name of the node.
+        peers: names of all other nodes: the mesh.
+        plane: the node's routes.
+        recorder: takes `calico.repointed` down.
+        timings: graceful restart.
+    """
+
+    def __init__(self, *, node: str, peers: frozenset[str], plane: NodePlane, recorder: Recorder, timings: Timings) -> None:
+        self._node = node
+        self._peers = peers
+        self._plane = plane
+        self._recorder = recorder
+        self._restart_ns = timings.bird_graceful_restart_ns
+        self._mode: Mode | None = None
+        self._routes: dict[str, Mode] = {}
+        self._has_blackhole = False
+        self._alive: frozenset[str] = frozenset()
+        self._expiry_ns: dict[str, Nanoseconds] = {}
+        self._recovery_end_ns: Nanoseconds | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._mode is not None
+
+    def adopt(self, mode: Mode, birds: frozenset[str]) -> None:
+        """Take over a BIRD that has been running for long: every route is there, and so is the blackhole."""
+        self._mode = mode
+        self._alive = birds & self._peers
+        self._routes = dict.fromkeys(self._alive, mode) if self._exports else {}
+        self._has_blackhole = self._exports
+
+    def start(self, mode: Mode, now_ns: Nanoseconds) -> None:
+        """Start the process with `-R`: it writes nothing until every peer has told its routes, or for long enough.
+
+        Source: bird.cfg.template:93-106; BIRD proto.c:707-764 DEFAULT_GR_WAIT 240 s, which is twice the graceful restart time
+        of 120 s and shrinks with it in the fast profile.
+        """
+        self._mode = mode
+        self._recovery_end_ns = Nanoseconds(now_ns + 2 * self._restart_ns)
+
+    def die(self) -> None:
+        """End the process: SIGKILL with its PID namespace. The kernel's routes stay (`persist`), timers go."""
+        self._mode = None
+        self._alive = frozenset()
+        self._expiry_ns = {}
+        self._recovery_end_ns = None
+
+    def forget_routes(self) -> None:
+        """Note that cleanup-routes deleted every route of BIRD's protocol, the blackhole included."""
+        self._routes = {}
+        self._has_blackhole = False
+
+    def reconcile(self, mode: Mode, birds: frozenset[str], now_ns: Nanoseconds) -> Nanoseconds | None:
+        """Bring the kernel to what the configuration and the sessions say.
+
+        Args:
+            mode: the mode of the pool, as this node sees it.
+            birds: names of the nodes whose BIRD runs.
+            now_ns: the present time.
+
+        Returns:
+            When a timer ends, or None.
+        """
+        if self._mode is None:
+            return None
+        cause = SESSION_UP if mode is self._mode else POOL_CHANGED
+        self._mode = mode
+        self._watch_peers(birds & self._peers, now_ns)
+        if self._recovery_end_ns is not None:
+            if self._alive != self._peers and now_ns < self._recovery_end_ns:
+                return self._recovery_end_ns
+            self._recovery_end_ns = None
+            cause = RECOVERED
+        wanted = self._wanted
+        self._withdraw(frozenset(self._routes) - wanted, PEER_EXPIRED if cause is SESSION_UP else cause)
+        self._repoint(frozenset(peer for peer in wanted if self._routes.get(peer) is not mode), cause)
+        if self._has_blackhole is not self._exports:
+            self._plane.set_blackhole(present=self._exports)
+            self._has_blackhole = self._exports
+        return min(self._expiry_ns.values(), default=None)
+
+    def is_settled(self, mode: Mode, birds: frozenset[str]) -> bool:
+        """Return whether nothing is left to do while the pool's mode is `mode` and the BIRDs of these nodes run."""
+        if self._mode is None:
+            return True
+        is_quiet = self._recovery_end_ns is None and not self._expiry_ns
+        is_told = self._mode is mode and self._alive == birds & self._peers
+        return is_quiet and is_told and self._routes == dict.fromkeys(self._wanted, mode)
+
+    @property
+    def _exports(self) -> bool:
+        """Whether BIRD is the one that programs routes: in a VXLAN pool Felix is."""
+        return self._mode is Mode.NATIVE or self._plane.overlay is Overlay.IPIP
+
+    @property
+    def _wanted(self) -> frozenset[str]:
+        return (self._alive | self._expiry_ns.keys()) if self._exports else frozenset()
+
+    def _watch_peers(self, alive: frozenset[str], now_ns: Nanoseconds) -> None:
+        for peer in self._alive - alive:
+            self._expiry_ns[peer] = Nanoseconds(now_ns + self._restart_ns)
+        self._expiry_ns = {peer: due for peer, due in self._expiry_ns.items() if peer not in alive and due > now_ns}
+        self._alive = alive
+
+    def _repoint(self, peers: frozenset[str], cause: str) -> None:
+        if peers and self._mode is not None:
+            change = self._plane.repoint(self._mode, sorted(peers))
+            self._routes.update(dict.fromkeys(peers, self._mode))
+            self._record(change, peers, self._mode, cause)
+
+    def _withdraw(self, peers: frozenset[str], cause: str) -> None:
+        if peers:
+            change = self._plane.withdraw(sorted(peers))
+            self._routes = {peer: mode for peer, mode in self._routes.items() if peer not in peers}
+            self._record(change, peers, Mode.NATIVE, cause)
+
+    def _record(self, change: RouteChange, peers: frozenset[str], mode: Mode, cause: str) -> None:
+        which = {} if peers == self._peers else {"peers": sorted(peers)}
+        self._recorder.record(
+            "calico.repointed",
+            t_ns=change.ended_ns,
+            node=self._node,
+            mode=mode.value,
+            cause=cause,
+            routes=change.routes,
+            began_ns=int(change.began_ns),
+            **which,
+        )

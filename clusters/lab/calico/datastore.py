@@ -1,0 +1,119 @@
+"""What every calico-node learns from the Kubernetes API, read once for all nodes of the lab.
+
+A real node holds a watch each. Here 200 of them would copy 200 pods at every change, so one reader keeps what they all see:
+the calico-node pods, whose BIRD runs where (what a node's BGP sessions would tell it), the tunnel addresses, the pool's mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from clusters.lab.calico.pods import CONFIG_MAP, DAEMON_SET, CalicoPod, is_calico_pod, read_pod, template_hash, with_status
+from clusters.lab.kube import MemoryKube
+from gardener.manifests.render import DEFAULT_POOL
+from hitless.errors import ApiUnavailableError, UsageError
+from hitless.words import JsonObject, Kind, Mode
+
+TUNNEL_ADDRESS: Final = "projectcalico.org/IPv4VXLANTunnelAddr"
+"""Annotation of a Node that has a VTEP. Source: calico libcalico-go/lib/backend/k8s/conversion NodeBgpIpv4VXLANTunnelAddr."""
+
+_POOL_MODES: Final = {"Always": Mode.OVERLAY, "Never": Mode.NATIVE}
+
+
+class Datastore:
+    """The doubles' common view of the API.
+
+    Args:
+        kube: the lab's API.
+    """
+
+    def __init__(self, kube: MemoryKube) -> None:
+        self._watch = kube.watch(Kind.CONFIG_MAP, Kind.NODE, Kind.IP_POOL, Kind.DAEMON_SET, Kind.POD)
+        self._config: JsonObject | None = None
+        self._pods: dict[str, CalicoPod] = {}
+        self._vteps: frozenset[str] = frozenset()
+        self._birds: frozenset[str] = frozenset()
+        self._mode = Mode.NATIVE
+        self._template: str | None = None
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Read what changed. Returns False while the API is away: the view is then the last one."""
+        try:
+            changes = self._watch.take()
+        except ApiUnavailableError:
+            return False
+        if CONFIG_MAP in changes.get(Kind.CONFIG_MAP, {}):
+            self._config = changes[Kind.CONFIG_MAP][CONFIG_MAP]
+        if DEFAULT_POOL in changes.get(Kind.IP_POOL, {}):
+            self._mode = read_mode(changes[Kind.IP_POOL][DEFAULT_POOL])
+        if DAEMON_SET in changes.get(Kind.DAEMON_SET, {}):
+            document = changes[Kind.DAEMON_SET][DAEMON_SET]
+            self._template = template_hash(document) if document else None
+        if Kind.NODE in changes:
+            self._read_vteps(changes[Kind.NODE])
+        if Kind.POD in changes:
+            self._read_pods(changes[Kind.POD])
+        return True
+
+    @property
+    def mode(self) -> Mode:
+        """The mode that the IPPool asks for; without a pool nothing is encapsulated."""
+        return self._mode
+
+    @property
+    def template(self) -> str | None:
+        """Hash of the DaemonSet's template now; None: no DaemonSet."""
+        return self._template
+
+    @property
+    def birds(self) -> frozenset[str]:
+        """Names of the nodes whose BIRD runs."""
+        return self._birds
+
+    @property
+    def vteps(self) -> frozenset[str]:
+        """Names of the nodes that have a VXLAN tunnel address."""
+        return self._vteps
+
+    def pod(self, node: str) -> CalicoPod | None:
+        """Return the calico-node pod of a node, or None."""
+        return self._pods.get(node)
+
+    def _read_vteps(self, changes: Mapping[str, JsonObject | None]) -> None:
+        vteps = set(self._vteps) - changes.keys()
+        for name, document in changes.items():
+            if document and TUNNEL_ADDRESS in document["metadata"].get("annotations", {}):
+                vteps.add(name)
+        self._vteps = frozenset(vteps)
+
+    def _read_pods(self, changes: Mapping[str, JsonObject | None]) -> None:
+        for name, document in changes.items():
+            if document is None:
+                self._pods = {node: pod for node, pod in self._pods.items() if pod.name != name}
+        for name, document in changes.items():
+            if document is not None and is_calico_pod(document):
+                old = self._pods.get(document["spec"]["nodeName"])
+                # A container keeps the environment with which it was created, whatever the ConfigMap says later.
+                pod = read_pod(document, self._config) if old is None or old.name != name else with_status(old, document)
+                self._pods[pod.node] = pod
+        self._birds = frozenset(node for node, pod in self._pods.items() if pod.has_bird)
+
+
+def read_mode(pool: JsonObject | None) -> Mode:
+    """Return the mode that an IPPool asks for: OVERLAY where either encapsulation is Always.
+
+    Raises:
+        UsageError: CrossSubnet, or another word that the lab cannot reproduce.
+    """
+    spec = pool.get("spec", {}) if pool else {}
+    modes = []
+    for key in ("ipipMode", "vxlanMode"):
+        found = spec.get(key, "Never")
+        if found not in _POOL_MODES:
+            raise UsageError(
+                where=f"IPPool {DEFAULT_POOL}", place=f"spec.{key}", found=repr(found), allowed=", ".join(_POOL_MODES)
+            )
+        modes.append(_POOL_MODES[found])
+    return Mode.OVERLAY if Mode.OVERLAY in modes else Mode.NATIVE

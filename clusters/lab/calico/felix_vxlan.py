@@ -1,0 +1,150 @@
+"""Felix of one node in a VXLAN lab: the tunnel device, the routes through it, and the node's tunnel address.
+
+Felix carries VXLAN by itself. When the pool stops encapsulating it removes its routes at once; the tunnel address goes and
+Felix restarts, so the device stops receiving a little later, on every node at another time. Nothing programs routes then.
+"""
+
+from __future__ import annotations
+
+from clusters.lab.calico.bird import POOL_CHANGED
+from clusters.lab.calico.datastore import TUNNEL_ADDRESS
+from clusters.lab.calico.plane import NodePlane, RouteChange
+from clusters.lab.kube import MemoryKube
+from gardener.manifests.admission import CALICO_NODE_USER
+from hitless.events import Recorder
+from hitless.ports import NodeFacts
+from hitless.words import Kind, Mode, Nanoseconds
+
+VTEP_FOUND = "VTEP found"
+"""Cause of `calico.repointed`: a peer's tunnel address appeared."""
+
+
+class FelixVxlan:
+    """One node's Felix, as far as VXLAN goes.
+
+    Args:
+        node: the node.
+        peers: names of all other nodes.
+        plane: the node's routes and device.
+        kube: where the node's tunnel address is published.
+        recorder: takes `calico.repointed` down.
+        restart_ns: Felix notices, restarts and syncs within this time when VXLAN begins or ends on the node.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: NodeFacts,
+        peers: frozenset[str],
+        plane: NodePlane,
+        kube: MemoryKube,
+        recorder: Recorder,
+        restart_ns: Nanoseconds,
+    ) -> None:
+        self._node = node
+        self._peers = peers
+        self._plane = plane
+        self._kube = kube
+        self._recorder = recorder
+        self._restart_ns = restart_ns
+        self._routes: frozenset[str] = frozenset()
+        self._has_device = False
+        self._has_blackhole = False
+        self._device_due_ns: Nanoseconds | None = None
+
+    def adopt(self, *, is_enabled: bool, has_device: bool) -> None:
+        """Take over a Felix that has been running for long: every route is there."""
+        self._routes = self._peers if is_enabled else frozenset()
+        self._has_device = has_device
+        self._has_blackhole = is_enabled
+
+    def start(self, *, is_enabled: bool) -> None:
+        """Make the first apply of a new Felix: it creates the device, or deletes the one of its predecessor.
+
+        Source: calico felix int_dataplane.go:765-767, 1619-1654; mechanics 4.4.
+        """
+        self._device_due_ns = None
+        if not is_enabled:
+            self._set_routes(frozenset())  # they go with the device; told apart, each has its time
+        self._set_device(present=is_enabled)
+        self._set_blackhole(present=is_enabled)
+
+    def reconcile(self, *, is_enabled: bool, vteps: frozenset[str], now_ns: Nanoseconds) -> Nanoseconds | None:
+        """Bring routes and device to what the pool says.
+
+        Args:
+            is_enabled: whether VXLAN is on, as this node sees it.
+            vteps: names of the nodes that have a tunnel address.
+            now_ns: the present time.
+
+        Returns:
+            When the device is due to change, or None.
+
+        Raises:
+            ApiUnavailableError: the tunnel address cannot be published now; the device has not changed.
+        """
+        if not is_enabled:
+            self._set_blackhole(present=False)
+        # A tunnel address that went is news from the API like the pool's mode, and this node is slow to hear either: it goes on
+        # sending into the tunnel until it sees the pool. Source: mechanics 4.3, nodes are not synchronised.
+        self._set_routes(self._routes | (vteps & self._peers) if is_enabled and self._has_device else frozenset())
+        if is_enabled is self._has_device:
+            self._device_due_ns = None
+            return None
+        if self._device_due_ns is None:
+            self._device_due_ns = Nanoseconds(now_ns + self._restart_ns)
+        if now_ns < self._device_due_ns:
+            return self._device_due_ns
+        self.start(is_enabled=is_enabled)
+        return self.reconcile(is_enabled=is_enabled, vteps=vteps, now_ns=now_ns)
+
+    def is_settled(self, *, is_enabled: bool, vteps: frozenset[str]) -> bool:
+        """Return whether nothing is left to do as things stand."""
+        return self._has_device is is_enabled and self._routes == (vteps & self._peers if is_enabled else frozenset())
+
+    def _set_device(self, *, present: bool) -> None:
+        if present is not self._has_device:
+            publish_tunnel_address(self._kube, self._node, present=present)
+            self._plane.set_tunnel(present=present)
+            self._has_device = present
+
+    def _set_blackhole(self, *, present: bool) -> None:
+        if present is not self._has_blackhole:
+            self._plane.set_blackhole(present=present)
+            self._has_blackhole = present
+
+    def _set_routes(self, wanted: frozenset[str]) -> None:
+        if gone := self._routes - wanted:
+            self._record(self._plane.withdraw(sorted(gone)), gone, Mode.NATIVE, POOL_CHANGED)
+        if new := wanted - self._routes:
+            self._record(self._plane.repoint(Mode.OVERLAY, sorted(new)), new, Mode.OVERLAY, VTEP_FOUND)
+        self._routes = wanted
+
+    def _record(self, change: RouteChange, peers: frozenset[str], mode: Mode, cause: str) -> None:
+        which = {} if peers == self._peers else {"peers": sorted(peers)}
+        self._recorder.record(
+            "calico.repointed",
+            t_ns=change.ended_ns,
+            node=self._node.name,
+            mode=mode.value,
+            cause=cause,
+            routes=change.routes,
+            began_ns=int(change.began_ns),
+            **which,
+        )
+
+
+def publish_tunnel_address(kube: MemoryKube, node: NodeFacts, *, present: bool) -> None:
+    """Write or remove the annotation with a node's tunnel address.
+
+    The lab writes the node's own address: peers only look whether there is one, the plane has the real one.
+
+    Raises:
+        ApiUnavailableError: nothing was written.
+    """
+    document = kube.get(Kind.NODE, node.name)
+    annotations = document["metadata"].setdefault("annotations", {})
+    annotations.pop(TUNNEL_ADDRESS, None)
+    if present:
+        annotations[TUNNEL_ADDRESS] = node.address
+    kube.apply(document, actor=CALICO_NODE_USER)

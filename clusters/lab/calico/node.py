@@ -1,0 +1,325 @@
+"""The double of calico-node: what one node's pod does to the node's network, and when.
+
+Two things move it, both of them objects in the API. The IPPool's mode reaches every node within a second or so and rewrites the
+routes while the old pod still runs. The DaemonSet's roll later replaces the pod: BIRD dies, cleanup-routes takes BIRD's routes
+away, Felix makes its first apply, the pod becomes Ready. The double decides when; the plane does it to the kernel.
+
+Source: mechanics 4.3, 4.4, 5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from enum import Enum, unique
+from typing import Final
+
+from clusters.lab.calico.bird import Bird
+from clusters.lab.calico.datastore import Datastore
+from clusters.lab.calico.felix_vxlan import FelixVxlan
+from clusters.lab.calico.plane import NodePlane
+from clusters.lab.calico.pods import CalicoPod, make_status
+from clusters.lab.kube import MemoryKube
+from gardener.manifests.admission import CALICO_NODE_USER
+from gardener.timings import Timings
+from hitless.calico import TUNNEL_DEVICES
+from hitless.errors import ApiUnavailableError, BugError, NotFoundError
+from hitless.events import Recorder
+from hitless.ports import NodeFacts
+from hitless.words import JsonObject, Kind, Mode, Nanoseconds, Overlay
+
+"""Source: calico felix dataplane/linux dataplane_defs.go."""
+
+CALICO_IS_UP: Final[JsonObject] = {
+    "type": "NetworkUnavailable",
+    "status": "False",
+    "reason": "CalicoIsUp",
+    "message": "Calico is running on this node",
+}
+"""Source: calico node/pkg/lifecycle/utils/utils.go:185-235; written by complete-startup since v3.31."""
+
+CALICO_IS_DOWN: Final[JsonObject] = {
+    "type": "NetworkUnavailable",
+    "status": "True",
+    "reason": "CalicoIsDown",
+    "message": "Calico is shutting down on this node",
+}
+"""Source: the same; written by the preStop hook."""
+
+
+@unique
+class _Step(Enum):
+    """What is still to come after a pod was replaced."""
+
+    STOP = "the old pod's containers end"
+    CLEANUP = "init container cleanup-routes"
+    START = "containers start; Felix applies for the first time"
+    READY = "the readiness probe answers"
+
+
+class CalicoNode:
+    """calico-node on one node; a Double.
+
+    Args:
+        facts: the node.
+        peers: names of all other nodes.
+        plane: the node's routes and tunnel device.
+        kube: the API, for the pod's status and the node's condition.
+        datastore: what the node learns from the API; one for all nodes.
+        recorder: takes the events down.
+        timings: how long things take.
+        skew: how slow this node is among the others to see a changed pool, 0 (at once) to 1 (the maximum).
+    """
+
+    def __init__(
+        self,
+        *,
+        facts: NodeFacts,
+        peers: frozenset[str],
+        plane: NodePlane,
+        kube: MemoryKube,
+        datastore: Datastore,
+        recorder: Recorder,
+        timings: Timings,
+        skew: float,
+    ) -> None:
+        self._facts = facts
+        self._plane = plane
+        self._kube = kube
+        self._datastore = datastore
+        self._recorder = recorder
+        self._timings = timings
+        self._pool_delay_ns = Nanoseconds(round(skew * timings.pool_seen_ns_max))
+        self._pool_due_ns: Nanoseconds | None = None
+        self._steps: list[tuple[Nanoseconds, _Step]] = []
+        self._bird = Bird(node=facts.name, peers=peers, plane=plane, recorder=recorder, timings=timings)
+        self._felix: FelixVxlan | None = None
+        if plane.overlay is Overlay.VXLAN:
+            restart_ns = Nanoseconds(round(skew * timings.vxlan_skew_ns_max))
+            self._felix = FelixVxlan(node=facts, peers=peers, plane=plane, kube=kube, recorder=recorder, restart_ns=restart_ns)
+        self._adopt()
+
+    @property
+    def name(self) -> str:
+        """Unique in the run."""
+        return f"calico-node/{self._facts.name}"
+
+    @property
+    def watches(self) -> frozenset[Kind]:
+        """Pods (its own and those of its peers), the pool, and for VXLAN the tunnel addresses of the Nodes."""
+        watched = {Kind.POD, Kind.IP_POOL, Kind.DAEMON_SET}
+        return frozenset(watched if self._felix is None else watched | {Kind.NODE})
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
+        """Do what is due; see Double. While the API is away, what does not need it goes on."""
+        is_reachable = self._datastore.refresh()
+        self._follow_pod(now_ns, is_reachable=is_reachable)
+        due = [self._take_steps(now_ns, is_reachable=is_reachable)]
+        if self._is_running:
+            due.append(self._see_pool(now_ns))
+            due.append(self._bird.reconcile(self._mode, self._datastore.birds, now_ns))
+            due.append(self._reconcile_felix(now_ns))
+            # Felix's ipset of pools follows the pools, not the routes (masq_mgr.go).
+            self._plane.set_node_cidr_exempt(is_exempt=self._mode is Mode.NATIVE)
+        return min((next_ns for next_ns in due if next_ns is not None), default=None)
+
+    def is_settled(self) -> bool:
+        """Return whether the pod has the DaemonSet's template and is Ready, and the routes are what template and pool say."""
+        if not self._datastore.refresh():
+            return False
+        pod, mode = self._datastore.pod(self._facts.name), self._datastore.mode
+        if pod is None or self._pod is None or pod.name != self._pod.name:
+            return pod is None and self._pod is None and not self._steps and self._datastore.template is None
+        is_rolled = pod.template == self._datastore.template and pod.is_ready and not self._steps
+        return (
+            is_rolled
+            and self._mode is mode
+            and self._bird.is_settled(mode, self._datastore.birds)
+            and (self._felix is None or self._felix.is_settled(is_enabled=self._has_vxlan, vteps=self._datastore.vteps))
+        )
+
+    @property
+    def _has_vxlan(self) -> bool:
+        """Whether Felix encapsulates: the pool decides unless the environment refuses."""
+        return self._mode is Mode.OVERLAY and self._pod is not None and not self._pod.is_vxlan_refused
+
+    def _adopt(self) -> None:
+        """Take the node over as it stands: a pod whose containers run has written its routes long ago."""
+        self._datastore.refresh()
+        self._mode = self._datastore.mode
+        pod = self._datastore.pod(self._facts.name)
+        self._is_running = pod is not None and pod.is_started
+        self._pod: CalicoPod | None = pod if self._is_running else None
+        if self._pod is not None and self._pod.has_bird:
+            self._bird.adopt(self._mode, self._datastore.birds)
+        if self._felix is not None:
+            self._felix.adopt(is_enabled=self._has_vxlan, has_device=self._has_device())
+
+    def _has_device(self) -> bool:
+        return TUNNEL_DEVICES[self._plane.overlay] in self._plane.state().devices
+
+    def _follow_pod(self, now_ns: Nanoseconds, *, is_reachable: bool) -> None:
+        """Notice that the node's pod is another one: the old containers are to end, the new ones to begin."""
+        old, self._pod = self._pod, self._datastore.pod(self._facts.name)
+        if (old and old.name) == (self._pod and self._pod.name):
+            return
+        # The kubelet grants the preStop hook a second even at grace period 0: it writes if the API answers.
+        if old is not None and self._is_running and old.backend != "none" and is_reachable:
+            self._write_condition(CALICO_IS_DOWN)
+        self._steps = self._plan_steps(self._pod, now_ns)
+
+    def _plan_steps(self, pod: CalicoPod | None, changed_ns: Nanoseconds) -> list[tuple[Nanoseconds, _Step]]:
+        """List what comes after the pod changed. The old containers live on for a while: grace 0 still means a second."""
+        timings, steps = self._timings, []
+        if self._is_running:
+            pending = [due_ns for due_ns, step in self._steps if step is _Step.STOP]
+            steps.append((min([*pending, Nanoseconds(changed_ns + timings.containers_stop_ns)]), _Step.STOP))
+        if pod is not None:
+            if pod.has_cleanup:
+                steps.append((Nanoseconds(changed_ns + timings.cleanup_routes_ns), _Step.CLEANUP))
+            steps.append((Nanoseconds(changed_ns + timings.felix_start_ns), _Step.START))
+            steps.append((Nanoseconds(changed_ns + timings.ready_ns), _Step.READY))
+        return steps
+
+    def _take_steps(self, now_ns: Nanoseconds, *, is_reachable: bool) -> Nanoseconds | None:
+        """Take the steps that are due; a start and being ready wait for the API, whose return wakes the double."""
+        while self._steps:
+            due_ns, step = self._steps[0]
+            if due_ns > now_ns:
+                return due_ns
+            if step in (_Step.START, _Step.READY) and not is_reachable:
+                return None
+            del self._steps[0]
+            match step:
+                case _Step.STOP:
+                    self._stop()
+                case _Step.CLEANUP:
+                    self._clean_up()
+                case _Step.START:
+                    self._start(self._new_pod, now_ns)
+                case _Step.READY:
+                    self._become_ready(self._new_pod)
+        return None
+
+    @property
+    def _new_pod(self) -> CalicoPod:
+        if self._pod is None:
+            raise BugError(f"{self.name} is to start a pod that it does not have")
+        return self._pod
+
+    def _stop(self) -> None:
+        """End the old pod's containers: the kernel keeps what they wrote."""
+        self._bird.die()
+        self._is_running = False
+        self._pool_due_ns = None
+
+    def _clean_up(self) -> None:
+        change = self._plane.cleanup_routes()
+        self._bird.forget_routes()
+        self._recorder.record(
+            "calico.cleanup_routes",
+            t_ns=change.ended_ns,
+            node=self._facts.name,
+            removed=change.routes,
+            began_ns=int(change.began_ns),
+        )
+
+    def _start(self, pod: CalicoPod, now_ns: Nanoseconds) -> None:
+        """Start Felix and, where the backend has it, BIRD; both begin with the pool as it is now."""
+        self._is_running = True
+        self._mode = self._datastore.mode
+        if self._felix is not None:
+            self._felix.start(is_enabled=self._has_vxlan)
+        elif pod.is_ipip_enabled and not self._has_device():
+            self._plane.set_tunnel(present=True)
+        if pod.backend == "bird":
+            self._bird.start(self._mode, now_ns)
+        self._write_status(pod, is_ready=False)
+        self._recorder.record("calico.felix_started", node=self._facts.name)
+
+    def _become_ready(self, pod: CalicoPod) -> None:
+        self._write_status(pod, is_ready=True)
+        self._recorder.record("pod.ready", node=self._facts.name, pod=pod.name)
+        if pod.backend != "none":
+            self._write_condition(CALICO_IS_UP)
+
+    def _see_pool(self, now_ns: Nanoseconds) -> Nanoseconds | None:
+        """Notice a changed pool after this node's delay; returns when it will be noticed."""
+        if self._datastore.mode is self._mode:
+            self._pool_due_ns = None
+        elif self._pool_due_ns is None:
+            self._pool_due_ns = Nanoseconds(now_ns + self._pool_delay_ns)
+        if self._pool_due_ns is not None and self._pool_due_ns <= now_ns:
+            self._mode = self._datastore.mode
+            self._pool_due_ns = None
+        return self._pool_due_ns
+
+    def _reconcile_felix(self, now_ns: Nanoseconds) -> Nanoseconds | None:
+        if self._felix is None or self._pod is None:
+            return None
+        try:
+            return self._felix.reconcile(is_enabled=self._has_vxlan, vteps=self._datastore.vteps, now_ns=now_ns)
+        except ApiUnavailableError:
+            return None
+
+    def _write_status(self, pod: CalicoPod, *, is_ready: bool) -> None:
+        document = {"kind": Kind.POD.value, "metadata": {"name": pod.name}, "status": make_status(is_ready=is_ready)}
+        self._kube.replace_status(document, actor=f"system:node:{self._facts.name}")
+
+    def _write_condition(self, condition: JsonObject) -> None:
+        """Write NetworkUnavailable; an admission policy may keep the old one, which only the answer tells."""
+        node, reason = self._facts.name, condition["reason"]
+        try:
+            answer = self._kube.merge_condition(node, condition, actor=CALICO_NODE_USER)
+        except NotFoundError:
+            return  # The Node left the cluster, and its pod with it: there is nothing to write to.
+        kept = [item for item in answer.get("status", {}).get("conditions", []) if item["type"] == condition["type"]]
+        if any(item.get("reason") == reason for item in kept):
+            self._recorder.record(
+                "condition.written", node=node, status=condition["status"], reason=reason, actor=CALICO_NODE_USER
+            )
+        else:
+            self._recorder.record("condition.dropped", node=node, reason=reason, actor=CALICO_NODE_USER)
+
+
+def make_calico_nodes(
+    nodes: Sequence[NodeFacts],
+    planes: Mapping[str, NodePlane],
+    *,
+    kube: MemoryKube,
+    recorder: Recorder,
+    timings: Timings,
+) -> tuple[CalicoNode, ...]:
+    """Return the doubles of all nodes, with one view of the API and skews that differ.
+
+    Call it once the pods are there (`start_pods`) and before anything changes: the doubles take the nodes over as they stand.
+
+    Args:
+        nodes: the nodes.
+        planes: name of the node to its plane.
+        kube: the API.
+        recorder: takes the events down.
+        timings: how long things take.
+    """
+    datastore = Datastore(kube)
+    names = frozenset(node.name for node in nodes)
+    skews = make_skews(sorted(names))
+    return tuple(
+        CalicoNode(
+            facts=node,
+            peers=names - {node.name},
+            plane=planes[node.name],
+            kube=kube,
+            datastore=datastore,
+            recorder=recorder,
+            timings=timings,
+            skew=skews[node.name],
+        )
+        for node in nodes
+    )
+
+
+def make_skews(names: Sequence[str]) -> dict[str, float]:
+    """Return name to a fraction from 0 to 1: evenly spread, shuffled by a hash, and the same in every run."""
+    shuffled = sorted(names, key=lambda name: hashlib.sha256(f"skew {name}".encode()).digest())
+    return {name: position / max(1, len(shuffled) - 1) for position, name in enumerate(shuffled)}

@@ -1,0 +1,244 @@
+"""The lab's NodePlane: one node's routes and tunnel device, by ready-made netlink messages."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from clusters.lab.addresses import NodePlan
+from clusters.lab.calico.plane import PROTOCOL_BIRD, RouteChange
+from clusters.lab.services import NodeRules
+from clusters.lab.tunnels import Carrier, add_vxlan_device, make_native_route, make_overlay_route, set_vtep
+from clusters.linux.namespaces import inside
+from clusters.linux.netlink import Message, Netlink
+from clusters.linux.netlink_dump import SeenLink, SeenRoute, list_links, list_routes
+from clusters.linux.netlink_links import Link, add_address, add_ipip, delete_address, delete_link, rename_link, set_link
+from clusters.linux.netlink_routes import Route, RouteType, add_route, delete_route
+from clusters.linux.sysctls import make_tunnel_sysctls, write_sysctls
+from hitless.errors import WorldError
+from hitless.ports import Clock, NodeState
+from hitless.words import JsonObject, Mode, Overlay
+
+_DEFAULT: Final = "0.0.0.0/0"
+_EXISTS: Final = frozenset({errno.EEXIST})
+
+
+class RouteBook:
+    """The encoded route messages of a lab. A route through the tunnel is the same on every node, and encoded once.
+
+    Args:
+        carrier: what the overlay is carried by.
+    """
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.carrier = carrier
+        self._added: dict[tuple[str, int | str], Message] = {}
+        self._deleted: dict[str, Message] = {}
+
+    def add_overlay(self, peer: NodePlan, tunnel_index: int) -> Message:
+        """Add the route to the peer's block through the tunnel."""
+        key = (peer.name, tunnel_index)
+        if key not in self._added:
+            self._added[key] = add_route(make_overlay_route(self.carrier, peer, tunnel_index))
+        return self._added[key]
+
+    def add_native(self, node: NodePlan, peer: NodePlan) -> Message:
+        """Add BIRD's route to the peer's block without encapsulation."""
+        key = (peer.name, node.zone)
+        if key not in self._added:
+            self._added[key] = add_route(make_native_route(node, peer))
+        return self._added[key]
+
+    def delete(self, peer: NodePlan) -> Message:
+        """Delete the route to the peer's block, whoever wrote it; a missing one is no error."""
+        if peer.name not in self._deleted:
+            self._deleted[peer.name] = delete_route(peer.block)
+        return self._deleted[peer.name]
+
+
+class LabNodePlane:
+    """See `clusters.lab.calico.plane.NodePlane`.
+
+    Args:
+        plan: the node.
+        nodes: all nodes by name.
+        book: the lab's encoded routes.
+        netlink: a socket in the node's namespace; it is the caller's to close.
+        namespace: file of the node's namespace.
+        clock: for the times of RouteChange.
+        rp_filter: of the tunnel device.
+        rules: the node's Services and natOutgoing; None: it has none.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: NodePlan,
+        nodes: Mapping[str, NodePlan],
+        book: RouteBook,
+        netlink: Netlink,
+        namespace: Path,
+        clock: Clock,
+        rp_filter: int,
+        rules: NodeRules | None = None,
+    ) -> None:
+        self._plan, self._nodes, self._book, self._clock = plan, nodes, book, clock
+        self._netlink, self._namespace, self._rp_filter = netlink, namespace, rp_filter
+        self._tunnel_index: int | None = None
+        self._rules = rules
+
+    @property
+    def node(self) -> str:
+        """Name of the node."""
+        return self._plan.name
+
+    @property
+    def overlay(self) -> Overlay:
+        """Which encapsulation OVERLAY means here."""
+        return Overlay.VXLAN if self._book.carrier is Carrier.VXLAN else Overlay.IPIP
+
+    def repoint(self, mode: Mode, peers: Collection[str]) -> RouteChange:
+        """Point the routes to the blocks of these peers, each by delete + add."""
+        messages = []
+        for peer in self._peers(peers):
+            match mode:
+                case Mode.OVERLAY:
+                    added = self._book.add_overlay(peer, self._find_tunnel())
+                case Mode.NATIVE:
+                    added = self._book.add_native(self._plan, peer)
+            messages += [self._book.delete(peer), added]
+        return self._change(messages, counted=messages[1::2])
+
+    def withdraw(self, peers: Collection[str]) -> RouteChange:
+        """Delete the routes to the blocks of these peers, whatever their protocol is."""
+        messages = [self._book.delete(peer) for peer in self._peers(peers)]
+        return self._change(messages, counted=messages)
+
+    def cleanup_routes(self) -> RouteChange:
+        """Delete every route of protocol 12 in the main table, as `ip route | grep 'proto bird'` and `ip route del` do."""
+        found = [route for route in list_routes(self._netlink) if route.protocol == PROTOCOL_BIRD]
+        messages = [delete_route(route.destination, protocol=PROTOCOL_BIRD) for route in found]
+        return self._change(messages, counted=messages)
+
+    def set_blackhole(self, *, present: bool) -> RouteChange:
+        """Add or delete the blackhole of the node's own block."""
+        message = self.make_blackhole() if present else delete_route(self._plan.block, protocol=self._book.carrier.protocol)
+        return self._change([message], counted=[message])
+
+    def set_tunnel(self, *, present: bool) -> None:
+        """Create or delete the tunnel device with its address. Doing it twice is no error."""
+        if present:
+            self.prepare_tunnel()
+            self._netlink.execute(self.make_tunnel())
+            return
+        self._tunnel_index = None
+        device = self._book.carrier.device
+        if self._book.carrier is not Carrier.IPIP:
+            self._netlink.execute([delete_link(device)])
+            return
+        # The module's own device survives its deletion: it is left as it was before Calico, down and without an address.
+        # Source: Linux, net/ipv4/ip_tunnel.c, ip_tunnel_dellink.
+        found = self._find_link()
+        if found is not None:
+            address = delete_address(self._plan.tunnel_address, 32, found.index)
+            self._netlink.execute([address, set_link(device, is_up=False), delete_link(device)])
+
+    def set_node_cidr_exempt(self, *, is_exempt: bool) -> None:
+        """Let natOutgoing spare packets to the nodes' own addresses, or masquerade them."""
+        if self._rules is not None:
+            self._rules.set_node_cidr_exempt(is_exempt=is_exempt)
+
+    def state(self) -> NodeState:
+        """Return the main table and the links that are up, by name; the default route's dst is `default`."""
+        links = list_links(self._netlink)
+        names = {link.index: link.name for link in links}
+        routes = tuple(_describe(route, names) for route in list_routes(self._netlink))
+        return NodeState(node=self.node, routes=routes, devices=tuple(sorted(link.name for link in links if link.is_up)))
+
+    def prepare_tunnel(self) -> None:
+        """Make sure that there is a tunnel device of the carrier's kind and set its sysctls.
+
+        With IPIP the device may be the module's own, or one made here. Where VXLAN-GPE stands in on a kernel that has the ipip
+        module, that module's `tunl0` has the name already: it is renamed, or it would carry the packets in place of VXLAN-GPE.
+
+        Raises:
+            WorldError: the kernel has a device of that name and of another kind.
+        """
+        carrier = self._book.carrier
+        is_ipip = carrier is Carrier.IPIP
+        adding = add_ipip(Link(name=carrier.device)) if is_ipip else add_vxlan_device(carrier, self._plan)
+        if any(self._netlink.execute([replace(adding, tolerated=_EXISTS)])):
+            found = self._find_link()
+            if found is not None and found.kind == "ipip" and not is_ipip:
+                self._netlink.execute([rename_link(found.index, f"{found.name}-ipip"), adding])
+            elif found is None or found.kind != ("ipip" if is_ipip else "vxlan"):
+                kind = "nothing of that name" if found is None else f"a device of kind {found.kind or 'unknown'}"
+                raise WorldError(f"{self.node}: cannot make {carrier.device} for {carrier}: the kernel has {kind} already")
+        with inside(self._namespace):
+            write_sysctls(make_tunnel_sysctls(carrier.device, self._rp_filter))
+
+    def make_tunnel(self) -> list[Message]:
+        """Return what is missing after `prepare_tunnel`: up, address, and for VXLAN the entries of all peers."""
+        carrier = self._book.carrier
+        messages = [
+            set_link(carrier.device, is_up=True, mtu=carrier.tunnel_mtu),
+            add_address(self._plan.tunnel_address, 32, self._find_tunnel()),
+        ]
+        if carrier is Carrier.VXLAN:
+            messages += [m for peer in self._nodes.values() if peer is not self._plan for m in set_vtep(peer)]
+        return messages
+
+    def make_overlay_routes(self) -> list[Message]:
+        """Return the routes to all peers through the tunnel and the blackhole: what a node starts with."""
+        tunnel = self._find_tunnel()
+        peers = [self._book.add_overlay(peer, tunnel) for peer in self._nodes.values() if peer is not self._plan]
+        return [*peers, self.make_blackhole()]
+
+    def make_blackhole(self) -> Message:
+        """Return the blackhole of the node's own block; having it already is no error."""
+        protocol = self._book.carrier.protocol
+        return add_route(Route(destination=self._plan.block, protocol=protocol, route_type=RouteType.BLACKHOLE), _EXISTS)
+
+    def _find_tunnel(self) -> int:
+        if self._tunnel_index is None:
+            found = self._find_link()
+            if found is None:
+                raise WorldError(f"{self.node}: there is no {self._book.carrier.device}")
+            self._tunnel_index = found.index
+        return self._tunnel_index
+
+    def _find_link(self) -> SeenLink | None:
+        """Return the device that has the carrier's name."""
+        return next((link for link in list_links(self._netlink) if link.name == self._book.carrier.device), None)
+
+    def _peers(self, names: Collection[str]) -> Iterator[NodePlan]:
+        for name in names:
+            if name not in self._nodes or name == self.node:
+                raise WorldError(f"{self.node}: found peer {name}; allowed: {len(self._nodes) - 1} other nodes of the lab")
+            yield self._nodes[name]
+
+    def _change(self, messages: Sequence[Message], counted: Sequence[Message]) -> RouteChange:
+        """Carry the messages out; `counted` are those of them that make the number of routes."""
+        began_ns = self._clock.now_ns()
+        results = self._netlink.execute(messages)
+        ended_ns = self._clock.now_ns()
+        wanted = {id(message) for message in counted}
+        done = sum(not result for message, result in zip(messages, results, strict=True) if id(message) in wanted)
+        return RouteChange(routes=done, began_ns=began_ns, ended_ns=ended_ns)
+
+
+def _describe(route: SeenRoute, names: Mapping[int, str]) -> JsonObject:
+    described: JsonObject = {
+        "dst": "default" if route.destination == _DEFAULT else route.destination,
+        "type": route.route_type.name.lower(),
+        "protocol": route.protocol,
+    }
+    optional = {
+        "dev": None if route.device is None else names.get(route.device, str(route.device)),
+        "via": route.via,
+        "encap_dst": route.tunnel_destination,
+    }
+    return described | {key: value for key, value in optional.items() if value is not None}

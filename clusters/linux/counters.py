@@ -1,0 +1,103 @@
+"""The kernel's own counters of every namespace: the books that a run has to balance."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from clusters.linux.namespaces import THREAD_NETWORK, Clone, set_namespace
+from clusters.linux.netlink import Netlink
+from clusters.linux.netlink_dump import read_neighbour_table
+from hitless.calico import TUNNEL_DEVICES
+from hitless.errors import WorldError
+
+MACHINE: Final = "machine"
+"""Where counters stand that belong to no namespace."""
+_FILES: Final = ("snmp", "netstat")
+_OCTETS: Final = 1 << 16
+
+
+def parse_counters(text: str) -> dict[str, int]:
+    """Parse pairs of lines, names and values: `Ip: Forwarding DefaultTTL` over `Ip: 1 64`.
+
+    Returns:
+        `Ip.InReceives` and so on to value. Source: Linux, net/ipv4/proc.c.
+    """
+    counters: dict[str, int] = {}
+    lines = text.splitlines()
+    for names, values in zip(lines[::2], lines[1::2], strict=True):
+        group, _, rest = names.partition(": ")
+        for name, value in zip(rest.split(), values.split()[1:], strict=True):
+            counters[f"{group}.{name}"] = int(value)
+    return counters
+
+
+def parse_tunnel(text: str) -> dict[str, int]:
+    """Return how many packets a tunnel device took in and sent out, from /proc/net/dev; empty: there is none.
+
+    Returns:
+        `Tunnel.InPackets` and `Tunnel.OutPackets`. Source: Linux, net/core/net-procfs.c.
+    """
+    for line in text.splitlines():
+        name, _, rest = line.strip().partition(":")
+        if name in TUNNEL_DEVICES.values():
+            fields = rest.split()
+            return {"Tunnel.InPackets": int(fields[1]), "Tunnel.OutPackets": int(fields[9])}
+    return {}
+
+
+def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]:
+    """Return namespace name to counter name to value, and `machine` with `Neigh.table_fulls` and `Pressure.*`.
+
+    The thread visits the namespaces one after the other, so the readings are not of one instant: drain the traffic first.
+
+    Raises:
+        WorldError: a namespace is gone.
+    """
+    counters: dict[str, Mapping[str, int]] = {}
+    home = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for namespace in namespaces:
+            try:
+                there = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise WorldError(f"no network namespace {namespace}: {error}") from error
+            try:
+                set_namespace(there, Clone.NETWORK)
+            finally:
+                os.close(there)
+            found = parse_counters("".join(_read(f"/proc/thread-self/net/{name}") for name in _FILES))
+            counters[namespace.name] = found | parse_tunnel(_read("/proc/thread-self/net/dev"))
+    finally:
+        set_namespace(home, Clone.NETWORK)
+        os.close(home)
+    with Netlink() as netlink:
+        counters[MACHINE] = {"Neigh.table_fulls": read_neighbour_table(netlink).table_fulls} | _read_pressure()
+    return counters
+
+
+def _read_pressure() -> dict[str, int]:
+    """Return for how long some task has waited for a CPU, and when that was read, us; empty on a kernel without PSI.
+
+    Source: Linux Documentation/accounting/psi.rst.
+    """
+    try:
+        line = Path("/proc/pressure/cpu").read_text(encoding="ascii").splitlines()[0]
+    except OSError:
+        return {}
+    total_us = int(line.rpartition("total=")[2])
+    return {"Pressure.cpu_some_us": total_us, "Pressure.read_at_us": time.monotonic_ns() // 1000}
+
+
+def _read(path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, _OCTETS):
+            parts.append(part)
+        return b"".join(parts).decode()
+    finally:
+        os.close(descriptor)

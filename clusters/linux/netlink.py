@@ -1,0 +1,235 @@
+"""Talking rtnetlink: batches of messages out, one acknowledgement each back.
+
+A lab of 200 nodes has 39,800 routes. A library call or an `ip` process for each takes minutes; here many ready-made
+messages go out in one `send`, and a message that is the same for every node is encoded once. What the messages mean stands in
+`netlink_links` and `netlink_routes`; what is read back in `netlink_dump`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from clusters.linux.namespaces import inside
+from hitless.errors import WorldError
+
+REQUEST: Final = 0x1
+ACKNOWLEDGE: Final = 0x4
+REPLACE: Final = 0x100
+EXCLUSIVE: Final = 0x200
+CREATE: Final = 0x400
+DUMP: Final = 0x300
+NESTED: Final = 0x8000
+"""Flags of nlmsghdr and of an attribute's type. Source: linux/netlink.h."""
+
+HEADER: Final = struct.Struct("=IHHII")
+"""struct nlmsghdr: length, type, flags, sequence number, port."""
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_ERROR: Final = 2
+_DONE: Final = 3
+_ACK_TEXT: Final = 1
+"""NLMSGERR_ATTR_MSG: what the kernel says in words."""
+_CAPPED: Final = 0x100
+"""NLM_F_CAPPED: the acknowledgement repeats only the request's header."""
+_INTERRUPTED: Final = 0x10
+"""NLM_F_DUMP_INTR: something changed while the dump was taken."""
+_SOL_NETLINK: Final = 270
+_OPTION_CAP_ACK: Final = 10
+_OPTION_EXT_ACK: Final = 11
+_OPTION_STRICT: Final = 12
+_BATCH_MESSAGES: Final = 128
+"""Every acknowledgement waits in the socket's receive buffer and takes 768 octets of it there; the default has room for 277."""
+_BATCH_OCTETS: Final = 65_536
+"""A batch must fit the send buffer (212,992 octets by default)."""
+_RECEIVE_OCTETS: Final = 1 << 17
+_DUMP_ATTEMPTS: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One request, ready to be sent, again and again and in any namespace with the same interface indices."""
+
+    octets: bytes
+    """Header (sequence number 0) and body, padded to a multiple of 4."""
+    text: str
+    """What it asks, as `ip` would be told; for errors."""
+    tolerated: frozenset[int] = frozenset()
+    """Error numbers that are as good as success."""
+
+
+def pack_attribute(kind: int, payload: bytes) -> bytes:
+    """Encode one attribute, padded to a multiple of 4."""
+    length = _ATTRIBUTE.size + len(payload)
+    return _ATTRIBUTE.pack(length, kind) + payload + bytes(-length % 4)
+
+
+def make_message(kind: int, flags: int, body: bytes, text: str, tolerated: frozenset[int] = frozenset()) -> Message:
+    """Put the header before a body (a fixed structure and its attributes) that is a multiple of 4 long."""
+    header = HEADER.pack(HEADER.size + len(body), kind, REQUEST | ACKNOWLEDGE | flags, 0, 0)
+    return Message(octets=header + body, text=text, tolerated=tolerated)
+
+
+def read_attributes(octets: bytes | memoryview) -> dict[int, memoryview]:
+    """Decode a row of attributes: type (without flags) to payload. Of equal ones the last counts."""
+    view, found, offset = memoryview(octets), {}, 0
+    while offset + _ATTRIBUTE.size <= len(view):
+        length, kind = _ATTRIBUTE.unpack_from(view, offset)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind & 0x3FFF] = view[offset + _ATTRIBUTE.size : offset + length]
+        offset += length + (-length % 4)
+    return found
+
+
+class Netlink:
+    """A rtnetlink socket of one network namespace. Not to be shared by threads.
+
+    Args:
+        namespace: file of the network namespace; None: the thread's own.
+        name: what errors call the namespace; default: the file's name.
+    """
+
+    def __init__(self, namespace: Path | None = None, name: str | None = None) -> None:
+        if namespace is None:
+            self._socket = self._open()
+        else:
+            with inside(namespace):
+                self._socket = self._open()
+        self._namespace = name or ("this namespace" if namespace is None else namespace.name)
+        self._sequence = 1
+        self._buffer = bytearray(_RECEIVE_OCTETS)
+
+    @staticmethod
+    def _open() -> socket.socket:
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        for option in (_OPTION_CAP_ACK, _OPTION_EXT_ACK, _OPTION_STRICT):
+            opened.setsockopt(_SOL_NETLINK, option, 1)
+        opened.bind((0, 0))
+        return opened
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; closing twice is no error."""
+        self._socket.close()
+
+    def execute(self, messages: Sequence[Message]) -> list[int]:
+        """Send all messages in order and wait for every acknowledgement.
+
+        A message that fails does not keep those after it in the same batch of 128 from being carried out.
+
+        Returns:
+            One number a message: 0, or the tolerated errno.
+
+        Raises:
+            WorldError: names the first message that failed, the errno and the kernel's own words.
+        """
+        results: list[int] = []
+        start = octets = 0
+        for index, message in enumerate(messages):
+            if index - start == _BATCH_MESSAGES or octets + len(message.octets) > _BATCH_OCTETS:
+                results += self._execute_batch(messages[start:index])
+                start, octets = index, 0
+            octets += len(message.octets)
+        if start < len(messages):
+            results += self._execute_batch(messages[start:])
+        return results
+
+    def _execute_batch(self, batch: Sequence[Message]) -> list[int]:
+        first = self._sequence
+        self._sequence = (first + len(batch)) & 0x7FFF_FFFF
+        wire, offset = bytearray().join(message.octets for message in batch), 0
+        for index, message in enumerate(batch):
+            struct.pack_into("=I", wire, offset + 8, first + index)
+            offset += len(message.octets)
+        self._send(wire)
+        results = [-1] * len(batch)
+        failed: tuple[int, str] | None = None
+        while results[-1] < 0:
+            for kind, sequence, flags, body in self._receive():
+                index = sequence - first
+                # Others are late answers to a batch that Ctrl-C interrupted.
+                if kind == _ERROR and 0 <= index < len(batch):
+                    number = results[index] = -int(struct.unpack_from("=i", body)[0])
+                    if number and number not in batch[index].tolerated and failed is None:
+                        failed = index, _read_reason(body, flags)
+        if -1 in results:
+            raise WorldError(f"{self._namespace}: the kernel did not acknowledge: {batch[results.index(-1)].text}")
+        if failed is not None:
+            raise self._refusal(batch[failed[0]].text, results[failed[0]], failed[1])
+        return results
+
+    def dump(self, kind: int, body: bytes, text: str) -> list[tuple[int, bytes]]:
+        """Return (message type, body) of everything that a dump request brings, from one consistent pass.
+
+        Raises:
+            WorldError: the kernel refused, or the tables never held still.
+        """
+        for _ in range(_DUMP_ATTEMPTS):
+            sequence = self._sequence
+            self._sequence = (sequence + 1) & 0x7FFF_FFFF
+            self._send(HEADER.pack(HEADER.size + len(body), kind, REQUEST | DUMP, sequence, 0) + body)
+            answer = self._collect_dump(sequence, text)
+            if answer is not None:
+                return answer
+        raise WorldError(f"{self._namespace}: {text}: changed during each of {_DUMP_ATTEMPTS} dumps")
+
+    def _collect_dump(self, expected: int, text: str) -> list[tuple[int, bytes]] | None:
+        """Return the parts of one dump, or None where it was interrupted by a change."""
+        found: list[tuple[int, bytes]] = []
+        interrupted = False
+        while True:
+            for kind, sequence, flags, body in self._receive():
+                if sequence != expected:
+                    continue
+                interrupted = interrupted or bool(flags & _INTERRUPTED)
+                if kind in {_DONE, _ERROR}:
+                    number = -int(struct.unpack_from("=i", body)[0]) if len(body) >= 4 else 0  # noqa: PLR2004 - an int's size
+                    if number:
+                        raise self._refusal(text, number, "")
+                    return None if interrupted else found
+                found.append((kind, bytes(body)))
+
+    def _send(self, octets: bytes | bytearray) -> None:
+        try:
+            self._socket.send(octets)
+        except OSError as error:
+            raise WorldError(f"{self._namespace}: cannot send {len(octets)} octets of netlink: {error}") from error
+
+    def _receive(self) -> Iterator[tuple[int, int, int, memoryview]]:
+        """Yield (type, sequence number, flags, body) of the messages in the next datagram."""
+        try:
+            length = self._socket.recv_into(self._buffer)
+        except OSError as error:
+            raise WorldError(f"{self._namespace}: netlink answers were lost: {error}") from error
+        view, offset = memoryview(self._buffer)[:length], 0
+        while offset + HEADER.size <= length:
+            size, kind, flags, sequence, _ = HEADER.unpack_from(view, offset)
+            if size < HEADER.size:
+                break
+            yield kind, sequence, flags, view[offset + HEADER.size : offset + size]
+            offset += size + (-size % 4)
+
+    def _refusal(self, text: str, number: int, reason: str) -> WorldError:
+        name = errno.errorcode.get(number, str(number))
+        error = WorldError(f"{self._namespace}: {text}: {name} ({reason or os.strerror(number)})")
+        error.__cause__ = OSError(number, os.strerror(number))
+        return error
+
+
+def _read_reason(body: memoryview, flags: int) -> str:
+    """Return the kernel's words in an acknowledgement, or "". Source: linux/netlink.h, struct nlmsgerr."""
+    request_octets = HEADER.size if flags & _CAPPED else int(struct.unpack_from("=I", body, 4)[0])
+    words = read_attributes(body[4 + request_octets + (-request_octets % 4) :]).get(_ACK_TEXT)
+    return "" if words is None else bytes(words).rstrip(b"\0").decode(errors="replace")

@@ -1,0 +1,146 @@
+"""What is read back from the kernel: routes, links, the machine's neighbour table."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from clusters.linux.netlink import Netlink, pack_attribute, read_attributes
+from clusters.linux.netlink_links import GET_LINK, IFF_UP, LINK_HEADER, LinkAttribute
+from clusters.linux.netlink_routes import (
+    ENCAPSULATION_IP,
+    GET_ROUTE,
+    MAIN_TABLE,
+    ROUTE_HEADER,
+    TUNNEL_DESTINATION,
+    RouteAttribute,
+    RouteType,
+)
+from hitless.errors import WorldError
+
+_GET_NEIGHBOUR_TABLE: Final = 66
+_OPER_UNKNOWN: Final = 0
+_OPER_UP: Final = 6
+"""Operational states. Source: linux/if.h."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenRoute:
+    """One IPv4 route as the kernel has it."""
+
+    destination: str
+    """CIDR; the default route is `0.0.0.0/0`."""
+    route_type: RouteType
+    protocol: int
+    device: int | None
+    """Interface index; None: a route without one (blackhole)."""
+    via: str | None
+    tunnel_destination: str | None
+    """Far end of LWTUNNEL_ENCAP_IP."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenLink:
+    """One link as the kernel has it."""
+
+    index: int
+    name: str
+    kind: str
+    """Such as `ipip`, `vxlan`, `veth`; empty: a device that no rtnl_link_ops made (the loopback)."""
+    is_up: bool
+    """Switched on."""
+    is_running: bool
+    """Carries packets now: a veth or bridge does once the kernel's link watch has seen its carrier; others always do."""
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourTable:
+    """The machine's ARP table: one for all namespaces."""
+
+    gc_thresh3: int
+    """Entries that it holds, permanent ones apart."""
+    table_fulls: int
+    """How often an entry found no room since boot."""
+
+
+def list_routes(netlink: Netlink, table: int = MAIN_TABLE) -> list[SeenRoute]:
+    """Return the IPv4 routes of one table, in the kernel's order (by destination)."""
+    body = ROUTE_HEADER.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+    body += pack_attribute(RouteAttribute.TABLE, struct.pack("=I", table))
+    try:
+        answers = netlink.dump(GET_ROUTE, body, f"route show table {table}")
+    except WorldError as error:
+        # A table without a single route does not exist. Source: inet_dump_fib in net/ipv4/fib_frontend.c.
+        if isinstance(error.__cause__, FileNotFoundError):
+            return []
+        raise
+    return [_read_route(body) for _, body in answers]
+
+
+def list_links(netlink: Netlink) -> list[SeenLink]:
+    """Return the links of the namespace, in order of their indices."""
+    answers = netlink.dump(GET_LINK, LINK_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0), "link show")
+    links = []
+    for _, body in answers:
+        _, _, index, flags, _ = LINK_HEADER.unpack_from(body)
+        attributes = read_attributes(body[LINK_HEADER.size :])
+        info = read_attributes(attributes.get(LinkAttribute.LINK_INFO, memoryview(b"")))
+        kind = bytes(info.get(1, b"")).rstrip(b"\0").decode()
+        has_carrier = kind in {"veth", "bridge"}
+        states = {_OPER_UP} if has_carrier else {_OPER_UP, _OPER_UNKNOWN}
+        links.append(
+            SeenLink(
+                index=index,
+                name=bytes(attributes[LinkAttribute.NAME]).rstrip(b"\0").decode(),
+                kind=kind,
+                is_up=bool(flags & IFF_UP),
+                is_running=bool(flags & IFF_UP) and attributes[LinkAttribute.OPERSTATE][0] in states,
+                mtu=struct.unpack("=I", attributes[LinkAttribute.MTU])[0],
+            )
+        )
+    return links
+
+
+def read_neighbour_table(netlink: Netlink) -> NeighbourTable:
+    """Return the state of the machine's ARP table; any namespace may ask, unlike for /proc. Source: linux/neighbour.h."""
+    answers = netlink.dump(_GET_NEIGHBOUR_TABLE, struct.pack("=BxH", socket.AF_INET, 0), "ntable show")
+    for _, body in answers:
+        attributes = read_attributes(body[4:])
+        if bytes(attributes[1]).rstrip(b"\0") == b"arp_cache" and 7 in attributes:  # noqa: PLR2004 - NDTA_STATS
+            return NeighbourTable(
+                gc_thresh3=struct.unpack("=I", attributes[4])[0],
+                table_fulls=struct.unpack_from("=11Q", attributes[7])[10],
+            )
+    return NeighbourTable(gc_thresh3=0, table_fulls=0)
+
+
+def _read_route(body: bytes) -> SeenRoute:
+    _, prefix, _, _, _, protocol, _, kind, _ = ROUTE_HEADER.unpack_from(body)
+    attributes = read_attributes(body[ROUTE_HEADER.size :])
+    network = attributes.get(RouteAttribute.DESTINATION, memoryview(bytes(4)))  # the default route has none
+    return SeenRoute(
+        destination=f"{_read_address(network)}/{prefix}",
+        route_type=RouteType(kind),
+        protocol=protocol,
+        device=_read_number(attributes.get(RouteAttribute.OUT_INTERFACE)),
+        via=_read_address(attributes.get(RouteAttribute.GATEWAY)),
+        tunnel_destination=_read_tunnel(attributes),
+    )
+
+
+def _read_tunnel(attributes: dict[int, memoryview]) -> str | None:
+    kind = attributes.get(RouteAttribute.ENCAPSULATION_TYPE)
+    if kind is None or struct.unpack("=H", kind)[0] != ENCAPSULATION_IP:
+        return None
+    return _read_address(read_attributes(attributes[RouteAttribute.ENCAPSULATION]).get(TUNNEL_DESTINATION))
+
+
+def _read_address(payload: memoryview | None) -> str | None:
+    return None if payload is None else socket.inet_ntoa(payload)
+
+
+def _read_number(payload: memoryview | None) -> int | None:
+    return None if payload is None else int(struct.unpack("=I", payload)[0])

@@ -1,0 +1,201 @@
+"""The messages about links, their addresses and their neighbours. Pure. Source of the numbers: linux/if_link.h, neighbour.h."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from clusters.linux.netlink import CREATE, EXCLUSIVE, NESTED, REPLACE, Message, make_message, pack_attribute
+
+NEW_LINK: Final = 16
+DELETE_LINK: Final = 17
+GET_LINK: Final = 18
+NEW_ADDRESS: Final = 20
+DELETE_ADDRESS: Final = 21
+NEW_NEIGHBOUR: Final = 28
+LINK_HEADER: Final = struct.Struct("=BxHiII")
+"""struct ifinfomsg: family, type, index, flags, mask of the flags to change."""
+IFF_UP: Final = 0x1
+LOOPBACK_INDEX: Final = 1
+
+_ADDRESS_HEADER: Final = struct.Struct("=BBBBi")
+_NEIGHBOUR_HEADER: Final = struct.Struct("=BxxxiHBB")
+_PEER: Final = NESTED | 1
+_PERMANENT: Final = 0x80
+_NO_ARP: Final = 0x40
+_SELF: Final = 0x02
+
+
+class LinkAttribute(IntEnum):
+    """IFLA_*."""
+
+    ADDRESS = 1
+    NAME = 3
+    MTU = 4
+    MASTER = 10
+    OPERSTATE = 16
+    LINK_INFO = 18
+    NAMESPACE_FD = 28
+
+
+class VxlanAttribute(IntEnum):
+    """IFLA_VXLAN_*."""
+
+    ID = 1
+    LINK = 3
+    LOCAL = 4
+    LEARNING = 7
+    PORT = 15
+    COLLECT_METADATA = 25
+    GPE = 27
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """What every link has."""
+
+    name: str
+    """At most 15 characters."""
+    index: int | None = None
+    """Wished for, so that a message naming it fits every namespace; None: as the kernel likes."""
+    mtu: int | None = None
+    """Octets; None: the kind's default."""
+    mac: str | None = None
+    """Such as `02:00:00:00:00:01`; None: random, or the kind has none."""
+    master: int | None = None
+    """Index of the bridge that it is a port of."""
+
+
+def pack_mac(mac: str) -> bytes:
+    """Encode `02:00:00:00:00:01`."""
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def _pack_link(link: Link, *, is_up: bool = True) -> bytes:
+    """Encode header and attributes, without the kind."""
+    parts = [LINK_HEADER.pack(socket.AF_UNSPEC, 0, link.index or 0, IFF_UP if is_up else 0, IFF_UP)]
+    parts.append(pack_attribute(LinkAttribute.NAME, link.name.encode() + b"\0"))
+    if link.mtu is not None:
+        parts.append(pack_attribute(LinkAttribute.MTU, struct.pack("=I", link.mtu)))
+    if link.mac is not None:
+        parts.append(pack_attribute(LinkAttribute.ADDRESS, pack_mac(link.mac)))
+    if link.master is not None:
+        parts.append(pack_attribute(LinkAttribute.MASTER, struct.pack("=I", link.master)))
+    return b"".join(parts)
+
+
+def _pack_kind(kind: str, data: bytes) -> bytes:
+    body = pack_attribute(1, kind.encode()) + pack_attribute(NESTED | 2, data)
+    return pack_attribute(NESTED | LinkAttribute.LINK_INFO, body)
+
+
+def _add_link(link: Link, kind: str, data: bytes) -> Message:
+    text = f"link add {link.name} type {kind}"
+    return make_message(NEW_LINK, CREATE | EXCLUSIVE, _pack_link(link) + _pack_kind(kind, data), text)
+
+
+def add_veth(link: Link, peer: Link, peer_namespace: int) -> Message:
+    """Make a pair: `link` here and up, `peer` down in the network namespace of an open file.
+
+    The kernel configures the peer before the two are connected, and then it cannot go up yet (ENOTCONN); and it heeds the
+    peer's index only where `link` has one too. Source: drivers/net/veth.c, veth_open and veth_newlink.
+    """
+    other = _pack_link(peer, is_up=False) + pack_attribute(LinkAttribute.NAMESPACE_FD, struct.pack("=i", peer_namespace))
+    return _add_link(link, "veth", pack_attribute(_PEER, other))
+
+
+def add_bridge(link: Link) -> Message:
+    """Make a bridge that forwards at once: no spanning tree, no multicast snooping. Source: IFLA_BR_* in linux/if_link.h."""
+    return _add_link(link, "bridge", pack_attribute(5, struct.pack("=I", 0)) + pack_attribute(23, b"\0"))
+
+
+def add_vxlan(link: Link, *, identifier: int, port: int, local: str, lower: int) -> Message:
+    """Make a VXLAN device as Calico does: nothing learned, all entries written by hand."""
+    data = (
+        pack_attribute(VxlanAttribute.ID, struct.pack("=I", identifier))
+        + pack_attribute(VxlanAttribute.LINK, struct.pack("=I", lower))
+        + pack_attribute(VxlanAttribute.LOCAL, socket.inet_aton(local))
+        + pack_attribute(VxlanAttribute.LEARNING, b"\0")
+        + pack_attribute(VxlanAttribute.PORT, struct.pack("!H", port))
+    )
+    return _add_link(link, "vxlan", data)
+
+
+def add_vxlan_gpe(link: Link, *, port: int) -> Message:
+    """Make a layer-3 VXLAN-GPE device whose tunnels are chosen by the routes (collect metadata)."""
+    data = (
+        pack_attribute(VxlanAttribute.LEARNING, b"\0")
+        + pack_attribute(VxlanAttribute.PORT, struct.pack("!H", port))
+        + pack_attribute(VxlanAttribute.COLLECT_METADATA, b"\1")
+        + pack_attribute(VxlanAttribute.GPE, b"")
+    )
+    return _add_link(link, "vxlan", data)
+
+
+def add_ipip(link: Link) -> Message:
+    """Make an IPIP device whose far end is the route's next hop; path MTU discovery off, as on the fallback device."""
+    return _add_link(link, "ipip", pack_attribute(10, b"\0"))
+
+
+def set_link(name: str, *, is_up: bool, mtu: int | None = None) -> Message:
+    """Change a link, found by its name."""
+    body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, 0, IFF_UP if is_up else 0, IFF_UP)
+    body += pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
+    if mtu is not None:
+        body += pack_attribute(LinkAttribute.MTU, struct.pack("=I", mtu))
+    return make_message(NEW_LINK, 0, body, f"link set {name} {'up' if is_up else 'down'}")
+
+
+def rename_link(index: int, name: str) -> Message:
+    """Rename a link that is down."""
+    body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, index, 0, 0) + pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
+    return make_message(NEW_LINK, 0, body, f"link set index {index} name {name}")
+
+
+def set_master(name: str, master: int) -> Message:
+    """Make a link a port of a bridge; 0: of none."""
+    body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
+    body += pack_attribute(LinkAttribute.MASTER, struct.pack("=I", master))
+    return make_message(NEW_LINK, 0, body, f"link set {name} master index {master}")
+
+
+def delete_link(name: str) -> Message:
+    """Delete a link by its name; one that is not there is no error."""
+    body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
+    return make_message(DELETE_LINK, 0, body, f"link delete {name}", frozenset({errno.ENODEV}))
+
+
+def _address_body(address: str, prefix: int, index: int) -> bytes:
+    packed = socket.inet_aton(address)
+    return _ADDRESS_HEADER.pack(socket.AF_INET, prefix, 0, 0, index) + pack_attribute(2, packed) + pack_attribute(1, packed)
+
+
+def add_address(address: str, prefix: int, index: int) -> Message:
+    """Give an interface an address; having it already is no error."""
+    text = f"address add {address}/{prefix} dev index {index}"
+    return make_message(NEW_ADDRESS, CREATE | REPLACE, _address_body(address, prefix, index), text)
+
+
+def delete_address(address: str, prefix: int, index: int) -> Message:
+    """Take an address away; not having it is no error."""
+    text = f"address delete {address}/{prefix} dev index {index}"
+    absent = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
+    return make_message(DELETE_ADDRESS, 0, _address_body(address, prefix, index), text, absent)
+
+
+def set_neighbour(address: str, mac: str, index: int) -> Message:
+    """Write a neighbour entry that never expires."""
+    body = _NEIGHBOUR_HEADER.pack(socket.AF_INET, index, _PERMANENT, 0, 0)
+    body += pack_attribute(1, socket.inet_aton(address)) + pack_attribute(2, pack_mac(mac))
+    return make_message(NEW_NEIGHBOUR, CREATE | REPLACE, body, f"neigh replace {address} lladdr {mac} dev index {index}")
+
+
+def set_forwarding_entry(mac: str, destination: str, index: int) -> Message:
+    """Tell a VXLAN device which node has that MAC."""
+    body = _NEIGHBOUR_HEADER.pack(socket.AF_BRIDGE, index, _PERMANENT | _NO_ARP, _SELF, 0)
+    body += pack_attribute(1, socket.inet_aton(destination)) + pack_attribute(2, pack_mac(mac))
+    return make_message(NEW_NEIGHBOUR, CREATE | REPLACE, body, f"fdb replace {mac} dev index {index} dst {destination}")

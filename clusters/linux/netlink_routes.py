@@ -1,0 +1,169 @@
+"""The messages about routes and rules. Pure. Source of the numbers: linux/rtnetlink.h, lwtunnel.h, fib_rules.h."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from clusters.linux.netlink import CREATE, EXCLUSIVE, NESTED, REPLACE, Message, make_message, pack_attribute
+
+NEW_ROUTE: Final = 24
+DELETE_ROUTE: Final = 25
+GET_ROUTE: Final = 26
+NEW_RULE: Final = 32
+DELETE_RULE: Final = 33
+MAIN_TABLE: Final = 254
+ROUTE_HEADER: Final = struct.Struct("=BBBBBBBBI")
+"""struct rtmsg: family, destination length, source length, tos, table, protocol, scope, type, flags; struct fib_rule_hdr: the
+same with reserved octets for protocol and scope, and the action for the type."""
+ENCAPSULATION_IP: Final = 2
+"""LWTUNNEL_ENCAP_IP."""
+TUNNEL_DESTINATION: Final = 2
+"""LWTUNNEL_IP_DST."""
+
+_TUNNEL_ID: Final = 1
+_ON_LINK: Final = 4
+_SCOPE_LINK: Final = 253
+_SCOPE_NOWHERE: Final = 255
+_SMALL_TABLE: Final = 256
+
+
+class RouteType(IntEnum):
+    """RTN_*; a rule's action has the same number for BLACKHOLE."""
+
+    UNICAST = 1
+    LOCAL = 2
+    BROADCAST = 3
+    BLACKHOLE = 6
+    UNREACHABLE = 7
+    PROHIBIT = 8
+    THROW = 9
+
+
+class RouteAttribute(IntEnum):
+    """RTA_*."""
+
+    DESTINATION = 1
+    OUT_INTERFACE = 4
+    GATEWAY = 5
+    TABLE = 15
+    ENCAPSULATION_TYPE = 21
+    ENCAPSULATION = 22
+
+
+class RuleAttribute(IntEnum):
+    """FRA_*."""
+
+    DESTINATION = 1
+    IN_INTERFACE = 3
+    PRIORITY = 6
+    TABLE = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One IPv4 route."""
+
+    destination: str
+    """CIDR, such as `100.96.0.0/24`; `0.0.0.0/0` is the default route."""
+    protocol: int
+    """RTPROT_*: who wrote it."""
+    device: int | None = None
+    """Index of the outgoing interface."""
+    via: str | None = None
+    """Next hop."""
+    is_on_link: bool = False
+    """The next hop is reachable on the device although no address says so."""
+    encapsulation: tuple[int, str] | None = None
+    """Tunnel id and the tunnel's far end, for a device in metadata mode."""
+    route_type: RouteType = RouteType.UNICAST
+    table: int = MAIN_TABLE
+
+
+def _pack_route(route: Route, scope: int) -> bytes:
+    address, _, prefix = route.destination.partition("/")
+    table = route.table if route.table < _SMALL_TABLE else 0
+    flags = _ON_LINK if route.is_on_link else 0
+    parts = [
+        ROUTE_HEADER.pack(socket.AF_INET, int(prefix), 0, 0, table, route.protocol, scope, route.route_type, flags),
+        pack_attribute(RouteAttribute.DESTINATION, socket.inet_aton(address)) if prefix != "0" else b"",
+        pack_attribute(RouteAttribute.TABLE, struct.pack("=I", route.table)),
+    ]
+    if route.device is not None:
+        parts.append(pack_attribute(RouteAttribute.OUT_INTERFACE, struct.pack("=i", route.device)))
+    if route.via is not None:
+        parts.append(pack_attribute(RouteAttribute.GATEWAY, socket.inet_aton(route.via)))
+    if route.encapsulation is not None:
+        identifier, far_end = route.encapsulation
+        inner = pack_attribute(_TUNNEL_ID, struct.pack("!Q", identifier))
+        inner += pack_attribute(TUNNEL_DESTINATION, socket.inet_aton(far_end))
+        parts.append(pack_attribute(RouteAttribute.ENCAPSULATION_TYPE, struct.pack("=H", ENCAPSULATION_IP)))
+        parts.append(pack_attribute(NESTED | RouteAttribute.ENCAPSULATION, inner))
+    return b"".join(parts)
+
+
+def _describe(route: Route) -> str:
+    words = ["" if route.route_type is RouteType.UNICAST else route.route_type.name.lower(), route.destination]
+    words += ["" if route.via is None else f"via {route.via}", "" if route.device is None else f"dev index {route.device}"]
+    words += ["" if route.encapsulation is None else "encap ip id {} dst {}".format(*route.encapsulation)]
+    words += [f"proto {route.protocol}", f"table {route.table}"]
+    return " ".join(word for word in words if word)
+
+
+def _scope_of(route: Route) -> int:
+    """Return the scope that `ip route` would choose."""
+    return _SCOPE_LINK if route.route_type is RouteType.UNICAST and route.via is None else 0
+
+
+def add_route(route: Route, tolerated: frozenset[int] = frozenset()) -> Message:
+    """Add a route; one to the same destination in the same table fails with EEXIST."""
+    text = f"route add {_describe(route)}"
+    return make_message(NEW_ROUTE, CREATE | EXCLUSIVE, _pack_route(route, _scope_of(route)), text, tolerated)
+
+
+def replace_route(route: Route) -> Message:
+    """Add a route, or change the one to the same destination."""
+    return make_message(NEW_ROUTE, CREATE | REPLACE, _pack_route(route, _scope_of(route)), f"route replace {_describe(route)}")
+
+
+def delete_route(
+    destination: str, *, table: int = MAIN_TABLE, protocol: int = 0, tolerated: frozenset[int] = frozenset({errno.ESRCH})
+) -> Message:
+    """Delete the route to a destination (protocol 0: whoever wrote it); a missing one gives ESRCH, tolerated by default."""
+    address, _, prefix = destination.partition("/")
+    body = ROUTE_HEADER.pack(
+        socket.AF_INET, int(prefix), 0, 0, table if table < _SMALL_TABLE else 0, protocol, _SCOPE_NOWHERE, 0, 0
+    )
+    if prefix != "0":
+        body += pack_attribute(RouteAttribute.DESTINATION, socket.inet_aton(address))
+    body += pack_attribute(RouteAttribute.TABLE, struct.pack("=I", table))
+    return make_message(DELETE_ROUTE, 0, body, f"route delete {destination} proto {protocol} table {table}", tolerated)
+
+
+def _rule_body(action: int, priority: int, table: int, attributes: bytes, destination_length: int = 0) -> bytes:
+    return (
+        ROUTE_HEADER.pack(socket.AF_INET, destination_length, 0, 0, table, 0, 0, action, 0)
+        + attributes
+        + pack_attribute(RuleAttribute.PRIORITY, struct.pack("=I", priority))
+    )
+
+
+def add_table_rule(in_interface: str, table: int, priority: int) -> Message:
+    """Have packets that come in by an interface look into a table of its own."""
+    attributes = pack_attribute(RuleAttribute.IN_INTERFACE, in_interface.encode() + b"\0")
+    attributes += pack_attribute(RuleAttribute.TABLE, struct.pack("=I", table))
+    body = _rule_body(1, priority, table if table < _SMALL_TABLE else 0, attributes)
+    return make_message(NEW_RULE, CREATE | EXCLUSIVE, body, f"rule add iif {in_interface} lookup {table}")
+
+
+def set_blackhole_rule(address: str, priority: int, *, is_present: bool) -> Message:
+    """Drop, or no longer drop, whatever is routed to an address, before any table is asked."""
+    attributes = pack_attribute(RuleAttribute.DESTINATION, socket.inet_aton(address))
+    body = _rule_body(RouteType.BLACKHOLE, priority, 0, attributes, destination_length=32)
+    if is_present:
+        return make_message(NEW_RULE, CREATE | EXCLUSIVE, body, f"rule add to {address} blackhole", frozenset({errno.EEXIST}))
+    return make_message(DELETE_RULE, 0, body, f"rule delete to {address} blackhole", frozenset({errno.ENOENT}))

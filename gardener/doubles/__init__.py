@@ -1,0 +1,1 @@
+"""Stand-ins for Gardener's parts and for the cloud, driven by the run's loop."""

@@ -1,0 +1,290 @@
+"""The double of aws-custom-route-controller: a route a node in every zone's table, then the nodes' conditions.
+
+Only a tick does work. An update describes all tables once, then deletes and creates one route after the other, then writes
+the conditions one after the other; a call or a patch takes time, which here is a second wake-up. What a condition says is
+`gardener.doubles.route_plan.conclude`. It does not watch conditions: one that somebody else overwrites stays overwritten until
+nodes change, an update is retried or the sync period is over. Nodes are taken in order of their names; the real order
+is that of a Go map. Source: aws-custom-route-controller pkg/controller/reconciler.go:89-325, pkg/updater/routes.go:117-222.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from gardener.conditions import network_unavailable, route_condition
+from gardener.doubles.cloud import Cloud
+from gardener.doubles.route_plan import Attempt, Call, NodeRoute, RouteControllerMode, conclude, follow_nodes, plan_table
+from gardener.gate import has_route_created
+from gardener.timings import Timings
+from hitless.errors import ApiError, RouteTableError
+from hitless.events import Recorder
+from hitless.ports import KubeApi
+from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds
+
+USER: Final = "system:serviceaccount:kube-system:aws-custom-route-controller"
+"""Who writes the conditions: not calico-node, so the admission policy lets it pass. Source: provider-aws
+valuesprovider.go:100, shoot access secret shoot-access-aws-custom-route-controller."""
+
+PATCH_ATTEMPTS_MAX: Final = 10
+"""Attempts to write one condition, each wait half as long again. Source: reconciler.go updateNetworkConditionBackoff."""
+
+_Step = Callable[[Nanoseconds], Nanoseconds]
+
+
+class RouteController:
+    """Keeps the tables and says so on the nodes; a Double.
+
+    Args:
+        kube: the API of the Shoot.
+        cloud: the route tables behind the cloud's API.
+        recorder: takes the events down.
+        timings: how long things take.
+        mode: what RouteCreated means.
+        replicas: 0, or 1 where it has been running for long.
+        is_main_table_last: faithful only: the VPC's main table is listed last (see `conclude`).
+        wall_time: the wall clock as the API writes it (2026-01-31T12:00:00Z) for lastTransitionTime; None leaves that out.
+    """
+
+    name: Final = "aws-custom-route-controller"
+    watches: Final[frozenset[Kind]] = frozenset()
+
+    def __init__(
+        self,
+        *,
+        kube: KubeApi,
+        cloud: Cloud,
+        recorder: Recorder,
+        timings: Timings,
+        mode: RouteControllerMode,
+        replicas: int,
+        is_main_table_last: bool = False,
+        wall_time: Callable[[], str] | None = None,
+    ) -> None:
+        self._kube = kube
+        self._cloud = cloud
+        self._recorder = recorder
+        self._timings = timings
+        self._mode = mode
+        self._is_main_table_last = is_main_table_last
+        self._wall_time = wall_time
+        latency_ns = cloud.behaviour.create_ns
+        self._call_ns = timings.route_create_ns if latency_ns is None else latency_ns
+        self._replicas = replicas
+        self._due_ns = Nanoseconds(0)
+        self._forget(self._due_ns)
+
+    @property
+    def replicas(self) -> int:
+        """How many run: 0 or 1."""
+        return self._replicas
+
+    def scale(self, replicas: int, at_ns: Nanoseconds) -> None:
+        """Start the controller, whose first tick comes `route_controller_start_ns` later, or end it, whatever it was doing."""
+        if replicas == self._replicas:
+            return
+        self._replicas = replicas
+        self._forget(Nanoseconds(at_ns + self._timings.route_controller_start_ns))
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
+        """Take the next step if it is due."""
+        if self._replicas == 0:
+            # Being scaled comes from outside the loop; looking up this often is early enough for the first tick.
+            return Nanoseconds(now_ns + max(self._timings.route_controller_start_ns, MILLISECOND))
+        if now_ns >= self._due_ns:
+            self._due_ns = self._step(now_ns)
+        return self._due_ns
+
+    def is_settled(self) -> bool:
+        """Return whether it does not run, or waits for a tick with nothing failed and nothing left from the last update."""
+        is_waiting = self._step == self._tick and self._has_updated and not self._is_changed
+        return self._replicas == 0 or (is_waiting and self._retry_delay_ns == 0)
+
+    def _forget(self, first_tick_ns: Nanoseconds) -> None:
+        """Begin as a fresh process does."""
+        self._step: _Step = self._tick
+        self._due_ns = first_tick_ns
+        self._next_tick_ns = first_tick_ns
+        self._wanted: dict[str, NodeRoute] = {}
+        self._is_changed = False
+        self._has_updated = False
+        self._updated_ns = first_tick_ns
+        self._failed_ns = first_tick_ns
+        self._retry_delay_ns = 0
+        self._calls: deque[Call] = deque()
+        self._began_ns = first_tick_ns
+        self._attempts: list[Attempt] = []
+        self._writes: deque[tuple[str, bool]] = deque()
+        self._patches = 0
+        self._synced: frozenset[str] = frozenset()
+
+    def _tick(self, now_ns: Nanoseconds) -> Nanoseconds:
+        """Look whether there is a reason to update: a changed node, a retry, the sync period."""
+        period_ns = self._timings.route_controller_tick_ns
+        while self._next_tick_ns <= now_ns:
+            self._next_tick_ns = Nanoseconds(self._next_tick_ns + period_ns)
+        self._follow_nodes()
+        is_sync_due = self._has_updated and now_ns > self._updated_ns + self._timings.route_controller_sync_ns
+        is_retry_due = self._retry_delay_ns > 0 and now_ns > self._failed_ns + self._retry_delay_ns
+        if not (self._is_changed or is_sync_due or is_retry_due):
+            return self._next_tick_ns
+        self._is_changed = False
+        if not self._wanted:
+            self._has_updated = True
+            return self._next_tick_ns
+        return self._begin_update(now_ns)
+
+    def _follow_nodes(self) -> None:
+        try:
+            wanted = follow_nodes(self._wanted, self._kube.list(Kind.NODE))
+        except ApiError:
+            return  # The real one goes on with its cache; before its first list it does not start.
+        if wanted != self._wanted or not self._has_updated:
+            self._wanted, self._is_changed = wanted, True
+
+    def _begin_update(self, now_ns: Nanoseconds) -> Nanoseconds:
+        self._attempts = []
+        try:
+            tables = self._cloud.describe()
+        except RouteTableError as error:
+            return self._end_update(now_ns, self._conclude_nothing(), [str(error)])
+        wanted = tuple(self._wanted.values())
+        self._calls = deque(call for zone, present in tables.items() for call in plan_table(zone, present, wanted))
+        return self._begin_call(now_ns)
+
+    def _conclude_nothing(self) -> dict[str, bool]:
+        """Say what a failed DescribeRouteTables means: nothing, or as the real one has it, that no node has a route."""
+        match self._mode:
+            case RouteControllerMode.IDEAL:
+                return {}
+            case RouteControllerMode.FAITHFUL:
+                return {route.cidr: False for route in self._wanted.values()}
+
+    def _begin_call(self, now_ns: Nanoseconds) -> Nanoseconds:
+        if not self._calls:
+            results = conclude(
+                self._mode,
+                self._cloud.zones(),
+                tuple(self._wanted.values()),
+                self._attempts,
+                is_main_table_last=self._is_main_table_last,
+            )
+            errors = [attempt.error for attempt in self._attempts if attempt.error is not None]
+            return self._end_update(now_ns, results, errors)
+        self._step, self._began_ns = self._end_call, now_ns
+        return Nanoseconds(now_ns + self._call_ns)
+
+    def _end_call(self, now_ns: Nanoseconds) -> Nanoseconds:
+        call = self._calls.popleft()
+        route, error = call.route, None
+        try:
+            if call.is_delete:
+                self._cloud.delete(route.zone, route.cidr)
+            else:
+                self._cloud.create(route)
+        except RouteTableError as caught:
+            error = str(caught)
+        facts: JsonObject = {"zone": route.zone, "cidr": route.cidr, "node": route.node}
+        if error is not None:
+            self._recorder.record("route.failed", **facts, error=error)
+        else:
+            name = "route.deleted" if call.is_delete else "route.created"
+            self._recorder.record(name, **facts, began_ns=self._began_ns)
+        self._attempts.append(Attempt(call=call, error=error))
+        return self._begin_call(now_ns)
+
+    def _end_update(self, now_ns: Nanoseconds, results: Mapping[str, bool], errors: list[str]) -> Nanoseconds:
+        if errors:
+            tick_ns, max_ns = self._timings.route_controller_tick_ns, self._timings.route_controller_backoff_max_ns
+            self._failed_ns = now_ns
+            self._retry_delay_ns = min(4 * self._retry_delay_ns // 3, max_ns) if self._retry_delay_ns else tick_ns
+            self._recorder.record("reconcile.failed", actor=self.name, error="; ".join(errors), retry_ns=self._retry_delay_ns)
+        else:
+            self._retry_delay_ns = 0
+        self._writes = deque(self._plan_writes(results))
+        self._patches = 0
+        return self._begin_write(now_ns)
+
+    def _plan_writes(self, results: Mapping[str, bool]) -> list[tuple[str, bool]]:
+        """List the conditions to write: by spec.podCIDR, without those that say so already."""
+        try:
+            nodes = self._kube.list(Kind.NODE)
+        except ApiError as error:
+            self._give_up(str(error))
+            return []
+        found = {node.get("spec", {}).get("podCIDR"): node for node in nodes}
+        return [
+            (found[cidr]["metadata"]["name"], is_created)
+            for cidr, is_created in results.items()
+            if cidr in found and not _says(found[cidr], is_created=is_created)
+        ]
+
+    def _begin_write(self, now_ns: Nanoseconds) -> Nanoseconds:
+        if not self._writes:
+            return self._wait_for_tick(now_ns)
+        self._step = self._end_write
+        return Nanoseconds(now_ns + self._timings.condition_write_ns)
+
+    def _end_write(self, now_ns: Nanoseconds) -> Nanoseconds:
+        node, is_created = self._writes[0]
+        condition = route_condition(is_created=is_created)
+        if self._wall_time is not None:
+            condition["lastTransitionTime"] = self._wall_time()
+        self._patches += 1
+        try:
+            self._kube.merge_condition(node, condition, actor=USER)
+        except ApiError as error:
+            if self._patches < PATCH_ATTEMPTS_MAX:
+                wait_ns = self._timings.condition_retry_first_ns * 3 ** (self._patches - 1) // 2 ** (self._patches - 1)
+                return Nanoseconds(now_ns + wait_ns)
+            self._give_up(str(error))
+        else:
+            facts = {"status": condition["status"], "reason": condition["reason"]}
+            self._recorder.record("condition.written", node=node, **facts, actor=self.name)
+        self._writes.popleft()
+        self._patches = 0
+        return self._begin_write(now_ns)
+
+    def _give_up(self, error: str) -> None:
+        """Leave a condition unwritten: the real one until nodes change or the sync, the ideal one until its next tick."""
+        match self._mode:
+            case RouteControllerMode.IDEAL:
+                self._is_changed = True
+                retry_ns = self._timings.route_controller_tick_ns
+            case RouteControllerMode.FAITHFUL:
+                retry_ns = self._timings.route_controller_sync_ns
+        self._recorder.record("reconcile.failed", actor=self.name, error=error, retry_ns=retry_ns)
+
+    def _wait_for_tick(self, now_ns: Nanoseconds) -> Nanoseconds:
+        """End the update. A tick that fell into it was kept by the ticker and comes at once. Source: Go time.Ticker."""
+        self._step = self._tick
+        self._has_updated = True
+        self._updated_ns = now_ns
+        self._tell_synced()
+        return max(now_ns, self._next_tick_ns)
+
+    def _tell_synced(self) -> None:
+        """Record `routes.synced` when it becomes true; this look is the harness's own and costs no call."""
+        try:
+            nodes = self._kube.list(Kind.NODE)
+        except ApiError:
+            return
+        names = frozenset(str(node["metadata"]["name"]) for node in nodes)
+        tables = [{(route.cidr, route.node) for route in self._cloud.tables.list(zone)} for zone in self._cloud.zones()]
+        routes = {(route.cidr, route.node) for route in self._wanted.values()}
+        is_synced = (
+            names == self._wanted.keys()
+            and all(routes <= table for table in tables)
+            and all(has_route_created(node) for node in nodes)
+        )
+        if is_synced and names != self._synced:
+            self._recorder.record("routes.synced", nodes=sorted(names))
+        self._synced = names if is_synced else frozenset()
+
+
+def _says(node: JsonObject, *, is_created: bool) -> bool:
+    """Return whether the first NetworkUnavailable entry says it already. Source: updateNetworkingCondition."""
+    entries = network_unavailable(node)
+    wanted = route_condition(is_created=is_created)
+    return bool(entries) and all(entries[0].get(key) == wanted[key] for key in ("status", "reason"))

@@ -1,0 +1,1 @@
+"""The Kubernetes objects that the extension renders for a Shoot."""

@@ -1,0 +1,314 @@
+"""The DaemonSet calico-node as Gardener renders it: what the switch rolls.
+
+Source: gardener-extension-networking-calico charts/internal/calico/templates/node/daemonset-calico-node.yaml at v1.60.0-dev.
+Not rendered, because no mode changes them: bird-exporter, eBPF, Multus, the autoscalers' resource requests.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gardener.manifests.calico_scripts import CLEANUP_BIRD_ROUTES, ENSURE_CONDITION, LOG_MTU_ISSUES, SNAT_TO_UPSTREAM_DNS
+from gardener.manifests.chart_values import ChartValues
+from hitless.words import JsonObject
+
+CALICO_VERSION: Final = "v3.31.6"
+"""Source: imagevector/images.yaml:5."""
+NODE_IMAGE: Final = f"quay.io/calico/node:{CALICO_VERSION}"
+CNI_IMAGE: Final = f"quay.io/calico/cni:{CALICO_VERSION}"
+
+CLEANUP_ROUTES: Final = "cleanup-routes"
+"""Name of the init container that deletes BIRD's routes: present exactly where the overlay is explicitly off."""
+
+
+def render_daemon_set(values: ChartValues, config_checksum: str) -> JsonObject:
+    """Render the DaemonSet.
+
+    Args:
+        values: the chart's values.
+        config_checksum: SHA-256 of the ConfigMap: a changed backend rolls the DaemonSet through this annotation.
+    """
+    labels = {
+        "k8s-app": "calico-node",
+        "gardener.doubles.cloud/role": "system-component",
+        "node.gardener.cloud/critical-component": "true",
+    }
+    reach = {f"networking.gardener.cloud/to-{where}": "allowed" for where in ("public-networks", "apiserver", "dns")}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {
+            "name": "calico-node",
+            "namespace": "kube-system",
+            "labels": dict(labels),
+            "annotations": {"resources.gardener.cloud/preserve-resources": "true"},
+        },
+        "spec": {
+            "revisionHistoryLimit": 2,
+            "selector": {"matchLabels": {"k8s-app": "calico-node"}},
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}},
+            "template": {
+                "metadata": {"labels": {**labels, **reach}, "annotations": {"checksum/configmap-calico": config_checksum}},
+                "spec": _pod_spec(values),
+            },
+        },
+    }
+
+
+def _pod_spec(values: ChartValues) -> JsonObject:
+    return {
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "hostNetwork": True,
+        "tolerations": [{"effect": effect, "operator": "Exists"} for effect in ("NoSchedule", "NoExecute")],
+        "serviceAccountName": "calico-node",
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        # Grace 0 deletes the pod object at once; the DaemonSet controller replaces it without waiting for its end.
+        "terminationGracePeriodSeconds": 0,
+        "priorityClassName": "system-node-critical",
+        "initContainers": _init_containers(values),
+        "containers": _containers(values),
+        "volumes": _volumes(values),
+    }
+
+
+def _init_containers(values: ChartValues) -> list[JsonObject]:
+    privileged = {"privileged": True}
+    cleanup = {
+        "name": CLEANUP_ROUTES,
+        "image": NODE_IMAGE,
+        "command": ["sh", "-c", CLEANUP_BIRD_ROUTES],
+        "securityContext": privileged,
+    }
+    log_mtu = {
+        "name": "log-mtu-issues",
+        "image": NODE_IMAGE,
+        "command": ["/bin/sh", "-c", LOG_MTU_ISSUES],
+        "securityContext": privileged,
+    }
+    host_paths = {
+        "name": "hostpath-init",
+        "image": NODE_IMAGE,
+        "command": ["sh", "-c", "calico-node -hostpath-init"],
+        "env": [_plain("NODE_USER_ID", "999")],
+        "securityContext": {"allowPrivilegeEscalation": False, "runAsUser": 0},
+        "volumeMounts": [_mount(f"/var/{name}", f"var-{name}") for name in ("run", "lib", "log")],
+    }
+    return [
+        *([cleanup] if values.overlay_enabled is False else []),
+        log_mtu,
+        _install_cni(),
+        *([host_paths] if values.non_privileged else []),
+    ]
+
+
+def _install_cni() -> JsonObject:
+    return {
+        "name": "install-cni",
+        "image": CNI_IMAGE,
+        "command": ["/opt/cni/bin/install"],
+        "envFrom": [_api_endpoint()],
+        "env": [
+            _plain("CNI_CONF_NAME", "10-calico.conflist"),
+            _from_config("CNI_NETWORK_CONFIG", "cni_network_config"),
+            _node_name("KUBERNETES_NODE_NAME"),
+            _from_config("CNI_MTU", "veth_mtu"),
+            _plain("SLEEP", "false"),
+        ],
+        "volumeMounts": [_mount("/host/etc/cni/net.d", "cni-net-dir"), _mount("/host/secondary-bin-dir", "cni-bin-dir")],
+        "securityContext": {"privileged": True},
+    }
+
+
+def _containers(values: ChartValues) -> list[JsonObject]:
+    return [
+        *([_snat_sidecar(values)] if values.snat_to_upstream_dns else []),
+        *([_ensurer(values)] if values.backend != "none" else []),
+        _calico_node(values),
+    ]
+
+
+def _snat_sidecar(values: ChartValues) -> JsonObject:
+    confined = {"privileged": False, "allowPrivilegeEscalation": False, "capabilities": {"add": ["NET_ADMIN"]}}
+    return {
+        "name": "add-snat-rule-to-upstream-dns",
+        "image": NODE_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "securityContext": confined if values.non_privileged else {"privileged": True},
+        "env": [_plain("POD_CIDR", values.pod_cidr)],
+        "command": ["/bin/sh", "-c", SNAT_TO_UPSTREAM_DNS],
+        "volumeMounts": [_mount("/run/xtables.lock", "xtables-lock")],
+    }
+
+
+def _ensurer(values: ChartValues) -> JsonObject:
+    return {
+        "name": "network-unavailable-condition-ensurer",
+        "image": NODE_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "securityContext": {"privileged": False, "allowPrivilegeEscalation": False},
+        "env": [
+            _from_config("CALICO_NETWORKING_BACKEND", "calico_backend"),
+            *_autodetection(values),
+            _plain("NO_DEFAULT_POOLS", "true"),
+            _node_name("NODENAME"),
+        ],
+        "command": ["/bin/bash", "-c", ENSURE_CONDITION],
+    }
+
+
+def _calico_node(values: ChartValues) -> JsonObject:
+    has_bird = values.backend == "bird"
+    probe: JsonObject = {"periodSeconds": 10, "timeoutSeconds": 10}
+
+    def ask(question: str) -> JsonObject:
+        birds = [f"-bird-{question}"] if has_bird else []
+        return {"exec": {"command": ["/bin/calico-node", f"-felix-{question}", *birds]}, **probe}
+
+    return {
+        "name": "calico-node",
+        "image": NODE_IMAGE,
+        "envFrom": [_api_endpoint()],
+        "ports": [{"containerPort": 9091, "name": "metrics", "protocol": "TCP"}],
+        "env": _calico_node_env(values),
+        "securityContext": _calico_node_security(values),
+        "resources": {"requests": {"cpu": "250m", "memory": "100Mi"}},
+        "lifecycle": {"preStop": {"exec": {"command": ["/bin/calico-node", "-shutdown"]}}},
+        "livenessProbe": {**ask("live"), "initialDelaySeconds": 10, "failureThreshold": 6},
+        "readinessProbe": ask("ready"),
+        "volumeMounts": _calico_node_mounts(values),
+    }
+
+
+def _calico_node_security(values: ChartValues) -> JsonObject:
+    """Privilege, or the three capabilities of NonPrivilegedCalicoNode."""
+    if not values.non_privileged:
+        return {"privileged": True}
+    return {
+        "runAsUser": 999,
+        "runAsGroup": 0,
+        "privileged": False,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"add": ["NET_RAW", "NET_ADMIN", "NET_BIND_SERVICE"]},
+    }
+
+
+def _calico_node_env(values: ChartValues) -> list[JsonObject]:
+    """List the environment in the chart's order."""
+    environment = [
+        *([_plain("USE_POD_CIDR", "true")] if values.ipam_type == "host-local" else []),
+        _plain("FELIX_PROMETHEUSMETRICSENABLED", "true"),
+        _plain("FELIX_PROMETHEUSMETRICSPORT", "9091"),
+        _plain("DATASTORE_TYPE", "kubernetes"),
+        _from_config("FELIX_TYPHAK8SSERVICENAME", "typha_service_name"),
+        _plain("WAIT_FOR_DATASTORE", "true"),
+        _node_name("NODENAME"),
+        _from_config("CALICO_NETWORKING_BACKEND", "calico_backend"),
+        _plain("CLUSTER_TYPE", "k8s,bgp"),
+        *_address_env(values),
+        _plain("FELIX_IPV6SUPPORT", _boolean(value=values.has_ipv6)),
+        *[_from_config(f"FELIX_{tunnel}MTU", "veth_mtu") for tunnel in ("IPINIP", "VXLAN", "WIREGUARD")],
+        _plain("CALICO_DISABLE_FILE_LOGGING", "true"),
+        _plain("FELIX_DEFAULTENDPOINTTOHOSTACTION", "ACCEPT"),
+        # Explicitly "false" in native mode: the tunnel device stays then, because Felix cleans up only where it is unset.
+        *([] if values.vxlan_enabled else [_plain("FELIX_IPINIPENABLED", _boolean(value=values.felix_ipip))]),
+        _plain("FELIX_BPFENABLED", "false"),
+        _plain("FELIX_BPFKUBEPROXYIPTABLESCLEANUPENABLED", "false"),
+        _plain("FELIX_HEALTHENABLED", "true"),
+        _plain("FELIX_NATPORTRANGE", "32768:65535"),
+        *([_plain("FELIX_SERVICELOOPPREVENTION", values.service_loop_prevention)] if values.service_loop_prevention else []),
+        *([_plain("FELIX_NFTABLESMODE", "Enabled")] if values.nftables else []),
+        *([_plain("FELIX_CHAININSERTMODE", "Append")] if values.snat_to_upstream_dns else []),
+        *([_plain("FELIX_WIREGUARDENABLED", "true")] if values.wireguard else []),
+        *([_plain("FELIX_WIREGUARDENABLEDV6", "true")] if values.wireguard else []),
+        _plain("CALICO_MANAGE_CNI", "true"),
+        *([_plain("CALICO_IPV4POOL_IPIP", "Never"), _plain("FELIX_VXLANENABLED", "true")] if values.vxlan_enabled else []),
+    ]
+    # Where a name comes twice the last one counts, for the kubelet as here; a server-side apply takes no name twice.
+    return list({variable["name"]: variable for variable in environment}.values())
+
+
+def _address_env(values: ChartValues) -> list[JsonObject]:
+    """List addresses and pools; the pools' variables have no effect once any pool exists."""
+    ipv4 = [
+        _plain(f"CALICO_IPV4POOL_{values.ipv4_pool.upper()}", values.ipv4_mode),
+        _plain("CALICO_IPV4POOL_CIDR", values.pod_cidr),
+    ]
+    ipv6 = [
+        _plain(f"CALICO_IPV6POOL_{values.ipv6_pool.upper()}", values.ipv6_mode),
+        _plain("CALICO_IPV6POOL_NAT_OUTGOING", _boolean(value=values.ipv6_nat_outgoing)),
+        _plain("CALICO_ROUTER_ID", "hash"),
+    ]
+    return [*_autodetection(values), *(ipv4 if values.has_ipv4 else []), *(ipv6 if values.has_ipv6 else [])]
+
+
+def _autodetection(values: ChartValues) -> list[JsonObject]:
+    env = [_plain("IP", "autodetect" if values.has_ipv4 else "none")]
+    if values.has_ipv4 and values.ipv4_autodetection:
+        env.append(_plain("IP_AUTODETECTION_METHOD", values.ipv4_autodetection))
+    if values.has_ipv6:
+        env.append(_plain("IP6", "autodetect"))
+        if values.ipv6_autodetection:
+            env.append(_plain("IP6_AUTODETECTION_METHOD", values.ipv6_autodetection))
+    return env
+
+
+def _calico_node_mounts(values: ChartValues) -> list[JsonObject]:
+    state = (
+        [_mount(f"/var/{name}", f"var-{name}") for name in ("run", "lib", "log")]
+        if values.non_privileged
+        else [_mount("/var/run/calico", "var-run-calico"), _mount("/var/lib/calico", "var-lib-calico")]
+    )
+    return [
+        _mount("/host/etc/cni/net.d", "cni-net-dir"),
+        _mount("/lib/modules", "lib-modules", read_only=True),
+        _mount("/run/xtables.lock", "xtables-lock"),
+        *state,
+        {"name": "policysync", "mountPath": "/var/run/nodeagent"},
+        _mount("/var/log/calico/cni", "cni-log-dir", read_only=True),
+    ]
+
+
+def _volumes(values: ChartValues) -> list[JsonObject]:
+    state = (
+        [_volume(f"var-{name}", f"/var/{name}") for name in ("run", "lib", "log")]
+        if values.non_privileged
+        else [_volume(f"var-{name}-calico", f"/var/{name}/calico", "DirectoryOrCreate") for name in ("run", "lib")]
+    )
+    return [
+        _volume("lib-modules", "/lib/modules"),
+        *state,
+        _volume("xtables-lock", "/run/xtables.lock", "FileOrCreate"),
+        _volume("cni-bin-dir", "/opt/cni/bin", "DirectoryOrCreate"),
+        _volume("cni-net-dir", "/etc/cni/net.d"),
+        _volume("cni-log-dir", "/var/log/calico/cni"),
+        _volume("policysync", "/var/run/nodeagent", "DirectoryOrCreate"),
+    ]
+
+
+def _plain(name: str, value: str) -> JsonObject:
+    return {"name": name, "value": value}
+
+
+def _from_config(name: str, key: str) -> JsonObject:
+    return {"name": name, "valueFrom": {"configMapKeyRef": {"name": "calico-config", "key": key}}}
+
+
+def _node_name(name: str) -> JsonObject:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+
+
+def _api_endpoint() -> JsonObject:
+    return {"configMapRef": {"name": "kubernetes-services-endpoint", "optional": True}}
+
+
+def _mount(path: str, volume: str, *, read_only: bool = False) -> JsonObject:
+    return {"mountPath": path, "name": volume, "readOnly": read_only}
+
+
+def _volume(name: str, path: str, kind: str | None = None) -> JsonObject:
+    host_path: dict[str, Any] = {"path": path} if kind is None else {"path": path, "type": kind}
+    return {"name": name, "hostPath": host_path}
+
+
+def _boolean(*, value: bool) -> str:
+    return "true" if value else "false"

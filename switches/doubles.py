@@ -1,0 +1,163 @@
+"""The parts that perform the switch, built for one run, and the objects that a cluster has before it begins."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gardener.conditions import calico_is_up, route_condition
+from gardener.doubles.cloud import Cloud, CloudBehaviour
+from gardener.doubles.control_plane import ControlPlane
+from gardener.doubles.extension import Extension
+from gardener.doubles.route_controller import RouteController
+from gardener.doubles.route_plan import RouteControllerMode
+from gardener.feature_gates import FeatureGates
+from gardener.gate import Gate, decide
+from gardener.manifests.admission import policy_manifests
+from gardener.manifests.render import DEFAULT_POOL, name_of, pool_from_environment, render
+from gardener.shoot import Shoot
+from gardener.timings import Timings
+from hitless.events import Event, Recorder
+from hitless.ports import Clock, Double, KubeApi, NodeFacts, RouteTables
+from hitless.words import JsonObject, Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """Everything of Gardener that takes part in one run."""
+
+    extension: Extension
+    control_plane: ControlPlane
+    route_controller: RouteController
+    cloud: Cloud
+    """The route tables as the cloud's API offers them."""
+    recorder: Recorder
+
+    @property
+    def doubles(self) -> tuple[Double, ...]:
+        """Who takes part in the loop."""
+        return (self.extension, self.control_plane, self.route_controller)
+
+    def request(self, shoot: Shoot) -> Event:
+        """Do what the operator does: change the Shoot. Returns `switch.requested`. Raises UsageError."""
+        event = self.recorder.record("switch.requested", mode=shoot.mode.value)
+        self.extension.request(shoot, event.t_ns)
+        self.control_plane.request(shoot, event.t_ns)
+        return event
+
+    def is_settled(self) -> bool:
+        """Return whether no part has anything left to do."""
+        return all(double.is_settled() for double in self.doubles)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchSpec:
+    """What the parts are to be like in one run."""
+
+    shoot: Shoot
+    """The Shoot before the operator's request."""
+    start_mode: Mode | None = None
+    """The mode in which the run begins, everything settled; None: the Shoot's own."""
+    feature_gates: FeatureGates
+    """Of the Calico extension."""
+    timings: Timings
+    gate: Gate = decide
+    """Who decides: the real decision or a mutant."""
+    route_controller: RouteControllerMode = RouteControllerMode.FAITHFUL
+    """What RouteCreated means."""
+    is_main_table_last: bool = False
+    """Faithful only: the VPC's main table is listed last. See `gardener.doubles.route_plan.conclude`."""
+    behaviour: CloudBehaviour = field(default_factory=CloudBehaviour)
+    """Of the cloud, where the route tables are not behind a Cloud already."""
+    wall_time: Callable[[], str] | None = None
+    """The wall clock for lastTransitionTime; None leaves that out."""
+
+
+def make_switch(spec: SwitchSpec, *, kube: KubeApi, routes: RouteTables, recorder: Recorder, clock: Clock) -> Switch:
+    """Build the parts for one run.
+
+    Args:
+        spec: what they are to be like.
+        kube: the API of the Shoot; holds `initial_objects`.
+        routes: the cloud's route tables, or a Cloud around them, which is then used as it is.
+        recorder: takes the events down.
+        clock: the run clock.
+
+    Raises:
+        UsageError: the Shoot asks for what is not supported (eBPF).
+    """
+    shoot = spec.shoot.with_mode(spec.start_mode or spec.shoot.mode)
+    cloud = routes if isinstance(routes, Cloud) else Cloud(routes, spec.behaviour, clock)
+    controller = RouteController(
+        kube=kube,
+        cloud=cloud,
+        recorder=recorder,
+        timings=spec.timings,
+        mode=spec.route_controller,
+        replicas=1 if shoot.mode is Mode.NATIVE else 0,
+        is_main_table_last=spec.is_main_table_last,
+        wall_time=spec.wall_time,
+    )
+    extension = Extension(
+        kube=kube,
+        recorder=recorder,
+        timings=spec.timings,
+        gate=spec.gate,
+        feature_gates=spec.feature_gates,
+        shoot=shoot,
+        written=render(shoot, spec.feature_gates),
+    )
+    control_plane = ControlPlane(kube=kube, recorder=recorder, timings=spec.timings, shoot=shoot, controller=controller)
+    return Switch(extension=extension, control_plane=control_plane, route_controller=controller, cloud=cloud, recorder=recorder)
+
+
+def initial_objects(
+    shoot: Shoot, mode: Mode, nodes: Sequence[NodeFacts], feature_gates: FeatureGates | None = None
+) -> tuple[JsonObject, ...]:
+    """Return what a cluster in its start mode has: Nodes, then the manifests in apply order.
+
+    A cluster applies them one after the other, and then writes the Nodes' status: an apply leaves the status alone.
+
+    Args:
+        shoot: the Shoot; its overlay is set as `mode` says.
+        mode: the start mode.
+        nodes: the nodes of the cluster.
+        feature_gates: of the Calico extension; None: all at their default.
+    """
+    gates = feature_gates or FeatureGates()
+    shoot = shoot.with_mode(mode)
+    manifests = render(shoot, gates)
+    if DEFAULT_POOL not in {name_of(document) for document in manifests}:
+        manifests = (*manifests, pool_from_environment(shoot, gates))
+    return (*(make_node(node, mode) for node in nodes), *manifests, *policy_manifests(shoot))
+
+
+def make_node(facts: NodeFacts, mode: Mode) -> JsonObject:
+    """Return the Node object of an AWS node: what kubelet, kube-controller-manager and the cloud left on it.
+
+    The condition is calico-node's while the overlay is on, the route controller's in native mode.
+    """
+    instance = f"i-{hashlib.sha256(facts.name.encode()).hexdigest()[:17]}"
+    network = calico_is_up() if mode is Mode.OVERLAY else route_condition(is_created=True)
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": facts.name,
+            "labels": {"kubernetes.io/hostname": facts.name, "topology.kubernetes.io/zone": facts.zone},
+        },
+        "spec": {
+            "podCIDR": facts.pod_cidr,
+            "podCIDRs": [facts.pod_cidr],
+            "providerID": f"aws:///{facts.zone}/{instance}",
+        },
+        "status": {
+            "addresses": [
+                {"type": "InternalIP", "address": facts.address},
+                {"type": "Hostname", "address": facts.name},
+            ],
+            "conditions": [ready, network],
+        },
+    }
