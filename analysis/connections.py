@@ -120,7 +120,7 @@ def judge_flow(
         threshold_ns: the Forwarding Delay Threshold.
     """
     rows = rows[rows["send_errno"] == 0]
-    is_answered = (rows["copies"] > 0) & (rows["received"] - rows["before"] <= threshold_ns)
+    is_answered = (rows["copies"] > 0) & (rows["received"] - rows["send_began_ns"] <= threshold_ns)
     is_lost = ~is_answered & (rows["failure"] == 0)
     stalls: tuple[Stall, ...] = ()
     if flow_class is FlowClass.TCP_CONNECT:
@@ -131,7 +131,7 @@ def judge_flow(
         complaints = _complain_of_established(connections)
         complaints[Complaint.STALLED] = tuple(stall.start_ns for stall in stalls)
         opened = int(np.count_nonzero(connections["what"] == ConnectionEvent.OPENED))
-    complaints[Complaint.LOST] = _instants(rows["before"][is_lost])
+    complaints[Complaint.LOST] = _instants(rows["send_began_ns"][is_lost])
     return ConnectionMeasure(
         flow=flow,
         offered=int(rows.size),
@@ -150,10 +150,10 @@ def _instants(times: npt.NDArray[np.int64]) -> tuple[Nanoseconds, ...]:
 def _complain_of_connects(rows: Rows, is_answered: npt.NDArray[np.bool_]) -> _Complaints:
     has_failed = rows["failure"] != 0
     reasons = [_COMPLAINT_OF_ERRNO.get(number, Complaint.UNREACHABLE) for number in rows["failure"][has_failed].tolist()]
-    failed = list(zip(reasons, _instants(rows["before"][has_failed]), strict=True))
+    failed = list(zip(reasons, _instants(rows["send_began_ns"][has_failed]), strict=True))
     complaints = {complaint: tuple(at_ns for reason, at_ns in failed if reason is complaint) for complaint in Complaint}
-    was_sent_again = (rows["retransmits"] > 0) | (rows["received"] - rows["before"] >= SLOW_NS)
-    complaints[Complaint.SLOW] = _instants(rows["before"][is_answered & was_sent_again])
+    was_sent_again = (rows["retransmits"] > 0) | (rows["received"] - rows["send_began_ns"] >= SLOW_NS)
+    complaints[Complaint.SLOW] = _instants(rows["send_began_ns"][is_answered & was_sent_again])
     return complaints
 
 
@@ -174,5 +174,5 @@ def _longest_without(rows: Rows, connections: Rows) -> Nanoseconds:
         elif row["what"] == ConnectionEvent.OPENED and gone_ns is not None:
             longest_ns, gone_ns = max(longest_ns, int(row["at"]) - gone_ns), None
     if gone_ns is not None and rows.size:
-        longest_ns = max(longest_ns, int(rows["before"].max()) - gone_ns)
+        longest_ns = max(longest_ns, int(rows["send_began_ns"].max()) - gone_ns)
     return Nanoseconds(longest_ns)

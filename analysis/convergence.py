@@ -28,7 +28,7 @@ def convergence_ns(flow: Flow, rows: Rows, is_impaired: npt.NDArray[np.bool_], h
     if None in arrived:
         return None
     since = max(value for value in arrived if value is not None)
-    is_wrong = is_impaired | (rows["before"] < since)
+    is_wrong = is_impaired | (rows["send_began_ns"] < since)
     has_router_hop = nodes_differ_in_zone(flow, history)
     for column in ("forward_ttl", "return_ttl"):
         ttls = rows[column]
@@ -36,7 +36,9 @@ def convergence_ns(flow: Flow, rows: Rows, is_impaired: npt.NDArray[np.bool_], h
             is_wrong = is_wrong | (ttls != ttls[-1])
     wrong = np.flatnonzero(is_wrong)
     index = int(wrong[-1]) + 1 if wrong.size else 0
-    if index >= rows.size or int(rows["after"][-1] - rows["before"][index]) < header.validation_ns - history.interval_of(flow):
+    if index >= rows.size or int(
+        rows["send_ended_ns"][-1] - rows["send_began_ns"][index]
+    ) < header.validation_ns - history.interval_of(flow):
         return None
     return Nanoseconds(int(rows["received"][index]) - request.t_ns)
 

@@ -134,7 +134,7 @@ class _Overflow:
     def candidates(self, rows: Rows, log: Rows) -> Mask:
         """Return the lost probes of a flow that it may have taken: on the way out at a reflector, back at a sender."""
         is_lost = (rows["copies"] == 0) & (rows["send_errno"] == 0)
-        came = rows["before"].copy()
+        came = rows["send_began_ns"].copy()
         log = log[np.argsort(log["seq"], kind="stable")]
         place = np.searchsorted(log["seq"], rows["seq"]) if log.size else np.zeros(rows.size, dtype=np.intp)
         place = np.minimum(place, max(0, log.size - 1))

@@ -53,7 +53,7 @@ def _windows_out(probes: Probes, lost: npt.NDArray[np.intp]) -> tuple[_Window, _
     """
     if not lost.size:
         return None
-    sent, first, last = probes.rows["before"], int(lost[0]), int(lost[-1])
+    sent, first, last = probes.rows["send_began_ns"], int(lost[0]), int(lost[-1])
     return _Window(int(sent[first - 1]), int(sent[first])), _Window(int(sent[last]), int(sent[last + 1]))
 
 

@@ -39,12 +39,13 @@ class Outage:
     longest_ns: Nanoseconds | None
     """And at most this long; None: censored (open at the start or the end of probing)."""
     onset_after_ns: Nanoseconds
-    """`before` of the last unimpaired probe before it: the onset window opens here. Earlier by what the agents' run clock may
+    """`send_began_ns` of the last unimpaired probe before it: the onset window opens here. Earlier by what the agents' run clock may
     be off the events'."""
     onset_before_ns: Nanoseconds
     """Latest possible drop of the first lost probe: the onset window closes here. Later by the same."""
     end_ns: Nanoseconds
-    """`received` of the first probe that was sent after it and answered; where censored, `after` of the last lost probe."""
+    """`received` of the first probe that was sent after it and answered; where censored, `send_ended_ns` of the last lost
+    probe."""
 
     @property
     def is_censored(self) -> bool:
@@ -159,7 +160,7 @@ class Probes:
     reflector_sent: npt.NDArray[np.int64]
     """Reflector's send time by its own log, or its receive time where no answer left it; run clock; -1: not in the log."""
     forward_delay_max_ns: int
-    """Largest delay from `before` to the reflector's kernel; includes the sender's system call and `clock_bound_ns`."""
+    """Largest delay from `send_began_ns` to the reflector's kernel; includes the sender's system call and `clock_bound_ns`."""
     return_delay_max_ns: int
     """Largest delay from the reflector's send time to the sender's kernel; includes the reflector's system call and
     `clock_bound_ns`."""
@@ -205,7 +206,7 @@ def classify(
     """
     send_errors = int(np.count_nonzero(rows["send_errno"]))
     rows = rows[rows["send_errno"] == 0]
-    delay_ns = rows["received"] - rows["before"]
+    delay_ns = rows["received"] - rows["send_began_ns"]
     has_answer = rows["copies"] > 0
     is_late = has_answer & (delay_ns > threshold_ns)
     is_lost = ~has_answer | is_late
@@ -215,12 +216,12 @@ def classify(
     reflector_received, reflector_sent = _times_by_log(rows, log)
     is_logged = reflector_received != NONE_NS
     # What came to the reflector after the threshold was lost on the way out, whatever became of the answer.
-    is_far_end = is_lost & is_logged & (reflector_received - rows["before"] <= threshold_ns)
+    is_far_end = is_lost & is_logged & (reflector_received - rows["send_began_ns"] <= threshold_ns)
     is_near_end = is_lost & ~is_far_end & (is_logged | is_log_whole)
     intact = has_answer & (rows["corrupted"] == 0) & ~is_late
     # A kernel that answers ICMP does not say when: what was dropped may have been dropped anywhere in a round trip.
     is_dated = intact & (rows["reflector_received"] != NONE_NS)
-    left = np.where(is_dated, rows["reflector_sent"], rows["before"])
+    left = np.where(is_dated, rows["reflector_sent"], rows["send_began_ns"])
     return Probes(
         rows=rows,
         is_lost=is_lost,
@@ -231,7 +232,7 @@ def classify(
         is_far_end=is_far_end,
         is_near_end=is_near_end,
         reflector_sent=reflector_sent,
-        forward_delay_max_ns=int(np.max(rows["reflector_received"] - rows["before"], initial=0, where=is_dated))
+        forward_delay_max_ns=int(np.max(rows["reflector_received"] - rows["send_began_ns"], initial=0, where=is_dated))
         + clock_bound_ns,
         return_delay_max_ns=int(np.max(rows["received"] - left, initial=0, where=intact)) + clock_bound_ns,
         send_errors=send_errors,
@@ -262,7 +263,7 @@ def blind_ns(probes: Probes) -> Nanoseconds | None:
     pairs = np.flatnonzero(lost_before[:-1] == lost_before[1:])
     if not pairs.size:
         return None
-    return Nanoseconds(int(np.max(_proven_ns(probes, anchors)[pairs + 1] - probes.rows["before"][anchors[pairs]])))
+    return Nanoseconds(int(np.max(_proven_ns(probes, anchors)[pairs + 1] - probes.rows["send_began_ns"][anchors[pairs]])))
 
 
 def _proven_ns(probes: Probes, anchors: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
@@ -309,7 +310,7 @@ def _outage(
     shortest = max(0, _earliest_drop_ns(probes, last) - latest_first_drop)
     longest = None
     if before is not None and works_ns is not None:
-        longest = Nanoseconds(works_ns - int(rows["before"][before]))
+        longest = Nanoseconds(works_ns - int(rows["send_began_ns"][before]))
         # A probe that was held up may have met the trouble after others had passed it.
         shortest = min(shortest, longest)
     run = slice(first, last + 1)
@@ -324,9 +325,9 @@ def _outage(
         unknown=lost - near_end - far_end,
         shortest_ns=Nanoseconds(shortest),
         longest_ns=longest,
-        onset_after_ns=Nanoseconds(int(rows["before"][first if before is None else before]) - probes.run_clock_bound_ns),
+        onset_after_ns=Nanoseconds(int(rows["send_began_ns"][first if before is None else before]) - probes.run_clock_bound_ns),
         onset_before_ns=Nanoseconds(latest_first_drop + probes.run_clock_bound_ns),
-        end_ns=Nanoseconds(int(rows["after"][last]) if works_ns is None else works_ns),
+        end_ns=Nanoseconds(int(rows["send_ended_ns"][last]) if works_ns is None else works_ns),
     )
 
 
@@ -334,14 +335,14 @@ def _earliest_drop_ns(probes: Probes, index: int) -> int:
     """Return the earliest time at which a lost probe can have been dropped."""
     if probes.is_far_end[index]:
         return int(probes.reflector_sent[index]) - probes.clock_bound_ns
-    return int(probes.rows["before"][index])
+    return int(probes.rows["send_began_ns"][index])
 
 
 def _latest_drop_ns(probes: Probes, index: int) -> int:
     """Return the latest time at which a lost probe can have been dropped, by the largest one-way delays seen."""
     if probes.is_far_end[index]:
         return int(probes.reflector_sent[index]) + probes.clock_bound_ns + probes.return_delay_max_ns
-    latest = int(probes.rows["after"][index]) + probes.forward_delay_max_ns
+    latest = int(probes.rows["send_ended_ns"][index]) + probes.forward_delay_max_ns
     return latest if probes.is_near_end[index] else latest + probes.return_delay_max_ns
 
 

@@ -85,7 +85,7 @@ def find_stalls(flow: FlowId, rows: Rows, connections: Rows) -> Iterator[Stall]:
             is_mine &= rows["seq"] < ends["seq"][0]
             ended_ns, what = int(ends["at"][0]), ConnectionEvent(int(ends["what"][0]))
         else:  # the agent did not live to close it
-            seen = np.maximum(rows["after"], rows["received"])
+            seen = np.maximum(rows["send_ended_ns"], rows["received"])
             ended_ns, what = int(np.max(seen, initial=int(opening["at"]))), ConnectionEvent.CLOSED
         yield from _stalls_of(flow, number, rows[is_mine], ended_ns, _END_OF_EVENT.get(what, StallEnd.SILENT))
 
@@ -94,7 +94,7 @@ def _stalls_of(flow: FlowId, connection: int, rows: Rows, ended_ns: int, ended: 
     """Yield the stalls of one connection, whose messages are given, and when and how it ended."""
     has_answer = rows["copies"] > 0
     until_ns = np.where(has_answer, rows["received"], ended_ns)
-    waits_ns = until_ns - rows["before"]
+    waits_ns = until_ns - rows["send_began_ns"]
     edges = np.diff((waits_ns > STALL_NS).astype(np.int8), prepend=0, append=0)
     for first, behind in zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True):
         run = slice(first, behind)
@@ -102,13 +102,13 @@ def _stalls_of(flow: FlowId, connection: int, rows: Rows, ended_ns: int, ended: 
         end_ns = _back_ns(rows[run], rows[behind:]) if came_back else ended_ns
         longest_ns = None
         if first and (came_back or ended is not StallEnd.SILENT):
-            longest_ns = Nanoseconds(end_ns - int(rows["before"][first - 1]))
+            longest_ns = Nanoseconds(end_ns - int(rows["send_began_ns"][first - 1]))
         yield Stall(
             flow=flow,
             connection=connection,
             first_seq=int(rows["seq"][first]),
             messages=behind - first,
-            start_ns=Nanoseconds(int(rows["before"][first])),
+            start_ns=Nanoseconds(int(rows["send_began_ns"][first])),
             end_ns=Nanoseconds(end_ns),
             longest_ns=longest_ns,
             wait_ns=Nanoseconds(int(np.max(waits_ns[run]))),

@@ -111,7 +111,7 @@ def _inject_all(switch: SharpSwitch, watchers: Watchers, place: Place, count: in
 
 def _our_estimates(flow: Flow, truths: Sequence[Truth], records: ProbeRecords, rate_hz: float) -> list[Estimate]:
     probes = classify(records.sender, records.reflector, _THRESHOLD_NS, is_log_whole=True)
-    sent = SentProbes(sent_ns=probes.rows["before"], is_lost=probes.is_lost)
+    sent = SentProbes(sent_ns=probes.rows["send_began_ns"], is_lost=probes.is_lost)
     middles_ns, likelies_ns = [], []
     outages = find_outages(flow.id, probes)
     for truth in truths:

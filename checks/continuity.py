@@ -118,7 +118,7 @@ def _judge_refused(history: History, limit: float | None) -> Iterator[Finding]:
         flows, counts = np.unique(some["flow"], return_counts=True)
         reasons = ", ".join(sorted({os.strerror(int(number)) for number in some["send_errno"]}))
         text = f"the kernel refused to send {some.size} probes of {flows.size} flows from nodes: {reasons}"
-        first_ns = Nanoseconds(int(some["before"].min()))
+        first_ns = Nanoseconds(int(some["send_began_ns"].min()))
         if not is_masquerade:
             yield Finding(verdict=Verdict.FAIL, code="host-unreachable", text=text, t_ns=first_ns)
         elif limit is not None and int(counts.max()) > limit:

@@ -128,8 +128,8 @@ def _judge_paths(history: History) -> Iterator[Finding]:
     stayed: dict[bool, list[Flow]] = {False: [], True: []}
     for flow in history.flows_of(FlowRole.MESH):
         rows = _answered(history, flow)
-        first = _path_ttl(rows[rows["before"] < requested.t_ns])
-        last = _path_ttl(rows[rows["before"] >= since_ns])
+        first = _path_ttl(rows[rows["send_began_ns"] < requested.t_ns])
+        last = _path_ttl(rows[rows["send_began_ns"] >= since_ns])
         if first is not None and last is not None:
             is_far = zones.get(flow.source) != zones.get(flow.destination)
             (stayed if first == last else moved)[is_far].append(flow)

@@ -114,9 +114,11 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
         yield _doubt("flow-silent", f"{len(silent)} flows sent no probe at all, such as {silent[0]}")
     if rows.size == 0:
         return
-    last_ns = int(rows["before"].max())
+    last_ns = int(rows["send_began_ns"].max())
     # Agents of other classes start one after the other: a flow's time begins with its own first probe.
-    begins = {flow.id: rows["before"][np.searchsorted(rows["flow"], flow.id)] for flow in history.flows if counts[flow.id]}
+    begins = {
+        flow.id: rows["send_began_ns"][np.searchsorted(rows["flow"], flow.id)] for flow in history.flows if counts[flow.id]
+    }
     expected = {
         flow.id: (last_ns - int(begins[flow.id])) // history.interval_of(flow) + 1 for flow in history.flows if counts[flow.id]
     }
@@ -187,7 +189,7 @@ def _ask_gaps(history: History, limits: Limits) -> Iterator[Finding]:
     worst, worst_ns, worst_at_ns, flows = 0.0, 0, 0, 0
     for flow in history.flows:
         start, end = np.searchsorted(rows["flow"], (flow.id, flow.id + 1))
-        edges = _probing_instants(np.sort(rows["before"][start:end]), first_ns, last_ns)
+        edges = _probing_instants(np.sort(rows["send_began_ns"][start:end]), first_ns, last_ns)
         gaps = np.diff(edges)
         intervals = float(gaps.max() / history.interval_of(flow))
         flows += intervals > limit

@@ -9,7 +9,7 @@ from typing import Final, Self
 from clusters.kubernetes.prober_manifests import NAMESPACE
 from hitless.errors import UsageError
 from hitless.events import Recorder
-from hitless.ports import Clock, Cluster, Double
+from hitless.ports import Clock, Cluster, Participant
 from hitless.words import SECOND, Arm, Mode, Nanoseconds
 from switches.observer import Observer
 
@@ -63,7 +63,7 @@ class Watching:
         )
 
     @property
-    def doubles(self) -> tuple[Double, ...]:
+    def participants(self) -> tuple[Participant, ...]:
         """Who takes part in the loop."""
         return (self.observer,)
 

@@ -1,6 +1,6 @@
 """One thread, one loop over a heap of wake-ups.
 
-The doubles say when they want to be called next and the loop calls them; between two calls it waits on the clock. With a
+The participants say when they want to be called next and the loop calls them; between two calls it waits on the clock. With a
 clock that jumps, a whole switch runs in a unit test in no time at all.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 
-from hitless.ports import Clock, Double, KubeApi
+from hitless.ports import Clock, KubeApi, Participant
 from hitless.words import MILLISECOND, Nanoseconds
 
 _POLL_NS = Nanoseconds(20 * MILLISECOND)
@@ -17,28 +17,28 @@ _POLL_NS = Nanoseconds(20 * MILLISECOND)
 
 
 class Loop:
-    """Calls every double when it is due, and at once when something that it watches changed.
+    """Calls every participant when it is due, and at once when something that it watches changed.
 
     Args:
-        doubles: who takes part; names are unique.
+        participants: who takes part; names are unique.
         kube: where changes come from.
         clock: the run clock.
     """
 
-    def __init__(self, doubles: Sequence[Double], kube: KubeApi, clock: Clock) -> None:
-        self._doubles = tuple(doubles)
+    def __init__(self, participants: Sequence[Participant], kube: KubeApi, clock: Clock) -> None:
+        self._participants = tuple(participants)
         self._kube = kube
         self._clock = clock
         self._heap: list[tuple[int, int, Callable[[], object] | None]] = []
-        self._due: list[int | None] = [None] * len(self._doubles)
+        self._due: list[int | None] = [None] * len(self._participants)
         self._count = 0
-        for index in range(len(self._doubles)):
+        for index in range(len(self._participants)):
             self._plan(index, clock.now_ns())
 
     def at(self, due_ns: Nanoseconds, act: Callable[[], object]) -> None:
-        """Call `act` once at `due_ns`, before the doubles that are due then."""
+        """Call `act` once at `due_ns`, before the participants that are due then."""
         self._count += 1
-        heapq.heappush(self._heap, (due_ns, -len(self._doubles) - 1_000_000 + self._count, act))
+        heapq.heappush(self._heap, (due_ns, -len(self._participants) - 1_000_000 + self._count, act))
 
     def run(self, until: Callable[[], bool], deadline_ns: Nanoseconds) -> bool:
         """Run until `until()` is true or the deadline passes.
@@ -65,7 +65,7 @@ class Loop:
 
     def _call(self, index: int) -> None:
         self._due[index] = None
-        next_ns = self._doubles[index].reconcile(self._clock.now_ns())
+        next_ns = self._participants[index].reconcile(self._clock.now_ns())
         if next_ns is not None:
             self._plan(index, next_ns)
 
@@ -78,7 +78,7 @@ class Loop:
         if not changed:
             return
         now = self._clock.now_ns()
-        for index, double in enumerate(self._doubles):
+        for index, participant in enumerate(self._participants):
             due = self._due[index]
-            if double.watches & changed and (due is None or due > now):
+            if participant.watches & changed and (due is None or due > now):
                 self._plan(index, now)

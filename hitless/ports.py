@@ -316,7 +316,7 @@ class Calibrator(Protocol):
         ...
 
 
-class Double(Protocol):
+class Participant(Protocol):
     """A stand-in for a part of the real system, driven by one loop.
 
     It never sleeps, waits or starts a thread. A latency is a second wake-up.
@@ -389,7 +389,7 @@ class Cluster(Protocol):
         """Take everything down. Safe to call twice, and after a failed `up`."""
         ...
 
-    def doubles(self, recorder: Recorder) -> Sequence[Double]:
+    def participants(self, recorder: Recorder) -> Sequence[Participant]:
         """Return the doubles of the parts that are not real here (calico-node, the DaemonSet roll); empty on a real cluster."""
         ...
 

@@ -30,8 +30,8 @@ SENDER_ROW: Final = np.dtype(
     [
         ("flow", "<u2"),  # FlowId; 0: the row was never written
         ("seq", "<u4"),  # sequence number in the flow, from 0; skipped ticks use none
-        ("before", "<i8"),  # read just before the call that sent the probe
-        ("after", "<i8"),  # read just after that call
+        ("send_began_ns", "<i8"),  # read just before the call that sent the probe
+        ("send_ended_ns", "<i8"),  # read just after that call
         ("received", "<i8"),  # kernel's receive time of the first answer
         ("reflector_received", "<i8"),  # kernel's receive time at the reflector, from the answer
         ("reflector_sent", "<i8"),  # reflector's send time, from the answer

@@ -15,7 +15,7 @@ from hitless.events import Recorder
 from hitless.history import History, RunHeader
 from hitless.load import Load, LoadSpec
 from hitless.loop import Loop
-from hitless.ports import Clock, Cluster, ClusterFacts, Double, Flow, ProbeSpec
+from hitless.ports import Clock, Cluster, ClusterFacts, Flow, Participant, ProbeSpec
 from hitless.store import RunStore
 from hitless.words import MILLISECOND, SECOND, FlowRole, JsonObject, Kind, Nanoseconds
 
@@ -29,8 +29,8 @@ class Switch(Protocol):
     """The parts that perform the switch in one run."""
 
     @property
-    def doubles(self) -> Sequence[Double]:
-        """The doubles of Gardener's parts."""
+    def participants(self) -> Sequence[Participant]:
+        """The participants of Gardener's parts."""
         ...
 
     def request(self) -> None:
@@ -81,7 +81,7 @@ def run(plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> Histo
     1. Bring the cluster up, read its counters.
     2. Start the application load, where the plan has one, and the probe agents; wait until every user and every flow is
        answered; drop the calibration flow for a known time.
-    3. Watch for the baseline time, then make the operator's request; the doubles and the faults do their part.
+    3. Watch for the baseline time, then make the operator's request; the participants and the faults do their part.
     4. When everything has settled, or the time is over: cure the faults in reverse order; probe on for the validation time.
     5. Stop and drain the load and the agents; read counters and nodes; store the records.
     6. Take the cluster down.
@@ -130,13 +130,13 @@ class _Execution:
     def _watch_switch(self, facts: ClusterFacts, flows: tuple[Flow, ...]) -> None:
         plan, cluster, clock = self._plan, self._cluster, self._clock
         switch = plan.make_switch(cluster, facts, self._events)
-        doubles = (*switch.doubles, *cluster.doubles(self._events))
+        participants = (*switch.participants, *cluster.participants(self._events))
         self._start_load(facts)
         cluster.prober.start(flows, plan.probing, self._store.agents_directory, self._store.epoch_ns)
         self._wait_live(cluster.prober.is_live, "flow")
         self._events.record("run.live")
         self._calibrate(flows)
-        loop = Loop(doubles, cluster.kube, clock)
+        loop = Loop(participants, cluster.kube, clock)
         loop.run(lambda: False, Nanoseconds(clock.now_ns() + plan.baseline_ns))
         start_ns = clock.now_ns()
         self._plan_faults(loop, start_ns)
@@ -146,7 +146,7 @@ class _Execution:
             loop.run(lambda: False, Nanoseconds(start_ns + plan.probing.interval_ns))
 
         def is_over() -> bool:
-            return plan.is_until_settled and not self._planned and all(double.is_settled() for double in doubles)
+            return plan.is_until_settled and not self._planned and all(one.is_settled() for one in participants)
 
         is_settled = loop.run(is_over, Nanoseconds(start_ns + plan.duration_ns_max))
         self._events.record("run.settled" if is_settled else "run.timed_out")

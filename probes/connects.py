@@ -1,6 +1,6 @@
 """`tcp-connect`: a new connection a probe, with one message and its answer.
 
-A probe's `before` is read just before connect(), so that its delay is all that an application waits for that has no
+A probe's `send_began_ns` is read just before connect(), so that its delay is all that an application waits for that has no
 connection: handshake, request, answer. A SYN that is lost is sent again a second later (RFC 6298 2.1): the probe is late, and
 `retransmits` says why. A connection that is not done in time is given up.
 

@@ -140,8 +140,8 @@ class Sender:
                     last=last,
                     slots=mine,
                     timestamps=self._probes["timestamp"][first:last],
-                    before=line["before"][first:last],
-                    after=line["after"][first:last],
+                    before=line["send_began_ns"][first:last],
+                    after=line["send_ended_ns"][first:last],
                 )
             )
         self._pods = tuple(pods)

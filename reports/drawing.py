@@ -80,7 +80,7 @@ def make_panel(run: JudgedRun) -> Panel:
     bars += [bar for _, measure in rest for bar in _bars(measure, rest_row, origin)]
     families = tuple(family_bars(run, origin))
     bars += [bar for _, drawn in families for bar in drawn]
-    before = history.records.sender["before"]
+    before = history.records.sender["send_began_ns"]
     return Panel(
         title=_title(run, found),
         rows=(*(names[flow.id] for flow, _ in own), *((rest_row,) if rest else ()), *(row for row, _ in families)),

@@ -17,7 +17,7 @@ from gardener.timings import TIMINGS, Timings
 from hitless.errors import UsageError
 from hitless.events import Recorder
 from hitless.history import RunHeader
-from hitless.ports import Clock, Cluster, ClusterFacts, Double, ProbeSpec
+from hitless.ports import Clock, Cluster, ClusterFacts, Participant, ProbeSpec
 from hitless.run import PlannedFault, RunPlan, Switch
 from hitless.words import MILLISECOND, SECOND, Arm, FlowSet, Nanoseconds, Overlay, Profile
 from scenarios.flows import count_flows, make_flows
@@ -235,9 +235,9 @@ class _ScenarioSwitch:
     wanted: Shoot
 
     @property
-    def doubles(self) -> Sequence[Double]:
+    def participants(self) -> Sequence[Participant]:
         """Who takes part in the loop."""
-        return self.parts.doubles
+        return self.parts.participants
 
     def request(self) -> None:
         """Change the Shoot as the scenario says."""

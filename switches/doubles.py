@@ -19,7 +19,7 @@ from gardener.manifests.render import DEFAULT_POOL, name_of, pool_from_environme
 from gardener.shoot import Shoot
 from gardener.timings import Timings
 from hitless.events import Event, Recorder
-from hitless.ports import Clock, Double, KubeApi, NodeFacts, RouteTables
+from hitless.ports import Clock, KubeApi, NodeFacts, Participant, RouteTables
 from hitless.words import JsonObject, Mode
 
 
@@ -35,7 +35,7 @@ class Switch:
     recorder: Recorder
 
     @property
-    def doubles(self) -> tuple[Double, ...]:
+    def participants(self) -> tuple[Participant, ...]:
         """Who takes part in the loop."""
         return (self.extension, self.control_plane, self.route_controller)
 
@@ -48,7 +48,7 @@ class Switch:
 
     def is_settled(self) -> bool:
         """Return whether no part has anything left to do."""
-        return all(double.is_settled() for double in self.doubles)
+        return all(double.is_settled() for double in self.participants)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

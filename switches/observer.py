@@ -21,7 +21,7 @@ _RETRY_NS: Final = Nanoseconds(1 * SECOND)
 
 
 class Observer:
-    """Takes the switch down as it is seen; a Double that does nothing else.
+    """Takes the switch down as it is seen; a Participant that does nothing else.
 
     Args:
         kube: the API.
@@ -58,7 +58,7 @@ class Observer:
         return frozenset(KINDS)
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
-        """Look, and take down what has changed since the last look; see Double."""
+        """Look, and take down what has changed since the last look; see Participant."""
         try:
             seen = look(self._kube, self._seen)
         except ApiUnavailableError:

@@ -80,7 +80,7 @@ def charge_outages(
     """Yield every outage of a flow with a case a segment."""
     probes = classify_flow(history, flow)
     request = history.first_event("switch.requested")
-    before = probes.rows["before"]
+    before = probes.rows["send_began_ns"]
     scale = Scale(probed_ns=int(before[-1] - before[0]), origin_ns=0 if request is None else request.t_ns)
     splitter = Splitter(probes)
     troubles = {way: suspects.of(flow, way) for way in Way}

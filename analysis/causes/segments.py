@@ -89,7 +89,7 @@ class Splitter:
 
     def cut(self, segment: Segment, instants_ns: Iterable[int]) -> tuple[Segment, ...]:
         """Cut a stretch where something began that accounts for what comes after; how long the other lasted is hidden then."""
-        rows = self._probes.rows["before"]
+        rows = self._probes.rows["send_began_ns"]
         found = {int(np.searchsorted(rows, instant)) for instant in instants_ns}
         edges = [segment.start, *sorted(edge for edge in found if segment.start < edge < segment.stop), segment.stop]
         parts = []
@@ -110,7 +110,7 @@ class Splitter:
         return tuple(parts)
 
     def _segments(self, outage: Outage, edges: list[int], ways: list[Way]) -> Iterator[Segment]:
-        probes, before = self._probes, self._probes.rows["before"]
+        probes, before = self._probes, self._probes.rows["send_began_ns"]
         has_passed = bool(np.any(probes.is_anchor[: edges[0]]))
         is_open = not np.any(probes.is_anchor[edges[-1] :])
         for number, (way, (start, stop)) in enumerate(zip(ways, pairwise(edges), strict=True)):
@@ -144,14 +144,16 @@ class Splitter:
         """Return the earliest time at which a probe can have been dropped."""
         if way is Way.BACK:
             return int(self._probes.reflector_sent[index]) - self._probes.clock_bound_ns
-        return int(self._probes.rows["before"][index])
+        return int(self._probes.rows["send_began_ns"][index])
 
     def _drop(self, index: int, way: Way) -> Span:
         """Return when a probe was dropped, by the usual delays."""
         if way is Way.BACK:
             latest = int(self._probes.reflector_sent[index]) + self._probes.clock_bound_ns + self._back_ns
         else:
-            latest = int(self._probes.rows["after"][index]) + self._out_ns + (self._back_ns if way is Way.UNKNOWN else 0)
+            latest = (
+                int(self._probes.rows["send_ended_ns"][index]) + self._out_ns + (self._back_ns if way is Way.UNKNOWN else 0)
+            )
         return self._widened(self._earliest_ns(index, way), latest)
 
     def _widened(self, earliest_ns: int, latest_ns: int) -> Span:
@@ -170,6 +172,6 @@ def _usual_delays(probes: Probes) -> tuple[int, int]:
     known = rows[rows["reflector_sent"] != NONE_NS]
     if not known.size:
         return probes.forward_delay_max_ns, probes.return_delay_max_ns
-    out = np.quantile(known["reflector_received"] - known["before"], _USUALLY)
+    out = np.quantile(known["reflector_received"] - known["send_began_ns"], _USUALLY)
     back = np.quantile(known["received"] - known["reflector_sent"], _USUALLY)
     return int(out) + probes.clock_bound_ns, int(back) + probes.clock_bound_ns

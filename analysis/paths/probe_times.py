@@ -41,13 +41,13 @@ def probe_spans(probes: Probes) -> Spans:
     left = _first_known(np.where(is_trusted, rows["reflector_sent"], NONE_NS), probes.reflector_sent)
     received = _first_known(np.where(rows["copies"] > 0, rows["received"], NONE_NS))
     out_max_ns, back_max_ns = _largest_delays_ns(probes)
-    out_limit = rows["after"] + out_max_ns
+    out_limit = rows["send_ended_ns"] + out_max_ns
     back_limit = np.where(left == NONE_NS, out_limit, left + probes.clock_bound_ns) + back_max_ns
     at_reflector = np.where(seen == NONE_NS, NONE_NS, seen + probes.clock_bound_ns)
     from_reflector = np.where(left == NONE_NS, NONE_NS, left - probes.clock_bound_ns)
-    out_since = rows["before"] - bound
+    out_since = rows["send_began_ns"] - bound
     out_until = _first_known(at_reflector, received, out_limit) + bound
-    back_since = _first_known(from_reflector, rows["before"]) - bound
+    back_since = _first_known(from_reflector, rows["send_began_ns"]) - bound
     back_until = _first_known(received, back_limit) + bound
     return Spans(
         out_since_ns=out_since,
@@ -71,5 +71,5 @@ def _largest_delays_ns(probes: Probes) -> tuple[int, int]:
     if np.any(rows["reflector_received"] != NONE_NS) or not rows.size:
         return probes.forward_delay_max_ns, probes.return_delay_max_ns
     intact = (rows["copies"] > 0) & (rows["corrupted"] == 0) & ~probes.is_late
-    round_trip_ns = int(np.max(rows["received"] - rows["before"], initial=0, where=intact))
+    round_trip_ns = int(np.max(rows["received"] - rows["send_began_ns"], initial=0, where=intact))
     return round_trip_ns, round_trip_ns

@@ -50,7 +50,7 @@ def find_transitions(found: FlowPaths, request_ns: Nanoseconds) -> Transitions:
 
     Source: RFC 6412 3.2.4 (First Route Convergence Instant: the first unimpaired packet by the Next-Best Egress), 3.3.1, 3.3.2.
     """
-    is_after = found.probes.rows["before"] >= request_ns
+    is_after = found.probes.rows["send_began_ns"] >= request_ns
     out, back = (_first_arrival(found, direction, is_after) for direction in (found.out, found.back))
     event, is_impaired = _event(found, is_after, request_ns)
     return Transitions(
@@ -90,7 +90,7 @@ def _event(found: FlowPaths, is_after: Flags, request_ns: int) -> tuple[Bounded 
     good = np.flatnonzero((~is_impaired & out.is_preferred & back.is_preferred)[:first])
     has_left_out = bool(out.is_next_best[first] | probes.is_near_end[first])
     instant = _Instant(
-        earliest_ns=int(probes.rows["before"][good[-1]]) if good.size else request_ns,
+        earliest_ns=int(probes.rows["send_began_ns"][good[-1]]) if good.size else request_ns,
         latest_ns=int((out if has_left_out else back).until_ns[first]),
     )
     return _since(instant, request_ns), bool(is_impaired[first])
@@ -109,7 +109,8 @@ def _first_arrival(found: FlowPaths, direction: Direction, is_after: Flags) -> _
     first = int(come[0])
     not_yet = np.flatnonzero((~has_come | direction.is_preferred)[:first])
     return _Instant(
-        earliest_ns=int(probes.rows["before"][not_yet[-1] if not_yet.size else 0]), latest_ns=int(direction.until_ns[first])
+        earliest_ns=int(probes.rows["send_began_ns"][not_yet[-1] if not_yet.size else 0]),
+        latest_ns=int(direction.until_ns[first]),
     )
 
 
@@ -123,7 +124,7 @@ def _recovery(found: FlowPaths, arrivals: list[_Instant]) -> Bounded | None:
     last_bad = int(bad[-1]) if bad.size else -1
     # Of a probe whose path is not known nobody can say that it has left the old one.
     good = np.flatnonzero((~is_impaired & found.out.is_next_best & found.back.is_next_best)[last_bad + 1 :])
-    shortest = max(0, int(rows["before"][max(0, last_bad)]) - began.latest_ns)
+    shortest = max(0, int(rows["send_began_ns"][max(0, last_bad)]) - began.latest_ns)
     longest = None
     if good.size:
         ended_ns = int(found.back.until_ns[last_bad + 1 + int(good[0])])

@@ -23,4 +23,10 @@ def show_estimates(path: Path) -> None:
         if own:
             rows = tool_rows(estimate_arm(own), own[0].history.header.interval_ns / MILLISECOND)
             cells = [(row.tool, row.does, row.worst_flow, row.all_flows, row.flows_reported, row.nothing) for row in rows]
-            print_table(f"{arm}: estimates by models of the tools (docs/estimators.md)", COLUMNS, cells, has_numbers=False, width_min=WIDTH)
+            print_table(
+                f"{arm}: estimates by models of the tools (docs/estimators.md)",
+                COLUMNS,
+                cells,
+                has_numbers=False,
+                width_min=WIDTH,
+            )

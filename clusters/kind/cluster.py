@@ -40,7 +40,7 @@ from gardener.doubles.cloud import Cloud
 from gardener.manifests.calico_node import CALICO_VERSION
 from hitless.errors import WorldError
 from hitless.events import Recorder
-from hitless.ports import Clock, ClusterFacts, Double, Endpoint, NodeFacts, NodeState, Prober
+from hitless.ports import Clock, ClusterFacts, Endpoint, NodeFacts, NodeState, Participant, Prober
 from hitless.words import SECOND, Capability, FlowSet, Kind, Mode, Nanoseconds, Overlay
 from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.plan import Case
@@ -161,7 +161,7 @@ class CalicoCluster:
                 self._is_whole = False
                 self._lock.close()
 
-    def doubles(self, recorder: Recorder) -> Sequence[Double]:  # noqa: ARG002 - the port's
+    def participants(self, recorder: Recorder) -> Sequence[Participant]:  # noqa: ARG002 - the port's
         """Return none: calico-node and the DaemonSet controller are real here."""
         return ()
 

@@ -1,7 +1,7 @@
 """Agents on several kernels have several clocks: how far they are apart, from the probes themselves, and how surely.
 
-A probe left its sender not before `before` (t1) and its answer came back at `received` (t4), by the sender's clock; it reached
-the reflector at t2 and its answer left there not before t3, by the reflector's. Nothing arrives before it was sent, so the
+A probe left its sender not before `send_began_ns` (t1) and its answer came back at `received` (t4), by the sender's clock; it
+reached the reflector at t2 and its answer left there not before t3, by the reflector's. Nothing arrives before it was sent, so the
 offset that turns the reflector's time into the sender's lies between t1 - t2 and t4 - t3, whatever the paths' delays are and
 however unequal. Every answered probe narrows that down; the narrowest are those with the shortest round trip. Clocks drift, so
 each window of the run has an offset of its own, and the bound covers how much it changes from one window to the next.
@@ -144,7 +144,11 @@ def _constraints(senders: Sequence[AgentRows], reflectors: Sequence[AgentRows]) 
     log = _sorted_log(log[np.isin(log["flow"], np.unique(probes["flow"])) & (log["sent"] != NONE_NS)])
     place, is_known = _places(probes, log)
     probes, entries = probes[is_known], log[place[is_known]]
-    return entries["received"].astype(np.int64), probes["before"] - entries["received"], probes["received"] - entries["sent"]
+    return (
+        entries["received"].astype(np.int64),
+        probes["send_began_ns"] - entries["received"],
+        probes["received"] - entries["sent"],
+    )
 
 
 def _turned(constraints: tuple[Times, Times, Times]) -> tuple[Times, Times, Times]:
@@ -184,7 +188,7 @@ def _places(probes: Rows, log: Rows) -> tuple[npt.NDArray[np.intp], npt.NDArray[
 
 def _move(agent: AgentRows, offset: Offset) -> AgentRows:
     sender, reflector = agent.sender.copy(), agent.reflector.copy()
-    for column in ("before", "after", "received", "reflector_received", "reflector_sent"):
+    for column in ("send_began_ns", "send_ended_ns", "received", "reflector_received", "reflector_sent"):
         sender[column] = offset(sender[column])
     for column in ("received", "sent"):
         reflector[column] = offset(reflector[column])
@@ -204,4 +208,4 @@ def _replace_reflector_times(rows: Rows, log: Rows) -> None:
         rows["reflector_received"][is_known] = entries["received"]
         rows["reflector_sent"][is_known] = np.where(entries["sent"] == NONE_NS, entries["received"], entries["sent"])
     rows["reflector_received"][is_unknown] = rows["received"][is_unknown]
-    rows["reflector_sent"][is_unknown] = rows["before"][is_unknown]
+    rows["reflector_sent"][is_unknown] = rows["send_began_ns"][is_unknown]

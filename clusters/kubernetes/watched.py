@@ -19,11 +19,11 @@ from hitless.errors import WorldError
 from hitless.events import Recorder
 from hitless.ports import (
     ClusterFacts,
-    Double,
     Faults,
     KubeApi,
     NodeFacts,
     NodeState,
+    Participant,
     Prober,
     RouteTables,
 )
@@ -116,7 +116,7 @@ class WatchedCluster:
         finally:
             self._pods.remove()
 
-    def doubles(self, recorder: Recorder) -> Sequence[Double]:  # noqa: ARG002 - the port's
+    def participants(self, recorder: Recorder) -> Sequence[Participant]:  # noqa: ARG002 - the port's
         """Return none: everything is real here."""
         return ()
 

@@ -24,7 +24,7 @@ from gardener.manifests.admission import admit
 from gardener.timings import Timings
 from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
-from hitless.ports import Clock, ClusterFacts, Double, NodeFacts, NodeState
+from hitless.ports import Clock, ClusterFacts, NodeFacts, NodeState, Participant
 from hitless.words import Capability, JsonObject, Overlay
 from scenarios.flows import capabilities_of
 from scenarios.plan import Case
@@ -119,7 +119,7 @@ class LabCluster:
             last_first.callback(self.prober.stop)
             last_first.callback(self.load.stop)
 
-    def doubles(self, recorder: Recorder) -> Sequence[Double]:
+    def participants(self, recorder: Recorder) -> Sequence[Participant]:
         """Return the DaemonSet roll and calico-node on every node."""
         nodes = make_calico_nodes(
             self._network.nodes, self._network.planes, kube=self.kube, recorder=recorder, timings=self._timings

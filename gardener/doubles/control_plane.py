@@ -27,7 +27,7 @@ CONFLICT_ATTEMPTS_MAX: Final = 5
 
 
 class ControlPlane:
-    """Scales the route controller, applies the admission policy, cleans the conditions up; a Double.
+    """Scales the route controller, applies the admission policy, cleans the conditions up; a Participant.
 
     Args:
         kube: the API of the Shoot.

@@ -31,7 +31,7 @@ _Key = tuple[Kind, str]
 
 
 class Extension:
-    """Holds or writes, then applies; a Double.
+    """Holds or writes, then applies; a Participant.
 
     Args:
         kube: the API of the Shoot.

@@ -34,7 +34,7 @@ _Step = Callable[[Nanoseconds], Nanoseconds]
 
 
 class RouteController:
-    """Keeps the tables and says so on the nodes; a Double.
+    """Keeps the tables and says so on the nodes; a Participant.
 
     Args:
         kube: the API of the Shoot.

@@ -49,7 +49,7 @@ class Stage:
         """Request a mode and run until everything is settled."""
         self.switch.request(self.shoot.with_mode(wanted))
         deadline_ns = Nanoseconds(self.clock.now_ns() + LONG)
-        assert Loop(self.switch.doubles, self.kube, self.clock).run(self.switch.is_settled, deadline_ns)
+        assert Loop(self.switch.participants, self.kube, self.clock).run(self.switch.is_settled, deadline_ns)
 
     def names(self, *names: str) -> list[str]:
         return [event.name for event in self.recorder.named(*names)]
@@ -152,7 +152,7 @@ def test_a_part_without_its_rights_fails_and_says_so(overlay: Stage) -> None:
     installer.install([{**role, "rules": []}])
     try:
         overlay.switch.request(overlay.shoot.with_mode(Mode.NATIVE))
-        loop = Loop(overlay.switch.doubles, overlay.kube, overlay.clock)
+        loop = Loop(overlay.switch.participants, overlay.kube, overlay.clock)
         assert loop.run(lambda: overlay.names("reconcile.failed") != [], LONG)
     finally:
         installer.install(part_objects())

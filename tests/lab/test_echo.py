@@ -76,7 +76,7 @@ def test_the_kernel_answers_every_request_and_its_row_has_no_far_end(sender: Ech
     assert [-1, -1] == rows["reflector_received"].tolist() == rows["reflector_sent"].tolist()
     assert rows["forward_ttl"].tolist() == [0, 0]
     assert (rows["return_ttl"] > 0).all()
-    assert (rows["before"] < rows["received"]).all()
+    assert (rows["send_began_ns"] < rows["received"]).all()
 
 
 def test_icmps_own_sequence_number_wraps_and_ours_does_not(sender: EchoSender) -> None:

@@ -125,7 +125,7 @@ def test_every_probe_is_answered_and_all_begin_and_end_together(pods: ProberPods
     assert (set(sender["copies"].tolist()), sender["corrupted"].sum(), sender["send_errno"].sum()) == ({1}, 0, 0)
     assert np.array_equal(np.sort(records.reflector[["flow", "seq"]]), sender[["flow", "seq"]])
     first, last = zip(
-        *((rows.min(), rows.max()) for rows in (sender["before"][sender["flow"] == one] for one in (1, 2))), strict=True
+        *((rows.min(), rows.max()) for rows in (sender["send_began_ns"][sender["flow"] == one] for one in (1, 2))), strict=True
     )
     assert max(first) - min(first) < 100 * MILLISECOND
     assert max(last) - min(last) < 200 * MILLISECOND
@@ -170,7 +170,7 @@ def test_flows_of_every_rate_size_and_protocol_have_agents_of_their_own_and_one_
     }
     offered = {one: records.sender[records.sender["flow"] == one] for one in range(1, 8)}
     assert [set(rows["copies"].tolist()) for rows in offered.values()] == [{1}] * 7
-    assert np.median(np.diff(offered[4]["before"])) > 2 * np.median(np.diff(offered[2]["before"]))
+    assert np.median(np.diff(offered[4]["send_began_ns"])) > 2 * np.median(np.diff(offered[2]["send_began_ns"]))
     # One connection that stayed; where each probe has one of its own, none is worth a row.
     assert {ConnectionEvent.OPENED, ConnectionEvent.CLOSED} == set(records.connections["what"].tolist())
     assert {7} == set(records.connections["flow"].tolist())
@@ -337,11 +337,14 @@ def test_agents_with_another_clock_are_put_on_ours(make_shifted: Callable[[int],
     assert set(sender["copies"].tolist()) == {1}
     slack_ns = records.clock_bound_ns + 100_000
     for earlier, later in (
-        ("before", "reflector_received"),
+        ("send_began_ns", "reflector_received"),
         ("reflector_received", "reflector_sent"),
         ("reflector_sent", "received"),
     ):
         assert (sender[earlier] <= sender[later] + slack_ns).all()
     for one in (1, 2):
         # Both began when they were told, though their clocks are 5,000 s apart.
-        assert abs(int(sender["before"][sender["flow"] == one].min()) - int(sender["before"].min())) < 500 * MILLISECOND
+        assert (
+            abs(int(sender["send_began_ns"][sender["flow"] == one].min()) - int(sender["send_began_ns"].min()))
+            < 500 * MILLISECOND
+        )

@@ -109,8 +109,8 @@ def test_times_are_in_the_order_of_nature(mesh: LabProber) -> None:
     sender, reflector = records.sender, records.reflector
     # Both ends live on one kernel: only the width of the clock pairs (and a step of the wall clock) can disturb the order.
     slack_ns = 50_000 + sum(int(rows["width"].max()) for rows in records.clocks.values())
-    assert (sender["before"] <= sender["after"]).all()
-    assert (sender["before"] - slack_ns <= sender["reflector_received"]).all()
+    assert (sender["send_began_ns"] <= sender["send_ended_ns"]).all()
+    assert (sender["send_began_ns"] - slack_ns <= sender["reflector_received"]).all()
     assert (sender["reflector_received"] - slack_ns <= sender["reflector_sent"]).all()
     assert (sender["reflector_sent"] - slack_ns <= sender["received"]).all()
     # The reflector's log and what its answers say are the same instants, read through two agents' pairs.
@@ -275,10 +275,10 @@ def test_across_namespaces_nothing_is_lost_and_a_refused_probe_has_its_errno(pai
         select.select([prober._senders["sender"]._stdout], [], [], 0.02)
     prober.stop()
     sender = prober.collect().sender
-    healthy = sender[sender["after"] < began_ns]
+    healthy = sender[sender["send_ended_ns"] < began_ns]
     assert set(healthy["copies"].tolist()) == {1}
     assert set(healthy["return_ttl"].tolist()) == {255}
-    refused = sender[(sender["flow"] == 1) & (sender["before"] > ended_ns)]
+    refused = sender[(sender["flow"] == 1) & (sender["send_began_ns"] > ended_ns)]
     assert len(refused) > 10
     assert set(refused["send_errno"].tolist()) == {errno.ENETUNREACH}
     assert set(refused["copies"].tolist()) == {0}

@@ -130,7 +130,7 @@ def test_agents_that_wait_and_linger_lose_no_probe_whatever_their_order(tmp_path
         finish(agent)
     assert time.monotonic() - began < 5.0
     sender = read_agents(tmp_path, tuple(ADDRESSES)).sender
-    before = {flow: sender[sender["flow"] == flow]["before"] for flow in (1, 2)}
+    before = {flow: sender[sender["flow"] == flow]["send_began_ns"] for flow in (1, 2)}
     assert set(sender["copies"].tolist()) == {1}
     assert min(times.min() for times in before.values()) >= start_ns
     assert start_ns < before[1].max() < stop_ns - 150_000_000

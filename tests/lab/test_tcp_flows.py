@@ -182,7 +182,7 @@ def test_an_outage_is_a_stall_that_recovers_and_makes_new_connections_slow(probi
         else:
             assert set(found.complaints) == {Complaint.SLOW}
             rows = records.sender[(records.sender["flow"] == flow.id) & (records.sender["retransmits"] > 0)]
-            delays_ns = rows["received"] - rows["before"]
+            delays_ns = rows["received"] - rows["send_began_ns"]
             assert found.count(Complaint.SLOW) >= OUTAGE_S * SECOND // INTERVAL_NS - 2
             assert delays_ns.max() >= SECOND  # a SYN was lost
     events = records.connections["what"].tolist()
@@ -202,7 +202,7 @@ def _check_log(probing: Probing, records: ProbeRecords) -> None:
     assert (log["seq"][order] == rows["seq"]).all()
     assert (np.abs(log["received"][order] - rows["reflector_received"]) < 1_000_000).all()
     # Clock pairs of two agents convert the kernel's times, each with an error of its own.
-    assert (log["received"][order] >= rows["before"] - 1_000_000).all()
+    assert (log["received"][order] >= rows["send_began_ns"] - 1_000_000).all()
     assert (rows["received"] >= log["sent"][order] - 1_000_000).all()
     assert [report.counters["foreign"] + report.counters["malformed"] for report in records.reports] == [0, 0]
 

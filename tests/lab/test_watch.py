@@ -20,7 +20,7 @@ from commands.watching import WatchOptions
 from hitless.clock import RunClock
 from hitless.errors import UsageError, WorldError
 from hitless.events import Event, Recorder
-from hitless.ports import ClusterFacts, Double, KubeApi
+from hitless.ports import ClusterFacts, KubeApi, Participant
 from hitless.words import MILLISECOND, Arm, Kind, Mode, Nanoseconds, Verdict
 from scenarios.model import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case, make_plan
@@ -37,7 +37,7 @@ class Silent:
 
 
 class Operator:
-    """Asks for the switch a while after the watch has begun; a Double."""
+    """Asks for the switch a while after the watch has begun; a Participant."""
 
     def __init__(self, request: Callable[[], object], delay_ns: int) -> None:
         self._request, self._delay_ns = request, delay_ns
@@ -91,10 +91,10 @@ class StrangersCluster(WatchedCluster):
         assert (facts.pod_mtu, facts.underlay_mtu) == (self._lab_facts.pod_mtu, self._lab_facts.underlay_mtu)
         return facts
 
-    def doubles(self, recorder: Recorder) -> Sequence[Double]:  # noqa: ARG002 - the others do not tell us
+    def participants(self, recorder: Recorder) -> Sequence[Participant]:  # noqa: ARG002 - the others do not tell us
         switch = self._plan.make_switch(self._lab, self._lab_facts, Silent())
         operator = Operator(switch.request, 300 * MILLISECOND)
-        return (*switch.doubles, *self._lab.doubles(Silent()), operator)
+        return (*switch.participants, *self._lab.participants(Silent()), operator)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from commands.watching import WatchOptions
 from hitless.clock import RunClock
 from hitless.errors import WorldError
 from hitless.events import Recorder
-from hitless.ports import Clock, Cluster, Double
+from hitless.ports import Clock, Cluster, Participant
 from hitless.words import Arm, Verdict
 from scenarios.model import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case, make_plan
@@ -28,7 +28,7 @@ WATCH = WatchOptions(image=IMAGE, rate_hz=100.0, until_s=20.0, idle_s=1.0)
 class QuietCluster(StrangersCluster):
     """One that nobody touches."""
 
-    def doubles(self, recorder: Recorder) -> Sequence[Double]:  # noqa: ARG002 - the port's
+    def participants(self, recorder: Recorder) -> Sequence[Participant]:  # noqa: ARG002 - the port's
         return ()
 
 

@@ -69,9 +69,9 @@ def test_what_the_pods_send_is_stamp_and_what_is_recorded_was_on_the_wire(overla
     slack_ns = 50_000 + sum(int(pairs["width"].max()) for pairs in history.records.clocks.values())
     for frame, stamp in sent:
         row = rows[stamp.ssid, stamp.seq]
-        assert row["before"] - slack_ns <= run_clock_ns(history, frame.wall_ns) <= row["after"] + slack_ns
+        assert row["send_began_ns"] - slack_ns <= run_clock_ns(history, frame.wall_ns) <= row["send_ended_ns"] + slack_ns
         octets = np.frombuffer(raw(stamp)[4:12], ">u8")
-        assert run_clock_ns(history, int(decode_ntp_batch(octets)[0])) <= row["before"] + slack_ns
+        assert run_clock_ns(history, int(decode_ntp_batch(octets)[0])) <= row["send_began_ns"] + slack_ns
     answers = stamps(at_source, Answer, is_outgoing=False)
     answered = sender[sender["copies"] == 1]
     fields = [(s.ssid, s.seq_sender, f.packet[IP].ttl, s.ttl_sender, s.seq) for f, s in answers]
@@ -212,7 +212,7 @@ def test_copies_order_delay_and_damage_are_exact(native_lab: LabNetwork, tmp_pat
     rows = history.records.sender
     rows = rows[rows["flow"] == 1]
     assert {seq: int(rows["copies"][seq]) for seq in (100, 104, 110, 112)} == {100: 2, 104: 2, 110: 3, 112: 3}
-    delayed_ns = int(rows["received"][170] - rows["before"][170])
+    delayed_ns = int(rows["received"][170] - rows["send_began_ns"][170])
     assert delayed_ns >= 50 * MILLISECOND
     assert (second.lost_near_end, second.lost_far_end, second.duplicated, second.reordered) == (10, 2, 0, 0)
     assert [(outage.first_seq, outage.lost) for outage in second.outages] == [(100, 10), (120, 2)]

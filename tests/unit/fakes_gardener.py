@@ -181,7 +181,7 @@ class Bench:
             behaviour=behaviour or CloudBehaviour(),
         )
         self.switch = make_switch(spec, kube=self.kube, routes=self.tables, recorder=self.recorder, clock=self.clock)
-        self.loop = Loop(self.switch.doubles, self.kube, self.clock)
+        self.loop = Loop(self.switch.participants, self.kube, self.clock)
 
     def request(self, shoot: Shoot | None = None, *, at_ns: Nanoseconds = _START) -> None:
         """Plan the operator's request: by default, overlay off."""

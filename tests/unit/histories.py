@@ -102,17 +102,17 @@ def probes(flow: int, pattern: str, *, ttls: str | None = None, interval_ns: int
     marks = marks[sent]
     rows = np.zeros(marks.size, SENDER_ROW)
     rows["flow"], rows["seq"] = flow, np.arange(marks.size)
-    rows["before"] = START_NS + ticks * interval_ns
-    rows["after"] = rows["before"] + 5_000
+    rows["send_began_ns"] = START_NS + ticks * interval_ns
+    rows["send_ended_ns"] = rows["send_began_ns"] + 5_000
     rows["send_errno"] = np.where(marks == b"E", 105, 0)
     reached = ~np.isin(marks, [b"X", b"E"])
     answered = reached & (marks != b"f")
     delay_ns = np.full(marks.size, 2 * ONE_WAY_NS)
     delay_ns[marks == b"L"] = THRESHOLD_NS + MILLISECOND
     delay_ns[marks == b"R"] = interval_ns + 4 * ONE_WAY_NS
-    rows["received"] = np.where(answered, rows["before"] + delay_ns, -1)
-    rows["reflector_received"] = np.where(answered, rows["before"] + ONE_WAY_NS, -1)
-    rows["reflector_sent"] = np.where(answered, rows["before"] + ONE_WAY_NS, -1)
+    rows["received"] = np.where(answered, rows["send_began_ns"] + delay_ns, -1)
+    rows["reflector_received"] = np.where(answered, rows["send_began_ns"] + ONE_WAY_NS, -1)
+    rows["reflector_sent"] = np.where(answered, rows["send_began_ns"] + ONE_WAY_NS, -1)
     path = np.frombuffer((ttls or "t" * len(pattern)).encode(), "S1")[ticks]
     ttl = np.where(path == b"r", ROUTER_TTL, TUNNEL_TTL)
     rows["forward_ttl"] = rows["return_ttl"] = np.where(answered, ttl, 0)
@@ -120,7 +120,7 @@ def probes(flow: int, pattern: str, *, ttls: str | None = None, interval_ns: int
     rows["corrupted"] = marks == b"C"
     log = np.zeros(np.count_nonzero(reached), REFLECTOR_ROW)
     log["flow"], log["seq"] = flow, rows["seq"][reached]
-    log["received"] = log["sent"] = rows["before"][reached] + ONE_WAY_NS
+    log["received"] = log["sent"] = rows["send_began_ns"][reached] + ONE_WAY_NS
     log["ttl"], log["reflector_seq"] = ttl[reached], np.arange(log.size)
     return rows, log
 

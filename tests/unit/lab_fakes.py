@@ -20,7 +20,7 @@ from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.events import Event
 from hitless.loop import Loop
-from hitless.ports import Double, NodeFacts, NodeState
+from hitless.ports import NodeFacts, NodeState, Participant
 from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
 
 OPERATOR = "gardener-resource-manager"
@@ -157,8 +157,8 @@ class World:
         self._build_planes()
         self.roll = DaemonSetRoll(kube=self.kube, recorder=self.recorder)
         self.calico = make_calico_nodes(self.nodes, self.planes, kube=self.kube, recorder=self.recorder, timings=self.timings)
-        self.doubles: tuple[Double, ...] = (*self.calico, self.roll)
-        self.loop = Loop(self.doubles, self.kube, self.clock)
+        self.participants: tuple[Participant, ...] = (*self.calico, self.roll)
+        self.loop = Loop(self.participants, self.kube, self.clock)
 
     def _build_planes(self) -> None:
         names = set(self.planes)
@@ -183,7 +183,7 @@ class World:
         self.kube.apply(document, actor=OPERATOR)
 
     def is_settled(self) -> bool:
-        return all(double.is_settled() for double in self.doubles)
+        return all(double.is_settled() for double in self.participants)
 
     def run(self, until_ms: float) -> None:
         self.loop.run(lambda: False, Nanoseconds(round(until_ms * MILLISECOND)))
@@ -192,7 +192,7 @@ class World:
         """Run for a while, then until everything is settled; returns when that was, ms."""
         self.run(after_ms)
         settled = self.loop.run(self.is_settled, Nanoseconds(round(limit_ms * MILLISECOND)))
-        assert settled, [double.name for double in self.doubles if not double.is_settled()]
+        assert settled, [double.name for double in self.participants if not double.is_settled()]
         return self.clock.now_ns() / MILLISECOND
 
     def condition(self, node: str) -> JsonObject | None:

@@ -24,10 +24,10 @@ def message(
     """One message, offered at its tick; `delay_ms` None: not answered."""
     row = np.zeros(1, SENDER_ROW)
     row["flow"], row["seq"] = flow, tick
-    row["before"] = ns(tick * INTERVAL_MS)
-    row["after"] = row["before"] + 5_000
-    row["received"] = -1 if delay_ms is None else row["before"] + ns(delay_ms)
-    row["reflector_received"] = row["reflector_sent"] = -1 if delay_ms is None else row["before"] + ns(delay_ms / 2)
+    row["send_began_ns"] = ns(tick * INTERVAL_MS)
+    row["send_ended_ns"] = row["send_began_ns"] + 5_000
+    row["received"] = -1 if delay_ms is None else row["send_began_ns"] + ns(delay_ms)
+    row["reflector_received"] = row["reflector_sent"] = -1 if delay_ms is None else row["send_began_ns"] + ns(delay_ms / 2)
     row["copies"] = delay_ms is not None
     row["failure"], row["retransmits"], row["send_errno"] = failure, retransmits, send_errno
     return row

@@ -19,7 +19,7 @@ from gardener.gate import decide
 from gardener.manifests.render import render
 from gardener.timings import TIMINGS
 from hitless.errors import ApiUnavailableError, ConflictError, UsageError
-from hitless.ports import Double
+from hitless.ports import Participant
 from hitless.words import SECOND, JsonObject, Kind, Mode, Nanoseconds, Profile
 from switches.doubles import initial_objects
 from tests.unit.fakes_gardener import CALICO_IS_UP, NODES, Bench, make_shoot, ms, shipped_shoot
@@ -377,7 +377,7 @@ def test_a_request_that_cannot_be_rendered_is_refused_when_it_is_made() -> None:
 
 
 def test_the_parts_are_doubles_and_nodes_do_not_wake_them() -> None:
-    doubles: tuple[Double, ...] = Bench().switch.doubles
+    doubles: tuple[Participant, ...] = Bench().switch.participants
     assert [double.name for double in doubles] == [Extension.name, ControlPlane.name, RouteController.name]
     assert {double.watches for double in doubles} == {frozenset()}
 

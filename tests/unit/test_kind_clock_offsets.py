@@ -30,9 +30,9 @@ def make_pair(
     sender, log = np.zeros(count, SENDER_ROW), np.zeros(count, REFLECTOR_ROW)
     sender["flow"] = log["flow"] = 1
     sender["seq"] = log["seq"] = np.arange(count)
-    sender["before"] = 10 * SECOND + np.arange(count) * INTERVAL_NS
-    sender["after"] = sender["before"] + 5_000
-    log["received"] = sender["before"] + OUT_NS + random.integers(0, jitter_ns, count)
+    sender["send_began_ns"] = 10 * SECOND + np.arange(count) * INTERVAL_NS
+    sender["send_ended_ns"] = sender["send_began_ns"] + 5_000
+    log["received"] = sender["send_began_ns"] + OUT_NS + random.integers(0, jitter_ns, count)
     log["sent"] = log["received"] + TURN_NS
     sender["received"] = log["sent"] + BACK_NS + random.integers(0, jitter_ns, count)
     sender["reflector_received"], sender["reflector_sent"] = log["received"], log["sent"]
@@ -92,7 +92,7 @@ def test_what_answers_say_comes_from_the_log_instead() -> None:
     sender = align(agents, offsets)[0].sender
     for column in ("reflector_received", "reflector_sent"):
         assert np.abs(sender[column] - truth[column]).max() <= offsets["B"].bound_ns
-    assert np.array_equal(sender["before"], truth["before"])
+    assert np.array_equal(sender["send_began_ns"], truth["send_began_ns"])
 
 
 def test_without_a_log_each_delay_is_the_whole_round_trip() -> None:
@@ -100,7 +100,7 @@ def test_without_a_log_each_delay_is_the_whole_round_trip() -> None:
     half = replace(agents[1], reflector=agents[1].reflector[:200])
     sender = align([agents[0], half], find_offsets([agents[0], half]))[0].sender
     assert np.array_equal(sender["reflector_received"][200:], truth["received"][200:])
-    assert np.array_equal(sender["reflector_sent"][200:], truth["before"][200:])
+    assert np.array_equal(sender["reflector_sent"][200:], truth["send_began_ns"][200:])
 
 
 def test_clocks_that_nothing_ties_together_are_as_good_as_their_epochs() -> None:
@@ -115,7 +115,7 @@ def test_clocks_are_tied_by_way_of_others() -> None:
     onwards, _, _ = make_pair(offset_ns=2 * SECOND)
     sender, log = onwards[0].sender, onwards[1].reflector
     sender["flow"] = log["flow"] = 2
-    for column in ("before", "after", "received"):
+    for column in ("send_began_ns", "send_ended_ns", "received"):
         sender[column] += 7 * SECOND
     for column in ("received", "sent"):
         log[column] += 7 * SECOND
@@ -142,5 +142,5 @@ def test_a_wrong_clock_cannot_make_the_bounds_wrong(offset_ns: int) -> None:
     assert outage.shortest_ns <= last_cut - first_cut
     assert outage.longest_ns >= first_ok - last_ok
     assert outage.longest_ns - outage.shortest_ns <= 2 * INTERVAL_NS + 2 * MILLISECOND
-    assert outage.onset_after_ns == sender["before"][99] - 7
+    assert outage.onset_after_ns == sender["send_began_ns"][99] - 7
     assert outage.onset_before_ns >= first_cut

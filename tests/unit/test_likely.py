@@ -23,15 +23,15 @@ def simulate(
 ) -> Probes:
     """A router half-way drops what passes it in [start, end), in either direction or both."""
     rows: Rows = np.zeros(len(sent_ns), SENDER_ROW)
-    rows["flow"], rows["seq"], rows["before"], rows["copies"] = FLOW, np.arange(len(sent_ns)), sent_ns, 1
-    rows["after"] = rows["before"] + CALL
-    rows["reflector_received"] = rows["before"] + OUT
+    rows["flow"], rows["seq"], rows["send_began_ns"], rows["copies"] = FLOW, np.arange(len(sent_ns)), sent_ns, 1
+    rows["send_ended_ns"] = rows["send_began_ns"] + CALL
+    rows["reflector_received"] = rows["send_began_ns"] + OUT
     rows["reflector_sent"] = rows["reflector_received"] + turn_ns
     rows["received"] = rows["reflector_sent"] + BACK
     log: Rows = np.zeros(rows.size, REFLECTOR_ROW)
     for name, source in (("flow", "flow"), ("seq", "seq"), ("received", "reflector_received"), ("sent", "reflector_sent")):
         log[name] = rows[source]
-    passes_out, passes_back = rows["before"] + OUT // 2, rows["reflector_sent"] + BACK // 2
+    passes_out, passes_back = rows["send_began_ns"] + OUT // 2, rows["reflector_sent"] + BACK // 2
     near = drops_out & (passes_out >= start_ns) & (passes_out < end_ns)
     far = ~near & drops_back & (passes_back >= start_ns) & (passes_back < end_ns)
     for name in ("received", "reflector_received", "reflector_sent"):

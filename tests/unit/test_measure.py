@@ -23,9 +23,9 @@ def make_sender(count: int, interval_ns: int = 5 * MS, phase_ns: int = 0) -> Row
     rows = np.zeros(count, SENDER_ROW)
     rows["flow"] = FLOW
     rows["seq"] = np.arange(count)
-    rows["before"] = phase_ns + np.arange(count) * interval_ns
-    rows["after"] = rows["before"] + CALL
-    rows["reflector_received"] = rows["before"] + OUT
+    rows["send_began_ns"] = phase_ns + np.arange(count) * interval_ns
+    rows["send_ended_ns"] = rows["send_began_ns"] + CALL
+    rows["reflector_received"] = rows["send_began_ns"] + OUT
     rows["reflector_sent"] = rows["reflector_received"] + TURN
     rows["received"] = rows["reflector_sent"] + BACK
     rows["copies"] = 1
@@ -107,7 +107,7 @@ def test_every_probe_is_in_one_class() -> None:
     rows = make_sender(12)
     log = make_log(rows)
     lose(rows, [1])
-    rows["received"][2] = rows["before"][2] + THRESHOLD + 1  # late
+    rows["received"][2] = rows["send_began_ns"][2] + THRESHOLD + 1  # late
     rows["copies"][3] = 2
     rows["received"][5] = rows["received"][6] + 1  # overtaken by 6
     rows["corrupted"][8] = 1
@@ -157,8 +157,8 @@ def test_a_probe_whose_answer_was_refused_was_lost_on_the_way_back() -> None:
 @pytest.mark.parametrize(("held_out_ns", "near", "far"), [(THRESHOLD + MS, 1, 0), (THRESHOLD - MS, 0, 1)])
 def test_a_late_probe_was_lost_on_the_way_that_made_it_late(held_out_ns: int, near: int, far: int) -> None:
     rows = make_sender(10)
-    rows["reflector_received"][5] = rows["reflector_sent"][5] = rows["before"][5] + held_out_ns
-    rows["received"][5] = rows["before"][5] + THRESHOLD + 2 * MS
+    rows["reflector_received"][5] = rows["reflector_sent"][5] = rows["send_began_ns"][5] + held_out_ns
+    rows["received"][5] = rows["send_began_ns"][5] + THRESHOLD + 2 * MS
     (outage,) = find_outages(FLOW, classify(rows, make_log(rows), THRESHOLD, is_log_whole=True))
     assert (outage.near_end, outage.far_end, outage.unknown) == (near, far, 0)
 
@@ -167,7 +167,7 @@ def test_a_late_probe_at_the_end_of_an_outage_does_not_stretch_it() -> None:
     rows = make_sender(10)
     log = make_log(rows)
     lose(rows, [3])
-    rows["received"][4] = log["received"][4] = log["sent"][4] = rows["before"][4] + THRESHOLD + MS
+    rows["received"][4] = log["received"][4] = log["sent"][4] = rows["send_began_ns"][4] + THRESHOLD + MS
     (outage,) = find_outages(FLOW, classify(rows, np.delete(log, 3), THRESHOLD, is_log_whole=True))
     assert outage.longest_ns == 15 * MS + OUT + TURN + BACK
     assert outage.shortest_ns == 5 * MS - CALL - OUT
@@ -203,10 +203,12 @@ def test_the_bounds_never_cross(lost: list[str], threshold_ns: int) -> None:
     log = make_log(rows)
     for seq, how in enumerate(lost, start=5):
         if how in {"late out", "late"}:
-            log["received"][seq] = log["sent"][seq] = rows["before"][seq] + 2 * threshold_ns // 3 * (1 if how == "late" else 2)
+            log["received"][seq] = log["sent"][seq] = rows["send_began_ns"][seq] + 2 * threshold_ns // 3 * (
+                1 if how == "late" else 2
+            )
             rows["reflector_received"][seq] = rows["reflector_sent"][seq] = log["sent"][seq]
         if how.startswith("late"):
-            rows["received"][seq] = rows["before"][seq] + 3 * threshold_ns // 2
+            rows["received"][seq] = rows["send_began_ns"][seq] + 3 * threshold_ns // 2
     lose(rows, [seq for seq, how in enumerate(lost, start=5) if how in ("out", "back")])
     log = np.delete(log, [seq for seq, how in enumerate(lost, start=5) if how == "out"])
     for outage in find_outages(FLOW, classify(rows, log, threshold_ns, is_log_whole=True)):
@@ -235,7 +237,7 @@ def test_the_truth_is_always_within_the_bounds(
     rows = make_sender(600_000_000 // interval_ns, interval_ns, phase_ns)
     log = make_log(rows)
     end_ns = start_ns + length_ns
-    passes_out = rows["before"] + OUT // 2
+    passes_out = rows["send_began_ns"] + OUT // 2
     passes_back = rows["reflector_sent"] + BACK // 2
     near = drops_out & (passes_out >= start_ns) & (passes_out < end_ns)
     far = ~near & drops_back & (passes_back >= start_ns) & (passes_back < end_ns)

@@ -15,7 +15,7 @@ from hitless.errors import WorldError
 from hitless.events import Event, Recorder
 from hitless.history import RunHeader
 from hitless.load import Load
-from hitless.ports import Cluster, ClusterFacts, Double, Endpoint, Flow, NodeFacts, ProbeSpec
+from hitless.ports import Cluster, ClusterFacts, Endpoint, Flow, NodeFacts, Participant, ProbeSpec
 from hitless.records import CLOCK_ROW, REFLECTOR_ROW, SENDER_ROW, SKIPPED_ROW, AgentReport, ProbeRecords, encode_header
 from hitless.run import PlannedFault, RunPlan, run
 from hitless.store import RunStore, read_history
@@ -99,7 +99,7 @@ class FakeCluster:
     def down(self) -> None:
         self.calls.append("down")
 
-    def doubles(self, _: Recorder) -> Sequence[Double]:
+    def participants(self, _: Recorder) -> Sequence[Participant]:
         return ()
 
     def counters(self) -> dict[str, dict[str, int]]:
@@ -140,7 +140,7 @@ class FakeCluster:
 class FakeSwitch:
     """Records the request."""
 
-    doubles: tuple[Double, ...] = ()
+    participants: tuple[Participant, ...] = ()
 
     def __init__(self, cluster: FakeCluster) -> None:
         self._cluster = cluster

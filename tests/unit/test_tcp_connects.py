@@ -55,7 +55,7 @@ def test_a_connection_with_its_answer_fills_a_row_and_leaves_nothing_behind(send
         (row,) = sending.rows
         assert (row["failure"], row["send_errno"], row["corrupted"], row["reflector_seq"]) == (0, 0, 0, 40)
         assert (row["retransmits"], row["return_ttl"]) == (0, 0)
-        assert row["before"] <= row["after"] < row["received"]
+        assert row["send_began_ns"] <= row["send_ended_ns"] < row["received"]
         with pytest.raises(ConnectionResetError):
             opened.recv(1)
     assert states_of(POD, port.number) == []  # no TIME_WAIT
@@ -126,7 +126,7 @@ def test_a_connection_whose_first_packet_was_lost_is_slow_and_says_so(tmp_path: 
         sending.wait(lambda: sending.copies() == [1])
     (row,) = sending.rows
     assert row["retransmits"] >= 1
-    assert row["received"] - row["before"] > 900_000_000
+    assert row["received"] - row["send_began_ns"] > 900_000_000
     sending.connector.finish()
     port.close()
 

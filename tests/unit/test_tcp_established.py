@@ -51,8 +51,8 @@ def test_a_message_and_its_answer_fill_a_row(sending: Sending, other_end: socket
     (row,) = sending.rows
     assert (row["flow"], row["seq"], row["failure"], row["send_errno"], row["corrupted"]) == (7, 0, 0, 0, 0)
     assert (row["forward_ttl"], row["return_ttl"], row["reflector_seq"], row["retransmits"]) == (0, 0, 40, 0)
-    assert row["before"] <= row["after"] < row["before"] + 5_000_000_000
-    assert row["before"] < row["received"] < row["before"] + 5_000_000_000
+    assert row["send_began_ns"] <= row["send_ended_ns"] < row["send_began_ns"] + 5_000_000_000
+    assert row["send_began_ns"] < row["received"] < row["send_began_ns"] + 5_000_000_000
     assert row["reflector_received"] == row["reflector_sent"] != -1
 
 
@@ -140,7 +140,7 @@ def test_messages_wait_for_a_connection_and_refusals_are_told_once(tmp_path: Pat
         sending.wait(lambda: len(sending.events) == 2)
         seqs = [read_probe(other_end).seq for _ in range(3)]
         assert (sending.events, seqs) == ([("REFUSED", 0), ("OPENED", 0)], [0, 1, 2])
-        assert (sending.rows["after"] - sending.rows["before"] > 100_000_000).all()
+        assert (sending.rows["send_ended_ns"] - sending.rows["send_began_ns"] > 100_000_000).all()
         sending.connector.finish()
     port.close()
 

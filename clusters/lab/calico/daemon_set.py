@@ -49,7 +49,7 @@ class _Pod:
 
 
 class DaemonSetRoll:
-    """The DaemonSet controller, for calico-node alone; a Double.
+    """The DaemonSet controller, for calico-node alone; a Participant.
 
     Args:
         kube: the API.
@@ -82,7 +82,7 @@ class DaemonSetRoll:
         return frozenset({Kind.POD, Kind.DAEMON_SET, Kind.NODE})
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:  # noqa: ARG002 - it acts on changes, never on time
-        """Replace what may be replaced now; see Double."""
+        """Replace what may be replaced now; see Participant."""
         if not self._refresh() or self._daemon_set is None:
             return None
         daemon_set, template = self._daemon_set, self._wanted

@@ -58,7 +58,7 @@ class _Step(Enum):
 
 
 class CalicoNode:
-    """calico-node on one node; a Double.
+    """calico-node on one node; a Participant.
 
     Args:
         facts: the node.
@@ -111,7 +111,7 @@ class CalicoNode:
         return frozenset(watched if self._felix is None else watched | {Kind.NODE})
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
-        """Do what is due; see Double. While the API is away, what does not need it goes on."""
+        """Do what is due; see Participant. While the API is away, what does not need it goes on."""
         is_reachable = self._datastore.refresh()
         self._follow_pod(now_ns, is_reachable=is_reachable)
         due = [self._take_steps(now_ns, is_reachable=is_reachable)]

@@ -91,7 +91,7 @@ class ClusterConformance:
 
     def test_with_nothing_to_do_its_doubles_settle(self, cluster: Cluster, clock: RunClock, recorder: Recorder) -> None:
         cluster.up()
-        doubles = cluster.doubles(recorder)
+        doubles = cluster.participants(recorder)
         assert len({double.name for double in doubles}) == len(doubles)
         loop = Loop(doubles, cluster.kube, clock)
         deadline_ns = Nanoseconds(clock.now_ns() + 5 * SECOND)

@@ -57,7 +57,7 @@ class ProberConformance:
         assert records.sender["copies"].tolist() == [1] * records.sender.size
         assert np.array_equal(np.sort(records.reflector[["flow", "seq"]]), records.sender[["flow", "seq"]])
         # All of it on the run clock, in the order in which it came about.
-        stages = [records.sender[name] for name in ("before", "reflector_received", "reflector_sent", "received")]
+        stages = [records.sender[name] for name in ("send_began_ns", "reflector_received", "reflector_sent", "received")]
         slack_ns = records.clock_bound_ns + MILLISECOND
         assert all((earlier <= later + slack_ns).all() for earlier, later in pairwise(stages))
         assert began_ns - slack_ns - records.run_clock_bound_ns <= stages[0].min()
@@ -95,5 +95,5 @@ class ProberConformance:
         slow = replace(flows[0], interval_ns=Nanoseconds(5 * PROBING.interval_ns))
         probe(prober, (slow, *flows[1:]), clock, tmp_path / "run", length_ms=1000)
         sender = prober.collect().sender
-        gaps = {flow.id: float(np.median(np.diff(sender["before"][sender["flow"] == flow.id]))) for flow in flows}
+        gaps = {flow.id: float(np.median(np.diff(sender["send_began_ns"][sender["flow"] == flow.id]))) for flow in flows}
         assert gaps[slow.id] > 2 * max(gap for number, gap in gaps.items() if number != slow.id)
