@@ -39,7 +39,8 @@ class Outage:
     longest_ns: Nanoseconds | None
     """And at most this long; None: censored (open at the start or the end of probing)."""
     onset_after_ns: Nanoseconds
-    """`send_began_ns` of the last unimpaired probe before it: the onset window opens here. Earlier by what the agents' run clock may
+    """`send_began_ns` of the last unimpaired probe before it: the onset window opens here. Earlier by what the agents' run
+    clock may
     be off the events'."""
     onset_before_ns: Nanoseconds
     """Latest possible drop of the first lost probe: the onset window closes here. Later by the same."""
