@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hitless.facts import Flow
 from hitless.history import History
-from hitless.ports import Flow
 from hitless.records import Rows
 from hitless.words import Mode, Nanoseconds
 

@@ -18,8 +18,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from hitless.facts import Flow
 from hitless.history import History
-from hitless.ports import Flow
 from hitless.records import NONE_NS, Rows
 from hitless.words import FlowClass, FlowId, FlowRole, Nanoseconds
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from analysis.convergence import convergence_ns
 from analysis.instrument import is_instrument_loss, span
+from hitless.facts import Flow
 from hitless.history import History
-from hitless.ports import Flow
 from hitless.records import NONE_NS, Rows
 from hitless.words import FlowClass, FlowId, Nanoseconds
 

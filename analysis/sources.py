@@ -13,8 +13,8 @@ from itertools import pairwise
 import numpy as np
 
 from analysis.instrument import span
+from hitless.facts import Flow
 from hitless.history import History
-from hitless.ports import Flow
 from hitless.records import Rows
 from hitless.words import Nanoseconds
 

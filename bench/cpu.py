@@ -20,7 +20,7 @@ from bench.question import Question
 from bench.tables import Table
 from commands.terminal import print_progress
 from hitless.errors import WorldError
-from hitless.ports import Endpoint, Flow
+from hitless.facts import Endpoint, Flow
 from hitless.words import FlowId, FlowRole, JsonObject
 
 _SECONDS: Final = 8.0

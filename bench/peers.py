@@ -29,7 +29,7 @@ from clusters.lab.sharp_switch import SharpSwitch
 from clusters.lab.spec import LabSpec
 from commands.terminal import print_progress
 from hitless.clock import RunClock
-from hitless.ports import Flow, ProbeSpec
+from hitless.facts import Flow, ProbeSpec
 from hitless.records import ProbeRecords
 from hitless.words import SECOND, JsonObject, Nanoseconds
 from probes.clocks import take_pair

@@ -19,7 +19,7 @@ from clusters.agent_groups import REFLECTOR, SENDER
 from clusters.lab.prober import LabProber
 from hitless.clock import RunClock
 from hitless.errors import WorldError
-from hitless.ports import Endpoint, Flow, ProbeSpec
+from hitless.facts import Endpoint, Flow, ProbeSpec
 from hitless.records import read_record
 from hitless.words import SECOND, Nanoseconds
 

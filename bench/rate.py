@@ -26,7 +26,7 @@ from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
 from commands.terminal import print_progress
 from hitless.errors import WorldError
-from hitless.ports import Endpoint, Flow
+from hitless.facts import Endpoint, Flow
 from hitless.words import FlowId, FlowRole, JsonObject
 
 WANTED_HZ: Final = 87_000.0

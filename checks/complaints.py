@@ -9,7 +9,7 @@ from typing import Final
 
 from analysis.connections import Complaint, ConnectionMeasure
 from analysis.stalls import StallEnd
-from hitless.ports import Flow
+from hitless.facts import Flow
 from hitless.verdicts import Finding
 from hitless.words import FlowClass, FlowSet, Nanoseconds, Verdict
 

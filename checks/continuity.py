@@ -16,8 +16,8 @@ import numpy as np
 from analysis.instrument import is_network_refusal
 from analysis.measure import FlowMeasure, measure
 from checks.budgets import read_budgets
+from hitless.facts import Flow
 from hitless.history import History
-from hitless.ports import Flow
 from hitless.verdicts import Finding
 from hitless.words import FlowRole, JsonObject, Nanoseconds, Verdict
 

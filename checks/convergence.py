@@ -13,8 +13,8 @@ import numpy as np
 from analysis.measure import Measures, measure
 from checks.budgets import read_budgets
 from checks.modes import is_tunnel_route, name_of, objects_of, pool_mode, template_mode
+from hitless.facts import Flow
 from hitless.history import History
-from hitless.ports import Flow
 from hitless.records import Rows
 from hitless.verdicts import Finding
 from hitless.words import MILLISECOND, FlowRole, JsonObject, Kind, Mode, Nanoseconds, Verdict

@@ -10,8 +10,8 @@ from typing import Final
 
 from checks.budgets import read_budgets
 from checks.modes import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES, VXLAN_DEVICE, name_of, objects_of
+from hitless.facts import NodeState
 from hitless.history import History
-from hitless.ports import NodeState
 from hitless.verdicts import Finding
 from hitless.words import JsonObject, Kind, Mode, Overlay, Verdict
 

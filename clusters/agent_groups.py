@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hitless.ports import Flow, ProbeSpec
+from hitless.facts import Flow, ProbeSpec
 from hitless.words import SECOND, FlowClass, Nanoseconds
 
 SENDER: Final = "sender"

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from hitless.errors import BugError, UsageError
-from hitless.ports import CloudRoute, RouteTables
+from hitless.facts import CloudRoute
+from hitless.ports import RouteTables
 from hitless.words import JsonObject
 
 KUBE_API_DOWN: Final = "kube-api-down"

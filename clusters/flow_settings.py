@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hitless.ports import Endpoint, Flow, NodeFacts
+from hitless.facts import Endpoint, Flow, NodeFacts
 from hitless.words import FlowRole
 from probes.settings import FlowSettings
 from probes.stamp import PORT

@@ -26,8 +26,9 @@ from commands.terminal import print_progress
 from commands.watching import AGENT_MARGIN_NS, Watching, WatchOptions, check_records
 from hitless.clock import RunClock
 from hitless.events import Event, Recorder
+from hitless.facts import ClusterFacts, ProbeSpec
 from hitless.history import RunHeader
-from hitless.ports import Clock, Cluster, ClusterFacts, KubeApi, ProbeSpec
+from hitless.ports import Clock, Cluster, KubeApi
 from hitless.run import RunPlan, run
 from hitless.store import Listener, RunStore
 from hitless.words import SECOND, JsonObject, Nanoseconds, Profile, Verdict

@@ -22,8 +22,9 @@ from clusters.kubernetes.watched import CAPABILITIES, WatchedCluster, read_overl
 from commands.watching import AGENT_MARGIN_NS, Watching, WatchOptions, check_records
 from hitless.errors import WorldError
 from hitless.events import Recorder
+from hitless.facts import ClusterFacts
 from hitless.history import History
-from hitless.ports import Clock, Cluster, ClusterFacts, KubeApi
+from hitless.ports import Clock, Cluster, KubeApi
 from hitless.run import RunPlan
 from hitless.words import SECOND, Arm, Capability, Kind, Nanoseconds, Verdict
 from scenarios.flows import SERVICE_SETS, capabilities_of

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hitless.events import Event
+from hitless.facts import ClusterFacts, Flow, NodeState
 from hitless.load import LoadRecords
-from hitless.ports import ClusterFacts, Flow, NodeState
 from hitless.records import ProbeRecords
 from hitless.words import Arm, FlowRole, JsonObject, Mode, Nanoseconds, Overlay, Profile
 

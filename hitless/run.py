@@ -12,10 +12,11 @@ from typing import Final, Protocol, TypeVar
 
 from hitless.errors import HitlessError, MissingCapabilityError, WorldError
 from hitless.events import Recorder
+from hitless.facts import ClusterFacts, Flow, ProbeSpec
 from hitless.history import History, RunHeader
 from hitless.load import Load, LoadSpec
 from hitless.loop import Loop
-from hitless.ports import Clock, Cluster, ClusterFacts, Flow, Participant, ProbeSpec
+from hitless.ports import Clock, Cluster, Participant
 from hitless.store import RunStore
 from hitless.words import MILLISECOND, SECOND, FlowRole, JsonObject, Kind, Nanoseconds
 

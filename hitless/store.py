@@ -34,10 +34,10 @@ from hitless.agents import find_agents, read_agents
 from hitless.clock import RunClock
 from hitless.errors import RecordDamagedError, WorldError
 from hitless.events import Event
+from hitless.facts import ClusterFacts, Flow, NodeState
 from hitless.history import History, RunHeader
 from hitless.load import REQUEST_ROW, LoadRecords, LoadSpec
 from hitless.load_records import SPEC_FILE, read_load
-from hitless.ports import ClusterFacts, Flow, NodeState
 from hitless.records import (
     CLOCK_ROW,
     CONNECTION_ROW,

@@ -1,4 +1,4 @@
-"""The routes and links of the network namespace that we are in, as `hitless.ports.NodeState` has them.
+"""The routes and links of the network namespace that we are in, as `hitless.facts.NodeState` has them.
 
 A pod in its node's own network namespace may read both without any capability: a netlink dump needs none. So hygiene can be
 judged on a cluster that nobody but its operator may log in to. Standard library only: this ships into pods.

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from analysis.causes.attribution import Attribution, Cause, CauseKind, attribute
-
 from analysis.judged import JudgedRun
 from analysis.measure import Outage
-from hitless.ports import Flow
+from hitless.facts import Flow
 from hitless.words import MILLISECOND, FlowRole
 
 SUBJECTS_MAX: Final = 5

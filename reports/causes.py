@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from analysis.causes.attribution import Attribution, attribute
-
 from reports.cause_summary import CauseSummary, causes_of_flow
 from reports.extracts import WorstFlow
 from reports.quantities import NONE, say_count

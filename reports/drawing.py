@@ -13,8 +13,8 @@ from analysis.connections import Complaint, ConnectionMeasure, measure_connectio
 from analysis.judged import JudgedRun
 from analysis.measure import FlowMeasure
 from hitless.events import Event
+from hitless.facts import Flow
 from hitless.history import History
-from hitless.ports import Flow
 from hitless.words import MILLISECOND, Arm, FlowRole, Kind
 from reports.timeline import origin_ns
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from analysis.judged import Comparison, JudgedRun
 from analysis.ledger import make_ledger
 from analysis.measure import FlowMeasure
-from hitless.ports import Flow
+from hitless.facts import Flow
 from hitless.words import Arm, FlowRole, Verdict
 from reports.summary import ReportedFinding, measures_of
 

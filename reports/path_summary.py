@@ -11,11 +11,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from analysis.judged import JudgedRun
 from analysis.paths.mixed_modes import CELLS, count_cells, make_matrix
 from analysis.paths.path import Direction, Flags, ProbePath, find_paths
 from analysis.paths.transitions import Bounded, Transitions, find_transitions
-
-from analysis.judged import JudgedRun
 from hitless.words import MILLISECOND, FlowRole
 from reports.spread import Spread, make_spread
 

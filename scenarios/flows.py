@@ -13,7 +13,7 @@ from itertools import permutations
 from typing import Final
 
 from hitless.errors import WorldError
-from hitless.ports import ClusterFacts, Endpoint, Flow
+from hitless.facts import ClusterFacts, Endpoint, Flow
 from hitless.words import SECOND, Capability, FlowClass, FlowId, FlowRole, FlowSet, Nanoseconds
 from probes.stamp import PACKET_OCTETS
 

@@ -9,8 +9,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hitless.documents import MisfitError
+from hitless.facts import ClusterFacts, Endpoint
 from hitless.load import BODY_OCTETS_MAX, CLIENTS_MAX, REQUESTS_HZ_MAX, SERVERS_MAX, USERS_MAX, LoadSpec
-from hitless.ports import ClusterFacts, Endpoint
 from hitless.words import MILLISECOND, SECOND, Nanoseconds
 
 

@@ -16,8 +16,9 @@ from gardener.shoot import Shoot, load_shoot
 from gardener.timings import TIMINGS, Timings
 from hitless.errors import UsageError
 from hitless.events import Recorder
+from hitless.facts import ClusterFacts, ProbeSpec
 from hitless.history import RunHeader
-from hitless.ports import Clock, Cluster, ClusterFacts, Participant, ProbeSpec
+from hitless.ports import Clock, Cluster, Participant
 from hitless.run import PlannedFault, RunPlan, Switch
 from hitless.words import MILLISECOND, SECOND, Arm, FlowSet, Nanoseconds, Overlay, Profile
 from scenarios.flows import count_flows, make_flows

@@ -19,7 +19,8 @@ from gardener.manifests.render import DEFAULT_POOL, name_of, pool_from_environme
 from gardener.shoot import Shoot
 from gardener.timings import Timings
 from hitless.events import Event, Recorder
-from hitless.ports import Clock, KubeApi, NodeFacts, Participant, RouteTables
+from hitless.facts import NodeFacts
+from hitless.ports import Clock, KubeApi, Participant, RouteTables
 from hitless.words import JsonObject, Mode
 
 

@@ -15,8 +15,8 @@ from analysis.causes.segments import Segment, Splitter, Way
 from analysis.causes.suspects import Suspects
 from analysis.causes.troubles import MUST, CauseKind, Trouble, make_span
 from analysis.measure import Outage, classify_flow
+from hitless.facts import Flow
 from hitless.history import History
-from hitless.ports import Flow
 from hitless.words import FlowId, FlowRole, Nanoseconds
 
 CERTAIN: Final = 0.9

@@ -17,7 +17,7 @@ from analysis.causes.evidence import weigh_breadth, weigh_counter
 from analysis.causes.segments import Way
 from analysis.causes.suspects import Suspects
 from analysis.causes.troubles import CauseKind, Reason, Trouble
-from hitless.ports import Flow
+from hitless.facts import Flow
 from hitless.words import FlowId, FlowRole
 
 _ROUNDS_MAX: Final = 5

@@ -21,8 +21,8 @@ from analysis.causes.segments import Way
 from analysis.causes.troubles import CauseKind, Reason, Trouble, make_span
 from analysis.measure import Measures
 from analysis.paths.route_ends import RouteEnds, find_ends
+from hitless.facts import Endpoint, Flow
 from hitless.history import History
-from hitless.ports import Endpoint, Flow
 from hitless.words import MILLISECOND, FlowRole, FlowSet, Nanoseconds
 
 HARMLESS_FAULTS: Final = frozenset({"kube-api-down", "route-api-down"})

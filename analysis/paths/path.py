@@ -23,8 +23,8 @@ from analysis.measure import Probes, classify_flow
 from analysis.paths.probe_times import Times, probe_spans
 from analysis.paths.route_ends import RouteEnds, find_ends
 from analysis.paths.route_modes import ModeBits, RouteModes
+from hitless.facts import Flow
 from hitless.history import History
-from hitless.ports import Flow
 from hitless.records import Rows
 from hitless.words import FlowRole, Mode
 

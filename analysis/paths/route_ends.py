@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hitless.ports import ClusterFacts, Flow
+from hitless.facts import ClusterFacts, Flow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

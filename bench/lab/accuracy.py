@@ -22,7 +22,7 @@ from clusters.lab.sharp_switch import SharpSwitch
 from clusters.lab.spec import LabSpec
 from hitless.clock import RunClock
 from hitless.errors import WorldError
-from hitless.ports import Flow, ProbeSpec
+from hitless.facts import Flow, ProbeSpec
 from hitless.records import AgentReport, ProbeRecords
 from hitless.words import SECOND, FlowId, FlowRole, Nanoseconds
 

@@ -21,7 +21,7 @@ from clusters.lab.spec import LabSpec
 from clusters.linux.namespaces import inside
 from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError, WorldError
-from hitless.ports import ProbeSpec
+from hitless.facts import ProbeSpec
 from hitless.words import MILLISECOND, SECOND, Nanoseconds
 
 _SOURCE: Final = "node-a1-mesh"

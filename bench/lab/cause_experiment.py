@@ -16,7 +16,6 @@ from typing import Final
 
 from analysis.causes.attribution import Attribution, attribute
 from analysis.causes.troubles import CauseKind
-
 from analysis.measure import measure
 from bench.lab.accuracy import wait_live
 from bench.lab.cause_scenes import STAGES, distract
@@ -25,8 +24,8 @@ from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from clusters.lab.spec import LabSpec
 from hitless.clock import RunClock
+from hitless.facts import ClusterFacts, Flow, ProbeSpec
 from hitless.history import History, RunHeader
-from hitless.ports import ClusterFacts, Flow, ProbeSpec
 from hitless.words import SECOND, Arm, FlowId, FlowRole, Mode, Nanoseconds, Overlay, Profile
 
 HOLD_MS: Final = (25.0, 250.0)

@@ -14,7 +14,6 @@ from typing import Final
 
 from analysis.causes.cloud_routes import NODE_ROUTE_LOST
 from analysis.causes.troubles import CauseKind
-
 from bench.lab.cause_world import LOOSE, STRICT, CauseWorld
 from hitless.words import Mode
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from analysis.causes.troubles import CauseKind
-
 from bench.lab.cause_experiment import Answer, CauseExperiment
 
 SURE: Final = 0.9

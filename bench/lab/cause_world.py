@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from analysis.causes.cloud_routes import NODE_ROUTE_LOST
 from analysis.causes.next_hops import POOL_CHANGED
-
 from clusters.lab.addresses import ROUTER
 from clusters.lab.calico.plane import RouteChange
 from clusters.lab.network import LabNetwork
@@ -21,7 +20,8 @@ from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_links import set_master
 from clusters.linux.sysctls import write_sysctls
 from hitless.events import Event
-from hitless.ports import Clock, CloudRoute
+from hitless.facts import CloudRoute
+from hitless.ports import Clock
 from hitless.words import Kind, Mode, Nanoseconds
 
 SETTLE_S: Final = 0.03

@@ -13,7 +13,8 @@ from gardener.manifests.calico_rbac import calico_objects
 from gardener.manifests.rbac import part_objects
 from gardener.manifests.render import NODE_CIDR_POOL
 from hitless.errors import ApiUnavailableError, NotFoundError, WorldError
-from hitless.ports import Clock, CloudRoute, KubeApi, NodeFacts
+from hitless.facts import CloudRoute, NodeFacts
+from hitless.ports import Clock, KubeApi
 from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds
 from scenarios.plan import Case
 

@@ -40,7 +40,8 @@ from gardener.doubles.cloud import Cloud
 from gardener.manifests.calico_node import CALICO_VERSION
 from hitless.errors import WorldError
 from hitless.events import Recorder
-from hitless.ports import Clock, ClusterFacts, Endpoint, NodeFacts, NodeState, Participant, Prober
+from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState
+from hitless.ports import Clock, Participant, Prober
 from hitless.words import SECOND, Capability, FlowSet, Kind, Mode, Nanoseconds, Overlay
 from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.plan import Case

@@ -18,7 +18,7 @@ from clusters.kind.router import CloudNetwork, find_management_device
 from clusters.kubernetes.prober import Rescue
 from clusters.linux.counters import parse_counters
 from hitless.errors import WorldError
-from hitless.ports import NodeState
+from hitless.facts import NodeState
 from hitless.words import JsonObject
 from probes.stamp import PORT
 

@@ -18,7 +18,7 @@ from clusters.kind.docker import LABEL_CLUSTER, LABEL_CONFIGURATION, LABEL_KEEP,
 from clusters.kind.removal import remove_containers, remove_networks
 from clusters.kind.tables import KindRouteTables
 from hitless.errors import WorldError
-from hitless.ports import NodeFacts
+from hitless.facts import NodeFacts
 
 _RULE_PRIORITY_FIRST: Final = 1000
 _PROTOCOL_DHCP: Final = 16

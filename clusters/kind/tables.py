@@ -9,7 +9,7 @@ from typing import Final
 from clusters.kind.addresses import KindPlan, ZonePlan
 from clusters.kind.docker import Docker
 from hitless.errors import RouteTableError, WorldError
-from hitless.ports import CloudRoute, NodeFacts
+from hitless.facts import CloudRoute, NodeFacts
 
 CLOUD_PROTOCOL: Final = "static"
 """Marks cloud routes; the subnets of the zones have another protocol."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from clusters.agent_groups import AgentGroup, group_flows
 from clusters.flow_settings import make_flow_settings
-from hitless.ports import Endpoint, Flow, NodeFacts, ProbeSpec
+from hitless.facts import Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.words import SECOND, JsonObject
 from probes.settings import AgentSettings, EndpointSettings
 from probes.stamp_authenticated import AUTHENTICATED

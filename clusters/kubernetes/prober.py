@@ -22,7 +22,7 @@ from clusters.kubernetes.pod_agents import PodAgent, plan_agents
 from clusters.kubernetes.prober_pods import ProberPods
 from hitless.agents import read_agents
 from hitless.errors import ApiUnavailableError, BugError, WorldError
-from hitless.ports import Flow, NodeState, ProbeSpec
+from hitless.facts import Flow, NodeState, ProbeSpec
 from hitless.records import ProbeRecords, Rows
 from hitless.words import SECOND, JsonObject
 from probes.authentication import make_key

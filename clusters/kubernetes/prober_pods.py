@@ -25,7 +25,7 @@ from clusters.kubernetes.prober_manifests import (
     render_probers,
 )
 from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, WorldError
-from hitless.ports import Endpoint, NodeFacts
+from hitless.facts import Endpoint, NodeFacts
 from hitless.words import JsonObject
 
 ASK: Final = ("python", "-s", "-P", "-m", "probes.pod", "ask", RECORDS)

@@ -17,16 +17,8 @@ from clusters.kubernetes.prober import KindProber
 from clusters.kubernetes.prober_pods import ProberPods
 from hitless.errors import WorldError
 from hitless.events import Recorder
-from hitless.ports import (
-    ClusterFacts,
-    Faults,
-    KubeApi,
-    NodeFacts,
-    NodeState,
-    Participant,
-    Prober,
-    RouteTables,
-)
+from hitless.facts import ClusterFacts, NodeFacts, NodeState
+from hitless.ports import Faults, KubeApi, Participant, Prober, RouteTables
 from hitless.words import Capability, JsonObject, Kind, Mode, Overlay
 from switches.observation import Observed
 from switches.observer import look

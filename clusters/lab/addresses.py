@@ -19,7 +19,7 @@ from string import ascii_lowercase
 from typing import Final
 
 from clusters.lab.spec import LabSpec
-from hitless.ports import Endpoint, NodeFacts
+from hitless.facts import Endpoint, NodeFacts
 from hitless.words import Mode, Overlay
 
 ROUTER: Final = "vpc"

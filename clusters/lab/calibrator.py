@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from clusters.lab.network import LabNetwork
 from clusters.lab.sharp_switch import SharpSwitch
 from hitless.errors import BugError
-from hitless.ports import Clock, Flow
+from hitless.facts import Flow
+from hitless.ports import Clock
 from hitless.words import Nanoseconds
 
 

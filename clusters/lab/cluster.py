@@ -24,7 +24,8 @@ from gardener.manifests.admission import admit
 from gardener.timings import Timings
 from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
-from hitless.ports import Clock, ClusterFacts, NodeFacts, NodeState, Participant
+from hitless.facts import ClusterFacts, NodeFacts, NodeState
+from hitless.ports import Clock, Participant
 from hitless.words import Capability, JsonObject, Overlay
 from scenarios.flows import capabilities_of
 from scenarios.plan import Case

@@ -22,9 +22,9 @@ from typing import Any, Final
 import probes
 from clusters.lab.stated_process import StatedProcess
 from hitless.errors import BugError, MissingCapabilityError, WorldError
+from hitless.facts import Endpoint
 from hitless.load import LoadRecords, LoadSpec
 from hitless.load_records import read_load, write_spec
-from hitless.ports import Endpoint
 from hitless.words import SECOND
 from probes.load_settings import LocustSettings, PeerSettings, PlaceSettings, ServiceSettings
 

@@ -57,7 +57,8 @@ from clusters.linux.sandbox import is_inside
 from clusters.linux.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
 from hitless.clock import RunClock
 from hitless.errors import WorldError
-from hitless.ports import Clock, CloudRoute, Endpoint, NodeFacts, NodeState, ServiceFacts
+from hitless.facts import CloudRoute, Endpoint, NodeFacts, NodeState, ServiceFacts
+from hitless.ports import Clock
 from hitless.words import Mode, Nanoseconds, Overlay
 
 PROTOCOL_DHCP: Final = 16

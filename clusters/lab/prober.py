@@ -22,7 +22,7 @@ from clusters.agent_groups import AgentGroup, group_flows
 from clusters.flow_settings import make_flow_settings
 from hitless.agents import read_agents
 from hitless.errors import BugError, WorldError
-from hitless.ports import Endpoint, Flow, NodeFacts, ProbeSpec
+from hitless.facts import Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.records import ProbeRecords
 from hitless.words import SECOND
 from probes.authentication import make_key

@@ -20,7 +20,7 @@ from clusters.lab.addresses import LabPlan, NodePlan
 from clusters.linux.machine import find_nft
 from clusters.linux.namespaces import inside
 from hitless.errors import WorldError
-from hitless.ports import ServiceFacts
+from hitless.facts import ServiceFacts
 from probes.stamp import PORT
 
 POD_NETWORK: Final = "100.96.0.0/11"

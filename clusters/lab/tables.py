@@ -12,7 +12,7 @@ from clusters.linux.netlink import Message, Netlink
 from clusters.linux.netlink_dump import list_routes
 from clusters.linux.netlink_routes import Route, add_route, delete_route
 from hitless.errors import RouteTableError
-from hitless.ports import CloudRoute
+from hitless.facts import CloudRoute
 
 CLOUD_PROTOCOL: Final = 4
 """RTPROT_STATIC marks cloud routes; the subnets of the zones have another."""

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hitless.errors import RouteApiUnavailableError, RouteQuotaError, RouteThrottledError
-from hitless.ports import Clock, CloudRoute, RouteTables
+from hitless.facts import CloudRoute
+from hitless.ports import Clock, RouteTables
 from hitless.words import SECOND, Nanoseconds
 
 

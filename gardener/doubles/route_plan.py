@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
-from hitless.ports import CloudRoute
+from hitless.facts import CloudRoute
 from hitless.words import JsonObject
 
 

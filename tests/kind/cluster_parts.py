@@ -9,7 +9,7 @@ from clusters.kind.addresses import KindPlan
 from clusters.lab.kube import MemoryKube
 from gardener.manifests.admission import admit
 from hitless.clock import RunClock
-from hitless.ports import Endpoint, Flow, NodeFacts, ProbeSpec
+from hitless.facts import Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.records import ProbeRecords
 from hitless.words import JsonObject, Kind
 

@@ -10,7 +10,7 @@ from clusters.kind.images import ROUTER_PROGRAMS, import_programs
 from clusters.kind.removal import remove_containers, remove_networks
 from clusters.kind.router import CloudNetwork
 from hitless.errors import WorldError
-from hitless.ports import NodeFacts
+from hitless.facts import NodeFacts
 
 IMAGE = "hitless/stand-in:1"
 PROGRAMS = (*ROUTER_PROGRAMS, "ping", "iptables", "bash")

@@ -12,7 +12,7 @@ from clusters.kubernetes.kube import KindKube
 from gardener.conditions import network_unavailable
 from hitless.clock import RunClock
 from hitless.errors import NotFoundError
-from hitless.ports import CloudRoute, NodeFacts
+from hitless.facts import CloudRoute, NodeFacts
 from hitless.words import SECOND, JsonObject, Kind, Nanoseconds
 from switches.doubles import initial_objects
 from tests.kind.api_world import running_server

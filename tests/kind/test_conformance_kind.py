@@ -23,7 +23,8 @@ from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, PROBER_IMAGE, RO
 from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError
 from hitless.events import Event, Recorder
-from hitless.ports import Flow, Prober
+from hitless.facts import Flow
+from hitless.ports import Prober
 from hitless.words import FlowClass, FlowRole, FlowSet, Nanoseconds, Overlay, Profile
 from scenarios.flows import make_flows
 from scenarios.model import CATALOGUE, load_scenario

@@ -16,7 +16,8 @@ from clusters.kind.router import CloudNetwork
 from clusters.kind.spec import KindSpec
 from clusters.kind.versions import ROUTER_IMAGE
 from hitless.errors import WorldError
-from hitless.ports import NodeFacts, RouteTables
+from hitless.facts import NodeFacts
+from hitless.ports import RouteTables
 from hitless.words import Mode, Overlay
 from tests.kind.stand_ins import facts_of, import_image, is_reached, join, remove_strays, start_node
 from tests.lab.conformance.route_tables import RouteTablesConformance, make_route

@@ -24,7 +24,7 @@ from clusters.lab.network import LabNetwork
 from clusters.lab.sharp_switch import SharpSwitch
 from clusters.linux.namespaces import NETWORK_DIRECTORY, inside
 from hitless.errors import MissingCapabilityError, WorldError
-from hitless.ports import Endpoint, Flow
+from hitless.facts import Endpoint, Flow
 from hitless.words import FlowId, FlowRole
 from probes.clocks import take_pair
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from analysis.causes.attribution import CauseKind, attribute
 
+from analysis.causes.attribution import CauseKind, attribute
 from bench.lab.cause_experiment import CauseExperiment, run_cause_experiment
 from bench.lab.cause_scenes import STAGES
 from commands.arms import execute_trial

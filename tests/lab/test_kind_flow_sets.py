@@ -10,7 +10,7 @@ import pytest
 
 from clusters.lab.cluster import make_lab_cluster
 from hitless.clock import RunClock
-from hitless.ports import ProbeSpec
+from hitless.facts import ProbeSpec
 from hitless.words import MILLISECOND, SECOND, Arm, FlowClass, FlowRole, FlowSet, Nanoseconds
 from scenarios.flows import make_flows
 from scenarios.model import find_scenario, load_scenario

@@ -19,7 +19,8 @@ from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
 from hitless.clock import RunClock
 from hitless.errors import ApiUnavailableError, BugError, UsageError, WorldError
-from hitless.ports import Flow, NodeFacts, Prober, ProbeSpec
+from hitless.facts import Flow, NodeFacts, ProbeSpec
+from hitless.ports import Prober
 from hitless.records import ConnectionEvent
 from hitless.words import MILLISECOND, SECOND, FlowClass, FlowId, FlowRole, JsonObject, Nanoseconds
 from tests.lab.conformance.prober import ProberConformance

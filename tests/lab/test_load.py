@@ -22,8 +22,8 @@ from clusters.lab.spec import LabSpec
 from clusters.linux.namespaces import THREAD_NETWORK
 from hitless.clock import RunClock
 from hitless.errors import BugError, MissingCapabilityError, WorldError
+from hitless.facts import Endpoint
 from hitless.load import ConnectionUse, Load, LoadRecords, LoadSpec, RequestOutcome
-from hitless.ports import Endpoint
 from hitless.records import Rows
 from hitless.words import MILLISECOND, SECOND, Mode, Nanoseconds
 
@@ -328,7 +328,7 @@ import sys, time
 from pathlib import Path
 from clusters.lab.load import LabLoad
 from hitless.load import LoadSpec
-from hitless.ports import Endpoint
+from hitless.facts import Endpoint
 pods = [Endpoint(name=f"p{{n}}", node=f"n{{n}}", zone="a", address=f"127.6.1.{{n}}") for n in (1, 2)]
 load = LabLoad(pods, lambda name: None)
 spec = LoadSpec(clients=("p1",), servers=("p2",), users=2, interval_ns=100_000_000, body_octets=10, timeout_ns=10**9,

@@ -15,7 +15,7 @@ from clusters.linux.netlink_dump import list_links
 from clusters.linux.netlink_links import Link, add_bridge, rename_link
 from hitless.clock import JumpingClock
 from hitless.errors import WorldError
-from hitless.ports import CloudRoute, NodeFacts
+from hitless.facts import CloudRoute, NodeFacts
 from hitless.words import Mode, Overlay
 from tests.lab.conformance.node_plane import Blocks, NodePlaneConformance
 from tests.lab.lab_traffic import QUIET_S, missing_pairs, pod_sockets

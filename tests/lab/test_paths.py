@@ -8,13 +8,13 @@ from typing import Final
 
 import numpy as np
 import pytest
+
+from analysis.convergence import nodes_differ_in_zone
+from analysis.judged import JudgedRun
 from analysis.paths.mixed_modes import CELLS, ModeCell, count_cells, make_matrix
 from analysis.paths.path import SENT_TTL, FlowPaths, ProbePath, find_paths
 from analysis.paths.route_modes import RouteMode
 from analysis.paths.transitions import Transitions, find_transitions
-
-from analysis.convergence import nodes_differ_in_zone
-from analysis.judged import JudgedRun
 from commands.arms import execute_trial
 from commands.backends import BackendName, make_backend
 from hitless.words import Arm, FlowRole

@@ -21,7 +21,8 @@ import pytest
 from clusters.lab.prober import LabProber
 from hitless.clock import RunClock
 from hitless.errors import WorldError
-from hitless.ports import Endpoint, Flow, Prober, ProbeSpec
+from hitless.facts import Endpoint, Flow, ProbeSpec
+from hitless.ports import Prober
 from hitless.words import MILLISECOND, SECOND, FlowId, FlowRole, Nanoseconds
 from tests.lab.conformance.prober import ProberConformance
 

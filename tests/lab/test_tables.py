@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from clusters.lab.network import LabNetwork
-from hitless.ports import NodeFacts, RouteTables
+from hitless.facts import NodeFacts
+from hitless.ports import RouteTables
 from tests.lab.conformance.route_tables import RouteTablesConformance, make_route
 from tests.lab.lab_traffic import QUIET_S, missing_pairs, pod_sockets
 

@@ -20,7 +20,8 @@ from commands.watching import WatchOptions
 from hitless.clock import RunClock
 from hitless.errors import UsageError, WorldError
 from hitless.events import Event, Recorder
-from hitless.ports import ClusterFacts, KubeApi, Participant
+from hitless.facts import ClusterFacts
+from hitless.ports import KubeApi, Participant
 from hitless.words import MILLISECOND, Arm, Kind, Mode, Nanoseconds, Verdict
 from scenarios.model import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case, make_plan

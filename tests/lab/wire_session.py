@@ -10,8 +10,8 @@ from pathlib import Path
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from hitless.clock import RunClock
+from hitless.facts import ClusterFacts, Flow, ProbeSpec
 from hitless.history import History, RunHeader
-from hitless.ports import ClusterFacts, Flow, ProbeSpec
 from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Mode, Nanoseconds, Overlay, Profile
 
 INTERVAL_NS = Nanoseconds(2 * MILLISECOND)

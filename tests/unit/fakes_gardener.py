@@ -18,8 +18,9 @@ from gardener.timings import TIMINGS, Timings
 from hitless.clock import JumpingClock
 from hitless.errors import RouteTableError
 from hitless.events import Event
+from hitless.facts import CloudRoute, NodeFacts
 from hitless.loop import Loop
-from hitless.ports import Clock, CloudRoute, NodeFacts
+from hitless.ports import Clock
 from hitless.words import MILLISECOND, SECOND, JsonObject, Mode, Nanoseconds, Profile
 from switches.doubles import SwitchSpec, initial_objects, make_switch
 

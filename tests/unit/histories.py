@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 
 from hitless.events import Event
+from hitless.facts import ClusterFacts, Endpoint, Flow, NodeFacts, NodeState
 from hitless.history import History, RunHeader
-from hitless.ports import ClusterFacts, Endpoint, Flow, NodeFacts, NodeState
 from hitless.records import CLOCK_ROW, REFLECTOR_ROW, SENDER_ROW, SKIPPED_ROW, AgentReport, ProbeRecords, Rows
 from hitless.words import MILLISECOND, SECOND, Arm, FlowId, FlowRole, JsonObject, Mode, Nanoseconds, Overlay, Profile
 

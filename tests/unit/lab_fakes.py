@@ -19,8 +19,9 @@ from hitless.calico import TUNNEL_DEVICES
 from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.events import Event
+from hitless.facts import NodeFacts, NodeState
 from hitless.loop import Loop
-from hitless.ports import NodeFacts, NodeState, Participant
+from hitless.ports import Participant
 from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
 
 OPERATOR = "gardener-resource-manager"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from hitless.facts import Flow
 from hitless.history import History
-from hitless.ports import Flow
 from hitless.records import CONNECTION_ROW, SENDER_ROW, ConnectionEvent, Rows
 from hitless.words import FlowClass, FlowId, FlowRole, FlowSet
 from tests.unit.histories import header, history, ns, pair_of_flows

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from analysis.causes.apportion import apportion
 from hypothesis import given
 from hypothesis import strategies as st
+
+from analysis.causes.apportion import apportion
 
 
 def test_a_total_that_is_enough_for_all_is_about_all() -> None:

@@ -10,7 +10,6 @@ from analysis.causes.missing_routes import MissingRoutes
 from analysis.causes.moved_counters import MovedCounters
 from analysis.causes.next_hops import LAG_NS, LEAD_NS, NextHop, NextHops
 from analysis.causes.troubles import CauseKind, Trouble, make_span
-
 from hitless.events import Event
 from hitless.history import History
 from hitless.words import Mode, Overlay

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from analysis.causes.attribution import Attribution, CauseKind, attribute
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.causes.attribution import Attribution, CauseKind, attribute
 from analysis.measure import measure
 from hitless.events import Event
+from hitless.facts import Endpoint, Flow
 from hitless.history import History
-from hitless.ports import Endpoint, Flow
 from hitless.words import Arm, FlowClass, FlowId, FlowRole, FlowSet, Mode, Overlay
 from tests.unit.histories import QUIET, event, facts, header, history, lost, node_facts, ns, pair_of_flows, records
 

@@ -6,8 +6,8 @@ import pytest
 from checks.continuity import check
 from checks.coverage import check as check_coverage
 from hitless.errors import UsageError
+from hitless.facts import Endpoint
 from hitless.history import History
-from hitless.ports import Endpoint
 from hitless.words import FlowId, FlowRole, FlowSet, JsonObject, Verdict
 from tests.unit.histories import QUIET, header, history, lost, pair_of_flows, records
 

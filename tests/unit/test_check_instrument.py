@@ -6,8 +6,8 @@ import pytest
 
 from analysis.measure import measure
 from checks.instrument import IS_VALIDITY, check
+from hitless.facts import Flow
 from hitless.history import History
-from hitless.ports import Flow
 from hitless.records import OVERFLOW_ROW, Rows
 from hitless.verdicts import Finding
 from hitless.words import MILLISECOND, FlowClass, FlowId, FlowRole, FlowSet, Verdict

@@ -7,8 +7,8 @@ import errno
 import pytest
 
 from checks import connections, services
+from hitless.facts import Flow
 from hitless.history import History
-from hitless.ports import Flow
 from hitless.records import ConnectionEvent, Rows
 from hitless.verdicts import Finding
 from hitless.words import FlowClass, FlowRole, FlowSet, JsonObject, Verdict

@@ -29,8 +29,8 @@ from gardener.manifests.admission import CALICO_NODE_USER, admit, is_policy_depl
 from gardener.timings import TIMINGS
 from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, RouteApiUnavailableError, RouteQuotaError, RouteTableError, RouteThrottledError
+from hitless.facts import CloudRoute
 from hitless.loop import Loop
-from hitless.ports import CloudRoute
 from hitless.words import SECOND, JsonObject, Kind, Nanoseconds, Profile
 from tests.unit.fakes_gardener import (
     CALICO_IS_UP,

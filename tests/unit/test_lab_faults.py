@@ -9,7 +9,7 @@ from clusters.lab.kube import MemoryKube
 from gardener.manifests.admission import admit
 from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, RouteTableError, UsageError
-from hitless.ports import CloudRoute
+from hitless.facts import CloudRoute
 from hitless.words import JsonObject, Kind
 
 

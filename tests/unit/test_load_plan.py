@@ -9,7 +9,7 @@ import pytest
 
 from hitless.documents import validate
 from hitless.errors import UsageError
-from hitless.ports import Endpoint
+from hitless.facts import Endpoint
 from hitless.words import SECOND, Nanoseconds
 from scenarios.load_plan import LoadPlan, make_load
 from tests.unit.histories import facts

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from analysis.paths.mixed_modes import CELLS, MODES, ModeCell, count_cells, make_matrix
-from analysis.paths.path import find_paths
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.measure import measure
+from analysis.paths.mixed_modes import CELLS, MODES, ModeCell, count_cells, make_matrix
+from analysis.paths.path import find_paths
 from hitless.history import History
 from tests.unit.histories import QUIET, facts, history, lost, mesh_flows, records
 from tests.unit.test_path import repoint

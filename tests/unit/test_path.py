@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from analysis.paths.path import Direction, Flags, FlowPaths, PathBits, ProbePath, find_paths
-from analysis.paths.route_ends import find_ends
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.paths.path import Direction, Flags, FlowPaths, PathBits, ProbePath, find_paths
+from analysis.paths.route_ends import find_ends
+from hitless.facts import Endpoint, Flow
 from hitless.history import History
-from hitless.ports import Endpoint, Flow
 from hitless.records import NONE_NS
 from hitless.words import FlowId, FlowRole, FlowSet, Mode
 from tests.unit.histories import (

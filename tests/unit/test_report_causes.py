@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from analysis.causes.attribution import attribute
 
+from analysis.causes.attribution import attribute
 from analysis.judged import Comparison
 from hitless.words import Arm
 from reports.cause_summary import causes_of_flow, summarise_causes

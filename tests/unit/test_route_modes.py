@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from analysis.paths.route_modes import RouteMode, RouteModes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.paths.route_modes import RouteMode, RouteModes
 from hitless.events import Event
 from hitless.history import History
 from hitless.words import Mode

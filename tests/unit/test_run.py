@@ -13,9 +13,10 @@ import pytest
 from hitless.clock import RunClock
 from hitless.errors import WorldError
 from hitless.events import Event, Recorder
+from hitless.facts import ClusterFacts, Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.history import RunHeader
 from hitless.load import Load
-from hitless.ports import Cluster, ClusterFacts, Endpoint, Flow, NodeFacts, Participant, ProbeSpec
+from hitless.ports import Cluster, Participant
 from hitless.records import CLOCK_ROW, REFLECTOR_ROW, SENDER_ROW, SKIPPED_ROW, AgentReport, ProbeRecords, encode_header
 from hitless.run import PlannedFault, RunPlan, run
 from hitless.store import RunStore, read_history

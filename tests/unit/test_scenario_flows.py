@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hitless.errors import WorldError
-from hitless.ports import ClusterFacts, Endpoint, Flow, NodeFacts, ServiceFacts
+from hitless.facts import ClusterFacts, Endpoint, Flow, NodeFacts, ServiceFacts
 from hitless.words import MILLISECOND, SECOND, Capability, FlowClass, FlowRole, FlowSet, Nanoseconds
 from scenarios.flows import capabilities_of, count_flows, make_flows, rate_hz
 

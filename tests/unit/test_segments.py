@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from analysis.causes.segments import STRETCHES_MAX, Segment, Splitter, Way
-
 from analysis.measure import classify_flow, measure
 from hitless.history import History
 from tests.unit.histories import INTERVAL_NS, ONE_WAY_NS, START_NS, history, records

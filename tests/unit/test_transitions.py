@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from analysis.paths.path import find_paths
 from analysis.paths.transitions import Bounded, Transitions, find_transitions
-
 from hitless.history import History
 from tests.unit.histories import INTERVAL_NS, ONE_WAY_NS, QUIET, SWITCHED, held, history, lost, ns, records
 from tests.unit.test_path import IN_ZONE, repoint

@@ -15,7 +15,7 @@ from commands.watching import WatchOptions, check_records
 from gardener.manifests.admission import admit
 from hitless.clock import JumpingClock
 from hitless.errors import UsageError, WorldError
-from hitless.ports import NodeFacts
+from hitless.facts import NodeFacts
 from hitless.words import SECOND, Arm, FlowSet, Mode, Nanoseconds, Overlay
 from scenarios.model import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case, make_plan

@@ -32,7 +32,7 @@ from gardener.manifests.admission import CALICO_NODE_USER
 from gardener.manifests.render import DEFAULT_POOL
 from hitless.errors import ApiUnavailableError, UsageError
 from hitless.events import Recorder
-from hitless.ports import NodeFacts
+from hitless.facts import NodeFacts
 from hitless.words import JsonObject, Kind, Mode, Nanoseconds
 
 _ACTOR = "system:serviceaccount:kube-system:daemon-set-controller"

@@ -12,7 +12,7 @@ from clusters.lab.calico.plane import NodePlane, RouteChange
 from clusters.lab.kube import MemoryKube
 from gardener.manifests.admission import CALICO_NODE_USER
 from hitless.events import Recorder
-from hitless.ports import NodeFacts
+from hitless.facts import NodeFacts
 from hitless.words import Kind, Mode, Nanoseconds
 
 VTEP_FOUND = "VTEP found"

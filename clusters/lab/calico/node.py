@@ -25,7 +25,7 @@ from gardener.timings import Timings
 from hitless.calico import TUNNEL_DEVICES
 from hitless.errors import ApiUnavailableError, BugError, NotFoundError
 from hitless.events import Recorder
-from hitless.ports import NodeFacts
+from hitless.facts import NodeFacts
 from hitless.words import JsonObject, Kind, Mode, Nanoseconds, Overlay
 
 """Source: calico felix dataplane/linux dataplane_defs.go."""

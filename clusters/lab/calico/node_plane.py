@@ -19,7 +19,8 @@ from clusters.linux.netlink_links import Link, add_address, add_ipip, delete_add
 from clusters.linux.netlink_routes import Route, RouteType, add_route, delete_route
 from clusters.linux.sysctls import make_tunnel_sysctls, write_sysctls
 from hitless.errors import WorldError
-from hitless.ports import Clock, NodeState
+from hitless.facts import NodeState
+from hitless.ports import Clock
 from hitless.words import JsonObject, Mode, Overlay
 
 _DEFAULT: Final = "0.0.0.0/0"

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from hitless.ports import NodeState
+from hitless.facts import NodeState
 from hitless.words import Mode, Nanoseconds, Overlay
 
 PROTOCOL_BIRD: Final = 12

@@ -15,8 +15,9 @@ import pytest
 from hitless.clock import RunClock
 from hitless.errors import UsageError
 from hitless.events import Recorder
+from hitless.facts import ClusterFacts, ProbeSpec
 from hitless.loop import Loop
-from hitless.ports import Cluster, ClusterFacts, ProbeSpec
+from hitless.ports import Cluster
 from hitless.words import MILLISECOND, SECOND, Capability, Kind, Nanoseconds
 from scenarios.flows import make_flows
 

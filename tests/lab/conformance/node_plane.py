@@ -13,7 +13,7 @@ import pytest
 
 from clusters.lab.calico.plane import PROTOCOL_BIRD, PROTOCOL_FELIX, NodePlane
 from hitless.errors import WorldError
-from hitless.ports import NodeFacts
+from hitless.facts import NodeFacts
 from hitless.words import JsonObject, Mode, Overlay
 
 Blocks = Mapping[str, str]

@@ -17,7 +17,8 @@ import pytest
 
 from hitless.clock import RunClock
 from hitless.errors import BugError
-from hitless.ports import Flow, Prober, ProbeSpec
+from hitless.facts import Flow, ProbeSpec
+from hitless.ports import Prober
 from hitless.words import MILLISECOND, SECOND, Nanoseconds
 
 PROBING = ProbeSpec(

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import pytest
 
 from hitless.errors import RouteTableError
-from hitless.ports import CloudRoute, NodeFacts, RouteTables
+from hitless.facts import CloudRoute, NodeFacts
+from hitless.ports import RouteTables
 
 
 def make_route(zone: str, node: NodeFacts) -> CloudRoute:

@@ -1,0 +1,169 @@
+"""Facts: what a cluster, its nodes, its routes and the flows through it are, as plain data.
+
+The ports take and return them, and a stored run holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hitless.words import FlowClass, FlowId, FlowRole, FlowSet, JsonObject, Nanoseconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """One node."""
+
+    name: str
+    """Name of the Node object, such as `node-a1`."""
+    zone: str
+    """Zone name, such as `a`."""
+    address: str
+    """IPv4 address of the node in its zone's subnet."""
+    pod_cidr: str
+    """The node's spec.podCIDR: where cloud routes point."""
+    gateway: str
+    """The node's default gateway: the router's address in the zone."""
+    tunnel_address: str = ""
+    """IPv4 address of its tunnel device while the overlay is on; empty: not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One place that probes: a pod, a node's own network, or a client outside."""
+
+    name: str
+    """Unique in the run, such as `node-a1-mesh`, `node-a1-control` or `node-a1-host`."""
+    node: str
+    """Name of the node that runs it."""
+    zone: str
+    """Zone of that node."""
+    address: str
+    """IPv4 address of the pod; of the node in its zone where `is_host`; of the client where it is neither."""
+    is_host: bool = False
+    """Whether it stands in a node's own network."""
+    is_outside: bool = False
+    """Whether it stands outside the cluster: a client of NodePorts. `node` names its namespace or machine then."""
+
+    @property
+    def is_pod(self) -> bool:
+        """Whether it is a pod in the pod network."""
+        return not self.is_host and not self.is_outside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """An ordered pair of endpoints that is probed."""
+
+    id: FlowId
+    """1 to 65,535, unique in the run: the SSID on the wire."""
+    source: str
+    """Name of the endpoint that sends."""
+    destination: str
+    """Name of the endpoint that reflects."""
+    role: FlowRole
+    flow_class: FlowClass = FlowClass.UDP
+    flow_set: FlowSet = FlowSet.UDP
+    """The family that it belongs to."""
+    octets: int = 44
+    """Payload of a probe: of UDP, of ICMP's data, of a TCP message; 44 is the least STAMP allows. Source: RFC 8762 4.2.1."""
+    interval_ns: Nanoseconds | None = None
+    """Time between two of its probes; None: the run's (`RunHeader.interval_ns`)."""
+    via: str | None = None
+    """ADDRESS:PORT of the Service that it is sent to; None: straight to the destination."""
+
+    @property
+    def family(self) -> str:
+        """What it has in common with others: its set, and its class where the set has several."""
+        if self.flow_class.is_tcp and self.flow_class.value != self.flow_set.value:
+            return f"{self.flow_set.value} {self.flow_class.value}"
+        return self.flow_set.value
+
+    @property
+    def label(self) -> str:
+        """How reports name the flow; unique in the run."""
+        between = f"{self.source} > {self.destination}"
+        if self.flow_set is FlowSet.NODE_PORT:
+            between += f" by {(self.via or '').partition(':')[0]}"
+        return between if self.flow_set is FlowSet.UDP else f"{between} {self.family}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceFacts:
+    """One Service with one endpoint, so that a flow through it has one destination."""
+
+    name: str
+    cluster_ip: str
+    port: int
+    """TCP port at the ClusterIP."""
+    node_port: int
+    """TCP port at every node's own address; externalTrafficPolicy Cluster."""
+    destination: str
+    """Name of the endpoint behind it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterFacts:
+    """What a cluster says of itself once it is up."""
+
+    backend: str
+    """`lab`, `kind`, or `kubeconfig`: somebody else's cluster, only watched."""
+    carrier: str
+    """What carries the overlay on the wire: `ipip`, `vxlan-gpe` (stands in where the kernel has no ipip) or `vxlan`."""
+    nodes: tuple[NodeFacts, ...]
+    endpoints: tuple[Endpoint, ...]
+    zone_gateways: Mapping[str, str]
+    """Zone name to the router's address in it."""
+    underlay_mtu: int
+    """MTU of the nodes' underlay interface, octets."""
+    pod_mtu: int
+    """MTU of the pods' interface, octets."""
+    overlay_pod_mtu: int = 0
+    """MTU that a pod gets while the overlay is on, octets; 0: not known."""
+    native_pod_mtu: int = 0
+    """MTU that a pod gets in native mode, octets; 0: not known."""
+    services: tuple[ServiceFacts, ...] = ()
+    permanent_neighbours: bool
+    """Whether neighbour entries were written by hand (above 20 nodes)."""
+    rp_filter: int
+    versions: Mapping[str, str]
+    """Versions and provenance: kernel, python, hitless, libraries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSpec:
+    """How to probe."""
+
+    interval_ns: Nanoseconds
+    """Time between two probes of one flow, where the flow does not say otherwise."""
+    live_answers: int = 5
+    """How many answers in a row every flow needs before anything may happen."""
+    drain_ns: Nanoseconds
+    """How long to listen for answers after the last probe: the Forwarding Delay Threshold."""
+    duration_ns_max: Nanoseconds
+    """After this the agents stop by themselves: a load is always bounded."""
+    is_authenticated: bool = False
+    """Whether UDP probes are signed, with a key made for this start alone; they have 112 octets at least then. RFC 8762 4.4."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudRoute:
+    """One route of a zone's route table."""
+
+    zone: str
+    cidr: str
+    """Destination, a node's podCIDR."""
+    node: str
+    """Name of the node that it points to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """What a node looks like when it is asked."""
+
+    node: str
+    routes: tuple[JsonObject, ...]
+    """Main table, IPv4: {dst, type, protocol (number), dev, via, encap_dst}; absent keys mean none."""
+    devices: tuple[str, ...]
+    """Names of the links that are up."""
