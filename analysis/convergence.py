@@ -1,69 +1,98 @@
 """When a flow had converged: the new path, unimpaired, for good.
 
+Two bounds. Where the nodes tell when they rewrite their routes (`analysis.route_history`) they are a probe apart. Where that
+is only inferred from objects, the earliest is what the probes do not exclude, and the latest is when objects, TTLs and the
+nodes' final state leave no doubt.
+
 Pure. Definitions and sources: docs/measuring.md; RFC 6412 3.6.3, 3.7.5.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
+from analysis.paths.route_ends import RouteEnds
+from analysis.paths.ttl import TtlPaths, paths_of
+from analysis.route_history import RouteHistory
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import Rows
 from hitless.words import Mode, Nanoseconds
 
 
-def convergence_ns(flow: Flow, rows: Rows, is_impaired: npt.NDArray[np.bool_], history: History) -> Nanoseconds | None:
-    """Return the Route-Specific Convergence Time (RFC 6412 3.6.3) of a flow, or None where it never converged.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convergence:
+    """The Route-Specific Convergence Time of a flow (RFC 6412 3.6.3), from the request on."""
 
-    It ends with the first probe from which on every probe is unimpaired and both nodes' routes are of the wanted mode, held for
-    the validation time. Where the received TTLs tell paths apart, they must have stopped changing as well.
+    earliest_ns: Nanoseconds | None
+    """It cannot have converged before; None: it cannot have converged."""
+    latest_ns: Nanoseconds | None
+    """It had surely converged by then; None: that is not known."""
+
+
+NEVER: Final = Convergence(earliest_ns=None, latest_ns=None)
+
+
+class ConvergenceTimes:
+    """The convergence of all flows of one run.
+
+    Args:
+        history: of the run.
     """
-    header, request = history.header, history.first_event("switch.requested")
-    if request is None or header.end_mode is header.start_mode or not rows.size:
-        return None
-    nodes = {endpoint.name: endpoint.node for endpoint in history.facts.endpoints}
-    arrived = [_arrival_ns(history, nodes[name]) for name in (flow.source, flow.destination)]
-    if None in arrived:
-        return None
-    since = max(value for value in arrived if value is not None)
-    is_wrong = is_impaired | (rows["send_began_ns"] < since)
-    has_router_hop = nodes_differ_in_zone(flow, history)
-    for column in ("forward_ttl", "return_ttl"):
-        ttls = rows[column]
-        if has_router_hop and ttls.size:
-            is_wrong = is_wrong | (ttls != ttls[-1])
-    wrong = np.flatnonzero(is_wrong)
-    index = int(wrong[-1]) + 1 if wrong.size else 0
-    if index >= rows.size or int(
-        rows["send_ended_ns"][-1] - rows["send_began_ns"][index]
-    ) < header.validation_ns - history.interval_of(flow):
-        return None
-    return Nanoseconds(int(rows["received"][index]) - request.t_ns)
 
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._request = history.first_event("switch.requested")
+        self._is_switch = history.header.end_mode is not history.header.start_mode
+        if self._request is not None and self._is_switch:
+            self._routes, self._ttls = RouteHistory(history), TtlPaths(history)
 
-def nodes_differ_in_zone(flow: Flow, history: History) -> bool:
-    """Return whether a flow crosses the router natively, where the TTL tells native from overlay."""
-    zones = {endpoint.name: endpoint.zone for endpoint in history.facts.endpoints}
-    return zones[flow.source] != zones[flow.destination]
+    @property
+    def is_inferred(self) -> bool:
+        """Whether the nodes told nothing of their routes."""
+        return self._request is not None and self._is_switch and self._routes.is_inferred
 
+    def of(self, flow: Flow, rows: Rows, is_impaired: npt.NDArray[np.bool_]) -> Convergence:
+        """Return when a flow had converged; NEVER for one within a node, or where no change of mode was asked for.
 
-def _arrival_ns(history: History, node: str) -> Nanoseconds | None:
-    """Return since when a node's routes to all its peers are of the end mode for good, or None where they are not."""
-    peers = len(history.facts.nodes) - 1
-    since: Nanoseconds | None = None
-    changed = 0
-    for event in history.events_named("calico.repointed", "calico.cleanup_routes"):
-        is_cleanup = event.name == "calico.cleanup_routes"
-        if event.facts["node"] != node or (is_cleanup and not event.facts["removed"]):
-            continue  # Where nothing was BIRD's, cleanup-routes removes nothing and the node stays as it is.
-        # cleanup-routes leaves the default route: the native path to every peer.
-        mode = Mode.NATIVE if is_cleanup else Mode(event.facts["mode"])
-        if mode is not history.header.end_mode:
-            since, changed = None, 0
-        elif since is None:
-            # Felix writes a route when it hears of the peer: one after the other.
-            changed += peers if is_cleanup else event.facts["routes"]
-            since = event.t_ns if changed >= peers else None
-    return since
+        It ends with the first probe from which on every probe is unimpaired, no TTL contradicts the end mode, and both nodes'
+        routes are of that mode, held for the validation time.
+        """
+        if self._request is None or not self._is_switch or not rows.size:
+            return NEVER
+        ends = self._ttls.ends(flow)
+        if ends is None:
+            return NEVER
+        end_mode = self._history.header.end_mode
+        is_early = is_late = is_impaired
+        for node, peer, column in ((ends.sender, ends.reflector, "forward_ttl"), (ends.reflector, ends.sender, "return_ttl")):
+            arrival = self._routes.toward(node, peer).arrival(end_mode)
+            if arrival is None:
+                return NEVER
+            is_wrong, is_proven = self._read_ttls(ends, rows, column, end_mode)
+            is_early = is_early | is_wrong | (rows["send_began_ns"] < arrival.earliest_ns)
+            is_late = is_late | is_early | ((rows["send_began_ns"] < arrival.latest_ns) & ~is_proven)
+        return Convergence(earliest_ns=self._end(flow, rows, is_early), latest_ns=self._end(flow, rows, is_late))
+
+    def _read_ttls(
+        self, ends: RouteEnds, rows: Rows, column: str, mode: Mode
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Return which probes cannot have taken a path of a mode in one direction, and which cannot have taken another."""
+        is_decided = ends.is_to_pod if column == "forward_ttl" else ends.is_back_to_pod
+        if not is_decided:
+            return np.zeros(rows.size, dtype=np.bool_), np.zeros(rows.size, dtype=np.bool_)
+        allowed, wanted = self._ttls.allowed(ends, rows[column]), np.uint8(paths_of(mode, ends))
+        return (allowed & wanted) == 0, (allowed & ~wanted) == 0
+
+    def _end(self, flow: Flow, rows: Rows, is_wrong: npt.NDArray[np.bool_]) -> Nanoseconds | None:
+        """Return when the first probe after all wrong ones was answered, where that was held for the validation time."""
+        wrong = np.flatnonzero(is_wrong)
+        index = int(wrong[-1]) + 1 if wrong.size else 0
+        held_ns = self._history.header.validation_ns - self._history.interval_of(flow)
+        if index >= rows.size or int(rows["send_ended_ns"][-1] - rows["send_began_ns"][index]) < held_ns:
+            return None
+        return Nanoseconds(int(rows["received"][index]) - (0 if self._request is None else self._request.t_ns))

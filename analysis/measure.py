@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.convergence import convergence_ns
+from analysis.convergence import ConvergenceTimes
 from analysis.instrument import is_instrument_loss, span
 from hitless.facts import Flow
 from hitless.history import History
@@ -118,11 +118,12 @@ def measure(history: History) -> Measures:
     """
     sender, reflector = history.records.sender, history.records.reflector
     found: dict[FlowId, FlowMeasure] = {}
+    times = ConvergenceTimes(history)
     for flow in history.flows:
         rows = sender[span(sender["flow"], flow.id)]
         log = reflector[span(reflector["flow"], flow.id)]
         is_ours = is_instrument_loss(history, flow, rows, log)
-        found[flow.id] = _measure_flow(flow, classify_flow(history, flow), history, int(np.count_nonzero(is_ours)))
+        found[flow.id] = _measure_flow(flow, classify_flow(history, flow), history, int(np.count_nonzero(is_ours)), times)
     return found
 
 
@@ -347,7 +348,7 @@ def _latest_drop_ns(probes: Probes, index: int) -> int:
     return latest if probes.is_near_end[index] else latest + probes.return_delay_max_ns
 
 
-def _measure_flow(flow: Flow, probes: Probes, history: History, lost_instrument: int) -> FlowMeasure:
+def _measure_flow(flow: Flow, probes: Probes, history: History, lost_instrument: int, times: ConvergenceTimes) -> FlowMeasure:
     outages = find_outages(flow.id, probes)
     longest = [outage.longest_ns for outage in outages]
     lost = int(np.count_nonzero(probes.is_lost))
@@ -372,5 +373,5 @@ def _measure_flow(flow: Flow, probes: Probes, history: History, lost_instrument:
         downtime_shortest_ns=Nanoseconds(sum(outage.shortest_ns for outage in outages)),
         downtime_longest_ns=None if None in longest else Nanoseconds(sum(value for value in longest if value is not None)),
         downtime_plbm_ns=Nanoseconds(lost * history.interval_of(flow)),
-        convergence_ns=convergence_ns(flow, probes.rows, probes.is_impaired, history),
+        convergence_ns=times.of(flow, probes.rows, probes.is_impaired).latest_ns,
     )

@@ -10,12 +10,15 @@ from typing import Final
 
 import numpy as np
 
-from analysis.measure import Measures, measure
+from analysis.convergence import ConvergenceTimes
+from analysis.measure import Measures, classify_flow, measure
+from analysis.paths.route_ends import RouteEnds
+from analysis.paths.ttl import TtlPaths, paths_of
 from checks.budgets import read_budgets
-from checks.modes import is_tunnel_route, name_of, objects_of, pool_mode, template_mode
+from hitless.calico import is_calico_node, is_tunnel_route, pool_mode, template_mode
 from hitless.facts import Flow
 from hitless.history import History
-from hitless.records import Rows
+from hitless.objects import name_of
 from hitless.verdicts import Finding
 from hitless.words import MILLISECOND, FlowRole, JsonObject, Kind, Mode, Nanoseconds, Verdict
 
@@ -28,7 +31,7 @@ BUDGETS: Final[Mapping[str, float | None]] = {
 """Budget name to its default."""
 
 _PATH_PROBES: Final = 5
-"""A flow's path is that of the last probes before the request, and of the last of all: RFC 6412 3.7.5 asks for 5."""
+"""A flow's path is that of its last probes: RFC 6412 3.7.5 asks for 5."""
 
 
 def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
@@ -50,10 +53,10 @@ def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
 def _judge_objects(history: History) -> Iterator[Finding]:
     """The IPPool and the DaemonSet's template say the end mode, and every node runs that template."""
     wanted = history.header.end_mode
-    pools = [(pool, pool_mode(pool)) for pool in objects_of(history, Kind.IP_POOL)]
-    sets = tuple(objects_of(history, Kind.DAEMON_SET))
+    pools = [(pool, pool_mode(pool)) for pool in history.final_objects_of(Kind.IP_POOL)]
+    sets = tuple(document for document in history.final_objects if is_calico_node(document))
     if not any(mode is not None for _, mode in pools) or not sets:
-        text = "the IPPool or the DaemonSet at the end is not known"
+        text = "the IPPool or the DaemonSet calico-node at the end is not known"
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="objects-not-read", text=text)
     for pool, mode in pools:
         if mode is not None and mode is not wanted:
@@ -111,73 +114,67 @@ def _judge_nodes(history: History) -> Iterator[Finding]:
 
 
 def _judge_paths(history: History) -> Iterator[Finding]:
-    """See from the TTL at the reflector whether packets follow.
-
-    A path through the router is one hop longer than one by tunnel, where the router counts itself. Flows within a zone and
-    between zones are asked apart: if the TTL of one flow of its kind changed, the router is seen to count, and that of every
-    other must have changed as well.
-    """
+    """See from the TTL at the reflector whether packets follow, where the router is seen to count itself."""
     requested = history.first_event("switch.requested")
     stopped = history.first_event("run.probing_stopped")
     if requested is None or stopped is None:
         yield Finding(verdict=Verdict.PASS, code="path-not-visible", text="not applicable: no switch was requested")
         return
-    since_ns = stopped.t_ns - history.header.validation_ns
-    zones = {endpoint.name: endpoint.zone for endpoint in history.facts.endpoints}
-    moved: dict[bool, list[Flow]] = {False: [], True: []}
-    stayed: dict[bool, list[Flow]] = {False: [], True: []}
-    for flow in history.flows_of(FlowRole.MESH):
-        rows = _answered(history, flow)
-        first = _path_ttl(rows[rows["send_began_ns"] < requested.t_ns])
-        last = _path_ttl(rows[rows["send_began_ns"] >= since_ns])
-        if first is not None and last is not None:
-            is_far = zones.get(flow.source) != zones.get(flow.destination)
-            (stayed if first == last else moved)[is_far].append(flow)
-    if history.header.end_mode is history.header.start_mode:
-        for flow in (*moved[True], *moved[False]):
-            text = f"{flow.label} took another path at the end than before the request, but the mode should not have changed"
-            yield Finding(verdict=Verdict.FAIL, code="path-changed", text=text, flow=flow.id)
-        return
-    for is_far, name in ((True, "between zones"), (False, "within a zone")):
-        if moved[is_far]:
-            for flow in stayed[is_far]:
-                text = f"{flow.label} still takes the path that it took before the request, others {name} do not"
-                yield Finding(verdict=Verdict.FAIL, code="path-not-switched", text=text, flow=flow.id)
-        elif stayed[is_far]:
-            text = f"the TTL of {len(stayed[is_far])} flows {name} is the same before and after: it does not tell their path"
+    ttls, wanted = TtlPaths(history), history.header.end_mode
+    if not ttls.is_router_counted:
+        text = "no TTL shows the router: it does not tell the flows' path"
+        if wanted is not history.header.start_mode:
             yield Finding(verdict=Verdict.PASS, code="path-not-visible", text=text)
+        return
+    since_ns = stopped.t_ns - history.header.validation_ns
+    for flow in history.flows_of(FlowRole.MESH):
+        ends = ttls.ends(flow)
+        if ends is None or not _contradicts(history, flow, ends, ttls, since_ns):
+            continue
+        if wanted is history.header.start_mode:
+            text = f"{flow.label} took another path at the end than that of {wanted}, but the mode should not have changed"
+            yield Finding(verdict=Verdict.FAIL, code="path-changed", text=text, flow=flow.id)
+        else:
+            text = f"{flow.label} does not take the path of {wanted} at the end, as its TTL shows"
+            yield Finding(verdict=Verdict.FAIL, code="path-not-switched", text=text, flow=flow.id)
 
 
-def _answered(history: History, flow: Flow) -> Rows:
+def _contradicts(history: History, flow: Flow, ends: RouteEnds, ttls: TtlPaths, since_ns: int) -> bool:
+    """Return whether the last probes of a flow, where they agree, cannot have taken a path of the end mode."""
     rows = history.records.sender
     start, end = np.searchsorted(rows["flow"], (flow.id, flow.id + 1))
     mine = rows[start:end]
-    return mine[(mine["copies"] > 0) & (mine["forward_ttl"] > 0)]
-
-
-def _path_ttl(rows: Rows) -> int | None:
-    """Return the TTL that the last probes agree on, else None."""
-    ttls = np.unique(rows["forward_ttl"][-_PATH_PROBES:])
-    return int(ttls[0]) if ttls.size == 1 else None
+    is_answered = (mine["copies"] > 0) & (mine["forward_ttl"] > 0) & (mine["send_began_ns"] >= since_ns)
+    last = np.unique(mine["forward_ttl"][is_answered][-_PATH_PROBES:])
+    wanted = np.uint8(paths_of(history.header.end_mode, ends))
+    return last.size == 1 and not np.any(ttls.allowed(ends, last) & wanted)
 
 
 def _judge_times(history: History, measures: Measures, limit_ms: float | None) -> Iterator[Finding]:
     """Every flow uses the new path unimpaired, for good."""
-    times_ns = []
+    times, times_ns = ConvergenceTimes(history), []
     for flow in history.flows_of(FlowRole.MESH):
         found = measures.get(flow.id)
-        if found is None or found.convergence_ns is None:
+        if found is not None and found.convergence_ns is not None:
+            times_ns.append(found.convergence_ns)
+            continue
+        probes = classify_flow(history, flow)
+        if times.of(flow, probes.rows, probes.is_impaired).earliest_ns is not None:
+            text = f"{flow.label} may use the new path: when its nodes' routes changed is known too roughly to tell"
+            yield Finding(verdict=Verdict.INCONCLUSIVE, code="convergence-not-known", text=text, flow=flow.id)
+        else:
             text = f"{flow.label} did not come to use the new path unimpaired before the probing ended"
             yield Finding(verdict=Verdict.FAIL, code="flow-not-converged", text=text, flow=flow.id)
-        else:
-            times_ns.append(found.convergence_ns)
     if not times_ns:
         return
     full_ms = max(times_ns) / MILLISECOND
     accuracy = f"+-{history.header.interval_ns / MILLISECOND:g} ms"
+    if times.is_inferred:
+        accuracy += "; at the latest, as the nodes' routes are only inferred from objects and TTLs"
     if limit_ms is not None and full_ms > limit_ms:
         text = f"the slowest flow took {full_ms:.1f} ms ({accuracy}) to converge; {limit_ms:g} ms are allowed"
-        yield Finding(verdict=Verdict.FAIL, code="convergence-over-budget", text=text)
+        verdict = Verdict.INCONCLUSIVE if times.is_inferred else Verdict.FAIL
+        yield Finding(verdict=verdict, code="convergence-over-budget", text=text)
     else:
         text = f"{len(times_ns)} flows converged, the slowest {full_ms:.1f} ms ({accuracy}) after the request"
         yield Finding(verdict=Verdict.PASS, code="converged", text=text)

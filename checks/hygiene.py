@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from checks.budgets import read_budgets
-from checks.modes import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES, VXLAN_DEVICE, name_of, objects_of
+from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES, is_in_tunnel
 from hitless.facts import NodeState
 from hitless.history import History
+from hitless.objects import name_of
 from hitless.verdicts import Finding
 from hitless.words import JsonObject, Kind, Mode, Overlay, Verdict
 
@@ -41,37 +42,33 @@ def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
 
 def _judge_native(state: NodeState, overlay: Overlay) -> Iterator[Finding]:
     """Nothing of the overlay may be left but tunl0 itself (Felix keeps it: docs/mechanics.md 4.4)."""
-    in_tunnel = [route for route in state.routes if _uses_tunnel(route)]
+    in_tunnel = [route for route in state.routes if is_in_tunnel(route)]
     if in_tunnel:
         yield _left("tunnel-route-left", state.node, "routes into the tunnel", in_tunnel)
-    of_bird = [route for route in state.routes if route.get("protocol") == PROTOCOL_BIRD and not _uses_tunnel(route)]
+    of_bird = [route for route in state.routes if route.get("protocol") == PROTOCOL_BIRD and not is_in_tunnel(route)]
     if of_bird:
         yield _left("bird-route-left", state.node, "routes of BIRD (protocol 12)", of_bird)
     of_felix = [
         route
         for route in state.routes
-        if route.get("protocol") == PROTOCOL_FELIX and route.get("type") == "blackhole" and not _uses_tunnel(route)
+        if route.get("protocol") == PROTOCOL_FELIX and route.get("type") == "blackhole" and not is_in_tunnel(route)
     ]
     if of_felix:
         yield _left("felix-blackhole-left", state.node, "blackholes of Felix (protocol 80)", of_felix)
-    if overlay is Overlay.VXLAN and VXLAN_DEVICE in state.devices:
-        text = f"{state.node} still has the device {VXLAN_DEVICE}"
+    if overlay is Overlay.VXLAN and TUNNEL_DEVICES[overlay] in state.devices:
+        text = f"{state.node} still has the device {TUNNEL_DEVICES[overlay]}"
         yield Finding(verdict=Verdict.FAIL, code="tunnel-device-left", text=text)
 
 
 def _judge_overlay(state: NodeState, peers: int) -> Iterator[Finding]:
     """The overlay must be whole: a route into the tunnel for each peer, and a device to take it."""
-    reached = {route.get("dst") for route in state.routes if _uses_tunnel(route)}
+    reached = {route.get("dst") for route in state.routes if is_in_tunnel(route)}
     if len(reached) < peers:
         text = f"{state.node} has routes into the tunnel for {len(reached)} destinations; it has {peers} peers"
         yield Finding(verdict=Verdict.FAIL, code="tunnel-route-missing", text=text)
-    if peers and not any(device in TUNNEL_DEVICES for device in state.devices):
+    if peers and not any(device in TUNNEL_DEVICES.values() for device in state.devices):
         text = f"{state.node} has no tunnel device that is up"
         yield Finding(verdict=Verdict.FAIL, code="tunnel-device-missing", text=text)
-
-
-def _uses_tunnel(route: JsonObject) -> bool:
-    return route.get("dev") in TUNNEL_DEVICES
 
 
 def _left(code: str, node: str, what: str, routes: list[JsonObject]) -> Finding:
@@ -82,7 +79,7 @@ def _left(code: str, node: str, what: str, routes: list[JsonObject]) -> Finding:
 
 def _judge_conditions(history: History) -> Iterator[Finding]:
     """NetworkUnavailable=True taints a native node; in overlay it only says that the cloud routes are not there (yet)."""
-    for node in objects_of(history, Kind.NODE):
+    for node in history.final_objects_of(Kind.NODE):
         for condition in node.get("status", {}).get("conditions", []):
             if condition.get("type") == "NetworkUnavailable" and condition.get("status") == "True":
                 text = f"{name_of(node)} has NetworkUnavailable=True, reason {condition.get('reason')}"

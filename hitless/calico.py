@@ -1,6 +1,6 @@
-"""Facts about Calico that more than one room needs: the names of its devices.
+"""Facts about Calico that more than one room needs: names, devices, variables, route protocols, and what says its mode.
 
-Source: docs/mechanics.md 4.2.
+Source: docs/mechanics.md 1.6, 4.2. Pure; no judgement.
 """
 
 from __future__ import annotations
@@ -8,7 +8,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from hitless.words import Overlay
+from hitless.objects import is_switched_on, name_of
+from hitless.words import JsonObject, Kind, Mode, Overlay
 
+CALICO_NODE: Final = "calico-node"
+"""Name of the DaemonSet and of its main container. Source: networking-calico chart daemonset-calico-node.yaml."""
 TUNNEL_DEVICES: Final[Mapping[Overlay, str]] = {Overlay.IPIP: "tunl0", Overlay.VXLAN: "vxlan.calico"}
-"""Overlay to the name of its tunnel device."""
+"""Overlay to the name of its tunnel device. Source: calico felix dataplane/linux."""
+OVERLAY_VARIABLES: Final = ("FELIX_IPINIPENABLED", "FELIX_VXLANENABLED")
+"""Environment of calico-node that turns a tunnel on. Source: networking-calico actuator_reconcile.go:409-423."""
+CALICO_REASONS: Final = frozenset({"CalicoIsUp", "CalicoIsDown"})
+"""Reasons of NetworkUnavailable that calico-node writes. Source: calico node/pkg/lifecycle/utils."""
+PROTOCOL_BOOT: Final = 3
+"""Route protocol of workload routes. Source: calico felix DeviceRouteProtocol default."""
+PROTOCOL_BIRD: Final = 12
+"""Route protocol of BIRD. Source: linux/rtnetlink.h RTPROT_BIRD."""
+PROTOCOL_FELIX: Final = 80
+"""Route protocol of Felix for tunnels and blackholes. Source: calico felix route_mgr.go:116-130."""
+
+
+def is_calico_node(document: JsonObject) -> bool:
+    """Return whether an object is calico-node's DaemonSet; kube-proxy and others have one as well."""
+    return document.get("kind") == Kind.DAEMON_SET.value and name_of(document) == CALICO_NODE
+
+
+def is_in_tunnel(route: JsonObject) -> bool:
+    """Return whether a route is one of a tunnel device."""
+    return route.get("dev") in TUNNEL_DEVICES.values()
+
+
+def is_tunnel_route(route: JsonObject) -> bool:
+    """Return whether packets that take this route are encapsulated for another node."""
+    return is_in_tunnel(route) and ("via" in route or "encap_dst" in route)
+
+
+def pool_mode(pool: JsonObject) -> Mode | None:
+    """Return the mode that an IPPool asks for; None for a disabled one, which gives no pod an address."""
+    spec = pool.get("spec") or {}
+    if spec.get("disabled"):
+        return None
+    is_encapsulated = any(spec.get(key, "Never") != "Never" for key in ("ipipMode", "vxlanMode"))
+    return Mode.OVERLAY if is_encapsulated else Mode.NATIVE
+
+
+def template_mode(daemon_set: JsonObject | None) -> Mode:
+    """Return the mode of calico-node's pod template, as the gate reads it: by the containers' environment."""
+    return Mode.OVERLAY if is_switched_on(daemon_set, *OVERLAY_VARIABLES) else Mode.NATIVE

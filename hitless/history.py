@@ -12,7 +12,7 @@ from hitless.events import Event
 from hitless.facts import ClusterFacts, Flow, NodeState
 from hitless.load import LoadRecords
 from hitless.records import ProbeRecords
-from hitless.words import Arm, FlowRole, JsonObject, Mode, Nanoseconds, Overlay, Profile
+from hitless.words import Arm, FlowRole, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,10 @@ class History:
     def events_named(self, *names: str) -> Iterator[Event]:
         """Yield the events of these names, in order of time."""
         return (event for event in self.events if event.name in names)
+
+    def final_objects_of(self, kind: Kind) -> Iterator[JsonObject]:
+        """Yield the final objects of one kind."""
+        return (document for document in self.final_objects if document.get("kind") == kind.value)
 
     def first_event(self, name: str) -> Event | None:
         """Return the first event of a name, or None."""

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from analysis.judged import JudgedRun
 from analysis.paths.mixed_modes import CELLS, count_cells, make_matrix
-from analysis.paths.path import Direction, Flags, ProbePath, find_paths
+from analysis.paths.path import Direction, Flags, find_paths
 from analysis.paths.transitions import Bounded, Transitions, find_transitions
+from analysis.paths.ttl import ProbePath
 from hitless.words import MILLISECOND, FlowRole
 from reports.spread import Spread, make_spread
 

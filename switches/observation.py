@@ -14,12 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from checks.modes import name_of, pool_mode, template_mode
 from gardener.conditions import NETWORK_UNAVAILABLE, network_unavailable
+from hitless.calico import CALICO_NODE, pool_mode, template_mode
+from hitless.objects import name_of
 from hitless.words import JsonObject, Kind, Mode
 
-DAEMON_SET: Final = "calico-node"
-"""Source: networking-calico chart daemonset-calico-node.yaml."""
 UNKNOWN: Final = "unknown"
 """Actor of a condition whose managedFields do not say who wrote it."""
 
@@ -64,7 +63,7 @@ def observe(
     pods: Sequence[JsonObject],
 ) -> Observed:
     """Take the objects down as they are now; `before` says whether a roll was going on."""
-    daemon_set = next((one for one in daemon_sets if name_of(one) == DAEMON_SET), None)
+    daemon_set = next((one for one in daemon_sets if name_of(one) == CALICO_NODE), None)
     rolling = None
     if daemon_set is not None and not is_rolled(daemon_set):
         generation = daemon_set["metadata"].get("generation", 0)
@@ -123,9 +122,9 @@ def _compare_conditions(before: Mapping[str, JsonObject], after: Mapping[str, Js
 def _compare_daemon_sets(before: JsonObject | None, after: JsonObject | None) -> Iterator[Sighting]:
     if after is None:
         if before is not None:
-            yield "object.deleted", {"kind": Kind.DAEMON_SET.value, "name": DAEMON_SET}
+            yield "object.deleted", {"kind": Kind.DAEMON_SET.value, "name": CALICO_NODE}
     elif before is None or before.get("spec") != after.get("spec"):
-        yield "manifest.applied", {"kind": Kind.DAEMON_SET.value, "name": DAEMON_SET, "mode": template_mode(after).value}
+        yield "manifest.applied", {"kind": Kind.DAEMON_SET.value, "name": CALICO_NODE, "mode": template_mode(after).value}
 
 
 def _compare_pools(before: Mapping[str, JsonObject], after: Mapping[str, JsonObject]) -> Iterator[Sighting]:
@@ -173,7 +172,7 @@ def _pod_facts(pod: JsonObject) -> dict[str, Any]:
 
 def _is_calico(pod: JsonObject) -> bool:
     owners = pod["metadata"].get("ownerReferences") or ()
-    is_owned = any(owner.get("kind") == Kind.DAEMON_SET.value and owner.get("name") == DAEMON_SET for owner in owners)
+    is_owned = any(owner.get("kind") == Kind.DAEMON_SET.value and owner.get("name") == CALICO_NODE for owner in owners)
     return is_owned and bool(pod["spec"].get("nodeName"))
 
 

@@ -1,6 +1,6 @@
 """Why each outage happened: competing causes, ranked, each with its score and the evidence for it.
 
-The suspects of an outage (`suspects`) compete with each other and with `unexplained`, which has odds of 1 and needs no
+The candidates of an outage (`candidates`) compete with each other and with `unexplained`, which has odds of 1 and needs no
 evidence: what is not more likely than something unknown at a random time is not believed. A score is the share of an outage's
 lost probes that a cause accounts for; the scores of an outage make 1. Conditions, gates and APIs are never a cause, as no
 packet passes them; where they coincide it is said beside `unexplained`.
@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from analysis.causes.charges import Case, Charge, charge_outages
+from analysis.causes.candidates import CauseKind
 from analysis.causes.evidence import Evidence
-from analysis.causes.hearing import hear_together
-from analysis.causes.suspects import Suspects
-from analysis.causes.troubles import CauseKind
+from analysis.causes.explanations import Explanation, Likelihood, explain_outages
+from analysis.causes.finder import CandidateFinder
+from analysis.causes.joint import weigh_together
 from analysis.measure import Measures, Outage
 from hitless.history import History
 from hitless.words import FlowId, FlowRole
@@ -74,46 +74,51 @@ def attribute(history: History, measures: Measures) -> tuple[Attribution, ...]:
         history: of the run.
         measures: of its flows.
     """
-    suspects = Suspects(history, measures)
-    found: list[tuple[Outage, tuple[Case, ...]]] = []
+    finder = CandidateFinder(history, measures)
+    found: list[tuple[Outage, tuple[Explanation, ...]]] = []
     for flow in history.flows:
         measure = measures.get(flow.id)
         if measure is not None and measure.outages and flow.role is not FlowRole.CALIBRATION:
-            found += charge_outages(history, flow, measure.outages, suspects)
-    hear_together([case for _, cases in found for case in cases], suspects, history.flows)
-    return tuple(Attribution(flow=outage.flow, outage=outage, causes=_rank(outage, cases, history)) for outage, cases in found)
+            found += explain_outages(history, flow, measure.outages, finder)
+    weigh_together([explanation for _, explanations in found for explanation in explanations], finder, history.flows)
+    return tuple(
+        Attribution(flow=outage.flow, outage=outage, causes=_rank(outage, explanations, history))
+        for outage, explanations in found
+    )
 
 
-def _rank(outage: Outage, cases: Sequence[Case], history: History) -> tuple[Cause, ...]:
+def _rank(outage: Outage, explanations: Sequence[Explanation], history: History) -> tuple[Cause, ...]:
     """Return the causes of one outage over all its segments, by kind."""
-    lost = sum(case.segment.lost for case in cases)
+    lost = sum(explanation.segment.lost for explanation in explanations)
     unexplained = 0.0
     shares: defaultdict[tuple[CauseKind, str], float] = defaultdict(float)
-    best: dict[tuple[CauseKind, str], tuple[float, Charge]] = {}
-    for case in cases:
-        part = case.segment.lost / lost / case.total
+    best: dict[tuple[CauseKind, str], tuple[float, Likelihood]] = {}
+    for explanation in explanations:
+        part = explanation.segment.lost / lost / explanation.total
         unexplained += part
-        for charge in case.charges:
-            key, share = charge.key, part * charge.weight
+        for likelihood in explanation.likelihoods:
+            key, share = likelihood.key, part * likelihood.weight
             shares[key] += share
             if key not in best or share > best[key][0]:
-                best[key] = (share, charge)
-    causes = [Cause(kind=CauseKind.UNEXPLAINED, subjects=(), score=unexplained, evidence=_excuse(outage, cases, history))]
+                best[key] = (share, likelihood)
+    causes = [
+        Cause(kind=CauseKind.UNEXPLAINED, subjects=(), score=unexplained, evidence=_excuse(outage, explanations, history))
+    ]
     for kind in {kind for kind, _ in shares}:
         keys = sorted((key for key in shares if key[0] is kind), key=lambda key: (-shares[key], key[1]))
         score = sum(shares[key] for key in keys)
         named = tuple(subject for _, subject in keys if shares[kind, subject] >= SCORE_MIN * score)
-        causes.append(Cause(kind=kind, subjects=named, score=score, evidence=best[keys[0]][1].heard))
+        causes.append(Cause(kind=kind, subjects=named, score=score, evidence=best[keys[0]][1].all_evidence))
     order = list(CauseKind)
     causes.sort(key=lambda cause: (-cause.score, order.index(cause.kind)))
     return tuple(cause for number, cause in enumerate(causes) if number == 0 or cause.score >= SCORE_MIN)
 
 
-def _excuse(outage: Outage, cases: Sequence[Case], history: History) -> tuple[Evidence, ...]:
+def _excuse(outage: Outage, explanations: Sequence[Explanation], history: History) -> tuple[Evidence, ...]:
     """Return what is to be said where nothing explains an outage."""
-    suspects = {charge.key for case in cases for charge in case.charges}
-    text = f"none of {len(suspects)} suspects fits better than chance" if suspects else "there is no suspect"
-    found = [Evidence(text=text, odds=1.0, facts={"suspects": len(suspects)})]
+    candidates = {likelihood.key for explanation in explanations for likelihood in explanation.likelihoods}
+    text = f"none of {len(candidates)} candidates fits better than chance" if candidates else "there is no candidate"
+    found = [Evidence(text=text, odds=1.0, facts={"candidates": len(candidates)})]
     coincident = [
         event
         for event in history.events

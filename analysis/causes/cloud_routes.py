@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from analysis.causes.troubles import CauseKind, Span, make_span
+from analysis.causes.candidates import CauseKind
+from analysis.interval import Interval, instant_of
 from hitless.events import Event
 from hitless.history import History
 from hitless.words import Mode
@@ -22,10 +23,10 @@ WATCHED: Final = "kubeconfig"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RouteStep:
+class CloudStep:
     """A route came or went."""
 
-    at: Span
+    at: Interval
     is_present: bool
     """Afterwards."""
     kind: CauseKind
@@ -34,12 +35,12 @@ class RouteStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RouteTimeline:
+class CloudTimeline:
     """One route of one table."""
 
     is_present: bool
     """Before the first step."""
-    steps: tuple[RouteStep, ...]
+    steps: tuple[CloudStep, ...]
     """In order of time; each changes something."""
 
 
@@ -53,13 +54,13 @@ class CloudRoutes:
     def __init__(self, history: History) -> None:
         self._is_native = history.header.start_mode is Mode.NATIVE
         self._was_synced = history.first_event("routes.synced") is not None
-        self._steps: dict[tuple[str, str], list[RouteStep]] = {}
+        self._steps: dict[tuple[str, str], list[CloudStep]] = {}
         for zone, node, step in _steps(history):
             self._steps.setdefault((zone, node), []).append(step)
         self.is_visible = history.facts.backend != WATCHED or bool(self._steps)
         """False: nothing is known of any table."""
 
-    def toward(self, zone: str, node: str) -> RouteTimeline:
+    def toward(self, zone: str, node: str) -> CloudTimeline:
         """Return the route to a node in the table of a zone."""
         steps = self._steps.get((zone, node), [])
         # Where no route had to be created and all are said to be there, it was there before.
@@ -69,10 +70,10 @@ class CloudRoutes:
             if step.is_present is not now:
                 found.append(step)
                 now = step.is_present
-        return RouteTimeline(is_present=is_present, steps=tuple(found))
+        return CloudTimeline(is_present=is_present, steps=tuple(found))
 
 
-def _steps(history: History) -> Iterator[tuple[str, str, RouteStep]]:
+def _steps(history: History) -> Iterator[tuple[str, str, CloudStep]]:
     lost: list[tuple[str, str]] = []
     for event in history.events_named("route.created", "route.deleted", "fault.injected", "fault.cured"):
         facts = event.facts
@@ -92,12 +93,7 @@ def _steps(history: History) -> Iterator[tuple[str, str, RouteStep]]:
             else:
                 continue
         for zone, node in places:
-            yield zone, node, RouteStep(at=span_of(event), is_present=is_present, kind=kind, text=_say(event))
-
-
-def span_of(event: Event) -> Span:
-    """Return between which instants what an event tells of took effect."""
-    return make_span(event.facts.get("began_ns", event.t_ns), event.t_ns)
+            yield zone, node, CloudStep(at=instant_of(event), is_present=is_present, kind=kind, text=_say(event))
 
 
 def _say(event: Event) -> str:

@@ -1,6 +1,6 @@
-"""How much speaks for a suspect: coincidence in time, and the kernel's counters.
+"""How much speaks for a candidate: coincidence in time, and the kernel's counters.
 
-Each piece of evidence has odds: how many times more likely it is if the suspect did it than if it was something unknown that
+Each piece of evidence has odds: how many times more likely it is if the candidate did it than if it was something unknown that
 came at a random time. That two instants fall into a window of a few milliseconds by chance is rare, and how rare follows
 from the window, the number of such instants and the time that was probed. What the model forbids (the flow was answered
 although it must have been down) is not impossible, as models are wrong, but a hundred times less likely. Pure.
@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from analysis.causes.candidates import Candidate, KernelCounter
 from analysis.causes.segments import Segment
-from analysis.causes.troubles import Reason, Span, Trouble
+from analysis.interval import Interval
 from hitless.words import MILLISECOND, SECOND, JsonObject, Nanoseconds
 
 ODDS_MAX: Final = 1000.0
@@ -20,7 +21,7 @@ ODDS_MAX: Final = 1000.0
 FORBIDDEN: Final = 0.01
 """Odds of what the model says cannot be. Ours."""
 LAG_NS: Final = Nanoseconds(1 * SECOND)
-"""So much later than its event a trouble may begin or stop to drop: a cloud's consistency, an unanswered ARP request. Ours."""
+"""A candidate may begin or stop to drop later than its event by this: a cloud's consistency, a lost ARP request. Ours."""
 LAGGED: Final = 0.05
 """Of the odds, where the effect came later than its cause. Ours."""
 LASTED: Final = 3.0
@@ -62,38 +63,38 @@ class Scale:
         return f"{(ns - self.origin_ns) / MILLISECOND:+.1f} ms"
 
 
-def can_have(trouble: Trouble, segment: Segment) -> bool:
-    """Return whether a trouble was there when the first probe of a segment was dropped; no cause comes after its effect."""
-    is_begun = trouble.began.earliest_ns <= segment.first.latest_ns
-    return is_begun and (trouble.ended is None or trouble.ended.latest_ns >= segment.first.earliest_ns)
+def can_have(candidate: Candidate, segment: Segment) -> bool:
+    """Return whether a candidate was there when the first probe of a segment was dropped; no cause comes after its effect."""
+    is_begun = candidate.began.earliest_ns <= segment.first.latest_ns
+    return is_begun and (candidate.ended is None or candidate.ended.latest_ns >= segment.first.earliest_ns)
 
 
-def weigh_times(trouble: Trouble, segment: Segment, instants: int, scale: Scale) -> tuple[Evidence, ...]:
+def weigh_times(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> tuple[Evidence, ...]:
     """Return what the beginning and the end of both say.
 
     Args:
-        trouble: one that `can_have` done it.
+        candidate: one that `can_have` done it.
         segment: the losses.
-        instants: how many troubles of its kind the flow had: each might have coincided.
+        instants: how many candidates of its kind the flow had: each might have coincided.
         scale: of the flow.
     """
-    found = (_weigh_onset(trouble, segment, instants, scale), _weigh_end(trouble, segment, instants, scale))
+    found = (_weigh_onset(candidate, segment, instants, scale), _weigh_end(candidate, segment, instants, scale))
     return tuple(evidence for evidence in found if evidence is not None)
 
 
-def weigh_counter(reason: Reason, moved: int, eligible: int, share: float) -> Evidence:
+def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: float) -> Evidence:
     """Return what a counter says.
 
     Args:
-        reason: the counter.
+        counter: the counter.
         moved: by how much it moved.
         eligible: lost probes that it could be about, those that something else explains left out.
         share: how likely it is that these losses are among them; see `analysis.causes.apportion`.
     """
     odds = COUNTED_MAX if share >= 1 else max(NOT_COUNTED, min(COUNTED_MAX, share / (1 - share)))
-    where = ", ".join(sorted(reason.places))
-    text = f"{reason.counter} of {where} moved by {moved:,}; {eligible:,} lost probes could be among them, these to {share:.0%}"
-    facts: JsonObject = {"counter": reason.counter, "moved": moved, "eligible": eligible, "share": share}
+    where = ", ".join(sorted(counter.places))
+    text = f"{counter.name} of {where} moved by {moved:,}; {eligible:,} lost probes could be among them, these to {share:.0%}"
+    facts: JsonObject = {"counter": counter.name, "moved": moved, "eligible": eligible, "share": share}
     return Evidence(text=text, odds=odds, facts=facts)
 
 
@@ -112,56 +113,56 @@ def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Evidence:
     return Evidence(text=text, odds=odds, facts={"hit": hit, "exposed": exposed, "own": own, "lost": all_lost})
 
 
-def _weigh_onset(trouble: Trouble, segment: Segment, instants: int, scale: Scale) -> Evidence | None:
-    began, onset = trouble.began, segment.onset
+def _weigh_onset(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Evidence | None:
+    began, onset = candidate.began, segment.onset
     if onset is None:
         return None
     if began.meets(onset):
-        text = f"it began as {trouble.begin_text} at {scale.say(began.latest_ns)}"
+        text = f"it began as {candidate.begin_text} at {scale.say(began.latest_ns)}"
         return _coincidence(text, began, onset, instants, scale)
     facts: JsonObject = {"began_ms": began.latest_ns / MILLISECOND, "onset_ms": onset.earliest_ns / MILLISECOND}
-    if trouble.is_begin_free:
-        # That it lay in the time in which that could happen made it a suspect; it is no evidence once more.
+    if candidate.is_begin_free:
+        # That it lay in the time in which that could happen made it a candidate; it is no evidence once more.
         return Evidence(text="what began it left no event", odds=1.0, facts=facts)
     lag_ns = onset.earliest_ns - began.latest_ns
     odds = FORBIDDEN
     if lag_ns <= LAG_NS:
         odds = max(odds, LAGGED * min(ODDS_MAX, 1 / scale.chance(2 * lag_ns + onset.length_ns, instants)))
-    text = f"the flow was still answered {lag_ns / MILLISECOND:,.1f} ms after {trouble.begin_text}"
+    text = f"the flow was still answered {lag_ns / MILLISECOND:,.1f} ms after {candidate.begin_text}"
     return Evidence(text=text, odds=odds, facts=facts)
 
 
-def _weigh_end(trouble: Trouble, segment: Segment, instants: int, scale: Scale) -> Evidence | None:
-    ended, end = trouble.ended, segment.end
+def _weigh_end(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Evidence | None:
+    ended, end = candidate.ended, segment.end
     if segment.is_open:
-        return _weigh_lasting(trouble, scale)
+        return _weigh_lasting(candidate, scale)
     if end is None:
         return None
     if ended is not None and ended.meets(end):
-        text = f"it ended as {trouble.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
+        text = f"it ended as {candidate.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
         return _coincidence(text, ended, end, instants, scale)
     if ended is None or ended.earliest_ns > end.latest_ns:
-        if trouble.is_end_free:
+        if candidate.is_end_free:
             return None
         text = f"the flow was answered again at {scale.say(end.latest_ns)} although nothing had ended that"
         return Evidence(text=text, odds=FORBIDDEN, facts={"end_ms": end.latest_ns / MILLISECOND})
     lag_ns = end.earliest_ns - ended.latest_ns
-    text = f"it lasted {lag_ns / MILLISECOND:,.1f} ms longer than that: {trouble.end_text or 'that ended'}"
+    text = f"it lasted {lag_ns / MILLISECOND:,.1f} ms longer than that: {candidate.end_text or 'that ended'}"
     odds = 4 * LAGGED if lag_ns <= LAG_NS else FORBIDDEN
     return Evidence(text=text, odds=odds, facts={"ended_ms": ended.latest_ns / MILLISECOND})
 
 
-def _weigh_lasting(trouble: Trouble, scale: Scale) -> Evidence:
+def _weigh_lasting(candidate: Candidate, scale: Scale) -> Evidence:
     """Return what it says that nothing passed any more until the probing ended."""
-    ended = trouble.ended
+    ended = candidate.ended
     if ended is None:
-        odds = 1.0 if trouble.is_end_free else LASTED
+        odds = 1.0 if candidate.is_end_free else LASTED
         return Evidence(text="both lasted until the probing ended", odds=odds, facts={})
-    text = f"it lasted on although {trouble.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
+    text = f"it lasted on although {candidate.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
     return Evidence(text=text, odds=FORBIDDEN, facts={"ended_ms": ended.latest_ns / MILLISECOND})
 
 
-def _coincidence(text: str, instant: Span, window: Span, instants: int, scale: Scale) -> Evidence:
+def _coincidence(text: str, instant: Interval, window: Interval, instants: int, scale: Scale) -> Evidence:
     chance = scale.chance(window.length_ns + instant.length_ns, instants)
     odds = min(ODDS_MAX, 1 / chance)
     width_ms = window.length_ns / MILLISECOND

@@ -1,8 +1,8 @@
 """An outage taken apart: stretches of losses on the way out, on the way back, or not known which.
 
-One outage may have two troubles. While the way out is broken nothing is seen of the way back, and what ends the outage may be
-the way back's cure. And a trouble that begins while another one lasts takes over. So each stretch has a beginning and an end of
-its own, and says where the one hides behind its neighbour. Pure.
+One outage may have two causes. While the way out is broken nothing is seen of the way back, and what ends the outage may be the
+way back's cure. A cause that begins while another one lasts takes over. So each stretch has a beginning and an end of its own,
+and says where the one hides behind its neighbour. Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from analysis.causes.troubles import Span, make_span
+from analysis.interval import Interval, make_interval
 from analysis.measure import Outage, Probes
 from hitless.records import NONE_NS
 
@@ -45,14 +45,14 @@ class Segment:
     """And of the probe after the last."""
     late: int
     """Of them, those whose answer came after the threshold."""
-    first: Span
+    first: Interval
     """When the first of them was dropped."""
-    last: Span
+    last: Interval
     """When the last of them was dropped."""
-    onset: Span | None
+    onset: Interval | None
     """Between the last probe that passed and the latest possible drop of the first lost one; None: hidden, it may have been
     broken before."""
-    end: Span | None
+    end: Interval | None
     """Between the earliest possible drop of the last lost one and the first that passed; None: hidden, or never."""
     is_open: bool
     """Whether nothing passed any more until the probing ended."""
@@ -117,9 +117,9 @@ class Splitter:
             is_last, first = number == len(ways) - 1, self._drop(start, way)
             onset = None
             if number == 0 and has_passed:
-                onset = make_span(outage.onset_after_ns, first.latest_ns)
+                onset = make_interval(outage.onset_after_ns, first.latest_ns)
             elif number > 0 and way is Way.OUT and ways[number - 1] is Way.BACK:
-                onset = make_span(self._widened(int(before[start - 1]), first.latest_ns).earliest_ns, first.latest_ns)
+                onset = make_interval(self._widened(int(before[start - 1]), first.latest_ns).earliest_ns, first.latest_ns)
             end = None
             if is_last and not is_open:
                 end = self._widened(self._earliest_ns(stop - 1, way), outage.end_ns)
@@ -146,7 +146,7 @@ class Splitter:
             return int(self._probes.reflector_sent[index]) - self._probes.clock_bound_ns
         return int(self._probes.rows["send_began_ns"][index])
 
-    def _drop(self, index: int, way: Way) -> Span:
+    def _drop(self, index: int, way: Way) -> Interval:
         """Return when a probe was dropped, by the usual delays."""
         if way is Way.BACK:
             latest = int(self._probes.reflector_sent[index]) + self._probes.clock_bound_ns + self._back_ns
@@ -156,10 +156,10 @@ class Splitter:
             )
         return self._widened(self._earliest_ns(index, way), latest)
 
-    def _widened(self, earliest_ns: int, latest_ns: int) -> Span:
+    def _widened(self, earliest_ns: int, latest_ns: int) -> Interval:
         """Return a span on the clock that dates the events."""
         bound = self._probes.run_clock_bound_ns
-        return make_span(min(earliest_ns, latest_ns) - bound, max(earliest_ns, latest_ns) + bound)
+        return make_interval(min(earliest_ns, latest_ns) - bound, max(earliest_ns, latest_ns) + bound)
 
 
 def _usual_delays(probes: Probes) -> tuple[int, int]:

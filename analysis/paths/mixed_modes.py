@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.paths.path import FlowPaths
-from analysis.paths.route_modes import RouteMode
+from analysis.route_history import RouteMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

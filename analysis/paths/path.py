@@ -10,47 +10,23 @@ Pure. Definitions and sources: docs/measuring.md; RFC 6412 3.4.3-4. No loop over
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntFlag, unique
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from analysis.instrument import span
 from analysis.measure import Probes, classify_flow
-from analysis.paths.probe_times import Times, probe_spans
-from analysis.paths.route_ends import RouteEnds, find_ends
-from analysis.paths.route_modes import ModeBits, RouteModes
+from analysis.paths.probe_times import probe_spans
+from analysis.paths.route_ends import RouteEnds
+from analysis.paths.ttl import ANY_PATH, NATIVE_PATHS, PathBits, ProbePath, TtlPaths, paths_of
+from analysis.route_history import ModeBits, RouteHistory, Times
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import Rows
 from hitless.words import FlowRole, Mode
 
-SENT_TTL: Final = 255
-"""What STAMP packets set out with. Source: RFC 5357 4.1.2; RFC 8762 4.3.1 carries the received one back."""
-KERNEL_TTL: Final = 64
-"""What the kernel's own packets, such as answers to ICMP, set out with. Source: Linux, ip_default_ttl. No path has so many hops
-that one is taken for the other."""
-
-
-@unique
-class ProbePath(IntFlag):
-    """What may have carried a packet from node to node; several bits: it is not known which of them."""
-
-    TUNNEL = 1
-    DIRECT = 2
-    """Plain, from node to node of one zone."""
-    ROUTER = 4
-    """Plain, by the gateway."""
-
-
-_NATIVE: Final = ProbePath.DIRECT | ProbePath.ROUTER
-_ANY: Final = ProbePath.TUNNEL | _NATIVE
-
-PathBits = npt.NDArray[np.uint8]
-"""ProbePath of every probe."""
 Flags = npt.NDArray[np.bool_]
 
 
@@ -115,31 +91,13 @@ def find_paths(history: History, *roles: FlowRole) -> Iterator[FlowPaths]:
         history: of the run.
         roles: only flows of these; without one, all.
     """
-    modes = RouteModes(history)
-    found = {int(flow.id): find_ends(flow, history.facts) for flow in history.flows}
-    ends = {number: pair for number, pair in found.items() if pair is not None}
-    is_counted = is_router_counted(history.records.sender, ends)
+    routes, ttls = RouteHistory(history), TtlPaths(history)
     for flow in history.flows:
-        if int(flow.id) in ends and flow.role in (roles or FlowRole):
-            pair, log = ends[int(flow.id)], history.records.reflector
-            finder = _Finder(ends=pair, start=history.header.start_mode, hops=pair.forwarding_nodes if is_counted else None)
-            yield finder.find(flow, classify_flow(history, flow), log[span(log["flow"], flow.id)], modes)
-
-
-def is_router_counted(sender: Rows, ends: Mapping[int, RouteEnds]) -> bool:
-    """Return whether the router takes one off the TTL here: whether any packet came with one less than the nodes explain.
-
-    In AWS the gateway does not, and then the TTL says nothing.
-    """
-    explained = np.full(np.iinfo(np.uint16).max + 1, -1, dtype=np.int16)
-    for number, pair in ends.items():
-        explained[number] = -1 if pair.forwarding_nodes is None else pair.forwarding_nodes
-    expected = explained[sender["flow"]]
-    is_usable = (expected >= 0) & (sender["corrupted"] == 0)
-    return any(
-        bool(np.any(is_usable & (ttls > 0) & (_hops(ttls) == expected + 1)))
-        for ttls in (sender["forward_ttl"], sender["return_ttl"])
-    )
+        ends = ttls.ends(flow)
+        if ends is not None and flow.role in (roles or FlowRole):
+            log = history.records.reflector
+            finder = _Finder(ends=ends, start=history.header.start_mode, ttls=ttls)
+            yield finder.find(flow, classify_flow(history, flow), log[span(log["flow"], flow.id)], routes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,10 +106,9 @@ class _Finder:
 
     ends: RouteEnds
     start: Mode
-    hops: int | None
-    """What a packet that met no router has passed; None: the TTL says nothing."""
+    ttls: TtlPaths
 
-    def find(self, flow: Flow, probes: Probes, log: Rows, modes: RouteModes) -> FlowPaths:
+    def find(self, flow: Flow, probes: Probes, log: Rows, routes: RouteHistory) -> FlowPaths:
         spans, rows, ends = probe_spans(probes), probes.rows, self.ends
         # A corrupted answer proves nothing by what it carries and a lost one carries nothing: the log stands for them.
         carried = np.where(rows["corrupted"] == 0, rows["forward_ttl"], 0)
@@ -162,26 +119,21 @@ class _Finder:
             out=self._direct(
                 since_ns=spans.out_since_ns,
                 until_ns=spans.out_until_ns,
-                modes=modes.toward(ends.sender, ends.reflector).between(spans.out_since_ns, spans.out_until_ns),
+                modes=routes.toward(ends.sender, ends.reflector).between(spans.out_since_ns, spans.out_until_ns),
                 # A node's own address is behind no tunnel.
-                fixed=None if ends.is_to_pod else self._native,
+                fixed=None if ends.is_to_pod else paths_of(Mode.NATIVE, ends),
                 ttls=forward_ttls,
                 is_taken=np.ones(rows.size, dtype=np.bool_),
             ),
             back=self._direct(
                 since_ns=spans.back_since_ns,
                 until_ns=spans.back_until_ns,
-                modes=modes.toward(ends.reflector, ends.sender).between(spans.back_since_ns, spans.back_until_ns),
-                fixed=None if ends.is_back_to_pod else _ANY,
+                modes=routes.toward(ends.reflector, ends.sender).between(spans.back_since_ns, spans.back_until_ns),
+                fixed=None if ends.is_back_to_pod else ANY_PATH,
                 ttls=rows["return_ttl"],
                 is_taken=(rows["copies"] > 0) | probes.is_far_end,
             ),
         )
-
-    @property
-    def _native(self) -> ProbePath:
-        """What plain packets take: in one zone to the node, or by the gateway where only the default route is left."""
-        return _NATIVE if self.ends.is_same_zone else ProbePath.ROUTER
 
     def _direct(
         self,
@@ -194,31 +146,19 @@ class _Finder:
         is_taken: Flags,
     ) -> Direction:
         """Find the paths of one direction; `fixed` is what is possible whatever the node's routes to pods are."""
-        by_mode = np.array([0, ProbePath.TUNNEL, self._native, ProbePath.TUNNEL | self._native], dtype=np.uint8)
+        native = paths_of(Mode.NATIVE, self.ends)
+        by_mode = np.array([0, ProbePath.TUNNEL, native, ProbePath.TUNNEL | native], dtype=np.uint8)
         by_events = by_mode[modes] if fixed is None else np.full(modes.size, fixed, dtype=np.uint8)
-        both = by_events & self._allowed_by(ttls)
+        both = by_events & self.ttls.allowed(self.ends, ttls)
         is_contradicted = is_taken & (both == 0)
         return Direction(
-            paths=np.where(is_taken, np.where(is_contradicted, np.uint8(_ANY), both), np.uint8(0)),
-            preferred=ProbePath.TUNNEL if self.start is Mode.OVERLAY else _NATIVE,
+            paths=np.where(is_taken, np.where(is_contradicted, np.uint8(ANY_PATH), both), np.uint8(0)),
+            preferred=ProbePath.TUNNEL if self.start is Mode.OVERLAY else NATIVE_PATHS,
             modes=modes,
             is_contradicted=is_contradicted,
             since_ns=since_ns,
             until_ns=until_ns,
         )
-
-    def _allowed_by(self, ttls: npt.NDArray[np.uint8]) -> PathBits:
-        """Return what the received TTLs allow: anything where there is none, or where it counts hops that we do not know."""
-        allowed = np.full(ttls.size, _ANY, dtype=np.uint8)
-        if self.hops is not None:
-            hops = np.where(ttls > 0, _hops(ttls), -1)
-            allowed[hops == self.hops] = ProbePath.TUNNEL | ProbePath.DIRECT
-            allowed[hops == self.hops + 1] = ProbePath.ROUTER
-        return allowed
-
-
-def _hops(ttls: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
-    return np.where(ttls > KERNEL_TTL, SENT_TTL, KERNEL_TTL) - ttls.astype(np.int16)
 
 
 def _ttls_by_log(rows: Rows, log: Rows) -> npt.NDArray[np.uint8]:

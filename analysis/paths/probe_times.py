@@ -9,13 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis.measure import Probes
+from analysis.route_history import Times
 from hitless.records import NONE_NS
-
-Times = npt.NDArray[np.int64]
-"""Run clock, ns; one element a probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from analysis.causes.attribution import Attribution, attribute
-from analysis.causes.troubles import CauseKind
+from analysis.causes.candidates import CauseKind
 from analysis.measure import measure
 from bench.lab.accuracy import wait_live
 from bench.lab.cause_scenes import STAGES, distract

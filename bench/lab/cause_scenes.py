@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from analysis.causes.candidates import CauseKind
 from analysis.causes.cloud_routes import NODE_ROUTE_LOST
-from analysis.causes.troubles import CauseKind
 from bench.lab.cause_world import LOOSE, STRICT, CauseWorld
 from hitless.words import Mode
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from analysis.causes.troubles import CauseKind
+from analysis.causes.candidates import CauseKind
 from bench.lab.cause_experiment import Answer, CauseExperiment
 
 SURE: Final = 0.9

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from analysis.causes.cloud_routes import NODE_ROUTE_LOST
-from analysis.causes.next_hops import POOL_CHANGED
+from analysis.route_history import POOL_CHANGED
 from clusters.lab.addresses import ROUTER
 from clusters.lab.calico.plane import RouteChange
 from clusters.lab.network import LabNetwork

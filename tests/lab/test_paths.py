@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 import pytest
 
-from analysis.convergence import nodes_differ_in_zone
 from analysis.judged import JudgedRun
 from analysis.paths.mixed_modes import CELLS, ModeCell, count_cells, make_matrix
-from analysis.paths.path import SENT_TTL, FlowPaths, ProbePath, find_paths
-from analysis.paths.route_modes import RouteMode
+from analysis.paths.path import FlowPaths, find_paths
 from analysis.paths.transitions import Transitions, find_transitions
+from analysis.paths.ttl import SENT_TTL, ProbePath
+from analysis.route_history import RouteMode
 from commands.arms import execute_trial
 from commands.backends import BackendName, make_backend
 from hitless.words import Arm, FlowRole
@@ -106,7 +106,8 @@ def test_every_flow_leaves_the_old_path_and_recovers_on_the_new_one(trials: Tria
 
 def test_without_the_gate_flows_between_zones_are_impaired_before_the_new_path_works_both_ways(trials: Trials) -> None:
     run, found = trials[Arm.UNGATED]
-    hit = [one for one in found if nodes_differ_in_zone(one.flow, run.history) and run.measures[one.flow.id].is_hit]
+    zones = {endpoint.name: endpoint.zone for endpoint in run.history.facts.endpoints}
+    hit = [one for one in found if zones[one.flow.source] != zones[one.flow.destination] and run.measures[one.flow.id].is_hit]
     assert any(_transitions(run, one).is_impaired for one in hit)
     for transitions in (_transitions(run, one) for one in hit):
         ends = [length.longest_ns for length in (transitions.first_out, transitions.first_back) if length is not None]

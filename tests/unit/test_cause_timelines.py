@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from analysis.causes.candidates import Candidate, CauseKind
 from analysis.causes.cloud_routes import CloudRoutes
-from analysis.causes.missing_routes import MissingRoutes
 from analysis.causes.moved_counters import MovedCounters
-from analysis.causes.next_hops import LAG_NS, LEAD_NS, NextHop, NextHops
-from analysis.causes.troubles import CauseKind, Trouble, make_span
+from analysis.causes.route_candidates import RouteCandidates
+from analysis.interval import make_interval
+from analysis.route_history import RouteHistory
 from hitless.events import Event
 from hitless.history import History
-from hitless.words import Mode, Overlay
+from hitless.words import Mode
 from tests.unit.histories import event, facts, header, history, ns
 
 A1, A2, B1 = "node-a1", "node-a2", "node-b1"
@@ -35,19 +36,14 @@ def repointed(ms: float, node: str, mode: str = "NATIVE", cause: str = "IPPool",
     return event(ms, "calico.repointed", **(told | facts_))
 
 
-def hops(history_: History, node: str, peer: str) -> list[NextHop]:
-    found = NextHops(history_).toward(node, peer)
-    return [found.first, *(step.next_hop for step in found.steps)]
-
-
-def troubles(history_: History, node: str, peer: str, address: str) -> list[Trouble]:
-    return list(MissingRoutes(history_, NextHops(history_), frozenset()).toward(node, peer, address))
+def candidates(history_: History, node: str, peer: str, address: str) -> list[Candidate]:
+    return list(RouteCandidates(history_, RouteHistory(history_), frozenset()).toward(node, peer, address))
 
 
 def test_a_route_that_is_created_was_missing_before() -> None:
     found = CloudRoutes(run(route(100, "created"))).toward("a", B1)
     assert not found.is_present
-    assert [(step.at, step.is_present) for step in found.steps] == [(make_span(ns(98), ns(100)), True)]
+    assert [(step.at, step.is_present) for step in found.steps] == [(make_interval(ns(98), ns(100)), True)]
 
 
 def test_a_route_that_is_deleted_was_there_before() -> None:
@@ -74,63 +70,27 @@ def test_only_a_watched_cluster_hides_its_tables() -> None:
     assert not CloudRoutes(run(facts=watched)).is_visible
 
 
-def test_a_switch_goes_from_the_tunnel_to_wire_or_gateway_and_then_to_the_gateway() -> None:
-    switched = run(repointed(100, A1), event(200, "calico.cleanup_routes", node=A1, removed=4))
-    assert hops(switched, A1, A2) == [NextHop.TUNNEL, NextHop.WIRE, NextHop.GATEWAY]
-    assert hops(switched, A1, B1) == [NextHop.TUNNEL, NextHop.GATEWAY]
-    assert hops(switched, B1, A1) == [NextHop.TUNNEL]
-
-
-def test_a_reversion_ends_in_the_tunnel() -> None:
-    assert hops(run(repointed(100, A1, "OVERLAY"), **native()), A1, B1) == [NextHop.GATEWAY, NextHop.TUNNEL]
-
-
-def test_without_bird_nobody_has_a_route_on_the_wire() -> None:
-    vxlan = run(repointed(100, A1), header=header(overlay=Overlay.VXLAN))
-    assert hops(vxlan, A1, A2) == [NextHop.TUNNEL, NextHop.GATEWAY]
-
-
-def test_only_the_peers_that_are_told_of_change() -> None:
-    some = run(repointed(100, A1, peers=[A2], routes=1))
-    assert hops(some, A1, A2) == [NextHop.TUNNEL, NextHop.WIRE]
-    assert hops(some, A1, B1) == [NextHop.TUNNEL]
-
-
-def test_some_routes_of_unknown_peers_are_not_sure() -> None:
-    sure = [NextHops(run(repointed(100, A1, routes=count))).toward(A1, B1).steps[0].is_sure for count in (3, 1)]
-    assert sure == [True, False]
-
-
-def test_nodes_that_tell_nothing_follow_the_pool_within_some_time() -> None:
-    applied = event(5000, "manifest.applied", kind="IPPool", name="default-ipv4-ippool", mode="NATIVE")
-    rolled = [event(9000, "pod.deleted", node=A1, pod="x"), event(9500, "pod.ready", node=A1, pod="y")]
-    found = NextHops(run(applied, *rolled)).toward(A1, A2)
-    assert [(step.next_hop, step.is_sure) for step in found.steps] == [(NextHop.WIRE, False), (NextHop.GATEWAY, False)]
-    assert found.steps[0].at == make_span(ns(5000) - LEAD_NS, ns(5000) + LAG_NS)
-    assert found.steps[1].at == make_span(ns(9000) - LEAD_NS, ns(9500))
-
-
 def test_a_trouble_lasts_from_the_need_to_the_route() -> None:
-    (found,) = troubles(run(repointed(100, A1), route(300, "created")), A1, B1, "100.96.2.2")
+    (found,) = candidates(run(repointed(100, A1), route(300, "created")), A1, B1, "100.96.2.2")
     assert (found.kind, found.began, found.ended) == (
         CauseKind.POOL_BEFORE_ROUTES,
-        make_span(ns(99), ns(100)),
-        make_span(ns(298), ns(300)),
+        make_interval(ns(99), ns(100)),
+        make_interval(ns(298), ns(300)),
     )
 
 
 def test_where_need_and_loss_overlap_it_began_with_the_later_of_both() -> None:
-    (found,) = troubles(run(repointed(100, A1), route(100.5, "deleted")), A1, B1, "100.96.2.2")
-    assert found.began == make_span(ns(99), ns(100.5))
+    (found,) = candidates(run(repointed(100, A1), route(100.5, "deleted")), A1, B1, "100.96.2.2")
+    assert found.began == make_interval(ns(99), ns(100.5))
 
 
 def test_a_route_that_was_there_in_time_is_no_trouble() -> None:
-    assert troubles(run(route(90, "created"), repointed(100, A1)), A1, B1, "100.96.2.2") == []
+    assert candidates(run(route(90, "created"), repointed(100, A1)), A1, B1, "100.96.2.2") == []
 
 
 def test_the_tunnel_ends_a_trouble_too() -> None:
-    (found,) = troubles(run(repointed(100, A1), repointed(300, A1, "OVERLAY")), A1, B1, "100.96.2.2")
-    assert (found.ended, found.end_text) == (make_span(ns(299), ns(300)), "node-a1 re-pointed to OVERLAY (IPPool)")
+    (found,) = candidates(run(repointed(100, A1), repointed(300, A1, "OVERLAY")), A1, B1, "100.96.2.2")
+    assert (found.ended, found.end_text) == (make_interval(ns(299), ns(300)), "node-a1 re-pointed to OVERLAY (IPPool)")
 
 
 def test_a_counter_is_summed_over_its_places_and_unknown_where_one_lacks_it() -> None:
@@ -148,6 +108,6 @@ def test_a_counter_is_summed_over_its_places_and_unknown_where_one_lacks_it() ->
 
 def test_a_pod_outside_its_nodes_cidr_is_beyond_every_route() -> None:
     switched = run(route(90, "created"), repointed(100, A1))
-    (found,) = troubles(switched, A1, B1, "100.120.0.2")
+    (found,) = candidates(switched, A1, B1, "100.120.0.2")
     assert (found.kind, found.ended) == (CauseKind.POD_OUTSIDE_CIDR, None)
-    assert [troubles(switched, A1, B1, address) for address in ("fd00::2", "")] == [[], []]
+    assert [candidates(switched, A1, B1, address) for address in ("fd00::2", "")] == [[], []]

@@ -169,7 +169,7 @@ def test_a_condition_is_said_to_coincide_and_is_no_cause() -> None:
 
 def test_nothing_at_all_is_unexplained() -> None:
     (found,) = only(run_with(down(300, 499), [])).causes
-    assert (found.kind, found.subjects, found.score, found.text) == (CauseKind.UNEXPLAINED, (), 1.0, "there is no suspect")
+    assert (found.kind, found.subjects, found.score, found.text) == (CauseKind.UNEXPLAINED, (), 1.0, "there is no candidate")
 
 
 @pytest.mark.parametrize("created_ms", [450, 650])

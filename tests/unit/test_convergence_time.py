@@ -28,8 +28,10 @@ def with_events(told: History, *repointed: Event) -> History:
     return replace(told, events=tuple(sorted([*kept, *repointed], key=lambda one: one.t_ns)))
 
 
-def repointed(ms: float, node: str, routes: int = 3, mode: Mode = Mode.NATIVE) -> Event:
-    return event(ms, "calico.repointed", node=node, mode=mode.value, cause="test", routes=routes, began_ns=ns(ms))
+def repointed(ms: float, node: str, mode: Mode = Mode.NATIVE, peers: list[str] | None = None) -> Event:
+    which = {} if peers is None else {"peers": peers}
+    routes = len(peers or "abc")
+    return event(ms, "calico.repointed", node=node, mode=mode.value, cause="test", routes=routes, began_ns=ns(ms), **which)
 
 
 def cleaned(ms: float, node: str, removed: int) -> Event:
@@ -51,15 +53,18 @@ def test_it_ends_after_the_last_impaired_probe_and_must_hold() -> None:
     assert convergence_ms(history(records=too_late)) is None
 
 
-def test_a_node_has_arrived_when_all_its_routes_have() -> None:
+def test_a_flow_waits_for_its_own_peers_routes_alone() -> None:
     others = [repointed(100, node, mode=Mode.OVERLAY) for node in ("node-a2", "node-b1", "node-b2")]
-    one_by_one = [repointed(ms, "node-a1", 1, Mode.OVERLAY) for ms in (102, 130, 151)]
+    one_by_one = [
+        repointed(ms, "node-a1", mode=Mode.OVERLAY, peers=[peer])
+        for ms, peer in ((102, "node-a2"), (130, "node-b1"), (151, "node-b2"))
+    ]
     told = history(
         header=header(start_mode=Mode.NATIVE, wanted_mode=Mode.OVERLAY, end_mode=Mode.OVERLAY),
         records=records({1: QUIET, 2: QUIET}, ttls={1: "r" * 19 + "t" * 39}),
     )
-    assert convergence_ms(with_events(told, *others, *one_by_one)) == pytest.approx(155 + ANSWERED_MS - REQUEST_MS)
-    assert convergence_ms(with_events(told, *others, *one_by_one[:2])) is None
+    assert convergence_ms(with_events(told, *others, *one_by_one)) == pytest.approx(130 + ANSWERED_MS - REQUEST_MS)
+    assert convergence_ms(with_events(told, *others, one_by_one[0])) is None
 
 
 def test_a_cleanup_that_removes_nothing_leaves_the_node_where_it_was() -> None:

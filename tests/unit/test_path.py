@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.paths.path import Direction, Flags, FlowPaths, PathBits, ProbePath, find_paths
+from analysis.paths.path import Direction, Flags, FlowPaths, find_paths
 from analysis.paths.route_ends import find_ends
+from analysis.paths.ttl import PathBits, ProbePath
 from hitless.facts import Endpoint, Flow
 from hitless.history import History
 from hitless.records import NONE_NS
@@ -30,7 +31,7 @@ from tests.unit.histories import (
     records,
     report,
 )
-from tests.unit.test_route_modes import with_events
+from tests.unit.test_route_history import with_events
 
 TUNNEL, DIRECT, ROUTER = ProbePath.TUNNEL, ProbePath.DIRECT, ProbePath.ROUTER
 IN_ZONE = Flow(id=FlowId(1), source="node-a1-mesh", destination="node-a2-mesh", role=FlowRole.MESH)

@@ -1,8 +1,8 @@
 """All that could have lost what went one way between the two nodes of a flow, in one run.
 
 Direction matters: what is lost on the way out was sent by the sender's node and looked up in the table of its zone; what is
-lost on the way back, by the reflector's. A suspect need not have dropped anything: `evidence` weighs that. Conditions,
-the gate and faults of an API are no suspects, since no packet passes them. Pure.
+lost on the way back, by the reflector's. A candidate need not have dropped anything: `evidence` weighs that. Conditions,
+the gate and faults of an API are no candidates, since no packet passes them. Pure.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import Final
 
 import numpy as np
 
-from analysis.causes.cloud_routes import NODE_ROUTE_LOST, WATCHED, span_of
-from analysis.causes.missing_routes import MissingRoutes
-from analysis.causes.mode_troubles import NO_PORTS, ModeTroubles
+from analysis.causes.candidates import Candidate, CauseKind, KernelCounter
+from analysis.causes.cloud_routes import NODE_ROUTE_LOST, WATCHED
 from analysis.causes.moved_counters import MovedCounters
-from analysis.causes.next_hops import LEAD_NS, NextHops
+from analysis.causes.route_candidates import RouteCandidates
 from analysis.causes.segments import Way
-from analysis.causes.troubles import CauseKind, Reason, Trouble, make_span
+from analysis.causes.tunnel_candidates import NO_PORTS, TunnelCandidates
+from analysis.interval import instant_of, make_interval
 from analysis.measure import Measures
 from analysis.paths.route_ends import RouteEnds, find_ends
+from analysis.route_history import LEAD_NS, RouteHistory
 from hitless.facts import Endpoint, Flow
 from hitless.history import History
 from hitless.words import MILLISECOND, FlowRole, FlowSet, Nanoseconds
@@ -42,8 +43,8 @@ _SOCKET_PRIOR: Final = 1.0
 """Odds against `unexplained` before any evidence. Ours: a roll is not known to drop packets, a dead socket is."""
 
 
-class Suspects:
-    """The suspects of one run.
+class CandidateFinder:
+    """The candidates of one run.
 
     Args:
         history: of the run.
@@ -55,19 +56,19 @@ class Suspects:
         self._endpoints = {endpoint.name: endpoint for endpoint in history.facts.endpoints}
         self.moved = MovedCounters(history)
         named = {node.name for node in history.facts.nodes} | self._endpoints.keys() | {"machine"}
-        hops = NextHops(history)
-        self._missing = MissingRoutes(history, hops, self.moved.places - named)
-        self._modes = ModeTroubles(history, hops, self.moved)
+        hops = RouteHistory(history)
+        self._missing = RouteCandidates(history, hops, self.moved.places - named)
+        self._modes = TunnelCandidates(history, hops, self.moved)
         self._shared = (*_faults(history), *_stalls(history))
         self._at_nodes = (*_rolls(history), *self._control_outages(measures))
         self._repointed = tuple(history.events_named("calico.repointed", "calico.cleanup_routes"))
-        self._pairs: dict[tuple[str, str, str], tuple[Trouble, ...]] = {}
+        self._pairs: dict[tuple[str, str, str], tuple[Candidate, ...]] = {}
 
-    def of(self, flow: Flow, way: Way) -> tuple[Trouble, ...]:
-        """Return the suspects of what a flow lost in one direction; of both where it is not known."""
+    def of(self, flow: Flow, way: Way) -> tuple[Candidate, ...]:
+        """Return the candidates of what a flow lost in one direction; of both where it is not known."""
         source, destination = self._endpoints[flow.source], self._endpoints[flow.destination]
         found = [*self._shared, *self._sockets(source, destination, way)]
-        found += [trouble for node, trouble in self._at_nodes if node in (source.node, destination.node)]
+        found += [candidate for node, candidate in self._at_nodes if node in (source.node, destination.node)]
         ends = find_ends(flow, self._history.facts)
         if ends is None:
             return tuple(found)
@@ -82,64 +83,64 @@ class Suspects:
             found += self._modes.too_large(ends.reflector, ends.sender, octets)
         return tuple(found)
 
-    def _between(self, node: str, peer: str, address: str) -> tuple[Trouble, ...]:
+    def _between(self, node: str, peer: str, address: str) -> tuple[Candidate, ...]:
         """Return what could have lost packets from one node to an address of another node's pods."""
         key = (node, peer, address)
         if key not in self._pairs:
             self._pairs[key] = (*self._missing.toward(node, peer, address), *self._modes.toward(node, peer))
         return self._pairs[key]
 
-    def _sockets(self, source: Endpoint, destination: Endpoint, way: Way) -> Iterator[Trouble]:
+    def _sockets(self, source: Endpoint, destination: Endpoint, way: Way) -> Iterator[Candidate]:
         """Yield that a prober had no socket, or no room in it: such packets reached their host."""
         at = [destination] if way is Way.OUT else [source] if way is Way.BACK else [destination, source]
         for endpoint, counter in ((endpoint, counter) for endpoint in at for counter in _SOCKET_COUNTERS):
             # A node's own network has other sockets too, and tunnels count there.
             if endpoint.is_pod and self.moved.of(counter, [endpoint.name]):
-                yield Trouble(
+                yield Candidate(
                     kind=CauseKind.INSTRUMENT,
                     subject=f"socket of {endpoint.name}",
                     text=f"packets reached {endpoint.name} and found no socket, or a full one",
-                    began=make_span(0, 0),
+                    began=make_interval(0, 0),
                     ended=None,
                     begin_text="the run's start",
                     is_begin_free=True,
                     is_end_free=True,
                     prior=_SOCKET_PRIOR,
-                    reason=Reason(counter=counter, places=frozenset({endpoint.name})),
+                    counter=KernelCounter(name=counter, places=frozenset({endpoint.name})),
                     facts={"endpoint": endpoint.name},
                 )
 
-    def _control_outages(self, measures: Measures) -> Iterator[tuple[str, Trouble]]:
+    def _control_outages(self, measures: Measures) -> Iterator[tuple[str, Candidate]]:
         """Yield what hit the control flow of a node: nothing that is switched is on its way."""
         for flow in self._history.flows_of(FlowRole.CONTROL):
             node = self._endpoints[flow.source].node
             for outage in measures[flow.id].outages if flow.id in measures else ():
                 yield (
                     node,
-                    Trouble(
+                    Candidate(
                         kind=CauseKind.INSTRUMENT,
                         subject=f"control flow of {node}",
                         text=f"the control flow within {node} was down as well",
-                        began=make_span(outage.onset_after_ns, outage.onset_before_ns),
-                        ended=None if outage.is_censored else make_span(outage.end_ns - STALL_NS, outage.end_ns),
+                        began=make_interval(outage.onset_after_ns, outage.onset_before_ns),
+                        ended=None if outage.is_censored else make_interval(outage.end_ns - STALL_NS, outage.end_ns),
                         begin_text=f"{flow.label} went down",
                         end_text=f"{flow.label} was answered again",
                         facts={"flow": flow.label},
                     ),
                 )
 
-    def _masquerade(self, ends: RouteEnds) -> Iterator[Trouble]:
+    def _masquerade(self, ends: RouteEnds) -> Iterator[Candidate]:
         """Yield when the node that masquerades a flow rewrote its routes: the flow's conntrack entry dies with its device.
 
         Source: mechanics 4.5, Linux net/netfilter/nf_nat_core.c nf_nat_oif_changed.
         """
         for event in self._repointed:
             if event.facts["node"] == ends.sender:
-                yield Trouble(
+                yield Candidate(
                     kind=CauseKind.MASQUERADE_CHANGED,
                     subject=f"masquerade on {ends.sender}",
                     text=f"{ends.sender} masqueraded the flow and its output device changed",
-                    began=span_of(event),
+                    began=instant_of(event),
                     ended=None,
                     begin_text=f"{event.name} on {ends.sender}",
                     is_end_free=True,
@@ -148,7 +149,7 @@ class Suspects:
                 )
 
 
-def _faults(history: History) -> Iterator[Trouble]:
+def _faults(history: History) -> Iterator[Candidate]:
     """Yield the faults of which it is not known what exactly they break."""
     for event in history.events_named("fault.injected"):
         name = str(event.facts["fault"])
@@ -157,12 +158,12 @@ def _faults(history: History) -> Iterator[Trouble]:
             continue
         cured = (one for one in history.events_named("fault.cured") if one.facts["fault"] == name and one.t_ns >= event.t_ns)
         cure = next(cured, None)
-        yield Trouble(
+        yield Candidate(
             kind=CauseKind.FAULT,
             subject=name,
             text=f"the fault {name} was in force",
-            began=span_of(event),
-            ended=None if cure is None else span_of(cure),
+            began=instant_of(event),
+            ended=None if cure is None else instant_of(cure),
             begin_text=f"fault.injected {name}",
             end_text=f"fault.cured {name}",
             prior=_FAULT_PRIOR,
@@ -170,14 +171,14 @@ def _faults(history: History) -> Iterator[Trouble]:
         )
 
 
-def _rolls(history: History) -> Iterator[tuple[str, Trouble]]:
+def _rolls(history: History) -> Iterator[tuple[str, Candidate]]:
     for event in history.events_named(*_ROLL_EVENTS):
-        node, at = str(event.facts["node"]), span_of(event)
+        node, at = str(event.facts["node"]), instant_of(event)
         if history.facts.backend == WATCHED:
-            at = make_span(at.earliest_ns - LEAD_NS, at.latest_ns)  # dated when it was seen
+            at = make_interval(at.earliest_ns - LEAD_NS, at.latest_ns)  # dated when it was seen
         yield (
             node,
-            Trouble(
+            Candidate(
                 kind=CauseKind.POD_ROLL,
                 subject=f"calico-node on {node}",
                 text=f"calico-node on {node} was replaced, which is not known to drop packets",
@@ -191,7 +192,7 @@ def _rolls(history: History) -> Iterator[tuple[str, Trouble]]:
         )
 
 
-def _stalls(history: History) -> Iterator[Trouble]:
+def _stalls(history: History) -> Iterator[Candidate]:
     """Yield the times in which the sender skipped ticks, one for those that are close together."""
     skipped = history.records.skipped
     if not skipped.size:
@@ -200,12 +201,12 @@ def _stalls(history: History) -> Iterator[Trouble]:
     firsts = np.flatnonzero(np.diff(due, prepend=due[0] - 3 * STALL_NS) > 2 * STALL_NS)
     lasts = np.append(firsts[1:] - 1, due.size - 1)
     for began_ns, ended_ns in zip(due[firsts], woke[lasts], strict=True):
-        yield Trouble(
+        yield Candidate(
             kind=CauseKind.INSTRUMENT,
             subject="a stall of the sender",
             text="the sender woke up too late to send: the machine may have stood still",
-            began=make_span(int(began_ns) - STALL_NS, int(ended_ns) + STALL_NS),
-            ended=make_span(int(began_ns), int(ended_ns) + STALL_NS),
+            began=make_interval(int(began_ns) - STALL_NS, int(ended_ns) + STALL_NS),
+            ended=make_interval(int(began_ns), int(ended_ns) + STALL_NS),
             begin_text="a skipped tick",
             is_end_free=True,
             prior=_STALL_PRIOR,

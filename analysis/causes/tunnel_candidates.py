@@ -1,4 +1,4 @@
-"""Troubles of the tunnel: a strict reverse path filter at its other end, an end that is gone, packets that do not fit.
+"""Candidates of the tunnel: a strict reverse path filter at its other end, an end that is gone, packets that do not fit.
 
 The first two last as long as the modes differ (or as the sender encapsulates), and in that time nothing but a counter at the
 receiver tells whether they drop anything: who made the filter strict, or took the device away, left no event. Where the whole
@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from analysis.causes.candidates import MUST, Candidate, CauseKind, KernelCounter
 from analysis.causes.moved_counters import MovedCounters
-from analysis.causes.next_hops import HopStep, NextHop, NextHops
-from analysis.causes.troubles import MUST, CauseKind, Reason, Span, Trouble, make_span
+from analysis.interval import Interval, make_interval
+from analysis.route_history import NextHop, RouteHistory, RouteStep
 from hitless.history import History
 from hitless.words import Nanoseconds, Overlay
 
@@ -32,7 +33,7 @@ Condition = Callable[[NextHop, NextHop], bool]
 """Says of a node's next hop for a peer, and of the peer's for the node, whether something is broken."""
 
 
-class ModeTroubles:
+class TunnelCandidates:
     """Finds them, of one run.
 
     Args:
@@ -41,23 +42,23 @@ class ModeTroubles:
         moved: its counters.
     """
 
-    def __init__(self, history: History, hops: NextHops, moved: MovedCounters) -> None:
+    def __init__(self, history: History, hops: RouteHistory, moved: MovedCounters) -> None:
         self._hops, self._moved = hops, moved
         self._is_strict = history.facts.rp_filter == STRICT
         self._tunnel_mtu = history.facts.overlay_pod_mtu
         self._is_vxlan = history.header.overlay is Overlay.VXLAN
 
-    def toward(self, node: str, peer: str) -> Iterator[Trouble]:
+    def toward(self, node: str, peer: str) -> Iterator[Candidate]:
         """Yield the times in which what `node` sent to pods of `peer` may have been dropped there."""
         yield from self._filtered(node, peer)
         yield from self._without_tunnel(node, peer)
 
-    def _filtered(self, node: str, peer: str) -> Iterator[Trouble]:
+    def _filtered(self, node: str, peer: str) -> Iterator[Candidate]:
         moved = self._moved.of(REVERSE_PATH, [peer])
         if moved == 0 or (moved is None and not self._is_strict):
             return
         for began, ended in self._times(node, peer, _differ):
-            yield Trouble(
+            yield Candidate(
                 kind=CauseKind.REVERSE_PATH_FILTER,
                 subject=f"rp_filter of {peer}",
                 text=f"{node} and {peer} were of different modes: {peer} got packets by another device than it answers by",
@@ -68,17 +69,17 @@ class ModeTroubles:
                 is_begin_free=not self._is_strict,
                 is_end_free=not self._is_strict,
                 prior=MUST if self._is_strict else _COUNTED,
-                reason=None if moved is None else Reason(counter=REVERSE_PATH, places=frozenset({peer})),
+                counter=None if moved is None else KernelCounter(name=REVERSE_PATH, places=frozenset({peer})),
                 facts={"node": peer, "peer": node},
             )
 
-    def _without_tunnel(self, node: str, peer: str) -> Iterator[Trouble]:
+    def _without_tunnel(self, node: str, peer: str) -> Iterator[Candidate]:
         moved = self._moved.of(NO_PORTS, [peer])
         if moved == 0 or (moved is None and not self._is_vxlan):
             return
         # Without a counter there is only Felix, who takes the device away once the pool has stopped encapsulating.
         for began, ended in self._times(node, peer, _encapsulates if moved else _encapsulates_alone):
-            yield Trouble(
+            yield Candidate(
                 kind=CauseKind.TUNNEL_GONE,
                 subject=f"tunnel device of {peer}",
                 text=f"{node} encapsulated for {peer}, which may have had no tunnel device",
@@ -89,11 +90,11 @@ class ModeTroubles:
                 is_begin_free=True,
                 is_end_free=True,
                 prior=_COUNTED if moved else _UNCOUNTED,
-                reason=None if moved is None else Reason(counter=NO_PORTS, places=frozenset({peer}), blind_ns=_GOING_NS),
+                counter=None if moved is None else KernelCounter(name=NO_PORTS, places=frozenset({peer}), blind_ns=_GOING_NS),
                 facts={"node": peer, "peer": node},
             )
 
-    def too_large(self, node: str, peer: str, octets: int) -> Iterator[Trouble]:
+    def too_large(self, node: str, peer: str, octets: int) -> Iterator[Candidate]:
         """Yield the times in which packets of so many octets, IP header included, did not fit into the tunnel.
 
         Source: mechanics 4.6, native to overlay is the dangerous direction.
@@ -102,7 +103,7 @@ class ModeTroubles:
             return
         moved = self._moved.of(TOO_BIG, [node])
         for began, ended in self._times(node, peer, _encapsulates):
-            yield Trouble(
+            yield Candidate(
                 kind=CauseKind.TOO_LARGE,
                 subject=f"packets of {octets} octets",
                 text=f"{node} sent packets of {octets} octets to {peer} by a tunnel that takes {self._tunnel_mtu}",
@@ -110,16 +111,16 @@ class ModeTroubles:
                 ended=ended,
                 begin_text=f"{node} encapsulated",
                 end_text=f"{node} stopped encapsulating",
-                reason=None if moved is None else Reason(counter=TOO_BIG, places=frozenset({node})),
+                counter=None if moved is None else KernelCounter(name=TOO_BIG, places=frozenset({node})),
                 facts={"node": node, "peer": peer, "octets": octets, "mtu": self._tunnel_mtu},
             )
 
-    def _times(self, node: str, peer: str, is_broken: Condition) -> Iterator[tuple[Span, Span | None]]:
+    def _times(self, node: str, peer: str, is_broken: Condition) -> Iterator[tuple[Interval, Interval | None]]:
         """Yield when a condition began and stopped to hold; what held from the start began at the run's start."""
         here, there = self._hops.toward(node, peer), self._hops.toward(peer, node)
         now = [here.first, there.first]
-        began = make_span(0, 0) if is_broken(*now) else None
-        steps: list[tuple[HopStep, int]] = [(step, 0) for step in here.steps] + [(step, 1) for step in there.steps]
+        began = make_interval(0, 0) if is_broken(*now) else None
+        steps: list[tuple[RouteStep, int]] = [(step, 0) for step in here.steps] + [(step, 1) for step in there.steps]
         for step, side in sorted(steps, key=lambda entry: (entry[0].at.latest_ns, entry[0].at.earliest_ns)):
             now[side] = step.next_hop
             if is_broken(*now) and began is None:

@@ -1,6 +1,6 @@
-"""Troubles: what the events say was broken, from when to when, and whom it could have hit. The words of the attribution.
+"""Candidates: what the events say was broken, from when to when, and whom it could have hit. The words of the attribution.
 
-A trouble is a suspect: it is known to have been there, not to have dropped anything. What makes it a cause is weighed in
+A candidate is a candidate: it is known to have been there, not to have dropped anything. What makes it a cause is weighed in
 `analysis.causes.evidence`. Nothing here computes anything but the meeting of two lengths of time.
 """
 
@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Any, Final
 
+from analysis.interval import Interval
 from hitless.words import Nanoseconds
 
 MUST: Final = 5.0
-"""Odds of a trouble that must lose what passes it, before any evidence. Ours."""
+"""Odds of a candidate that must lose what passes it, before any evidence. Ours."""
 
 _NO_TIME: Final = Nanoseconds(0)
 
@@ -55,42 +56,19 @@ class CauseKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """Something happened at one instant between these two, both included; run clock."""
+class KernelCounter:
+    """A kernel counter that moves when a candidate drops packets."""
 
-    earliest_ns: Nanoseconds
-    latest_ns: Nanoseconds
-
-    @property
-    def length_ns(self) -> int:
-        """How far apart they are."""
-        return self.latest_ns - self.earliest_ns
-
-    def meets(self, other: Span) -> bool:
-        """Return whether both may have been the same instant."""
-        return self.earliest_ns <= other.latest_ns and other.earliest_ns <= self.latest_ns
-
-
-def make_span(earliest_ns: int, latest_ns: int) -> Span:
-    """Return the span between two instants, in whichever order they are given."""
-    earliest_ns, latest_ns = min(earliest_ns, latest_ns), max(earliest_ns, latest_ns)
-    return Span(earliest_ns=Nanoseconds(earliest_ns), latest_ns=Nanoseconds(latest_ns))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """A kernel counter that moves when a trouble drops packets."""
-
-    counter: str
+    name: str
     """Such as `TcpExt.IPReversePathFilter`."""
     places: frozenset[str]
     """The namespaces where it would move; together they make one count."""
     blind_ns: Nanoseconds = _NO_TIME
-    """For so long, as the trouble begins and ends, packets may be dropped and not counted."""
+    """For so long, as the candidate begins and ends, packets may be dropped and not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class Candidate:
     """Something that was broken for a while, and could have lost what went one way between two nodes."""
 
     kind: CauseKind
@@ -98,8 +76,8 @@ class Trouble:
     """What exactly, such as `route of zone a to node-b1`."""
     text: str
     """How it loses packets, in words."""
-    began: Span
-    ended: Span | None
+    began: Interval
+    ended: Interval | None
     """None: not before the run's end."""
     begin_text: str
     """What began it."""
@@ -111,7 +89,7 @@ class Trouble:
     """It may have stopped dropping at any time before `ended`."""
     prior: float = MUST
     """Odds against `unexplained` before any evidence."""
-    reason: Reason | None = None
+    counter: KernelCounter | None = None
     """None: no counter tells."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """The same for machines: JSON values."""

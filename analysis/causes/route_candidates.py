@@ -1,4 +1,4 @@
-"""Troubles of the kind this is all about: a packet is sent to the gateway, and the gateway has no route for it.
+"""Candidates of the kind this is all about: a packet is sent to the gateway, and the gateway has no route for it.
 
 Two timelines meet: by what the sending node reaches the peer, and whether the table of the sending node's zone has the route to
 the peer's podCIDR. It is broken while the first says gateway and the second says missing; what came last is to blame. Where
@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from analysis.causes.cloud_routes import NODE_ROUTE_LOST, CloudRoutes, RouteTimeline
-from analysis.causes.next_hops import HopTimeline, NextHop, NextHops
-from analysis.causes.troubles import MUST, CauseKind, Reason, Span, Trouble, make_span
+from analysis.causes.candidates import MUST, Candidate, CauseKind, KernelCounter
+from analysis.causes.cloud_routes import NODE_ROUTE_LOST, CloudRoutes, CloudTimeline
+from analysis.interval import Interval, make_interval
+from analysis.route_history import Knowledge, NextHop, RouteHistory, RouteTimeline, Trigger
 from hitless.history import History
 from hitless.words import MILLISECOND, Nanoseconds
 
@@ -22,14 +23,20 @@ NO_ROUTE: Final = "IpExt.InNoRoutes"
 GAP_NS_MAX: Final = Nanoseconds(100_000_000)
 """What takes longer to re-point is not known closely enough to speak of a gap. Source: mechanics 4.3, microseconds a route."""
 _MAYBE: Final = 0.3
-"""Prior where it is not known whether this peer's route changed, or whether there was a cloud route."""
+"""Prior where it is only inferred that this peer's route changed, or not known whether there was a cloud route."""
+_KINDS: Final = {
+    Trigger.REPOINTED: CauseKind.POOL_BEFORE_ROUTES,
+    Trigger.CLEANED: CauseKind.CLEANUP_BEFORE_ROUTES,
+    Trigger.WITHDRAWN: CauseKind.WITHDRAWAL_BEFORE_ROUTES,
+}
+"""What is to blame where there is no cloud route once a node's next hop has changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
     """A step of either timeline; None: it is the other's."""
 
-    at: Span
+    at: Interval
     is_needed: bool | None = None
     is_missing: bool | None = None
     kind: CauseKind
@@ -37,7 +44,7 @@ class _Step:
     text: str
 
 
-class MissingRoutes:
+class RouteCandidates:
     """Finds them, of one run.
 
     Args:
@@ -46,27 +53,27 @@ class MissingRoutes:
         routers: the namespaces whose counters are neither a node's nor an endpoint's.
     """
 
-    def __init__(self, history: History, hops: NextHops, routers: frozenset[str]) -> None:
+    def __init__(self, history: History, hops: RouteHistory, routers: frozenset[str]) -> None:
         self._nodes = {node.name: node for node in history.facts.nodes}
         self._hops = hops
         self._routes = CloudRoutes(history)
-        self._reason = Reason(counter=NO_ROUTE, places=routers) if routers else None
+        self._reason = KernelCounter(name=NO_ROUTE, places=routers) if routers else None
 
-    def toward(self, node: str, peer: str, address: str) -> Iterator[Trouble]:
+    def toward(self, node: str, peer: str, address: str) -> Iterator[Candidate]:
         """Yield the times in which what `node` sent to an address of `peer`'s pods found no cloud route."""
         is_covered = _is_covered(address, self._nodes[peer].pod_cidr)
         hops, routes = self._hops.toward(node, peer), self._routes.toward(self._nodes[node].zone, peer)
         if not is_covered or not self._routes.is_visible:
-            routes = RouteTimeline(is_present=False, steps=())
+            routes = CloudTimeline(is_present=False, steps=())
         is_needed, is_missing = hops.first is NextHop.GATEWAY, not routes.is_present
         began: _Step | None = None
-        before = make_span(0, 0)
+        before = make_interval(0, 0)
         for step in _merge(hops, routes):
             is_needed = is_needed if step.is_needed is None else step.is_needed
             is_missing = is_missing if step.is_missing is None else step.is_missing
             if is_needed and is_missing and began is None:
                 # Where two steps overlap in time, both hold from the later one on.
-                at = make_span(max(step.at.earliest_ns, before.earliest_ns), max(step.at.latest_ns, before.latest_ns))
+                at = make_interval(max(step.at.earliest_ns, before.earliest_ns), max(step.at.latest_ns, before.latest_ns))
                 began = _Step(at=at, kind=step.kind, is_sure=step.is_sure, text=step.text)
             elif began is not None and not (is_needed and is_missing):
                 yield self._trouble(node, peer, began, step, is_covered=is_covered)
@@ -79,7 +86,7 @@ class MissingRoutes:
         if began is not None:
             yield self._trouble(node, peer, began, None, is_covered=is_covered)
 
-    def _trouble(self, node: str, peer: str, began: _Step, ended: _Step | None, *, is_covered: bool) -> Trouble:
+    def _trouble(self, node: str, peer: str, began: _Step, ended: _Step | None, *, is_covered: bool) -> Candidate:
         zone = self._nodes[node].zone
         route, text = f"route of zone {zone} to {peer}", f"{node} sent to {peer} by the gateway, and"
         is_known = self._routes.is_visible or not is_covered
@@ -91,7 +98,7 @@ class MissingRoutes:
             text = f"{text} zone {zone} had no route to it"
         else:
             text = f"{text} whether zone {zone} had a route to it cannot be seen"
-        return Trouble(
+        return Candidate(
             kind=kind,
             subject=f"{NODE_ROUTE_LOST}: {route}" if kind is CauseKind.FAULT else route,
             text=text,
@@ -101,15 +108,21 @@ class MissingRoutes:
             end_text="" if ended is None else ended.text,
             is_end_free=not is_known,
             prior=MUST if is_sure else _MAYBE,
-            reason=self._reason,
+            counter=self._reason,
             facts={"node": node, "peer": peer, "zone": zone, "began_ms": began.at.latest_ns / MILLISECOND},
         )
 
 
-def _merge(hops: HopTimeline, routes: RouteTimeline) -> list[_Step]:
+def _merge(hops: RouteTimeline, routes: CloudTimeline) -> list[_Step]:
     """Return the steps of both timelines in order of time."""
     steps = [
-        _Step(at=step.at, is_needed=step.next_hop is NextHop.GATEWAY, kind=step.kind, is_sure=step.is_sure, text=step.text)
+        _Step(
+            at=step.at,
+            is_needed=step.next_hop is NextHop.GATEWAY,
+            kind=_KINDS[step.trigger],
+            is_sure=step.knowledge is not Knowledge.INFERRED,
+            text=step.text,
+        )
         for step in hops.steps
     ]
     steps += [
@@ -130,6 +143,6 @@ def _breaks(step: _Step) -> bool:
     return bool(step.is_needed or step.is_missing)
 
 
-def _until(began: Span, ended: Span) -> Span:
+def _until(began: Interval, ended: Interval) -> Interval:
     """Return when something began that had ended by then."""
-    return make_span(began.earliest_ns, min(began.latest_ns, ended.latest_ns))
+    return make_interval(began.earliest_ns, min(began.latest_ns, ended.latest_ns))

@@ -1,0 +1,134 @@
+"""The candidates of each stretch of losses, with what its times say of each: what `attribution` makes a judgement of.
+
+What all stretches of a run say together (`analysis.causes.joint`) comes on top. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from analysis.causes.candidates import MUST, Candidate, CauseKind
+from analysis.causes.evidence import NOT_COUNTED, Evidence, Scale, can_have, weigh_times
+from analysis.causes.finder import CandidateFinder
+from analysis.causes.segments import Segment, Splitter, Way
+from analysis.interval import make_interval
+from analysis.measure import Outage, classify_flow
+from hitless.facts import Flow
+from hitless.history import History
+from hitless.words import FlowId, FlowRole, Nanoseconds
+
+CERTAIN: Final = 0.9
+"""A score from which on a loss counts as explained, so that no counter need be about it. Ours."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Likelihood:
+    """One candidate of one segment."""
+
+    candidate: Candidate
+    evidence: list[Evidence]
+    """First what is to be proven."""
+    counted: Evidence | None = None
+    """What the kernel's counter says, as long as it stands."""
+
+    @property
+    def weight(self) -> float:
+        """Odds against `unexplained`, after the evidence so far."""
+        weight = self.candidate.prior
+        for evidence in self.all_evidence:
+            weight *= evidence.odds
+        return weight
+
+    @property
+    def all_evidence(self) -> tuple[Evidence, ...]:
+        """All evidence."""
+        return (*self.evidence, *filter(None, [self.counted]))
+
+    @property
+    def key(self) -> tuple[CauseKind, str]:
+        """Who is claimed."""
+        return self.candidate.kind, self.candidate.subject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """One segment of an outage with all its candidates."""
+
+    flow: FlowId
+    interval_ns: Nanoseconds
+    """Time between two probes of the flow."""
+    segment: Segment
+    likelihoods: tuple[Likelihood, ...]
+
+    @property
+    def total(self) -> float:
+        """The odds of all, `unexplained` with its 1 among them."""
+        return 1.0 + sum(likelihood.weight for likelihood in self.likelihoods)
+
+    @property
+    def explained(self) -> Likelihood | None:
+        """The candidate that certainly accounts for it."""
+        total = self.total
+        return next((likelihood for likelihood in self.likelihoods if likelihood.weight / total >= CERTAIN), None)
+
+
+def explain_outages(
+    history: History, flow: Flow, outages: Sequence[Outage], finder: CandidateFinder
+) -> Iterator[tuple[Outage, tuple[Explanation, ...]]]:
+    """Yield every outage of a flow with an explanation for each of its segments."""
+    probes = classify_flow(history, flow)
+    request = history.first_event("switch.requested")
+    before = probes.rows["send_began_ns"]
+    scale = Scale(probed_ns=int(before[-1] - before[0]), origin_ns=0 if request is None else request.t_ns)
+    splitter = Splitter(probes)
+    candidates = {way: finder.of(flow, way) for way in Way}
+    for outage in outages:
+        explanations = []
+        for whole in splitter.split(outage):
+            parts = splitter.cut(whole, _find_takeovers(whole, candidates[whole.way]))
+            explanations += [_explain(history, flow, part, candidates[whole.way], scale) for part in parts]
+        yield outage, tuple(explanations)
+
+
+def _find_takeovers(segment: Segment, candidates: Sequence[Candidate]) -> list[int]:
+    """Return when candidates began, while others had already broken the flow, that must have lost what came after."""
+    return [
+        candidate.began.latest_ns
+        for candidate in candidates
+        if candidate.prior >= MUST
+        and not candidate.is_begin_free
+        and candidate.began.earliest_ns > segment.first.latest_ns
+        and (candidate.ended is None or candidate.ended.earliest_ns >= segment.last.latest_ns)
+    ]
+
+
+def _explain(history: History, flow: Flow, segment: Segment, candidates: Sequence[Candidate], scale: Scale) -> Explanation:
+    instants = Counter(candidate.kind for candidate in candidates)
+    likelihoods = [
+        Likelihood(
+            candidate=candidate,
+            evidence=[
+                Evidence(text=candidate.text, odds=1.0, facts=dict(candidate.facts)),
+                *weigh_times(candidate, segment, instants[candidate.kind], scale),
+            ],
+        )
+        for candidate in candidates
+        if can_have(candidate, segment)
+    ]
+    if flow.role is FlowRole.CONTROL:
+        text = "no switch can touch a flow within a node"
+        likelihoods.append(_own_likelihood(CauseKind.INSTRUMENT, "a control flow", text, 1.0))
+    if segment.late:
+        text = f"{segment.late:,} of {segment.lost:,} answers came after the threshold: they were not dropped"
+        likelihoods.append(_own_likelihood(CauseKind.LATE, "the answers", text, segment.late / segment.lost))
+    return Explanation(flow=flow.id, interval_ns=history.interval_of(flow), segment=segment, likelihoods=tuple(likelihoods))
+
+
+def _own_likelihood(kind: CauseKind, subject: str, text: str, share: float) -> Likelihood:
+    """Return a candidate that the losses themselves name, with the share of them that do."""
+    odds = 1 / NOT_COUNTED if share >= 1 else share / (1 - share)
+    candidate = Candidate(kind=kind, subject=subject, text=text, began=make_interval(0, 0), ended=None, begin_text="")
+    return Likelihood(candidate=candidate, evidence=[Evidence(text=text, odds=odds, facts={"share": share})])

@@ -1,0 +1,98 @@
+"""Which paths a received TTL allows: the one rule by which convergence, paths and checks read it.
+
+Each node that forwards and the router take one off. A path by the router is one hop longer than one by tunnel or within a zone,
+where the router counts itself: in AWS the gateway does not, and then the TTL says nothing. Pure. No loop over probes.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag, unique
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.paths.route_ends import RouteEnds, find_ends
+from hitless.facts import Flow
+from hitless.history import History
+from hitless.records import Rows
+from hitless.words import FlowId, Mode
+
+SENT_TTL: Final = 255
+"""What STAMP packets set out with. Source: RFC 5357 4.1.2; RFC 8762 4.3.1 carries the received one back."""
+KERNEL_TTL: Final = 64
+"""What the kernel's own packets, such as answers to ICMP, set out with. Source: Linux, ip_default_ttl. No path has so many hops
+that one is taken for the other."""
+
+
+@unique
+class ProbePath(IntFlag):
+    """What may have carried a packet from node to node; several bits: it is not known which of them."""
+
+    TUNNEL = 1
+    DIRECT = 2
+    """Plain, from node to node of one zone."""
+    ROUTER = 4
+    """Plain, by the gateway."""
+
+
+NATIVE_PATHS: Final = ProbePath.DIRECT | ProbePath.ROUTER
+ANY_PATH: Final = ProbePath.TUNNEL | NATIVE_PATHS
+
+PathBits = npt.NDArray[np.uint8]
+"""ProbePath of every probe."""
+Ttls = npt.NDArray[np.uint8]
+"""Received TTL of every probe; 0: none."""
+
+
+def paths_of(mode: Mode, ends: RouteEnds) -> ProbePath:
+    """Return what carries packets to a peer's pods in a mode.
+
+    Plain packets go to the node within a zone, or by the gateway where only the default route is left.
+    """
+    if mode is Mode.OVERLAY:
+        return ProbePath.TUNNEL
+    return NATIVE_PATHS if ends.is_same_zone else ProbePath.ROUTER
+
+
+class TtlPaths:
+    """What the TTLs of one run allow.
+
+    Args:
+        history: of the run.
+    """
+
+    def __init__(self, history: History) -> None:
+        found = {flow.id: find_ends(flow, history.facts) for flow in history.flows}
+        self._ends: dict[FlowId, RouteEnds] = {number: ends for number, ends in found.items() if ends is not None}
+        self.is_router_counted = self._sees_router(history.records.sender)
+        """Whether any packet came with one less than the nodes explain."""
+
+    def ends(self, flow: Flow) -> RouteEnds | None:
+        """Return the two nodes of a flow; None: it does not travel between two nodes."""
+        return self._ends.get(flow.id)
+
+    def allowed(self, ends: RouteEnds, ttls: Ttls) -> PathBits:
+        """Return the paths that received TTLs allow: any where there is none, or where it counts hops that are not known."""
+        allowed = np.full(ttls.size, ANY_PATH, dtype=np.uint8)
+        if self.is_router_counted and ends.forwarding_nodes is not None:
+            hops = np.where(ttls > 0, _hops(ttls), -1)
+            allowed[hops == ends.forwarding_nodes] = ProbePath.TUNNEL | ProbePath.DIRECT
+            allowed[hops == ends.forwarding_nodes + 1] = ProbePath.ROUTER
+        return allowed
+
+    def _sees_router(self, sender: Rows) -> bool:
+        numbers = max((int(flow) for flow in self._ends), default=0)
+        explained = np.full(max(numbers, int(sender["flow"].max(initial=0))) + 1, -1, dtype=np.int16)
+        for flow, ends in self._ends.items():
+            explained[int(flow)] = -1 if ends.forwarding_nodes is None else ends.forwarding_nodes
+        expected = explained[sender["flow"]]
+        is_usable = (expected >= 0) & (sender["corrupted"] == 0)
+        return any(
+            bool(np.any(is_usable & (ttls > 0) & (_hops(ttls) == expected + 1)))
+            for ttls in (sender["forward_ttl"], sender["return_ttl"])
+        )
+
+
+def _hops(ttls: Ttls) -> npt.NDArray[np.int16]:
+    return np.where(ttls > KERNEL_TTL, SENT_TTL, KERNEL_TTL) - ttls.astype(np.int16)

@@ -1,0 +1,287 @@
+"""The one timeline of the nodes' routes: by what each node reached each other node at every time, and how that is known.
+
+By the tunnel (mode OVERLAY), by the wire of its zone, or by the gateway (both NATIVE). Convergence, paths and causes all read
+it, so that they cannot disagree.
+
+**Nodes that tell.** A recorder that sees a node's routes (the lab's calico-node, or `ip monitor route` on a node) records
+
+- `calico.repointed` (node, mode, cause, began_ns; `peers` unless all): routes to peers were rewritten from `began_ns` to the
+  event's time. The cause is POOL_CHANGED, EXPIRED, OBSERVED where the recorder sees the kernel alone, or another word;
+- `calico.cleanup_routes` (node, removed, began_ns): the routes of BIRD are gone and the default route is left.
+
+**Nodes that tell nothing.** The objects say what must have happened, within wide bounds: an IPPool reaches the nodes within
+LAG_NS, and a pod that is replaced runs cleanup-routes before it is ready. Where the routes of a node at the end are of another
+mode than its last step says, its mode is unknown from that step on.
+
+Source: mechanics 1.6, 4.3, 4.4, 5. Pure; it looks at no probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, IntFlag, unique
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.interval import Interval, instant_of, make_interval
+from hitless.calico import is_tunnel_route
+from hitless.events import Event
+from hitless.history import History
+from hitless.words import SECOND, Kind, Mode, Nanoseconds, Overlay
+
+POOL_CHANGED: Final = "IPPool"
+"""Cause of `calico.repointed`: the pool's mode did it."""
+EXPIRED: Final = "graceful-restart expired"
+"""Cause of `calico.repointed`: BIRD withdrew routes instead of writing them."""
+OBSERVED: Final = "observed"
+"""Cause of `calico.repointed`: the kernel's routes were seen to change; why is not known."""
+LEAD_NS: Final = Nanoseconds(1 * SECOND)
+"""A change by another program is seen late, by less than this. Source: ours; a watch tells within milliseconds, and after a
+lost connection it is retried once a second."""
+LAG_NS: Final = Nanoseconds(3 * SECOND)
+"""After the pool's change all nodes have re-pointed. Source: mechanics 4.3, 1 to 3 s; 48 to 277 ms measured on 4 real nodes."""
+
+ModeBits = npt.NDArray[np.uint8]
+"""RouteMode of every element."""
+Times = npt.NDArray[np.int64]
+"""Run clock, ns."""
+
+
+@unique
+class RouteMode(IntFlag):
+    """What a node's route to a peer may be; both bits: it is not known which."""
+
+    OVERLAY = 1
+    NATIVE = 2
+    UNKNOWN = 3
+
+    @staticmethod
+    def of(mode: Mode) -> RouteMode:
+        """Return the bit of a mode."""
+        return RouteMode[mode.value]
+
+
+@unique
+class NextHop(Enum):
+    """What is asked to carry a packet for a peer's pods."""
+
+    TUNNEL = "by tunnel"
+    WIRE = "directly"
+    GATEWAY = "by the gateway"
+
+    @property
+    def mode(self) -> RouteMode:
+        """The mode of such a route."""
+        return RouteMode.OVERLAY if self is NextHop.TUNNEL else RouteMode.NATIVE
+
+
+@unique
+class Knowledge(Enum):
+    """How a change of a node's routes is known."""
+
+    TOLD = "told by the node"
+    SEEN = "seen in the node's kernel"
+    INFERRED = "inferred from objects"
+
+
+@unique
+class Trigger(Enum):
+    """What changed a node's routes."""
+
+    REPOINTED = "the pool's mode changed"
+    CLEANED = "cleanup-routes"
+    WITHDRAWN = "the graceful restart of a peer was over"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteStep:
+    """A node's next hop for a peer changed."""
+
+    at: Interval
+    next_hop: NextHop
+    """Afterwards."""
+    trigger: Trigger
+    knowledge: Knowledge
+    text: str
+    """What happened, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteTimeline:
+    """One node's next hop for one peer over time."""
+
+    first: NextHop
+    """Before the first step."""
+    steps: tuple[RouteStep, ...]
+    """In order of time; each changes something."""
+    unknown_ns: int | None
+    """Since when the final state of the node's routes contradicts the steps; None: it does not, or it was not read."""
+
+    def between(self, since_ns: Times, until_ns: Times) -> ModeBits:
+        """Return all that the route may have been from `since_ns` to `until_ns`, both included, element by element."""
+        edges, modes = self._modes()
+        first = np.searchsorted(edges, since_ns, "right")
+        last = np.maximum(first, np.searchsorted(edges, until_ns, "right"))
+        found = np.zeros(since_ns.size, dtype=np.uint8)
+        for bit in (RouteMode.OVERLAY, RouteMode.NATIVE):
+            count = np.concatenate(([0], np.cumsum((modes & bit) != 0)))
+            found |= np.where(count[last + 1] > count[first], bit, 0).astype(np.uint8)
+        return found
+
+    def arrival(self, mode: Mode) -> Interval | None:
+        """Return when the route took a mode for good; None where it did not, or where that is not known."""
+        edges, modes = self._modes()
+        wanted = RouteMode.of(mode)
+        if modes[-1] != wanted:
+            return None
+        other = np.flatnonzero(modes != wanted)
+        if not other.size:
+            return make_interval(0, 0)
+        # The wanted mode alone holds from the last edge on, and was possible from the last time on that it was not excluded.
+        excluded = np.flatnonzero((modes & wanted) == 0)
+        return make_interval(int(edges[excluded[-1]]) if excluded.size else 0, int(edges[other[-1]]))
+
+    def _modes(self) -> tuple[Times, ModeBits]:
+        """Return when the mode changes, rising, and the modes: before the first edge, between every two, and after the last."""
+        edges: list[int] = []
+        modes = [self.first.mode]
+        for step in self.steps:
+            began = max(step.at.earliest_ns, edges[-1]) if edges else step.at.earliest_ns
+            edges += [began, max(began, step.at.latest_ns)]
+            modes += [modes[-1] | step.next_hop.mode, step.next_hop.mode]
+        if self.unknown_ns is not None:
+            edges.append(max(self.unknown_ns, edges[-1]) if edges else self.unknown_ns)
+            modes.append(RouteMode.UNKNOWN)
+        return np.array(edges, dtype=np.int64), np.array(modes, dtype=np.uint8)
+
+
+class RouteHistory:
+    """The routes of all nodes in one run.
+
+    Args:
+        history: of the run.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._zones = {node.name: node.zone for node in history.facts.nodes}
+        self._is_native = history.header.start_mode is Mode.NATIVE
+        self._is_vxlan = history.header.overlay is Overlay.VXLAN
+        told = tuple(history.events_named("calico.repointed", "calico.cleanup_routes"))
+        self.is_inferred = not told
+        """Whether no node told anything: then the bounds are wide."""
+        self._changes: dict[str, list[tuple[Interval, Event]]] = {name: [] for name in self._zones}
+        changes = [(str(event.facts["node"]), instant_of(event), event) for event in told] or list(_infer(history))
+        for node, at, event in changes:
+            self._changes.setdefault(node, []).append((at, event))
+        self._final = {
+            state.node: Mode.OVERLAY if any(is_tunnel_route(route) for route in state.routes) else Mode.NATIVE
+            for state in history.final_nodes
+            if self.is_inferred
+        }
+        self._timelines: dict[tuple[str, str], RouteTimeline] = {}
+
+    def toward(self, node: str, peer: str) -> RouteTimeline:
+        """Return by what a node reached a peer."""
+        key = (node, peer)
+        if key not in self._timelines:
+            self._timelines[key] = self._make(node, peer)
+        return self._timelines[key]
+
+    def _make(self, node: str, peer: str) -> RouteTimeline:
+        first = now = NextHop.GATEWAY if self._is_native else NextHop.TUNNEL
+        steps: list[RouteStep] = []
+        changes = self._changes.get(node, [])
+        for at, event in changes:
+            step = self._step(node, peer, at, event)
+            if step is not None and step.next_hop is not now:
+                steps.append(step)
+                now = step.next_hop
+        final, unknown_ns = self._final.get(node), None
+        if final is not None and now.mode is not RouteMode.of(final):
+            unknown_ns = int((steps[-1].at if steps else changes[0][0]).earliest_ns) if changes else 0
+        return RouteTimeline(first=first, steps=tuple(steps), unknown_ns=unknown_ns)
+
+    def _step(self, node: str, peer: str, at: Interval, event: Event) -> RouteStep | None:
+        facts = event.facts
+        if "peers" in facts and peer not in facts["peers"]:
+            return None
+        cause, trigger = str(facts.get("cause", POOL_CHANGED)), Trigger.REPOINTED
+        if event.name in ("calico.cleanup_routes", "pod.deleted"):
+            if facts.get("removed") == 0:
+                return None  # Where nothing was BIRD's the node stays as it is.
+            next_hop, trigger = NextHop.GATEWAY, Trigger.CLEANED
+        elif facts.get("mode") == Mode.OVERLAY:
+            next_hop = NextHop.TUNNEL
+        elif cause == EXPIRED:
+            next_hop, trigger = NextHop.GATEWAY, Trigger.WITHDRAWN
+        else:
+            # In a VXLAN pool no program writes native routes: the default route is left.
+            is_alone = self._is_vxlan and cause in (POOL_CHANGED, OBSERVED)
+            is_near = self._zones.get(node) == self._zones.get(peer)
+            next_hop = NextHop.WIRE if is_near and not is_alone else NextHop.GATEWAY
+        knowledge = Knowledge.TOLD
+        if self.is_inferred:
+            knowledge = Knowledge.INFERRED
+        elif cause == OBSERVED:
+            knowledge = Knowledge.SEEN
+        return RouteStep(at=at, next_hop=next_hop, trigger=trigger, knowledge=knowledge, text=_say(node, event))
+
+
+def _infer(history: History) -> Iterator[tuple[str, Interval, Event]]:
+    """Yield what must have happened on nodes that tell nothing: the pool reached them, their pod was replaced."""
+    names = sorted(node.name for node in history.facts.nodes)
+    ordered, asked_ns = history.header.start_mode, 0
+    cleaned: set[str] = set()
+    for event in history.events:
+        facts = event.facts
+        if event.name.startswith("gate."):
+            asked_ns = event.t_ns  # Nothing was written yet.
+        elif event.name == "manifest.applied" and facts.get("mode"):
+            ordered = Mode(facts["mode"])
+            if facts.get("kind") != Kind.IP_POOL:
+                continue
+            earliest_ns = max(event.t_ns - LEAD_NS, asked_ns)
+            for name in names:
+                # A pod that was replaced under a native template has no BIRD that could follow the pool.
+                if ordered is Mode.OVERLAY or name not in cleaned:
+                    yield name, make_interval(earliest_ns, _followed_ns(history, name, ordered, event)), event
+            if ordered is Mode.OVERLAY:
+                cleaned.clear()
+        elif event.name == "pod.deleted" and ordered is Mode.NATIVE and facts.get("node") in names:
+            name = str(facts["node"])
+            cleaned.add(name)
+            yield name, make_interval(max(event.t_ns - LEAD_NS, asked_ns), _ready_ns(history, name, event.t_ns)), event
+
+
+def _followed_ns(history: History, node: str, mode: Mode, applied: Event) -> int:
+    """Return when a node follows the pool at the latest.
+
+    A node whose pod is being replaced may miss the change and keeps its routes until the new pod is ready. Back in OVERLAY the
+    new pods of all nodes have to exchange their routes first. Source: measured on real Calico.
+    """
+    latest_ns = applied.t_ns + LAG_NS
+    for deleted in history.events_named("pod.deleted"):
+        is_meant = mode is Mode.OVERLAY or deleted.facts.get("node") == node
+        if is_meant and (mode is Mode.OVERLAY or deleted.t_ns <= latest_ns):
+            latest_ns = max(latest_ns, _ready_ns(history, str(deleted.facts.get("node")), deleted.t_ns))
+    return latest_ns
+
+
+def _ready_ns(history: History, node: str, deleted_ns: int) -> int:
+    """Return when the pod that followed a deleted one was ready, on a node; until the last event where it never was."""
+    ready = (event.t_ns for event in history.events_named("pod.ready") if event.facts.get("node") == node)
+    return next((at_ns for at_ns in ready if at_ns >= deleted_ns), max(deleted_ns + LAG_NS, history.events[-1].t_ns))
+
+
+def _say(node: str, event: Event) -> str:
+    facts = event.facts
+    if event.name == "manifest.applied":
+        return f"the pool said {facts.get('mode')}"
+    if event.name == "pod.deleted":
+        return f"the roll of {node}"
+    if event.name == "calico.cleanup_routes":
+        return f"cleanup-routes on {node}"
+    return f"{node} re-pointed to {facts.get('mode')} ({facts.get('cause')})"
