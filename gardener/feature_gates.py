@@ -1,28 +1,32 @@
 """The feature gates of gardener-extension-networking-calico, read from where an operator sets them.
 
-That is its ControllerConfiguration, or the ControllerDeployment that carries one as Helm values. Both feature gates are
-alpha and off by default. Source: pkg/features/features.go:20,28.
+That is its ControllerConfiguration, or the ControllerDeployment or operator Extension that carries one as Helm values. Both
+feature gates are alpha and off by default. Source: pkg/features/features.go:20,28.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hitless.documents import parse_document, read_document
+from hitless.documents import Document, choose_document, misplaced, nearest, parse_documents, read_documents, refuse_misplaced
 from hitless.errors import UsageError
+from hitless.words import JsonObject
 
 CONTROLLER_CONFIGURATION: Final = "calico.networking.extensions.config.gardener.cloud/v1alpha1"
 """apiVersion of ControllerConfiguration. Source: example/00-componentconfig.yaml."""
 
-_VALUES_PLACES: Final[dict[str, tuple[str, ...]]] = {
-    "core.gardener.cloud/v1beta1": ("providerConfig", "values"),
-    "core.gardener.cloud/v1": ("helm", "values"),
+_CONFIG_PLACES: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    (CONTROLLER_CONFIGURATION, "ControllerConfiguration"): (),
+    ("core.gardener.cloud/v1beta1", "ControllerDeployment"): ("providerConfig", "values", "config"),
+    ("core.gardener.cloud/v1", "ControllerDeployment"): ("helm", "values", "config"),
+    ("operator.gardener.cloud/v1alpha1", "Extension"): ("spec", "deployment", "extension", "values", "config"),
 }
-"""apiVersion of a ControllerDeployment to where it keeps the Helm values. Source: networking-calico
-docs/operations/operations.md (v1beta1), gardener's own patch of provider-local's ControllerDeployment (v1)."""
+"""apiVersion and kind of a document to where it keeps the ControllerConfiguration. Source: networking-calico
+docs/operations/operations.md (v1beta1), gardener's own patch of provider-local's ControllerDeployment (v1), gardener
+docs/concepts/operator.md (Extension)."""
 
 _NAMES: Final = ("SeamlessOverlaySwitch", "NonPrivilegedCalicoNode")
 _GROUPS: Final = ("AllAlpha", "AllBeta")
@@ -40,55 +44,125 @@ class FeatureGates:
 
 
 def load_feature_gates(path: Path) -> FeatureGates:
-    """Read a ControllerConfiguration or ControllerDeployment. Raises UsageError."""
-    return parse_feature_gates(read_document(path), str(path))
+    """Read the feature gates from a file: see `parse_feature_gates`. Raises UsageError."""
+    return _choose_gates(read_documents(path), str(path))
 
 
-def parse_feature_gates(document: str | Mapping[str, Any], where: str) -> FeatureGates:
+def parse_feature_gates(document: str | JsonObject, where: str) -> FeatureGates:
     """Read the feature gates from YAML text or from a document that was read already.
 
+    Other documents may stand beside the one that holds them: a ControllerRegistration, another extension's deployment.
+
     Raises:
-        UsageError: another kind, a feature gate that the extension does not know, a value that is not true or false.
+        UsageError: no document or two that could hold them, a feature gate that the extension does not know or that stands in
+            another place, a value that is not true or false.
     """
-    data = parse_document(document, where) if isinstance(document, str) else document
-    api_version, kind = data.get("apiVersion"), data.get("kind")
-    if (api_version, kind) == (CONTROLLER_CONFIGURATION, "ControllerConfiguration"):
-        return _read_gates(data, (), where)
-    if kind == "ControllerDeployment" and isinstance(api_version, str) and api_version in _VALUES_PLACES:
-        return _read_deployment(data, api_version, where)
-    raise UsageError(
-        where=where,
-        place="kind",
-        found=f"{kind!r} of {api_version!r}",
-        allowed=f"ControllerConfiguration of {CONTROLLER_CONFIGURATION}, ControllerDeployment of {' or '.join(_VALUES_PLACES)}",
+    if isinstance(document, str):
+        return _choose_gates(parse_documents(document, where), where)
+    return _choose_gates((Document(place="", content=document),), where)
+
+
+def _choose_gates(documents: Sequence[Document], where: str) -> FeatureGates:
+    registered = {name for document in documents for name in _registered_deployments(document.content)}
+
+    def is_wanted(content: JsonObject) -> bool:
+        return _identify(content) in _CONFIG_PLACES and _is_calicos(content, registered)
+
+    document = choose_document(documents, where, is_wanted, "the configuration of the Calico extension")
+    data, at = document.content, f"{document.place}." if document.place else ""
+    api_version, kind = _identify(data)
+    places = _CONFIG_PLACES.get((api_version, kind))
+    if places is None:
+        allowed = ", ".join(f"{other} of {version}" for version, other in _CONFIG_PLACES)
+        raise UsageError(where=where, place=f"{at}kind", found=f"{kind} of {api_version}", allowed=allowed)
+    if not _is_calicos(data, registered):
+        found = f"{kind} {data['metadata']['name']}"
+        allowed = (
+            "the Calico extension's: its name has calico in it, or the file holds a ControllerRegistration that refers to it"
+        )
+        raise UsageError(where=where, place=f"{at}metadata.name", found=found, allowed=allowed)
+    if (api_version, kind) == ("core.gardener.cloud/v1beta1", "ControllerDeployment") and data.get("type") != "helm":
+        raise UsageError(where=where, place=f"{at}type", found=repr(data.get("type")), allowed='"helm"')
+    _refuse_elsewhere(data, where, at, (), (*places, "featureGates"))
+    return _read_gates(_descend(data, where, at, places), places, where, at)
+
+
+def _identify(content: JsonObject) -> tuple[str, str]:
+    return str(content.get("apiVersion", "nothing")), str(content.get("kind", "nothing"))
+
+
+def _registered_deployments(content: JsonObject) -> Iterator[str]:
+    """Yield the names of the ControllerDeployments that a ControllerRegistration takes for Calico's."""
+    spec = content.get("spec")
+    if content.get("kind") == "ControllerRegistration" and isinstance(spec, Mapping) and _has_calico(spec):
+        deployment = spec.get("deployment")
+        references = deployment.get("deploymentRefs") if isinstance(deployment, Mapping) else None
+        for reference in references if isinstance(references, list) else ():
+            if isinstance(reference, Mapping) and isinstance(reference.get("name"), str):
+                yield reference["name"]
+
+
+def _has_calico(spec: Mapping[str, Any]) -> bool:
+    resources = spec.get("resources")
+    wanted = ("Network", "calico")
+    return isinstance(resources, list) and any(
+        isinstance(entry, Mapping) and (entry.get("kind"), entry.get("type")) == wanted for entry in resources
     )
 
 
-def _read_deployment(data: Mapping[str, Any], api_version: str, where: str) -> FeatureGates:
-    if api_version.endswith("/v1beta1") and data.get("type") != "helm":
-        raise UsageError(where=where, place="type", found=repr(data.get("type")), allowed='"helm"')
+def _is_calicos(content: JsonObject, registered: Collection[str]) -> bool:
+    """Return whether a document belongs to the Calico extension: by its resources, by its registration, or by its name."""
+    if content.get("kind") == "ControllerConfiguration":
+        return True
+    spec, metadata = content.get("spec"), content.get("metadata")
+    if isinstance(spec, Mapping) and _has_calico(spec):
+        return True
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    return name is None or name in registered or "calico" in str(name)
+
+
+def _refuse_elsewhere(at: object, where: str, prefix: str, path: tuple[str, ...], right: tuple[str, ...]) -> None:
+    """Refuse a feature gate that stands where the extension does not look for it, and keys that are nearly the right ones."""
+    if isinstance(at, list):
+        for number, item in enumerate(at):
+            _refuse_elsewhere(item, where, prefix, (*path, str(number)), right)
+    if not isinstance(at, Mapping) or path == right:
+        return
+    if path == right[: len(path)]:
+        refuse_misplaced(
+            at, where, prefix + ".".join(path) if path else prefix.rstrip("."), right[len(path) : len(path) + 1], {}
+        )
+    for key, value in at.items():
+        if key in _NAMES:
+            raise misplaced(where, prefix + ".".join((*path, key)), ".".join((*right, key)))
+        _refuse_elsewhere(value, where, prefix, (*path, key), right)
+
+
+def _descend(data: JsonObject, where: str, prefix: str, places: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the mapping at a place; an empty one where it is left out."""
     at: Mapping[str, Any] = data
-    places = (*_VALUES_PLACES[api_version], "config")
     for depth, key in enumerate(places, start=1):
         step = at.get(key)
         if step is None:
-            return FeatureGates()
+            return {}
         if not isinstance(step, Mapping):
-            raise UsageError(where=where, place=".".join(places[:depth]), found=repr(step), allowed="a mapping")
+            raise UsageError(where=where, place=prefix + ".".join(places[:depth]), found=repr(step), allowed="a mapping")
         at = step
-    return _read_gates(at, places, where)
+    return at
 
 
-def _read_gates(config: Mapping[str, Any], places: tuple[str, ...], where: str) -> FeatureGates:
+def _read_gates(config: Mapping[str, Any], places: tuple[str, ...], where: str, prefix: str) -> FeatureGates:
     gates = config.get("featureGates")
-    place = ".".join((*places, "featureGates"))
+    place = prefix + ".".join((*places, "featureGates"))
     if gates is None:
         return FeatureGates()
     if not isinstance(gates, Mapping):
         raise UsageError(where=where, place=place, found=repr(gates), allowed="a mapping")
     for name, value in gates.items():
         if name not in _NAMES + _GROUPS:
-            raise UsageError(where=where, place=place, found=repr(name), allowed=", ".join(_NAMES + _GROUPS))
+            meant = nearest(str(name), _NAMES + _GROUPS)
+            allowed = ", ".join(_NAMES + _GROUPS) + (f"; probably {meant}" if meant else "")
+            raise UsageError(where=where, place=place, found=repr(name), allowed=allowed)
         if not isinstance(value, bool):
             raise UsageError(where=where, place=f"{place}.{name}", found=repr(value), allowed="true, false")
     default = gates.get("AllAlpha", False)

@@ -13,7 +13,7 @@ import re
 import warnings
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -91,10 +91,22 @@ def _empty_or_method(text: str) -> str:
     return _check_method(text) if text else text
 
 
-class Strict(BaseModel):
-    """A frozen object of NetworkConfig: no field that the real type has not, no conversion between types."""
+class Manifest(BaseModel):
+    """A frozen part of a manifest, named as the API server names it; no conversion between types."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, data: object) -> object:
+        """Take a key without a value for one that is left out, as the API server does."""
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+class Strict(Manifest):
+    """A part of NetworkConfig: no field that the real type has not."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class Switchable(Strict):

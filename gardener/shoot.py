@@ -1,32 +1,38 @@
 """Shoot: what the operator wants, read from a real Gardener manifest.
 
 Only the part that decides the switch is read: Kubernetes version, kube-apiserver feature gates and runtimeConfig, and the
-network with its NetworkConfig. Everything else that a Shoot may hold passes unread. A Shoot is frozen: a change of mind of
-the operator is another Shoot (`with_overlay`, `with_network`).
+network with its NetworkConfig. Everything else that a Shoot may hold passes unread, except a key that looks like one of
+these: it is refused. A Shoot is frozen: a change of mind of the operator is another Shoot (`with_overlay`, `with_network`).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from gardener.feature_gates import FeatureGates, load_feature_gates
-from gardener.network_config import API_VERSION, AddressFamily, NetworkConfig, OverlayConfig, Switchable, check_cidr
-from hitless.documents import parse_document, read_document, validate
+from gardener.network_config import API_VERSION, AddressFamily, Manifest, NetworkConfig, OverlayConfig, Switchable, check_cidr
+from hitless.documents import Document, choose_document, parse_documents, read_documents, refuse_misplaced, validate
 from hitless.errors import UsageError
-from hitless.words import Mode, Overlay
+from hitless.words import JsonObject, Mode, Overlay
 
 __all__ = ["FeatureGates", "Shoot", "load_feature_gates", "load_shoot", "parse_shoot"]
 
 DEFAULT_POD_CIDR: Final = "100.96.0.0/11"
 """Pod network of a Shoot that names none. Source: gardener example/50-seed.yaml, networks.shootDefaults.pods."""
+
+DEFAULT_SERVICE_CIDR: Final = "100.64.0.0/13"
+"""Service network of a Shoot that names none. Source: the same, networks.shootDefaults.services."""
+
+DEFAULT_NODE_MASK: Final = 24
+"""Prefix length of a node's podCIDR. Source: gardener pkg/apis/core/v1beta1/defaults_shoot.go, nodeCIDRMaskSize of 110 pods."""
 
 NETWORK_CONFIG: Final = "spec.networking.providerConfig"
 """Where a Shoot keeps its NetworkConfig."""
@@ -40,10 +46,10 @@ def _check_version(text: str) -> str:
     return text
 
 
-class _Lenient(BaseModel):
-    """A frozen part of a Shoot: strict about what is read, silent about the rest."""
+class _Lenient(Manifest):
+    """A part of a Shoot: strict about what is read, silent about the rest."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(extra="ignore")
 
 
 class Metadata(_Lenient):
@@ -68,11 +74,18 @@ class KubeProxy(_Lenient):
     mode: Literal["IPTables", "IPVS", "NFTables"] | None = None
 
 
+class KubeControllerManager(_Lenient):
+    """spec.kubernetes.kubeControllerManager."""
+
+    node_mask: Annotated[int, Field(ge=16, le=28)] | None = Field(None, alias="nodeCIDRMaskSize")
+
+
 class Kubernetes(_Lenient):
     """spec.kubernetes."""
 
     version: Annotated[str, AfterValidator(_check_version)]
     kube_api_server: KubeApiServer | None = Field(None, alias="kubeAPIServer")
+    kube_controller_manager: KubeControllerManager | None = None
     kube_proxy: KubeProxy | None = None
 
 
@@ -141,6 +154,17 @@ class Shoot(_Lenient):
         return self.spec.networking.pods or DEFAULT_POD_CIDR
 
     @property
+    def service_cidr(self) -> str:
+        """The network of ClusterIPs."""
+        return self.spec.networking.services or DEFAULT_SERVICE_CIDR
+
+    @property
+    def node_mask(self) -> int:
+        """Prefix length of a node's podCIDR."""
+        manager = self.spec.kubernetes.kube_controller_manager
+        return DEFAULT_NODE_MASK if manager is None or manager.node_mask is None else manager.node_mask
+
+    @property
     def has_ipv6(self) -> bool:
         """Whether IPv6 is among the address families."""
         return "IPv6" in self.spec.networking.ip_families
@@ -190,24 +214,81 @@ class Shoot(_Lenient):
 
 
 def load_shoot(path: Path) -> Shoot:
-    """Read a Shoot manifest. Raises UsageError."""
-    return parse_shoot(read_document(path), str(path))
+    """Read the one Shoot of a file. Raises UsageError."""
+    return _choose_shoot(read_documents(path), str(path))
 
 
-def parse_shoot(document: str | Mapping[str, Any], where: str) -> Shoot:
+def parse_shoot(document: str | JsonObject, where: str) -> Shoot:
     """Read a Shoot from YAML text or from a document that was read already.
 
     Args:
-        document: YAML text, or plain data.
+        document: YAML text, which may hold other documents beside it, or plain data.
         where: how messages name it.
 
     Raises:
         UsageError: file, path in the document, what was found, what is allowed.
     """
-    data = parse_document(document, where) if isinstance(document, str) else document
-    shoot = validate(Shoot, data, where)
+    if isinstance(document, str):
+        return _choose_shoot(parse_documents(document, where), where)
+    return _choose_shoot((Document(place="", content=document),), where)
+
+
+def _choose_shoot(documents: Sequence[Document], where: str) -> Shoot:
+    document = choose_document(documents, where, lambda content: content.get("kind") == "Shoot", "a Shoot")
+    if document.content.get("kind") == "Shoot":
+        _refuse_unread(Shoot, document.content, where, document.place, {})
+        _check_version_given(document, where)
+    shoot = validate(Shoot, document.content, where, document.place)
     _check_combinations(shoot, where)
     return shoot
+
+
+def _refuse_unread(model: type[BaseModel], data: JsonObject, where: str, place: str, above: Mapping[str, str]) -> None:
+    """Refuse keys that Gardener would not read either, where they look like those that decide the switch.
+
+    Args:
+        model: what the mapping is read as.
+        data: the mapping.
+        where: how messages name the file.
+        place: where it stands.
+        above: keys that are read one level up, to their places.
+    """
+    at = f"{place}." if place else ""
+    fields = {info.alias or name: _model_of(info.annotation) for name, info in model.model_fields.items()}
+    below = {
+        info.alias or name: f"{at}{key}.{info.alias or name}"
+        for key, inner in fields.items()
+        if inner is not None
+        for name, info in inner.model_fields.items()
+    }
+    refuse_misplaced(data, where, place, fields.keys(), {**above, **below})
+    for key, inner in fields.items():
+        if inner is not None and isinstance(data.get(key), dict):
+            _refuse_unread(inner, data[key], where, f"{at}{key}", {name: f"{at}{name}" for name in fields})
+
+
+def _model_of(annotation: object) -> type[BaseModel] | None:
+    """Return the model of a field that holds one, else None."""
+    for one in (annotation, *get_args(annotation)):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return one
+    return None
+
+
+def _check_version_given(document: Document, where: str) -> None:
+    """Refuse a Shoot without a version: Gardener's default is not in the file.
+
+    Source: gardener plugin/pkg/shoot/mutator/admission.go, defaultKubernetesVersion.
+    """
+    spec = document.content.get("spec")
+    kubernetes = spec.get("kubernetes") if isinstance(spec, dict) else None
+    if kubernetes is None or (isinstance(kubernetes, dict) and kubernetes.get("version") is None):
+        raise UsageError(
+            where=where,
+            place=f"{document.place}.spec.kubernetes.version".lstrip("."),
+            found="nothing",
+            allowed="a Kubernetes version: Gardener takes the newest of the CloudProfile, which the file does not hold",
+        )
 
 
 def _check_combinations(shoot: Shoot, where: str) -> None:
@@ -240,5 +321,22 @@ def _check_combinations(shoot: Shoot, where: str) -> None:
         raise UsageError(
             where=where, place="spec.networking.ipFamilies", found=f"{families_found[0]} twice", allowed="each once"
         )
-    if "IPv4" in families_found and ipaddress.ip_network(shoot.pod_cidr, strict=False).version != 4:  # noqa: PLR2004 - IPv4
-        raise UsageError(where=where, place="spec.networking.pods", found=f'"{shoot.pod_cidr}"', allowed="an IPv4 CIDR")
+    _check_networks(shoot, where)
+
+
+def _check_networks(shoot: Shoot, where: str) -> None:
+    """Refuse networks of the wrong family and such that overlap, as Gardener does. Source: pkg/utils/validation/cidr."""
+    if "IPv4" not in shoot.spec.networking.ip_families:
+        return
+    found = {"pods": shoot.pod_cidr, "nodes": shoot.spec.networking.nodes, "services": shoot.service_cidr}
+    networks = {}
+    for name, text in found.items():
+        if text is not None:
+            network = ipaddress.ip_network(text, strict=False)
+            if not isinstance(network, ipaddress.IPv4Network):
+                raise UsageError(where=where, place=f"spec.networking.{name}", found=f'"{text}"', allowed="an IPv4 CIDR")
+            networks[name] = network
+    for (one, first), (other, second) in combinations(networks.items(), 2):
+        if first.overlaps(second):
+            allowed = f"a network that does not overlap {other}, {second}"
+            raise UsageError(where=where, place=f"spec.networking.{one}", found=f'"{first}"', allowed=allowed)

@@ -1,25 +1,25 @@
-"""Reading YAML documents that people write: one clear message for whatever is wrong with them.
-
-Only this module imports yaml.
-"""
+"""Documents that people write: one clear message for whatever is wrong with them."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from hitless.errors import UsageError
 from hitless.words import JsonObject
+from hitless.yaml_reader import YamlDocument, YamlError, read_yaml
 
 DOCUMENT_OCTETS_MAX: Final = 1_048_576
 """A larger file is no scenario and no Shoot. Source: ours; etcd refuses objects over 1.5 MiB."""
-_ALLOWED: Final = "one YAML document, with unique text keys and without aliases"
-_DEPTH_MAX: Final = 64
+_ALLOWED: Final = "YAML with unique keys and without aliases"
 _SHOWN_MAX: Final = 120
+_LIKENESS_MIN: Final = 0.8
+"""From here on two names count as one, misspelt. Source: ours; `kubelet` and `kubeProxy` have 0.5, `overlays` has 0.93."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -39,24 +39,31 @@ class MisfitError(ValueError):
         super().__init__(f"{place}: found {found}; allowed: {allowed}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One document of a file, or one item of a `kind: List` in it."""
+
+    place: str
+    """Where in the file it stands, for messages: empty for the only one, else `line 12` or `items.3`."""
+    content: JsonObject
+
+
 def read_document(path: Path) -> JsonObject:
     """Read a file that holds one YAML document, a mapping.
 
     Raises:
         UsageError: it cannot be read, or is not such a document.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(DOCUMENT_OCTETS_MAX + 1)
-    except OSError as error:
-        raise UsageError(where=str(path), found=error.strerror or str(error), allowed="a readable file") from error
-    except ValueError as error:  # a NUL in the path
-        raise UsageError(where=_shown(str(path)), found=str(error), allowed="a readable file") from error
-    return parse_document(content, str(path))
+    return parse_document(_read(path), str(path))
+
+
+def read_documents(path: Path) -> tuple[Document, ...]:
+    """Read a file that may hold several documents; see `parse_documents`. Raises UsageError."""
+    return parse_documents(_read(path), str(path))
 
 
 def parse_document(content: bytes | str, where: str) -> JsonObject:
-    """Parse one YAML document, a mapping with text keys; aliases and duplicate keys are refused.
+    """Parse one YAML document, a mapping; documents beside it may only be empty.
 
     Args:
         content: the text.
@@ -65,18 +72,96 @@ def parse_document(content: bytes | str, where: str) -> JsonObject:
     Raises:
         UsageError: it is not such a document.
     """
-    if len(content) > DOCUMENT_OCTETS_MAX:
-        raise UsageError(where=where, found="a larger file", allowed=f"at most {DOCUMENT_OCTETS_MAX} octets")
-    try:
-        document = yaml.load(content, _Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UsageError(where=where, place=line, found=_shown(error.problem), allowed=_ALLOWED) from error
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
-        raise UsageError(where=where, found=_shown(str(error)), allowed=_ALLOWED) from error
-    if not isinstance(document, dict):
-        raise UsageError(where=where, found=_shown(document), allowed="a mapping")
-    return document
+    documents = _parse(content, where)
+    if len(documents) > 1:
+        lines = " and ".join(f"line {document.line}" for document in documents[:2])
+        raise UsageError(where=where, found=f"documents at {lines}", allowed="one document")
+    return _mapping(documents[0].content if documents else None, where)
+
+
+def parse_documents(content: bytes | str, where: str) -> tuple[Document, ...]:
+    """Parse mappings out of a stream of documents: empty ones are left out, the items of a `kind: List` stand alone.
+
+    Raises:
+        UsageError: the text is no YAML, holds nothing, or something that is no mapping.
+    """
+    found: list[Document] = []
+    streamed = _parse(content, where)
+    for document in streamed:
+        place = f"line {document.line}" if len(streamed) > 1 else ""
+        mapping = _mapping(document.content, where, place)
+        items = mapping.get("items")
+        if mapping.get("kind") == "List" and isinstance(items, list):
+            for number, item in enumerate(items):
+                here = f"items.{number}"
+                found.append(Document(place=here, content=_mapping(item, where, here)))
+        else:
+            found.append(Document(place=place, content=mapping))
+    if not found:
+        raise UsageError(where=where, found="nothing", allowed="a mapping")
+    return tuple(found)
+
+
+def choose_document(
+    documents: Collection[Document], where: str, is_wanted: Callable[[JsonObject], bool], wanted: str
+) -> Document:
+    """Return the one document that is wanted; where there is but one, that one, whatever it is.
+
+    Args:
+        documents: what the file holds.
+        where: how messages name the file.
+        is_wanted: tells the document that answers the question.
+        wanted: what it is called, such as `a Shoot`.
+
+    Raises:
+        UsageError: none of several is wanted, or two are; both are named.
+    """
+    if len(documents) == 1:
+        return next(iter(documents))
+    matching = [document for document in documents if is_wanted(document.content)]
+    if len(matching) == 1:
+        return matching[0]
+    named = matching or documents
+    found = " and ".join(f"{_name(document.content)} at {document.place}" for document in named)
+    raise UsageError(where=where, found=_shown(found), allowed=f"one document that is {wanted}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that another is probably meant to be: the same but for case, or very like it; else None."""
+    lowered = {other.casefold(): other for other in known}
+    close = difflib.get_close_matches(name.casefold(), lowered, n=1, cutoff=_LIKENESS_MIN)
+    return lowered[close[0]] if close else None
+
+
+def refuse_misplaced(data: Mapping[str, Any], where: str, place: str, known: Collection[str], near: Mapping[str, str]) -> None:
+    """Refuse keys that are not read where they stand and were probably meant to be.
+
+    Args:
+        data: a mapping of the file.
+        where: how messages name the file.
+        place: where `data` stands in it; empty: at its top.
+        known: the keys that are read here.
+        near: keys that are read one level up or down, to the place where they belong.
+
+    Raises:
+        UsageError: names the key and what was probably meant.
+    """
+    for key in data:
+        if key in known:
+            continue
+        meant = nearest(key, known)
+        belongs = near.get(key)
+        if meant is not None:
+            belongs = f"{place}.{meant}" if place else meant
+        if belongs is not None:
+            here = f"{place}.{key}" if place else key
+            raise misplaced(where, here, belongs)
+
+
+def misplaced(where: str, place: str, belongs: str) -> UsageError:
+    """Return the error for a key that would be ignored where it stands."""
+    allowed = f"{belongs}, which was probably meant"
+    return UsageError(where=where, place=_shown(place), found="a key that is not read", allowed=allowed)
 
 
 def validate(model: type[Model], document: object, where: str, place: str = "") -> Model:
@@ -105,31 +190,39 @@ def validate(model: type[Model], document: object, where: str, place: str = "") 
         raise UsageError(where=where, place=".".join(path), found=found, allowed=f"{allowed}{more}") from error
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader without aliases, duplicate keys, keys that are no text, and bottomless nesting."""
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(DOCUMENT_OCTETS_MAX + 1)
+    except OSError as error:
+        raise UsageError(where=str(path), found=error.strerror or str(error), allowed="a readable file") from error
+    except ValueError as error:  # a NUL in the path
+        raise UsageError(where=_shown(str(path)), found=str(error), allowed="a readable file") from error
 
-    _depth = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(None, None, "an alias", self.get_mark())
-        self._depth += 1
-        if self._depth > _DEPTH_MAX:
-            raise yaml.constructor.ConstructorError(None, None, f"nesting deeper than {_DEPTH_MAX}", self.get_mark())
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
+def _parse(content: bytes | str, where: str) -> list[YamlDocument]:
+    """Return the documents that are not empty. Raises UsageError."""
+    if len(content) > DOCUMENT_OCTETS_MAX:
+        raise UsageError(where=where, found="a larger file", allowed=f"at most {DOCUMENT_OCTETS_MAX} octets")
+    try:
+        documents = read_yaml(content)
+    except YamlError as error:
+        place = "" if error.line is None else f"line {error.line}, column {error.column}"
+        raise UsageError(where=where, place=place, found=_shown(error.problem), allowed=_ALLOWED) from error
+    return [document for document in documents if document.content is not None]
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - yaml's signature
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(None, None, f"the key {_shown(key)}, not text", key_node.start_mark)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+
+def _mapping(content: object, where: str, place: str = "") -> JsonObject:
+    if not isinstance(content, dict):
+        found = "nothing" if content is None else _shown(content)
+        raise UsageError(where=where, place=place, found=found, allowed="a mapping")
+    return content
+
+
+def _name(content: JsonObject) -> str:
+    metadata = content.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return " ".join(str(part) for part in (content.get("kind", "a document without a kind"), name) if part is not None)
 
 
 def _shown(value: object) -> str:

@@ -6,6 +6,7 @@ Nothing else runs: no kubelet, no controller, no scheduler. Objects stay as they
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import secrets
 import shutil
@@ -18,7 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 
 from tests.kind.build_apiserver import BINARY, VERSION
 
@@ -182,7 +182,7 @@ class ApiServer:
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "administrator"}}],
             "current-context": "test",
         }
-        self.kubeconfig.write_text(yaml.safe_dump(document), encoding="utf-8")
+        self.kubeconfig.write_text(json.dumps(document), encoding="utf-8")
 
 
 def _free_port() -> int:

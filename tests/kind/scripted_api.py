@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import yaml
 
 Reply = Callable[["Exchange"], None]
 
@@ -122,5 +121,5 @@ def write_kubeconfig(directory: Path, address: str) -> Path:
         "current-context": "test",
     }
     path = directory / "kubeconfig"
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    path.write_text(json.dumps(document), encoding="utf-8")
     return path

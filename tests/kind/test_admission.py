@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.api_errors import DeniedError
@@ -17,6 +17,7 @@ from gardener.conditions import calico_is_down, calico_is_up, network_unavailabl
 from gardener.doubles.route_controller import USER as ROUTE_CONTROLLER
 from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME, admit, policy_manifests
 from gardener.shoot import Shoot
+from hitless.documents import read_document
 from hitless.words import JsonObject, Kind, Mode
 from tests.kind.api_world import register_node, running_server, wait_until
 from tests.kind.apiserver import ApiServer
@@ -139,10 +140,10 @@ def test_a_token_of_the_service_account_is_judged_as_the_impersonated_user_is(
     administrator = connect(api_server.kubeconfig)
     token = administrator.call("POST", path, about="token", body=asked)["status"]["token"]
     administrator.close()
-    document = yaml.safe_load(api_server.kubeconfig.read_text())
+    document = read_document(api_server.kubeconfig)
     document["users"][0]["user"] = {"token": token}
     kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(yaml.safe_dump(document))
+    kubeconfig.write_text(json.dumps(document))
     calico = connect(kubeconfig)
     kube_api.merge_condition(policed, route_condition(is_created=True), actor=ROUTE_CONTROLLER)
     answer = calico.call(

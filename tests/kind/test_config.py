@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from clusters.kind.config import cluster_config, render_config
 from clusters.kind.spec import KindSpec
 from clusters.kind.versions import KIND_VERSION, NODE_IMAGES
+from hitless.documents import parse_documents
 from hitless.words import JsonObject
 from tests.kind.kind_cases import find_kind, spec_of
 
@@ -39,7 +39,7 @@ class Told:
     def rendered(self) -> Mapping[str, Mapping[str, JsonObject]]:
         """Node to kind of document to document, of the kubeadm configuration that was written into it."""
         files = {call[3]: stdin for call, stdin in self.calls if call[0] == "exec" and call[-1] == "/kind/kubeadm.conf"}
-        return {node: {one["kind"]: one for one in yaml.safe_load_all(text) if one} for node, text in files.items()}
+        return {node: {one.content["kind"]: one.content for one in parse_documents(text, node)} for node, text in files.items()}
 
     @property
     def containers(self) -> list[list[str]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
+from hitless.documents import read_document
 from scenarios.model import CATALOGUE
 from tests.lab.test_sandbox import outside_environment
 
@@ -25,10 +26,10 @@ def run_suites(*options: str) -> subprocess.CompletedProcess[str]:
 
 def write_scenario(folder: Path, name: str, **changes: object) -> Path:
     """Write a changed copy of nothing-happens; it is over within two seconds."""
-    document = yaml.safe_load((CATALOGUE / "nothing-happens.yaml").read_text())
+    document = read_document(CATALOGUE / "nothing-happens.yaml")
     shoot = str(CATALOGUE.parent / "shoots" / "aws-1.36.yaml")
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump({**document, "name": name, "shoot": shoot, "duration_s": 0.3, **changes}))
+    path.write_text(json.dumps({**document, "name": name, "shoot": shoot, "duration_s": 0.3, **changes}))
     return path
 
 
@@ -44,9 +45,9 @@ def test_options_reach_the_runs_and_the_records_are_kept_when_asked(tmp_path: Pa
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
     assert '<property name="verdict" value="PASS,PASS"' in records.read_text()
     latest = ROOT / "reports" / "runs" / "latest" / "quiet-gated"
-    kept = [yaml.safe_load((latest / trial / "cluster.json").read_text()) for trial in ("1", "2")]
+    kept = [json.loads((latest / trial / "cluster.json").read_text()) for trial in ("1", "2")]
     assert [(len(one["facts"]["nodes"]), len(one["flows"])) for one in kept] == [(3, 13), (3, 13)]
-    header = yaml.safe_load((latest / "2" / "run.json").read_text())["header"]
+    header = json.loads((latest / "2" / "run.json").read_text())["header"]
     assert (header["trial"], header["interval_ns"]) == (2, 50_000_000)
 
 
@@ -112,7 +113,7 @@ def test_what_may_not_be_done_in_a_watched_cluster_is_skipped_and_one_that_canno
         "clusters": [{"name": "theirs", "cluster": cluster}],
         "users": [{"name": "me", "user": user}],
     }
-    path.write_text(yaml.safe_dump(document))
+    path.write_text(json.dumps(document))
     place = ("--backend", "kubeconfig", "--kubeconfig", str(path), "--prober-image", "registry.example.org/prober:1")
     done = run_suites("--scenario", "plain-switch", "--scenario", "route-quota", *place, "-rs")
     assert done.returncode == 1, done.stdout

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hitless.documents import read_document
 from hitless.errors import UsageError
 from hitless.words import MILLISECOND, SECOND, Arm, Mode, Overlay, Profile
 from scenarios.model import CATALOGUE, PerProfile, catalogue, find_scenario, load_scenario
 from scenarios.plan import Options, make_case
 
-PLAIN: dict[str, Any] = yaml.safe_load((CATALOGUE / "plain-switch.yaml").read_text())
-DOCUMENTS: list[dict[str, Any]] = [yaml.safe_load(path.read_text()) for path in catalogue()]
+PLAIN: dict[str, Any] = read_document(CATALOGUE / "plain-switch.yaml")
+DOCUMENTS: list[dict[str, Any]] = [read_document(path) for path in catalogue()]
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -30,7 +31,7 @@ def write(folder: Path, document: object, name: str = "plain-switch") -> Path:
         path.parent.mkdir()
         for kind in ("shoots", "configurations"):
             shutil.copytree(CATALOGUE.parent / kind, folder / kind)
-    path.write_text(yaml.safe_dump(document))
+    path.write_text(json.dumps(document, sort_keys=True).replace("Infinity", ".inf").replace("NaN", ".nan"))
     return path
 
 
