@@ -120,7 +120,7 @@ def test_an_unrolled_node_keeps_the_routes_to_a_dead_peer_for_the_graceful_resta
 
 def test_within_the_graceful_restart_time_a_peer_that_returns_loses_no_route() -> None:
     world = World()
-    world.request(make_shoot(veth_mtu="1400"), at_ms=100)
+    world.request(make_shoot(vethMTU="1400"), at_ms=100)
     # "vethMTU" changes the ConfigMap, and its checksum the template: BIRD restarts everywhere, one pair of nodes at a time.
     world.run_until_settled(after_ms=150)
     assert len(world.recorder.named("pod.ready")) == 4
