@@ -15,8 +15,8 @@ from commands.watched_scenarios import WatchedScenarios, confirm_switched, find_
 from commands.watching import WatchOptions
 from hitless.errors import UsageError
 from hitless.history import History
+from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster
-from hitless.run import RunPlan
 from hitless.words import Arm, Profile
 from scenarios.plan import Case, make_plan
 

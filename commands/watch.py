@@ -28,8 +28,9 @@ from hitless.clock import RunClock
 from hitless.events import Event, Recorder
 from hitless.facts import ClusterFacts, ProbeSpec
 from hitless.history import RunHeader
+from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster, KubeApi
-from hitless.run import RunPlan, run
+from hitless.run import run
 from hitless.store import Listener, RunStore
 from hitless.words import SECOND, JsonObject, Nanoseconds, Profile, Verdict
 from scenarios.flows import make_flows

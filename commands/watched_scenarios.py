@@ -24,8 +24,8 @@ from hitless.errors import WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts
 from hitless.history import History
+from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster, KubeApi
-from hitless.run import RunPlan
 from hitless.words import SECOND, Arm, Capability, Kind, Nanoseconds, Verdict
 from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.model import Cloud

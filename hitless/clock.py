@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from hitless.words import Nanoseconds
 
@@ -15,7 +16,7 @@ class RunClock:
     """
 
     def __init__(self, epoch_ns: int | None = None) -> None:
-        self.epoch_ns = time.monotonic_ns() if epoch_ns is None else epoch_ns
+        self.epoch_ns: Final = time.monotonic_ns() if epoch_ns is None else epoch_ns
 
     def now_ns(self) -> Nanoseconds:
         """Return the time since the run's start, ns."""
@@ -34,6 +35,8 @@ class JumpingClock:
     Args:
         start_ns: the first reading.
     """
+
+    epoch_ns: Final = 0
 
     def __init__(self, start_ns: int = 0) -> None:
         self._now_ns = start_ns

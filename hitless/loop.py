@@ -41,7 +41,7 @@ class Loop:
         heapq.heappush(self._heap, (due_ns, -len(self._participants) - 1_000_000 + self._count, act))
 
     def run(self, until: Callable[[], bool], deadline_ns: Nanoseconds) -> bool:
-        """Run until `until()` is true or the deadline passes.
+        """Run until `until()` is true or the deadline passes; whatever is due by the deadline is done first, however late.
 
         Returns:
             Whether `until()` came true.
@@ -51,17 +51,21 @@ class Loop:
             if until():
                 return True
             now = self._clock.now_ns()
-            if now >= deadline_ns:
+            next_ns = self._heap[0][0] if self._heap else None
+            if next_ns is not None and next_ns <= min(now, deadline_ns):
+                self._do_next()
+            elif now >= deadline_ns:
                 return False
-            next_ns = self._heap[0][0] if self._heap else deadline_ns
-            if next_ns > now:
-                self._clock.wait_until(Nanoseconds(min(next_ns, deadline_ns, now + _POLL_NS)))
-                continue
-            due_ns, order, act = heapq.heappop(self._heap)
-            if act is not None:
-                act()
-            elif self._due[order] == due_ns:
-                self._call(order)
+            else:
+                wake_ns = deadline_ns if next_ns is None else min(next_ns, deadline_ns)
+                self._clock.wait_until(Nanoseconds(min(wake_ns, now + _POLL_NS)))
+
+    def _do_next(self) -> None:
+        due_ns, order, act = heapq.heappop(self._heap)
+        if act is not None:
+            act()
+        elif self._due[order] == due_ns:
+            self._call(order)
 
     def _call(self, index: int) -> None:
         self._due[index] = None

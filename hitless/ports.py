@@ -18,7 +18,12 @@ from hitless.words import Capability, JsonObject, Kind, Nanoseconds
 
 
 class Clock(Protocol):
-    """The run clock. Nothing else may read the time or wait."""
+    """The run clock. Time never runs backwards. Nothing else may read the time of a run or wait in it."""
+
+    @property
+    def epoch_ns(self) -> int:
+        """The CLOCK_MONOTONIC reading that is 0 on this clock; the agents get it, so that all share one run clock."""
+        ...
 
     def now_ns(self) -> Nanoseconds:
         """Return the time since the run's start on CLOCK_MONOTONIC, ns."""

@@ -5,98 +5,82 @@ It knows no scenario and no cluster: what to do comes in a frozen plan, where to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from hitless.errors import HitlessError, MissingCapabilityError, WorldError
-from hitless.events import Recorder
-from hitless.facts import ClusterFacts, Flow, ProbeSpec
-from hitless.history import History, RunHeader
-from hitless.load import Load, LoadSpec
+from hitless.facts import ClusterFacts, Flow
+from hitless.history import History
+from hitless.load import Load
 from hitless.loop import Loop
-from hitless.ports import Clock, Cluster, Participant
+from hitless.plan import PlannedFault, RunPlan
+from hitless.ports import Clock, Cluster
 from hitless.store import RunStore
-from hitless.words import MILLISECOND, SECOND, FlowRole, JsonObject, Kind, Nanoseconds
+from hitless.waiting import wait_until
+from hitless.words import FlowRole, JsonObject, Kind, Nanoseconds
 
-LIVE_TIMEOUT_NS: Final = Nanoseconds(20 * SECOND)
+LIVE_TIMEOUT_S: Final = 20.0
 """If the probes are not answered by then, the run is INCONCLUSIVE. Ours: agents start within a second or two."""
-_LIVE_POLL_NS: Final = Nanoseconds(10 * MILLISECOND)
+_LIVE_POLL_S: Final = 0.01
 T = TypeVar("T")
-
-
-class Switch(Protocol):
-    """The parts that perform the switch in one run."""
-
-    @property
-    def participants(self) -> Sequence[Participant]:
-        """The participants of Gardener's parts."""
-        ...
-
-    def request(self) -> None:
-        """Do what the operator does: change the Shoot."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedFault:
-    """One fault and its cure."""
-
-    name: str
-    options: JsonObject
-    at_ns: Nanoseconds
-    """When, after the operator's request (or after the run became live where there is no request)."""
-    for_ns: Nanoseconds | None
-    """How long; None: until the scenario's end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunPlan:
-    """Everything that one run is to do."""
-
-    header: RunHeader
-    probing: ProbeSpec
-    make_flows: Callable[[ClusterFacts], tuple[Flow, ...]]
-    """Which pairs of endpoints are probed."""
-    make_switch: Callable[[Cluster, ClusterFacts, Recorder], Switch]
-    """Builds the parts that perform the switch."""
-    faults: tuple[PlannedFault, ...]
-    make_load: Callable[[ClusterFacts], LoadSpec] | None = None
-    """Says which pods make and answer HTTP requests meanwhile; None: nobody does."""
-    calibration_ns: Nanoseconds | None = None
-    """How long the calibration flow is dropped before the switch; None: not at all."""
-    baseline_ns: Nanoseconds
-    """How long the run watches before the operator's request."""
-    duration_ns_max: Nanoseconds
-    """How long after the request it waits for everything to settle."""
-    is_until_settled: bool
-    """Whether it ends as soon as everything has settled; else it always takes `duration_ns_max`."""
-    has_request: bool
-    """Whether the operator asks for anything at all."""
 
 
 def run(plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> History:
     """Execute a plan and return its history, which is stored by then.
 
-    1. Bring the cluster up, read its counters.
-    2. Start the application load, where the plan has one, and the probe agents; wait until every user and every flow is
-       answered; drop the calibration flow for a known time.
-    3. Watch for the baseline time, then make the operator's request; the participants and the faults do their part.
-    4. When everything has settled, or the time is over: cure the faults in reverse order; probe on for the validation time.
-    5. Stop and drain the load and the agents; read counters and nodes; store the records.
-    6. Take the cluster down.
+    1. Bring the cluster up, list its flows, read its counters.
+    2. Start the application load, where the plan has one, and wait until every user is answered; start the probe agents and
+       wait until every flow is answered; drop the calibration flow for a known time.
+    3. Watch for the baseline time, then make the operator's request; the participants and the faults do their part until
+       everything has settled or the time is over.
+    4. Cure the faults in reverse order; probe on for the validation time.
+    5. Stop and collect the load, then the agents; read the counters, the nodes and the objects; store it all.
+    6. Take the cluster down and close the store.
 
-    Steps 4 to 6 are done also after an error and after Ctrl-C. What the harness could not do is in `History.errors`.
+    An error or Ctrl-C in step 1 skips to step 6. One in step 2 or 3 skips to step 4, whose validation time is skipped where the
+    run had not become live: where not every flow had been answered. One in step 4 or 5 skips the part that it met, so a second
+    Ctrl-C ends the validation time. What went wrong in step 2 to 5 is in `History.errors`.
 
     Raises:
-        KeyboardInterrupt: after everything was cured, stored and taken down.
+        WorldError: the cluster did not come up or could not be taken down, or the store could not be written.
+        RecordDamagedError: what was stored cannot be read back.
+        KeyboardInterrupt: Ctrl-C, after step 6.
+        Exception: a bug, after step 6.
+
+    The first of these is raised; a later error of step 6 becomes a note on it.
     """
-    return _Execution(plan, cluster, clock, store).execute()
+    with _cleanup("closing the store", store.close), _cleanup("taking the cluster down", cluster.down):
+        store.write_header(plan.header)
+        store.events.record("run.started")
+        facts = cluster.up()
+        flows = plan.make_flows(facts)
+        store.write_cluster(facts, flows, cluster.counters())
+        execution = _Execution(plan, cluster, clock, store)
+        try:
+            execution.watch_switch(facts, flows)
+        finally:
+            execution.finish()
+    return store.read()
+
+
+@contextmanager
+def _cleanup(what: str, act: Callable[[], None]) -> Iterator[None]:
+    """Call `act` at the end; what it raises never hides an earlier error but becomes a note on it."""
+    try:
+        yield
+    except BaseException as first:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - told with the first one
+            first.add_note(f"{what} failed, too: {type(error).__name__}: {error}")
+        raise
+    act()
 
 
 class _Execution:
-    """The state of one run while it lasts."""
+    """Steps 2 to 5 of one run, and what became of them."""
 
     def __init__(self, plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> None:
         self._plan, self._cluster, self._clock, self._store = plan, cluster, clock, store
@@ -105,36 +89,23 @@ class _Execution:
         self._injected: list[str] = []
         self._planned = len(plan.faults)
         """Faults that are still to be injected."""
-        self._interrupt: KeyboardInterrupt | None = None
         self._load: Load | None = None
+        self._is_live = False
+        self._first_raised: BaseException | None = None
+        """Ctrl-C or a bug: raised once everything is stored."""
 
-    def execute(self) -> History:
-        plan, cluster, store = self._plan, self._cluster, self._store
-        store.write_header(plan.header)
-        self._events.record("run.started")
-        try:
-            facts = cluster.up()
-            flows = plan.make_flows(facts)
-            counters_before = cluster.counters()
-            store.write_cluster(facts, flows, counters_before)
-            try:
-                self._attempt("probing", lambda: self._watch_switch(facts, flows))
-            finally:
-                self._finish()
-        finally:
-            cluster.down()
-            store.close()
-        if self._interrupt is not None:
-            raise self._interrupt
-        return store.read()
+    def watch_switch(self, facts: ClusterFacts, flows: tuple[Flow, ...]) -> None:
+        """Do steps 2 and 3."""
+        self._attempt("probing", lambda: self._watch_switch(facts, flows))
 
     def _watch_switch(self, facts: ClusterFacts, flows: tuple[Flow, ...]) -> None:
         plan, cluster, clock = self._plan, self._cluster, self._clock
         switch = plan.make_switch(cluster, facts, self._events)
         participants = (*switch.participants, *cluster.participants(self._events))
         self._start_load(facts)
-        cluster.prober.start(flows, plan.probing, self._store.agents_directory, self._store.epoch_ns)
+        cluster.prober.start(flows, plan.probing, self._store.agents_directory, clock.epoch_ns)
         self._wait_live(cluster.prober.is_live, "flow")
+        self._is_live = True
         self._events.record("run.live")
         self._calibrate(flows)
         loop = Loop(participants, cluster.kube, clock)
@@ -143,7 +114,7 @@ class _Execution:
         self._plan_faults(loop, start_ns)
         if plan.has_request:
             loop.at(start_ns, switch.request)
-            # The request itself must have been made before anybody may say that all is settled.
+            # Nothing has settled before the request is made.
             loop.run(lambda: False, Nanoseconds(start_ns + plan.probing.interval_ns))
 
         def is_over() -> bool:
@@ -152,7 +123,8 @@ class _Execution:
         is_settled = loop.run(is_over, Nanoseconds(start_ns + plan.duration_ns_max))
         self._events.record("run.settled" if is_settled else "run.timed_out")
         if self._planned:
-            message = f"{self._planned} faults were never injected: the time was over before"
+            faults = "1 fault was" if self._planned == 1 else f"{self._planned} faults were"
+            message = f"{faults} never injected: the time was over before"
             raise WorldError(message)
 
     def _start_load(self, facts: ClusterFacts) -> None:
@@ -165,17 +137,13 @@ class _Execution:
             raise MissingCapabilityError(message)
         self._load = load
         spec = make_load(facts)
-        load.start(spec, self._store.load_directory, self._store.epoch_ns)
+        load.start(spec, self._store.load_directory, self._clock.epoch_ns)
         self._wait_live(load.is_live, "user of the load")
         self._events.record("load.live", clients=list(spec.clients))
 
     def _wait_live(self, is_live: Callable[[], bool], what: str) -> None:
-        deadline_ns = self._clock.now_ns() + LIVE_TIMEOUT_NS
-        while not is_live():
-            if self._clock.now_ns() > deadline_ns:
-                message = f"not every {what} was answered within {LIVE_TIMEOUT_NS / SECOND:.0f} s; nothing was switched"
-                raise WorldError(message)
-            self._clock.wait_until(Nanoseconds(self._clock.now_ns() + _LIVE_POLL_NS))
+        unmet = f"nothing was switched: not every {what} was answered"
+        wait_until(is_live, timeout_s=LIVE_TIMEOUT_S, poll_s=_LIVE_POLL_S, unmet=unmet, clock=self._clock)
 
     def _calibrate(self, flows: tuple[Flow, ...]) -> None:
         """Drop the calibration flow, where there is one and the cluster can, and write down when exactly."""
@@ -213,16 +181,21 @@ class _Execution:
         self._injected.remove(name)
         self._events.record("fault.cured", fault=name, began_ns=int(began_ns))
 
-    def _finish(self) -> None:
-        """Cure, watch on, stop, collect, store: each step is tried whatever became of the one before."""
+    def finish(self) -> None:
+        """Do steps 4 and 5: each part is tried whatever became of the one before.
+
+        Raises:
+            KeyboardInterrupt, Exception: Ctrl-C or a bug in steps 2 to 5; else:
+            WorldError: the end could not be stored.
+        """
         cluster, clock = self._cluster, self._clock
         for name in reversed(self._injected.copy()):
             self._attempt(f"cure of {name}", partial(self._cure, name))
-        if not self._errors and self._interrupt is None:
+        if self._is_live:
             until = Nanoseconds(clock.now_ns() + self._plan.header.validation_ns)
             self._attempt("validation", lambda: clock.wait_until(until))
         self._finish_load()
-        self._events.record("run.probing_stopped")
+        self._attempt("recording of the end", partial(self._events.record, "run.probing_stopped"))
         self._attempt("stopping of the agents", cluster.prober.stop)
         records = self._attempt("collection of the records", cluster.prober.collect)
         if records is not None:
@@ -232,7 +205,11 @@ class _Execution:
         objects: list[JsonObject] = []
         for kind in (Kind.NODE, Kind.IP_POOL, Kind.DAEMON_SET):
             objects.extend(self._attempt(f"reading of {kind}", partial(cluster.kube.list, kind)) or ())
-        self._store.write_final(counters or {}, nodes or (), tuple(objects), tuple(self._errors))
+        try:
+            self._store.write_final(counters or {}, nodes or (), tuple(objects), tuple(self._errors))
+        finally:
+            if self._first_raised is not None:
+                raise self._first_raised
 
     def _finish_load(self) -> None:
         """Stop the load while the probes still run: what it meets at the very end is on both records."""
@@ -244,19 +221,16 @@ class _Execution:
             self._attempt("storing of the load's records", partial(self._store.write_load, records))
 
     def _attempt(self, what: str, act: Callable[[], T]) -> T | None:
-        """Call `act`; an error of ours is written down and ends nothing, Ctrl-C is remembered until the end.
-
-        A bug is written down, too, so that nobody takes what is stored for a whole run, and goes its way.
-        """
+        """Call `act`; what it raises is written down and ends nothing. Ctrl-C and bugs are raised at the run's end."""
         try:
             return act()
         except HitlessError as error:
             self._errors.append(f"{what}: {error}")
         except KeyboardInterrupt as interrupt:
-            self._interrupt = interrupt
             self._events.record("run.interrupted")
             self._errors.append(f"{what}: interrupted")
-        except Exception as error:
-            self._errors.append(f"{what}: {type(error).__name__}: {error}")
-            raise
+            self._first_raised = self._first_raised or interrupt
+        except Exception as bug:  # noqa: BLE001 - raised at the end
+            self._errors.append(f"{what}: {type(bug).__name__}: {bug}")
+            self._first_raised = self._first_raised or bug
         return None

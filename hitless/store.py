@@ -31,13 +31,13 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from hitless.agents import find_agents, read_agents
-from hitless.clock import RunClock
 from hitless.errors import RecordDamagedError, WorldError
 from hitless.events import Event
 from hitless.facts import ClusterFacts, Flow, NodeState
 from hitless.history import History, RunHeader
 from hitless.load import REQUEST_ROW, LoadRecords, LoadSpec
 from hitless.load_records import SPEC_FILE, read_load
+from hitless.ports import Clock
 from hitless.records import (
     CLOCK_ROW,
     CONNECTION_ROW,
@@ -94,7 +94,7 @@ class EventLog:
         listener: called with every event; it must not raise.
     """
 
-    def __init__(self, path: Path, clock: RunClock, listener: Listener | None = None) -> None:
+    def __init__(self, path: Path, clock: Clock, listener: Listener | None = None) -> None:
         self._path = path
         with _writing(path):
             self._file = path.open("x", buffering=1, encoding="utf-8")
@@ -125,7 +125,7 @@ class RunStore:
         listener: is told every event as it happens.
     """
 
-    def __init__(self, directory: Path, clock: RunClock, listener: Listener | None = None) -> None:
+    def __init__(self, directory: Path, clock: Clock, listener: Listener | None = None) -> None:
         self.directory = directory
         self.epoch_ns = clock.epoch_ns
         self.agents_directory = directory / "agents"

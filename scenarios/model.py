@@ -32,7 +32,7 @@ NODES_MAX: Final = 255
 """Nodes of a cluster: their mesh and control flows, n * n of them, share the 65,535 numbers of FlowId."""
 
 RATE_HZ_MIN: Final = 1.0
-"""Slower probes are not answered often enough while a run waits to become live (hitless.run.LIVE_TIMEOUT_NS)."""
+"""Slower probes are not answered often enough while a run waits to become live (hitless.run.LIVE_TIMEOUT_S)."""
 RATE_HZ_MAX: Final = 10_000.0
 """Ours: an interval of 0.1 ms is about what a round trip through a lab takes."""
 

@@ -18,8 +18,8 @@ from hitless.errors import UsageError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, ProbeSpec
 from hitless.history import RunHeader
+from hitless.plan import PlannedFault, RunPlan, Switch
 from hitless.ports import Clock, Cluster, Participant
-from hitless.run import PlannedFault, RunPlan, Switch
 from hitless.words import MILLISECOND, SECOND, Arm, FlowSet, Nanoseconds, Overlay, Profile
 from scenarios.flows import count_flows, make_flows
 from scenarios.load_plan import make_load

@@ -386,6 +386,11 @@ class _ReplaceableClock:
     def __init__(self, network: LabNetwork) -> None:
         self._network = network
 
+    @property
+    def epoch_ns(self) -> int:
+        """The CLOCK_MONOTONIC reading that is 0."""
+        return self._network.clock.epoch_ns
+
     def now_ns(self) -> Nanoseconds:
         """Return the time since the run's start, ns."""
         return self._network.clock.now_ns()

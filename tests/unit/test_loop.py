@@ -99,3 +99,22 @@ def test_running_on_keeps_what_was_planned() -> None:
     loop.run(never, Nanoseconds(100))
     loop.run(never, Nanoseconds(400))
     assert double.calls == [0, 300]
+
+
+def test_what_is_due_exactly_at_the_deadline_is_done() -> None:
+    double = FakeDouble(plan=[100])
+    loop, clock, _ = make_loop(double)
+    acted: list[int] = []
+    loop.at(Nanoseconds(100), lambda: acted.append(clock.now_ns()))
+    assert not loop.run(never, Nanoseconds(100))
+    assert (acted, double.calls) == ([100], [0, 100])
+
+
+def test_what_was_due_before_the_deadline_is_done_even_when_the_loop_is_late() -> None:
+    loop, clock, _ = make_loop()
+    acted: list[int] = []
+    loop.at(Nanoseconds(50), lambda: clock.wait_until(Nanoseconds(500)))
+    loop.at(Nanoseconds(90), lambda: acted.append(clock.now_ns()))
+    loop.at(Nanoseconds(101), lambda: acted.append(-1))
+    assert not loop.run(never, Nanoseconds(100))
+    assert acted == [500]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -10,15 +11,16 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from hitless.clock import RunClock
+from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.events import Event, Recorder
 from hitless.facts import ClusterFacts, Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.history import RunHeader
 from hitless.load import Load
+from hitless.plan import PlannedFault, RunPlan
 from hitless.ports import Cluster, Participant
 from hitless.records import CLOCK_ROW, REFLECTOR_ROW, SENDER_ROW, SKIPPED_ROW, AgentReport, ProbeRecords, encode_header
-from hitless.run import PlannedFault, RunPlan, run
+from hitless.run import run
 from hitless.store import RunStore, read_history
 from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Kind, Mode, Nanoseconds, Overlay, Profile
 
@@ -98,7 +100,7 @@ class FakeCluster:
         return FACTS
 
     def down(self) -> None:
-        self.calls.append("down")
+        self._call("down")
 
     def participants(self, _: Recorder) -> Sequence[Participant]:
         return ()
@@ -173,7 +175,7 @@ Executed = tuple[FakeCluster, Path]
 @pytest.fixture
 def execute(tmp_path: Path) -> Callable[..., Executed]:
     def run_it(cluster: FakeCluster, plan: RunPlan, listener: Callable[[Event], None] | None = None) -> Executed:
-        clock = RunClock()
+        clock = JumpingClock()
         directory = tmp_path / "run"
         run(plan, cast("Cluster", cluster), clock, RunStore(directory, clock, listener))
         return cluster, directory
@@ -254,11 +256,105 @@ def test_a_fault_that_was_never_injected_is_said(execute: Callable[..., Executed
     never = PlannedFault(name="a", options={}, at_ns=Nanoseconds(9 * MILLISECOND), for_ns=None)
     cluster, directory = execute(FakeCluster(), make_plan(faults=(never,)))
     assert "inject a" not in cluster.calls
-    assert read_history(directory).errors == ("probing: 1 faults were never injected: the time was over before",)
+    assert read_history(directory).errors == ("probing: 1 fault was never injected: the time was over before",)
+
+
+def test_a_fault_that_is_due_exactly_at_the_end_is_injected_and_cured(execute: Callable[..., Executed]) -> None:
+    last = PlannedFault(name="a", options={}, at_ns=Nanoseconds(5 * MILLISECOND), for_ns=None)
+    cluster, directory = execute(FakeCluster(), make_plan(faults=(last,), is_until_settled=False))
+    assert [call for call in cluster.calls if call.endswith(" a")] == ["inject a", "cure a"]
+    history = read_history(directory)
+    assert history.errors == ()
+    start_ns = MILLISECOND  # the baseline
+    assert [event.t_ns for event in history.events_named("fault.injected")] == [start_ns + 5 * MILLISECOND]
+
+
+@pytest.mark.parametrize("error", [WorldError("no"), KeyboardInterrupt(), RuntimeError("a bug")])
+def test_after_whatever_ends_a_live_run_the_probes_go_on_for_the_validation_time(
+    execute: Callable[..., Executed], tmp_path: Path, error: BaseException
+) -> None:
+    with nullcontext() if isinstance(error, WorldError) else pytest.raises(type(error)):
+        execute(FakeCluster("request", error), make_plan())
+    history = read_history(tmp_path / "run")
+    (stopped,) = history.events_named("run.probing_stopped")
+    requested_ns = MILLISECOND  # the baseline
+    assert stopped.t_ns == requested_ns + HEADER.validation_ns
+
+
+def test_a_run_that_never_became_live_has_no_validation_time(execute: Callable[..., Executed]) -> None:
+    _, directory = execute(FakeCluster("start"), make_plan())
+    assert [(event.name, event.t_ns) for event in read_history(directory).events][-1] == ("run.probing_stopped", 0)
+
+
+def test_flows_that_are_not_answered_in_time_are_said(execute: Callable[..., Executed]) -> None:
+    cluster = FakeCluster()
+    cluster.is_live = lambda: False  # type: ignore[method-assign]
+    _, directory = execute(cluster, make_plan())
+    expected = ("probing: nothing was switched: not every flow was answered after 20 s",)
+    assert read_history(directory).errors == expected
+    assert "request" not in cluster.calls
+
+
+class InterruptedWait(JumpingClock):
+    """Ctrl-C comes in a certain wait."""
+
+    def __init__(self, due_ns: int) -> None:
+        super().__init__()
+        self._interrupted_ns = due_ns
+
+    def wait_until(self, due_ns: Nanoseconds) -> None:
+        super().wait_until(due_ns)
+        if due_ns == self._interrupted_ns:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_the_validation_time_ends_it_and_the_rest_is_done(tmp_path: Path) -> None:
+    settled_ns = 2 * MILLISECOND  # the baseline, and an interval after the request
+    cluster, clock = FakeCluster(), InterruptedWait(settled_ns + HEADER.validation_ns)
+    with pytest.raises(KeyboardInterrupt):
+        run(make_plan(), cast("Cluster", cluster), clock, RunStore(tmp_path / "run", clock))
+    assert cluster.calls[-5:] == ["stop", "collect", "counters", "inspect", "down"]
+    assert read_history(tmp_path / "run").errors == ("validation: interrupted",)
+
+
+def test_a_cluster_that_cannot_be_taken_down_is_said_and_the_run_is_stored(tmp_path: Path) -> None:
+    clock, cluster = JumpingClock(), FakeCluster("down")
+    store = RunStore(tmp_path / "run", clock)
+    with pytest.raises(WorldError, match="down failed"):
+        run(make_plan(), cast("Cluster", cluster), clock, store)
+    assert read_history(tmp_path / "run").errors == ()
+    with pytest.raises(ValueError, match="closed file"):
+        store.events.record("too.late")
+
+
+@pytest.mark.parametrize("place", ["up", "request"])
+def test_a_cluster_that_cannot_be_taken_down_hides_no_earlier_error(tmp_path: Path, place: str) -> None:
+    clock, cluster = JumpingClock(), FakeCluster(place, RuntimeError("first"))
+    failing = cluster.down
+
+    def fail_down() -> None:
+        failing()
+        raise WorldError("down failed")
+
+    cluster.down = fail_down  # type: ignore[method-assign]
+    store = RunStore(tmp_path / "run", clock)
+    with pytest.raises(RuntimeError, match="first") as raised:
+        run(make_plan(), cast("Cluster", cluster), clock, store)
+    assert raised.value.__notes__ == ["taking the cluster down failed, too: WorldError: down failed"]
+    with pytest.raises(ValueError, match="closed file"):
+        store.events.record("too.late")
+
+
+def test_a_bug_at_the_end_leaves_no_step_out(tmp_path: Path) -> None:
+    clock, cluster = JumpingClock(), FakeCluster("stop", RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(make_plan(), cast("Cluster", cluster), clock, RunStore(tmp_path / "run", clock))
+    assert cluster.calls[-5:] == ["stop", "collect", "counters", "inspect", "down"]
+    assert read_history(tmp_path / "run").errors == ("stopping of the agents: RuntimeError: a bug",)
 
 
 def test_a_bug_comes_through_and_is_on_record(tmp_path: Path) -> None:
-    cluster, clock = FakeCluster("request", RuntimeError("a bug")), RunClock()
+    cluster, clock = FakeCluster("request", RuntimeError("a bug")), JumpingClock()
     with pytest.raises(RuntimeError, match="a bug"):
         run(make_plan(), cast("Cluster", cluster), clock, RunStore(tmp_path / "run", clock))
     assert cluster.calls[-1] == "down"
@@ -268,7 +364,7 @@ def test_a_bug_comes_through_and_is_on_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["start", "is_live", "request", "stop"])
 def test_an_interrupt_takes_everything_down_and_comes_through(tmp_path: Path, place: str) -> None:
     cluster = FakeCluster(place, KeyboardInterrupt())
-    clock = RunClock()
+    clock = JumpingClock()
     with pytest.raises(KeyboardInterrupt):
         run(make_plan(), cast("Cluster", cluster), clock, RunStore(tmp_path / "run", clock))
     assert cluster.calls[-1] == "down"
@@ -279,7 +375,7 @@ def test_an_interrupt_takes_everything_down_and_comes_through(tmp_path: Path, pl
 
 def test_a_cluster_that_does_not_come_up_is_taken_down(tmp_path: Path) -> None:
     cluster = FakeCluster("up")
-    clock = RunClock()
+    clock = JumpingClock()
     with pytest.raises(WorldError):
         run(make_plan(), cast("Cluster", cluster), clock, RunStore(tmp_path / "run", clock))
     assert cluster.calls == ["up", "down"]

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from hitless.clock import RunClock
+from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.history import History
 from hitless.load import LoadRecords, LoadSpec
@@ -31,7 +31,7 @@ class FakeLoad:
             raise self._error or WorldError(f"{name} failed")
 
     def start(self, asked: LoadSpec, directory: Path, epoch_ns: int) -> None:
-        assert epoch_ns > 0
+        assert epoch_ns == JumpingClock.epoch_ns
         directory.mkdir()
         write_spec(directory, asked)
         self._call("load start")
@@ -49,7 +49,7 @@ class FakeLoad:
 
 
 def execute(tmp_path: Path, fails_at: str = "", error: BaseException | None = None) -> tuple[list[str], History]:
-    cluster, clock = FakeCluster(), RunClock()
+    cluster, clock = FakeCluster(), JumpingClock()
     cluster.load = FakeLoad(cluster.calls, fails_at, error)
     plan = make_plan(make_load=lambda _: spec())
     history = run(plan, cast("Cluster", cluster), clock, RunStore(tmp_path / "run", clock))
@@ -86,7 +86,7 @@ def test_an_interrupt_while_the_load_starts_comes_through(tmp_path: Path) -> Non
 
 
 def test_a_cluster_that_makes_no_load_says_so(tmp_path: Path) -> None:
-    cluster, clock = FakeCluster(), RunClock()
+    cluster, clock = FakeCluster(), JumpingClock()
     plan = make_plan(make_load=lambda _: spec())
     history = run(plan, cast("Cluster", cluster), clock, RunStore(tmp_path / "run", clock))
     assert history.errors[0] == "probing: this cluster makes no application load"

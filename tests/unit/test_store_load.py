@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hitless.clock import RunClock
+from hitless.clock import JumpingClock
 from hitless.errors import RecordDamagedError
 from hitless.load import LoadRecords
 from hitless.load_records import RequestFile, write_spec
@@ -24,7 +24,7 @@ REPORTS = (
 
 
 def make_store(directory: Path) -> RunStore:
-    known, store = history(), RunStore(directory, RunClock())
+    known, store = history(), RunStore(directory, JumpingClock())
     store.write_header(known.header)
     store.write_cluster(known.facts, known.flows, {})
     return store

@@ -1,0 +1,68 @@
+"""Waiting for the world: the one deadline loop.
+
+Everything that polls does it here, so that every wait ends and every error says what did not come true, where and for how long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hitless.clock import RunClock
+from hitless.errors import ApiUnavailableError, WorldError
+from hitless.ports import Clock
+from hitless.words import SECOND, Nanoseconds
+
+
+def wait_until(
+    is_so: Callable[[], bool],
+    *,
+    timeout_s: float,
+    poll_s: float,
+    unmet: str,
+    describe: Callable[[], str] | None = None,
+    clock: Clock | None = None,
+) -> None:
+    """Poll until `is_so()` is true; it is asked at least once, and a last time after the timeout.
+
+    Args:
+        is_so: the condition. An ApiUnavailableError from it means "not yet"; any other error ends the wait.
+        timeout_s: how long to wait at most, s.
+        poll_s: time between two polls, s; 0 where the condition itself waits.
+        unmet: names the condition that was not met and where, such as `node-a1: links have no carrier`.
+        describe: adds details to the error.
+        clock: the clock to wait by; default: the machine's.
+
+    Raises:
+        ApiUnavailableError: the timeout is over, and the API did not answer the last poll.
+        WorldError: the timeout is over.
+    """
+    unavailable: ApiUnavailableError | None = None
+
+    def is_so_now() -> bool:
+        nonlocal unavailable
+        try:
+            unavailable = None
+            return is_so()
+        except ApiUnavailableError as error:
+            unavailable = error
+            return False
+
+    if came_true(is_so_now, timeout_s=timeout_s, poll_s=poll_s, clock=clock):
+        return
+    message = f"{unmet} after {timeout_s:g} s"
+    if unavailable is not None:
+        raise ApiUnavailableError(f"{message}: {unavailable}") from unavailable
+    raise WorldError(f"{message}: {describe()}" if describe else message)
+
+
+def came_true(is_so: Callable[[], bool], *, timeout_s: float, poll_s: float, clock: Clock | None = None) -> bool:
+    """Poll as `wait_until` does and return whether the condition was met in time."""
+    clock = clock or RunClock()
+    deadline_ns = clock.now_ns() + round(timeout_s * SECOND)
+    while True:
+        asked_ns = clock.now_ns()
+        if is_so():
+            return True
+        if asked_ns >= deadline_ns:
+            return False
+        clock.wait_until(Nanoseconds(min(asked_ns + round(poll_s * SECOND), deadline_ns)))
