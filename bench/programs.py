@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Final, Self
 
 from clusters.linux.namespaces import inside
 from hitless.errors import MissingCapabilityError, WorldError
+from hitless.waiting import came_true
 
 PACKAGES: Final = {
     "fping": "fping",
@@ -106,35 +106,34 @@ class Program:
         Raises:
             WorldError: it did not in time (it is killed then), or it ended with another exit code than is allowed.
         """
-        deadline_s = time.monotonic() + timeout_s
-        while (ended := self._look()) is None:
-            if time.monotonic() > deadline_s:
-                self.end(signal.SIGKILL)
-                raise WorldError(f"{self.name} did not end within {timeout_s:g} s{self._complaint()}")
-            time.sleep(_POLL_S)
+        if not came_true(lambda: self._look() is not None, timeout_s=timeout_s, poll_s=_POLL_S):
+            self.end(signal.SIGKILL)
+            raise WorldError(f"{self.name} did not end within {timeout_s:g} s{self._complaint()}")
+        ended = self.end()
         if ended.code not in allowed:
             raise WorldError(f"{self.name} ended with {ended.code}{self._complaint()}")
         return ended
 
     def wait_text(self, wanted: str, timeout_s: float) -> None:
         """Return when it has printed this. Raises WorldError: it did not in time, or it ended before."""
-        deadline_s = time.monotonic() + timeout_s
-        while wanted not in self.text:
+
+        def has_said() -> bool:
+            if wanted in self.text:
+                return True
             if self._look() is not None:
                 raise WorldError(f"{self.name} ended before it said {wanted!r}{self._complaint()}")
-            if time.monotonic() > deadline_s:
-                raise WorldError(f"{self.name} did not say {wanted!r} within {timeout_s:g} s{self._complaint()}")
-            time.sleep(_POLL_S)
+            return False
+
+        if not came_true(has_said, timeout_s=timeout_s, poll_s=_POLL_S):
+            raise WorldError(f"{self.name} did not say {wanted!r} within {timeout_s:g} s{self._complaint()}")
 
     def end(self, number: int = signal.SIGTERM, patience_s: float = _END_S) -> Ended:
         """End it with a signal, and with SIGKILL where that does not help; ending twice is no error."""
         for attempt in (number, signal.SIGKILL):
-            deadline_s = time.monotonic() + patience_s
             if self._look() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._process.pid, attempt)
-            while self._look() is None and time.monotonic() < deadline_s:
-                time.sleep(_POLL_S)
+            came_true(lambda: self._look() is not None, timeout_s=patience_s, poll_s=_POLL_S)
         if self._ended is None:
             raise WorldError(f"{self.name} cannot be ended")
         return self._ended

@@ -29,7 +29,7 @@ def wait_until(
         timeout_s: how long to wait at most, s.
         poll_s: time between two polls, s; 0 where the condition itself waits.
         unmet: names the condition that was not met and where, such as `node-a1: links have no carrier`.
-        describe: adds details to the error.
+        describe: gives the error's details; empty where there are none.
         clock: the clock to wait by; default: the machine's.
 
     Raises:
@@ -52,7 +52,8 @@ def wait_until(
     message = f"{unmet} after {timeout_s:g} s"
     if unavailable is not None:
         raise ApiUnavailableError(f"{message}: {unavailable}") from unavailable
-    raise WorldError(f"{message}: {describe()}" if describe else message)
+    details = describe() if describe else ""
+    raise WorldError(f"{message}: {details}" if details else message)
 
 
 def came_true(is_so: Callable[[], bool], *, timeout_s: float, poll_s: float, clock: Clock | None = None) -> bool:

@@ -21,9 +21,9 @@ from clusters.lab.prober import LabProber
 from clusters.lab.sharp_switch import SharpSwitch
 from clusters.lab.spec import LabSpec
 from hitless.clock import RunClock
-from hitless.errors import WorldError
 from hitless.facts import Flow, ProbeSpec
 from hitless.records import AgentReport, ProbeRecords
+from hitless.waiting import wait_until
 from hitless.words import SECOND, FlowId, FlowRole, Nanoseconds
 
 _PAUSE_MS: Final = (40.0, 100.0)
@@ -143,11 +143,7 @@ def make_mesh(network: LabNetwork) -> tuple[Flow, ...]:
 
 def wait_live(prober: LabProber) -> None:
     """Wait until every flow is answered. Raises WorldError."""
-    deadline_s = time.monotonic() + _LIVE_S
-    while not prober.is_live():
-        if time.monotonic() > deadline_s:
-            raise WorldError(f"not every flow was answered within {_LIVE_S:g} s")
-        time.sleep(0.01)
+    wait_until(prober.is_live, timeout_s=_LIVE_S, poll_s=0.01, unmet="not every flow was answered")
 
 
 def _inject_all(

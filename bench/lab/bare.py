@@ -7,7 +7,6 @@ written by hand: no probe waits for ARP.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import list_links
 from clusters.linux.netlink_links import Link, add_address, add_veth, set_link, set_neighbour
 from clusters.linux.sysctls import make_sysctls, write_sysctls
-from hitless.errors import WorldError
+from hitless.waiting import wait_until
 
 _DEVICE: Final = "eth0"
 _INDEX: Final = 100
@@ -74,11 +73,11 @@ def make_pair(targets: int = 1) -> Iterator[BarePair]:
 
 def _wait_carrier(netlink: Netlink) -> None:
     """Wait until the kernel has seen the carrier: until then a veth drops what it is given. Raises WorldError."""
-    deadline = time.monotonic() + _CARRIER_S
-    while not all(link.is_running for link in list_links(netlink) if link.name == _DEVICE):
-        if time.monotonic() > deadline:
-            raise WorldError(f"a veth without carrier after {_CARRIER_S:g} s")
-        time.sleep(_POLL_S)
+
+    def has_carrier() -> bool:
+        return all(link.is_running for link in list_links(netlink) if link.name == _DEVICE)
+
+    wait_until(has_carrier, timeout_s=_CARRIER_S, poll_s=_POLL_S, unmet=f"{_DEVICE}: no carrier")
 
 
 @contextmanager

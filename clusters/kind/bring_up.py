@@ -12,17 +12,18 @@ from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_
 from gardener.manifests.calico_rbac import calico_objects
 from gardener.manifests.rbac import part_objects
 from gardener.manifests.render import NODE_CIDR_POOL
-from hitless.errors import ApiUnavailableError, NotFoundError, WorldError
+from hitless.errors import NotFoundError
 from hitless.facts import CloudRoute, NodeFacts
 from hitless.ports import Clock, KubeApi
-from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds
+from hitless.waiting import wait_until
+from hitless.words import JsonObject, Kind, Mode
 from scenarios.plan import Case
 
-_LOOK_NS: Final = Nanoseconds(500 * MILLISECOND)
-_DEFINED_NS: Final = Nanoseconds(30 * SECOND)
-_ROLLED_NS: Final = Nanoseconds(300 * SECOND)
+POLL_S: Final = 0.5
+_DEFINED_S: Final = 30.0
+_ROLLED_S: Final = 300.0
 """Images are loaded before, so nothing is pulled; a slow machine starts Calico in about a minute."""
-_CONDITION_NS: Final = Nanoseconds(60 * SECOND)
+_CONDITION_S: Final = 60.0
 
 VARYING: Final = (
     (Kind.ADMISSION_POLICY_BINDING, BINDING_NAME),
@@ -100,7 +101,7 @@ class CalicoStart:
         self._tell(f"applying Calico in mode {self._mode}")
         installer = self._kube.installer
         installer.install(calico_definitions())
-        self._wait(lambda: self._has_kind(Kind.IP_POOL), _DEFINED_NS, "Calico's definitions are not served")
+        self._wait(lambda: self._has_kind(Kind.IP_POOL), _DEFINED_S, "Calico's definitions are not served")
         installer.install((*calico_objects(), *part_objects()))
         self._remove_other_mode(wanted)
         if self._mode is Mode.NATIVE:
@@ -111,8 +112,8 @@ class CalicoStart:
             )
         installer.install(wanted)
         self._tell("waiting for calico-node on every node")
-        self._wait(self._is_rolled_out, _ROLLED_NS, "calico-node does not run on every node", self._describe_roll)
-        self._wait(self._are_ready, _ROLLED_NS, "not every Node is Ready", self._describe_nodes)
+        self._wait(self._is_rolled_out, _ROLLED_S, "calico-node does not run on every node", self._describe_roll)
+        self._wait(self._are_ready, _ROLLED_S, "not every Node is Ready", self._describe_nodes)
         self._write_conditions()
 
     def _remove_other_mode(self, wanted: Sequence[JsonObject]) -> None:
@@ -164,12 +165,10 @@ class CalicoStart:
                 self._kube.merge_condition(name, condition, actor=actor)
             return not others
 
-        self._wait(are_kept, _CONDITION_NS, f"NetworkUnavailable is not {condition['reason']} on every node")
+        self._wait(are_kept, _CONDITION_S, f"NetworkUnavailable is not {condition['reason']} on every node")
 
-    def _wait(
-        self, is_so: Callable[[], bool], timeout_ns: Nanoseconds, what: str, describe: Callable[[], str] | None = None
-    ) -> None:
-        wait_true(is_so, self._clock, timeout_ns, what, describe)
+    def _wait(self, is_so: Callable[[], bool], timeout_s: float, unmet: str, describe: Callable[[], str] | None = None) -> None:
+        wait_until(is_so, timeout_s=timeout_s, poll_s=POLL_S, unmet=unmet, describe=describe, clock=self._clock)
 
 
 def is_rolled_out(daemon_set: JsonObject) -> bool:
@@ -184,37 +183,3 @@ def is_ready(node: JsonObject) -> bool:
     """Return whether a Node says that it is Ready."""
     conditions = (node.get("status") or {}).get("conditions") or ()
     return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
-
-
-def wait_true(
-    is_so: Callable[[], bool],
-    clock: Clock,
-    timeout_ns: Nanoseconds,
-    what: str,
-    describe: Callable[[], str] | None = None,
-) -> None:
-    """Look twice a second until something is so; an API that does not answer is asked again.
-
-    Args:
-        is_so: the question.
-        clock: to wait by.
-        timeout_ns: when to give up.
-        what: what is wrong then.
-        describe: says more about it.
-
-    Raises:
-        WorldError: it did not become so.
-    """
-    deadline_ns = clock.now_ns() + timeout_ns
-    reason = ""
-    while True:
-        try:
-            if is_so():
-                return
-            reason = ""
-        except ApiUnavailableError as error:
-            reason = str(error)
-        if clock.now_ns() > deadline_ns:
-            more = reason or (describe() if describe else "")
-            raise WorldError(f"{what} after {timeout_ns / SECOND:.0f} s" + (f": {more}" if more else ""))
-        clock.wait_until(Nanoseconds(clock.now_ns() + _LOOK_NS))

@@ -18,7 +18,7 @@ from typing import Final, Protocol, TypeVar
 
 from clusters.faults import ClusterFaults
 from clusters.kind.addresses import NodePlan, make_plan
-from clusters.kind.bring_up import CalicoStart, ClusterApi, wait_true
+from clusters.kind.bring_up import POLL_S, CalicoStart, ClusterApi
 from clusters.kind.config import KindOptions, digest_spec, make_spec
 from clusters.kind.docker import Docker, find_docker
 from clusters.kind.images import find_images
@@ -42,7 +42,8 @@ from hitless.errors import WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState
 from hitless.ports import Clock, Participant, Prober
-from hitless.words import SECOND, Capability, FlowSet, Kind, Mode, Nanoseconds, Overlay
+from hitless.waiting import wait_until
+from hitless.words import Capability, FlowSet, Kind, Mode, Overlay
 from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.plan import Case
 from switches.doubles import initial_objects
@@ -261,7 +262,8 @@ class CalicoCluster:
             )
             return all(node.name in blocks for node in self._plan.nodes)
 
-        wait_true(is_complete, self._clock, Nanoseconds(_POD_CIDR_S * SECOND), "not every Node has a podCIDR")
+        unmet = "not every Node has a podCIDR"
+        wait_until(is_complete, timeout_s=_POD_CIDR_S, poll_s=POLL_S, unmet=unmet, clock=self._clock)
         return tuple(
             NodeFacts(name=one.name, zone=one.zone, address=one.address, pod_cidr=blocks[one.name], gateway=one.gateway)
             for one in self._plan.nodes

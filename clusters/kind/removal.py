@@ -19,11 +19,11 @@ from clusters.kind.docker import Docker
 from hitless.clock import RunClock
 from hitless.errors import WorldError
 from hitless.ports import Clock
-from hitless.words import MILLISECOND, SECOND, Nanoseconds
+from hitless.waiting import wait_until
 
-GONE_NS: Final = Nanoseconds(15 * SECOND)
+GONE_S: Final = 15.0
 """How long an engine may take to forget the endpoints of containers that are gone; ours: a loaded one takes a second or two."""
-_LOOK_NS: Final = Nanoseconds(500 * MILLISECOND)
+_POLL_S: Final = 0.5
 _IN_USE: Final = re.compile(r"has (\d+ )?active endpoint")
 """Source: libnetwork error.go, ActiveEndpointsError; with a number from engine 28.1 on (moby pull request 49773)."""
 _GONE: Final = ("no such network", "not found", "no such container", "is already in progress")
@@ -56,7 +56,7 @@ def remove_networks(docker: Docker, names: Sequence[str], clock: Clock | None = 
         clock: to wait by; None: the machine's.
 
     Raises:
-        WorldError: some are still there after `GONE_NS`, or the engine refused; it names what holds them. The others are gone.
+        WorldError: some are still there after `GONE_S`, or the engine refused; it names what holds them. The others are gone.
     """
     clock = clock or RunClock()
     refusals = []
@@ -70,23 +70,26 @@ def remove_networks(docker: Docker, names: Sequence[str], clock: Clock | None = 
 
 
 def _remove_network(docker: Docker, name: str, clock: Clock) -> None:
-    deadline_ns = clock.now_ns() + GONE_NS
-    while True:
+    holders: tuple[str, ...] = ()
+
+    def is_removed() -> bool:
+        nonlocal holders
         try:
             docker.run("network", "rm", name)
         except WorldError as error:
             if _is_gone(error):
-                return
+                return True
             if _IN_USE.search(str(error)) is None:
                 raise
         else:
-            return
+            return True
         holders = _find_holders(docker, name)
-        if clock.now_ns() >= deadline_ns:
-            raise WorldError(_describe(name, holders))
         for holder in holders:
             _disconnect(docker, name, holder)
-        clock.wait_until(Nanoseconds(clock.now_ns() + _LOOK_NS))
+        return False
+
+    unmet = f"the network {name} cannot be removed"
+    wait_until(is_removed, timeout_s=GONE_S, poll_s=_POLL_S, unmet=unmet, describe=lambda: _describe(holders), clock=clock)
 
 
 def _is_gone(error: WorldError) -> bool:
@@ -109,8 +112,7 @@ def _disconnect(docker: Docker, network: str, holder: str) -> None:
         return  # it has gone in between, or is looked at again
 
 
-def _describe(network: str, holders: Sequence[str]) -> str:
-    held = f"the network {network} cannot be removed after {GONE_NS / SECOND:.0f} s"
+def _describe(holders: Sequence[str]) -> str:
     if holders:
-        return f"{held}: still in it, also after being disconnected: {', '.join(holders)}"
-    return f"{held}: no container is in it, yet the engine still counts an endpoint; start the docker engine anew"
+        return f"still in it, also after being disconnected: {', '.join(holders)}"
+    return "no container is in it, yet the engine still counts an endpoint; start the docker engine anew"

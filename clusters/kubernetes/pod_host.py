@@ -8,7 +8,6 @@ break at any time, so a command must be one that can be repeated.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -21,6 +20,7 @@ from websocket import WebSocketException, setdefaulttimeout
 from clusters.kubernetes.api_calls import APPLY, ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors, refusal
 from hitless.errors import ApiUnavailableError, NotFoundError, WorldError
+from hitless.waiting import came_true
 from hitless.words import JsonObject
 
 _PLURALS: Final = {
@@ -150,16 +150,19 @@ def _open(api_client: Any, request: str, namespace: str, pod: str, command: Sequ
 
 def _talk(opened: Any, request: str, line: bytes, timeout_s: float) -> bytes:  # noqa: ANN401 - the client has no types
     """Send the line, gather what comes back until the command ends."""
-    deadline_s = time.monotonic() + timeout_s
     opened.write_stdin(line.rstrip(b"\n") + b"\n")
     said, complaint = [], b""
-    while opened.is_open():
-        left_s = deadline_s - time.monotonic()
-        if left_s <= 0:
-            raise ApiUnavailableError(f"{request}: no answer in {timeout_s:g} s")
-        opened.update(timeout=min(left_s, _SLICE_S))
-        said.append(opened.read_channel(1))
-        complaint += opened.read_channel(2)
+
+    def has_ended() -> bool:
+        nonlocal complaint
+        if opened.is_open():
+            opened.update(timeout=_SLICE_S)
+            said.append(opened.read_channel(1))
+            complaint += opened.read_channel(2)
+        return not opened.is_open()
+
+    if not came_true(has_ended, timeout_s=timeout_s, poll_s=0):
+        raise ApiUnavailableError(f"{request}: no answer in {timeout_s:g} s")
     said.append(opened.read_channel(1))
     complaint += opened.read_channel(2)
     try:

@@ -24,6 +24,7 @@ from hitless.agents import read_agents
 from hitless.errors import ApiUnavailableError, BugError, WorldError
 from hitless.facts import Flow, NodeState, ProbeSpec
 from hitless.records import ProbeRecords, Rows
+from hitless.waiting import wait_until
 from hitless.words import SECOND, JsonObject
 from probes.authentication import make_key
 from probes.clocks import read_clock_id
@@ -186,11 +187,8 @@ class KindProber:
 
     def _wait_states(self, states: set[str], timeout_s: float) -> None:
         """Return when every agent has said one of these. Raises WorldError: one died, or did not say so in time."""
-        deadline_s = time.monotonic() + timeout_s
-        while not self._have_said(states, self._agents):
-            if time.monotonic() > deadline_s:
-                raise WorldError(f"not every agent is {' or '.join(sorted(states))} after {timeout_s:g} s")
-            time.sleep(_LOOK_S)
+        unmet = f"not every agent is {' or '.join(sorted(states))}"
+        wait_until(lambda: self._have_said(states, self._agents), timeout_s=timeout_s, poll_s=_LOOK_S, unmet=unmet)
 
     def _have_said(self, states: set[str], agents: Sequence[PodAgent]) -> bool:
         """Return whether these agents have; of all of them it is made sure that they live."""

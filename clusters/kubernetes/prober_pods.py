@@ -7,7 +7,6 @@ cluster is not ours, this is all that is written to it: one namespace and one pr
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,8 +23,11 @@ from clusters.kubernetes.prober_manifests import (
     render_owned,
     render_probers,
 )
+from hitless.clock import RunClock
 from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, WorldError
 from hitless.facts import Endpoint, NodeFacts
+from hitless.ports import Clock
+from hitless.waiting import wait_until
 from hitless.words import JsonObject
 
 ASK: Final = ("python", "-s", "-P", "-m", "probes.pod", "ask", RECORDS)
@@ -46,11 +48,11 @@ class ProberPods:
     Args:
         host: the cluster.
         spec: what to deploy.
-        pause: waits so many seconds.
+        clock: to wait by; default: the machine's.
     """
 
-    def __init__(self, host: PodHost, spec: ProberSpec, pause: Callable[[float], None] = time.sleep) -> None:
-        self._host, self._spec, self._pause = host, spec, pause
+    def __init__(self, host: PodHost, spec: ProberSpec, clock: Clock | None = None) -> None:
+        self._host, self._spec, self._clock = host, spec, clock or RunClock()
         self._pods: dict[str, str] = {}
         self._is_deployed = False
         self.endpoints: tuple[Endpoint, ...] = ()
@@ -92,7 +94,8 @@ class ProberPods:
         owned = render_owned(self._spec)
         for document in owned:
             self._host.delete(document)
-        self._wait(lambda: not any(map(self._exists, owned)), _GONE_S, lambda: "the namespace of the probers is not gone")
+        unmet = f"the namespace {self._spec.namespace} of the probers is not gone"
+        wait_until(lambda: not any(map(self._exists, owned)), timeout_s=_GONE_S, poll_s=_LOOK_S, unmet=unmet, clock=self._clock)
         self._is_deployed = False
         self._pods, self.endpoints, self.nodes = {}, (), ()
 
@@ -115,14 +118,15 @@ class ProberPods:
 
     def ask_patiently(self, endpoint: str, request: JsonObject, patience_s: float = 30.0) -> JsonObject:
         """Ask again while the API does not answer; for requests that may be made twice. Raises WorldError."""
-        deadline_s = time.monotonic() + patience_s
-        while True:
-            try:
-                return self.ask(endpoint, request)
-            except ApiUnavailableError:
-                if time.monotonic() >= deadline_s:
-                    raise
-            self._pause(_LOOK_S)
+        answers: list[JsonObject] = []
+
+        def has_answered() -> bool:
+            answers.append(self.ask(endpoint, request))
+            return True
+
+        unmet = f"the prober {endpoint} has not answered"
+        wait_until(has_answered, timeout_s=patience_s, poll_s=_LOOK_S, unmet=unmet, clock=self._clock)
+        return answers[0]
 
     def each(self, endpoints: Iterable[str], act: Callable[[str], T]) -> dict[str, T]:
         """Call `act` for each endpoint, several at a time; return the results in order. Raises the first error, after all."""
@@ -173,7 +177,14 @@ class ProberPods:
             seen.update({key: pod for pod in pods if (key := _key_of(pod)) is not None})
             return all(key in seen and _is_running(seen[key]) for key in wanted)
 
-        self._wait(is_whole, _RUNNING_S, partial(_describe_missing, wanted, seen))
+        wait_until(
+            is_whole,
+            timeout_s=_RUNNING_S,
+            poll_s=_LOOK_S,
+            unmet="not every prober runs",
+            describe=partial(_describe_missing, wanted, seen),
+            clock=self._clock,
+        )
         endpoints = []
         for node in nodes:
             for role in self._spec.roles:
@@ -183,20 +194,6 @@ class ProberPods:
                 endpoints.append(Endpoint(name=name, node=node.name, zone=node.zone, address=address, is_host=is_host))
                 self._pods[name] = pod["metadata"]["name"]
         self.endpoints = tuple(endpoints)
-
-    def _wait(self, is_so: Callable[[], bool], timeout_s: float, describe: Callable[[], str]) -> None:
-        """Look again and again; an API that is away for a while is waited for. Raises WorldError."""
-        deadline_s = time.monotonic() + timeout_s
-        while True:
-            try:
-                if is_so():
-                    return
-            except ApiUnavailableError:
-                if time.monotonic() >= deadline_s:
-                    raise
-            if time.monotonic() >= deadline_s:
-                raise WorldError(f"{describe()} after {timeout_s:g} s")
-            self._pause(_LOOK_S)
 
 
 def _key_of(pod: JsonObject) -> tuple[PodRole, str] | None:

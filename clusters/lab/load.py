@@ -25,6 +25,7 @@ from hitless.errors import BugError, MissingCapabilityError, WorldError
 from hitless.facts import Endpoint
 from hitless.load import LoadRecords, LoadSpec
 from hitless.load_records import read_load, write_spec
+from hitless.waiting import came_true
 from hitless.words import SECOND
 from probes.load_settings import LocustSettings, PeerSettings, PlaceSettings, ServiceSettings
 
@@ -110,16 +111,19 @@ class LabLoad:
         stop_ns = time.monotonic_ns() - self._epoch_ns
         for worker in self._workers:
             worker.order(order="stop", at_ns=stop_ns)
-        deadline_s = time.monotonic() + self._timeout_s + _STOP_S
-        for worker in self._workers:
-            while "drained" not in worker.facts and worker.process.poll() is None and time.monotonic() < deadline_s:
-                worker.listen(_LISTEN_S)
+        # A worker that is still not drained is stopped below all the same.
+        came_true(self._are_drained, timeout_s=self._timeout_s + _STOP_S, poll_s=_LISTEN_S)
         # The master tells the workers to end, and waits for their last statistics.
         for process in (self._master, *self._workers, self._service):
             if process:
                 process.stop(_STOP_S)
         self._service = self._master = None
         self._workers = []
+
+    def _are_drained(self) -> bool:
+        for worker in self._workers:
+            worker.listen()
+        return all("drained" in worker.facts or worker.process.poll() is not None for worker in self._workers)
 
     def collect(self) -> LoadRecords:
         """Return the records; a worker that was killed still gives its rows, with `finished` False."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -59,6 +58,7 @@ from hitless.clock import RunClock
 from hitless.errors import WorldError
 from hitless.facts import CloudRoute, Endpoint, NodeFacts, NodeState, ServiceFacts
 from hitless.ports import Clock
+from hitless.waiting import wait_until
 from hitless.words import Mode, Nanoseconds, Overlay
 
 PROTOCOL_DHCP: Final = 16
@@ -372,12 +372,19 @@ class LabNetwork:
 
     def _wait_links(self) -> None:
         """Wait until the kernel has seen every carrier: until then a veth drops what it is given."""
-        deadline = time.monotonic() + _LINKS_UP_S
         for name, netlink in self._sockets.items():
-            while waiting := [link.name for link in list_links(netlink) if link.is_up and not link.is_running]:
-                if time.monotonic() > deadline:
-                    raise WorldError(f"{name}: links without carrier after {_LINKS_UP_S:g} s: {' '.join(waiting)}")
-                time.sleep(_LINKS_UP_POLL_S)
+            _wait_carriers(name, netlink)
+
+
+def _wait_carriers(node: str, netlink: Netlink) -> None:
+    waiting: list[str] = []
+
+    def are_up() -> bool:
+        waiting[:] = [link.name for link in list_links(netlink) if link.is_up and not link.is_running]
+        return not waiting
+
+    unmet = f"{node}: links without carrier"
+    wait_until(are_up, timeout_s=_LINKS_UP_S, poll_s=_LINKS_UP_POLL_S, unmet=unmet, describe=lambda: " ".join(waiting))
 
 
 class _ReplaceableClock:

@@ -12,7 +12,6 @@ import os
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -24,6 +23,7 @@ from hitless.agents import read_agents
 from hitless.errors import BugError, WorldError
 from hitless.facts import Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.records import ProbeRecords
+from hitless.waiting import wait_until
 from hitless.words import SECOND
 from probes.authentication import make_key
 from probes.settings import AgentSettings, EndpointSettings
@@ -36,6 +36,7 @@ _STOP_MARGIN_S: Final = 10.0
 """On top of `drain_ns`, before an agent is killed."""
 _REFLECTOR_EXTRA_NS: Final = 30 * SECOND
 """The reflector lives longer than the sender by this and `drain_ns`."""
+_LISTEN_S: Final = 0.2
 _STDERR_OCTETS: Final = 2000
 
 
@@ -86,14 +87,15 @@ class _AgentProcess:
         Raises:
             WorldError: it died, or did not say so in time.
         """
-        deadline_s = time.monotonic() + timeout_s
-        while state not in self.states:
-            self.check_alive()
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
-                message = f"the {self.name} agent is not {state} after {timeout_s:g} s{self._complaint()}"
-                raise WorldError(message)
-            self.listen(min(left_s, 0.2))
+
+        def has_said() -> bool:
+            if state not in self.states:
+                self.check_alive()
+                self.listen(_LISTEN_S)
+            return state in self.states
+
+        unmet = f"the {self.name} agent is not {state}"
+        wait_until(has_said, timeout_s=timeout_s, poll_s=0, unmet=unmet, describe=self._complaint)
 
     def check_alive(self) -> None:
         """Raise WorldError if the agent ended without saying that it stopped."""
@@ -102,7 +104,7 @@ class _AgentProcess:
             return
         self.listen()
         if code != 0 or "stopped" not in self.states:
-            message = f"the {self.name} agent died with code {code}{self._complaint()}"
+            message = f"the {self.name} agent died with code {code}: {self._complaint()}"
             raise WorldError(message)
 
     def ask_to_stop(self) -> None:
@@ -127,8 +129,8 @@ class _AgentProcess:
             self.process.stdin.close()
 
     def _complaint(self) -> str:
-        tail = self._stderr_path.read_bytes()[-_STDERR_OCTETS:].decode(errors="replace").strip()
-        return f": {tail}" if tail else ""
+        """Return the end of what it wrote to stderr."""
+        return self._stderr_path.read_bytes()[-_STDERR_OCTETS:].decode(errors="replace").strip() or "it wrote nothing to stderr"
 
 
 class LabProber:

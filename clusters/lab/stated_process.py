@@ -12,13 +12,13 @@ import os
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import probes
 from hitless.errors import WorldError
+from hitless.waiting import wait_until
 
 _STDERR_OCTETS: Final = 2000
 _LISTEN_S: Final = 0.2
@@ -82,14 +82,15 @@ class StatedProcess:
         Raises:
             WorldError: it died, or did not say so in time.
         """
-        deadline_s = time.monotonic() + timeout_s
-        while state not in self.facts:
-            self.check_alive()
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
-                message = f"the {self.name} process is not {state} after {timeout_s:g} s{self._complaint()}"
-                raise WorldError(message)
-            self.listen(min(left_s, _LISTEN_S))
+
+        def has_said() -> bool:
+            if state not in self.facts:
+                self.check_alive()
+                self.listen(_LISTEN_S)
+            return state in self.facts
+
+        unmet = f"the {self.name} process is not {state}"
+        wait_until(has_said, timeout_s=timeout_s, poll_s=0, unmet=unmet, describe=self._complaint)
         return self.facts[state]
 
     def check_alive(self) -> None:
@@ -99,7 +100,7 @@ class StatedProcess:
             return
         self.listen()
         if code != 0 or "stopped" not in self.facts:
-            message = f"the {self.name} process died with code {code}{self._complaint()}"
+            message = f"the {self.name} process died with code {code}: {self._complaint()}"
             raise WorldError(message)
 
     def order(self, **order: Any) -> None:  # noqa: ANN401 - JSON
@@ -129,8 +130,8 @@ class StatedProcess:
             self._stdout.close()
 
     def _complaint(self) -> str:
-        tail = self._stderr_path.read_bytes()[-_STDERR_OCTETS:].decode(errors="replace").strip()
-        return f": {tail}" if tail else ""
+        """Return the end of what it wrote to stderr."""
+        return self._stderr_path.read_bytes()[-_STDERR_OCTETS:].decode(errors="replace").strip() or "it wrote nothing to stderr"
 
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:

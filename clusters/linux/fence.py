@@ -18,7 +18,7 @@ from clusters.linux.namespaces import THREAD_NETWORK, Clone, set_namespace, unsh
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import list_links
 from clusters.linux.netlink_links import Link, add_veth
-from hitless.errors import WorldError
+from hitless.waiting import wait_until
 
 _PREFIX: Final = "fence-"
 _POLL_S: Final = 0.002
@@ -64,9 +64,10 @@ def wait_gone(timeout_s: float) -> None:
     Raises:
         WorldError: it takes longer than `timeout_s`.
     """
-    deadline = time.monotonic() + timeout_s
     with Netlink() as netlink:
-        while any(link.name.startswith(_PREFIX) for link in list_links(netlink)):
-            if time.monotonic() > deadline:
-                raise WorldError(f"the kernel did not take the previous lab away within {timeout_s:g} s")
-            time.sleep(_POLL_S)
+
+        def is_gone() -> bool:
+            return not any(link.name.startswith(_PREFIX) for link in list_links(netlink))
+
+        unmet = "the kernel has not removed the previous lab"
+        wait_until(is_gone, timeout_s=timeout_s, poll_s=_POLL_S, unmet=unmet)

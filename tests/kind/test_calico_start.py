@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from clusters.kind.bring_up import VARYING, CalicoStart, wait_true
+from clusters.kind.bring_up import POLL_S, VARYING, CalicoStart
 from clusters.kind.calico import calico_definitions
 from clusters.kubernetes.kube import KindKube
 from gardener.conditions import network_unavailable
 from hitless.clock import RunClock
 from hitless.errors import NotFoundError
 from hitless.facts import CloudRoute, NodeFacts
-from hitless.words import SECOND, JsonObject, Kind, Nanoseconds
+from hitless.waiting import wait_until
+from hitless.words import JsonObject, Kind
 from switches.doubles import initial_objects
 from tests.kind.api_world import running_server
 from tests.kind.kind_cases import case_of
@@ -104,6 +105,6 @@ def test_every_definition_is_served_and_keeps_fields_that_it_does_not_know(kube_
             return False
         return True
 
-    wait_true(is_served, clock, Nanoseconds(10 * SECOND), "not served")
+    wait_until(is_served, timeout_s=10, poll_s=POLL_S, unmet="not served", clock=clock)
     assert kube_api.installer.get(pool)["spec"] == pool["spec"]
     kube_api.installer.uninstall([pool])

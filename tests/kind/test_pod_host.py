@@ -19,6 +19,7 @@ from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, World
 from hitless.events import Event
 from hitless.words import JsonObject, Kind, Nanoseconds, Overlay
 from switches.observer import Observer
+from tests.clocks import HastyClock
 from tests.kind.api_world import register_node, wait_told
 from tests.kind.apiserver import ApiServer
 from tests.kind.exec_server import SUCCESS, ExecServer, failure
@@ -66,9 +67,9 @@ def test_a_deployment_whose_pods_never_come_says_so(
     monkeypatch.setattr("clusters.kubernetes.prober_pods._GONE_S", 0.0)
     from clusters.kubernetes.watched import read_node  # noqa: PLC0415 - used here alone
 
-    pods = ProberPods(host, OTHER, pause=lambda _: None)
+    pods = ProberPods(host, OTHER, clock=HastyClock())
     facts = read_node(kube_api.get(Kind.NODE, node), Overlay.IPIP)
-    with pytest.raises(WorldError, match="the namespace of the probers is not gone after 0 s") as raised:
+    with pytest.raises(WorldError, match=r"the namespace \S+ of the probers is not gone after 0 s") as raised:
         pods.deploy([facts])
     assert re.search(r"3 of 3 probers do not run, such as control on node-a1 \(no pod\)", str(raised.value.__context__))
     with pytest.raises(UsageError, match="found one of a run that goes on, or was killed"):

@@ -25,6 +25,7 @@ from hitless.ports import KubeApi, Participant
 from hitless.words import MILLISECOND, Arm, Kind, Mode, Nanoseconds, Verdict
 from scenarios.model import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case, make_plan
+from tests.clocks import HastyClock
 from tests.lab.pod_cluster import ProcessPods
 
 IMAGE = "hitless/prober:1"
@@ -77,7 +78,7 @@ class StrangersCluster(WatchedCluster):
             (PodRole(end.name.rpartition("-")[2]), end.node): end.address for end in self._lab_facts.endpoints if end.is_pod
         }
         self.host = ProcessPods(directory, addresses, self._enter)
-        pods = ProberPods(self.host, ProberSpec(image=IMAGE), pause=lambda _: None)
+        pods = ProberPods(self.host, ProberSpec(image=IMAGE), clock=HastyClock())
         super().__init__(kube=cast("KubeApi", ReadOnly(lab.kube)), pods=pods, prober=KindProber(pods), backend="lab")
 
     def _enter(self, role: PodRole, node: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clusters.kind.addresses import make_plan
-from clusters.kind.bring_up import is_ready, is_rolled_out, wait_true
+from clusters.kind.bring_up import is_ready, is_rolled_out
 from clusters.kind.calico import calico_definitions
 from clusters.kind.config import KindOptions
 from clusters.kind.docker import Owner, parse_owner, this_process
@@ -19,25 +19,11 @@ from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS, describe_route, par
 from clusters.kind.router import find_device, find_management_device, make_router_batch, make_sysctls
 from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES
 from gardener.manifests.calico_node import CALICO_VERSION
-from hitless.errors import ApiUnavailableError, WorldError
-from hitless.words import SECOND, Nanoseconds
+from hitless.errors import WorldError
 from tests.unit.test_kind_config import spec_of
 
 PLAN = make_plan(spec_of())
 ZONES = [IPv4Network(zone.subnet) for zone in PLAN.zones]
-
-
-class JumpingClock:
-    """A clock that is where it is asked to wait until."""
-
-    def __init__(self) -> None:
-        self._now_ns = Nanoseconds(0)
-
-    def now_ns(self) -> Nanoseconds:
-        return self._now_ns
-
-    def wait_until(self, due_ns: Nanoseconds) -> None:
-        self._now_ns = max(self._now_ns, due_ns)
 
 
 def test_the_router_finds_its_interfaces_by_address_whatever_their_names() -> None:
@@ -171,22 +157,6 @@ def test_a_node_is_ready_when_it_says_so() -> None:
     assert is_ready({"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
     assert not is_ready({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})
     assert not is_ready({})
-
-
-def test_waiting_goes_on_while_the_api_is_away_and_ends_with_the_reason() -> None:
-    answers = iter([None, False, True])
-
-    def ask() -> bool:
-        answer = next(answers)
-        if answer is None:
-            raise ApiUnavailableError("away")
-        return answer
-
-    clock = JumpingClock()
-    wait_true(ask, clock, Nanoseconds(10 * SECOND), "never")
-    assert clock.now_ns() == SECOND
-    with pytest.raises(WorldError, match=r"not so after 3 s: because"):
-        wait_true(lambda: False, JumpingClock(), Nanoseconds(3 * SECOND), "not so", lambda: "because")
 
 
 def test_calicos_images_are_those_of_the_manifests_and_nodes_have_digests() -> None:
