@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.evidence import Evidence
 from analysis.measure import Measures
 from hitless.history import History
 from hitless.verdicts import CheckResult
@@ -14,13 +15,22 @@ from hitless.words import Arm, Verdict
 class JudgedRun:
     """One run, measured and judged. All of it follows from the history."""
 
-    history: History
-    measures: Measures
-    """Of every flow, control flows included."""
+    evidence: Evidence
+    """The run, and what the checks had measured of it: reports go on with it."""
     results: tuple[CheckResult, ...]
     """Of every check that ran, in the order in which they ran."""
     verdict: Verdict
     """What `hitless.verdicts.judge` makes of the results."""
+
+    @property
+    def history(self) -> History:
+        """The run's history."""
+        return self.evidence.history
+
+    @property
+    def measures(self) -> Measures:
+        """All numbers of every flow, control flows included."""
+        return self.evidence.measures
 
     @property
     def is_valid(self) -> bool:

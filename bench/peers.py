@@ -14,8 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from analysis.likely import likely_ns
-from analysis.measure import classify, find_outages
+from analysis.classify import classify
+from analysis.measure import find_outages
 from bench.accuracy import BLUR_SHARE
 from bench.estimates import SentProbes, by_count_ns, describe_errors
 from bench.lab.accuracy import make_pair, wait_live
@@ -121,7 +121,7 @@ def _our_estimates(flow: Flow, truths: Sequence[Truth], records: ProbeRecords, r
             if outage.onset_after_ns <= truth.dropped_before_ns and outage.end_ns >= truth.restored_after_ns
         ]
         middles_ns.append(sum((outage.shortest_ns + (outage.longest_ns or 0)) / 2 for outage in found))
-        likelies_ns.append(float(sum(likely_ns(probes, outage) or 0 for outage in found)))
+        likelies_ns.append(float(sum(outage.likely_ns or 0 for outage in found)))
     ways = {
         "likely length": likelies_ns,
         "middle of bounds": middles_ns,

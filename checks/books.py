@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from analysis.ledger import Ledger, make_ledger
-from analysis.measure import measure
+from analysis.evidence import Evidence
+from analysis.ledger import Ledger
 from checks.budgets import read_budgets
-from hitless.history import History
 from hitless.verdicts import Finding
 from hitless.words import JsonObject, Verdict
 
@@ -24,10 +23,10 @@ BUDGETS: Final[Mapping[str, float | None]] = {
 """Budget name to its default."""
 
 
-def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     """Balance lost probes of all flows, control flows included, against the drops of all namespaces."""
     limits = read_budgets(NAME, budgets, BUDGETS)
-    ledger = make_ledger(history, measure(history))
+    ledger = evidence.ledger
     if ledger is None:
         text = "not available: this cluster has no counters of every namespace between two pods"
         yield Finding(verdict=Verdict.PASS, code="counters-not-available", text=text)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
+from analysis.evidence import Evidence
 from checks import books, connections, continuity, convergence, coverage, hygiene, instrument, ordering, services, sources
 from checks.budgets import read_budgets
 from hitless.errors import UsageError
-from hitless.history import History
 from hitless.verdicts import CheckResult, Finding, merge
 from hitless.words import JsonObject, Verdict
 
@@ -31,8 +31,8 @@ class CheckModule(Protocol):
         """Every budget that it knows, with its default; None: no limit."""
         ...
 
-    def check(self, history: History, budgets: JsonObject) -> Iterable[Finding]:
-        """Judge a history."""
+    def check(self, evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
+        """Judge a run."""
         ...
 
 
@@ -64,24 +64,24 @@ def read_checks(named: Mapping[str, JsonObject], where: str, place: str = "check
             raise UsageError(where=where, place=at, found=error.found, allowed=error.allowed) from error
 
 
-def run_checks(history: History) -> tuple[CheckResult, ...]:
+def run_checks(evidence: Evidence) -> tuple[CheckResult, ...]:
     """Run the checks that the history's header names, and those of validity whether it names them or not.
 
     Raises:
         UsageError: the header names an unknown check or budget.
     """
-    named = history.header.checks
-    read_checks(named, f"scenario {history.header.scenario}")
+    header = evidence.history.header
+    read_checks(header.checks, f"scenario {header.scenario}")
     return tuple(
-        _run_check(module, history, named.get(name, {}))
+        _run_check(module, evidence, header.checks.get(name, {}))
         for name, module in CATALOGUE.items()
-        if module.IS_VALIDITY or name in named
+        if module.IS_VALIDITY or name in header.checks
     )
 
 
-def _run_check(module: CheckModule, history: History, budgets: JsonObject) -> CheckResult:
+def _run_check(module: CheckModule, evidence: Evidence, budgets: JsonObject) -> CheckResult:
     try:
-        findings = tuple(module.check(history, budgets))
+        findings = tuple(module.check(evidence, budgets))
     except Exception as error:  # noqa: BLE001 - whatever goes wrong in a judge must not become a verdict about the product
         text = f"the check {module.NAME} crashed: {type(error).__name__}: {error}"
         findings = (Finding(verdict=Verdict.INCONCLUSIVE, code="check-crashed", text=text),)

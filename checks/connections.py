@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from analysis.connections import Complaint, measure_connections
+from analysis.connections import Complaint
+from analysis.evidence import Evidence
 from checks.budgets import read_budgets
 from checks.complaints import BUDGET_OF, count_opened, judge_complaints, say_unprobed
-from hitless.history import History
 from hitless.verdicts import Finding
 from hitless.words import FlowClass, FlowRole, FlowSet, JsonObject, Verdict
 
@@ -23,11 +23,11 @@ BUDGETS: Final[Mapping[str, float | None]] = dict.fromkeys((BUDGET_OF[complaint]
 """Numbers over all TCP flows between pods; null: any."""
 
 
-def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     """Judge the connections of each set and class of TCP flows between pods of different nodes, and from pods to nodes."""
     limits = read_budgets(NAME, budgets, BUDGETS)
-    measures = measure_connections(history)
-    flows = [(flow, measures[flow.id]) for flow in history.flows_of(FlowRole.POD, FlowRole.HOST) if flow.id in measures]
+    measures, roles = evidence.connections, (FlowRole.POD, FlowRole.HOST)
+    flows = [(flow, measures[flow.id]) for flow in evidence.history.flows_of(*roles) if flow.id in measures]
     if not flows:
         text = "not applicable: no connections were probed between pods"
         yield Finding(verdict=Verdict.PASS, code="not-applicable", text=text)

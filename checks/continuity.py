@@ -13,8 +13,9 @@ from typing import Final
 
 import numpy as np
 
+from analysis.evidence import Evidence
 from analysis.instrument import is_network_refusal
-from analysis.measure import FlowMeasure, measure
+from analysis.measure import FlowMeasure
 from checks.budgets import read_budgets
 from hitless.facts import Flow
 from hitless.history import History
@@ -33,10 +34,10 @@ BUDGETS: Final[Mapping[str, float | None]] = {
 """Budget name to its default."""
 
 
-def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     """Judge the loss of each flow, then what else happened to its probes."""
     limits = read_budgets(NAME, budgets, BUDGETS)
-    measures = measure(history)
+    history, measures = evidence.history, evidence.measures
     judged = history.flows_of(FlowRole.MESH, FlowRole.POD, FlowRole.HOST)
     judged_flows = [(flow, measures[flow.id]) for flow in judged if flow.id in measures]
     limit_ms = limits["downtime_ms"]
@@ -60,9 +61,9 @@ def _judge_hit(flow: Flow, found: FlowMeasure, limit_ms: float) -> Finding:
     if limit_ms == 0:
         return Finding(verdict=Verdict.FAIL, code="flow-lost-probes", text=text, flow=flow.id, t_ns=first_ns)
     text = f"{text}; {limit_ms:g} ms of downtime are allowed"
-    if found.downtime_shortest_ns > limit_ns:
+    if found.downtime.shortest_ns > limit_ns:
         return Finding(verdict=Verdict.FAIL, code="flow-downtime-over-budget", text=text, flow=flow.id, t_ns=first_ns)
-    if found.downtime_longest_ns is None or found.downtime_longest_ns > limit_ns:
+    if found.downtime.longest_ns is None or found.downtime.longest_ns > limit_ns:
         # The truth lies somewhere between the bounds and the budget does too: a shorter interval would tell.
         return Finding(verdict=Verdict.INCONCLUSIVE, code="flow-downtime-unclear", text=text, flow=flow.id, t_ns=first_ns)
     return Finding(verdict=Verdict.PASS, code="flow-downtime-within-budget", text=text, flow=flow.id, t_ns=first_ns)
@@ -81,10 +82,10 @@ def _directions(found: FlowMeasure) -> str:
 def _outages(found: FlowMeasure) -> str:
     count = len(found.outages)
     what = "one outage" if count == 1 else f"{count} outages"
-    shortest_ms = found.downtime_shortest_ns / 1e6
-    if found.downtime_longest_ns is None:
+    shortest_ms = found.downtime.shortest_ns / 1e6
+    if found.downtime.longest_ns is None:
         return f"{what}, at least {shortest_ms:.1f} ms (censored: open when the probing started or ended)"
-    return f"{what}, {shortest_ms:.1f} to {found.downtime_longest_ns / 1e6:.1f} ms"
+    return f"{what}, {shortest_ms:.1f} to {found.downtime.longest_ns / 1e6:.1f} ms"
 
 
 def _say_blind_time(family: str, flows_found: list[FlowMeasure]) -> Iterator[Finding]:

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from analysis.convergence import ConvergenceTimes
-from analysis.measure import Measures, classify_flow, measure
+from analysis.evidence import Evidence
+from analysis.measure import Measures
 from analysis.paths.route_ends import RouteEnds
 from analysis.paths.ttl import TtlPaths, paths_of
 from checks.budgets import read_budgets
@@ -34,10 +34,10 @@ _PATH_PROBES: Final = 5
 """A flow's path is that of its last probes: RFC 6412 3.7.5 asks for 5."""
 
 
-def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     """Compare objects, nodes and flows at the end with the arm's end mode."""
     limits = read_budgets(NAME, budgets, BUDGETS)
-    measures = measure(history)
+    history, measures = evidence.history, evidence.measures
     yield from _judge_objects(history)
     yield from _judge_rolls(history, limits["rolls"])
     yield from _judge_nodes(history)
@@ -46,7 +46,7 @@ def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
         text = f"not applicable to the flows' times: the arm stays in {history.header.end_mode}"
         yield Finding(verdict=Verdict.PASS, code="no-convergence-expected", text=text)
     else:
-        yield from _judge_times(history, measures, limits["convergence_ms"])
+        yield from _judge_times(evidence, limits["convergence_ms"])
     yield from _judge_held(history, measures)
 
 
@@ -150,15 +150,15 @@ def _contradicts(history: History, flow: Flow, ends: RouteEnds, ttls: TtlPaths, 
     return last.size == 1 and not np.any(ttls.allowed(ends, last) & wanted)
 
 
-def _judge_times(history: History, measures: Measures, limit_ms: float | None) -> Iterator[Finding]:
+def _judge_times(evidence: Evidence, limit_ms: float | None) -> Iterator[Finding]:
     """Every flow uses the new path unimpaired, for good."""
-    times, times_ns = ConvergenceTimes(history), []
+    history, times, times_ns = evidence.history, evidence.convergence, []
     for flow in history.flows_of(FlowRole.MESH):
-        found = measures.get(flow.id)
+        found = evidence.measures.get(flow.id)
         if found is not None and found.convergence_ns is not None:
             times_ns.append(found.convergence_ns)
             continue
-        probes = classify_flow(history, flow)
+        probes = evidence.probes[flow.id]
         if times.of(flow, probes.rows, probes.is_impaired).earliest_ns is not None:
             text = f"{flow.label} may use the new path: when its nodes' routes changed is known too roughly to tell"
             yield Finding(verdict=Verdict.INCONCLUSIVE, code="convergence-not-known", text=text, flow=flow.id)

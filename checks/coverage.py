@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from analysis.evidence import Evidence
 from analysis.instrument import is_network_refusal
 from checks.budgets import read_budgets
 from hitless.history import History
@@ -41,7 +42,7 @@ BYPASSES: Final[Mapping[str, str]] = {
 Limits = Mapping[str, float | None]
 
 
-def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     """Ask each question in turn; one finding an answer that hurts."""
     limits = read_budgets(NAME, budgets, BUDGETS)
     questions: tuple[Callable[[History, Limits], Iterator[Finding]], ...] = (
@@ -54,7 +55,7 @@ def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
         _ask_management,
     )
     for ask in questions:
-        yield from ask(history, limits)
+        yield from ask(evidence.history, limits)
 
 
 def _doubt(code: str, text: str, *, t_ns: int | None = None) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from analysis.evidence import Evidence
 from checks.budgets import read_budgets
 from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES, is_in_tunnel
 from hitless.facts import NodeState
@@ -22,9 +23,10 @@ BUDGETS: Final[Mapping[str, float | None]] = {}
 """It has none: something is left or it is not."""
 
 
-def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     """Look for what should not be there (NATIVE) or for what should still be there (OVERLAY)."""
     read_budgets(NAME, budgets, BUDGETS)
+    history = evidence.history
     if not history.final_nodes:
         yield Finding(
             verdict=Verdict.INCONCLUSIVE, code="nodes-not-read", text="the state of the nodes at the end is not known"

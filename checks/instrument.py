@@ -12,8 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from analysis.instrument import overflow_losses
-from analysis.measure import measure
+from analysis.evidence import Evidence
 from checks.budgets import read_budgets
 from hitless.history import History
 from hitless.verdicts import Finding
@@ -34,10 +33,10 @@ SLEW_PPM: Final = 500
 Limits = Mapping[str, float | None]
 
 
-def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     """Ask each question in turn; one finding an answer that hurts, or that is worth saying."""
     limits = read_budgets(NAME, budgets, BUDGETS)
-    questions: tuple[Callable[[History, Limits], Iterator[Finding]], ...] = (
+    questions: tuple[Callable[[Evidence, Limits], Iterator[Finding]], ...] = (
         _ask_controls,
         _ask_calibration,
         _ask_overflows,
@@ -46,7 +45,7 @@ def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
         _ask_neighbours,
     )
     for ask in questions:
-        yield from ask(history, limits)
+        yield from ask(evidence, limits)
 
 
 def _doubt(code: str, text: str, *, t_ns: int | None = None) -> Finding:
@@ -54,11 +53,10 @@ def _doubt(code: str, text: str, *, t_ns: int | None = None) -> Finding:
     return Finding(verdict=Verdict.INCONCLUSIVE, code=code, text=text, t_ns=at_ns)
 
 
-def _ask_controls(history: History, _: Limits) -> Iterator[Finding]:
+def _ask_controls(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     """No switch can touch a flow within a node: if it loses a probe, the instrument did."""
-    measures = measure(history)
-    for flow in history.flows_of(FlowRole.CONTROL):
-        found = measures.get(flow.id)
+    for flow in evidence.history.flows_of(FlowRole.CONTROL):
+        found = evidence.measures.get(flow.id)
         if found is not None and found.is_hit:
             at_ns = found.outages[0].onset_after_ns if found.outages else None
             yield _doubt(
@@ -66,10 +64,10 @@ def _ask_controls(history: History, _: Limits) -> Iterator[Finding]:
             )
 
 
-def _ask_overflows(history: History, limits: Limits) -> Iterator[Finding]:
+def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     """What our own sockets dropped is taken out of every number: that holds only while it is little, and clearly ours."""
-    losses = tuple(overflow_losses(history))
-    untold = sum(report.counters.get("receive_overflows", 0) for report in history.records.reports)
+    losses = evidence.overflows
+    untold = sum(report.counters.get("receive_overflows", 0) for report in evidence.history.records.reports)
     untold -= sum(loss.dropped for loss in losses)
     if untold > 0:
         yield _doubt("receive-overflow", f"sockets of the instrument dropped {untold} datagrams at unknown times")
@@ -88,8 +86,9 @@ def _ask_overflows(history: History, limits: Limits) -> Iterator[Finding]:
         yield Finding(verdict=Verdict.PASS, code="instrument-loss", text=text, t_ns=losses[0].since_ns)
 
 
-def _ask_calibration(history: History, _: Limits) -> Iterator[Finding]:
+def _ask_calibration(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     """A blackhole of known length must be measured as what it was, within the accuracy interval."""
+    history = evidence.history
     flows = history.flows_of(FlowRole.CALIBRATION)
     pulse = history.first_event("calibration.pulsed")
     if history.first_event("run.live") is None:
@@ -106,7 +105,7 @@ def _ask_calibration(history: History, _: Limits) -> Iterator[Finding]:
     truth_ms = f"{truth_shortest / 1e6:.2f} to {truth_longest / 1e6:.2f} ms"
     found = [
         outage
-        for outage in measure(history)[flows[0].id].outages
+        for outage in evidence.measures[flows[0].id].outages
         if outage.onset_after_ns <= facts["restore_done_ns"] and outage.end_ns >= facts["drop_began_ns"]
     ]
     if len(found) != 1 or found[0].longest_ns is None:
@@ -127,8 +126,9 @@ def _ask_calibration(history: History, _: Limits) -> Iterator[Finding]:
         yield Finding(verdict=Verdict.PASS, code="calibrated", text=text, t_ns=pulse.t_ns)
 
 
-def _ask_pressure(history: History, limits: Limits) -> Iterator[Finding]:
+def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     """How long did some task of the machine wait for a CPU? Source: Linux Documentation/accounting/psi.rst."""
+    history = evidence.history
     waited_us, lasted_us = (_grown(history, f"Pressure.{name}_us") for name in ("cpu_some", "read_at"))
     if waited_us is None or not lasted_us:
         return
@@ -143,7 +143,7 @@ def _ask_pressure(history: History, limits: Limits) -> Iterator[Finding]:
         yield Finding(verdict=Verdict.PASS, code="cpu-pressure", text=text)
 
 
-def _ask_clocks(history: History, limits: Limits) -> Iterator[Finding]:
+def _ask_clocks(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     """Kernel receive times are CLOCK_REALTIME: a step of it between two pairs falsifies the times around it.
 
     Slewing is no step: over the time between two pairs it may move the clock by SLEW_PPM, which is allowed on top.
@@ -151,7 +151,7 @@ def _ask_clocks(history: History, limits: Limits) -> Iterator[Finding]:
     limit = limits["clock_step_us"]
     if limit is None:
         return
-    for agent, pairs in history.records.clocks.items():
+    for agent, pairs in evidence.history.records.clocks.items():
         offset = pairs["wall"] - pairs["monotonic"]
         moved = np.abs(np.diff(offset))
         elapsed = np.diff(pairs["monotonic"])
@@ -161,9 +161,9 @@ def _ask_clocks(history: History, limits: Limits) -> Iterator[Finding]:
             yield _doubt("clock-step", text, t_ns=int(pairs["monotonic"][index]))
 
 
-def _ask_neighbours(history: History, _: Limits) -> Iterator[Finding]:
+def _ask_neighbours(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     """The neighbour table is the machine's: where it overflows, packets are dropped that no route is to blame for."""
-    overflows = _grown(history, "Neigh.table_fulls")
+    overflows = _grown(evidence.history, "Neigh.table_fulls")
     if overflows:
         yield _doubt("neighbour-table-full", f"the machine's neighbour table overflowed {overflows} times")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from analysis.evidence import Evidence
 from checks.budgets import read_budgets
 from hitless.events import Event
 from hitless.history import History
@@ -20,9 +21,10 @@ BUDGETS: Final[Mapping[str, float | None]] = {}
 """It has none: a route is there or it is not."""
 
 
-def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     """Compare the time of each route of each zone's table with the instant from which packets need it."""
     read_budgets(NAME, budgets, BUDGETS)
+    history = evidence.history
     gone = _overlay_gone(history)
     if history.header.start_mode is not Mode.OVERLAY or gone is None:
         text = "not applicable: the overlay never went away"

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from analysis.connections import Complaint, measure_connections
+from analysis.connections import Complaint
+from analysis.evidence import Evidence
 from checks.budgets import read_budgets
 from checks.complaints import BUDGET_OF, count_opened, judge_complaints, say_unprobed
-from hitless.history import History
 from hitless.verdicts import Finding
 from hitless.words import FlowClass, FlowRole, FlowSet, JsonObject, Verdict
 
@@ -27,11 +27,11 @@ MASQUERADED: Final = frozenset({FlowSet.NODE_PORT, FlowSet.HOST_CLUSTER_IP})
 """Sets whose source is rewritten by the node that they pass first."""
 
 
-def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     """Judge the connections of each set and class of flows through Services."""
     limits = read_budgets(NAME, budgets, BUDGETS)
-    measures = measure_connections(history)
-    flows = [(flow, measures[flow.id]) for flow in history.flows_of(FlowRole.SERVICE) if flow.id in measures]
+    measures = evidence.connections
+    flows = [(flow, measures[flow.id]) for flow in evidence.history.flows_of(FlowRole.SERVICE) if flow.id in measures]
     if not flows:
         text = "not applicable: nothing was probed through a Service"
         yield Finding(verdict=Verdict.PASS, code="not-applicable", text=text)

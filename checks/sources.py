@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from analysis.evidence import Evidence
 from analysis.sources import SeenSource, seen_sources
 from checks.budgets import read_budgets
-from hitless.history import History
+from hitless.plural import plural
 from hitless.verdicts import Finding
 from hitless.words import FlowRole, JsonObject, Verdict
 
@@ -23,17 +24,17 @@ BUDGETS: Final[Mapping[str, float | None]] = {
 """Budget name to its default."""
 
 
-def check(history: History, budgets: JsonObject) -> Iterable[Finding]:
+def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     """Say for each family of host and Service flows how its source looked from the other end."""
     limit = read_budgets(NAME, budgets, BUDGETS)["changed"]
-    asked = history.flows_of(FlowRole.HOST, FlowRole.SERVICE)
-    if limit is not None and asked and not any(seen_sources(history, flow) for flow in asked):
-        text = f"no probe of {len(asked)} flows was logged at the other end: nobody knows from which address they came"
-        yield Finding(verdict=Verdict.INCONCLUSIVE, code="source-unknown", text=text)
+    asked = evidence.history.flows_of(FlowRole.HOST, FlowRole.SERVICE)
     families: dict[str, list[tuple[SeenSource, ...]]] = {}
     for flow in asked:
-        if seen := seen_sources(history, flow):
+        if seen := seen_sources(evidence.history, flow):
             families.setdefault(flow.family, []).append(seen)
+    if limit is not None and asked and not families:
+        text = f"no probe of {plural(len(asked), 'flow')} was logged at the other end: their source addresses are not known"
+        yield Finding(verdict=Verdict.INCONCLUSIVE, code="source-unknown", text=text)
     for family, flows in families.items():
         changed = [seen for seen in flows if len({stretch.address for stretch in seen}) > 1]
         always = sum(all(stretch.is_rewritten for stretch in seen) for seen in flows)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.evidence import Evidence
 from analysis.judged import JudgedRun
-from analysis.measure import measure
 from checks.catalogue import run_checks
 from commands.backends import Backend
 from hitless.clock import RunClock
@@ -95,8 +95,9 @@ def execute_trial(
 
 def judge_history(history: History) -> JudgedRun:
     """Judge a history, fresh or stored: the answer is the same."""
-    results = run_checks(history)
-    return JudgedRun(history=history, measures=measure(history), results=results, verdict=judge(results))
+    evidence = Evidence(history)
+    results = run_checks(evidence)
+    return JudgedRun(evidence=evidence, results=results, verdict=judge(results))
 
 
 def write_verdict(directory: Path, judged: JudgedRun) -> None:

@@ -6,10 +6,9 @@ FAIL > INCONCLUSIVE > PASS; an empty merge is INCONCLUSIVE.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from hitless.history import History
 from hitless.words import FlowId, JsonObject, Nanoseconds, Verdict
 
 
@@ -43,10 +42,6 @@ class CheckResult:
     def as_json(self) -> JsonObject:
         """Return the result as one JSON object."""
         return asdict(self)
-
-
-Check = Callable[[History, JsonObject], Iterable[Finding]]
-"""A check: a pure function of the history and its own budgets. No finding, or only PASS findings: PASS."""
 
 
 def merge(verdicts: Iterable[Verdict]) -> Verdict:

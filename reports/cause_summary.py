@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from analysis.causes.attribution import Attribution, Cause, CauseKind, attribute
+from analysis.causes.attribution import Attribution, Cause, CauseKind
 from analysis.judged import JudgedRun
 from analysis.measure import Outage
 from hitless.facts import Flow
@@ -47,7 +47,7 @@ class CauseSummary:
     families: dict[str, int]
     """Family of flows to its part of the outages."""
     downtime_ms: float
-    """Its share of all outages' lengths, in the middle of their bounds; of an outage without bound the shortest."""
+    """Its share of all outages' likely lengths; of a censored outage, of the shortest."""
     downtime_share: float
     """The same of the downtime of all judged flows, 0 to 1."""
     score_min: float | None
@@ -98,10 +98,7 @@ def causes_of_flow(said: Sequence[Attribution], flow: Flow) -> tuple[tuple[str, 
 
 def _said(run: JudgedRun) -> Iterator[tuple[Flow, Attribution]]:
     judged = {flow.id: flow for flow in run.history.flows_of(*JUDGED)}
-    if any(measure.outages for flow, measure in run.measures.items() if flow in judged):
-        for said in attribute(run.history, run.measures):
-            if said.flow in judged:
-                yield judged[said.flow], said
+    return ((judged[said.flow], said) for said in run.evidence.causes if said.flow in judged)
 
 
 def _summarise(kind: CauseKind, parts: Sequence[_Part], total_ms: float) -> CauseSummary:
@@ -129,5 +126,4 @@ def _summarise(kind: CauseKind, parts: Sequence[_Part], total_ms: float) -> Caus
 
 
 def _length_ms(outage: Outage) -> float:
-    longest = outage.shortest_ns if outage.longest_ns is None else outage.longest_ns
-    return float(outage.shortest_ns + longest) / 2 / MILLISECOND
+    return (outage.shortest_ns if outage.likely_ns is None else outage.likely_ns) / MILLISECOND

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from analysis.causes.attribution import Attribution, attribute
 from reports.cause_summary import CauseSummary, causes_of_flow
 from reports.extracts import WorstFlow
 from reports.quantities import NONE, say_count
@@ -36,13 +35,10 @@ def example_rows(arm: str, found: Sequence[CauseSummary]) -> Iterator[tuple[str,
 
 
 def worst_causes(worst: Sequence[WorstFlow]) -> list[str]:
-    """Return the causes of each flow's downtime with their shares; every run is attributed once."""
-    said: dict[int, tuple[Attribution, ...]] = {}
+    """Return the causes of each flow's downtime with their shares."""
     texts = []
     for one in worst:
-        if id(one.run) not in said:
-            said[id(one.run)] = attribute(one.run.history, one.run.measures)
-        causes = causes_of_flow(said[id(one.run)], one.flow)
+        causes = causes_of_flow(one.run.evidence.causes, one.flow)
         shown = [(name, share) for name, share in causes if share >= _SHARE_SHOWN] or causes[:1]
         texts.append(", ".join(name if len(shown) == 1 else f"{name} {share:.0%}" for name, share in shown) or NONE)
     return texts

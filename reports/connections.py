@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from analysis.connections import Complaint, ConnectionMeasure, measure_connections
+from analysis.connections import Complaint, ConnectionMeasure
 from analysis.judged import JudgedRun
 from analysis.stalls import StallEnd
 from hitless.words import MILLISECOND
@@ -45,7 +45,7 @@ def summarise_connections(runs: Sequence[JudgedRun]) -> dict[str, ConnectionTota
     """Return family to totals, of the TCP families of these runs."""
     families: dict[str, list[ConnectionMeasure]] = {}
     for run in runs:
-        measures = measure_connections(run.history)
+        measures = run.evidence.connections
         for flow in run.history.flows:
             if flow.id in measures:
                 families.setdefault(flow.family, []).append(measures[flow.id])

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from analysis.connections import Complaint, ConnectionMeasure, measure_connections
+from analysis.connections import Complaint, ConnectionMeasure
 from analysis.judged import JudgedRun
 from analysis.measure import FlowMeasure
 from hitless.events import Event
@@ -145,7 +145,7 @@ def _choose_flows(
     if len(found) <= FLOWS_MAX:
         return list(found), []
     heaviest = sorted(
-        (pair for pair in found if pair[1].is_hit), key=lambda pair: (-pair[1].downtime_shortest_ns, -pair[1].lost, pair[0].id)
+        (pair for pair in found if pair[1].is_hit), key=lambda pair: (-pair[1].downtime.shortest_ns, -pair[1].lost, pair[0].id)
     )
     chosen = {flow.id for flow, _ in heaviest[:FLOWS_MAX]}
     return [pair for pair in found if pair[0].id in chosen], [pair for pair in found if pair[0].id not in chosen]
@@ -173,7 +173,7 @@ def _bars(measure: FlowMeasure, row: str, origin: int) -> Iterator[Bar]:
 
 def family_bars(run: JudgedRun, origin: int) -> Iterator[tuple[str, list[Bar]]]:
     """Yield a line for each other family of flows, with the outages of all its flows, and what befell its connections."""
-    history, connections = run.history, measure_connections(run.history)
+    history, connections = run.history, run.evidence.connections
     others = history.flows_of(FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
     for family in dict.fromkeys(flow.family for flow in others):
         flows = [flow for flow in others if flow.family == family and flow.id in run.measures]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.judged import Comparison, JudgedRun
-from analysis.ledger import make_ledger
 from analysis.measure import FlowMeasure
 from hitless.facts import Flow
 from hitless.words import Arm, FlowRole, Verdict
@@ -65,22 +64,20 @@ def worst_flows(comparison: Comparison, limit: int) -> tuple[WorstFlow, ...]:
     ]
 
     def order(worst: WorstFlow) -> tuple[bool, bool, int]:
-        longest = worst.measure.downtime_longest_ns
-        length = worst.measure.downtime_shortest_ns if longest is None else longest
-        return worst.run.history.header.arm is not Arm.GATED, longest is not None, -length
+        is_censored, length_ns = worst.measure.downtime.rank
+        return worst.run.history.header.arm is not Arm.GATED, not is_censored, -length_ns
 
     return tuple(sorted(hit, key=order)[:limit])
 
 
 def count_lost_datagrams(runs: Sequence[JudgedRun]) -> int:
     """Return how many datagrams of all classes and roles were lost in these runs: what the ledger balances."""
-    ledgers = (make_ledger(run.history, run.measures) for run in runs)
-    return sum(ledger.lost for ledger in ledgers if ledger is not None)
+    return sum(run.evidence.ledger.lost for run in runs if run.evidence.ledger is not None)
 
 
 def arm_drops(runs: Sequence[JudgedRun]) -> tuple[Drops, ...] | None:
     """Return the drops by place over the runs of an arm, most first; None where the cluster has no counters."""
-    ledgers = [ledger for run in runs if (ledger := make_ledger(run.history, run.measures)) is not None]
+    ledgers = [run.evidence.ledger for run in runs if run.evidence.ledger is not None]
     if not ledgers:
         return None
     sums: dict[str, Counter[str]] = {}

@@ -17,7 +17,7 @@ from reports.connections import connection_rows
 from reports.extracts import WorstFlow, arm_drops, count_lost_datagrams, group_findings, shown_run, worst_flows
 from reports.load import make_load_tables
 from reports.paths import make_path_tables
-from reports.quantities import NONE, say_bounds, say_count, say_ms
+from reports.quantities import NONE, duration_of, ms, say_count, say_duration, say_ms
 from reports.summary import Summary
 from reports.table import comparison_rows, count_rows, family_rows
 from reports.timeline import condense
@@ -117,15 +117,12 @@ def _environment(summary: Summary) -> Environment:
 def _worst_cells(worst: WorstFlow, accuracy_ms: float) -> dict[str, str]:
     """Return the cells of one flow."""
     found = worst.measure
-    longest = found.downtime_longest_ns
-    bounds = (found.downtime_shortest_ns / MILLISECOND, None if longest is None else longest / MILLISECOND)
-    convergence = None if found.convergence_ns is None else found.convergence_ns / MILLISECOND
     return {
         "run": f"{worst.run.history.header.arm} {worst.run.history.header.trial}",
         "flow": worst.flow.label,
         "lost": f"{found.lost:,} ({found.lost_near_end:,} / {found.lost_far_end:,} / {found.lost_unknown:,})",
         "outages": say_count(len(found.outages)),
-        "downtime": say_bounds(bounds, accuracy_ms),
-        "plbm": say_ms(found.downtime_plbm_ns / MILLISECOND, accuracy_ms),
-        "convergence": say_ms(convergence, accuracy_ms),
+        "downtime": say_duration(duration_of(found.downtime), accuracy_ms),
+        "plbm": say_ms(ms(found.downtime_plbm_ns), accuracy_ms),
+        "convergence": say_ms(ms(found.convergence_ns), accuracy_ms),
     }

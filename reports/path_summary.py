@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.judged import JudgedRun
+from analysis.length import Length
 from analysis.paths.mixed_modes import CELLS, count_cells, make_matrix
-from analysis.paths.path import Direction, Flags, find_paths
-from analysis.paths.transitions import Bounded, Transitions, find_transitions
+from analysis.paths.path import Direction, Flags
+from analysis.paths.transitions import Transitions, find_transitions
 from analysis.paths.ttl import ProbePath
 from hitless.words import MILLISECOND, FlowRole
+from reports.quantities import Duration, duration_of
 from reports.spread import Spread, make_spread
 
 
@@ -62,7 +64,7 @@ class TransitionSpread:
 
     spread_ms: Spread
     """Of the middle of each flow's bounds."""
-    bounds_ms_max: tuple[float, float | None] | None
+    bounds_ms_max: Duration | None
     """Shortest and longest of the flow whose middle is the largest; longest None: it had not ended. None: there is no flow."""
 
 
@@ -97,7 +99,7 @@ def summarise_paths(runs: Sequence[JudgedRun]) -> PathSummary:
     flows = 0
     for run in runs:
         request = run.history.first_event("switch.requested")
-        for found in find_paths(run.history, FlowRole.MESH):
+        for found in run.evidence.paths(FlowRole.MESH):
             flows += 1
             cells += count_cells(found)
             out += _count(found.out)
@@ -105,7 +107,7 @@ def summarise_paths(runs: Sequence[JudgedRun]) -> PathSummary:
             if request is not None:
                 transitions.append(find_transitions(found, request.t_ns))
 
-    def over_flows(read: Callable[[Transitions], Bounded | None]) -> TransitionSpread:
+    def over_flows(read: Callable[[Transitions], Length | None]) -> TransitionSpread:
         return _spread(length for one in transitions if (length := read(one)) is not None)
 
     return PathSummary(
@@ -153,18 +155,13 @@ def _count(direction: Direction) -> npt.NDArray[np.int64]:
     return np.array([np.count_nonzero(read(direction)) for read in _COUNTED.values()], dtype=np.int64)
 
 
-def _spread(lengths: Iterable[Bounded]) -> TransitionSpread:
+def _spread(lengths: Iterable[Length]) -> TransitionSpread:
     every = list(lengths)
     middles = [None if one.longest_ns is None else (one.shortest_ns + one.longest_ns) / 2 / MILLISECOND for one in every]
     longest = max(every, key=_by_middle, default=None)
-    return TransitionSpread(spread_ms=make_spread(middles), bounds_ms_max=None if longest is None else _bounds_ms(longest))
+    return TransitionSpread(spread_ms=make_spread(middles), bounds_ms_max=None if longest is None else duration_of(longest))
 
 
-def _by_middle(length: Bounded) -> tuple[bool, int]:
+def _by_middle(length: Length) -> tuple[bool, int]:
     """Sort key: what had not ended is longer than all that had."""
     return length.longest_ns is None, length.shortest_ns + (length.longest_ns or 0)
-
-
-def _bounds_ms(length: Bounded) -> tuple[float, float | None]:
-    shortest_ms = round(length.shortest_ns / MILLISECOND, 3)
-    return shortest_ms, None if length.longest_ns is None else round(length.longest_ns / MILLISECOND, 3)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hitless.words import Arm
 from reports.path_summary import DirectionCounts, ModeLoss, PathSummary, TransitionSpread
-from reports.quantities import NONE, say_bounds, say_count, say_ms, say_share
+from reports.quantities import NONE, say_count, say_duration, say_ms, say_share
 from reports.summary import Summary
 from reports.table import Row
 
@@ -116,7 +116,7 @@ def _transition_rows(arm: Arm, found: PathSummary, accuracy_ms: float) -> tuple[
             median=say_ms(spread.median, accuracy_ms),
             mean=say_ms(spread.mean, accuracy_ms),
             max=say_ms(spread.max, accuracy_ms),
-            bounds=say_bounds(length.bounds_ms_max, accuracy_ms),
+            bounds=say_duration(length.bounds_ms_max, accuracy_ms),
         )
 
     return (

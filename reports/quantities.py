@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
-Bounds = tuple[float, float | None]
-"""Shortest and longest, ms; longest None: censored."""
+from dataclasses import dataclass
+from typing import Final, overload
 
-NONE = "-"
+from analysis.length import Length
+from hitless.words import MILLISECOND
+
+NONE: Final = "-"
 """Does not apply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duration:
+    """A length of time as a summary has it: ms, to the microsecond."""
+
+    shortest: float
+    """It lasted at least this long."""
+    likely: float | None
+    """The best single number; None: censored, or none was worked out."""
+    longest: float | None
+    """It lasted at most this long; None: censored."""
+
+
+def duration_of(length: Length) -> Duration:
+    """Return a measured length as a summary has it."""
+    return Duration(shortest=ms(length.shortest_ns), likely=ms(length.likely_ns), longest=ms(length.longest_ns))
+
+
+@overload
+def ms(time_ns: float) -> float: ...
+@overload
+def ms(time_ns: float | None) -> float | None: ...
+def ms(time_ns: float | None) -> float | None:
+    """Return nanoseconds as ms to the microsecond; None stays None."""
+    return None if time_ns is None else round(time_ns / MILLISECOND, 3)
 
 
 def say_count(count: int | None) -> str:
@@ -28,21 +57,12 @@ def say_ms(value_ms: float | None, accuracy_ms: float | None = None) -> str:
     return f"{value_ms:,.1f} ms" if accuracy_ms is None else f"{value_ms:,.1f} ms ±{accuracy_ms:g}"
 
 
-def say_bounds(bounds: Bounds | None, accuracy_ms: float) -> str:
-    """Return both bounds, or `>=` the shortest where there is no longest."""
-    if bounds is None:
+def say_duration(found: Duration | None, accuracy_ms: float) -> str:
+    """Return the likely length with both bounds, the bounds alone, or `>=` the shortest where it is censored."""
+    if found is None:
         return NONE
-    shortest, longest = bounds
-    if longest is None:
-        return f">= {shortest:,.1f} ms ±{accuracy_ms:g}"
-    return f"{shortest:,.1f} to {longest:,.1f} ms ±{accuracy_ms:g}"
-
-
-def say_downtime(value_ms: float | None, bounds: Bounds | None, accuracy_ms: float) -> str:
-    """Return a downtime: the middle and both bounds, or `>=` the shortest where it is censored."""
-    if bounds is None:
-        return NONE
-    shortest, longest = bounds
-    if value_ms is None or longest is None:
-        return f">= {shortest:,.1f} ms ±{accuracy_ms:g} (censored)"
-    return f"{value_ms:,.1f} ms ±{accuracy_ms:g} ({shortest:,.1f} to {longest:,.1f})"
+    if found.longest is None:
+        return f">= {found.shortest:,.1f} ms ±{accuracy_ms:g} (censored)"
+    if found.likely is None:
+        return f"{found.shortest:,.1f} to {found.longest:,.1f} ms ±{accuracy_ms:g}"
+    return f"{found.likely:,.1f} ms ±{accuracy_ms:g} ({found.shortest:,.1f} to {found.longest:,.1f})"

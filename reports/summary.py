@@ -10,23 +10,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Final
 
 from analysis.judged import Comparison, JudgedRun
-from analysis.ledger import make_ledger
-from analysis.measure import FlowMeasure
+from analysis.length import add_lengths
+from analysis.measure import Counts, FlowMeasure
 from checks.comparison import compare_verdict
 from hitless.verdicts import Finding, merge
-from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject, Verdict
+from hitless.words import Arm, FlowRole, JsonObject, Verdict
 from reports.cause_summary import CauseSummary, summarise_causes
 from reports.connections import ConnectionTotals, summarise_connections
 from reports.load_summary import LoadSummary, summarise_load
 from reports.path_summary import PathSummary, summarise_paths
-from reports.quantities import Bounds
+from reports.quantities import Duration, duration_of, ms
 from reports.spread import Spread, make_spread
 
-SCHEMA: Final = "hitless.summary/1"
+SCHEMA: Final = "hitless.summary/2"
 
 _JUDGED: Final = (FlowRole.MESH, FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
 
@@ -60,41 +60,24 @@ class ReportedFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
-    """The numbers of a set of flows."""
+class Totals(Counts):
+    """The numbers of a set of flows: the sums of their counts, and what the worst of them met."""
 
     flows: int
     """Flows, each counted once a trial."""
     flows_hit: int
     """Of them, those that lost a probe."""
-    offered: int
-    unimpaired: int
-    lost: int
-    lost_near_end: int
-    lost_far_end: int
-    lost_unknown: int
-    late: int
-    """Part of lost."""
-    reordered: int
-    duplicated: int
-    corrupted: int
-    send_errors: int
-    lost_instrument: int
-    """Probes that sockets of the instrument dropped: not offered, never downtime."""
     outages: int
-    outage_ms_max: Bounds | None
+    outage_ms_max: Duration | None
     """The longest outage; None: there was none."""
     censored: int
     """Outages that were open when the probing started or ended."""
     blind_ms_max: float | None
     """No outage longer than this could have been missed. None: a flow was hardly answered."""
-    downtime_ms_max: float | None
-    """Of the flow that was down longest, the middle of its bounds; None: censored."""
-    downtime_bounds_ms_max: Bounds | None
-    """The bounds of that flow; None: there is no flow."""
-    downtime_ms_sum: float | None
-    """Over all flows; None: one is censored."""
-    downtime_bounds_ms_sum: Bounds
+    downtime_ms_max: Duration | None
+    """Of the flow that was down longest; None: there is no flow."""
+    downtime_ms_sum: Duration
+    """Over all flows."""
     downtime_plbm_ms_max: float | None
     """The packet-loss-based estimate, beside it (RFC 6412 3.6.5); None: there is no flow."""
     convergence_ms_max: float | None
@@ -168,7 +151,7 @@ class Summary:
     """Those that have a run."""
 
     def as_json(self) -> JsonObject:
-        """Return the document of schema hitless.summary/1."""
+        """Return the document of schema hitless.summary/2."""
         arms = {arm.value: _arm_json(summary) for arm, summary in self.arms.items()}
         # Through JSON and back: what is returned is what a reader of the file gets, lists and plain strings.
         document: JsonObject = json.loads(json.dumps({"schema": SCHEMA, **asdict(self), "arms": arms}))
@@ -201,9 +184,9 @@ def summarise(comparison: Comparison, *, has_rule: bool = True) -> Summary:
         topology=Topology(
             zones=len(facts.zone_gateways), nodes=len(facts.nodes), pods=sum(end.is_pod for end in facts.endpoints)
         ),
-        interval_ms=_ms(header.interval_ns),
-        accuracy_ms=_ms(header.interval_ns),
-        forwarding_delay_threshold_ms=_ms(header.forwarding_delay_threshold_ns),
+        interval_ms=ms(header.interval_ns),
+        accuracy_ms=ms(header.interval_ns),
+        forwarding_delay_threshold_ms=ms(header.forwarding_delay_threshold_ns),
         versions=dict(facts.versions),
         findings=(
             *(_report(finding, "comparison", None) for finding in findings),
@@ -232,8 +215,8 @@ def summarise_arm(runs: Sequence[JudgedRun]) -> ArmSummary:
         gate_hold_ms_max=_max_or_none(holds),
         lost_unexplained=None if None in unexplained else sum(count for count in unexplained if count is not None),
         durations={
-            "convergence_ms": make_spread([_ms_or_none(measure.convergence_ns) for measure in mesh]),
-            "downtime_ms": make_spread([_ms_or_none(measure.downtime_ns) for measure in mesh]),
+            "convergence_ms": make_spread([ms(measure.convergence_ns) for measure in mesh]),
+            "downtime_ms": make_spread([ms(measure.downtime.likely_ns) for measure in mesh]),
         },
         classes={name: _total([found for run in runs for found in _measures_of_family(run, name)]) for name in families},
         connections=summarise_connections(runs),
@@ -256,7 +239,7 @@ def _measures_of_family(run: JudgedRun, name: str) -> list[FlowMeasure]:
 
 
 def _summarise_trial(run: JudgedRun) -> TrialSummary:
-    ledger = make_ledger(run.history, run.measures)
+    ledger = run.evidence.ledger
     return TrialSummary(
         trial=run.history.header.trial,
         verdict=run.verdict,
@@ -275,71 +258,33 @@ def _gate(run: JudgedRun) -> str:
 
 def _gate_hold_ms(run: JudgedRun) -> float | None:
     opened = run.history.first_event("gate.opened")
-    return None if opened is None else _ms(opened.facts.get("held_ns", 0))
+    return None if opened is None else ms(opened.facts.get("held_ns", 0))
 
 
 def _total(measures: Sequence[FlowMeasure]) -> Totals:
     outages = [outage for measure in measures for outage in measure.outages]
-    worst_outage = max(outages, key=lambda outage: _by_longest(outage.shortest_ns, outage.longest_ns), default=None)
-    downs = [(measure.downtime_shortest_ns, measure.downtime_longest_ns) for measure in measures]
-    worst = max(downs, key=lambda bounds: _by_longest(*bounds), default=None)
-    shortest = sum(bound for bound, _ in downs)
-    has_bound = all(longest is not None for _, longest in downs)
-    longest = sum(bound for _, bound in downs if bound is not None) if has_bound else None
-    plbm = [measure.downtime_plbm_ns for measure in measures]
+    longest = max(outages, key=lambda outage: outage.rank, default=None)
+    worst = max((measure.downtime for measure in measures), key=lambda length: length.rank, default=None)
+    counts = {field.name: sum(getattr(measure, field.name) for measure in measures) for field in fields(Counts)}
     return Totals(
         flows=len(measures),
         flows_hit=sum(measure.is_hit for measure in measures),
-        offered=sum(measure.offered for measure in measures),
-        unimpaired=sum(measure.unimpaired for measure in measures),
-        lost=sum(measure.lost for measure in measures),
-        lost_near_end=sum(measure.lost_near_end for measure in measures),
-        lost_far_end=sum(measure.lost_far_end for measure in measures),
-        lost_unknown=sum(measure.lost_unknown for measure in measures),
-        late=sum(measure.late for measure in measures),
-        reordered=sum(measure.reordered for measure in measures),
-        duplicated=sum(measure.duplicated for measure in measures),
-        corrupted=sum(measure.corrupted for measure in measures),
-        send_errors=sum(measure.send_errors for measure in measures),
-        lost_instrument=sum(measure.lost_instrument for measure in measures),
+        **counts,
         outages=len(outages),
-        outage_ms_max=None if worst_outage is None else _bounds(worst_outage.shortest_ns, worst_outage.longest_ns),
+        outage_ms_max=None if longest is None else duration_of(longest),
         censored=sum(outage.is_censored for outage in outages),
-        blind_ms_max=_max_or_none([_ms_or_none(measure.blind_ns) for measure in measures]),
-        downtime_ms_max=None if worst is None else _middle(*worst),
-        downtime_bounds_ms_max=None if worst is None else _bounds(*worst),
-        downtime_ms_sum=_middle(shortest, longest),
-        downtime_bounds_ms_sum=_bounds(shortest, longest),
-        downtime_plbm_ms_max=_ms(max(plbm)) if plbm else None,
-        convergence_ms_max=_max_or_none([_ms_or_none(measure.convergence_ns) for measure in measures]),
+        blind_ms_max=_max_or_none([ms(measure.blind_ns) for measure in measures]),
+        downtime_ms_max=None if worst is None else duration_of(worst),
+        downtime_ms_sum=duration_of(add_lengths(measure.downtime for measure in measures)),
+        downtime_plbm_ms_max=max((ms(measure.downtime_plbm_ns) for measure in measures), default=None),
+        convergence_ms_max=_max_or_none([ms(measure.convergence_ns) for measure in measures]),
     )
-
-
-def _by_longest(shortest_ns: int, longest_ns: int | None) -> tuple[bool, int]:
-    """Sort key: no bound is longer than any bound, and among those without one the longer shortest counts."""
-    return (True, shortest_ns) if longest_ns is None else (False, longest_ns)
-
-
-def _bounds(shortest_ns: int, longest_ns: int | None) -> Bounds:
-    return _ms(shortest_ns), _ms_or_none(longest_ns)
-
-
-def _middle(shortest_ns: int, longest_ns: int | None) -> float | None:
-    return None if longest_ns is None else _ms((shortest_ns + longest_ns) / 2)
 
 
 def _max_or_none(values: Iterable[float | None]) -> float | None:
     """Return the largest, or None where one is None or there is none."""
     known = tuple(values)
     return None if None in known else max((value for value in known if value is not None), default=None)
-
-
-def _ms(ns: float) -> float:
-    return round(ns / MILLISECOND, 3)
-
-
-def _ms_or_none(ns: int | None) -> float | None:
-    return None if ns is None else _ms(ns)
 
 
 def _report(finding: Finding, check: str, run: JudgedRun | None) -> ReportedFinding:
@@ -351,7 +296,7 @@ def _report(finding: Finding, check: str, run: JudgedRun | None) -> ReportedFind
         arm=None if run is None else run.history.header.arm,
         trial=None if run is None else run.history.header.trial,
         flow=None if finding.flow is None else labels.get(finding.flow, str(finding.flow)),
-        t_ms=_ms_or_none(finding.t_ns),
+        t_ms=ms(finding.t_ns),
         text=finding.text,
     )
 

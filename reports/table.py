@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hitless.words import Arm
-from reports.quantities import NONE, say_bounds, say_count, say_downtime, say_ms, say_share
+from reports.quantities import NONE, say_count, say_duration, say_ms, say_share
 from reports.summary import ArmSummary, Summary, Totals
 
 
@@ -34,9 +34,7 @@ def comparison_rows(summary: Summary) -> tuple[Row, ...]:
         per_totals("longest outage", lambda totals: _say_longest_outage(totals, accuracy_ms)),
         per_totals(
             "longest downtime of a flow",
-            lambda totals: (
-                say_downtime(totals.downtime_ms_max, totals.downtime_bounds_ms_max, accuracy_ms) if totals.lost else "none seen"
-            ),
+            lambda totals: say_duration(totals.downtime_ms_max, accuracy_ms) if totals.lost else "none seen",
         ),
         per_totals(
             "the same by count (PLBM)",
@@ -44,9 +42,7 @@ def comparison_rows(summary: Summary) -> tuple[Row, ...]:
         ),
         per_totals(
             "downtime of all flows together",
-            lambda totals: (
-                say_downtime(totals.downtime_ms_sum, totals.downtime_bounds_ms_sum, accuracy_ms) if totals.lost else "none seen"
-            ),
+            lambda totals: say_duration(totals.downtime_ms_sum, accuracy_ms) if totals.lost else "none seen",
         ),
         per_totals("outages that may have gone unseen", _say_blind),
         _row(summary, "full convergence time", lambda arm: _say_convergence(arm, accuracy_ms)),
@@ -102,7 +98,7 @@ def _say_family(name: str, arm: ArmSummary) -> str:
 
 
 def _say_longest_outage(totals: Totals, accuracy_ms: float) -> str:
-    return say_bounds(totals.outage_ms_max, accuracy_ms) if totals.outages else "none seen"
+    return say_duration(totals.outage_ms_max, accuracy_ms) if totals.outages else "none seen"
 
 
 def _say_blind(totals: Totals) -> str:

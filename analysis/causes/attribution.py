@@ -11,7 +11,7 @@ A pure function of the history and its measures. Definitions: docs/measuring.md,
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,7 @@ from analysis.causes.evidence import Evidence
 from analysis.causes.explanations import Explanation, Likelihood, explain_outages
 from analysis.causes.finder import CandidateFinder
 from analysis.causes.joint import weigh_together
+from analysis.classify import Probes
 from analysis.measure import Measures, Outage
 from hitless.history import History
 from hitless.words import FlowId, FlowRole
@@ -65,7 +66,7 @@ class Attribution:
         return self.causes[0]
 
 
-def attribute(history: History, measures: Measures) -> tuple[Attribution, ...]:
+def attribute(history: History, measures: Measures, probes: Mapping[FlowId, Probes]) -> tuple[Attribution, ...]:
     """Return the causes of every outage of a run, by flow, then in order of time.
 
     The outage of a calibration flow is not among them: it was made to see whether it is measured.
@@ -73,13 +74,14 @@ def attribute(history: History, measures: Measures) -> tuple[Attribution, ...]:
     Args:
         history: of the run.
         measures: of its flows.
+        probes: of its flows, classified.
     """
     finder = CandidateFinder(history, measures)
     found: list[tuple[Outage, tuple[Explanation, ...]]] = []
     for flow in history.flows:
         measure = measures.get(flow.id)
         if measure is not None and measure.outages and flow.role is not FlowRole.CALIBRATION:
-            found += explain_outages(history, flow, measure.outages, finder)
+            found += explain_outages(history, flow, measure.outages, probes[flow.id], finder)
     weigh_together([explanation for _, explanations in found for explanation in explanations], finder, history.flows)
     return tuple(
         Attribution(flow=outage.flow, outage=outage, causes=_rank(outage, explanations, history))

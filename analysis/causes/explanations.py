@@ -14,8 +14,9 @@ from analysis.causes.candidates import MUST, Candidate, CauseKind
 from analysis.causes.evidence import NOT_COUNTED, Evidence, Scale, can_have, weigh_times
 from analysis.causes.finder import CandidateFinder
 from analysis.causes.segments import Segment, Splitter, Way
+from analysis.classify import Probes
 from analysis.interval import make_interval
-from analysis.measure import Outage, classify_flow
+from analysis.measure import Outage
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.words import FlowId, FlowRole, Nanoseconds
@@ -76,10 +77,9 @@ class Explanation:
 
 
 def explain_outages(
-    history: History, flow: Flow, outages: Sequence[Outage], finder: CandidateFinder
+    history: History, flow: Flow, outages: Sequence[Outage], probes: Probes, finder: CandidateFinder
 ) -> Iterator[tuple[Outage, tuple[Explanation, ...]]]:
     """Yield every outage of a flow with an explanation for each of its segments."""
-    probes = classify_flow(history, flow)
     request = history.first_event("switch.requested")
     before = probes.rows["send_began_ns"]
     scale = Scale(probed_ns=int(before[-1] - before[0]), origin_ns=0 if request is None else request.t_ns)

@@ -15,8 +15,9 @@ from typing import Final
 
 import numpy as np
 
+from analysis.classify import Probes
 from analysis.interval import Interval, make_interval
-from analysis.measure import Outage, Probes
+from analysis.measure import Outage
 from hitless.records import NONE_NS
 
 STRETCHES_MAX: Final = 16
@@ -67,7 +68,7 @@ class Splitter:
     """Takes the outages of one flow apart.
 
     Args:
-        probes: the flow's, as `analysis.measure.classify_flow` has them.
+        probes: the flow's, as `analysis.classify` has them.
     """
 
     def __init__(self, probes: Probes) -> None:

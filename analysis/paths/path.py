@@ -10,14 +10,14 @@ Pure. Definitions and sources: docs/measuring.md; RFC 6412 3.4.3-4. No loop over
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from analysis.classify import Probes
 from analysis.instrument import span
-from analysis.measure import Probes, classify_flow
 from analysis.paths.probe_times import probe_spans
 from analysis.paths.route_ends import RouteEnds
 from analysis.paths.ttl import ANY_PATH, NATIVE_PATHS, PathBits, ProbePath, TtlPaths, paths_of
@@ -25,7 +25,7 @@ from analysis.route_history import ModeBits, RouteHistory, Times
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import Rows
-from hitless.words import FlowRole, Mode
+from hitless.words import FlowId, FlowRole, Mode
 
 Flags = npt.NDArray[np.bool_]
 
@@ -84,11 +84,12 @@ class FlowPaths:
     """To the sender; not taken by a probe that is not known to have reached the reflector."""
 
 
-def find_paths(history: History, *roles: FlowRole) -> Iterator[FlowPaths]:
+def find_paths(history: History, probes: Mapping[FlowId, Probes], *roles: FlowRole) -> Iterator[FlowPaths]:
     """Yield the paths of every flow between two nodes, in order of their ids; a flow within a node has none.
 
     Args:
         history: of the run.
+        probes: of its flows, classified.
         roles: only flows of these; without one, all.
     """
     routes, ttls = RouteHistory(history), TtlPaths(history)
@@ -97,7 +98,7 @@ def find_paths(history: History, *roles: FlowRole) -> Iterator[FlowPaths]:
         if ends is not None and flow.role in (roles or FlowRole):
             log = history.records.reflector
             finder = _Finder(ends=ends, start=history.header.start_mode, ttls=ttls)
-            yield finder.find(flow, classify_flow(history, flow), log[span(log["flow"], flow.id)], routes)
+            yield finder.find(flow, probes[flow.id], log[span(log["flow"], flow.id)], routes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.measure import Probes
+from analysis.classify import Probes
 from analysis.route_history import Times
 from hitless.records import NONE_NS
 

@@ -10,33 +10,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.length import Length
 from analysis.paths.path import Direction, Flags, FlowPaths
 from hitless.words import Nanoseconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounded:
-    """A length of time of which only the bounds are known."""
-
-    shortest_ns: Nanoseconds
-    longest_ns: Nanoseconds | None
-    """None: it had not ended when the probing did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transitions:
     """What became of one flow after the Convergence Event Instant, the operator's request. All are counted from there."""
 
-    event: Bounded | None
+    event: Length | None
     """Convergence Event Transition: until the flow is impaired, or first leaves the Preferred Egress in a direction. None: it
     never did."""
     is_impaired: bool
     """Whether what ended the event transition was an impaired probe; False: it was carried by the new path at once."""
-    first_out: Bounded | None
+    first_out: Length | None
     """Until the way out is the Next-Best Egress and works: the first probe that arrived by it. None: none did."""
-    first_back: Bounded | None
+    first_back: Length | None
     """The same of the way back."""
-    recovery: Bounded | None
+    recovery: Length | None
     """Convergence Recovery Transition: from the first of both until every probe is unimpaired and none takes the Preferred
     Egress any more, a length of its own and not counted from the instant. None: no probe came by the Next-Best Egress."""
 
@@ -70,16 +62,16 @@ class _Instant:
     latest_ns: int
 
 
-def _since(instant: _Instant | None, request_ns: int) -> Bounded | None:
+def _since(instant: _Instant | None, request_ns: int) -> Length | None:
     if instant is None:
         return None
-    return Bounded(
+    return Length(
         shortest_ns=Nanoseconds(max(0, instant.earliest_ns - request_ns)),
         longest_ns=Nanoseconds(max(0, instant.latest_ns - request_ns)),
     )
 
 
-def _event(found: FlowPaths, is_after: Flags, request_ns: int) -> tuple[Bounded | None, bool]:
+def _event(found: FlowPaths, is_after: Flags, request_ns: int) -> tuple[Length | None, bool]:
     """Return the event transition, and whether an impaired probe ended it."""
     probes, out, back = found.probes, found.out, found.back
     is_impaired = probes.is_impaired
@@ -114,7 +106,7 @@ def _first_arrival(found: FlowPaths, direction: Direction, is_after: Flags) -> _
     )
 
 
-def _recovery(found: FlowPaths, arrivals: list[_Instant]) -> Bounded | None:
+def _recovery(found: FlowPaths, arrivals: list[_Instant]) -> Length | None:
     """Return the time between the first arrival by the new path and the last change for the better."""
     if not arrivals:
         return None
@@ -129,4 +121,4 @@ def _recovery(found: FlowPaths, arrivals: list[_Instant]) -> Bounded | None:
     if good.size:
         ended_ns = int(found.back.until_ns[last_bad + 1 + int(good[0])])
         longest = Nanoseconds(max(shortest, ended_ns - began.earliest_ns))
-    return Bounded(shortest_ns=Nanoseconds(shortest), longest_ns=longest)
+    return Length(shortest_ns=Nanoseconds(shortest), longest_ns=longest)

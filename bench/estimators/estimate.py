@@ -183,13 +183,12 @@ def _possibly(down: Windows, failure: Failure) -> Windows:
 
 def _by_longest(measure: FlowMeasure) -> tuple[bool, int]:
     """Sort key: no bound is longer than any."""
-    longest = measure.downtime_longest_ns
-    return (longest is None, measure.downtime_shortest_ns if longest is None else longest)
+    return measure.downtime.rank
 
 
 def _downtime_ms(measure: FlowMeasure) -> Range:
-    longest = measure.downtime_longest_ns
-    return measure.downtime_shortest_ns / MILLISECOND, None if longest is None else longest / MILLISECOND
+    longest = measure.downtime.longest_ns
+    return measure.downtime.shortest_ns / MILLISECOND, None if longest is None else longest / MILLISECOND
 
 
 def _add(ranges: Sequence[Range]) -> Range:

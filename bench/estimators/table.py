@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.estimators.estimate import ArmEstimates, Range, Share
 from bench.estimators.tools import Unit
-from reports.quantities import NONE, say_bounds
+from reports.quantities import NONE, Duration, say_duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +27,8 @@ def tool_rows(found: ArmEstimates, interval_ms: float) -> tuple[ToolRow, ...]:
     own = ToolRow(
         tool="hitless",
         does=f"a probe each {interval_ms:g} ms; an outage's two lengths",
-        worst_flow=say_bounds(found.worst_flow_ms, interval_ms),
-        all_flows=say_bounds(found.all_flows_ms, interval_ms),
+        worst_flow=_say_range(found.worst_flow_ms, interval_ms),
+        all_flows=_say_range(found.all_flows_ms, interval_ms),
         flows_reported=f"{found.flows_hit:,}",
         nothing=NONE,
     )
@@ -68,3 +68,9 @@ def say_share(found: Share) -> str:
     """Return between which two percentages a probability lies."""
     least, most = (f"{value:.1%}" for value in found)
     return least if least == most else f"{least} to {most}"
+
+
+def _say_range(found: Range | None, interval_ms: float) -> str:
+    if found is None:
+        return NONE
+    return say_duration(Duration(shortest=found[0], likely=None, longest=found[1]), interval_ms)

@@ -13,8 +13,8 @@ from itertools import permutations
 from pathlib import Path
 from typing import Final
 
-from analysis.likely import likely_ns
-from analysis.measure import Outage, blind_ns, classify, find_outages
+from analysis.classify import classify
+from analysis.measure import Outage, blind_ns, find_outages
 from bench.lab.injection import Lengths, Truth, inject, precedence
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
@@ -40,8 +40,6 @@ class Sample:
     truth: Truth
     outage: Outage | None
     """None: the flow lost nothing."""
-    likely_ns: Nanoseconds | None
-    """Its likely length; None: the flow lost nothing."""
     is_merged: bool
     """The flow saw no answer between this outage and a neighbour: they are one to it."""
     blind_ns: Nanoseconds
@@ -72,7 +70,8 @@ class Sample:
         """The same for the likely length."""
         if self.outage is None:
             return -self.truth.middle_ns
-        return None if self.likely_ns is None or self.is_merged else self.likely_ns - self.truth.middle_ns
+        likely_ns = self.outage.likely_ns
+        return None if likely_ns is None or self.is_merged else likely_ns - self.truth.middle_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +191,6 @@ def _compare(
                     flow=flow.id,
                     truth=truth,
                     outage=found[0] if found else None,
-                    likely_ns=likely_ns(probes, found[0]) if found else None,
                     is_merged=bool(found) and _inside(found[0], expected) > 1,
                     blind_ns=blind,
                 )

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from analysis.measure import Outage, classify, find_outages
+from analysis.classify import classify
+from analysis.measure import Outage, find_outages
 from bench.lab.accuracy import make_mesh, wait_live
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber

@@ -14,9 +14,9 @@ from itertools import permutations
 from pathlib import Path
 from typing import Final
 
-from analysis.causes.attribution import Attribution, attribute
+from analysis.causes.attribution import Attribution
 from analysis.causes.candidates import CauseKind
-from analysis.measure import measure
+from analysis.evidence import Evidence
 from bench.lab.accuracy import wait_live
 from bench.lab.cause_scenes import STAGES, distract
 from bench.lab.cause_world import CauseWorld, EventList
@@ -128,7 +128,7 @@ def run_cause_experiment(
     finally:
         prober.stop()
         network.down()
-    said = attribute(history, measure(history))
+    said = Evidence(history).causes
     answers = tuple(Answer(truth=_truth(one, injections), said=one) for one in said)
     return CauseExperiment(injections=injections, answers=answers, history=history)
 

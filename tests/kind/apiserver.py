@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-
 from tests.kind.build_apiserver import BINARY, VERSION
 
 _READY_S = 60.0

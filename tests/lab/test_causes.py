@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.causes.attribution import CauseKind, attribute
+from analysis.causes.attribution import CauseKind
+from analysis.evidence import Evidence
 from bench.lab.cause_experiment import CauseExperiment, run_cause_experiment
 from bench.lab.cause_scenes import STAGES
 from commands.arms import execute_trial
@@ -63,7 +64,7 @@ def test_an_ungated_switch_loses_by_missing_routes_and_by_nothing_else(tmp_path:
     case = make_case(load_scenario(find_scenario("plain-switch")), Options())
     run = execute_trial(make_backend(BackendName.LAB), case, Arm.UNGATED, 1, tmp_path / "run")
     mesh = {flow.id for flow in run.history.flows_of(FlowRole.MESH)}
-    said = [one for one in attribute(run.history, run.measures) if one.flow in mesh]
+    said = [one for one in Evidence(run.history).causes if one.flow in mesh]
     assert said
     by_routes = {CauseKind.POOL_BEFORE_ROUTES, CauseKind.CLEANUP_BEFORE_ROUTES}
     shares = [sum(cause.score for cause in one.causes if cause.kind in by_routes) for one in said]

@@ -9,9 +9,10 @@ from typing import Final
 import numpy as np
 import pytest
 
+from analysis.evidence import Evidence
 from analysis.judged import JudgedRun
 from analysis.paths.mixed_modes import CELLS, ModeCell, count_cells, make_matrix
-from analysis.paths.path import FlowPaths, find_paths
+from analysis.paths.path import FlowPaths
 from analysis.paths.transitions import Transitions, find_transitions
 from analysis.paths.ttl import SENT_TTL, ProbePath
 from analysis.route_history import RouteMode
@@ -36,7 +37,7 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
     backend = make_backend(BackendName.LAB)
     directory: Path = tmp_path_factory.mktemp("paths")
     runs = {arm: execute_trial(backend, case, arm, 1, directory / arm) for arm in Arm}
-    return {arm: (run, tuple(find_paths(run.history, FlowRole.MESH))) for arm, run in runs.items()}
+    return {arm: (run, tuple(Evidence(run.history).paths(FlowRole.MESH))) for arm, run in runs.items()}
 
 
 @pytest.mark.parametrize("arm", Arm)

@@ -15,8 +15,9 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet
 
-from analysis.ledger import Ledger, make_ledger
-from analysis.measure import FlowMeasure, measure
+from analysis.evidence import Evidence
+from analysis.ledger import Ledger
+from analysis.measure import FlowMeasure
 from clusters.lab.network import LabNetwork
 from hitless.history import History
 from hitless.words import MILLISECOND, FlowId
@@ -147,7 +148,7 @@ def test_every_drop_is_counted_in_its_place_and_direction(native_lab: LabNetwork
     inject("node-b2", "prerouting", drop(TO_REFLECTOR, 5, 100, 106))
     inject(B2, "input", drop(TO_SENDER, 6, 180, 180))
     history = probe(native_lab, flows, tmp_path)
-    measures = measure(history)
+    measures = Evidence(history).measures
     assert losses(measures) == {
         1: (10, 0, 0, 3),
         2: (0, 5, 0, 0),
@@ -158,7 +159,7 @@ def test_every_drop_is_counted_in_its_place_and_direction(native_lab: LabNetwork
     }
     outages = [(outage.flow, outage.first_seq, outage.lost) for m in measures.values() for outage in m.outages]
     assert outages == [(1, 100, 10), (2, 100, 5), (3, 120, 3), (3, 150, 2), (4, 160, 6), (5, 100, 7), (6, 180, 1)]
-    ledger = make_ledger(history, measures)
+    ledger = Evidence(history).ledger
     assert ledger is not None
     assert places(ledger) == {
         "vpc": (0, 10),
@@ -184,9 +185,9 @@ def test_drops_around_a_tunnel_are_counted_once_and_in_their_place(overlay_lab: 
     inject("node-b1", "input", drop(IN_TUNNEL, 1, 140, 147))
     inject("node-b1", "forward", drop(TO_REFLECTOR, 1, 150, 150), drop(TO_SENDER, 1, 160, 163))
     history = probe(overlay_lab, make_flows((A1, B1), (B1, A1)), tmp_path)
-    measures = measure(history)
+    measures = Evidence(history).measures
     assert losses(measures) == {1: (33, 4, 0, 0)}
-    ledger = make_ledger(history, measures)
+    ledger = Evidence(history).ledger
     assert ledger is not None
     assert places(ledger) == {"node-a1": (0, 5 + 3 + 3), "vpc": (0, 10), "node-b1": (3 + 8, 1 + 4)}
     assert (ledger.lost, ledger.dropped) == (37, 37)
@@ -203,7 +204,7 @@ def test_copies_order_delay_and_damage_are_exact(native_lab: LabNetwork, tmp_pat
     )
     with Relay(native_lab, (A1, B1), treatment) as relay:
         history = probe(native_lab, make_flows((A1, B1), (B1, A1), (A1, A2)), tmp_path)
-    measures = measure(history)
+    measures = Evidence(history).measures
     first, second, third = measures.values()
     counts = (first.duplicated, first.reordered, first.corrupted, first.late, first.lost_near_end, first.lost_far_end)
     assert counts == (5 + 3, 3, 1, 2, 1, 1)

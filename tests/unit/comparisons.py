@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from analysis.evidence import Evidence
 from analysis.judged import Comparison, JudgedRun
-from analysis.measure import measure
 from checks.catalogue import run_checks
 from hitless.events import Event
 from hitless.history import History
@@ -115,8 +115,9 @@ def realistic(arm: Arm, trial: int, *, gate_leaks: int = 0) -> History:
 
 
 def judged(run: History) -> JudgedRun:
-    results = run_checks(run)
-    return JudgedRun(history=run, measures=measure(run), results=results, verdict=judge(results))
+    evidence = Evidence(run)
+    results = run_checks(evidence)
+    return JudgedRun(evidence=evidence, results=results, verdict=judge(results))
 
 
 def comparison(trials: int = 2, *, gate_leaks: int = 0) -> Comparison:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.causes.attribution import Attribution, CauseKind, attribute
-from analysis.measure import measure
+from analysis.causes.attribution import Attribution, CauseKind
+from analysis.evidence import Evidence
 from hitless.events import Event
 from hitless.facts import Endpoint, Flow
 from hitless.history import History
@@ -58,7 +58,7 @@ def run_with(pattern: str, events: Iterable[Event], *, control: str = LONG, **ch
 
 
 def only(run: History, flow: int = 1) -> Attribution:
-    (found,) = [one for one in attribute(run, measure(run)) if one.flow == flow]
+    (found,) = [one for one in Evidence(run).causes if one.flow == flow]
     return found
 
 
@@ -319,12 +319,12 @@ def test_a_run_that_starts_native_has_its_routes() -> None:
 def test_a_calibration_is_not_asked_for_its_cause() -> None:
     flows = (replace(pair_of_flows()[0], role=FlowRole.CALIBRATION), pair_of_flows()[1])
     run = run_with(down(300, 499), [], flows=flows)
-    assert attribute(run, measure(run)) == ()
+    assert Evidence(run).causes == ()
 
 
 def test_a_run_that_lost_nothing_has_no_causes() -> None:
     run = history(records=records({1: QUIET, 2: QUIET}))
-    assert attribute(run, measure(run)) == ()
+    assert Evidence(run).causes == ()
 
 
 EVENTS = st.lists(
@@ -352,8 +352,8 @@ EVENTS = st.lists(
 @given(pattern=st.text("..XfLDRC", min_size=TICKS, max_size=TICKS), events=EVENTS)
 def test_the_scores_of_every_outage_make_one(pattern: str, events: list[Event]) -> None:
     run = run_with(pattern, events)
-    measures = measure(run)
-    found = attribute(run, measures)
+    measures = Evidence(run).measures
+    found = Evidence(run).causes
     assert [one.outage for one in found] == [outage for flow in run.flows for outage in measures[flow.id].outages]
     for one in found:
         scores = [cause.score for cause in one.causes]

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
-from analysis.ledger import Place, make_ledger
-from analysis.measure import measure
+from analysis.evidence import Evidence
+from analysis.ledger import Place
 from checks.books import check
 from hitless.history import History
 from hitless.words import FlowClass, FlowId, FlowRole, Verdict
@@ -33,7 +33,7 @@ def _history(lost_probes: int, **changes: dict[str, int]) -> History:
 
 
 def _codes(run: History, **budgets: float | None) -> list[tuple[str, str]]:
-    return [(finding.verdict.value, finding.code) for finding in check(run, dict(budgets))]
+    return [(finding.verdict.value, finding.code) for finding in check(Evidence(run), dict(budgets))]
 
 
 def test_no_counters_is_said() -> None:
@@ -46,7 +46,7 @@ def test_counters_of_an_older_kernel_are_not_enough() -> None:
 
 
 def test_nothing_lost_and_nothing_dropped() -> None:
-    (finding,) = check(_history(0), {})
+    (finding,) = check(Evidence(_history(0)), {})
     assert (finding.code, finding.text) == ("books-balanced", "0 probes lost; the kernel dropped nothing")
 
 
@@ -60,7 +60,7 @@ _EACH_KIND: Counters = {
 
 def test_each_kind_of_drop_is_found_at_its_place() -> None:
     run = _history(10, **_EACH_KIND)
-    ledger = make_ledger(run, measure(run))
+    ledger = Evidence(run).ledger
     assert ledger is not None
     assert ledger.places == (
         Place(namespace="node_b1", input_drops=0, output_drops=2, socket_drops=1, reasons={"Udp.NoPorts": 1}),
@@ -68,13 +68,13 @@ def test_each_kind_of_drop_is_found_at_its_place() -> None:
     )
     assert (ledger.link_drops, ledger.dropped, ledger.lost) == (4, 10, 10)
     assert (ledger.lost_unexplained, ledger.surplus) == (0, 0)
-    (finding,) = check(run, {})
+    (finding,) = check(Evidence(run), {})
     assert finding.text == ("10 probes lost; the kernel dropped 10 packets (3 on input, 2 on output, 1 at sockets, 4 on links)")
 
 
 def test_more_lost_than_the_kernel_can_account_for() -> None:
     run = _history(12, **_EACH_KIND)
-    (finding,) = check(run, {})
+    (finding,) = check(Evidence(run), {})
     assert (finding.verdict, finding.code) == (Verdict.INCONCLUSIVE, "loss-unexplained")
     assert finding.text.startswith("2 of 12 lost probes are not accounted for: the kernel dropped 10 packets (")
     assert _codes(run, lost_unexplained=2) == [("PASS", "books-balanced")]
@@ -125,16 +125,16 @@ def _through_tunnel(*, decapsulated: int, no_ports: int = 0, router_drops: int =
 
 
 def test_what_a_tunnel_carried_whole_is_no_drop() -> None:
-    (finding,) = check(_through_tunnel(decapsulated=100), {})
+    (finding,) = check(Evidence(_through_tunnel(decapsulated=100)), {})
     assert finding.text == "0 probes lost; the kernel dropped nothing"
 
 
 def test_an_encapsulated_packet_is_dropped_once_though_it_is_counted_twice() -> None:
     run = _through_tunnel(decapsulated=70, router_drops=30)
-    ledger = make_ledger(run, measure(run))
+    ledger = Evidence(run).ledger
     assert ledger is not None
     assert (ledger.link_drops, ledger.tunnel_drops, ledger.dropped, ledger.lost) == (30, 30, 30, 30)
-    (finding,) = check(run, {})
+    (finding,) = check(Evidence(run), {})
     assert finding.text == (
         "30 probes lost; the kernel dropped 30 packets (30 on input, 30 on links, 30 of them counted twice, in a tunnel)"
     )
@@ -142,10 +142,10 @@ def test_an_encapsulated_packet_is_dropped_once_though_it_is_counted_twice() -> 
 
 def test_a_deleted_tunnel_device_leaves_udp_without_a_socket() -> None:
     run = _through_tunnel(decapsulated=0, no_ports=100)
-    ledger = make_ledger(run, measure(run))
+    ledger = Evidence(run).ledger
     assert ledger is not None
     assert (ledger.link_drops, ledger.tunnel_drops, ledger.dropped, ledger.lost) == (100, 100, 100, 100)
-    assert [finding.code for finding in check(run, {})] == ["books-balanced"]
+    assert [finding.code for finding in check(Evidence(run), {})] == ["books-balanced"]
 
 
 def test_a_tunnel_devices_own_counts_are_taken_where_nodes_have_traffic_of_their_own() -> None:
@@ -162,7 +162,7 @@ def test_a_tunnel_devices_own_counts_are_taken_where_nodes_have_traffic_of_their
     before = {name: dict.fromkeys(values, 0) for name, values in after.items()}
     service = replace(run.flows[0], id=FlowId(9), role=FlowRole.SERVICE)
     own = replace(run, flows=(*run.flows, service), counters_before=before, counters_after=after)
-    ledger = make_ledger(own, measure(run))
+    ledger = Evidence(own).ledger
     assert ledger is not None
     assert (ledger.tunnel_drops, ledger.dropped, ledger.lost_unexplained) == (30, 30, 0)
 
@@ -170,6 +170,6 @@ def test_a_tunnel_devices_own_counts_are_taken_where_nodes_have_traffic_of_their
 def test_what_a_connection_lost_is_no_packet_that_somebody_dropped() -> None:
     run = _history(3)
     broken = replace(run, flows=(replace(run.flows[0], flow_class=FlowClass.TCP_ESTABLISHED), *run.flows[1:]))
-    ledger = make_ledger(broken, measure(broken))
+    ledger = Evidence(broken).ledger
     assert ledger is not None
     assert (ledger.lost, ledger.lost_unexplained) == (0, 0)

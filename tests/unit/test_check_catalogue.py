@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 import checks
+from analysis.evidence import Evidence
 from checks import catalogue
 from checks.catalogue import CATALOGUE, read_checks, run_checks
 from hitless.errors import UsageError
-from hitless.history import History
 from hitless.verdicts import Finding, judge
 from hitless.words import JsonObject, Verdict
 from tests.unit.histories import header, history
@@ -29,13 +29,13 @@ class _Crashing:
     BUDGETS: dict[str, float | None] = {}  # noqa: RUF012 - a module's constant, as the check has it
 
     @staticmethod
-    def check(history: History, budgets: JsonObject) -> Iterator[Finding]:
+    def check(evidence: Evidence, budgets: JsonObject) -> Iterator[Finding]:
         yield Finding(verdict=Verdict.FAIL, code="half-done", text="")
-        raise ZeroDivisionError(f"{history.header.trial} {budgets}")
+        raise ZeroDivisionError(f"{evidence.history.header.trial} {budgets}")
 
 
 def test_a_good_run_passes_every_check() -> None:
-    results = run_checks(history(header=header(checks=_ALL)))
+    results = run_checks(Evidence(history(header=header(checks=_ALL))))
     assert [(result.check, result.verdict) for result in results] == [
         ("coverage", Verdict.PASS),
         ("instrument", Verdict.PASS),
@@ -51,18 +51,18 @@ def test_a_good_run_passes_every_check() -> None:
 
 
 def test_validity_is_asked_whether_it_is_named_or_not() -> None:
-    results = run_checks(history(header=header(checks={})))
+    results = run_checks(Evidence(history(header=header(checks={}))))
     assert [(result.check, result.is_validity) for result in results] == [("coverage", True), ("instrument", True)]
 
 
 def test_budgets_reach_the_check() -> None:
     run = history(header=header(checks={"convergence": {"convergence_ms": 1}}))
-    assert [result.verdict for result in run_checks(run)] == [Verdict.PASS, Verdict.PASS, Verdict.FAIL]
+    assert [result.verdict for result in run_checks(Evidence(run))] == [Verdict.PASS, Verdict.PASS, Verdict.FAIL]
 
 
 def test_a_check_that_raises_is_inconclusive_whatever_it_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "CATALOGUE", {**CATALOGUE, "books": _Crashing})
-    result = run_checks(history(header=header(checks={"books": {}})))[-1]
+    result = run_checks(Evidence(history(header=header(checks={"books": {}}))))[-1]
     assert (result.verdict, [finding.code for finding in result.findings]) == (Verdict.INCONCLUSIVE, ["check-crashed"])
     assert result.findings[0].text == "the check books crashed: ZeroDivisionError: 1 {}"
 
@@ -83,7 +83,7 @@ def test_what_a_scenario_may_not_name(named: dict[str, JsonObject], message: str
 
 def test_an_unknown_check_in_a_header_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="scenario plain-switch: checks: found magic"):
-        run_checks(history(header=header(checks={"magic": {}})))
+        run_checks(Evidence(history(header=header(checks={"magic": {}}))))
 
 
 def test_every_file_of_a_check_is_in_the_catalogue() -> None:

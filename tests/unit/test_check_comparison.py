@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.evidence import Evidence
 from analysis.judged import JudgedRun
-from analysis.measure import measure
 from checks.comparison import compare_verdict
 from hitless.history import History
 from hitless.verdicts import CheckResult, Finding, judge
@@ -25,7 +25,7 @@ def _run(arm: Arm, pattern: str = QUIET, *, valid: Verdict = PASS, product: Verd
     run: History = history(header=header(arm=arm, trial=trial), records=records({1: pattern, 2: QUIET}))
     said = product if product is not None else (FAIL if "X" in pattern else PASS)
     results = (_result("coverage", valid, "probing-gap"), _result("continuity", said, "flow-lost-probes"))
-    return JudgedRun(history=run, measures=measure(run), results=results, verdict=judge(results))
+    return JudgedRun(evidence=Evidence(run), results=results, verdict=judge(results))
 
 
 HIT = lost(20, 10)
@@ -82,7 +82,7 @@ def test_the_findings_name_the_trial_and_the_numbers() -> None:
 
 def test_a_run_without_any_validity_check_is_not_valid() -> None:
     run = _run(GATED)
-    naked = JudgedRun(history=run.history, measures=run.measures, results=run.results[1:], verdict=PASS)
+    naked = JudgedRun(evidence=run.evidence, results=run.results[1:], verdict=PASS)
     verdict, (finding,) = compare_verdict([naked])
     assert (verdict, finding.text) == (
         INCONCLUSIVE,
@@ -110,7 +110,7 @@ def test_a_class_of_flows_that_lost_nothing_ungated_either_is_named() -> None:
         icmp = replace(run.history.flows[0], id=FlowId(3), role=FlowRole.POD, flow_set=FlowSet.ICMP)
         rows = records({1: pattern, 2: QUIET, 3: QUIET})
         grown = replace(run.history, flows=(*run.history.flows, icmp), records=rows)
-        return replace(run, history=grown, measures=measure(grown))
+        return replace(run, evidence=Evidence(grown))
 
     verdict, (good, unproven) = compare_verdict([with_icmp(UNGATED, HIT), with_icmp(GATED, QUIET)])
     assert (verdict, good.code, unproven.code) == (PASS, "hitless", "family-not-proven")

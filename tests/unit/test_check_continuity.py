@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.evidence import Evidence
 from checks.continuity import check
 from checks.coverage import check as check_coverage
 from hitless.errors import UsageError
@@ -13,7 +14,7 @@ from tests.unit.histories import QUIET, header, history, lost, pair_of_flows, re
 
 
 def _codes(run: History, **budgets: float | None) -> list[tuple[str, str]]:
-    return [(finding.verdict.value, finding.code) for finding in check(run, dict(budgets))]
+    return [(finding.verdict.value, finding.code) for finding in check(Evidence(run), dict(budgets))]
 
 
 def _with(pattern: str) -> History:
@@ -21,26 +22,26 @@ def _with(pattern: str) -> History:
 
 
 def test_a_quiet_flow_passes_and_says_what_could_have_been_missed() -> None:
-    findings = list(check(history(), {}))
+    findings = list(check(Evidence(history()), {}))
     assert [(finding.verdict, finding.code) for finding in findings] == [(Verdict.PASS, "blind-time")]
     # Two neighbouring probes are 5 ms apart and the second answer takes 0.1 ms.
     assert findings[0].text == ("1 of 1 udp flows lost no probe: no outage longer than 5.1 ms could have been missed on them")
 
 
 def test_one_lost_probe_fails_where_no_downtime_is_allowed() -> None:
-    (finding,) = check(_with(lost(20, 1)), {"downtime_ms": 0})
+    (finding,) = check(Evidence(_with(lost(20, 1))), {"downtime_ms": 0})
     assert (finding.verdict, finding.code, finding.flow) == (Verdict.FAIL, "flow-lost-probes", FlowId(1))
     assert finding.text == "node-a1-mesh > node-b1-mesh lost 1 of 58 probes (1 on the way out) in one outage, 0.0 to 10.1 ms"
     assert finding.t_ns == 105_000_000
 
 
 def test_directions_and_lateness_are_told() -> None:
-    (finding,) = check(_with("." * 10 + "XffL" + "." * 44), {})
+    (finding,) = check(Evidence(_with("." * 10 + "XffL" + "." * 44)), {})
     assert "lost 4 of 58 probes (1 on the way out, 3 on the way back; 1 of them late)" in finding.text
 
 
 def test_an_outage_that_never_ends_is_censored() -> None:
-    (finding,) = check(_with(lost(40, 18)), {})
+    (finding,) = check(Evidence(_with(lost(40, 18))), {})
     assert finding.text.endswith("in one outage, at least 84.9 ms (censored: open when the probing started or ended)")
 
 
@@ -80,7 +81,7 @@ def test_other_impairments_are_told_and_fail_only_over_their_budget(mark: str, c
 @pytest.mark.parametrize("budgets", [{"downtime": 0}, {"downtime_ms": "0"}, {"downtime_ms": -1}, {"downtime_ms": True}])
 def test_a_wrong_budget_is_a_usage_error(budgets: JsonObject) -> None:
     with pytest.raises(UsageError, match="budgets of the check continuity"):
-        list(check(history(), budgets))
+        list(check(Evidence(history()), budgets))
 
 
 def test_control_flows_are_not_its_business() -> None:
@@ -92,7 +93,7 @@ def test_every_flow_that_was_hit_gets_its_own_finding() -> None:
     flows = history().flows
     second = replace(flows[0], id=FlowId(3), destination="node-b2-mesh")
     run = history(header=header(), flows=(*flows, second), records=records({1: lost(20, 3), 2: QUIET, 3: lost(20, 4)}))
-    assert [finding.flow for finding in check(run, {})] == [FlowId(1), FlowId(3)]
+    assert [finding.flow for finding in check(Evidence(run), {})] == [FlowId(1), FlowId(3)]
 
 
 def test_flows_of_other_classes_are_judged_too_and_services_are_not() -> None:
@@ -106,7 +107,7 @@ def test_flows_of_other_classes_are_judged_too_and_services_are_not() -> None:
         )
     )
     run = history(flows=flows, records=records({1: QUIET, 2: lost(20, 2), 3: lost(20, 3), 4: lost(20, 4)}))
-    found = list(check(run, {}))
+    found = list(check(Evidence(run), {}))
     assert [(finding.code, finding.flow) for finding in found if finding.verdict is Verdict.FAIL] == [
         ("flow-lost-probes", 2),
         ("flow-lost-probes", 3),
@@ -136,12 +137,12 @@ def refusing(number: int, pattern: str) -> History:
 )
 def test_what_a_nodes_network_refuses_is_no_instrument_loss(number: int, refused: int, verdict: Verdict, code: str) -> None:
     run = refusing(number, "." * 20 + "E" * refused + "." * (38 - refused))
-    (found,) = (finding for finding in check(run, {}) if "host" in finding.code)
+    (found,) = (finding for finding in check(Evidence(run), {}) if "host" in finding.code)
     assert (found.verdict, found.code) == (verdict, code)
-    assert [finding.code for finding in check_coverage(run, {"missing_ratio": None})] == []
+    assert [finding.code for finding in check_coverage(Evidence(run), {"missing_ratio": None})] == []
 
 
 def test_what_a_node_lacks_of_its_own_is_the_instruments() -> None:
     run = refusing(errno.ENOBUFS, "." * 20 + "E" + "." * 37)
-    assert [finding.code for finding in check(run, {}) if "host" in finding.code] == []
-    assert [finding.code for finding in check_coverage(run, {})] == ["send-errors"]
+    assert [finding.code for finding in check(Evidence(run), {}) if "host" in finding.code] == []
+    assert [finding.code for finding in check_coverage(Evidence(run), {})] == ["send-errors"]

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from analysis.evidence import Evidence
 from checks.convergence import check
 from hitless.history import History
 from hitless.words import Arm, FlowId, Mode
@@ -21,11 +22,11 @@ from tests.unit.histories import (
 
 
 def _bad(run: History, **budgets: float | None) -> list[tuple[str, str]]:
-    return [(found.verdict.value, found.code) for found in check(run, dict(budgets)) if found.verdict != "PASS"]
+    return [(found.verdict.value, found.code) for found in check(Evidence(run), dict(budgets)) if found.verdict != "PASS"]
 
 
 def _said(run: History) -> list[str]:
-    return [found.code for found in check(run, {}) if found.verdict == "PASS"]
+    return [found.code for found in check(Evidence(run), {}) if found.verdict == "PASS"]
 
 
 def test_a_whole_switch_converged() -> None:
@@ -74,7 +75,7 @@ def test_every_node_must_route_in_the_end_mode() -> None:
     states[2] = overlay_state(nodes[2], nodes)
     run = history(final_nodes=tuple(states))
     assert _bad(run) == [("FAIL", "node-not-switched")]
-    text = next(found.text for found in check(run, {}) if found.code == "node-not-switched")
+    text = next(found.text for found in check(Evidence(run), {}) if found.code == "node-not-switched")
     assert text == "1 of 4 nodes do not route in mode NATIVE: node-b1"
     kept = held()
     assert _bad(replace(kept, final_nodes=(*kept.final_nodes[:3], history().final_nodes[3]))) == [("FAIL", "node-not-switched")]
@@ -89,7 +90,7 @@ def test_one_flow_that_stays_on_the_old_path() -> None:
     second = replace(flows[0], id=FlowId(3), destination="node-b2-mesh")
     found = records({1: QUIET, 2: QUIET, 3: QUIET}, ttls={1: SWITCHED})
     run = history(flows=(*flows, second), records=found)
-    assert [finding.flow for finding in check(run, {}) if finding.code == "path-not-switched"] == [FlowId(3)]
+    assert [finding.flow for finding in check(Evidence(run), {}) if finding.code == "path-not-switched"] == [FlowId(3)]
 
 
 def test_where_no_hop_counts_the_path_is_not_visible() -> None:
@@ -113,7 +114,7 @@ def test_a_flow_that_came_back_and_lost_again_in_the_validation_time() -> None:
 
 def test_the_slowest_flow_against_a_budget() -> None:
     # The first probe after both nodes were re-pointed (102 ms) and on the router's path is that of 105 ms; asked for at 50 ms.
-    (finding,) = check(history(), {"convergence_ms": 60})
+    (finding,) = check(Evidence(history()), {"convergence_ms": 60})
     assert finding.text == "1 flows converged, the slowest 55.1 ms (+-5 ms) after the request"
     assert _bad(history(), convergence_ms=55) == [("FAIL", "convergence-over-budget")]
 

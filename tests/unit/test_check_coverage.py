@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from analysis.evidence import Evidence
 from checks.coverage import BYPASSES, IS_VALIDITY, check
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
 from hitless.history import History
@@ -8,7 +9,7 @@ from tests.unit.histories import QUIET, event, held, history, records, report, s
 
 
 def _codes(run: History, **budgets: float | None) -> list[str]:
-    return [finding.code for finding in check(run, dict(budgets)) if finding.verdict == "INCONCLUSIVE"]
+    return [finding.code for finding in check(Evidence(run), dict(budgets)) if finding.verdict == "INCONCLUSIVE"]
 
 
 def _without(*names: str) -> History:
@@ -17,13 +18,13 @@ def _without(*names: str) -> History:
 
 def test_a_good_run_raises_no_doubt() -> None:
     assert IS_VALIDITY
-    assert list(check(history(), {})) == []
-    assert list(check(held(), {})) == []
+    assert list(check(Evidence(history()), {})) == []
+    assert list(check(Evidence(held()), {})) == []
 
 
 def test_what_the_harness_could_not_do() -> None:
     run = history(errors=("probing: the sender died", "reading of nodes: no answer"))
-    assert [finding.text for finding in check(run, {})] == list(run.errors)
+    assert [finding.text for finding in check(Evidence(run), {})] == list(run.errors)
     assert _codes(run) == ["harness-error", "harness-error"]
 
 
@@ -47,7 +48,7 @@ def test_agents_that_did_not_report() -> None:
 
 def test_strays_are_told_and_harmless() -> None:
     run = history(records=records({1: QUIET, 2: QUIET}, reports=(report("reflector", foreign=2, malformed=1),)))
-    (finding,) = check(run, {})
+    (finding,) = check(Evidence(run), {})
     assert (finding.verdict, finding.code) == ("PASS", "strays-dropped")
     assert finding.text == "the agent reflector dropped packets that were not its own: 1 malformed, 2 foreign"
 
@@ -70,7 +71,7 @@ def test_a_flow_that_offered_too_few() -> None:
     # Eight holes in scattered places: no gap is long, but 50 of the 57 since its first probe are less than 90 %.
     thin = (" " + "." * 6) * 8 + "." * 2
     run = history(records=records({1: thin, 2: QUIET}))
-    (finding,) = check(run, {})
+    (finding,) = check(Evidence(run), {})
     assert finding.code == "flow-probes-missing"
     assert finding.text == "1 flows offered too few probes; the worst, node-a1-mesh > node-b1-mesh, 50 of 57"
     assert _codes(run, missing_ratio=0.2) == []
@@ -97,7 +98,7 @@ def test_skipped_ticks_of_several_senders_are_counted_against_the_ticks_of_all()
 def test_a_gap_while_it_matters() -> None:
     hole = "." * 20 + " " * 10 + "." * 28
     run = history(records=records({1: hole, 2: QUIET}))
-    (finding,) = check(run, {"missing_ratio": None})
+    (finding,) = check(Evidence(run), {"missing_ratio": None})
     assert (finding.code, finding.t_ns) == ("probing-gap", 105 * MILLISECOND)
     assert (
         finding.text == "1 flows were not probed for up to 55.0 ms (11.0 intervals) while it mattered; 10 intervals are allowed"
@@ -121,8 +122,8 @@ def test_a_sender_that_stopped_early_leaves_a_gap() -> None:
 
 def _bypassed(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> list[str]:
     run = history(counters_before=before, counters_after=after)
-    assert {finding.code for finding in check(run, {})} <= {"bypassed-zones"}
-    return [finding.text for finding in check(run, {})]
+    assert {finding.code for finding in check(Evidence(run), {})} <= {"bypassed-zones"}
+    return [finding.text for finding in check(Evidence(run), {})]
 
 
 def test_probes_and_tunnels_that_went_round_the_zones_make_the_run_doubtful() -> None:

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.evidence import Evidence
 from checks.hygiene import check
 from hitless.history import History
 from hitless.words import JsonObject, Overlay
@@ -9,7 +10,7 @@ from tests.unit.histories import facts, header, held, history, node_object, tunn
 
 
 def _codes(run: History) -> list[tuple[str, str]]:
-    return [(finding.verdict.value, finding.code) for finding in check(run, {})]
+    return [(finding.verdict.value, finding.code) for finding in check(Evidence(run), {})]
 
 
 def _with_routes(*extra: JsonObject) -> History:
@@ -53,13 +54,13 @@ def test_nodes_that_were_not_read() -> None:
     ],
 )
 def test_what_may_not_be_left_after_a_switch(route: JsonObject, code: str, what: str) -> None:
-    (finding,) = check(_with_routes(route), {})
+    (finding,) = check(Evidence(_with_routes(route)), {})
     assert (finding.verdict, finding.code, finding.text) == ("FAIL", code, what)
 
 
 def test_many_routes_are_cut_short() -> None:
     routes = [{"dst": f"100.96.{number}.0/24", "protocol": 12, "dev": "eth0"} for number in range(5)]
-    (finding,) = check(_with_routes(*routes), {})
+    (finding,) = check(Evidence(_with_routes(*routes)), {})
     assert finding.text.endswith(
         "5 routes of BIRD (protocol 12): unicast 100.96.0.0/24, unicast 100.96.1.0/24, unicast 100.96.2.0/24 and 2 more"
     )
@@ -79,13 +80,13 @@ def test_the_overlay_must_be_whole_where_it_stays() -> None:
     run = held()
     first, *others = run.final_nodes
     broken = replace(first, routes=first.routes[:-1], devices=("lo", "eth0"))
-    findings = list(check(replace(run, final_nodes=(broken, *others)), {}))
+    findings = list(check(Evidence(replace(run, final_nodes=(broken, *others))), {}))
     assert [finding.code for finding in findings] == ["tunnel-route-missing", "tunnel-device-missing"]
     assert findings[0].text == "node-a1 has routes into the tunnel for 2 destinations; it has 3 peers"
 
 
 def test_network_unavailable_hurts_only_a_native_node() -> None:
     stuck = node_object("node-b2", "True", "NoRouteCreated")
-    (finding,) = check(history(final_objects=(stuck,)), {})
+    (finding,) = check(Evidence(history(final_objects=(stuck,))), {})
     assert (finding.verdict, finding.text) == ("FAIL", "node-b2 has NetworkUnavailable=True, reason NoRouteCreated")
     assert _codes(held(final_objects=(stuck,))) == [("PASS", "network-unavailable")]

@@ -4,7 +4,7 @@ from ipaddress import IPv4Address
 import numpy as np
 import pytest
 
-from analysis.measure import measure
+from analysis.evidence import Evidence
 from checks.instrument import IS_VALIDITY, check
 from hitless.facts import Flow
 from hitless.history import History
@@ -29,11 +29,11 @@ SPARE = Flow(id=FlowId(3), source="node-a1-control", destination="node-b2-contro
 
 def said(run: History, **budgets: float | None) -> list[Finding]:
     """What the check says, apart from that these small runs have no calibration flow."""
-    return [finding for finding in check(run, dict(budgets)) if finding.code != "not-calibrated"]
+    return [finding for finding in check(Evidence(run), dict(budgets)) if finding.code != "not-calibrated"]
 
 
 def _codes(run: History, **budgets: float | None) -> list[str]:
-    return [finding.code for finding in check(run, dict(budgets)) if finding.verdict == "INCONCLUSIVE"]
+    return [finding.code for finding in check(Evidence(run), dict(budgets)) if finding.verdict == "INCONCLUSIVE"]
 
 
 def test_a_good_run_raises_no_doubt() -> None:
@@ -64,7 +64,7 @@ def calibrated(pattern: str, drop_ms: float, restore_ms: float) -> History:
 
 def test_a_blackhole_that_is_measured_as_what_it_was() -> None:
     # Probes 3 to 7 leave at 25 to 45 ms.
-    (finding,) = check(calibrated(lost(3, 5), 22.5, 47.0), {})
+    (finding,) = check(Evidence(calibrated(lost(3, 5), 22.5, 47.0)), {})
     assert (finding.verdict, finding.code) == (Verdict.PASS, "calibrated")
 
 
@@ -86,9 +86,9 @@ def test_a_cluster_that_cannot_calibrate_says_so_and_the_lab_must() -> None:
     run = history(flows=(*pair_of_flows(), SPARE), records=records({1: QUIET, 2: QUIET, 3: QUIET}))
     excuse = event(41, "calibration.not_possible")
     elsewhere = replace(run, events=tuple(sorted((*run.events, excuse), key=lambda one: one.t_ns)))
-    assert [(finding.verdict, finding.code) for finding in check(elsewhere, {})] == [(Verdict.PASS, "not-calibrated")]
+    assert [(finding.verdict, finding.code) for finding in check(Evidence(elsewhere), {})] == [(Verdict.PASS, "not-calibrated")]
     assert _codes(run) == ["not-calibrated"]
-    assert [(finding.verdict, finding.code) for finding in check(history(), {})] == [(Verdict.PASS, "not-calibrated")]
+    assert [(finding.verdict, finding.code) for finding in check(Evidence(history()), {})] == [(Verdict.PASS, "not-calibrated")]
 
 
 def overflow(run: History, *looks: tuple[float, float, int], is_reflector: bool, flow: int = 1) -> History:
@@ -103,10 +103,10 @@ def overflow(run: History, *looks: tuple[float, float, int], is_reflector: bool,
 def test_what_a_socket_of_ours_dropped_is_never_downtime() -> None:
     # Probes 20 and 21 leave at 110 and 115 ms and are not in the reflector's log.
     run = history(records=records({1: lost(20, 2), 2: QUIET}))
-    assert measure(run)[FlowId(1)].lost == 2
+    assert Evidence(run).measures[FlowId(1)].lost == 2
     dropped = overflow(run, (60, 160, 2), is_reflector=True)
-    found = measure(dropped)[FlowId(1)]
-    assert (found.lost, found.lost_instrument, found.offered, found.downtime_shortest_ns) == (0, 2, 56, 0)
+    found = Evidence(dropped).measures[FlowId(1)]
+    assert (found.lost, found.lost_instrument, found.offered, found.downtime.shortest_ns) == (0, 2, 56, 0)
     (finding,) = said(dropped, instrument_loss_ratio=0.1)
     assert (finding.verdict, finding.code) == (Verdict.PASS, "instrument-loss")
     assert _codes(dropped) == ["receive-overflow"]  # 2 of 58 are more than one in a thousand
@@ -115,15 +115,15 @@ def test_what_a_socket_of_ours_dropped_is_never_downtime() -> None:
 def test_answers_that_the_senders_socket_dropped_are_known_by_the_reflectors_log() -> None:
     run = history(records=records({1: lost(20, 2, "f"), 2: QUIET}))
     back = overflow(run, (60, 160, 2), is_reflector=False)
-    assert measure(back)[FlowId(1)].lost_instrument == 2
+    assert Evidence(back).measures[FlowId(1)].lost_instrument == 2
     out = overflow(run, (60, 160, 2), is_reflector=True)
-    assert measure(out)[FlowId(1)].lost_instrument == 0
+    assert Evidence(out).measures[FlowId(1)].lost_instrument == 0
 
 
 def test_more_missing_than_dropped_is_in_doubt() -> None:
     run = history(records=records({1: lost(20, 5), 2: QUIET}))
     mixed = overflow(run, (60, 160, 2), is_reflector=True)
-    assert measure(mixed)[FlowId(1)].lost == 0
+    assert Evidence(mixed).measures[FlowId(1)].lost == 0
     assert _codes(mixed) == ["instrument-loss-mixed"]
 
 
@@ -131,7 +131,7 @@ def test_an_overflow_of_several_looks_is_one() -> None:
     # Probe 20 leaves at 110 ms, as probe 39 does at 205: each look saw half of the drops, and those on its border once.
     run = history(records=records({1: lost(20, 20), 2: QUIET}))
     long = overflow(run, (60, 160, 10), (160, 260, 10), is_reflector=True)
-    assert measure(long)[FlowId(1)].lost_instrument == 20
+    assert Evidence(long).measures[FlowId(1)].lost_instrument == 20
     assert _codes(long, instrument_loss_ratio=0.5) == []
 
 
@@ -141,20 +141,20 @@ def test_an_answer_is_dated_by_when_it_left_its_reflector() -> None:
     rows = (late["flow"] == 1) & np.isin(late["seq"], [20, 21])
     late["sent"][rows] += ns(100)
     slow = replace(run, records=replace(run.records, reflector=late))
-    assert measure(overflow(slow, (200, 230, 2), is_reflector=False))[FlowId(1)].lost_instrument == 2
+    assert Evidence(overflow(slow, (200, 230, 2), is_reflector=False)).measures[FlowId(1)].lost_instrument == 2
 
 
 def test_a_socket_answers_for_its_own_flows_alone() -> None:
     icmp = replace(pair_of_flows()[0], id=FlowId(3), flow_class=FlowClass.ICMP, flow_set=FlowSet.ICMP, role=FlowRole.POD)
     run = history(flows=(*pair_of_flows(), icmp), records=records({1: lost(20, 2, "f"), 2: QUIET, 3: lost(20, 2)}))
-    found = measure(overflow(run, (60, 160, 2), is_reflector=False, flow=3))
+    found = Evidence(overflow(run, (60, 160, 2), is_reflector=False, flow=3)).measures
     assert (found[FlowId(1)].lost, found[FlowId(3)].lost) == (2, 0)
 
 
 def test_an_outage_at_another_time_stays_one() -> None:
     run = history(records=records({1: lost(40, 5), 2: QUIET}))
     other = overflow(run, (60, 160, 2), is_reflector=True)
-    assert measure(other)[FlowId(1)].lost == 5
+    assert Evidence(other).measures[FlowId(1)].lost == 5
 
 
 def test_drops_that_an_agent_counts_and_did_not_date() -> None:

@@ -1,3 +1,4 @@
+from analysis.evidence import Evidence
 from checks.ordering import check
 from hitless.history import History
 from hitless.words import Mode, Verdict
@@ -5,11 +6,11 @@ from tests.unit.histories import event, header, held, history, ns, switch_events
 
 
 def _findings(run: History) -> list[tuple[str, str]]:
-    return [(finding.verdict.value, finding.code) for finding in check(run, {})]
+    return [(finding.verdict.value, finding.code) for finding in check(Evidence(run), {})]
 
 
 def test_all_routes_were_there_first() -> None:
-    (finding,) = check(history(), {})
+    (finding,) = check(Evidence(history()), {})
     assert (finding.verdict, finding.code) == (Verdict.PASS, "routes-first")
     # The last of eight routes came at 67 ms, the IPPool at 100 ms.
     assert (
@@ -18,14 +19,14 @@ def test_all_routes_were_there_first() -> None:
 
 
 def test_each_late_route_says_how_late() -> None:
-    findings = list(check(history(events=switch_events(pool_ms=65.5)), {}))
+    findings = list(check(Evidence(history(events=switch_events(pool_ms=65.5))), {}))
     assert [(finding.code, finding.t_ns) for finding in findings] == [("route-late", ns(66)), ("route-late", ns(67))]
     assert findings[1].text == "the route to node-b2 in the table of zone b came 1.5 ms after the overlay went away"
 
 
 def test_a_route_that_never_came() -> None:
     events = tuple(one for one in switch_events() if one.facts.get("node") != "node-b2" or one.name != "route.created")
-    findings = list(check(history(events=events), {}))
+    findings = list(check(Evidence(history(events=events)), {}))
     assert [(finding.verdict, finding.code) for finding in findings] == [(Verdict.FAIL, "route-missing")] * 2
     assert (
         findings[0].text
@@ -48,7 +49,7 @@ def test_a_node_that_re_points_before_the_pool_is_seen_to_be_applied_counts() ->
 def test_routes_that_nobody_had_to_create_were_there() -> None:
     events = [one for one in switch_events() if one.name != "route.created"]
     events.append(event(70, "routes.synced", nodes=4))
-    (finding,) = check(history(events=tuple(sorted(events, key=lambda one: one.t_ns))), {})
+    (finding,) = check(Evidence(history(events=tuple(sorted(events, key=lambda one: one.t_ns)))), {})
     assert finding.text == "all 8 routes existed when the overlay went away (the IPPool said so), since before the run"
 
 

@@ -6,6 +6,7 @@ import errno
 
 import pytest
 
+from analysis.evidence import Evidence
 from checks import connections, services
 from hitless.facts import Flow
 from hitless.history import History
@@ -51,7 +52,7 @@ def cut_everywhere() -> History:
 def test_connections_that_were_served_are_said_to_be() -> None:
     flows = [service_flow(7, FlowSet.CLUSTER_IP), service_flow(8, FlowSet.CLUSTER_IP, CONNECT)]
     run = tcp_history(flows, messages(quiet(0, 10, 7), quiet(0, 10, 8)), opened(7))
-    (finding,) = services.check(run, {})
+    (finding,) = services.check(Evidence(run), {})
     assert (finding.verdict, finding.code) == (Verdict.PASS, "services-served")
     assert finding.text == (
         "2 flows opened 11 connections, 20 messages were answered in time; none was cut, refused, slow or stalled"
@@ -59,7 +60,7 @@ def test_connections_that_were_served_are_said_to_be() -> None:
 
 
 def test_a_reset_of_what_is_masqueraded_has_a_code_of_its_own() -> None:
-    findings = list(services.check(cut_everywhere(), {}))
+    findings = list(services.check(Evidence(cut_everywhere()), {}))
     assert codes(findings) == [("FAIL", "service-reset"), ("FAIL", "masqueraded-reset"), ("FAIL", "masqueraded-reset")]
     assert [(finding.flow, finding.t_ns) for finding in findings] == [(9, ns(109)), (8, ns(108)), (7, ns(107))]
     assert findings[2].text == (
@@ -72,7 +73,7 @@ def test_a_reset_of_what_is_masqueraded_has_a_code_of_its_own() -> None:
     ("limit", "verdict", "allowed"), [(3, "PASS", "3 in all are"), (2, "FAIL", "2 in all are"), (None, "PASS", "any number is")]
 )
 def test_a_budget_is_for_all_flows_together(limit: int | None, verdict: str, allowed: str) -> None:
-    findings = list(services.check(cut_everywhere(), {"resets": limit}))
+    findings = list(services.check(Evidence(cut_everywhere()), {"resets": limit}))
     assert [finding.verdict.value for finding in findings] == [verdict] * 3
     assert all(finding.text.endswith(f"; {allowed} allowed") for finding in findings)
 
@@ -88,7 +89,7 @@ def test_new_connections_are_complained_of_by_what_became_of_them() -> None:
         message(7, delay_ms=None, failure=errno.ECONNRESET),
         message(8, delay_ms=None, failure=errno.EPIPE),
     )
-    findings = list(services.check(tcp_history([service_flow(7, FlowSet.NODE_PORT, CONNECT)], rows, story()), {}))
+    findings = list(services.check(Evidence(tcp_history([service_flow(7, FlowSet.NODE_PORT, CONNECT)], rows, story())), {}))
     assert codes(findings) == [
         ("FAIL", "service-reset"),
         ("FAIL", "service-ended"),
@@ -104,7 +105,7 @@ def test_flows_of_one_set_and_class_are_told_together_and_the_first_is_named() -
     flows = [service_flow(number, FlowSet.NODE_PORT) for number in (7, 8, 9)]
     rows = messages(quiet(0, 6, 7), reset_rows(8), reset_rows(9))
     run = tcp_history(flows, rows, story(opened(7), reset_story(8, at_ms=120), reset_story(9, at_ms=110)))
-    (finding,) = services.check(run, {})
+    (finding,) = services.check(Evidence(run), {})
     assert (finding.flow, finding.t_ns) == (9, ns(110))
     assert "2 connections were reset, on 2 of 3 flows" in finding.text
 
@@ -113,7 +114,7 @@ def test_a_stall_says_how_long_and_how_it_ended() -> None:
     waiting = [message(tick, delay_ms=950 - tick * 50) for tick in range(4, 16)]
     rows = messages(quiet(0, 4), *waiting, quiet(16, 10))
     run = tcp_history([tcp_flow(7)], rows, opened())
-    (finding,) = connections.check(run, {})
+    (finding,) = connections.check(Evidence(run), {})
     assert (finding.verdict, finding.code, finding.t_ns) == (Verdict.FAIL, "connection-stalled", ns(200))
     assert finding.text == (
         "tcp-established: 1 times a connection fell silent while messages waited, on 1 of 1 flows; "
@@ -124,14 +125,14 @@ def test_a_stall_says_how_long_and_how_it_ended() -> None:
 def test_each_check_looks_at_its_own_flows() -> None:
     flows = [tcp_flow(7), service_flow(8, FlowSet.CLUSTER_IP)]
     run = tcp_history(flows, messages(reset_rows(7), quiet(0, 6, 8)), story(reset_story(7), opened(8)))
-    assert codes(list(connections.check(run, {}))) == [("FAIL", "connection-reset")]
-    assert codes(list(services.check(run, {}))) == [("PASS", "services-served")]
+    assert codes(list(connections.check(Evidence(run), {}))) == [("FAIL", "connection-reset")]
+    assert codes(list(services.check(Evidence(run), {}))) == [("PASS", "services-served")]
 
 
 def test_what_is_lost_between_pods_is_left_to_continuity() -> None:
     rows = messages(quiet(0, 6), message(6, delay_ms=None))
     run = tcp_history([tcp_flow(7, FlowSet.TCP_CONNECT, CONNECT)], rows, story())
-    assert codes(list(connections.check(run, {}))) == [("PASS", "connections-held")]
+    assert codes(list(connections.check(Evidence(run), {}))) == [("PASS", "connections-held")]
 
 
 @pytest.mark.parametrize(
@@ -140,14 +141,14 @@ def test_what_is_lost_between_pods_is_left_to_continuity() -> None:
 )
 def test_a_flow_on_which_nothing_was_offered_is_a_doubt(module: object, role: FlowRole, code: str) -> None:
     run = tcp_history([tcp_flow(7, role=role), tcp_flow(8, role=role)], quiet(0, 5), opened())
-    findings = list(module.check(run, {}))  # type: ignore[attr-defined]
+    findings = list(module.check(Evidence(run), {}))  # type: ignore[attr-defined]
     assert codes(findings)[0] == ("INCONCLUSIVE", code)
     assert findings[0].flow == 8
 
 
 @pytest.mark.parametrize("module", [services, connections])
 def test_without_such_flows_it_is_not_applicable(module: object) -> None:
-    assert codes(list(module.check(history(), {}))) == [("PASS", "not-applicable")]  # type: ignore[attr-defined]
+    assert codes(list(module.check(Evidence(history()), {}))) == [("PASS", "not-applicable")]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -156,5 +157,5 @@ def test_without_such_flows_it_is_not_applicable(module: object) -> None:
 )
 def test_a_stall_may_be_allowed(budgets: JsonObject, expected: str) -> None:
     rows = messages(quiet(0, 2), message(2, delay_ms=400), quiet(10, 2))
-    (finding,) = connections.check(tcp_history([tcp_flow(7)], rows, opened()), budgets)
+    (finding,) = connections.check(Evidence(tcp_history([tcp_flow(7)], rows, opened())), budgets)
     assert (finding.verdict.value, finding.code) == (expected, "connection-stalled")

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from analysis.evidence import Evidence
 from analysis.sources import seen_sources
 from checks.sources import check
 from hitless.history import History
@@ -32,26 +33,26 @@ def test_the_stretches_of_a_flow_in_order_of_time() -> None:
 
 def test_a_flow_that_nobody_logged_says_nothing() -> None:
     run = run_with(pattern=lost(0, 58))
-    assert list(check(run, {})) == []
-    assert [(finding.verdict, finding.code) for finding in check(run, {"changed": 0})] == [
+    assert list(check(Evidence(run), {})) == []
+    assert [(finding.verdict, finding.code) for finding in check(Evidence(run), {"changed": 0})] == [
         (Verdict.INCONCLUSIVE, "source-unknown")
     ]
 
 
 def test_a_source_that_stays_is_said() -> None:
-    (finding,) = check(run_with((NODE, 58)), {"changed": 0})
+    (finding,) = check(Evidence(run_with((NODE, 58))), {"changed": 0})
     assert (finding.verdict, finding.code) == (Verdict.PASS, "source-kept")
     assert finding.text == "pod-to-host: 1 of 1 flows came always from a rewritten address, 0 always from their own"
 
 
 def test_a_source_that_changes_fails_only_where_a_budget_asks() -> None:
     run = run_with((NODE, 20), (POD, 38))
-    (said,) = check(run, {})
+    (said,) = check(Evidence(run), {})
     assert (said.verdict, said.code, said.flow) == (Verdict.PASS, "source-changed", 1)
     assert said.text.endswith(f"1 changed, such as node-a1-mesh > node-b1-mesh pod-to-host from {NODE} to {POD}")
-    (failed,) = check(run, {"changed": 0})
+    (failed,) = check(Evidence(run), {"changed": 0})
     assert (failed.verdict, failed.code) == (Verdict.FAIL, "source-changed")
 
 
 def test_pod_to_pod_flows_are_not_asked() -> None:
-    assert list(check(history(), {"changed": 0})) == []
+    assert list(check(Evidence(history()), {"changed": 0})) == []

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.measure import measure
+from analysis.evidence import Evidence
 from hitless.events import Event
 from hitless.history import History
 from hitless.words import FlowId, Mode, Nanoseconds
@@ -18,7 +18,7 @@ ANSWERED_MS = 0.1
 
 
 def convergence_ms(told: History, flow: int = 1) -> float | None:
-    found = measure(told)[FlowId(flow)].convergence_ns
+    found = Evidence(told).measures[FlowId(flow)].convergence_ns
     return None if found is None else found / 1e6
 
 

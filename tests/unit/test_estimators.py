@@ -284,7 +284,7 @@ def test_flows_have_phases_of_their_own() -> None:
     found = estimate_arm([run]).tools["fping -o -p 1000"]
     silent = 1.0
     for measure in run.measures.values():
-        silent *= 1 - measure.downtime_shortest_ns / SECOND
+        silent *= 1 - measure.downtime.shortest_ns / SECOND
     assert found.nothing[1] == pytest.approx(silent, abs=1e-6)
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.measure import classify, find_outages
+from analysis.classify import classify
+from analysis.measure import find_outages
 from clusters.kubernetes.clock_offsets import AgentRows, align, find_offsets
 from hitless.records import REFLECTOR_ROW, SENDER_ROW, Rows
 from hitless.words import MILLISECOND, SECOND, FlowId

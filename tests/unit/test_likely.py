@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.likely import likely_ns
-from analysis.measure import Probes, classify, find_outages
+from analysis.classify import Probes, classify
+from analysis.measure import find_outages
 from hitless.records import NONE_NS, REFLECTOR_ROW, SENDER_ROW, Rows
 from hitless.words import MILLISECOND, SECOND, FlowId
 
@@ -42,9 +42,8 @@ def simulate(
 
 def only_likely(probes: Probes) -> int:
     (outage,) = find_outages(FLOW, probes)
-    likely = likely_ns(probes, outage)
-    assert likely is not None
-    return likely
+    assert outage.likely_ns is not None
+    return outage.likely_ns
 
 
 def test_the_turnaround_does_not_count() -> None:
@@ -71,7 +70,7 @@ def test_one_cause_is_presumed_where_both_directions_lost() -> None:
 def test_an_open_outage_has_no_likely_length() -> None:
     probes = simulate(range(0, 100 * MS, 5 * MS), 51 * MS, 500 * MS, turn_ns=MS)
     (outage,) = find_outages(FLOW, probes)
-    assert likely_ns(probes, outage) is None
+    assert outage.likely_ns is None
 
 
 @given(
@@ -90,7 +89,7 @@ def test_the_error_is_never_above_one_interval(
     turn_ns = min(turn_us * 1_000, interval_ns)
     probes = simulate(sent, start_ns, start_ns + length_ns, turn_ns=turn_ns, drops_out=drops[0], drops_back=drops[1])
     for outage in find_outages(FLOW, probes):
-        likely = likely_ns(probes, outage)
+        likely = outage.likely_ns
         assert likely is not None
         assert outage.longest_ns is not None
         assert outage.shortest_ns <= likely <= outage.longest_ns

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.measure import blind_ns, classify, find_outages
+from analysis.classify import classify
+from analysis.measure import blind_ns, find_outages
 from hitless.records import NONE_NS, REFLECTOR_ROW, SENDER_ROW, Rows
 from hitless.words import MILLISECOND, SECOND, FlowId
 

@@ -6,9 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.measure import measure
+from analysis.evidence import Evidence
 from analysis.paths.mixed_modes import CELLS, MODES, ModeCell, count_cells, make_matrix
-from analysis.paths.path import find_paths
 from hitless.history import History
 from tests.unit.histories import QUIET, facts, history, lost, mesh_flows, records
 from tests.unit.test_path import repoint
@@ -17,7 +16,7 @@ Cells = dict[tuple[str, str], tuple[int, int, int, int]]
 
 
 def matrix_of(told: History) -> tuple[ModeCell, ...]:
-    return make_matrix(sum((count_cells(found) for found in find_paths(told)), np.zeros(CELLS, dtype=np.int64)))
+    return make_matrix(sum((count_cells(found) for found in Evidence(told).paths()), np.zeros(CELLS, dtype=np.int64)))
 
 
 def cells(told: History) -> Cells:
@@ -73,7 +72,7 @@ def test_the_cells_sum_to_the_totals_of_the_flows(patterns: list[str], windows: 
     told = history(flows=FLOWS, records=records({int(flow.id): pattern for flow, pattern in zip(FLOWS, patterns, strict=True)}))
     told = repoint(told, **{node: (float(began), float(ended)) for node, (began, ended) in windows.items()})
     matrix = matrix_of(told)
-    measures = measure(told)
+    measures = Evidence(told).measures
     between = [measures[flow.id] for flow in FLOWS[:4]]
     assert [sum(getattr(cell, name) for cell in matrix) for name in ("offered", "lost", "near_end", "far_end", "unknown")] == [
         sum(getattr(found, name) for found in between)

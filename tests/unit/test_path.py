@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.paths.path import Direction, Flags, FlowPaths, find_paths
+from analysis.evidence import Evidence
+from analysis.paths.path import Direction, Flags, FlowPaths
 from analysis.paths.route_ends import find_ends
 from analysis.paths.ttl import PathBits, ProbePath
 from hitless.facts import Endpoint, Flow
@@ -38,7 +39,7 @@ IN_ZONE = Flow(id=FlowId(1), source="node-a1-mesh", destination="node-a2-mesh", 
 
 
 def paths(told: History) -> FlowPaths:
-    (found,) = find_paths(told)
+    (found,) = Evidence(told).paths()
     return found
 
 
@@ -193,7 +194,7 @@ def test_a_held_switch_never_leaves_the_preferred_egress() -> None:
 
 
 def test_a_flow_within_a_node_has_no_path() -> None:
-    assert [one.flow.id for one in find_paths(history())] == [1]
+    assert [one.flow.id for one in Evidence(history()).paths()] == [1]
 
 
 def test_the_kernels_own_answers_set_out_with_another_ttl() -> None:

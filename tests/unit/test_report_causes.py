@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.causes.attribution import attribute
+from analysis.evidence import Evidence
 from analysis.judged import Comparison
 from hitless.words import Arm
 from reports.cause_summary import causes_of_flow, summarise_causes
@@ -71,7 +71,7 @@ def test_downtime_is_shared_out_by_the_scores() -> None:
     assert (first.cause, first.outages, second.cause, second.outages) == ("pool-before-routes", 1, "unexplained", 0)
     assert first.downtime_share == pytest.approx(2 / 3, abs=0.05)
     assert first.downtime_share + second.downtime_share == pytest.approx(1, abs=0.01)
-    assert causes_of_flow(attribute(run.history, run.measures), run.history.flows[0])[0][0] == "pool-before-routes"
+    assert causes_of_flow(Evidence(run.history).causes, run.history.flows[0])[0][0] == "pool-before-routes"
 
 
 def test_the_rows_of_the_table() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from analysis.evidence import Evidence
 from analysis.judged import JudgedRun
 from hitless.history import History
 from hitless.records import ConnectionEvent
@@ -13,7 +14,7 @@ from tests.unit.tcp_rows import message, messages, opened, quiet, story, tcp_flo
 
 
 def judged(history: History) -> JudgedRun:
-    return JudgedRun(history=history, measures={}, results=(), verdict=Verdict.PASS)
+    return JudgedRun(evidence=Evidence(history), results=(), verdict=Verdict.PASS)
 
 
 def run() -> JudgedRun:

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from analysis.evidence import Evidence
 from analysis.judged import Comparison
 from hitless.load import ConnectionUse, RequestOutcome
 from hitless.words import MILLISECOND, Arm
@@ -38,7 +39,7 @@ def with_load(*, is_whole: bool = True) -> Comparison:
             due = (REQUESTED_MS + 1_100) * MILLISECOND
             requests.append(request(REQUESTED_MS + 1_150, 4.0, due=due, missed=3))
         reports = (WORKER, report("master", finished=is_whole))
-        runs.append(replace(run, history=replace(run.history, load=load(*requests, reports=reports))))
+        runs.append(replace(run, evidence=Evidence(replace(run.history, load=load(*requests, reports=reports)))))
     return Comparison(scenario="plain-switch", runs=tuple(runs))
 
 

@@ -7,7 +7,7 @@ from analysis.judged import Comparison
 from hitless.words import Arm
 from reports.extracts import arm_drops, group_findings, shown_run, worst_flows
 from reports.markdown import escape_cell, render_markdown
-from reports.quantities import say_bounds, say_count, say_downtime, say_ms, say_share
+from reports.quantities import Duration, say_count, say_duration, say_ms, say_share
 from reports.summary import summarise
 from reports.table import Row, comparison_rows, count_rows
 from reports.timeline import Line, condense
@@ -35,7 +35,7 @@ def test_a_gate_that_leaks_is_named() -> None:
     text = _report(comparison(gate_leaks=2))
     assert "**FAIL**: GATED trial 1 lost 2 probes (and 1 more of the kind)." in text
     # Of all flows those of the gated arm come first.
-    assert "\n| GATED 1 | node-a2-mesh > node-b1-mesh | 2 (2 / 0 / 0) | 1 | 4.9 to 15.1 ms ±5 | 10.0 ms ±5 |" in text
+    assert "\n| GATED 1 | node-a2-mesh > node-b1-mesh | 2 (2 / 0 / 0) | 1 | 10.0 ms ±5 (4.9 to 15.1) | 10.0 ms ±5 |" in text
 
 
 def test_every_part_is_there() -> None:
@@ -103,7 +103,7 @@ def test_a_cell_cannot_break_the_table() -> None:
 def test_the_table() -> None:
     rows = {row.label: row for row in comparison_rows(summarise(comparison()))}
     assert rows["flows hit"] == Row(label="flows hit", ungated="16 of 24 (66.67%)", gated="0 of 24")
-    assert rows["longest outage"] == Row(label="longest outage", ungated="250.0 to 260.1 ms ±5", gated="none seen")
+    assert rows["longest outage"] == Row(label="longest outage", ungated="255.0 ms ±5 (250.0 to 260.1)", gated="none seen")
     assert rows["longest downtime of a flow"].ungated == "255.0 ms ±5 (250.0 to 260.1)"
     assert rows["outages that may have gone unseen"].gated == "up to 5.1 ms"
     assert rows["gate held"] == Row(label="gate held", ungated="not applicable", gated="up to 427.0 ms")
@@ -113,7 +113,7 @@ def test_the_table() -> None:
 def test_the_table_of_a_censored_arm_and_a_missing_one() -> None:
     run = history(header=header(arm=Arm.UNGATED), records=records({1: lost(40, 18), 2: QUIET}))
     rows = {row.label: row for row in comparison_rows(summarise(Comparison(scenario="x", runs=(judged(run),))))}
-    assert rows["longest outage"] == Row(label="longest outage", ungated=">= 84.9 ms ±5", gated="-")
+    assert rows["longest outage"] == Row(label="longest outage", ungated=">= 84.9 ms ±5 (censored)", gated="-")
     assert rows["longest downtime of a flow"].ungated == ">= 84.9 ms ±5 (censored)"
     assert rows["full convergence time"].ungated == "-"
     assert rows["loss unexplained"].ungated == "-"
@@ -200,5 +200,7 @@ def test_quantities() -> None:
     assert (say_count(1234567), say_count(None)) == ("1,234,567", "-")
     assert (say_share(1, 8), say_share(0, 8), say_share(0, 0)) == ("1 of 8 (12.50%)", "0 of 8", "0 of 0")
     assert (say_ms(1234.56, 5.0), say_ms(None, 5.0), say_ms(2.0)) == ("1,234.6 ms ±5", "-", "2.0 ms")
-    assert (say_bounds((1.0, 2.0), 0.5), say_bounds((1.0, None), 0.5)) == ("1.0 to 2.0 ms ±0.5", ">= 1.0 ms ±0.5")
-    assert (say_bounds(None, 0.5), say_downtime(None, None, 0.5)) == ("-", "-")
+    bounded = Duration(shortest=1.0, likely=None, longest=2.0)
+    assert (say_duration(None, 0.5), say_duration(bounded, 0.5)) == ("-", "1.0 to 2.0 ms ±0.5")
+    assert say_duration(replace(bounded, likely=1.8), 0.5) == "1.8 ms ±0.5 (1.0 to 2.0)"
+    assert say_duration(replace(bounded, longest=None), 0.5) == ">= 1.0 ms ±0.5 (censored)"

@@ -10,6 +10,7 @@ from hitless.words import Arm
 from reports.markdown import render_markdown
 from reports.path_summary import PathSummary, summarise_paths
 from reports.paths import ModeRow, make_path_tables
+from reports.quantities import Duration
 from reports.summary import summarise
 from reports.table import Row
 from tests.unit.comparisons import comparison, judged
@@ -76,13 +77,13 @@ def test_counts_and_transitions_are_summed_over_the_trials() -> None:
     assert (found.flows, found.events_impaired) == (2, 0)
     assert (found.out.taken, found.back.taken, found.out.router, found.out.tunnel) == (116, 114, 78, 38)
     assert found.event_transition.spread_ms.flows == 2
-    assert found.event_transition.bounds_ms_max == (50.0, 55.05)
-    assert found.recovery_transition.bounds_ms_max == (109.95, 120.1)
+    assert found.event_transition.bounds_ms_max == Duration(shortest=50.0, likely=None, longest=55.05)
+    assert found.recovery_transition.bounds_ms_max == Duration(shortest=109.95, likely=None, longest=120.1)
 
 
 def test_a_recovery_without_end_has_no_bound() -> None:
     found = summary_of(switched("." * 25 + "X" * 33), switched())
-    assert found.recovery_transition.bounds_ms_max == (189.95, None)
+    assert found.recovery_transition.bounds_ms_max == Duration(shortest=189.95, likely=None, longest=None)
     assert (found.recovery_transition.spread_ms.unbounded, found.recovery_transition.spread_ms.max) == (1, None)
 
 

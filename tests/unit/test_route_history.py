@@ -8,11 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.causes.attribution import attribute
 from analysis.causes.route_candidates import RouteCandidates
+from analysis.evidence import Evidence
 from analysis.interval import make_interval
-from analysis.measure import measure
-from analysis.paths.path import find_paths
 from analysis.route_history import LAG_NS, LEAD_NS, OBSERVED, Knowledge, NextHop, RouteHistory, RouteMode
 from checks.convergence import check
 from hitless.events import Event
@@ -199,23 +197,23 @@ def real_switch(ttls: str = "r") -> History:
 
 def test_convergence_paths_and_causes_agree_on_a_switch_that_a_real_cluster_recorded() -> None:
     told = real_switch()
-    assert [(found.verdict, found.code) for found in check(told, {}) if found.code != "converged"] == []
-    times = [measure(told)[flow.id].convergence_ns for flow in told.flows]
+    assert [(found.verdict, found.code) for found in check(Evidence(told), {}) if found.code != "converged"] == []
+    times = [Evidence(told).measures[flow.id].convergence_ns for flow in told.flows]
     # Between zones the TTL proves the new path with the probe of 6,110 ms; within the zone the new pod of node-a1 does.
     assert times == [ns(6110.1 - 3000), ns(10_000.1 - 3000)]
-    between, within = find_paths(told)
+    between, within = Evidence(told).paths()
     assert np.flatnonzero(between.out.is_next_best)[0] == 1220
     assert np.flatnonzero(within.out.is_next_best)[0] == (10_000 - 10) / 5
     assert not np.any(between.out.is_contradicted | between.back.is_contradicted)
     missing = RouteCandidates(told, RouteHistory(told), frozenset()).toward("node-a2", "node-a1", "100.96.0.2")
     assert [(one.began, one.ended) for one in missing] == [(make_interval(ns(10_000), ns(14_000)), None)]
-    assert attribute(told, measure(told)) == ()
+    assert Evidence(told).causes == ()
 
 
 def test_a_real_switch_whose_packets_stay_in_the_tunnel_did_not_converge() -> None:
     told = real_switch(ttls="t")
     told.records.sender["forward_ttl"][1] = ROUTER_TTL  # the router counts itself
-    found = {(one.verdict, one.code, one.flow) for one in check(told, {}) if one.verdict != "PASS"}
+    found = {(one.verdict, one.code, one.flow) for one in check(Evidence(told), {}) if one.verdict != "PASS"}
     assert found == {("FAIL", "flow-not-converged", 1), ("FAIL", "path-not-switched", 1)}
 
 

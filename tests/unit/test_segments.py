@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from analysis.causes.segments import STRETCHES_MAX, Segment, Splitter, Way
-from analysis.measure import classify_flow, measure
+from analysis.classify import classify_flow
+from analysis.evidence import Evidence
 from hitless.history import History
 from tests.unit.histories import INTERVAL_NS, ONE_WAY_NS, START_NS, history, records
 
@@ -13,7 +14,7 @@ CALL_NS = 5_000
 def segments(pattern: str) -> tuple[Segment, ...]:
     run: History = history(records=records({1: pattern, 2: "." * len(pattern)}))
     flow = run.flows[0]
-    (outage,) = measure(run)[flow.id].outages
+    (outage,) = Evidence(run).measures[flow.id].outages
     return Splitter(classify_flow(run, flow)).split(outage)
 
 
@@ -76,7 +77,7 @@ def test_a_cut_hides_where_the_one_ended_and_the_other_began() -> None:
     pattern = "..." + "X" * 10 + "..."
     run = history(records=records({1: pattern, 2: "." * len(pattern)}))
     splitter = Splitter(classify_flow(run, run.flows[0]))
-    (outage,) = measure(run)[run.flows[0].id].outages
+    (outage,) = Evidence(run).measures[run.flows[0].id].outages
     (whole,) = splitter.split(outage)
     before, after = splitter.cut(whole, [sent_ns(7) + 1, sent_ns(1), sent_ns(15)])
     assert (before.lost, after.lost) == (5, 5)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.paths.path import find_paths
-from analysis.paths.transitions import Bounded, Transitions, find_transitions
+from analysis.evidence import Evidence
+from analysis.length import Length
+from analysis.paths.transitions import Transitions, find_transitions
 from hitless.history import History
 from tests.unit.histories import INTERVAL_NS, ONE_WAY_NS, QUIET, SWITCHED, held, history, lost, ns, records
 from tests.unit.test_path import IN_ZONE, repoint
@@ -14,12 +15,12 @@ INTERVAL_MS = INTERVAL_NS / 1e6
 
 
 def transitions(told: History) -> Transitions:
-    (found,) = find_paths(told)
+    (found,) = Evidence(told).paths()
     return find_transitions(found, ns(50))
 
 
-def bounds(shortest_ms: float, longest_ms: float | None) -> Bounded:
-    return Bounded(shortest_ns=ns(shortest_ms), longest_ns=None if longest_ms is None else ns(longest_ms))
+def bounds(shortest_ms: float, longest_ms: float | None) -> Length:
+    return Length(shortest_ns=ns(shortest_ms), longest_ns=None if longest_ms is None else ns(longest_ms))
 
 
 def test_a_flow_that_loses_nothing_leaves_the_old_path_between_two_probes() -> None:

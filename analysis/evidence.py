@@ -1,0 +1,68 @@
+"""The evidence of a run: its history, and what is measured of it, each thing once.
+
+Checks and reports ask the same questions of the same records. What one of them has had worked out is kept for the others, so a
+run's probes are classified once, however many look at them. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from analysis.causes.attribution import Attribution, attribute
+from analysis.classify import Probes, classify_flow
+from analysis.connections import ConnectionMeasure, measure_connections
+from analysis.convergence import ConvergenceTimes
+from analysis.instrument import OverflowLoss, overflow_losses
+from analysis.ledger import Ledger, make_ledger
+from analysis.measure import FlowMeasure, measure
+from analysis.paths.path import FlowPaths, find_paths
+from hitless.history import History
+from hitless.words import FlowId, FlowRole
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """One run as checks and reports see it; every part is worked out when it is first asked for."""
+
+    history: History
+
+    @cached_property
+    def probes(self) -> Mapping[FlowId, Probes]:
+        """The classified probes of every flow, in order of their ids."""
+        return {flow.id: classify_flow(self.history, flow) for flow in self.history.flows}
+
+    @cached_property
+    def measures(self) -> Mapping[FlowId, FlowMeasure]:
+        """All numbers of every flow."""
+        return measure(self.history, self.probes, self.convergence)
+
+    @cached_property
+    def convergence(self) -> ConvergenceTimes:
+        """When flows converged."""
+        return ConvergenceTimes(self.history)
+
+    @cached_property
+    def overflows(self) -> tuple[OverflowLoss, ...]:
+        """What the instrument's own sockets dropped."""
+        return tuple(overflow_losses(self.history))
+
+    @cached_property
+    def connections(self) -> Mapping[FlowId, ConnectionMeasure]:
+        """What became of the connections of every TCP flow."""
+        return measure_connections(self.history)
+
+    @cached_property
+    def ledger(self) -> Ledger | None:
+        """Where the kernel dropped packets; None: the cluster has no such counters."""
+        return make_ledger(self.history, self.measures)
+
+    @cached_property
+    def causes(self) -> tuple[Attribution, ...]:
+        """Why each outage happened, by flow, then in order of time."""
+        return attribute(self.history, self.measures, self.probes)
+
+    def paths(self, *roles: FlowRole) -> Iterator[FlowPaths]:
+        """Yield the path of every probe, flow by flow; not kept: of a large mesh it is as large as the records."""
+        return find_paths(self.history, self.probes, *roles)

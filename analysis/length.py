@@ -1,0 +1,49 @@
+"""A length of time that is known by its bounds: an outage, a downtime, a transition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hitless.words import Nanoseconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """A length of time with its bounds; shortest <= likely <= longest."""
+
+    shortest_ns: Nanoseconds
+    """It lasted at least this long."""
+    likely_ns: Nanoseconds | None = None
+    """The best single number. None: there is no longest, or none was worked out."""
+    longest_ns: Nanoseconds | None
+    """It lasted at most this long. None: it is censored, open when the probing started or ended."""
+
+    @property
+    def is_censored(self) -> bool:
+        """Whether the probing started after it did, or ended before it did."""
+        return self.longest_ns is None
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Sort key: by the longest bound; a censored length is longer than every other, and ranks by its shortest."""
+        return (True, self.shortest_ns) if self.longest_ns is None else (False, self.longest_ns)
+
+
+def add_lengths(lengths: Iterable[Length]) -> Length:
+    """Return the sum of some lengths; no length at all sums to 0, and one that is censored makes the sum censored."""
+    parts = tuple(lengths)
+    return Length(
+        shortest_ns=Nanoseconds(sum(part.shortest_ns for part in parts)),
+        likely_ns=_add(part.likely_ns for part in parts),
+        longest_ns=_add(part.longest_ns for part in parts),
+    )
+
+
+def _add(values: Iterable[Nanoseconds | None]) -> Nanoseconds | None:
+    total = 0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return Nanoseconds(total)
