@@ -18,8 +18,13 @@ Measured on Linux 6.18 with 100 datagrams a case from a pod's namespace over nod
 in each: native and tunnelled without loss; blackhole, unreachable and no route in the router; under a tunnel a blackhole, a
 failed ARP and no route; the receiver's tunnel device gone; strict rp_filter; TTL; link down; pod gone; no socket.
 
+Linux before 6.8 has no OutTransmits; whoever reads its counters derives it, and then the same sums hold with two differences
+of place: what netfilter refuses on the way through (forward) stands under input instead of output, and what it refuses behind
+routing (postrouting) under links. What it refuses to a node's own senders (output) is not known where the node has a tunnel
+device; `refusals_unknown` is its bound. Measured on Linux 6.1 with the same drops.
+
 Source: RFC 4293 3.2.3 (the IP statistics case diagram); Linux net/ipv4/{ip_input,ip_forward,ip_output}.c. The counters'
-names are those of /proc/net/snmp and /proc/net/netstat; OutTransmits exists since Linux 6.8.
+names are those of /proc/net/snmp and /proc/net/netstat.
 
 It counts every IPv4 packet, not only probes: whatever else is dropped in these namespaces appears as surplus.
 """
@@ -86,6 +91,8 @@ class Ledger:
     """Transmitted somewhere and received nowhere; negative: more was received than sent (something made copies)."""
     tunnel_drops: int
     """Of all drops those of encapsulated packets, which stand in the books twice: at their place and on the tunnel."""
+    refusals_unknown: int
+    """Packets that may have been dropped besides, in a namespace whose kernel does not say; 0 since Linux 6.8."""
     lost: int
     """Probes of all flows that were lost and never came late: those that somebody must have dropped."""
 
@@ -126,6 +133,7 @@ def make_ledger(history: History, measures: Measures) -> Ledger | None:
         ),
         link_drops=sent - received,
         tunnel_drops=_tunnel_drops(history, deltas),
+        refusals_unknown=sum(delta.get("Ip.OutRequestsUnknown", 0) for delta in deltas.values()),
         lost=sum(
             measures[flow.id].lost - measures[flow.id].late
             for flow in history.flows

@@ -53,4 +53,6 @@ def _drops(ledger: Ledger) -> str:
         "of them counted twice, in a tunnel": ledger.tunnel_drops,
     }
     parts = ", ".join(f"{count} {where}" for where, count in kinds.items() if count)
-    return f"the kernel dropped {ledger.dropped} packets ({parts})" if parts else "the kernel dropped nothing"
+    text = f"the kernel dropped {ledger.dropped} packets ({parts})" if parts else "the kernel dropped nothing"
+    unknown = ledger.refusals_unknown
+    return f"{text}; it may have refused up to {unknown} more to the nodes' own senders" if unknown else text

@@ -130,10 +130,16 @@ def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     """How long did some task of the machine wait for a CPU? Source: Linux Documentation/accounting/psi.rst."""
     history = evidence.history
     waited_us, lasted_us = (_grown(history, f"Pressure.{name}_us") for name in ("cpu_some", "read_at"))
+    limit = limits["pressure_ratio"]
     if waited_us is None or not lasted_us:
+        text = "how long tasks waited for a CPU is not known: the kernel has no pressure stall information, or cannot be asked"
+        if limit is not None:
+            yield _doubt("cpu-pressure-unknown", f"{text}; {limit:.0%} are allowed")
+        elif history.counters_after:
+            yield Finding(verdict=Verdict.PASS, code="cpu-pressure-unknown", text=text)
         return
     late_ns = max((report.counters.get("lateness_ns_max", 0) for report in history.records.reports), default=0)
-    ratio, limit = waited_us / lasted_us, limits["pressure_ratio"]
+    ratio = waited_us / lasted_us
     text = (
         f"some task waited for a CPU in {ratio:.0%} of the time; the latest tick was sent {late_ns / 1e6:.2f} ms after its time"
     )

@@ -30,7 +30,7 @@ def capabilities() -> frozenset[Capability]:
         Capability.OVERLAY_IPIP: "ipip" in present or {"vxlan-gpe", "lwtunnel-ip"} <= present,
         Capability.OVERLAY_VXLAN: "vxlan" in present,
         Capability.ROUTE_TABLES: "policy-routing" in present,
-        Capability.KERNEL_COUNTERS: "kernel-counters" in present,
+        Capability.KERNEL_COUNTERS: True,
         Capability.NFT: "nft" in present,
         Capability.LOCUST: "locust" in present,
         Capability.FLOW_CLASSES: True,

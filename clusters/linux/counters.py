@@ -1,4 +1,7 @@
-"""The kernel's own counters of every namespace: the books that a run has to balance."""
+"""The kernel's own counters of every namespace: the books that a run has to balance.
+
+The counters' names mean what RFC 4293 says, on every kernel: `as_rfc_4293` derives what Linux before 6.8 counts otherwise.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ MACHINE: Final = "machine"
 """Where counters stand that belong to no namespace."""
 _FILES: Final = ("snmp", "netstat")
 _OCTETS: Final = 1 << 16
+_SENT_BY_TRANSPORTS: Final = ("Udp.OutDatagrams", "Icmp.OutMsgs", "Tcp.OutSegs", "Tcp.RetransSegs")
 
 
 def parse_counters(text: str) -> dict[str, int]:
@@ -36,7 +40,7 @@ def parse_counters(text: str) -> dict[str, int]:
 
 
 def parse_tunnel(text: str) -> dict[str, int]:
-    """Return how many packets a tunnel device took in and sent out, from /proc/net/dev; empty: there is none.
+    """Return how many packets an overlay's tunnel device took in and sent out, from /proc/net/dev; empty: there is none.
 
     Returns:
         `Tunnel.InPackets` and `Tunnel.OutPackets`. Source: Linux, net/core/net-procfs.c.
@@ -47,6 +51,33 @@ def parse_tunnel(text: str) -> dict[str, int]:
             fields = rest.split()
             return {"Tunnel.InPackets": int(fields[1]), "Tunnel.OutPackets": int(fields[9])}
     return {}
+
+
+def as_rfc_4293(counters: Mapping[str, int]) -> dict[str, int]:
+    """Return the counters with Ip.OutRequests and Ip.OutTransmits as RFC 4293 3.2.3 defines them.
+
+    Linux 6.8 and later have both. Before, `OutRequests` counts what RFC 4293 calls OutTransmits: every packet that is sent,
+    forwarded ones too. So OutTransmits is the kernel's OutRequests, and OutRequests what of it was not forwarded, and what a
+    sender here was refused before it was counted (netfilter's output hook).
+
+    Of `OutDiscards`, which counts every datagram that could not be sent, only those before the count are to be added. What was
+    counted and not sent successfully was refused behind it. A tunnel device's outer packets are in no counter of a transport
+    protocol, so where one has sent this is not known: `Ip.OutRequestsUnknown` is how many packets may have been refused.
+
+    Source: Linux 6.1 net/ipv4/ip_output.c (ip_send_skb, ip_output), ip_forward.c (ip_forward_finish), udp.c (udp_send_skb); the
+    commit "net: fix IPSTATS_MIB_OUTPKGS increment in OutForwDatagrams" of 6.8.
+    """
+    if "Ip.OutTransmits" in counters or "Ip.OutRequests" not in counters:
+        return dict(counters)
+    transmits, discards = counters["Ip.OutRequests"], counters["Ip.OutDiscards"]
+    own = transmits - counters["Ip.ForwDatagrams"]
+    if counters.get("Tunnel.OutPackets", 0):
+        refused, unknown = 0, discards
+    else:
+        succeeded = sum(counters.get(name, 0) for name in _SENT_BY_TRANSPORTS)
+        refused, unknown = min(max(discards - (own - succeeded), 0), discards), 0
+    derived = {"Ip.OutTransmits": transmits, "Ip.OutRequests": own + refused, "Ip.OutRequestsUnknown": unknown}
+    return {**counters, **derived}
 
 
 def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]:
@@ -70,7 +101,7 @@ def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]
             finally:
                 os.close(there)
             found = parse_counters("".join(_read(f"/proc/thread-self/net/{name}") for name in _FILES))
-            counters[namespace.name] = found | parse_tunnel(_read("/proc/thread-self/net/dev"))
+            counters[namespace.name] = as_rfc_4293(found | parse_tunnel(_read("/proc/thread-self/net/dev")))
     finally:
         set_namespace(home, Clone.NETWORK)
         os.close(home)

@@ -15,7 +15,6 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from clusters.linux.namespaces import THREAD_NETWORK, Clone, set_namespace, unshare
@@ -187,12 +186,6 @@ def _make_trials() -> Sequence[_Trial]:
             remedy=module("CONFIG_VXLAN", "vxlan"),
         ),
         _Trial(
-            name="kernel-counters",
-            attempt=_try_counters,
-            tried="Ip.OutTransmits of /proc/net/snmp",
-            remedy="Linux 6.8 or later, where /proc/net/snmp has Ip.OutTransmits",
-        ),
-        _Trial(
             name="nft",
             attempt=_try_nft,
             tried="made a table",
@@ -224,11 +217,6 @@ def _try_veth() -> str | None:
     except WorldError as error:
         return str(error)
     return None
-
-
-def _try_counters() -> str | None:
-    header = Path("/proc/thread-self/net/snmp").read_text(encoding="ascii").partition("\n")[0]
-    return None if "OutTransmits" in header.split() else "/proc/net/snmp has no Ip.OutTransmits"
 
 
 def _try_nft() -> str | None:

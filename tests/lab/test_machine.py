@@ -29,7 +29,6 @@ NAMES = (
     "vxlan-gpe",
     "lwtunnel-ip",
     "vxlan",
-    "kernel-counters",
     "nft",
     "locust",
 )

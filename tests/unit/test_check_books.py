@@ -40,7 +40,7 @@ def test_no_counters_is_said() -> None:
     assert _codes(history()) == [("PASS", "counters-not-available")]
 
 
-def test_counters_of_an_older_kernel_are_not_enough() -> None:
+def test_some_counters_are_not_enough() -> None:
     run = history(counters_before={"vpc": {"Ip.InReceives": 1}}, counters_after={"vpc": {"Ip.InReceives": 2}})
     assert _codes(run) == [("PASS", "counters-not-available")]
 
@@ -79,6 +79,13 @@ def test_more_lost_than_the_kernel_can_account_for() -> None:
     assert finding.text.startswith("2 of 12 lost probes are not accounted for: the kernel dropped 10 packets (")
     assert _codes(run, lost_unexplained=2) == [("PASS", "books-balanced")]
     assert _codes(run, lost_unexplained=None) == [("PASS", "books-balanced")]
+
+
+def test_what_an_older_kernel_does_not_say_is_named_with_its_bound() -> None:
+    run = _history(12, **{**_EACH_KIND, "node_a1": {"Ip.OutRequestsUnknown": 2}})
+    (finding,) = check(Evidence(run), {})
+    assert (finding.verdict, finding.code) == (Verdict.INCONCLUSIVE, "loss-unexplained")
+    assert finding.text.endswith("; it may have refused up to 2 more to the nodes' own senders")
 
 
 def test_more_dropped_than_lost_is_other_traffic() -> None:

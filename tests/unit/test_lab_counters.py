@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clusters.lab.capacity import Limits, count_neighbours, estimate_capacity
-from clusters.linux.counters import parse_counters, parse_tunnel
+from clusters.linux.counters import as_rfc_4293, parse_counters, parse_tunnel
 from clusters.linux.sysctls import make_sysctls, make_workload_sysctls
 
 SNMP = """Ip: Forwarding DefaultTTL InReceives
@@ -66,3 +66,37 @@ Inter-|   Receive                                                |  Transmit
 """
     assert parse_tunnel(text) == {"Tunnel.InPackets": 50, "Tunnel.OutPackets": 60}
     assert parse_tunnel("  eth0: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n") == {}
+
+
+OLD = {"Ip.InReceives": 90, "Ip.ForwDatagrams": 60, "Ip.OutRequests": 160, "Ip.OutDiscards": 0, "Udp.OutDatagrams": 98}
+
+
+def outputs(counters: dict[str, int]) -> tuple[int, int, int]:
+    derived = as_rfc_4293(counters)
+    return tuple(derived[f"Ip.{name}"] for name in ("OutRequests", "OutTransmits", "OutRequestsUnknown"))  # type: ignore[return-value]
+
+
+def test_a_kernel_since_6_8_is_taken_at_its_word() -> None:
+    new = {**OLD, "Ip.OutTransmits": 150}
+    assert new == as_rfc_4293(new)
+
+
+def test_before_6_8_what_was_sent_is_what_the_kernel_calls_requests_and_requests_are_its_own_share() -> None:
+    assert outputs({**OLD, "Icmp.OutMsgs": 2}) == (100, 160, 0)
+
+
+@pytest.mark.parametrize(
+    ("reached", "requests"),
+    [
+        # Of 5 discards all happened before the packets were counted, or 2 of them after, or all.
+        (98, 98 + 5),
+        (100, 100 + 3),
+        (103, 103),
+    ],
+)
+def test_a_sender_that_was_refused_before_the_count_is_added(reached: int, requests: int) -> None:
+    assert outputs({**OLD, "Ip.OutRequests": 60 + reached, "Ip.OutDiscards": 5}) == (requests, 60 + reached, 0)
+
+
+def test_where_outer_packets_are_sent_refusals_are_not_known_but_bounded() -> None:
+    assert outputs({**OLD, "Ip.OutDiscards": 5, "Tunnel.OutPackets": 30}) == (100, 160, 5)
