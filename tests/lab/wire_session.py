@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from clusters.lab.network import LabNetwork
@@ -13,24 +14,94 @@ from hitless.clock import RunClock
 from hitless.facts import ClusterFacts, Flow, ProbeSpec
 from hitless.history import History, RunHeader
 from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Mode, Nanoseconds, Overlay, Profile
+from tests.lab.kernels import IS_USER_MODE
 
-INTERVAL_NS = Nanoseconds(2 * MILLISECOND)
+SLOWNESS = 10 if IS_USER_MODE else 1
+INTERVAL_NS = Nanoseconds(2 * SLOWNESS * MILLISECOND)
 TICKS = 300
-THRESHOLD_NS = Nanoseconds(200 * MILLISECOND)
+THRESHOLD_NS = Nanoseconds(200 * SLOWNESS * MILLISECOND)
 """Forwarding Delay Threshold of these sessions."""
-DRAIN_NS = Nanoseconds(600 * MILLISECOND)
+DRAIN_NS = Nanoseconds(600 * SLOWNESS * MILLISECOND)
 PATIENCE_S = 30.0
 
-TO_REFLECTOR = "udp dport 8620 @th,64,32 {seqs} @th,176,16 {flow}"
-"""nft: probes by sequence number and SSID. Source: RFC 8762 4.2.1, RFC 8972 3; the UDP header has 64 bits."""
-TO_SENDER = "udp sport 8620 @th,256,32 {seqs} @th,176,16 {flow}"
-"""nft: answers by the sender's sequence number and SSID. Source: RFC 8762 4.3.1."""
-IN_TUNNEL = "udp dport 4790 @th,304,16 8620 @th,352,32 {seqs} @th,464,16 {flow}"
-"""nft: probes inside VXLAN-GPE: outer UDP and GPE header of 8 octets each, inner IP of 20 and UDP of 8."""
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """How a rule knows probes by sequence number and SSID: offsets from the outermost IP header, which has 20 octets."""
+
+    protocol: str
+    ports: str
+    """What follows the protocol: `dport 8620`; empty: any."""
+    inner_port: tuple[int, int] | None = None
+    """Offset of the inner UDP header's destination port in octets, and the port; None: there is no inner header."""
+    seq: int
+    """Offset of the sender's sequence number, octets. Source: RFC 8762 4.2.1, 4.3.1."""
+    flow: int
+    """Offset of the SSID, octets. Source: RFC 8972 3."""
 
 
-def has_nft() -> bool:
-    return shutil.which("nft") is not None
+TO_REFLECTOR = Match(protocol="udp", ports="dport 8620", seq=28, flow=42)
+TO_SENDER = Match(protocol="udp", ports="sport 8620", seq=52, flow=42)
+"""Answers."""
+IN_TUNNEL = {
+    "ipip": Match(protocol="4", ports="", inner_port=(42, 8620), seq=48, flow=62),
+    # Outer UDP and the GPE header have 8 octets each.
+    "vxlan-gpe": Match(protocol="udp", ports="dport 4790", inner_port=(58, 8620), seq=64, flow=78),
+}
+"""Probes inside a tunnel, by its carrier."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drop:
+    """One rule: probes of a flow, from one sequence number to another."""
+
+    match: Match
+    flow: int
+    first: int
+    last: int
+
+    def as_nft(self) -> str:
+        match = self.match
+        words = [f"ip protocol {match.protocol}", *([f"{match.protocol} {match.ports}"] if match.ports else [])]
+        if match.inner_port is not None:
+            words.append(f"@nh,{8 * match.inner_port[0]},16 {match.inner_port[1]}")
+        return " ".join(
+            [*words, f"@nh,{8 * match.seq},32 {self.first}-{self.last}", f"@nh,{8 * match.flow},16 {self.flow} drop"]
+        )
+
+    def as_iptables(self) -> list[str]:
+        match = self.match
+        ports = [f"--{word}" if word.endswith("port") else word for word in match.ports.split()]
+        halves = [(match.flow, self.flow), *([] if match.inner_port is None else [match.inner_port])]
+        tests = [f"{offset - 2}&0xFFFF=0x{value:x}" for offset, value in halves]
+        u32 = "&&".join([f"{match.seq}=0x{self.first:x}:0x{self.last:x}", *tests])
+        return ["-p", match.protocol, *ports, "-m", "u32", "--u32", u32, "-j", "DROP"]
+
+
+_TABLES = {"prerouting": "raw", "input": "filter", "forward": "filter", "output": "raw", "postrouting": "mangle"}
+"""Hook to the table of iptables that has it."""
+
+
+def has_rules() -> bool:
+    """Return whether there is a program for netfilter's rules; the kernel shows which of them it goes with."""
+    return any(shutil.which(program) for program in ("nft", "iptables-legacy"))
+
+
+def drop(match: Match, flow: int, first: int, last: int) -> Drop:
+    return Drop(match=match, flow=flow, first=first, last=last)
+
+
+def inject(namespace: str, hook: str, *drops: Drop) -> None:
+    """Add rules to an IPv4 hook: by nft, and where the kernel has none of it by iptables."""
+    rules = "\n".join(one.as_nft() for one in drops)
+    script = f"table ip wire_{hook} {{\nchain c {{\ntype filter hook {hook} priority -350;\n{rules}\n}}\n}}\n"
+    inside = ["ip", "netns", "exec", namespace]
+    nft = [*inside, "nft", "-f", "-"]
+    if subprocess.run(nft, input=script.encode(), check=False).returncode == 0:  # noqa: S603 - the test's own words
+        return
+    for one in drops:
+        rule = ["iptables-legacy", "--wait", "--table", _TABLES[hook], "--append", hook.upper(), *one.as_iptables()]
+        subprocess.run([*inside, *rule], check=True)  # noqa: S603 - as above
 
 
 def make_flows(*pairs: tuple[str, str]) -> tuple[Flow, ...]:
@@ -38,17 +109,6 @@ def make_flows(*pairs: tuple[str, str]) -> tuple[Flow, ...]:
         Flow(id=FlowId(number), source=source, destination=destination, role=FlowRole.MESH)
         for number, (source, destination) in enumerate(pairs, 1)
     )
-
-
-def inject(namespace: str, hook: str, *rules: str) -> None:
-    """Add rules to a base chain of its own at an IPv4 hook, before everything else."""
-    script = f"table ip wire_{hook} {{\nchain c {{\ntype filter hook {hook} priority -350;\n{chr(10).join(rules)}\n}}\n}}\n"
-    command = ["ip", "netns", "exec", namespace, "nft", "-f", "-"]
-    subprocess.run(command, input=script.encode(), check=True)  # noqa: S603 - the test's own words
-
-
-def drop(match: str, flow: int, first: int, last: int) -> str:
-    return match.format(seqs=f"{first}-{last}", flow=flow) + " counter drop"
 
 
 def probe(lab: LabNetwork, flows: Sequence[Flow], directory: Path) -> History:
