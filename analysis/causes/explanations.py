@@ -34,11 +34,13 @@ class Likelihood:
     """First what is to be proven."""
     counted: Evidence | None = None
     """What the kernel's counter says, as long as it stands."""
+    budget: float = 1.0
+    """Factor that keeps what is claimed within what the counter moved; see `analysis.causes.budgets`."""
 
     @property
     def weight(self) -> float:
         """Odds against `unexplained`, after the evidence so far."""
-        weight = self.candidate.prior
+        weight = self.candidate.prior * self.budget
         for evidence in self.all_evidence:
             weight *= evidence.odds
         return weight
@@ -50,7 +52,7 @@ class Likelihood:
 
     @property
     def key(self) -> tuple[CauseKind, str]:
-        """Who is claimed."""
+        """What identifies the candidate."""
         return self.candidate.kind, self.candidate.subject
 
 
@@ -101,7 +103,7 @@ def _find_takeovers(segment: Segment, candidates: Sequence[Candidate]) -> list[i
         if candidate.prior >= MUST
         and not candidate.is_begin_free
         and candidate.began.earliest_ns > segment.first.latest_ns
-        and (candidate.ended is None or candidate.ended.earliest_ns >= segment.last.latest_ns)
+        and (candidate.ended is None or candidate.ended.latest_ns >= segment.last.earliest_ns)
     ]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from analysis.causes.apportion import apportion
+from analysis.causes.budgets import keep_budgets
 from analysis.causes.candidates import Candidate, CauseKind, KernelCounter
 from analysis.causes.evidence import weigh_breadth, weigh_counter
 from analysis.causes.explanations import Explanation
@@ -40,6 +41,7 @@ def weigh_together(explanations: Sequence[Explanation], finder: CandidateFinder,
         if explained == before:
             break
         _weigh_counters(explanations, finder)
+    keep_budgets(explanations, finder.moved)
 
 
 def _find_exposed(finder: CandidateFinder, flows: Sequence[Flow]) -> _Exposed:

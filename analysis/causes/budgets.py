@@ -1,0 +1,98 @@
+"""A counter's movement is a budget in packets: what its candidates claim together never exceeds it.
+
+A counter knows no flow, and the loss of a probe moves it once. So the odds of all candidates that move one counter are lowered
+by one factor until the losses that they claim fit into what it moved. What they give up goes to the other candidates of the
+same losses, and to `unexplained`. Losses stay unexplained only where no counter that could be about them has room. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from analysis.causes.candidates import KernelCounter
+from analysis.causes.explanations import CERTAIN, Explanation, Likelihood
+from analysis.causes.moved_counters import MovedCounters
+
+_ROUNDS_MAX: Final = 100
+_HALVINGS: Final = 50
+_EXACT: Final = 1e-3
+"""Packets: a budget that is exceeded by less is kept."""
+
+_Claim = tuple[Explanation, list[Likelihood]]
+"""A segment, and its candidates that move one counter."""
+_Claims = Mapping[KernelCounter, Sequence[_Claim]]
+
+
+def keep_budgets(explanations: Sequence[Explanation], moved: MovedCounters) -> None:
+    """Lower the odds of candidates until no counter is exceeded, and give room that is left to what is unexplained.
+
+    Args:
+        explanations: all of the run, with all evidence.
+        moved: by how much its counters moved.
+    """
+    claims = _find_claims(explanations)
+    budgets = {counter: budget for counter in claims if (budget := moved.of(counter.name, counter.places)) is not None}
+    _cut(claims, budgets)
+    _cover(explanations, {counter: budget - count_claimed(claims[counter]) for counter, budget in budgets.items()})
+    _cut(claims, budgets)
+
+
+def count_claimed(claims: Sequence[_Claim]) -> float:
+    """Return how many losses some candidates claim: of each segment the share that their odds give them."""
+    return sum(one.segment.lost * sum(likelihood.weight for likelihood in mine) / one.total for one, mine in claims)
+
+
+def _find_claims(explanations: Sequence[Explanation]) -> _Claims:
+    found: defaultdict[KernelCounter, list[_Claim]] = defaultdict(list)
+    for explanation in explanations:
+        mine: defaultdict[KernelCounter, list[Likelihood]] = defaultdict(list)
+        for likelihood in explanation.likelihoods:
+            if likelihood.candidate.counter is not None:
+                mine[likelihood.candidate.counter].append(likelihood)
+        for counter, likelihoods in mine.items():
+            found[counter].append((explanation, likelihoods))
+    return found
+
+
+def _cut(claims: _Claims, budgets: Mapping[KernelCounter, int]) -> None:
+    """Fit one counter after the other; what one gives up another may claim, so until none has to be lowered."""
+    for _ in range(_ROUNDS_MAX):
+        if not sum(_fit(claims[counter], budget) for counter, budget in budgets.items()):
+            return
+
+
+def _fit(claims: Sequence[_Claim], budget: int) -> bool:
+    """Lower all odds of one counter by the largest factor that keeps its budget, and return whether that was needed."""
+    lost = np.array([one.segment.lost for one, _ in claims], dtype=np.float64)
+    own = np.array([sum(likelihood.weight for likelihood in mine) for _, mine in claims])
+    rest = np.array([one.total for one, _ in claims]) - own
+    if np.sum(lost * own / (rest + own)) <= budget + _EXACT:
+        return False
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        factor = (low + high) / 2
+        is_over = np.sum(lost * factor * own / (rest + factor * own)) > budget
+        low, high = (low, factor) if is_over else (factor, high)
+    for likelihood in (likelihood for _, mine in claims for likelihood in mine):
+        likelihood.budget *= low
+    return True
+
+
+def _cover(explanations: Sequence[Explanation], room: dict[KernelCounter, float]) -> None:
+    """Raise the likeliest candidate of each segment that is mostly unexplained, although a counter has room for all of it."""
+    for explanation in explanations:
+        lost, total = explanation.segment.lost, explanation.total
+        able = [
+            (one.weight, number, one.candidate.counter)
+            for number, one in enumerate(explanation.likelihoods)
+            if one.weight and one.candidate.counter is not None and room.get(one.candidate.counter, 0) >= lost
+        ]
+        if able and total < 1 / (1 - CERTAIN):
+            weight, number, counter = max(able, key=lambda entry: entry[:2])
+            best = explanation.likelihoods[number]
+            room[counter] -= lost * (CERTAIN - weight / total)
+            best.budget *= CERTAIN / (1 - CERTAIN) * (total - weight) / weight
