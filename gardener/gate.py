@@ -12,15 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import Final
 
 from gardener.conditions import network_unavailable
 from gardener.feature_gates import FeatureGates
 from gardener.shoot import Shoot
-from hitless.words import JsonObject
-
-OVERLAY_VARIABLES: Final = frozenset({"FELIX_IPINIPENABLED", "FELIX_VXLANENABLED"})
-"""An overlay is on where one of these is "true" in any container. Source: actuator_reconcile.go:416-423."""
+from hitless.calico import is_calico_node, template_mode
+from hitless.words import JsonObject, Mode
 
 
 @unique
@@ -127,10 +124,8 @@ def is_admission_policy_available(shoot: Shoot) -> bool:
 def is_overlay_written(manifest: Sequence[JsonObject] | None) -> bool | None:
     """Return whether calico-node of a manifest has an overlay on; None where no calico-node can be read."""
     for document in manifest or ():
-        if document.get("kind") == "DaemonSet" and document.get("metadata", {}).get("name") == "calico-node":
-            containers = document["spec"]["template"]["spec"]["containers"]
-            variables = [variable for container in containers for variable in container.get("env", ())]
-            return any(variable["name"] in OVERLAY_VARIABLES and variable.get("value") == "true" for variable in variables)
+        if is_calico_node(document):
+            return template_mode(document) is Mode.OVERLAY
     return None
 
 

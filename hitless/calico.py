@@ -17,8 +17,6 @@ TUNNEL_DEVICES: Final[Mapping[Overlay, str]] = {Overlay.IPIP: "tunl0", Overlay.V
 """Overlay to the name of its tunnel device. Source: calico felix dataplane/linux."""
 OVERLAY_VARIABLES: Final = ("FELIX_IPINIPENABLED", "FELIX_VXLANENABLED")
 """Environment of calico-node that turns a tunnel on. Source: networking-calico actuator_reconcile.go:409-423."""
-CALICO_REASONS: Final = frozenset({"CalicoIsUp", "CalicoIsDown"})
-"""Reasons of NetworkUnavailable that calico-node writes. Source: calico node/pkg/lifecycle/utils."""
 PROTOCOL_BOOT: Final = 3
 """Route protocol of workload routes. Source: calico felix DeviceRouteProtocol default."""
 PROTOCOL_BIRD: Final = 12

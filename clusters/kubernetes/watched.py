@@ -15,9 +15,11 @@ from typing import Final
 from clusters.kubernetes.node_objects import TUNNEL_OCTETS, read_tunnel_address
 from clusters.kubernetes.prober import KindProber
 from clusters.kubernetes.prober_pods import ProberPods
+from hitless.calico import CALICO_NODE
 from hitless.errors import WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, NodeFacts, NodeState
+from hitless.objects import containers_of, is_switched_on
 from hitless.ports import Faults, KubeApi, Participant, Prober, RouteTables
 from hitless.words import Capability, JsonObject, Kind, Mode, Overlay
 from switches.observation import Observed
@@ -140,12 +142,7 @@ def read_overlay(observed: Observed) -> Overlay:
     specs = [pool.get("spec") or {} for pool in observed.pools.values()]
     if any(spec.get("vxlanMode", "Never") != "Never" for spec in specs):
         return Overlay.VXLAN
-    containers = ((observed.daemon_set or {}).get("spec") or {}).get("template", {}).get("spec", {}).get("containers", ())
-    has_vxlan = any(
-        entry.get("name") == "FELIX_VXLANENABLED" and entry.get("value") == "true"
-        for container in containers
-        for entry in container.get("env") or ()
-    )
+    has_vxlan = is_switched_on(observed.daemon_set, "FELIX_VXLANENABLED")
     is_ipip = any(spec.get("ipipMode", "Never") != "Never" for spec in specs)
     return Overlay.VXLAN if has_vxlan and not is_ipip else Overlay.IPIP
 
@@ -163,6 +160,5 @@ def _mtu(state: JsonObject) -> int:
 
 
 def _calico_version(daemon_set: JsonObject | None) -> str:
-    containers = ((daemon_set or {}).get("spec") or {}).get("template", {}).get("spec", {}).get("containers", ())
-    images = [container.get("image", "") for container in containers if container.get("name") == "calico-node"]
+    images = [container.get("image", "") for container in containers_of(daemon_set) if container.get("name") == CALICO_NODE]
     return images[0].rpartition(":")[2] if images else "unknown"

@@ -28,7 +28,7 @@ from clusters.lab.addresses import (
     make_plan,
 )
 from clusters.lab.calico.node_plane import LabNodePlane, RouteBook
-from clusters.lab.calico.plane import PROTOCOL_BOOT, NodePlane
+from clusters.lab.calico.plane import NodePlane
 from clusters.lab.drop_switch import DropSwitch
 from clusters.lab.services import NodeRules, make_services, render_rules
 from clusters.lab.spec import LabSpec
@@ -54,6 +54,7 @@ from clusters.linux.netlink_links import Link, add_address, add_bridge, add_veth
 from clusters.linux.netlink_routes import Route, add_route, add_table_rule
 from clusters.linux.sandbox import is_inside
 from clusters.linux.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
+from hitless.calico import PROTOCOL_BOOT
 from hitless.clock import RunClock
 from hitless.errors import WorldError
 from hitless.facts import CloudRoute, Endpoint, NodeFacts, NodeState, ServiceFacts

@@ -16,12 +16,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from clusters.lab.addresses import ROUTER
-from clusters.lab.calico.plane import PROTOCOL_BOOT
 from clusters.lab.network import LabNetwork
 from clusters.linux.namespaces import inside
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_links import Link, add_veth, delete_link, set_neighbour
 from clusters.linux.netlink_routes import Route, add_route
+from hitless.calico import PROTOCOL_BOOT
 from hitless.errors import WorldError
 
 MAIN_TABLE: Final = 254

@@ -17,11 +17,10 @@ from enum import StrEnum, unique
 from typing import Final
 
 from clusters.lab.addresses import TUNNEL_INDEX, UNDERLAY_INDEX, NodePlan
-from clusters.lab.calico.plane import PROTOCOL_BIRD, PROTOCOL_FELIX
 from clusters.linux.netlink import Message
 from clusters.linux.netlink_links import Link, add_vxlan, add_vxlan_gpe, set_forwarding_entry, set_neighbour
 from clusters.linux.netlink_routes import Route
-from hitless.calico import TUNNEL_DEVICES
+from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES
 from hitless.words import Overlay
 
 VXLAN_PORT: Final = 4789

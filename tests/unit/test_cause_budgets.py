@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.causes.attribution import CauseKind, attribute
 from analysis.causes.budgets import keep_budgets
-from analysis.causes.candidates import Candidate, KernelCounter
+from analysis.causes.candidates import Candidate, CauseKind, KernelCounter
 from analysis.causes.explanations import Explanation, Likelihood
 from analysis.causes.moved_counters import MovedCounters
 from analysis.causes.segments import Segment, Way
+from analysis.evidence import Evidence
 from analysis.interval import make_interval
-from analysis.measure import measure
 from hitless.history import History
 from hitless.words import FlowId, Nanoseconds
 from tests.unit.histories import facts, history
@@ -124,7 +123,7 @@ def strict_run(created_ms: float, took_ms: float) -> History:
 @pytest.mark.parametrize("took_ms", [1, 150])
 def test_a_strict_filter_claims_what_it_counted_and_the_missing_route_the_rest(took_ms: float) -> None:
     run = strict_run(500, took_ms)
-    (found,) = attribute(run, measure(run))
+    (found,) = Evidence(run).causes
     scores = {cause.kind: cause.score for cause in found.causes}
     assert scores[CauseKind.REVERSE_PATH_FILTER] * found.outage.lost <= 4 + ROUNDING
     assert scores[CauseKind.POOL_BEFORE_ROUTES] * found.outage.lost == pytest.approx(36, abs=1)

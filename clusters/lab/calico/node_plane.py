@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from clusters.lab.addresses import NodePlan
-from clusters.lab.calico.plane import PROTOCOL_BIRD, RouteChange
+from clusters.lab.calico.plane import RouteChange
 from clusters.lab.services import NodeRules
 from clusters.lab.tunnels import Carrier, add_vxlan_device, make_native_route, make_overlay_route, set_vtep
 from clusters.linux.namespaces import inside
@@ -18,6 +18,7 @@ from clusters.linux.netlink_dump import SeenLink, SeenRoute, list_links, list_ro
 from clusters.linux.netlink_links import Link, add_address, add_ipip, delete_address, delete_link, rename_link, set_link
 from clusters.linux.netlink_routes import Route, RouteType, add_route, delete_route
 from clusters.linux.sysctls import make_tunnel_sysctls, write_sysctls
+from hitless.calico import PROTOCOL_BIRD
 from hitless.errors import WorldError
 from hitless.facts import NodeState
 from hitless.ports import Clock

@@ -8,17 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from hitless.facts import NodeState
 from hitless.words import Mode, Nanoseconds, Overlay
-
-PROTOCOL_BIRD: Final = 12
-"""Route protocol of BIRD. Source: linux/rtnetlink.h RTPROT_BIRD."""
-PROTOCOL_FELIX: Final = 80
-"""Route protocol of Felix for tunnels and blackholes. Source: calico felix route_mgr.go:116-130."""
-PROTOCOL_BOOT: Final = 3
-"""Route protocol of workload routes. Source: calico felix DeviceRouteProtocol default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

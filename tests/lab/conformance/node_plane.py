@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from clusters.lab.calico.plane import PROTOCOL_BIRD, PROTOCOL_FELIX, NodePlane
+from clusters.lab.calico.plane import NodePlane
+from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX
 from hitless.errors import WorldError
 from hitless.facts import NodeFacts
 from hitless.words import JsonObject, Mode, Overlay
