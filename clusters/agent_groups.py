@@ -25,11 +25,6 @@ class AgentGroup:
     octets: int
     flows: tuple[Flow, ...]
 
-    @property
-    def is_signed(self) -> bool:
-        """Whether its probes are test packets of their own, so that a key can sign them."""
-        return all(flow.flow_class is FlowClass.UDP for flow in self.flows)
-
 
 def group_flows(flows: Sequence[Flow], spec: ProbeSpec, endpoint: str | None = None) -> tuple[AgentGroup, ...]:
     """Return the agents that a run needs, reflectors first; the sender of the mesh is called `sender`.

@@ -1,6 +1,6 @@
 """Reading what probe agents wrote: their record files and reports, of agents that ended well and of killed ones.
 
-Standard library and numpy only, as hitless.records: a pod's keeper trims files too.
+Standard library and numpy only, as hitless.records: a pod's supervisor trims files too.
 """
 
 from __future__ import annotations

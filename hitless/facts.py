@@ -143,8 +143,6 @@ class ProbeSpec:
     """How long to listen for answers after the last probe: the Forwarding Delay Threshold."""
     duration_ns_max: Nanoseconds
     """After this the agents stop by themselves: a load is always bounded."""
-    is_authenticated: bool = False
-    """Whether UDP probes are signed, with a key made for this start alone; they have 112 octets at least then. RFC 8762 4.4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,9 +133,8 @@ TABLES: Final[Mapping[str, np.dtype[Any]]] = {
 }
 """Table name (also the file's suffix: `AGENT.sender`) to its row."""
 
-STRAYS: Final = ("malformed", "foreign", "unauthentic", "replayed", "stale", "rate_limited")
-"""Counters of packets that an agent did not take for its own or did not answer: `unauthentic` ones were not signed by the key
-of the run, `replayed` ones were, and had been seen or were going the other way; `stale` ones answer no known probe."""
+STRAYS: Final = ("malformed", "foreign", "stale", "rate_limited")
+"""Counters of packets that an agent did not take for its own or did not answer; `stale` ones answer no known probe."""
 
 Rows = npt.NDArray[np.void]
 """A one-dimensional structured array of one of the dtypes above."""

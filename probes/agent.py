@@ -17,12 +17,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import json
 import os
 import resource
 import select
 import signal
-import stat
 import sys
 import time
 from collections import Counter
@@ -36,15 +34,15 @@ from hitless.records import CLOCK_ROW, STRAYS
 from hitless.words import FlowClass
 from probes.acceptor import Acceptor
 from probes.clocks import Bridge, Pair, read_clock_id
-from probes.connector import Connector
 from probes.echo import EchoSender
+from probes.lifeline import is_pipe, say
 from probes.orders import EndOrder, OrderReader, SendOrder, StopOrder
 from probes.overflows import OverflowWatch
 from probes.recording import GrowingTable, write_report
 from probes.reflector import Reflector
 from probes.sender import Sender
 from probes.settings import AgentSettings, read_settings
-from probes.settings_file import withhold_key
+from probes.tcp_sender import TcpSender
 
 COUNTERS: Final = (*STRAYS, "receive_overflows", "answered", "sent", "probes")
 """Counters that a report always has; `hitless.records.AgentReport` says what they are."""
@@ -109,13 +107,13 @@ class Agent:
         for descriptor in self._reflector.descriptors if self._reflector else ():
             self._epoll.register(descriptor, select.EPOLLIN)
         for part in (self._sender, self._acceptor):
-            if isinstance(part, Connector | Acceptor):
+            if isinstance(part, TcpSender | Acceptor):
                 self._epoll.register(part.descriptor, select.EPOLLIN)
         self._timer = _make_timer()
         self._epoll.register(self._timer, select.EPOLLIN)
         self._stop_pipe = _catch_sigterm()
         self._epoll.register(self._stop_pipe, select.EPOLLIN)
-        if _is_pipe(0):
+        if is_pipe(0):
             self._epoll.register(0, select.EPOLLIN | select.EPOLLHUP)
         self._orders = OrderReader()
         self._wakeups = 0
@@ -125,14 +123,14 @@ class Agent:
     def _make_table(self, table: str, facts: dict[str, Any]) -> GrowingTable:
         return GrowingTable(self._settings.directory / f"{self._settings.agent}.{table}", table, facts)
 
-    def _make_sender(self, facts: dict[str, Any]) -> Sender | Connector | None:
+    def _make_sender(self, facts: dict[str, Any]) -> Sender | TcpSender | None:
         """Return what sends this agent's flows: they are all datagrams of one class, or all TCP."""
         settings = self._settings
         if not settings.sent_flows:
             return None
         skipped = self._make_table("skipped", facts)
         if settings.sent_class is None:
-            return Connector(settings, self._bridge, skipped, self._make_table("connection", facts), facts)
+            return TcpSender(settings, self._bridge, skipped, self._make_table("connection", facts), facts)
         kind = EchoSender if settings.sent_class is FlowClass.ICMP else Sender
         return kind(settings, self._bridge, skipped, facts)
 
@@ -142,7 +140,7 @@ class Agent:
         gc.freeze()
         gc.disable()
         used_before = resource.getrusage(resource.RUSAGE_SELF)
-        _say("listening")
+        say("listening")
         if not self._settings.waits:
             self._start_ticking(self._now_ns())
         looked_ns, is_live = 0, False
@@ -152,12 +150,12 @@ class Agent:
                 looked_ns = self._now_ns()
                 is_live = self._sender.is_live()
                 if is_live:
-                    _say("live")
+                    say("live")
         end_ns = self._now_ns() + self._settings.linger_ns
         self._drain()
         self._linger(end_ns)
         self._report(used_before)
-        _say("stopped")
+        say("stopped")
 
     def _is_over(self) -> bool:
         return self._is_stopping or self._now_ns() >= self._stop_ns or bool(self._sender and self._sender.is_exhausted)
@@ -236,7 +234,7 @@ class Agent:
         """Reflect on for those who have not stopped yet."""
         if not (self._reflector or self._acceptor) or not self._settings.linger_ns:
             return
-        _say("drained")
+        say("drained")
         while not self._is_ending and self._now_ns() < end_ns:
             self._turn(min(_LOOK_S, max(0, end_ns - self._now_ns()) / 1e9))
 
@@ -271,21 +269,13 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m probes.agent SETTINGS.json\n")
         return 2
     try:
-        path = Path(arguments[0])
-        settings = read_settings(path)
-        withhold_key(path, settings)
+        settings = read_settings(Path(arguments[0]))
         _prepare_process()
         Agent(settings).run()
     except HitlessError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
-
-
-def _say(state: str) -> None:
-    with contextlib.suppress(BrokenPipeError):  # nobody listens any more: stdin will tell, too
-        sys.stdout.write(json.dumps({"state": state}) + "\n")
-        sys.stdout.flush()
 
 
 def _prepare_process() -> None:
@@ -318,15 +308,6 @@ def _catch_sigterm() -> int:
     signal.set_wakeup_fd(writer)
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     return reader
-
-
-def _is_pipe(descriptor: int) -> bool:
-    """Tell whether a descriptor is a pipe or a socket: its end means that the parent is gone. /dev/null means nothing."""
-    try:
-        mode = os.fstat(descriptor).st_mode
-    except OSError:
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def _make_timer() -> int:

@@ -1,7 +1,7 @@
-"""What ties a process of ours to its harness, and what it gives up: its stdin, its states, its privileges.
+"""What a child process of the harness does: report its states, notice the end of its parent, give up its privileges.
 
-Such a process ends when its stdin, a pipe, ends; it says what it has come to on stdout, a JSON line each; and once its
-sockets are open it needs nothing that an ordinary user has not.
+It reports states on stdout, a JSON line each. It stops when its stdin, a pipe, ends. Once its sockets are open it needs no more
+privileges than an ordinary user has.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def say(state: str, stream: TextIO | None = None, **facts: Any) -> None:  # noqa: ANN401 - JSON
-    """Say on `stream` (default: stdout) what this process has come to, with facts that the harness needs."""
-    with contextlib.suppress(BrokenPipeError):  # nobody listens any more: stdin will tell, too
+    """Report a state on `stream` (default: stdout), with facts that the harness needs."""
+    with contextlib.suppress(BrokenPipeError):  # the reader is gone: stdin ends, too
         print(json.dumps({"state": state, **facts}), file=stream or sys.stdout, flush=True)
 
 

@@ -17,16 +17,12 @@ No pydantic: these ship into pods.
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hitless.errors import UsageError
 from hitless.load import BODY_OCTETS_MAX, USERS_MAX
+from probes.settings_file import INT64_MAX, FieldReader, read_document
 
 PORT: Final = 8080
 """Of the service in each pod."""
@@ -35,7 +31,6 @@ _INTERVAL_NS_MIN: Final = 1_000_000
 """1,000 requests a second of one user: more than any can make."""
 _CONNECTIONS_MAX: Final = 4_096
 _PLACES_MAX: Final = 256
-_INT64_MAX: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +114,14 @@ class LocustSettings:
 
 def read_service_settings(path: Path) -> ServiceSettings:
     """Read and check the service's settings. Raises UsageError."""
-    reader = _Reader(str(path), "", _read_document(path), ServiceSettings)
+    reader = FieldReader(str(path), "", read_document(path), ServiceSettings)
     settings = ServiceSettings(
         name=reader.name("name"),
         directory=reader.directory("directory"),
         body_octets_max=reader.whole("body_octets_max", 0, BODY_OCTETS_MAX),
         connections_max=reader.whole("connections_max", 1, _CONNECTIONS_MAX),
         duration_ns_max=reader.whole("duration_ns_max", 1, _DURATION_NS_MAX),
-        places=tuple(_place(one) for one in reader.inside("places", PlaceSettings)),
+        places=tuple(_place(one) for one in reader.each("places", PlaceSettings)),
     )
     if not 1 <= len(settings.places) <= _PLACES_MAX:
         raise reader.wrong("places", f"{len(settings.places)} pods", f"1 to {_PLACES_MAX}")
@@ -135,14 +130,14 @@ def read_service_settings(path: Path) -> ServiceSettings:
 
 def read_locust_settings(path: Path) -> LocustSettings:
     """Read and check the settings of a master or a worker. Raises UsageError."""
-    reader = _Reader(str(path), "", _read_document(path), LocustSettings)
+    reader = FieldReader(str(path), "", read_document(path), LocustSettings)
     settings = LocustSettings(
         name=reader.name("name"),
         directory=reader.directory("directory"),
-        epoch_ns=reader.whole("epoch_ns", -_INT64_MAX, _INT64_MAX),
-        namespace=reader.text("namespace") if reader.has("namespace") else None,
+        epoch_ns=reader.whole("epoch_ns", -INT64_MAX, INT64_MAX),
+        namespace=reader.text_or_none("namespace"),
         client=reader.whole("client", 0, USERS_MAX),
-        peers=tuple(_peer(one) for one in reader.inside("peers", PeerSettings)),
+        peers=tuple(_peer(one) for one in reader.each("peers", PeerSettings)),
         users=reader.whole("users", 0, USERS_MAX),
         interval_ns=reader.whole("interval_ns", _INTERVAL_NS_MIN, _DURATION_NS_MAX),
         body_octets=reader.whole("body_octets", 0, BODY_OCTETS_MAX),
@@ -154,89 +149,19 @@ def read_locust_settings(path: Path) -> LocustSettings:
     return settings
 
 
-def _place(reader: _Reader) -> PlaceSettings:
+def _place(reader: FieldReader) -> PlaceSettings:
     return PlaceSettings(
         pod=reader.name("pod"),
         address=reader.address("address"),
         port=reader.whole("port", 0, 65_535),
-        namespace=reader.text("namespace") if reader.has("namespace") else None,
+        namespace=reader.text_or_none("namespace"),
     )
 
 
-def _peer(reader: _Reader) -> PeerSettings:
+def _peer(reader: FieldReader) -> PeerSettings:
     return PeerSettings(
         server=reader.whole("server", 0, 65_535),
         pod=reader.name("pod"),
         address=reader.address("address"),
         port=reader.whole("port", 1, 65_535),
     )
-
-
-def _read_document(path: Path) -> object:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(where=str(path), found=str(error.strerror), allowed="a readable JSON file") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(where=str(path), found=f"no JSON ({error})", allowed="one JSON object") from error
-
-
-class _Reader:
-    """Reads the fields of one JSON object and says where it is when one is wrong."""
-
-    def __init__(self, where: str, place: str, document: object, shape: type[Any]) -> None:
-        self._where, self._place = where, place
-        known = [field.name for field in fields(shape)]
-        if not isinstance(document, dict):
-            raise self.wrong("", repr(document), f"an object with {', '.join(known)}")
-        self._document: Mapping[str, Any] = document
-        for key in document:
-            if key not in known:
-                raise self.wrong("", f"the key {key!r}", ", ".join(known))
-
-    def wrong(self, key: str, found: str, allowed: str) -> UsageError:
-        place = ".".join(part for part in (self._place, key) if part)
-        return UsageError(where=self._where, place=place, found=found[:200], allowed=allowed)
-
-    def has(self, key: str) -> bool:
-        return self._document.get(key) is not None
-
-    def inside(self, key: str, shape: type[Any]) -> list[_Reader]:
-        found = self._document.get(key)
-        if not isinstance(found, list):
-            raise self.wrong(key, repr(found), "a list of objects")
-        return [_Reader(self._where, f"{key}[{index}]", one, shape) for index, one in enumerate(found)]
-
-    def whole(self, key: str, least: int, most: int) -> int:
-        value = self._document.get(key)
-        if type(value) is not int or not least <= value <= most:
-            raise self.wrong(key, self._shown(key), f"a whole number from {least} to {most}")
-        return value
-
-    def text(self, key: str) -> str:
-        value = self._document.get(key)
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise self.wrong(key, self._shown(key), "a string that is not empty")
-        return value
-
-    def name(self, key: str) -> str:
-        value = self.text(key)
-        # It becomes a file's name, or travels in a header of HTTP.
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", value):
-            raise self.wrong(key, repr(value), "a name of letters, digits, '.', '_' and '-'")
-        return value
-
-    def directory(self, key: str) -> Path:
-        path = Path(self.text(key))
-        if not path.is_dir():
-            raise self.wrong(key, repr(str(path)), "a directory that exists")
-        return path
-
-    def address(self, key: str) -> str:
-        try:
-            return str(ipaddress.IPv4Address(self.text(key)))
-        except ValueError as error:
-            raise self.wrong(key, self._shown(key), "an IPv4 address") from error
-
-    def _shown(self, key: str) -> str:
-        return repr(self._document[key]) if key in self._document else "nothing"

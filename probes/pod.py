@@ -1,4 +1,4 @@
-"""What a pod of ours runs: a keeper of its agents, which answers to whoever may execute a command in the pod.
+"""Agent supervisor: the first process of a prober pod; takes JSON requests through `kubectl exec`.
 
     python -m probes.pod serve DIRECTORY      the pod's first process
     python -m probes.pod ask DIRECTORY        one request from stdin, a line of JSON; its answer to stdout, a line of JSON
@@ -6,19 +6,18 @@
 | request | answer |
 |---|---|
 | `{"do": "clock"}` | clock (`read_clock_id`), monotonic_ns |
-| `{"do": "start", "settings": {...}}` | agent; `directory` is the keeper's own. Files of an earlier run go |
+| `{"do": "start", "settings": {...}}` | agent; `directory` is the supervisor's own. Files of an earlier run go |
 | `{"do": "look"}` | agents: name to states (what it has said), code (exit code; null: it lives), complaint |
 | `{"do": "order", "order": {...}}` | of `probes.orders`, handed to all agents |
 | `{"do": "list"}` | files: name to size in octets, holes at the end cut off |
 | `{"do": "read", "name": ..., "offset": ..., "octets": ...}` | content: zlib, base64 |
 | `{"do": "inspect"}` | of `probes.node_state`: meant for a pod in the node's own network namespace |
 
-A request that cannot be met is answered with `{"error": ...}`. The requests come through the API server and the kubelet
-(`kubectl exec`), that is by the nodes' own addresses and never over the pod network that is being measured; and nothing here
-depends on such a stream: it may break at any time, the agents go on and their records stay in DIRECTORY until they are
-fetched. Everything goes through a Unix socket in DIRECTORY; no port is open for it.
+A request that cannot be met is answered with `{"error": ...}`. Requests come through the API server and the kubelet, by the
+nodes' own addresses, never over the pod network that is being measured. A stream may break at any time: the agents go on, and
+their records stay in DIRECTORY until they are fetched. Everything goes through a Unix socket in DIRECTORY; no port is open.
 
-The keeper ends with SIGTERM, the agents with the keeper.
+SIGTERM ends the supervisor, and the supervisor ends its agents.
 """
 
 from __future__ import annotations
@@ -45,15 +44,15 @@ from hitless.errors import HitlessError, UsageError, WorldError
 from probes.clocks import read_clock_id
 from probes.node_state import read_node_state
 from probes.settings import parse_settings
-from probes.settings_file import write_settings
+from probes.settings_file import write_document
 
-SOCKET: Final = "keeper.socket"
+SOCKET: Final = "supervisor.socket"
 STATES: Final = ".states"
 COMPLAINT: Final = ".stderr"
 SETTINGS: Final = ".settings"
 """AGENT.states is what the agent has said, AGENT.stderr its complaint, AGENT.settings what it was told."""
 _OURS: Final = frozenset({STATES, COMPLAINT, SETTINGS, Path(SOCKET).suffix})
-"""How the names of the keeper's own files end; the others are the agents'."""
+"""How the names of the supervisor's own files end; the others are the agents'."""
 PIECE_OCTETS_MAX: Final = 8 << 20
 """Largest piece of a file that one answer holds."""
 _REQUEST_OCTETS_MAX: Final = 32 << 20
@@ -66,11 +65,11 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,160}")
 Document = dict[str, Any]
 
 
-class Keeper:
-    """Holds the agents of one run; `answer` is all that it can be asked.
+class Supervisor:
+    """Starts, watches and ends the agents of one run, as requests say.
 
     Args:
-        directory: where everything is kept; exists.
+        directory: where agents write their records; exists.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -78,7 +77,7 @@ class Keeper:
         self._agents: dict[str, subprocess.Popen[bytes]] = {}
 
     def answer(self, request: object) -> Document:
-        """Do what a request says. Returns the answer; an error of ours becomes one."""
+        """Do what a request says. Returns the answer; an error becomes one."""
         deeds: dict[str, Callable[[Document], Document]] = {
             "clock": self._clock,
             "start": self._start,
@@ -122,9 +121,9 @@ class Keeper:
         if not any(map(self._is_running, self._agents)):
             self._forget()
         path = self._file(name, SETTINGS)
-        write_settings(path, settings)
+        write_document(path, settings.as_json())
         with self._file(name, STATES).open("wb") as stdout, self._file(name, COMPLAINT).open("wb") as stderr:
-            self._agents[name] = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            self._agents[name] = subprocess.Popen(  # noqa: S603 - this interpreter, a module of this project
                 [sys.executable, "-s", "-P", "-m", "probes.agent", str(path)],
                 stdin=subprocess.PIPE,
                 stdout=stdout,
@@ -140,7 +139,7 @@ class Keeper:
                 path.unlink()
 
     def _look(self, _: Document) -> Document:
-        # A keeper that was started anew has lost the agents that said all this.
+        # After a restart the supervisor no longer holds the agents that reported these states.
         names = dict.fromkeys((*self._agents, *(path.stem for path in sorted(self._directory.glob(f"*{STATES}")))))
         return {"agents": {name: self._look_at(name) for name in names}}
 
@@ -213,19 +212,19 @@ def serve(directory: Path) -> None:
     except OSError as error:
         message = f"cannot serve in {directory}: {error.strerror}"
         raise WorldError(message) from error
-    keeper = Keeper(Path.cwd())
+    supervisor = Supervisor(Path.cwd())
     with listener:
         while stopping not in select.select([stopping, listener.fileno()], [], [])[0]:
             connection, _ = listener.accept()
             with connection, contextlib.suppress(OSError):
                 connection.settimeout(_PATIENCE_S)
-                connection.sendall(_answer_line(keeper, _read_line(connection)))
-    keeper.close()
+                connection.sendall(_answer_line(supervisor, _read_line(connection)))
+    supervisor.close()
     Path(SOCKET).unlink(missing_ok=True)
 
 
 def ask(directory: Path, line: bytes) -> bytes:
-    """Hand a request to the keeper of a directory; return its answer. Raises WorldError: nobody answers there."""
+    """Hand a request to the supervisor of a directory; return its answer. Raises WorldError: no supervisor answers there."""
     try:
         os.chdir(directory)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -233,16 +232,16 @@ def ask(directory: Path, line: bytes) -> bytes:
             connection.sendall(line.rstrip(b"\n") + b"\n")
             return _read_line(connection) + b"\n"
     except OSError as error:
-        message = f"no keeper answers in {directory}: {error.strerror or error}"
+        message = f"no supervisor answers in {directory}: {error.strerror or error}"
         raise WorldError(message) from error
 
 
-def _answer_line(keeper: Keeper, line: bytes) -> bytes:
+def _answer_line(supervisor: Supervisor, line: bytes) -> bytes:
     try:
         request = json.loads(line)
     except (ValueError, RecursionError):
         request = None
-    return json.dumps(keeper.answer(request)).encode() + b"\n"
+    return json.dumps(supervisor.answer(request)).encode() + b"\n"
 
 
 def _read_line(connection: socket.socket) -> bytes:

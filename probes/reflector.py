@@ -3,8 +3,7 @@
 It answers a packet only if it is a STAMP test packet, names one of its flows and comes from that flow's source (or from what
 that is known to be rewritten to) to that flow's destination; it never sends more octets than came, and no endpoint answers
 faster than a bound well above the configured rate. Everything else is dropped and counted. What it received is logged, whatever
-becomes of the answer: that is how the direction of every loss is known. Where the settings hold a key, only what bears its HMAC
-and was not here before is received at all, and answers are signed. Source: RFC 8762 4.3 (stateful mode), 4.4, RFC 8972 3-4.
+becomes of the answer: that is how the direction of every loss is known. Source: RFC 8762 4.3 (stateful mode), RFC 8972 3-4.
 """
 
 from __future__ import annotations
@@ -23,10 +22,8 @@ from probes import stamp
 from probes.batches import rank_equals
 from probes.clocks import Bridge
 from probes.recording import GrowingTable
-from probes.replay import ReplayWindow, count_places
 from probes.settings import AgentSettings
 from probes.sockets import Inbox, Outbox, count_overflows, open_socket, pack_address
-from probes.stamp_authenticated import is_reflected
 
 RATE_MARGIN: Final = 4
 """An endpoint answers at most this many times its configured rate, on the average of a second."""
@@ -57,7 +54,6 @@ class Reflector:
 
     def __init__(self, settings: AgentSettings, bridge: Bridge, log: GrowingTable) -> None:
         self._bridge, self._log, self._epoch_ns = bridge, log, settings.epoch_ns
-        self._layout, self._authentication = settings.layout, settings.authentication
         self.counters: Counter[str] = Counter()
         flows = [flow for flow in settings.reflected_flows if not flow.flow_class.is_tcp]
         destinations = {flow.destination for flow in flows}
@@ -78,19 +74,15 @@ class Reflector:
             (1 << 16, 1 + max((len(flow.rewritten_sources) for flow in flows), default=0)), np.uint32
         )
         """A flow's source, then what it may have been rewritten to on the way; 0 comes from nobody."""
-        places = count_places(settings.interval_ns, settings.drain_ns)
-        self._window = ReplayWindow(0 if self._authentication is None else len(flows), places)
-        self._index_of_flow = np.zeros(1 << 16, dtype=np.intp)
         self._next_seq = np.zeros(1 << 16, dtype=np.int64)
         self._place_of_flow = np.zeros(1 << 16, dtype=np.intp)
-        for index, flow in enumerate(flows):
-            self._index_of_flow[flow.id] = index
+        for flow in flows:
             self._pod_of_flow[flow.id] = pods[flow.destination]
             allowed = (flow.source_address, *flow.rewritten_sources)
             self._sources_of_flow[flow.id, : len(allowed)] = [pack_address(address) for address in allowed]
         self._inbox = Inbox(_INBOX_SLOTS, max(_INBOX_OCTETS_MIN, settings.packet_octets))
         self._outbox = Outbox(self._inbox.payload, self._inbox.names)
-        fields = stamp.view_probes(self._inbox.payload, layout=self._layout)
+        fields = stamp.view_probes(self._inbox.payload)
         self._ssids, self._seqs, self._timestamps = fields["ssid"], fields["seq"], fields["timestamp"]
         self._pod_of_slot = np.full(_INBOX_SLOTS, -1, dtype=np.intp)
         counts = np.bincount([pods[flow.destination] for flow in flows], minlength=len(pods)).astype(float)
@@ -136,7 +128,7 @@ class Reflector:
         inbox = self._inbox
         inbox.check_control(count)
         octets = inbox.octets(count)
-        readable = stamp.is_probe(inbox.payload[:count], octets, self._layout) & (octets <= inbox.payload.shape[1])
+        readable = stamp.is_probe(inbox.payload[:count], octets) & (octets <= inbox.payload.shape[1])
         flows = self._ssids[:count].astype(np.intp)
         pods = self._pod_of_slot[:count]
         known = readable & (self._pod_of_flow[flows] == pods)
@@ -146,7 +138,6 @@ class Reflector:
             read = int(np.count_nonzero(readable))
             self.counters["malformed"] += count - read
             self.counters["foreign"] += read - len(slots)
-        slots = self._find_new(slots, flows)
         if not len(slots):
             return
         self.counters["probes"] += len(slots)
@@ -166,9 +157,8 @@ class Reflector:
                 received=stamp.encode_ntp_batch(inbox.wall_ns(count)[chosen]),
                 ttls=rows["ttl"][answered],
                 error=self._bridge.error,
-                layout=self._layout,
             )
-            self.counters["malformed_tlvs"] += stamp.mark_tlvs(inbox.payload, chosen, octets[chosen], self._layout)
+            self.counters["malformed_tlvs"] += stamp.mark_tlvs(inbox.payload, chosen, octets[chosen])
             self._send(chosen, octets[chosen], rows, answered)
         self._log.append(rows if self._may_log(len(slots) - len(chosen)) else rows[answered])
 
@@ -176,22 +166,6 @@ class Reflector:
         """Tell whether so many more probes that were not answered still go into the log; a flood must not fill the disk."""
         self._unanswered += unanswered
         return self._unanswered <= UNANSWERED_ROWS_MAX
-
-    def _find_new(self, slots: npt.NDArray[np.intp], flows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-        """Return the slots whose probes our key signed and that were not here before: all where there is no key.
-
-        Args:
-            slots: slots of the inbox, in order of arrival.
-            flows: the flow of every slot.
-        """
-        if self._authentication is None:
-            return slots
-        authentic = slots[self._authentication.is_authentic(self._inbox.payload, slots)]
-        probes = authentic[~is_reflected(self._inbox.payload, authentic)]
-        fresh = probes[self._window.admit(self._index_of_flow[flows[probes]], self._seqs[probes])]
-        self.counters["unauthentic"] += len(slots) - len(authentic)
-        self.counters["replayed"] += len(authentic) - len(fresh)
-        return fresh
 
     def _make_rows(self, slots: npt.NDArray[np.intp], flows: npt.NDArray[np.intp], count: int) -> Rows:
         rows: Rows = np.zeros(len(slots), dtype=REFLECTOR_ROW)
@@ -240,8 +214,6 @@ class Reflector:
         borders = [0, *((pods[1:] != pods[:-1]).nonzero()[0] + 1).tolist(), len(pods)]
         for first, last in pairwise(borders):
             self._timestamps[slots[first:last]] = stamp.encode_ntp(time.time_ns())
-            if self._authentication is not None:
-                self._authentication.sign(self._inbox.payload, slots[first:last])
             rows["sent"][places[first:last]] = self._now_ns()
             refused = self._outbox.send(self.descriptors[int(pods[first])], first, last)
             self.counters["answered"] += last - first - len(refused)

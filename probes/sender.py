@@ -2,8 +2,7 @@
 
 A tick is one `sendmmsg` a source pod. Nobody waits for answers: the kernel stamps them when they come, and they are fetched in
 batches after a tick, so that one wake-up serves all pods in both directions. Every probe has its row in the record before
-its answer is looked for. Where the settings hold a key, every probe is signed and an answer counts only if its far end signed
-it for the very probe that it names.
+its answer is looked for.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from probes.pacing import Pacer, Wake
 from probes.recording import GrowingTable, SenderTable
 from probes.settings import AgentSettings
 from probes.sockets import SOCKADDR, Inbox, Outbox, count_overflows, open_socket, pack_address
-from probes.stamp_authenticated import is_reflected
 
 COLLECT_NS_MIN: Final = 4_000_000
 COLLECT_NS_MAX: Final = 20_000_000
@@ -41,7 +39,7 @@ _REMEMBERED_TICKS: Final = 1 << 17
 _COPIES_MAX: Final = 255
 _LIVE_WINDOW_NS: Final = 250_000_000
 """An answered streak that ended longer ago than this (and some ticks) says nothing about now."""
-_DROPPED_AS: Final = ("malformed", "foreign", "unauthentic", "stale", "replayed")
+_DROPPED_AS: Final = ("malformed", "foreign", "stale")
 """Counters of the questions that are asked of an answer, in their order."""
 
 
@@ -53,8 +51,6 @@ class _Pod:
     first: int
     """Its flows are first, ..., last - 1."""
     last: int
-    slots: npt.NDArray[np.intp]
-    """The same, written out."""
     timestamps: npt.NDArray[Any]
     before: npt.NDArray[np.int64]
     after: npt.NDArray[np.int64]
@@ -79,7 +75,6 @@ class Sender:
     def __init__(self, settings: AgentSettings, bridge: Bridge, skipped: GrowingTable, facts: dict[str, Any]) -> None:
         self._settings, self._bridge, self._skipped = settings, bridge, skipped
         self._epoch_ns = settings.epoch_ns
-        self._layout, self._authentication = settings.layout, settings.authentication
         flows = settings.sent_flows
         self.counters: Counter[str] = Counter()
         self.lateness_ns_max = 0
@@ -93,7 +88,7 @@ class Sender:
         self._count = len(flows)
         ids = np.array([flow.id for flow in flows], dtype=np.uint16)
         self._packets = self._make_packets(ids)
-        self._probes = stamp.view_probes(self._packets, self.header_octets, self._layout)
+        self._probes = stamp.view_probes(self._packets, self.header_octets)
         self._peers: Rows = np.zeros(self._count, dtype=SOCKADDR)
         self._peers["family"] = 2  # AF_INET
         self._peers["address"] = [pack_address(flow.sent_to) for flow in flows]
@@ -116,7 +111,7 @@ class Sender:
     def _make_packets(self, ids: npt.NDArray[np.uint16]) -> stamp.Octets:
         """Return one datagram a flow with everything that stays the same from tick to tick."""
         seed = self._settings.phase_seed or 0
-        return stamp.make_probes(ids, self._settings.packet_octets, padding_seed=seed, layout=self._layout)
+        return stamp.make_probes(ids, self._settings.packet_octets, padding_seed=seed)
 
     def _open(self, settings: AgentSettings) -> None:
         flows = settings.sent_flows
@@ -138,7 +133,6 @@ class Sender:
                     descriptor=opened.fileno(),
                     first=first,
                     last=last,
-                    slots=mine,
                     timestamps=self._probes["timestamp"][first:last],
                     before=line["send_began_ns"][first:last],
                     after=line["send_ended_ns"][first:last],
@@ -254,8 +248,6 @@ class Sender:
             timestamp = stamp.encode_ntp(time.time_ns())
             pod.timestamps[:] = timestamp
             stamps[index] = timestamp
-            if self._authentication is not None:
-                self._authentication.sign(self._packets, pod.slots)
             before_ns = self.now_ns()
             refused = self._outbox.send(pod.descriptor, pod.first, pod.last)
             after_ns = self.now_ns()
@@ -282,14 +274,12 @@ class Sender:
         peers = self._peers[flows]  # where the flow is unknown this is the last one, and `mine` is false
         mine = readable & (flows >= 0) & (self._pod_of_flow[flows] == self._pod_of_slot[:count])
         mine &= (inbox.names["address"][:count] == peers["address"]) & (inbox.names["port"][:count] == peers["port"])
-        authentic = self._find_authentic(mine)
         seqs = sent_seqs.astype(np.int64)
-        known = authentic & (seqs < self.ticks)
+        known = mine & (seqs < self.ticks)
         places = np.where(known, seqs * self._count + flows, 0)
         known &= self._table.rows["send_errno"][places] == 0
-        fresh = self._find_fresh(known, flows, seqs)
-        self._count_dropped(readable, mine, authentic, known, fresh)
-        kept = np.flatnonzero(fresh)
+        self._count_dropped(readable, mine, known)
+        kept = np.flatnonzero(known)
         if len(kept):
             self._fill(kept, places[kept], flows[kept], seqs[kept])
 
@@ -300,28 +290,6 @@ class Sender:
             passed = int(np.count_nonzero(mask))
             self.counters[reason] += left - passed
             left = passed
-
-    def _find_authentic(self, mine: stamp.Mask) -> stamp.Mask:
-        """Tell which answers bear the HMAC of our key: all of `mine` where there is no key."""
-        if self._authentication is None:
-            return mine
-        authentic, slots = mine.copy(), mine.nonzero()[0]
-        authentic[slots] = self._authentication.is_authentic(self._inbox.payload, slots)
-        return authentic
-
-    def _find_fresh(self, known: stamp.Mask, flows: npt.NDArray[np.intp], seqs: npt.NDArray[np.int64]) -> stamp.Mask:
-        """Tell which authentic answers were made for the very probe that they name; the others were sent again by somebody.
-
-        Without a key this cannot be told from an echo that was damaged.
-        """
-        if self._authentication is None:
-            return known
-        slots = known.nonzero()[0]
-        answers = stamp.view_answers(self._inbox.payload, self._layout)[slots]
-        for_us = answers["sender_timestamp"] == self._sent_stamps(flows[slots], seqs[slots])
-        fresh = known.copy()
-        fresh[slots] = is_reflected(self._inbox.payload, slots) & (for_us | self._is_forgotten(seqs[slots]))
-        return fresh
 
     def _fill(
         self,
@@ -358,13 +326,13 @@ class Sender:
     def _read(self, count: int) -> tuple[stamp.Mask, stamp.Integers, stamp.Integers]:
         """Return which datagrams of a batch are answers at all, and the flow and sequence number that each names."""
         payload = self._inbox.payload[:count]
-        answers = stamp.view_answers(payload, self._layout)
-        is_answer = stamp.is_answer(payload, self._inbox.octets(count), self._layout)
+        answers = stamp.view_answers(payload)
+        is_answer = stamp.is_answer(payload, self._inbox.octets(count))
         return is_answer, answers["ssid"], answers["sender_seq"]
 
     def _fill_far_end(self, rows: Rows, at: npt.NDArray[np.int64], slots: npt.NDArray[np.intp]) -> None:
         """Write what the answers say of the far end."""
-        came = stamp.view_answers(self._inbox.payload, self._layout)[slots]
+        came = stamp.view_answers(self._inbox.payload)[slots]
         rows["reflector_received"][at] = self._bridge.from_wall(stamp.decode_ntp_batch(came["received"]))
         rows["reflector_sent"][at] = self._bridge.from_wall(stamp.decode_ntp_batch(came["timestamp"]))
         rows["forward_ttl"][at] = came["sender_ttl"]
@@ -374,9 +342,9 @@ class Sender:
         self, slots: npt.NDArray[np.intp], flows: npt.NDArray[np.intp], seqs: npt.NDArray[np.int64]
     ) -> stamp.Mask:
         """Tell which answers bring back what was sent: timestamp, length and padding."""
-        answers = stamp.view_answers(self._inbox.payload, self._layout)[slots]
+        answers = stamp.view_answers(self._inbox.payload)[slots]
         true = self._is_forgotten(seqs) | (answers["sender_timestamp"] == self._sent_stamps(flows, seqs))
         true &= self._inbox.octets(int(slots[-1]) + 1)[slots] == self._settings.packet_octets
-        if self._settings.packet_octets > self._layout.octets:
-            true &= stamp.has_same_padding(self._inbox.payload[slots], self._packets[flows], self._layout)
+        if self._settings.packet_octets > stamp.PACKET_OCTETS:
+            true &= stamp.has_same_padding(self._inbox.payload[slots], self._packets[flows])
         return np.asarray(true, dtype=np.bool_)

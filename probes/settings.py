@@ -1,7 +1,7 @@
 """What an agent is told: one JSON file, checked whole before anything is opened.
 
     {"agent": "sender", "directory": "/run/x", "epoch_ns": 0, "interval_ns": 5000000, "packet_octets": 44, "live_answers": 5,
-     "drain_ns": 2000000000, "duration_ns_max": 60000000000, "linger_ns": 0, "waits": false, "phase_seed": null, "key": null,
+     "drain_ns": 2000000000, "duration_ns_max": 60000000000, "linger_ns": 0, "waits": false, "phase_seed": null,
      "endpoints": [{"name": "a", "address": "10.0.0.1", "namespace": null, "port": 8620, "sends": true, "reflects": false}],
      "flows": [{"id": 1, "flow_class": "udp", "source": "a", "source_address": "10.0.0.1", "destination": "b",
                 "destination_address": "10.0.0.2", "target_address": null, "port": 8620, "rewritten_sources": []}]}
@@ -13,20 +13,15 @@ pydantic: this ships into pods.
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hitless.errors import UsageError
 from hitless.words import FlowClass
-from probes.authentication import KEY_OCTETS, Authentication
-from probes.stamp import PACKET_OCTETS, PORT, TLV_HEADER_OCTETS, UNAUTHENTICATED, Layout
-from probes.stamp_authenticated import AUTHENTICATED
+from probes.settings_file import INT64_MAX, FieldReader, read_document
+from probes.stamp import PACKET_OCTETS, PORT, TLV_HEADER_OCTETS
 
 PACKET_OCTETS_MAX: Final = 9_000
 """Largest probe; nothing larger than a jumbo frame is of interest."""
@@ -35,7 +30,6 @@ _INTERVAL_NS_MIN: Final = 50_000
 _DURATION_NS_MAX: Final = 24 * 3600 * 10**9
 _ROWS_MAX: Final = 1 << 30
 """Rows of a sender's table: 60 GB of sparse file. A longer run needs a longer interval."""
-_INT64_MAX: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +99,6 @@ class AgentSettings:
     """Whether it only reflects until an order says when to send."""
     phase_seed: int | None = None
     """Seeds the start phase; None: random."""
-    key: bytes | None = field(default=None, repr=False)
-    """Signs and checks every test packet, KEY_OCTETS; None: unauthenticated mode. In JSON it is hexadecimal."""
     endpoints: tuple[EndpointSettings, ...]
     flows: tuple[FlowSettings, ...]
 
@@ -133,19 +125,9 @@ class AgentSettings:
         mine = {endpoint.name for endpoint in self.endpoints if endpoint.reflects}
         return tuple(flow for flow in self.flows if flow.destination in mine and flow.flow_class is not FlowClass.ICMP)
 
-    @property
-    def layout(self) -> Layout:
-        """Where the fields of its test packets lie."""
-        return UNAUTHENTICATED if self.key is None else AUTHENTICATED
-
-    @property
-    def authentication(self) -> Authentication | None:
-        """What signs and checks its test packets; None: nothing does."""
-        return None if self.key is None else Authentication(self.key)
-
     def as_json(self) -> dict[str, Any]:
-        """Return the settings as one JSON object, the key among them: what `read_settings` reads."""
-        return asdict(self) | {"directory": str(self.directory), "key": None if self.key is None else self.key.hex()}
+        """Return the settings as one JSON object: what `read_settings` reads."""
+        return asdict(self) | {"directory": str(self.directory)}
 
 
 def read_settings(path: Path) -> AgentSettings:
@@ -154,13 +136,7 @@ def read_settings(path: Path) -> AgentSettings:
     Raises:
         UsageError: with the place and what is allowed there.
     """
-    try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(where=str(path), found=str(error.strerror), allowed="a readable JSON file") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(where=str(path), found=f"no JSON ({error})", allowed="one JSON object") from error
-    return parse_settings(document, where=str(path))
+    return parse_settings(read_document(path), where=str(path))
 
 
 def parse_settings(document: object, *, where: str) -> AgentSettings:
@@ -169,13 +145,13 @@ def parse_settings(document: object, *, where: str) -> AgentSettings:
     Raises:
         UsageError: with the place and what is allowed there.
     """
-    reader = _Reader(where, "", document, AgentSettings)
-    endpoints = tuple(_endpoint(reader.inside("endpoints", index, EndpointSettings)) for index in reader.indices("endpoints"))
-    flows = tuple(_flow(reader.inside("flows", index, FlowSettings)) for index in reader.indices("flows"))
+    reader = FieldReader(where, "", document, AgentSettings)
+    endpoints = tuple(_endpoint(one) for one in reader.each("endpoints", EndpointSettings))
+    flows = tuple(_flow(one) for one in reader.each("flows", FlowSettings))
     settings = AgentSettings(
         agent=reader.name("agent"),
-        directory=Path(reader.text("directory")),
-        epoch_ns=reader.whole("epoch_ns", -_INT64_MAX, _INT64_MAX),
+        directory=reader.directory("directory"),
+        epoch_ns=reader.whole("epoch_ns", -INT64_MAX, INT64_MAX),
         interval_ns=reader.whole("interval_ns", _INTERVAL_NS_MIN, 3600 * 10**9),
         packet_octets=reader.whole("packet_octets", PACKET_OCTETS, PACKET_OCTETS_MAX, PACKET_OCTETS),
         live_answers=reader.whole("live_answers", 1, 1000, 5),
@@ -183,8 +159,7 @@ def parse_settings(document: object, *, where: str) -> AgentSettings:
         duration_ns_max=reader.whole("duration_ns_max", 1, _DURATION_NS_MAX),
         linger_ns=reader.whole("linger_ns", 0, 600 * 10**9, 0),
         waits=reader.yes("waits", default=False),
-        phase_seed=reader.whole("phase_seed", 0, _INT64_MAX) if reader.has("phase_seed") else None,
-        key=reader.key("key") if reader.has("key") else None,
+        phase_seed=reader.whole("phase_seed", 0, INT64_MAX) if reader.has("phase_seed") else None,
         endpoints=endpoints,
         flows=flows,
     )
@@ -192,18 +167,18 @@ def parse_settings(document: object, *, where: str) -> AgentSettings:
     return settings
 
 
-def _endpoint(reader: _Reader) -> EndpointSettings:
+def _endpoint(reader: FieldReader) -> EndpointSettings:
     return EndpointSettings(
         name=reader.name("name"),
         address=reader.address("address"),
-        namespace=reader.text("namespace") if reader.has("namespace") else None,
+        namespace=reader.text_or_none("namespace"),
         port=reader.whole("port", 1, 65_535, PORT),
         sends=reader.yes("sends"),
         reflects=reader.yes("reflects"),
     )
 
 
-def _flow(reader: _Reader) -> FlowSettings:
+def _flow(reader: FieldReader) -> FlowSettings:
     return FlowSettings(
         id=reader.whole("id", 1, 65_535),
         source=reader.name("source"),
@@ -212,22 +187,16 @@ def _flow(reader: _Reader) -> FlowSettings:
         destination_address=reader.address("destination_address"),
         port=reader.whole("port", 1, 65_535, PORT),
         flow_class=FlowClass(reader.one_of("flow_class", tuple(FlowClass), FlowClass.UDP)),
-        target_address=reader.address("target_address") if reader.has("target_address") else None,
+        target_address=reader.address_or_none("target_address"),
         rewritten_sources=reader.addresses("rewritten_sources"),
     )
 
 
-def _check_together(settings: AgentSettings, reader: _Reader) -> None:
+def _check_together(settings: AgentSettings, reader: FieldReader) -> None:
     """Check what no single field can say."""
-    least, mode = settings.layout.octets, "unauthenticated" if settings.key is None else "authenticated"
-    if settings.packet_octets != least and settings.packet_octets < least + TLV_HEADER_OCTETS:
-        allowed = f"{least}, or {least + TLV_HEADER_OCTETS} and more: a TLV has four octets at least ({mode} mode)"
+    if PACKET_OCTETS < settings.packet_octets < PACKET_OCTETS + TLV_HEADER_OCTETS:
+        allowed = f"{PACKET_OCTETS}, or {PACKET_OCTETS + TLV_HEADER_OCTETS} and more: a TLV has four octets at least"
         raise reader.wrong("packet_octets", settings.packet_octets, allowed)
-    unsigned = {flow.flow_class for flow in settings.sent_flows} - {FlowClass.UDP}
-    if settings.key is not None and unsigned:
-        raise reader.wrong("key", f"one beside flows of {', '.join(sorted(unsigned))}", "null: only UDP is authenticated")
-    if not settings.directory.is_dir():
-        raise reader.wrong("directory", str(settings.directory), "a directory that exists")
     if repeated := _repeated([endpoint.name for endpoint in settings.endpoints]):
         raise reader.wrong("endpoints", f"{repeated!r} twice", "unique names")
     if repeated := _repeated([flow.id for flow in settings.flows]):
@@ -243,7 +212,7 @@ def _check_together(settings: AgentSettings, reader: _Reader) -> None:
     _check_addresses(settings, reader)
 
 
-def _check_addresses(settings: AgentSettings, reader: _Reader) -> None:
+def _check_addresses(settings: AgentSettings, reader: FieldReader) -> None:
     addresses = {endpoint.name: endpoint.address for endpoint in settings.endpoints}
     for index, flow in enumerate(settings.flows):
         for side, name, address in (
@@ -258,88 +227,3 @@ def _check_addresses(settings: AgentSettings, reader: _Reader) -> None:
 
 def _repeated(values: Sequence[Any]) -> Any:  # noqa: ANN401 - a name or a number, as given
     return next((value for value, count in Counter(values).items() if count > 1), None)
-
-
-class _Reader:
-    """Reads the fields of one JSON object and says where it is when one is wrong."""
-
-    def __init__(self, where: str, place: str, document: object, shape: type[Any]) -> None:
-        self._where, self._place = where, place
-        known = [field.name for field in fields(shape)]
-        if not isinstance(document, dict):
-            raise self.wrong("", _kind(document), f"an object with {', '.join(known)}")
-        self._document: Mapping[str, Any] = document
-        for key in document:
-            if key not in known:
-                raise self.wrong("", f"the key {key!r}", ", ".join(known))
-
-    def wrong(self, key: str, found: object, allowed: str) -> UsageError:
-        place = ".".join(part for part in (self._place, key) if part)
-        return UsageError(where=self._where, place=place, found=str(found)[:200], allowed=allowed)
-
-    def has(self, key: str) -> bool:
-        return self._document.get(key) is not None
-
-    def indices(self, key: str) -> range:
-        if not isinstance(self._document.get(key), list):
-            raise self.wrong(key, _kind(self._document.get(key)), "a list of objects")
-        return range(len(self._document[key]))
-
-    def inside(self, key: str, index: int, shape: type[Any]) -> _Reader:
-        return _Reader(self._where, f"{key}[{index}]", self._document[key][index], shape)
-
-    def whole(self, key: str, least: int, most: int, default: int | None = None) -> int:
-        value = self._document.get(key, default)
-        if type(value) is not int or not least <= value <= most:
-            raise self.wrong(key, repr(value) if key in self._document else "nothing", f"a whole number from {least} to {most}")
-        return value
-
-    def key(self, key: str) -> bytes:
-        value = self._document.get(key)
-        if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{2 * KEY_OCTETS}}}", value):
-            found = f"a string of {len(value)} characters" if isinstance(value, str) else _kind(value)
-            raise self.wrong(key, f"{found}, not shown", f"{2 * KEY_OCTETS} hexadecimal digits, or null")
-        return bytes.fromhex(value)
-
-    def yes(self, key: str, *, default: bool = True) -> bool:
-        value = self._document.get(key, default)
-        if type(value) is not bool:
-            raise self.wrong(key, repr(value), "true or false")
-        return value
-
-    def text(self, key: str) -> str:
-        value = self._document.get(key)
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise self.wrong(key, repr(value) if key in self._document else "nothing", "a string that is not empty")
-        return value
-
-    def name(self, key: str) -> str:
-        value = self.text(key)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", value):
-            raise self.wrong(key, repr(value), "a name of letters, digits, '.', '_' and '-'")
-        return value
-
-    def one_of(self, key: str, allowed: Sequence[str], default: str) -> str:
-        value = self._document.get(key, default)
-        if value not in allowed:
-            raise self.wrong(key, repr(value), f"one of {', '.join(allowed)}")
-        return str(value)
-
-    def addresses(self, key: str) -> tuple[str, ...]:
-        if not self.has(key):
-            return ()
-        return tuple(self._address(f"{key}[{index}]", self._document[key][index]) for index in self.indices(key))
-
-    def address(self, key: str) -> str:
-        return self._address(key, self.text(key))
-
-    def _address(self, key: str, value: object) -> str:
-        try:
-            return str(ipaddress.IPv4Address(str(value)))
-        except ValueError as error:
-            raise self.wrong(key, repr(value), "an IPv4 address") from error
-
-
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number", bool: "a truth value"}
-    return names.get(type(value), "nothing")

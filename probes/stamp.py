@@ -2,15 +2,13 @@
 
 RFC 8762 with the extensions of RFC 8972 that the probing needs: the Session Identifier (SSID) names the flow, the Extra Padding
 TLV makes larger probes. Timestamps are NTP 64-bit (Z = 0). A test packet has 44 octets or more; shorter ones are dropped,
-because answering them as RFC 8762 4.6 allows would send more octets than came. The fields lie where a `Layout` says: here the
-unauthenticated mode's, in `probes.stamp_authenticated` the other's.
+because answering them as RFC 8762 4.6 allows would send more octets than came. The mode is the unauthenticated one.
 
 Pure: nothing here touches a socket or a clock.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -36,8 +34,6 @@ UNRECOGNISED: Final = 0x80
 """U flag: the sender sets it, the reflector clears it on what it understands. Source: RFC 8972 4."""
 MALFORMED: Final = 0x40
 """M flag: the reflector sets it on a TLV that does not fit into the packet. Source: RFC 8972 4."""
-INTEGRITY_FAILED: Final = 0x20
-"""I flag: the reflector sets it on TLVs that nothing authenticates, in authenticated mode. Source: RFC 8972 4, 4.8."""
 TLVS_MAX: Final = 16
 """TLVs after this many are returned as they came: with U = 1, not understood, which is the truth. It bounds the work."""
 
@@ -70,25 +66,8 @@ ANSWER: Final = np.dtype(
 """Session-Reflector test packet of a stateful reflector. Source: RFC 8762 4.3.1 with the SSID of RFC 8972 3."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """Where the fields of one mode's test packets lie; TLVs follow."""
-
-    octets: int
-    """Least size of a test packet, both directions."""
-    probe: np.dtype[Any]
-    """Session-Sender test packet, with the field names of PROBE."""
-    answer: np.dtype[Any]
-    """Session-Reflector test packet, with the field names of ANSWER."""
-    scale_at: int
-    """Octet with S, Z and Scale of the Error Estimate, both directions; the Multiplier follows."""
-    is_authenticated: bool
-    """Whether TLVs need an HMAC TLV of their own, unless there is but one, of Extra Padding. Source: RFC 8972 4.8."""
-
-
-UNAUTHENTICATED: Final = Layout(octets=PACKET_OCTETS, probe=PROBE, answer=ANSWER, scale_at=12, is_authenticated=False)
-"""Source: RFC 8762 4.2.1, 4.3.1."""
-
+_SCALE_AT: Final = 12
+"""Octet with S, Z and Scale of the Error Estimate, both directions; the Multiplier follows."""
 _NTP_EPOCH_S: Final = 2_208_988_800
 """Seconds from 1900 (NTP era 0) to 1970. Source: RFC 5905 6."""
 _SECOND_NS: Final = 1_000_000_000
@@ -143,57 +122,55 @@ def encode_error(error_ns: int, *, is_synchronised: bool) -> int:
     return (int(is_synchronised) << 15) | (min(scale, 0x3F) << 8) | multiplier
 
 
-def make_probes(ssids: Integers, packet_octets: int, padding_seed: int = 0, layout: Layout = UNAUTHENTICATED) -> Octets:
+def make_probes(ssids: Integers, packet_octets: int, padding_seed: int = 0) -> Octets:
     """Return one probe a flow with everything that stays the same from tick to tick.
 
     Args:
         ssids: shape (flows,), FlowIds.
-        packet_octets: UDP payload: the layout's, or four and more above it (a TLV takes four octets at least).
+        packet_octets: UDP payload: 44, or 48 and more (a TLV takes four octets at least).
         padding_seed: seeds the padding, which is pseudorandom as RFC 8972 4.1 recommends.
-        layout: where the fields lie.
 
     Returns:
         Shape (flows, packet_octets). `view_probes` gives the fields that change: seq, timestamp, error.
     """
     packets = np.zeros((len(ssids), packet_octets), dtype=np.uint8)
-    view_probes(packets, layout=layout)["ssid"] = ssids
-    if packet_octets > layout.octets:
-        padding = layout.octets + TLV_HEADER_OCTETS
+    view_probes(packets)["ssid"] = ssids
+    if packet_octets > PACKET_OCTETS:
+        padding = PACKET_OCTETS + TLV_HEADER_OCTETS
         length = packet_octets - padding
-        packets[:, layout.octets : padding] = (UNRECOGNISED, EXTRA_PADDING, length >> 8, length & 0xFF)
+        packets[:, PACKET_OCTETS:padding] = (UNRECOGNISED, EXTRA_PADDING, length >> 8, length & 0xFF)
         random = np.random.default_rng(padding_seed)
         packets[:, padding:] = random.integers(0, 256, size=(len(ssids), length), dtype=np.uint8)
     return packets
 
 
-def view_probes(packets: Octets, offset: int = 0, layout: Layout = UNAUTHENTICATED) -> Rows:
+def view_probes(packets: Octets, offset: int = 0) -> Rows:
     """Return the octets of every packet, from `offset` on, as PROBE fields: a view, shape (packets,)."""
-    return np.ndarray((len(packets),), dtype=layout.probe, buffer=packets.data, offset=offset, strides=(packets.strides[0],))
+    return np.ndarray((len(packets),), dtype=PROBE, buffer=packets.data, offset=offset, strides=(packets.strides[0],))
 
 
-def view_answers(packets: Octets, layout: Layout = UNAUTHENTICATED) -> Rows:
+def view_answers(packets: Octets) -> Rows:
     """Return the first octets of every packet as ANSWER fields: a view, shape (packets,)."""
-    return np.ndarray((len(packets),), dtype=layout.answer, buffer=packets.data, strides=(packets.strides[0],))
+    return np.ndarray((len(packets),), dtype=ANSWER, buffer=packets.data, strides=(packets.strides[0],))
 
 
-def is_probe(packets: Octets, octets: Integers, layout: Layout = UNAUTHENTICATED) -> Mask:
+def is_probe(packets: Octets, octets: Integers) -> Mask:
     """Tell which packets are test packets: long enough, and their Error Estimate has a multiplier.
 
     MBZ octets are ignored on receipt, and the timestamp's format is the sender's own affair. Source: RFC 8762 4.2.1;
     RFC 4656 4.1.2: a multiplier of 0 is corrupt.
 
     Args:
-        packets: shape (packets, at least the layout's); what lies behind `octets` in it decides nothing.
+        packets: shape (packets, at least 44); what lies behind `octets` in it decides nothing.
         octets: shape (packets,), UDP payload lengths.
-        layout: where the fields lie.
     """
-    return np.asarray((octets >= layout.octets) & (packets[:, layout.scale_at + 1] != 0), dtype=np.bool_)
+    return np.asarray((octets >= PACKET_OCTETS) & (packets[:, _SCALE_AT + 1] != 0), dtype=np.bool_)
 
 
-def is_answer(packets: Octets, octets: Integers, layout: Layout = UNAUTHENTICATED) -> Mask:
+def is_answer(packets: Octets, octets: Integers) -> Mask:
     """Tell which packets are answers that can be read: as `is_probe`, and their timestamps are NTP (Z = 0)."""
-    is_ntp = (packets[:, layout.scale_at] & _PTP_FORMAT) == 0
-    return np.asarray(is_probe(packets, octets, layout) & is_ntp, dtype=np.bool_)
+    is_ntp = (packets[:, _SCALE_AT] & _PTP_FORMAT) == 0
+    return np.asarray(is_probe(packets, octets) & is_ntp, dtype=np.bool_)
 
 
 def turn_into_answers(
@@ -204,11 +181,10 @@ def turn_into_answers(
     received: npt.NDArray[np.uint64],
     ttls: Integers,
     error: int,
-    layout: Layout = UNAUTHENTICATED,
 ) -> None:
     """Turn probes into answers where they lie. The length, the SSID and the TLVs stay.
 
-    The timestamp, and in authenticated mode the HMAC over it, are left to the caller.
+    The timestamp is left to the caller.
 
     Source: RFC 8762 4.3.1 (fields), RFC 8972 3 (SSID is copied) and 4 (TLVs come back).
 
@@ -219,11 +195,10 @@ def turn_into_answers(
         received: when each was received, NTP.
         ttls: the TTL with which each came.
         error: the reflector's Error Estimate.
-        layout: where the fields lie.
     """
-    answers = view_answers(packets, layout)
-    probes = view_probes(packets, layout=layout)[rows]  # fancy indexing copies: what came is needed while it is overwritten
-    made = np.zeros(len(rows), dtype=layout.answer)
+    answers = view_answers(packets)
+    probes = view_probes(packets)[rows]  # fancy indexing copies: what came is needed while it is overwritten
+    made = np.zeros(len(rows), dtype=ANSWER)
     made["seq"] = reflector_seqs
     made["error"] = error
     made["ssid"] = probes["ssid"]
@@ -235,39 +210,33 @@ def turn_into_answers(
     answers[rows] = made
 
 
-def mark_tlvs(packets: Octets, rows: npt.NDArray[np.intp], octets: Integers, layout: Layout = UNAUTHENTICATED) -> int:
+def mark_tlvs(packets: Octets, rows: npt.NDArray[np.intp], octets: Integers) -> int:
     """Set the flags of every TLV: U cleared on Extra Padding, U set on other types, M where one does not fit.
 
-    What follows a malformed TLV cannot be found and stays as it came. In authenticated mode I is set on the TLVs of a packet
-    that has anything but one TLV of Extra Padding: no HMAC TLV is understood here. Source: RFC 8972 4, 4.8.
+    What follows a malformed TLV cannot be found and stays as it came. Source: RFC 8972 4.
 
     Args:
         packets: shape (slots, octets), the receive buffer.
         rows: which slots to look at.
         octets: shape (len(rows),), UDP payload length of each.
-        layout: where the fields lie.
 
     Returns:
-        The number of packets with a malformed or unauthenticated TLV.
+        The number of packets with a malformed TLV.
     """
-    position = np.full(len(rows), layout.octets, dtype=np.intp)
-    refused = np.zeros(len(rows), dtype=np.bool_)
-    if layout.is_authenticated:
-        refused = (octets > layout.octets) & ~_is_lone_padding(packets, rows, octets, layout)
-    flags = np.where(refused, INTEGRITY_FAILED, 0).astype(np.uint8)
-    marked = int(np.count_nonzero(refused))
+    position = np.full(len(rows), PACKET_OCTETS, dtype=np.intp)
+    marked = 0
     for _ in range(TLVS_MAX):
         left = octets.astype(np.intp) - position
         more = left > 0
         if not more.any():
             break
-        rows, octets, position, left, flags = rows[more], octets[more], position[more], left[more], flags[more]
+        rows, octets, position, left = rows[more], octets[more], position[more], left[more]
         kind, size = _read_headers(packets, rows, position)
         fits = (left >= TLV_HEADER_OCTETS) & (size <= left)
-        packets[rows[fits], position[fits]] = np.where(kind[fits] == EXTRA_PADDING, 0, UNRECOGNISED) | flags[fits]
-        packets[rows[~fits], position[~fits]] |= MALFORMED | flags[~fits]
-        marked += int(np.count_nonzero(~fits & (flags == 0)))
-        rows, octets, position, flags = rows[fits], octets[fits], (position + size)[fits], flags[fits]
+        packets[rows[fits], position[fits]] = np.where(kind[fits] == EXTRA_PADDING, 0, UNRECOGNISED)
+        packets[rows[~fits], position[~fits]] |= MALFORMED
+        marked += int(np.count_nonzero(~fits))
+        rows, octets, position = rows[fits], octets[fits], (position + size)[fits]
     return marked
 
 
@@ -279,22 +248,15 @@ def _read_headers(
     return packets[rows, at + 1], TLV_HEADER_OCTETS + packets[rows, at + 2].astype(np.intp) * 256 + packets[rows, at + 3]
 
 
-def _is_lone_padding(packets: Octets, rows: npt.NDArray[np.intp], octets: Integers, layout: Layout) -> Mask:
-    """Tell which packets have exactly one TLV, of Extra Padding, that fits."""
-    kind, size = _read_headers(packets, rows, np.full(len(rows), layout.octets, dtype=np.intp))
-    return np.asarray((kind == EXTRA_PADDING) & (size == octets - layout.octets), dtype=np.bool_)
-
-
-def has_same_padding(packets: Octets, probes: Octets, layout: Layout = UNAUTHENTICATED) -> Mask:
-    """Tell which answers return the padding that was sent and call it neither malformed nor unauthenticated.
+def has_same_padding(packets: Octets, probes: Octets) -> Mask:
+    """Tell which answers return the padding that was sent and do not call it malformed.
 
     Args:
         packets: shape (answers, at least probes.shape[1]), as received, whole.
         probes: shape (answers, probe octets), the probe of each.
-        layout: where the fields lie.
     """
-    octets, flags_at = probes.shape[1], layout.octets
-    if octets == flags_at:
+    octets = probes.shape[1]
+    if octets == PACKET_OCTETS:
         return np.ones(len(probes), dtype=np.bool_)
-    same = (packets[:, flags_at + 1 : octets] == probes[:, flags_at + 1 :]).all(axis=1)
-    return np.asarray(same & ((packets[:, flags_at] & (MALFORMED | INTEGRITY_FAILED)) == 0), dtype=np.bool_)
+    same = (packets[:, PACKET_OCTETS + 1 : octets] == probes[:, PACKET_OCTETS + 1 :]).all(axis=1)
+    return np.asarray(same & ((packets[:, PACKET_OCTETS] & MALFORMED) == 0), dtype=np.bool_)

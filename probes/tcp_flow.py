@@ -1,4 +1,4 @@
-"""What every TCP flow of a sender has in common: the tools that they share, and what the connector asks of them."""
+"""What every TCP flow of a sender has in common: the tools that they share, and what the sender asks of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TcpFlow(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Tools:
-    """What the flows of one connector share."""
+    """What the flows of one sender share."""
 
     epoch_ns: int
     """CLOCK_MONOTONIC reading that is 0 on the run clock."""

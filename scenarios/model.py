@@ -203,8 +203,6 @@ class Scenario(_Strict):
     """Probes a second and flow of the mesh; scenarios.flows says how often the other sets are probed."""
     flows: ProfileFlows = FlowsPerProfile(fast=(FlowSet.UDP,), gardener=(FlowSet.UDP,))
     """Which sets of flows are probed; a list serves both profiles. The small UDP mesh is always among them."""
-    authenticated: bool = False
-    """Whether UDP probes are signed with a key of the run (RFC 8762 4.2.2): 112 octets instead of 44."""
     load: LoadPlan | None = None
     """HTTP users between pods, beside the probes; default: none."""
     baseline_ms: ProfileNumber = PerProfile(fast=300, gardener=5000)

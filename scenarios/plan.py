@@ -180,7 +180,6 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
         header=_make_header(case, arm, trial, plan, interval_ns),
         probing=ProbeSpec(
             interval_ns=interval_ns,
-            is_authenticated=scenario.authenticated,
             drain_ns=FORWARDING_DELAY_THRESHOLD_NS,
             duration_ns_max=agents_ns,
         ),

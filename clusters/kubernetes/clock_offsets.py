@@ -2,8 +2,8 @@
 
 A probe left its sender not before `send_began_ns` (t1) and its answer came back at `received` (t4), by the sender's clock; it
 reached the reflector at t2 and its answer left there not before t3, by the reflector's. Nothing arrives before it was sent, so
-the offset that turns the reflector's time into the sender's lies between t1 - t2 and t4 - t3, whatever the paths' delays are and
-however unequal. Every answered probe narrows that down; the narrowest are those with the shortest round trip. Clocks drift, so
+the offset that turns the reflector's time into the sender's lies between t1 - t2 and t4 - t3, whatever the paths' delays are.
+Every answered probe narrows that down; the narrowest are those with the shortest round trip. Clocks drift, so
 each window of the run has an offset of its own, and the bound covers how much it changes from one window to the next.
 
 Agents on one kernel (kind, the lab) have one clock: offset and bound are 0 and nothing is touched.

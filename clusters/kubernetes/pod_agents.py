@@ -12,7 +12,6 @@ from clusters.flow_settings import make_flow_settings
 from hitless.facts import Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.words import SECOND, JsonObject
 from probes.settings import AgentSettings, EndpointSettings
-from probes.stamp_authenticated import AUTHENTICATED
 
 _LINGER_EXTRA_NS: Final = 60 * SECOND
 """Beyond `drain_ns`: the time in which every other agent must have been told to stop."""
@@ -28,7 +27,7 @@ class PodAgent:
     """Whose pod it is in."""
     is_sender: bool
     settings: JsonObject
-    """What it is told, but for the directory, which is its keeper's."""
+    """What it is told, but for the directory, which is its supervisor's."""
 
 
 def plan_agents(
@@ -39,7 +38,6 @@ def plan_agents(
     *,
     epoch_ns: int,
     nodes: Sequence[NodeFacts] = (),
-    key: bytes | None = None,
 ) -> tuple[PodAgent, ...]:
     """Return the agents of one endpoint, those that reflect first.
 
@@ -50,18 +48,15 @@ def plan_agents(
         spec: how to probe.
         epoch_ns: the reading of the pod's CLOCK_MONOTONIC that is 0 on the run clock.
         nodes: whose addresses a masquerade may put in the place of a source's.
-        key: signs the probes of flows that can be signed; None: nothing is signed.
     """
 
     def tell(group: AgentGroup) -> JsonObject:
-        signed = key if group.is_signed else None
         settings = AgentSettings(
             agent=f"{name}-{group.agent}",
             directory=Path(),
             epoch_ns=epoch_ns,
             interval_ns=group.interval_ns,
-            packet_octets=group.octets if signed is None else max(group.octets, AUTHENTICATED.octets),
-            key=signed,
+            packet_octets=group.octets,
             live_answers=spec.live_answers,
             drain_ns=spec.drain_ns,
             duration_ns_max=spec.duration_ns_max,

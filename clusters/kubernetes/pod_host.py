@@ -1,6 +1,6 @@
-"""Pods of ours in somebody's cluster: apply, list, execute, delete.
+"""What the prober needs of a cluster that runs its pods: apply, get, delete, list pods, execute a command.
 
-The narrow face that the prober needs of a cluster, so that a fake can stand in. A command in a pod goes from the API server
+It is a port of its own, so that a fake can stand in. A command in a pod goes from the API server
 to the node's kubelet by the node's own address (on a Gardener shoot through its VPN), never over the pod network; a stream may
 break at any time, so a command must be one that can be repeated.
 """
@@ -19,19 +19,11 @@ from websocket import WebSocketException, setdefaulttimeout
 
 from clusters.kubernetes.api_calls import APPLY, ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors, refusal
+from clusters.kubernetes.resources import RESOURCES, path_of
 from hitless.errors import ApiUnavailableError, NotFoundError, WorldError
 from hitless.waiting import came_true
-from hitless.words import JsonObject
+from hitless.words import JsonObject, Kind
 
-_PLURALS: Final = {
-    "Namespace": ("/api/v1", "namespaces", False),
-    "ServiceAccount": ("/api/v1", "serviceaccounts", True),
-    "Service": ("/api/v1", "services", True),
-    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies", True),
-    "DaemonSet": ("/apis/apps/v1", "daemonsets", True),
-    "PriorityClass": ("/apis/scheduling.k8s.io/v1", "priorityclasses", False),
-}
-"""Kind to (API, plural, whether it lives in a namespace): what the prober is made of."""
 _MANAGER: Final = "hitless"
 """Field manager of what is applied."""
 _SLICE_S: Final = 1.0
@@ -42,7 +34,7 @@ _HANDSHAKE: Final = re.compile(r"Handshake status (\d{3}) (.*)", re.DOTALL)
 
 
 class PodHost(Protocol):
-    """A cluster that runs our pods."""
+    """A cluster that runs the prober's pods."""
 
     def apply(self, document: JsonObject) -> None:
         """Create an object or change it to this. Raises ApiError."""
@@ -93,22 +85,22 @@ class KubePodHost:
     def apply(self, document: JsonObject) -> None:
         """Apply by the server, with force; see PodHost."""
         query: dict[str, str | bool] = {"fieldManager": _MANAGER, "force": True}
-        self._calls.call("PATCH", _path(document), about=_about(document), query=query, body=document, content_type=APPLY)
+        self._calls.call("PATCH", path_of(document), about=_about(document), query=query, body=document, content_type=APPLY)
 
     def get(self, document: JsonObject) -> JsonObject:
         """Return the object as it is; see PodHost."""
-        return self._calls.call("GET", _path(document), about=_about(document))
+        return self._calls.call("GET", path_of(document), about=_about(document))
 
     def delete(self, document: JsonObject) -> None:
         """Delete in the background; see PodHost."""
         try:
-            self._calls.call("DELETE", _path(document), about=_about(document), query={"propagationPolicy": "Background"})
+            self._calls.call("DELETE", path_of(document), about=_about(document), query={"propagationPolicy": "Background"})
         except NotFoundError:
             return
 
     def pods(self, namespace: str) -> tuple[JsonObject, ...]:
         """Return the pods of a namespace; see PodHost."""
-        answer = self._calls.call("GET", f"/api/v1/namespaces/{namespace}/pods", about=f"pods of {namespace}")
+        answer = self._calls.call("GET", RESOURCES[Kind.POD].path(namespace=namespace), about=f"pods of {namespace}")
         return tuple(answer.get("items") or ())
 
     def execute(self, namespace: str, pod: str, command: Sequence[str], line: bytes, timeout_s: float) -> bytes:
@@ -172,13 +164,6 @@ def _talk(opened: Any, request: str, line: bytes, timeout_s: float) -> bytes:  #
     if code != 0:
         raise WorldError(f"{request}: the command ended with {code}: {complaint.decode(errors='replace').strip()[-500:]}")
     return b"".join(said)
-
-
-def _path(document: JsonObject) -> str:
-    root, plural, is_namespaced = _PLURALS[document["kind"]]
-    metadata = document["metadata"]
-    inside = f"/namespaces/{metadata['namespace']}" if is_namespaced else ""
-    return f"{root}{inside}/{plural}/{metadata['name']}"
 
 
 def _about(document: JsonObject) -> str:

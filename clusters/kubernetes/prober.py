@@ -26,7 +26,6 @@ from hitless.facts import Flow, NodeState, ProbeSpec
 from hitless.records import ProbeRecords, Rows
 from hitless.waiting import wait_until
 from hitless.words import SECOND, JsonObject
-from probes.authentication import make_key
 from probes.clocks import read_clock_id
 from probes.orders import EndOrder, Order, SendOrder, StopOrder, encode_order
 
@@ -167,11 +166,10 @@ class KindProber:
 
     def _plan(self, flows: Sequence[Flow], spec: ProbeSpec) -> tuple[PodAgent, ...]:
         endpoints = {endpoint.name: endpoint for endpoint in self._pods.endpoints}
-        key = make_key() if spec.is_authenticated else None
         return tuple(
             agent
             for name, clock in self._clocks.items()
-            for agent in plan_agents(endpoints, name, flows, spec, epoch_ns=clock.epoch_ns, nodes=self._pods.nodes, key=key)
+            for agent in plan_agents(endpoints, name, flows, spec, epoch_ns=clock.epoch_ns, nodes=self._pods.nodes)
         )
 
     def _start_agents(self, endpoint: str) -> None:
@@ -230,14 +228,14 @@ class KindProber:
 
 
 def fetch(ask: Callable[[JsonObject], JsonObject], directory: Path) -> None:
-    """Bring the files of one keeper home, piece by piece: a piece whose stream broke is asked for again, not the whole.
+    """Bring the files of one supervisor home, piece by piece: a piece whose stream broke is asked for again, not the whole.
 
     Args:
-        ask: hands a request to the keeper and returns its answer.
+        ask: hands a request to the supervisor and returns its answer.
         directory: where the files go, by their names.
 
     Raises:
-        WorldError: the keeper cannot be reached, or a file is not what it said.
+        WorldError: the supervisor cannot be reached, or a file is not what it said.
     """
     for name, octets in ask({"do": "list"})["files"].items():
         with (directory / Path(name).name).open("wb") as file:

@@ -25,7 +25,7 @@ OWNER: Final = "hitless"
 """What marks a namespace as ours to delete."""
 CONTAINER: Final = "prober"
 RECORDS: Final = "/records"
-"""Where the pod's keeper has its emptyDir."""
+"""Where the pod's supervisor has its emptyDir."""
 USER_ID: Final = 65_532
 """Numeric, so that the kubelet can see that it is not root; the image's user."""
 _PING_GROUPS: Final = f"{USER_ID} {USER_ID}"

@@ -1,4 +1,4 @@
-"""The probers' pods in a cluster: bring them there, talk to their keepers, take them away again.
+"""The probers' pods in a cluster: bring them there, talk to their supervisors, take them away again.
 
 Nothing of this is on the path that is measured: requests go by way of the API server (`clusters.kubernetes.pod_host`). Where a
 cluster is not ours, this is all that is written to it: one namespace and one priority class, both deleted at the end.
@@ -31,7 +31,7 @@ from hitless.waiting import wait_until
 from hitless.words import JsonObject
 
 ASK: Final = ("python", "-s", "-P", "-m", "probes.pod", "ask", RECORDS)
-"""The command that hands a request to a pod's keeper."""
+"""The command that hands a request to a pod's supervisor."""
 _ASK_S: Final = 15.0
 _AT_ONCE_MAX: Final = 8
 """Requests at a time: enough to hide their latency, few enough for an API server of somebody else's."""
@@ -100,11 +100,11 @@ class ProberPods:
         self._pods, self.endpoints, self.nodes = {}, (), ()
 
     def ask(self, endpoint: str, request: JsonObject) -> JsonObject:
-        """Hand a request to the keeper of an endpoint's pod, see `probes.pod`; return its answer.
+        """Hand a request to the supervisor of an endpoint's pod, see `probes.pod`; return its answer.
 
         Raises:
             ApiUnavailableError: no answer: it may have been done or not.
-            WorldError: the keeper refused, or there is none.
+            WorldError: the supervisor refused, or there is none.
         """
         line = json.dumps(request).encode()
         content = self._host.execute(self._spec.namespace, self._pods[endpoint], ASK, line, _ASK_S)

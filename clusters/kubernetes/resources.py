@@ -1,11 +1,12 @@
 """Where the API server keeps what: kinds to paths.
 
-The kinds of the switch are a table, because the switch must not depend on a discovery that fails at the wrong moment. The
-version of the admission policy's group depends on the server and is asked for.
+The kinds of the switch and of the probers are a table, because neither may depend on a discovery that fails at the wrong
+moment. The version of the admission policy's group depends on the server and is asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -50,7 +51,7 @@ def _resource(api_version: str, plural: str, *, is_namespaced: bool) -> Resource
     return Resource(api_version=api_version, plural=plural, is_namespaced=is_namespaced)
 
 
-RESOURCES: Final = MappingProxyType(
+RESOURCES: Final[Mapping[str, Resource]] = MappingProxyType(
     {
         Kind.NODE: _resource("v1", "nodes", is_namespaced=False),
         Kind.POD: _resource("v1", "pods", is_namespaced=True),
@@ -60,9 +61,20 @@ RESOURCES: Final = MappingProxyType(
         Kind.IP_POOL: _resource("crd.projectcalico.org/v1", "ippools", is_namespaced=False),
         Kind.ADMISSION_POLICY: _resource(f"{POLICY_GROUP}/v1", "mutatingadmissionpolicies", is_namespaced=False),
         Kind.ADMISSION_POLICY_BINDING: _resource(f"{POLICY_GROUP}/v1", "mutatingadmissionpolicybindings", is_namespaced=False),
+        "Namespace": _resource("v1", "namespaces", is_namespaced=False),
+        "ServiceAccount": _resource("v1", "serviceaccounts", is_namespaced=True),
+        "Service": _resource("v1", "services", is_namespaced=True),
+        "NetworkPolicy": _resource("networking.k8s.io/v1", "networkpolicies", is_namespaced=True),
+        "PriorityClass": _resource("scheduling.k8s.io/v1", "priorityclasses", is_namespaced=False),
     }
 )
 """Kind to resource, in the newest version that there is."""
+
+
+def path_of(document: JsonObject) -> str:
+    """Return the path of an object; one without a namespace is in NAMESPACE, if its kind has namespaces."""
+    metadata = document["metadata"]
+    return RESOURCES[document["kind"]].path(metadata["name"], namespace=metadata.get("namespace", NAMESPACE))
 
 
 def check_namespace(document: JsonObject, kind: Kind) -> None:

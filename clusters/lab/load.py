@@ -11,23 +11,23 @@ command line: no configuration file and no variable of the user's reaches it.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import probes
 from clusters.lab.stated_process import StatedProcess
-from hitless.errors import BugError, MissingCapabilityError, WorldError
+from hitless.errors import BugError, MissingCapabilityError
 from hitless.facts import Endpoint
 from hitless.load import LoadRecords, LoadSpec
 from hitless.load_records import read_load, write_spec
 from hitless.waiting import came_true
 from hitless.words import SECOND
 from probes.load_settings import LocustSettings, PeerSettings, PlaceSettings, ServiceSettings
+from probes.settings_file import write_document
 
 SERVICE: Final = "service"
 MASTER: Final = "master"
@@ -144,7 +144,8 @@ class LabLoad:
                 for name in spec.servers
             ),
         )
-        path = _write_settings(directory, SERVICE, settings.as_json())
+        path = directory / f"{SERVICE}.settings.json"
+        write_document(path, settings.as_json())
         return StatedProcess(SERVICE, ("-m", "probes.http_service", str(path)), directory)
 
     def _master_settings(self, spec: LoadSpec, directory: Path) -> LocustSettings:
@@ -174,7 +175,8 @@ class LabLoad:
 
     def _start_locust(self, settings: LocustSettings, options: Sequence[str]) -> StatedProcess:
         directory = settings.directory
-        path = _write_settings(directory, settings.name, settings.as_json())
+        path = directory / f"{settings.name}.settings.json"
+        write_document(path, settings.as_json())
         # Locust reads ~/.locust.conf, and LOCUST_USERS and the like for every option.
         changes: dict[str, str | None] = dict.fromkeys((name for name in os.environ if name.startswith("LOCUST_")), None)
         changes |= {_SETTINGS_VARIABLE: str(path), "HOME": str(directory)}
@@ -200,13 +202,3 @@ def _master_options(spec: LoadSpec) -> tuple[str, ...]:
         "--spawn-rate",
         str(spec.users),
     )
-
-
-def _write_settings(directory: Path, name: str, document: Mapping[str, Any]) -> Path:
-    path = directory / f"{name}.settings.json"
-    try:
-        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        message = f"cannot write {path}: {error.strerror}"
-        raise WorldError(message) from error
-    return path

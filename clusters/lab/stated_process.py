@@ -1,7 +1,7 @@
-"""A program of ours in a process of its own: it says what it has come to, and never outlives us.
+"""A child process of this project that reports its states and never outlives its parent.
 
-Its stdin is a pipe that ends with us, its stdout brings its states (a JSON line each, `probes.lifeline.say`), its stderr is a
-file whose end goes into the message when something is wrong.
+Its stdin is a pipe: the end of it tells the process to stop. Its stdout carries its states, a JSON line each
+(`probes.lifeline.say`). Its stderr is a file; the end of it goes into the message when something is wrong.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class StatedProcess:
     ) -> None:
         self.name = name
         self.facts: dict[str, Mapping[str, Any]] = {}
-        """What it has said: state to the facts that came with it."""
+        """The states that it has reported, each with the facts that came with it."""
         self._stderr_path = directory / f"{name}.stderr"
         self._rest = b""
         try:
             with self._stderr_path.open("wb") as stderr:
-                self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and programs
+                self.process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of this project
                     [sys.executable, *arguments],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -65,7 +65,7 @@ class StatedProcess:
         os.set_blocking(self._stdout.fileno(), False)
 
     def listen(self, timeout_s: float = 0.0) -> None:
-        """Take down the states that it has said; wait for the next one at most this long."""
+        """Read the states that it has reported; wait for the next one at most this long."""
         if self._stdout.closed:
             return
         readable, _, _ = select.select([self._stdout], [], [], timeout_s)
@@ -77,10 +77,10 @@ class StatedProcess:
                 self.facts[facts.pop("state")] = facts
 
     def wait_state(self, state: str, timeout_s: float) -> Mapping[str, Any]:
-        """Return the facts of a state when it has said it.
+        """Wait for a state; return the facts that came with it.
 
         Raises:
-            WorldError: it died, or did not say so in time.
+            WorldError: it died, or did not report the state in time.
         """
 
         def has_said() -> bool:
@@ -94,7 +94,7 @@ class StatedProcess:
         return self.facts[state]
 
     def check_alive(self) -> None:
-        """Raise WorldError if it ended without saying that it stopped."""
+        """Raise WorldError if it ended without reporting `stopped`."""
         code = self.process.poll()
         if code is None:
             return
@@ -111,12 +111,12 @@ class StatedProcess:
                 self._stdin.flush()
 
     def end_stdin(self) -> None:
-        """Let it know that nobody will tell it anything more. Safe to call twice."""
+        """Close its stdin: it stops. Safe to call twice."""
         with contextlib.suppress(BrokenPipeError):
             self._stdin.close()
 
     def stop(self, timeout_s: float) -> None:
-        """End it: its stdin first, then SIGTERM after half of the time, SIGKILL after all of it. Safe to call twice."""
+        """End it: close its stdin, send SIGTERM after half of the time, SIGKILL after all of it. Safe to call twice."""
         self.end_stdin()
         for signal_it in (self.process.terminate, self.process.kill):
             try:
@@ -135,7 +135,7 @@ class StatedProcess:
 
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return our own environment with changes, and with what our programs need to find their modules."""
+    """Return the present environment with changes, and with what the modules need to be found."""
     # Before what the user has there: libraries may come from it.
     paths = (str(Path(probes.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")]))
     # numpy's linear algebra would start a thread a core, for nothing.

@@ -15,20 +15,19 @@ from hitless.clock import RunClock
 from hitless.errors import RecordDamagedError, UsageError
 from hitless.records import HEADER_OCTETS, REFLECTOR_ROW, SENDER_ROW, TABLES, encode_header, read_record
 from hitless.words import Profile
+from probes import stamp
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings, parse_settings, read_settings
 from scenarios.model import CATALOGUE, Scenario, catalogue, load_scenario
 from scenarios.plan import Options, make_case, make_plan
 from tests.fuzz.target import Check, Draws, Target
-from tests.unit.stamp_by_hand import KEY
 
 
 def _check_message(error: UsageError) -> None:
-    """One line that names a file and what is allowed, and repeats no key."""
+    """One line that names a file and what is allowed."""
     text = str(error)
     assert text.startswith("/")
     assert "\n" not in text
     assert "; allowed: " in text
-    assert KEY.hex()[:32] not in text
 
 
 def _settings_document() -> dict[str, Any]:
@@ -37,10 +36,8 @@ def _settings_document() -> dict[str, Any]:
         directory=Path("/"),
         epoch_ns=0,
         interval_ns=5_000_000,
-        packet_octets=112,
         drain_ns=0,
         duration_ns_max=1_000_000_000,
-        key=KEY,
         endpoints=(EndpointSettings(name="a", address="10.0.0.1"),),
         flows=(FlowSettings(id=1, source="a", source_address="10.0.0.1", destination="b", destination_address="10.0.0.2"),),
     ).as_json()
@@ -53,8 +50,8 @@ _VALUES: tuple[Any, ...] = (
     0,
     1,
     45,
-    113,
-    116,
+    47,
+    48,
     1 << 40,
     1 << 64,
     0.5,
@@ -100,7 +97,7 @@ def _open_settings() -> Iterator[Check]:
                 _check_message(error)
                 return
             assert parse_settings(json.loads(json.dumps(settings.as_json())), where="x") == settings
-            assert settings.packet_octets >= settings.layout.octets
+            assert settings.packet_octets >= stamp.PACKET_OCTETS
             assert settings.ticks_max >= 1
             assert settings.sent_flows or settings.reflected_flows
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import numpy as np
 
 from probes import stamp
-from probes.stamp_authenticated import AUTHENTICATED
 from tests.fuzz.target import Check, Draws, Target
 
 _ROW_OCTETS = 320
@@ -18,31 +17,29 @@ _PACKETS_MAX = 6
 _RECEIVED, _SENT, _ERROR, _TTL = 0x0102030405060708, 0x1112131415161718, 0x8123, 61
 
 
-def _draw_packets(draws: Draws, layout: stamp.Layout) -> list[bytes]:
+def _draw_packets(draws: Draws) -> list[bytes]:
     packets: list[bytes] = []
     while not draws.is_over and len(packets) < _PACKETS_MAX:
-        base = draws.octets(draws.number(255)) if draws.number(3) == 0 else draws.changed(b"\1" * layout.octets)
+        base = draws.octets(draws.number(255)) if draws.number(3) == 0 else draws.changed(b"\1" * stamp.PACKET_OCTETS)
         packets.append((base + draws.octets(draws.number(100)))[:_ROW_OCTETS])
     return packets
 
 
-def _mark(tlvs: bytes, *, is_authenticated: bool) -> tuple[bytes, bool]:
-    """RFC 8972 4 and 4.8 for one packet; also whether an M or an I flag was set."""
+def _mark(tlvs: bytes) -> tuple[bytes, bool]:
+    """RFC 8972 4 for one packet; also whether an M flag was set."""
     made, at, is_malformed = bytearray(tlvs), 0, False
-    is_lone = len(tlvs) >= 4 and tlvs[1] == 1 and 4 + int.from_bytes(tlvs[2:4], "big") == len(tlvs)
-    refused = 0x20 if tlvs and is_authenticated and not is_lone else 0
     for _ in range(stamp.TLVS_MAX):
         left = len(made) - at
         if left == 0:
             break
         size = 4 + int.from_bytes(made[at + 2 : at + 4], "big")
         if left < 4 or size > left:
-            made[at] |= 0x40 | refused
+            made[at] |= 0x40
             is_malformed = True
             break
-        made[at] = (0 if made[at + 1] == 1 else 0x80) | refused
+        made[at] = 0 if made[at + 1] == 1 else 0x80
         at += size
-    return bytes(made), is_malformed or bool(refused)
+    return bytes(made), is_malformed
 
 
 def _answer(probe: bytes, number: int) -> bytes:
@@ -51,31 +48,22 @@ def _answer(probe: bytes, number: int) -> bytes:
     return seq + sent + error + probe[14:16] + received + probe[:14] + bytes(2) + bytes([_TTL]) + bytes(3)
 
 
-def _answer_authenticated(probe: bytes, number: int) -> bytes:
-    """RFC 8762 4.3.2 for one packet, without its HMAC."""
-    seq, sent, error, received = _fields(number)
-    base = seq + bytes(12) + sent + error + probe[26:28] + bytes(4) + received + bytes(8) + probe[:4] + bytes(12)
-    return base + probe[16:26] + bytes(6) + bytes([_TTL]) + bytes(15) + bytes(16)
-
-
 def _fields(number: int) -> tuple[bytes, bytes, bytes, bytes]:
     return number.to_bytes(4, "big"), _SENT.to_bytes(8, "big"), _ERROR.to_bytes(2, "big"), _RECEIVED.to_bytes(8, "big")
 
 
 def _check(content: bytes) -> None:
     draws = Draws(content)
-    layout = AUTHENTICATED if draws.number(1) else stamp.UNAUTHENTICATED
-    contents = _draw_packets(draws, layout)
+    contents = _draw_packets(draws)
     packets = np.full((len(contents), _ROW_OCTETS), _GUARD, dtype=np.uint8)
     for row, packet in zip(packets, contents, strict=True):
         row[: len(packet)] = np.frombuffer(packet, dtype=np.uint8)
     octets = np.array([len(packet) for packet in contents], dtype=np.int64)
     before = packets.copy()
-    multiplier_at = layout.scale_at + 1
-    expected = [len(packet) >= layout.octets and packet[multiplier_at] != 0 for packet in contents]
-    assert stamp.is_probe(packets, octets, layout).tolist() == expected
-    is_ntp = [whole and packet[layout.scale_at] & 0x40 == 0 for packet, whole in zip(contents, expected, strict=True)]
-    assert stamp.is_answer(packets, octets, layout).tolist() == is_ntp
+    expected = [len(packet) >= stamp.PACKET_OCTETS and packet[13] != 0 for packet in contents]
+    assert stamp.is_probe(packets, octets).tolist() == expected
+    is_ntp = [whole and packet[12] & 0x40 == 0 for packet, whole in zip(contents, expected, strict=True)]
+    assert stamp.is_answer(packets, octets).tolist() == is_ntp
     rows = np.flatnonzero(expected)
     stamp.turn_into_answers(
         packets,
@@ -84,15 +72,14 @@ def _check(content: bytes) -> None:
         received=np.full(len(rows), _RECEIVED, dtype=np.uint64),
         ttls=np.full(len(rows), _TTL),
         error=_ERROR,
-        layout=layout,
     )
-    stamp.view_answers(packets, layout)["timestamp"][rows] = _SENT
-    marked = stamp.mark_tlvs(packets, rows, octets[rows], layout)
+    stamp.view_answers(packets)["timestamp"][rows] = _SENT
+    marked = stamp.mark_tlvs(packets, rows, octets[rows])
     for place, packet in enumerate(contents):
         made = before[place, : len(packet)].tobytes()
         if expected[place]:
-            tlvs, is_marked = _mark(packet[layout.octets :], is_authenticated=layout.is_authenticated)
-            made = (_answer_authenticated if layout.is_authenticated else _answer)(packet, place + 7) + tlvs
+            tlvs, is_marked = _mark(packet[stamp.PACKET_OCTETS :])
+            made = _answer(packet, place + 7) + tlvs
             marked -= is_marked
         assert packets[place].tobytes() == made + before[place, len(packet) :].tobytes()
     assert marked == 0
@@ -107,10 +94,9 @@ TARGET = Target(
     name="wire",
     open=_open,
     seeds=(
-        bytes([0, 1, 0, 1, 8, 0x80, 1, 0, 4, 9, 9, 9, 9]),
-        bytes([1, 1, 0, 1, 8, 0x80, 1, 0, 4, 9, 9, 9, 9]),
-        bytes([1, 1, 0, 1, 12, 0x80, 200, 0, 0, 0x80, 1, 0, 4, 9, 9, 9, 9]),
-        bytes([0, 0, 50]) + b"\1" * 50,
-        bytes([0, 1, 1, 12, 0x40, 1, 0]),  # Z = 1
+        bytes([1, 0, 1, 8, 0x80, 1, 0, 4, 9, 9, 9, 9]),
+        bytes([1, 0, 1, 12, 0x80, 200, 0, 0, 0x80, 1, 0, 4, 9, 9, 9, 9]),
+        bytes([0, 50]) + b"\1" * 50,
+        bytes([1, 1, 12, 0x40, 1, 0]),  # Z = 1
     ),
 )

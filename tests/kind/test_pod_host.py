@@ -173,8 +173,8 @@ def _look(kube: KindKube, observer: Observer, kind: Kind) -> None:
         ([(1, b"\xff\x00" * 100_000), (3, SUCCESS)], b"\xff\x00" * 100_000),
         ([(2, b"a warning"), (3, SUCCESS)], b""),
         (
-            [(1, b"x"), (2, b"no keeper answers in /records\n"), (3, failure(20))],
-            "EXEC Pod p: the command ended with 20: no keeper",
+            [(1, b"x"), (2, b"no supervisor answers in /records\n"), (3, failure(20))],
+            "EXEC Pod p: the command ended with 20: no supervisor",
         ),
         ([(1, b"half an ans")], "the stream broke before the command ended"),
         ([], "EXEC Pod p"),

@@ -1,4 +1,4 @@
-"""A cluster that runs our pods as processes: real keepers and real agents, on loopback or inside a lab's namespaces.
+"""A cluster that runs our pods as processes: real supervisors and real agents, on loopback or inside a lab's namespaces.
 
 It plays API server, DaemonSet controller and kubelet for the objects of the prober. What it cannot be asked for it refuses.
 """
@@ -28,7 +28,7 @@ class ProcessPods:
     Args:
         directory: where each pod gets a folder.
         addresses: (role, node) to the address of that pod.
-        prefix: what a keeper's command line begins with, by (role, node): such as `nsenter`.
+        prefix: what a supervisor's command line begins with, by (role, node): such as `nsenter`.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ProcessPods:
     ) -> None:
         self._directory, self._addresses, self._prefix = directory, addresses, prefix
         self.objects: dict[tuple[str, str], JsonObject] = {}
-        self.keepers: dict[str, subprocess.Popen[bytes]] = {}
+        self.supervisors: dict[str, subprocess.Popen[bytes]] = {}
         self.requests: list[str] = []
         self.failures: dict[str, int] = {}
         """Request to how many of its next streams break, after it was done."""
@@ -102,12 +102,12 @@ class ProcessPods:
         return self._directory / pod
 
     def close(self) -> None:
-        for keeper in self.keepers.values():
+        for supervisor in self.supervisors.values():
             # A wrapper such as unshare ignores SIGTERM; it was told to end its child when it dies.
-            (keeper.terminate if keeper.args[0] == sys.executable else keeper.kill)()  # type: ignore[index]  # a list, see _run
-        for keeper in self.keepers.values():
-            keeper.wait(20.0)
-        self.keepers = {}
+            (supervisor.terminate if supervisor.args[0] == sys.executable else supervisor.kill)()  # type: ignore[index]  # a list, see _run
+        for supervisor in self.supervisors.values():
+            supervisor.wait(20.0)
+        self.supervisors = {}
 
     def _run(self, document: JsonObject, role: PodRole, node: str) -> None:
         template = document["spec"]["template"]
@@ -116,12 +116,12 @@ class ProcessPods:
         self._count += 1
         name = f"{document['metadata']['name']}-{node}-{self._count}"
         self.folder(name).mkdir(parents=True)
-        self.keepers[name] = subprocess.Popen(  # noqa: S603 - our own interpreter
+        self.supervisors[name] = subprocess.Popen(  # noqa: S603 - our own interpreter
             [*self._prefix(role, node), sys.executable, "-s", "-P", "-m", "probes.pod", "serve", str(self.folder(name))],
             env=ENVIRONMENT,
         )
         while not (self.folder(name) / SOCKET).exists():
-            assert self.keepers[name].poll() is None
+            assert self.supervisors[name].poll() is None
             os.sched_yield()
         self.objects["Pod", name] = {
             "metadata": {

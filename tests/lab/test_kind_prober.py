@@ -1,4 +1,4 @@
-"""The prober for Kubernetes with real keepers and agents: pods are processes, the API's exec is a process, too."""
+"""The prober for Kubernetes with real supervisors and agents: pods are processes, the API's exec is a process, too."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_what_is_deployed_is_where_it_should_be_and_goes_away(host: ProcessPods,
     ]
     pods.remove()
     pods.remove()
-    assert (host.objects, host.keepers) == ({}, {})
+    assert (host.objects, host.supervisors) == ({}, {})
 
 
 def test_every_probe_is_answered_and_all_begin_and_end_together(pods: ProberPods, tmp_path: Path) -> None:
@@ -178,17 +178,6 @@ def test_flows_of_every_rate_size_and_protocol_have_agents_of_their_own_and_one_
     assert {7} == set(records.connections["flow"].tolist())
 
 
-def test_a_signed_run_takes_no_other_probes(pods: ProberPods, tmp_path: Path) -> None:
-    prober = KindProber(pods)
-    run(prober, tmp_path / "run", probing=replace(PROBING, is_authenticated=True))
-    records = prober.collect()
-    assert set(records.sender["copies"].tolist()) == {1}
-    assert {report.counters["unauthentic"] for report in records.reports} == {0}
-    told = [path.read_text(encoding="utf-8") for path in tmp_path.glob("pods/*/*.settings")]
-    assert len(told) == len(AGENTS)
-    assert all('"key": "withheld"' in text for text in told)
-
-
 def test_streams_that_break_lose_nothing(host: ProcessPods, pods: ProberPods, tmp_path: Path) -> None:
     host.failures = {"clock": 2, "look": 3, "order": 3, "list": 2, "read": 4}
     prober = KindProber(pods)
@@ -205,13 +194,13 @@ def test_a_pod_that_is_killed_is_said_and_the_others_records_come_home(
     prober = KindProber(pods)
     prober.start(MESH, PROBING, tmp_path / "run", time.monotonic_ns())
     wait_live(prober)
-    pod = next(name for name in host.keepers if name.startswith("prober-mesh-node-b1"))
-    host.keepers[pod].send_signal(signal.SIGKILL)
-    host.keepers[pod].wait(20.0)
+    pod = next(name for name in host.supervisors if name.startswith("prober-mesh-node-b1"))
+    host.supervisors[pod].send_signal(signal.SIGKILL)
+    host.supervisors[pod].wait(20.0)
     prober._looked_s = 0.0
-    with pytest.raises(WorldError, match="no keeper answers"):
+    with pytest.raises(WorldError, match="no supervisor answers"):
         prober.is_live()
-    with pytest.raises(WorldError, match="no keeper answers"):
+    with pytest.raises(WorldError, match="no supervisor answers"):
         prober.stop()
     records = prober.collect()
     assert {report.agent: report.finished for report in records.reports}["node-b1-mesh-sender"] is False
@@ -266,9 +255,9 @@ def test_what_a_killed_run_left_is_replaced_only_where_that_was_asked_for(host: 
         UsageError, match=r"found one of a run that goes on, or was killed; allowed: .*kubectl delete namespace hitless"
     ):
         other.deploy(NODES)
-    before = {keeper.pid for keeper in host.keepers.values()}
+    before = {supervisor.pid for supervisor in host.supervisors.values()}
     assert len(other.deploy(NODES, replaces=True)) == 6
-    assert before.isdisjoint(keeper.pid for keeper in host.keepers.values())
+    assert before.isdisjoint(supervisor.pid for supervisor in host.supervisors.values())
 
 
 def test_pods_that_do_not_start_are_named_and_nothing_is_left(host: ProcessPods, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +277,7 @@ def test_pods_that_do_not_start_are_named_and_nothing_is_left(host: ProcessPods,
         match=r"after 0 s: 1 of 6 probers do not run, .* control on node-b1 \(ImagePullBackOff: no such image\)",
     ):
         ProberPods(host, SPEC, clock=HastyClock()).deploy(NODES)
-    assert (host.objects, host.keepers) == ({}, {})
+    assert (host.objects, host.supervisors) == ({}, {})
 
 
 def test_a_file_that_ends_early_is_no_record(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_what_a_killed_sender_wrote_can_be_read(mesh: LabProber) -> None:
     process = mesh._senders["sender"].process
     process.send_signal(signal.SIGKILL)
     process.wait(WAIT_S)
-    with pytest.raises(WorldError, match="the sender agent died with code -9"):
+    with pytest.raises(WorldError, match="the sender process died with code -9"):
         mesh.is_live()
     mesh.stop()
     records = mesh.collect()
@@ -137,7 +137,7 @@ def test_what_a_killed_reflector_wrote_can_be_read(mesh: LabProber) -> None:
     process = mesh._reflectors["reflector"].process
     process.send_signal(signal.SIGKILL)
     process.wait(WAIT_S)
-    with pytest.raises(WorldError, match="the reflector agent died with code -9"):
+    with pytest.raises(WorldError, match="the reflector process died with code -9"):
         mesh.is_live()
     mesh.stop()
     records = mesh.collect()
@@ -190,7 +190,7 @@ def test_agents_stop_by_themselves(tmp_path: Path) -> None:
 def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     endpoints, flows = make_mesh(["127.4.3.1", "203.0.113.1"])
     prober = LabProber(endpoints, lambda _name: None)
-    with pytest.raises(WorldError, match=r"the reflector agent died with code 20: cannot open UDP 203\.0\.113\.1:8620"):
+    with pytest.raises(WorldError, match=r"the reflector process died with code 20: cannot open UDP 203\.0\.113\.1:8620"):
         prober.start(flows, make_spec(), tmp_path, time.monotonic_ns())
     assert (prober._senders, prober._reflectors) == ({}, {})
 

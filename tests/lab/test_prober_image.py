@@ -145,12 +145,12 @@ for place in ("/tmp", {str(image)!r}, {str(image / "opt/hitless/probes")!r}, "/v
         facts["written"] = place
     except OSError:
         pass
-keeper = subprocess.Popen([sys.executable, "-s", "-P", "-m", "probes.pod", "serve", "."])
+supervisor = subprocess.Popen([sys.executable, "-s", "-P", "-m", "probes.pod", "serve", "."])
 def ask(**request):
     line = json.dumps(request) + "\\n"
     command = [sys.executable, "-s", "-P", "-m", "probes.pod", "ask", "."]
     return json.loads(subprocess.run(command, input=line, capture_output=True, text=True, check=True).stdout)
-while not os.path.exists("keeper.socket"):
+while not os.path.exists("supervisor.socket"):
     os.sched_yield()
 facts["start"] = ask(do="start", settings=json.loads({json.dumps(settings)!r}))
 while (look := ask(do="look")["agents"][facts["start"]["agent"]])["code"] is None:
@@ -158,8 +158,8 @@ while (look := ask(do="look")["agents"][facts["start"]["agent"]])["code"] is Non
 facts["look"] = look
 facts["files"] = {{name: ask(do="read", name=name, offset=0, octets=1 << 20)["content"] for name in ask(do="list")["files"]}}
 facts["modules"] = sorted({{name.split(".")[0] for name in sys.modules}} - set(sys.stdlib_module_names))
-keeper.terminate()
-facts["keeper"] = keeper.wait(20)
+supervisor.terminate()
+facts["supervisor"] = supervisor.wait(20)
 print(json.dumps(facts))
 """
     script = image / "opt" / "drive.py"
@@ -172,7 +172,7 @@ print(json.dumps(facts))
     assert {line.split()[1] for line in facts["caps"]} == {"0" * 16}
     assert "written" not in facts
     assert (facts["look"]["states"], facts["look"]["code"]) == (["listening", "live", "stopped"], 0)
-    assert facts["keeper"] == 0
+    assert facts["supervisor"] == 0
     _check_records(image, facts["files"])
 
 

@@ -9,7 +9,6 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,9 @@ from probes.clocks import Bridge
 from probes.recording import GrowingTable
 from probes.reflector import Reflector
 from probes.sender import Sender
-from probes.settings import AgentSettings
 from probes.stamp import PORT
 from tests.lab.capture import capturing
 from tests.lab.wire_session import make_flows, probe
-from tests.unit.stamp_by_hand import KEY
 from tests.unit.test_probes_exchange import PEER, POD, make_settings
 
 A1, A2, B1 = (f"node-{name}-mesh" for name in ("a1", "a2", "b1"))
@@ -87,22 +84,14 @@ def test_tshark_reads_in_our_packets_what_we_recorded(native_lab: LabNetwork, tm
 
 
 @contextmanager
-def running(*options: str, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the other implementation in authenticated mode with our key, which it is given in a file."""
-    key = directory / "other.key"
-    key.touch(mode=0o600)
-    key.write_text(KEY.hex())
+def running(*options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the other implementation in unauthenticated mode, its default."""
     assert OTHER is not None
-    command = [OTHER, "--auth-mode", "A", "--hmac-key-file", str(key), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:  # noqa: S603 - as above
+    with subprocess.Popen([OTHER, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:  # noqa: S603 - as above
         try:
             yield process
         finally:
             process.kill()
-
-
-def signed(directory: Path, *, port: int, sends: bool) -> AgentSettings:
-    return replace(make_settings(directory, port=port, destinations=[PEER], sends=sends, octets=112), key=KEY)
 
 
 def free_port(address: str) -> int:
@@ -112,12 +101,12 @@ def free_port(address: str) -> int:
 
 
 @needs_other
-def test_another_implementation_takes_our_authenticated_answers(tmp_path: Path) -> None:
+def test_another_implementation_takes_our_answers(tmp_path: Path) -> None:
     port = free_port(POD)
-    told = signed(tmp_path, port=port, sends=False)
+    told = make_settings(tmp_path, port=port, destinations=[PEER], sends=False)
     reflector = Reflector(told, Bridge(0), GrowingTable(tmp_path / "x.reflector", "reflector", {}))
     options = ("-r", POD, "-p", str(port), "-S", PEER, "--ssid", "1", "-c", str(PROBES), "-d", "5ms", "-L", "1")
-    with running(*options, "--output-format", "json", directory=tmp_path) as other:
+    with running(*options, "--output-format", "json") as other:
         assert other.stdout is not None
         said = other.stdout.fileno()
         while not select.select([said], [], [], 0)[0]:
@@ -131,12 +120,12 @@ def test_another_implementation_takes_our_authenticated_answers(tmp_path: Path) 
 
 
 @needs_other
-def test_we_take_the_authenticated_answers_of_another_implementation(tmp_path: Path) -> None:
+def test_we_take_the_answers_of_another_implementation(tmp_path: Path) -> None:
     port = free_port(PEER)
-    told = signed(tmp_path, port=port, sends=True)
+    told = make_settings(tmp_path, port=port, destinations=[PEER])
     sender = Sender(told, Bridge(0), GrowingTable(tmp_path / "x.skipped", "skipped", {}), {})
     rows: Rows = sender._table.rows
-    with running("-i", "-S", PEER, "-o", str(port), "--stateful-reflector", directory=tmp_path):
+    with running("-i", "-S", PEER, "-o", str(port), "--stateful-reflector"):
         while (rows["copies"] > 0).sum() < PROBES and not sender.is_exhausted:  # the first may come before it listens
             sender._tick()
             select.select([sender._sockets[0]], [], [], 0.1)

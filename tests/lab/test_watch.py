@@ -1,4 +1,4 @@
-"""`hitless watch` in a lab that somebody else switches: real packets, keepers and agents; the doubles play the other ones."""
+"""`hitless watch` in a lab that somebody else switches: real packets and agents; the doubles play the other ones."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_gated_switch_of_somebody_elses_loses_nothing_and_nothing_is_left_behi
     assert [name for name in names if name in order] == list(order)
     applied = [event.facts["kind"] for event in judged.history.events_named("manifest.applied")]
     assert {"DaemonSet", "IPPool"} <= set(applied)
-    assert (cluster.host.objects, cluster.host.keepers) == ({}, {})
+    assert (cluster.host.objects, cluster.host.supervisors) == ({}, {})
     assert len(judged.history.final_nodes) == nodes
 
 

@@ -1,4 +1,4 @@
-"""A connector whose other end the test plays, and an acceptor that the test calls: on loopback, each in this process."""
+"""A sender whose other end the test plays, and an acceptor that the test calls: on loopback, each in this process."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from hitless.records import ConnectionEvent, Rows, read_record
 from hitless.words import FlowClass
 from probes.acceptor import Acceptor
 from probes.clocks import Bridge
-from probes.connector import Connector
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
+from probes.tcp_sender import TcpSender
 
 POD, PEER, STRANGER = "127.7.0.1", "127.7.0.2", "127.7.0.9"
 WAIT_S = 20.0
@@ -98,7 +98,7 @@ def craft_answer(probe: STAMPSessionSenderTestUnauthenticated, **changes: int) -
 
 
 class Sending:
-    """A connector with one flow; time can be made to pass."""
+    """A sender with one flow; time can be made to pass."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class Sending:
         )
         skipped, connections = (GrowingTable(directory / f"x.{table}", table, {}) for table in ("skipped", "connection"))
         try:
-            self.connector = Connector(settings, Bridge(0), skipped, connections, {})
+            self.sender = TcpSender(settings, Bridge(0), skipped, connections, {})
         except BaseException:
             skipped.close()
             connections.close()
@@ -142,30 +142,30 @@ class Sending:
 
     def start(self) -> None:
         """Start; the first tick is the test's to send."""
-        self.connector.start(self.connector.now_ns())
-        self.connector.stop()
+        self.sender.start(self.sender.now_ns())
+        self.sender.stop()
 
     def tick(self) -> None:
-        self.connector._tick()
+        self.sender._tick()
 
     def pass_time(self, seconds: float) -> None:
-        """Let the clock jump, and the connector look at it."""
-        tools = self.connector._tools
+        """Let the clock jump, and the sender look at it."""
+        tools = self.sender._tools
         tools.epoch_ns -= round(seconds * 1e9)
         tools.bridge._epoch_ns = tools.epoch_ns
         tools.bridge.renew()
-        self.connector.collect()
+        self.sender.collect()
 
     def wait(self, is_true: Callable[[], bool]) -> None:
-        wait_until(is_true, self.connector.collect, self.connector.descriptor)
+        wait_until(is_true, self.sender.collect, self.sender.descriptor)
 
     @property
     def flow(self) -> Any:  # noqa: ANN401 - of either class, and looked into
-        return self.connector._pods[0].flows[0]
+        return self.sender._pods[0].flows[0]
 
     @property
     def rows(self) -> Rows:
-        return self.connector._book._table.rows[: self.connector.ticks]
+        return self.sender._book._table.rows[: self.sender.ticks]
 
     @property
     def connections(self) -> Rows:

@@ -10,10 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hitless.records import REFLECTOR_ROW
-from probes import reflector, stamp
 from probes import settings as settings_module
-from probes.authentication import Authentication
-from probes.replay import ReplayWindow
+from probes import stamp
 from probes.sender import Sender
 from tests.fuzz import documents
 from tests.fuzz.target import Check, Target
@@ -50,8 +48,8 @@ def try_seeds(target: Target) -> None:
             check(seed)
 
 
-def say_yes(_self: object, packets: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return np.ones(min(len(packets), len(rows)), dtype=np.bool_)
+def say_yes(packets: np.ndarray, _octets: np.ndarray) -> np.ndarray:
+    return np.ones(len(packets), dtype=np.bool_)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +57,10 @@ def say_yes(_self: object, packets: np.ndarray, rows: np.ndarray) -> np.ndarray:
     [
         ("wire", stamp, "mark_tlvs", lambda *_: 0),
         ("wire", stamp, "is_answer", stamp.is_probe),
-        ("reflector", Authentication, "is_authentic", say_yes),
-        ("reflector", Authentication, "sign", lambda *_: None),
-        ("reflector", ReplayWindow, "admit", say_yes),
-        ("reflector", reflector, "is_reflected", lambda _, rows: np.zeros(len(rows), dtype=np.bool_)),
-        ("sender", Authentication, "is_authentic", say_yes),
-        ("sender", Sender, "_find_fresh", lambda _self, known, _flows, _seqs: known),
+        ("reflector", stamp, "is_probe", say_yes),
+        ("reflector", stamp, "turn_into_answers", lambda *_, **__: None),
+        ("sender", stamp, "is_answer", stamp.is_probe),
+        ("sender", Sender, "_is_true_echo", lambda _self, slots, _flows, _seqs: np.ones(len(slots), dtype=np.bool_)),
         ("settings", settings_module, "_check_together", lambda *_: None),
         ("record", documents, "read_record", lambda _path: ({"table": "clock"}, np.zeros(1, dtype=REFLECTOR_ROW))),
     ],

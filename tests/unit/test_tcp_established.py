@@ -29,7 +29,7 @@ def sending(tmp_path: Path, port: Port) -> Iterator[Sending]:
     made = Sending(tmp_path, FlowClass.TCP_ESTABLISHED, port.number)
     made.start()
     yield made
-    made.connector.finish()
+    made.sender.finish()
 
 
 @pytest.fixture
@@ -59,15 +59,15 @@ def test_a_message_and_its_answer_fill_a_row(sending: Sending, other_end: socket
 def test_the_receive_time_is_the_kernels(sending: Sending, other_end: socket.socket) -> None:
     """Where the kernel says none it is the time of the reading; it begins a little after the first socket asked for it."""
     late_ns = 1_000_000_000
-    sending.connector._tools.epoch_ns -= late_ns  # as if we came a second late; the bridge knows nothing of it
+    sending.sender._tools.epoch_ns -= late_ns  # as if we came a second late; the bridge knows nothing of it
 
     def is_the_kernels() -> bool:
         sending.tick()
         other_end.sendall(craft_answer(read_probe(other_end)))
         sending.wait(lambda: sending.copies()[-1] == 1)
-        return bool(sending.rows["received"][-1] < sending.connector.now_ns() - late_ns)
+        return bool(sending.rows["received"][-1] < sending.sender.now_ns() - late_ns)
 
-    wait_until(is_the_kernels, sending.connector.collect)
+    wait_until(is_the_kernels, sending.sender.collect)
 
 
 def test_messages_are_framed_wherever_the_stream_is_cut(sending: Sending, other_end: socket.socket) -> None:
@@ -76,7 +76,7 @@ def test_messages_are_framed_wherever_the_stream_is_cut(sending: Sending, other_
     answers = b"".join(craft_answer(read_probe(other_end), seq=number) for number in range(3))
     for content in (answers[:10], answers[10:100], answers[100:]):
         other_end.sendall(content)
-        sending.connector.collect()
+        sending.sender.collect()
     sending.wait(lambda: sending.copies() == [1, 1, 1])
     assert sending.rows["reflector_seq"].tolist() == [0, 1, 2]
 
@@ -90,7 +90,7 @@ def test_a_reset_takes_the_messages_with_it_and_a_new_connection_is_made_at_once
     sending.wait(lambda: sending.copies() == [1, 0])
     close_with_rst(other_end)
     sending.wait(lambda: sending.failures() == [0, errno.ECONNRESET])
-    assert not sending.connector.has_outstanding()
+    assert not sending.sender.has_outstanding()
     with port.accept() as again:
         sending.wait(lambda: sending.events == [("OPENED", 0), ("RESET", 0), ("OPENED", 1)])
         sending.tick()
@@ -141,7 +141,7 @@ def test_messages_wait_for_a_connection_and_refusals_are_told_once(tmp_path: Pat
         seqs = [read_probe(other_end).seq for _ in range(3)]
         assert (sending.events, seqs) == ([("REFUSED", 0), ("OPENED", 0)], [0, 1, 2])
         assert (sending.rows["send_ended_ns"] - sending.rows["send_began_ns"] > 100_000_000).all()
-        sending.connector.finish()
+        sending.sender.finish()
     port.close()
 
 
@@ -153,10 +153,10 @@ def test_what_can_never_be_sent_has_failed(tmp_path: Path) -> None:
     sending.wait(lambda: sending.events == [("REFUSED", 0)])
     sending.pass_time(2.9)
     assert sending.failures() == [0]
-    assert sending.connector.has_outstanding()
+    assert sending.sender.has_outstanding()
     sending.pass_time(0.2)
     assert sending.failures() == [errno.ECONNREFUSED]
-    sending.connector.finish()
+    sending.sender.finish()
     port.close()
 
 
@@ -172,7 +172,7 @@ def test_silence_is_given_up_after_a_while(tmp_path: Path) -> None:
     assert sending.events == [("TIMED_OUT", 0)]
     sending.pass_time(2.1)  # the second try is as silent: no news
     assert (sending.events, sending.failures()) == ([("TIMED_OUT", 0)], [errno.ETIMEDOUT])
-    sending.connector.finish()
+    sending.sender.finish()
     port.close()
 
 
@@ -181,7 +181,7 @@ def test_no_way_is_told_at_once(tmp_path: Path) -> None:
     sending.start()
     assert sending.events == [("UNREACHABLE", 0)]
     assert sending.connections["errno"].tolist() == [errno.ENETUNREACH]
-    sending.connector.finish()
+    sending.sender.finish()
 
 
 def test_a_peer_that_resets_each_connection_is_tried_once_an_interval(
@@ -208,16 +208,16 @@ def test_what_does_not_fit_into_the_buffers_is_sent_later_and_whole(
         sending.tick()
     for _ in range(20):
         sending.tick()
-    count = sending.connector.ticks
+    count = sending.sender.ticks
     came = b""
 
     def read() -> None:
         nonlocal came
-        sending.connector.collect()
+        sending.sender.collect()
         if select.select([other_end], [], [], 0)[0]:
             came += other_end.recv(65_536)
 
-    wait_until(lambda: len(came) == 44 * count, read, other_end.fileno(), sending.connector.descriptor)
+    wait_until(lambda: len(came) == 44 * count, read, other_end.fileno(), sending.sender.descriptor)
     assert [int.from_bytes(came[at : at + 4], "big") for at in range(0, len(came), 44)] == list(range(count))
     assert len(sending.flow._sent) == count
     assert (tmp_path / "x.connection").exists()
@@ -228,21 +228,21 @@ def test_what_is_no_answer_ends_the_connection(sending: Sending, other_end: sock
     probe = read_probe(other_end)
     other_end.sendall(bytes(44) + craft_answer(probe))
     sending.wait(lambda: sending.failures() == [errno.EBADMSG])
-    assert (sending.events[1][0], sending.connector.counters["malformed"]) == ("ENDED", 1)
+    assert (sending.events[1][0], sending.sender.counters["malformed"]) == ("ENDED", 1)
 
 
 def test_an_answer_of_another_flow_ends_the_connection(sending: Sending, other_end: socket.socket) -> None:
     sending.tick()
     other_end.sendall(craft_answer(read_probe(other_end), ssid=8))
     sending.wait(lambda: sending.failures() == [errno.EBADMSG])
-    assert sending.connector.counters["foreign"] == 1
+    assert sending.sender.counters["foreign"] == 1
 
 
 def test_a_second_answer_counts_and_one_to_no_probe_is_stale(sending: Sending, other_end: socket.socket) -> None:
     sending.tick()
     probe = read_probe(other_end)
     other_end.sendall(craft_answer(probe, seq=1) + craft_answer(probe, seq=2) + craft_answer(probe, seq_sender=99))
-    sending.wait(lambda: sending.connector.counters["stale"] == 1)
+    sending.wait(lambda: sending.sender.counters["stale"] == 1)
     assert (sending.copies(), sending.rows["reflector_seq"].tolist()) == ([2], [1])
 
 
@@ -257,34 +257,34 @@ def test_a_false_echo_marks_the_row(sending: Sending, other_end: socket.socket) 
 
 def test_the_end_closes_what_is_open(sending: Sending, other_end: socket.socket) -> None:
     sending.tick()
-    sending.connector.finish()
+    sending.sender.finish()
     assert sending.events == [("OPENED", 0), ("CLOSED", 0)]
     assert sending.failures() == [0]  # nobody knows what would have become of it
     read_probe(other_end)
     assert other_end.recv(1) == b""
-    counters = sending.connector.counters
+    counters = sending.sender.counters
     assert (counters["probes"], counters["sent"], counters["answered"]) == (1, 1, 0)
 
 
 def test_live_means_answered_often_enough_in_a_row(sending: Sending, other_end: socket.socket) -> None:
     for count in (1, 2):
-        assert not sending.connector.is_live()
+        assert not sending.sender.is_live()
         sending.tick()
         other_end.sendall(craft_answer(read_probe(other_end)))
         sending.wait(lambda: sending.copies() == [1] * count)  # noqa: B023 - waited for within the turn
-    assert sending.connector.is_live()
-    assert not sending.connector.has_outstanding()
+    assert sending.sender.is_live()
+    assert not sending.sender.has_outstanding()
 
 
 def test_ticks_that_are_late_are_skipped_and_recorded(port: Port, tmp_path: Path) -> None:
     sending = Sending(tmp_path, FlowClass.TCP_ESTABLISHED, port.number)
-    first_ns = sending.connector.start(sending.connector.now_ns())
-    sending.connector._tools.epoch_ns -= 1_000_000_000
-    sending.connector.step()
-    assert sending.connector.ticks == 1
+    first_ns = sending.sender.start(sending.sender.now_ns())
+    sending.sender._tools.epoch_ns -= 1_000_000_000
+    sending.sender.step()
+    assert sending.sender.ticks == 1
     _, rows = read_record(tmp_path / "x.skipped")
     assert (rows["due"][0], len(rows) in (18, 19, 20)) == (first_ns, True)
-    sending.connector.finish()
+    sending.sender.finish()
 
 
 def test_a_namespace_or_an_address_that_is_not_there_is_a_world_error(tmp_path: Path) -> None:
@@ -299,5 +299,5 @@ def test_the_target_of_a_service_is_where_it_connects_to(tmp_path: Path) -> None
     sending = Sending(tmp_path, FlowClass.TCP_ESTABLISHED, port.number, address="127.7.0.77", target=PEER)
     sending.start()
     port.accept().close()
-    sending.connector.finish()
+    sending.sender.finish()
     port.close()

@@ -17,8 +17,6 @@ from hitless.errors import WorldError
 from hitless.records import SKIPPED_ROW
 from hitless.words import FlowClass
 from probes.clocks import Bridge
-from probes.connects import ConnectFlow
-from probes.established import EstablishedFlow
 from probes.limits import connections_max
 from probes.namespaces import Place
 from probes.overflows import Watched
@@ -26,6 +24,8 @@ from probes.pacing import Pacer, Wake
 from probes.probe_book import LIVE_WINDOW_NS, ProbeBook
 from probes.recording import GrowingTable, SenderTable
 from probes.settings import AgentSettings, EndpointSettings
+from probes.tcp_connect import TcpConnectFlow
+from probes.tcp_established import TcpEstablishedFlow
 from probes.tcp_flow import TcpFlow, Tools
 from probes.tcp_socket import PATIENCE_NS, allow_open_files, make_socket
 
@@ -45,7 +45,7 @@ class _Pod:
     """Whether its flows make sockets when they offer."""
 
 
-class Connector:
+class TcpSender:
     """Sends and records the TCP flows of the agent's endpoints.
 
     Args:
@@ -107,9 +107,9 @@ class Connector:
             _try_address(endpoints[name], place)
             mine = [(index, flow) for index, flow in sent if flow.source == name]
             flows = tuple(
-                ConnectFlow(flow, index, self._tools)
+                TcpConnectFlow(flow, index, self._tools)
                 if flow.flow_class is FlowClass.TCP_CONNECT
-                else EstablishedFlow(flow, index, place, self._tools)
+                else TcpEstablishedFlow(flow, index, place, self._tools)
                 for index, flow in mine
             )
             makes_sockets = any(flow.flow_class is FlowClass.TCP_CONNECT for _, flow in mine)

@@ -46,7 +46,7 @@ class _Attempt:
     inbox: bytearray = field(default_factory=bytearray)
 
 
-class ConnectFlow:
+class TcpConnectFlow:
     """Sends the probes of one `tcp-connect` flow; see `probes.tcp_flow.TcpFlow`. Whoever offers stands in its namespace.
 
     Args:

@@ -28,7 +28,7 @@ def sending(tmp_path: Path, port: Port) -> Iterator[Sending]:
     made = Sending(tmp_path, FlowClass.TCP_CONNECT, port.number)
     made.start()
     yield made
-    made.connector.finish()
+    made.sender.finish()
 
 
 def begin(sending: Sending, port: Port) -> socket.socket:
@@ -59,7 +59,7 @@ def test_a_connection_with_its_answer_fills_a_row_and_leaves_nothing_behind(send
         with pytest.raises(ConnectionResetError):
             opened.recv(1)
     assert states_of(POD, port.number) == []  # no TIME_WAIT
-    assert (sending.flow._attempts, sending.connector._tools.owners, sending.events) == ({}, {}, [])
+    assert (sending.flow._attempts, sending.sender._tools.owners, sending.events) == ({}, {}, [])
 
 
 def test_many_at_a_time_are_told_apart(sending: Sending, port: Port) -> None:
@@ -87,8 +87,8 @@ def test_a_refused_connection(tmp_path: Path) -> None:
     sending = Sending(tmp_path, FlowClass.TCP_CONNECT, port.number)
     sending.tick()
     sending.wait(lambda: sending.failures() == [errno.ECONNREFUSED])
-    assert (sending.rows["send_errno"].tolist(), sending.copies(), sending.connector.has_outstanding()) == ([0], [0], False)
-    sending.connector.finish()
+    assert (sending.rows["send_errno"].tolist(), sending.copies(), sending.sender.has_outstanding()) == ([0], [0], False)
+    sending.sender.finish()
     port.close()
 
 
@@ -96,7 +96,7 @@ def test_a_connection_to_which_there_is_no_way(tmp_path: Path) -> None:
     sending = Sending(tmp_path, FlowClass.TCP_CONNECT, 9, address="127.255.255.255")  # a broadcast address: ENETUNREACH
     sending.tick()
     assert (sending.failures(), sending.rows["send_errno"].tolist()) == ([errno.ENETUNREACH], [0])
-    sending.connector.finish()
+    sending.sender.finish()
 
 
 def test_a_connection_into_silence_is_given_up(tmp_path: Path) -> None:
@@ -106,10 +106,10 @@ def test_a_connection_into_silence_is_given_up(tmp_path: Path) -> None:
     sending.start()
     sending.tick()
     sending.pass_time(1.9)
-    assert (sending.failures(), sending.connector.has_outstanding()) == ([0], True)
+    assert (sending.failures(), sending.sender.has_outstanding()) == ([0], True)
     sending.pass_time(0.2)
-    assert (sending.failures(), sending.connector.has_outstanding()) == ([errno.ETIMEDOUT], False)
-    sending.connector.finish()
+    assert (sending.failures(), sending.sender.has_outstanding()) == ([errno.ETIMEDOUT], False)
+    sending.sender.finish()
     port.close()
 
 
@@ -127,7 +127,7 @@ def test_a_connection_whose_first_packet_was_lost_is_slow_and_says_so(tmp_path: 
     (row,) = sending.rows
     assert row["retransmits"] >= 1
     assert row["received"] - row["send_began_ns"] > 900_000_000
-    sending.connector.finish()
+    sending.sender.finish()
     port.close()
 
 
@@ -152,7 +152,7 @@ def test_what_is_no_answer_to_the_probe_fails_it(
         probe = read_probe(opened)
         opened.sendall(bytes(44) if changes is None else craft_answer(probe, **changes))
         sending.wait(lambda: sending.failures() == [errno.EBADMSG])
-    assert (sending.connector.counters[counter], sending.copies()) == (1, [0])
+    assert (sending.sender.counters[counter], sending.copies()) == (1, [0])
 
 
 def test_a_false_echo_marks_the_row(sending: Sending, port: Port) -> None:
@@ -173,7 +173,7 @@ def test_connections_at_a_time_are_bounded_and_what_was_not_tried_was_not_offere
         sending.tick()
     assert len(sending.flow._attempts) == most
     assert sending.rows["send_errno"].tolist() == [0] * most + [errno.ENOBUFS] * 2
-    sending.connector.finish()
-    assert (sending.connector.counters["probes"], sending.connector.counters["sent"]) == (most + 2, most)
+    sending.sender.finish()
+    assert (sending.sender.counters["probes"], sending.sender.counters["sent"]) == (most + 2, most)
     assert sending.failures()[:most] == [0] * most  # they have not had their time
     port.close()

@@ -61,7 +61,7 @@ class _Message:
         return len(self.rest) < MESSAGE_OCTETS
 
 
-class EstablishedFlow:
+class TcpEstablishedFlow:
     """Sends the probes of one `tcp-established` flow; see `probes.tcp_flow.TcpFlow`.
 
     Args:
