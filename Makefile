@@ -7,6 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+PARALLEL ?= -n 2 --dist worksteal
 FUZZ_S ?= 60
 FUZZED ?= wire reflector sender settings record scenario
 
@@ -24,13 +25,13 @@ lint: .venv/.ready-dev
 	$(BIN)/lint-imports
 
 unit: .venv/.ready-dev
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit $(PARALLEL)
 
 lab: .venv/.ready-dev
-	$(BIN)/pytest tests/lab
+	$(BIN)/pytest tests/lab $(PARALLEL)
 
 suites: .venv/.ready-dev
-	$(BIN)/pytest suites/ --backend lab $(ARGS)
+	$(BIN)/pytest suites/ --backend lab $(PARALLEL) $(ARGS)
 
 kind: .venv/.ready-dev
 	$(BIN)/pytest tests/kind

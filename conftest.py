@@ -9,26 +9,32 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import allure
 import pytest
 
 from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
 from clusters.lab.cluster import check_faults
-from clusters.linux.sandbox import enter_sandbox
+from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
 from commands.backends import Backend, BackendName, KubeconfigOptions, make_backend
 from commands.reporting import write_arm
-from commands.settings import RUNS, make_run_directory
+from commands.settings import RUNS, make_fresh_directory, make_run_directory
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
 from hitless.words import Overlay, Profile, Verdict
 from scenarios.model import Scenario, catalogue, find_scenario, load_scenario
 from scenarios.plan import Options, expectation_gap, make_case
 
 ROOT = Path(__file__).parent
+SUITES = ROOT / "suites"
+LAB_TESTS = ROOT / "tests" / "lab"
+WORKER_INPUT = "hitless_input"
+WORKER_OUTPUT = "hitless_output"
 _executed = pytest.StashKey[int]()
 _reached = pytest.StashKey[int]()
 _refusal = pytest.StashKey[str]()
+_records = pytest.StashKey[Path]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -101,22 +107,97 @@ def _make_arm_cases(scenario: Scenario, options: Options, trials: int) -> Iterat
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> None:
-    """Enter namespaces of our own before the first test that needs them; the process that started only waits then."""
-    folders = {item.path.relative_to(ROOT).parts[:2] for item in session.items if item.path.is_relative_to(ROOT)}
-    has_lab = ("tests", "lab") in folders
-    has_suites = any(parts[0] == "suites" for parts in folders) and _backend(session.config).needs_sandbox
-    if not session.config.option.collectonly and (has_lab or has_suites):
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Enter the sandbox before a plugin starts a thread; the process that was started only waits then.
+
+    Workers of pytest-xdist are started inside it, and end with it.
+
+    Raises:
+        UsageError: pytest's; the option forks a process that has threads.
+    """
+    if config.getoption("forked", default=False):
+        raise pytest.UsageError("--forked is not supported: the lab's threads do not survive a fork; use -n 2 (pytest-xdist)")
+    if _is_worker(config):
+        _read_worker_input(config)
+    elif not config.option.collectonly and _has_sandboxed_tests(config):
         try:
             enter_sandbox()
         except MissingCapabilityError as error:
-            session.config.stash[_refusal] = str(error)
+            config.stash[_refusal] = str(error)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Separate the labs of the workers of pytest-xdist: after their plugins have connected to the process that started them."""
+    if _is_worker(session.config) and is_inside() and _has_sandboxed_tests(session.config):
+        enter_own_network()
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _has_sandboxed_tests(config: pytest.Config) -> bool:
+    """Return whether tests that need namespaces of their own may be among those asked for."""
+    return _is_asked_for(config, LAB_TESTS) or (
+        config.getoption("--backend") == BackendName.LAB and _is_asked_for(config, SUITES)
+    )
+
+
+def _is_asked_for(config: pytest.Config, folder: Path) -> bool:
+    paths = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
+    return any(path.is_relative_to(folder) or folder.is_relative_to(path) for path in paths)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - WorkerController of pytest-xdist, which is optional
+    """Tell a worker why there is no sandbox, and the folder of this session's records."""
+    stash = node.config.stash
+    if _records not in stash and _is_asked_for(node.config, SUITES):
+        stash[_records] = _make_runs_directory()
+    node.workerinput[WORKER_INPUT] = {
+        "refusal": stash.get(_refusal, None),
+        "records": str(stash[_records]) if _records in stash else None,
+    }
+
+
+def _read_worker_input(config: pytest.Config) -> None:
+    told = config.workerinput[WORKER_INPUT]  # type: ignore[attr-defined]  # pytest-xdist adds it
+    if told["refusal"] is not None:
+        config.stash[_refusal] = told["refusal"]
+    if told["records"] is not None:
+        config.stash[_records] = Path(told["records"])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - WorkerController of pytest-xdist, which is optional
+    """Add up what the workers did; one that crashed says nothing."""
+    reached, executed = getattr(node, "workeroutput", {}).get(WORKER_OUTPUT, (0, 0))
+    _count(node.config, reached=reached, executed=executed)
+
+
+def _count(config: pytest.Config, *, reached: int = 0, executed: int = 0) -> None:
+    config.stash[_reached] = config.stash.get(_reached, 0) + reached
+    config.stash[_executed] = config.stash.get(_executed, 0) + executed
 
 
 @pytest.fixture(scope="session")
-def runs_directory() -> Path:
-    """A new folder for the records of this session."""
-    return make_run_directory(RUNS, "suites")
+def sandbox_refusal(pytestconfig: pytest.Config) -> str | None:
+    """Why this machine gives the tests no namespaces; None: it does."""
+    return pytestconfig.stash.get(_refusal, None)
+
+
+@pytest.fixture(scope="session")
+def runs_directory(pytestconfig: pytest.Config) -> Path:
+    """A new folder for the records of this session; the workers of pytest-xdist share one."""
+    return pytestconfig.stash[_records] if _records in pytestconfig.stash else _make_runs_directory()
+
+
+def _make_runs_directory() -> Path:
+    try:
+        return make_run_directory(RUNS, "suites")
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 @pytest.fixture
@@ -124,19 +205,21 @@ def execute(
     request: pytest.FixtureRequest, runs_directory: Path, record_property: Callable[[str, object], None]
 ) -> Iterator[Execute]:
     """How a test executes its arm: skip where the machine lacks something, run the trials, write and attach the report."""
-    stash, backend = request.config.stash, _backend(request.config)
+    config, backend = request.config, _backend(request.config)
+    request.node.has_failed = False  # a test that is repeated has a result of its own each time
     kept: list[ArmOutcome] = []
 
     def run_arm(arm_case: ArmCase) -> ArmOutcome:
-        stash[_reached] = stash.get(_reached, 0) + 1
-        if _refusal in stash:
-            pytest.skip(f"missing capability: namespaces: {stash[_refusal]}")
-        directory = runs_directory / arm_case.id
+        _count(config, reached=1)
+        if _refusal in config.stash:
+            pytest.skip(f"missing capability: namespaces: {config.stash[_refusal]}")
         try:
             reason = _find_skip(backend, arm_case)
             if reason is not None:
                 pytest.skip(reason)
-            stash[_executed] = stash.get(_executed, 0) + 1
+            _count(config, executed=1)
+            # Plugins that repeat a test execute its arm again: each execution has a folder of its own.
+            directory = make_fresh_directory(runs_directory, arm_case.id)
             runs = tuple(
                 execute_trial(backend, arm_case.case, arm_case.arm, trial, directory / str(trial))
                 for trial in range(1, arm_case.trials + 1)
@@ -151,8 +234,8 @@ def execute(
         return outcome
 
     yield run_arm
-    is_expected = not getattr(request.node, "has_failed", False)
-    if is_expected and not request.config.getoption("--keep"):
+    is_expected = not request.node.has_failed
+    if is_expected and not config.getoption("--keep"):
         for outcome in kept:
             for directory in outcome.directory.iterdir():
                 if directory.is_dir():
@@ -182,7 +265,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Fail a session whose scenarios were all skipped: nothing was shown."""
     stash = session.config.stash
-    if exitstatus == pytest.ExitCode.OK and stash.get(_reached, 0) and not stash.get(_executed, 0):
+    if hasattr(session.config, "workeroutput"):  # of pytest-xdist; the process that started the workers decides
+        session.config.workeroutput[WORKER_OUTPUT] = (stash.get(_reached, 0), stash.get(_executed, 0))
+    elif exitstatus == pytest.ExitCode.OK and stash.get(_reached, 0) and not stash.get(_executed, 0):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -47,19 +47,25 @@ def make_run_directory(output: Path, name: str) -> Path:
     """
     stem = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}"
     make_folder(output)
-    try:
-        for number in count(1):
-            directory = output / (stem if number == 1 else f"{stem}-{number}")
-            with suppress(FileExistsError):
-                directory.mkdir()
-                break
-    except OSError as error:
-        raise _refuse(output, error) from error
+    directory = make_fresh_directory(output, stem)
     link = output / "latest"
     # A file system without links goes without this one.
     with suppress(OSError):
         link.unlink(missing_ok=True)
         link.symlink_to(directory.name)
+    return directory
+
+
+def make_fresh_directory(parent: Path, name: str) -> Path:
+    """Make a folder that was not there before; where the name is taken it gets a number. Raises UsageError."""
+    try:
+        for number in count(1):
+            directory = parent / (name if number == 1 else f"{name}-{number}")
+            with suppress(FileExistsError):
+                directory.mkdir()
+                break
+    except OSError as error:
+        raise _refuse(parent, error) from error
     return directory
 
 

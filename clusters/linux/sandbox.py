@@ -91,6 +91,19 @@ def enter_sandbox() -> None:
     _listen_to_signals()
 
 
+def enter_own_network() -> None:
+    """Give this thread, and what it starts, a network and named namespaces of its own inside the sandbox that it is in.
+
+    So several processes share one sandbox and its end, and none sees the namespaces of another. Nothing is forked: a process
+    with other threads may call it, as long as they do not touch the network.
+
+    Raises:
+        WorldError: the kernel refused.
+    """
+    unshare(Clone.MOUNT | Clone.NETWORK)
+    _furnish_network()
+
+
 def isolate_thread(kinds: Clone = Clone.MOUNT | Clone.PID | Clone.NETWORK) -> None:
     """Unshare namespaces of these kinds, and the user namespace too where privilege is missing.
 
@@ -187,10 +200,15 @@ def _furnish() -> None:
     # up another process by its number.
     with contextlib.suppress(WorldError):
         mount("proc", Path("/proc"), "proc", Mount.NO_SUID | Mount.NO_DEV | Mount.NO_EXEC)
+    _furnish_network()
+    mark_inside()
+
+
+def _furnish_network() -> None:
+    """Make an empty /run/netns, visible here only, and a loopback that is up."""
     _make_network_directory()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as loopback:
         fcntl.ioctl(loopback, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
-    mark_inside()
 
 
 def _make_network_directory() -> None:

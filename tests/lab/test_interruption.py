@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.test_sandbox import in_user_namespace_of_its_own, nothing_left, outside_environment, wait_childless, world
+from tests.lab.test_sandbox import (
+    in_user_namespace_of_its_own,
+    nothing_left,
+    outside_environment,
+    read_until,
+    wait_childless,
+    world,
+)
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -25,7 +32,7 @@ NAMESPACES_MAX = 30
 """What one comparison needs (its lab of 13 and those in which it tries the machine, measured: 21 to 26), and no lab more."""
 COMPARE = ("-m", "commands.main", "compare", "--scenario", "nothing-happens", "--trials", "1", "--rate", "20")
 ONE_ARM = ("-m", "commands.main", "compare", "--scenario", "mutant-first-node", "--trials", "1", "--rate", "20")
-SUITES = ("-m", "pytest", str(ROOT / "suites"), "-q", "-p", "no:cacheprovider", "--scenario", "nothing-happens")
+SUITES = ("-m", "pytest", str(ROOT / "suites"), "-v", "-p", "no:cacheprovider", "--scenario", "nothing-happens")
 _KEPT = nothing_left  # a fixture
 
 End = Callable[[subprocess.Popen[str]], None]
@@ -126,7 +133,12 @@ def test_kill_9_of_a_comparison_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("nothing_left")
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
 @pytest.mark.parametrize(("how", "code"), [(interrupt_group, 2), (terminate, 2), (subprocess.Popen.kill, -signal.SIGKILL)])
-def test_an_interrupted_suite_session_leaves_nothing(how: End, code: int) -> None:
-    ended = end_at(3.0, how, *SUITES)
-    assert ended.returncode == code, ended
+def test_an_interrupted_suite_session_leaves_nothing(how: End, code: int, workers: tuple[str, ...]) -> None:
+    process = start(*SUITES, *workers)
+    assert process.stdout is not None
+    read_until(process.stdout.fileno(), b"test_switch[nothing-happens")  # the first arm begins
+    how(process)
+    output, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == code, (output, errors)

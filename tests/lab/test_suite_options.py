@@ -17,11 +17,21 @@ ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
 
 
-def run_suites(*options: str) -> subprocess.CompletedProcess[str]:
+def run_suites(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-v", "-p", "no:cacheprovider", *options]
     return subprocess.run(  # noqa: S603 - our own suites
-        command, env=outside_environment(), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        command,
+        env=outside_environment() | environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
+
+
+def latest() -> Path:
+    return ROOT / "reports" / "runs" / "latest"
 
 
 def write_scenario(folder: Path, name: str, **changes: object) -> Path:
@@ -44,10 +54,10 @@ def test_options_reach_the_runs_and_the_records_are_kept_when_asked(tmp_path: Pa
     done = run_suites("--scenario", str(path), *options, f"--junitxml={records}")
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
     assert '<property name="verdict" value="PASS,PASS"' in records.read_text()
-    latest = ROOT / "reports" / "runs" / "latest" / "quiet-gated"
-    kept = [json.loads((latest / trial / "cluster.json").read_text()) for trial in ("1", "2")]
+    folder = latest() / "quiet-gated"
+    kept = [json.loads((folder / trial / "cluster.json").read_text()) for trial in ("1", "2")]
     assert [(len(one["facts"]["nodes"]), len(one["flows"])) for one in kept] == [(3, 13), (3, 13)]
-    header = json.loads((latest / "2" / "run.json").read_text())["header"]
+    header = json.loads((folder / "2" / "run.json").read_text())["header"]
     assert (header["trial"], header["interval_ns"]) == (2, 50_000_000)
 
 
@@ -75,6 +85,49 @@ def test_the_expected_verdict_for_another_reason_is_no_success(tmp_path: Path) -
     assert done.returncode == 1, done.stdout
     assert "convergence FAIL" in done.stdout
     assert "FAIL; records in" in done.stdout
+
+
+def test_two_workers_execute_the_arms_side_by_side_into_one_folder(tmp_path: Path) -> None:
+    path = write_scenario(tmp_path, "quiet", arms={"GATED": arm("PASS"), "UNGATED": arm("PASS")})
+    done = run_suites("-n", "2", "--scenario", str(path), "--rate", "10")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {"[gw0]", "[gw1]"} == {line.split()[0] for line in done.stdout.splitlines() if " PASSED " in line}, done.stdout
+    assert {"quiet-gated", "quiet-ungated"} == {path.name for path in latest().iterdir()}
+
+
+def test_two_workers_that_skip_everything_fail_too() -> None:
+    done = run_suites("-n", "2", "--scenario", "plain-switch", "--overlay", "vxlan")
+    assert done.returncode == 1, done.stdout
+    assert "hitless: no scenario was run: every one was skipped; that is a failure" in done.stdout
+    assert "2 skipped" in done.stdout
+
+
+def test_a_rerun_has_a_folder_of_its_own_and_the_scenarios_reason_is_shown(tmp_path: Path) -> None:
+    path = write_scenario(tmp_path, "doubtful", arms={"GATED": arm("PASS", coverage={"gap_intervals": 0})})
+    done = run_suites("--scenario", str(path), "--rate", "10", "--reruns", "1", "-rR")
+    assert "1 failed, 1 rerun" in done.stdout, done.stdout
+    assert "File exists" not in done.stdout
+    assert "coverage INCONCLUSIVE probing-gap" in done.stdout
+    assert {"doubtful-gated", "doubtful-gated-2"} == {path.name for path in latest().iterdir()}
+
+
+def test_repeated_arms_that_are_kept_have_a_folder_each(tmp_path: Path) -> None:
+    path = write_scenario(tmp_path, "quiet", arms={"GATED": arm("PASS")})
+    done = run_suites("--scenario", str(path), "--rate", "10", "--count", "2", "--keep")
+    assert (done.returncode, "2 passed" in done.stdout) == (0, True), done.stdout
+    assert [path.name for name in ("quiet-gated", "quiet-gated-2") for path in (latest() / name).glob("[0-9]")] == ["1", "1"]
+
+
+def test_forked_tests_are_refused_at_once() -> None:
+    done = run_suites("--forked")
+    assert (done.returncode, done.stdout) == (4, ""), done.stdout
+    refusal = "ERROR: --forked is not supported: the lab's threads do not survive a fork; use -n 2 (pytest-xdist)"
+    assert refusal == done.stderr.strip()
+
+
+def test_without_automatic_plugins_the_suites_have_their_options() -> None:
+    done = run_suites("--collect-only", "-q", "--scenario", "plain-switch", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    assert (done.returncode, "2 tests collected" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
