@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from gardener.doubles.backoff import DoublingBackoff
 from gardener.doubles.cloud import CloudBehaviour
-from gardener.doubles.control_plane import ControlPlane
 from gardener.doubles.extension import Extension
 from gardener.doubles.mutants import ignores_reason, opens_on_first_node
-from gardener.doubles.route_controller import RouteController
 from gardener.doubles.route_plan import RouteControllerMode
 from gardener.feature_gates import FeatureGates
 from gardener.gate import decide
 from gardener.manifests.render import render
 from gardener.timings import TIMINGS
 from hitless.errors import ApiUnavailableError, ConflictError, UsageError
+from hitless.loop import Loop
 from hitless.ports import Participant
 from hitless.words import SECOND, JsonObject, Kind, Mode, Nanoseconds, Profile
 from switches.doubles import initial_objects
@@ -61,24 +62,18 @@ def test_gated_it_holds_until_the_last_node_has_its_route_then_applies_in_order(
     assert bench.switch.extension.mode is Mode.NATIVE
 
 
-def test_objects_are_applied_one_gap_apart() -> None:
-    bench = Bench(is_gated=False)
-    bench.request()
-    assert bench.run()
-    times = sorted([*bench.times("object.deleted"), *bench.times("manifest.applied", mode="NATIVE")])
-    assert {later - earlier for earlier, later in pairwise(times)} == {FAST.apply_gap_ns}
-
-
-def test_ungated_it_applies_at_once() -> None:
-    bench = Bench(is_gated=False)
+def test_ungated_it_applies_at_once_one_gap_after_the_other_and_before_the_routes_are_there() -> None:
+    timings = replace(FAST, extension_reconcile_ns=ms(30), apply_gap_ns=ms(7), route_create_ns=ms(25))
+    bench = Bench(is_gated=False, timings=timings)
     bench.request(at_ns=ms(100))
     assert bench.run()
     assert bench.facts("gate.not_applicable") == [{"reason": "feature-gate-off"}]
     assert bench.names("gate.held", "gate.opened") == []
-    [pool] = bench.times("manifest.applied", name="default-ipv4-ippool")
-    assert pool == ms(100) + FAST.extension_reconcile_ns + 5 * FAST.apply_gap_ns
-    # The routes are late by far more than twenty intervals of 5 ms: the outage is there to be seen.
-    assert max(bench.times("route.created")) - pool > 20 * ms(5)
+    applied = sorted([*bench.times("object.deleted"), *bench.times("manifest.applied", mode="NATIVE")])
+    assert applied == [ms(137), ms(144), ms(151), ms(158), ms(165), ms(172)]
+    assert bench.times("manifest.applied", name="default-ipv4-ippool") == [ms(165)]
+    # Both tables get a route for each of four nodes, one call after the other.
+    assert max(bench.times("route.created")) >= ms(100 + 8 * 25)
 
 
 def test_without_the_admission_policy_the_gate_has_no_say() -> None:
@@ -376,10 +371,55 @@ def test_a_request_that_cannot_be_rendered_is_refused_when_it_is_made() -> None:
     assert bench.switch.extension.is_settled()
 
 
-def test_the_parts_are_doubles_and_nodes_do_not_wake_them() -> None:
-    doubles: tuple[Participant, ...] = Bench().switch.participants
-    assert [double.name for double in doubles] == [Extension.name, ControlPlane.name, RouteController.name]
-    assert {double.watches for double in doubles} == {frozenset()}
+class Counted:
+    """A participant with a count of its calls."""
+
+    def __init__(self, participant: Participant) -> None:
+        self.calls = 0
+        self._participant = participant
+
+    @property
+    def name(self) -> str:
+        return self._participant.name
+
+    @property
+    def watches(self) -> frozenset[Kind]:
+        return self._participant.watches
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
+        self.calls += 1
+        return self._participant.reconcile(now_ns)
+
+    def is_settled(self) -> bool:
+        return self._participant.is_settled()
+
+
+def count_calls(touched_ms: Sequence[float]) -> dict[str, int]:
+    """How often each double is called in 300 ms after a request while a Node changes at these moments."""
+    bench = Bench()
+    counted = [Counted(participant) for participant in bench.switch.participants]
+    loop = Loop(counted, bench.kube, bench.clock)
+    loop.at(ms(1), lambda: bench.switch.request(bench.shoot.with_mode(Mode.NATIVE)))
+
+    def touch(label: str) -> None:
+        node = bench.kube.get(Kind.NODE, "node-b1")
+        node["metadata"]["labels"]["touched"] = label
+        bench.kube.apply(node, actor="test")
+
+    for moment in touched_ms:
+        loop.at(ms(moment), partial(touch, f"at-{moment}"))
+    assert not loop.run(lambda: False, ms(300))
+    return {participant.name: participant.calls for participant in counted}
+
+
+def test_a_changed_node_wakes_no_double() -> None:
+    quiet = count_calls([])
+    assert list(quiet) == [
+        "gardener-extension-networking-calico",
+        "gardener-extension-provider-aws",
+        "aws-custom-route-controller",
+    ]
+    assert count_calls([7.3, 55.5, 120.1, 250.7]) == quiet
 
 
 @pytest.mark.parametrize(("mode", "reason"), [(Mode.OVERLAY, "CalicoIsUp"), (Mode.NATIVE, "RouteCreated")])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -12,14 +14,17 @@ from clusters.kind.addresses import make_plan
 from clusters.kind.bring_up import is_ready, is_rolled_out
 from clusters.kind.calico import calico_definitions
 from clusters.kind.config import KindOptions
-from clusters.kind.docker import Owner, parse_owner, this_process
-from clusters.kind.images import describe_remedy
+from clusters.kind.docker import Docker, Owner, parse_owner, this_process
+from clusters.kind.images import describe_remedy, list_images
 from clusters.kind.machine import examine_for_kind
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS, describe_route, parse_strays
 from clusters.kind.router import find_device, find_management_device, make_router_batch, make_sysctls
-from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES
-from gardener.manifests.calico_node import CALICO_VERSION
+from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES, PROBER_IMAGE, ROUTER_IMAGE, find_node_image
+from clusters.kubernetes.prober_manifests import ProberSpec, render_probers
+from gardener.feature_gates import FeatureGates
+from gardener.manifests.render import render
 from hitless.errors import WorldError
+from tests.unit.fakes_gardener import make_shoot
 from tests.unit.test_kind_config import spec_of
 
 PLAN = make_plan(spec_of())
@@ -159,11 +164,50 @@ def test_a_node_is_ready_when_it_says_so() -> None:
     assert not is_ready({})
 
 
-def test_calicos_images_are_those_of_the_manifests_and_nodes_have_digests() -> None:
-    assert [image.name.rpartition(":")[2] for image in CALICO_IMAGES] == [CALICO_VERSION] * 4
-    assert all(image.digest and len(image.digest) == len("sha256:") + 64 for image in NODE_IMAGES.values())
-    remedies = [describe_remedy(image) for image in (*NODE_IMAGES.values(), *CALICO_IMAGES, *LOCAL_IMAGES)]
-    assert all("docker pull" in one or "docker build" in one or "by itself" in one for one in remedies)
+class EmptyEngine(Docker):
+    """A docker engine without images."""
+
+    def has_image(self, name: str) -> bool:  # noqa: ARG002 - it has none
+        return False
+
+
+def find_images(document: object) -> Iterator[str]:
+    """Every value of a key `image`."""
+    if isinstance(document, Mapping):
+        for key, value in document.items():
+            if key == "image" and isinstance(value, str):
+                yield value
+            yield from find_images(value)
+    elif isinstance(document, Sequence) and not isinstance(document, str):
+        for value in document:
+            yield from find_images(value)
+
+
+def test_every_image_that_a_cluster_runs_is_looked_for_and_no_other() -> None:
+    networks = [{"overlay": {"enabled": is_on, "createPodRoutes": True}} for is_on in (True, False)]
+    rendered = [render(make_shoot(network=network), FeatureGates()) for network in networks]
+    run = {*find_images(rendered), *find_images(render_probers(ProberSpec(image=PROBER_IMAGE))), ROUTER_IMAGE}
+    states = list_images(EmptyEngine(Path("docker")), [find_node_image((1, 36))])
+    assert {state.image.name for state in states} == {*run, "kindest/node:v1.36.4"}
+    assert [state.reference for state in states] == [None] * len(states)
+
+
+def test_the_remedy_for_a_missing_image_is_a_command_that_gets_it() -> None:
+    digest = r"sha256:[0-9a-f]{64}"
+    for (major, minor), image in NODE_IMAGES.items():
+        name = rf"kindest/node:v{major}\.{minor}\.\d+"
+        assert re.fullmatch(
+            rf"({name}): docker pull \1@{digest}, or hitless kind images --load ARCHIVE", describe_remedy(image)
+        ), image
+    remedies = {image.name: describe_remedy(image) for image in (*CALICO_IMAGES, *LOCAL_IMAGES)}
+    assert remedies == {
+        "hitless/prober:1": "hitless/prober:1: docker build --file probes/image/Dockerfile --tag hitless/prober:1 .",
+        "hitless/router:1": "hitless/router:1: made by itself when a cluster comes up",
+        **{
+            name: f"{name}: docker pull {name}, or hitless kind images --load ARCHIVE"
+            for name in (f"quay.io/calico/{part}:v3.31.6" for part in ("node", "cni", "typha", "kube-controllers"))
+        },
+    }
 
 
 def test_the_examination_names_everything_and_a_remedy_for_all_that_is_missing() -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from clusters.kind.versions import PROBER_IMAGE
 from clusters.kubernetes.prober_manifests import (
-    NAMESPACE,
     PRIORITY_CLASS,
     RECORDS,
     ROLE_LABEL,
@@ -95,10 +94,15 @@ def test_no_two_roles_share_pods() -> None:
     assert all(service["spec"]["selector"].items() <= found.items() for found in labels.values())
 
 
+def test_unless_told_otherwise_everything_is_in_the_namespace_hitless() -> None:
+    namespaces = {document["metadata"].get("namespace") for document in render_probers(SPECS["plain"])}
+    assert namespaces == {None, "hitless"}  # Namespace and PriorityClass are in none
+    assert [one["metadata"]["name"] for one in render_owned(SPECS["plain"])] == ["hitless", PRIORITY_CLASS]
+
+
 def test_the_namespace_admits_no_more_than_its_pods_need() -> None:
     levels = {
         name: render_probers(spec)[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
         for name, spec in SPECS.items()
     }
     assert levels == {"plain": "privileged", "policy": "privileged", "pods only": "restricted"}
-    assert NAMESPACE == "hitless"
