@@ -98,7 +98,7 @@ def is_network_refusal(history: History) -> Mask:
     return np.asarray(np.isin(sender["flow"], flows) & np.isin(sender["send_errno"], NETWORK_ERRNOS), dtype=np.bool_)
 
 
-def span(flows: npt.NDArray[np.uint16], flow: FlowId) -> slice:
+def span(flows: npt.NDArray[np.uint32], flow: FlowId) -> slice:
     """Return where a flow's rows are in a column that is sorted by flow.
 
     By bisection: numpy's own search copies the whole column each time, to align it and to widen it to the flow's type.

@@ -7,7 +7,6 @@ of its own and spared, so that nodes see pods' addresses (docs/mechanics.md 4.3)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from analysis.instrument import span
 from hitless.facts import Flow
 from hitless.history import History
-from hitless.records import Rows
+from hitless.records import NO_ADDRESS, Rows, decode_address
 from hitless.words import Nanoseconds
 
 
@@ -36,16 +35,16 @@ class SeenSource:
 def seen_sources(history: History, flow: Flow) -> tuple[SeenSource, ...]:
     """Return the source addresses of a flow in order of time; empty where no reflector logged it."""
     log = history.records.reflector[span(history.records.reflector["flow"], flow.id)]
-    log = log[log["source"] != 0]
+    log = log[log["source"] != NO_ADDRESS]
     if not log.size:
         return ()
     own = next(endpoint.address for endpoint in history.facts.endpoints if endpoint.name == flow.source)
-    borders = [0, *(np.flatnonzero(np.diff(log["source"].astype(np.int64))) + 1).tolist(), log.size]
+    borders = [0, *(np.flatnonzero(log["source"][1:] != log["source"][:-1]) + 1).tolist(), log.size]
     return tuple(_stretch(flow, own, log[first:last]) for first, last in pairwise(borders))
 
 
 def _stretch(flow: Flow, own: str, log: Rows) -> SeenSource:
-    address = str(IPv4Address(int(log["source"][0])))
+    address = decode_address(log["source"][0])
     return SeenSource(
         flow=flow,
         address=address,

@@ -109,7 +109,7 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
     if not history.flows_of(FlowRole.MESH):
         yield _doubt("no-mesh-flows", "there is no flow between pods of different nodes")
     rows = _offered(history)
-    counts = np.bincount(rows["flow"], minlength=65_536)
+    counts = np.bincount(rows["flow"], minlength=max((flow.id for flow in history.flows), default=0) + 1)
     silent = [flow.label for flow in history.flows if counts[flow.id] == 0]
     if silent:
         yield _doubt("flow-silent", f"{len(silent)} flows sent no probe at all, such as {silent[0]}")

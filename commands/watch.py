@@ -26,7 +26,7 @@ from commands.terminal import print_progress
 from commands.watching import AGENT_MARGIN_NS, Watching, WatchOptions, check_records
 from hitless.clock import RunClock
 from hitless.events import Event, Recorder
-from hitless.facts import ClusterFacts, ProbeSpec
+from hitless.facts import GARDENER_PARTS, ClusterFacts, PartIdentity, ProbeSpec
 from hitless.history import RunHeader
 from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster, KubeApi
@@ -101,6 +101,7 @@ def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock, is_asked
             validation_ns=validation_ns,
             checks=checks,
             mutant=None,
+            parts=tuple(PartIdentity(name=name, is_double=False, version="") for name in GARDENER_PARTS),
         ),
         probing=ProbeSpec(
             interval_ns=interval_ns,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum, unique
+from typing import Final
 
 from hitless.words import FlowClass, FlowId, FlowRole, FlowSet, JsonObject, Nanoseconds
 
@@ -103,6 +105,38 @@ class ServiceFacts:
     """Name of the endpoint behind it."""
 
 
+@unique
+class Part(StrEnum):
+    """A part of the system under test."""
+
+    EXTENSION = "extension"
+    RESOURCE_MANAGER = "resource manager"
+    ROUTE_CONTROLLER = "route controller"
+    CALICO = "calico"
+    TUNNEL = "tunnel"
+    KUBERNETES = "kubernetes"
+    KERNEL = "kernel"
+
+
+GARDENER_PARTS: Final = (Part.EXTENSION, Part.RESOURCE_MANAGER, Part.ROUTE_CONTROLLER)
+"""The parts that switch; a cluster brings the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartIdentity:
+    """Which program a part was in one run."""
+
+    name: Part
+    is_double: bool
+    """Whether it was a double, written in this repository, and not the released program."""
+    version: str
+    """Version of the program; of a double: of hitless. Empty: not known."""
+    digest: str | None = None
+    """SHA-256 of its image or file, as `sha256:...`; None: not known."""
+    path: str | None = None
+    """Where the file came from; None: it was no file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFacts:
     """What a cluster says of itself once it is up."""
@@ -129,6 +163,8 @@ class ClusterFacts:
     rp_filter: int
     versions: Mapping[str, str]
     """Versions and provenance: kernel, python, hitless, libraries."""
+    parts: tuple[PartIdentity, ...] = ()
+    """The parts under test that the cluster brings: all but those of Gardener. Empty: a run of record version 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

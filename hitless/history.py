@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hitless.events import Event
-from hitless.facts import ClusterFacts, Flow, NodeState
+from hitless.facts import ClusterFacts, Flow, NodeState, Part, PartIdentity
 from hitless.load import LoadRecords
 from hitless.records import ProbeRecords
 from hitless.words import Arm, FlowRole, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
@@ -40,6 +40,8 @@ class RunHeader:
     """Check name to its budgets, such as {"continuity": {"downtime_ms": 0}}."""
     mutant: str | None
     """Name of the deliberately broken gate, or None."""
+    parts: tuple[PartIdentity, ...] = ()
+    """The parts of Gardener under test. Empty: a run of record version 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,12 @@ class History:
     """What the harness could not do; any makes the run INCONCLUSIVE."""
     load: LoadRecords | None = None
     """What the application load wrote down; None: the run had none."""
+
+    @property
+    def parts(self) -> tuple[PartIdentity, ...]:
+        """Every part of the system under test, in the order of Part; empty for a run of record version 1."""
+        order = list(Part)
+        return tuple(sorted((*self.header.parts, *self.facts.parts), key=lambda one: order.index(one.name)))
 
     def interval_of(self, flow: Flow) -> Nanoseconds:
         """Return the time between two probes of a flow."""

@@ -4,7 +4,8 @@ An agent writes fixed little-endian rows into plain files, so that its record su
 header line padded to 4,096 octets, then rows of one numpy dtype. This module ships into pods with the agent: standard
 library and numpy only.
 
-All times are run-clock nanoseconds (CLOCK_MONOTONIC since `epoch_ns`); -1 means none.
+All times are run-clock nanoseconds (CLOCK_MONOTONIC since `epoch_ns`); -1 means none. An address is 16 octets in network order,
+an IPv4 address the IPv4-mapped one (::ffff:10.250.0.11; RFC 4291 2.5.5.2); all zero means none.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, unique
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,13 +24,15 @@ import numpy.typing as npt
 from hitless.errors import RecordDamagedError
 
 HEADER_OCTETS: Final = 4096
-RECORD_SCHEMA: Final = "hitless.record/1"
+RECORD_SCHEMA: Final = "hitless.record/2"
 NONE_NS: Final = -1
 """No such time."""
+ADDRESS: Final = np.dtype("V16")
+NO_ADDRESS: Final = np.void(bytes(16))
 
 SENDER_ROW: Final = np.dtype(
     [
-        ("flow", "<u2"),  # FlowId; 0: the row was never written
+        ("flow", "<u4"),  # FlowId; 0: the row was never written
         ("seq", "<u4"),  # sequence number in the flow, from 0; skipped ticks use none
         ("send_began_ns", "<i8"),  # read just before the call that sent the probe
         ("send_ended_ns", "<i8"),  # read just after that call
@@ -49,20 +53,20 @@ SENDER_ROW: Final = np.dtype(
 
 REFLECTOR_ROW: Final = np.dtype(
     [
-        ("flow", "<u2"),
+        ("flow", "<u4"),
         ("seq", "<u4"),  # the sender's sequence number
         ("received", "<i8"),  # kernel's receive time of the probe
         ("sent", "<i8"),  # read just before the call that answered
         ("ttl", "u1"),  # TTL with which the probe came
         ("reflector_seq", "<u4"),  # counts what the reflector answered in this flow, from 0
-        ("source", "<u4"),  # IPv4 address from which it came, as a number: tells whether it was rewritten on the way
+        ("source", ADDRESS),  # address from which it came: tells whether it was rewritten on the way
     ]
 )
 """One probe that reached its reflector, in the order of receiving: it makes the direction of every loss known."""
 
 CONNECTION_ROW: Final = np.dtype(
     [
-        ("flow", "<u2"),
+        ("flow", "<u4"),
         ("connection", "<u4"),  # number in the flow, from 0
         ("began", "<i8"),  # read before connect()
         ("at", "<i8"),  # when what is told happened
@@ -113,8 +117,8 @@ CLOCK_ROW: Final = np.dtype(
 
 OVERFLOW_ROW: Final = np.dtype(
     [
-        ("address", "<u4"),  # of the endpoint whose socket it was
-        ("flow", "<u2"),  # one of the flows that the socket serves: it names the socket among those of the endpoint
+        ("address", ADDRESS),  # of the endpoint whose socket it was
+        ("flow", "<u4"),  # one of the flows that the socket serves: it names the socket among those of the endpoint
         ("is_reflector", "u1"),  # 1: a reflector's socket, probes were dropped; 0: a sender's, answers were
         ("since", "<i8"),  # the drops fell between these two looks
         ("until", "<i8"),
@@ -135,6 +139,8 @@ TABLES: Final[Mapping[str, np.dtype[Any]]] = {
 
 STRAYS: Final = ("malformed", "foreign", "stale", "rate_limited")
 """Counters of packets that an agent did not take for its own or did not answer; `stale` ones answer no known probe."""
+
+_MAPPED: Final = bytes(10) + b"\xff\xff"
 
 Rows = npt.NDArray[np.void]
 """A one-dimensional structured array of one of the dtypes above."""
@@ -189,6 +195,26 @@ class ProbeRecords:
         return max((report.run_clock_bound_ns for report in self.reports), default=0)
 
 
+def encode_address(address: str) -> bytes:
+    """Return the 16 octets of an address in a row."""
+    parsed = ip_address(address)
+    return parsed.packed if parsed.version == 6 else _MAPPED + parsed.packed  # noqa: PLR2004
+
+
+def decode_address(octets: np.void) -> str:
+    """Return the address of a row as text; an IPv4 address in dotted form."""
+    address = IPv6Address(octets.tobytes())
+    return str(address.ipv4_mapped or address)
+
+
+def map_ipv4(numbers: npt.NDArray[np.unsignedinteger[Any]]) -> npt.NDArray[np.void]:
+    """Return the 16 octets of IPv4 addresses that are numbers. Shape (n,) to (n,), V16; 0 becomes no address."""
+    octets = np.zeros((len(numbers), 16), dtype=np.uint8)
+    octets[numbers != 0, 10:12] = 0xFF
+    octets[:, 12:] = numbers.astype(">u4").view(np.uint8).reshape(-1, 4)
+    return octets.view(ADDRESS)[:, 0]
+
+
 def encode_header(table: str, facts: Mapping[str, Any]) -> bytes:
     """Return the padded header of a record file.
 
@@ -221,7 +247,7 @@ def read_record(path: Path) -> tuple[dict[str, Any], Rows]:
         header: dict[str, Any] = json.loads(content[:HEADER_OCTETS])
         dtype = TABLES[header["table"]]
         if header["schema"] != RECORD_SCHEMA or header["row_octets"] != dtype.itemsize:
-            message = f"{path}: found schema {header['schema']}; allowed: {RECORD_SCHEMA}"
+            message = f"{path}: the record is {header['schema']}; this version of hitless reads {RECORD_SCHEMA}"
             raise RecordDamagedError(message)
         if len(content) < HEADER_OCTETS:
             message = f"{path}: found a header of {len(content)} octets; allowed: {HEADER_OCTETS}"

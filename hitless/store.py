@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ from hitless.load import REQUEST_ROW, LoadRecords, LoadSpec
 from hitless.load_records import SPEC_FILE, read_load
 from hitless.ports import Clock
 from hitless.records import (
+    ADDRESS,
     CLOCK_ROW,
     CONNECTION_ROW,
     OVERFLOW_ROW,
@@ -48,10 +49,14 @@ from hitless.records import (
     AgentReport,
     ProbeRecords,
     Rows,
+    map_ipv4,
 )
 from hitless.words import JsonObject, Nanoseconds
 
-SCHEMA: Final = "hitless.run/1"
+SCHEMA: Final = "hitless.run/2"
+_SCHEMA_1: Final = "hitless.run/1"
+"""Still read. Its flows are 16 bits, its addresses IPv4 numbers, its parts unknown; the columns below had other names."""
+_NAMES_1: Final = {"before": "send_began_ns", "after": "send_ended_ns"}
 NO_RECORDS: Final = "no probe records were stored"
 Listener = Callable[[Event], None]
 T = TypeVar("T")
@@ -198,9 +203,10 @@ def read_history(directory: Path) -> History:
         RecordDamagedError: a file is missing that every run has, or one cannot be read.
     """
     run = _read(directory / "run.json", _Run)
-    if run.schema != SCHEMA:
-        message = f"{directory / 'run.json'}: found schema {run.schema}; allowed: {SCHEMA}"
+    if run.schema not in {SCHEMA, _SCHEMA_1}:
+        message = f"{directory / 'run.json'}: the run is {run.schema}; this version of hitless reads {SCHEMA} and {_SCHEMA_1}"
         raise RecordDamagedError(message)
+    names = _NAMES_1 if run.schema == _SCHEMA_1 else {}
     if not (directory / "cluster.json").exists():
         message = f"{directory}: the run ended before its cluster was up: there is nothing to judge"
         raise RecordDamagedError(message)
@@ -223,7 +229,7 @@ def read_history(directory: Path) -> History:
         facts=cluster.facts,
         flows=cluster.flows,
         events=events,
-        records=_read_records(directory) if has_records else read_agents(directory / "agents", left),
+        records=_read_records(directory, names) if has_records else read_agents(directory / "agents", left),
         counters_before=cluster.counters_before,
         counters_after=final.counters_after,
         final_nodes=final.nodes,
@@ -270,7 +276,7 @@ def _read_events(path: Path) -> tuple[Event, ...]:
     return tuple(sorted(events, key=lambda event: event.t_ns))
 
 
-def _read_records(directory: Path) -> ProbeRecords:
+def _read_records(directory: Path, names: Mapping[str, str]) -> ProbeRecords:
     clocks_path = directory / "clocks.parquet"
     clock_table = _read_table(clocks_path)
     if "agent" not in clock_table.column_names:
@@ -279,7 +285,7 @@ def _read_records(directory: Path) -> ProbeRecords:
     agents = np.array(clock_table["agent"].to_pylist(), dtype=object)
     clocks = _read_rows(clocks_path, CLOCK_ROW)
     return ProbeRecords(
-        sender=_read_rows(directory / "sender.parquet", SENDER_ROW),
+        sender=_read_rows(directory / "sender.parquet", SENDER_ROW, names),
         reflector=_read_rows(directory / "reflector.parquet", REFLECTOR_ROW),
         skipped=_read_rows(directory / "skipped.parquet", SKIPPED_ROW),
         clocks={agent: clocks[agents == agent] for agent in dict.fromkeys(agents.tolist())},
@@ -298,8 +304,25 @@ def _read_load(directory: Path) -> LoadRecords | None:
 
 
 def _table(rows: Rows) -> pa.Table:
-    names: Sequence[str] = rows.dtype.names or ()
-    return pa.table({name: np.ascontiguousarray(rows[name]) for name in names})
+    return pa.table({name: _encode_column(rows[name]) for name in rows.dtype.names or ()})
+
+
+def _encode_column(values: Rows) -> Any:  # noqa: ANN401 - whatever pyarrow takes
+    values = np.ascontiguousarray(values)
+    if values.dtype == ADDRESS:
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(ADDRESS.itemsize), len(values), [None, pa.py_buffer(values)])
+    return values
+
+
+def _decode_column(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> Rows:
+    if dtype != ADDRESS:
+        return np.asarray(column.to_numpy())
+    if pa.types.is_integer(column.type):  # version 1
+        return map_ipv4(column.to_numpy())
+    if column.type != pa.binary(ADDRESS.itemsize) or column.null_count:
+        message = f"an address is {ADDRESS.itemsize} octets, not {column.type}"
+        raise ValueError(message)
+    return np.frombuffer(b"".join(column.to_pylist()), dtype=ADDRESS)
 
 
 def _write_rows(path: Path, rows: Rows) -> None:
@@ -314,12 +337,14 @@ def _read_table(path: Path) -> pa.Table:
         raise RecordDamagedError(message) from error
 
 
-def _read_rows(path: Path, dtype: np.dtype[Any]) -> Rows:
+def _read_rows(path: Path, dtype: np.dtype[Any], names: Mapping[str, str] | None = None) -> Rows:
+    """Read a table; `names` has today's names of columns that had others. Raises RecordDamagedError."""
     table = _read_table(path)
+    table = table.rename_columns([(names or {}).get(name, name) for name in table.column_names])
     rows = np.empty(table.num_rows, dtype)
     try:
         for name in dtype.names or ():
-            rows[name] = table[name].to_numpy()
+            rows[name] = _decode_column(table[name], dtype[name])
     except KeyError as error:
         message = f"{path}: column {error} is missing"
         raise RecordDamagedError(message) from error

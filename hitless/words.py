@@ -7,13 +7,15 @@ module computes anything.
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import Any, NewType, NoReturn
+from typing import Any, Final, NewType, NoReturn
 
 Nanoseconds = NewType("Nanoseconds", int)
 """A point on the run clock (CLOCK_MONOTONIC since the run's start) or a length of time, in nanoseconds."""
 
 FlowId = NewType("FlowId", int)
-"""The number of a flow, 1 to 65,535: it travels as the STAMP Session Identifier. Source: RFC 8972 3."""
+"""The number of a flow, from 1: 32 bits in a record; at most FLOWS_MAX on the wire, as the STAMP Session Identifier."""
+FLOWS_MAX: Final = 65_535
+"""The STAMP Session Identifier has 16 bits and 0 means none. Source: RFC 8972 3."""
 
 JsonObject = dict[str, Any]
 """A Kubernetes-shaped object, or any other JSON object."""

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from hitless.errors import WorldError
-from hitless.records import NONE_NS, REFLECTOR_ROW
+from hitless.records import NONE_NS, REFLECTOR_ROW, encode_address
 from hitless.words import FlowClass
 from probes.answering import Answering, Conversation, KnownFlow, Times
 from probes.clocks import Bridge
@@ -30,7 +30,6 @@ from probes.namespaces import Place
 from probes.recording import GrowingTable
 from probes.reflector import BURST_MIN, RATE_MARGIN
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
-from probes.sockets import pack_address
 from probes.tcp_socket import PATIENCE_NS, allow_open_files, close_abruptly, make_listener, receive
 
 STALL_NS: Final = 60_000_000_000
@@ -54,11 +53,11 @@ class _Listener:
     """One endpoint in which flows end."""
 
     opened: socket.socket
-    allowed: dict[int, int]
+    allowed: dict[bytes, int]
     """Address, as a number, to how many connections may come from it."""
     answering: Answering
     accepts: TokenBucket
-    held: dict[int, dict[int, _Connection]] = field(default_factory=dict)
+    held: dict[bytes, dict[int, _Connection]] = field(default_factory=dict)
     """Address to its connections by descriptor, the longest silent first."""
 
 
@@ -104,7 +103,7 @@ class Acceptor:
         """Readable when somebody connects or says something."""
         self._listeners: dict[int, _Listener] = {}
         self._connections: dict[int, _Connection] = {}
-        self._rows: list[tuple[int, ...]] = []
+        self._rows: list[tuple[int | bytes, ...]] = []
         self._swept_ns = self._now_ns()
         flows = [flow for flow in settings.reflected_flows if flow.flow_class.is_tcp]
         allow_open_files(sum(self._connections_max(flow) for flow in flows))
@@ -156,7 +155,7 @@ class Acceptor:
         finally:
             place.close()
         known = {flow.id: KnownFlow(flow_class=flow.flow_class, sources=frozenset(_sources_of(flow))) for flow in flows}
-        allowed: Counter[int] = Counter()
+        allowed: Counter[bytes] = Counter()
         for flow in flows:
             allowed.update(dict.fromkeys(known[flow.id].sources, self._connections_max(flow)))
         rate, now_ns = RATE_MARGIN * len(flows) / self._settings.interval_ns, self._now_ns()
@@ -180,7 +179,7 @@ class Acceptor:
                 self.counters["accept_errors"] += 1
                 self._push_out(self._connections)  # no descriptor is left: the listener would wake us without end
                 return
-            source, now_ns = pack_address(address), self._now_ns()
+            source, now_ns = encode_address(address), self._now_ns()
             if source not in listener.allowed:
                 self.counters["foreign"] += 1
                 close_abruptly(opened)
@@ -279,6 +278,6 @@ class Acceptor:
         return True
 
 
-def _sources_of(flow: FlowSettings) -> Iterator[int]:
-    yield pack_address(flow.source_address)
-    yield from (pack_address(address) for address in flow.rewritten_sources)
+def _sources_of(flow: FlowSettings) -> Iterator[bytes]:
+    yield encode_address(flow.source_address)
+    yield from (encode_address(address) for address in flow.rewritten_sources)

@@ -23,15 +23,15 @@ class KnownFlow:
     """A flow that ends here."""
 
     flow_class: FlowClass
-    sources: frozenset[int]
-    """Addresses, as numbers, that it may come from: its source's, and what that may have been rewritten to on the way."""
+    sources: frozenset[bytes]
+    """Addresses that it may come from, as in a row: its source's, and what that may have been rewritten to on the way."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Conversation:
     """What is known of a connection by what came on it."""
 
-    source: int
+    source: bytes
     """Address of the other end as we see it, as a number."""
     flow: int = 0
     """FlowId; 0: it has not said a message yet."""
@@ -59,7 +59,7 @@ class Reply:
 
     answers: bytes
     """To be sent back."""
-    rows: list[tuple[int, ...]]
+    rows: list[tuple[int | bytes, ...]]
     """REFLECTOR_ROWs, one a message."""
     end: str
     """The counter for what made it the last of this connection, `malformed` or `foreign`; empty: it goes on."""
@@ -90,7 +90,7 @@ class Answering:
         conversation.inbox += content
         probes, end = self._read(conversation)
         answers: list[bytes] = []
-        rows: list[tuple[int, ...]] = []
+        rows: list[tuple[int | bytes, ...]] = []
         received, sent = encode_ntp(times.received_wall_ns), encode_ntp(times.sent_wall_ns)
         for probe in probes:
             number, sent_ns = UNANSWERED, NONE_NS

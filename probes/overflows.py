@@ -13,9 +13,9 @@ from typing import Final
 
 import numpy as np
 
-from hitless.records import OVERFLOW_ROW
+from hitless.records import OVERFLOW_ROW, encode_address
 from probes.recording import GrowingTable
-from probes.sockets import count_overflows, pack_address
+from probes.sockets import count_overflows
 
 LOOK_NS: Final = 100_000_000
 """Time between two looks: a look costs a system call a socket."""
@@ -35,8 +35,8 @@ class OverflowWatch:
     """
 
     def __init__(self, senders: Sequence[Watched], reflectors: Sequence[Watched], table: GrowingTable, now_ns: int) -> None:
-        self._watched = [(opened, (pack_address(address), flow, False)) for address, flow, opened in senders]
-        self._watched += [(opened, (pack_address(address), flow, True)) for address, flow, opened in reflectors]
+        self._watched = [(opened, (encode_address(address), flow, False)) for address, flow, opened in senders]
+        self._watched += [(opened, (encode_address(address), flow, True)) for address, flow, opened in reflectors]
         self._seen = [0] * len(self._watched)
         self._table = table
         self._since_ns = now_ns

@@ -33,7 +33,7 @@ class SenderTable:
         WorldError: the file cannot be made.
     """
 
-    def __init__(self, path: Path, flows: npt.NDArray[np.uint16], ticks_max: int, facts: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, flows: npt.NDArray[np.uint32], ticks_max: int, facts: Mapping[str, Any]) -> None:
         self._path = path
         self._count = len(flows)
         try:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hitless.records import NONE_NS, REFLECTOR_ROW, Rows
+from hitless.records import NONE_NS, REFLECTOR_ROW, Rows, map_ipv4
 from probes import stamp
 from probes.batches import rank_equals
 from probes.clocks import Bridge
@@ -174,7 +174,7 @@ class Reflector:
         rows["received"] = self._bridge.from_wall(self._inbox.wall_ns(count)[slots])
         rows["sent"] = NONE_NS
         rows["ttl"] = self._inbox.control["ttl"][slots]
-        rows["source"] = self._inbox.names["address"][slots]
+        rows["source"] = map_ipv4(self._inbox.names["address"][slots])
         return rows
 
     def _number(self, flows: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:

@@ -86,7 +86,7 @@ class Sender:
         self.longest_call_ns = 0
         """Longest time from a timestamp to the end of the call that sent it, since it was last set to 0."""
         self._count = len(flows)
-        ids = np.array([flow.id for flow in flows], dtype=np.uint16)
+        ids = np.array([flow.id for flow in flows], dtype=np.uint32)
         self._packets = self._make_packets(ids)
         self._probes = stamp.view_probes(self._packets, self.header_octets)
         self._peers: Rows = np.zeros(self._count, dtype=SOCKADDR)
@@ -108,7 +108,7 @@ class Sender:
         self._turns = 0
         self._live_window = 4 * settings.live_answers + _LIVE_WINDOW_NS // settings.interval_ns
 
-    def _make_packets(self, ids: npt.NDArray[np.uint16]) -> stamp.Octets:
+    def _make_packets(self, ids: npt.NDArray[np.uint32]) -> stamp.Octets:
         """Return one datagram a flow with everything that stays the same from tick to tick."""
         seed = self._settings.phase_seed or 0
         return stamp.make_probes(ids, self._settings.packet_octets, padding_seed=seed)

@@ -69,7 +69,7 @@ class TcpSender:
     ) -> None:
         self._settings, self._skipped = settings, skipped
         flows = settings.sent_flows
-        ids = np.array([flow.id for flow in flows], dtype=np.uint16)
+        ids = np.array([flow.id for flow in flows], dtype=np.uint32)
         table = SenderTable(settings.directory / f"{settings.agent}.sender", ids, settings.ticks_max, facts)
         self.counters: Counter[str] = Counter()
         self.lateness_ns_max = 0

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import metadata
 from typing import Final
 
 from gardener.doubles.cloud import CloudBehaviour
@@ -16,11 +17,11 @@ from gardener.shoot import Shoot, load_shoot
 from gardener.timings import TIMINGS, Timings
 from hitless.errors import UsageError
 from hitless.events import Recorder
-from hitless.facts import ClusterFacts, ProbeSpec
+from hitless.facts import GARDENER_PARTS, ClusterFacts, PartIdentity, ProbeSpec
 from hitless.history import RunHeader
 from hitless.plan import PlannedFault, RunPlan, Switch
 from hitless.ports import Clock, Cluster, Participant
-from hitless.words import MILLISECOND, SECOND, Arm, FlowSet, Nanoseconds, Overlay, Profile
+from hitless.words import FLOWS_MAX, MILLISECOND, SECOND, Arm, FlowSet, Nanoseconds, Overlay, Profile
 from scenarios.flows import count_flows, make_flows
 from scenarios.load_plan import make_load
 from scenarios.model import NODES_MAX, RATE_HZ_MAX, RATE_HZ_MIN, ArmPlan, Scenario, Topology
@@ -37,9 +38,6 @@ CALIBRATION_INTERVALS: Final = (20.0, 30.0)
 """A calibration pulse lasts a random real number of probe intervals within these bounds: its phase is never the probes'."""
 CALIBRATION_NS_MIN: Final = Nanoseconds(50 * MILLISECOND)
 """And this at least, so that at high rates the calls that begin and end it weigh little."""
-
-FLOWS_MAX: Final = 65_535
-"""Source: hitless.words.FlowId, RFC 8972 3."""
 
 _AGENT_MARGIN_NS: Final = Nanoseconds(60 * SECOND)
 """Agents outlive the plan by this at the most, should the harness be unable to stop them."""
@@ -88,7 +86,7 @@ def make_case(scenario: Scenario, options: Options) -> Case:
     scenario = _apply(scenario, options)
     flows = count_flows(scenario.topology.nodes, scenario.flows.of(options.profile))
     if flows > FLOWS_MAX:
-        allowed = f"at most {FLOWS_MAX:,}: they share the numbers of FlowId"
+        allowed = f"at most {FLOWS_MAX:,}: a probe carries its flow's number in 16 bits (STAMP Session Identifier)"
         raise UsageError(where=str(scenario.file), place="flows", found=f"{flows:,} flows in this topology", allowed=allowed)
     overlay = options.overlay or scenario.overlays[0]
     shoot = load_shoot(scenario.shoot).with_mode(scenario.start).with_vxlan(enabled=overlay is Overlay.VXLAN)
@@ -224,6 +222,7 @@ def _make_header(case: Case, arm: Arm, trial: int, plan: ArmPlan, interval_ns: N
         validation_ns=VALIDATION_NS[case.profile],
         checks=plan.checks,
         mutant=plan.mutant,
+        parts=tuple(PartIdentity(name=name, is_double=True, version=metadata.version("hitless")) for name in GARDENER_PARTS),
     )
 
 

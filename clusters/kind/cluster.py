@@ -40,7 +40,7 @@ from gardener.doubles.cloud import Cloud
 from gardener.manifests.calico_node import CALICO_VERSION
 from hitless.errors import WorldError
 from hitless.events import Recorder
-from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState
+from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState, Part, PartIdentity
 from hitless.ports import Clock, Participant, Prober
 from hitless.waiting import wait_until
 from hitless.words import Capability, FlowSet, Kind, Mode, Overlay
@@ -296,6 +296,14 @@ class CalicoCluster:
                 "calico": CALICO_VERSION,
                 **provenance,
             },
+            parts=(
+                PartIdentity(name=Part.CALICO, is_double=False, version=CALICO_VERSION),
+                PartIdentity(
+                    name=Part.TUNNEL, is_double=False, version=f"{self._spec.overlay.value}, Linux {platform.release()}"
+                ),
+                PartIdentity(name=Part.KUBERNETES, is_double=False, version=".".join(map(str, self._spec.kubernetes))),
+                PartIdentity(name=Part.KERNEL, is_double=False, version=platform.release()),
+            ),
         )
 
 

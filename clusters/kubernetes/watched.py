@@ -18,7 +18,7 @@ from clusters.kubernetes.prober_pods import ProberPods
 from hitless.calico import CALICO_NODE
 from hitless.errors import WorldError
 from hitless.events import Recorder
-from hitless.facts import ClusterFacts, NodeFacts, NodeState
+from hitless.facts import ClusterFacts, NodeFacts, NodeState, Part, PartIdentity
 from hitless.objects import containers_of, is_switched_on
 from hitless.ports import Faults, KubeApi, Participant, Prober, RouteTables
 from hitless.words import Capability, JsonObject, Kind, Mode, Overlay
@@ -101,6 +101,12 @@ class WatchedCluster:
                 "python": platform.python_version(),
                 "calico": _calico_version(seen.daemon_set),
             },
+            parts=(
+                PartIdentity(name=Part.CALICO, is_double=False, version=_calico_version(seen.daemon_set)),
+                PartIdentity(name=Part.TUNNEL, is_double=False, version=overlay.value),
+                PartIdentity(name=Part.KUBERNETES, is_double=False, version=""),
+                PartIdentity(name=Part.KERNEL, is_double=False, version=""),
+            ),
         )
 
     def down(self) -> None:

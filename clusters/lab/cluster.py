@@ -19,12 +19,13 @@ from clusters.lab.machine import capabilities
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from clusters.lab.spec import LabSpec
+from clusters.lab.tunnels import Carrier
 from gardener.doubles.cloud import Cloud, CloudBehaviour
 from gardener.manifests.admission import admit
 from gardener.timings import Timings
 from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
-from hitless.facts import ClusterFacts, NodeFacts, NodeState
+from hitless.facts import ClusterFacts, NodeFacts, NodeState, Part, PartIdentity
 from hitless.ports import Clock, Participant
 from hitless.words import Capability, JsonObject, Overlay
 from scenarios.flows import capabilities_of
@@ -110,6 +111,7 @@ class LabCluster:
             permanent_neighbours=network.spec.has_permanent_neighbours,
             rp_filter=network.spec.rp_filter,
             versions=_versions(),
+            parts=_parts(network.carrier),
         )
 
     def down(self) -> None:
@@ -168,6 +170,17 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
     """Return what a scenario needs and this machine's lab does not offer; empty: nothing."""
     overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
     return tuple(sorted({*case.scenario.needs, *capabilities_of(case.flow_sets), overlay} - capabilities()))
+
+
+def _parts(carrier: Carrier) -> tuple[PartIdentity, ...]:
+    """The lab's Calico and API are doubles; packets go through the machine's own kernel."""
+    ours, kernel = metadata.version("hitless"), platform.release()
+    return (
+        PartIdentity(name=Part.CALICO, is_double=True, version=ours),
+        PartIdentity(name=Part.TUNNEL, is_double=carrier is Carrier.VXLAN_GPE, version=f"{carrier}, Linux {kernel}"),
+        PartIdentity(name=Part.KUBERNETES, is_double=True, version=ours),
+        PartIdentity(name=Part.KERNEL, is_double=False, version=kernel),
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from clusters.lab.cluster import make_lab_cluster
 from hitless.clock import RunClock
 from hitless.facts import ProbeSpec
+from hitless.records import encode_address
 from hitless.words import MILLISECOND, SECOND, Arm, FlowClass, FlowRole, FlowSet, Nanoseconds
 from scenarios.flows import make_flows
 from scenarios.model import find_scenario, load_scenario
@@ -52,7 +52,7 @@ def test_flows_between_nodes_and_pods_are_answered_from_the_nodes_zone_addresses
     assert all(report.finished for report in records.reports)
     assert set(records.sender["flow"].tolist()) == {flow.id for flow in flows}
     assert set(records.sender["copies"].tolist()) == {1}
-    addresses = {endpoint.name: int(IPv4Address(endpoint.address)) for endpoint in facts.endpoints}
+    addresses = {endpoint.name: encode_address(endpoint.address) for endpoint in facts.endpoints}
     hosts = [flow for flow in flows if flow.role is FlowRole.HOST]
     assert {(flow.flow_set, flow.flow_class) for flow in hosts} == {
         (FlowSet.HOST_TO_POD, FlowClass.UDP),

@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from hitless.clock import RunClock
 from hitless.errors import ApiUnavailableError, BugError, UsageError, WorldError
 from hitless.facts import Flow, NodeFacts, ProbeSpec
 from hitless.ports import Prober
-from hitless.records import ConnectionEvent
+from hitless.records import ConnectionEvent, encode_address
 from hitless.words import MILLISECOND, SECOND, FlowClass, FlowId, FlowRole, JsonObject, Nanoseconds
 from tests.clocks import HastyClock
 from tests.lab.conformance.prober import ProberConformance
@@ -144,7 +143,7 @@ def test_host_probers_bind_to_the_zone_address_and_see_the_node(pods: ProberPods
     assert set(records.sender["copies"].tolist()) == {1}
     sources = {number: set(records.reflector["source"][records.reflector["flow"] == number].tolist()) for number in (1, 2)}
     # 192.0.2.1, the node's own address in its status, is nowhere.
-    assert sources == {1: {int(IPv4Address("127.6.0.9"))}, 2: {int(IPv4Address("127.6.1.2"))}}
+    assert sources == {1: {encode_address("127.6.0.9")}, 2: {encode_address("127.6.1.2")}}
     assert [end.name for end in pods.endpoints if end.is_host] == ["node-a1-host", "node-b1-host"]
     assert [state.node for state in prober.inspect()] == ["node-a1", "node-b1"]
     assert "lo" in prober.inspect()[0].devices

@@ -20,10 +20,9 @@ from analysis.connections import Complaint, ConnectionMeasure, judge_flow
 from analysis.stalls import StallEnd
 from clusters.lab.network import LabNetwork
 from hitless.agents import read_agents
-from hitless.records import ConnectionEvent, ProbeRecords, read_record
+from hitless.records import ConnectionEvent, ProbeRecords, encode_address, read_record
 from hitless.words import SECOND, FlowClass, FlowId, Nanoseconds
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
-from probes.sockets import pack_address
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 20.0
@@ -193,7 +192,7 @@ def test_an_outage_is_a_stall_that_recovers_and_makes_new_connections_slow(probi
 def _check_log(probing: Probing, records: ProbeRecords) -> None:
     """Every message is in the far end's log once, from the address that sent it, and the times are in order."""
     log = records.reflector
-    sources = {flow.id: pack_address(flow.source_address) for flow in probing.flows}
+    sources = {flow.id: encode_address(flow.source_address) for flow in probing.flows}
     assert log["source"].tolist() == [sources[flow] for flow in log["flow"].tolist()]
     assert log.size == records.sender.size
     assert (log["received"] <= log["sent"]).all()

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from ipaddress import IPv4Address
 
 import numpy as np
 import pytest
@@ -8,7 +7,7 @@ from analysis.evidence import Evidence
 from checks.instrument import IS_VALIDITY, check
 from hitless.facts import Flow
 from hitless.history import History
-from hitless.records import OVERFLOW_ROW, Rows
+from hitless.records import OVERFLOW_ROW, Rows, encode_address
 from hitless.verdicts import Finding
 from hitless.words import MILLISECOND, FlowClass, FlowId, FlowRole, FlowSet, Verdict
 from tests.unit.histories import (
@@ -95,7 +94,7 @@ def overflow(run: History, *looks: tuple[float, float, int], is_reflector: bool,
     """The run with drops between these looks (ms, ms, datagrams), at the socket that serves this flow."""
     served = next(one for one in run.flows if one.id == flow)
     end = served.destination if is_reflector else served.source
-    address = int(IPv4Address(next(one.address for one in run.facts.endpoints if one.name == end)))
+    address = encode_address(next(one.address for one in run.facts.endpoints if one.name == end))
     rows = [(address, flow, is_reflector, ns(since_ms), ns(until_ms), dropped) for since_ms, until_ms, dropped in looks]
     return replace(run, records=replace(run.records, overflows=np.array(rows, dtype=OVERFLOW_ROW)))
 

@@ -1,10 +1,12 @@
 from dataclasses import replace
-from ipaddress import IPv4Address
+
+import numpy as np
 
 from analysis.evidence import Evidence
 from analysis.sources import seen_sources
 from checks.sources import check
 from hitless.history import History
+from hitless.records import encode_address
 from hitless.words import FlowRole, FlowSet, Verdict
 from tests.unit.histories import QUIET, history, lost, pair_of_flows, records
 
@@ -18,7 +20,7 @@ def run_with(*stretches: tuple[str, int], pattern: str = QUIET) -> History:
     log = told.reflector.copy()
     at = 0
     for address, count in stretches:
-        log["source"][at : at + count] = int(IPv4Address(address))
+        log["source"][at : at + count] = np.void(encode_address(address))
         at += count
     return history(flows=(flow, pair_of_flows()[1]), records=replace(told, reflector=log))
 

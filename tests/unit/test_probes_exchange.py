@@ -236,7 +236,7 @@ def test_a_port_that_is_taken_is_a_world_error(tmp_path: Path) -> None:
 
 def test_a_trimmed_record_ends_behind_its_last_row(tmp_path: Path) -> None:
     path = tmp_path / "x.sender"
-    table = SenderTable(path, np.array([7, 8], dtype=np.uint16), 1_000_000, {"agent": "x"})
+    table = SenderTable(path, np.array([7, 8], dtype=np.uint32), 1_000_000, {"agent": "x"})
     table.line["seq"] = 0
     table.write(0, 0, 2)
     table.line["seq"] = 1

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
-from hitless.records import Rows, read_record
+from hitless.records import Rows, encode_address, read_record
 from probes.overflows import LOOK_NS, OverflowWatch
 from probes.recording import GrowingTable
 
@@ -61,7 +60,7 @@ def test_what_the_kernel_dropped_is_one_row_between_two_looks(small: socket.sock
         again = drain(small)
         watch.close(5_000)
     rows = read(path)
-    address = int(IPv4Address(ADDRESS))
+    address = encode_address(ADDRESS)
     assert rows[["address", "flow", "is_reflector", "since", "until"]].tolist() == [
         (address, 9, 1, 2_000, 3_000),
         (address, 9, 1, 4_000, 5_000),

@@ -20,7 +20,7 @@ from hitless.records import CLOCK_ROW, HEADER_OCTETS, encode_header, read_record
         b"[" * HEADER_OCTETS,
         b'"table"'.ljust(HEADER_OCTETS),
         b'{"table": []}'.ljust(HEADER_OCTETS),
-        encode_header("sender", {}).replace(b"record/1", b"record/2"),
+        encode_header("sender", {}).replace(b"record/2", b"record/1"),
         encode_header("sender", {})[: HEADER_OCTETS - 1],
         encode_header("sender", {}).rstrip(),
     ],

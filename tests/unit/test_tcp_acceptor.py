@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from scapy.contrib.stamp import STAMPSessionReflectorTestUnauthenticated
 
 from hitless.errors import WorldError
+from hitless.records import encode_address
 from hitless.words import FlowClass
 from probes.acceptor import IDLE_NS, NAMELESS_NS
 from probes.limits import RECONNECTS_MAX
 from probes.messages import Probe, encode_probe
 from probes.reflector import UNANSWERED
-from probes.sockets import pack_address
 from tests.unit.tcp_peers import PEER, POD, STRANGER, WAIT_S, Accepting, close_with_rst, probe, wait_until
 
 
@@ -49,7 +49,7 @@ def test_messages_are_answered_numbered_and_logged(accepting: Accepting, peer: s
     log = accepting.log
     assert (log["seq"].tolist(), log["reflector_seq"].tolist(), log["ttl"].tolist()) == ([10, 12, 11], [0, 1, 2], [0] * 3)
     assert (log["received"] <= log["sent"]).all()
-    assert set(log["source"].tolist()) == {pack_address(PEER)}
+    assert set(log["source"].tolist()) == {encode_address(PEER)}
     assert accepting.counters == {"accepted": 1, "answered": 3, "probes": 3}
 
 
@@ -62,7 +62,7 @@ def test_a_source_that_may_be_rewritten_is_answered_and_logged_as_it_is_seen(tmp
     accepting = Accepting(tmp_path, rewritten_sources=("127.7.0.50",))
     with accepting.connect("127.7.0.50") as opened:
         assert len(accepting.give(opened, probe(1))) == 44
-    assert accepting.log["source"].tolist() == [pack_address("127.7.0.50")]
+    assert accepting.log["source"].tolist() == [encode_address("127.7.0.50")]
     accepting.acceptor.finish()
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hitless.records import NONE_NS, ConnectionEvent
+from hitless.records import NONE_NS, ConnectionEvent, encode_address
 from hitless.words import FlowClass
 from probes import stamp
 from probes.answering import Answering, Conversation, KnownFlow, Times
@@ -75,7 +75,7 @@ def test_every_nanosecond_survives_the_way_there_and_back(wall_ns: int) -> None:
     assert decode_ntp(stamp.encode_ntp(wall_ns)) == wall_ns
 
 
-SOURCE, OTHER = 0x7F07_0002, 0x7F07_0009
+SOURCE, OTHER = encode_address("127.7.0.2"), encode_address("127.7.0.9")
 TIMES = Times(received_ns=10, received_wall_ns=1_010, sent_ns=20, sent_wall_ns=1_020)
 
 
@@ -96,7 +96,7 @@ def test_never_more_goes_out_than_came_however_the_stream_is_cut(
 ) -> None:
     answering, conversation = make_answering(tokens), Conversation(source=SOURCE)
     stream, taken, answers = b"".join(frames) + tail, 0, b""
-    rows: list[tuple[int, ...]] = []
+    rows: list[tuple[int | bytes, ...]] = []
     for size in [*cuts, len(stream)]:
         content, stream = stream[:size], stream[size:]
         taken += len(content)
