@@ -183,7 +183,7 @@ RECORD = Target(
         encode_header("sender", {}).rstrip(),
         b"[" * 4000,
     ),
-    words=('"schema"', '"table"', '"row_octets"', '"hitless.record/1"', *(f'"{table}"' for table in TABLES)),
+    words=('"schema"', '"table"', '"row_octets"', '"hitless.record/2"', *(f'"{table}"' for table in TABLES)),
 )
 SCENARIO = Target(
     name="scenario",

@@ -15,7 +15,7 @@ from gardener.manifests.admission import admit, policy_manifests
 from gardener.manifests.render import render
 from gardener.shoot import Shoot, parse_shoot
 from gardener.timings import TIMINGS, Timings
-from hitless.calico import TUNNEL_DEVICES
+from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES
 from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.events import Event
@@ -48,24 +48,35 @@ class TakenDown:
 
 
 class FakePlane:
-    """A NodePlane that holds its routes in a dict and refuses what a kernel refuses."""
+    """A NodePlane that holds its routes in a dict and refuses what a kernel refuses.
 
-    def __init__(self, node: str, overlay: Overlay, clock: JumpingClock) -> None:
-        self.node = node
+    Args:
+        facts: the node.
+        nodes: all nodes; their blocks are their podCIDRs.
+        overlay: the encapsulation.
+        clock: dates the changes, which take no time.
+    """
+
+    def __init__(self, facts: NodeFacts, nodes: Collection[NodeFacts], overlay: Overlay, clock: JumpingClock) -> None:
+        self.node = facts.name
         self.overlay = overlay
         self.routes: dict[str, Mode] = {}
         self.has_blackhole = False
         self.has_tunnel = False
         self.calls: list[tuple[float, str]] = []
+        self._facts = facts
+        self._peers = {node.name: node for node in nodes if node.name != facts.name}
         self._clock = clock
 
     def repoint(self, mode: Mode, peers: Collection[str]) -> RouteChange:
+        self._check(peers)
         if mode is Mode.OVERLAY and not self.has_tunnel:
             raise WorldError(f"{self.node}: no tunnel device for a route")
         self.routes.update(dict.fromkeys(peers, mode))
         return self._change(f"repoint {mode}", len(peers))
 
     def withdraw(self, peers: Collection[str]) -> RouteChange:
+        self._check(peers)
         gone = [self.routes.pop(peer) for peer in peers if peer in self.routes]
         return self._change("withdraw", len(gone))
 
@@ -79,15 +90,14 @@ class FakePlane:
         return self._change("cleanup_routes", removed)
 
     def set_blackhole(self, *, present: bool) -> RouteChange:
-        if present is self.has_blackhole:
-            raise WorldError(f"{self.node}: blackhole present={present} already")
+        changed = present is not self.has_blackhole
         self.has_blackhole = present
-        return self._change(f"blackhole {present}", 1)
+        return self._change(f"blackhole {present}", int(changed))
 
     def set_tunnel(self, *, present: bool) -> None:
-        if present is self.has_tunnel:
-            raise WorldError(f"{self.node}: tunnel present={present} already")
         self.has_tunnel = present
+        if not present:
+            self.routes = {peer: mode for peer, mode in self.routes.items() if mode is not Mode.OVERLAY}
         self._change(f"tunnel {present}", 0)
 
     def set_node_cidr_exempt(self, *, is_exempt: bool) -> None:
@@ -95,7 +105,27 @@ class FakePlane:
 
     def state(self) -> NodeState:
         devices = ("eth0", TUNNEL_DEVICES[self.overlay]) if self.has_tunnel else ("eth0",)
-        return NodeState(node=self.node, routes=(), devices=devices)
+        routes = [self._route(self._peers[peer], mode) for peer, mode in self.routes.items()]
+        if self.has_blackhole:
+            routes.append({"dst": self._facts.pod_cidr, "type": "blackhole", "protocol": self._overlay_protocol})
+        return NodeState(node=self.node, routes=tuple(routes), devices=devices)
+
+    @property
+    def _overlay_protocol(self) -> int:
+        return PROTOCOL_FELIX if self.overlay is Overlay.VXLAN else PROTOCOL_BIRD
+
+    def _route(self, peer: NodeFacts, mode: Mode) -> JsonObject:
+        if mode is Mode.OVERLAY:
+            device, protocol, via = TUNNEL_DEVICES[self.overlay], self._overlay_protocol, peer.address
+        else:
+            is_neighbour = peer.zone == self._facts.zone
+            device, protocol, via = "eth0", PROTOCOL_BIRD, peer.address if is_neighbour else self._facts.gateway
+        return {"dst": peer.pod_cidr, "type": "unicast", "protocol": protocol, "dev": device, "via": via}
+
+    def _check(self, peers: Collection[str]) -> None:
+        strangers = sorted(set(peers) - set(self._peers))
+        if strangers:
+            raise WorldError(f"{self.node}: no peer: {', '.join(strangers)}")
 
     def _change(self, what: str, routes: int) -> RouteChange:
         now = self._clock.now_ns()
@@ -154,7 +184,7 @@ class World:
         for document in render(self.shoot, FeatureGates()):
             self.kube.apply(document, actor=OPERATOR)
         start_pods(self.kube, self.nodes)
-        self.planes = {node.name: FakePlane(node.name, self.shoot.overlay, self.clock) for node in self.nodes}
+        self.planes = {node.name: FakePlane(node, self.nodes, self.shoot.overlay, self.clock) for node in self.nodes}
         self._build_planes()
         self.roll = DaemonSetRoll(kube=self.kube, recorder=self.recorder)
         self.calico = make_calico_nodes(self.nodes, self.planes, kube=self.kube, recorder=self.recorder, timings=self.timings)
