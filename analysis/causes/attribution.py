@@ -97,7 +97,7 @@ def _rank(outage: Outage, explanations: Sequence[Explanation], history: History)
     best: dict[tuple[CauseKind, str], tuple[float, Likelihood]] = {}
     for explanation in explanations:
         part = explanation.segment.lost / lost / explanation.total
-        unexplained += part
+        unexplained += part * explanation.unexplained
         for likelihood in explanation.likelihoods:
             key, share = likelihood.key, part * likelihood.weight
             shares[key] += share

@@ -17,10 +17,12 @@ from analysis.causes.candidates import KernelCounter
 from analysis.causes.explanations import CERTAIN, Explanation, Likelihood
 from analysis.causes.moved_counters import MovedCounters
 
-_ROUNDS_MAX: Final = 100
+_ROUNDS_MAX: Final = 20
 _HALVINGS: Final = 50
 _EXACT: Final = 1e-3
 """Packets: a budget that is exceeded by less is kept."""
+_IMPOSSIBLE: Final = 1e-15
+"""Odds below this are those of a candidate that was ruled out, whatever a counter has room for."""
 
 _Claim = tuple[Explanation, list[Likelihood]]
 """A segment, and its candidates that move one counter."""
@@ -59,10 +61,18 @@ def _find_claims(explanations: Sequence[Explanation]) -> _Claims:
 
 
 def _cut(claims: _Claims, budgets: Mapping[KernelCounter, int]) -> None:
-    """Fit one counter after the other; what one gives up another may claim, so until none has to be lowered."""
+    """Fit one counter after the other; what one gives up another may claim, so until none has to be lowered.
+
+    Where two give up to each other for too long, what is still too much becomes unexplained.
+    """
     for _ in range(_ROUNDS_MAX):
         if not sum(_fit(claims[counter], budget) for counter, budget in budgets.items()):
             return
+    for counter, budget in budgets.items():
+        share = min(1.0, budget / max(budget, count_claimed(claims[counter]), 1))
+        for explanation, likelihood in ((one, likelihood) for one, mine in claims[counter] for likelihood in mine):
+            explanation.unexplained += (1 - share) * likelihood.weight
+            likelihood.budget *= share
 
 
 def _fit(claims: Sequence[_Claim], budget: int) -> bool:
@@ -89,9 +99,9 @@ def _cover(explanations: Sequence[Explanation], room: dict[KernelCounter, float]
         able = [
             (one.weight, number, one.candidate.counter)
             for number, one in enumerate(explanation.likelihoods)
-            if one.weight and one.candidate.counter is not None and room.get(one.candidate.counter, 0) >= lost
+            if one.weight > _IMPOSSIBLE and one.candidate.counter is not None and room.get(one.candidate.counter, 0) >= lost
         ]
-        if able and total < 1 / (1 - CERTAIN):
+        if able and explanation.unexplained > (1 - CERTAIN) * total:
             weight, number, counter = max(able, key=lambda entry: entry[:2])
             best = explanation.likelihoods[number]
             room[counter] -= lost * (CERTAIN - weight / total)

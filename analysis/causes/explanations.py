@@ -56,7 +56,7 @@ class Likelihood:
         return self.candidate.kind, self.candidate.subject
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Explanation:
     """One segment of an outage with all its candidates."""
 
@@ -65,11 +65,13 @@ class Explanation:
     """Time between two probes of the flow."""
     segment: Segment
     likelihoods: tuple[Likelihood, ...]
+    unexplained: float = 1.0
+    """Odds of something unknown."""
 
     @property
     def total(self) -> float:
-        """The odds of all, `unexplained` with its 1 among them."""
-        return 1.0 + sum(likelihood.weight for likelihood in self.likelihoods)
+        """The odds of all, `unexplained` among them."""
+        return self.unexplained + sum(likelihood.weight for likelihood in self.likelihoods)
 
     @property
     def explained(self) -> Likelihood | None:

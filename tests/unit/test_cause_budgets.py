@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analysis.causes.budgets import keep_budgets
@@ -97,6 +97,7 @@ def test_a_candidate_without_a_counter_has_no_budget() -> None:
 ODDS = st.floats(0, 1e9)
 
 
+@example(segments=[(1, 5e-324, 0.0, 0.0)], by=(1, 0))
 @given(
     segments=st.lists(st.tuples(st.integers(1, 300), ODDS, ODDS, ODDS), max_size=8),
     by=st.tuples(st.integers(0, 400), st.integers(0, 400)),
