@@ -227,8 +227,9 @@ def execute(
         except HitlessError as error:
             pytest.fail(f"{Verdict.INCONCLUSIVE}: {error}", pytrace=False)
         outcome = ArmOutcome(runs=runs, directory=directory)
-        report = write_arm(outcome)
-        allure.attach.file(str(report), name="report", extension="md")  # type: ignore[no-untyped-call]  # allure has no types
+        report = write_arm(outcome).report_path
+        if report is not None:
+            allure.attach.file(str(report), name="report", extension="md")  # type: ignore[no-untyped-call]  # allure has no types
         record_property("verdict", ",".join(outcome.verdicts))
         kept.append(outcome)
         return outcome

@@ -1,4 +1,4 @@
-"""A run with its judgement, and a comparison of both arms: what the commands hand to the reports."""
+"""A run with its judgement: what the commands hand to the reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from analysis.evidence import Evidence
 from analysis.measure import Measures
 from hitless.history import History
 from hitless.verdicts import CheckResult
-from hitless.words import Arm, Verdict
+from hitless.words import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +37,3 @@ class JudgedRun:
         """Whether every validity check passed: only then do the other results mean anything."""
         validity = tuple(result for result in self.results if result.is_validity)
         return bool(validity) and all(result.verdict is Verdict.PASS for result in validity)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """The runs of both arms of one scenario, in the order in which they ran."""
-
-    scenario: str
-    runs: tuple[JudgedRun, ...]
-
-    def runs_of(self, arm: Arm) -> tuple[JudgedRun, ...]:
-        """Return the runs of one arm, by trial."""
-        return tuple(
-            sorted((run for run in self.runs if run.history.header.arm is arm), key=lambda run: run.history.header.trial)
-        )

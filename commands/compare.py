@@ -6,7 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from analysis.judged import Comparison, JudgedRun
+from analysis.comparison import Comparison
+from analysis.judged import JudgedRun
 from clusters.lab.cluster import check_faults
 from clusters.linux.sandbox import enter_sandbox
 from commands.arms import execute_trial, judge_history
@@ -15,6 +16,7 @@ from commands.reporting import write_comparison
 from commands.settings import Format, make_folder, make_run_directory
 from commands.terminal import Progress, print_comparison
 from hitless.errors import MissingCapabilityError, RecordDamagedError, UsageError
+from hitless.history import History
 from hitless.store import read_history
 from hitless.words import Arm, Verdict
 from scenarios.model import find_scenario, load_scenario
@@ -72,51 +74,67 @@ def _turn(arm_and_trial: tuple[Arm, int]) -> tuple[int, int]:
 def judge_stored(path: Path, output_format: Format) -> Verdict:
     """Judge a stored comparison, or one run of it, again; write its report anew and print it.
 
+    A run that cannot be read is named and left out. The others are judged: their FAIL stays FAIL, their PASS is INCONCLUSIVE.
+
     Raises:
         UsageError: there is no stored run at `path`.
-        RecordDamagedError: a record cannot be read.
+        RecordDamagedError: no run can be read.
     """
-    single = (path / "run.json").exists()
-    runs = read_stored(path)
+    runs, damaged = read_stored(path)
     names = {run.history.header.scenario for run in runs}
     if len(names) > 1:
         message = f"{path}: runs of several scenarios: {', '.join(sorted(names))}; judge them one by one"
         raise RecordDamagedError(message)
-    if single:
+    if (path / "run.json").exists():
         return tell_single(runs[0], output_format)
     # A suite numbers the runs of its one arm, which has no rule over both; a comparison's bear the arm's name.
     has_rule = not all(folder.name.isdigit() for folder in find_runs(path))
-    return _tell(Comparison(scenario=names.pop(), runs=runs), path, output_format, has_rule=has_rule)
+    return _tell(Comparison(scenario=names.pop(), runs=runs, damaged=damaged, has_rule=has_rule), path, output_format)
 
 
 def find_runs(path: Path) -> tuple[Path, ...]:
     """Return the folders of the runs that are stored at `path`: itself, or those in it. Raises UsageError: there is none."""
-    folders = (path,) if (path / "run.json").exists() else tuple(sorted(folder.parent for folder in path.glob("*/run.json")))
-    if not folders:
+    if (path / "run.json").exists():
+        return (path,)
+    if not any(path.glob("*/run.json")):
         raise UsageError(where="RUN", found=str(path), allowed="a folder of a stored comparison or of one stored run")
-    return folders
+    return tuple(sorted(folder for folder in path.iterdir() if folder.is_dir()))
 
 
-def read_stored(path: Path) -> tuple[JudgedRun, ...]:
-    """Read and judge the runs that are stored at `path`, in the order in which they took place.
+def read_stored(path: Path) -> tuple[tuple[JudgedRun, ...], tuple[str, ...]]:
+    """Read and judge the runs that are stored at `path`.
+
+    Returns:
+        The runs, in the order in which they took place, and why each of the others cannot be read.
 
     Raises:
         UsageError: there is no stored run.
-        RecordDamagedError: a record cannot be read.
+        RecordDamagedError: none can be read.
     """
-    histories = sorted(
-        map(read_history, find_runs(path)), key=lambda history: _turn((history.header.arm, history.header.trial))
-    )
-    return tuple(map(judge_history, histories))
+    histories: list[History] = []
+    damaged: list[str] = []
+    for folder in find_runs(path):
+        try:
+            histories.append(read_history(folder))
+        except RecordDamagedError as error:
+            damaged.append(str(error))
+    if not histories:
+        raise RecordDamagedError("; ".join(damaged))
+    histories.sort(key=lambda history: _turn((history.header.arm, history.header.trial)))
+    return tuple(map(judge_history, histories)), tuple(damaged)
 
 
-def _tell(comparison: Comparison, directory: Path, output_format: Format, *, has_rule: bool = True) -> Verdict:
-    written = write_comparison(comparison, directory, has_rule=has_rule)
+def _tell(comparison: Comparison, directory: Path, output_format: Format) -> Verdict:
+    """Write what there is to write, print it, and return the verdict, which neither can change."""
+    written = write_comparison(comparison, directory)
     if output_format is Format.JSON:
-        sys.stdout.write(written.summary_path.read_text(encoding="utf-8"))
+        stored = "verdict.json" if written.summary is None else "summary.json"
+        sys.stdout.write((directory / stored).read_text(encoding="utf-8"))
+    elif written.summary is None:
+        sys.stdout.write(f"{written.verdict}: the table cannot be printed; records in {directory}\n")
     else:
-        print_comparison(written.summary, directory)
-    return written.summary.verdict
+        print_comparison(written.summary, written.report_path or directory)
+    return written.verdict
 
 
 def tell_single(judged: JudgedRun, output_format: Format) -> Verdict:

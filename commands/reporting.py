@@ -1,57 +1,86 @@
-"""Writing what the reports package renders: the effects at the edge."""
+"""Settling a verdict, then telling of it: the effects at the edge.
+
+The verdict is stored before anything is rendered, and the exit code follows from it alone. A renderer that crashes costs its
+own file: the reason is printed, and the others go on.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from analysis.judged import Comparison
+from analysis.comparison import Comparison
 from commands.arms import ArmOutcome
-from hitless.errors import WorldError
 from hitless.store import write_json
+from hitless.words import Verdict
 from reports.chart import render_html, render_svg
 from reports.markdown import render_markdown
 from reports.summary import Summary, summarise
 
+Made = TypeVar("Made")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was written, and where."""
+    """What was written into a comparison's folder."""
 
-    summary: Summary
-    summary_path: Path
-    report_path: Path
+    verdict: Verdict
+    """Stored before anything was rendered."""
+    summary: Summary | None
+    """None: it could not be made; nor was `summary.json`."""
+    report_path: Path | None
+    """None: the Markdown report could not be made."""
 
 
-def write_comparison(comparison: Comparison, directory: Path, *, has_rule: bool = True) -> Written:
-    """Write `summary.json`, `report.md`, `chart.svg` and `chart.html` into the comparison's folder.
-
-    Args:
-        comparison: the judged runs.
-        directory: the folder.
-        has_rule: whether the comparison's own rule gives the verdict; False: trials of one arm alone.
+def write_comparison(comparison: Comparison, directory: Path) -> Written:
+    """Write `verdict.json` and `summary.json`, then `chart.svg`, `chart.html` and `report.md`, each as far as it can be made.
 
     Raises:
-        WorldError: the folder cannot be written to.
+        WorldError: the verdict cannot be written.
     """
-    summary = summarise(comparison, has_rule=has_rule)
-    summary_path, report_path = directory / "summary.json", directory / "report.md"
-    texts = {
-        directory / "chart.svg": render_svg(comparison),
-        directory / "chart.html": render_html(comparison),
-        report_path: render_markdown(comparison, summary, chart="chart.svg"),
-    }
-    write_json(summary_path, summary.as_json())
-    for path, text in texts.items():
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            message = f"cannot write {path}: {error.strerror or error}"
-            raise WorldError(message) from error
-    return Written(summary=summary, summary_path=summary_path, report_path=report_path)
+    decision = comparison.decision
+    findings = [finding.as_json() for finding in decision.findings]
+    write_json(directory / "verdict.json", {"verdict": decision.verdict, "findings": findings})
+    summary_path, report_path, chart_path = (directory / name for name in ("summary.json", "report.md", "chart.svg"))
+    for path in (summary_path, report_path, chart_path, directory / "chart.html"):
+        path.unlink(missing_ok=True)
+
+    def summarise_and_store() -> Summary:
+        summary = summarise(comparison)
+        write_json(summary_path, summary.as_json())
+        return summary
+
+    def render(path: Path, make: Callable[[], str]) -> Path:
+        path.write_text(make(), encoding="utf-8")
+        return path
+
+    summary = _attempt(summary_path, summarise_and_store)
+    chart = _attempt(chart_path, lambda: render(chart_path, lambda: render_svg(comparison)))
+    _attempt(directory / "chart.html", lambda: render(directory / "chart.html", lambda: render_html(comparison)))
+    report = None
+    if summary is not None:
+        name = None if chart is None else chart.name
+        report = _attempt(report_path, lambda: render(report_path, lambda: render_markdown(comparison, summary, chart=name)))
+    return Written(verdict=decision.verdict, summary=summary, report_path=report)
 
 
-def write_arm(outcome: ArmOutcome) -> Path:
-    """Write the same for one arm of one scenario; return the report's path."""
+def write_arm(outcome: ArmOutcome) -> Written:
+    """Write the same for one arm of one scenario."""
     scenario = outcome.runs[0].history.header.scenario
-    return write_comparison(Comparison(scenario=scenario, runs=outcome.runs), outcome.directory, has_rule=False).report_path
+    return write_comparison(Comparison(scenario=scenario, runs=outcome.runs, has_rule=False), outcome.directory)
+
+
+def _attempt(path: Path, make: Callable[[], Made]) -> Made | None:
+    """Return what was made; None, and a line on standard error, where it could not be."""
+    try:
+        return make()
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a panic of vl-convert's Rust code is no Exception
+        reason = " ".join(str(error).split())
+        sys.stderr.write(f"hitless: {path.name} was not written: {type(error).__name__}: {reason}; the verdict stands\n")
+        path.unlink(missing_ok=True)
+        return None

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from analysis.judged import JudgedRun
 from hitless.events import Event
+from hitless.plural import plural
 from hitless.store import Listener
 from hitless.words import SECOND, Arm, FlowRole, Verdict
 from reports.markdown import verdict_sentence
@@ -24,11 +25,10 @@ from reports.table import comparison_rows, family_rows
 _COLOURS: Final = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 
 
-def print_comparison(summary: Summary, directory: Path) -> None:
+def print_comparison(summary: Summary, report: Path) -> None:
     """Print the verdict, the table and where the rest is."""
     console = Console(highlight=False)
     topology = summary.topology
-    zones = f"{topology.zones} zone{'s' if topology.zones > 1 else ''}"
     table = Table(title=f"{summary.scenario}: UNGATED against GATED", title_justify="left")
     table.add_column("", no_wrap=True)
     table.add_column("UNGATED", justify="right")
@@ -43,8 +43,9 @@ def print_comparison(summary: Summary, directory: Path) -> None:
             [(row.label, row.ungated, row.gated) for row in families],
         )
     console.print(
-        f"{topology.nodes} nodes in {zones}, carrier {summary.carrier}, profile {summary.profile}, "
-        f"a probe every {summary.interval_ms:g} ms a flow: every duration is +- {summary.accuracy_ms:g} ms",
+        f"{plural(topology.nodes, 'node')} in {plural(topology.zones, 'zone')}, carrier {summary.carrier}, "
+        f"profile {summary.profile}, a probe every {summary.interval_ms:g} ms a flow: "
+        f"every duration is +- {summary.accuracy_ms:g} ms",
         soft_wrap=True,
     )
     for finding in summary.findings:
@@ -54,7 +55,7 @@ def print_comparison(summary: Summary, directory: Path) -> None:
                 f"[{_COLOURS[finding.verdict]}]{finding.verdict}[/] {finding.code}: {escape(finding.text)}", soft_wrap=True
             )
     console.print(f"[bold {_COLOURS[summary.verdict]}]{summary.verdict}[/] {escape(verdict_sentence(summary))}", soft_wrap=True)
-    console.print(f"report: {directory / 'report.md'}", markup=False, soft_wrap=True)
+    console.print(f"report: {report}", markup=False, soft_wrap=True)
 
 
 def print_table(
@@ -159,7 +160,7 @@ class Progress:
         took_s = judged.history.events[-1].t_ns / SECOND
         self._console.print(
             f"{header.arm:<8} trial {header.trial}: {judged.verdict:<12} lost {lost} of "
-            f"{sum(flow.offered for flow in mesh)} probes, {hit} of {len(mesh)} flows hit, {took_s:.1f} s",
+            f"{plural(sum(flow.offered for flow in mesh), 'probe')}, {hit} of {plural(len(mesh), 'flow')} hit, {took_s:.1f} s",
             highlight=False,
             soft_wrap=True,
         )

@@ -61,8 +61,8 @@ def watch_cluster(kubeconfig: Path, context: str | None, options: WatchOptions, 
             judged = execute_watch(plan, cluster, clock, directory / "1", _say if output_format is Format.TEXT else None)
         finally:
             kube.stop()
-    report = write_arm(ArmOutcome(runs=(judged,), directory=directory))
-    _tell(judged, report, output_format)
+    written = write_arm(ArmOutcome(runs=(judged,), directory=directory))
+    _tell(judged, written.report_path or directory, output_format)
     return judged.verdict
 
 

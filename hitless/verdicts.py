@@ -27,6 +27,10 @@ class Finding:
     t_ns: Nanoseconds | None = None
     """When, on the run clock, if at one time."""
 
+    def as_json(self) -> JsonObject:
+        """Return the finding as one JSON object."""
+        return asdict(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import altair as alt
 import vl_convert
 
-from analysis.judged import Comparison
+from analysis.comparison import Comparison
 from reports.drawing import ORDER, Panel, lay_out, make_panel, shown_span
 from reports.extracts import shown_run
 

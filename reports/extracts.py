@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.judged import Comparison, JudgedRun
+from analysis.comparison import Comparison
+from analysis.judged import JudgedRun
 from analysis.measure import FlowMeasure
 from hitless.facts import Flow
 from hitless.words import Arm, FlowRole, Verdict

@@ -10,7 +10,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from analysis.judged import Comparison
+from analysis.comparison import Comparison
 from hitless.words import MILLISECOND, Arm, FlowRole, Verdict
 from reports.causes import cause_rows, example_rows, worst_causes
 from reports.connections import connection_rows

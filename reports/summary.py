@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Final
 
-from analysis.judged import Comparison, JudgedRun
+from analysis.comparison import Comparison
+from analysis.judged import JudgedRun
 from analysis.length import add_lengths
 from analysis.measure import Counts, FlowMeasure
-from checks.comparison import compare_verdict
-from hitless.verdicts import Finding, merge
+from hitless.verdicts import Finding
 from hitless.words import Arm, FlowRole, JsonObject, Verdict
 from reports.cause_summary import CauseSummary, summarise_causes
 from reports.connections import ConnectionTotals, summarise_connections
@@ -158,13 +158,8 @@ class Summary:
         return document
 
 
-def summarise(comparison: Comparison, *, has_rule: bool = True) -> Summary:
+def summarise(comparison: Comparison) -> Summary:
     """Summarise a comparison, which has at least one run.
-
-    Args:
-        comparison: its runs.
-        has_rule: whether the comparison's own rule gives the verdict. False for trials that are no comparison, such as one arm
-            of a scenario: then the verdict is the merge of the runs' verdicts.
 
     Raises:
         ValueError: there is no run, so there is no cluster to speak of.
@@ -172,11 +167,11 @@ def summarise(comparison: Comparison, *, has_rule: bool = True) -> Summary:
     if not comparison.runs:
         message = "a comparison without a single run cannot be summarised"
         raise ValueError(message)
-    verdict, findings = compare_verdict(comparison.runs) if has_rule else (merge(run.verdict for run in comparison.runs), ())
+    decision = comparison.decision
     header, facts = comparison.runs[0].history.header, comparison.runs[0].history.facts
     arms = {arm: comparison.runs_of(arm) for arm in Arm}
     return Summary(
-        verdict=verdict,
+        verdict=decision.verdict,
         scenario=comparison.scenario,
         cluster=facts.backend,
         carrier=facts.carrier,
@@ -189,7 +184,7 @@ def summarise(comparison: Comparison, *, has_rule: bool = True) -> Summary:
         forwarding_delay_threshold_ms=ms(header.forwarding_delay_threshold_ns),
         versions=dict(facts.versions),
         findings=(
-            *(_report(finding, "comparison", None) for finding in findings),
+            *(_report(finding, "comparison", None) for finding in decision.findings),
             *(
                 _report(finding, result.check, run)
                 for run in comparison.runs

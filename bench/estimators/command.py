@@ -17,7 +17,7 @@ WIDTH = 160
 
 def show_estimates(path: Path) -> None:
     """Print a table an arm. Raises UsageError: there is no stored run; RecordDamagedError: a record cannot be read."""
-    runs = read_stored(path)
+    runs, _ = read_stored(path)
     for arm in Arm:
         own = [run for run in runs if run.history.header.arm is arm]
         if own:

@@ -9,8 +9,8 @@ import pytest
 from analysis import classify as classify_module
 from analysis import evidence as evidence_module
 from analysis.classify import Probes
+from analysis.comparison import Comparison
 from analysis.evidence import Evidence
-from analysis.judged import Comparison
 from analysis.length import Length, add_lengths
 from hitless.facts import Flow
 from hitless.history import History

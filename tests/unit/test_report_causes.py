@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from analysis.comparison import Comparison
 from analysis.evidence import Evidence
-from analysis.judged import Comparison
 from hitless.words import Arm
 from reports.cause_summary import causes_of_flow, summarise_causes
 from reports.causes import cause_rows, worst_causes
@@ -94,7 +96,7 @@ def test_the_report_has_the_causes_and_that_of_each_worst_flow() -> None:
 
 def test_a_comparison_without_loss_has_no_section_of_causes() -> None:
     quiet = Comparison(scenario="plain-switch", runs=(judged(realistic(Arm.GATED, 1)),))
-    assert "Causes of outages" not in render_markdown(quiet, summarise(quiet, has_rule=False))
+    assert "Causes of outages" not in render_markdown(quiet, summarise(replace(quiet, has_rule=False)))
 
 
 def test_each_worst_flow_has_its_causes() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.judged import Comparison, JudgedRun
+from analysis.comparison import Comparison
+from analysis.judged import JudgedRun
 from hitless.history import History
 from hitless.records import ConnectionEvent
 from hitless.words import Arm, FlowRole

@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from analysis.comparison import Comparison
 from analysis.evidence import Evidence
-from analysis.judged import Comparison
 from hitless.load import ConnectionUse, RequestOutcome
 from hitless.words import MILLISECOND, Arm
 from reports.load import SECONDS_MAX, choose_seconds, make_load_tables

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.judged import Comparison
+from analysis.comparison import Comparison
 from hitless.words import Arm
 from reports.extracts import arm_drops, group_findings, shown_run, worst_flows
 from reports.markdown import escape_cell, render_markdown
@@ -15,8 +15,8 @@ from tests.unit.comparisons import comparison, judged
 from tests.unit.histories import QUIET, event, header, held, history, lost, ns, records, switch_events
 
 
-def _report(runs: Comparison, *, has_rule: bool = True, chart: str | None = None) -> str:
-    return render_markdown(runs, summarise(runs, has_rule=has_rule), chart=chart)
+def _report(runs: Comparison, *, chart: str | None = None) -> str:
+    return render_markdown(runs, summarise(runs), chart=chart)
 
 
 def _rows(text: str) -> list[list[str]]:
@@ -90,7 +90,7 @@ def test_the_chart_is_linked_where_there_is_one() -> None:
 
 def test_one_arm_alone_is_no_comparison() -> None:
     alone = Comparison(scenario="route-quota", runs=(judged(held()), judged(held(header=replace(held().header, trial=2)))))
-    text = _report(alone, has_rule=False)
+    text = _report(replace(alone, has_rule=False))
     assert text.startswith("# route-quota: PASS\n\n**PASS**: of 2 trials: 2 PASS, 0 FAIL, 0 INCONCLUSIVE.\n")
     assert "| gate held | - | until the end |" in text
     assert "This cluster has no counters of every namespace between two pods." in text

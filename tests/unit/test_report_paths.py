@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.judged import Comparison
+from analysis.comparison import Comparison
 from hitless.history import History
 from hitless.words import Arm
 from reports.markdown import render_markdown

@@ -1,10 +1,11 @@
 """The summary's schema is a contract: these tests spell it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from analysis.judged import Comparison
+from analysis.comparison import Comparison
 from hitless.history import History
 from hitless.words import Arm, Mode, Verdict
 from reports.spread import Spread, make_spread
@@ -202,7 +203,7 @@ def test_findings_name_arm_trial_and_flow() -> None:
 def test_trials_that_are_no_comparison_are_merged() -> None:
     alone = _of(history(), history(header=header(trial=2)))
     assert summarise(alone).verdict is Verdict.INCONCLUSIVE
-    merged = summarise(alone, has_rule=False)
+    merged = summarise(replace(alone, has_rule=False))
     assert (merged.verdict, [finding.check for finding in merged.findings]) == (
         Verdict.PASS,
         ["instrument", "continuity", "instrument", "continuity"],

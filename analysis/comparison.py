@@ -1,4 +1,4 @@
-"""The comparison's own rule over both arms. It is no merge: UNGATED is meant to lose.
+"""A comparison of both arms, and its own rule. It is no merge: UNGATED is meant to lose.
 
 The ungated arm is the negative control. If it loses nothing, the gated arm's silence proves nothing either.
 """
@@ -6,37 +6,88 @@ The ungated arm is the negative control. If it loses nothing, the gated arm's si
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Final
 
 from analysis.judged import JudgedRun
-from hitless.verdicts import Finding
+from hitless.plural import plural
+from hitless.verdicts import Finding, merge
 from hitless.words import MILLISECOND, Arm, FlowRole, Nanoseconds, Verdict
 
 PROOF_INTERVALS: Final = 3
 """An ungated trial must show an outage of at least this many intervals for certain. Ours: one lost probe may be chance."""
 
 
-def compare_verdict(runs: Sequence[JudgedRun]) -> tuple[Verdict, tuple[Finding, ...]]:
-    """Judge a comparison.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The verdict of a comparison, and what led to it."""
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    """Of the comparison's own rule; empty where the verdict is the merge of the runs' verdicts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The runs of both arms of one scenario, in the order in which they ran."""
+
+    scenario: str
+    runs: tuple[JudgedRun, ...]
+    damaged: tuple[str, ...] = ()
+    """Runs whose records cannot be read, each with the reason."""
+    has_rule: bool = True
+    """False: trials that are no comparison, such as one arm of a scenario."""
+
+    def runs_of(self, arm: Arm) -> tuple[JudgedRun, ...]:
+        """Return the runs of one arm, by trial."""
+        return tuple(
+            sorted((run for run in self.runs if run.history.header.arm is arm), key=lambda run: run.history.header.trial)
+        )
+
+    @cached_property
+    def decision(self) -> Decision:
+        """The verdict: by the comparison's own rule, or the merge of the runs' verdicts.
+
+        A run that cannot be read proves nothing: FAIL by the others stays FAIL, and PASS becomes INCONCLUSIVE.
+        """
+        doubts = tuple(_doubt_damaged(self.damaged))
+        if self.has_rule:
+            return compare_verdict(self.runs, doubts)
+        verdicts = (*(run.verdict for run in self.runs), *(doubt.verdict for doubt in doubts))
+        return Decision(verdict=merge(verdicts), findings=doubts)
+
+
+def compare_verdict(runs: Sequence[JudgedRun], doubts: tuple[Finding, ...] = ()) -> Decision:
+    """Judge both arms.
 
     1. A run that is not valid: INCONCLUSIVE.
     2. A gated run that lost a probe or failed a check: FAIL.
-    3. An arm that is missing, a gated run without a verdict, an ungated trial that proved nothing: INCONCLUSIVE.
+    3. A run that cannot be read, an arm that is missing, a gated run without a verdict, an ungated trial that proved nothing:
+       INCONCLUSIVE.
     4. Else PASS.
 
-    Returns:
-        The verdict and the findings that led to it, never empty.
+    Args:
+        runs: of both arms.
+        doubts: findings about runs that cannot be read.
     """
-    for rule in (_find_invalid, _find_failed, _find_unproven):
-        findings = tuple(rule(runs))
+    for found in (_find_invalid(runs), _find_failed(runs), chain(doubts, _find_unproven(runs))):
+        findings = tuple(found)
         if findings:
-            return findings[0].verdict, findings
+            # What could not be read is named even where it does not decide.
+            return Decision(verdict=findings[0].verdict, findings=tuple(dict.fromkeys((*findings, *doubts))))
     losses = [_lost(run) for run in runs if run.history.header.arm is Arm.UNGATED]
     gated = sum(1 for run in runs if run.history.header.arm is Arm.GATED)
-    lost = f"{losses[0]:,}" if len(set(losses)) == 1 else f"{min(losses):,} to {max(losses):,}"
-    trials = f"{gated} trial{'s' if gated > 1 else ''}"
-    text = f"GATED lost nothing in {trials}; UNGATED lost {lost} probes a trial, so loss would have been seen"
-    return Verdict.PASS, (Finding(verdict=Verdict.PASS, code="hitless", text=text), *_say_unproven(runs))
+    lost = plural(losses[0], "probe") if len(set(losses)) == 1 else f"{min(losses):,} to {max(losses):,} probes"
+    text = f"GATED lost nothing in {plural(gated, 'trial')}; UNGATED lost {lost} a trial, so loss would have been seen"
+    good = Finding(verdict=Verdict.PASS, code="hitless", text=text)
+    return Decision(verdict=Verdict.PASS, findings=(good, *_say_unproven(runs)))
+
+
+def _doubt_damaged(damaged: Sequence[str]) -> Iterator[Finding]:
+    for reason in damaged:
+        yield Finding(verdict=Verdict.INCONCLUSIVE, code="run-damaged", text=f"a run cannot be read and is left out: {reason}")
 
 
 def _name(run: JudgedRun) -> str:
@@ -73,7 +124,7 @@ def _find_failed(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
             continue
         lost = _lost(run)
         if lost:
-            yield Finding(verdict=Verdict.FAIL, code="gated-lost", text=f"{_name(run)} lost {lost} probes")
+            yield Finding(verdict=Verdict.FAIL, code="gated-lost", text=f"{_name(run)} lost {plural(lost, 'probe')}")
         elif run.verdict is Verdict.FAIL:
             failed = ", ".join(result.check for result in run.results if result.verdict is Verdict.FAIL)
             yield Finding(verdict=Verdict.FAIL, code="gated-failed", text=f"{_name(run)} failed: {failed}")
@@ -101,7 +152,7 @@ def _say_unproven(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
                     families[flow.family] = families.get(flow.family, 0) + run.measures[flow.id].lost
     unproven = [family for family, lost in families.items() if not lost]
     if unproven:
-        text = f"{', '.join(unproven)} lost nothing in UNGATED either: of them GATED's silence is no proof"
+        text = f"{', '.join(unproven)} lost nothing in UNGATED either: GATED's silence proves nothing for them"
         yield Finding(verdict=Verdict.PASS, code="family-not-proven", text=text)
 
 
@@ -110,11 +161,11 @@ def _doubt_proof(run: JudgedRun) -> Iterator[Finding]:
     request = run.history.first_event("switch.requested")
     requested_ns = 0 if request is None else request.t_ns
     if any(result.check == "books" and result.verdict is Verdict.INCONCLUSIVE for result in run.results):
-        text = f"{_name(run)} lost probes that nobody accounts for: they prove nothing"
+        text = f"{_name(run)} lost probes that no counter accounts for: they prove nothing"
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-unexplained", text=text)
         return
     if not _lost(run):
-        text = f"{_name(run)} lost nothing: that loss would have been seen is not proven"
+        text = f"{_name(run)} lost nothing: it is not proven that loss would have been seen"
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-lost-nothing", text=text)
         return
     longest_ns = max(
@@ -130,6 +181,6 @@ def _doubt_proof(run: JudgedRun) -> Iterator[Finding]:
     if longest_ns < needed_ns:
         text = (
             f"{_name(run)} showed no outage of at least {needed_ns / MILLISECOND:g} ms for certain, the longest "
-            f"{longest_ns / MILLISECOND:.1f} ms: that loss would have been seen is not proven"
+            f"{longest_ns / MILLISECOND:.1f} ms: it is not proven that loss would have been seen"
         )
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-outage-short", text=text)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from analysis.comparison import compare_verdict
 from analysis.evidence import Evidence
 from analysis.judged import JudgedRun
-from checks.comparison import compare_verdict
 from hitless.history import History
 from hitless.verdicts import CheckResult, Finding, judge
 from hitless.words import Arm, FlowId, FlowRole, FlowSet, Verdict
@@ -65,25 +65,26 @@ HIT = lost(20, 10)
     ],
 )
 def test_truth_table(runs: list[JudgedRun], verdict: Verdict, codes: list[str]) -> None:
-    found, findings = compare_verdict(runs)
-    assert (found, [finding.code for finding in findings]) == (verdict, codes)
+    decision = compare_verdict(runs)
+    assert (decision.verdict, [finding.code for finding in decision.findings]) == (verdict, codes)
 
 
 def test_the_findings_name_the_trial_and_the_numbers() -> None:
-    _, (lost_by_gate,) = compare_verdict([_run(UNGATED, HIT), _run(GATED, lost(30, 1), trial=2)])
-    assert lost_by_gate.text == "GATED trial 2 lost 1 probes"
-    _, (invalid,) = compare_verdict([_run(UNGATED, HIT, valid=INCONCLUSIVE)])
+    (lost_by_gate,) = compare_verdict([_run(UNGATED, HIT), _run(GATED, lost(30, 1), trial=2)]).findings
+    assert lost_by_gate.text == "GATED trial 2 lost 1 probe"
+    (invalid,) = compare_verdict([_run(UNGATED, HIT, valid=INCONCLUSIVE)]).findings
     assert invalid.text == "UNGATED trial 1 is not valid (probing-gap): the instrument could not have known"
-    _, (short,) = compare_verdict([_run(UNGATED, lost(20, 2)), _run(GATED)])
+    (short,) = compare_verdict([_run(UNGATED, lost(20, 2)), _run(GATED)]).findings
     assert short.text.startswith("UNGATED trial 1 showed no outage of at least 15 ms for certain, the longest 4.9 ms")
-    _, (good,) = compare_verdict([_run(UNGATED, HIT), _run(GATED)])
+    (good,) = compare_verdict([_run(UNGATED, HIT), _run(GATED)]).findings
     assert good.text == "GATED lost nothing in 1 trial; UNGATED lost 10 probes a trial, so loss would have been seen"
 
 
 def test_a_run_without_any_validity_check_is_not_valid() -> None:
     run = _run(GATED)
     naked = JudgedRun(evidence=run.evidence, results=run.results[1:], verdict=PASS)
-    verdict, (finding,) = compare_verdict([naked])
+    decision = compare_verdict([naked])
+    verdict, (finding,) = decision.verdict, decision.findings
     assert (verdict, finding.text) == (
         INCONCLUSIVE,
         "GATED trial 1 is not valid (no validity check ran): the instrument could not have known",
@@ -93,14 +94,16 @@ def test_a_run_without_any_validity_check_is_not_valid() -> None:
 def test_an_outage_before_the_request_proves_nothing() -> None:
     # The request is made at 50 ms; the outage is over by 45 ms, and a single probe is lost later.
     early = _run(UNGATED, "." * 2 + "X" * 4 + "." * 20 + "X" + "." * 31)
-    verdict, (finding,) = compare_verdict([early, _run(GATED)])
+    decision = compare_verdict([early, _run(GATED)])
+    verdict, (finding,) = decision.verdict, decision.findings
     assert (verdict, finding.code) == (INCONCLUSIVE, "ungated-outage-short")
 
 
 def test_a_loss_that_nobody_accounts_for_proves_nothing() -> None:
     run = _run(UNGATED, HIT)
     doubtful = replace(run, results=(*run.results, _result("books", INCONCLUSIVE, "loss-unexplained")))
-    verdict, (finding,) = compare_verdict([doubtful, _run(GATED)])
+    decision = compare_verdict([doubtful, _run(GATED)])
+    verdict, (finding,) = decision.verdict, decision.findings
     assert (verdict, finding.code) == (INCONCLUSIVE, "ungated-unexplained")
 
 
@@ -112,6 +115,7 @@ def test_a_class_of_flows_that_lost_nothing_ungated_either_is_named() -> None:
         grown = replace(run.history, flows=(*run.history.flows, icmp), records=rows)
         return replace(run, evidence=Evidence(grown))
 
-    verdict, (good, unproven) = compare_verdict([with_icmp(UNGATED, HIT), with_icmp(GATED, QUIET)])
+    decision = compare_verdict([with_icmp(UNGATED, HIT), with_icmp(GATED, QUIET)])
+    verdict, (good, unproven) = decision.verdict, decision.findings
     assert (verdict, good.code, unproven.code) == (PASS, "hitless", "family-not-proven")
-    assert unproven.text == "icmp lost nothing in UNGATED either: of them GATED's silence is no proof"
+    assert unproven.text == "icmp lost nothing in UNGATED either: GATED's silence proves nothing for them"

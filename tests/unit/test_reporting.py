@@ -1,0 +1,145 @@
+"""The verdict is settled and stored before anything is rendered; a renderer that crashes costs its own file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Never
+
+import pytest
+
+from commands import compare, reporting
+from commands.compare import judge_stored, read_stored
+from commands.reporting import write_comparison
+from commands.settings import Format
+from hitless.errors import RecordDamagedError
+from hitless.history import History
+from hitless.words import Arm, Verdict
+from tests.unit.comparisons import comparison, realistic
+
+FILES = {"verdict.json", "summary.json", "chart.svg", "chart.html", "report.md"}
+
+
+def _names(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("renderer", "missing"),
+    [
+        ("render_svg", {"chart.svg"}),
+        ("render_html", {"chart.html"}),
+        ("render_markdown", {"report.md"}),
+        ("summarise", {"summary.json", "report.md"}),
+    ],
+)
+@pytest.mark.parametrize("leaks", [0, 3])
+def test_a_renderer_that_crashes_costs_its_own_file_and_is_named(
+    renderer: str,
+    missing: set[str],
+    leaks: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def crash(*_args: object, **_named: object) -> Never:
+        message = "no\nfont"
+        raise ValueError(message)
+
+    monkeypatch.setattr(reporting, renderer, crash)
+    (tmp_path / "chart.svg").write_text("of an older rendering", encoding="utf-8")
+    written = write_comparison(comparison(1, gate_leaks=leaks), tmp_path)
+    verdict = Verdict.FAIL if leaks else Verdict.PASS
+    assert (written.verdict, json.loads((tmp_path / "verdict.json").read_bytes())["verdict"]) == (verdict, verdict.value)
+    assert _names(tmp_path) == FILES - missing
+    first = min(missing, key=["summary.json", "chart.svg", "chart.html", "report.md"].index)
+    assert capsys.readouterr().err == f"hitless: {first} was not written: ValueError: no font; the verdict stands\n"
+    if "report.md" not in missing:
+        assert ("(chart.svg)" in (tmp_path / "report.md").read_text("utf-8")) == ("chart.svg" not in missing)
+
+
+def test_a_panic_that_is_no_exception_costs_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        """As pyo3 raises it."""
+
+    def panic(*_args: object) -> Never:
+        raise PanicException
+
+    monkeypatch.setattr(reporting, "render_svg", panic)
+    assert write_comparison(comparison(1), tmp_path).verdict is Verdict.PASS
+    assert _names(tmp_path) == FILES - {"chart.svg"}
+
+
+def test_the_verdict_and_the_summary_are_stored_before_the_first_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_args: object) -> Never:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reporting, "render_svg", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_comparison(comparison(1), tmp_path)
+    assert _names(tmp_path) == {"verdict.json", "summary.json"}
+
+
+def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, histories: dict[str, History | None]) -> Path:
+    """Make a folder of runs, None standing for one that was cut."""
+
+    def read(folder: Path) -> History:
+        history = histories[folder.name]
+        if history is None:
+            message = f"{folder.name}/events.jsonl: line 7 was cut"
+            raise RecordDamagedError(message)
+        return history
+
+    for name in histories:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").touch()
+    monkeypatch.setattr(compare, "read_history", read)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("leaks", "verdict", "codes"),
+    [
+        (0, Verdict.INCONCLUSIVE, ["run-damaged"]),
+        (2, Verdict.FAIL, ["gated-lost", "run-damaged"]),
+    ],
+)
+def test_a_comparison_with_a_cut_trial_is_judged_by_the_whole_ones(
+    leaks: int,
+    verdict: Verdict,
+    codes: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = {"ungated-1": realistic(Arm.UNGATED, 1), "gated-1": realistic(Arm.GATED, 1, gate_leaks=leaks)}
+    path = _store(tmp_path, monkeypatch, {**whole, "gated-2": None})
+    assert judge_stored(path, Format.JSON) is verdict
+    document = json.loads(capsys.readouterr().out)
+    own = [finding for finding in document["findings"] if finding["check"] == "comparison"]
+    assert [finding["code"] for finding in own] == codes
+    assert own[-1]["text"] == "a run cannot be read and is left out: gated-2/events.jsonl: line 7 was cut"
+
+
+def test_trials_without_a_rule_of_their_own_are_inconclusive_where_one_was_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _store(tmp_path, monkeypatch, {"1": realistic(Arm.GATED, 1), "2": None})
+    assert judge_stored(path, Format.TEXT) is Verdict.INCONCLUSIVE
+
+
+def test_runs_of_which_none_can_be_read_are_an_error_that_names_them_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _store(tmp_path, monkeypatch, {"gated-1": None, "ungated-1": None})
+    with pytest.raises(RecordDamagedError, match=r"gated-1/events.jsonl.*; ungated-1/events.jsonl"):
+        read_stored(path)
+
+
+def test_a_folder_without_its_first_file_counts_as_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _store(tmp_path, monkeypatch, {"ungated-1": realistic(Arm.UNGATED, 1), "gated-1": None})
+    (path / "gated-1" / "run.json").unlink()
+    runs, damaged = read_stored(path)
+    assert ([run.history.header.arm for run in runs], len(damaged)) == ([Arm.UNGATED], 1)
