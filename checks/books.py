@@ -1,7 +1,7 @@
 """Books: does the kernel account for every lost probe?
 
-A lost probe that no counter of the whole lab admits to was lost by the instrument, or the ledger is wrong: either way nobody
-should trust the number before it is understood.
+A lost probe that no counter of the whole lab shows was lost by the instrument, or the ledger is wrong. Either way the number is
+not to be trusted before it is understood.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final
 from analysis.evidence import Evidence
 from analysis.ledger import Ledger
 from checks.budgets import read_budgets
+from hitless.plural import plural
 from hitless.verdicts import Finding
 from hitless.words import JsonObject, Verdict
 
@@ -33,13 +34,15 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
         return
     limit = limits["lost_unexplained"]
     if limit is not None and ledger.lost_unexplained > limit:
-        text = f"{ledger.lost_unexplained} of {ledger.lost} lost probes are not accounted for: {_drops(ledger)}"
+        text = f"{ledger.lost_unexplained} of {plural(ledger.lost, 'lost probe')} not accounted for: {_drops(ledger)}"
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="loss-unexplained", text=text)
         return
-    text = f"{ledger.lost} probes lost; {_drops(ledger)}"
+    text = f"{plural(ledger.lost, 'probe')} lost; {_drops(ledger)}"
     yield Finding(verdict=Verdict.PASS, code="books-balanced", text=text)
     if ledger.surplus:
-        text = f"the kernel dropped {ledger.surplus} packets more than probes were lost: other traffic, or answers to copies"
+        text = (
+            f"the kernel dropped {plural(ledger.surplus, 'packet')} beyond the lost probes: other traffic, or answers to copies"
+        )
         yield Finding(verdict=Verdict.PASS, code="drops-surplus", text=text)
 
 
@@ -53,6 +56,6 @@ def _drops(ledger: Ledger) -> str:
         "of them counted twice, in a tunnel": ledger.tunnel_drops,
     }
     parts = ", ".join(f"{count} {where}" for where, count in kinds.items() if count)
-    text = f"the kernel dropped {ledger.dropped} packets ({parts})" if parts else "the kernel dropped nothing"
+    text = f"the kernel dropped {plural(ledger.dropped, 'packet')} ({parts})" if parts else "the kernel dropped nothing"
     unknown = ledger.refusals_unknown
     return f"{text}; it may have refused up to {unknown} more to the nodes' own senders" if unknown else text

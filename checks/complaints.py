@@ -10,6 +10,7 @@ from typing import Final
 from analysis.connections import Complaint, ConnectionMeasure
 from analysis.stalls import StallEnd
 from hitless.facts import Flow
+from hitless.plural import plural
 from hitless.verdicts import Finding
 from hitless.words import FlowClass, FlowSet, Nanoseconds, Verdict
 
@@ -25,16 +26,17 @@ BUDGET_OF: Final[Mapping[Complaint, str]] = {
 }
 """Name of the budget for each, a number over all flows of the check; null: any."""
 
-_WORDS: Final[Mapping[Complaint, str]] = {
-    Complaint.RESET: "{count} connections were reset",
-    Complaint.ENDED: "{count} connections were ended by the other end, or by a time-out",
-    Complaint.REFUSED: "{count} connections were refused",
-    Complaint.TIMED_OUT: "{count} connections were not made or not answered in time",
-    Complaint.UNREACHABLE: "to {count} connections there was no way",
-    Complaint.SLOW: "{count} connections were slow: something had to be sent again",
-    Complaint.STALLED: "{count} times a connection fell silent while messages waited",
-    Complaint.LOST: "{count} messages were not answered in time, although their connection did not end",
+_WORDS: Final[Mapping[Complaint, tuple[str, str]]] = {
+    Complaint.RESET: ("connection", "reset"),
+    Complaint.ENDED: ("connection", "ended by the other end, or by a time-out"),
+    Complaint.REFUSED: ("connection", "refused"),
+    Complaint.TIMED_OUT: ("connection", "not made or not answered in time"),
+    Complaint.UNREACHABLE: ("connection", "not made: no route"),
+    Complaint.SLOW: ("connection", "slow: something had to be sent again"),
+    Complaint.STALLED: ("stall", "seen: a connection fell silent while messages waited"),
+    Complaint.LOST: ("message", "not answered in time, although the connection did not end"),
 }
+"""What is counted, and what became of it."""
 
 Measured = tuple[Flow, ConnectionMeasure]
 
@@ -71,27 +73,29 @@ def judge_complaints(
     for complaint in complaints:
         limit, total = limits[BUDGET_OF[complaint]], sum(measure.count(complaint) for _, measure in flows)
         verdict = Verdict.FAIL if limit is not None and total > limit else Verdict.PASS
-        allowed = "any number is" if limit is None else f"{limit:g} in all are"
+        allowed = "any number" if limit is None else f"{limit:g} in all"
         for group in groups:
             met = group.met(complaint)
             if met:
                 code = name_code(group.flow_set, group.flow_class, complaint)
-                text = f"{_describe(group, complaint, met)}; {allowed} allowed"
+                text = f"{_describe(group, complaint, met)}; allowed: {allowed}"
                 yield Finding(verdict=verdict, code=code, text=text, flow=met[0][1].id, t_ns=met[0][0])
 
 
 def say_unprobed(flows: Sequence[Measured], code: str) -> Iterator[Finding]:
-    """Yield a doubt where nothing was offered on a flow: nobody could have complained."""
+    """Yield a doubt where nothing was offered on a flow: no complaint was possible."""
     unprobed = [flow for flow, measure in flows if not measure.offered]
     if unprobed:
-        text = f"on {len(unprobed)} flows no message was offered, such as {unprobed[0].label}"
+        text = f"on {plural(len(unprobed), 'flow')} no message was offered, such as {unprobed[0].label}"
         yield Finding(verdict=Verdict.INCONCLUSIVE, code=code, text=text, flow=unprobed[0].id)
 
 
 def count_opened(flows: Sequence[Measured]) -> str:
     """Return how many connections were opened and messages answered, as a sentence's beginning."""
     opened, answered = (sum(getattr(measure, name) for _, measure in flows) for name in ("opened", "answered"))
-    return f"{len(flows)} flows opened {opened} connections, {answered} messages were answered in time"
+    return (
+        f"{plural(len(flows), 'flow')} opened {plural(opened, 'connection')}; answered in time: {plural(answered, 'message')}"
+    )
 
 
 def _group(flows: Sequence[Measured]) -> list[_Group]:
@@ -104,10 +108,15 @@ def _group(flows: Sequence[Measured]) -> list[_Group]:
     ]
 
 
+def _count(complaint: Complaint, count: int) -> str:
+    noun, fate = _WORDS[complaint]
+    return f"{plural(count, noun)} {'was' if count == 1 else 'were'} {fate}"
+
+
 def _describe(group: _Group, complaint: Complaint, met: Sequence[tuple[Nanoseconds, Flow]]) -> str:
     hit = len({flow.id for _, flow in met})
     family = group.flows[0][0].family
-    text = f"{family}: {_WORDS[complaint].format(count=len(met))}, on {hit} of {len(group.flows)} flows"
+    text = f"{family}: {_count(complaint, len(met))}, on {hit} of {plural(len(group.flows), 'flow')}"
     if complaint is Complaint.STALLED:
         text = f"{text}; {_describe_stalls(group)}"
     elif complaint in {Complaint.RESET, Complaint.ENDED}:

@@ -1,6 +1,6 @@
 """Continuity: was every flow between pods, and between pods and nodes, served all the time?
 
-With a budget of 0 a single lost probe is a failure: no downtime is short enough to be none. Flows through Services are judged
+With a budget of 0, one lost probe fails. Flows through Services are judged
 apart (checks.services): a masquerade breaks them for reasons of its own.
 """
 
@@ -19,6 +19,7 @@ from analysis.measure import FlowMeasure
 from checks.budgets import read_budgets
 from hitless.facts import Flow
 from hitless.history import History
+from hitless.plural import plural
 from hitless.verdicts import Finding
 from hitless.words import FlowRole, JsonObject, Nanoseconds, Verdict
 
@@ -55,12 +56,12 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
 
 
 def _judge_hit(flow: Flow, found: FlowMeasure, limit_ms: float) -> Finding:
-    text = f"{flow.label} lost {found.lost} of {found.offered} probes ({_directions(found)}) in {_outages(found)}"
+    text = f"{flow.label} lost {found.lost} of {plural(found.offered, 'probe')} ({_directions(found)}) in {_outages(found)}"
     first_ns = found.outages[0].onset_after_ns if found.outages else None
     limit_ns = limit_ms * 1e6
     if limit_ms == 0:
         return Finding(verdict=Verdict.FAIL, code="flow-lost-probes", text=text, flow=flow.id, t_ns=first_ns)
-    text = f"{text}; {limit_ms:g} ms of downtime are allowed"
+    text = f"{text}; allowed: {limit_ms:g} ms of downtime"
     if found.downtime.shortest_ns > limit_ns:
         return Finding(verdict=Verdict.FAIL, code="flow-downtime-over-budget", text=text, flow=flow.id, t_ns=first_ns)
     if found.downtime.longest_ns is None or found.downtime.longest_ns > limit_ns:
@@ -81,7 +82,7 @@ def _directions(found: FlowMeasure) -> str:
 
 def _outages(found: FlowMeasure) -> str:
     count = len(found.outages)
-    what = "one outage" if count == 1 else f"{count} outages"
+    what = plural(count, "outage")
     shortest_ms = found.downtime.shortest_ns / 1e6
     if found.downtime.longest_ns is None:
         return f"{what}, at least {shortest_ms:.1f} ms (censored: open when the probing started or ended)"
@@ -95,12 +96,12 @@ def _say_blind_time(family: str, flows_found: list[FlowMeasure]) -> Iterator[Fin
     blind: list[Nanoseconds] = [found.blind_ns for found in untouched if found.blind_ns is not None]
     if len(blind) < len(untouched):
         flows = len(untouched) - len(blind)
-        text = f"on {flows} {family} flows too few probes were answered to say that there was no outage"
+        text = f"on {plural(flows, f'{family} flow')} too few probes were answered to say that there was no outage"
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="blind-time-unbounded", text=text)
         return
     text = (
-        f"{len(untouched)} of {len(flows_found)} {family} flows lost no probe: no outage longer than {max(blind) / 1e6:.1f} ms "
-        "could have been missed on them"
+        f"{len(untouched)} of {plural(len(flows_found), f'{family} flow')} lost no probe: "
+        f"no outage longer than {max(blind) / 1e6:.1f} ms could have been missed on them"
     )
     yield Finding(verdict=Verdict.PASS, code="blind-time", text=text)
 
@@ -118,19 +119,19 @@ def _judge_refused(history: History, limit: float | None) -> Iterator[Finding]:
             continue
         flows, counts = np.unique(some["flow"], return_counts=True)
         reasons = ", ".join(sorted({os.strerror(int(number)) for number in some["send_errno"]}))
-        text = f"the kernel refused to send {some.size} probes of {flows.size} flows from nodes: {reasons}"
+        text = f"the kernel refused to send {plural(some.size, 'probe')} of {plural(flows.size, 'flow')} from nodes: {reasons}"
         first_ns = Nanoseconds(int(some["send_began_ns"].min()))
         if not is_masquerade:
             yield Finding(verdict=Verdict.FAIL, code="host-unreachable", text=text, t_ns=first_ns)
         elif limit is not None and int(counts.max()) > limit:
-            text = f"{text}; {limit:g} a flow are allowed"
+            text = f"{text}; allowed: {limit:g} a flow"
             yield Finding(verdict=Verdict.FAIL, code="host-refused-over-budget", text=text, t_ns=first_ns)
         else:
             yield Finding(verdict=Verdict.PASS, code="host-refused", text=text, t_ns=first_ns)
 
 
 def _judge_impairment(impairment: str, count: int, flows: int, limit: float | None) -> Finding:
-    text = f"{count} probes were {impairment}, on {flows} flows"
+    text = f"{impairment}: {plural(count, 'probe')}, on {plural(flows, 'flow')}"
     if limit is not None and count > limit:
-        return Finding(verdict=Verdict.FAIL, code=f"{impairment}-over-budget", text=f"{text}; {limit:g} are allowed")
+        return Finding(verdict=Verdict.FAIL, code=f"{impairment}-over-budget", text=f"{text}; allowed: {limit:g}")
     return Finding(verdict=Verdict.PASS, code=impairment, text=text)

@@ -16,6 +16,7 @@ from analysis.evidence import Evidence
 from analysis.instrument import is_network_refusal
 from checks.budgets import read_budgets
 from hitless.history import History
+from hitless.plural import plural
 from hitless.records import STRAYS, Rows
 from hitless.verdicts import Finding
 from hitless.words import MILLISECOND, FlowRole, JsonObject, Nanoseconds, Verdict
@@ -34,8 +35,8 @@ BEFORE_REQUEST_NS: Final = Nanoseconds(100 * MILLISECOND)
 """It matters from this long before the operator's request until the probing stops: the validation time is a promise, too."""
 
 BYPASSES: Final[Mapping[str, str]] = {
-    "Management.probes": "probes",
-    "Management.tunnels": "encapsulated packets",
+    "Management.probes": "probe",
+    "Management.tunnels": "encapsulated packet",
 }
 """Counters of packets that came in by a node's management interface, where a cluster has one, to what they count."""
 
@@ -89,7 +90,8 @@ def _ask_agents(history: History, _: Limits) -> Iterator[Finding]:
         if not report.finished:
             yield _doubt("agent-unfinished", f"the agent {report.agent} did not live to report")
         if report.counters.get("rate_limited", 0):
-            text = f"the agent {report.agent} left {report.counters['rate_limited']} probes unanswered: they came too fast"
+            unanswered = plural(report.counters["rate_limited"], "probe")
+            text = f"the agent {report.agent} left {unanswered} unanswered: they came too fast"
             yield _doubt("rate-limited", text)
         strays = {name: report.counters.get(name, 0) for name in STRAYS}
         if any(strays.values()):
@@ -112,7 +114,7 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
     counts = np.bincount(rows["flow"], minlength=max((flow.id for flow in history.flows), default=0) + 1)
     silent = [flow.label for flow in history.flows if counts[flow.id] == 0]
     if silent:
-        yield _doubt("flow-silent", f"{len(silent)} flows sent no probe at all, such as {silent[0]}")
+        yield _doubt("flow-silent", f"{plural(len(silent), 'flow')} sent no probe at all, such as {silent[0]}")
     if rows.size == 0:
         return
     last_ns = int(rows["send_began_ns"].max())
@@ -131,15 +133,14 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
     ]
     if short:
         worst = min(short, key=lambda flow: int(counts[flow.id]))
-        text = (
-            f"{len(short)} flows offered too few probes; the worst, {worst.label}, {counts[worst.id]} of {expected[worst.id]}"
-        )
+        text = f"{plural(len(short), 'flow')} offered too few probes"
+        text += f"; the worst, {worst.label}, {counts[worst.id]} of {expected[worst.id]}"
         yield _doubt("flow-probes-missing", text)
     # What the network of a node itself refuses to send is the switch's doing, and judged by continuity.
     errors = int(np.count_nonzero((history.records.sender["send_errno"] != 0) & ~is_network_refusal(history)))
     allowed = limits["send_errors"]
     if allowed is not None and errors > allowed:
-        text = f"the kernel refused to send {errors} probes; {allowed:g} are allowed"
+        text = f"the kernel refused to send {plural(errors, 'probe')}; allowed: {allowed:g}"
         yield _doubt("send-errors", text)
 
 
@@ -166,7 +167,7 @@ def _ask_ticks(history: History, limits: Limits) -> Iterator[Finding]:
 
 
 def _doubt_ticks(who: str, missed: int, ticks: int, limit: float, t_ns: int | None) -> Finding:
-    text = f"{who} skipped {missed} of {ticks} ticks ({missed / ticks:.1%}); {limit:.1%} are allowed"
+    text = f"{who} skipped {missed} of {plural(ticks, 'tick')} ({missed / ticks:.1%}); allowed: {limit:.1%}"
     return _doubt("ticks-missed", text, t_ns=t_ns)
 
 
@@ -198,8 +199,9 @@ def _ask_gaps(history: History, limits: Limits) -> Iterator[Finding]:
             worst, worst_ns, worst_at_ns = intervals, int(gaps.max()), int(edges[gaps.argmax()])
     if flows:
         text = (
-            f"{flows} flows were not probed for up to {worst_ns / 1e6:.1f} ms ({worst:.1f} intervals) while it mattered; "
-            f"{limit:g} intervals are allowed"
+            f"{plural(flows, 'flow')} went without a probe for up to {worst_ns / 1e6:.1f} ms "
+            f"({worst:.1f} intervals) while it mattered; "
+            f"allowed: {limit:g} intervals"
         )
         yield _doubt("probing-gap", text, t_ns=worst_at_ns)
 
@@ -223,5 +225,6 @@ def _ask_management(history: History, _: Limits) -> Iterator[Finding]:
         hit = {place: count for place, count in sorted(grown.items()) if count > 0}
         if hit:
             place, count = next(iter(hit.items()))
-            seen = f"{sum(hit.values())} {what} came in by the management interface of {len(hit)} nodes, as {count} at {place}"
-            yield _doubt("bypassed-zones", f"{seen}: they took another path than the one in question")
+            seen = f"{plural(sum(hit.values()), what)} came in by the management interface of {plural(len(hit), 'node')}"
+            text = f"{seen}, {count} of them at {place}: they took another path than the one in question"
+            yield _doubt("bypassed-zones", text)

@@ -15,6 +15,7 @@ import numpy as np
 from analysis.evidence import Evidence
 from checks.budgets import read_budgets
 from hitless.history import History
+from hitless.plural import plural
 from hitless.verdicts import Finding
 from hitless.words import MICROSECOND, FlowRole, JsonObject, Nanoseconds, Verdict
 
@@ -60,7 +61,9 @@ def _ask_controls(evidence: Evidence, _: Limits) -> Iterator[Finding]:
         if found is not None and found.is_hit:
             at_ns = found.outages[0].onset_after_ns if found.outages else None
             yield _doubt(
-                "control-lost", f"the control flow {flow.label} lost {found.lost} of {found.offered} probes", t_ns=at_ns
+                "control-lost",
+                f"the control flow {flow.label} lost {found.lost} of {plural(found.offered, 'probe')}",
+                t_ns=at_ns,
             )
 
 
@@ -70,12 +73,12 @@ def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     untold = sum(report.counters.get("receive_overflows", 0) for report in evidence.history.records.reports)
     untold -= sum(loss.dropped for loss in losses)
     if untold > 0:
-        yield _doubt("receive-overflow", f"sockets of the instrument dropped {untold} datagrams at unknown times")
+        yield _doubt("receive-overflow", f"sockets of the instrument dropped {plural(untold, 'datagram')} at unknown times")
     if not losses:
         return
     taken, dropped = sum(loss.missing for loss in losses), sum(loss.dropped for loss in losses)
     mixed = [loss for loss in losses if loss.missing > loss.dropped]
-    text = f"sockets of the instrument dropped {dropped} datagrams; {taken} probes were taken out for it"
+    text = f"sockets of the instrument dropped {plural(dropped, 'datagram')}; taken out for it: {plural(taken, 'probe')}"
     limit = limits["instrument_loss_ratio"]
     if mixed:
         text += f", but at {mixed[0].address} {mixed[0].missing} were missing for {mixed[0].dropped}: the network lost some too"
@@ -109,7 +112,7 @@ def _ask_calibration(evidence: Evidence, _: Limits) -> Iterator[Finding]:
         if outage.onset_after_ns <= facts["restore_done_ns"] and outage.end_ns >= facts["drop_began_ns"]
     ]
     if len(found) != 1 or found[0].longest_ns is None:
-        text = f"a blackhole of {truth_ms} on the calibration flow was seen as {len(found)} outages"
+        text = f"a blackhole of {truth_ms} on the calibration flow was seen as {plural(len(found), 'outage')}"
         yield _doubt("calibration-missed", text, t_ns=pulse.t_ns)
         return
     shortest, longest = found[0].shortest_ns, found[0].longest_ns
@@ -171,7 +174,7 @@ def _ask_neighbours(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     """The neighbour table is the machine's: where it overflows, packets are dropped that no route is to blame for."""
     overflows = _grown(evidence.history, "Neigh.table_fulls")
     if overflows:
-        yield _doubt("neighbour-table-full", f"the machine's neighbour table overflowed {overflows} times")
+        yield _doubt("neighbour-table-full", f"the machine's neighbour table overflowed {plural(overflows, 'time')}")
 
 
 def _grown(history: History, name: str) -> int | None:

@@ -12,6 +12,7 @@ from analysis.evidence import Evidence
 from checks.budgets import read_budgets
 from hitless.events import Event
 from hitless.history import History
+from hitless.plural import plural
 from hitless.verdicts import Finding
 from hitless.words import JsonObject, Kind, Mode, Nanoseconds, Verdict
 
@@ -38,7 +39,7 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     if not late:
         margins_ns = [margin_ns for _, margin_ns in answers if margin_ns is not None]
         youngest = f"the youngest of them for {min(margins_ns) / 1e6:.1f} ms" if margins_ns else "since before the run"
-        text = f"all {len(pairs)} routes existed when the overlay went away ({what}), {youngest}"
+        text = f"all {plural(len(pairs), 'route')} existed when the overlay went away ({what}), {youngest}"
         yield Finding(verdict=Verdict.PASS, code="routes-first", text=text, t_ns=instant_ns)
 
 

@@ -39,7 +39,10 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
         changed = [seen for seen in flows if len({stretch.address for stretch in seen}) > 1]
         always = sum(all(stretch.is_rewritten for stretch in seen) for seen in flows)
         never = sum(not any(stretch.is_rewritten for stretch in seen) for seen in flows)
-        text = f"{family}: {always} of {len(flows)} flows came always from a rewritten address, {never} always from their own"
+        text = (
+            f"{family}: {always} of {plural(len(flows), 'flow')} always came from a rewritten address, "
+            f"{never} always from the source's own"
+        )
         if not changed:
             yield Finding(verdict=Verdict.PASS, code="source-kept", text=text)
             continue

@@ -15,6 +15,7 @@ from analysis.measure import FlowMeasure
 from hitless.events import Event
 from hitless.facts import Flow
 from hitless.history import History
+from hitless.plural import plural
 from hitless.words import MILLISECOND, Arm, FlowRole, Kind
 from reports.timeline import origin_ns
 
@@ -125,7 +126,11 @@ def _title(run: JudgedRun, found: Sequence[tuple[Flow, FlowMeasure]]) -> str:
     header = run.history.header
     hit = sum(measure.is_hit for _, measure in found)
     lost = sum(measure.lost for _, measure in found)
-    what = f"{hit} of {len(found)} flows hit, {lost:,} probes lost" if hit else f"none of {len(found)} flows lost a probe"
+    what = (
+        f"{hit} of {plural(len(found), 'flow')} hit, {plural(lost, 'probe')} lost"
+        if hit
+        else f"none of {plural(len(found), 'flow')} lost a probe"
+    )
     return f"{header.arm} trial {header.trial}: {what}"
 
 
@@ -153,7 +158,7 @@ def _choose_flows(
 
 def _rest_label(rest: Sequence[tuple[Flow, FlowMeasure]]) -> str:
     hit = sum(measure.is_hit for _, measure in rest)
-    return f"{len(rest)} other flows, {hit} hit" if hit else f"{len(rest)} other flows, none hit"
+    return f"{plural(len(rest), 'other flow')}, {hit or 'none'} hit"
 
 
 def _bars(measure: FlowMeasure, row: str, origin: int) -> Iterator[Bar]:
@@ -167,7 +172,7 @@ def _bars(measure: FlowMeasure, row: str, origin: int) -> Iterator[Bar]:
             certain_to_ms=certain_from + outage.shortest_ns / MILLISECOND,
             to_ms=(outage.end_ns - origin) / MILLISECOND,
             sign=">=" if outage.is_censored else "",
-            text=f"{outage.lost} probes, {outage.shortest_ns / MILLISECOND:.1f} ms to {longest}",
+            text=f"{plural(outage.lost, 'probe')}, {outage.shortest_ns / MILLISECOND:.1f} ms to {longest}",
         )
 
 
@@ -177,7 +182,7 @@ def family_bars(run: JudgedRun, origin: int) -> Iterator[tuple[str, list[Bar]]]:
     others = history.flows_of(FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
     for family in dict.fromkeys(flow.family for flow in others):
         flows = [flow for flow in others if flow.family == family and flow.id in run.measures]
-        row = f"{family}, {len(flows)} flows"
+        row = f"{family}, {plural(len(flows), 'flow')}"
         bars = [bar for flow in flows for bar in _bars(run.measures[flow.id], row, origin)]
         for flow in flows:
             if flow.id in connections:
@@ -209,7 +214,7 @@ def _marks(history: History, origin: int) -> Iterator[Mark]:
     routes = list(history.events_named("route.created"))
     if routes:
         yield mark(routes[0], "first route")
-        yield mark(routes[-1], f"last of {len(routes)} routes")
+        yield mark(routes[-1], f"last of {plural(len(routes), 'route')}")
     for event in history.events_named("manifest.applied"):
         if event.facts.get("kind") == Kind.IP_POOL and event.facts.get("mode") == history.header.wanted_mode:
             yield mark(event, "IPPool applied")

@@ -11,6 +11,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from analysis.comparison import Comparison
+from hitless.plural import plural
 from hitless.words import MILLISECOND, Arm, FlowRole, Verdict
 from reports.causes import cause_rows, example_rows, worst_causes
 from reports.connections import connection_rows
@@ -86,7 +87,7 @@ def verdict_sentence(summary: Summary) -> str:
         return f"{own[0]}{more}."
     trials = [trial for arm in summary.arms.values() for trial in arm.per_trial]
     parts = [f"{sum(trial.verdict is verdict for trial in trials)} {verdict}" for verdict in Verdict]
-    return f"of {len(trials)} trials: {', '.join(parts)}."
+    return f"of {plural(len(trials), 'trial')}: {', '.join(parts)}."
 
 
 def escape_cell(text: object) -> str:
@@ -108,6 +109,7 @@ def _environment(summary: Summary) -> Environment:
         cell=escape_cell,
         plain=lambda value: f"{value:g}",
         count=say_count,
+        of=plural,
         ms=lambda value: say_ms(value, summary.accuracy_ms),
         drops=lambda value: say_count(value) if value else NONE,
     )

@@ -1,7 +1,8 @@
 """The summary of a comparison: every number that a report prints, as one JSON document.
 
 A pure function of judged runs; it knows nothing of rendering. The schema is a contract: what reads `summary.json` relies on
-the names of the fields and on what null means: there is no bound, or the number does not apply.
+the names of the fields and on what null means: there is no bound, or the number does not apply. Nothing here reads a summary:
+`hitless judge` makes it anew from the records, whichever version was there before.
 
 Counts are sums over the trials and over the mesh flows of each; `*_max` go by the longest bound. Times are ms.
 """
@@ -138,6 +139,8 @@ class Summary:
     """Backend: `lab` or `kind`."""
     carrier: str
     """What carried the overlay on the wire."""
+    kernel: str | None
+    """Release of the nodes' kernel; None: not known."""
     profile: str
     topology: Topology
     interval_ms: float
@@ -151,10 +154,9 @@ class Summary:
     """Those that have a run."""
 
     def as_json(self) -> JsonObject:
-        """Return the document of schema hitless.summary/2."""
-        arms = {arm.value: _arm_json(summary) for arm, summary in self.arms.items()}
+        """Return the document of schema hitless.summary/2, as reports/summary.schema.json describes it."""
         # Through JSON and back: what is returned is what a reader of the file gets, lists and plain strings.
-        document: JsonObject = json.loads(json.dumps({"schema": SCHEMA, **asdict(self), "arms": arms}))
+        document: JsonObject = json.loads(json.dumps({"schema": SCHEMA, **asdict(self)}))
         return document
 
 
@@ -175,6 +177,7 @@ def summarise(comparison: Comparison) -> Summary:
         scenario=comparison.scenario,
         cluster=facts.backend,
         carrier=facts.carrier,
+        kernel=facts.versions.get("kernel"),
         profile=header.profile.value,
         topology=Topology(
             zones=len(facts.zone_gateways), nodes=len(facts.nodes), pods=sum(end.is_pod for end in facts.endpoints)
@@ -294,13 +297,3 @@ def _report(finding: Finding, check: str, run: JudgedRun | None) -> ReportedFind
         t_ms=ms(finding.t_ns),
         text=finding.text,
     )
-
-
-def _arm_json(summary: ArmSummary) -> JsonObject:
-    """Return an arm with its totals at the same level, as the schema has them."""
-    document = asdict(summary)
-    totals = document.pop("totals")
-    per_trial = document.pop("per_trial")
-    for trial in per_trial:
-        trial.update(trial.pop("totals"))
-    return {"trials": document.pop("trials"), **totals, **document, "per_trial": per_trial}

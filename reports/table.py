@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from hitless.plural import plural
 from hitless.words import Arm
 from reports.quantities import NONE, say_count, say_duration, say_ms, say_share
 from reports.summary import ArmSummary, Summary, Totals
@@ -94,7 +95,7 @@ def _say_family(name: str, arm: ArmSummary) -> str:
         return NONE
     lost = say_share(totals.lost, totals.offered)
     refused = f", {say_count(totals.send_errors)} refused" if totals.send_errors else ""
-    return f"{lost} on {totals.flows_hit} of {totals.flows} flows{refused}" if totals.lost else f"{lost}{refused}"
+    return f"{lost} on {totals.flows_hit} of {plural(totals.flows, 'flow')}{refused}" if totals.lost else f"{lost}{refused}"
 
 
 def _say_longest_outage(totals: Totals, accuracy_ms: float) -> str:
@@ -110,7 +111,7 @@ def _say_convergence(arm: ArmSummary, accuracy_ms: float) -> str:
     if spread.flows and spread.unbounded == spread.flows:
         return NONE
     if spread.unbounded:
-        return f"{spread.unbounded} of {spread.flows} flows did not converge"
+        return f"{spread.unbounded} of {plural(spread.flows, 'flow')} did not converge"
     return say_ms(arm.totals.convergence_ms_max, accuracy_ms)
 
 
@@ -120,7 +121,7 @@ def _say_gate(arm: ArmSummary) -> str:
         return "until the end"
     if "held" in outcomes:
         held = sum(trial.gate == "held" for trial in arm.per_trial)
-        return f"until the end in {held} of {arm.trials} trials"
+        return f"until the end in {held} of {plural(arm.trials, 'trial')}"
     if outcomes == {"opened"}:
         return f"up to {say_ms(arm.gate_hold_ms_max)}"
     return ", ".join(sorted(outcome.replace("-", " ") for outcome in outcomes))

@@ -76,7 +76,7 @@ def test_more_lost_than_the_kernel_can_account_for() -> None:
     run = _history(12, **_EACH_KIND)
     (finding,) = check(Evidence(run), {})
     assert (finding.verdict, finding.code) == (Verdict.INCONCLUSIVE, "loss-unexplained")
-    assert finding.text.startswith("2 of 12 lost probes are not accounted for: the kernel dropped 10 packets (")
+    assert finding.text.startswith("2 of 12 lost probes not accounted for: the kernel dropped 10 packets (")
     assert _codes(run, lost_unexplained=2) == [("PASS", "books-balanced")]
     assert _codes(run, lost_unexplained=None) == [("PASS", "books-balanced")]
 

@@ -25,13 +25,13 @@ def test_a_quiet_flow_passes_and_says_what_could_have_been_missed() -> None:
     findings = list(check(Evidence(history()), {}))
     assert [(finding.verdict, finding.code) for finding in findings] == [(Verdict.PASS, "blind-time")]
     # Two neighbouring probes are 5 ms apart and the second answer takes 0.1 ms.
-    assert findings[0].text == ("1 of 1 udp flows lost no probe: no outage longer than 5.1 ms could have been missed on them")
+    assert findings[0].text == ("1 of 1 udp flow lost no probe: no outage longer than 5.1 ms could have been missed on them")
 
 
 def test_one_lost_probe_fails_where_no_downtime_is_allowed() -> None:
     (finding,) = check(Evidence(_with(lost(20, 1))), {"downtime_ms": 0})
     assert (finding.verdict, finding.code, finding.flow) == (Verdict.FAIL, "flow-lost-probes", FlowId(1))
-    assert finding.text == "node-a1-mesh > node-b1-mesh lost 1 of 58 probes (1 on the way out) in one outage, 0.0 to 10.1 ms"
+    assert finding.text == "node-a1-mesh > node-b1-mesh lost 1 of 58 probes (1 on the way out) in 1 outage, 0.0 to 10.1 ms"
     assert finding.t_ns == 105_000_000
 
 
@@ -42,7 +42,7 @@ def test_directions_and_lateness_are_told() -> None:
 
 def test_an_outage_that_never_ends_is_censored() -> None:
     (finding,) = check(Evidence(_with(lost(40, 18))), {})
-    assert finding.text.endswith("in one outage, at least 84.9 ms (censored: open when the probing started or ended)")
+    assert finding.text.endswith("in 1 outage, at least 84.9 ms (censored: open when the probing started or ended)")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_flows_of_other_classes_are_judged_too_and_services_are_not() -> None:
         ("flow-lost-probes", 2),
         ("flow-lost-probes", 3),
     ]
-    assert [finding.text.partition(" lost")[0] for finding in found if finding.code == "blind-time"] == ["1 of 1 udp flows"]
+    assert [finding.text.partition(" lost")[0] for finding in found if finding.code == "blind-time"] == ["1 of 1 udp flow"]
 
 
 def refusing(number: int, pattern: str) -> History:

@@ -73,7 +73,7 @@ def test_a_flow_that_offered_too_few() -> None:
     run = history(records=records({1: thin, 2: QUIET}))
     (finding,) = check(Evidence(run), {})
     assert finding.code == "flow-probes-missing"
-    assert finding.text == "1 flows offered too few probes; the worst, node-a1-mesh > node-b1-mesh, 50 of 57"
+    assert finding.text == "1 flow offered too few probes; the worst, node-a1-mesh > node-b1-mesh, 50 of 57"
     assert _codes(run, missing_ratio=0.2) == []
 
 
@@ -101,7 +101,8 @@ def test_a_gap_while_it_matters() -> None:
     (finding,) = check(Evidence(run), {"missing_ratio": None})
     assert (finding.code, finding.t_ns) == ("probing-gap", 105 * MILLISECOND)
     assert (
-        finding.text == "1 flows were not probed for up to 55.0 ms (11.0 intervals) while it mattered; 10 intervals are allowed"
+        finding.text
+        == "1 flow went without a probe for up to 55.0 ms (11.0 intervals) while it mattered; allowed: 10 intervals"
     )
     assert _codes(run, missing_ratio=None, gap_intervals=11) == []
 
@@ -131,11 +132,11 @@ def test_probes_and_tunnels_that_went_round_the_zones_make_the_run_doubtful() ->
     assert _bypassed(before, before) == []
     one = {**before, "node-b1": {STRAY_PROBES: 1, STRAY_TUNNELS: 0}}
     path = "they took another path than the one in question"
-    assert _bypassed(before, one) == [f"1 probes came in by the management interface of 1 nodes, as 1 at node-b1: {path}"]
+    assert _bypassed(before, one) == [f"1 probe came in by the management interface of 1 node, 1 of them at node-b1: {path}"]
     more = {"node-a1": {STRAY_PROBES: 7, STRAY_TUNNELS: 4}, "node-b1": {STRAY_PROBES: 2, STRAY_TUNNELS: 2}, "router": {}}
     assert [text.partition(":")[0] for text in _bypassed(before, more)] == [
-        "2 probes came in by the management interface of 1 nodes, as 2 at node-b1",
-        "5 encapsulated packets came in by the management interface of 2 nodes, as 3 at node-a1",
+        "2 probes came in by the management interface of 1 node, 2 of them at node-b1",
+        "5 encapsulated packets came in by the management interface of 2 nodes, 3 of them at node-a1",
     ]
     assert {STRAY_PROBES, STRAY_TUNNELS} == set(BYPASSES)
 

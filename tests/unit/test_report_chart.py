@@ -144,7 +144,7 @@ def test_other_families_share_a_line_each_with_what_befell_their_connections() -
     story_told = story(opened(), told(ConnectionEvent.RESET, 1_120, seq=23))
     run = judged(tcp_history([flow], rows, story_told))
     ((row, bars),) = family_bars(run, ns(50))
-    assert row == "tcp-established, 1 flows"
+    assert row == "tcp-established, 1 flow"
     assert [(bar.from_ms, bar.to_ms, bar.sign) for bar in bars] == [(150.0, 750.0, ""), (1_070.0, 1_070.0, "x")]
     assert bars[0].text == "a stall of 600.0 ms, recovered"
     assert make_panel(run).rows[-1] == row

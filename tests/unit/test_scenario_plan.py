@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from checks.comparison import PROOF_INTERVALS
+from analysis.comparison import PROOF_INTERVALS
 from hitless.errors import UsageError
 from hitless.words import SECOND, Arm, Mode, Overlay, Verdict
 from scenarios.model import Scenario, catalogue, find_scenario, load_scenario
