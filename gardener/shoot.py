@@ -335,6 +335,8 @@ def _check_networks(shoot: Shoot, where: str) -> None:
             network = ipaddress.ip_network(text, strict=False)
             if not isinstance(network, ipaddress.IPv4Network):
                 raise UsageError(where=where, place=f"spec.networking.{name}", found=f'"{text}"', allowed="an IPv4 CIDR")
+            if str(network) != text:
+                raise UsageError(where=where, place=f"spec.networking.{name}", found=f'"{text}"', allowed=f'"{network}"')
             networks[name] = network
     for (one, first), (other, second) in combinations(networks.items(), 2):
         if first.overlaps(second):

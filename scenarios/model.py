@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from checks.catalogue import read_checks
 from gardener.doubles.mutants import MUTANTS
 from gardener.doubles.route_plan import RouteControllerMode
-from gardener.feature_gates import load_feature_gates
+from gardener.feature_gates import FeatureGates, load_feature_gates
+from gardener.manifests.chart_values import compute_values
 from gardener.shoot import Shoot, load_shoot
 from hitless.documents import MisfitError, read_document, validate
 from hitless.errors import UsageError
@@ -35,6 +36,9 @@ RATE_HZ_MIN: Final = 1.0
 """Slower probes are not answered often enough while a run waits to become live (hitless.run.LIVE_TIMEOUT_S)."""
 RATE_HZ_MAX: Final = 10_000.0
 """Ours: an interval of 0.1 ms is about what a round trip through a lab takes."""
+
+DURATION_S_MIN: Final = 0.1
+"""A shorter run ends before the first manifest is applied."""
 
 _NUMBER_MAX: Final = 10_000_000
 """No time in a scenario is longer: in ms nearly three hours, in s a season. A limit on everything."""
@@ -190,9 +194,10 @@ class Scenario(_Strict):
     """The Shoot before the request, relative to the scenario's file; real Gardener YAML."""
     controller_configuration: Path | None = None
     """Feature gates of the extension besides SeamlessOverlaySwitch, which the arm sets."""
-    start: Mode = Mode.OVERLAY
-    overlays: Annotated[tuple[Overlay, ...], Field(min_length=1)] = (Overlay.IPIP,)
-    """The encapsulations for which the expectations hold; the first is the default."""
+    start: Mode
+    """The mode before the request; the Shoot's, which the file may say but not contradict."""
+    overlays: Annotated[tuple[Overlay, ...], Field(min_length=1)]
+    """The encapsulations for which the expectations hold, the Shoot's among them; default: the Shoot's alone."""
     request: Request = Request()
     topology: Topology = Topology()
     rp_filter: Literal[0, 1, 2] = 2
@@ -241,13 +246,7 @@ class Scenario(_Strict):
         zones = self.topology.zone_names
         for zone in sorted(set(self.cloud.quota) - zones):
             raise MisfitError("cloud.quota", f"zone {zone}", f"the topology's zones {', '.join(sorted(zones))}")
-        for number, fault in enumerate(self.faults):
-            for profile in Profile:
-                at_ms, end_ms = fault.at_ms.of(profile), self.duration_s.of(profile) * 1000
-                if at_ms > end_ms:
-                    raise MisfitError(
-                        f"faults.{number}.at_ms.{profile}", f"{at_ms:g}", f"at most {end_ms:g}, when the run ends"
-                    )
+        self._check_times()
         if self.load is not None and Capability.LOCUST not in self.needs:
             raise MisfitError(
                 "needs", ", ".join(sorted(self.needs)) or "nothing", f"{Capability.LOCUST} among them, for the load"
@@ -265,6 +264,20 @@ class Scenario(_Strict):
                 allowed = "not from OVERLAY: its pods have the overlay's smaller MTU until they are made anew"
                 raise MisfitError(f"flows.{profile}", FlowSet.UDP_NATIVE_MTU, allowed)
         return self
+
+    def _check_times(self) -> None:
+        """Refuse a run that ends before anything can happen, and faults after its end."""
+        for profile in Profile:
+            if self.duration_s.of(profile) < DURATION_S_MIN:
+                found = f"{self.duration_s.of(profile):g}"
+                raise MisfitError(f"duration_s.{profile}", found, f"at least {DURATION_S_MIN:g}")
+        for number, fault in enumerate(self.faults):
+            for profile in Profile:
+                at_ms, end_ms = fault.at_ms.of(profile), self.duration_s.of(profile) * 1000
+                if at_ms > end_ms:
+                    raise MisfitError(
+                        f"faults.{number}.at_ms.{profile}", f"{at_ms:g}", f"at most {end_ms:g}, when the run ends"
+                    )
 
     def _check_judged(self, profile: Profile, flow_sets: tuple[FlowSet, ...]) -> None:
         """Refuse flows that no check of an arm asks about."""
@@ -317,22 +330,59 @@ def load_scenario(path: Path) -> Scenario:
         UsageError: names the file, the place, what was found and what is allowed.
     """
     document: dict[str, Any] = read_document(path)
+    shoot: Shoot | None = None
+    if isinstance(document.get("shoot"), str):
+        shoot_path = path.resolve().parent / document["shoot"]
+        shoot = load_shoot(shoot_path)
+        document = {"start": start_mode(shoot, str(shoot_path)), "overlays": [shoot.overlay], **document}
     scenario = validate(Scenario, document, str(path))
     if scenario.name != path.stem:
         raise UsageError(where=str(path), place="name", found=scenario.name, allowed=f"the file's own name, {path.stem}")
     scenario = scenario.located(path)
+    assert shoot is not None  # noqa: S101 - a scenario is not valid without the name of one
     _check_references(scenario)
+    _check_shoot(scenario, shoot)
     return scenario
 
 
+def start_mode(shoot: Shoot, where: str) -> Mode:
+    """Return the mode of a cluster that was made from a Shoot.
+
+    Raises:
+        UsageError: the Shoot asks for a data plane that is not probed.
+    """
+    families = shoot.spec.networking.ip_families
+    if families[0] != "IPv4":
+        allowed = "IPv4, or IPv4 and IPv6: only IPv4 is probed"
+        raise UsageError(where=where, place="spec.networking.ipFamilies", found=", ".join(families), allowed=allowed)
+    try:
+        return compute_values(shoot, FeatureGates()).mode
+    except UsageError as error:
+        raise UsageError(where=where, place=error.place, found=error.found, allowed=error.allowed) from error
+
+
+def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
+    """Refuse a scenario that contradicts its Shoot, or asks it for what it has. Raises UsageError, which names both."""
+    where, says = str(scenario.file), f"as {scenario.shoot} says"
+    start = start_mode(shoot, str(scenario.shoot))
+    if scenario.start is not start:
+        raise UsageError(where=where, place="start", found=scenario.start, allowed=f"{start}, {says}")
+    if shoot.overlay not in scenario.overlays:
+        found = ", ".join(scenario.overlays)
+        raise UsageError(where=where, place="overlays", found=found, allowed=f"{shoot.overlay} among them, {says}")
+    if scenario.has_request and scenario.change_shoot(shoot) == shoot:
+        found = "what the Shoot has already"
+        allowed = f"a change of {scenario.shoot}, whose mode is {start}; or no request"
+        raise UsageError(where=where, place="request", found=found, allowed=allowed)
+
+
 def _check_references(scenario: Scenario) -> None:
-    """Refuse a scenario that names what does not exist: a check, a budget, a mutant, a Shoot. Raises UsageError."""
+    """Refuse a scenario that names what does not exist: a check, a budget, a mutant. Raises UsageError."""
     where = str(scenario.file)
     for arm, plan in scenario.arms.items():
         read_checks(plan.checks, where, f"arms.{arm}.checks")
         if plan.mutant is not None and plan.mutant not in MUTANTS:
             raise UsageError(where=where, place=f"arms.{arm}.mutant", found=plan.mutant, allowed=", ".join(MUTANTS))
-    scenario.change_shoot(load_shoot(scenario.shoot))
     if scenario.controller_configuration is not None:
         load_feature_gates(scenario.controller_configuration)
 

@@ -88,8 +88,9 @@ def make_case(scenario: Scenario, options: Options) -> Case:
     if flows > FLOWS_MAX:
         allowed = f"at most {FLOWS_MAX:,}: a probe carries its flow's number in 16 bits (STAMP Session Identifier)"
         raise UsageError(where=str(scenario.file), place="flows", found=f"{flows:,} flows in this topology", allowed=allowed)
-    overlay = options.overlay or scenario.overlays[0]
-    shoot = load_shoot(scenario.shoot).with_mode(scenario.start).with_vxlan(enabled=overlay is Overlay.VXLAN)
+    shoot = load_shoot(scenario.shoot)
+    if options.overlay is not None:
+        shoot = shoot.with_vxlan(enabled=options.overlay is Overlay.VXLAN)
     configuration = scenario.controller_configuration
     profile = options.profile
     timings = TIMINGS[profile]
@@ -101,7 +102,7 @@ def make_case(scenario: Scenario, options: Options) -> Case:
     return Case(
         scenario=scenario,
         profile=profile,
-        overlay=overlay,
+        overlay=shoot.overlay,
         timings=timings,
         shoot=shoot,
         wanted=scenario.change_shoot(shoot),
@@ -248,7 +249,6 @@ def _make_switch(
 ) -> Switch:
     spec = SwitchSpec(
         shoot=case.shoot,
-        start_mode=case.scenario.start,
         feature_gates=replace(case.feature_gates, seamless_overlay_switch=arm is Arm.GATED),
         timings=case.timings,
         gate=decide if plan.mutant is None else MUTANTS[plan.mutant],

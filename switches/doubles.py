@@ -15,6 +15,7 @@ from gardener.doubles.route_plan import RouteControllerMode
 from gardener.feature_gates import FeatureGates
 from gardener.gate import Gate, decide
 from gardener.manifests.admission import policy_manifests
+from gardener.manifests.chart_values import compute_values
 from gardener.manifests.render import DEFAULT_POOL, name_of, pool_from_environment, render
 from gardener.shoot import Shoot
 from gardener.timings import Timings
@@ -58,8 +59,6 @@ class SwitchSpec:
 
     shoot: Shoot
     """The Shoot before the operator's request."""
-    start_mode: Mode | None = None
-    """The mode in which the run begins, everything settled; None: the Shoot's own."""
     feature_gates: FeatureGates
     """Of the Calico extension."""
     timings: Timings
@@ -88,7 +87,7 @@ def make_switch(spec: SwitchSpec, *, kube: KubeApi, routes: RouteTables, recorde
     Raises:
         UsageError: the Shoot asks for what is not supported (eBPF).
     """
-    shoot = spec.shoot.with_mode(spec.start_mode or spec.shoot.mode)
+    shoot = spec.shoot
     cloud = routes if isinstance(routes, Cloud) else Cloud(routes, spec.behaviour, clock)
     controller = RouteController(
         kube=kube,
@@ -113,25 +112,33 @@ def make_switch(spec: SwitchSpec, *, kube: KubeApi, routes: RouteTables, recorde
     return Switch(extension=extension, control_plane=control_plane, route_controller=controller, cloud=cloud, recorder=recorder)
 
 
+def calico_objects(shoot: Shoot, feature_gates: FeatureGates) -> tuple[JsonObject, ...]:
+    """Return Calico's objects in a cluster that was made from a Shoot, the pool that calico-node makes itself included.
+
+    Raises:
+        UsageError: the Shoot asks for what is not supported (eBPF).
+    """
+    manifests = render(shoot, feature_gates)
+    if DEFAULT_POOL in {name_of(document) for document in manifests}:
+        return manifests
+    return (*manifests, pool_from_environment(shoot, feature_gates))
+
+
 def initial_objects(
-    shoot: Shoot, mode: Mode, nodes: Sequence[NodeFacts], feature_gates: FeatureGates | None = None
+    shoot: Shoot, nodes: Sequence[NodeFacts], feature_gates: FeatureGates | None = None
 ) -> tuple[JsonObject, ...]:
-    """Return what a cluster in its start mode has: Nodes, then the manifests in apply order.
+    """Return what a cluster has before the request: Nodes, then the manifests in apply order.
 
     A cluster applies them one after the other, and then writes the Nodes' status: an apply leaves the status alone.
 
     Args:
-        shoot: the Shoot; its overlay is set as `mode` says.
-        mode: the start mode.
+        shoot: the Shoot.
         nodes: the nodes of the cluster.
         feature_gates: of the Calico extension; None: all at their default.
     """
     gates = feature_gates or FeatureGates()
-    shoot = shoot.with_mode(mode)
-    manifests = render(shoot, gates)
-    if DEFAULT_POOL not in {name_of(document) for document in manifests}:
-        manifests = (*manifests, pool_from_environment(shoot, gates))
-    return (*(make_node(node, mode) for node in nodes), *manifests, *policy_manifests(shoot))
+    mode = compute_values(shoot, gates).mode
+    return (*(make_node(node, mode) for node in nodes), *calico_objects(shoot, gates), *policy_manifests(shoot))
 
 
 def make_node(facts: NodeFacts, mode: Mode) -> JsonObject:

@@ -198,7 +198,7 @@ class CalicoCluster:
         tables = network.tables(facts)
         tables.clear()
         start = CalicoStart(self._case, kube, tables, clock=self._clock, tell=self._tell)
-        start.bring(facts, initial_objects(self._case.shoot, spec.start_mode, facts, self._case.feature_gates))
+        start.bring(facts, initial_objects(self._case.shoot, facts, self._case.feature_gates))
         facts = tuple(
             replace(node, tunnel_address=read_tunnel_address(kube.get(Kind.NODE, node.name), spec.overlay)) for node in facts
         )

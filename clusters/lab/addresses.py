@@ -5,22 +5,21 @@ r"""Names, addresses, MACs and interface indices of a lab. Pure: they follow fro
         \    |                          |    /                 pods: namespaces, veth cali*, /32 routes, 169.254.1.1
          bridge ──────── vpc router ──── bridge                router: one route table a zone
 
-Node n of zone z has 10.250.z.(10+n); the router has .1 everywhere. Node number i of all (from 0) has the podCIDR
-100.96.i.0/24 (100.96.0.0/11 is cut into /24s), and with calico-ipam the /26 number i of 100.120.0.0/13, which no podCIDR
-reaches. In a block .1 is the tunnel's address, .2 the mesh pod's, .3 the control pod's.
+Zone z has the /24 number z of the node network, node n of it the address .(10+n); the router has .1 everywhere. Node number i
+of all (from 0) has the podCIDR number i of the pod network, and with calico-ipam the block number i of its last quarter, which
+no podCIDR reaches. In a block .1 is the tunnel's address, .2 the mesh pod's, .3 the control pod's.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from string import ascii_lowercase
 from typing import Final
 
-from clusters.lab.spec import LabSpec
+from clusters.lab.spec import ZONE_MASK, LabSpec
 from hitless.facts import Endpoint, NodeFacts
-from hitless.words import Mode, Overlay
 
 ROUTER: Final = "vpc"
 """Name of the router's namespace."""
@@ -36,8 +35,6 @@ POD_GATEWAY: Final = "169.254.1.1"
 POD_GATEWAY_MAC: Final = "ee:ee:ee:ee:ee:ee"
 """MAC of every cali* interface. Source: the same file."""
 
-_POD_NETWORK: Final = IPv4Address("100.96.0.0")
-_BLOCK_NETWORK: Final = IPv4Address("100.120.0.0")
 _TABLE_FIRST: Final = 101
 _BRIDGE_INDEX_FIRST: Final = 10
 _CALI_INDEX_FIRST: Final = 101
@@ -76,7 +73,7 @@ class NodePlan:
     pod_cidr: str
     """spec.podCIDR: where cloud routes point."""
     block: str
-    """Where its pods live: the podCIDR, or a /26 with calico-ipam."""
+    """Where its pods live: the podCIDR, or a block of its own with calico-ipam."""
     tunnel_address: str
     """Of tunl0 or vxlan.calico."""
     tunnel_mac: str
@@ -129,6 +126,10 @@ class LabPlan:
     """Everything that has a name or an address."""
 
     zones: tuple[ZonePlan, ...]
+    pods: str
+    """CIDR of the pod network."""
+    services: str
+    """CIDR of the ClusterIPs."""
 
     @property
     def nodes(self) -> tuple[NodePlan, ...]:
@@ -154,41 +155,44 @@ class LabPlan:
 
 def make_plan(spec: LabSpec) -> LabPlan:
     """Return names and addresses of the lab that was asked for."""
-    return LabPlan(zones=tuple(_make_zone(spec, index) for index in range(spec.zones)))
+    zones = tuple(_make_zone(spec, index) for index in range(spec.zones))
+    return LabPlan(zones=zones, pods=spec.pods, services=spec.services)
 
 
 def _make_zone(spec: LabSpec, index: int) -> ZonePlan:
     name = ascii_lowercase[index]
     first = index * spec.nodes_per_zone
+    network = IPv4Network(spec.nodes).network_address + index * 2**8
     return ZonePlan(
         name=name,
-        subnet=f"10.250.{index}.0/24",
-        gateway=f"10.250.{index}.1",
+        subnet=f"{network}/{ZONE_MASK}",
+        gateway=str(network + 1),
         mac=_make_mac(0, index),
         bridge=f"br-{name}",
         bridge_index=_BRIDGE_INDEX_FIRST + index,
         table=_TABLE_FIRST + index,
-        nodes=tuple(_make_node(spec, index, first + position, position + 1) for position in range(spec.nodes_per_zone)),
+        nodes=tuple(_make_node(spec, name, network, first + place, place + 1) for place in range(spec.nodes_per_zone)),
     )
 
 
-def _make_node(spec: LabSpec, zone_index: int, number: int, ordinal: int) -> NodePlan:
-    zone = ascii_lowercase[zone_index]
+def _make_node(spec: LabSpec, zone: str, subnet: IPv4Address, number: int, ordinal: int) -> NodePlan:
     name = f"node-{zone}{ordinal}"
-    pod_network = _POD_NETWORK + number * 256
-    # Only calico-ipam hands out blocks that have nothing to do with the podCIDR, and only VXLAN uses it (mechanics 1.6).
-    has_own_block = spec.overlay is Overlay.VXLAN and spec.start_mode is Mode.OVERLAY
-    network = _BLOCK_NETWORK + number * 64 if has_own_block else pod_network
+    pods = IPv4Network(spec.pods)
+    pod_network = pods.network_address + number * 2 ** (32 - spec.node_mask)
+    network, mask = pod_network, spec.node_mask
+    if spec.block_mask is not None:
+        mask = spec.block_mask
+        network = pods.network_address + pods.num_addresses * 3 // 4 + number * 2 ** (32 - mask)
     return NodePlan(
         number=number,
         name=name,
         zone=zone,
-        address=f"10.250.{zone_index}.{10 + ordinal}",
+        address=str(subnet + 10 + ordinal),
         mac=_make_mac(1, number),
         port_index=_PORT_INDEX_FIRST + number,
-        gateway=f"10.250.{zone_index}.1",
-        pod_cidr=f"{pod_network}/24",
-        block=f"{network}/{26 if has_own_block else 24}",
+        gateway=str(subnet + 1),
+        pod_cidr=f"{pod_network}/{spec.node_mask}",
+        block=f"{network}/{mask}",
         tunnel_address=str(network + 1),
         tunnel_mac=_make_mac(2, number),
         mesh=_make_pod(f"{name}-mesh", network + 2, 3, number, 0),

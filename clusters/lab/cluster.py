@@ -6,12 +6,15 @@ import contextlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
+from ipaddress import IPv4Network
+from typing import Final
 
 import numpy as np
 
 from clusters.faults import ClusterFaults, check_fault
 from clusters.lab.calibrator import LabCalibrator
 from clusters.lab.calico.daemon_set import DaemonSetRoll, start_pods
+from clusters.lab.calico.data_plane import read_data_plane
 from clusters.lab.calico.node import make_calico_nodes
 from clusters.lab.kube import MemoryKube
 from clusters.lab.load import LabLoad
@@ -30,11 +33,13 @@ from hitless.ports import Clock, Participant
 from hitless.words import Capability, JsonObject, Overlay
 from scenarios.flows import capabilities_of
 from scenarios.plan import Case
-from switches.doubles import initial_objects
+from switches.doubles import calico_objects, initial_objects
 
 MakeObjects = Callable[[Sequence[NodeFacts]], tuple[JsonObject, ...]]
 """Returns the objects that the API holds when the cluster is up: nodes and Calico in the start mode."""
 
+_NODE_NETWORKS: Final = ("10.250.0.0/16", "172.20.0.0/16", "192.168.0.0/16")
+"""Tried in this order where the Shoot names none."""
 _ACTOR = "system:serviceaccount:kube-system:gardener-resource-manager"
 
 
@@ -105,8 +110,8 @@ class LabCluster:
             zone_gateways=network.zone_gateways,
             underlay_mtu=network.underlay_mtu,
             pod_mtu=network.pod_mtu,
-            overlay_pod_mtu=network.carrier.tunnel_mtu,
-            native_pod_mtu=network.carrier.native_pod_mtu,
+            overlay_pod_mtu=network.overlay_pod_mtu,
+            native_pod_mtu=network.native_pod_mtu,
             services=network.services,
             permanent_neighbours=network.spec.has_permanent_neighbours,
             rp_filter=network.spec.rp_filter,
@@ -140,20 +145,65 @@ class LabCluster:
 
 def make_lab_cluster(case: Case, clock: Clock) -> LabCluster:
     """Return the lab that a scenario asks for, not up yet."""
-    scenario = case.scenario
-    spec = LabSpec(
-        zones=scenario.topology.zones,
-        nodes_per_zone=scenario.topology.nodes_per_zone,
-        overlay=case.overlay,
-        start_mode=scenario.start,
-        rp_filter=scenario.rp_filter,
-        has_services=Capability.NFT in capabilities_of(case.flow_sets),
-    )
 
     def make_objects(nodes: Sequence[NodeFacts]) -> tuple[JsonObject, ...]:
-        return initial_objects(case.shoot, scenario.start, nodes, case.feature_gates)
+        return initial_objects(case.shoot, nodes, case.feature_gates)
 
-    return LabCluster(spec=spec, clock=clock, timings=case.timings, behaviour=case.behaviour, make_objects=make_objects)
+    return LabCluster(
+        spec=make_spec(case), clock=clock, timings=case.timings, behaviour=case.behaviour, make_objects=make_objects
+    )
+
+
+def make_spec(case: Case) -> LabSpec:
+    """Return the lab that a scenario and its Shoot ask for.
+
+    Raises:
+        UsageError: the Shoot asks for what the lab's nodes do not have; names its file, the field and what may stand there.
+    """
+    try:
+        return _make_spec(case)
+    except UsageError as error:
+        where = str(case.scenario.shoot) if error.place.startswith("spec.") else error.where
+        raise UsageError(where=where, place=error.place, found=error.found, allowed=error.allowed) from error
+
+
+def _make_spec(case: Case) -> LabSpec:
+    scenario, shoot = case.scenario, case.shoot
+    start, end = (read_data_plane(calico_objects(one, case.feature_gates)) for one in (shoot, case.wanted))
+    proxy = shoot.spec.kubernetes.kube_proxy
+    if proxy is not None and proxy.mode == "IPVS":
+        allowed = "IPTables or NFTables: the lab's nodes have no IPVS"
+        raise UsageError(where="Shoot", place="spec.kubernetes.kubeProxy.mode", found="IPVS", allowed=allowed)
+    overlay = start.pools.overlay or end.pools.overlay or Overlay.IPIP
+    mtu_max = Carrier.VXLAN.tunnel_mtu if overlay is Overlay.VXLAN else Carrier.IPIP.tunnel_mtu
+    if not start.veth_mtu <= mtu_max:
+        place = "spec.networking.providerConfig.vethMTU"
+        raise UsageError(where="Shoot", place=place, found=str(start.veth_mtu), allowed=f"at most {mtu_max}, or 0")
+    return LabSpec(
+        zones=scenario.topology.zones,
+        nodes_per_zone=scenario.topology.nodes_per_zone,
+        overlay=overlay,
+        start_mode=start.pools.mode,
+        rp_filter=scenario.rp_filter,
+        has_bird=start.has_bird,
+        has_services=Capability.NFT in capabilities_of(case.flow_sets),
+        pods=start.pods,
+        nodes=shoot.spec.networking.nodes or _choose_node_network(start.pods, shoot.service_cidr),
+        services=shoot.service_cidr,
+        node_mask=shoot.node_mask,
+        block_mask=start.block_mask,
+        veth_mtu=start.veth_mtu,
+    )
+
+
+def _choose_node_network(*taken: str) -> str:
+    """Return a network for the nodes of a Shoot that names none: its infrastructure chooses it then."""
+    networks = [IPv4Network(one) for one in taken]
+    for one in _NODE_NETWORKS:
+        if not any(IPv4Network(one).overlaps(network) for network in networks):
+            return one
+    allowed = f"a network: {', '.join(_NODE_NETWORKS)} are taken"
+    raise UsageError(where="Shoot", place="spec.networking.nodes", found="nothing", allowed=allowed)
 
 
 def check_faults(case: Case) -> None:
@@ -167,7 +217,8 @@ def check_faults(case: Case) -> None:
 
 
 def capabilities_missing(case: Case) -> tuple[str, ...]:
-    """Return what a scenario needs and this machine's lab does not offer; empty: nothing."""
+    """Return what a scenario needs and this machine's lab does not offer; empty: nothing. Raises UsageError."""
+    make_spec(case)
     overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
     return tuple(sorted({*case.scenario.needs, *capabilities_of(case.flow_sets), overlay} - capabilities()))
 

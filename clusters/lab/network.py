@@ -128,7 +128,17 @@ class LabNetwork:
     @property
     def pod_mtu(self) -> int:
         """MTU of the pods' eth0, octets."""
-        return self.carrier.tunnel_mtu if self.spec.start_mode is Mode.OVERLAY else self.carrier.native_pod_mtu
+        return self.overlay_pod_mtu if self.spec.start_mode is Mode.OVERLAY else self.native_pod_mtu
+
+    @property
+    def overlay_pod_mtu(self) -> int:
+        """MTU of pods that are made while the overlay is on, octets."""
+        return self.spec.veth_mtu or self.carrier.tunnel_mtu
+
+    @property
+    def native_pod_mtu(self) -> int:
+        """MTU of pods that are made in native mode, octets."""
+        return self.spec.veth_mtu or self.carrier.native_pod_mtu
 
     @property
     def planes(self) -> Mapping[str, NodePlane]:
@@ -352,6 +362,8 @@ class LabNetwork:
             if self.spec.start_mode is Mode.OVERLAY:
                 plane.prepare_tunnel()
                 self._sockets[node.name].execute([*plane.make_tunnel(), *plane.make_overlay_routes()])
+            elif self.spec.has_bird:
+                self._sockets[node.name].execute(plane.make_native_routes())
         if self.spec.start_mode is Mode.NATIVE:
             self._tables.create_all(
                 [
@@ -362,13 +374,11 @@ class LabNetwork:
             )
 
     def _load_rules(self, node: NodePlan) -> NodeRules | None:
-        """Give a node its Services and natOutgoing, where the lab has them, as its start mode has them."""
+        """Give a node its Services, where the lab has them; natOutgoing has no pools yet."""
         if not self.spec.has_services:
             return None
         rules = NodeRules(self.namespace_path(node.name))
-        backends = {other.mesh.name: other.mesh.address for other in self.plan.nodes}
-        rules.load(render_rules(node, self.services, backends, self.carrier.device))
-        rules.set_node_cidr_exempt(is_exempt=self.spec.start_mode is Mode.NATIVE)
+        rules.load(render_rules(self.plan, node, self.services, self.carrier.device))
         return rules
 
     def _wait_links(self) -> None:

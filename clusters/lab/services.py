@@ -3,7 +3,7 @@
 kube-proxy's part: DNAT from a ClusterIP or from a port of the node to the one pod behind it; what comes to a NodePort
 (externalTrafficPolicy Cluster), and what comes to a ClusterIP from outside the pod network, is marked and masqueraded. Felix's
 part: packets of the node itself that leave by the tunnel get the tunnel's address, and packets from pods to anywhere else get
-the node's, except to the addresses of pools, among which the nodes' own are in native mode (no-snat-for-node-cidr).
+the node's, except to the addresses of pools, among which the nodes' own may be (no-snat-for-node-cidr).
 
 Source: kubernetes pkg/proxy/iptables/proxier.go (KUBE-MARK-MASQ 0x4000, the --cluster-cidr rule, KUBE-POSTROUTING); calico
 felix rules/static.go:943-974 and masq_mgr.go; docs/mechanics.md 4.2, 4.3. Rendering is pure; `NodeRules` runs `nft`.
@@ -12,7 +12,8 @@ felix rules/static.go:943-974 and masq_mgr.go; docs/mechanics.md 4.2, 4.3. Rende
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
@@ -23,14 +24,14 @@ from hitless.errors import WorldError
 from hitless.facts import ServiceFacts
 from probes.stamp import PORT
 
-POD_NETWORK: Final = "100.96.0.0/11"
-"""networking.pods of the lab's Shoots: the IPPool, and kube-proxy's --cluster-cidr."""
-NODE_NETWORK: Final = "10.250.0.0/16"
-"""networking.nodes of the lab's Shoots: the pool no-snat-for-node-cidr."""
 NODE_PORT_FIRST: Final = 30_000
 """Source: kube-apiserver --service-node-port-range 30000-32767."""
+_MASQUERADED: Final = "masq-pools"
+_SPARED: Final = "ipam-pools"
+"""Names of Felix's ipsets. Source: calico felix masq_mgr.go."""
 _MARK: Final = "0x4000"
-_CLUSTER_IP_FIRST: Final = "100.64.1.{}"
+_CLUSTER_IP_FIRST: Final = 257
+"""Address of the first Service, counted in the network of ClusterIPs. Ours."""
 _TIMEOUT_S: Final = 20.0
 
 
@@ -39,7 +40,7 @@ def make_services(plan: LabPlan) -> tuple[ServiceFacts, ...]:
     return tuple(
         ServiceFacts(
             name=node.mesh.name,
-            cluster_ip=_CLUSTER_IP_FIRST.format(node.number + 1),
+            cluster_ip=str(ip_network(plan.services)[_CLUSTER_IP_FIRST + node.number]),
             port=PORT,
             node_port=NODE_PORT_FIRST + node.number,
             destination=node.mesh.name,
@@ -48,15 +49,16 @@ def make_services(plan: LabPlan) -> tuple[ServiceFacts, ...]:
     )
 
 
-def render_rules(node: NodePlan, services: Sequence[ServiceFacts], backends: dict[str, str], tunnel_device: str) -> str:
-    """Return the nftables rules of one node.
+def render_rules(plan: LabPlan, node: NodePlan, services: Sequence[ServiceFacts], tunnel_device: str) -> str:
+    """Return the nftables rules of one node; the pools are still empty.
 
     Args:
+        plan: the lab.
         node: the node.
         services: all Services.
-        backends: endpoint name to address.
         tunnel_device: name of the tunnel device, which need not be there.
     """
+    backends = {other.mesh.name: other.mesh.address for other in plan.nodes}
     ports = ", ".join(f"{service.node_port} : {backends[service.destination]}" for service in services)
     clusters = ", ".join(f"{service.cluster_ip} : {backends[service.destination]}" for service in services)
     addresses = ", ".join(service.cluster_ip for service in services)
@@ -64,7 +66,7 @@ def render_rules(node: NodePlan, services: Sequence[ServiceFacts], backends: dic
 table ip kube-proxy {{
   chain services {{
     ip daddr {node.address} tcp dport @node-ports meta mark set meta mark | {_MARK}
-    ip saddr != {POD_NETWORK} ip daddr {{ {addresses} }} tcp dport {PORT} meta mark set meta mark | {_MARK}
+    ip saddr != {plan.pods} ip daddr {{ {addresses} }} tcp dport {PORT} meta mark set meta mark | {_MARK}
     ip daddr {node.address} dnat to tcp dport map {{ {ports} }} : {PORT}
     tcp dport {PORT} dnat to ip daddr map {{ {clusters} }}
   }}
@@ -93,11 +95,9 @@ table ip calico {{
   }}
   set masq-pools {{
     type ipv4_addr; flags interval
-    elements = {{ {POD_NETWORK} }}
   }}
   set ipam-pools {{
     type ipv4_addr; flags interval
-    elements = {{ {POD_NETWORK} }}
   }}
 }}
 """
@@ -112,17 +112,22 @@ class NodeRules:
 
     def __init__(self, namespace: Path) -> None:
         self._namespace = namespace
-        self._is_exempt = False
+        self._pools: dict[str, frozenset[str]] = {_MASQUERADED: frozenset(), _SPARED: frozenset()}
 
     def load(self, rules: str) -> None:
         """Load what `render_rules` returned. Raises WorldError."""
         self._run(rules)
 
-    def set_node_cidr_exempt(self, *, is_exempt: bool) -> None:
-        """Let natOutgoing spare packets to the nodes, or masquerade them; so already is no error. Raises WorldError."""
-        if is_exempt is not self._is_exempt:
-            self._run(f"{'add' if is_exempt else 'delete'} element ip calico ipam-pools {{ {NODE_NETWORK} }}\n")
-            self._is_exempt = is_exempt
+    def set_pools(self, *, masqueraded: Collection[str], spared: Collection[str]) -> None:
+        """Masquerade what comes from these CIDRs, except to those; so already is no error. Raises WorldError."""
+        commands = []
+        for name, wanted in ((_MASQUERADED, frozenset(masqueraded)), (_SPARED, frozenset(spared))):
+            held, self._pools[name] = self._pools[name], wanted
+            for verb, changed in (("delete", held - wanted), ("add", wanted - held)):
+                if changed:
+                    commands.append(f"{verb} element ip calico {name} {{ {', '.join(sorted(changed))} }}\n")
+        if commands:
+            self._run("".join(commands))
 
     def _run(self, commands: str) -> None:
         with inside(self._namespace):

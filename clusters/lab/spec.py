@@ -6,6 +6,7 @@ Pure: nothing here touches the kernel.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import Final
 
 from hitless.errors import UsageError
@@ -13,6 +14,10 @@ from hitless.words import Mode, Overlay
 
 ZONES_MAX: Final = 26
 NODES_PER_ZONE_MAX: Final = 200
+ZONE_MASK: Final = 24
+"""Prefix length of a zone's subnet."""
+SERVICE_ADDRESSES_MIN: Final = 512
+"""Addresses that the network of ClusterIPs needs at least: the lab's Services begin at the 257th."""
 PERMANENT_NEIGHBOURS_ABOVE: Final = 20
 """Nodes. The neighbour table is the machine's: 1,024 entries overflow at about 32 nodes a zone. Source: measured."""
 
@@ -29,8 +34,22 @@ class LabSpec:
     start_mode: Mode = Mode.OVERLAY
     rp_filter: int = 2
     """Of the nodes' all, default and every interface: 0 off, 1 strict, 2 loose."""
+    has_bird: bool = False
+    """Whether BIRD programs routes in NATIVE; in OVERLAY by IPIP it always does."""
     has_services: bool = False
     """Whether the nodes have Services and natOutgoing, by nftables; conntrack follows every packet then."""
+    pods: str = "100.96.0.0/11"
+    """CIDR of the pod network, which is cut into podCIDRs."""
+    nodes: str = "10.250.0.0/16"
+    """CIDR of the nodes, which is cut into zones."""
+    services: str = "100.64.0.0/13"
+    """CIDR of the ClusterIPs."""
+    node_mask: int = 24
+    """Prefix length of a podCIDR."""
+    block_mask: int | None = None
+    """Prefix length of the blocks in which calico-ipam keeps pods, outside any podCIDR; None: pods live in podCIDRs."""
+    veth_mtu: int = 0
+    """MTU of the pods' interface, octets; 0: what the encapsulation leaves."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built. Raises UsageError."""
@@ -38,6 +57,25 @@ class LabSpec:
         for place, value, least, most in (*limits, ("rp_filter", self.rp_filter, 0, 2)):
             if not least <= value <= most:
                 raise UsageError(where="lab", place=place, found=str(value), allowed=f"{least} to {most}")
+        self._check_networks()
+
+    def _check_networks(self) -> None:
+        """Refuse networks with too little room, in the Shoot's words. Raises UsageError."""
+        number = self.zones * self.nodes_per_zone
+        pods = number << (32 - self.node_mask)
+        wanted = f"{number} podCIDRs with a /{self.node_mask} each"
+        if self.block_mask is not None:
+            pods = 4 * max(-(-pods // 3), number << (32 - self.block_mask))
+            wanted += f" and, apart from them, {number} blocks of calico-ipam with a /{self.block_mask} each"
+        rooms = (
+            ("pods", self.pods, pods, wanted),
+            ("nodes", self.nodes, self.zones << (32 - ZONE_MASK), f"{self.zones} zones with a /{ZONE_MASK} each"),
+            ("services", self.services, SERVICE_ADDRESSES_MIN if self.has_services else 0, "the lab's Services"),
+        )
+        for name, cidr, addresses, purpose in rooms:
+            if IPv4Network(cidr).num_addresses < addresses:
+                allowed = f"/{32 - (addresses - 1).bit_length()} or larger: room for {purpose}"
+                raise UsageError(where="lab", place=f"spec.networking.{name}", found=cidr, allowed=allowed)
 
     @property
     def has_permanent_neighbours(self) -> bool:

@@ -14,6 +14,7 @@ from gardener.feature_gates import FeatureGates
 from gardener.network_config import NetworkConfig
 from gardener.shoot import Shoot
 from hitless.errors import UsageError
+from hitless.words import Mode
 
 Backend = Literal["bird", "none", "vxlan"]
 
@@ -53,6 +54,13 @@ class ChartValues:
     nftables: bool
     service_loop_prevention: str | None
     wireguard: bool
+
+    @property
+    def mode(self) -> Mode:
+        """The mode of a cluster with these values: its pool's, which calico-node makes itself where none is rendered."""
+        if self.overlay_enabled is not None:
+            return Mode.OVERLAY if self.overlay_enabled else Mode.NATIVE
+        return Mode.NATIVE if self.ipv4_mode in {"Never", "Off"} else Mode.OVERLAY
 
 
 def compute_values(shoot: Shoot, feature_gates: FeatureGates) -> ChartValues:

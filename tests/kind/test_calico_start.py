@@ -71,7 +71,7 @@ def test_the_start_mode_is_taken_by_a_real_server_also_after_the_other(kube_api:
     for node in kube_api.list(Kind.NODE):
         kube_api.delete(Kind.NODE, node["metadata"]["name"])
     kube_api.installer.install([make_plain_node(node) for node in NODES])
-    objects = initial_objects(case.shoot, case.scenario.start, NODES, case.feature_gates)
+    objects = initial_objects(case.shoot, NODES, case.feature_gates)
     start = CalicoStart(case, kube_api, tables, clock=RunClock(), tell=lambda line: report(kube_api, line))
     start.bring(NODES, objects)
     reasons = {

@@ -37,7 +37,7 @@ class Stage:
         if start is Mode.NATIVE:
             self.tables.fill(NODES)
         self.recorder = ListRecorder(self.clock)
-        self.objects = initial_objects(self.shoot, start, NODES)
+        self.objects = initial_objects(self.shoot, NODES)
         kube.installer.install(self.objects)
         for document in self.objects:
             if "status" in document:

@@ -21,7 +21,8 @@ def sandbox(sandbox_refusal: str | None) -> None:
 
 
 def make_lab(overlay: Overlay, mode: Mode, rp_filter: int = 2) -> Iterator[LabNetwork]:
-    lab = LabNetwork(LabSpec(overlay=overlay, start_mode=mode, rp_filter=rp_filter))
+    block_mask = 26 if overlay is Overlay.VXLAN and mode is Mode.OVERLAY else None
+    lab = LabNetwork(LabSpec(overlay=overlay, start_mode=mode, rp_filter=rp_filter, block_mask=block_mask))
     try:
         lab.up()
         yield lab

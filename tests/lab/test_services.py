@@ -22,6 +22,9 @@ def lab(request: pytest.FixtureRequest) -> Iterator[LabNetwork]:
         pytest.skip("missing capability: nft")
     network = LabNetwork(LabSpec(start_mode=request.param, has_services=True))
     network.up()
+    pods, nodes = network.spec.pods, network.spec.nodes
+    for plane in network.planes.values():
+        plane.set_pools(masqueraded=[pods], spared=[pods] if request.param is Mode.OVERLAY else [pods, nodes])
     yield network
     network.down()
 
@@ -65,6 +68,6 @@ def test_nat_outgoing_hides_pods_from_nodes_in_overlay_mode_alone(lab: LabNetwor
     node, other = lab.nodes[0], lab.nodes[2]
     expected = node.address if lab.spec.start_mode is Mode.OVERLAY else "100.96.0.2"
     assert seen_from(lab, "node-a1-mesh", other.address, lab.services[0].port, "node-b1-host") == expected
-    lab.planes[node.name].set_node_cidr_exempt(is_exempt=True)
-    lab.planes[node.name].set_node_cidr_exempt(is_exempt=True)
+    for _ in range(2):
+        lab.planes[node.name].set_pools(masqueraded=[lab.spec.pods], spared=[lab.spec.pods, lab.spec.nodes])
     assert seen_from(lab, "node-a1-mesh", other.address, lab.services[0].port, "node-b1-host") == "100.96.0.2"

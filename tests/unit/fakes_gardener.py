@@ -167,13 +167,12 @@ class Bench:
         if start is Mode.NATIVE:
             self.tables.fill(NODES)
         self.recorder = ListRecorder(self.clock)
-        for document in initial_objects(self.shoot, start, NODES):
+        for document in initial_objects(self.shoot, NODES):
             self.kube.apply(document, actor="test")
             if "status" in document:
                 self.kube.replace_status(document, actor="test")
         spec = SwitchSpec(
             shoot=self.shoot,
-            start_mode=start,
             feature_gates=FeatureGates(seamless_overlay_switch=is_gated),
             timings=timings,
             gate=gate,

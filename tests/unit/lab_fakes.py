@@ -100,8 +100,8 @@ class FakePlane:
             self.routes = {peer: mode for peer, mode in self.routes.items() if mode is not Mode.OVERLAY}
         self._change(f"tunnel {present}", 0)
 
-    def set_node_cidr_exempt(self, *, is_exempt: bool) -> None:
-        self.is_node_cidr_exempt = is_exempt
+    def set_pools(self, *, masqueraded: Collection[str], spared: Collection[str]) -> None:
+        self.masqueraded, self.spared = frozenset(masqueraded), frozenset(spared)
 
     def state(self) -> NodeState:
         devices = ("eth0", TUNNEL_DEVICES[self.overlay]) if self.has_tunnel else ("eth0",)

@@ -424,7 +424,7 @@ def test_a_changed_node_wakes_no_double() -> None:
 
 @pytest.mark.parametrize(("mode", "reason"), [(Mode.OVERLAY, "CalicoIsUp"), (Mode.NATIVE, "RouteCreated")])
 def test_initial_objects_are_what_a_settled_cluster_has(mode: Mode, reason: str) -> None:
-    documents = initial_objects(shipped_shoot(), mode, NODES)
+    documents = initial_objects(shipped_shoot().with_mode(mode), NODES)
     nodes = [document for document in documents if document["kind"] == "Node"]
     assert [node["metadata"]["name"] for node in nodes] == NAMES
     assert [node["spec"]["podCIDR"] for node in nodes] == [facts.pod_cidr for facts in NODES]

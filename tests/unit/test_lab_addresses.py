@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from clusters.lab.addresses import make_plan
 from clusters.lab.spec import NODES_PER_ZONE_MAX, ZONES_MAX, LabSpec
 from hitless.errors import UsageError
-from hitless.words import Mode, Overlay
 
 SPECS = st.builds(
     LabSpec,
     zones=st.integers(1, ZONES_MAX),
     nodes_per_zone=st.integers(1, 12),
-    overlay=st.sampled_from(Overlay),
-    start_mode=st.sampled_from(Mode),
+    pods=st.sampled_from(("100.96.0.0/11", "10.4.0.0/14")),
+    nodes=st.sampled_from(("10.250.0.0/16", "172.20.32.0/19")),
+    node_mask=st.sampled_from((24, 25)),
+    block_mask=st.sampled_from((None, 26)),
 )
-LARGEST = LabSpec(zones=ZONES_MAX, nodes_per_zone=NODES_PER_ZONE_MAX, overlay=Overlay.VXLAN)
+LARGEST = LabSpec(zones=ZONES_MAX, nodes_per_zone=NODES_PER_ZONE_MAX, block_mask=26)
 
 
 def test_the_first_and_the_last_node_of_the_smallest_real_lab() -> None:
@@ -47,16 +48,17 @@ def check_plan(spec: LabSpec) -> None:
         assert Counter(unique).most_common(1)[0][1] == 1
     assert max(len(name) for name in [*(pod.device for pod in pods), *(node.name for node in nodes)]) <= 15
     subnets = {zone.name: IPv4Network(zone.subnet) for zone in plan.zones}
-    shoot = IPv4Network("100.96.0.0/11")
+    shoot = IPv4Network(spec.pods)
     blocks = [IPv4Network(node.block) for node in nodes]
     cidrs = [IPv4Network(node.pod_cidr) for node in nodes]
     for node, block, cidr in zip(nodes, blocks, cidrs, strict=True):
         assert IPv4Address(node.address) in subnets[node.zone]
-        assert cidr.prefixlen == 24
+        assert subnets[node.zone].subnet_of(IPv4Network(spec.nodes))
+        assert cidr.prefixlen == spec.node_mask
         assert block.subnet_of(shoot)
         assert cidr.subnet_of(shoot)
         assert all(IPv4Address(address) in block for address in (node.tunnel_address, node.mesh.address, node.control.address))
-    has_own_blocks = spec.overlay is Overlay.VXLAN and spec.start_mode is Mode.OVERLAY
+    has_own_blocks = spec.block_mask is not None
     ordered = sorted([*cidrs, *blocks] if has_own_blocks else cidrs)
     assert all(one.broadcast_address < two.network_address for one, two in pairwise(ordered))
     assert has_own_blocks == (blocks != cidrs)
@@ -78,12 +80,28 @@ def test_the_largest_lab_fits() -> None:
         ({"zones": 27}, "lab: zones: found 27; allowed: 1 to 26"),
         ({"nodes_per_zone": 201}, "lab: nodes_per_zone: found 201; allowed: 1 to 200"),
         ({"rp_filter": 3}, "lab: rp_filter: found 3; allowed: 0 to 2"),
+        (
+            {"pods": "100.96.0.0/24"},
+            "lab: spec.networking.pods: found 100.96.0.0/24; allowed: /22 or larger: room for 4 podCIDRs with a /24 each",
+        ),
+        (
+            {"pods": "100.96.0.0/22", "block_mask": 26},
+            "lab: spec.networking.pods: found 100.96.0.0/22; allowed: /21 or larger: room for 4 podCIDRs with a /24 each",
+        ),
+        (
+            {"nodes": "10.0.0.0/24"},
+            "lab: spec.networking.nodes: found 10.0.0.0/24; allowed: /23 or larger: room for 2 zones with a /24 each",
+        ),
+        (
+            {"services": "10.0.0.0/24", "has_services": True},
+            "lab: spec.networking.services: found 10.0.0.0/24; allowed: /23 or larger: room for the lab's Services",
+        ),
     ],
 )
-def test_what_cannot_be_built_is_refused(values: dict[str, int], message: str) -> None:
+def test_what_cannot_be_built_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        LabSpec(**values)  # type: ignore[arg-type] # only integers are wrong here
-    assert str(caught.value) == message
+        LabSpec(**values)  # type: ignore[arg-type] # only one of them is wrong
+    assert str(caught.value).startswith(message)
 
 
 def test_neighbours_are_written_by_hand_above_20_nodes() -> None:

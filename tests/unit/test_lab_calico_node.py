@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clusters.lab.calico.datastore import TUNNEL_ADDRESS, read_mode
+from clusters.lab.calico.datastore import TUNNEL_ADDRESS
 from clusters.lab.calico.node import make_skews
 from gardener.feature_gates import FeatureGates
-from gardener.manifests.render import render
+from gardener.manifests.render import DEFAULT_POOL, NODE_CIDR_POOL, render
 from gardener.shoot import Shoot
-from hitless.errors import UsageError
+from hitless.objects import name_of
 from hitless.words import Kind, Mode, Overlay
 from tests.unit.lab_fakes import ROUTE_CREATED, World, fast, make_nodes, make_shoot, ms
 
@@ -304,7 +304,8 @@ def test_a_container_keeps_the_backend_that_it_was_created_with() -> None:
 @pytest.mark.parametrize("overlay", list(Overlay))
 def test_nothing_is_settled_while_the_routes_lag_behind_the_pool(overlay: Overlay) -> None:
     world = World(shoot=make_shoot(encapsulation=overlay), timings=fast(vxlan_skew_ns_max=ms(0)))
-    world.request(make_shoot(Mode.NATIVE, overlay), at_ms=100, kinds=POOL_ONLY)
+    switching = next(one for one in render(make_shoot(Mode.NATIVE, overlay), FeatureGates()) if name_of(one) == DEFAULT_POOL)
+    world.apply_at(100, switching)
     world.run(115)
     settled = {double.name: double.is_settled() for double in world.calico}
     repointed = {event.facts["node"] for event in world.recorder.named("calico.repointed")}
@@ -346,6 +347,14 @@ def test_skews_are_spread_from_zero_to_one_and_the_same_in_every_run() -> None:
     assert make_skews(["alone"]) == {"alone": 0}
 
 
-def test_a_pool_that_the_lab_cannot_reproduce_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"spec\.ipipMode: found 'CrossSubnet'; allowed: Always, Never"):
-        read_mode({"spec": {"ipipMode": "CrossSubnet"}})
+@pytest.mark.parametrize("nodes", [True, False])
+def test_nat_outgoing_spares_what_the_pools_say_once_a_node_has_seen_them(nodes: bool) -> None:  # noqa: FBT001 - a case
+    world = World()
+    plane = world.planes["node-a1"]
+    pods = frozenset({"100.96.0.0/16"})
+    assert (plane.masqueraded, plane.spared) == (pods, pods)
+    for document in render(make_shoot(Mode.NATIVE), FeatureGates()):
+        if nodes or name_of(document) != NODE_CIDR_POOL:
+            world.apply_at(100, document)
+    world.run_until_settled(after_ms=101)
+    assert (plane.masqueraded, plane.spared) == (pods, pods | ({"10.250.0.0/16"} if nodes else set()))

@@ -95,7 +95,7 @@ def test_what_is_as_good_as_success_is_said() -> None:
 
 def test_each_carrier_reaches_a_peer_as_the_table_says() -> None:
     peer = make_plan(LabSpec()).nodes[2]
-    vxlan_peer = make_plan(LabSpec(overlay=Overlay.VXLAN)).nodes[2]
+    vxlan_peer = make_plan(LabSpec(overlay=Overlay.VXLAN, block_mask=26)).nodes[2]
     ipip = Route(destination="100.96.2.0/24", protocol=12, device=7, via="10.250.1.11", is_on_link=True)
     gpe = Route(destination="100.96.2.0/24", protocol=12, device=7, encapsulation=(42, "10.250.1.11"))
     vxlan = Route(destination="100.120.0.128/26", protocol=80, device=7, via="100.120.0.129", is_on_link=True)

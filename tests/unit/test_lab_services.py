@@ -6,11 +6,10 @@ from clusters.lab.spec import LabSpec
 
 PLAN = make_plan(LabSpec(has_services=True))
 SERVICES = make_services(PLAN)
-BACKENDS = {node.mesh.name: node.mesh.address for node in PLAN.nodes}
 
 
 def rules() -> list[str]:
-    return [line.strip() for line in render_rules(PLAN.nodes[0], SERVICES, BACKENDS, "tunl0").splitlines()]
+    return [line.strip() for line in render_rules(PLAN, PLAN.nodes[0], SERVICES, "tunl0").splitlines()]
 
 
 def test_every_mesh_pod_has_a_service_of_its_own() -> None:
@@ -21,6 +20,13 @@ def test_every_mesh_pod_has_a_service_of_its_own() -> None:
         ("100.64.1.4", 30_003, "node-b2-mesh"),
     ]
     assert len(make_services(make_plan(LabSpec(nodes_per_zone=200)))) == 254
+
+
+def test_cluster_ips_and_pods_lie_in_the_networks_of_the_shoot() -> None:
+    plan = make_plan(LabSpec(has_services=True, services="10.9.0.0/23", pods="10.4.0.0/14"))
+    services = make_services(plan)
+    assert [service.cluster_ip for service in services] == ["10.9.1.1", "10.9.1.2", "10.9.1.3", "10.9.1.4"]
+    assert "ip saddr != 10.4.0.0/14 ip daddr { 10.9.1.1, " in render_rules(plan, plan.nodes[0], services, "tunl0")
 
 
 def test_a_node_port_is_marked_translated_and_masqueraded() -> None:

@@ -107,6 +107,7 @@ def test_the_catalogue_is_what_the_project_promises() -> None:
         (set_at(float("inf"), "cloud", "create_ms"), "cloud.create_ms.fast", "inf", "finite number"),
         (set_at({"c": 2}, "cloud", "quota"), "cloud.quota", "zone c", "the topology's zones a, b"),
         (set_at({"a": -2}, "cloud", "quota"), "cloud.quota.a", "-2", "greater than or equal to 0"),
+        (set_at(0, "duration_s"), "duration_s.fast", "0", "at least 0.1"),
         (set_at(0, "cloud", "calls_per_s"), "cloud.calls_per_s", "0", "greater than or equal to 0.001"),
         (set_at([{"name": "x"}], "faults"), "faults.0.at_ms", "nothing", "Field required"),
         (set_at([{"name": "x", "at_ms": 7000}], "faults"), "faults.0.at_ms.fast", "7000", "at most 6000, when the run ends"),
@@ -174,14 +175,18 @@ def test_a_mistake_gives_one_message(change: Change, place: str, found: str, all
             lambda d: d.pop("request"),
             "arms.GATED.end: found NATIVE; allowed: the start mode or the one that is asked for: OVERLAY",
         ),
-        (set_at(Mode.NATIVE, "start"), None),
+        (set_at("../shoots/aws-1.36-native.yaml", "shoot"), "request: found what the Shoot has already; allowed: a change of "),
+        (set_at(Mode.NATIVE, "start"), "start: found NATIVE; allowed: OVERLAY, as .*aws-1.36.yaml says"),
+        (set_at("../shoots/aws-1.36-vxlan.yaml", "shoot"), None),
+        (set_at(["ipip", "vxlan"], "overlays"), None),
+        (set_at(["vxlan"], "overlays"), "overlays: found vxlan; allowed: ipip among them, as .*aws-1.36.yaml says"),
     ],
 )
-def test_an_arm_ends_in_the_start_mode_or_in_the_one_that_is_asked_for(
+def test_an_arm_ends_in_the_start_mode_or_in_the_one_that_is_asked_for_and_the_shoot_is_not_contradicted(
     change: Change, message: str | None, tmp_path: Path
 ) -> None:
     document = changed(change)
-    document["start"] = str(document.get("start", Mode.OVERLAY))
+    document |= {"start": str(document["start"])} if "start" in document else {}
     document["arms"]["UNGATED"]["end"] = str(document["arms"]["UNGATED"]["end"])
     path = write(tmp_path, document)
     if message is None:
@@ -189,6 +194,36 @@ def test_an_arm_ends_in_the_start_mode_or_in_the_one_that_is_asked_for(
         return
     with pytest.raises(UsageError, match=message):
         load_scenario(path)
+
+
+def test_the_shoot_decides_what_the_scenario_does_not_say(tmp_path: Path) -> None:
+    path = write(tmp_path, changed(set_at("../shoots/aws-1.36-vxlan.yaml", "shoot")))
+    scenario = load_scenario(path)
+    assert (scenario.start, scenario.overlays) == (Mode.OVERLAY, (Overlay.VXLAN,))
+    assert make_case(scenario, Options()).overlay is Overlay.VXLAN
+    native = changed(lambda d: d.pop("request"))
+    native["shoot"] = "../shoots/aws-1.36-native.yaml"
+    assert load_scenario(write(tmp_path, native)).start is Mode.NATIVE
+
+
+def test_without_an_overlay_section_the_pool_that_calico_makes_decides(tmp_path: Path) -> None:
+    path = write(tmp_path, changed(set_at("old.yaml", "shoot")))
+    shoot = (CATALOGUE.parent / "shoots" / "aws-1.36.yaml").read_text()
+    (path.parent / "old.yaml").write_text(shoot.replace("overlay:\n        enabled: true", "backend: none\n      ipip: Never"))
+    assert load_scenario(path).start is Mode.NATIVE
+
+
+@pytest.mark.parametrize("families", ["[IPv6]", "[IPv6, IPv4]"])
+def test_a_shoot_whose_first_family_is_not_probed_is_refused(families: str, tmp_path: Path) -> None:
+    path = write(tmp_path, changed(set_at("v6.yaml", "shoot")))
+    shoot = (CATALOGUE.parent / "shoots" / "aws-1.36.yaml").read_text()
+    (path.parent / "v6.yaml").write_text(shoot.replace("ipFamilies:\n      - IPv4", f"ipFamilies: {families}"))
+    with pytest.raises(UsageError) as caught:
+        load_scenario(path)
+    found = families.strip("[]")
+    assert str(caught.value).endswith(
+        f"v6.yaml: spec.networking.ipFamilies: found {found}; allowed: IPv4, or IPv4 and IPv6: only IPv4 is probed"
+    )
 
 
 def test_coverage_may_be_the_reason_though_no_arm_names_it(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def kube_of(mode: Mode, nodes: Sequence[NodeFacts] = NODES, case: Case | None = 
     """An API as Gardener leaves it in a mode."""
     case = case or case_of("plain-switch")
     kube = MemoryKube(admit=admit, clock=JumpingClock())
-    for document in initial_objects(case.shoot, mode, nodes, case.feature_gates):
+    for document in initial_objects(case.shoot.with_mode(mode), nodes, case.feature_gates):
         kube.apply(document, actor="gardener")
     return kube
 

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clusters.lab.calico.datastore import read_mode
+from clusters.lab.calico.data_plane import read_pools
 from clusters.lab.calico.felix_vxlan import publish_tunnel_address
 from clusters.lab.calico.node import CALICO_IS_UP
 from clusters.lab.calico.pods import (
@@ -29,11 +29,10 @@ from clusters.lab.calico.pods import (
 )
 from clusters.lab.kube import MemoryKube
 from gardener.manifests.admission import CALICO_NODE_USER
-from gardener.manifests.render import DEFAULT_POOL
 from hitless.errors import ApiUnavailableError, UsageError
 from hitless.events import Recorder
 from hitless.facts import NodeFacts
-from hitless.words import JsonObject, Kind, Mode, Nanoseconds
+from hitless.words import JsonObject, Kind, Nanoseconds, Overlay
 
 _ACTOR = "system:serviceaccount:kube-system:daemon-set-controller"
 
@@ -216,12 +215,12 @@ def start_pods(kube: MemoryKube, nodes: Sequence[NodeFacts]) -> None:
     """
     daemon_set = kube.get(Kind.DAEMON_SET, DAEMON_SET)
     config = kube.get(Kind.CONFIG_MAP, CONFIG_MAP)
-    pool = kube.get(Kind.IP_POOL, DEFAULT_POOL)
+    pools = read_pools(kube.list(Kind.IP_POOL))
     for node in nodes:
         document = kube.apply(make_pod(daemon_set, node.name, None), actor=_ACTOR)
         kube.replace_status({**document, "status": make_status(is_ready=True)}, actor=f"system:node:{node.name}")
         pod = read_pod(document, config)
         if pod.backend != "none":
             kube.merge_condition(node.name, CALICO_IS_UP, actor=CALICO_NODE_USER)
-        if pod.backend == "vxlan" and read_mode(pool) is Mode.OVERLAY:
+        if pod.backend != "none" and pools.overlay is Overlay.VXLAN:
             publish_tunnel_address(kube, node, present=True)

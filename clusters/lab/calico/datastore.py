@@ -1,7 +1,7 @@
 """What every calico-node learns from the Kubernetes API, read once for all nodes of the lab.
 
 A real node holds a watch each. Here 200 of them would copy 200 pods at every change, so one reader keeps what they all see:
-the calico-node pods, whose BIRD runs where (what a node's BGP sessions would tell it), the tunnel addresses, the pool's mode.
+the calico-node pods, whose BIRD runs where (what a node's BGP sessions would tell it), the tunnel addresses, the pools.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from clusters.lab.calico.data_plane import Pools, read_pools
 from clusters.lab.calico.pods import CONFIG_MAP, DAEMON_SET, CalicoPod, is_calico_pod, read_pod, template_hash, with_status
 from clusters.lab.kube import MemoryKube
-from gardener.manifests.render import DEFAULT_POOL
-from hitless.errors import ApiUnavailableError, UsageError
-from hitless.words import JsonObject, Kind, Mode
+from hitless.errors import ApiUnavailableError
+from hitless.words import JsonObject, Kind
 
 TUNNEL_ADDRESS: Final = "projectcalico.org/IPv4VXLANTunnelAddr"
 """Annotation of a Node that has a VTEP. Source: calico libcalico-go/lib/backend/k8s/conversion NodeBgpIpv4VXLANTunnelAddr."""
-
-_POOL_MODES: Final = {"Always": Mode.OVERLAY, "Never": Mode.NATIVE}
 
 
 class Datastore:
@@ -34,7 +32,8 @@ class Datastore:
         self._pods: dict[str, CalicoPod] = {}
         self._vteps: frozenset[str] = frozenset()
         self._birds: frozenset[str] = frozenset()
-        self._mode = Mode.NATIVE
+        self._pool_objects: dict[str, JsonObject] = {}
+        self._pools = Pools()
         self._template: str | None = None
         self.refresh()
 
@@ -46,8 +45,10 @@ class Datastore:
             return False
         if CONFIG_MAP in changes.get(Kind.CONFIG_MAP, {}):
             self._config = changes[Kind.CONFIG_MAP][CONFIG_MAP]
-        if DEFAULT_POOL in changes.get(Kind.IP_POOL, {}):
-            self._mode = read_mode(changes[Kind.IP_POOL][DEFAULT_POOL])
+        if Kind.IP_POOL in changes:
+            merged = {**self._pool_objects, **changes[Kind.IP_POOL]}
+            self._pool_objects = {name: pool for name, pool in merged.items() if pool is not None}
+            self._pools = read_pools(self._pool_objects.values())
         if DAEMON_SET in changes.get(Kind.DAEMON_SET, {}):
             document = changes[Kind.DAEMON_SET][DAEMON_SET]
             self._template = template_hash(document) if document else None
@@ -58,9 +59,9 @@ class Datastore:
         return True
 
     @property
-    def mode(self) -> Mode:
-        """The mode that the IPPool asks for; without a pool nothing is encapsulated."""
-        return self._mode
+    def pools(self) -> Pools:
+        """What the IPPools order now."""
+        return self._pools
 
     @property
     def template(self) -> str | None:
@@ -99,21 +100,3 @@ class Datastore:
                 pod = read_pod(document, self._config) if old is None or old.name != name else with_status(old, document)
                 self._pods[pod.node] = pod
         self._birds = frozenset(node for node, pod in self._pods.items() if pod.has_bird)
-
-
-def read_mode(pool: JsonObject | None) -> Mode:
-    """Return the mode that an IPPool asks for: OVERLAY where either encapsulation is Always.
-
-    Raises:
-        UsageError: CrossSubnet, or another word that the lab cannot reproduce.
-    """
-    spec = pool.get("spec", {}) if pool else {}
-    modes = []
-    for key in ("ipipMode", "vxlanMode"):
-        found = spec.get(key, "Never")
-        if found not in _POOL_MODES:
-            raise UsageError(
-                where=f"IPPool {DEFAULT_POOL}", place=f"spec.{key}", found=repr(found), allowed=", ".join(_POOL_MODES)
-            )
-        modes.append(_POOL_MODES[found])
-    return Mode.OVERLAY if Mode.OVERLAY in modes else Mode.NATIVE

@@ -119,24 +119,29 @@ class CalicoNode:
             due.append(self._see_pool(now_ns))
             due.append(self._bird.reconcile(self._mode, self._datastore.birds, now_ns))
             due.append(self._reconcile_felix(now_ns))
-            # Felix's ipset of pools follows the pools, not the routes (masq_mgr.go).
-            self._plane.set_node_cidr_exempt(is_exempt=self._mode is Mode.NATIVE)
+            # Felix's ipsets of pools follow the pools, not the routes (masq_mgr.go).
+            self._plane.set_pools(masqueraded=self._pools.masqueraded, spared=self._pools.spared)
         return min((next_ns for next_ns in due if next_ns is not None), default=None)
 
     def is_settled(self) -> bool:
         """Return whether the pod has the DaemonSet's template and is Ready, and the routes are what template and pool say."""
         if not self._datastore.refresh():
             return False
-        pod, mode = self._datastore.pod(self._facts.name), self._datastore.mode
+        pod, pools = self._datastore.pod(self._facts.name), self._datastore.pools
         if pod is None or self._pod is None or pod.name != self._pod.name:
             return pod is None and self._pod is None and not self._steps and self._datastore.template is None
         is_rolled = pod.template == self._datastore.template and pod.is_ready and not self._steps
         return (
             is_rolled
-            and self._mode is mode
-            and self._bird.is_settled(mode, self._datastore.birds)
+            and self._pools == pools
+            and self._bird.is_settled(pools.mode, self._datastore.birds)
             and (self._felix is None or self._felix.is_settled(is_enabled=self._has_vxlan, vteps=self._datastore.vteps))
         )
+
+    @property
+    def _mode(self) -> Mode:
+        """The mode of the pools, as this node sees them."""
+        return self._pools.mode
 
     @property
     def _has_vxlan(self) -> bool:
@@ -146,7 +151,8 @@ class CalicoNode:
     def _adopt(self) -> None:
         """Take the node over as it stands: a pod whose containers run has written its routes long ago."""
         self._datastore.refresh()
-        self._mode = self._datastore.mode
+        self._pools = self._datastore.pools
+        self._plane.set_pools(masqueraded=self._pools.masqueraded, spared=self._pools.spared)
         pod = self._datastore.pod(self._facts.name)
         self._is_running = pod is not None and pod.is_started
         self._pod: CalicoPod | None = pod if self._is_running else None
@@ -227,7 +233,7 @@ class CalicoNode:
     def _start(self, pod: CalicoPod, now_ns: Nanoseconds) -> None:
         """Start Felix and, where the backend has it, BIRD; both begin with the pool as it is now."""
         self._is_running = True
-        self._mode = self._datastore.mode
+        self._pools = self._datastore.pools
         if self._felix is not None:
             self._felix.start(is_enabled=self._has_vxlan)
         elif pod.is_ipip_enabled and not self._has_device():
@@ -245,12 +251,12 @@ class CalicoNode:
 
     def _see_pool(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Notice a changed pool after this node's delay; returns when it will be noticed."""
-        if self._datastore.mode is self._mode:
+        if self._datastore.pools == self._pools:
             self._pool_due_ns = None
         elif self._pool_due_ns is None:
             self._pool_due_ns = Nanoseconds(now_ns + self._pool_delay_ns)
         if self._pool_due_ns is not None and self._pool_due_ns <= now_ns:
-            self._mode = self._datastore.mode
+            self._pools = self._datastore.pools
             self._pool_due_ns = None
         return self._pool_due_ns
 

@@ -148,10 +148,10 @@ class LabNodePlane:
             address = delete_address(self._plan.tunnel_address, 32, found.index)
             self._netlink.execute([address, set_link(device, is_up=False), delete_link(device)])
 
-    def set_node_cidr_exempt(self, *, is_exempt: bool) -> None:
-        """Let natOutgoing spare packets to the nodes' own addresses, or masquerade them."""
+    def set_pools(self, *, masqueraded: Collection[str], spared: Collection[str]) -> None:
+        """Masquerade what comes from these CIDRs, except to those."""
         if self._rules is not None:
-            self._rules.set_node_cidr_exempt(is_exempt=is_exempt)
+            self._rules.set_pools(masqueraded=masqueraded, spared=spared)
 
     def state(self) -> NodeState:
         """Return the main table and the links that are up, by name; the default route's dst is `default`."""
@@ -197,6 +197,11 @@ class LabNodePlane:
         """Return the routes to all peers through the tunnel and the blackhole: what a node starts with."""
         tunnel = self._find_tunnel()
         peers = [self._book.add_overlay(peer, tunnel) for peer in self._nodes.values() if peer is not self._plan]
+        return [*peers, self.make_blackhole()]
+
+    def make_native_routes(self) -> list[Message]:
+        """Return BIRD's routes to all peers without encapsulation and the blackhole."""
+        peers = [self._book.add_native(self._plan, peer) for peer in self._nodes.values() if peer is not self._plan]
         return [*peers, self.make_blackhole()]
 
     def make_blackhole(self) -> Message:

@@ -63,10 +63,10 @@ class NodePlane(Protocol):
         """Create or delete the tunnel device with its address (and for VXLAN the peers' FDB and neighbour entries)."""
         ...
 
-    def set_node_cidr_exempt(self, *, is_exempt: bool) -> None:
-        """Let natOutgoing spare packets to the nodes' own addresses (pool no-snat-for-node-cidr), or masquerade them.
+    def set_pools(self, *, masqueraded: Collection[str], spared: Collection[str]) -> None:
+        """Masquerade what comes from these CIDRs, except to those: natOutgoing.
 
-        So already is no error, and neither is a node without natOutgoing.
+        So already is no error, and neither is a node without rules.
         """
         ...
 
