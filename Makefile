@@ -1,5 +1,5 @@
 # make compare   set up, run the comparison in the lab, write a report
-# make test      set up, lint, types, layers, unit tests, lab tests, every scenario of the catalogue
+# make test      set up, lint, types, layers, unit tests, lab tests, every scenario of the catalogue; how long each took
 # make kind      what of the kind backend can be tested without images: docker, router, a real API server; skips say what is missing
 # make bench     accuracy, CPU a probe, largest rate and mesh, bring-up, causes; beside fping, irtt, iperf3, ping and mininet
 # make bench-peers  install these from Debian; the bench skips who is missing
@@ -7,6 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# Two cores carry two labs at the rates of the tests and of the catalogue.
 PARALLEL ?= -n 2 --dist worksteal
 FUZZ_S ?= 60
 FUZZED ?= wire reflector sender settings record scenario
@@ -16,7 +17,11 @@ FUZZED ?= wire reflector sender settings record scenario
 compare: .venv/.ready
 	$(BIN)/hitless compare $(ARGS)
 
-test: lint unit lab suites
+test: .venv/.ready-dev
+	@for part in lint unit lab suites; do \
+		began=$$(date +%s); $(MAKE) --no-print-directory $$part || exit 1; \
+		echo "make $$part: $$(($$(date +%s) - began)) s"; \
+	done
 
 lint: .venv/.ready-dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Builds kube-apiserver from its Go modules, once, into a folder that git ignores: `python -m tests.kind.build_apiserver`.
+"""Builds kube-apiserver from its Go modules, once for all clones: `python -m tests.kind.build_apiserver`.
 
 No registry has the program alone, but Kubernetes is a Go module like any other. Its go.mod points to its own staging folders,
 so a module of ours requires it and points to the published staging modules of the same version instead.
@@ -13,12 +13,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 VERSION: Final = "v1.36.3"
 """Kubernetes; the newest 1.36 that the Go module index has. Its staging modules are v0.36.3."""
 
-CACHE: Final = Path(__file__).parents[2] / ".cache" / f"kubernetes-{VERSION}"
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hitless" / f"kubernetes-{VERSION}"
+"""In the user's cache folder: another clone need not build again."""
 BINARY: Final = CACHE / "kube-apiserver"
 
 _PACKAGE: Final = "k8s.io/kubernetes/cmd/kube-apiserver"
@@ -36,23 +38,28 @@ def build() -> Path:
         return BINARY
     if shutil.which("go") is None:
         sys.exit("kube-apiserver cannot be built: there is no program go (golang.org, 1.26 or later)")
-    module = CACHE / "module"
-    module.mkdir(parents=True, exist_ok=True)
-    (module / "go.mod").write_text(_go_mod(), encoding="utf-8")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Two clones may build at the same time: each in a folder of its own, and the last to finish wins.
+    with TemporaryDirectory(dir=CACHE) as directory:
+        _build_in(Path(directory)).rename(BINARY)
+    return BINARY
+
+
+def _build_in(module: Path) -> Path:
+    (module / "go.mod").write_text(_go_mod(module), encoding="utf-8")
     (module / "tools.go").write_text(f'package tools\n\nimport _ "{_PACKAGE}/app"\n', encoding="utf-8")
     _go(module, "mod", "tidy")
     major, minor, _ = VERSION.removeprefix("v").split(".")
     stamps = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor}
     flags = " ".join(f"-X {_VERSION_PACKAGE}.{name}={value}" for name, value in stamps.items())
-    unfinished = CACHE / "kube-apiserver.unfinished"
+    unfinished = module / "kube-apiserver"
     _go(module, "build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", str(unfinished), _PACKAGE)
-    unfinished.rename(BINARY)
-    return BINARY
+    return unfinished
 
 
-def _go_mod() -> str:
+def _go_mod(directory: Path) -> str:
     """Write the module: Kubernetes, and its staging modules by their published versions."""
-    answer = _go(CACHE, "mod", "download", "-json", f"k8s.io/kubernetes@{VERSION}")
+    answer = _go(directory, "mod", "download", "-json", f"k8s.io/kubernetes@{VERSION}")
     upstream = Path(json.loads(answer)["GoMod"]).read_text(encoding="utf-8")
     staging_version = VERSION.replace("v1.", "v0.", 1)
     replaced = [f"\t{name} => {name} {staging_version}\n" for name in sorted(set(_STAGING.findall(upstream)))]
