@@ -18,6 +18,7 @@ from analysis.comparison import Comparison
 from analysis.judged import JudgedRun
 from analysis.length import add_lengths
 from analysis.measure import Counts, FlowMeasure
+from hitless.facts import PartIdentity
 from hitless.verdicts import Finding
 from hitless.words import Arm, FlowRole, JsonObject, Verdict
 from reports.cause_summary import CauseSummary, summarise_causes
@@ -141,6 +142,8 @@ class Summary:
     """What carried the overlay on the wire."""
     kernel: str | None
     """Release of the nodes' kernel; None: not known."""
+    parts: tuple[PartIdentity, ...]
+    """Every part under test, a double or the released program; a name that stands twice: the runs differ in it."""
     profile: str
     topology: Topology
     interval_ms: float
@@ -178,6 +181,7 @@ def summarise(comparison: Comparison) -> Summary:
         cluster=facts.backend,
         carrier=facts.carrier,
         kernel=facts.versions.get("kernel"),
+        parts=tuple(dict.fromkeys(part for run in comparison.runs for part in run.history.parts)),
         profile=header.profile.value,
         topology=Topology(
             zones=len(facts.zone_gateways), nodes=len(facts.nodes), pods=sum(end.is_pod for end in facts.endpoints)

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from analysis.comparison import Comparison
+from hitless.facts import Part, PartIdentity
 from hitless.history import History
 from hitless.words import Arm, Mode, Verdict
 from reports.spread import Spread, make_spread
 from reports.summary import ReportedFinding, summarise
 from tests.unit.comparisons import comparison, judged
-from tests.unit.histories import QUIET, event, header, held, history, lost, records, switch_events
+from tests.unit.histories import QUIET, event, facts, header, held, history, lost, records, switch_events
 
 _TOTALS = [
     "offered",
@@ -64,6 +65,7 @@ def test_the_schema_exactly() -> None:
         "cluster",
         "carrier",
         "kernel",
+        "parts",
         "profile",
         "topology",
         "interval_ms",
@@ -105,6 +107,13 @@ def test_the_schema_exactly() -> None:
         "totals",
     }
     assert list(document["findings"][0]) == ["check", "verdict", "code", "arm", "trial", "flow", "t_ms", "text"]
+
+
+def test_the_parts_under_test_are_named_once_and_twice_where_the_runs_differ() -> None:
+    old, new = (PartIdentity(name=Part.EXTENSION, is_double=False, version=version) for version in ("v1.54.0", "v1.55.0"))
+    runs = [history(header=replace(header(), parts=(part,)), facts=replace(facts(), parts=())) for part in (old, old, new)]
+    assert summarise(_of(*runs[:2])).parts == (old,)
+    assert summarise(_of(*runs)).parts == (old, new)
 
 
 def test_a_whole_comparison() -> None:
