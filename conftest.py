@@ -18,9 +18,10 @@ from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
 from clusters.lab.cluster import check_faults
 from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
-from commands.backends import Backend, BackendName, KubeconfigOptions, make_backend
+from commands.backends import Backend, KubeconfigOptions, make_backend
+from commands.performers import Performer, SwitchName, find_impossible, make_performer
 from commands.reporting import write_arm
-from commands.settings import RUNS, make_fresh_directory, make_run_directory
+from commands.settings import RUNS_HELP, BackendName, default_runs, make_fresh_directory, make_run_directory
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
 from hitless.words import Overlay, Profile, Verdict
 from scenarios.model import Scenario, catalogue, find_scenario, load_scenario
@@ -31,6 +32,8 @@ SUITES = ROOT / "suites"
 LAB_TESTS = ROOT / "tests" / "lab"
 WORKER_INPUT = "hitless_input"
 WORKER_OUTPUT = "hitless_output"
+PYTEST_KIND_NAME = "pytest-kind"
+"""What pytest-kind calls a cluster where the command line does not. Source: pytest_kind/plugin.py."""
 _executed = pytest.StashKey[int]()
 _reached = pytest.StashKey[int]()
 _refusal = pytest.StashKey[str]()
@@ -38,12 +41,15 @@ _records = pytest.StashKey[Path]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add our options; pytest-kind owns --cluster-name, --keep-cluster, --kubeconfig and --kind-*."""
+    """Add the suites' options; pytest-kind owns --cluster-name, --keep-cluster, --kubeconfig and --kind-*."""
     group = parser.getgroup("hitless")
     group.addoption("--backend", choices=list(BackendName), default=BackendName.LAB, help="where (default: lab)")
+    group.addoption(
+        "--switch", choices=list(SwitchName), default=None, help="who switches (default: doubles; with kubeconfig observer)"
+    )
     group.addoption("--scenario", action="append", default=[], help="only this scenario, by name or file; may be repeated")
     group.addoption(
-        "--profile", choices=list(Profile), default=None, help="timing constants (default: lab fast, kind gardener)"
+        "--profile", choices=list(Profile), default=None, help="timing constants (default: lab fast, others gardener)"
     )
     group.addoption("--overlay", choices=list(Overlay), default=None, help="encapsulation (default: each scenario's own)")
     group.addoption("--zones", type=int, default=None, help="number of zones (default: each scenario's own)")
@@ -51,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--rate", type=float, default=None, help="probes a second a flow (default: each scenario's own)")
     group.addoption("--trials", type=int, default=1, help="runs of each arm (default: 1)")
     group.addoption("--prober-image", default=None, help="with --backend kubeconfig: the probers' image, as nodes can pull it")
+    group.addoption("--output", default=None, help=f"folder for the records (default: {RUNS_HELP})")
     group.addoption("--keep", action="store_true", help="keep the records of arms that came out as expected, too")
 
 
@@ -58,8 +65,10 @@ def _backend(config: pytest.Config) -> Backend:
     """Return where the scenarios run; the options of a kind cluster are pytest-kind's. Raises UsageError."""
     option = config.getoption
     paths = {name: Path(option(name)).expanduser() for name in ("kind_bin", "kind_kubectl_bin") if option(name)}
+    name = option("cluster_name")
     kind_options = KindOptions(
-        cluster_name=option("cluster_name") or DEFAULT_CLUSTER_NAME,
+        # `hitless kind down` looks for the same name.
+        cluster_name=DEFAULT_CLUSTER_NAME if name == PYTEST_KIND_NAME else name,
         kind_bin=paths.get("kind_bin"),
         kubectl_bin=paths.get("kind_kubectl_bin"),
         image=option("kind_image"),
@@ -68,9 +77,14 @@ def _backend(config: pytest.Config) -> Backend:
     kubeconfig_options = KubeconfigOptions(
         kubeconfig=Path(option("kubeconfig")).expanduser() if option("kubeconfig") else None,
         image=option("--prober-image"),
-        rate_hz=option("--rate"),
     )
     return make_backend(BackendName(option("--backend")), kind_options, kubeconfig_options)
+
+
+def _performer(config: pytest.Config, backend: Backend) -> Performer:
+    """Return who performs the switch. Raises UsageError."""
+    switch = config.getoption("--switch")
+    return make_performer(backend.choose_switch(None if switch is None else SwitchName(switch)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -80,15 +94,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     option = metafunc.config.getoption
     try:
         backend = _backend(metafunc.config)
+        _performer(metafunc.config, backend)
         options = Options(
-            profile=Profile(option("--profile") or backend.profile),
+            profile=backend.choose_profile(Profile(option("--profile")) if option("--profile") else None),
             overlay=Overlay(option("--overlay")) if option("--overlay") else None,
             zones=option("--zones"),
             nodes_per_zone=option("--nodes-per-zone"),
             rate_hz=option("--rate") or backend.rate_hz,
         )
         if option("--trials") < 1:
-            raise UsageError(where="--trials", found=str(option("--trials")), allowed="1 or more")  # noqa: TRY301 - one place
+            raise UsageError("--trials must be at least 1")  # noqa: TRY301 - one place
         paths = dict.fromkeys(find_scenario(name) for name in option("--scenario")) or catalogue()
         cases = [case for path in paths for case in _make_arm_cases(load_scenario(path), options, option("--trials"))]
     except UsageError as error:
@@ -154,7 +169,7 @@ def pytest_configure_node(node: Any) -> None:  # noqa: ANN401 - WorkerController
     """Tell a worker why there is no sandbox, and the folder of this session's records."""
     stash = node.config.stash
     if _records not in stash and _is_asked_for(node.config, SUITES):
-        stash[_records] = _make_runs_directory()
+        stash[_records] = _make_runs_directory(node.config)
     node.workerinput[WORKER_INPUT] = {
         "refusal": stash.get(_refusal, None),
         "records": str(stash[_records]) if _records in stash else None,
@@ -190,12 +205,13 @@ def sandbox_refusal(pytestconfig: pytest.Config) -> str | None:
 @pytest.fixture(scope="session")
 def runs_directory(pytestconfig: pytest.Config) -> Path:
     """A new folder for the records of this session; the workers of pytest-xdist share one."""
-    return pytestconfig.stash[_records] if _records in pytestconfig.stash else _make_runs_directory()
+    return pytestconfig.stash[_records] if _records in pytestconfig.stash else _make_runs_directory(pytestconfig)
 
 
-def _make_runs_directory() -> Path:
+def _make_runs_directory(config: pytest.Config) -> Path:
+    output = config.getoption("--output")
     try:
-        return make_run_directory(RUNS, "suites")
+        return make_run_directory(Path(output).expanduser() if output else default_runs(), "suites")
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -206,6 +222,7 @@ def execute(
 ) -> Iterator[Execute]:
     """How a test executes its arm: skip where the machine lacks something, run the trials, write and attach the report."""
     config, backend = request.config, _backend(request.config)
+    performer = _performer(config, backend)
     request.node.has_failed = False  # a test that is repeated has a result of its own each time
     kept: list[ArmOutcome] = []
 
@@ -214,14 +231,14 @@ def execute(
         if _refusal in config.stash:
             pytest.skip(f"missing capability: namespaces: {config.stash[_refusal]}")
         try:
-            reason = _find_skip(backend, arm_case)
+            reason = _find_skip(backend, performer, arm_case)
             if reason is not None:
                 pytest.skip(reason)
             _count(config, executed=1)
             # Plugins that repeat a test execute its arm again: each execution has a folder of its own.
             directory = make_fresh_directory(runs_directory, arm_case.id)
             runs = tuple(
-                execute_trial(backend, arm_case.case, arm_case.arm, trial, directory / str(trial))
+                execute_trial(backend, performer, arm_case.case, arm_case.arm, trial, directory / str(trial))
                 for trial in range(1, arm_case.trials + 1)
             )
         except HitlessError as error:
@@ -243,13 +260,13 @@ def execute(
                     shutil.rmtree(directory)
 
 
-def _find_skip(backend: Backend, arm_case: ArmCase) -> str | None:
-    """Return why an arm cannot be executed, or says nothing, on a backend; None: it can, and does."""
+def _find_skip(backend: Backend, performer: Performer, arm_case: ArmCase) -> str | None:
+    """Return why an arm cannot be executed, or says nothing, there and by that performer; None: it can, and does."""
     if arm_case.gap is not None:
         return f"not expected: {arm_case.gap}"
-    act = backend.find_act(arm_case.case, arm_case.arm)
+    act = find_impossible(performer, arm_case.case, arm_case.arm)
     if act is not None:
-        return f"this cluster is only watched; hitless would have to {act}"
+        return f"--switch {performer.name} cannot {act}"
     missing = backend.find_missing(arm_case.case)
     return f"missing capability: {', '.join(missing)}" if missing else None
 

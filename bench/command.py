@@ -25,7 +25,7 @@ from bench.question import Question
 from bench.rate import RATE
 from bench.tables import BenchFormat, Table, fill_in, to_markdown
 from clusters.linux.sandbox import enter_sandbox
-from commands.settings import RUNS, Outcome, make_run_directory
+from commands.settings import Outcome, default_runs, make_run_directory
 from commands.terminal import print_progress, print_table
 from hitless.errors import BugError, HitlessError, UsageError, WorldError
 from hitless.store import write_json
@@ -82,7 +82,7 @@ def choose(only: str | None) -> tuple[Question, ...]:
 
 def _measure(questions: Sequence[Question], output_format: BenchFormat, *, is_quick: bool) -> JsonObject:
     enter_sandbox()
-    directory = make_run_directory(RUNS, "bench")
+    directory = make_run_directory(default_runs(), "bench")
     document: JsonObject = {"schema": SCHEMA, "quick": is_quick, "machine": describe_machine(), "answers": {}, "took_s": {}}
     for question in questions:
         began = time.monotonic()

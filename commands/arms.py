@@ -10,8 +10,11 @@ from analysis.evidence import Evidence
 from analysis.judged import JudgedRun
 from checks.catalogue import run_checks
 from commands.backends import Backend
+from commands.performers import Performer
 from hitless.clock import RunClock
 from hitless.history import History
+from hitless.plan import RunPlan
+from hitless.ports import Cluster
 from hitless.run import run
 from hitless.store import Listener, RunStore, write_json
 from hitless.verdicts import judge
@@ -75,7 +78,7 @@ class ArmOutcome:
 
 
 def execute_trial(
-    backend: Backend, case: Case, arm: Arm, trial: int, directory: Path, listener: Listener | None = None
+    backend: Backend, performer: Performer, case: Case, arm: Arm, trial: int, directory: Path, listener: Listener | None = None
 ) -> JudgedRun:
     """Bring a cluster up, execute one run in it, judge it and store the verdict in `directory`.
 
@@ -84,12 +87,18 @@ def execute_trial(
         KeyboardInterrupt: after everything was taken down.
     """
     clock = RunClock()
-    plan = backend.make_plan(case, arm, trial, clock)
-    cluster = backend.make_cluster(case, clock)
-    history = run(plan, cluster, clock, RunStore(directory, clock, listener))
-    judged = judge_history(history)
+    plan = performer.make_plan(case, arm, trial, clock)
+    judged = execute_plan(plan, backend.make_cluster(case, clock), clock, directory, listener)
+    performer.confirm(case, judged.history)
+    return judged
+
+
+def execute_plan(
+    plan: RunPlan, cluster: Cluster, clock: RunClock, directory: Path, listener: Listener | None = None
+) -> JudgedRun:
+    """Execute a plan, judge what was recorded, store the verdict; errors as `execute_trial`."""
+    judged = judge_history(run(plan, cluster, clock, RunStore(directory, clock, listener)))
     write_verdict(directory, judged)
-    backend.confirm(case, history)
     return judged
 
 

@@ -1,42 +1,28 @@
-"""Where a scenario can run: the one place that knows every cluster there is."""
+"""Where a scenario can run: the one place that knows every cluster there is. Who switches it is another question."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum, unique
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from clusters.kind import cluster as kind
 from clusters.kind.config import KindOptions
+from clusters.kubernetes.prober_manifests import NAMESPACE
+from clusters.kubernetes.watched import check_records, find_mismatches, make_watched_cluster
 from clusters.lab import cluster as lab
-from commands.watched_scenarios import WatchedScenarios, confirm_switched, find_act
-from commands.watching import WatchOptions
+from commands.performers import SwitchName
+from commands.settings import BackendName
 from hitless.errors import UsageError
-from hitless.history import History
-from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster
-from hitless.words import Arm, Profile
-from scenarios.plan import Case, make_plan
+from hitless.words import Profile
+from scenarios.plan import Case
+from switches.observer import ObserverOptions
 
-
-@unique
-class BackendName(StrEnum):
-    """What `--backend` may say."""
-
-    LAB = "lab"
-    KIND = "kind"
-    KUBECONFIG = "kubeconfig"
-    """Somebody else's cluster: only watched."""
-
-
-def _find_no_act(_case: Case, _arm: Arm) -> None:
-    """What a scenario does may be done in a cluster of ours."""
-
-
-def _confirm(_case: Case, _history: History) -> None:
-    """A cluster of ours does what the scenario says, or the run has errors."""
+WATCHED_RATE_HZ: Final = 20.0
+"""Probes a second and flow in a cluster that belongs to somebody else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +30,12 @@ class KubeconfigOptions:
     """What the command line says about a cluster that is only watched."""
 
     kubeconfig: Path | None = None
+    context: str | None = None
+    """None: the current one."""
     image: str | None = None
     """The probers', as the cluster's nodes can pull it."""
-    rate_hz: float | None = None
-    """Probes a second and flow; None: few, since the cluster is not ours."""
+    namespace: str = NAMESPACE
+    """Where the probers go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +47,39 @@ class Backend:
     """Returns the cluster that a scenario asks for, not up yet."""
     find_missing: Callable[[Case], tuple[str, ...]]
     """Returns what a scenario needs and this backend does not offer here."""
-    profile: Profile
-    """Default: real parts take their real time."""
-    needs_sandbox: bool
+    profiles: tuple[Profile, ...]
+    """Timing constants that work there, the default first: real parts take their real time."""
+    switches: tuple[SwitchName, ...]
+    """Who can perform the switch there, the default first."""
+    needs_sandbox: bool = False
     """Whether it lives in namespaces of this process's own."""
     rate_hz: float | None = None
     """Probes a second and flow by default; None: each scenario's own."""
-    make_plan: Callable[[Case, Arm, int, Clock], RunPlan] = make_plan
-    """Returns what a trial of an arm does there."""
-    find_act: Callable[[Case, Arm], str | None] = _find_no_act
-    """Returns what would have to be done for an arm that may not be done there; None: nothing."""
-    confirm: Callable[[Case, History], None] = _confirm
-    """Raises WorldError where a run, whatever came of it, was not what its scenario says."""
+
+    def choose_profile(self, profile: Profile | None) -> Profile:
+        """Return the timing constants to use. Raises UsageError: these do not work there."""
+        if profile is None:
+            return self.profiles[0]
+        if profile not in self.profiles:
+            raise UsageError(
+                f"--profile {profile} does not work with --backend {self.name}: its runs end before real parts have acted; "
+                f"use --profile {self.profiles[0]}"
+            )
+        return profile
+
+    def choose_switch(self, switch: SwitchName | None) -> SwitchName:
+        """Return who performs the switch. Raises UsageError: they cannot do so there."""
+        if switch is None:
+            return self.switches[0]
+        if switch not in self.switches:
+            reason = {
+                SwitchName.DOUBLES: "hitless only watches that cluster",
+                SwitchName.OBSERVER: "the lab's API lives in this process, where nothing else can reach it",
+            }[switch]
+            raise UsageError(
+                f"--switch {switch} does not work with --backend {self.name}: {reason}; use --switch {self.switches[0]}"
+            )
+        return switch
 
 
 def make_backend(
@@ -84,7 +93,7 @@ def make_backend(
         kubeconfig_options: what it says about a cluster that is only watched.
 
     Raises:
-        UsageError: what a backend cannot do without is not said.
+        UsageError: an option that the backend needs is missing.
     """
     match name:
         case BackendName.LAB:
@@ -92,7 +101,8 @@ def make_backend(
                 name=name,
                 make_cluster=lab.make_lab_cluster,
                 find_missing=lab.capabilities_missing,
-                profile=Profile.FAST,
+                profiles=(Profile.FAST, Profile.GARDENER),
+                switches=(SwitchName.DOUBLES,),
                 needs_sandbox=True,
             )
         case BackendName.KIND:
@@ -100,32 +110,39 @@ def make_backend(
                 name=name,
                 make_cluster=partial(_make_kind_cluster, kind_options or KindOptions()),
                 find_missing=kind.capabilities_missing,
-                profile=Profile.GARDENER,
-                needs_sandbox=False,
+                profiles=(Profile.GARDENER,),
+                switches=(SwitchName.DOUBLES, SwitchName.OBSERVER),
             )
         case BackendName.KUBECONFIG:
             return _make_kubeconfig_backend(kubeconfig_options or KubeconfigOptions())
 
 
 def _make_kubeconfig_backend(options: KubeconfigOptions) -> Backend:
-    for option, value in (("--kubeconfig", options.kubeconfig), ("--prober-image", options.image)):
-        if value is None:
-            raise UsageError(where=option, found="nothing", allowed="its value: --backend kubeconfig cannot do without")
-    assert options.kubeconfig is not None  # noqa: S101 - checked above
-    assert options.image is not None  # noqa: S101 - checked above
-    watch = WatchOptions(image=options.image)
-    watch = watch if options.rate_hz is None else replace(watch, rate_hz=options.rate_hz)
-    scenarios = WatchedScenarios(kubeconfig=options.kubeconfig, options=watch)
+    kubeconfig, image = options.kubeconfig, options.image
+    if kubeconfig is None:
+        raise UsageError("--kubeconfig is required with --backend kubeconfig")
+    if image is None:
+        raise UsageError("--prober-image is required with --backend kubeconfig")
+
+    def make_cluster(_case: Case, _clock: Clock) -> Cluster:
+        return make_watched_cluster(kubeconfig, options.context, image=image, namespace=options.namespace)
+
+    def find_missing(case: Case) -> tuple[str, ...]:
+        cluster = make_watched_cluster(kubeconfig, options.context, image=image, namespace=options.namespace)
+        try:
+            missing = find_mismatches(cluster.kube, case)
+            check_records(cluster.kube, rate_hz=case.scenario.rate_hz, until_s=ObserverOptions().until_s)
+        finally:
+            cluster.disconnect()
+        return missing
+
     return Backend(
         name=BackendName.KUBECONFIG,
-        make_cluster=scenarios.make_cluster,
-        find_missing=scenarios.find_missing,
-        profile=Profile.GARDENER,
-        needs_sandbox=False,
-        rate_hz=watch.rate_hz,
-        make_plan=scenarios.make_plan,
-        find_act=find_act,
-        confirm=confirm_switched,
+        make_cluster=make_cluster,
+        find_missing=find_missing,
+        profiles=(Profile.GARDENER,),
+        switches=(SwitchName.OBSERVER,),
+        rate_hz=WATCHED_RATE_HZ,
     )
 
 

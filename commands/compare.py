@@ -4,26 +4,50 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.comparison import Comparison
 from analysis.judged import JudgedRun
+from clusters.kind.config import KindOptions
 from clusters.lab.cluster import check_faults
 from clusters.linux.sandbox import enter_sandbox
 from commands.arms import execute_trial, judge_history
-from commands.backends import Backend, BackendName, make_backend
+from commands.backends import Backend, make_backend
+from commands.performers import SwitchName, make_performer
 from commands.reporting import write_comparison
-from commands.settings import Format, make_folder, make_run_directory
+from commands.settings import BackendName, Format, make_folder, make_run_directory
 from commands.terminal import Progress, print_comparison
 from hitless.errors import MissingCapabilityError, RecordDamagedError, UsageError
 from hitless.history import History
 from hitless.store import read_history
-from hitless.words import Arm, Verdict
+from hitless.words import MILLISECOND, Arm, Profile, Verdict
 from scenarios.model import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case
 
 
-def compare_arms(scenario_name: str, options: Options, trials: int, output: Path, output_format: Format) -> Verdict:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonOptions:
+    """What the command line says about a comparison."""
+
+    scenario: str
+    """Name of a shipped scenario, or a YAML file."""
+    backend: BackendName
+    """Where it runs."""
+    kind: KindOptions
+    """Of a kind cluster."""
+    profile: Profile | None
+    """None: the backend's default."""
+    options: Options
+    """What is changed about the scenario; its profile is left to `profile`."""
+    trials: int
+    """Runs of each arm."""
+
+
+def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format) -> Verdict:
     """Run every trial of both arms, write the report, print, and return the comparison's verdict.
 
     The arms take turns, and the one that goes first changes with each trial, so that a drift of the machine hits both alike.
@@ -32,19 +56,26 @@ def compare_arms(scenario_name: str, options: Options, trials: int, output: Path
         UsageError: a scenario or an option is wrong; nothing was run.
         MissingCapabilityError: the machine lacks what the scenario needs; nothing was run.
     """
-    case = make_case(load_scenario(find_scenario(scenario_name)), options)
+    if wanted.backend is BackendName.KUBECONFIG:
+        raise UsageError(
+            "`hitless compare` switches the cluster itself, and hitless only watches that of a kubeconfig; "
+            "use `hitless watch` for each arm, then `hitless compare --watched UNGATED GATED`"
+        )
+    backend = make_backend(wanted.backend, wanted.kind)
+    options = replace(wanted.options, profile=backend.choose_profile(wanted.profile))
+    case = make_case(load_scenario(find_scenario(wanted.scenario)), options)
     check_faults(case)
-    # Before the sandbox: inside it a new folder directly below /run may be one that nobody else sees.
+    # Before the sandbox: inside it a new folder directly below /run may be visible to this process only.
     make_folder(output)
-    enter_sandbox()
-    backend = make_backend(BackendName.LAB)
+    if backend.needs_sandbox:
+        enter_sandbox()
     missing = backend.find_missing(case)
     if missing:
         message = f"this machine lacks {', '.join(missing)} for {case.scenario.name}; `hitless doctor` says how to get it"
         raise MissingCapabilityError(message)
     directory = make_run_directory(output, case.scenario.name)
     try:
-        runs = _run_trials(backend, case, trials, directory, output_format)
+        runs = _run_trials(backend, case, wanted.trials, directory, output_format)
     except KeyboardInterrupt:
         sys.stderr.write(f"hitless: what was stored so far is in {directory}\n")
         raise
@@ -53,15 +84,71 @@ def compare_arms(scenario_name: str, options: Options, trials: int, output: Path
 
 def _run_trials(backend: Backend, case: Case, trials: int, directory: Path, output_format: Format) -> tuple[JudgedRun, ...]:
     arms = tuple(case.scenario.arm_plans)
+    performer = make_performer(SwitchName.DOUBLES)
     order = sorted(((arm, trial) for arm in arms for trial in range(1, trials + 1)), key=_turn)
     runs = []
     with Progress(len(order), is_shown=output_format is Format.TEXT) as progress:
         for arm, trial in order:
             listener = progress.start(arm, trial)
-            judged = execute_trial(backend, case, arm, trial, directory / f"{arm.lower()}-{trial}", listener)
+            judged = execute_trial(backend, performer, case, arm, trial, directory / f"{arm.lower()}-{trial}", listener)
             progress.finish(judged)
             runs.append(judged)
     return tuple(runs)
+
+
+def compare_watched(paths: Sequence[Path], output: Path, output_format: Format) -> Verdict:
+    """Compare stored watches of the two arms, write the report, print, and return the comparison's verdict.
+
+    The headers say which arm each watch is. The report gets a folder of its own with links to the watches.
+
+    Raises:
+        UsageError: there is no stored run at a path, or the watches cannot be compared; nothing was written.
+        RecordDamagedError: a record cannot be read.
+    """
+    sides = {path: read_stored(path) for path in paths}
+    check_comparable({path: [run.history for run in runs] for path, (runs, _) in sides.items()})
+    every = tuple(run for runs, _ in sides.values() for run in runs)
+    damaged = tuple(reason for _, reasons in sides.values() for reason in reasons)
+    scenario = every[0].history.header.scenario
+    directory = make_run_directory(output, scenario)
+    for path, (runs, _) in sides.items():
+        for folder in find_runs(path):
+            # A file system without links goes without: the report is whole, only `hitless judge` needs them.
+            with suppress(OSError):
+                (directory / f"{runs[0].history.header.arm.lower()}-{folder.name}").symlink_to(folder.resolve())
+    return _tell(Comparison(scenario=scenario, runs=every, damaged=damaged), directory, output_format)
+
+
+def check_comparable(watches: Mapping[Path, Sequence[History]]) -> None:
+    """Raise UsageError where stored watches are not the two arms of one comparison; name what differs and where."""
+    if len(watches) < len(Arm):
+        raise UsageError(f"{', '.join(map(str, watches))} was given twice: one watch has to be UNGATED, the other GATED")
+    arms: dict[Arm, Path] = {}
+    for path, histories in watches.items():
+        for arm in {history.header.arm for history in histories}:
+            if arm in arms:
+                raise UsageError(f"{arms[arm]} and {path} are both {arm}: one watch has to be UNGATED, the other GATED")
+            arms[arm] = path
+    traits = {
+        path: {name: value for history in histories for name, value in _describe(history).items()}
+        for path, histories in watches.items()
+    }
+    (first, ours), (second, theirs) = traits.items()
+    for name, value in ours.items():
+        if value != theirs[name]:
+            raise UsageError(f"the watches differ in their {name}: {value} in {first}, {theirs[name]} in {second}")
+
+
+def _describe(history: History) -> dict[str, str]:
+    """Return what two watches must have in common, in words."""
+    header, zones = history.header, Counter(node.zone for node in history.facts.nodes)
+    return {
+        "scenario": header.scenario,
+        "topology": ", ".join(f"{count} node{'s' * (count != 1)} in zone {zone}" for zone, count in sorted(zones.items())),
+        "overlay": header.overlay.value,
+        "switch": f"{header.start_mode} to {header.wanted_mode}",
+        "probe interval": f"{header.interval_ns / MILLISECOND:g} ms",
+    }
 
 
 def _turn(arm_and_trial: tuple[Arm, int]) -> tuple[int, int]:

@@ -6,19 +6,22 @@ Exit codes: 0 PASS, 1 FAIL, 20 INCONCLUSIVE (or the world did not do what it was
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
 
 import typer
 
+from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
 from commands import kind as kind_commands
 from commands import lab as lab_commands
-from commands.settings import RUNS, Format, Outcome
-from hitless.errors import HitlessError
+from commands.settings import RUNS_HELP, BackendName, Format, Outcome, default_runs
+from hitless.errors import HitlessError, UsageError
 from hitless.words import Arm, Mode, Overlay, Profile, Verdict
 from scenarios.plan import Options
 
@@ -27,6 +30,7 @@ EXIT_BUG: Final = 3
 EXIT_INTERRUPTED: Final = 130
 EXIT_PIPE: Final = 141
 """Nobody read what was printed: as if ended by SIGPIPE."""
+KIND_PARAMETERS: Final = frozenset({"cluster_name", "kind_bin", "kind_kubectl_bin", "kind_image", "keep_cluster"})
 
 
 app = typer.Typer(
@@ -41,27 +45,74 @@ app.add_typer(lab_commands.app, name="lab")
 app.add_typer(kind_commands.app, name="kind")
 
 
+Output = Annotated[Path, typer.Option(default_factory=default_runs, help="Folder for the records.", show_default=RUNS_HELP)]
+OutputFormat = Annotated[Format, typer.Option("--format", help="What to print.")]
+
+
 @app.command()
-def compare(  # noqa: PLR0913, PLR0917 - each is an option
+def compare(  # noqa: PLR0913 - each is an option
+    context: typer.Context,
+    *,
     scenario: Annotated[str, typer.Option(help="Name of a shipped scenario, or a YAML file.")] = "plain-switch",
+    backend: Annotated[BackendName, typer.Option(help="Where.")] = BackendName.LAB,
     trials: Annotated[int, typer.Option(min=1, max=100, help="Runs of each arm.")] = 3,
-    profile: Annotated[Profile, typer.Option(help="Timing constants.")] = Profile.FAST,
+    profile: Annotated[Profile | None, typer.Option(help="Timing constants; default: lab fast, kind gardener.")] = None,
     overlay: Annotated[Overlay | None, typer.Option(help="Encapsulation; default: the scenario's.")] = None,
     zones: Annotated[int | None, typer.Option(help="Number of zones; default: the scenario's.")] = None,
     nodes_per_zone: Annotated[int | None, typer.Option(help="Nodes a zone; default: the scenario's.")] = None,
     rate: Annotated[float | None, typer.Option(help="Probes a second a flow; default: the scenario's.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder for the records.")] = RUNS,
-    output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+    cluster_name: Annotated[str, typer.Option(help="With kind: name of the cluster.")] = DEFAULT_CLUSTER_NAME,
+    kind_bin: Annotated[Path | None, typer.Option(help="With kind: the program; default: from PATH.")] = None,
+    kind_kubectl_bin: Annotated[Path | None, typer.Option(help="With kind: kubectl; default: from PATH.")] = None,
+    kind_image: Annotated[str | None, typer.Option(help="With kind: node image; default: the pinned one.")] = None,
+    keep_cluster: Annotated[
+        bool, typer.Option("--keep-cluster", help="With kind: use one cluster for all runs, and leave it up.")
+    ] = False,
+    watched: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="UNGATED GATED", help="Run nothing: compare two stored watches of these folders."),
+    ] = None,
+    output: Output,
+    output_format: OutputFormat = Format.TEXT,
 ) -> None:
     """Switch once ungated and once gated, several times, and show the downtime of both side by side."""
-    from commands.compare import compare_arms  # noqa: PLC0415 - only this command needs the whole machinery
+    from commands.compare import ComparisonOptions, compare_arms, compare_watched  # noqa: PLC0415 - only this command needs it
 
-    options = Options(profile=profile, overlay=overlay, zones=zones, nodes_per_zone=nodes_per_zone, rate_hz=rate)
-    raise Outcome(EXIT_CODES[compare_arms(scenario, options, trials, output, output_format)])
+    given = {name for name in context.params if is_given(context, name)}
+    if watched is not None:
+        refuse_beside("--watched", given - {"watched", "output", "output_format"})
+        raise Outcome(EXIT_CODES[compare_watched(watched, output, output_format)])
+    if backend is not BackendName.KIND:
+        refuse_beside(f"--backend {backend}", given & KIND_PARAMETERS)
+    wanted = ComparisonOptions(
+        scenario=scenario,
+        backend=backend,
+        kind=KindOptions(
+            cluster_name=cluster_name, kind_bin=kind_bin, kubectl_bin=kind_kubectl_bin, image=kind_image, keep=keep_cluster
+        ),
+        profile=profile,
+        options=Options(overlay=overlay, zones=zones, nodes_per_zone=nodes_per_zone, rate_hz=rate),
+        trials=trials,
+    )
+    raise Outcome(EXIT_CODES[compare_arms(wanted, output, output_format)])
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Return whether a parameter stood on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def refuse_beside(option: str, names: Collection[str]) -> None:
+    """Refuse options that would have no effect. Raises UsageError."""
+    if names:
+        words = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
+        raise UsageError(f"no effect with {option}: {words}; leave out what has none")
 
 
 @app.command()
-def watch(  # noqa: PLR0913, PLR0917 - each is an option
+def watch(  # noqa: PLR0913 - each is an option
+    *,
     kubeconfig: Annotated[Path, typer.Option(help="Of the cluster to watch.", dir_okay=False)],
     image: Annotated[str, typer.Option(help="The probers' image (probes/image/Dockerfile), as the nodes can pull it.")],
     context: Annotated[str | None, typer.Option(help="Which context; default: the current one.")] = None,
@@ -69,27 +120,27 @@ def watch(  # noqa: PLR0913, PLR0917 - each is an option
     rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Probes a second a flow.")] = 20.0,
     until_seconds: Annotated[float, typer.Option(min=1, max=86_400, help="End at the latest after this.")] = 3600.0,
     until_idle: Annotated[
-        float, typer.Option(min=0, help="End when a switch was seen and nothing has changed for so many seconds; 0: do not.")
+        float, typer.Option(min=0, help="End when a switch was seen and nothing has changed for this many seconds; 0: do not.")
     ] = 60.0,
-    gate: Annotated[bool, typer.Option(help="What you say of the feature gate; a watch cannot see it.")] = True,  # noqa: FBT002 - an option
+    gate: Annotated[bool, typer.Option(help="What you say of the feature gate; a watch cannot see it.")] = True,
     expect: Annotated[Mode | None, typer.Option(help="The mode to end in; then leftovers on the nodes count as well.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder for the records.")] = RUNS,
-    output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+    output: Output,
+    output_format: OutputFormat = Format.TEXT,
 ) -> None:
     """Probe a cluster of yours while you switch it; only the probers are put into it, and they are taken away again."""
-    from commands.watch import watch_cluster  # noqa: PLC0415 - only this command needs a Kubernetes client
-    from commands.watching import WatchOptions  # noqa: PLC0415 - as above
+    from commands.watch import WatchOptions, watch_cluster  # noqa: PLC0415 - only this command needs a Kubernetes client
+    from switches.observer import ObserverOptions  # noqa: PLC0415 - as above
 
     options = WatchOptions(
-        image=image,
-        namespace=namespace,
+        observer=ObserverOptions(until_s=until_seconds, idle_s=until_idle or None),
         rate_hz=rate,
-        until_s=until_seconds,
-        idle_s=until_idle or None,
         arm=Arm.GATED if gate else Arm.UNGATED,
         expected=expect,
     )
-    raise Outcome(EXIT_CODES[watch_cluster(kubeconfig, context, options, output, output_format)])
+    verdict = watch_cluster(
+        kubeconfig, context, options, image=image, namespace=namespace, output=output, output_format=output_format
+    )
+    raise Outcome(EXIT_CODES[verdict])
 
 
 @app.command()
@@ -134,6 +185,7 @@ def main() -> None:
 def run_app(command_line: typer.Typer) -> None:
     """Run a command line; every error becomes one message and its exit code."""
     _listen_to_signals()
+    _write_every_character()
     try:
         command_line()
     except Outcome as outcome:
@@ -154,6 +206,13 @@ def run_app(command_line: typer.Typer) -> None:
         traceback.print_exc()
         sys.stderr.write("hitless: this is a bug of ours; please report it with the lines above\n")
         sys.exit(EXIT_BUG)
+
+
+def _write_every_character() -> None:
+    """Escape what the terminal's encoding lacks: the exit code is the verdict's, whatever the terminal."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _listen_to_signals() -> None:

@@ -9,10 +9,36 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from platformdirs import user_state_path
+
 from hitless.errors import UsageError
 
-RUNS: Final = Path(__file__).resolve().parent.parent / "reports" / "runs"
-"""Folder of the records: one sub-folder a comparison or suite session, and the link `latest`."""
+LATEST: Final = "latest"
+"""Link beside the records to the newest of them."""
+RUNS_HELP: Final = "reports/runs in a checkout of hitless, else the user's state folder"
+
+
+def default_runs() -> Path:
+    """Return the folder of the records: one sub-folder a comparison or suite session, and the link `latest`.
+
+    Never the folder of an installed package: it may be read-only, and an update removes it.
+    """
+    here = Path.cwd()
+    try:
+        is_checkout = '\nname = "hitless"\n' in (here / "pyproject.toml").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        is_checkout = False
+    return here / "reports" / "runs" if is_checkout else user_state_path("hitless", appauthor=False) / "runs"
+
+
+@unique
+class BackendName(StrEnum):
+    """What `--backend` may say."""
+
+    LAB = "lab"
+    KIND = "kind"
+    KUBECONFIG = "kubeconfig"
+    """Somebody else's cluster: only watched."""
 
 
 @unique
@@ -32,23 +58,25 @@ class Outcome(Exception):  # noqa: N818 - not an error
 
 
 def make_folder(output: Path) -> None:
-    """Make the folder of the records, where it is not there. Raises UsageError: it cannot be made."""
+    """Make the folder of the records, where it is missing. Raises UsageError: nothing can be written there."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _refuse(output, error) from error
+    link = output / LATEST
+    if link.exists() and not link.is_symlink():
+        raise UsageError(f"{link} is no link, so it cannot point to the newest records; move it away or use another --output")
 
 
 def make_run_directory(output: Path, name: str) -> Path:
-    """Make a new folder `<time>-<name>` and point `latest` beside it to it; a second one in the same second gets a number.
+    """Make a new folder `<time>-<name>` and point `latest` beside it to it.
 
     Raises:
         UsageError: nothing can be written there.
     """
-    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}"
     make_folder(output)
-    directory = make_fresh_directory(output, stem)
-    link = output / "latest"
+    directory = make_fresh_directory(output, f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}")
+    link = output / LATEST
     # A file system without links goes without this one.
     with suppress(OSError):
         link.unlink(missing_ok=True)
@@ -70,4 +98,4 @@ def make_fresh_directory(parent: Path, name: str) -> Path:
 
 
 def _refuse(output: Path, error: OSError) -> UsageError:
-    return UsageError(where=str(output), found=error.strerror or str(error), allowed="a folder to write to")
+    return UsageError(f"cannot write records to {output} ({error.strerror or error}); use --output with another folder")

@@ -1,4 +1,4 @@
-"""`hitless watch`: probe a cluster that is not ours while somebody else switches it, and judge what was seen."""
+"""`hitless watch`: probe the cluster of a kubeconfig while somebody else switches it, and judge what the observer saw."""
 
 from __future__ import annotations
 
@@ -6,86 +6,62 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from analysis.judged import JudgedRun
-from clusters.kubernetes.api_calls import connect
-from clusters.kubernetes.kube import KindKube
-from clusters.kubernetes.pod_host import KubePodHost
-from clusters.kubernetes.prober import KindProber
-from clusters.kubernetes.prober_manifests import ProberSpec
-from clusters.kubernetes.prober_pods import ProberPods
-from clusters.kubernetes.watched import WatchedCluster, read_overlay
-from commands.arms import ArmOutcome, judge_history, write_verdict
+from clusters.kubernetes.watched import check_records, make_watched_cluster, read_overlay
+from commands.arms import ArmOutcome, execute_plan
+from commands.backends import WATCHED_RATE_HZ
 from commands.compare import tell_single
 from commands.reporting import write_arm
 from commands.settings import Format, make_run_directory
 from commands.terminal import print_progress
-from commands.watching import AGENT_MARGIN_NS, Watching, WatchOptions, check_records
 from hitless.clock import RunClock
-from hitless.events import Event, Recorder
-from hitless.facts import GARDENER_PARTS, ClusterFacts, PartIdentity, ProbeSpec
+from hitless.events import Event
+from hitless.facts import ProbeSpec
 from hitless.history import RunHeader
 from hitless.plan import RunPlan
-from hitless.ports import Clock, Cluster, KubeApi
-from hitless.run import run
-from hitless.store import Listener, RunStore
-from hitless.words import SECOND, JsonObject, Nanoseconds, Profile, Verdict
+from hitless.ports import Clock, KubeApi
+from hitless.words import SECOND, Arm, JsonObject, Mode, Nanoseconds, Profile, Verdict
 from scenarios.flows import make_flows
 from scenarios.plan import FORWARDING_DELAY_THRESHOLD_NS, VALIDATION_NS
-from switches.observer import KINDS, look, other_mode
+from switches.observer import AGENT_MARGIN_NS, PARTS, ObserverOptions, look, observe_switch, other_mode
 
 SCENARIO: Final = "watch"
 """What reports call it."""
 
 
-def watch_cluster(kubeconfig: Path, context: str | None, options: WatchOptions, output: Path, output_format: Format) -> Verdict:
-    """Watch a cluster until it is over; print and return the verdict.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """What the operator asks for."""
 
-    Raises:
-        UsageError: an option or the kubeconfig is wrong; nothing was written to the cluster.
-        ApiError: the cluster cannot be read.
-    """
-    calls = connect(kubeconfig, context)
-    kube = KindKube(calls)
-    pods = ProberPods(KubePodHost(calls, kubeconfig, context), ProberSpec(image=options.image, namespace=options.namespace))
-    cluster = WatchedCluster(kube=kube, pods=pods, prober=KindProber(pods))
-    clock = RunClock()
-    with _ending_by_interrupt() as is_asked_to_end:
-        kube.start(KINDS)
-        try:
-            plan = make_watch_plan(kube, options, clock, is_asked_to_end)
-            directory = make_run_directory(output, SCENARIO)
-            judged = execute_watch(plan, cluster, clock, directory / "1", _say if output_format is Format.TEXT else None)
-        finally:
-            kube.stop()
-    written = write_arm(ArmOutcome(runs=(judged,), directory=directory))
-    _tell(judged, written.report_path or directory, output_format)
-    return judged.verdict
+    observer: ObserverOptions = field(default_factory=ObserverOptions)
+    """When the watch is over."""
+    rate_hz: float = WATCHED_RATE_HZ
+    """Probes a second a flow."""
+    arm: Arm = Arm.GATED
+    """What the operator says of the gate: it cannot be seen in the cluster."""
+    expected: Mode | None = None
+    """The mode in which the cluster should end; None: nothing is expected, and hygiene is not judged."""
 
 
-def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock, is_asked_to_end: Callable[[], bool]) -> RunPlan:
+def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock) -> RunPlan:
     """Return the plan of a watch: the cluster is read, nothing is written.
 
     Raises:
         UsageError: the probers would write more than their volume holds, or the cluster has too few nodes.
         ApiError: the cluster cannot be read.
     """
+    check_records(kube, rate_hz=options.rate_hz, until_s=options.observer.until_s)
     seen = look(kube)
-    check_records(options, len(seen.nodes))
     interval_ns = Nanoseconds(round(SECOND / options.rate_hz))
-    duration_ns = Nanoseconds(round(options.until_s * SECOND))
     validation_ns = VALIDATION_NS[Profile.GARDENER]
-    checks: dict[str, JsonObject] = {"continuity": {}}
-    if options.expected is not None:
-        checks["hygiene"] = {}
+    judged = ("continuity",) if options.expected is None else ("continuity", "hygiene")
+    checks: dict[str, JsonObject] = {name: {} for name in judged}
     wanted = options.expected or other_mode(seen.mode)
-
-    def make_switch(cluster: Cluster, _: ClusterFacts, recorder: Recorder) -> Watching:
-        return Watching.of(cluster, recorder, clock, options, is_asked_to_end)
-
     return RunPlan(
         header=RunHeader(
             scenario=SCENARIO,
@@ -101,28 +77,64 @@ def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock, is_asked
             validation_ns=validation_ns,
             checks=checks,
             mutant=None,
-            parts=tuple(PartIdentity(name=name, is_double=False, version="") for name in GARDENER_PARTS),
+            parts=PARTS,
         ),
         probing=ProbeSpec(
             interval_ns=interval_ns,
             drain_ns=FORWARDING_DELAY_THRESHOLD_NS,
-            duration_ns_max=Nanoseconds(duration_ns + validation_ns + AGENT_MARGIN_NS),
+            duration_ns_max=Nanoseconds(options.observer.until_ns + validation_ns + AGENT_MARGIN_NS),
         ),
         make_flows=make_flows,
-        make_switch=make_switch,
+        make_switch=partial(observe_switch, clock, options.observer),
         faults=(),
         baseline_ns=Nanoseconds(0),
-        duration_ns_max=duration_ns,
+        duration_ns_max=options.observer.until_ns,
         is_until_settled=True,
         has_request=False,
     )
 
 
-def execute_watch(plan: RunPlan, cluster: Cluster, clock: RunClock, directory: Path, listener: Listener | None) -> JudgedRun:
-    """Execute the plan, judge what was seen, store the verdict."""
-    judged = judge_history(run(plan, cluster, clock, RunStore(directory, clock, listener)))
-    write_verdict(directory, judged)
-    return judged
+def watch_cluster(
+    kubeconfig: Path,
+    context: str | None,
+    options: WatchOptions,
+    *,
+    image: str,
+    namespace: str,
+    output: Path,
+    output_format: Format,
+) -> Verdict:
+    """Watch a cluster until it is over; print and return the verdict.
+
+    Args:
+        kubeconfig: of the cluster.
+        context: which one in it; None: the current one.
+        options: what is watched, and how long.
+        image: the probers', as the cluster's nodes can pull it.
+        namespace: where the probers go.
+        output: folder for the records.
+        output_format: what to print.
+
+    Raises:
+        UsageError: an option or the kubeconfig is wrong; nothing was written to the cluster.
+        ApiError: the cluster cannot be read.
+    """
+    clock = RunClock()
+    with _ending_by_interrupt() as is_asked_to_end:
+        cluster = make_watched_cluster(kubeconfig, context, image=image, namespace=namespace, is_asked_to_end=is_asked_to_end)
+        try:
+            observer = replace(options.observer, is_asked_to_end=is_asked_to_end)
+            plan = make_watch_plan(cluster.kube, replace(options, observer=observer), clock)
+            directory = make_run_directory(output, SCENARIO)
+            listener = _say if output_format is Format.TEXT else None
+            judged = execute_plan(plan, cluster, clock, directory / "1", listener)
+        finally:
+            cluster.disconnect()
+    written = write_arm(ArmOutcome(runs=(judged,), directory=directory))
+    tell_single(judged, output_format)
+    if output_format is Format.TEXT:
+        sys.stdout.write(f"report: {written.report_path or directory}\n")
+    return judged.verdict
 
 
 @contextmanager
@@ -133,7 +145,7 @@ def _ending_by_interrupt() -> Iterator[Callable[[], bool]]:
     def end(_number: int, _frame: FrameType | None) -> None:
         asked.append(True)
         signal.signal(signal.SIGINT, previous)
-        sys.stderr.write("hitless: ending the watch; once more to interrupt\n")
+        sys.stderr.write("hitless: ending the watch; press Ctrl-C once more to interrupt\n")
 
     previous = signal.signal(signal.SIGINT, end)
     try:
@@ -146,9 +158,3 @@ def _say(event: Event) -> None:
     """Print an event as it happens: the operator wants to see that something is seen."""
     facts = " ".join(f"{key}={value}" for key, value in event.facts.items() if value is not None)
     print_progress(f"{event.t_ns / SECOND:9.3f} s  {event.name}  {facts}".rstrip())
-
-
-def _tell(judged: JudgedRun, report: Path, output_format: Format) -> None:
-    tell_single(judged, output_format)
-    if output_format is Format.TEXT:
-        sys.stdout.write(f"report: {report}\n")

@@ -19,6 +19,7 @@ class UsageError(HitlessError):
     """The input is wrong: mend the file or the option that the message names.
 
     Args:
+        message: the whole sentence, where the answer is no enumeration; the other arguments are left out then.
         where: the file, option or document that was read.
         place: the path inside it, such as `spec.networking.providerConfig.overlay`; empty where it is the whole.
         found: what stood there.
@@ -27,11 +28,11 @@ class UsageError(HitlessError):
 
     exit_code = 2
 
-    def __init__(self, *, where: str, place: str = "", found: str, allowed: str) -> None:
-        """Build the one message: where, place, found, allowed."""
+    def __init__(self, message: str = "", *, where: str = "", place: str = "", found: str = "", allowed: str = "") -> None:
+        """Build the one message: where, place, found, allowed; or a sentence of its own."""
         self.where, self.place, self.found, self.allowed = where, place, found, allowed
         at = f"{where}: {place}" if place else where
-        super().__init__(f"{at}: found {found}; allowed: {allowed}")
+        super().__init__(message or f"{at}: found {found}; allowed: {allowed}")
 
 
 class WorldError(HitlessError):

@@ -228,7 +228,7 @@ class Cluster(Protocol):
         ...
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
-        """Return the doubles of the parts that are not real here (calico-node, the DaemonSet roll); empty on a real cluster."""
+        """Return who plays or records Calico here: the doubles of calico-node and its roll, or an observer of the real ones."""
         ...
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:

@@ -1,8 +1,8 @@
-"""What can be seen of a switch that somebody else performs: objects as they are, now and before, to events.
+"""Events from the objects of a cluster, now and before: what real parts and other people do is recorded by these rules.
 
-The events have the names and facts of `hitless.events`, so that reports and checks read a watched switch as they read one of
-ours. What cannot be seen from inside the cluster is not made up: the gate, the Shoot and the cloud's route tables. The
-operator's request is dated by its first trace in the cluster, which comes later than the request.
+The events have the names and facts of `hitless.events`: reports and checks read them like those of the doubles. What the
+cluster does not show is not recorded: the gate, the Shoot and the cloud's route tables. The operator's request is dated by its
+first trace in the cluster, which comes later than the request.
 
 Pure.
 """
@@ -114,7 +114,8 @@ def _compare_conditions(before: Mapping[str, JsonObject], after: Mapping[str, Js
         said = [(entry.get("status"), entry.get("reason")) for entry in (*was, *now)]
         if now and (not was or said[0] != said[1]):
             status, reason = said[-1]
-            yield "condition.written", {"node": name, "status": status, "reason": reason, "actor": _writer(node)}
+            actor = _find_writer(before.get(name), node)
+            yield "condition.written", {"node": name, "status": status, "reason": reason, "actor": actor}
         elif was and not now:
             yield "condition.removed", {"node": name, "reason": said[0][1], "actor": UNKNOWN}
 
@@ -186,12 +187,22 @@ def _uid(document: JsonObject) -> str:
     return uid
 
 
-def _writer(node: JsonObject) -> str:
-    """Return which field manager wrote NetworkUnavailable last. Source: Kubernetes API concepts, server-side apply."""
+def _find_writer(before: JsonObject | None, after: JsonObject) -> str:
+    """Return which field manager wrote NetworkUnavailable; unknown unless exactly one manager's entry moved with the content.
+
+    A write whose content an admission policy put back still makes its author the owner of the field, so being the owner
+    proves nothing. Source: Kubernetes API concepts, server-side apply; seen on a real API server.
+    """
+    past = _find_writes(before or {"metadata": {}})
+    writers = {manager for _, manager in _find_writes(after) - past}
+    return writers.pop() if len(writers) == 1 else UNKNOWN
+
+
+def _find_writes(node: JsonObject) -> set[tuple[str, str]]:
+    """Return time and field manager of each entry that owns a part of NetworkUnavailable."""
     key = "k:" + json.dumps({"type": NETWORK_UNAVAILABLE}, separators=(",", ":"))
-    found = [
+    return {
         (entry.get("time") or "", entry.get("manager") or UNKNOWN)
         for entry in node["metadata"].get("managedFields") or ()
         if key in (((entry.get("fieldsV1") or {}).get("f:status") or {}).get("f:conditions") or {})
-    ]
-    return max(found)[1] if found else UNKNOWN
+    }

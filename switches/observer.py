@@ -1,35 +1,77 @@
-"""A switch that somebody else performs: the observer looks, and records what it sees as the same events.
+"""Observers: participants that only look, and record what other parts do to a cluster as the same events.
 
-It takes part in the run's loop like a double, and changes nothing.
+Two of them share the facts between them, so that each is recorded once. Whoever performs the switch changes the manifests and
+the conditions of routes; real Calico rolls, replaces pods and writes conditions of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
+from gardener.conditions import CALICO_REASONS
 from hitless.errors import ApiUnavailableError
 from hitless.events import Recorder
-from hitless.ports import Clock, KubeApi
+from hitless.facts import GARDENER_PARTS, ClusterFacts, PartIdentity
+from hitless.plan import RunPlan
+from hitless.ports import Clock, Cluster, KubeApi, Participant
 from hitless.words import SECOND, Kind, Mode, Nanoseconds
-from switches.observation import Observed, compare, observe
+from switches.observation import Observed, Sighting, compare, observe
 
 KINDS: Final = (Kind.NODE, Kind.DAEMON_SET, Kind.IP_POOL, Kind.POD)
 """All that is read of a cluster."""
+CHECKS: Final = frozenset({"continuity", "connections", "sources", "hygiene"})
+"""What can be judged by what is seen from outside; the checks of validity come by themselves."""
+PARTS: Final = tuple(PartIdentity(name=name, is_double=False, version="") for name in GARDENER_PARTS)
+"""Who switches an observed cluster: real programs whose versions cannot be seen from inside it."""
+AGENT_MARGIN_NS: Final = Nanoseconds(120 * SECOND)
+"""Agents end by themselves this long after the observation should have ended, should they not be told to."""
 _RETRY_NS: Final = Nanoseconds(1 * SECOND)
 """While the API is away."""
 
 
-class Observer:
-    """Takes the switch down as it is seen; a Participant that does nothing else.
+class _Looking:
+    """Looks at the cluster whenever it changes; what is seen goes to `_take`."""
+
+    watches: Final = frozenset(KINDS)
+
+    def __init__(self, kube: KubeApi, recorder: Recorder) -> None:
+        self._kube, self._recorder = kube, recorder
+        self._seen = look(kube)
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
+        """Look, and record what has changed since the last look; see Participant."""
+        return None if self._look() else Nanoseconds(now_ns + _RETRY_NS)
+
+    def _look(self) -> bool:
+        """Return whether the API answered."""
+        try:
+            seen = look(self._kube, self._seen)
+        except ApiUnavailableError:
+            return False
+        sightings, self._seen = compare(self._seen, seen), seen
+        if sightings:
+            self._take(sightings)
+        return True
+
+    def _take(self, sightings: Sequence[Sighting]) -> None:
+        raise NotImplementedError
+
+
+class SwitchObserver(_Looking):
+    """Records a switch that somebody else performs: request, manifests, conditions of routes.
 
     Args:
         kube: the API.
         recorder: takes the events down.
         clock: the run clock.
-        idle_ns: it is over when a switch was seen and nothing has changed for so long; None: never by itself.
+        idle_ns: it is settled when a switch was seen and nothing has changed for this long; None: never by itself.
         is_asked_to_end: whether the operator has seen enough.
     """
+
+    name: Final = "switch-observer"
 
     def __init__(
         self,
@@ -40,41 +82,11 @@ class Observer:
         idle_ns: Nanoseconds | None = None,
         is_asked_to_end: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._kube, self._recorder, self._clock = kube, recorder, clock
-        self._idle_ns, self._is_asked_to_end = idle_ns, is_asked_to_end
-        self._seen = look(kube)
+        super().__init__(kube, recorder)
+        self._clock, self._idle_ns, self._is_asked_to_end = clock, idle_ns, is_asked_to_end
         self._start_mode = self._seen.mode
         self._changed_ns = clock.now_ns()
         self._has_switched = False
-
-    @property
-    def name(self) -> str:
-        """Unique in the run."""
-        return "observer"
-
-    @property
-    def watches(self) -> frozenset[Kind]:
-        """All that it reads."""
-        return frozenset(KINDS)
-
-    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
-        """Look, and take down what has changed since the last look; see Participant."""
-        try:
-            seen = look(self._kube, self._seen)
-        except ApiUnavailableError:
-            return Nanoseconds(now_ns + _RETRY_NS)
-        sightings = compare(self._seen, seen)
-        self._seen = seen
-        for name, facts in sightings:
-            mode = facts.get("mode")
-            if not self._has_switched and mode is not None and mode != self._start_mode:
-                # The first trace of what the operator asked for; the request itself is not made in this cluster.
-                self._has_switched = True
-                self._recorder.record("switch.requested", mode=mode)
-            self._recorder.record(name, **facts)
-        if sightings:
-            self._changed_ns = self._clock.now_ns()
-        return None
 
     def is_settled(self) -> bool:
         """Return whether the watch is over: the operator says so, or a switch has come to rest."""
@@ -82,6 +94,112 @@ class Observer:
             return True
         is_at_rest = self._has_switched and self._seen.rolling is None and len(self._seen.modes) == 1
         return self._idle_ns is not None and is_at_rest and self._clock.now_ns() - self._changed_ns >= self._idle_ns
+
+    def _take(self, sightings: Sequence[Sighting]) -> None:
+        self._changed_ns = self._clock.now_ns()
+        for name, facts in sightings:
+            mode = facts.get("mode")
+            if not self._has_switched and mode is not None and mode != self._start_mode:
+                # The first trace of what the operator asked for; the request itself is not made in this cluster.
+                self._has_switched = True
+                self._recorder.record("switch.requested", mode=mode)
+            if not _is_calicos((name, facts)):
+                self._recorder.record(name, **facts)
+
+
+class CalicoObserver(_Looking):
+    """Records what real Calico does: the roll of its DaemonSet, its pods, its conditions.
+
+    It is settled when the roll is over, so that a run never ends before.
+
+    Args:
+        kube: the API.
+        recorder: takes the events down.
+        is_asked_to_end: whether the operator has seen enough.
+    """
+
+    name: Final = "calico-observer"
+
+    def __init__(self, kube: KubeApi, recorder: Recorder, is_asked_to_end: Callable[[], bool] = lambda: False) -> None:
+        super().__init__(kube, recorder)
+        self._is_asked_to_end = is_asked_to_end
+
+    def is_settled(self) -> bool:
+        """Return whether no roll is going on: every pod of calico-node has the present template and is available."""
+        if self._is_asked_to_end():
+            return True
+        # What a participant has just applied may not have come by the watch yet: the last word is a fresh look.
+        return self._seen.rolling is None and self._look() and self._seen.rolling is None
+
+    def _take(self, sightings: Sequence[Sighting]) -> None:
+        for name, facts in filter(_is_calicos, sightings):
+            self._recorder.record(name, **facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObserverOptions:
+    """When an observed switch is over."""
+
+    until_s: float = 3600.0
+    """At the latest after this."""
+    idle_s: float | None = 60.0
+    """When a switch was seen and nothing has changed for this long; None: not by itself."""
+    is_asked_to_end: Callable[[], bool] = lambda: False
+    """Whether the operator has seen enough."""
+
+    @property
+    def until_ns(self) -> Nanoseconds:
+        """The time at the latest."""
+        return Nanoseconds(round(self.until_s * SECOND))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedSwitch:
+    """A switch that somebody else performs; see `hitless.run.Switch`."""
+
+    observer: SwitchObserver
+
+    @property
+    def participants(self) -> tuple[Participant, ...]:
+        """Who takes part in the loop."""
+        return (self.observer,)
+
+    def request(self) -> None:
+        """Ask for nothing: somebody else does."""
+
+
+def observe_switch(
+    clock: Clock, options: ObserverOptions, cluster: Cluster, _: ClusterFacts, recorder: Recorder
+) -> ObservedSwitch:
+    """Begin to observe a cluster that is up. Raises ApiError."""
+    idle_ns = None if options.idle_s is None else Nanoseconds(round(options.idle_s * SECOND))
+    observer = SwitchObserver(
+        kube=cluster.kube, recorder=recorder, clock=clock, idle_ns=idle_ns, is_asked_to_end=options.is_asked_to_end
+    )
+    return ObservedSwitch(observer=observer)
+
+
+def observe_plan(plan: RunPlan, clock: Clock, options: ObserverOptions) -> RunPlan:
+    """Return a plan without everything that would change the cluster: somebody else performs the switch.
+
+    Args:
+        plan: as the doubles would carry it out.
+        clock: the run clock.
+        options: how long somebody else may take to switch, and when it is over.
+    """
+    duration_ns = options.until_ns if plan.has_request else plan.duration_ns_max
+    checks = {name: budgets for name, budgets in plan.header.checks.items() if name in CHECKS}
+    return replace(
+        plan,
+        header=replace(plan.header, checks={"continuity": {}, **checks}, parts=PARTS),
+        probing=replace(plan.probing, duration_ns_max=Nanoseconds(duration_ns + plan.header.validation_ns + AGENT_MARGIN_NS)),
+        make_switch=partial(observe_switch, clock, options),
+        faults=(),
+        calibration_ns=None,
+        baseline_ns=Nanoseconds(0),
+        duration_ns_max=duration_ns,
+        has_request=False,
+    )
 
 
 def look(kube: KubeApi, before: Observed | None = None) -> Observed:
@@ -93,3 +211,10 @@ def look(kube: KubeApi, before: Observed | None = None) -> Observed:
 def other_mode(mode: Mode) -> Mode:
     """Return the mode that a switch leads to."""
     return Mode.NATIVE if mode is Mode.OVERLAY else Mode.OVERLAY
+
+
+def _is_calicos(sighting: Sighting) -> bool:
+    """Return whether calico-node or its DaemonSet controller did it."""
+    name, facts = sighting
+    subject = name.partition(".")[0]
+    return subject in {"roll", "pod"} or (subject == "condition" and facts["reason"] in CALICO_REASONS)

@@ -47,6 +47,7 @@ from hitless.words import Capability, FlowSet, Kind, Mode, Overlay
 from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.plan import Case
 from switches.doubles import initial_objects
+from switches.observer import CalicoObserver
 
 _UNDERLAY_MTU: Final = 1500
 """Of a docker network that nobody has given another."""
@@ -163,9 +164,9 @@ class CalicoCluster:
                 self._is_whole = False
                 self._lock.close()
 
-    def participants(self, recorder: Recorder) -> Sequence[Participant]:  # noqa: ARG002 - the port's
-        """Return none: calico-node and the DaemonSet controller are real here."""
-        return ()
+    def participants(self, recorder: Recorder) -> Sequence[Participant]:
+        """Return what records real Calico, and holds the run until its roll is over."""
+        return (CalicoObserver(self.kube, recorder),)
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Return the counters of every node and of the router that say why something is wrong; see `clusters.kind.nodes`."""

@@ -1,33 +1,44 @@
-"""A cluster that is not ours, while somebody else switches it: the probers go in, everything else is only read.
+"""The cluster of a kubeconfig, which somebody else switches: the probers go in, everything else is only read.
 
-It is a Cluster like the others, so the main path of a run serves it, too: nothing is requested, no fault is injected, and the
-one double that takes part only looks and takes down what it sees.
+It is a Cluster like the others, so the main path of a run serves it, too. It refuses whatever would change it: faults, routes.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 from typing import Final
 
+from clusters.kubernetes.api_calls import connect
+from clusters.kubernetes.kube import KindKube
 from clusters.kubernetes.node_objects import TUNNEL_OCTETS, read_tunnel_address
+from clusters.kubernetes.pod_host import KubePodHost
 from clusters.kubernetes.prober import KindProber
+from clusters.kubernetes.prober_manifests import ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
 from hitless.calico import CALICO_NODE
-from hitless.errors import WorldError
+from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, NodeFacts, NodeState, Part, PartIdentity
 from hitless.objects import containers_of, is_switched_on
 from hitless.ports import Faults, KubeApi, Participant, Prober, RouteTables
 from hitless.words import Capability, JsonObject, Kind, Mode, Overlay
+from scenarios.flows import SERVICE_SETS, capabilities_of
+from scenarios.plan import Case
 from switches.observation import Observed
-from switches.observer import look
+from switches.observer import KINDS, CalicoObserver, look
 
 ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 CAPABILITIES: Final = frozenset({Capability.FLOW_CLASSES, Capability.HOST_ENDPOINTS})
 """What the probers can do in any cluster."""
+RECORDS_OCTETS_MAX: Final = 1_500_000_000
+"""What a pod may write; its volume holds 2 GiB. A probe takes 62 octets at its sender and 27 at its reflector."""
+_PROBE_OCTETS: Final = 62 + 27
+_NODES_MIN: Final = 2
+"""A mesh needs two ends."""
 
 
 class WatchedCluster:
@@ -38,11 +49,20 @@ class WatchedCluster:
         pods: where the probers go.
         prober: over the same pods.
         backend: what the facts call it.
+        is_asked_to_end: whether the operator has seen enough, a roll or not.
     """
 
-    def __init__(self, *, kube: KubeApi, pods: ProberPods, prober: KindProber, backend: str = "kubeconfig") -> None:
+    def __init__(
+        self,
+        *,
+        kube: KubeApi,
+        pods: ProberPods,
+        prober: KindProber,
+        backend: str = "kubeconfig",
+        is_asked_to_end: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.kube = kube
-        self._pods, self._prober, self._backend = pods, prober, backend
+        self._pods, self._prober, self._backend, self._is_asked_to_end = pods, prober, backend, is_asked_to_end
 
     @property
     def routes(self) -> RouteTables:
@@ -116,9 +136,9 @@ class WatchedCluster:
         finally:
             self._pods.remove()
 
-    def participants(self, recorder: Recorder) -> Sequence[Participant]:  # noqa: ARG002 - the port's
-        """Return none: everything is real here."""
-        return ()
+    def participants(self, recorder: Recorder) -> Sequence[Participant]:
+        """Return what records real Calico."""
+        return (CalicoObserver(self.kube, recorder, self._is_asked_to_end),)
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Return none: they are in namespaces that are not ours."""
@@ -127,6 +147,89 @@ class WatchedCluster:
     def inspect(self) -> tuple[NodeState, ...]:
         """Return the state of every node, as its host prober sees it."""
         return self._prober.inspect()
+
+
+class KubeconfigCluster(WatchedCluster):
+    """A watched cluster over a connection, which lasts from its making to `down`.
+
+    Args:
+        connection: its API.
+        pods: where the probers go.
+        is_asked_to_end: as for WatchedCluster.
+    """
+
+    def __init__(self, connection: KindKube, pods: ProberPods, is_asked_to_end: Callable[[], bool]) -> None:
+        super().__init__(kube=connection, pods=pods, prober=KindProber(pods), is_asked_to_end=is_asked_to_end)
+        self._connection = connection
+
+    def up(self) -> ClusterFacts:
+        """Begin to watch, put the probers in. Raises WorldError, UsageError; `down` is to be called all the same."""
+        self._connection.start(KINDS)
+        return super().up()
+
+    def down(self) -> None:
+        """Take the probers away, end the watch. Safe to call twice."""
+        try:
+            super().down()
+        finally:
+            self.disconnect()
+
+    def disconnect(self) -> None:
+        """End the connection of a cluster that was not brought up. Safe to call twice."""
+        self._connection.stop()
+
+
+def make_watched_cluster(
+    kubeconfig: Path,
+    context: str | None,
+    *,
+    image: str,
+    namespace: str,
+    is_asked_to_end: Callable[[], bool] = lambda: False,
+) -> KubeconfigCluster:
+    """Return the cluster of a kubeconfig, connected, nothing in it yet. Raises UsageError: the kubeconfig cannot be used."""
+    calls = connect(kubeconfig, context)
+    pods = ProberPods(KubePodHost(calls, kubeconfig, context), ProberSpec(image=image, namespace=namespace))
+    return KubeconfigCluster(KindKube(calls), pods, is_asked_to_end)
+
+
+def find_mismatches(kube: KubeApi, case: Case) -> tuple[str, ...]:
+    """Return why a cluster, as it is now, is not the one that a scenario starts from. Raises ApiError."""
+    seen, scenario = look(kube), case.scenario
+    needed = {*scenario.needs, *capabilities_of(case.flow_sets)} - CAPABILITIES
+    # Its own controllers write its routes, and its own calico-node masquerades.
+    needed -= {Capability.ROUTE_TABLES} | (set() if SERVICE_SETS & set(case.flow_sets) else {Capability.NFT})
+    missing: list[str] = sorted(needed)
+    if len(seen.nodes) < _NODES_MIN:
+        missing.append(f"two nodes: the cluster has {len(seen.nodes)}")
+    if seen.mode is not scenario.start:
+        missing.append(f"a cluster in mode {scenario.start}: it is in {seen.mode}")
+    overlay = read_overlay(seen)
+    if overlay is not case.overlay:
+        missing.append(f"the overlay {case.overlay}: it is {overlay}")
+    return tuple(missing)
+
+
+def check_records(kube: KubeApi, *, rate_hz: float, until_s: float) -> None:
+    """Raise UsageError where a cluster has too few nodes, or where the probers would write more than their volume holds.
+
+    Args:
+        kube: the cluster's API.
+        rate_hz: probes a second a flow.
+        until_s: how long it may be probed.
+
+    Raises:
+        ApiError: the cluster cannot be read.
+    """
+    nodes = len(kube.list(Kind.NODE))
+    if nodes < _NODES_MIN:
+        raise UsageError(f"the cluster has {nodes} node{'s' * (nodes != 1)}; probing needs at least 2")
+    if rate_hz * until_s * nodes * _PROBE_OCTETS > RECORDS_OCTETS_MAX:
+        seconds = RECORDS_OCTETS_MAX / (rate_hz * nodes * _PROBE_OCTETS)
+        raise UsageError(
+            f"the records of {until_s:g} s would not fit into the probers' volumes: {rate_hz:g} probes a second and {nodes} "
+            f"nodes fill them in {seconds:.0f} s; use a smaller --rate, or with `hitless watch` a smaller --until-seconds"
+        )
 
 
 def read_node(node: JsonObject, overlay: Overlay) -> NodeFacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from gardener.conditions import route_condition
 from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, WorldError
 from hitless.events import Event
+from hitless.ports import Participant
 from hitless.words import JsonObject, Kind, Nanoseconds, Overlay
-from switches.observer import Observer
+from switches.observer import CalicoObserver, SwitchObserver
 from tests.clocks import HastyClock
 from tests.kind.api_world import register_node, wait_told
 from tests.kind.apiserver import ApiServer
@@ -118,19 +120,20 @@ def test_what_others_do_to_a_real_cluster_is_seen(kube_api: KindKube) -> None:
         kube_api.apply(document, actor=ACTOR)
     kube_api.take_changes()
     seen, clock = Recording(), JumpingClock()
-    observer = Observer(kube=kube_api, recorder=seen, clock=clock, idle_ns=Nanoseconds(5))
+    observer = SwitchObserver(kube=kube_api, recorder=seen, clock=clock, idle_ns=Nanoseconds(5))
+    observers = (observer, CalicoObserver(kube_api, seen))
     try:
         kube_api.merge_condition(node, route_condition(is_created=True), actor=ACTOR)
-        _look(kube_api, observer, Kind.NODE)
+        _look(kube_api, observers, Kind.NODE)
         kube_api.apply(calico("false"), actor=ACTOR)
-        _look(kube_api, observer, Kind.DAEMON_SET)
+        _look(kube_api, observers, Kind.DAEMON_SET)
         kube_api.apply(pool("Never"), actor=ACTOR)
-        _look(kube_api, observer, Kind.IP_POOL)
+        _look(kube_api, observers, Kind.IP_POOL)
         assert not observer.is_settled()
         rolled = kube_api.get(Kind.DAEMON_SET, "calico-node")
         rolled["status"] = plain_daemon_set_status(rolled["metadata"]["generation"])
         kube_api.replace_status(rolled, actor=ACTOR)
-        _look(kube_api, observer, Kind.DAEMON_SET)
+        _look(kube_api, observers, Kind.DAEMON_SET)
         clock.wait_until(Nanoseconds(10))
         assert observer.is_settled()
     finally:
@@ -161,9 +164,9 @@ def plain_daemon_set_like(generation: int) -> JsonObject:
     return plain_daemon_set(Mode.NATIVE, generation)
 
 
-def _look(kube: KindKube, observer: Observer, kind: Kind) -> None:
+def _look(kube: KindKube, observers: Sequence[Participant], kind: Kind) -> None:
     wait_told(kube, kind)
-    assert observer.reconcile(Nanoseconds(0)) is None
+    assert [one.reconcile(Nanoseconds(0)) for one in observers] == [None] * len(observers)
 
 
 @pytest.mark.parametrize(

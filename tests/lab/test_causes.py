@@ -11,7 +11,9 @@ from analysis.evidence import Evidence
 from bench.lab.cause_experiment import CauseExperiment, run_cause_experiment
 from bench.lab.cause_scenes import STAGES
 from commands.arms import execute_trial
-from commands.backends import BackendName, make_backend
+from commands.backends import make_backend
+from commands.performers import SwitchName, make_performer
+from commands.settings import BackendName
 from hitless.words import Arm, FlowRole
 from scenarios.model import find_scenario, load_scenario
 from scenarios.plan import Options, make_case
@@ -62,7 +64,8 @@ def test_what_only_a_counter_tells_is_told_by_the_counter(experiment: CauseExper
 
 def test_an_ungated_switch_loses_by_missing_routes_and_by_nothing_else(tmp_path: Path) -> None:
     case = make_case(load_scenario(find_scenario("plain-switch")), Options())
-    run = execute_trial(make_backend(BackendName.LAB), case, Arm.UNGATED, 1, tmp_path / "run")
+    performer = make_performer(SwitchName.DOUBLES)
+    run = execute_trial(make_backend(BackendName.LAB), performer, case, Arm.UNGATED, 1, tmp_path / "run")
     mesh = {flow.id for flow in run.history.flows_of(FlowRole.MESH)}
     said = [one for one in Evidence(run.history).causes if one.flow in mesh]
     assert said

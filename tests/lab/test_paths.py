@@ -17,7 +17,9 @@ from analysis.paths.transitions import Transitions, find_transitions
 from analysis.paths.ttl import SENT_TTL, ProbePath
 from analysis.route_history import RouteMode
 from commands.arms import execute_trial
-from commands.backends import BackendName, make_backend
+from commands.backends import make_backend
+from commands.performers import SwitchName, make_performer
+from commands.settings import BackendName
 from hitless.words import Arm, FlowRole
 from scenarios.model import find_scenario, load_scenario
 from scenarios.plan import Options, make_case
@@ -34,9 +36,9 @@ Trials = Mapping[Arm, tuple[JudgedRun, tuple[FlowPaths, ...]]]
 def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
     """Both arms of the plain switch, once each, and the paths of their mesh."""
     case = make_case(load_scenario(find_scenario("plain-switch")), Options())
-    backend = make_backend(BackendName.LAB)
+    backend, performer = make_backend(BackendName.LAB), make_performer(SwitchName.DOUBLES)
     directory: Path = tmp_path_factory.mktemp("paths")
-    runs = {arm: execute_trial(backend, case, arm, 1, directory / arm) for arm in Arm}
+    runs = {arm: execute_trial(backend, performer, case, arm, 1, directory / arm) for arm in Arm}
     return {arm: (run, tuple(Evidence(run.history).paths(FlowRole.MESH))) for arm, run in runs.items()}
 
 

@@ -15,8 +15,8 @@ from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
 from clusters.kubernetes.watched import WatchedCluster
 from clusters.lab.cluster import LabCluster, make_lab_cluster
-from commands.watch import execute_watch, make_watch_plan
-from commands.watching import WatchOptions
+from commands.arms import execute_plan
+from commands.watch import WatchOptions, make_watch_plan
 from hitless.clock import RunClock
 from hitless.errors import UsageError, WorldError
 from hitless.events import Event, Recorder
@@ -25,6 +25,7 @@ from hitless.ports import KubeApi, Participant
 from hitless.words import MILLISECOND, Arm, Kind, Mode, Nanoseconds, Verdict
 from scenarios.model import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case, make_plan
+from switches.observer import ObserverOptions
 from tests.clocks import HastyClock
 from tests.lab.pod_cluster import ProcessPods
 
@@ -93,21 +94,28 @@ class StrangersCluster(WatchedCluster):
         assert (facts.pod_mtu, facts.underlay_mtu) == (self._lab_facts.pod_mtu, self._lab_facts.underlay_mtu)
         return facts
 
-    def participants(self, recorder: Recorder) -> Sequence[Participant]:  # noqa: ARG002 - the others do not tell us
+    def participants(self, recorder: Recorder) -> Sequence[Participant]:
         switch = self._plan.make_switch(self._lab, self._lab_facts, Silent())
         operator = Operator(switch.request, 300 * MILLISECOND)
-        return (*switch.participants, *self._lab.participants(Silent()), operator)
+        return (*super().participants(recorder), *switch.participants, *self._lab.participants(Silent()), operator)
+
+
+class QuietCluster(StrangersCluster):
+    """One that is left alone."""
+
+    def participants(self, recorder: Recorder) -> Sequence[Participant]:
+        return WatchedCluster.participants(self, recorder)
 
 
 @pytest.fixture
-def make_stranger(tmp_path: Path) -> Iterator[Callable[[Arm], tuple[StrangersCluster, RunClock]]]:
+def make_stranger(tmp_path: Path) -> Iterator[Callable[..., tuple[StrangersCluster, RunClock]]]:
     labs: list[LabCluster] = []
 
-    def make(arm: Arm) -> tuple[StrangersCluster, RunClock]:
+    def make(arm: Arm, kind: type[StrangersCluster] = StrangersCluster) -> tuple[StrangersCluster, RunClock]:
         clock = RunClock()
         case = make_case(load_scenario(find_scenario("plain-switch")), Options())
         labs.append(make_lab_cluster(case, clock))
-        return StrangersCluster(labs[-1], case, arm, clock, tmp_path / "pods"), clock
+        return kind(labs[-1], case, arm, clock, tmp_path / "pods"), clock
 
     yield make
     for lab in labs:
@@ -115,9 +123,9 @@ def make_stranger(tmp_path: Path) -> Iterator[Callable[[Arm], tuple[StrangersClu
 
 
 def watch(cluster: StrangersCluster, clock: RunClock, directory: Path, **changes: Any) -> JudgedRun:  # noqa: ANN401 - options
-    plain: dict[str, Any] = {"image": IMAGE, "rate_hz": 100.0, "until_s": 40.0, "idle_s": 1.0, "expected": Mode.NATIVE}
-    plan = make_watch_plan(cluster.kube, WatchOptions(**(plain | changes)), clock, lambda: False)
-    return execute_watch(plan, cluster, clock, directory, None)
+    observer = ObserverOptions(until_s=40.0, idle_s=1.0)
+    plain: dict[str, Any] = {"observer": observer, "rate_hz": 100.0, "expected": Mode.NATIVE}
+    return execute_plan(make_watch_plan(cluster.kube, WatchOptions(**(plain | changes)), clock), cluster, clock, directory)
 
 
 def names_of(judged: JudgedRun) -> list[str]:
@@ -125,7 +133,7 @@ def names_of(judged: JudgedRun) -> list[str]:
 
 
 def test_an_ungated_switch_of_somebody_elses_is_seen_to_lose(
-    make_stranger: Callable[[Arm], tuple[StrangersCluster, RunClock]], tmp_path: Path
+    make_stranger: Callable[..., tuple[StrangersCluster, RunClock]], tmp_path: Path
 ) -> None:
     cluster, clock = make_stranger(Arm.UNGATED)
     judged = watch(cluster, clock, tmp_path / "run", arm=Arm.UNGATED)
@@ -145,7 +153,7 @@ def test_an_ungated_switch_of_somebody_elses_is_seen_to_lose(
 
 
 def test_a_gated_switch_of_somebody_elses_loses_nothing_and_nothing_is_left_behind(
-    make_stranger: Callable[[Arm], tuple[StrangersCluster, RunClock]], tmp_path: Path
+    make_stranger: Callable[..., tuple[StrangersCluster, RunClock]], tmp_path: Path
 ) -> None:
     cluster, clock = make_stranger(Arm.GATED)
     judged = watch(cluster, clock, tmp_path / "run")
@@ -164,13 +172,12 @@ def test_a_gated_switch_of_somebody_elses_loses_nothing_and_nothing_is_left_behi
 
 
 def test_a_watch_in_which_nothing_happens_ends_when_it_is_told(
-    make_stranger: Callable[[Arm], tuple[StrangersCluster, RunClock]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_stranger: Callable[..., tuple[StrangersCluster, RunClock]], tmp_path: Path
 ) -> None:
-    cluster, clock = make_stranger(Arm.GATED)
+    cluster, clock = make_stranger(Arm.GATED, QuietCluster)
     asked = iter([False] * 30)
-    plan = make_watch_plan(cluster.kube, WatchOptions(image=IMAGE, until_s=40.0, idle_s=None), clock, lambda: next(asked, True))
-    monkeypatch.setattr(cluster, "doubles", lambda _recorder: ())  # nobody switches
-    judged = execute_watch(plan, cluster, clock, tmp_path / "run", None)
+    observer = ObserverOptions(until_s=40.0, idle_s=None, is_asked_to_end=lambda: next(asked, True))
+    judged = watch(cluster, clock, tmp_path / "run", observer=observer, expected=None)
     assert judged.verdict is Verdict.PASS
     assert [result.check for result in judged.results] == ["coverage", "instrument", "continuity"]
     expected = ["run.started", "run.live", "calibration.not_possible", "run.settled", "run.probing_stopped"]
@@ -178,12 +185,12 @@ def test_a_watch_in_which_nothing_happens_ends_when_it_is_told(
 
 
 def test_a_watch_whose_records_would_not_fit_is_refused(
-    make_stranger: Callable[[Arm], tuple[StrangersCluster, RunClock]],
+    make_stranger: Callable[..., tuple[StrangersCluster, RunClock]],
 ) -> None:
     cluster, clock = make_stranger(Arm.GATED)
-    options = WatchOptions(image=IMAGE, rate_hz=1000.0, until_s=86_400.0)
-    with pytest.raises(UsageError, match=r"--until-seconds: found 86400; allowed: at 1000 probes a second and \d+ nodes \d+ s"):
-        make_watch_plan(cluster.kube, options, clock, lambda: False)
+    options = WatchOptions(rate_hz=1000.0, observer=ObserverOptions(until_s=86_400.0))
+    with pytest.raises(UsageError, match=r"records of 86400 s would not fit .*: 1000 probes a second and \d+ nodes fill them"):
+        make_watch_plan(cluster.kube, options, clock)
     for reach in ("routes", "faults"):
         with pytest.raises(WorldError):
             getattr(cluster, reach)

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from clusters.kubernetes.watched import find_mismatches
 from clusters.lab.cluster import LabCluster, make_lab_cluster
 from commands.arms import execute_trial
-from commands.backends import Backend, BackendName, KubeconfigOptions, make_backend
-from commands.watched_scenarios import find_act, find_mismatches, plan_watch
-from commands.watching import WatchOptions
+from commands.backends import Backend, KubeconfigOptions, make_backend
+from commands.performers import SwitchName, find_impossible, make_performer
+from commands.settings import BackendName
 from hitless.clock import RunClock
 from hitless.errors import WorldError
-from hitless.events import Recorder
-from hitless.ports import Clock, Cluster, Participant
+from hitless.ports import Clock, Cluster
 from hitless.words import Arm, Verdict
 from scenarios.model import find_scenario, load_scenario
-from scenarios.plan import Case, Options, make_case, make_plan
-from tests.lab.test_watch import IMAGE, StrangersCluster
+from scenarios.plan import Case, Options, make_case
+from switches.observer import ObserverOptions
+from tests.lab.test_watch import IMAGE, QuietCluster, StrangersCluster
 
-WATCH = WatchOptions(image=IMAGE, rate_hz=100.0, until_s=20.0, idle_s=1.0)
-
-
-class QuietCluster(StrangersCluster):
-    """One that nobody touches."""
-
-    def participants(self, recorder: Recorder) -> Sequence[Participant]:  # noqa: ARG002 - the port's
-        return ()
+RATE_HZ = 100.0
+OBSERVER = make_performer(SwitchName.OBSERVER, ObserverOptions(until_s=20.0, idle_s=1.0))
 
 
 @pytest.fixture
@@ -46,12 +41,8 @@ def make_watched(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
             kind = StrangersCluster if switches else QuietCluster
             return kind(labs[-1], case, Arm.GATED, clock, tmp_path / f"pods-{len(labs)}")
 
-        backend = make_backend(BackendName.KUBECONFIG, None, KubeconfigOptions(kubeconfig=Path("none"), image=IMAGE))
-        return replace(
-            backend,
-            make_cluster=make_cluster,
-            make_plan=lambda case, arm, trial, clock: plan_watch(make_plan(case, arm, trial, clock), clock, WATCH),
-        )
+        options = KubeconfigOptions(kubeconfig=Path("none"), image=IMAGE)
+        return replace(make_backend(BackendName.KUBECONFIG, None, options), make_cluster=make_cluster)
 
     yield make
     for lab in labs:
@@ -59,14 +50,14 @@ def make_watched(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
 
 
 def case_of(scenario: str) -> Case:
-    case = make_case(load_scenario(find_scenario(scenario)), Options(nodes_per_zone=1, rate_hz=WATCH.rate_hz))
-    assert find_act(case, Arm.GATED) is None
+    case = make_case(load_scenario(find_scenario(scenario)), Options(nodes_per_zone=1, rate_hz=RATE_HZ))
+    assert find_impossible(OBSERVER, case, Arm.GATED) is None
     return case
 
 
 def test_somebody_elses_switch_is_judged_as_the_scenario_says(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
     case = case_of("plain-switch")
-    judged = execute_trial(make_watched(switches=True), case, Arm.GATED, 1, tmp_path / "run")
+    judged = execute_trial(make_watched(switches=True), OBSERVER, case, Arm.GATED, 1, tmp_path / "run")
     assert judged.verdict is Verdict.PASS, [finding for result in judged.results for finding in result.findings]
     assert {result.check for result in judged.results} == {"coverage", "instrument", "continuity", "hygiene"}
     assert (judged.history.header.scenario, judged.history.header.arm) == ("plain-switch", Arm.GATED)
@@ -78,15 +69,15 @@ def test_somebody_elses_switch_is_judged_as_the_scenario_says(make_watched: Call
 def test_where_nobody_switches_there_is_no_verdict_for_the_scenario(
     make_watched: Callable[..., Backend], tmp_path: Path
 ) -> None:
-    with pytest.raises(WorldError, match="nobody switched the cluster to NATIVE within"):
-        execute_trial(make_watched(switches=False), case_of("plain-switch"), Arm.GATED, 1, tmp_path / "run")
+    with pytest.raises(WorldError, match="no switch to NATIVE was seen within"):
+        execute_trial(make_watched(switches=False), OBSERVER, case_of("plain-switch"), Arm.GATED, 1, tmp_path / "run")
     assert (tmp_path / "run" / "verdict.json").exists()
 
 
 def test_nothing_happens_is_true_of_a_cluster_that_is_left_alone(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
     case = case_of("nothing-happens")
     for arm in Arm:
-        judged = execute_trial(make_watched(switches=False), case, arm, 1, tmp_path / arm.value)
+        judged = execute_trial(make_watched(switches=False), OBSERVER, case, arm, 1, tmp_path / arm.value)
         assert judged.verdict is Verdict.PASS, [finding for result in judged.results for finding in result.findings]
 
 

@@ -152,21 +152,45 @@ def test_a_second_change_supersedes_a_roll() -> None:
     assert [name for name, _ in compare(first, second)] == ["manifest.applied", "roll.started"]
 
 
-def test_the_writer_of_a_condition_is_who_the_server_says() -> None:
-    node = node_object("n1")
-    fields: JsonObject = {"f:status": {"f:conditions": {'k:{"type":"NetworkUnavailable"}': {}}}}
+def written_by(reason: str, *writes: tuple[str, str]) -> JsonObject:
+    """A Node whose NetworkUnavailable belongs to these (manager, time of its entry)."""
+    node = node_object("n1", reason=reason)
+    ours: JsonObject = {"f:status": {"f:conditions": {'k:{"type":"NetworkUnavailable"}': {}}}}
+    kubelets: JsonObject = {"f:status": {"f:conditions": {'k:{"type":"Ready"}': {}}}}
     node["metadata"]["managedFields"] = [
-        {
-            "manager": "kubelet",
-            "time": "2026-01-02T00:00:00Z",
-            "fieldsV1": {"f:status": {"f:conditions": {'k:{"type":"Ready"}': {}}}},
-        },
-        {"manager": "calico-node", "time": "2026-01-01T00:00:00Z", "fieldsV1": fields},
-        {"manager": "aws-custom-route-controller", "time": "2026-01-01T00:00:07Z", "fieldsV1": fields},
+        {"manager": "kubelet", "time": "2026-01-02T00:00:00Z", "fieldsV1": kubelets},
+        *({"manager": manager, "time": f"2026-01-01T00:00:{second}Z", "fieldsV1": ours} for manager, second in writes),
     ]
-    before = world()
-    ((_, facts),) = compare(before, world(before, nodes=[node, node_object("n2", reason="CalicoIsUp")]))
-    assert facts["actor"] == "aws-custom-route-controller"
+    return node
+
+
+CALICO, CONTROLLER = "calico-node", "aws-custom-route-controller"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "actor"),
+    [
+        ([(CALICO, "01")], [(CALICO, "01"), (CONTROLLER, "07")], CONTROLLER),
+        ([], [(CONTROLLER, "07")], CONTROLLER),
+        # calico-node's write was dropped before the controller's came: it owns the field, but did not write the content.
+        ([(CALICO, "05")], [(CALICO, "05"), (CONTROLLER, "07")], CONTROLLER),
+        # Both moved between two looks: either may have written the content.
+        ([(CALICO, "01")], [(CALICO, "08"), (CONTROLLER, "07")], "unknown"),
+        # The content changed within the second in which the entry had moved before.
+        ([(CONTROLLER, "07")], [(CONTROLLER, "07")], "unknown"),
+    ],
+)
+def test_the_writer_of_a_condition_is_whose_entry_moved_with_the_content(
+    was: list[tuple[str, str]], now: list[tuple[str, str]], actor: str
+) -> None:
+    before = world(nodes=[written_by("NoRouteCreated", *was)])
+    ((_, facts),) = compare(before, world(before, nodes=[written_by("RouteCreated", *now)]))
+    assert facts["actor"] == actor
+
+
+def test_a_dropped_write_that_changed_the_owner_alone_is_no_event() -> None:
+    before = world(nodes=[written_by("RouteCreated", (CONTROLLER, "07"))])
+    assert compare(before, world(before, nodes=[written_by("RouteCreated", (CALICO, "09"))])) == ()
 
 
 def test_modes() -> None:

@@ -1,32 +1,33 @@
-"""Scenarios on somebody else's cluster: what would need us to act is refused, and what is left changes nothing there."""
+"""Where and who: which pairs there are, what an observer cannot do, and that an observed plan changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from clusters.kubernetes.watched import check_records, find_mismatches
 from clusters.lab.kube import MemoryKube
-from commands.backends import BackendName, KubeconfigOptions, make_backend
-from commands.watched_scenarios import CHECKS, confirm_switched, find_act, find_mismatches, plan_watch
-from commands.watching import WatchOptions, check_records
+from commands.backends import KubeconfigOptions, make_backend
+from commands.performers import SwitchName, confirm_switched, find_impossible, make_performer
+from commands.settings import BackendName
 from gardener.manifests.admission import admit
 from hitless.clock import JumpingClock
 from hitless.errors import UsageError, WorldError
 from hitless.facts import NodeFacts
-from hitless.words import SECOND, Arm, FlowSet, Mode, Nanoseconds, Overlay
+from hitless.words import SECOND, Arm, FlowSet, Mode, Nanoseconds, Overlay, Profile
 from scenarios.model import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case, make_plan
 from switches.doubles import initial_objects
+from switches.observer import CHECKS
 from tests.unit.histories import history, switch_events
 
 NODES = tuple(
     NodeFacts(name=f"node-{zone}1", zone=zone, address=f"10.250.{index}.11", pod_cidr=f"100.96.{index}.0/24", gateway="")
     for index, zone in enumerate("ab")
 )
-WATCH = WatchOptions(image="registry.example.org/prober:1")
+OBSERVER = make_performer(SwitchName.OBSERVER)
 
 
 def case_of(scenario: str, overlay: Overlay | None = None, *flow_sets: FlowSet) -> Case:
@@ -55,21 +56,24 @@ def kube_of(mode: Mode, nodes: Sequence[NodeFacts] = NODES, case: Case | None = 
         ("nothing-happens", Arm.GATED, None),
         ("nothing-happens", Arm.UNGATED, None),
         ("flow-classes", Arm.GATED, None),
-        ("route-api-outage", Arm.GATED, "inject faults (route-api-down)"),
+        ("route-api-outage", Arm.GATED, "inject faults at their times (route-api-down)"),
         ("route-quota", Arm.GATED, "make the cloud behave as the scenario says"),
         ("slow-routes", Arm.GATED, "make the cloud behave as the scenario says"),
         ("mutant-ignores-reason", Arm.GATED, "break the gate (ignores-reason)"),
     ],
 )
-def test_what_hitless_would_have_to_do_is_said(scenario: str, arm: Arm, act: str | None) -> None:
-    assert act == find_act(case_of(scenario), arm)
+def test_what_an_observer_cannot_do_is_named_and_the_doubles_can_do_everything(
+    scenario: str, arm: Arm, act: str | None
+) -> None:
+    assert act == find_impossible(OBSERVER, case_of(scenario), arm)
+    assert find_impossible(make_performer(SwitchName.DOUBLES), case_of(scenario), arm) is None
 
 
 def test_no_arm_of_the_catalogue_that_is_meant_to_fail_is_watched() -> None:
     for path in CATALOGUE.glob("*.yaml"):
         case = make_case(load_scenario(path), Options())
         for arm, plan in case.scenario.arm_plans.items():
-            assert plan.expect == "PASS" or find_act(case, arm) is not None, (path.stem, arm)
+            assert plan.expect == "PASS" or find_impossible(OBSERVER, case, arm) is not None, (path.stem, arm)
 
 
 def test_the_cluster_must_be_as_the_scenario_begins() -> None:
@@ -89,10 +93,9 @@ def test_flows_that_need_something_made_in_the_cluster_are_missing() -> None:
     assert find_mismatches(kube, case_of("plain-switch", None, FlowSet.UDP, FlowSet.CLUSTER_IP)) == ("nft",)
 
 
-def test_the_plan_of_a_watch_changes_nothing_and_judges_what_can_be_seen() -> None:
+def test_an_observed_plan_changes_nothing_and_judges_what_can_be_seen() -> None:
     case, clock = case_of("plain-switch"), JumpingClock()
-    ours = make_plan(case, Arm.GATED, 2, clock)
-    plan = plan_watch(ours, clock, WATCH)
+    ours, plan = make_plan(case, Arm.GATED, 2, clock), OBSERVER.make_plan(case, Arm.GATED, 2, clock)
     assert (plan.has_request, plan.faults, plan.calibration_ns, plan.is_until_settled) == (False, (), None, True)
     assert set(ours.header.checks) - CHECKS
     assert set(plan.header.checks) == set(ours.header.checks) & CHECKS == {"continuity", "hygiene"}
@@ -100,53 +103,68 @@ def test_the_plan_of_a_watch_changes_nothing_and_judges_what_can_be_seen() -> No
     assert (plan.header.scenario, plan.header.trial, plan.header.end_mode) == ("plain-switch", 2, Mode.NATIVE)
     assert plan.duration_ns_max == 3600 * SECOND
     assert plan.probing.duration_ns_max > plan.duration_ns_max
-    assert plan.make_flows is ours.make_flows
 
 
-def test_where_nothing_is_asked_for_the_watch_is_as_long_as_the_scenario() -> None:
+def test_where_nothing_is_asked_for_the_observation_is_as_long_as_the_scenario() -> None:
     case, clock = case_of("nothing-happens"), JumpingClock()
-    ours = make_plan(case, Arm.GATED, 1, clock)
-    plan = plan_watch(ours, clock, WATCH)
-    assert (plan.duration_ns_max, plan.is_until_settled) == (ours.duration_ns_max, False)
+    plan = OBSERVER.make_plan(case, Arm.GATED, 1, clock)
+    assert (plan.duration_ns_max, plan.is_until_settled) == (make_plan(case, Arm.GATED, 1, clock).duration_ns_max, False)
 
 
 def test_a_run_in_which_nobody_switched_is_no_run_of_the_scenario() -> None:
     switched, quiet = history(), history(events=tuple(one for one in switch_events() if one.name != "switch.requested"))
     confirm_switched(case_of("plain-switch"), switched)
     confirm_switched(case_of("nothing-happens"), quiet)
-    with pytest.raises(WorldError, match="nobody switched the cluster to NATIVE within"):
+    with pytest.raises(WorldError, match="no switch to NATIVE was seen within"):
         confirm_switched(case_of("plain-switch"), quiet)
 
 
 @pytest.mark.parametrize(
-    ("options", "where"),
+    ("options", "missing"),
     [
         (KubeconfigOptions(image="i"), "--kubeconfig"),
         (KubeconfigOptions(kubeconfig=Path("k")), "--prober-image"),
     ],
 )
-def test_what_a_watch_cannot_do_without_is_named(options: KubeconfigOptions, where: str) -> None:
-    with pytest.raises(UsageError, match=f"{where}: found nothing"):
+def test_an_option_that_a_backend_needs_is_named(options: KubeconfigOptions, missing: str) -> None:
+    with pytest.raises(UsageError, match=rf"^{missing} is required with --backend kubeconfig$"):
         make_backend(BackendName.KUBECONFIG, kubeconfig_options=options)
 
 
-def test_a_cluster_that_is_not_ours_is_probed_gently_unless_told_otherwise() -> None:
+def test_somebody_elses_cluster_is_probed_gently_by_default() -> None:
     options = KubeconfigOptions(kubeconfig=Path("k"), image="i")
-    rates = [make_backend(BackendName.KUBECONFIG, None, one).rate_hz for one in (options, replace(options, rate_hz=7.0))]
-    assert rates == [20.0, 7.0]
+    assert make_backend(BackendName.KUBECONFIG, None, options).rate_hz == 20.0
     assert make_backend(BackendName.LAB).rate_hz is None
 
 
+def test_where_and_who_go_together_or_are_refused_by_name() -> None:
+    options = KubeconfigOptions(kubeconfig=Path("k"), image="i")
+    lab, kind, watched = (make_backend(name, None, options) for name in BackendName)
+    assert [one.choose_switch(None) for one in (lab, kind, watched)] == ["doubles", "doubles", "observer"]
+    assert kind.choose_switch(SwitchName.OBSERVER) is SwitchName.OBSERVER
+    with pytest.raises(UsageError, match=r"^--switch observer does not work with --backend lab: .*; use --switch doubles$"):
+        lab.choose_switch(SwitchName.OBSERVER)
+    with pytest.raises(UsageError, match=r"^--switch doubles does not work with --backend kubeconfig: hitless only watches"):
+        watched.choose_switch(SwitchName.DOUBLES)
+
+
+def test_fast_constants_are_refused_where_real_parts_take_their_time() -> None:
+    lab, kind = make_backend(BackendName.LAB), make_backend(BackendName.KIND)
+    assert [lab.choose_profile(None), kind.choose_profile(None)] == [Profile.FAST, Profile.GARDENER]
+    assert lab.choose_profile(Profile.GARDENER) is Profile.GARDENER
+    with pytest.raises(UsageError, match=r"^--profile fast does not work with --backend kind: .*; use --profile gardener$"):
+        kind.choose_profile(Profile.FAST)
+
+
 def test_records_that_would_not_fit_are_refused_before_anything_is_deployed() -> None:
-    check_records(WATCH, 50)
-    with pytest.raises(UsageError, match="cluster: found 1 nodes"):
-        check_records(WATCH, 1)
-    with pytest.raises(UsageError, match="--until-seconds: found 3600"):
-        check_records(replace(WATCH, rate_hz=1000.0), 50)
+    check_records(kube_of(Mode.OVERLAY), rate_hz=20.0, until_s=3600.0)
+    with pytest.raises(UsageError, match=r"^the cluster has 1 node; probing needs at least 2$"):
+        check_records(kube_of(Mode.OVERLAY, NODES[:1]), rate_hz=20.0, until_s=3600.0)
+    with pytest.raises(UsageError, match=r"2 nodes fill them in 8427 s"):
+        check_records(kube_of(Mode.OVERLAY), rate_hz=1000.0, until_s=10_000.0)
 
 
-def test_agents_outlive_the_watch_but_not_for_long() -> None:
-    clock = JumpingClock()
-    plan = plan_watch(make_plan(case_of("plain-switch"), Arm.GATED, 1, clock), clock, WATCH)
+def test_agents_outlive_the_observation_but_not_for_long() -> None:
+    plan = OBSERVER.make_plan(case_of("plain-switch"), Arm.GATED, 1, JumpingClock())
     margin_ns = plan.probing.duration_ns_max - plan.duration_ns_max
     assert plan.header.validation_ns < margin_ns <= Nanoseconds(300 * SECOND)

@@ -1,0 +1,18 @@
+"""What a scenario may need done to a cluster; whoever performs the switch says which of it can be done."""
+
+from __future__ import annotations
+
+from enum import StrEnum, unique
+
+
+@unique
+class Act(StrEnum):
+    """One thing that somebody has to do; its value completes the sentence that X cannot do it."""
+
+    INJECT_FAULTS = "inject faults at their times"
+    BREAK_GATE = "break the gate"
+    SHAPE_CLOUD = "make the cloud behave as the scenario says"
+    CONFIGURE_EXTENSION = "configure the extension"
+    LEAVE_GATE_OFF = "switch without the gate"
+    KEEP_MODE = "see a request that leaves the mode alone"
+    FAIL = "bring about a verdict other than PASS"
