@@ -18,7 +18,7 @@ GROUPS_MAX: Final = 40
 TOTAL_MAX: Final = 100_000
 """Beyond either the choices are not counted."""
 _FAR: Final = 5.0
-"""Where the nearest choice is off by so many of those, no choice means anything."""
+"""Where the nearest choice is off by more packets than this, no choice means anything."""
 
 
 def apportion(total: int, sizes: Sequence[int], uncounted: Sequence[int] | None = None) -> tuple[float, ...]:
@@ -27,7 +27,7 @@ def apportion(total: int, sizes: Sequence[int], uncounted: Sequence[int] | None 
     Args:
         total: what was counted.
         sizes: losses of each group, positive.
-        uncounted: so many of each group's losses may be missing in the count; None: none.
+        uncounted: how many of each group's losses may be missing in the count; None: none.
 
     Returns:
         How likely the choices of whole groups that add up to the total contain the group. Where none comes near (there was

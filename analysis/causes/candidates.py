@@ -15,7 +15,7 @@ from analysis.interval import Interval
 from hitless.words import Nanoseconds
 
 MUST: Final = 5.0
-"""Odds of a candidate that must lose what passes it, before any evidence. Ours."""
+"""Odds of a candidate that must lose what passes it, before any evidence. Chosen here."""
 
 _NO_TIME: Final = Nanoseconds(0)
 
@@ -48,7 +48,7 @@ class CauseKind(StrEnum):
     POD_ROLL = "pod-roll"
     """A calico-node pod was replaced; by what means that drops packets is not known."""
     LATE = "late"
-    """The answers came, after the Forwarding Delay Threshold: nobody dropped anything."""
+    """The answers came after the Forwarding Delay Threshold: nothing was dropped."""
     INSTRUMENT = "instrument"
     """The machine or the probers, not the network under test."""
     UNEXPLAINED = "unexplained"

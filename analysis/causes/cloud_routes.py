@@ -1,7 +1,7 @@
 """Since when and until when each zone's route table had its route to each node, as the events tell.
 
-What was there before the first event follows from it: what is created was missing, what is deleted was there. A table that
-nobody tells of is as the start mode needs it. On a cluster that is only watched the tables cannot be seen. Pure.
+What was there before the first event follows from it: what is created was missing, what is deleted was there. A table
+without events is as the start mode needs it. On a cluster that is only watched the tables cannot be seen. Pure.
 """
 
 from __future__ import annotations

@@ -17,21 +17,21 @@ from analysis.interval import Interval
 from hitless.words import MILLISECOND, SECOND, JsonObject, Nanoseconds
 
 ODDS_MAX: Final = 1000.0
-"""Of one coincidence: clocks and models are not better than that. Ours."""
+"""Of one coincidence: clocks and models are not better than that. Chosen here."""
 FORBIDDEN: Final = 0.01
-"""Odds of what the model says cannot be. Ours."""
+"""Odds of what the model says cannot be. Chosen here."""
 LAG_NS: Final = Nanoseconds(1 * SECOND)
-"""A candidate may begin or stop to drop later than its event by this: a cloud's consistency, a lost ARP request. Ours."""
+"""A candidate may begin or stop to drop later than its event by this: a cloud's consistency, a lost ARP request."""
 LAGGED: Final = 0.05
-"""Of the odds, where the effect came later than its cause. Ours."""
+"""Of the odds, where the effect came later than its cause. Chosen here."""
 LASTED: Final = 3.0
-"""Odds where both lasted until the probing ended. Ours."""
+"""Odds where both lasted until the probing ended. Chosen here."""
 EXACTLY: Final = 4.0
-"""Odds where all were hit that a cause would hit, and nobody else. Ours."""
+"""Odds where exactly those flows were hit that a cause would hit. Chosen here."""
 COUNTED_MAX: Final = 50.0
-"""Odds where a counter accounts for every loss that it could be about. Ours."""
+"""Odds where a counter accounts for every loss that it could be about. Chosen here."""
 NOT_COUNTED: Final = 0.001
-"""Odds where the counter that would have moved did not. Ours."""
+"""Odds where the counter that would have moved did not. Chosen here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Scale:
     """From where texts count, the operator's request."""
 
     def chance(self, window_ns: int, instants: int) -> float:
-        """Return how likely one of so many instants at random falls into a window."""
+        """Return how likely one of a number of random instants falls into a window."""
         return min(1.0, max(1, instants) * max(1, window_ns) / max(1, self.probed_ns))
 
     def say(self, ns: int) -> str:

@@ -22,7 +22,7 @@ from hitless.history import History
 from hitless.words import FlowId, FlowRole, Nanoseconds
 
 CERTAIN: Final = 0.9
-"""A score from which on a loss counts as explained, so that no counter need be about it. Ours."""
+"""A score from which on a loss counts as explained, so that no counter need be about it. Chosen here."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -31,7 +31,7 @@ HARMLESS_FAULTS: Final = frozenset({"kube-api-down", "route-api-down"})
 HEADER_OCTETS: Final = 28
 """Of IPv4 with UDP or ICMP. Source: RFC 791 3.1, RFC 768, RFC 792."""
 STALL_NS: Final = Nanoseconds(50 * MILLISECOND)
-"""A machine that stood still may drop what came in the meantime for so long before and after. Ours."""
+"""A machine that stood still may drop what came in the meantime, this long before and after. Chosen here."""
 _ROLL_EVENTS: Final = ("pod.deleted", "pod.created", "calico.felix_started", "pod.ready")
 _MASQUERADED: Final = frozenset({FlowSet.HOST_CLUSTER_IP, FlowSet.NODE_PORT})
 _SOCKET_COUNTERS: Final = (NO_PORTS, "Udp.RcvbufErrors")
@@ -40,7 +40,7 @@ _ROLL_PRIOR: Final = 0.02
 _STALL_PRIOR: Final = 0.1
 _MASQUERADE_PRIOR: Final = 0.5
 _SOCKET_PRIOR: Final = 1.0
-"""Odds against `unexplained` before any evidence. Ours: a roll is not known to drop packets, a dead socket is."""
+"""Odds against `unexplained` before any evidence. Chosen here: a roll is not known to drop packets, a dead socket is."""
 
 
 class CandidateFinder:

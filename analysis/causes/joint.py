@@ -1,8 +1,8 @@
 """What all losses of a run say together: who else was hit at the same time, and what the kernel counted.
 
-Where a candidate's own times tell nothing (somebody made a filter strict, and no event says when), its victims do: it must have
-hit everybody whom it could hit, and nobody else was hit just then. And a counter, which is a sum over the run, must account for
-all losses that it could be about and that nothing else explains; once one of them is explained it is asked again. Pure.
+Where a candidate's own times tell nothing (a filter was made strict, and no event says when), its victims do: it must have
+hit every flow that it could hit, and no other was hit just then. A counter, which is a sum over the run, must account for all losses
+that it could be about and that nothing else explains; once one of them is explained it is asked again. Pure.
 """
 
 from __future__ import annotations

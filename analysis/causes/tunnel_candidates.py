@@ -25,7 +25,7 @@ STRICT: Final = 1
 _COUNTED: Final = 1.0
 """Prior of what a counter is to tell: neither for nor against."""
 _UNCOUNTED: Final = 0.5
-"""Prior of what nothing tells but its end. Ours."""
+"""Prior of what nothing tells but its end. Chosen here."""
 _GOING_NS: Final = Nanoseconds(25_000_000)
 """A device that goes drops for so long without counting. Source: measured in the lab, 5 to 15 ms, more on a busy machine."""
 
@@ -95,7 +95,7 @@ class TunnelCandidates:
             )
 
     def too_large(self, node: str, peer: str, octets: int) -> Iterator[Candidate]:
-        """Yield the times in which packets of so many octets, IP header included, did not fit into the tunnel.
+        """Yield the times in which packets of that many octets, IP header included, did not fit into the tunnel.
 
         Source: mechanics 4.6, native to overlay is the dangerous direction.
         """

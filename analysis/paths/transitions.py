@@ -114,7 +114,7 @@ def _recovery(found: FlowPaths, arrivals: list[_Instant]) -> Length | None:
     rows, is_impaired = found.probes.rows, found.probes.is_impaired
     bad = np.flatnonzero(is_impaired | found.out.is_preferred | found.back.is_preferred)
     last_bad = int(bad[-1]) if bad.size else -1
-    # Of a probe whose path is not known nobody can say that it has left the old one.
+    # A probe whose path is not known may still have taken the old one.
     good = np.flatnonzero((~is_impaired & found.out.is_next_best & found.back.is_next_best)[last_bad + 1 :])
     shortest = max(0, int(rows["send_began_ns"][max(0, last_bad)]) - began.latest_ns)
     longest = None

@@ -67,6 +67,7 @@ def test_the_catalogue_is_what_the_project_promises() -> None:
         "plain-switch",
         "slow-routes",
         "route-quota",
+        "strict-filter",
         "route-api-outage",
         "admission-unavailable",
         "feature-gate-off",
