@@ -12,12 +12,9 @@ from enum import StrEnum, unique
 from typing import Any, Final
 
 from analysis.interval import Interval
-from hitless.words import Nanoseconds
 
 MUST: Final = 5.0
 """Odds of a candidate that must lose what passes it, before any evidence. Chosen here."""
-
-_NO_TIME: Final = Nanoseconds(0)
 
 
 @unique
@@ -63,8 +60,6 @@ class KernelCounter:
     """Such as `TcpExt.IPReversePathFilter`."""
     places: frozenset[str]
     """The namespaces where it would move; together they make one count."""
-    blind_ns: Nanoseconds = _NO_TIME
-    """For so long, as the candidate begins and ends, packets may be dropped and not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

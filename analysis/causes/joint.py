@@ -1,15 +1,14 @@
 """What all losses of a run say together: who else was hit at the same time, and what the kernel counted.
 
 Where a candidate's own times tell nothing (a filter was made strict, and no event says when), its victims do: it must have
-hit every flow that it could hit, and no other was hit just then. A counter, which is a sum over the run, must account for all losses
-that it could be about and that nothing else explains; once one of them is explained it is asked again. Pure.
+hit every flow that it could hit, and no other was hit just then. A counter, which is a sum over the run, must account for all
+losses that it could be about and that nothing else explains. Pure.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final
 
 from analysis.causes.apportion import apportion
 from analysis.causes.budgets import keep_budgets
@@ -21,7 +20,6 @@ from analysis.causes.segments import Way
 from hitless.facts import Flow
 from hitless.words import FlowId, FlowRole
 
-_ROUNDS_MAX: Final = 5
 _Key = tuple[CauseKind, str]
 _Exposed = dict[_Key, list[tuple[FlowId, Candidate]]]
 
@@ -32,15 +30,7 @@ def weigh_together(explanations: Sequence[Explanation], finder: CandidateFinder,
         exposed = _find_exposed(finder, flows)
         for group in _group(explanations):
             _weigh_breadth(group, exposed)
-    explained: list[_Key | None] = []
-    for _ in range(_ROUNDS_MAX):
-        before, explained = (
-            explained,
-            [None if explanation.explained is None else explanation.explained.key for explanation in explanations],
-        )
-        if explained == before:
-            break
-        _weigh_counters(explanations, finder)
+    _weigh_counters(explanations, finder)
     keep_budgets(explanations, finder.moved)
 
 
@@ -90,8 +80,7 @@ def _weigh_counters(explanations: Sequence[Explanation], finder: CandidateFinder
             continue
         groups = _group(about)
         sizes = [max(1, sum(explanation.segment.lost - explanation.segment.late for explanation in group)) for group in groups]
-        uncounted = [sum(_uncounted(explanation, counter) for explanation in group) for group in groups]
-        for group, share in zip(groups, apportion(moved, sizes, uncounted), strict=True):
+        for group, share in zip(groups, apportion(moved, sizes), strict=True):
             evidence = weigh_counter(counter, moved, sum(sizes), share)
             for likelihood in (
                 likelihood
@@ -100,11 +89,6 @@ def _weigh_counters(explanations: Sequence[Explanation], finder: CandidateFinder
                 if likelihood.candidate.counter == counter
             ):
                 likelihood.counted = evidence
-
-
-def _uncounted(explanation: Explanation, counter: KernelCounter) -> int:
-    """Return how many losses of a segment may be missing in a count: at least one where it is blind at all, never all."""
-    return min(explanation.segment.lost - 1, -(-counter.blind_ns // explanation.interval_ns)) if counter.blind_ns else 0
 
 
 def _group(explanations: Sequence[Explanation]) -> list[list[Explanation]]:

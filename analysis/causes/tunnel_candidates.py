@@ -15,7 +15,7 @@ from analysis.causes.moved_counters import MovedCounters
 from analysis.interval import Interval, make_interval
 from analysis.route_history import NextHop, RouteHistory, RouteStep
 from hitless.history import History
-from hitless.words import Nanoseconds, Overlay
+from hitless.words import Overlay
 
 REVERSE_PATH: Final = "TcpExt.IPReversePathFilter"
 NO_PORTS: Final = "Udp.NoPorts"
@@ -26,8 +26,6 @@ _COUNTED: Final = 1.0
 """Prior of what a counter is to tell: neither for nor against."""
 _UNCOUNTED: Final = 0.5
 """Prior of what nothing tells but its end. Chosen here."""
-_GOING_NS: Final = Nanoseconds(25_000_000)
-"""A device that goes drops for so long without counting. Source: measured in the lab, 5 to 15 ms, more on a busy machine."""
 
 Condition = Callable[[NextHop, NextHop], bool]
 """Says of a node's next hop for a peer, and of the peer's for the node, whether something is broken."""
@@ -90,7 +88,7 @@ class TunnelCandidates:
                 is_begin_free=True,
                 is_end_free=True,
                 prior=_COUNTED if moved else _UNCOUNTED,
-                counter=None if moved is None else KernelCounter(name=NO_PORTS, places=frozenset({peer}), blind_ns=_GOING_NS),
+                counter=None if moved is None else KernelCounter(name=NO_PORTS, places=frozenset({peer})),
                 facts={"node": peer, "peer": node},
             )
 
