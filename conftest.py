@@ -23,7 +23,7 @@ from commands.performers import Performer, SwitchName, find_impossible, make_per
 from commands.reporting import write_arm
 from commands.settings import RUNS_HELP, BackendName, default_runs, make_fresh_directory, make_run_directory
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
-from hitless.words import Overlay, Profile, Verdict
+from hitless.words import IpipCarrier, Overlay, Profile, Verdict
 from scenarios.model import Scenario, catalogue, find_scenario, load_scenario
 from scenarios.plan import Options, expectation_gap, make_case
 
@@ -52,6 +52,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--profile", choices=list(Profile), default=None, help="timing constants (default: lab fast, others gardener)"
     )
     group.addoption("--overlay", choices=list(Overlay), default=None, help="encapsulation (default: each scenario's own)")
+    group.addoption(
+        "--carrier", choices=list(IpipCarrier), default=None, help="of a lab's overlay ipip (default: ipip, if any)"
+    )
     group.addoption("--zones", type=int, default=None, help="number of zones (default: each scenario's own)")
     group.addoption("--nodes-per-zone", type=int, default=None, help="nodes a zone (default: each scenario's own)")
     group.addoption("--rate", type=float, default=None, help="probes a second a flow (default: each scenario's own)")
@@ -101,7 +104,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             zones=option("--zones"),
             nodes_per_zone=option("--nodes-per-zone"),
             rate_hz=option("--rate") or backend.rate_hz,
+            carrier=IpipCarrier(option("--carrier")) if option("--carrier") else None,
         )
+        if options.carrier is not None and backend.name is not BackendName.LAB:
+            raise UsageError(where="--carrier", found=options.carrier, allowed="only with --backend lab")  # noqa: TRY301 - one place
         if option("--trials") < 1:
             raise UsageError("--trials must be at least 1")  # noqa: TRY301 - one place
         paths = dict.fromkeys(find_scenario(name) for name in option("--scenario")) or catalogue()

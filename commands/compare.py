@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from analysis.comparison import Comparison
@@ -18,6 +19,7 @@ from clusters.linux.sandbox import enter_sandbox
 from commands.arms import execute_trial, judge_history
 from commands.backends import Backend, make_backend
 from commands.performers import SwitchName, make_performer
+from commands.rates import choose_rate, find_doubt
 from commands.reporting import write_comparison
 from commands.settings import BackendName, Format, make_folder, make_run_directory
 from commands.terminal import Progress, print_comparison
@@ -45,6 +47,8 @@ class ComparisonOptions:
     """What is changed about the scenario; its profile is left to `profile`."""
     trials: int
     """Runs of each arm."""
+    is_rate_auto: bool = False
+    """Whether the rate is lowered to what this machine answers."""
 
 
 def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format) -> Verdict:
@@ -73,6 +77,9 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format)
     if missing:
         message = f"this machine lacks {', '.join(missing)} for {case.scenario.name}; `hitless doctor` says how to get it"
         raise MissingCapabilityError(message)
+    if wanted.is_rate_auto:
+        case, text = choose_rate(case, partial(find_doubt, backend))
+        sys.stderr.write(f"hitless: {text}\n")
     directory = make_run_directory(output, case.scenario.name)
     try:
         runs = _run_trials(backend, case, wanted.trials, directory, output_format)

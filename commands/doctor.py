@@ -7,10 +7,10 @@ from typing import Final
 
 from clusters.kind.machine import examine_for_kind
 from clusters.lab.capacity import Limits, estimate_capacity, read_limits
-from clusters.lab.machine import capabilities, examine_lab
+from clusters.lab.machine import capabilities, examine_lab, ipip_carriers
 from clusters.linux.machine import Feature
 from commands.terminal import print_table
-from hitless.words import Capability
+from hitless.words import Capability, IpipCarrier
 
 RATES_HZ: Final = (1000, 200, 25)
 
@@ -38,8 +38,7 @@ def examine() -> bool:
     offered = capabilities()
     missing = [capability for capability in Capability if capability not in offered]
     is_fit = {Capability.OVERLAY_IPIP, Capability.ROUTE_TABLES} <= offered
-    has_ipip = any(one.name == "ipip" and one.is_present for one in features)
-    carrier = "ipip" if has_ipip else "vxlan-gpe, which stands in for ipip"
+    carrier = "ipip" if IpipCarrier.IPIP in ipip_carriers() else "vxlan-gpe, which stands in for ipip"
     print_table(
         "What that means",
         ("", ""),

@@ -19,7 +19,7 @@ from clusters.lab.holder import (
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
 from commands.settings import Outcome
-from hitless.words import Mode, Overlay
+from hitless.words import IpipCarrier, Mode, Overlay
 
 app = typer.Typer(help="Bring a lab up by hand, run programs in it, take it down.", no_args_is_help=True)
 
@@ -34,10 +34,13 @@ def up(
     overlay: Annotated[Overlay, typer.Option(help="Encapsulation.")] = Overlay.IPIP,
     mode: Annotated[Mode, typer.Option(help="Mode in which it starts.")] = Mode.OVERLAY,
     rp_filter: Annotated[int, typer.Option(help="Of the nodes: 0 off, 1 strict, 2 loose.")] = 2,
+    carrier: Annotated[IpipCarrier | None, typer.Option(help="What carries ipip; default: ipip, if the kernel has it.")] = None,
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Bring a lab up and leave it up: routers, nodes and pods, in the start mode; no doubles run in it."""
-    spec = LabSpec(zones=zones, nodes_per_zone=nodes_per_zone, overlay=overlay, start_mode=mode, rp_filter=rp_filter)
+    spec = LabSpec(
+        zones=zones, nodes_per_zone=nodes_per_zone, overlay=overlay, start_mode=mode, rp_filter=rp_filter, carrier=carrier
+    )
     holder = start_holder(spec, name)
     names = LabNetwork(spec).namespaces
     sys.stdout.write(f"{holder.name} is up: {len(names)} namespaces ({', '.join(names[:8])}{', ...' if names[8:] else ''})\n")

@@ -20,9 +20,9 @@ import typer
 from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
 from commands import kind as kind_commands
 from commands import lab as lab_commands
-from commands.settings import RUNS_HELP, BackendName, Format, Outcome, default_runs
+from commands.settings import AUTO, RUNS_HELP, BackendName, Format, Outcome, default_runs, read_rate
 from hitless.errors import HitlessError, UsageError
-from hitless.words import Arm, Mode, Overlay, Profile, Verdict
+from hitless.words import Arm, IpipCarrier, Mode, Overlay, Profile, Verdict
 from scenarios.plan import Options
 
 EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 20}
@@ -58,9 +58,12 @@ def compare(  # noqa: PLR0913 - each is an option
     trials: Annotated[int, typer.Option(min=1, max=100, help="Runs of each arm.")] = 3,
     profile: Annotated[Profile | None, typer.Option(help="Timing constants; default: lab fast, kind gardener.")] = None,
     overlay: Annotated[Overlay | None, typer.Option(help="Encapsulation; default: the scenario's.")] = None,
+    carrier: Annotated[IpipCarrier | None, typer.Option(help="What carries ipip; default: ipip, if the kernel has it.")] = None,
     zones: Annotated[int | None, typer.Option(help="Number of zones; default: the scenario's.")] = None,
     nodes_per_zone: Annotated[int | None, typer.Option(help="Nodes a zone; default: the scenario's.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Probes a second a flow; default: the scenario's.")] = None,
+    rate: Annotated[
+        str | None, typer.Option(help="Probes a second a flow, or auto: 200, 100, 50 or 20, as this machine answers them.")
+    ] = None,
     cluster_name: Annotated[str, typer.Option(help="With kind: name of the cluster.")] = DEFAULT_CLUSTER_NAME,
     kind_bin: Annotated[Path | None, typer.Option(help="With kind: the program; default: from PATH.")] = None,
     kind_kubectl_bin: Annotated[Path | None, typer.Option(help="With kind: kubectl; default: from PATH.")] = None,
@@ -84,6 +87,9 @@ def compare(  # noqa: PLR0913 - each is an option
         raise Outcome(EXIT_CODES[compare_watched(watched, output, output_format)])
     if backend is not BackendName.KIND:
         refuse_beside(f"--backend {backend}", given & KIND_PARAMETERS)
+    is_auto = rate == AUTO
+    if backend is not BackendName.LAB:
+        refuse_beside(f"--backend {backend}", ({"carrier"} & given) | ({"rate"} if is_auto else set()))
     wanted = ComparisonOptions(
         scenario=scenario,
         backend=backend,
@@ -91,8 +97,15 @@ def compare(  # noqa: PLR0913 - each is an option
             cluster_name=cluster_name, kind_bin=kind_bin, kubectl_bin=kind_kubectl_bin, image=kind_image, keep=keep_cluster
         ),
         profile=profile,
-        options=Options(overlay=overlay, zones=zones, nodes_per_zone=nodes_per_zone, rate_hz=rate),
+        options=Options(
+            overlay=overlay,
+            zones=zones,
+            nodes_per_zone=nodes_per_zone,
+            rate_hz=None if is_auto else read_rate(rate),
+            carrier=carrier,
+        ),
         trials=trials,
+        is_rate_auto=is_auto,
     )
     raise Outcome(EXIT_CODES[compare_arms(wanted, output, output_format)])
 

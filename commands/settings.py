@@ -41,6 +41,18 @@ class BackendName(StrEnum):
     """Somebody else's cluster: only watched."""
 
 
+AUTO: Final = "auto"
+"""What `--rate` may say instead of a number."""
+
+
+def read_rate(text: str | None) -> float | None:
+    """Return the rate that `--rate` gives, probes a second and flow; None: none. Raises UsageError."""
+    try:
+        return None if text is None else float(text)
+    except ValueError as error:
+        raise UsageError(where="--rate", found=repr(text), allowed=f"a number, or {AUTO}") from error
+
+
 @unique
 class Format(StrEnum):
     """What a command prints on standard output."""

@@ -52,6 +52,16 @@ class Overlay(StrEnum):
 
 
 @unique
+class IpipCarrier(StrEnum):
+    """What carries the overlay `ipip` of a lab."""
+
+    IPIP = "ipip"
+    """The kernel's own."""
+    VXLAN_GPE = "vxlan-gpe"
+    """Stands in where the kernel has no ipip."""
+
+
+@unique
 class Profile(StrEnum):
     """Which column of the timing table is in force."""
 

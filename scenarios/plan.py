@@ -21,7 +21,7 @@ from hitless.facts import GARDENER_PARTS, ClusterFacts, PartIdentity, ProbeSpec
 from hitless.history import RunHeader
 from hitless.plan import PlannedFault, RunPlan, Switch
 from hitless.ports import Clock, Cluster, Participant
-from hitless.words import FLOWS_MAX, MILLISECOND, SECOND, Arm, FlowSet, Nanoseconds, Overlay, Profile
+from hitless.words import FLOWS_MAX, MILLISECOND, SECOND, Arm, FlowSet, IpipCarrier, Nanoseconds, Overlay, Profile
 from scenarios.flows import count_flows, make_flows
 from scenarios.load_plan import make_load
 from scenarios.model import NODES_MAX, RATE_HZ_MAX, RATE_HZ_MIN, ArmPlan, Scenario, Topology
@@ -52,6 +52,8 @@ class Options:
     zones: int | None = None
     nodes_per_zone: int | None = None
     rate_hz: float | None = None
+    carrier: IpipCarrier | None = None
+    """Of a lab's overlay ipip; None: the kernel's own, or what stands in for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,8 @@ class Case:
     feature_gates: FeatureGates
     """Of the extension; the arm sets SeamlessOverlaySwitch."""
     behaviour: CloudBehaviour
+    carrier: IpipCarrier | None = None
+    """See `Options.carrier`."""
 
     @property
     def flow_sets(self) -> tuple[FlowSet, ...]:
@@ -91,6 +95,9 @@ def make_case(scenario: Scenario, options: Options) -> Case:
     shoot = load_shoot(scenario.shoot)
     if options.overlay is not None:
         shoot = shoot.with_vxlan(enabled=options.overlay is Overlay.VXLAN)
+    if options.carrier is not None and shoot.overlay is not Overlay.IPIP:
+        found = f"{options.carrier} for the overlay {shoot.overlay}"
+        raise UsageError(where="--carrier", found=found, allowed=f"only with the overlay {Overlay.IPIP}")
     configuration = scenario.controller_configuration
     profile = options.profile
     timings = TIMINGS[profile]
@@ -107,6 +114,7 @@ def make_case(scenario: Scenario, options: Options) -> Case:
         shoot=shoot,
         wanted=scenario.change_shoot(shoot),
         feature_gates=FeatureGates() if configuration is None else load_feature_gates(configuration),
+        carrier=options.carrier,
         behaviour=CloudBehaviour(
             create_ns=timings.route_create_ns, quota=dict(cloud.quota), calls_per_second=cloud.calls_per_s
         ),
@@ -149,6 +157,9 @@ def expectation_gap(scenario: Scenario, options: Options) -> str | None:
     """
     if options.overlay is not None and options.overlay not in scenario.overlays:
         return f"{scenario.name} says what to expect of {', '.join(scenario.overlays)}, not of {options.overlay}"
+    overlay = options.overlay or load_shoot(scenario.shoot).overlay
+    if options.carrier is not None and overlay is not Overlay.IPIP:
+        return f"{scenario.name} has the overlay {overlay}; {options.carrier} carries {Overlay.IPIP} alone"
     zones = scenario.topology.zones if options.zones is None else options.zones
     nodes = zones * (scenario.topology.nodes_per_zone if options.nodes_per_zone is None else options.nodes_per_zone)
     for zone, quota in scenario.cloud.quota.items():

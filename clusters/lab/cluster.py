@@ -18,7 +18,7 @@ from clusters.lab.calico.data_plane import read_data_plane
 from clusters.lab.calico.node import make_calico_nodes
 from clusters.lab.kube import MemoryKube
 from clusters.lab.load import LabLoad
-from clusters.lab.machine import capabilities
+from clusters.lab.machine import capabilities, ipip_carriers
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from clusters.lab.spec import LabSpec
@@ -185,6 +185,7 @@ def _make_spec(case: Case) -> LabSpec:
         overlay=overlay,
         start_mode=start.pools.mode,
         rp_filter=scenario.rp_filter,
+        carrier=case.carrier,
         has_bird=start.has_bird,
         has_services=Capability.NFT in capabilities_of(case.flow_sets),
         pods=start.pods,
@@ -220,7 +221,10 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
     """Return what a scenario needs and this machine's lab does not offer; empty: nothing. Raises UsageError."""
     make_spec(case)
     overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
-    return tuple(sorted({*case.scenario.needs, *capabilities_of(case.flow_sets), overlay} - capabilities()))
+    missing: list[str] = sorted({*case.scenario.needs, *capabilities_of(case.flow_sets), overlay} - capabilities())
+    if case.carrier is not None and case.carrier not in ipip_carriers():
+        missing.append(f"the carrier {case.carrier}")
+    return tuple(missing)
 
 
 def _parts(carrier: Carrier) -> tuple[PartIdentity, ...]:

@@ -29,7 +29,7 @@ from clusters.lab.spec import LabSpec
 from clusters.linux.namespaces import NETWORK_DIRECTORY, Clone, set_namespace
 from clusters.linux.sandbox import enter_sandbox, leave_mark_behind, mark_inside
 from hitless.errors import HitlessError, UsageError, WorldError
-from hitless.words import JsonObject, Mode, Overlay
+from hitless.words import IpipCarrier, JsonObject, Mode, Overlay
 
 DEFAULT_NAME: Final = "lab"
 _START_TIMEOUT_S: Final = 120
@@ -264,7 +264,12 @@ def _read_holder(path: Path) -> Holder:
 
 def _read_spec(document: JsonObject) -> LabSpec:
     """Read back what `asdict` wrote."""
-    enums = {"overlay": Overlay(document["overlay"]), "start_mode": Mode(document["start_mode"])}
+    carrier = document["carrier"]
+    enums = {
+        "overlay": Overlay(document["overlay"]),
+        "start_mode": Mode(document["start_mode"]),
+        "carrier": None if carrier is None else IpipCarrier(carrier),
+    }
     return LabSpec(**{**document, **enums})
 
 

@@ -6,7 +6,7 @@ from functools import cache
 
 from clusters.lab.load import has_locust
 from clusters.linux.machine import Feature, examine_machine
-from hitless.words import Capability
+from hitless.words import Capability, IpipCarrier
 
 
 def examine_lab() -> tuple[Feature, ...]:
@@ -21,13 +21,24 @@ def examine_lab() -> tuple[Feature, ...]:
 
 
 @cache
+def _present() -> frozenset[str]:
+    """Return the names of the features that are there; tried once a process."""
+    return frozenset(feature.name for feature in examine_lab() if feature.is_present)
+
+
+def ipip_carriers() -> tuple[IpipCarrier, ...]:
+    """Return what can carry the overlay ipip on this kernel, the preferred one first."""
+    needed = {IpipCarrier.IPIP: {"ipip"}, IpipCarrier.VXLAN_GPE: {"vxlan-gpe", "lwtunnel-ip"}}
+    return tuple(carrier for carrier, features in needed.items() if features <= _present())
+
+
 def capabilities() -> frozenset[Capability]:
-    """Return what a lab on this machine offers to scenarios; tried once a process."""
-    present = {feature.name for feature in examine_lab() if feature.is_present}
+    """Return what a lab on this machine offers to scenarios."""
+    present = _present()
     if not {"namespaces", "veth", "bridge"} <= present:
         return frozenset()
     offered = {
-        Capability.OVERLAY_IPIP: "ipip" in present or {"vxlan-gpe", "lwtunnel-ip"} <= present,
+        Capability.OVERLAY_IPIP: bool(ipip_carriers()),
         Capability.OVERLAY_VXLAN: "vxlan" in present,
         Capability.ROUTE_TABLES: "policy-routing" in present,
         Capability.KERNEL_COUNTERS: True,

@@ -30,13 +30,14 @@ from clusters.lab.addresses import (
 from clusters.lab.calico.node_plane import LabNodePlane, RouteBook
 from clusters.lab.calico.plane import NodePlane
 from clusters.lab.drop_switch import DropSwitch
+from clusters.lab.machine import ipip_carriers
 from clusters.lab.services import NodeRules, make_services, render_rules
 from clusters.lab.spec import LabSpec
 from clusters.lab.tables import LabRouteTables
 from clusters.lab.tunnels import Carrier
 from clusters.linux.counters import read_counters
 from clusters.linux.fence import on_one_cpu, raise_fence, wait_gone
-from clusters.linux.machine import has_ipip
+from clusters.linux.machine import try_ipip
 from clusters.linux.namespaces import (
     NETWORK_DIRECTORY,
     THREAD_NETWORK,
@@ -56,7 +57,7 @@ from clusters.linux.sandbox import is_inside
 from clusters.linux.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
 from hitless.calico import PROTOCOL_BOOT
 from hitless.clock import RunClock
-from hitless.errors import WorldError
+from hitless.errors import MissingCapabilityError, WorldError
 from hitless.facts import CloudRoute, Endpoint, NodeFacts, NodeState, ServiceFacts
 from hitless.ports import Clock
 from hitless.waiting import wait_until
@@ -112,13 +113,24 @@ class LabNetwork:
 
     @property
     def carrier(self) -> Carrier:
-        """What carries the overlay; the kernel is asked once."""
+        """What carries the overlay; the kernel is asked once.
+
+        Raises:
+            MissingCapabilityError: the kernel does not have the one asked for.
+        """
         if self._carrier is None:
-            if self.spec.overlay is Overlay.VXLAN:
-                self._carrier = Carrier.VXLAN
-            else:
-                self._carrier = Carrier.IPIP if has_ipip() else Carrier.VXLAN_GPE
+            self._carrier = Carrier.VXLAN if self.spec.overlay is Overlay.VXLAN else self._choose_ipip_carrier()
         return self._carrier
+
+    def _choose_ipip_carrier(self) -> Carrier:
+        asked = self.spec.carrier
+        if asked is None:
+            return Carrier.IPIP if try_ipip() is None else Carrier.VXLAN_GPE
+        offered = ipip_carriers()
+        if asked not in offered:
+            message = f"this kernel has {', '.join(offered) or 'nothing'} for the overlay ipip, not {asked}"
+            raise MissingCapabilityError(message)
+        return Carrier(asked)
 
     @property
     def underlay_mtu(self) -> int:

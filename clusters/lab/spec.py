@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 from typing import Final
 
 from hitless.errors import UsageError
-from hitless.words import Mode, Overlay
+from hitless.words import IpipCarrier, Mode, Overlay
 
 ZONES_MAX: Final = 26
 NODES_PER_ZONE_MAX: Final = 200
@@ -36,6 +36,8 @@ class LabSpec:
     """Of the nodes' all, default and every interface: 0 off, 1 strict, 2 loose."""
     has_bird: bool = False
     """Whether BIRD programs routes in NATIVE; in OVERLAY by IPIP it always does."""
+    carrier: IpipCarrier | None = None
+    """Of the overlay ipip; None: the kernel's own, or what stands in for it."""
     has_services: bool = False
     """Whether the nodes have Services and natOutgoing, by nftables; conntrack follows every packet then."""
     pods: str = "100.96.0.0/11"
@@ -57,6 +59,8 @@ class LabSpec:
         for place, value, least, most in (*limits, ("rp_filter", self.rp_filter, 0, 2)):
             if not least <= value <= most:
                 raise UsageError(where="lab", place=place, found=str(value), allowed=f"{least} to {most}")
+        if self.carrier is not None and self.overlay is not Overlay.IPIP:
+            raise UsageError(where="lab", place="carrier", found=f"{self.carrier} for {self.overlay}", allowed="none")
         self._check_networks()
 
     def _check_networks(self) -> None:

@@ -75,11 +75,6 @@ def examine_machine() -> tuple[Feature, ...]:
     return (*_describe_privilege(), *_run_trials_in_child())
 
 
-def has_ipip() -> bool:
-    """Return whether the kernel has IPIP devices. Inside the sandbox only."""
-    return try_ipip() is None
-
-
 def try_ipip() -> str | None:
     """Return None where the kernel has IPIP, else how it refused. Inside the sandbox only.
 

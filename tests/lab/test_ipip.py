@@ -10,13 +10,13 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.packet import Packet
 
+from clusters.lab.machine import ipip_carriers
 from clusters.lab.network import LabNetwork
-from clusters.linux.machine import has_ipip
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import list_links
 from hitless.facts import CloudRoute
 from hitless.history import History
-from hitless.words import Mode
+from hitless.words import IpipCarrier, Mode
 from tests.lab.capture import Frame, capturing
 from tests.lab.lab_traffic import PORT, Sockets, missing_pairs, pod_sockets
 from tests.lab.wire_session import make_flows, probe
@@ -31,7 +31,7 @@ IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_DO = 10, 0, 2
 
 @pytest.fixture
 def ipip_lab(overlay_lab: LabNetwork) -> LabNetwork:
-    if not has_ipip():
+    if IpipCarrier.IPIP not in ipip_carriers():
         pytest.skip("missing: a kernel with ipip")
     return overlay_lab
 

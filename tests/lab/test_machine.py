@@ -8,14 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from clusters.lab.capacity import read_limits
-from clusters.lab.machine import capabilities, examine_lab
+from clusters.lab.machine import capabilities, examine_lab, ipip_carriers
 from clusters.lab.network import LabNetwork
+from clusters.lab.spec import LabSpec
 from clusters.lab.tunnels import Carrier
 from clusters.linux.fence import wait_gone
-from clusters.linux.machine import has_ipip
+from clusters.linux.netlink import Netlink
+from clusters.linux.netlink_dump import list_links
 from clusters.linux.sandbox import leave_mark_behind
-from hitless.words import Capability
+from hitless.errors import MissingCapabilityError
+from hitless.words import Capability, IpipCarrier
+from tests.lab.lab_traffic import missing_pairs, pod_sockets
 
 PATIENCE_S = 20.0
 NAMES = (
@@ -57,7 +63,7 @@ def test_outside_of_the_sandbox_the_answer_is_the_same() -> None:
 def test_the_lab_that_is_up_proves_the_capabilities(overlay_lab: LabNetwork) -> None:
     offered = {Capability.OVERLAY_IPIP, Capability.ROUTE_TABLES, Capability.KERNEL_COUNTERS}
     assert offered <= capabilities()
-    assert overlay_lab.carrier is (Carrier.IPIP if has_ipip() else Carrier.VXLAN_GPE)
+    assert overlay_lab.carrier is Carrier(ipip_carriers()[0])
     assert "Ip.OutTransmits" in overlay_lab.counters()["vpc"]
 
 
@@ -72,3 +78,21 @@ def test_trying_leaves_nothing() -> None:
     before = Path("/proc/net/dev").read_text().count("\n")
     examine_lab()
     assert Path("/proc/net/dev").read_text().count("\n") == before
+
+
+@pytest.mark.parametrize("carrier", list(IpipCarrier))
+def test_a_carrier_that_is_asked_for_is_used_or_refused(carrier: IpipCarrier) -> None:
+    lab = LabNetwork(LabSpec(carrier=carrier))
+    if carrier not in ipip_carriers():
+        with pytest.raises(MissingCapabilityError, match=f"not {carrier}"):
+            lab.up()
+        return
+    try:
+        lab.up()
+        with pod_sockets(lab) as sockets:
+            assert set() == missing_pairs(lab, sockets)
+        with Netlink(lab.namespace_path("node-a1")) as netlink:
+            kinds = {link.kind for link in list_links(netlink) if link.name == "tunl0"}
+        assert kinds == {"ipip" if carrier is IpipCarrier.IPIP else "vxlan"}
+    finally:
+        lab.down()

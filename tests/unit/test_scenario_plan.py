@@ -8,7 +8,7 @@ import pytest
 
 from analysis.comparison import PROOF_INTERVALS
 from hitless.errors import UsageError
-from hitless.words import SECOND, Arm, Mode, Overlay, Verdict
+from hitless.words import SECOND, Arm, IpipCarrier, Mode, Overlay, Verdict
 from scenarios.model import Scenario, catalogue, find_scenario, load_scenario
 from scenarios.plan import Options, expectation_gap, make_case
 from tests.unit.fakes_gardener import Bench
@@ -23,6 +23,10 @@ from tests.unit.fakes_gardener import Bench
         (Options(nodes_per_zone=201), "--nodes-per-zone: found 201; allowed: 1 to 200"),
         (Options(zones=1, nodes_per_zone=1), "--zones and --nodes-per-zone: found 1 * 1 nodes; allowed: 2 to 255 nodes"),
         (Options(zones=26, nodes_per_zone=10), "--zones and --nodes-per-zone: found 26 * 10 nodes; allowed: 2 to 255 nodes"),
+        (
+            Options(overlay=Overlay.VXLAN, carrier=IpipCarrier.IPIP),
+            "--carrier: found ipip for the overlay vxlan; allowed: only with the overlay ipip",
+        ),
         (Options(rate_hz=0), "--rate: found 0; allowed: 1 to 10000 probes a second a flow"),
         (Options(rate_hz=10_001), "--rate: found 10001; allowed: 1 to 10000 probes a second a flow"),
         (Options(rate_hz=float("nan")), "--rate: found nan; allowed: 1 to 10000 probes a second a flow"),
@@ -57,6 +61,8 @@ def test_a_quota_needs_its_zone() -> None:
         ("plain-switch", Options(overlay=Overlay.VXLAN), "plain-switch says what to expect of ipip, not of vxlan"),
         ("vxlan-switch", Options(overlay=Overlay.VXLAN), None),
         ("vxlan-switch", Options(overlay=Overlay.IPIP), "vxlan-switch says what to expect of vxlan, not of ipip"),
+        ("vxlan-switch", Options(carrier=IpipCarrier.IPIP), "vxlan-switch has the overlay vxlan; ipip carries ipip alone"),
+        ("plain-switch", Options(carrier=IpipCarrier.VXLAN_GPE), None),
         ("route-quota", Options(zones=3), None),
         ("route-quota", Options(zones=1), "route-quota has a quota for zone b of 2 zones; there are 1"),
         ("last-table-wins", Options(zones=1), "last-table-wins has a quota for zone a of 2 zones; there are 1"),

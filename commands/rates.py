@@ -1,0 +1,72 @@
+"""`--rate auto`: the rate that this machine answers cleanly, measured before a comparison."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from analysis.evidence import Evidence
+from checks.catalogue import run_checks
+from commands.backends import Backend
+from hitless.clock import RunClock
+from hitless.errors import MissingCapabilityError
+from hitless.run import run
+from hitless.store import RunStore
+from hitless.words import MILLISECOND, JsonObject, Nanoseconds, Verdict
+from scenarios.plan import Case
+
+RATES_HZ: Final = (200.0, 100.0, 50.0, 20.0)
+"""What is tried, in this order."""
+_WATCHED_NS: Final = Nanoseconds(500 * MILLISECOND)
+_CHECKS: Final[dict[str, JsonObject]] = {"coverage": {"missed_ticks_ratio": 0.02}}
+"""Less than the 5 % that a run is allowed: a switch takes time of the same CPUs."""
+
+
+def choose_rate(case: Case, find_doubt: Callable[[Case], str | None]) -> tuple[Case, str]:
+    """Return the case at the highest rate that this machine answers cleanly, and a line that says so.
+
+    None is higher than the scenario's own.
+
+    Args:
+        case: the scenario with every other option applied.
+        find_doubt: tries a case's rate and returns what is wrong with it, or None; see `find_doubt`.
+
+    Raises:
+        MissingCapabilityError: it answers none of them cleanly.
+    """
+    own_hz, doubt = case.scenario.rate_hz, ""
+    rates_hz = tuple(rate_hz for rate_hz in RATES_HZ if rate_hz <= own_hz) or (own_hz,)
+    for rate_hz in rates_hz:
+        tried = replace(case, scenario=case.scenario.model_copy(update={"rate_hz": rate_hz}))
+        refusal = find_doubt(tried)
+        if refusal is None:
+            return tried, f"this machine answers {rate_hz:g} probes a second a flow cleanly{doubt}"
+        doubt = f"; at {rate_hz:g}: {refusal}"
+    message = f"this machine answers no rate cleanly, down to {rates_hz[-1]:g} probes a second a flow{doubt}"
+    raise MissingCapabilityError(message)
+
+
+def find_doubt(backend: Backend, case: Case) -> str | None:
+    """Try the case's rate in a run without a request or a fault; return what a validity check doubts, or None.
+
+    Raises:
+        WorldError: the cluster could not be brought up.
+    """
+    clock = RunClock()
+    plan = backend.make_plan(case, next(iter(case.scenario.arm_plans)), 1, clock)
+    quiet = replace(
+        plan,
+        header=replace(plan.header, checks=_CHECKS, validation_ns=Nanoseconds(0)),
+        faults=(),
+        make_load=None,
+        baseline_ns=_WATCHED_NS,
+        duration_ns_max=Nanoseconds(0),
+        has_request=False,
+    )
+    with tempfile.TemporaryDirectory(prefix="hitless-rate-") as folder:
+        history = run(quiet, backend.make_cluster(case, clock), clock, RunStore(Path(folder), clock))
+        findings = [finding for result in run_checks(Evidence(history)) for finding in result.findings]
+    return next((finding.text for finding in findings if finding.verdict is not Verdict.PASS), None)
