@@ -8,15 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from analysis.evidence import Evidence
-from checks.catalogue import run_checks
+from commands.arms import execute_plan
 from commands.backends import Backend
 from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError
-from hitless.run import run
-from hitless.store import RunStore
 from hitless.words import MILLISECOND, JsonObject, Nanoseconds, Verdict
-from scenarios.plan import Case
+from scenarios.plan import Case, make_plan
 
 RATES_HZ: Final = (200.0, 100.0, 50.0, 20.0)
 """What is tried, in this order."""
@@ -56,7 +53,7 @@ def find_doubt(backend: Backend, case: Case) -> str | None:
         WorldError: the cluster could not be brought up.
     """
     clock = RunClock()
-    plan = backend.make_plan(case, next(iter(case.scenario.arm_plans)), 1, clock)
+    plan = make_plan(case, next(iter(case.scenario.arm_plans)), 1, clock)
     quiet = replace(
         plan,
         header=replace(plan.header, checks=_CHECKS, validation_ns=Nanoseconds(0)),
@@ -67,6 +64,6 @@ def find_doubt(backend: Backend, case: Case) -> str | None:
         has_request=False,
     )
     with tempfile.TemporaryDirectory(prefix="hitless-rate-") as folder:
-        history = run(quiet, backend.make_cluster(case, clock), clock, RunStore(Path(folder), clock))
-        findings = [finding for result in run_checks(Evidence(history)) for finding in result.findings]
+        judged = execute_plan(quiet, backend.make_cluster(case, clock), clock, Path(folder))
+    findings = (finding for result in judged.results for finding in result.findings)
     return next((finding.text for finding in findings if finding.verdict is not Verdict.PASS), None)
