@@ -167,7 +167,7 @@ def test_wrong_input_is_one_message_and_nothing_is_made(options: tuple[str, ...]
 def test_an_output_that_cannot_be_written_to_is_one_message(output: str) -> None:
     done = run("compare", *FAST, "--output", output)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"hitless: {output}: found ")
+    assert done.stderr.startswith(f"hitless: cannot write records to {output} (")
     assert done.stderr.count("\n") == 1
 
 

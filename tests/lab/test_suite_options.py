@@ -30,8 +30,14 @@ def run_suites(*options: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def latest() -> Path:
-    return ROOT / "reports" / "runs" / "latest"
+@pytest.fixture(autouse=True)
+def _output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every session's records go to a folder of the test's own, never to the user's."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"--output={tmp_path / 'runs'}")
+
+
+def latest(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "latest"
 
 
 def write_scenario(folder: Path, name: str, **changes: object) -> Path:
@@ -54,7 +60,7 @@ def test_options_reach_the_runs_and_the_records_are_kept_when_asked(tmp_path: Pa
     done = run_suites("--scenario", str(path), *options, f"--junitxml={records}")
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
     assert '<property name="verdict" value="PASS,PASS"' in records.read_text()
-    folder = latest() / "quiet-gated"
+    folder = latest(tmp_path) / "quiet-gated"
     kept = [json.loads((folder / trial / "cluster.json").read_text()) for trial in ("1", "2")]
     assert [(len(one["facts"]["nodes"]), len(one["flows"])) for one in kept] == [(3, 13), (3, 13)]
     header = json.loads((folder / "2" / "run.json").read_text())["header"]
@@ -92,7 +98,7 @@ def test_two_workers_execute_the_arms_side_by_side_into_one_folder(tmp_path: Pat
     done = run_suites("-n", "2", "--scenario", str(path), "--rate", "10")
     assert done.returncode == 0, done.stdout + done.stderr
     assert {"[gw0]", "[gw1]"} == {line.split()[0] for line in done.stdout.splitlines() if " PASSED " in line}, done.stdout
-    assert {"quiet-gated", "quiet-ungated"} == {path.name for path in latest().iterdir()}
+    assert {"quiet-gated", "quiet-ungated"} == {path.name for path in latest(tmp_path).iterdir()}
 
 
 def test_two_workers_that_skip_everything_fail_too() -> None:
@@ -108,14 +114,15 @@ def test_a_rerun_has_a_folder_of_its_own_and_the_scenarios_reason_is_shown(tmp_p
     assert "1 failed, 1 rerun" in done.stdout, done.stdout
     assert "File exists" not in done.stdout
     assert "coverage INCONCLUSIVE probing-gap" in done.stdout
-    assert {"doubtful-gated", "doubtful-gated-2"} == {path.name for path in latest().iterdir()}
+    assert {"doubtful-gated", "doubtful-gated-2"} == {path.name for path in latest(tmp_path).iterdir()}
 
 
 def test_repeated_arms_that_are_kept_have_a_folder_each(tmp_path: Path) -> None:
     path = write_scenario(tmp_path, "quiet", arms={"GATED": arm("PASS")})
     done = run_suites("--scenario", str(path), "--rate", "10", "--count", "2", "--keep")
     assert (done.returncode, "2 passed" in done.stdout) == (0, True), done.stdout
-    assert [path.name for name in ("quiet-gated", "quiet-gated-2") for path in (latest() / name).glob("[0-9]")] == ["1", "1"]
+    kept = [path.name for name in ("quiet-gated", "quiet-gated-2") for path in (latest(tmp_path) / name).glob("[0-9]")]
+    assert kept == ["1", "1"]
 
 
 def test_forked_tests_are_refused_at_once() -> None:
@@ -133,7 +140,7 @@ def test_without_automatic_plugins_the_suites_have_their_options() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--trials", "0"), "--trials: found 0; allowed: 1 or more"),
+        (("--trials", "0"), "--trials must be at least 1"),
         (("--zones", "0"), "--zones: found 0; allowed: 1 to 26"),
         (("--zones", "1", "--nodes-per-zone", "1", "--scenario", "plain-switch"), "found 1 * 1 nodes; allowed: 2 to 255 nodes"),
         (("--scenario", "nope"), "scenario: found nope; allowed: a YAML file, or one of"),
@@ -150,7 +157,7 @@ def test_a_watched_cluster_needs_a_kubeconfig_and_an_image() -> None:
     for options, missing in (((), "--kubeconfig"), (("--kubeconfig", "none"), "--prober-image")):
         done = run_suites("--backend", "kubeconfig", "--scenario", "plain-switch", *options)
         assert done.returncode != 0
-        assert f"{missing}: found nothing" in done.stdout, done.stdout
+        assert f"{missing} is required with --backend kubeconfig" in done.stdout, done.stdout
         assert "Traceback" not in done.stdout
 
 
@@ -170,8 +177,8 @@ def test_what_may_not_be_done_in_a_watched_cluster_is_skipped_and_one_that_canno
     place = ("--backend", "kubeconfig", "--kubeconfig", str(path), "--prober-image", "registry.example.org/prober:1")
     done = run_suites("--scenario", "plain-switch", "--scenario", "route-quota", *place, "-rs")
     assert done.returncode == 1, done.stdout
-    assert "hitless would have to switch without the gate, as UNGATED does" in done.stdout
-    assert "hitless would have to make the cloud behave as the scenario says" in done.stdout
+    assert "--switch observer cannot switch without the gate, as UNGATED does" in done.stdout
+    assert "--switch observer cannot make the cloud behave as the scenario says" in done.stdout
     assert "INCONCLUSIVE: " in done.stdout
     assert "1 failed, 3 skipped" in done.stdout, done.stdout
     assert "Traceback" not in done.stdout
