@@ -135,8 +135,8 @@ def test_kill_9_of_a_comparison_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("nothing_left")
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
 @pytest.mark.parametrize(("how", "code"), [(interrupt_group, 2), (terminate, 2), (subprocess.Popen.kill, -signal.SIGKILL)])
-def test_an_interrupted_suite_session_leaves_nothing(how: End, code: int, workers: tuple[str, ...]) -> None:
-    process = start(*SUITES, *workers)
+def test_an_interrupted_suite_session_leaves_nothing(how: End, code: int, workers: tuple[str, ...], tmp_path: Path) -> None:
+    process = start(*SUITES, f"--output={tmp_path}", *workers)
     assert process.stdout is not None
     read_until(process.stdout.fileno(), b"test_switch[nothing-happens")  # the first arm begins
     how(process)

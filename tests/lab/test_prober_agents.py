@@ -112,7 +112,8 @@ def order(agent: subprocess.Popen[bytes], **document: Any) -> None:  # noqa: ANN
 def test_agents_that_wait_and_linger_lose_no_probe_whatever_their_order(tmp_path: Path) -> None:
     """The first to start would otherwise send to nobody, and the first to stop would take its reflector with it."""
     epoch_ns = time.monotonic_ns()
-    told = {"waits": True, "linger_ns": 20_000_000_000, "epoch_ns": epoch_ns}
+    # An agent that did not end with its order would linger for longer than `finish` waits.
+    told = {"waits": True, "linger_ns": 600_000_000_000, "epoch_ns": epoch_ns}
     first, second = (start_agent(tmp_path, name, **told) for name in ADDRESSES)
     start_ns = time.monotonic_ns() - epoch_ns + 100_000_000
     for agent in (first, second):
@@ -123,12 +124,10 @@ def test_agents_that_wait_and_linger_lose_no_probe_whatever_their_order(tmp_path
     stop_ns = time.monotonic_ns() - epoch_ns + 200_000_000  # the other one probes on for a while
     order(second, order="stop", at_ns=stop_ns)
     assert says(second) == "drained"
-    began = time.monotonic()
     first.terminate()  # for the second time
     order(second, order="end")
     for agent in (first, second):
         finish(agent)
-    assert time.monotonic() - began < 5.0
     sender = read_agents(tmp_path, tuple(ADDRESSES)).sender
     before = {flow: sender[sender["flow"] == flow]["send_began_ns"] for flow in (1, 2)}
     assert set(sender["copies"].tolist()) == {1}
@@ -143,7 +142,7 @@ def test_lingering_has_an_end(tmp_path: Path) -> None:
     order(agent, order="stop", at_ns=0)
     assert says(agent) == "drained"
     finish(agent)
-    assert 0.25 <= time.monotonic() - began < 5.0
+    assert time.monotonic() - began >= 0.25
 
 
 def test_a_record_says_which_clock_it_was_read_from(tmp_path: Path) -> None:

@@ -303,6 +303,32 @@ def test_entering_twice_does_nothing() -> None:
     assert before == world()
 
 
+def test_processes_that_share_a_sandbox_may_have_networks_of_their_own() -> None:
+    script = (
+        "import os, socket\n"
+        "from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside\n"
+        "from clusters.lab.network import LabNetwork\n"
+        "from clusters.lab.spec import LabSpec\n"
+        "enter_sandbox()\n"
+        "labs = [LabNetwork(LabSpec(zones=1, nodes_per_zone=2)) for _ in range(2)]\n"
+        "labs[0].up()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    enter_own_network()\n"
+        "    before = os.listdir('/run/netns')\n"
+        "    labs[1].up()\n"
+        "    print(before, is_inside(), os.listdir('/run/netns') != [], socket.if_nameindex()[0][1], flush=True)\n"
+        "    labs[1].down()\n"
+        "    os._exit(0)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 'node-a1' in os.listdir('/run/netns'))\n"
+        "labs[0].down()\n"
+    )
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", script], env=outside_environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[] True True lo\n0 True\n", "")
+
+
 def test_iproute2_finds_the_namespaces_by_name() -> None:
     script = (
         "import subprocess\n"
