@@ -21,7 +21,7 @@ from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
 from commands.backends import Backend, KubeconfigOptions, make_backend
 from commands.performers import Performer, SwitchName, find_impossible, make_performer
 from commands.reporting import write_arm
-from commands.settings import RUNS_HELP, BackendName, default_runs, make_fresh_directory, make_run_directory
+from commands.settings import RUNS_HELP, TRIALS_MAX, BackendName, default_runs, make_fresh_directory, make_run_directory
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
 from hitless.words import IpipCarrier, Overlay, Profile, Verdict
 from scenarios.model import Scenario, catalogue, find_scenario, load_scenario
@@ -108,8 +108,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
         if options.carrier is not None and backend.name is not BackendName.LAB:
             raise UsageError(where="--carrier", found=options.carrier, allowed="only with --backend lab")  # noqa: TRY301 - one place
-        if option("--trials") < 1:
-            raise UsageError("--trials must be at least 1")  # noqa: TRY301 - one place
+        if not 1 <= option("--trials") <= TRIALS_MAX:
+            raise UsageError(f"--trials must be 1 to {TRIALS_MAX}")  # noqa: TRY301 - one place
         paths = dict.fromkeys(find_scenario(name) for name in option("--scenario")) or catalogue()
         cases = [case for path in paths for case in _make_arm_cases(load_scenario(path), options, option("--trials"))]
     except UsageError as error:

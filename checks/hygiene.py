@@ -10,7 +10,7 @@ from typing import Final
 
 from analysis.evidence import Evidence
 from checks.budgets import read_budgets
-from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES, is_in_tunnel
+from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES, has_bird, is_calico_node, is_in_tunnel
 from hitless.facts import NodeState
 from hitless.history import History
 from hitless.objects import name_of
@@ -34,8 +34,10 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
         return
     match history.header.end_mode:
         case Mode.NATIVE:
+            has_routes = any(has_bird(one) for one in history.final_objects_of(Kind.DAEMON_SET) if is_calico_node(one))
             for state in history.final_nodes:
                 yield from _judge_native(state, history.header.overlay)
+                yield from _judge_bird(state, len(history.facts.nodes) - 1 if has_routes else None)
         case Mode.OVERLAY:
             for state in history.final_nodes:
                 yield from _judge_overlay(state, len(history.facts.nodes) - 1)
@@ -47,9 +49,6 @@ def _judge_native(state: NodeState, overlay: Overlay) -> Iterator[Finding]:
     in_tunnel = [route for route in state.routes if is_in_tunnel(route)]
     if in_tunnel:
         yield _left("tunnel-route-left", state.node, "routes into the tunnel", in_tunnel)
-    of_bird = [route for route in state.routes if route.get("protocol") == PROTOCOL_BIRD and not is_in_tunnel(route)]
-    if of_bird:
-        yield _left("bird-route-left", state.node, "routes of BIRD (protocol 12)", of_bird)
     of_felix = [
         route
         for route in state.routes
@@ -60,6 +59,24 @@ def _judge_native(state: NodeState, overlay: Overlay) -> Iterator[Finding]:
     if overlay is Overlay.VXLAN and TUNNEL_DEVICES[overlay] in state.devices:
         text = f"{state.node} still has the device {TUNNEL_DEVICES[overlay]}"
         yield Finding(verdict=Verdict.FAIL, code="tunnel-device-left", text=text)
+
+
+def _judge_bird(state: NodeState, peers: int | None) -> Iterator[Finding]:
+    """BIRD's routes outside the tunnel: one a peer where calico-node runs BIRD (createPodRoutes), none where it does not.
+
+    Args:
+        state: the node.
+        peers: number of the other nodes; None: BIRD does not run.
+    """
+    of_bird = [route for route in state.routes if route.get("protocol") == PROTOCOL_BIRD and not is_in_tunnel(route)]
+    if peers is None:
+        if of_bird:
+            yield _left("bird-route-left", state.node, "routes of BIRD (protocol 12)", of_bird)
+        return
+    reached = {route.get("dst") for route in of_bird if route.get("type", "unicast") == "unicast"}
+    if len(reached) < peers:
+        text = f"{state.node} has routes of BIRD for {len(reached)} destinations; it runs BIRD and has {peers} peers"
+        yield Finding(verdict=Verdict.FAIL, code="bird-route-missing", text=text)
 
 
 def _judge_overlay(state: NodeState, peers: int) -> Iterator[Finding]:

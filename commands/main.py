@@ -20,7 +20,7 @@ import typer
 from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
 from commands import kind as kind_commands
 from commands import lab as lab_commands
-from commands.settings import AUTO, RUNS_HELP, BackendName, Format, Outcome, default_runs, read_rate
+from commands.settings import AUTO, RUNS_HELP, TRIALS_MAX, BackendName, Format, Outcome, default_runs, read_rate
 from hitless.errors import HitlessError, UsageError
 from hitless.words import Arm, IpipCarrier, Mode, Overlay, Profile, Verdict
 from scenarios.plan import Options
@@ -55,7 +55,7 @@ def compare(  # noqa: PLR0913 - each is an option
     *,
     scenario: Annotated[str, typer.Option(help="Name of a shipped scenario, or a YAML file.")] = "plain-switch",
     backend: Annotated[BackendName, typer.Option(help="Where.")] = BackendName.LAB,
-    trials: Annotated[int, typer.Option(min=1, max=100, help="Runs of each arm.")] = 3,
+    trials: Annotated[int, typer.Option(min=1, max=TRIALS_MAX, help="Runs of each arm.")] = 3,
     profile: Annotated[Profile | None, typer.Option(help="Timing constants; default: lab fast, kind gardener.")] = None,
     overlay: Annotated[Overlay | None, typer.Option(help="Encapsulation; default: the scenario's.")] = None,
     carrier: Annotated[IpipCarrier | None, typer.Option(help="What carries ipip; default: ipip, if the kernel has it.")] = None,

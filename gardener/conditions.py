@@ -49,6 +49,14 @@ def calico_is_down() -> JsonObject:
     return _condition("True", "CalicoIsDown", "Calico is shutting down on this node")
 
 
+def dated(condition: JsonObject, at: str) -> JsonObject:
+    """Return a condition as its writer sends it: every one of them says when it wrote, whether the status changed or not.
+
+    Source: aws-custom-route-controller pkg/util/nodeutil.go; calico node/pkg/lifecycle/utils.
+    """
+    return {**condition, "lastTransitionTime": at}
+
+
 def _condition(status: str, reason: str, message: str) -> JsonObject:
     return {"type": NETWORK_UNAVAILABLE, "status": status, "reason": reason, "message": message}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from hitless.objects import is_switched_on, name_of
+from hitless.objects import containers_of, is_switched_on, name_of
 from hitless.words import JsonObject, Kind, Mode, Overlay
 
 CALICO_NODE: Final = "calico-node"
@@ -52,3 +52,9 @@ def pool_mode(pool: JsonObject) -> Mode | None:
 def template_mode(daemon_set: JsonObject | None) -> Mode:
     """Return the mode of calico-node's pod template, as the gate reads it: by the containers' environment."""
     return Mode.OVERLAY if is_switched_on(daemon_set, *OVERLAY_VARIABLES) else Mode.NATIVE
+
+
+def has_bird(daemon_set: JsonObject | None) -> bool:
+    """Return whether calico-node runs BIRD: its readiness probe asks for it. Source: docs/mechanics.md 1.6."""
+    probes = (container.get("readinessProbe") or {} for container in containers_of(daemon_set))
+    return any("-bird-ready" in ((probe.get("exec") or {}).get("command") or ()) for probe in probes)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Final
 
 from hitless.words import Nanoseconds
+
+
+def read_wall_time() -> str:
+    """Return the wall clock as the Kubernetes API writes it: 2026-01-31T12:00:00Z."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 class RunClock:

@@ -158,6 +158,10 @@ class ClusterFacts:
     native_pod_mtu: int = 0
     """MTU that a pod gets in native mode, octets; 0: not known."""
     services: tuple[ServiceFacts, ...] = ()
+    families: tuple[str, ...] = ("IPv4",)
+    """Address families of the pod network, as the Shoot names them."""
+    families_probed: tuple[str, ...] = ("IPv4",)
+    """Those of them that flows are probed in."""
     permanent_neighbours: bool
     """Whether neighbour entries were written by hand (above 20 nodes)."""
     rp_filter: int

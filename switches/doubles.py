@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gardener.conditions import calico_is_up, route_condition
+from gardener.conditions import calico_is_up, dated, route_condition
 from gardener.doubles.cloud import Cloud, CloudBehaviour
 from gardener.doubles.control_plane import ControlPlane
 from gardener.doubles.extension import Extension
@@ -19,6 +19,7 @@ from gardener.manifests.chart_values import compute_values
 from gardener.manifests.render import DEFAULT_POOL, name_of, pool_from_environment, render
 from gardener.shoot import Shoot
 from gardener.timings import Timings
+from hitless.clock import read_wall_time
 from hitless.events import Event, Recorder
 from hitless.facts import NodeFacts
 from hitless.ports import Clock, KubeApi, Participant, RouteTables
@@ -70,8 +71,6 @@ class SwitchSpec:
     """Faithful only: the VPC's main table is listed last. See `gardener.doubles.route_plan.conclude`."""
     behaviour: CloudBehaviour = field(default_factory=CloudBehaviour)
     """Of the cloud, where the route tables are not behind a Cloud already."""
-    wall_time: Callable[[], str] | None = None
-    """The wall clock for lastTransitionTime; None leaves that out."""
 
 
 def make_switch(spec: SwitchSpec, *, kube: KubeApi, routes: RouteTables, recorder: Recorder, clock: Clock) -> Switch:
@@ -97,7 +96,6 @@ def make_switch(spec: SwitchSpec, *, kube: KubeApi, routes: RouteTables, recorde
         mode=spec.route_controller,
         replicas=1 if shoot.mode is Mode.NATIVE else 0,
         is_main_table_last=spec.is_main_table_last,
-        wall_time=spec.wall_time,
     )
     extension = Extension(
         kube=kube,
@@ -147,7 +145,7 @@ def make_node(facts: NodeFacts, mode: Mode) -> JsonObject:
     The condition is calico-node's while the overlay is on, the route controller's in native mode.
     """
     instance = f"i-{hashlib.sha256(facts.name.encode()).hexdigest()[:17]}"
-    network = calico_is_up() if mode is Mode.OVERLAY else route_condition(is_created=True)
+    network = dated(calico_is_up() if mode is Mode.OVERLAY else route_condition(is_created=True), read_wall_time())
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}
     return {
         "apiVersion": "v1",

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from clusters.kind.calico import calico_definitions
-from gardener.conditions import calico_is_up, network_unavailable, route_condition
+from gardener.conditions import calico_is_up, dated, network_unavailable, route_condition
 from gardener.doubles.route_controller import USER as ROUTE_CONTROLLER_USER
 from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME
 from gardener.manifests.calico_rbac import calico_objects
 from gardener.manifests.rbac import part_objects
 from gardener.manifests.render import NODE_CIDR_POOL
+from hitless.clock import read_wall_time
 from hitless.errors import NotFoundError
 from hitless.facts import CloudRoute, NodeFacts
 from hitless.ports import Clock, KubeApi
@@ -152,7 +153,7 @@ class CalicoStart:
         been dropped by the policy that has just been deleted; so it is repeated, under the same name, until it is kept.
         """
         is_native = self._mode is Mode.NATIVE
-        condition = route_condition(is_created=True) if is_native else calico_is_up()
+        condition = dated(route_condition(is_created=True) if is_native else calico_is_up(), read_wall_time())
         actor = ROUTE_CONTROLLER_USER if is_native else CALICO_NODE_USER
 
         def are_kept() -> bool:

@@ -284,6 +284,7 @@ class CalicoCluster:
             pod_mtu=overlay_mtu if self._spec.start_mode is Mode.OVERLAY else _UNDERLAY_MTU,
             overlay_pod_mtu=overlay_mtu,
             native_pod_mtu=_UNDERLAY_MTU,
+            families=self._case.shoot.spec.networking.ip_families,
             permanent_neighbours=False,
             rp_filter=self._spec.rp_filter,
             versions={

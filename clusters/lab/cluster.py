@@ -30,7 +30,7 @@ from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, NodeFacts, NodeState, Part, PartIdentity
 from hitless.ports import Clock, Participant
-from hitless.words import Capability, JsonObject, Overlay
+from hitless.words import Capability, JsonObject, Mode, Overlay
 from scenarios.flows import capabilities_of
 from scenarios.plan import Case
 from switches.doubles import calico_objects, initial_objects
@@ -52,11 +52,20 @@ class LabCluster:
         timings: how long things take in the doubles.
         behaviour: how the cloud's route API behaves.
         make_objects: the objects that are there from the start.
+        families: the address families of the pod network, of which the lab's pods have IPv4.
     """
 
     def __init__(
-        self, *, spec: LabSpec, clock: Clock, timings: Timings, behaviour: CloudBehaviour, make_objects: MakeObjects
+        self,
+        *,
+        spec: LabSpec,
+        clock: Clock,
+        timings: Timings,
+        behaviour: CloudBehaviour,
+        make_objects: MakeObjects,
+        families: tuple[str, ...] = ("IPv4",),
     ) -> None:
+        self._families = families
         self._clock, self._timings, self._behaviour, self._make_objects = clock, timings, behaviour, make_objects
         self._network = LabNetwork(spec, clock)
         self._cloud: Cloud | None = None
@@ -113,6 +122,7 @@ class LabCluster:
             overlay_pod_mtu=network.overlay_pod_mtu,
             native_pod_mtu=network.native_pod_mtu,
             services=network.services,
+            families=self._families,
             permanent_neighbours=network.spec.has_permanent_neighbours,
             rp_filter=network.spec.rp_filter,
             versions=_versions(),
@@ -150,7 +160,12 @@ def make_lab_cluster(case: Case, clock: Clock) -> LabCluster:
         return initial_objects(case.shoot, nodes, case.feature_gates)
 
     return LabCluster(
-        spec=make_spec(case), clock=clock, timings=case.timings, behaviour=case.behaviour, make_objects=make_objects
+        spec=make_spec(case),
+        clock=clock,
+        timings=case.timings,
+        behaviour=case.behaviour,
+        make_objects=make_objects,
+        families=case.shoot.spec.networking.ip_families,
     )
 
 
@@ -174,6 +189,10 @@ def _make_spec(case: Case) -> LabSpec:
     if proxy is not None and proxy.mode == "IPVS":
         allowed = "IPTables or NFTables: the lab's nodes have no IPVS"
         raise UsageError(where="Shoot", place="spec.kubernetes.kubeProxy.mode", found="IPVS", allowed=allowed)
+    if start.block_mask is not None and start.pools.mode is Mode.NATIVE:
+        place = "spec.networking.providerConfig.ipam.type"
+        allowed = "host-local, for a start without an overlay: no cloud route covers the blocks, so no pod could be probed"
+        raise UsageError(where="Shoot", place=place, found="calico-ipam", allowed=allowed)
     overlay = start.pools.overlay or end.pools.overlay or Overlay.IPIP
     mtu_max = Carrier.VXLAN.tunnel_mtu if overlay is Overlay.VXLAN else Carrier.IPIP.tunnel_mtu
     if not start.veth_mtu <= mtu_max:

@@ -25,9 +25,30 @@ class CloudBehaviour:
     quota: Mapping[str, int] = field(default_factory=dict)
     """Zone to the number of pod routes its table can hold; no entry: no limit."""
     calls_per_second: float | None = None
-    """Rate at which calls are granted, over all tables; None: never throttled."""
+    """Rate at which calls of one action are granted, over all tables; None: never throttled."""
     burst: int = 5
-    """Calls that are granted at once after a pause. Source: a token bucket, as the EC2 API describes its own."""
+    """Calls of one action that are granted at once after a pause."""
+
+
+class _Bucket:
+    """The tokens of one action.
+
+    EC2 evaluates each API action by itself: calls of one take nothing from another's bucket. Source: Amazon EC2 Developer
+    Guide, Request throttling for the Amazon EC2 API, Request rate limiting.
+    """
+
+    def __init__(self, tokens: float, filled_ns: Nanoseconds) -> None:
+        self._tokens_max = self._tokens = tokens
+        self._filled_ns = filled_ns
+
+    def take(self, rate: float, now_ns: Nanoseconds) -> bool:
+        """Take a token if there is one."""
+        self._tokens = min(self._tokens_max, self._tokens + rate * (now_ns - self._filled_ns) / SECOND)
+        self._filled_ns = now_ns
+        # A bucket filled to 0.999999 by rounding is full enough for one call.
+        is_granted = self._tokens >= 1 - 1e-6
+        self._tokens -= is_granted
+        return is_granted
 
 
 class Cloud:
@@ -44,8 +65,7 @@ class Cloud:
         self.behaviour = behaviour
         self._clock = clock
         self._is_away = False
-        self._tokens = float(behaviour.burst)
-        self._filled_ns = clock.now_ns()
+        self._buckets: dict[str, _Bucket] = {}
 
     def begin_outage(self) -> None:
         """Let every call fail from now on."""
@@ -89,9 +109,6 @@ class Cloud:
         if rate is None:
             return
         now_ns = self._clock.now_ns()
-        self._tokens = min(float(self.behaviour.burst), self._tokens + rate * (now_ns - self._filled_ns) / SECOND)
-        self._filled_ns = now_ns
-        # A bucket filled to 0.999999 by rounding is full enough for one call.
-        if self._tokens < 1 - 1e-6:
+        bucket = self._buckets.setdefault(call, _Bucket(float(self.behaviour.burst), now_ns))
+        if not bucket.take(rate, now_ns):
             raise RouteThrottledError(f"{call}: RequestLimitExceeded, {rate} calls a second are granted")
-        self._tokens -= 1

@@ -13,11 +13,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from gardener.conditions import network_unavailable, route_condition
+from gardener.conditions import dated, network_unavailable, route_condition
 from gardener.doubles.cloud import Cloud
 from gardener.doubles.route_plan import Attempt, Call, NodeRoute, RouteControllerMode, conclude, follow_nodes, plan_table
 from gardener.gate import has_route_created
 from gardener.timings import Timings
+from hitless.clock import read_wall_time
 from hitless.errors import ApiError, RouteTableError
 from hitless.events import Recorder
 from hitless.ports import KubeApi
@@ -44,7 +45,7 @@ class RouteController:
         mode: what RouteCreated means.
         replicas: 0, or 1 where it has been running for long.
         is_main_table_last: faithful only: the VPC's main table is listed last (see `conclude`).
-        wall_time: the wall clock as the API writes it (2026-01-31T12:00:00Z) for lastTransitionTime; None leaves that out.
+        wall_time: the wall clock as the API writes it, for lastTransitionTime.
     """
 
     name: Final = "aws-custom-route-controller"
@@ -60,7 +61,7 @@ class RouteController:
         mode: RouteControllerMode,
         replicas: int,
         is_main_table_last: bool = False,
-        wall_time: Callable[[], str] | None = None,
+        wall_time: Callable[[], str] = read_wall_time,
     ) -> None:
         self._kube = kube
         self._cloud = cloud
@@ -228,9 +229,7 @@ class RouteController:
 
     def _end_write(self, now_ns: Nanoseconds) -> Nanoseconds:
         node, is_created = self._writes[0]
-        condition = route_condition(is_created=is_created)
-        if self._wall_time is not None:
-            condition["lastTransitionTime"] = self._wall_time()
+        condition = dated(route_condition(is_created=is_created), self._wall_time())
         self._patches += 1
         try:
             self._kube.merge_condition(node, condition, actor=USER)

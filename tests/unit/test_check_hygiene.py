@@ -90,3 +90,32 @@ def test_network_unavailable_hurts_only_a_native_node() -> None:
     (finding,) = check(Evidence(history(final_objects=(stuck,))), {})
     assert (finding.verdict, finding.text) == ("FAIL", "node-b2 has NetworkUnavailable=True, reason NoRouteCreated")
     assert _codes(held(final_objects=(stuck,))) == [("PASS", "network-unavailable")]
+
+
+def _with_bird(missing: int = 0) -> History:
+    """A native end in which calico-node runs BIRD, as createPodRoutes asks for; one node lacks this many routes."""
+    probe: JsonObject = {"exec": {"command": ["/bin/calico-node", "-felix-ready", "-bird-ready"]}}
+    template: JsonObject = {"spec": {"containers": [{"name": "calico-node", "readinessProbe": probe}]}}
+    bird = {"kind": "DaemonSet", "metadata": {"name": "calico-node"}, "spec": {"template": template}}
+    run = history()
+    routes = {
+        state.node: [
+            {"dst": node.pod_cidr, "type": "unicast", "protocol": 12, "dev": "eth0", "via": node.gateway}
+            for node in run.facts.nodes
+            if node.name != state.node
+        ]
+        for state in run.final_nodes
+    }
+    del routes[run.final_nodes[0].node][:missing]
+    blackhole = {"dst": "100.96.9.0/24", "type": "blackhole", "protocol": 12}
+    states = tuple(replace(one, routes=(*one.routes, *routes[one.node], blackhole)) for one in run.final_nodes)
+    objects = tuple(one for one in run.final_objects if one["kind"] != "DaemonSet")
+    return replace(run, final_nodes=states, final_objects=(*objects, bird))
+
+
+def test_where_bird_runs_at_the_end_its_routes_belong_there() -> None:
+    assert _codes(_with_bird()) == []
+
+
+def test_where_bird_runs_at_the_end_a_missing_route_is_found() -> None:
+    assert _codes(_with_bird(missing=1)) == [("FAIL", "bird-route-missing")]

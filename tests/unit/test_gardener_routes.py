@@ -407,6 +407,19 @@ def test_no_more_calls_are_granted_than_burst_and_rate_allow(gaps: list[int], bu
     assert granted <= burst + rate * clock.now_ns() / SECOND + 1e-3
 
 
+def test_each_action_has_a_bucket_of_its_own() -> None:
+    clock = JumpingClock()
+    cloud = Cloud(MemoryTables(), CloudBehaviour(calls_per_second=1, burst=2), clock)
+    for _ in range(2):
+        cloud.describe()
+    with pytest.raises(RouteThrottledError, match="DescribeRouteTables: RequestLimitExceeded"):
+        cloud.describe()
+    for number in range(2):
+        cloud.create(CloudRoute(zone="a", cidr=f"100.96.{number}.0/24", node="node-a1"))
+    with pytest.raises(RouteThrottledError, match="CreateRoute: RequestLimitExceeded"):
+        cloud.create(CloudRoute(zone="a", cidr="100.96.9.0/24", node="node-a1"))
+
+
 def test_a_pause_saves_up_no_more_than_the_burst() -> None:
     clock = JumpingClock()
     cloud = Cloud(MemoryTables(), CloudBehaviour(calls_per_second=10, burst=3), clock)

@@ -16,6 +16,7 @@ from hitless.words import Kind, Mode, Overlay
 from tests.unit.lab_fakes import ROUTE_CREATED, World, fast, make_nodes, make_shoot, ms
 
 NAMES = ["node-a1", "node-a2", "node-b1", "node-b2"]
+AT = "2026-01-31T12:00:00Z"
 ROUTE_CONTROLLER = "aws-custom-route-controller"
 POOL_ONLY = (Kind.IP_POOL,)
 
@@ -226,10 +227,10 @@ def test_a_roll_without_the_pool_leaves_half_switched_pairs() -> None:
 def test_the_policy_keeps_calicos_conditions_away() -> None:
     world = World()
     for node in NAMES:
-        world.kube.merge_condition(node, {**ROUTE_CREATED, "message": "m"}, actor=ROUTE_CONTROLLER)
+        world.kube.merge_condition(node, {**ROUTE_CREATED, "message": "m", "lastTransitionTime": AT}, actor=ROUTE_CONTROLLER)
     world.request(make_shoot(Mode.NATIVE), at_ms=100)
     world.run_until_settled(after_ms=160)
-    assert [world.condition(node) for node in NAMES] == [{**ROUTE_CREATED, "message": "m"}] * 4
+    assert [world.condition(node) for node in NAMES] == [{**ROUTE_CREATED, "message": "m", "lastTransitionTime": AT}] * 4
     dropped = world.recorder.named("condition.dropped")
     assert sorted(event.facts["node"] for event in dropped) == NAMES
     assert {event.facts["reason"] for event in dropped} == {"CalicoIsDown"}
@@ -358,3 +359,10 @@ def test_nat_outgoing_spares_what_the_pools_say_once_a_node_has_seen_them(nodes:
             world.apply_at(100, document)
     world.run_until_settled(after_ms=101)
     assert (plane.masqueraded, plane.spared) == (pods, pods | ({"10.250.0.0/16"} if nodes else set()))
+
+
+def test_calicos_conditions_say_when_they_were_written() -> None:
+    world = World()
+    condition = world.condition("node-a1")
+    assert condition is not None
+    assert (condition["reason"], len(condition["lastTransitionTime"])) == ("CalicoIsUp", len(AT))

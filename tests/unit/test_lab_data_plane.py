@@ -44,6 +44,10 @@ def pools(overlay: Overlay | None, *spared: str) -> Pools:
             {**OVERLAY, "ipam": {"type": "calico-ipam"}},
             DataPlane(pools=pools(Overlay.IPIP), pods=PODS, has_bird=True, block_mask=26, veth_mtu=0),
         ),
+        (
+            {**NATIVE, **VXLAN},
+            DataPlane(pools=pools(None, NODES), pods=PODS, has_bird=False, block_mask=26, veth_mtu=0),
+        ),
         (None, DataPlane(pools=pools(Overlay.IPIP), pods=PODS, has_bird=True, block_mask=None, veth_mtu=0)),
         ({"backend": "none"}, DataPlane(pools=pools(None), pods=PODS, has_bird=False, block_mask=None, veth_mtu=0)),
     ],
@@ -60,7 +64,6 @@ def test_the_data_plane_follows_the_objects(network: JsonObject | None, plane: D
         ({"backend": "none", "ipv4": {"mode": "Always"}}, "backend", "calico_backend none with an IPPool of ipipMode Always"),
         ({"backend": "none", **VXLAN}, "backend", "calico_backend none with an IPPool of vxlanMode Always"),
         ({**OVERLAY, "ipam": {"cidr": "10.0.0.0/24"}}, "ipam.cidr", "ipam.subnet 10.0.0.0/24"),
-        ({**NATIVE, **VXLAN}, "ipam.type", "ipam.type calico-ipam without an overlay"),
     ],
 )
 def test_what_the_labs_nodes_do_not_have_is_refused(network: JsonObject, place: str, found: str) -> None:
@@ -74,16 +77,28 @@ def test_disabled_pools_are_spared_and_encapsulate_nothing() -> None:
     assert read_pools([off]) == Pools(spared=frozenset({NODES}))
 
 
-def spec_of(folder: Path, *changes: tuple[str, str]) -> LabSpec:
+def spec_of(folder: Path, *changes: tuple[str, str], scenario: str | None = None) -> LabSpec:
     """Return the lab for plain-switch with a changed Shoot."""
     text = (CATALOGUE.parent / "shoots" / "aws-1.36.yaml").read_text()
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
     (folder / "shoot.yaml").write_text(text)
-    scenario = (CATALOGUE / "plain-switch.yaml").read_text().replace("../shoots/aws-1.36.yaml", "shoot.yaml")
-    (folder / "plain-switch.yaml").write_text(scenario)
+    scenario = scenario or (CATALOGUE / "plain-switch.yaml").read_text()
+    (folder / "plain-switch.yaml").write_text(scenario.replace("../shoots/aws-1.36.yaml", "shoot.yaml"))
     return make_spec(make_case(load_scenario(folder / "plain-switch.yaml"), Options()))
+
+
+def test_pods_outside_their_podcidrs_are_obeyed_while_an_overlay_carries_them(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, ("overlay:", "ipam: {type: calico-ipam}\n      overlay:"))
+    assert (spec.overlay, spec.block_mask) == (Overlay.IPIP, 26)
+
+
+def test_pods_that_nothing_reaches_from_the_start_are_refused(tmp_path: Path) -> None:
+    changes = ("enabled: true", "enabled: false"), ("overlay:", "ipam: {type: calico-ipam}\n      overlay:")
+    text = (CATALOGUE / "plain-switch.yaml").read_text()
+    with pytest.raises(UsageError, match=r"shoot\.yaml: spec\.networking\.providerConfig\.ipam\.type: found calico-ipam; allowed: h"):
+        spec_of(tmp_path, *changes, scenario=text.replace("request: {overlay: false}", "request: {overlay: true}"))
 
 
 def test_the_labs_networks_are_the_shoots(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from clusters.lab.calico.data_plane import read_pools
 from clusters.lab.calico.felix_vxlan import publish_tunnel_address
-from clusters.lab.calico.node import CALICO_IS_UP
 from clusters.lab.calico.pods import (
     CONFIG_MAP,
     DAEMON_SET,
@@ -28,7 +27,9 @@ from clusters.lab.calico.pods import (
     template_hash,
 )
 from clusters.lab.kube import MemoryKube
+from gardener.conditions import calico_is_up, dated
 from gardener.manifests.admission import CALICO_NODE_USER
+from hitless.clock import read_wall_time
 from hitless.errors import ApiUnavailableError, UsageError
 from hitless.events import Recorder
 from hitless.facts import NodeFacts
@@ -221,6 +222,6 @@ def start_pods(kube: MemoryKube, nodes: Sequence[NodeFacts]) -> None:
         kube.replace_status({**document, "status": make_status(is_ready=True)}, actor=f"system:node:{node.name}")
         pod = read_pod(document, config)
         if pod.backend != "none":
-            kube.merge_condition(node.name, CALICO_IS_UP, actor=CALICO_NODE_USER)
+            kube.merge_condition(node.name, dated(calico_is_up(), read_wall_time()), actor=CALICO_NODE_USER)
         if pod.backend != "none" and pools.overlay is Overlay.VXLAN:
             publish_tunnel_address(kube, node, present=True)

@@ -102,7 +102,7 @@ def read_data_plane(objects: Iterable[JsonObject]) -> DataPlane:
         pools=pools,
         pods=pool["spec"]["cidr"],
         has_bird=pod.backend == "bird",
-        block_mask=_read_block_mask(config, pool, pools),
+        block_mask=_read_block_mask(config, pool),
         veth_mtu=int(config["data"]["veth_mtu"]),
     )
 
@@ -118,7 +118,7 @@ def _is_encapsulated(pool: JsonObject, key: str) -> bool:
     return _POOL_MODES[found]
 
 
-def _read_block_mask(config: JsonObject, pool: JsonObject, pools: Pools) -> int | None:
+def _read_block_mask(config: JsonObject, pool: JsonObject) -> int | None:
     """Return where pods live, from the CNI configuration that the ConfigMap holds."""
     text: str = config["data"]["cni_network_config"]
     network = json.loads(text.replace("__CNI_MTU__", "0"))
@@ -128,9 +128,6 @@ def _read_block_mask(config: JsonObject, pool: JsonObject, pools: Pools) -> int 
         if subnet.casefold() != "usepodcidr":
             raise _refusal("ipam.cidr", f"ipam.subnet {subnet}", "usePodCidr: all nodes would give out the same addresses")
         return None
-    if pools.overlay is None:
-        found = f"ipam.type {ipam['type']} without an overlay"
-        raise _refusal("ipam.type", found, f"{HOST_LOCAL}: no cloud route covers the blocks, so no pod could be probed")
     mask: int = pool["spec"]["blockSize"]
     return mask
 

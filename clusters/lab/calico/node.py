@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from enum import Enum, unique
-from typing import Final
 
 from clusters.lab.calico.bird import Bird
 from clusters.lab.calico.datastore import Datastore
@@ -20,31 +19,15 @@ from clusters.lab.calico.felix_vxlan import FelixVxlan
 from clusters.lab.calico.plane import NodePlane
 from clusters.lab.calico.pods import CalicoPod, make_status
 from clusters.lab.kube import MemoryKube
+from gardener.conditions import calico_is_down, calico_is_up, dated
 from gardener.manifests.admission import CALICO_NODE_USER
 from gardener.timings import Timings
 from hitless.calico import TUNNEL_DEVICES
+from hitless.clock import read_wall_time
 from hitless.errors import ApiUnavailableError, BugError, NotFoundError
 from hitless.events import Recorder
 from hitless.facts import NodeFacts
 from hitless.words import JsonObject, Kind, Mode, Nanoseconds, Overlay
-
-"""Source: calico felix dataplane/linux dataplane_defs.go."""
-
-CALICO_IS_UP: Final[JsonObject] = {
-    "type": "NetworkUnavailable",
-    "status": "False",
-    "reason": "CalicoIsUp",
-    "message": "Calico is running on this node",
-}
-"""Source: calico node/pkg/lifecycle/utils/utils.go:185-235; written by complete-startup since v3.31."""
-
-CALICO_IS_DOWN: Final[JsonObject] = {
-    "type": "NetworkUnavailable",
-    "status": "True",
-    "reason": "CalicoIsDown",
-    "message": "Calico is shutting down on this node",
-}
-"""Source: the same; written by the preStop hook."""
 
 
 @unique
@@ -171,7 +154,7 @@ class CalicoNode:
             return
         # The kubelet grants the preStop hook a second even at grace period 0: it writes if the API answers.
         if old is not None and self._is_running and old.backend != "none" and is_reachable:
-            self._write_condition(CALICO_IS_DOWN)
+            self._write_condition(calico_is_down())
         self._steps = self._plan_steps(self._pod, now_ns)
 
     def _plan_steps(self, pod: CalicoPod | None, changed_ns: Nanoseconds) -> list[tuple[Nanoseconds, _Step]]:
@@ -247,7 +230,7 @@ class CalicoNode:
         self._write_status(pod, is_ready=True)
         self._recorder.record("pod.ready", node=self._facts.name, pod=pod.name)
         if pod.backend != "none":
-            self._write_condition(CALICO_IS_UP)
+            self._write_condition(calico_is_up())
 
     def _see_pool(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Notice a changed pool after this node's delay; returns when it will be noticed."""
@@ -276,7 +259,7 @@ class CalicoNode:
         """Write NetworkUnavailable; an admission policy may keep the old one, which only the answer tells."""
         node, reason = self._facts.name, condition["reason"]
         try:
-            answer = self._kube.merge_condition(node, condition, actor=CALICO_NODE_USER)
+            answer = self._kube.merge_condition(node, dated(condition, read_wall_time()), actor=CALICO_NODE_USER)
         except NotFoundError:
             return  # The Node left the cluster, and its pod with it: there is nothing to write to.
         kept = [item for item in answer.get("status", {}).get("conditions", []) if item["type"] == condition["type"]]
