@@ -52,6 +52,7 @@ def read_rate(text: str | None) -> float | None:
     except ValueError as error:
         raise UsageError(where="--rate", found=repr(text), allowed=f"a number, or {AUTO}") from error
 
+
 TRIALS_MAX: Final = 100
 """Runs of each arm: more would take days."""
 

@@ -178,7 +178,9 @@ def make_spec(case: Case) -> LabSpec:
     try:
         return _make_spec(case)
     except UsageError as error:
-        where = str(case.scenario.shoot) if error.place.startswith("spec.") else error.where
+        if not error.place.startswith("spec."):
+            raise
+        where = str(case.scenario.shoot)
         raise UsageError(where=where, place=error.place, found=error.found, allowed=error.allowed) from error
 
 
