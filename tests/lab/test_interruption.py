@@ -138,7 +138,7 @@ def test_kill_9_of_a_comparison_leaves_nothing(tmp_path: Path) -> None:
 def test_an_interrupted_suite_session_leaves_nothing(how: End, code: int, workers: tuple[str, ...], tmp_path: Path) -> None:
     process = start(*SUITES, f"--output={tmp_path}", *workers)
     assert process.stdout is not None
-    read_until(process.stdout.fileno(), b"test_switch[nothing-happens")  # the first arm begins
+    read_until(process.stdout.fileno(), b"test_switch[nothing-happens", PATIENCE_S)  # the first arm begins
     how(process)
     output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == code, (output, errors)

@@ -134,9 +134,9 @@ def test_ctrl_c_at_the_terminal_interrupts_once() -> None:
     assert b"Traceback" not in output
 
 
-def read_until(descriptor: int, wanted: bytes) -> bytes:
+def read_until(descriptor: int, wanted: bytes, patience_s: float = PATIENCE_S) -> bytes:
     output = b""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while wanted not in output and select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
         try:
             output += os.read(descriptor, 4096)
