@@ -76,7 +76,7 @@ def choose(only: str | None) -> tuple[Question, ...]:
     names = [name.strip() for name in only.split(",")] if only is not None else list(known)
     for name in names:
         if name not in known:
-            raise UsageError(where="--only", found=repr(name), allowed=", ".join(known))
+            raise UsageError(where="--only", found=repr(name), expected=", ".join(known))
     return tuple(question for question in QUESTIONS if question.name in names)
 
 
@@ -111,14 +111,14 @@ def _read(path: Path, questions: Sequence[Question]) -> JsonObject:
     try:
         content: object = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise UsageError(where=str(path), found=str(error), allowed="a bench.json") from error
+        raise UsageError(where=str(path), found=str(error), expected="a bench.json") from error
     document: JsonObject = content if isinstance(content, dict) else {}
     if document.get("schema") != SCHEMA:
-        raise UsageError(where=str(path), place="schema", found=repr(document.get("schema")), allowed=SCHEMA)
+        raise UsageError(where=str(path), place="schema", found=repr(document.get("schema")), expected=SCHEMA)
     for question in questions:
         if question.name not in document["answers"]:
             answered = ", ".join(document["answers"])
-            raise UsageError(where=str(path), place="answers", found=f"none to {question.name}", allowed=f"--only {answered}")
+            raise UsageError(where=str(path), place="answers", found=f"none to {question.name}", expected=f"--only {answered}")
     return document
 
 
@@ -145,4 +145,4 @@ def _write_into(path: Path, pieces: dict[str, str], *, is_trial: bool = False) -
         if not is_trial:
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(where=str(path), found=error.strerror or str(error), allowed="a document to write to") from error
+        raise UsageError(where=str(path), found=error.strerror or str(error), expected="a document to write to") from error

@@ -61,6 +61,6 @@ def fill_in(text: str, answers: Mapping[str, str], where: str) -> str:
         opening, closing = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
         pattern = re.compile(f"{re.escape(opening)}.*?{re.escape(closing)}", re.DOTALL)
         if not pattern.search(text):
-            raise UsageError(where=where, found=f"no {opening} with {closing} behind it", allowed="both, each once")
+            raise UsageError(where=where, found=f"no {opening} with {closing} behind it", expected="both, each once")
         text = pattern.sub(lambda _, body=f"{opening}\n{answer}{closing}": body, text, count=1)  # type: ignore[misc]
     return text

@@ -22,9 +22,9 @@ def read_budgets(check: str, given: JsonObject, defaults: Mapping[str, float | N
     where = f"budgets of the check {check}"
     unknown = sorted(set(given) - set(defaults))
     if unknown:
-        raise UsageError(where=where, found=", ".join(unknown), allowed=", ".join(sorted(defaults)) or "no budget")
+        raise UsageError(where=where, found=", ".join(unknown), expected=", ".join(sorted(defaults)) or "no budget")
     for name, value in given.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
         if value is not None and not is_number:
-            raise UsageError(where=where, place=name, found=repr(value), allowed="a number that is not negative, or null")
+            raise UsageError(where=where, place=name, found=repr(value), expected="a number that is not negative, or null")
     return {**defaults, **given}

@@ -56,12 +56,12 @@ def read_checks(named: Mapping[str, JsonObject], where: str, place: str = "check
     """
     for name, budgets in named.items():
         if name not in CATALOGUE:
-            raise UsageError(where=where, place=place, found=name, allowed=", ".join(CATALOGUE))
+            raise UsageError(where=where, place=place, found=name, expected=", ".join(CATALOGUE))
         try:
             read_budgets(name, budgets, CATALOGUE[name].BUDGETS)
         except UsageError as error:
             at = ".".join((place, name, *((error.place,) if error.place else ())))
-            raise UsageError(where=where, place=at, found=error.found, allowed=error.allowed) from error
+            raise UsageError(where=where, place=at, found=error.found, expected=error.expected) from error
 
 
 def run_checks(evidence: Evidence) -> tuple[CheckResult, ...]:

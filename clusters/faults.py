@@ -100,12 +100,12 @@ class ClusterFaults:
     def _lose_route(self, zone: str, node: str) -> None:
         zones = self._routes.zones()
         if zone not in zones:
-            raise UsageError(where=f"fault {NODE_ROUTE_LOST}", place="zone", found=repr(zone), allowed=", ".join(zones))
+            raise UsageError(where=f"fault {NODE_ROUTE_LOST}", place="zone", found=repr(zone), expected=", ".join(zones))
         present = self._routes.list(zone)
         lost = [route for route in present if route.node == node]
         if not lost:
             allowed = ", ".join(sorted({route.node for route in present})) or f"nothing: zone {zone} has no route now"
-            raise UsageError(where=f"fault {NODE_ROUTE_LOST}", place="node", found=repr(node), allowed=allowed)
+            raise UsageError(where=f"fault {NODE_ROUTE_LOST}", place="node", found=repr(node), expected=allowed)
         for route in lost:
             self._routes.delete(zone, route.cidr)
             self._lost.append(route)
@@ -121,7 +121,7 @@ class ClusterFaults:
 
 def _check_name(name: str) -> None:
     if name not in _OPTIONS:
-        raise UsageError(where="fault", place="name", found=repr(name), allowed=", ".join(sorted(_OPTIONS)))
+        raise UsageError(where="fault", place="name", found=repr(name), expected=", ".join(sorted(_OPTIONS)))
 
 
 def check_fault(name: str, options: JsonObject) -> None:
@@ -131,7 +131,7 @@ def check_fault(name: str, options: JsonObject) -> None:
     allowed = ", ".join(sorted(needed)) or "no options"
     if options.keys() != needed:
         found = ", ".join(sorted(map(repr, options))) or "no options"
-        raise UsageError(where=f"fault {name}", place="options", found=found, allowed=allowed)
+        raise UsageError(where=f"fault {name}", place="options", found=found, expected=allowed)
     for key, value in options.items():
         if not isinstance(value, str):
-            raise UsageError(where=f"fault {name}", place=f"options.{key}", found=repr(value), allowed="a name")
+            raise UsageError(where=f"fault {name}", place=f"options.{key}", found=repr(value), expected="a name")

@@ -11,8 +11,8 @@ def identify(document: JsonObject) -> tuple[Kind, str]:
     kind, metadata = document.get("kind"), document.get("metadata")
     if not isinstance(kind, str) or kind not in list(Kind):
         allowed = ", ".join(member.value for member in Kind)
-        raise UsageError(where="Kubernetes object", place="kind", found=repr(kind), allowed=allowed)
+        raise UsageError(where="Kubernetes object", place="kind", found=repr(kind), expected=allowed)
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or not name:
-        raise UsageError(where=f"Kubernetes object of kind {kind}", place="metadata.name", found=repr(name), allowed="a name")
+        raise UsageError(where=f"Kubernetes object of kind {kind}", place="metadata.name", found=repr(name), expected="a name")
     return Kind(kind), name

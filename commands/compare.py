@@ -191,7 +191,7 @@ def find_runs(path: Path) -> tuple[Path, ...]:
     if (path / "run.json").exists():
         return (path,)
     if not any(path.glob("*/run.json")):
-        raise UsageError(where="RUN", found=str(path), allowed="a folder of a stored comparison or of one stored run")
+        raise UsageError(where="RUN", found=str(path), expected="a folder of a stored comparison or of one stored run")
     return tuple(sorted(folder for folder in path.iterdir() if folder.is_dir()))
 
 

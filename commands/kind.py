@@ -72,7 +72,7 @@ def down(name: Name = DEFAULT_CLUSTER_NAME) -> None:
     docker = find_docker()
     docker.version()
     if not docker.find_networks(f"{LABEL_CLUSTER}={name}"):
-        raise UsageError(where="--cluster-name", found=name, allowed=_name_clusters(docker))
+        raise UsageError(where="--cluster-name", found=name, expected=_name_clusters(docker))
     with in_use(name):
         remove_cluster(docker, name)
     sys.stdout.write(f"{name} is down\n")
@@ -96,7 +96,7 @@ def _load_into(docker: Docker, cluster: str, kind_bin: Path | None, references: 
     skipped = {image.name for image in NODE_IMAGES.values()} | {LOCAL_IMAGES[0].name}
     wanted = [reference for reference in references if reference.partition("@")[0] not in skipped]
     if not docker.find_networks(f"{LABEL_CLUSTER}={cluster}"):
-        raise UsageError(where="--cluster-name", found=cluster, allowed=_name_clusters(docker))
+        raise UsageError(where="--cluster-name", found=cluster, expected=_name_clusters(docker))
     if not wanted:
         raise WorldError("no image is here that could be copied into the nodes")
     load_images(kind_bin, cluster, wanted)
@@ -111,7 +111,7 @@ def _name_clusters(docker: Docker) -> str:
 def _parse_version(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     if not (major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()):
-        raise UsageError(where="--kubernetes", found=repr(text), allowed="major and minor version, such as 1.36")
+        raise UsageError(where="--kubernetes", found=repr(text), expected="major and minor version, such as 1.36")
     return int(major), int(minor)
 
 

@@ -50,7 +50,7 @@ def read_rate(text: str | None) -> float | None:
     try:
         return None if text is None else float(text)
     except ValueError as error:
-        raise UsageError(where="--rate", found=repr(text), allowed=f"a number, or {AUTO}") from error
+        raise UsageError(where="--rate", found=repr(text), expected=f"a number, or {AUTO}") from error
 
 
 TRIALS_MAX: Final = 100

@@ -74,15 +74,15 @@ def _choose_gates(documents: Sequence[Document], where: str) -> FeatureGates:
     places = _CONFIG_PLACES.get((api_version, kind))
     if places is None:
         allowed = ", ".join(f"{other} of {version}" for version, other in _CONFIG_PLACES)
-        raise UsageError(where=where, place=f"{at}kind", found=f"{kind} of {api_version}", allowed=allowed)
+        raise UsageError(where=where, place=f"{at}kind", found=f"{kind} of {api_version}", expected=allowed)
     if not _is_calicos(data, registered):
         found = f"{kind} {data['metadata']['name']}"
         allowed = (
             "the Calico extension's: its name has calico in it, or the file holds a ControllerRegistration that refers to it"
         )
-        raise UsageError(where=where, place=f"{at}metadata.name", found=found, allowed=allowed)
+        raise UsageError(where=where, place=f"{at}metadata.name", found=found, expected=allowed)
     if (api_version, kind) == ("core.gardener.cloud/v1beta1", "ControllerDeployment") and data.get("type") != "helm":
-        raise UsageError(where=where, place=f"{at}type", found=repr(data.get("type")), allowed='"helm"')
+        raise UsageError(where=where, place=f"{at}type", found=repr(data.get("type")), expected='"helm"')
     _refuse_elsewhere(data, where, at, (), (*places, "featureGates"))
     return _read_gates(_descend(data, where, at, places), places, where, at)
 
@@ -146,7 +146,7 @@ def _descend(data: JsonObject, where: str, prefix: str, places: tuple[str, ...])
         if step is None:
             return {}
         if not isinstance(step, Mapping):
-            raise UsageError(where=where, place=prefix + ".".join(places[:depth]), found=repr(step), allowed="a mapping")
+            raise UsageError(where=where, place=prefix + ".".join(places[:depth]), found=repr(step), expected="a mapping")
         at = step
     return at
 
@@ -157,14 +157,14 @@ def _read_gates(config: Mapping[str, Any], places: tuple[str, ...], where: str, 
     if gates is None:
         return FeatureGates()
     if not isinstance(gates, Mapping):
-        raise UsageError(where=where, place=place, found=repr(gates), allowed="a mapping")
+        raise UsageError(where=where, place=place, found=repr(gates), expected="a mapping")
     for name, value in gates.items():
         if name not in _NAMES + _GROUPS:
             meant = nearest(str(name), _NAMES + _GROUPS)
             allowed = ", ".join(_NAMES + _GROUPS) + (f"; probably {meant}" if meant else "")
-            raise UsageError(where=where, place=place, found=repr(name), allowed=allowed)
+            raise UsageError(where=where, place=place, found=repr(name), expected=allowed)
         if not isinstance(value, bool):
-            raise UsageError(where=where, place=f"{place}.{name}", found=repr(value), allowed="true, false")
+            raise UsageError(where=where, place=f"{place}.{name}", found=repr(value), expected="true, false")
     default = gates.get("AllAlpha", False)
     return FeatureGates(
         seamless_overlay_switch=gates.get("SeamlessOverlaySwitch", default),

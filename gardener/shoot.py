@@ -287,7 +287,7 @@ def _check_version_given(document: Document, where: str) -> None:
             where=where,
             place=f"{document.place}.spec.kubernetes.version".lstrip("."),
             found="nothing",
-            allowed="a Kubernetes version: Gardener takes the newest of the CloudProfile, which the file does not hold",
+            expected="a Kubernetes version: Gardener takes the newest of the CloudProfile, which the file does not hold",
         )
 
 
@@ -302,24 +302,24 @@ def _check_combinations(shoot: Shoot, where: str) -> None:
     for name, family in families.items():
         if family is not None and not family.allows_mode():
             raise UsageError(
-                where=where, place=f"{place}.{name}.mode", found=f'"{family.mode}" with pool vxlan', allowed="Always, Never"
+                where=where, place=f"{place}.{name}.mode", found=f'"{family.mode}" with pool vxlan', expected="Always, Never"
             )
         if family is not None and f"IP{name[2:]}" not in shoot.spec.networking.ip_families:
             raise UsageError(
-                where=where, place=f"{place}.{name}", found="a mapping", allowed=f"nothing: {name} is not in ipFamilies"
+                where=where, place=f"{place}.{name}", found="a mapping", expected=f"nothing: {name} is not in ipFamilies"
             )
     if config is not None and config.ipam is not None and config.ipam.type == "calico-ipam" and shoot.has_ipv6:
-        raise UsageError(where=where, place=f"{place}.ipam.type", found='"calico-ipam" with IPv6', allowed="host-local")
+        raise UsageError(where=where, place=f"{place}.ipam.type", found='"calico-ipam" with IPv6', expected="host-local")
     proxy = shoot.spec.kubernetes.kube_proxy
     has_ebpf = config is not None and config.ebpf_dataplane is not None and config.ebpf_dataplane.enabled
     if proxy is not None and proxy.enabled is False and not has_ebpf:
         raise UsageError(
-            where=where, place="spec.kubernetes.kubeProxy.enabled", found="false", allowed="true, or false with ebpfDataplane"
+            where=where, place="spec.kubernetes.kubeProxy.enabled", found="false", expected="true, or false with ebpfDataplane"
         )
     families_found = shoot.spec.networking.ip_families
     if len(set(families_found)) != len(families_found):
         raise UsageError(
-            where=where, place="spec.networking.ipFamilies", found=f"{families_found[0]} twice", allowed="each once"
+            where=where, place="spec.networking.ipFamilies", found=f"{families_found[0]} twice", expected="each once"
         )
     _check_networks(shoot, where)
 
@@ -334,11 +334,11 @@ def _check_networks(shoot: Shoot, where: str) -> None:
         if text is not None:
             network = ipaddress.ip_network(text, strict=False)
             if not isinstance(network, ipaddress.IPv4Network):
-                raise UsageError(where=where, place=f"spec.networking.{name}", found=f'"{text}"', allowed="an IPv4 CIDR")
+                raise UsageError(where=where, place=f"spec.networking.{name}", found=f'"{text}"', expected="an IPv4 CIDR")
             if str(network) != text:
-                raise UsageError(where=where, place=f"spec.networking.{name}", found=f'"{text}"', allowed=f'"{network}"')
+                raise UsageError(where=where, place=f"spec.networking.{name}", found=f'"{text}"', expected=f'"{network}"')
             networks[name] = network
     for (one, first), (other, second) in combinations(networks.items(), 2):
         if first.overlaps(second):
             allowed = f"a network that does not overlap {other}, {second}"
-            raise UsageError(where=where, place=f"spec.networking.{one}", found=f'"{first}"', allowed=allowed)
+            raise UsageError(where=where, place=f"spec.networking.{one}", found=f'"{first}"', expected=allowed)

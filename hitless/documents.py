@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hitless.errors import UsageError
+from hitless.plural import plural
 from hitless.words import JsonObject
 from hitless.yaml_reader import YamlDocument, YamlError, read_yaml
 
@@ -25,18 +26,18 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class MisfitError(ValueError):
-    """What a validator raises where fields do not fit each other: `validate` makes the one message of it.
+    """Fields that contradict each other; raised by a validator, turned into a UsageError by `validate`.
 
     Args:
-        place: the field below the model that is to be changed.
-        found: what stands there.
-        allowed: what may stand there.
+        place: the field below the model that has to change.
+        found: its value.
+        expected: what is accepted in its place.
     """
 
-    def __init__(self, place: str, found: object, allowed: str) -> None:
+    def __init__(self, place: str, found: object, expected: str) -> None:
         """Take the parts of the message."""
-        self.place, self.found, self.allowed = place, found, allowed
-        super().__init__(f"{place}: found {found}; allowed: {allowed}")
+        self.place, self.found, self.expected = place, found, expected
+        super().__init__(f"{place}: found {found}; expected {expected}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ def parse_document(content: bytes | str, where: str) -> JsonObject:
     documents = _parse(content, where)
     if len(documents) > 1:
         lines = " and ".join(f"line {document.line}" for document in documents[:2])
-        raise UsageError(where=where, found=f"documents at {lines}", allowed="one document")
+        raise UsageError(where=where, found=f"documents at {lines}", expected="one document")
     return _mapping(documents[0].content if documents else None, where)
 
 
@@ -98,7 +99,7 @@ def parse_documents(content: bytes | str, where: str) -> tuple[Document, ...]:
         else:
             found.append(Document(place=place, content=mapping))
     if not found:
-        raise UsageError(where=where, found="nothing", allowed="a mapping")
+        raise UsageError(where=where, found="nothing", expected="a mapping")
     return tuple(found)
 
 
@@ -123,7 +124,7 @@ def choose_document(
         return matching[0]
     named = matching or documents
     found = " and ".join(f"{_name(document.content)} at {document.place}" for document in named)
-    raise UsageError(where=where, found=_shown(found), allowed=f"one document that is {wanted}")
+    raise UsageError(where=where, found=_shown(found), expected=f"one document that is {wanted}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -160,8 +161,7 @@ def refuse_misplaced(data: Mapping[str, Any], where: str, place: str, known: Col
 
 def misplaced(where: str, place: str, belongs: str) -> UsageError:
     """Return the error for a key that would be ignored where it stands."""
-    allowed = f"{belongs}, which was probably meant"
-    return UsageError(where=where, place=_shown(place), found="a key that is not read", allowed=allowed)
+    return UsageError(where=where, place=_shown(place), problem=f"hitless does not read this key; did you mean {belongs}?")
 
 
 def validate(model: type[Model], document: object, where: str, place: str = "") -> Model:
@@ -181,13 +181,19 @@ def validate(model: type[Model], document: object, where: str, place: str = "") 
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
         path = [*((place,) if place else ()), *(_shown(str(part)) for part in first["loc"])]
-        more = f" ({len(others)} more such places)" if others else ""
+        more = f" ({plural(len(others), 'more mistake')})" if others else ""
         found = "nothing" if first["type"] == "missing" else _shown(first["input"])
-        allowed = first["msg"].removeprefix("Value error, ")
+        expected = "a value" if first["type"] == "missing" else _expectation(first["msg"])
         cause = first.get("ctx", {}).get("error")
         if isinstance(cause, MisfitError):
-            path, found, allowed = [*path, cause.place], _shown(cause.found), cause.allowed
-        raise UsageError(where=where, place=".".join(path), found=found, allowed=f"{allowed}{more}") from error
+            path, found, expected = [*path, cause.place], _shown(cause.found), cause.expected
+        raise UsageError(where=where, place=".".join(path), found=found, expected=f"{expected}{more}") from error
+
+
+def _expectation(message: str) -> str:
+    """Return what pydantic or a validator expects, as the end of a sentence: `Input should be 'calico'` to `'calico'`."""
+    expected = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"a value {expected}" if expected.startswith(("less than", "greater than")) else expected
 
 
 def _read(path: Path) -> bytes:
@@ -195,27 +201,27 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(DOCUMENT_OCTETS_MAX + 1)
     except OSError as error:
-        raise UsageError(where=str(path), found=error.strerror or str(error), allowed="a readable file") from error
+        raise UsageError(f"{error.strerror or error}; give the path of a readable file", where=str(path)) from error
     except ValueError as error:  # a NUL in the path
-        raise UsageError(where=_shown(str(path)), found=str(error), allowed="a readable file") from error
+        raise UsageError(f"{error}; give the path of a readable file", where=_shown(str(path))) from error
 
 
 def _parse(content: bytes | str, where: str) -> list[YamlDocument]:
     """Return the documents that are not empty. Raises UsageError."""
     if len(content) > DOCUMENT_OCTETS_MAX:
-        raise UsageError(where=where, found="a larger file", allowed=f"at most {DOCUMENT_OCTETS_MAX} octets")
+        raise UsageError(where=where, found="a larger file", expected=f"at most {DOCUMENT_OCTETS_MAX:,} octets")
     try:
         documents = read_yaml(content)
     except YamlError as error:
         place = "" if error.line is None else f"line {error.line}, column {error.column}"
-        raise UsageError(where=where, place=place, found=_shown(error.problem), allowed=_ALLOWED) from error
+        raise UsageError(where=where, place=place, found=_shown(error.problem), expected=_ALLOWED) from error
     return [document for document in documents if document.content is not None]
 
 
 def _mapping(content: object, where: str, place: str = "") -> JsonObject:
     if not isinstance(content, dict):
         found = "nothing" if content is None else _shown(content)
-        raise UsageError(where=where, place=place, found=found, allowed="a mapping")
+        raise UsageError(where=where, place=place, found=found, expected="a mapping")
     return content
 
 

@@ -1,7 +1,7 @@
-"""The one error tree, split by what the reader should do next.
+"""All errors of hitless, grouped by what the reader should do next.
 
-A failure of the product is a finding, never an exception: an exception means that hitless could not act or could not know.
-Every branch carries the exit code that the command line gives it.
+Lost packets are a finding, never an exception. An exception means that hitless could not act or could not measure.
+Each class carries the exit code of the command line.
 """
 
 from __future__ import annotations
@@ -10,39 +10,40 @@ from typing import ClassVar
 
 
 class HitlessError(Exception):
-    """Root of the tree; never raised itself."""
+    """Root of the tree; never raised directly."""
 
     exit_code: ClassVar[int] = 3
 
 
 class UsageError(HitlessError):
-    """The input is wrong: mend the file or the option that the message names.
+    """An input is wrong: correct the file or the option that the message names.
+
+    Two forms, one message: `found` with `expected`, for a value that can be compared with what is accepted; else `problem`.
 
     Args:
-        message: the whole sentence, where the answer is no enumeration; the other arguments are left out then.
+        problem: what is wrong and what to do: `--kubeconfig is required with --backend kubeconfig`.
         where: the file, option or document that was read.
-        place: the path inside it, such as `spec.networking.providerConfig.overlay`; empty where it is the whole.
-        found: what stood there.
-        allowed: what may stand there.
+        place: the path inside it, such as `spec.networking.providerConfig.overlay`; empty: the whole of it.
+        found: the value that was read.
+        expected: what is accepted in its place.
     """
 
     exit_code = 2
 
-    def __init__(self, message: str = "", *, where: str = "", place: str = "", found: str = "", allowed: str = "") -> None:
-        """Build the one message: where, place, found, allowed; or a sentence of its own."""
-        self.where, self.place, self.found, self.allowed = where, place, found, allowed
-        at = f"{where}: {place}" if place else where
-        super().__init__(message or f"{at}: found {found}; allowed: {allowed}")
+    def __init__(self, problem: str = "", *, where: str = "", place: str = "", found: str = "", expected: str = "") -> None:
+        """Build the message: `WHERE: PLACE: found X; expected Y`, or `WHERE: PLACE: PROBLEM`."""
+        self.where, self.place, self.found, self.expected = where, place, found, expected
+        super().__init__(": ".join(filter(None, (where, place, problem or f"found {found}; expected {expected}"))))
 
 
 class WorldError(HitlessError):
-    """The world did not do what it was told (a namespace, a route, an agent, an API): look at the machine or the cluster."""
+    """The machine or the cluster (a namespace, a route, an agent, an API) did not do what it was asked: look there."""
 
     exit_code = 20
 
 
 class MissingCapabilityError(WorldError):
-    """The machine lacks something; `hitless doctor` says how to get it."""
+    """The machine lacks something that the command needs; the message says how to get it."""
 
 
 class ApiError(WorldError):
@@ -50,11 +51,11 @@ class ApiError(WorldError):
 
 
 class ApiUnavailableError(ApiError):
-    """The API did not answer: try again later."""
+    """The API did not answer; a retry may succeed."""
 
 
 class ConflictError(ApiError):
-    """The object changed since it was read (HTTP 409): read again, then write."""
+    """The object changed after it was read (HTTP 409); read it again before writing."""
 
 
 class NotFoundError(ApiError):
@@ -62,7 +63,7 @@ class NotFoundError(ApiError):
 
 
 class RouteTableError(WorldError):
-    """The cloud's route API refused."""
+    """The cloud's route API refused a call."""
 
 
 class RouteQuotaError(RouteTableError):
@@ -78,12 +79,12 @@ class RouteApiUnavailableError(RouteTableError):
 
 
 class RecordDamagedError(HitlessError):
-    """A stored run cannot be read: the record is damaged or from another version."""
+    """A stored run cannot be read: it is damaged, or another version of hitless wrote it."""
 
     exit_code = 20
 
 
 class BugError(HitlessError):
-    """Our own bug: please report it."""
+    """A defect of hitless: please report it."""
 
     exit_code = 3

@@ -89,7 +89,7 @@ class Supervisor:
         }
         try:
             if not isinstance(request, dict) or request.get("do") not in deeds:
-                raise UsageError(where="request", place="do", found=str(request)[:100], allowed=", ".join(deeds))
+                raise UsageError(where="request", place="do", found=str(request)[:100], expected=", ".join(deeds))
             return deeds[request["do"]](request)
         except HitlessError as error:
             return {"error": str(error)}
@@ -182,11 +182,11 @@ class Supervisor:
         name, offset, octets = (request.get(key) for key in ("name", "offset", "octets"))
         if not isinstance(name, str) or not _NAME.fullmatch(name) or Path(name).suffix in _OURS:
             raise UsageError(
-                where="request", place="name", found=repr(name)[:100], allowed="the name of a file that `list` says"
+                where="request", place="name", found=repr(name)[:100], expected="the name of a file that `list` says"
             )
         if type(offset) is not int or type(octets) is not int or offset < 0 or not 0 < octets <= PIECE_OCTETS_MAX:
             allowed = f"numbers that are not negative, 1 to {PIECE_OCTETS_MAX} octets"
-            raise UsageError(where="request", place="offset, octets", found=f"{offset!r}, {octets!r}"[:100], allowed=allowed)
+            raise UsageError(where="request", place="offset, octets", found=f"{offset!r}, {octets!r}"[:100], expected=allowed)
         with (self._directory / name).open("rb") as file:
             file.seek(offset)
             content = file.read(octets)

@@ -35,9 +35,9 @@ def read_document(path: Path) -> object:
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise UsageError(where=str(path), found=str(error.strerror), allowed="a readable JSON file") from error
+        raise UsageError(where=str(path), found=str(error.strerror), expected="a readable JSON file") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(where=str(path), found=f"no JSON ({error})", allowed="one JSON object") from error
+        raise UsageError(where=str(path), found=f"no JSON ({error})", expected="one JSON object") from error
 
 
 class FieldReader:
@@ -63,7 +63,7 @@ class FieldReader:
     def wrong(self, key: str, found: object, allowed: str) -> UsageError:
         """Return the error that says what is wrong with a field; an empty key is the object itself."""
         place = ".".join(part for part in (self._place, key) if part)
-        return UsageError(where=self._where, place=place, found=str(found)[:200], allowed=allowed)
+        return UsageError(where=self._where, place=place, found=str(found)[:200], expected=allowed)
 
     def has(self, key: str) -> bool:
         """Tell whether a field is there and not null."""

@@ -319,7 +319,7 @@ class Scenario(_Strict):
             return shoot.with_network(veth_mtu=request.veth_mtu)
         except UsageError as error:
             raise UsageError(
-                where=str(self.file), place="request.veth_mtu", found=repr(request.veth_mtu), allowed=error.allowed
+                where=str(self.file), place="request.veth_mtu", found=repr(request.veth_mtu), expected=error.expected
             ) from error
 
 
@@ -337,7 +337,7 @@ def load_scenario(path: Path) -> Scenario:
         document = {"start": start_mode(shoot, str(shoot_path)), "overlays": [shoot.overlay], **document}
     scenario = validate(Scenario, document, str(path))
     if scenario.name != path.stem:
-        raise UsageError(where=str(path), place="name", found=scenario.name, allowed=f"the file's own name, {path.stem}")
+        raise UsageError(where=str(path), place="name", found=scenario.name, expected=f"the file's own name, {path.stem}")
     scenario = scenario.located(path)
     assert shoot is not None  # noqa: S101 - a scenario is not valid without the name of one
     _check_references(scenario)
@@ -354,11 +354,11 @@ def start_mode(shoot: Shoot, where: str) -> Mode:
     families = shoot.spec.networking.ip_families
     if families[0] != "IPv4":
         allowed = "IPv4, or IPv4 and IPv6: only IPv4 is probed"
-        raise UsageError(where=where, place="spec.networking.ipFamilies", found=", ".join(families), allowed=allowed)
+        raise UsageError(where=where, place="spec.networking.ipFamilies", found=", ".join(families), expected=allowed)
     try:
         return compute_values(shoot, FeatureGates()).mode
     except UsageError as error:
-        raise UsageError(where=where, place=error.place, found=error.found, allowed=error.allowed) from error
+        raise UsageError(where=where, place=error.place, found=error.found, expected=error.expected) from error
 
 
 def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
@@ -366,14 +366,14 @@ def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
     where, says = str(scenario.file), f"as {scenario.shoot} says"
     start = start_mode(shoot, str(scenario.shoot))
     if scenario.start is not start:
-        raise UsageError(where=where, place="start", found=scenario.start, allowed=f"{start}, {says}")
+        raise UsageError(where=where, place="start", found=scenario.start, expected=f"{start}, {says}")
     if shoot.overlay not in scenario.overlays:
         found = ", ".join(scenario.overlays)
-        raise UsageError(where=where, place="overlays", found=found, allowed=f"{shoot.overlay} among them, {says}")
+        raise UsageError(where=where, place="overlays", found=found, expected=f"{shoot.overlay} among them, {says}")
     if scenario.has_request and scenario.change_shoot(shoot) == shoot:
         found = "what the Shoot has already"
         allowed = f"a change of {scenario.shoot}, whose mode is {start}; or no request"
-        raise UsageError(where=where, place="request", found=found, allowed=allowed)
+        raise UsageError(where=where, place="request", found=found, expected=allowed)
 
 
 def _check_references(scenario: Scenario) -> None:
@@ -382,7 +382,7 @@ def _check_references(scenario: Scenario) -> None:
     for arm, plan in scenario.arms.items():
         read_checks(plan.checks, where, f"arms.{arm}.checks")
         if plan.mutant is not None and plan.mutant not in MUTANTS:
-            raise UsageError(where=where, place=f"arms.{arm}.mutant", found=plan.mutant, allowed=", ".join(MUTANTS))
+            raise UsageError(where=where, place=f"arms.{arm}.mutant", found=plan.mutant, expected=", ".join(MUTANTS))
     if scenario.controller_configuration is not None:
         load_feature_gates(scenario.controller_configuration)
 
@@ -403,4 +403,4 @@ def find_scenario(name: str) -> Path:
         return shipped[name]
     if name.endswith((".yaml", ".yml")):
         return Path(name)
-    raise UsageError(where="scenario", found=name, allowed=f"a YAML file, or one of {', '.join(shipped)}")
+    raise UsageError(where="scenario", found=name, expected=f"a YAML file, or one of {', '.join(shipped)}")

@@ -91,13 +91,13 @@ def make_case(scenario: Scenario, options: Options) -> Case:
     flows = count_flows(scenario.topology.nodes, scenario.flows.of(options.profile))
     if flows > FLOWS_MAX:
         allowed = f"at most {FLOWS_MAX:,}: a probe carries its flow's number in 16 bits (STAMP Session Identifier)"
-        raise UsageError(where=str(scenario.file), place="flows", found=f"{flows:,} flows in this topology", allowed=allowed)
+        raise UsageError(where=str(scenario.file), place="flows", found=f"{flows:,} flows in this topology", expected=allowed)
     shoot = load_shoot(scenario.shoot)
     if options.overlay is not None:
         shoot = shoot.with_vxlan(enabled=options.overlay is Overlay.VXLAN)
     if options.carrier is not None and shoot.overlay is not Overlay.IPIP:
         found = f"{options.carrier} for the overlay {shoot.overlay}"
-        raise UsageError(where="--carrier", found=found, allowed=f"only with the overlay {Overlay.IPIP}")
+        raise UsageError(where="--carrier", found=found, expected=f"only with the overlay {Overlay.IPIP}")
     configuration = scenario.controller_configuration
     profile = options.profile
     timings = TIMINGS[profile]
@@ -127,17 +127,17 @@ def _apply(scenario: Scenario, options: Options) -> Scenario:
     nodes_per_zone = scenario.topology.nodes_per_zone if options.nodes_per_zone is None else options.nodes_per_zone
     for option, number, most in (("--zones", zones, 26), ("--nodes-per-zone", nodes_per_zone, 200)):
         if not 1 <= number <= most:
-            raise UsageError(where=option, found=str(number), allowed=f"1 to {most}")
+            raise UsageError(where=option, found=str(number), expected=f"1 to {most}")
     if not 2 <= zones * nodes_per_zone <= NODES_MAX:  # noqa: PLR2004 - a mesh needs two ends
         raise UsageError(
             where="--zones and --nodes-per-zone",
             found=f"{zones} * {nodes_per_zone} nodes",
-            allowed=f"2 to {NODES_MAX} nodes in all: fewer have no mesh, more have no numbers for their flows",
+            expected=f"2 to {NODES_MAX} nodes in all: fewer have no mesh, more have no numbers for their flows",
         )
     rate_hz = scenario.rate_hz if options.rate_hz is None else options.rate_hz
     if not RATE_HZ_MIN <= rate_hz <= RATE_HZ_MAX:
         allowed = f"{RATE_HZ_MIN:g} to {RATE_HZ_MAX:g} probes a second a flow"
-        raise UsageError(where="--rate", found=f"{rate_hz:g}", allowed=allowed)
+        raise UsageError(where="--rate", found=f"{rate_hz:g}", expected=allowed)
     topology = Topology(zones=zones, nodes_per_zone=nodes_per_zone)
     misplaced = sorted(set(scenario.cloud.quota) - topology.zone_names)
     if misplaced:
@@ -145,7 +145,7 @@ def _apply(scenario: Scenario, options: Options) -> Scenario:
             where=str(scenario.file),
             place=f"cloud.quota.{misplaced[0]}",
             found=f"a quota for zone {misplaced[0]}",
-            allowed=f"the zones that --zones {zones} leaves: {', '.join(sorted(topology.zone_names))}",
+            expected=f"the zones that --zones {zones} leaves: {', '.join(sorted(topology.zone_names))}",
         )
     return scenario.model_copy(update={"topology": topology, "rate_hz": rate_hz})
 
@@ -179,7 +179,7 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
     scenario, profile = case.scenario, case.profile
     plans = scenario.arm_plans
     if arm not in plans:
-        raise UsageError(where=scenario.name, place="arms", found=f"no arm {arm}", allowed=", ".join(plans))
+        raise UsageError(where=scenario.name, place="arms", found=f"no arm {arm}", expected=", ".join(plans))
     plan = plans[arm]
     interval_ns = Nanoseconds(round(SECOND / scenario.rate_hz))
     duration_ns = scenario.duration_s.ns(profile, SECOND)

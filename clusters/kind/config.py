@@ -55,7 +55,7 @@ def make_spec(case: Case, options: KindOptions) -> KindSpec:
     networking = shoot.spec.networking
     if networking.nodes != NODE_NETWORK:
         found = networking.nodes or "nothing"
-        raise UsageError(where=str(scenario.shoot), place="spec.networking.nodes", found=found, allowed=NODE_NETWORK)
+        raise UsageError(where=str(scenario.shoot), place="spec.networking.nodes", found=found, expected=NODE_NETWORK)
     server = shoot.spec.kubernetes.kube_api_server
     gates = (server.feature_gates if server else None) or {}
     served = (server.runtime_config if server else None) or {}
@@ -141,6 +141,6 @@ def _choose_image(kubernetes: tuple[int, int], image: str | None) -> str:
     if match and (int(match[1]), int(match[2])) != kubernetes:
         wanted = f"{kubernetes[0]}.{kubernetes[1]}"
         raise UsageError(
-            where="--kind-image", found=image, allowed=f"an image of Kubernetes {wanted}, which the Shoot asks for"
+            where="--kind-image", found=image, expected=f"an image of Kubernetes {wanted}, which the Shoot asks for"
         )
     return image

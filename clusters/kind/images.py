@@ -56,11 +56,11 @@ def load_archive(docker: Docker, archive: Path) -> tuple[str, ...]:
         UsageError: there is no such file, or it is no archive of images.
     """
     if not archive.is_file():
-        raise UsageError(where="--load", found=str(archive), allowed="an archive that `docker save` has written")
+        raise UsageError(where="--load", found=str(archive), expected="an archive that `docker save` has written")
     try:
         answer = docker.run("load", "--input", str(archive), timeout_s=_LOAD_S)
     except WorldError as error:
-        raise UsageError(where="--load", found=f"{archive}: {error}", allowed="an archive of `docker save`") from error
+        raise UsageError(where="--load", found=f"{archive}: {error}", expected="an archive of `docker save`") from error
     return tuple(line.partition(": ")[2] for line in answer.splitlines() if line.startswith("Loaded image"))
 
 

@@ -32,7 +32,7 @@ def find_standing(docker: Docker, nodes: KindNodes, plan: KindPlan) -> bool:
         raise UsageError(
             where="--cluster-name",
             found=f"{plan.name}, a kind cluster that hitless has not made",
-            allowed=f"another name; or delete it: kind delete cluster --name {plan.name}",
+            expected=f"another name; or delete it: kind delete cluster --name {plan.name}",
         )
     return bool(networks)
 

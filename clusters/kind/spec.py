@@ -46,13 +46,13 @@ class KindSpec:
     def __post_init__(self) -> None:
         """Refuse what cannot be built. Raises UsageError."""
         if not _NAME.fullmatch(self.name):
-            raise UsageError(where="--cluster-name", found=repr(self.name), allowed=_NAME_ALLOWED)
+            raise UsageError(where="--cluster-name", found=repr(self.name), expected=_NAME_ALLOWED)
         nodes = self.zones * self.nodes_per_zone
         if not 2 <= nodes <= NODES_MAX:  # noqa: PLR2004 - a mesh needs two ends
             raise UsageError(
                 where="--zones and --nodes-per-zone",
                 found=f"{self.zones} * {self.nodes_per_zone} nodes",
-                allowed=f"2 to {NODES_MAX} nodes in all on kind",
+                expected=f"2 to {NODES_MAX} nodes in all on kind",
             )
         if self.rp_filter not in {0, 1, 2}:
-            raise UsageError(where="kind", place="rp_filter", found=str(self.rp_filter), allowed="0 to 2")
+            raise UsageError(where="kind", place="rp_filter", found=str(self.rp_filter), expected="0 to 2")

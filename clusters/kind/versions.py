@@ -74,5 +74,5 @@ def find_node_image(kubernetes: tuple[int, int]) -> PinnedImage:
     if kubernetes not in NODE_IMAGES:
         allowed = ", ".join(f"{major}.{minor}" for major, minor in sorted(NODE_IMAGES))
         found = f"Kubernetes {kubernetes[0]}.{kubernetes[1]}"
-        raise UsageError(where="shoot", place="spec.kubernetes.version", found=found, allowed=f"on kind: {allowed}")
+        raise UsageError(where="shoot", place="spec.kubernetes.version", found=found, expected=f"on kind: {allowed}")
     return NODE_IMAGES[kubernetes]

@@ -90,7 +90,7 @@ def kubeconfig_errors(kubeconfig: Path) -> Iterator[None]:
         raise
     except (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         allowed = "a kubeconfig with a context that works"
-        raise UsageError(where=str(kubeconfig), found=_one_line(error), allowed=allowed) from error
+        raise UsageError(where=str(kubeconfig), found=_one_line(error), expected=allowed) from error
 
 
 def _no_answer(request: str, error: Exception) -> ApiError:

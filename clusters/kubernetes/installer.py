@@ -106,7 +106,7 @@ class Installer:
         api_version, kind = document.get("apiVersion"), document.get("kind")
         for place, found in (("apiVersion", api_version), ("kind", kind), ("metadata.name", name)):
             if not isinstance(found, str) or not found:
-                raise UsageError(where="Kubernetes object", place=place, found=repr(found), allowed="a text")
+                raise UsageError(where="Kubernetes object", place=place, found=repr(found), expected="a text")
         key = (str(api_version), str(kind))
         if key not in self._discovered:
             self._discover(str(api_version), str(kind))

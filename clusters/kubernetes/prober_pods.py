@@ -152,7 +152,7 @@ class ProberPods:
         if self._exists(render_owned(self._spec)[0]):
             owner = "of a run that goes on, or was killed" if self._owns_namespace() else "of somebody else"
             allowed = f"no such namespace: `kubectl delete namespace {self._spec.namespace}` if nobody needs it"
-            raise UsageError(where="cluster", place=f"namespace {self._spec.namespace}", found=f"one {owner}", allowed=allowed)
+            raise UsageError(where="cluster", place=f"namespace {self._spec.namespace}", found=f"one {owner}", expected=allowed)
 
     def _owns_namespace(self) -> bool:
         try:

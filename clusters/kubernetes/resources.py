@@ -82,4 +82,4 @@ def check_namespace(document: JsonObject, kind: Kind) -> None:
     namespace = document["metadata"].get("namespace")
     if RESOURCES[kind].is_namespaced and namespace not in {None, NAMESPACE}:
         name = document["metadata"]["name"]
-        raise UsageError(where=f"{kind.value} {name}", place="metadata.namespace", found=repr(namespace), allowed=NAMESPACE)
+        raise UsageError(where=f"{kind.value} {name}", place="metadata.namespace", found=repr(namespace), expected=NAMESPACE)

@@ -181,7 +181,7 @@ def make_spec(case: Case) -> LabSpec:
         if not error.place.startswith("spec."):
             raise
         where = str(case.scenario.shoot)
-        raise UsageError(where=where, place=error.place, found=error.found, allowed=error.allowed) from error
+        raise UsageError(where=where, place=error.place, found=error.found, expected=error.expected) from error
 
 
 def _make_spec(case: Case) -> LabSpec:
@@ -190,16 +190,16 @@ def _make_spec(case: Case) -> LabSpec:
     proxy = shoot.spec.kubernetes.kube_proxy
     if proxy is not None and proxy.mode == "IPVS":
         allowed = "IPTables or NFTables: the lab's nodes have no IPVS"
-        raise UsageError(where="Shoot", place="spec.kubernetes.kubeProxy.mode", found="IPVS", allowed=allowed)
+        raise UsageError(where="Shoot", place="spec.kubernetes.kubeProxy.mode", found="IPVS", expected=allowed)
     if start.block_mask is not None and start.pools.mode is Mode.NATIVE:
         place = "spec.networking.providerConfig.ipam.type"
         allowed = "host-local, for a start without an overlay: no cloud route covers the blocks, so no pod could be probed"
-        raise UsageError(where="Shoot", place=place, found="calico-ipam", allowed=allowed)
+        raise UsageError(where="Shoot", place=place, found="calico-ipam", expected=allowed)
     overlay = start.pools.overlay or end.pools.overlay or Overlay.IPIP
     mtu_max = Carrier.VXLAN.tunnel_mtu if overlay is Overlay.VXLAN else Carrier.IPIP.tunnel_mtu
     if not start.veth_mtu <= mtu_max:
         place = "spec.networking.providerConfig.vethMTU"
-        raise UsageError(where="Shoot", place=place, found=str(start.veth_mtu), allowed=f"at most {mtu_max}, or 0")
+        raise UsageError(where="Shoot", place=place, found=str(start.veth_mtu), expected=f"at most {mtu_max}, or 0")
     return LabSpec(
         zones=scenario.topology.zones,
         nodes_per_zone=scenario.topology.nodes_per_zone,
@@ -225,7 +225,7 @@ def _choose_node_network(*taken: str) -> str:
         if not any(IPv4Network(one).overlaps(network) for network in networks):
             return one
     allowed = f"a network: {', '.join(_NODE_NETWORKS)} are taken"
-    raise UsageError(where="Shoot", place="spec.networking.nodes", found="nothing", allowed=allowed)
+    raise UsageError(where="Shoot", place="spec.networking.nodes", found="nothing", expected=allowed)
 
 
 def check_faults(case: Case) -> None:
@@ -235,7 +235,7 @@ def check_faults(case: Case) -> None:
             check_fault(fault.name, fault.options)
         except UsageError as error:
             place = f"faults.{number}.{error.place}"
-            raise UsageError(where=str(case.scenario.file), place=place, found=error.found, allowed=error.allowed) from error
+            raise UsageError(where=str(case.scenario.file), place=place, found=error.found, expected=error.expected) from error
 
 
 def capabilities_missing(case: Case) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def find_holder(name: str = DEFAULT_NAME) -> Holder:
     living = {holder.name: holder for holder in list_holders() if holder.is_alive}
     if name not in living:
         allowed = ", ".join(living) or "none is up; `hitless lab up` brings one up"
-        raise UsageError(where="lab", place="name", found=name, allowed=allowed)
+        raise UsageError(where="lab", place="name", found=name, expected=allowed)
     return living[name]
 
 
@@ -158,9 +158,9 @@ def execute_inside(holder: Holder, namespace: str, arguments: Sequence[str]) -> 
         raise WorldError(f"the lab {holder.name} is not up")
     names = LabNetwork(holder.spec).namespaces
     if namespace not in names:
-        raise UsageError(where="lab exec", place="namespace", found=namespace, allowed=", ".join(names))
+        raise UsageError(where="lab exec", place="namespace", found=namespace, expected=", ".join(names))
     if not arguments:
-        raise UsageError(where="lab exec", place="command", found="nothing", allowed="a program and its arguments")
+        raise UsageError(where="lab exec", place="command", found="nothing", expected="a program and its arguments")
     process, there = _open_process(holder), Path.cwd()
     child = os.fork()
     if child == 0:
@@ -225,7 +225,7 @@ def _state_directory() -> Path:
 def _state_path(name: str) -> Path:
     """Return the state file's path in a directory that is only ours. Raises UsageError, WorldError."""
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or len(name) > _NAME_LENGTH_MAX:
-        raise UsageError(where="lab", place="name", found=repr(name), allowed=_NAME_ALLOWED)
+        raise UsageError(where="lab", place="name", found=repr(name), expected=_NAME_ALLOWED)
     directory = _state_directory()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = directory.lstat()
@@ -234,7 +234,7 @@ def _state_path(name: str) -> Path:
     path = directory / f"{name}.json"
     if path.exists() and _read_holder(path).is_alive:
         raise UsageError(
-            where="lab", place="name", found=name, allowed="a name that is not in use; `hitless lab down` frees it"
+            where="lab", place="name", found=name, expected="a name that is not in use; `hitless lab down` frees it"
         )
     return path
 
@@ -294,7 +294,7 @@ def _hold(path: Path, spec: LabSpec, channel: socket.socket) -> None:
     """Be the holder: lock the state file, bring the lab up, say so, and wait for the end."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not _try_lock(lock):
-        raise UsageError(where="lab", place="name", found=path.stem, allowed="a name that is not in use")
+        raise UsageError(where="lab", place="name", found=path.stem, expected="a name that is not in use")
     os.truncate(lock, 0)
     enter_sandbox()
     lab = LabNetwork(spec)

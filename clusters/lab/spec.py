@@ -58,9 +58,9 @@ class LabSpec:
         limits = (("zones", self.zones, 1, ZONES_MAX), ("nodes_per_zone", self.nodes_per_zone, 1, NODES_PER_ZONE_MAX))
         for place, value, least, most in (*limits, ("rp_filter", self.rp_filter, 0, 2)):
             if not least <= value <= most:
-                raise UsageError(where="lab", place=place, found=str(value), allowed=f"{least} to {most}")
+                raise UsageError(where="lab", place=place, found=str(value), expected=f"{least} to {most}")
         if self.carrier is not None and self.overlay is not Overlay.IPIP:
-            raise UsageError(where="lab", place="carrier", found=f"{self.carrier} for {self.overlay}", allowed="none")
+            raise UsageError(where="lab", place="carrier", found=f"{self.carrier} for {self.overlay}", expected="none")
         self._check_networks()
 
     def _check_networks(self) -> None:
@@ -79,7 +79,7 @@ class LabSpec:
         for name, cidr, addresses, purpose in rooms:
             if IPv4Network(cidr).num_addresses < addresses:
                 allowed = f"/{32 - (addresses - 1).bit_length()} or larger: room for {purpose}"
-                raise UsageError(where="lab", place=f"spec.networking.{name}", found=cidr, allowed=allowed)
+                raise UsageError(where="lab", place=f"spec.networking.{name}", found=cidr, expected=allowed)
 
     @property
     def has_permanent_neighbours(self) -> bool:

@@ -27,7 +27,7 @@ def _check_message(error: UsageError) -> None:
     text = str(error)
     assert text.startswith("/")
     assert "\n" not in text
-    assert "; allowed: " in text
+    assert "; expected " in text
 
 
 def _settings_document() -> dict[str, Any]:

@@ -137,14 +137,14 @@ def test_exit_codes_of_what_is_no_success(scenario: str, code: int, verdict: str
     [
         (("--trials", "0"), "Error: Invalid value for '--trials'"),
         (("--rate", "fast"), "Error: Invalid value for '--rate'"),
-        (("--rate", "nan"), "hitless: --rate: found nan; allowed: 1 to 10000 probes a second a flow"),
+        (("--rate", "nan"), "hitless: --rate: found nan; expected 1 to 10000 probes a second a flow"),
         (("--overlay", "geneve"), "Error: Invalid value for '--overlay'"),
         (("--sleep",), "Error: No such option: --sleep"),
-        (("--zones", "1", "--nodes-per-zone", "1"), "hitless: --zones and --nodes-per-zone: found 1 * 1 nodes; allowed: 2 to"),
-        (("--scenario", "nope"), "hitless: scenario: found nope; allowed: a YAML file, or one of admission-unavailable"),
-        (("--scenario", "no.yaml"), "hitless: no.yaml: found No such file or directory; allowed: a readable file"),
+        (("--zones", "1", "--nodes-per-zone", "1"), "hitless: --zones and --nodes-per-zone: found 1 * 1 nodes; expected 2 to"),
+        (("--scenario", "nope"), "hitless: scenario: found nope; expected a YAML file, or one of admission-unavailable"),
+        (("--scenario", "no.yaml"), "hitless: no.yaml: No such file or directory; give the path of a readable file"),
         (("--scenario", "BROKEN"), "scenario.yaml: line 2: found "),
-        (("--scenario", "UNKNOWN_FAULT"), "unknown-fault.yaml: faults.0.name: found 'meteor'; allowed: kube-api-down"),
+        (("--scenario", "UNKNOWN_FAULT"), "unknown-fault.yaml: faults.0.name: found 'meteor'; expected kube-api-down"),
     ],
 )
 def test_wrong_input_is_one_message_and_nothing_is_made(options: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_a_folder_that_is_no_run_is_a_usage_error(folder: str, tmp_path: Path) -
     (tmp_path / "file").write_text("x")
     done = run("judge", str(tmp_path / folder))
     assert (done.returncode, done.stdout) == (2, "")
-    expected = f"hitless: RUN: found {tmp_path / folder}; allowed: a folder of a stored comparison or of one stored run\n"
+    expected = f"hitless: RUN: found {tmp_path / folder}; expected a folder of a stored comparison or of one stored run\n"
     assert done.stderr == expected
 
 

@@ -232,7 +232,7 @@ def test_a_start_that_fails_says_why_and_can_be_made_again(pods: ProberPods, tmp
     with pytest.raises(BugError, match="never started"):
         prober.collect()
     wrong = ProbeSpec(interval_ns=Nanoseconds(1), drain_ns=SECOND, duration_ns_max=SECOND)
-    with pytest.raises(WorldError, match=r"the prober node-a1-mesh: settings: interval_ns: found 1; allowed"):
+    with pytest.raises(WorldError, match=r"the prober node-a1-mesh: settings: interval_ns: found 1; expected"):
         prober.start(MESH, wrong, tmp_path / "run", time.monotonic_ns())
     run(prober, tmp_path / "run")
     assert set(prober.collect().sender["copies"].tolist()) == {1}
@@ -251,7 +251,7 @@ def test_what_a_killed_run_left_is_replaced_only_where_that_was_asked_for(host: 
     assert pods.endpoints
     other = ProberPods(host, SPEC, clock=HastyClock())
     with pytest.raises(
-        UsageError, match=r"found one of a run that goes on, or was killed; allowed: .*kubectl delete namespace hitless"
+        UsageError, match=r"found one of a run that goes on, or was killed; expected .*kubectl delete namespace hitless"
     ):
         other.deploy(NODES)
     before = {supervisor.pid for supervisor in host.supervisors.values()}

@@ -140,10 +140,10 @@ def test_without_automatic_plugins_the_suites_have_their_options() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--trials", "0"), "--trials must be at least 1"),
-        (("--zones", "0"), "--zones: found 0; allowed: 1 to 26"),
-        (("--zones", "1", "--nodes-per-zone", "1", "--scenario", "plain-switch"), "found 1 * 1 nodes; allowed: 2 to 255 nodes"),
-        (("--scenario", "nope"), "scenario: found nope; allowed: a YAML file, or one of"),
+        (("--trials", "0"), "--trials must be 1 to "),
+        (("--zones", "0"), "--zones: found 0; expected 1 to 26"),
+        (("--zones", "1", "--nodes-per-zone", "1", "--scenario", "plain-switch"), "found 1 * 1 nodes; expected 2 to 255 nodes"),
+        (("--scenario", "nope"), "scenario: found nope; expected a YAML file, or one of"),
     ],
 )
 def test_a_wrong_option_gives_one_message(options: tuple[str, ...], message: str) -> None:

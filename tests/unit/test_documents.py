@@ -16,14 +16,14 @@ from hitless.errors import UsageError
     [
         ("a: 1\na: 2", "x.yaml: line 2, column 1: found the key 'a' twice"),
         ("a: &x 1\nb: *x", "x.yaml: line 2, column 4: found an alias"),
-        ("- 1", "x.yaml: found [1]; allowed: a mapping"),
+        ("- 1", "x.yaml: found [1]; expected a mapping"),
         ("{1: 2, '1': 3}", "x.yaml: line 1, column 8: found the key '1' twice"),
         ("{[1]: 2}", "x.yaml: line 1, column 2: found a key that is a mapping or a list"),
         ("a: {<<: {b: 1}}", "x.yaml: line 1, column 5: found the merge key <<"),
         ("a: " + "[" * 200, "x.yaml: line 1, column 67: found nesting deeper than 64"),
         ("a: !!python/object:os.system x", "x.yaml: line 1, column 4: found the tag !!python/object:os.system"),
-        ("a: 1\n---\nb: 2", "x.yaml: found documents at line 1 and line 3; allowed: one document"),
-        ("", "x.yaml: found nothing; allowed: a mapping"),
+        ("a: 1\n---\nb: 2", "x.yaml: found documents at line 1 and line 3; expected one document"),
+        ("", "x.yaml: found nothing; expected a mapping"),
         ("a:\n\tb: 1", "x.yaml: line 2, column 1: found found character"),
         ("a: \x01", "x.yaml: found unacceptable character #x0001"),
         (" " * (DOCUMENT_OCTETS_MAX + 1), "x.yaml: found a larger file"),
@@ -42,7 +42,7 @@ def test_a_good_document_is_read(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no\.yaml: found No such file or directory; allowed: a readable file"):
+    with pytest.raises(UsageError, match=r"no\.yaml: No such file or directory; give the path of a readable file"):
         read_document(tmp_path / "no.yaml")
 
 
@@ -65,8 +65,7 @@ def test_validation_names_the_place_and_counts_the_rest() -> None:
     with pytest.raises(UsageError) as caught:
         validate(_Model, {"rate": "fast", "more": 1, "name": "x"}, "x.yaml", "spec")
     assert str(caught.value) == (
-        "x.yaml: spec.rate: found fast; allowed: "
-        "Input should be a valid integer, unable to parse string as an integer (1 more such places)"
+        "x.yaml: spec.rate: found fast; expected a valid integer, unable to parse string as an integer (1 more mistake)"
     )
 
 

@@ -39,7 +39,7 @@ def raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> typer.Type
     [
         (ZeroDivisionError("division by zero"), BUG),
         (BugError("a port was used before it was up"), BUG),
-        (UsageError(where="x.yaml", found="a", allowed="b"), USAGE),
+        (UsageError(where="x.yaml", found="a", expected="b"), USAGE),
         (WorldError("no route"), UNKNOWN),
         (RecordDamagedError("run.json: not a run"), UNKNOWN),
     ],

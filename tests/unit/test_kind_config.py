@@ -93,13 +93,13 @@ def test_the_digest_tells_configurations_apart_but_not_modes() -> None:
 
 
 def test_an_image_of_another_version_than_the_shoots_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"--kind-image: found kindest/node:v1\.35\.8; allowed: .*1\.36"):
+    with pytest.raises(UsageError, match=r"--kind-image: found kindest/node:v1\.35\.8; expected .*1\.36"):
         spec_of(options=KindOptions(image="kindest/node:v1.35.8"))
     assert spec_of(options=KindOptions(image="registry.example/own:latest")).image == "registry.example/own:latest"
 
 
 def test_a_version_without_image_is_refused_with_those_that_have_one() -> None:
-    with pytest.raises(UsageError, match=r"Kubernetes 1\.33; allowed: on kind: 1\.34, 1\.35, 1\.36, 1\.37"):
+    with pytest.raises(UsageError, match=r"Kubernetes 1\.33; expected on kind: 1\.34, 1\.35, 1\.36, 1\.37"):
         find_node_image((1, 33))
 
 

@@ -205,7 +205,7 @@ def test_max_unavailable(strategy: JsonObject, expected: int) -> None:
 
 @pytest.mark.parametrize("found", ["two", "-1%", None, 1.5])
 def test_max_unavailable_of_another_kind_is_refused(found: Any) -> None:  # noqa: ANN401 - bad input on purpose
-    with pytest.raises(UsageError, match=r"maxUnavailable: found .*; allowed: a number or a percentage"):
+    with pytest.raises(UsageError, match=r"maxUnavailable: found .*; expected a number or a percentage"):
         max_unavailable({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": found}}}}, 10)
 
 

@@ -123,16 +123,16 @@ def test_where_the_shoot_names_no_nodes_they_get_a_free_network(pods: str, nodes
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("mode: IPTables", "mode: IPVS", "spec.kubernetes.kubeProxy.mode: found IPVS; allowed: IPTables or NFTables: "),
+        ("mode: IPTables", "mode: IPVS", "spec.kubernetes.kubeProxy.mode: found IPVS; expected IPTables or NFTables: "),
         (
             f"pods: {PODS}",
             "pods: 100.96.0.0/24",
-            "spec.networking.pods: found 100.96.0.0/24; allowed: /22 or larger",
+            "spec.networking.pods: found 100.96.0.0/24; expected /22 or larger",
         ),
         (
             "overlay:",
             "vethMTU: '1481'\n      overlay:",
-            "spec.networking.providerConfig.vethMTU: found 1481; allowed: at",
+            "spec.networking.providerConfig.vethMTU: found 1481; expected at",
         ),
         (
             "overlay:",

@@ -177,7 +177,7 @@ def test_a_condition_without_its_merge_key_is_our_bug() -> None:
 
 
 def test_an_unknown_kind_is_named_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="found 'Teapot'; allowed: Node, Pod"):
+    with pytest.raises(UsageError, match="found 'Teapot'; expected Node, Pod"):
         make_kube().apply({"kind": "Teapot", "metadata": {"name": "x"}}, actor=ACTOR)
 
 

@@ -89,7 +89,7 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, changes: dict[str
     with pytest.raises(UsageError) as caught:
         read_locust_settings(path)
     assert (caught.value.where, caught.value.place) == (str(path), place)
-    assert allowed in caught.value.allowed
+    assert allowed in caught.value.expected
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def supervisor(tmp_path: Path) -> Supervisor:
 
 @pytest.mark.parametrize("request_", [None, [], {}, {"do": "dance"}, {"do": None}], ids=str)
 def test_what_is_no_request_is_answered_with_what_is_one(supervisor: Supervisor, request_: object) -> None:
-    assert "allowed: clock, start, look, order, list, read, inspect" in supervisor.answer(request_)["error"]
+    assert "expected clock, start, look, order, list, read, inspect" in supervisor.answer(request_)["error"]
 
 
 def test_clock(supervisor: Supervisor) -> None:

@@ -47,4 +47,4 @@ def test_a_rate_is_a_number() -> None:
     assert (read_rate(None), read_rate("12.5")) == (None, 12.5)
     with pytest.raises(UsageError) as caught:
         read_rate("fast")
-    assert str(caught.value) == "--rate: found 'fast'; allowed: a number, or auto"
+    assert str(caught.value) == "--rate: found 'fast'; expected a number, or auto"

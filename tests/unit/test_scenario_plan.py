@@ -17,19 +17,19 @@ from tests.unit.fakes_gardener import Bench
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (Options(zones=0), "--zones: found 0; allowed: 1 to 26"),
-        (Options(zones=27), "--zones: found 27; allowed: 1 to 26"),
-        (Options(nodes_per_zone=0), "--nodes-per-zone: found 0; allowed: 1 to 200"),
-        (Options(nodes_per_zone=201), "--nodes-per-zone: found 201; allowed: 1 to 200"),
-        (Options(zones=1, nodes_per_zone=1), "--zones and --nodes-per-zone: found 1 * 1 nodes; allowed: 2 to 255 nodes"),
-        (Options(zones=26, nodes_per_zone=10), "--zones and --nodes-per-zone: found 26 * 10 nodes; allowed: 2 to 255 nodes"),
+        (Options(zones=0), "--zones: found 0; expected 1 to 26"),
+        (Options(zones=27), "--zones: found 27; expected 1 to 26"),
+        (Options(nodes_per_zone=0), "--nodes-per-zone: found 0; expected 1 to 200"),
+        (Options(nodes_per_zone=201), "--nodes-per-zone: found 201; expected 1 to 200"),
+        (Options(zones=1, nodes_per_zone=1), "--zones and --nodes-per-zone: found 1 * 1 nodes; expected 2 to 255 nodes"),
+        (Options(zones=26, nodes_per_zone=10), "--zones and --nodes-per-zone: found 26 * 10 nodes; expected 2 to 255 nodes"),
         (
             Options(overlay=Overlay.VXLAN, carrier=IpipCarrier.IPIP),
-            "--carrier: found ipip for the overlay vxlan; allowed: only with the overlay ipip",
+            "--carrier: found ipip for the overlay vxlan; expected only with the overlay ipip",
         ),
-        (Options(rate_hz=0), "--rate: found 0; allowed: 1 to 10000 probes a second a flow"),
-        (Options(rate_hz=10_001), "--rate: found 10001; allowed: 1 to 10000 probes a second a flow"),
-        (Options(rate_hz=float("nan")), "--rate: found nan; allowed: 1 to 10000 probes a second a flow"),
+        (Options(rate_hz=0), "--rate: found 0; expected 1 to 10000 probes a second a flow"),
+        (Options(rate_hz=10_001), "--rate: found 10001; expected 1 to 10000 probes a second a flow"),
+        (Options(rate_hz=float("nan")), "--rate: found nan; expected 1 to 10000 probes a second a flow"),
     ],
 )
 def test_an_option_out_of_range_is_named(options: Options, message: str) -> None:
@@ -49,7 +49,7 @@ def test_a_quota_needs_its_zone() -> None:
     with pytest.raises(UsageError) as caught:
         make_case(load_scenario(find_scenario("route-quota")), Options(zones=1))
     assert str(caught.value).endswith(
-        "route-quota.yaml: cloud.quota.b: found a quota for zone b; allowed: the zones that --zones 1 leaves: a"
+        "route-quota.yaml: cloud.quota.b: found a quota for zone b; expected the zones that --zones 1 leaves: a"
     )
 
 

@@ -202,7 +202,7 @@ def max_unavailable(daemon_set: JsonObject, nodes: int) -> int:
     if isinstance(found, str) and found.endswith("%") and found[:-1].isdigit():
         return math.ceil(nodes * int(found[:-1]) / 100)
     place = "spec.updateStrategy.rollingUpdate.maxUnavailable"
-    raise UsageError(where=f"DaemonSet {DAEMON_SET}", place=place, found=repr(found), allowed="a number or a percentage")
+    raise UsageError(where=f"DaemonSet {DAEMON_SET}", place=place, found=repr(found), expected="a number or a percentage")
 
 
 def start_pods(kube: MemoryKube, nodes: Sequence[NodeFacts]) -> None:

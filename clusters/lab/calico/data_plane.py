@@ -133,4 +133,4 @@ def _read_block_mask(config: JsonObject, pool: JsonObject) -> int | None:
 
 
 def _refusal(field: str, found: str, allowed: str) -> UsageError:
-    return UsageError(where="Shoot", place=f"{_PROVIDER_CONFIG}.{field}", found=found, allowed=allowed)
+    return UsageError(where="Shoot", place=f"{_PROVIDER_CONFIG}.{field}", found=found, expected=allowed)

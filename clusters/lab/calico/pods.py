@@ -72,12 +72,12 @@ def read_pod(document: JsonObject, config: JsonObject | None) -> CalicoPod:
     containers = {item["name"]: item for item in spec.get("containers", [])}
     if DAEMON_SET not in containers:
         found = ", ".join(containers) or "no container"
-        raise UsageError(where=f"Pod {metadata['name']}", place="spec.containers", found=found, allowed=DAEMON_SET)
+        raise UsageError(where=f"Pod {metadata['name']}", place="spec.containers", found=found, expected=DAEMON_SET)
     environment = _environment(containers[DAEMON_SET], config)
     backend = environment.get("CALICO_NETWORKING_BACKEND", "bird")
     if backend not in BACKENDS:
         place = "CALICO_NETWORKING_BACKEND"
-        raise UsageError(where=f"Pod {metadata['name']}", place=place, found=backend, allowed=", ".join(BACKENDS))
+        raise UsageError(where=f"Pod {metadata['name']}", place=place, found=backend, expected=", ".join(BACKENDS))
     pod = CalicoPod(
         name=metadata["name"],
         node=spec["nodeName"],
