@@ -171,7 +171,7 @@ class Participant(Protocol):
         ...
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
-        """Do what is due, and return when to be called next (run clock), or None: only when something changes.
+        """Do what is due, and return when to be called next (run clock, never the past), or None: only when something changes.
 
         A later wake-up that is already planned is replaced, except that a change in a watched kind wakes at once.
         """
