@@ -130,11 +130,13 @@ class PartIdentity:
     is_double: bool
     """Whether it was a double, written in this repository, and not the released program."""
     version: str
-    """Version of the program; of a double: of hitless. Empty: not known."""
+    """Version of the program; of a double: of hitless; of the tunnel: what carries it, and the kernel. Several where the nodes
+    differ. Empty: not known."""
     digest: str | None = None
-    """SHA-256 of its image or file, as `sha256:...`; None: not known."""
+    """SHA-256 of its image or file, as `sha256:...`; None: not known, as for a part that only its version is read of, and for
+    an image that its DaemonSet names by a tag alone."""
     path: str | None = None
-    """Where the file came from; None: it was no file."""
+    """Where its file came from; None: not known, or it is no file, as every part that runs inside the cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,15 +32,17 @@ from clusters.kind.versions import KIND_VERSION, PROBER_IMAGE
 from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.kube import KindKube
 from clusters.kubernetes.node_objects import TUNNEL_OCTETS, read_tunnel_address
+from clusters.kubernetes.part_identities import read_parts
 from clusters.kubernetes.pod_host import KubePodHost
 from clusters.kubernetes.prober import KindProber
 from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
 from gardener.doubles.cloud import Cloud
 from gardener.manifests.calico_node import CALICO_VERSION
+from hitless.calico import CALICO_NODE
 from hitless.errors import WorldError
 from hitless.events import Recorder
-from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState, Part, PartIdentity
+from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState
 from hitless.ports import Clock, Participant, Prober
 from hitless.waiting import wait_until
 from hitless.words import Capability, FlowSet, Kind, Mode, Overlay
@@ -298,14 +300,7 @@ class CalicoCluster:
                 "calico": CALICO_VERSION,
                 **provenance,
             },
-            parts=(
-                PartIdentity(name=Part.CALICO, is_double=False, version=CALICO_VERSION),
-                PartIdentity(
-                    name=Part.TUNNEL, is_double=False, version=f"{self._spec.overlay.value}, Linux {platform.release()}"
-                ),
-                PartIdentity(name=Part.KUBERNETES, is_double=False, version=".".join(map(str, self._spec.kubernetes))),
-                PartIdentity(name=Part.KERNEL, is_double=False, version=platform.release()),
-            ),
+            parts=read_parts(self.kube.list(Kind.NODE), self.kube.get(Kind.DAEMON_SET, CALICO_NODE), self._spec.overlay),
         )
 
 

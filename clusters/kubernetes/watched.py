@@ -15,15 +15,15 @@ from typing import Final
 from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.kube import KindKube
 from clusters.kubernetes.node_objects import TUNNEL_OCTETS, read_tunnel_address
+from clusters.kubernetes.part_identities import read_parts
 from clusters.kubernetes.pod_host import KubePodHost
 from clusters.kubernetes.prober import KindProber
 from clusters.kubernetes.prober_manifests import ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
-from hitless.calico import CALICO_NODE
 from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
-from hitless.facts import ClusterFacts, NodeFacts, NodeState, Part, PartIdentity
-from hitless.objects import containers_of, is_switched_on
+from hitless.facts import ClusterFacts, NodeFacts, NodeState, Part
+from hitless.objects import is_switched_on
 from hitless.ports import Faults, KubeApi, Participant, Prober, RouteTables
 from hitless.words import Capability, JsonObject, Kind, Mode, Overlay
 from scenarios.flows import SERVICE_SETS, capabilities_of
@@ -92,7 +92,9 @@ class WatchedCluster:
         """Put the probers in. Raises WorldError, UsageError; nothing is left behind then."""
         seen = look(self.kube)
         overlay = read_overlay(seen)
-        nodes = tuple(read_node(node, overlay) for node in self.kube.list(Kind.NODE))
+        objects = self.kube.list(Kind.NODE)
+        parts = read_parts(objects, seen.daemon_set, overlay)
+        nodes = tuple(read_node(node, overlay) for node in objects)
         endpoints = self._pods.deploy(nodes)
         try:
             states = self._pods.inspect()
@@ -119,14 +121,9 @@ class WatchedCluster:
             versions={
                 "hitless": metadata.version("hitless"),
                 "python": platform.python_version(),
-                "calico": _calico_version(seen.daemon_set),
+                **{part.name.value: f"Linux {part.version}" for part in parts if part.name is Part.KERNEL and part.version},
             },
-            parts=(
-                PartIdentity(name=Part.CALICO, is_double=False, version=_calico_version(seen.daemon_set)),
-                PartIdentity(name=Part.TUNNEL, is_double=False, version=overlay.value),
-                PartIdentity(name=Part.KUBERNETES, is_double=False, version=""),
-                PartIdentity(name=Part.KERNEL, is_double=False, version=""),
-            ),
+            parts=parts,
         )
 
     def down(self) -> None:
@@ -266,8 +263,3 @@ def _mtu(state: JsonObject) -> int:
     """Return the MTU of the device with the default route; 0: there is none."""
     device = next((route["dev"] for route in state["routes"] if route["dst"] == "default" and "dev" in route), None)
     return int(state["mtus"].get(device, 0))
-
-
-def _calico_version(daemon_set: JsonObject | None) -> str:
-    images = [container.get("image", "") for container in containers_of(daemon_set) if container.get("name") == CALICO_NODE]
-    return images[0].rpartition(":")[2] if images else "unknown"
