@@ -1,5 +1,7 @@
 # make compare   set up, run the comparison in the lab, write a report
 # make test      set up, lint, types, layers, unit tests, lab tests, every scenario of the catalogue; how long each took
+# make test-kernel      the lab's tests and suites on another kernel, with IPIP, in user-mode Linux: what fits into eight minutes
+# make test-kernel-all  the same, everything
 # make kind      what of the kind backend can be tested without images: docker, router, a real API server; skips say what is missing
 # make bench     accuracy, CPU a probe, largest rate and mesh, bring-up, causes; beside fping, irtt, iperf3, ping and mininet
 # make bench-peers  install these from Debian; the bench skips who is missing
@@ -12,7 +14,7 @@ PARALLEL ?= -n 2 --dist worksteal
 FUZZ_S ?= 60
 FUZZED ?= wire reflector sender settings record scenario
 
-.PHONY: compare test lint unit lab suites kind kube-apiserver bench bench-peers fuzz format clean
+.PHONY: compare test lint unit lab suites test-kernel test-kernel-all kind kube-apiserver bench bench-peers fuzz format clean
 
 compare: .venv/.ready
 	$(BIN)/hitless compare $(ARGS)
@@ -37,6 +39,12 @@ lab: .venv/.ready-dev
 
 suites: .venv/.ready-dev
 	$(BIN)/pytest suites/ --backend lab $(PARALLEL) $(ARGS)
+
+test-kernel: .venv/.ready-dev
+	$(BIN)/python -m tests.kernel.run some
+
+test-kernel-all: .venv/.ready-dev
+	$(BIN)/python -m tests.kernel.run all
 
 kind: .venv/.ready-dev
 	$(BIN)/pytest tests/kind
