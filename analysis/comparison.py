@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Final
 
+from analysis.background import find_background, without_background
 from analysis.judged import JudgedRun
 from hitless.plural import plural
 from hitless.verdicts import Finding, merge
@@ -95,9 +96,12 @@ def _name(run: JudgedRun) -> str:
 
 
 def _lost(run: JudgedRun) -> int:
-    """Return the lost probes of the flows between pods, and between pods and nodes."""
+    """Return the lost probes of the flows between pods, and between pods and nodes, without what the links may have lost."""
     flows = run.history.flows_of(FlowRole.MESH, FlowRole.POD, FlowRole.HOST)
-    return sum(run.measures[flow.id].lost for flow in flows if flow.id in run.measures)
+    found = tuple(run.measures[flow.id] for flow in flows if flow.id in run.measures)
+    ratio = run.history.header.checks.get("continuity", {}).get("background_loss_ratio") or 0
+    background = find_background(found, ratio)
+    return sum(without_background(one, background).lost for one in found)
 
 
 def _find_invalid(runs: Sequence[JudgedRun]) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """Continuity: was every flow between pods, and between pods and nodes, served all the time?
 
-With a budget of 0, one lost probe fails. Flows through Services are judged
-apart (checks.services): a masquerade breaks them for reasons of its own.
+With a budget of 0, one lost probe fails. Where the links lose probes of themselves, what may be theirs is judged by its number
+alone (analysis.background). Flows through Services are judged apart (checks.services): a masquerade breaks them for reasons of
+its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from analysis.background import Background, find_background, without_background
 from analysis.evidence import Evidence
 from analysis.instrument import is_network_refusal
 from analysis.measure import FlowMeasure
@@ -27,6 +29,7 @@ NAME: Final = "continuity"
 IS_VALIDITY: Final = False
 BUDGETS: Final[Mapping[str, float | None]] = {
     "downtime_ms": 0,  # per flow; null: any
+    "background_loss_ratio": 0,  # of probes that the links lose whether somebody switches or not, each for itself
     "duplicated": None,  # probes over all flows; null: any
     "reordered": None,
     "corrupted": None,
@@ -42,9 +45,13 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     judged = history.flows_of(FlowRole.MESH, FlowRole.POD, FlowRole.HOST)
     judged_flows = [(flow, measures[flow.id]) for flow in judged if flow.id in measures]
     limit_ms = limits["downtime_ms"]
-    for flow, found in judged_flows:
+    background = find_background((found for _, found in judged_flows), limits["background_loss_ratio"] or 0)
+    for flow, measured in judged_flows:
+        found = without_background(measured, background)
         if found.is_hit and limit_ms is not None:
             yield _judge_hit(flow, found, limit_ms)
+    if background.length_max:
+        yield _judge_background(background)
     for family in dict.fromkeys(flow.family for flow, _ in judged_flows):
         yield from _say_blind_time(family, [found for flow, found in judged_flows if flow.family == family])
     for impairment in ("duplicated", "reordered", "corrupted"):
@@ -68,6 +75,16 @@ def _judge_hit(flow: Flow, found: FlowMeasure, limit_ms: float) -> Finding:
         # The truth lies somewhere between the bounds and the budget does too: a shorter interval would tell.
         return Finding(verdict=Verdict.INCONCLUSIVE, code="flow-downtime-unclear", text=text, flow=flow.id, t_ns=first_ns)
     return Finding(verdict=Verdict.PASS, code="flow-downtime-within-budget", text=text, flow=flow.id, t_ns=first_ns)
+
+
+def _judge_background(background: Background) -> Finding:
+    text = (
+        f"{background.lost} of {plural(background.offered, 'probe')} were lost in outages of at most "
+        f"{plural(background.length_max, 'probe')}, as the links lose of themselves; expected: at most {background.allowed}"
+    )
+    if background.lost > background.allowed:
+        return Finding(verdict=Verdict.FAIL, code="loss-above-background", text=text)
+    return Finding(verdict=Verdict.PASS, code="background-loss", text=text)
 
 
 def _directions(found: FlowMeasure) -> str:

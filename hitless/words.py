@@ -164,6 +164,8 @@ class Capability(StrEnum):
     """Flows other than small UDP: full-size, ICMP, TCP."""
     HOST_ENDPOINTS = "host-endpoints"
     """Probers in the nodes' own networks."""
+    NETEM = "netem"
+    """Links that delay, lose, copy and reorder packets as asked."""
     LOCUST = "locust"
     """The library, for application load."""
 

@@ -148,6 +148,28 @@ class Cloud(_Strict):
     """Rate at which the route API throttles; default: never."""
 
 
+class Links(_Strict):
+    """What the nodes' links do to the packets that nodes send, all the time."""
+
+    delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
+    jitter_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
+    """Each packet is delayed by up to this much more or less."""
+    loss_percent: Annotated[float, Field(ge=0, le=100)] = 0
+    duplicate_percent: Annotated[float, Field(ge=0, le=100)] = 0
+    reorder_percent: Annotated[float, Field(ge=0, le=100)] = 0
+    """These are sent at once, the others after the delay."""
+    nodes: tuple[str, ...] = ()
+    """Whose; none named: every node's."""
+
+    @model_validator(mode="after")
+    def _has_delay(self) -> Self:
+        if self.jitter_ms > self.delay_ms:
+            raise MisfitError("jitter_ms", f"{self.jitter_ms:g}", f"at most delay_ms, {self.delay_ms:g}")
+        if self.reorder_percent and not self.delay_ms:
+            raise MisfitError("reorder_percent", f"{self.reorder_percent:g}", "0 without a delay_ms: nothing is overtaken then")
+        return self
+
+
 class FaultStep(_Strict):
     """One fault and when it is cured."""
 
@@ -202,6 +224,8 @@ class Scenario(_Strict):
     topology: Topology = Topology()
     rp_filter: Literal[0, 1, 2] = 2
     cloud: Cloud = Cloud()
+    links: Links | None = None
+    """What the links do to packets; default: nothing."""
     faults: tuple[FaultStep, ...] = ()
     needs: frozenset[Capability] = frozenset()
     rate_hz: Annotated[float, Field(ge=RATE_HZ_MIN, le=RATE_HZ_MAX)] = 200
@@ -250,6 +274,10 @@ class Scenario(_Strict):
         if self.load is not None and Capability.LOCUST not in self.needs:
             raise MisfitError(
                 "needs", ", ".join(sorted(self.needs)) or "nothing", f"{Capability.LOCUST} among them, for the load"
+            )
+        if self.links is not None and Capability.NETEM not in self.needs:
+            raise MisfitError(
+                "needs", ", ".join(sorted(self.needs)) or "nothing", f"{Capability.NETEM} among them, for the links"
             )
         for arm, plan in self.arms.items():
             self._check_arm(f"arms.{arm}", plan)

@@ -23,6 +23,7 @@ from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from clusters.lab.spec import LabSpec
 from clusters.lab.tunnels import Carrier
+from clusters.linux.netlink_queues import Impairment
 from gardener.doubles.cloud import Cloud, CloudBehaviour
 from gardener.manifests.admission import admit
 from gardener.timings import Timings
@@ -32,6 +33,7 @@ from hitless.facts import ClusterFacts, NodeFacts, NodeState, Part, PartIdentity
 from hitless.ports import Clock, Participant
 from hitless.words import Capability, JsonObject, Mode, Overlay
 from scenarios.flows import capabilities_of
+from scenarios.model import Links
 from scenarios.plan import Case
 from switches.doubles import calico_objects, initial_objects
 
@@ -53,6 +55,7 @@ class LabCluster:
         behaviour: how the cloud's route API behaves.
         make_objects: the objects that are there from the start.
         families: the address families of the pod network, of which the lab's pods have IPv4.
+        links: what the nodes' links do to packets; None: nothing.
     """
 
     def __init__(
@@ -64,8 +67,9 @@ class LabCluster:
         behaviour: CloudBehaviour,
         make_objects: MakeObjects,
         families: tuple[str, ...] = ("IPv4",),
+        links: Links | None = None,
     ) -> None:
-        self._families = families
+        self._families, self._links = families, links
         self._clock, self._timings, self._behaviour, self._make_objects = clock, timings, behaviour, make_objects
         self._network = LabNetwork(spec, clock)
         self._cloud: Cloud | None = None
@@ -97,6 +101,10 @@ class LabCluster:
         """Build the network, then the objects of the start mode and their pods. Raises WorldError."""
         network = self._network
         network.up()
+        if self._links is not None:
+            values = self._links.model_dump(exclude={"nodes"})
+            for node in self._links.nodes or network.planes:
+                network.impair(node, Impairment(**values))
         cloud = Cloud(network.tables, self._behaviour, self._clock)
         self._cloud = cloud
         self._faults = ClusterFaults(
@@ -166,6 +174,7 @@ def make_lab_cluster(case: Case, clock: Clock) -> LabCluster:
         behaviour=case.behaviour,
         make_objects=make_objects,
         families=case.shoot.spec.networking.ip_families,
+        links=case.scenario.links,
     )
 
 

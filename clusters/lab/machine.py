@@ -43,6 +43,7 @@ def capabilities() -> frozenset[Capability]:
         Capability.ROUTE_TABLES: "policy-routing" in present,
         Capability.KERNEL_COUNTERS: True,
         Capability.NFT: "nft" in present,
+        Capability.NETEM: "netem" in present,
         Capability.LOCUST: "locust" in present,
         Capability.FLOW_CLASSES: True,
         Capability.HOST_ENDPOINTS: True,

@@ -52,6 +52,7 @@ from clusters.linux.namespaces import (
 from clusters.linux.netlink import Message, Netlink
 from clusters.linux.netlink_dump import list_links
 from clusters.linux.netlink_links import Link, add_address, add_bridge, add_veth, set_link, set_neighbour
+from clusters.linux.netlink_queues import Impairment, set_netem
 from clusters.linux.netlink_routes import Route, add_route, add_table_rule
 from clusters.linux.sandbox import is_inside
 from clusters.linux.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
@@ -241,6 +242,12 @@ class LabNetwork:
         if place not in self._sockets:
             raise WorldError("the lab is not up")
         return DropSwitch(addresses, self._sockets[place])
+
+    def impair(self, node: str, impairment: Impairment) -> None:
+        """Let a node's eth0 delay, lose, copy or reorder what it sends. Raises WorldError: no such node, or no netem."""
+        if node not in self._planes:
+            raise WorldError(f"there is no {node} whose link could be impaired; there are {', '.join(self._planes)}")
+        self._sockets[node].execute([set_netem(UNDERLAY_INDEX, impairment)])
 
     def _build(self) -> None:
         _allow_open_files()

@@ -20,7 +20,17 @@ from typing import Final
 from clusters.linux.namespaces import THREAD_NETWORK, Clone, set_namespace, unshare
 from clusters.linux.netlink import Message, Netlink
 from clusters.linux.netlink_dump import list_links
-from clusters.linux.netlink_links import Link, add_bridge, add_ipip, add_veth, add_vxlan, add_vxlan_gpe, set_link
+from clusters.linux.netlink_links import (
+    LOOPBACK_INDEX,
+    Link,
+    add_bridge,
+    add_ipip,
+    add_veth,
+    add_vxlan,
+    add_vxlan_gpe,
+    set_link,
+)
+from clusters.linux.netlink_queues import Impairment, set_netem
 from clusters.linux.netlink_routes import Route, add_route, add_table_rule
 from clusters.linux.sandbox import is_inside, isolate_thread
 from hitless.errors import MissingCapabilityError, WorldError
@@ -179,6 +189,12 @@ def _make_trials() -> Sequence[_Trial]:
             attempt=_try_messages([set_link("lo", is_up=True), vxlan]),
             tried="made a device",
             remedy=module("CONFIG_VXLAN", "vxlan"),
+        ),
+        _Trial(
+            name="netem",
+            attempt=_try_messages([set_netem(LOOPBACK_INDEX, Impairment())]),
+            tried="made it a queue",
+            remedy=module("CONFIG_NET_SCH_NETEM", "sch_netem"),
         ),
         _Trial(
             name="nft",

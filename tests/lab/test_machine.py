@@ -35,6 +35,7 @@ NAMES = (
     "vxlan-gpe",
     "lwtunnel-ip",
     "vxlan",
+    "netem",
     "nft",
     "locust",
 )

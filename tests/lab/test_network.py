@@ -10,6 +10,7 @@ from pyroute2 import IPRoute
 
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
+from clusters.lab.tunnels import Carrier
 from clusters.linux.fence import raise_fence, wait_gone
 from clusters.linux.namespaces import NETWORK_DIRECTORY, inside
 from hitless.errors import WorldError
@@ -137,12 +138,13 @@ def test_a_lab_that_is_gone_is_gone_from_the_kernel() -> None:
     lab = LabNetwork(LabSpec())
     lab.up()
     lab.down()
-    assert any("fence-" in line for line in Path("/proc/self/net/dev").read_text().splitlines())
+    if lab.carrier is not Carrier.IPIP:  # it has no UDP sockets, so the kernel may have been as quick
+        assert any("fence-" in line for line in Path("/proc/self/net/dev").read_text().splitlines())
     wait_gone(20.0)
     assert "fence-" not in Path("/proc/self/net/dev").read_text()
 
 
 def test_what_keeps_the_kernel_busy_is_not_waited_for_for_ever() -> None:
-    with raise_fence(), pytest.raises(WorldError, match="did not take the previous lab away"):
+    with raise_fence(), pytest.raises(WorldError, match="has not removed the previous lab"):
         wait_gone(0.01)
     wait_gone(20.0)

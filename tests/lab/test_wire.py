@@ -163,15 +163,18 @@ def test_every_drop_is_counted_in_its_place_and_direction(native_lab: LabNetwork
     ledger = Evidence(history).ledger
     assert ledger is not None
     on_the_way = {"vpc": 10, "node-a1": 5}
+    # What the kernel refused to send was dropped as well and was no probe. A refusal within a batch is told at the next
+    # call, so the sender may have tried twice.
+    refused = places(ledger)[A1][1] - 6
+    assert 3 <= refused <= 2 * 3
     assert places(ledger) == {
         **{place: (0, drops) if COUNTS_TRANSMITS else (drops, 0) for place, drops in on_the_way.items()},
         A2: (3, 2),
-        A1: (0, 3 + 6),
+        A1: (0, refused + 6),
         "node-b2": (7, 0),
         B2: (1, 0),
     }
-    # What the kernel refused to send was dropped as well, and was no probe.
-    assert (ledger.lost, ledger.dropped, ledger.lost_unexplained) == (34, 34 + 3, 0)
+    assert (ledger.lost, ledger.dropped, ledger.lost_unexplained) == (34, 34 + refused, 0)
 
 
 @needs_rules

@@ -1,0 +1,68 @@
+"""Background loss: what a network loses whether somebody switches or not, and what of a flow's loss it cannot be.
+
+A scenario that impairs its links says how much they lose. Each probe is lost for itself then, with the same chance r, so a loss
+period of n probes has the chance r^n. From some n on none is to be expected in a whole run: that long an outage has another
+cause. Shorter ones cannot be told from the background one by one, only by their number.
+
+Source: RFC 3357 (loss periods); the rest is arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from analysis.length import add_lengths
+from analysis.measure import FlowMeasure
+
+_CHANCE_MAX: Final = 0.001
+"""Of one loss period that long in a whole run by chance."""
+_DEVIATIONS: Final = 4
+"""Standard deviations above the expected number of losses: a chance of 1 in 30,000."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """What the background explains of the loss of some flows."""
+
+    length_max: int
+    """The longest loss period that may be the background's, probes."""
+    lost: int
+    """Probes lost in loss periods up to that length."""
+    allowed: int
+    """At most that many are to be expected."""
+    offered: int
+
+
+def find_background(measures: Iterable[FlowMeasure], loss_ratio: float) -> Background:
+    """Return what a background loss of that ratio explains; a ratio of 0 explains nothing."""
+    flows = tuple(measures)
+    offered = sum(found.offered for found in flows)
+    if loss_ratio <= 0 or not offered:
+        return Background(length_max=0, lost=0, allowed=0, offered=offered)
+    length_max = max(0, math.ceil(math.log(_CHANCE_MAX / offered) / math.log(loss_ratio)) - 1)
+    expected = offered * loss_ratio
+    return Background(
+        length_max=length_max,
+        lost=sum(outage.lost for found in flows for outage in found.outages if outage.lost <= length_max),
+        allowed=math.ceil(expected + _DEVIATIONS * math.sqrt(expected)),
+        offered=offered,
+    )
+
+
+def without_background(found: FlowMeasure, background: Background) -> FlowMeasure:
+    """Return a flow's loss without the outages that may be the background's: what is to be judged one by one."""
+    if not background.length_max:
+        return found
+    outages = tuple(outage for outage in found.outages if outage.lost > background.length_max)
+    return replace(
+        found,
+        outages=outages,
+        lost=sum(outage.lost for outage in outages),
+        lost_near_end=sum(outage.near_end for outage in outages),
+        lost_far_end=sum(outage.far_end for outage in outages),
+        lost_unknown=sum(outage.unknown for outage in outages),
+        downtime=add_lengths(outages),
+    )
