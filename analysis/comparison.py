@@ -81,7 +81,8 @@ def compare_verdict(runs: Sequence[JudgedRun], doubts: tuple[Finding, ...] = ())
     losses = [_lost(run) for run in runs if run.history.header.arm is Arm.UNGATED]
     gated = sum(1 for run in runs if run.history.header.arm is Arm.GATED)
     lost = plural(losses[0], "probe") if len(set(losses)) == 1 else f"{min(losses):,} to {max(losses):,} probes"
-    text = f"GATED lost nothing in {plural(gated, 'trial')}; UNGATED lost {lost} a trial, so loss would have been seen"
+    beyond = " beyond the links' own loss" if any(map(_background_ratio, runs)) else ""
+    text = f"GATED lost nothing{beyond} in {plural(gated, 'trial')}; UNGATED lost {lost} a trial, so loss would have been seen"
     good = Finding(verdict=Verdict.PASS, code="hitless", text=text)
     return Decision(verdict=Verdict.PASS, findings=(good, *_say_unproven(runs)))
 
@@ -99,9 +100,13 @@ def _lost(run: JudgedRun) -> int:
     """Return the lost probes of the flows between pods, and between pods and nodes, without what the links may have lost."""
     flows = run.history.flows_of(FlowRole.MESH, FlowRole.POD, FlowRole.HOST)
     found = tuple(run.measures[flow.id] for flow in flows if flow.id in run.measures)
-    ratio = run.history.header.checks.get("continuity", {}).get("background_loss_ratio") or 0
-    background = find_background(found, ratio)
+    background = find_background(found, _background_ratio(run))
     return sum(without_background(one, background).lost for one in found)
+
+
+def _background_ratio(run: JudgedRun) -> float:
+    """Return the share of probes that the links may lose of themselves, as the run's check of continuity has it."""
+    return float(run.history.header.checks.get("continuity", {}).get("background_loss_ratio") or 0)
 
 
 def _find_invalid(runs: Sequence[JudgedRun]) -> Iterator[Finding]:

@@ -119,3 +119,25 @@ def test_a_class_of_flows_that_lost_nothing_ungated_either_is_named() -> None:
     verdict, (good, unproven) = decision.verdict, decision.findings
     assert (verdict, good.code, unproven.code) == (PASS, "hitless", "family-not-proven")
     assert unproven.text == "icmp lost nothing in UNGATED either: GATED's silence proves nothing for them"
+
+
+def _lossy(arm: Arm, pattern: str, product: Verdict = PASS) -> JudgedRun:
+    """A run whose links lose 2 % of the probes of themselves: an outage of up to 2 probes may be theirs."""
+    checks = {"continuity": {"background_loss_ratio": 0.02}}
+    run: History = history(header=header(arm=arm, checks=checks), records=records({1: pattern, 2: QUIET}))
+    results = (_result("coverage", PASS, "probing-gap"), _result("continuity", product, "background-loss"))
+    return JudgedRun(evidence=Evidence(run), results=results, verdict=judge(results))
+
+
+@pytest.mark.parametrize(
+    ("runs", "code"),
+    [
+        ([_lossy(UNGATED, HIT, FAIL), _lossy(GATED, lost(30, 2))], "hitless"),
+        ([_lossy(UNGATED, HIT, FAIL), _lossy(GATED, lost(30, 3))], "gated-lost"),
+        ([_lossy(UNGATED, lost(30, 2)), _lossy(GATED, lost(30, 2))], "ungated-lost-nothing"),
+    ],
+)
+def test_what_the_links_may_have_lost_decides_nothing(runs: list[JudgedRun], code: str) -> None:
+    (finding,) = compare_verdict(runs).findings
+    assert finding.code == code
+    assert code != "hitless" or finding.text.startswith("GATED lost nothing beyond the links' own loss in 1 trial; UNGATED")
