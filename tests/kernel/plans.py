@@ -26,8 +26,8 @@ class Step:
 
     def command(self, python: str, folder: str) -> list[str]:
         """Return the command; it writes what it counted into the folder."""
-        records = f"--junitxml={folder}/{self.name}.xml"
-        session = [python, "-m", "pytest", "-p", "no:cacheprovider", *self.arguments, records]
+        own = (f"--junitxml={folder}/{self.name}.xml", f"--basetemp=/tmp/{self.name}")
+        session = [python, "-m", "pytest", "-p", "no:cacheprovider", *self.arguments, *own]
         return session if self.is_root else [*_USER, *session]
 
 
