@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from clusters.linux.namespaces import NETWORK_DIRECTORY
 from clusters.linux.sandbox import enter_sandbox, leave_mark_behind
 from hitless.errors import HitlessError
 from tests.kernel.plans import PLANS, Step
@@ -31,7 +32,8 @@ _MISSING_CODE = 20
 
 def find_missing() -> str | None:
     """Return what of user-mode Linux this machine lacks; None: nothing."""
-    programs = [name for name in ("linux.uml", "modprobe") if shutil.which(name) is None]
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    programs = [name for name in ("linux.uml", "modprobe") if shutil.which(name, path=path) is None]
     missing = [*programs, *([] if MODULES.is_dir() else [str(MODULES)])]
     return ", ".join(missing) or None
 
@@ -82,7 +84,8 @@ def main() -> int:
     except HitlessError as error:
         print(f"hitless: {error}", file=sys.stderr)  # noqa: T201 - a program's last word
         return error.exit_code
-    with tempfile.TemporaryDirectory(prefix="hitless-kernel-") as folder:
+    # In memory and visible in the sandbox alone: nothing is left, whatever ends this program.
+    with tempfile.TemporaryDirectory(dir=NETWORK_DIRECTORY) as folder:
         began = time.monotonic()
         boot(Path(folder), PLANS[name])
         text, code = tell(Path(folder), PLANS[name], time.monotonic() - began)
