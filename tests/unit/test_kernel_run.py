@@ -25,13 +25,13 @@ def finish(folder: Path, step: Step, code: int, records: str = RECORDS) -> None:
 
 
 def test_the_closing_lines_count_and_the_exit_code_is_the_tests_own(tmp_path: Path) -> None:
-    finish(tmp_path, STEPS[0], 0)
-    finish(tmp_path, STEPS[1], 1)
+    finish(tmp_path, STEPS[0], 1)
+    finish(tmp_path, STEPS[1], 0)
     text, code = tell(tmp_path, STEPS, 90)
     assert code == 1
     assert text.splitlines() == [
-        "lab: 1 passed, 1 failed, 2 skipped (2 for missing: nft), exit code 0",
-        "suites: 1 passed, 1 failed, 2 skipped (2 for missing: nft), exit code 1",
+        "lab: 1 passed, 1 failed, 2 skipped (2 for missing: nft), exit code 1",
+        "suites: 1 passed, 1 failed, 2 skipped (2 for missing: nft), exit code 0",
         "user-mode Linux took 1.5 minutes",
     ]
 
