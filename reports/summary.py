@@ -1,8 +1,9 @@
 """The summary of a comparison: every number that a report prints, as one JSON document.
 
 A pure function of judged runs; it knows nothing of rendering. The schema is a contract: what reads `summary.json` relies on
-the names of the fields and on what null means: there is no bound, or the number does not apply. Nothing here reads a summary:
-`hitless judge` makes it anew from the records, whichever version was there before.
+the names of the fields and on what null means: there is no bound, or the number does not apply. A field that was added later
+has a default: the release gate (reports/gate) reads a summary without it. `hitless judge` makes a summary anew from the
+records.
 
 Counts are sums over the trials and over the mesh flows of each; `*_max` go by the longest bound. Times are ms.
 """
@@ -98,6 +99,10 @@ class TrialSummary:
     """What the gate did: `opened`, `held` (until the end), `not-applicable`, or `absent`: there was none to ask."""
     gate_hold_ms: float | None
     """How long it held before it opened; None: it did not open."""
+    gate_hold_after_routes_ms: float | None = None
+    """Of that, the time after the last route was there; None: it did not open, it never held, or no route was made before."""
+    gate_looks: int | None = None
+    """How often the extension asked the gate: each hold and the opening; None: a summary that does not say."""
     lost_unexplained: int | None
     """Lost probes, of control flows too, that the kernel does not account for; None: no counters."""
 
@@ -249,6 +254,8 @@ def _summarise_trial(run: JudgedRun) -> TrialSummary:
         ticks_missed=int(run.history.records.skipped.size),
         gate=_gate(run),
         gate_hold_ms=_gate_hold_ms(run),
+        gate_looks=sum(1 for _ in run.history.events_named("gate.held", "gate.opened")),
+        gate_hold_after_routes_ms=_gate_hold_after_routes_ms(run),
         lost_unexplained=None if ledger is None else ledger.lost_unexplained,
     )
 
@@ -261,6 +268,14 @@ def _gate(run: JudgedRun) -> str:
 def _gate_hold_ms(run: JudgedRun) -> float | None:
     opened = run.history.first_event("gate.opened")
     return None if opened is None else ms(opened.facts.get("held_ns", 0))
+
+
+def _gate_hold_after_routes_ms(run: JudgedRun) -> float | None:
+    opened = run.history.first_event("gate.opened")
+    if opened is None or not opened.facts.get("held_ns", 0):
+        return None
+    routes = [event.t_ns for event in run.history.events_named("route.created") if event.t_ns <= opened.t_ns]
+    return ms(opened.t_ns - routes[-1]) if routes else None
 
 
 def _total(measures: Sequence[FlowMeasure]) -> Totals:

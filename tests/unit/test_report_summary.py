@@ -103,6 +103,8 @@ def test_the_schema_exactly() -> None:
         "ticks_missed",
         "gate",
         "gate_hold_ms",
+        "gate_hold_after_routes_ms",
+        "gate_looks",
         "lost_unexplained",
         "totals",
     }
@@ -191,6 +193,32 @@ def test_what_the_gate_did() -> None:
     assert gate_of(with_event("gate.opened", held_ns=25_000_000)) == ("opened", 25.0)
     assert gate_of(with_event("gate.opened", held_ns=0)) == ("opened", 0.0)
     assert gate_of(with_event("gate.not_applicable", reason="off")) == ("not-applicable", None)
+
+
+def test_the_hold_after_the_routes_starts_at_the_last_route_before_the_opening() -> None:
+    def hold_of(*at: tuple[float, str], held_ms: float = 50) -> float | None:
+        route: dict[str, object] = {"zone": "a", "cidr": "100.96.0.0/24", "node": "node-a1", "began_ns": 0}
+        given = [event(t_ms, name, **(route if name == "route.created" else {"held_ns": held_ms * 1e6})) for t_ms, name in at]
+        others = [one for one in switch_events() if one.name != "route.created"]
+        run = history(events=tuple(sorted((*others, *given), key=lambda one: one.t_ns)))
+        (arm,) = summarise(_of(run)).arms.values()
+        return arm.per_trial[0].gate_hold_after_routes_ms
+
+    routes = ((40, "route.created"), (55, "route.created"), (99, "route.created"))
+    assert hold_of(*routes, (80, "gate.opened")) == 25.0
+    assert hold_of(*routes, (80, "gate.opened"), held_ms=0) is None, "it never held"
+    assert hold_of(*routes) is None, "it did not open"
+    assert hold_of(routes[2], (80, "gate.opened")) is None, "the route came too late for it"
+
+
+def test_the_looks_of_the_gate_are_its_holds_and_its_opening() -> None:
+    def looks_of(*names: str) -> int | None:
+        given = [event(60 + at, name) for at, name in enumerate(names)]
+        run = history(events=tuple(sorted((*switch_events(), *given), key=lambda one: one.t_ns)))
+        return summarise(_of(run)).arms[Arm.GATED].per_trial[0].gate_looks
+
+    assert looks_of("gate.held", "gate.held", "gate.opened") == 3
+    assert looks_of("gate.not_applicable") == 0
 
 
 def test_findings_name_arm_trial_and_flow() -> None:
