@@ -1,7 +1,7 @@
-"""The command line: `hitless compare`, `judge`, `scenarios`, `doctor`, `clean`, `lab`.
+"""The command line: `hitless compare`, `judge`, `gate`, `scenarios`, `doctor`, `clean`, `lab`.
 
 Exit codes: 0 PASS, 1 FAIL, 20 INCONCLUSIVE (or the world did not do what it was told), 2 usage error, 3 a bug of ours,
-130 interrupted, 141 nobody read what was printed.
+130 interrupted, 141 nobody read what was printed. `gate`: 0 go, 1 stop, 20 not decided.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import typer
 from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
 from commands import kind as kind_commands
 from commands import lab as lab_commands
-from commands.settings import AUTO, RUNS_HELP, TRIALS_MAX, BackendName, Format, Outcome, default_runs, read_rate
+from commands.settings import AUTO, RUNS_HELP, TRIALS_MAX, BackendName, Format, GateFormat, Outcome, default_runs, read_rate
 from hitless.errors import HitlessError, UsageError
 from hitless.words import Arm, IpipCarrier, Mode, Overlay, Profile, Verdict
+from reports.gate.rules import Trait
 from scenarios.plan import Options
 
 EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 20}
@@ -165,6 +166,38 @@ def judge(
     from commands.compare import judge_stored  # noqa: PLC0415 - as above
 
     raise Outcome(EXIT_CODES[judge_stored(run, output_format)])
+
+
+@app.command()
+def gate(  # noqa: PLR0913 - each is an option
+    context: typer.Context,
+    baseline: Annotated[
+        Path | None, typer.Argument(help="Comparison, session of suites, or summary of the last release.")
+    ] = None,
+    candidate: Annotated[Path | None, typer.Argument(help="The same of the version that may be released.")] = None,
+    *,
+    rules: Annotated[Path | None, typer.Option(help="Rules file; default: the built-in rules (docs/gate.md).")] = None,
+    scenario: Annotated[
+        list[Path] | None, typer.Option(help="File of a scenario that is not shipped; may be repeated.")
+    ] = None,
+    allow_different: Annotated[
+        list[Trait] | None, typer.Option(help="Let the sides differ in this, and say so in the result; may be repeated.")
+    ] = None,
+    self_test: Annotated[
+        bool, typer.Option("--self-test", help="Simulate 10,000 decisions from recorded variance, or that of BASELINE.")
+    ] = False,
+    trials: Annotated[int, typer.Option(help="With --self-test: trials of each version in a decision.")] = 10,
+    output_format: Annotated[GateFormat, typer.Option("--format", help="What to print.")] = GateFormat.TEXT,
+) -> None:
+    """Decide whether a candidate may be released: 0 go, 1 stop, 20 not decided."""
+    from commands.gate import check_gate, gate_release  # noqa: PLC0415 - as above
+
+    paths = [path for path in (baseline, candidate) if path is not None]
+    if self_test:
+        refuse_beside("--self-test", {name for name in ("scenario", "allow_different") if is_given(context, name)})
+        raise Outcome(check_gate(paths, rules, trials, output_format))
+    refuse_beside("a decision", {"trials"} if is_given(context, "trials") else ())
+    raise Outcome(gate_release(paths, rules, scenario or (), allow_different or (), output_format))
 
 
 @app.command()

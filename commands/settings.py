@@ -65,6 +65,16 @@ class Format(StrEnum):
     JSON = "json"
 
 
+@unique
+class GateFormat(StrEnum):
+    """What `hitless gate` prints."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    JUNIT = "junit"
+
+
 class Outcome(Exception):  # noqa: N818 - not an error
     """How a command ended. Not typer.Exit: typer gives exit code 1 to a closed pipe too, which must not look like FAIL."""
 

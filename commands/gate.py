@@ -1,0 +1,150 @@
+"""`hitless gate`: read both sides, decide, print. The rules and the statistics are in reports/gate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from commands.settings import GateFormat
+from hitless.documents import read_document
+from hitless.errors import UsageError
+from reports.gate.absolute import Plans
+from reports.gate.decision import Outcome, Release, decide_release
+from reports.gate.recorded import INTERVAL_MS, SOURCE, VALUES_MS
+from reports.gate.relative import primary_values
+from reports.gate.rules import Figure, Rules, Trait, read_rules
+from reports.gate.sides import Side, StoredSummary, make_side, parse_summary
+from reports.gate.simulation import simulate_decisions
+from reports.gate.writing import render_junit, render_markdown, render_self_test, render_text
+from scenarios.model import catalogue, load_scenario
+
+EXIT_CODES: Final = {Outcome.GO: 0, Outcome.STOP: 1, Outcome.NOT_DECIDED: 20}
+_SUMMARY: Final = "summary.json"
+
+
+def gate_release(
+    paths: Sequence[Path],
+    rules_file: Path | None,
+    scenario_files: Sequence[Path],
+    allow_different: Collection[Trait],
+    output_format: GateFormat,
+) -> int:
+    """Decide about a release, print the decision, and return the exit code.
+
+    Raises:
+        UsageError: an input cannot be read, or the sides cannot be compared.
+    """
+    if len(paths) != 2:  # noqa: PLR2004 - a baseline and a candidate
+        raise UsageError(f"found {len(paths)} of the two folders BASELINE and CANDIDATE; give both")
+    rules = _read_rules(rules_file)
+    baseline, candidate = _read_side("BASELINE", paths[0]), _read_side("CANDIDATE", paths[1])
+    release = decide_release(baseline, candidate, rules, _read_plans(baseline, rules, scenario_files), allow_different)
+    sys.stdout.write(_render(release, output_format))
+    return EXIT_CODES[release.outcome]
+
+
+def _render(release: Release, output_format: GateFormat) -> str:
+    match output_format:
+        case GateFormat.TEXT:
+            return render_text(release)
+        case GateFormat.JSON:
+            return json.dumps(release.as_json(), indent=1) + "\n"
+        case GateFormat.MARKDOWN:
+            return render_markdown(release)
+        case GateFormat.JUNIT:
+            return render_junit(release)
+
+
+def check_gate(paths: Sequence[Path], rules_file: Path | None, trials: int, output_format: GateFormat) -> int:
+    """Simulate decisions, print the operating curve, and return the exit code: 1 if the gate stops too often.
+
+    Raises:
+        UsageError: the values cannot be read, are too few, or belong to another figure.
+    """
+    rules = _read_rules(rules_file)
+    if len(paths) > 1:
+        raise UsageError("--self-test draws from the runs of one version; give one folder, or none for the recorded values")
+    if output_format not in {GateFormat.TEXT, GateFormat.JSON}:
+        raise UsageError(where="--format", found=output_format, expected="text or json with --self-test")
+    if paths:
+        values, interval_ms = primary_values(_read_side("BASELINE", paths[0]), rules.primary)
+        source = str(paths[0])
+    elif rules.primary.figure is Figure.GATE_HOLD_AFTER_ROUTES:
+        values, interval_ms, source = np.array(VALUES_MS), INTERVAL_MS, SOURCE
+    else:
+        raise UsageError(
+            f"the recorded values are of another figure than {rules.primary.figure}; give a folder with --self-test"
+        )
+    found = simulate_decisions(values, interval_ms, rules.primary, trials, source)
+    if output_format is GateFormat.JSON:
+        sys.stdout.write(json.dumps({**asdict(found), "is_good": found.is_good}, indent=1) + "\n")
+    else:
+        sys.stdout.write(render_self_test(found))
+    return 0 if found.is_good else 1
+
+
+def _read_rules(path: Path | None) -> Rules:
+    return Rules() if path is None else read_rules(read_document(path), str(path), datetime.now(UTC).date())
+
+
+def _read_side(name: str, path: Path) -> Side:
+    return make_side(name, str(path), [_read_summary(file) for file in find_summaries(path)])
+
+
+def find_summaries(path: Path) -> tuple[Path, ...]:
+    """Return the summaries at a path: the file itself, that of a comparison, or those of a session.
+
+    Raises:
+        UsageError: there is none, or a folder of the session lacks its own.
+    """
+    if path.is_file():
+        return (path,)
+    if (path / _SUMMARY).is_file():
+        return (path / _SUMMARY,)
+    try:
+        folders = sorted(one for one in path.iterdir() if one.is_dir() and not one.is_symlink()) if path.is_dir() else []
+    except OSError as error:
+        raise UsageError(where=str(path), found=error.strerror or str(error), expected="a folder that can be read") from error
+    found = tuple(folder / _SUMMARY for folder in folders if (folder / _SUMMARY).is_file())
+    if not found:
+        expected = f"a {_SUMMARY}, the folder of a comparison, or that of a session of suites"
+        raise UsageError(where=str(path), found=f"no {_SUMMARY}" if path.exists() else "nothing", expected=expected)
+    lacking = [folder for folder in folders if folder / _SUMMARY not in found]
+    if lacking:
+        raise UsageError(
+            where=str(lacking[0]),
+            found=f"no {_SUMMARY}",
+            expected="a judged comparison: `hitless judge` writes it; or remove it",
+        )
+    return found
+
+
+def _read_summary(path: Path) -> StoredSummary:
+    try:
+        return parse_summary(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UsageError(where=str(path), found=error.strerror or str(error), expected="a readable file") from error
+
+
+def _read_plans(side: Side, rules: Rules, files: Sequence[Path]) -> Plans:
+    """Return what the arms of the scenarios should come to: of those that are shipped, and of the given files.
+
+    Raises:
+        UsageError: a file is no scenario, or one that neither was run nor is required.
+    """
+    wanted = {*side.scenarios, *rules.required}
+    shipped = [path for path in catalogue() if path.stem in wanted]
+    scenarios = [load_scenario(path) for path in (*shipped, *files)]
+    for scenario in scenarios:
+        if scenario.name not in wanted:
+            raise UsageError(
+                where="--scenario", found=scenario.name, expected=f"a scenario that was run: {', '.join(sorted(wanted))}"
+            )
+    return {scenario.name: scenario.arm_plans for scenario in scenarios}

@@ -1,0 +1,174 @@
+"""The release decision: all rules asked, allowances applied, one outcome.
+
+stop if a rule is broken; else not decided if one is not known; else go. There is no retry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum, unique
+from typing import Final
+
+from hitless.facts import PartIdentity
+from hitless.words import JsonObject
+from reports.gate.absolute import Plans, find_absolute
+from reports.gate.findings import RuleFinding, State
+from reports.gate.relative import (
+    Losses,
+    Plan,
+    Relative,
+    Resets,
+    compare_figure,
+    compare_losses,
+    compare_resets,
+    count_more_trials,
+    judge_primary,
+    plan_trials,
+)
+from reports.gate.rules import Allowance, Figure, Rules, Trait, index_allowances
+from reports.gate.sides import Difference, Side, find_differences
+
+SCHEMA: Final = "hitless.gate/1"
+
+
+@unique
+class Outcome(StrEnum):
+    """What becomes of the release."""
+
+    GO = "go"
+    STOP = "stop"
+    NOT_DECIDED = "not decided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What one side was."""
+
+    name: str
+    path: str
+    parts: tuple[PartIdentity, ...]
+    """Empty: the summaries do not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """The decision, and all that it rests on."""
+
+    outcome: Outcome
+    baseline: Identity
+    candidate: Identity
+    plan: Plan | None
+    """Trials that the primary rule needs, from the baseline's variance; None: the baseline has fewer than two values."""
+    findings: tuple[RuleFinding, ...]
+    primary: Relative | None
+    """None: it could not be compared."""
+    trials_more: int | None
+    """How many more trials would probably decide the primary rule; None: it is decided, or not to be decided that way."""
+    advisory: tuple[Relative, ...]
+    """Other figures; they stop nothing."""
+    losses: tuple[Losses, ...]
+    """Trials with loss; advisory."""
+    resets: tuple[Resets, ...]
+    """Connections that were reset; advisory."""
+    differences: tuple[Difference, ...]
+    """Traits in which the sides differ, and that were allowed to."""
+    notes: tuple[str, ...]
+
+    @property
+    def allowed(self) -> tuple[Allowance, ...]:
+        """The allowances that were used."""
+        return tuple(one.allowance for one in self.findings if one.allowance is not None)
+
+    def as_json(self) -> JsonObject:
+        """Return the document of schema hitless.gate/1."""
+        document: JsonObject = json.loads(json.dumps({"schema": SCHEMA, **asdict(self)}, default=str))
+        return document
+
+
+def decide_release(
+    baseline: Side, candidate: Side, rules: Rules, plans: Plans, allow_different: Collection[Trait] = ()
+) -> Release:
+    """Decide.
+
+    Raises:
+        UsageError: the sides cannot be compared.
+    """
+    differences = find_differences(baseline, candidate, allow_different)
+    primary_finding, primary = judge_primary(baseline, candidate, rules.primary)
+    findings = _apply_allowances((*find_absolute(candidate, plans, rules), primary_finding), rules)
+    is_open = primary is not None and primary_finding.state is State.NOT_KNOWN
+    return Release(
+        outcome=_merge(findings),
+        baseline=_identify(baseline),
+        candidate=_identify(candidate),
+        plan=plan_trials(baseline, rules.primary),
+        findings=findings,
+        primary=primary,
+        trials_more=count_more_trials(primary) if is_open and primary is not None else None,
+        advisory=_compare_others(baseline, candidate, rules),
+        losses=tuple(compare_losses(baseline, candidate)),
+        resets=tuple(compare_resets(baseline, candidate)),
+        differences=differences,
+        notes=(
+            *_note(baseline, candidate, rules, plans, findings, primary),
+            *(
+                f"{trait} was allowed to differ and does not"
+                for trait in dict.fromkeys(allow_different)
+                if trait not in {one.trait for one in differences}
+            ),
+        ),
+    )
+
+
+def _identify(side: Side) -> Identity:
+    return Identity(name=side.name, path=side.path, parts=side.parts)
+
+
+def _merge(findings: Iterable[RuleFinding]) -> Outcome:
+    states = {finding.counts for finding in findings}
+    if State.BROKEN in states:
+        return Outcome.STOP
+    return Outcome.NOT_DECIDED if State.NOT_KNOWN in states else Outcome.GO
+
+
+def _apply_allowances(findings: Iterable[RuleFinding], rules: Rules) -> tuple[RuleFinding, ...]:
+    allowances = index_allowances(rules)
+    return tuple(
+        one if one.state is State.HOLDS else replace(one, allowance=allowances.get((one.rule, one.scenario)))
+        for one in findings
+    )
+
+
+def _compare_others(baseline: Side, candidate: Side, rules: Rules) -> tuple[Relative, ...]:
+    primary = rules.primary
+    pairs = [(scenario, figure) for scenario in baseline.scenarios for figure in Figure]
+    others = (
+        compare_figure(baseline, candidate, scenario, figure, primary)
+        for scenario, figure in pairs
+        if (scenario, figure) != (primary.scenario, primary.figure)
+    )
+    return tuple(one for one in others if isinstance(one, Relative))
+
+
+def _note(
+    baseline: Side, candidate: Side, rules: Rules, plans: Plans, findings: Sequence[RuleFinding], primary: Relative | None
+) -> tuple[str, ...]:
+    notes = [
+        "trials are paired by their number; whether both versions took turns is not recorded: a drift of the machine counts",
+    ]
+    same = {one.path for one in baseline.stored} & {one.path for one in candidate.stored}
+    if same:
+        notes.append(f"both sides hold {', '.join(sorted(same))}: no other version was compared")
+    if primary is not None and primary.unpaired:
+        notes.append(f"left out of the primary rule, as the other side lacks them: {', '.join(primary.unpaired)}")
+    if not any(plan.mutant for scenario in candidate.scenarios for plan in plans.get(scenario, {}).values()):
+        notes.append("no broken gate (scenarios mutant-*) was run, and the rules do not require one")
+    used = {(one.rule, one.scenario) for one in findings if one.allowance is not None}
+    notes += [
+        f"the allowance for {one.rule} of {one.scenario} was not needed; {one.owner} can remove it"
+        for one in rules.allowances
+        if (one.rule, one.scenario) not in used
+    ]
+    return tuple(notes)

@@ -1,0 +1,343 @@
+"""The relative rules: how a figure of the candidate compares with the baseline's, trial by trial.
+
+One figure is primary and may stop a release; the others are shown with their intervals. With d the mean of the paired
+differences and the effect that matters stated beforehand:
+
+1. go: the sign-flip test shows that d is below the effect (p <= 0.05);
+2. else stop: it shows that d is above 0 (p <= 0.01);
+3. else not decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from hitless.plural import plural
+from hitless.words import Arm, Verdict
+from reports.gate.findings import RuleFinding, State
+from reports.gate.inference import (
+    GO_ALPHA,
+    POWER,
+    STOP_ALPHA,
+    TRIALS_MAX,
+    Estimate,
+    Flags,
+    Numbers,
+    bound_probability,
+    estimate_mean,
+    more_hits_p,
+    sign_flip_p,
+    trials_needed,
+)
+from reports.gate.rules import Figure, Primary, RuleName
+from reports.gate.sides import FoundArm, Side
+from reports.summary import TrialSummary
+
+_ARMS: Final = {figure: Arm.UNGATED if figure is Figure.UNGATED_DOWNTIME else Arm.GATED for figure in Figure}
+_PAIRS_SHOWN_MIN: Final = 2
+"""One pair has no spread."""
+
+
+def _downtime_ms(trial: TrialSummary) -> float | None:
+    longest = trial.totals.downtime_ms_max
+    return None if longest is None else longest.likely
+
+
+_VALUES: Final[Mapping[Figure, Callable[[TrialSummary], float | None]]] = {
+    Figure.GATE_HOLD_AFTER_ROUTES: lambda trial: trial.gate_hold_after_routes_ms,
+    Figure.GATE_HOLD: lambda trial: trial.gate_hold_ms,
+    Figure.CONVERGENCE: lambda trial: trial.totals.convergence_ms_max,
+    Figure.UNGATED_DOWNTIME: _downtime_ms,
+    Figure.GATE_LOOKS: lambda trial: trial.gate_looks,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relative:
+    """One figure of both sides, paired by trial."""
+
+    figure: Figure
+    scenario: str
+    unit: str
+    """`ms`, or `looks`."""
+    pairs: int
+    baseline: Estimate
+    candidate: Estimate
+    difference: Estimate
+    """Candidate minus baseline."""
+    deviation: float
+    """Standard deviation of a difference."""
+    effect: float
+    """Growth that matters."""
+    p_worse: float
+    """That the difference is above 0 by chance."""
+    p_harmless: float
+    """That it is below the effect by chance."""
+    unpaired: tuple[str, ...]
+    """Trials that the other side lacks; they are left out."""
+    evidence: tuple[str, str]
+    """Files of both summaries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """Trials that lost a probe, of one arm of both sides: counts, because percentiles of mostly zeros say nothing."""
+
+    scenario: str
+    arm: Arm
+    baseline: tuple[int, int]
+    """Trials with loss, trials."""
+    candidate: tuple[int, int]
+    bounds: tuple[float, float]
+    """Largest probability of a trial with loss, of both sides; 95 %, one-sided, Clopper-Pearson."""
+    p_more: float
+    """That the candidate has more of them by chance; Fisher's exact test, one-sided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resets:
+    """Connections that were reset, of one arm and family of flows of both sides."""
+
+    scenario: str
+    arm: Arm
+    family: str
+    baseline: tuple[int, int]
+    """Reset, opened."""
+    candidate: tuple[int, int]
+    p_more: float
+    """That a larger share of the candidate's is reset by chance; Fisher's exact test, one-sided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the baseline's variance says about the trials that a decision needs."""
+
+    deviation: float
+    """Standard deviation of a paired difference: that of the baseline's trials times the square root of 2."""
+    effect: float
+    trials: int | None
+    """Trials with which a growth by the effect stops the release with 90 % power; None: more than 1,000."""
+    unit: str
+
+    def __str__(self) -> str:
+        """Return the plan in a sentence."""
+        count = f"more than {TRIALS_MAX:,}" if self.trials is None else f"{self.trials:,}"
+        return (
+            f"{count} trials of each version find a growth of {self.effect:,.4g} {self.unit} with {POWER:.0%} power "
+            f"(standard deviation of a paired difference {self.deviation:,.4g} {self.unit})"
+        )
+
+
+def choose(baseline: Numbers, candidate: Numbers, primary: Primary, interval: float) -> tuple[Numbers, Numbers, Numbers]:
+    """Test many decisions at once.
+
+    Args:
+        baseline: one row a decision, one column a trial.
+        candidate: the same.
+        primary: says which growth matters.
+        interval: probe interval in the unit of the figure; 0 where the figure is no time.
+
+    Returns:
+        Of each row: the effect, the p-value of "worse", the p-value of "harmless".
+    """
+    effect = np.maximum(primary.effect_percent / 100 * baseline.mean(axis=1), primary.effect_intervals * interval)
+    difference = candidate - baseline
+    return effect, sign_flip_p(difference), sign_flip_p(effect[:, None] - difference)
+
+
+def decide(p_worse: Numbers, p_harmless: Numbers) -> tuple[Flags, Flags]:
+    """Return which decisions are a go, and which a stop."""
+    is_go = p_harmless <= GO_ALPHA
+    return is_go, ~is_go & (p_worse <= STOP_ALPHA)
+
+
+def state_of(found: Relative) -> State:
+    """Return what the primary rule decides."""
+    is_go, is_stop = decide(np.array([found.p_worse]), np.array([found.p_harmless]))
+    if is_go[0]:
+        return State.HOLDS
+    return State.BROKEN if is_stop[0] else State.NOT_KNOWN
+
+
+def collect_values(found: FoundArm, figure: Figure) -> dict[int, float | None]:
+    """Return the figure of every trial; None: a trial without it, or one that was INCONCLUSIVE."""
+    read = _VALUES[figure]
+    return {trial.trial: None if trial.verdict is Verdict.INCONCLUSIVE else read(trial) for trial in found.arm.per_trial}
+
+
+def make_plan(values: Numbers, primary: Primary, interval: float) -> Plan:
+    """Plan the trials from one version's values, at least two."""
+    interval = 0.0 if primary.figure is Figure.GATE_LOOKS else interval
+    effect = max(primary.effect_percent / 100 * float(values.mean()), primary.effect_intervals * interval)
+    deviation = float(values.std(ddof=1)) * 2**0.5
+    trials = None if effect <= 0 else trials_needed(deviation, effect, STOP_ALPHA)
+    return Plan(deviation=deviation, effect=effect, trials=trials, unit=_unit(primary.figure))
+
+
+def plan_trials(baseline: Side, primary: Primary) -> Plan | None:
+    """Plan the trials from the baseline alone; None: it has fewer than two values."""
+    values, interval_ms = primary_values(baseline, primary)
+    return make_plan(values, primary, interval_ms) if len(values) >= _PAIRS_SHOWN_MIN else None
+
+
+def primary_values(side: Side, primary: Primary) -> tuple[Numbers, float]:
+    """Return the primary figure of every trial that has it, and the probe interval in ms."""
+    found = side.find_arm(primary.scenario, _ARMS[primary.figure])
+    if found is None:
+        return np.empty(0), 0.0
+    known = [one for one in collect_values(found, primary.figure).values() if one is not None]
+    return np.array(known, dtype=float), found.interval_ms
+
+
+def _unit(figure: Figure) -> str:
+    return "looks" if figure is Figure.GATE_LOOKS else "ms"
+
+
+def compare_figure(baseline: Side, candidate: Side, scenario: str, figure: Figure, primary: Primary) -> Relative | str:
+    """Compare a figure of a scenario; a string says why it cannot be compared."""
+    arm = _ARMS[figure]
+    ours, theirs = baseline.find_arm(scenario, arm), candidate.find_arm(scenario, arm)
+    if ours is None or theirs is None:
+        return f"there is no {arm} of {scenario}"
+    before, after = collect_values(ours, figure), collect_values(theirs, figure)
+    numbers = sorted(before.keys() & after.keys())
+    lacking = [f"{side.name} {n}" for side, of in ((baseline, before), (candidate, after)) for n in sorted(of) if of[n] is None]
+    if lacking:
+        return f"no such figure, or an inconclusive verdict, in trial {', '.join(lacking)}"
+    if len(numbers) < _PAIRS_SHOWN_MIN:
+        return f"{plural(len(numbers), 'trial')} in common, at least {_PAIRS_SHOWN_MIN} are needed"
+    first, second = (np.array([[values[n] for n in numbers]], dtype=float) for values in (before, after))
+    interval = 0.0 if figure is Figure.GATE_LOOKS else ours.interval_ms
+    effect, p_worse, p_harmless = choose(first, second, primary, interval)
+    return Relative(
+        figure=figure,
+        scenario=scenario,
+        unit=_unit(figure),
+        pairs=len(numbers),
+        baseline=estimate_mean(first[0]),
+        candidate=estimate_mean(second[0]),
+        difference=estimate_mean(second[0] - first[0]),
+        deviation=float((second[0] - first[0]).std(ddof=1)),
+        effect=float(effect[0]),
+        p_worse=float(p_worse[0]),
+        p_harmless=float(p_harmless[0]),
+        unpaired=tuple(
+            f"{side.name} trial {n}"
+            for side, of, other in ((baseline, before, after), (candidate, after, before))
+            for n in sorted(of.keys() - other.keys())
+        ),
+        evidence=(ours.path, theirs.path),
+    )
+
+
+def judge_primary(baseline: Side, candidate: Side, primary: Primary) -> tuple[RuleFinding, Relative | None]:
+    """Judge the primary rule; the figures too, where they could be compared."""
+    found = compare_figure(baseline, candidate, primary.scenario, primary.figure, primary)
+    if isinstance(found, str):
+        finding = RuleFinding(
+            rule=RuleName.PRIMARY,
+            scenario=primary.scenario,
+            state=State.NOT_KNOWN,
+            text=f"{primary.figure}: {found}",
+            evidence=f"{baseline.path}, {candidate.path}",
+            next_step="make the summaries anew with `hitless judge`, or run the lacking trials, or name another figure",
+        )
+        return finding, None
+    state = state_of(found)
+    match state:
+        case State.HOLDS:
+            said, next_step = "a growth that matters is excluded", ""
+        case State.BROKEN:
+            said, next_step = "it has grown, and a growth that matters is not excluded", "find what made it slower, or allow it"
+        case State.NOT_KNOWN:
+            said, next_step = "neither a growth nor its absence is shown", say_more_trials(found)
+    finding = RuleFinding(
+        rule=RuleName.PRIMARY,
+        scenario=primary.scenario,
+        state=state,
+        text=f"{say_relative(found)}: {said}",
+        evidence=", ".join(found.evidence),
+        next_step=next_step,
+    )
+    return finding, found
+
+
+def count_more_trials(found: Relative) -> int | None:
+    """Return how many more trials would probably decide, if the difference stays what it is; None: more than 1,000."""
+    needed = [
+        count
+        for effect, alpha in ((found.difference.mean, STOP_ALPHA), (found.effect - found.difference.mean, GO_ALPHA))
+        if effect > 0 and (count := trials_needed(found.deviation, effect, alpha)) is not None
+    ]
+    return max(min(needed) - found.pairs, 1) if needed else None
+
+
+def say_more_trials(found: Relative) -> str:
+    """Return the next step of a decision that was not made."""
+    more = count_more_trials(found)
+    if more is None:
+        return (
+            f"more than {TRIALS_MAX:,} trials would be needed; make the machine quieter, or name a larger effect in the rules"
+        )
+    return f"run {plural(found.pairs + more, 'trial')} of each version ({more:,} more): they would probably decide"
+
+
+def say_relative(found: Relative) -> str:
+    """Return both figures, the difference, and the tests, in words."""
+    unit = found.unit
+    return (
+        f"{found.figure} {_say(found.baseline)} {unit} in BASELINE, {_say(found.candidate)} {unit} in CANDIDATE; difference "
+        f"{_say(found.difference)} {unit}, effect that matters {found.effect:,.4g} {unit}; sign-flip test of "
+        f"{plural(found.pairs, 'pair')}: p = {found.p_worse:.4f} for worse, {found.p_harmless:.4f} for harmless"
+    )
+
+
+def _say(estimate: Estimate) -> str:
+    return f"{estimate.mean:,.4g} [{estimate.low:,.4g}, {estimate.high:,.4g}]"
+
+
+def compare_losses(baseline: Side, candidate: Side) -> Iterator[Losses]:
+    """Yield the trials that lost a probe, of every arm of every scenario."""
+    for scenario in baseline.scenarios:
+        for arm in Arm:
+            ours, theirs = baseline.find_arm(scenario, arm), candidate.find_arm(scenario, arm)
+            if ours is not None and theirs is not None:
+                before, after = _count_losses(ours), _count_losses(theirs)
+                yield Losses(
+                    scenario=scenario,
+                    arm=arm,
+                    baseline=before,
+                    candidate=after,
+                    bounds=(bound_probability(*before), bound_probability(*after)),
+                    p_more=more_hits_p(before, after),
+                )
+
+
+def _count_losses(found: FoundArm) -> tuple[int, int]:
+    return sum(trial.totals.lost > 0 for trial in found.arm.per_trial), found.arm.trials
+
+
+def compare_resets(baseline: Side, candidate: Side) -> Iterator[Resets]:
+    """Yield the reset connections, of every family of flows that both sides have."""
+    for scenario in baseline.scenarios:
+        for arm in Arm:
+            ours, theirs = baseline.find_arm(scenario, arm), candidate.find_arm(scenario, arm)
+            if ours is None or theirs is None:
+                continue
+            for family in ours.arm.connections.keys() & theirs.arm.connections.keys():
+                pairs = [
+                    (one.reset, max(one.opened, one.reset))
+                    for one in (ours.arm.connections[family], theirs.arm.connections[family])
+                ]
+                yield Resets(
+                    scenario=scenario,
+                    arm=arm,
+                    family=family,
+                    baseline=pairs[0],
+                    candidate=pairs[1],
+                    p_more=more_hits_p(pairs[0], pairs[1]),
+                )

@@ -1,0 +1,224 @@
+"""The two sides of a release decision: summaries in, checked to be readable, whole and comparable.
+
+A comparison holds both arms of a scenario in one summary, a session of suites one arm in each; a side takes either.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, NoReturn
+
+from pydantic import TypeAdapter, ValidationError
+
+from hitless.errors import UsageError
+from hitless.facts import GARDENER_PARTS, PartIdentity
+from hitless.plural import plural
+from hitless.words import Arm
+from reports.gate.rules import Trait
+from reports.summary import SCHEMA, ArmSummary, Summary, Topology
+
+_FAMILY: Final = SCHEMA.partition("/")[0]
+_SUMMARY: Final = TypeAdapter(Summary)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSummary:
+    """A summary and the file that it was read from."""
+
+    path: str
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundArm:
+    """One arm of a scenario, with its evidence."""
+
+    path: str
+    """File of the summary."""
+    interval_ms: float
+    arm: ArmSummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A trait in which the sides differ, and that was allowed to."""
+
+    trait: Trait
+    scenario: str
+    baseline: str
+    candidate: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """All that is known of one version."""
+
+    name: str
+    """BASELINE or CANDIDATE."""
+    path: str
+    stored: tuple[StoredSummary, ...]
+
+    @cached_property
+    def scenarios(self) -> tuple[str, ...]:
+        """Names, sorted."""
+        return tuple(sorted({one.summary.scenario for one in self.stored}))
+
+    @cached_property
+    def parts(self) -> tuple[PartIdentity, ...]:
+        """Every part under test, each identity once."""
+        return tuple(dict.fromkeys(part for one in self.stored for part in one.summary.parts))
+
+    def find_arm(self, scenario: str, arm: Arm) -> FoundArm | None:
+        """Return one arm of a scenario, or None."""
+        for one in self.stored:
+            if one.summary.scenario == scenario and arm in one.summary.arms:
+                return FoundArm(path=one.path, interval_ms=one.summary.interval_ms, arm=one.summary.arms[arm])
+        return None
+
+    def of_scenario(self, scenario: str) -> Iterator[StoredSummary]:
+        """Yield the summaries of a scenario."""
+        return (one for one in self.stored if one.summary.scenario == scenario)
+
+
+def parse_summary(content: bytes, path: str) -> StoredSummary:
+    """Parse a summary.
+
+    Raises:
+        UsageError: it is no JSON, has a number that is not finite, another schema, or does not keep to its schema.
+    """
+    try:
+        document = json.loads(content, parse_constant=_refuse_number, parse_float=_read_number)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(where=path, found=str(error), expected="a summary in JSON, with finite numbers") from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        raise UsageError(where=path, place="schema", found=_say_schema(schema), expected=f"{SCHEMA}; `hitless judge` writes it")
+    try:
+        summary = _SUMMARY.validate_python({name: value for name, value in document.items() if name != "schema"})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        found = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
+        raise UsageError(where=path, place=place, found=found, expected=first["msg"]) from error
+    _check_trials(summary, path)
+    return StoredSummary(path=path, summary=summary)
+
+
+def _refuse_number(text: str) -> NoReturn:
+    message = f"the number {text}"
+    raise ValueError(message)
+
+
+def _read_number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        _refuse_number(text)
+    return value
+
+
+def _say_schema(schema: object) -> str:
+    if schema is None:
+        return "nothing"
+    name, _, version = str(schema).partition("/")
+    newest = SCHEMA.rpartition("/")[2]
+    if name == _FAMILY and version.isdigit() and int(version) > int(newest):
+        return f"{schema}, which is newer than this hitless reads"
+    return str(schema)
+
+
+def _check_trials(summary: Summary, path: str) -> None:
+    if not summary.arms:
+        raise UsageError(where=path, place="arms", found="nothing", expected="at least one arm")
+    if summary.interval_ms <= 0:
+        raise UsageError(where=path, place="interval_ms", found=str(summary.interval_ms), expected="a number above 0")
+    for arm, found in summary.arms.items():
+        numbers = [trial.trial for trial in found.per_trial]
+        if not numbers or len(numbers) != found.trials or len(set(numbers)) != len(numbers):
+            listed = ", ".join(map(str, numbers)) or "none"
+            expected = f"{plural(max(found.trials, 1), 'trial')}, each once, as `trials` says"
+            raise UsageError(where=path, place=f"arms.{arm}.per_trial", found=f"trials {listed}", expected=expected)
+
+
+def make_side(name: str, path: str, stored: Sequence[StoredSummary]) -> Side:
+    """Make one side of the summaries that were found.
+
+    Raises:
+        UsageError: an arm of a scenario stands twice, or the parts that switch are of several versions.
+    """
+    places: dict[tuple[str, Arm], str] = {}
+    for one in stored:
+        for arm in one.summary.arms:
+            key = (one.summary.scenario, arm)
+            if key in places:
+                raise UsageError(
+                    f"{name} has {arm} of {one.summary.scenario} twice: in {places[key]} and in {one.path}; give one of them"
+                )
+            places[key] = one.path
+    side = Side(name=name, path=path, stored=tuple(stored))
+    for part in GARDENER_PARTS:
+        versions = dict.fromkeys(say_part(one) for one in side.parts if one.name is part)
+        if len(versions) > 1:
+            raise UsageError(f"{name} mixes versions: {' and '.join(versions)}, in {path}; a side is one version")
+    return side
+
+
+def say_part(part: PartIdentity) -> str:
+    """Return a part's identity in words."""
+    kind = "double" if part.is_double else "real"
+    return " ".join(word for word in (part.name.value, part.version, f"({kind})", part.digest or "") if word)
+
+
+def find_differences(baseline: Side, candidate: Side, allowed: Collection[Trait] = ()) -> tuple[Difference, ...]:
+    """Return the differences that were allowed.
+
+    Raises:
+        UsageError: the sides hold different scenarios or arms, or differ in a trait without permission; all are named.
+    """
+    _check_scenarios(baseline, candidate)
+    found: list[Difference] = []
+    for scenario in baseline.scenarios:
+        reference = next(baseline.of_scenario(scenario))
+        others = [one for side in (baseline, candidate) for one in side.of_scenario(scenario) if one is not reference]
+        for trait in Trait:
+            ours = _say_trait(reference.summary, trait)
+            theirs = next((said for one in others if (said := _say_trait(one.summary, trait)) != ours), None)
+            if theirs is not None:
+                found.append(Difference(trait=trait, scenario=scenario, baseline=ours, candidate=theirs))
+    refused = [one for one in found if one.trait not in allowed]
+    if refused:
+        named = "; ".join(f"{one.trait} of {one.scenario}: {one.baseline} and {one.candidate}" for one in refused)
+        options = " ".join(f"--allow-different {trait}" for trait in dict.fromkeys(one.trait for one in refused))
+        raise UsageError(f"{baseline.path} and {candidate.path} differ: {named}; run both alike, or give {options}")
+    return tuple(found)
+
+
+def _check_scenarios(baseline: Side, candidate: Side) -> None:
+    sets = {
+        side.name: {f"{one.summary.scenario} {arm}" for one in side.stored for arm in one.summary.arms}
+        for side in (baseline, candidate)
+    }
+    only = {name: sorted(keys - other) for (name, keys), other in zip(sets.items(), reversed(sets.values()), strict=True)}
+    if any(only.values()):
+        text = "; ".join(f"only {name} has {', '.join(keys)}" for name, keys in only.items() if keys)
+        raise UsageError(f"{baseline.path} and {candidate.path} hold different scenarios: {text}; run both alike")
+
+
+def _say_trait(summary: Summary, trait: Trait) -> str:
+    said = {
+        Trait.TOPOLOGY: _say_topology(summary.topology),
+        Trait.PROFILE: summary.profile,
+        Trait.RATE: f"a probe every {summary.interval_ms:g} ms",
+        Trait.CARRIER: summary.carrier,
+        Trait.BACKEND: summary.cluster,
+        Trait.KERNEL: summary.kernel or "not known",
+        Trait.THRESHOLD: f"{summary.forwarding_delay_threshold_ms:g} ms",
+    }
+    return said[trait]
+
+
+def _say_topology(topology: Topology) -> str:
+    return ", ".join((plural(topology.zones, "zone"), plural(topology.nodes, "node"), plural(topology.pods, "pod")))

@@ -1,0 +1,196 @@
+"""The release decision in words: text, Markdown, JUnit. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from hitless.plural import plural
+from reports.gate.decision import Identity, Release
+from reports.gate.findings import RuleFinding, State
+from reports.gate.inference import STOP_ALPHA
+from reports.gate.relative import Losses, Resets, say_relative
+from reports.gate.sides import say_part
+from reports.gate.simulation import SelfTest
+
+_COLUMNS: Final = ("rule", "scenario", "state", "what was found", "evidence", "next step")
+
+
+def render_text(release: Release) -> str:
+    """Return the decision for a terminal; the outcome is the last line."""
+    return "\n".join((*_lines(release), f"{release.outcome.upper()}: {_why(release)}", ""))
+
+
+def _lines(release: Release) -> Iterator[str]:
+    yield _say_side(release.baseline)
+    yield _say_side(release.candidate)
+    yield _say_plan(release)
+    for finding in release.findings:
+        yield f"{_say_state(finding)}  {finding.rule} of {finding.scenario}: {finding.text}"
+        if finding.state is not State.HOLDS:
+            yield f"    evidence: {finding.evidence}"
+            if finding.allowance is None:
+                yield f"    next: {finding.next_step}"
+            else:
+                yield f"    {_say_allowance(finding)}"
+    yield from (f"advisory  {text}" for text in _advisory(release))
+    yield from (f"note  {text}" for text in _notes(release))
+
+
+def render_markdown(release: Release) -> str:
+    """Return the decision for a pull request; what holds and what is advisory is folded."""
+    lines = [
+        f"# Release gate: {release.outcome}",
+        "",
+        f"{_why(release)}.",
+        "",
+        f"- {_say_side(release.baseline)}",
+        f"- {_say_side(release.candidate)}",
+        f"- {_say_plan(release)}",
+        "",
+    ]
+    shown = [finding for finding in release.findings if finding.state is not State.HOLDS]
+    if shown:
+        lines += [*_table(shown), ""]
+    holding = [finding for finding in release.findings if finding.state is State.HOLDS]
+    lines += [*_fold(f"{plural(len(holding), 'rule')} held", _table(holding))]
+    lines += [*_fold("Advisory figures", [f"- {text}" for text in _advisory(release)])]
+    lines += [*(f"- {text}" for text in _notes(release)), ""]
+    return "\n".join(lines)
+
+
+def _table(findings: list[RuleFinding]) -> list[str]:
+    rows = [_COLUMNS, ("---",) * len(_COLUMNS), *map(_row, findings)]
+    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+
+
+def _row(finding: RuleFinding) -> tuple[str, ...]:
+    next_step = finding.next_step if finding.allowance is None else _say_allowance(finding)
+    return finding.rule.value, finding.scenario, finding.state.value, finding.text, finding.evidence, next_step
+
+
+def _fold(title: str, lines: list[str]) -> list[str]:
+    return [f"<details><summary>{title}</summary>", "", *lines, "", "</details>", ""]
+
+
+def render_junit(release: Release) -> str:
+    """Return the decision as JUnit: a rule that is broken is a failure, one that is not known an error."""
+    suite = ET.Element(
+        "testsuite",
+        name="hitless gate",
+        tests=str(len(release.findings)),
+        failures=str(sum(finding.counts is State.BROKEN for finding in release.findings)),
+        errors=str(sum(finding.counts is State.NOT_KNOWN for finding in release.findings)),
+    )
+    properties = ET.SubElement(suite, "properties")
+    for name, value in (
+        ("outcome", release.outcome.value),
+        ("baseline", release.baseline.path),
+        ("candidate", release.candidate.path),
+        ("plan", _say_plan(release)),
+    ):
+        ET.SubElement(properties, "property", name=name, value=value)
+    for finding in release.findings:
+        case = ET.SubElement(suite, "testcase", classname=f"gate.{finding.scenario}", name=finding.rule.value)
+        if finding.counts is not State.HOLDS:
+            kind = "failure" if finding.state is State.BROKEN else "error"
+            found = ET.SubElement(case, kind, type=finding.state.value, message=finding.text)
+            found.text = f"evidence: {finding.evidence}\nnext: {finding.next_step}"
+        elif finding.allowance is not None:
+            ET.SubElement(case, "system-out").text = f"{finding.text}; {_say_allowance(finding)}"
+    ET.SubElement(suite, "system-out").text = "\n".join((*_advisory(release), *_notes(release)))
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def render_self_test(found: SelfTest) -> str:
+    """Return the operating curve; the last line says whether the gate keeps its promise."""
+    share = found.points[0].stop / found.decisions
+    drawn = (
+        f"{plural(found.decisions, 'decision')} a line, {found.trials} trials of each version, drawn from "
+        f"{plural(found.values, 'recorded value')}: {found.source}"
+    )
+    promise = (
+        f"{'PASS' if found.is_good else 'FAIL'}: {share:.2%} of the decisions without a difference were a stop, at most "
+        f"{STOP_ALPHA:.0%} may be; with 95 % confidence the probability is at most {found.stop_probability_max:.2%}"
+    )
+    lines = [
+        drawn,
+        str(found.plan),
+        "injected     go    stop  not decided",
+        *(
+            f"{point.injected_percent:6.0f} %  {point.go / found.decisions:6.1%}  {point.stop / found.decisions:6.1%}  "
+            f"{point.not_decided / found.decisions:10.1%}"
+            for point in found.points
+        ),
+        promise,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _why(release: Release) -> str:
+    counts = [finding.counts for finding in release.findings]
+    broken, unknown = counts.count(State.BROKEN), counts.count(State.NOT_KNOWN)
+    said = [f"{plural(count, 'rule')} {text}" for count, text in ((broken, "broken"), (unknown, "not known")) if count] or [
+        f"{plural(len(counts), 'rule')} asked, none broken"
+    ]
+    if allowed := len(release.allowed):
+        said.append(plural(allowed, "allowance") + " used")
+    if release.trials_more is not None:
+        said.append(f"{plural(release.trials_more, 'more trial')} of each version would probably decide the primary rule")
+    return "; ".join(said)
+
+
+def _say_side(side: Identity) -> str:
+    parts = ", ".join(map(say_part, side.parts)) or "not stated in its summaries"
+    return f"{side.name} {side.path}: {parts}"
+
+
+def _say_plan(release: Release) -> str:
+    if release.plan is None:
+        return "needed trials: not known, the baseline has fewer than two values of the primary figure"
+    return f"needed trials, from the baseline alone: {release.plan}"
+
+
+def _say_state(finding: RuleFinding) -> str:
+    return "allowed" if finding.allowance is not None else finding.state.value
+
+
+def _say_allowance(finding: RuleFinding) -> str:
+    one = finding.allowance
+    return "" if one is None else f"allowed until {one.expires} by {one.owner}: {one.reason}"
+
+
+def _advisory(release: Release) -> Iterator[str]:
+    for relative in release.advisory:
+        yield f"{relative.scenario}: {say_relative(relative)}"
+    yield from map(_say_losses, release.losses)
+    yield from map(_say_resets, release.resets)
+
+
+def _say_losses(found: Losses) -> str:
+    sides = ", ".join(
+        f"{hits} of {plural(trials, 'trial')} in {name} (at most {bound:.1%})"
+        for name, (hits, trials), bound in zip(
+            ("BASELINE", "CANDIDATE"), (found.baseline, found.candidate), found.bounds, strict=True
+        )
+    )
+    return f"{found.scenario} {found.arm}: with loss {sides}; Fisher's exact test: p = {found.p_more:.4f} for more"
+
+
+def _say_resets(found: Resets) -> str:
+    sides = ", ".join(
+        f"{reset:,} of {opened:,} in {name}"
+        for name, (reset, opened) in zip(("BASELINE", "CANDIDATE"), (found.baseline, found.candidate), strict=True)
+    )
+    return (
+        f"{found.scenario} {found.arm} {found.family}: connections reset {sides}; Fisher's exact test: p = {found.p_more:.4f}"
+    )
+
+
+def _notes(release: Release) -> Iterator[str]:
+    for one in release.differences:
+        yield f"allowed to differ: {one.trait} of {one.scenario}: {one.baseline} and {one.candidate}"
+    yield from release.notes
