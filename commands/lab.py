@@ -39,7 +39,14 @@ def up(
 ) -> None:
     """Bring a lab up and leave it up: routers, nodes and pods, in the start mode; no doubles run in it."""
     spec = LabSpec(
-        zones=zones, nodes_per_zone=nodes_per_zone, overlay=overlay, start_mode=mode, rp_filter=rp_filter, carrier=carrier
+        zones=zones,
+        nodes_per_zone=nodes_per_zone,
+        overlay=overlay,
+        start_mode=mode,
+        rp_filter=rp_filter,
+        carrier=carrier,
+        # As Gardener renders it: VXLAN brings calico-ipam with it.
+        block_mask=26 if overlay is Overlay.VXLAN and mode is Mode.OVERLAY else None,
     )
     holder = start_holder(spec, name)
     names = LabNetwork(spec).namespaces

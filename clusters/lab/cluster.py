@@ -204,15 +204,16 @@ def _make_spec(case: Case) -> LabSpec:
         place = "spec.networking.providerConfig.ipam.type"
         allowed = "host-local, for a start without an overlay: no cloud route covers the blocks, so no pod could be probed"
         raise UsageError(where="Shoot", place=place, found="calico-ipam", expected=allowed)
-    overlay = start.pools.overlay or end.pools.overlay or Overlay.IPIP
-    mtu_max = Carrier.VXLAN.tunnel_mtu if overlay is Overlay.VXLAN else Carrier.IPIP.tunnel_mtu
-    if not start.veth_mtu <= mtu_max:
+    overlay = start.pools.overlay or end.pools.overlay
+    carrier = Carrier.VXLAN if overlay is Overlay.VXLAN else Carrier.IPIP
+    mtu_max = carrier.native_pod_mtu if overlay is None else carrier.tunnel_mtu
+    if start.veth_mtu > mtu_max:
         place = "spec.networking.providerConfig.vethMTU"
         raise UsageError(where="Shoot", place=place, found=str(start.veth_mtu), expected=f"at most {mtu_max}, or 0")
     return LabSpec(
         zones=scenario.topology.zones,
         nodes_per_zone=scenario.topology.nodes_per_zone,
-        overlay=overlay,
+        overlay=overlay or Overlay.IPIP,
         start_mode=start.pools.mode,
         rp_filter=scenario.rp_filter,
         carrier=case.carrier,

@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusters.lab.calico.daemon_set import max_unavailable
-from clusters.lab.calico.pods import DAEMON_SET, is_pod_ready, template_hash
+from clusters.lab.calico.pods import is_pod_ready, template_hash
+from hitless.calico import CALICO_NODE
 from hitless.errors import UsageError
 from hitless.words import JsonObject, Kind, Mode
 from tests.unit.lab_fakes import OPERATOR, World, fast, make_nodes, ms
 
 
 def change_template(world: World, value: str) -> None:
-    daemon_set = world.kube.get(Kind.DAEMON_SET, DAEMON_SET)
+    daemon_set = world.kube.get(Kind.DAEMON_SET, CALICO_NODE)
     daemon_set["spec"]["template"]["metadata"].setdefault("annotations", {})["test"] = value
     world.kube.apply(daemon_set, actor=OPERATOR)
 
@@ -26,7 +27,7 @@ def test_a_cluster_starts_with_ready_pods_of_the_present_template() -> None:
     pods = world.kube.list(Kind.POD)
     assert sorted(pod["spec"]["nodeName"] for pod in pods) == [node.name for node in world.nodes]
     assert all(is_pod_ready(pod) for pod in pods)
-    expected = template_hash(world.kube.get(Kind.DAEMON_SET, DAEMON_SET))
+    expected = template_hash(world.kube.get(Kind.DAEMON_SET, CALICO_NODE))
     assert {pod["metadata"]["labels"]["controller-revision-hash"] for pod in pods} == {expected}
 
 
@@ -76,12 +77,12 @@ def test_the_order_of_nodes_is_the_same_in_every_run_and_not_the_order_of_zones(
 def test_a_spec_with_the_same_template_rolls_nothing() -> None:
     world = World()
     world.run(10)
-    daemon_set = world.kube.get(Kind.DAEMON_SET, DAEMON_SET)
+    daemon_set = world.kube.get(Kind.DAEMON_SET, CALICO_NODE)
     daemon_set["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = 1
     world.kube.apply(daemon_set, actor=OPERATOR)
     world.run_until_settled(after_ms=100)
     assert world.recorder.events == []
-    assert world.kube.get(Kind.DAEMON_SET, DAEMON_SET)["status"]["observedGeneration"] == 2
+    assert world.kube.get(Kind.DAEMON_SET, CALICO_NODE)["status"]["observedGeneration"] == 2
 
 
 def test_the_status_counts_what_is_there() -> None:
@@ -98,7 +99,7 @@ def test_the_status_counts_what_is_there() -> None:
         "numberMisscheduled": 0,
         "observedGeneration": 2,
     }
-    assert world.kube.get(Kind.DAEMON_SET, DAEMON_SET)["status"] == counts
+    assert world.kube.get(Kind.DAEMON_SET, CALICO_NODE)["status"] == counts
     assert not world.roll.is_settled()
 
 
@@ -119,7 +120,7 @@ def test_a_second_change_in_the_middle_of_a_roll_supersedes_the_first() -> None:
 
 def test_a_template_that_comes_back_spares_the_pods_that_still_have_it() -> None:
     world = World()
-    original = world.kube.get(Kind.DAEMON_SET, DAEMON_SET)
+    original = world.kube.get(Kind.DAEMON_SET, CALICO_NODE)
     del original["metadata"]["resourceVersion"]
     world.loop.at(ms(100), lambda: change_template(world, "one"))
     world.apply_at(200, original)
@@ -169,7 +170,7 @@ def test_a_node_that_joins_gets_a_pod_and_one_that_leaves_loses_it() -> None:
 )
 def test_never_more_pods_away_than_allowed(nodes: int, limit: int | str, ready_ms: int, again_ms: int | None) -> None:
     world = World(nodes=make_nodes(zones=1, nodes_per_zone=nodes), timings=fast(ready_ns=ms(ready_ms)))
-    daemon_set = world.kube.get(Kind.DAEMON_SET, DAEMON_SET)
+    daemon_set = world.kube.get(Kind.DAEMON_SET, CALICO_NODE)
     daemon_set["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = limit
     world.kube.apply(daemon_set, actor=OPERATOR)
     allowed = max_unavailable(daemon_set, nodes)

@@ -17,7 +17,6 @@ from clusters.lab.calico.data_plane import read_pools
 from clusters.lab.calico.felix_vxlan import publish_tunnel_address
 from clusters.lab.calico.pods import (
     CONFIG_MAP,
-    DAEMON_SET,
     HASH_LABEL,
     is_calico_pod,
     is_pod_ready,
@@ -29,6 +28,7 @@ from clusters.lab.calico.pods import (
 from clusters.lab.kube import MemoryKube
 from gardener.conditions import calico_is_up, dated
 from gardener.manifests.admission import CALICO_NODE_USER
+from hitless.calico import CALICO_NODE
 from hitless.clock import read_wall_time
 from hitless.errors import ApiUnavailableError, UsageError
 from hitless.events import Recorder
@@ -121,8 +121,8 @@ class DaemonSetRoll:
             changes = self._watch.take()
         except ApiUnavailableError:
             return False
-        if DAEMON_SET in changes.get(Kind.DAEMON_SET, {}):
-            self._daemon_set = changes[Kind.DAEMON_SET][DAEMON_SET]
+        if CALICO_NODE in changes.get(Kind.DAEMON_SET, {}):
+            self._daemon_set = changes[Kind.DAEMON_SET][CALICO_NODE]
             self._wanted = template_hash(self._daemon_set) if self._daemon_set else ""
         for name, node in changes.get(Kind.NODE, {}).items():
             (self._nodes.add if node else self._nodes.discard)(name)
@@ -202,7 +202,7 @@ def max_unavailable(daemon_set: JsonObject, nodes: int) -> int:
     if isinstance(found, str) and found.endswith("%") and found[:-1].isdigit():
         return math.ceil(nodes * int(found[:-1]) / 100)
     place = "spec.updateStrategy.rollingUpdate.maxUnavailable"
-    raise UsageError(where=f"DaemonSet {DAEMON_SET}", place=place, found=repr(found), expected="a number or a percentage")
+    raise UsageError(where=f"DaemonSet {CALICO_NODE}", place=place, found=repr(found), expected="a number or a percentage")
 
 
 def start_pods(kube: MemoryKube, nodes: Sequence[NodeFacts]) -> None:
@@ -214,7 +214,7 @@ def start_pods(kube: MemoryKube, nodes: Sequence[NodeFacts]) -> None:
     Raises:
         NotFoundError: an object is missing.
     """
-    daemon_set = kube.get(Kind.DAEMON_SET, DAEMON_SET)
+    daemon_set = kube.get(Kind.DAEMON_SET, CALICO_NODE)
     config = kube.get(Kind.CONFIG_MAP, CONFIG_MAP)
     pools = read_pools(kube.list(Kind.IP_POOL))
     for node in nodes:

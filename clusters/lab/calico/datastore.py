@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from clusters.lab.calico.data_plane import Pools, read_pools
-from clusters.lab.calico.pods import CONFIG_MAP, DAEMON_SET, CalicoPod, is_calico_pod, read_pod, template_hash, with_status
+from clusters.lab.calico.pods import CONFIG_MAP, CalicoPod, is_calico_pod, read_pod, template_hash, with_status
 from clusters.lab.kube import MemoryKube
+from hitless.calico import CALICO_NODE
 from hitless.errors import ApiUnavailableError
 from hitless.words import JsonObject, Kind
 
@@ -49,8 +50,8 @@ class Datastore:
             merged = {**self._pool_objects, **changes[Kind.IP_POOL]}
             self._pool_objects = {name: pool for name, pool in merged.items() if pool is not None}
             self._pools = read_pools(self._pool_objects.values())
-        if DAEMON_SET in changes.get(Kind.DAEMON_SET, {}):
-            document = changes[Kind.DAEMON_SET][DAEMON_SET]
+        if CALICO_NODE in changes.get(Kind.DAEMON_SET, {}):
+            document = changes[Kind.DAEMON_SET][CALICO_NODE]
             self._template = template_hash(document) if document else None
         if Kind.NODE in changes:
             self._read_vteps(changes[Kind.NODE])

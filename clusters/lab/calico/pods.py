@@ -12,13 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from clusters.lab.json_merge import copy_json
+from hitless.calico import CALICO_NODE
 from hitless.errors import UsageError
 from hitless.words import JsonObject, Kind
 
-DAEMON_SET: Final = "calico-node"
-"""Name of the DaemonSet, and of its main container. Source: networking-calico chart daemonset-calico-node.yaml."""
 CONFIG_MAP: Final = "calico-config"
-BACKEND_KEY: Final = "calico_backend"
 CLEANUP_CONTAINER: Final = "cleanup-routes"
 """The init container that deletes what BIRD wrote. Source: mechanics 1.6; NC PR #229."""
 HASH_LABEL: Final = "controller-revision-hash"
@@ -70,10 +68,10 @@ def read_pod(document: JsonObject, config: JsonObject | None) -> CalicoPod:
     """
     metadata, spec = document["metadata"], document["spec"]
     containers = {item["name"]: item for item in spec.get("containers", [])}
-    if DAEMON_SET not in containers:
+    if CALICO_NODE not in containers:
         found = ", ".join(containers) or "no container"
-        raise UsageError(where=f"Pod {metadata['name']}", place="spec.containers", found=found, expected=DAEMON_SET)
-    environment = _environment(containers[DAEMON_SET], config)
+        raise UsageError(where=f"Pod {metadata['name']}", place="spec.containers", found=found, expected=CALICO_NODE)
+    environment = _environment(containers[CALICO_NODE], config)
     backend = environment.get("CALICO_NETWORKING_BACKEND", "bird")
     if backend not in BACKENDS:
         place = "CALICO_NETWORKING_BACKEND"
@@ -96,14 +94,14 @@ def read_pod(document: JsonObject, config: JsonObject | None) -> CalicoPod:
 def with_status(pod: CalicoPod, document: JsonObject) -> CalicoPod:
     """Return the same pod with the status that its document has now."""
     statuses = document.get("status", {}).get("containerStatuses", [])
-    is_started = any(item["name"] == DAEMON_SET and item.get("started") is True for item in statuses)
+    is_started = any(item["name"] == CALICO_NODE and item.get("started") is True for item in statuses)
     return replace(pod, is_started=is_started, is_ready=is_pod_ready(document))
 
 
 def is_calico_pod(document: JsonObject) -> bool:
     """Return whether a Pod belongs to the DaemonSet."""
     owners = document["metadata"].get("ownerReferences", [])
-    return any(owner.get("kind") == Kind.DAEMON_SET.value and owner.get("name") == DAEMON_SET for owner in owners)
+    return any(owner.get("kind") == Kind.DAEMON_SET.value and owner.get("name") == CALICO_NODE for owner in owners)
 
 
 def is_pod_ready(document: JsonObject) -> bool:
@@ -128,11 +126,11 @@ def make_pod(daemon_set: JsonObject, node: str, predecessor: str | None) -> Json
         "kind": Kind.POD.value,
         "metadata": {
             **template.get("metadata", {}),
-            "name": f"{DAEMON_SET}-{node}-{suffix}",
+            "name": f"{CALICO_NODE}-{node}-{suffix}",
             "namespace": "kube-system",
             "labels": {**template.get("metadata", {}).get("labels", {}), HASH_LABEL: template_hash(daemon_set)},
             "ownerReferences": [
-                {"apiVersion": "apps/v1", "kind": Kind.DAEMON_SET.value, "name": DAEMON_SET, "controller": True}
+                {"apiVersion": "apps/v1", "kind": Kind.DAEMON_SET.value, "name": CALICO_NODE, "controller": True}
             ],
         },
         "spec": {**template["spec"], "nodeName": node},
@@ -142,7 +140,7 @@ def make_pod(daemon_set: JsonObject, node: str, predecessor: str | None) -> Json
 def make_status(*, is_ready: bool) -> JsonObject:
     """Return the status of a pod whose containers run."""
     ready = {"type": "Ready", "status": "True" if is_ready else "False"}
-    container = {"name": DAEMON_SET, "started": True, "ready": is_ready}
+    container = {"name": CALICO_NODE, "started": True, "ready": is_ready}
     return {"phase": "Running", "conditions": [ready], "containerStatuses": [container]}
 
 
