@@ -57,8 +57,6 @@ _GATHER_NS_MAX: Final = 200_000
 Receive times are the kernel's, so this adds to round trips only."""
 _PR_SET_TIMERSLACK: Final = 29
 """Source: linux/prctl.h."""
-_TFD_TIMER_ABSTIME: Final = 1
-"""Source: linux/timerfd.h."""
 _NICE: Final = -10
 """Where real time is not allowed but this is: a tick should not wait for a compiler."""
 _REAL_TIME_S: Final = (2, 10)
@@ -102,15 +100,16 @@ class Agent:
             self._make_table("overflow", facts),
             self._now_ns(),
         )
-        self._gather_s = 0.0 if self._sender else min(settings.interval_ns // _GATHER_SHARE, _GATHER_NS_MAX) / 1e9
+        gathers = self._reflector is not None and self._reflector.comes_in_batches and not self._sender
+        self._gather_s = min(settings.interval_ns // _GATHER_SHARE, _GATHER_NS_MAX) / 1e9 if gathers else 0.0
         self._epoll = select.epoll()
-        for descriptor in self._reflector.descriptors if self._reflector else ():
+        self._waiting = (self._epoll.fileno(),)
+        self._descriptors = frozenset(self._reflector.descriptors if self._reflector else ())
+        for descriptor in self._descriptors:
             self._epoll.register(descriptor, select.EPOLLIN)
         for part in (self._sender, self._acceptor):
             if isinstance(part, TcpSender | Acceptor):
                 self._epoll.register(part.descriptor, select.EPOLLIN)
-        self._timer = _make_timer()
-        self._epoll.register(self._timer, select.EPOLLIN)
         self._stop_pipe = _catch_sigterm()
         self._epoll.register(self._stop_pipe, select.EPOLLIN)
         if is_pipe(0):
@@ -162,30 +161,43 @@ class Agent:
 
     def _turn(self, timeout_s: float) -> None:
         """Wait once, and serve what woke us: the tick first."""
-        ready = [descriptor for descriptor, _ in self._epoll.poll(timeout_s)]
+        ready = self._wait(timeout_s)
         self._wakeups += 1
-        if self._timer in ready:
-            os.read(self._timer, 8)
         if self._sender:
             self._sender.step()
-        if self._stop_pipe in ready:
-            self._hear_signals()
-        if 0 in ready:
-            self._hear_stdin()
-        self._reflect(ready)
-        if self._overflows.is_due(self._now_ns()):
-            self._overflows.look(self._now_ns())
-        if self._bridge.is_due(self._now_ns()):
+        if ready:
+            if self._stop_pipe in ready:
+                self._hear_signals()
+            if 0 in ready:
+                self._hear_stdin()
+            self._reflect(ready)
+        if self._acceptor:
+            self._acceptor.step()
+        now_ns = self._now_ns()
+        if self._overflows.is_due(now_ns):
+            self._overflows.look(now_ns)
+        if self._bridge.is_due(now_ns):
             longest_ns = self._sender.longest_call_ns if self._sender else 0
             self._note(self._bridge.renew(longest_ns))
             if self._sender:
                 self._sender.longest_call_ns = 0
 
+    def _wait(self, timeout_s: float) -> list[int]:
+        """Wait for a descriptor, the next tick, or the end of the time; return the descriptors that are ready.
+
+        The epoll itself is waited for by `select`: Python's `epoll.poll` counts in whole milliseconds.
+        """
+        due_ns = self._sender.due_ns if self._sender else None
+        if due_ns is not None:
+            wait_s = min(timeout_s, max(0, due_ns - self._now_ns()) / 1e9)
+            if not select.select(self._waiting, (), (), wait_s)[0]:
+                return []
+            timeout_s = 0
+        return [descriptor for descriptor, _ in self._epoll.poll(timeout_s)]
+
     def _reflect(self, ready: list[int]) -> None:
-        """Answer what has come."""
-        if self._acceptor:
-            self._acceptor.step()
-        if self._reflector and any(descriptor in ready for descriptor in self._reflector.descriptors):
+        """Answer the datagrams that have come."""
+        if self._reflector and not self._descriptors.isdisjoint(ready):
             if self._gather_s:
                 time.sleep(self._gather_s)
                 ready = [descriptor for descriptor, _ in self._epoll.poll(0)]
@@ -216,11 +228,10 @@ class Agent:
     def _start_ticking(self, start_ns: int) -> None:
         """Send from `start_ns` on; being told so twice changes nothing."""
         if self._sender and not self._sender.is_started:
-            _set_timer(self._timer, self._sender.start(start_ns) + self._settings.epoch_ns, self._settings.interval_ns)
+            self._sender.start(start_ns)
 
     def _drain(self) -> None:
         """Send nothing more; listen until everything is answered or `drain_ns` is over."""
-        _set_timer(self._timer, 0, 0)
         if not self._sender:
             return
         sender, end_ns = self._sender, self._now_ns() + self._settings.drain_ns
@@ -308,17 +319,6 @@ def _catch_sigterm() -> int:
     signal.set_wakeup_fd(writer)
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     return reader
-
-
-def _make_timer() -> int:
-    """Return a timerfd on CLOCK_MONOTONIC; Python 3.11 has none, and its epoll waits in whole milliseconds."""
-    return int(_libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
-
-
-def _set_timer(timer: int, first_ns: int, interval_ns: int) -> None:
-    """Let the timer fire at `first_ns` (CLOCK_MONOTONIC) and then each `interval_ns`; 0, 0 stops it."""
-    parts = (*divmod(interval_ns, 10**9), *divmod(first_ns, 10**9))
-    _libc.timerfd_settime(timer, _TFD_TIMER_ABSTIME, (ctypes.c_long * 4)(*parts), None)
 
 
 if __name__ == "__main__":

@@ -127,9 +127,14 @@ class Bridge:
         """Tell whether the latest pair is a period old; `now_ns` on the run clock."""
         return now_ns - self.pair.monotonic_ns >= PAIR_PERIOD_NS
 
+    @property
+    def offset_ns(self) -> int:
+        """What wall time is ahead of the run clock."""
+        return self.pair.wall_ns - self.pair.monotonic_ns
+
     def from_wall(self, wall_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Convert wall times to the run clock."""
-        return wall_ns - (self.pair.wall_ns - self.pair.monotonic_ns)
+        return wall_ns - self.offset_ns
 
     def _measure_error(self, longest_call_ns: int) -> None:
         clock_ns, is_synchronised = read_clock_error()

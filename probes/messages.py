@@ -67,7 +67,7 @@ def encode_answer(answer: Answer) -> bytes:
     return _ANSWER.pack(*answer)
 
 
-def decode_probe(content: bytes | bytearray) -> Probe | None:
+def decode_probe(content: bytes | bytearray | memoryview) -> Probe | None:
     """Return the probe that 44 octets are; None: they are none. MBZ octets are ignored, as `stamp.is_probe` says."""
     probe = Probe(*_PROBE.unpack(content))
     return probe if probe.error & _MULTIPLIER else None

@@ -65,7 +65,7 @@ class ProbeBook:
             is_true: whether it brings back what was sent.
         """
         place, columns = answer.sender_seq * self._count + index, self._columns
-        offset_ns = self._bridge.pair.wall_ns - self._bridge.pair.monotonic_ns
+        offset_ns = self._bridge.offset_ns
         columns["received"][place] = now_ns if wall_ns is None else wall_ns - offset_ns
         columns["reflector_received"][place] = decode_ntp(answer.received) - offset_ns
         columns["reflector_sent"][place] = decode_ntp(answer.timestamp) - offset_ns

@@ -8,11 +8,13 @@ becomes of the answer: that is how the direction of every loss is known. Source:
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import Counter
 from collections.abc import Iterable
-from itertools import pairwise
-from typing import Any, Final
+from itertools import groupby, pairwise
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +23,10 @@ from hitless.records import NONE_NS, REFLECTOR_ROW, Rows, map_ipv4
 from probes import stamp
 from probes.batches import rank_equals
 from probes.clocks import Bridge
+from probes.messages import MESSAGE_OCTETS, Answer, Probe, decode_probe, encode_answer
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings
-from probes.sockets import Inbox, Outbox, count_overflows, open_socket, pack_address
+from probes.sockets import Datagram, Inbox, Outbox, count_overflows, open_socket, pack_address
 
 RATE_MARGIN: Final = 4
 """An endpoint answers at most this many times its configured rate, on the average of a second."""
@@ -38,6 +41,24 @@ _INBOX_OCTETS_MIN: Final = 2048
 """Room for a test packet of any length that Ethernet carries: what is cut cannot be answered."""
 _ROUNDS_MAX: Final = 8
 """Full inboxes in one go; a flood must not keep a sender in the same process waiting."""
+
+
+ALONE_MAX: Final = 8
+"""As few datagrams are answered one by one. Measured: one costs 20 us so, and a batch 90 us at least, 97 of three."""
+
+
+_TIMESTAMP: Final = struct.Struct(">Q")
+_TIMESTAMP_AT: Final = 4
+"""Octet of the timestamp in `stamp.ANSWER`."""
+
+
+class _KnownFlow(NamedTuple):
+    """What one datagram of a flow is held against."""
+
+    pod: int
+    """Index of the socket that it must come to."""
+    sources: frozenset[int]
+    """IPv4 addresses that it may come from."""
 
 
 class Reflector:
@@ -61,6 +82,10 @@ class Reflector:
         self._sockets = [open_socket(endpoint.address, endpoint.port, endpoint.namespace) for endpoint in endpoints]
         self.descriptors = tuple(opened.fileno() for opened in self._sockets)
         """One a pod: readable when a probe has come."""
+        self.alone_max = ALONE_MAX
+        """Datagrams that are answered one by one; more at once are answered as a batch."""
+        self.comes_in_batches = len(flows) > ALONE_MAX
+        """Whether it pays to wait for the rest of a tick."""
         example = {flow.destination: flow.id for flow in flows}
         self.watched = [
             (endpoint.address, example[endpoint.name], opened)
@@ -76,10 +101,13 @@ class Reflector:
         """A flow's source, then what it may have been rewritten to on the way; 0 comes from nobody."""
         self._next_seq = np.zeros(1 << 16, dtype=np.int64)
         self._place_of_flow = np.zeros(1 << 16, dtype=np.intp)
+        self._known: dict[int, _KnownFlow] = {}
         for flow in flows:
             self._pod_of_flow[flow.id] = pods[flow.destination]
             allowed = (flow.source_address, *flow.rewritten_sources)
-            self._sources_of_flow[flow.id, : len(allowed)] = [pack_address(address) for address in allowed]
+            packed = [pack_address(address) for address in allowed]
+            self._sources_of_flow[flow.id, : len(allowed)] = packed
+            self._known[flow.id] = _KnownFlow(pods[flow.destination], frozenset(packed))
         self._inbox = Inbox(_INBOX_SLOTS, max(_INBOX_OCTETS_MIN, settings.packet_octets))
         self._outbox = Outbox(self._inbox.payload, self._inbox.names)
         fields = stamp.view_probes(self._inbox.payload)
@@ -90,7 +118,10 @@ class Reflector:
         """Answers a nanosecond that each pod may send."""
         self._burst = np.maximum(BURST_MIN, self._rate * 1e9)
         self._tokens = self._burst.copy()
-        self._refilled_ns = self._now_ns()
+        self._refilled_ns = np.full(len(pods), self._now_ns(), dtype=np.int64)
+        self._alone: Rows = np.zeros(ALONE_MAX, dtype=REFLECTOR_ROW)
+        self._alone_columns = {name: self._alone[name] for name in REFLECTOR_ROW.names or ()}
+        self._payload = memoryview(self._inbox.payload.reshape(-1))
         self._unanswered = 0
         self._turns = 0
 
@@ -108,9 +139,11 @@ class Reflector:
                 count += got
                 if count == inbox.slots:
                     break
-            if count:
+            if count > self.alone_max:
                 self._answer(count)
-                inbox.clear(count)
+            elif count:
+                self._answer_alone(count)
+            inbox.clear(count)
             if count < inbox.slots:
                 return
 
@@ -123,6 +156,105 @@ class Reflector:
 
     def _now_ns(self) -> int:
         return time.monotonic_ns() - self._epoch_ns
+
+    def _answer_alone(self, count: int) -> None:
+        """Do for a few datagrams, one by one, what `_answer` does for a batch."""
+        kept, answers = 0, []
+        for slot in range(count):
+            came, pod = self._inbox.datagram(slot), self._pod_of_slot.item(slot)
+            probe = self._read_alone(slot, came, pod)
+            if probe is None:
+                continue
+            seq = UNANSWERED
+            if self._is_allowed_alone(pod):
+                seq = self._number_alone(probe.ssid)
+                self._turn_alone(slot, came, probe, seq)
+                # Equal keys stand for slots of one pod, next to each other: one call sends them.
+                answers.append(((pod, slot - len(answers)), slot, kept))
+            elif not self._is_logged_alone():
+                continue
+            self._write_alone(kept, came, probe, seq)
+            kept += 1
+        for (pod, _), group in groupby(answers, key=itemgetter(0)):
+            self._send_alone(self.descriptors[pod], [(slot, place) for _, slot, place in group])
+        if kept:
+            self._log.append(self._alone[:kept])
+
+    def _read_alone(self, slot: int, came: Datagram, pod: int) -> Probe | None:
+        """Return the probe that a slot holds; None: it is not to be answered, which is counted."""
+        width = self._inbox.payload.shape[1]
+        packet = self._payload[slot * width : slot * width + MESSAGE_OCTETS]
+        probe = decode_probe(packet) if MESSAGE_OCTETS <= came.octets <= width else None
+        if probe is None:
+            self.counters["malformed"] += 1
+            return None
+        flow = self._known.get(probe.ssid)
+        if flow is None or flow.pod != pod or came.address not in flow.sources:
+            self.counters["foreign"] += 1
+            return None
+        self.counters["probes"] += 1
+        return probe
+
+    def _number_alone(self, flow: int) -> int:
+        seq = self._next_seq.item(flow)
+        self._next_seq[flow] = seq + 1
+        return int(seq & 0xFFFF_FFFF)
+
+    def _turn_alone(self, slot: int, came: Datagram, probe: Probe, seq: int) -> None:
+        """Turn a probe into its answer where it lies."""
+        answer = Answer(
+            seq=seq,
+            timestamp=0,  # written just before it is sent
+            error=self._bridge.error,
+            ssid=probe.ssid,
+            received=stamp.encode_ntp(came.wall_ns),
+            sender_seq=probe.seq,
+            sender_timestamp=probe.timestamp,
+            sender_error=probe.error,
+            sender_ttl=came.ttl,
+        )
+        at = slot * self._inbox.payload.shape[1]
+        self._payload[at : at + MESSAGE_OCTETS] = encode_answer(answer)
+        if came.octets > MESSAGE_OCTETS:
+            slots, octets = np.array([slot]), np.array([came.octets])
+            self.counters["malformed_tlvs"] += stamp.mark_tlvs(self._inbox.payload, slots, octets)
+
+    def _write_alone(self, place: int, came: Datagram, probe: Probe, seq: int) -> None:
+        """Fill a row of the log; `sent` is filled in when it is sent."""
+        columns = self._alone_columns
+        columns["flow"][place], columns["seq"][place], columns["ttl"][place] = probe.ssid, probe.seq, came.ttl
+        columns["received"][place] = came.wall_ns - self._bridge.offset_ns
+        columns["source"][place], columns["reflector_seq"][place] = came.address, seq
+        columns["sent"][place] = NONE_NS
+
+    def _send_alone(self, descriptor: int, answers: list[tuple[int, int]]) -> None:
+        """Send the answers of one pod, each (slot, row), in slots next to each other, by one call."""
+        width, timestamp = self._inbox.payload.shape[1], stamp.encode_ntp(time.time_ns())
+        for slot, _ in answers:
+            _TIMESTAMP.pack_into(self._payload, slot * width + _TIMESTAMP_AT, timestamp)
+        first = answers[0][0]
+        lengths = [self._inbox.length(slot) for slot, _ in answers]
+        sent_ns = self._now_ns()
+        refused = self._outbox.send_slots(descriptor, first, lengths)
+        self.counters["answered"] += len(answers) - len(refused)
+        self.counters["send_errors"] += len(refused)
+        for slot, place in answers:
+            self._alone_columns["sent"][place] = NONE_NS if slot in refused else sent_ns
+
+    def _is_logged_alone(self) -> bool:
+        """Count a probe beyond the rate limit; tell whether it still goes into the log."""
+        self.counters["rate_limited"] += 1
+        return self._may_log(1)
+
+    def _is_allowed_alone(self, pod: int) -> bool:
+        """Take a token of the pod's bucket; False: there is none."""
+        now_ns = self._now_ns()
+        filled = self._tokens.item(pod) + self._rate.item(pod) * (now_ns - self._refilled_ns.item(pod))
+        tokens = min(self._burst.item(pod), filled)
+        self._refilled_ns[pod] = now_ns
+        is_allowed = tokens >= 1
+        self._tokens[pod] = tokens - is_allowed
+        return bool(is_allowed)
 
     def _answer(self, count: int) -> None:
         inbox = self._inbox
@@ -191,7 +323,7 @@ class Reflector:
         """Take a token of the pod's bucket for each probe; those for which there is none are not answered."""
         now_ns = self._now_ns()
         self._tokens = np.minimum(self._burst, self._tokens + self._rate * (now_ns - self._refilled_ns))
-        self._refilled_ns = now_ns
+        self._refilled_ns[:] = now_ns
         wanted = np.bincount(pods, minlength=len(self._tokens))
         allowed = np.ones(len(pods), dtype=np.bool_)
         if (wanted > self._tokens).any():

@@ -14,7 +14,8 @@ import os
 import socket
 import struct
 import sys
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +89,10 @@ _CONTROL_EXPECTED: Final = np.array(
 )
 """Their values: a cmsghdr has 16 octets, a timespec 16, the TTL 4. Source: cmsg(3)."""
 
+_CONTROL_FIELDS: Final = struct.Struct("<QQqqQQi4x")
+"""CONTROL for one datagram: the constant words 0 and 1, the time, the constant words 4 and 5, the TTL."""
+_CONTROL_CONSTANTS: Final = tuple(_CONTROL_EXPECTED.tolist())
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _sendmmsg = _libc.sendmmsg
 _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
@@ -98,6 +103,19 @@ _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int
 def pack_address(address: str) -> int:
     """Return an IPv4 address as the integer that SOCKADDR's field holds."""
     return int.from_bytes(socket.inet_aton(address), "big")
+
+
+class Datagram(NamedTuple):
+    """What the kernel tells of one received datagram."""
+
+    octets: int
+    """Its length on the wire."""
+    address: int
+    """IPv4 address that it came from."""
+    wall_ns: int
+    """When the kernel received it: CLOCK_REALTIME."""
+    ttl: int
+    """The TTL with which it came."""
 
 
 class Inbox:
@@ -126,7 +144,12 @@ class Inbox:
         self._headers["control"] = _addresses(self.control)
         self._headers["control_octets"] = CONTROL.itemsize
         self._base = self._headers.ctypes.data
-        self._fresh = self._headers.copy()
+        self._headers_octets = self._headers.view(np.uint8).reshape(slots, -1)
+        self._fresh_octets = self._headers_octets.copy()
+        # For one datagram at a time: one number of a column, without an array around it.
+        self._lengths, self._control_lengths = self._headers["octets"], self._headers["control_octets"]
+        self._addresses = self.names["address"]
+        self._control_octets = memoryview(self.control.view(np.uint8))
 
     def receive(self, descriptor: int, first: int) -> int:
         """Receive what is there, without waiting, into the slots from `first` on.
@@ -146,6 +169,25 @@ class Inbox:
             return 0
         message = f"recvmmsg: {os.strerror(number)}"
         raise WorldError(message)
+
+    def datagram(self, slot: int) -> Datagram:
+        """Return what the kernel told of one datagram: as `octets`, `wall_ns` and `check_control` do for a batch.
+
+        Raises:
+            WorldError: as `check_control`.
+        """
+        first, second, seconds, rest_ns, third, fourth, ttl = _CONTROL_FIELDS.unpack_from(
+            self._control_octets, slot * CONTROL.itemsize
+        )
+        is_whole = self._control_lengths.item(slot) == CONTROL.itemsize
+        if not is_whole or (first, second, third, fourth) != _CONTROL_CONSTANTS:
+            self.check_control(slot + 1)
+        wall_ns = seconds * 1_000_000_000 + rest_ns
+        return Datagram(self._lengths.item(slot), self._addresses.item(slot), wall_ns, ttl)
+
+    def length(self, slot: int) -> int:
+        """Return the length of one datagram as it was on the wire."""
+        return int(self._lengths.item(slot))
 
     def octets(self, count: int) -> npt.NDArray[np.int64]:
         """Return the lengths of the first `count` datagrams as they were on the wire."""
@@ -169,7 +211,7 @@ class Inbox:
 
     def clear(self, count: int) -> None:
         """Make the first `count` slots ready for the next batch."""
-        self._headers[:count] = self._fresh[:count]
+        self._headers_octets[:count] = self._fresh_octets[:count]  # one memmove; rows would go field by field
 
 
 class Outbox:
@@ -193,6 +235,14 @@ class Outbox:
         self._fresh["iov_count"] = 1
         self._headers = self._fresh.copy()
         self._base = self._headers.ctypes.data
+        self._fresh_base = self._fresh.ctypes.data
+        self._lengths = self._iovecs["octets"]
+
+    def send_slots(self, descriptor: int, first: int, lengths: Sequence[int]) -> dict[int, int]:
+        """Send what lies in the slots first, first + 1, ..., with these lengths; see `send`. Returns slot to errno."""
+        for slot, length in enumerate(lengths, first):
+            self._lengths[slot] = length
+        return _send(descriptor, self._fresh_base, first, first + len(lengths))
 
     def choose(self, slots: npt.NDArray[np.intp], octets: npt.NDArray[np.int64]) -> None:
         """Line up these slots, with these lengths, as messages 0, 1, ... of the next `send`."""
@@ -207,19 +257,24 @@ class Outbox:
         Returns:
             Message number to errno of what the kernel refused; empty as a rule.
         """
-        refused: dict[int, int] = {}
-        position = first
-        while position < last:
-            room = min(last - position, _MESSAGES_MAX)
-            sent = int(_sendmmsg(descriptor, self._base + position * _MMSGHDR.itemsize, room, socket.MSG_DONTWAIT))
-            if sent > 0:
-                position += sent
-                continue
-            number = ctypes.get_errno()
-            if number != errno.EINTR:
-                refused[position] = number
-                position += 1
-        return refused
+        return _send(descriptor, self._base, first, last)
+
+
+def _send(descriptor: int, base: int, first: int, last: int) -> dict[int, int]:
+    """Send the messages whose headers lie at `base`; see `Outbox.send`."""
+    refused: dict[int, int] = {}
+    position = first
+    while position < last:
+        room = min(last - position, _MESSAGES_MAX)
+        sent = int(_sendmmsg(descriptor, base + position * _MMSGHDR.itemsize, room, socket.MSG_DONTWAIT))
+        if sent > 0:
+            position += sent
+            continue
+        number = ctypes.get_errno()
+        if number != errno.EINTR:
+            refused[position] = number
+            position += 1
+    return refused
 
 
 def open_socket(address: str, port: int, namespace: str | None = None, protocol: int = socket.IPPROTO_UDP) -> socket.socket:

@@ -156,6 +156,11 @@ class TcpSender:
                 self._tick()
         self.collect()
 
+    @property
+    def due_ns(self) -> int | None:
+        """When the next tick is due, run clock; None: it does not send."""
+        return None if self._pacer is None else self._pacer.due_ns
+
     def stop(self) -> None:
         """Offer nothing more."""
         self._pacer = None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from probes.clocks import Bridge
 from probes.recording import GrowingTable
-from probes.reflector import Reflector
+from probes.reflector import ALONE_MAX, Reflector
 from probes.sender import Sender
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 from tests.fuzz.target import Check, Draws, Target
@@ -118,6 +118,7 @@ def _open_reflector() -> Iterator[Check]:
 
         def check(content: bytes) -> None:
             draws = Draws(content)
+            reflector.alone_max = ALONE_MAX if draws.number(1) else 0
             reflector._tokens[:] = _PACKETS_MAX
             true = [_probe(seq, ssid) for seq in (3, 4) for ssid in (1, 2)]
             contents = _draw_packets(draws, true)
@@ -200,11 +201,16 @@ def _changed_at(place: int) -> bytes:
 REFLECTOR = Target(
     name="reflector",
     open=_open_reflector,
-    # The choice of a true packet, then what is made of it: 4 is a probe of a known flow, 5 another source's.
-    seeds=(
-        (b"\4" + _AS_IT_IS) * 2,
-        b"\4" + _changed_at(3) + b"\4" + _changed_at(13) + b"\4" + _AS_IT_IS,
-        b"\5" + _AS_IT_IS + b"\2" + _AS_IT_IS,
+    # Whether they are answered one by one; the choice of a true packet, then what is made of it: 4 is a probe of a known flow,
+    # 5 another source's.
+    seeds=tuple(
+        way + packets
+        for way in (b"\0", b"\1")
+        for packets in (
+            (b"\4" + _AS_IT_IS) * 2,
+            b"\4" + _changed_at(3) + b"\4" + _changed_at(13) + b"\4" + _AS_IT_IS,
+            b"\5" + _AS_IT_IS + b"\2" + _AS_IT_IS,
+        )
     ),
 )
 SENDER = Target(

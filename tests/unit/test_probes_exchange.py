@@ -284,9 +284,11 @@ class Prober:
         self.socket.close()
 
 
-@pytest.fixture
-def prober(tmp_path: Path) -> Iterator[Prober]:
+@pytest.fixture(params=[reflector_module.ALONE_MAX, 0], ids=["one by one", "as a batch"])
+def prober(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Prober]:
+    """Both ways in which datagrams are answered: they must not differ."""
     made = Prober(tmp_path)
+    made.reflector.alone_max = request.param
     yield made
     made.close()
 
