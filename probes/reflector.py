@@ -121,7 +121,7 @@ class Reflector:
         self._refilled_ns = np.full(len(pods), self._now_ns(), dtype=np.int64)
         self._alone: Rows = np.zeros(ALONE_MAX, dtype=REFLECTOR_ROW)
         self._alone_columns = {name: self._alone[name] for name in REFLECTOR_ROW.names or ()}
-        self._payload = memoryview(self._inbox.payload.reshape(-1))
+        self._payload = self._inbox.payload.reshape(-1).data
         self._unanswered = 0
         self._turns = 0
 
@@ -159,7 +159,7 @@ class Reflector:
 
     def _answer_alone(self, count: int) -> None:
         """Do for a few datagrams, one by one, what `_answer` does for a batch."""
-        kept, answers = 0, []
+        kept, answers = 0, list[tuple[tuple[int, int], int, int]]()
         for slot in range(count):
             came, pod = self._inbox.datagram(slot), self._pod_of_slot.item(slot)
             probe = self._read_alone(slot, came, pod)

@@ -149,7 +149,7 @@ class Inbox:
         # For one datagram at a time: one number of a column, without an array around it.
         self._lengths, self._control_lengths = self._headers["octets"], self._headers["control_octets"]
         self._addresses = self.names["address"]
-        self._control_octets = memoryview(self.control.view(np.uint8))
+        self._control_octets = self.control.view(np.uint8).data
 
     def receive(self, descriptor: int, first: int) -> int:
         """Receive what is there, without waiting, into the slots from `first` on.
