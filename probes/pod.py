@@ -1,250 +1,40 @@
-"""Agent supervisor: the first process of a prober pod; takes JSON requests through `kubectl exec`.
+"""The command of a prober pod: serves requests, or hands one to the process that serves them.
 
-    python -m probes.pod serve DIRECTORY      the pod's first process
+    python -m probes.pod serve DIRECTORY      the pod's first process, see `probes.supervisor`
     python -m probes.pod ask DIRECTORY        one request from stdin, a line of JSON; its answer to stdout, a line of JSON
 
-| request | answer |
-|---|---|
-| `{"do": "clock"}` | clock (`read_clock_id`), monotonic_ns |
-| `{"do": "start", "settings": {...}}` | agent; `directory` is the supervisor's own. Files of an earlier run go |
-| `{"do": "look"}` | agents: name to states (what it has said), code (exit code; null: it lives), complaint |
-| `{"do": "order", "order": {...}}` | of `probes.orders`, handed to all agents |
-| `{"do": "list"}` | files: name to size in octets, holes at the end cut off |
-| `{"do": "read", "name": ..., "offset": ..., "octets": ...}` | content: zlib, base64 |
-| `{"do": "inspect"}` | of `probes.node_state`: meant for a pod in the node's own network namespace |
-
-A request that cannot be met is answered with `{"error": ...}`. Requests come through the API server and the kubelet, by the
-nodes' own addresses, never over the pod network that is being measured. A stream may break at any time: the agents go on, and
-their records stay in DIRECTORY until they are fetched. Everything goes through a Unix socket in DIRECTORY; no port is open.
-
-SIGTERM ends the supervisor, and the supervisor ends its agents.
+A run asks several times a second in every pod, and every question is a process: `ask` imports nothing that it does not need.
 """
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import json
 import os
-import re
-import select
-import signal
 import socket
-import subprocess
 import sys
-import time
-import zlib
-from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
-from hitless.agents import trim
-from hitless.errors import HitlessError, UsageError, WorldError
-from probes.clocks import read_clock_id
-from probes.node_state import read_node_state
-from probes.settings import parse_settings
-from probes.settings_file import write_document
+from hitless.errors import HitlessError, WorldError
 
 SOCKET: Final = "supervisor.socket"
-STATES: Final = ".states"
-COMPLAINT: Final = ".stderr"
-SETTINGS: Final = ".settings"
-"""AGENT.states is what the agent has said, AGENT.stderr its complaint, AGENT.settings what it was told."""
-_OURS: Final = frozenset({STATES, COMPLAINT, SETTINGS, Path(SOCKET).suffix})
-"""How the names of the supervisor's own files end; the others are the agents'."""
-PIECE_OCTETS_MAX: Final = 8 << 20
-"""Largest piece of a file that one answer holds."""
+"""Unix socket of the supervisor in its directory."""
 _REQUEST_OCTETS_MAX: Final = 32 << 20
 """The settings of an agent with 65,535 flows take 15 MB."""
-_COMPLAINT_OCTETS: Final = 2000
-_PATIENCE_S: Final = 10.0
-"""A peer that does not finish its line in time, and an agent that does not end, are given up."""
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,160}")
-
-Document = dict[str, Any]
 
 
-class Supervisor:
-    """Starts, watches and ends the agents of one run, as requests say.
-
-    Args:
-        directory: where agents write their records; exists.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._agents: dict[str, subprocess.Popen[bytes]] = {}
-
-    def answer(self, request: object) -> Document:
-        """Do what a request says. Returns the answer; an error becomes one."""
-        deeds: dict[str, Callable[[Document], Document]] = {
-            "clock": self._clock,
-            "start": self._start,
-            "look": self._look,
-            "order": self._order,
-            "list": self._list,
-            "read": self._read,
-            "inspect": lambda _: read_node_state(),
-        }
-        try:
-            if not isinstance(request, dict) or request.get("do") not in deeds:
-                raise UsageError(where="request", place="do", found=str(request)[:100], expected=", ".join(deeds))
-            return deeds[request["do"]](request)
-        except HitlessError as error:
-            return {"error": str(error)}
-        except OSError as error:
-            return {"error": f"{error.filename or self._directory}: {error.strerror or error}"}
-
-    def close(self) -> None:
-        """End the agents: ask, wait, kill."""
-        self._tell(b'{"order": "end"}\n')
-        deadline_s = time.monotonic() + _PATIENCE_S
-        for agent in self._agents.values():
-            try:
-                agent.wait(max(0.0, deadline_s - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                agent.kill()
-                agent.wait()
-
-    def _clock(self, _: Document) -> Document:
-        return {"clock": read_clock_id(), "monotonic_ns": time.monotonic_ns()}
-
-    def _start(self, request: Document) -> Document:
-        given = request.get("settings")
-        document = {**given, "directory": str(self._directory)} if isinstance(given, dict) else given
-        settings = parse_settings(document, where="settings")
-        name = settings.agent
-        if self._is_running(name):
-            message = f"the agent {name} is running: end it before it starts again"
-            raise WorldError(message)
-        if not any(map(self._is_running, self._agents)):
-            self._forget()
-        path = self._file(name, SETTINGS)
-        write_document(path, settings.as_json())
-        with self._file(name, STATES).open("wb") as stdout, self._file(name, COMPLAINT).open("wb") as stderr:
-            self._agents[name] = subprocess.Popen(  # noqa: S603 - this interpreter, a module of this project
-                [sys.executable, "-s", "-P", "-m", "probes.agent", str(path)],
-                stdin=subprocess.PIPE,
-                stdout=stdout,
-                stderr=stderr,
-            )
-        return {"agent": name}
-
-    def _forget(self) -> None:
-        """Begin anew: what an earlier run left is not of this one."""
-        self._agents = {}
-        for path in self._directory.iterdir():
-            if path.name != SOCKET and path.is_file():
-                path.unlink()
-
-    def _look(self, _: Document) -> Document:
-        # After a restart the supervisor no longer holds the agents that reported these states.
-        names = dict.fromkeys((*self._agents, *(path.stem for path in sorted(self._directory.glob(f"*{STATES}")))))
-        return {"agents": {name: self._look_at(name) for name in names}}
-
-    def _look_at(self, name: str) -> Document:
-        states, complaint = self._file(name, STATES), self._file(name, COMPLAINT)
-        said = states.read_text(encoding="utf-8").split("\n")[:-1] if states.exists() else []
-        tail = complaint.read_bytes()[-_COMPLAINT_OCTETS:].decode(errors="replace").strip() if complaint.exists() else ""
-        return {
-            "states": [json.loads(line)["state"] for line in said],
-            "code": self._agents[name].poll() if name in self._agents else -signal.SIGKILL,
-            "complaint": tail,
-        }
-
-    def _order(self, request: Document) -> Document:
-        self._tell(json.dumps(request.get("order")).encode() + b"\n")
-        return {}
-
-    def _tell(self, line: bytes) -> None:
-        """Write a line to every agent; one that has gone needs no orders."""
-        for agent in self._agents.values():
-            if agent.stdin is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    agent.stdin.write(line)
-                    agent.stdin.flush()
-
-    def _list(self, _: Document) -> Document:
-        files = [path for path in sorted(self._directory.iterdir()) if path.is_file() and path.suffix not in _OURS]
-        for path in files:
-            if path.suffix == ".sender" and not self._is_running(path.stem):
-                trim(path)
-        return {"files": {path.name: path.stat().st_size for path in files}}
-
-    def _is_running(self, name: str) -> bool:
-        return name in self._agents and self._agents[name].poll() is None
-
-    def _file(self, name: str, suffix: str) -> Path:
-        return self._directory / f"{name}{suffix}"
-
-    def _read(self, request: Document) -> Document:
-        name, offset, octets = (request.get(key) for key in ("name", "offset", "octets"))
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or Path(name).suffix in _OURS:
-            raise UsageError(
-                where="request", place="name", found=repr(name)[:100], expected="the name of a file that `list` says"
-            )
-        if type(offset) is not int or type(octets) is not int or offset < 0 or not 0 < octets <= PIECE_OCTETS_MAX:
-            allowed = f"numbers that are not negative, 1 to {PIECE_OCTETS_MAX} octets"
-            raise UsageError(where="request", place="offset, octets", found=f"{offset!r}, {octets!r}"[:100], expected=allowed)
-        with (self._directory / name).open("rb") as file:
-            file.seek(offset)
-            content = file.read(octets)
-        return {"content": base64.b64encode(zlib.compress(content, 1)).decode()}
-
-
-def serve(directory: Path) -> None:
-    """Answer requests until SIGTERM. Raises WorldError: the directory cannot be used."""
-    stopping, writer = os.pipe()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        os.write(writer, b".")
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        os.chdir(directory)  # the path of a Unix socket has 108 octets: it is named from here
-        Path(SOCKET).unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(SOCKET)
-        Path(SOCKET).chmod(0o600)
-        listener.listen()
-    except OSError as error:
-        message = f"cannot serve in {directory}: {error.strerror}"
-        raise WorldError(message) from error
-    supervisor = Supervisor(Path.cwd())
-    with listener:
-        while stopping not in select.select([stopping, listener.fileno()], [], [])[0]:
-            connection, _ = listener.accept()
-            with connection, contextlib.suppress(OSError):
-                connection.settimeout(_PATIENCE_S)
-                connection.sendall(_answer_line(supervisor, _read_line(connection)))
-    supervisor.close()
-    Path(SOCKET).unlink(missing_ok=True)
-
-
-def ask(directory: Path, line: bytes) -> bytes:
+def ask(directory: str, line: bytes) -> bytes:
     """Hand a request to the supervisor of a directory; return its answer. Raises WorldError: no supervisor answers there."""
     try:
-        os.chdir(directory)
+        os.chdir(directory)  # the path of a Unix socket has 108 octets: it is named from here
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(SOCKET)
             connection.sendall(line.rstrip(b"\n") + b"\n")
-            return _read_line(connection) + b"\n"
+            return read_line(connection) + b"\n"
     except OSError as error:
         message = f"no supervisor answers in {directory}: {error.strerror or error}"
         raise WorldError(message) from error
 
 
-def _answer_line(supervisor: Supervisor, line: bytes) -> bytes:
-    try:
-        request = json.loads(line)
-    except (ValueError, RecursionError):
-        request = None
-    return json.dumps(supervisor.answer(request)).encode() + b"\n"
-
-
-def _read_line(connection: socket.socket) -> bytes:
+def read_line(connection: socket.socket) -> bytes:
     """Read up to the end of the line, or of the stream."""
     with connection.makefile("rb") as stream:
         return stream.readline(_REQUEST_OCTETS_MAX).rstrip(b"\n")
@@ -255,9 +45,14 @@ def main(arguments: list[str]) -> int:
     try:
         match arguments:
             case ["serve", directory]:
-                serve(Path(directory))
+                from probes.supervisor import serve  # noqa: PLC0415 - numpy and the settings, which `ask` does without
+
+                serve(directory)
             case ["ask", directory]:
-                _ask_from_stdin(Path(directory))
+                # One line, not all: the stream of an exec has no end of stdin before its protocol's version 5.
+                answer = ask(directory, sys.stdin.buffer.readline(_REQUEST_OCTETS_MAX))
+                sys.stdout.buffer.write(answer)
+                sys.stdout.buffer.flush()
             case _:
                 sys.stderr.write("usage: python -m probes.pod serve|ask DIRECTORY\n")
                 return 2
@@ -265,13 +60,6 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
-
-
-def _ask_from_stdin(directory: Path) -> None:
-    # One line, not all: the stream of an exec has no end of stdin before its protocol's version 5.
-    answer = ask(directory, sys.stdin.buffer.readline(_REQUEST_OCTETS_MAX))
-    sys.stdout.buffer.write(answer)
-    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ class ProberPods:
         self._pods, self.endpoints, self.nodes = {}, (), ()
 
     def ask(self, endpoint: str, request: JsonObject) -> JsonObject:
-        """Hand a request to the supervisor of an endpoint's pod, see `probes.pod`; return its answer.
+        """Hand a request to the supervisor of an endpoint's pod, see `probes.supervisor`; return its answer.
 
         Raises:
             ApiUnavailableError: no answer: it may have been done or not.

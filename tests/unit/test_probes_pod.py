@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from probes.clocks import read_clock_id
-from probes.pod import Supervisor, main
+from probes.pod import main
+from probes.supervisor import Supervisor
 
 
 @pytest.fixture
