@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hitless.records import NONE_NS, REFLECTOR_ROW, Rows, map_ipv4
+from hitless.records import NONE_NS, REFLECTOR_ROW, Rows, encode_address, map_ipv4
 from probes import stamp
 from probes.batches import rank_equals
 from probes.clocks import Bridge
@@ -57,8 +57,8 @@ class _KnownFlow(NamedTuple):
 
     pod: int
     """Index of the socket that it must come to."""
-    sources: frozenset[int]
-    """IPv4 addresses that it may come from."""
+    sources: Mapping[int, bytes]
+    """IPv4 addresses that it may come from, each as the log has it."""
 
 
 class Reflector:
@@ -107,7 +107,9 @@ class Reflector:
             allowed = (flow.source_address, *flow.rewritten_sources)
             packed = [pack_address(address) for address in allowed]
             self._sources_of_flow[flow.id, : len(allowed)] = packed
-            self._known[flow.id] = _KnownFlow(pods[flow.destination], frozenset(packed))
+            self._known[flow.id] = _KnownFlow(
+                pods[flow.destination], dict(zip(packed, map(encode_address, allowed), strict=True))
+            )
         self._inbox = Inbox(_INBOX_SLOTS, max(_INBOX_OCTETS_MIN, settings.packet_octets))
         self._outbox = Outbox(self._inbox.payload, self._inbox.names)
         fields = stamp.view_probes(self._inbox.payload)
@@ -224,7 +226,8 @@ class Reflector:
         columns = self._alone_columns
         columns["flow"][place], columns["seq"][place], columns["ttl"][place] = probe.ssid, probe.seq, came.ttl
         columns["received"][place] = came.wall_ns - self._bridge.offset_ns
-        columns["source"][place], columns["reflector_seq"][place] = came.address, seq
+        columns["source"][place] = self._known[probe.ssid].sources[came.address]
+        columns["reflector_seq"][place] = seq
         columns["sent"][place] = NONE_NS
 
     def _send_alone(self, descriptor: int, answers: list[tuple[int, int]]) -> None:

@@ -21,7 +21,7 @@ from scapy.contrib.stamp import (
 
 from hitless.agents import trim
 from hitless.errors import WorldError
-from hitless.records import Rows, read_record
+from hitless.records import Rows, encode_address, read_record
 from probes import reflector as reflector_module
 from probes.clocks import Bridge
 from probes.recording import GrowingTable, SenderTable
@@ -317,6 +317,7 @@ def test_a_batch_is_answered_numbered_and_logged(prober: Prober) -> None:
     assert prober.log["reflector_seq"].tolist() == [0, 1, 2, 3]
     assert (prober.log["received"] <= prober.log["sent"]).all()
     assert prober.log["ttl"].tolist() == [64] * 4
+    assert {one.tobytes() for one in prober.log["source"]} == {encode_address(PEER)}
     assert (prober.reflector.counters["answered"], prober.reflector.counters["probes"]) == (4, 4)
 
 
