@@ -1,6 +1,6 @@
 """What CPU a probe takes, on the loopback of a namespace of its own: nothing but the instrument and the kernel is in the way.
 
-Three shapes at the same aggregate rate for everybody. A probe is a round trip; of hitless and irtt both ends are programs, so
+Every shape has the same aggregate rate for everybody. A probe is a round trip; of hitless and irtt both ends are programs, so
 both are counted, while fping is answered by the kernel, on fping's own time.
 """
 
@@ -25,8 +25,6 @@ from hitless.words import FlowId, FlowRole, JsonObject
 
 _SECONDS: Final = 8.0
 _SECONDS_QUICK: Final = 1.5
-_AIMS: Final = {"fping": 0.2, "irtt": 0.1}
-"""Tool to the largest share of its CPU that a probe of ours should take."""
 _IRTT_HZ: Final = 1000.0
 """A client at a high rate costs irtt less than many at a low one: it gets as few as can hold the rate."""
 
@@ -42,6 +40,10 @@ class _Shape:
     """Every address probes all others; otherwise one more address probes them all."""
     rate_hz: float
     """A flow."""
+    aim_us: float | None = None
+    """Most that a round trip of hitless should take, both ends."""
+    aim_fping: float | None = None
+    """Most of fping's CPU that a round trip of hitless should take."""
 
     @property
     def flows(self) -> int:
@@ -49,9 +51,10 @@ class _Shape:
 
 
 _SHAPES: Final = (
-    _Shape(name="1 to 1", pods=1, is_mesh=False, rate_hz=1000.0),
-    _Shape(name="1 to 100", pods=100, is_mesh=False, rate_hz=100.0),
-    _Shape(name="mesh of 11", pods=11, is_mesh=True, rate_hz=100.0),
+    _Shape(name="1 to 1", pods=1, is_mesh=False, rate_hz=1000.0, aim_us=80.0),
+    _Shape(name="1 to 3", pods=3, is_mesh=False, rate_hz=100.0, aim_us=66.7),  # 2 % of a core
+    _Shape(name="1 to 100", pods=100, is_mesh=False, rate_hz=100.0, aim_fping=1.0),
+    _Shape(name="mesh of 11", pods=11, is_mesh=True, rate_hz=100.0, aim_fping=0.5),
 )
 
 
@@ -63,7 +66,8 @@ def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
         with make_loopback() as namespace:
             rows.append(_measure_ours(shape, namespace, seconds))
             rows += [_measure_peer(tool, load, shape, namespace, seconds) for tool, load in _PEERS.items()]
-    return {"rows": rows, "aims": _AIMS}
+    aims = {shape.name: {"hitless": shape.aim_us, "fping": shape.aim_fping} for shape in _SHAPES}
+    return {"rows": rows, "aims": aims}
 
 
 def _measure_ours(shape: _Shape, namespace: Path, seconds: float) -> JsonObject:
@@ -151,9 +155,9 @@ def _make_cells(row: JsonObject, ours: JsonObject, aims: JsonObject) -> tuple[st
     both, our_both = (one["user_us"] + one["system_us"] for one in (row, ours))
     counts = (f"{row['reached_hz']:,.0f}", f"{row['wanted_hz']:,.0f}", f"{row['lost']}")
     times = (f"{row['user_us']:.1f}", f"{row['system_us']:.1f}", f"{both:.1f}")
-    aim = aims.get(row["tool"])
-    ratio = ("", "") if aim is None or not both else (f"{our_both / both:.2f}", f"{aim:g}")
-    return (row["shape"], row["tool"], *counts, *times, *ratio)
+    is_ours, aim = row["tool"] == "hitless", aims[row["shape"]].get(row["tool"])
+    ratio = "" if is_ours or not both else f"{our_both / both:.2f}"
+    return (row["shape"], row["tool"], *counts, *times, ratio, "" if aim is None else f"{aim:g} us" if is_ours else f"{aim:g}")
 
 
 CPU: Final = Question(name="cpu", text="CPU a probe on loopback beside fping and irtt", ask=_ask, show=_show)
