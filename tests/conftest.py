@@ -1,4 +1,4 @@
-"""What holds for every test: the user's records are left alone, and an example of Hypothesis has no time limit."""
+"""What holds for every test: the user's records are left alone, no example of Hypothesis is timed, a unit test ends."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+UNIT = Path(__file__).parent / "unit"
+UNIT_TIMEOUT_S = 120
+"""No unit test waits for anything: one that lasts so long has a loop that never ends."""
 RECORDS = Path(__file__).parents[1] / "reports" / "runs"
 
 # How long an example takes tells about the machine, not about the code. CI runs the same examples every time; a developer's
@@ -16,6 +19,18 @@ RECORDS = Path(__file__).parents[1] / "reports" / "runs"
 settings.register_profile("hitless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("hitless"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "hitless")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let a unit test that never ends fail with its stack, and the others go on (pytest-timeout).
+
+    By a signal, which interrupts any loop and needs no thread. Tests of the lab and of kind wait for real processes, each with
+    a deadline of its own.
+    """
+    if config.pluginmanager.hasplugin("timeout"):
+        for item in items:
+            if item.path.is_relative_to(UNIT):
+                item.add_marker(pytest.mark.timeout(UNIT_TIMEOUT_S, method="signal"))
 
 
 def list_records() -> dict[str, str]:
