@@ -31,8 +31,9 @@ checks, the report and the attribution read them, so a name or a fact key is a c
 | `fault.injected` | fault, options (as the scenario has them), began_ns |
 | `fault.cured` | fault, began_ns |
 
-A cluster or an observer that sees the nodes' routes records `calico.repointed` and `calico.cleanup_routes`; what is needed for
-that, and what is inferred without, is in analysis/route_history.py.
+The participants of every cluster record `roll.*` and `pod.*`. A cluster or an observer that sees the nodes' routes records
+`calico.repointed` and `calico.cleanup_routes`, too; what is needed for that, and what is inferred without, is in
+analysis/route_history.py.
 """
 
 from __future__ import annotations

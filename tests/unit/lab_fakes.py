@@ -21,7 +21,7 @@ from hitless.errors import WorldError
 from hitless.events import Event
 from hitless.facts import NodeFacts, NodeState
 from hitless.loop import Loop
-from hitless.ports import Participant
+from hitless.ports import Clock, Participant
 from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
 
 OPERATOR = "gardener-resource-manager"
@@ -31,7 +31,7 @@ ROUTE_CREATED = {"type": "NetworkUnavailable", "status": "False", "reason": "Rou
 class TakenDown:
     """A Recorder that keeps its events."""
 
-    def __init__(self, clock: JumpingClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.events: list[Event] = []
 
