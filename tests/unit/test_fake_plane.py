@@ -25,6 +25,8 @@ def world(overlay: Overlay) -> World:
 
 
 class TestFakePlane(NodePlaneConformance):
+    takes_time = False
+
     @pytest.fixture
     def facts(self, world: World) -> NodeFacts:
         return world.nodes[0]
