@@ -121,7 +121,7 @@ def watch_cluster(
     """
     clock = RunClock()
     with _ending_by_interrupt() as is_asked_to_end:
-        cluster = make_watched_cluster(kubeconfig, context, image=image, namespace=namespace, is_asked_to_end=is_asked_to_end)
+        cluster = make_watched_cluster(kubeconfig, context, image=image, namespace=namespace)
         try:
             observer = replace(options.observer, is_asked_to_end=is_asked_to_end)
             plan = make_watch_plan(cluster.kube, replace(options, observer=observer), clock)

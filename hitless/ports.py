@@ -162,7 +162,7 @@ class Participant(Protocol):
 
     @property
     def name(self) -> str:
-        """Unique in the run; also the actor of its events."""
+        """Unique in the run, where one of the switch takes the place of the cluster's; also the actor of its events."""
         ...
 
     @property

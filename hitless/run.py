@@ -101,7 +101,9 @@ class _Execution:
     def _watch_switch(self, facts: ClusterFacts, flows: tuple[Flow, ...]) -> None:
         plan, cluster, clock = self._plan, self._cluster, self._clock
         switch = plan.make_switch(cluster, facts, self._events)
-        participants = (*switch.participants, *cluster.participants(self._events))
+        taken = {one.name for one in switch.participants}
+        of_cluster = (one for one in cluster.participants(self._events) if one.name not in taken)
+        participants = (*switch.participants, *of_cluster)
         self._start_load(facts)
         cluster.prober.start(flows, plan.probing, self._store.agents_directory, clock.epoch_ns)
         self._wait_live(cluster.prober.is_live, "flow")

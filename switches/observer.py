@@ -1,7 +1,7 @@
 """Observers: participants that only look, and record what other parts do to a cluster as the same events.
 
-Two of them share the facts between them, so that each is recorded once. Whoever performs the switch changes the manifests and
-the conditions of routes; real Calico rolls, replaces pods and writes conditions of its own.
+Real Calico rolls, replaces pods and writes conditions of its own. Whoever performs the switch changes the manifests and the
+conditions of routes. Where the doubles do that, they record it, and Calico alone is observed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,18 @@ _RETRY_NS: Final = Nanoseconds(1 * SECOND)
 """While the API is away."""
 
 
-class _Looking:
-    """Looks at the cluster whenever it changes; what is seen goes to `_take`."""
+class CalicoObserver:
+    """Records what real Calico does: the roll of its DaemonSet, its pods, its conditions.
 
+    It is settled when the roll is over, so that a run never ends before.
+
+    Args:
+        kube: the API.
+        recorder: takes the events down.
+    """
+
+    name: Final = "observer"
+    """Of a SwitchObserver as well: it takes this one's place in a run, see `hitless.ports.Participant`."""
     watches: Final = frozenset(KINDS)
 
     def __init__(self, kube: KubeApi, recorder: Recorder) -> None:
@@ -44,6 +53,11 @@ class _Looking:
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Look, and record what has changed since the last look; see Participant."""
         return None if self._look() else Nanoseconds(now_ns + _RETRY_NS)
+
+    def is_settled(self) -> bool:
+        """Return whether no roll is going on: every pod of calico-node has the present template and is available."""
+        # What a participant has just applied may not have come by the watch yet: the last word is a fresh look.
+        return self._seen.rolling is None and self._look() and self._seen.rolling is None
 
     def _look(self) -> bool:
         """Return whether the API answered."""
@@ -57,11 +71,14 @@ class _Looking:
         return True
 
     def _take(self, sightings: Sequence[Sighting]) -> None:
-        raise NotImplementedError
+        for name, facts in filter(_is_calicos, sightings):
+            self._recorder.record(name, **facts)
 
 
-class SwitchObserver(_Looking):
-    """Records a switch that somebody else performs: request, manifests, conditions of routes.
+class SwitchObserver(CalicoObserver):
+    """Records a switch that somebody else performs: request, manifests, every condition, and what Calico does.
+
+    One look serves both.
 
     Args:
         kube: the API.
@@ -70,8 +87,6 @@ class SwitchObserver(_Looking):
         idle_ns: it is settled when a switch was seen and nothing has changed for this long; None: never by itself.
         is_asked_to_end: whether the operator has seen enough.
     """
-
-    name: Final = "switch-observer"
 
     def __init__(
         self,
@@ -103,36 +118,6 @@ class SwitchObserver(_Looking):
                 # The first trace of what the operator asked for; the request itself is not made in this cluster.
                 self._has_switched = True
                 self._recorder.record("switch.requested", mode=mode)
-            if not _is_calicos((name, facts)):
-                self._recorder.record(name, **facts)
-
-
-class CalicoObserver(_Looking):
-    """Records what real Calico does: the roll of its DaemonSet, its pods, its conditions.
-
-    It is settled when the roll is over, so that a run never ends before.
-
-    Args:
-        kube: the API.
-        recorder: takes the events down.
-        is_asked_to_end: whether the operator has seen enough.
-    """
-
-    name: Final = "calico-observer"
-
-    def __init__(self, kube: KubeApi, recorder: Recorder, is_asked_to_end: Callable[[], bool] = lambda: False) -> None:
-        super().__init__(kube, recorder)
-        self._is_asked_to_end = is_asked_to_end
-
-    def is_settled(self) -> bool:
-        """Return whether no roll is going on: every pod of calico-node has the present template and is available."""
-        if self._is_asked_to_end():
-            return True
-        # What a participant has just applied may not have come by the watch yet: the last word is a fresh look.
-        return self._seen.rolling is None and self._look() and self._seen.rolling is None
-
-    def _take(self, sightings: Sequence[Sighting]) -> None:
-        for name, facts in filter(_is_calicos, sightings):
             self._recorder.record(name, **facts)
 
 

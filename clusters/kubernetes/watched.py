@@ -6,7 +6,7 @@ It is a Cluster like the others, so the main path of a run serves it, too. It re
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -49,7 +49,6 @@ class WatchedCluster:
         pods: where the probers go.
         prober: over the same pods.
         backend: what the facts call it.
-        is_asked_to_end: whether the operator has seen enough, a roll or not.
     """
 
     def __init__(
@@ -59,10 +58,9 @@ class WatchedCluster:
         pods: ProberPods,
         prober: KindProber,
         backend: str = "kubeconfig",
-        is_asked_to_end: Callable[[], bool] = lambda: False,
     ) -> None:
         self.kube = kube
-        self._pods, self._prober, self._backend, self._is_asked_to_end = pods, prober, backend, is_asked_to_end
+        self._pods, self._prober, self._backend = pods, prober, backend
 
     @property
     def routes(self) -> RouteTables:
@@ -135,7 +133,7 @@ class WatchedCluster:
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
         """Return what records real Calico."""
-        return (CalicoObserver(self.kube, recorder, self._is_asked_to_end),)
+        return (CalicoObserver(self.kube, recorder),)
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Return none: they are in namespaces that are not ours."""
@@ -152,11 +150,10 @@ class KubeconfigCluster(WatchedCluster):
     Args:
         connection: its API.
         pods: where the probers go.
-        is_asked_to_end: as for WatchedCluster.
     """
 
-    def __init__(self, connection: KindKube, pods: ProberPods, is_asked_to_end: Callable[[], bool]) -> None:
-        super().__init__(kube=connection, pods=pods, prober=KindProber(pods), is_asked_to_end=is_asked_to_end)
+    def __init__(self, connection: KindKube, pods: ProberPods) -> None:
+        super().__init__(kube=connection, pods=pods, prober=KindProber(pods))
         self._connection = connection
 
     def up(self) -> ClusterFacts:
@@ -182,12 +179,11 @@ def make_watched_cluster(
     *,
     image: str,
     namespace: str,
-    is_asked_to_end: Callable[[], bool] = lambda: False,
 ) -> KubeconfigCluster:
     """Return the cluster of a kubeconfig, connected, nothing in it yet. Raises UsageError: the kubeconfig cannot be used."""
     calls = connect(kubeconfig, context)
     pods = ProberPods(KubePodHost(calls, kubeconfig, context), ProberSpec(image=image, namespace=namespace))
-    return KubeconfigCluster(KindKube(calls), pods, is_asked_to_end)
+    return KubeconfigCluster(KindKube(calls), pods)
 
 
 def find_mismatches(kube: KubeApi, case: Case) -> tuple[str, ...]:

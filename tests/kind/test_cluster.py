@@ -134,7 +134,7 @@ def test_up_calls_kind_exactly_so_and_down_leaves_nothing(workshop: Workshop) ->
     assert {node.zone for node in facts.nodes} == set(cluster.routes.zones()) == set(facts.zone_gateways)
     assert len(facts.endpoints) == 8
     with closing(EventLog(workshop.directory / "events.jsonl", RunClock())) as events:
-        assert [one.name for one in cluster.participants(events)] == ["calico-observer"]
+        assert [one.name for one in cluster.participants(events)] == ["observer"]
     cluster.down()
     cluster.down()
     assert ["delete", "cluster", f"--name={NAME}", kubeconfig] == workshop.calls[-1]

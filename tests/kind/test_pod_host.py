@@ -20,7 +20,7 @@ from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, World
 from hitless.events import Event
 from hitless.ports import Participant
 from hitless.words import JsonObject, Kind, Nanoseconds, Overlay
-from switches.observer import CalicoObserver, SwitchObserver
+from switches.observer import SwitchObserver
 from tests.clocks import HastyClock
 from tests.kind.api_world import register_node, wait_told
 from tests.kind.apiserver import ApiServer
@@ -121,7 +121,7 @@ def test_what_others_do_to_a_real_cluster_is_seen(kube_api: KindKube) -> None:
     kube_api.take_changes()
     seen, clock = Recording(), JumpingClock()
     observer = SwitchObserver(kube=kube_api, recorder=seen, clock=clock, idle_ns=Nanoseconds(5))
-    observers = (observer, CalicoObserver(kube_api, seen))
+    observers = (observer,)
     try:
         kube_api.merge_condition(node, route_condition(is_created=True), actor=ACTOR)
         _look(kube_api, observers, Kind.NODE)

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
 
+from clusters.kind.cluster import CalicoCluster
+from gardener.feature_gates import FeatureGates
+from gardener.manifests.render import render
+from hitless.events import Recorder
+from hitless.facts import ClusterFacts
 from hitless.loop import Loop
+from hitless.ports import Cluster, Participant
+from hitless.run import run
+from hitless.store import RunStore, read_history
 from hitless.words import SECOND, Kind, Mode, Nanoseconds
 from switches.observer import CalicoObserver, SwitchObserver
 from tests.unit.lab_fakes import TakenDown, World, make_shoot, seconds
+from tests.unit.test_run import FakeCluster, FakeSwitch, make_plan
 
 LONG = seconds(600)
 
 
 class Observed:
-    """Calico's doubles as the real Calico, and both observers, who share a record that the doubles do not write to."""
+    """Calico's doubles as the real Calico, and both observers; the doubles write to another record."""
 
     def __init__(self) -> None:
         self.world = World()
         self.clock, self.kube = self.world.clock, self.world.kube
-        self.recorder = TakenDown(self.clock)
-        self.calico = CalicoObserver(self.kube, self.recorder)
-        self.switch = SwitchObserver(kube=self.kube, recorder=self.recorder, clock=self.clock, idle_ns=seconds(1))
+        self.calicos, self.everything = TakenDown(self.clock), TakenDown(self.clock)
+        self.calico = CalicoObserver(self.kube, self.calicos)
+        self.switch = SwitchObserver(kube=self.kube, recorder=self.everything, clock=self.clock, idle_ns=seconds(1))
         self.world.loop = Loop((*self.world.participants, self.calico, self.switch), self.kube, self.clock)
 
     def switch_to_native(self) -> None:
         self.world.request(make_shoot(Mode.NATIVE), at_ms=100)
         assert self.world.loop.run(self.switch.is_settled, LONG)
-
-    def told(self, *subjects: str) -> Counter[tuple[str, object]]:
-        return tell(self.recorder, *subjects)
 
 
 def tell(recorder: TakenDown, *subjects: str) -> Counter[tuple[str, object]]:
@@ -45,16 +54,23 @@ def test_what_calico_does_is_recorded_as_its_doubles_record_it() -> None:
     observed.switch_to_native()
     expected = tell(observed.world.recorder, "roll", "pod")
     assert {name for name, _ in expected} == {"roll.started", "roll.finished", "pod.deleted", "pod.created", "pod.ready"}
-    assert observed.told("roll", "pod") == expected
+    assert tell(observed.calicos, "roll", "pod") == tell(observed.everything, "roll", "pod") == expected
+
+
+def test_what_the_doubles_of_a_switch_record_themselves_is_left_to_them() -> None:
+    observed = Observed()
+    observed.switch_to_native()
+    assert {event.name.partition(".")[0] for event in observed.calicos.events} <= {"roll", "pod", "condition"}
 
 
 def test_each_fact_is_recorded_once() -> None:
     observed = Observed()
     observed.switch_to_native()
-    facts = [(event.t_ns, event.name, repr(sorted(event.facts.items()))) for event in observed.recorder.events]
+    events = observed.everything.events
+    facts = [(event.t_ns, event.name, repr(sorted(event.facts.items()))) for event in events]
     assert len(set(facts)) == len(facts)
-    assert [event.facts for event in observed.recorder.events if event.name == "switch.requested"] == [{"mode": "NATIVE"}]
-    applied = [event.facts["kind"] for event in observed.recorder.events if event.name == "manifest.applied"]
+    assert [event.facts for event in events if event.name == "switch.requested"] == [{"mode": "NATIVE"}]
+    applied = [event.facts["kind"] for event in events if event.name == "manifest.applied"]
     assert sorted(applied) == ["DaemonSet", "IPPool", "IPPool"]
 
 
@@ -83,9 +99,84 @@ def test_an_observer_that_the_api_does_not_answer_asks_again_and_holds_the_run()
 
 def test_who_has_seen_enough_ends_a_watch_in_the_middle_of_a_roll() -> None:
     world, asked = World(), [False]
-    calico = CalicoObserver(world.kube, TakenDown(world.clock), lambda: asked[0])
+    recorder = TakenDown(world.clock)
+    observer = SwitchObserver(kube=world.kube, recorder=recorder, clock=world.clock, is_asked_to_end=lambda: asked[0])
     world.request(make_shoot(Mode.NATIVE), kinds=(Kind.DAEMON_SET,))
     world.loop.run(lambda: world.kube.get(Kind.DAEMON_SET, "calico-node")["metadata"]["generation"] > 1, LONG)
-    assert not calico.is_settled()
+    assert not observer.is_settled()
     asked[0] = True
-    assert calico.is_settled()
+    assert observer.is_settled()
+
+
+class BusyCalico:
+    """A double that acts as real Calico does: no run asks it whether it is done; a Participant."""
+
+    def __init__(self, double: Participant) -> None:
+        self.name, self.watches, self.reconcile = double.name, double.watches, double.reconcile
+
+    def is_settled(self) -> bool:
+        return True
+
+
+class RealCalico(FakeCluster):
+    """A kind cluster, as far as its Calico goes."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.kube = world.kube  # type: ignore[assignment]  # the fake is its own API
+        self.world = world
+        self.observer: Sequence[Participant] = ()
+
+    def participants(self, recorder: Recorder) -> Sequence[Participant]:
+        kind = CalicoCluster.__new__(CalicoCluster)
+        kind._kube = self.world.kube  # type: ignore[assignment]  # nothing is installed by it
+        self.observer = kind.participants(recorder)
+        return (*self.observer, *map(BusyCalico, self.world.participants))
+
+
+class AppliedSwitch(FakeSwitch):
+    """Applies the template of the other mode, and is done."""
+
+    def __init__(self, cluster: RealCalico) -> None:
+        super().__init__(cluster)
+        self._world = cluster.world
+
+    def request(self) -> None:
+        for document in render(make_shoot(Mode.NATIVE), FeatureGates()):
+            if document["kind"] == Kind.DAEMON_SET:
+                self._world.apply(document)
+
+
+def test_a_run_on_real_calico_does_not_settle_while_its_roll_goes_on(tmp_path: Path) -> None:
+    world = World()
+    cluster = RealCalico(world)
+    plan = make_plan(make_switch=lambda *_: AppliedSwitch(cluster), duration_ns_max=LONG)
+    run(plan, cast("Cluster", cluster), world.clock, RunStore(tmp_path / "run", world.clock))
+    history = read_history(tmp_path / "run")
+    assert history.errors == ()
+    (finished,) = (event.t_ns for event in world.recorder.events if event.name == "roll.finished")
+    (settled,) = history.events_named("run.settled")
+    assert settled.t_ns >= finished
+    assert [event.name for event in history.events_named("roll.started", "roll.finished")] == ["roll.started", "roll.finished"]
+
+
+def test_the_observer_of_a_switch_takes_the_place_of_the_clusters(tmp_path: Path) -> None:
+    world = World()
+    cluster = RealCalico(world)
+
+    def make_switch(_cluster: Cluster, _facts: ClusterFacts, recorder: Recorder) -> AppliedSwitch:
+        switch = AppliedSwitch(cluster)
+        switch.participants = (
+            SwitchObserver(kube=world.kube, recorder=recorder, clock=world.clock, idle_ns=Nanoseconds(SECOND)),
+        )
+        return switch
+
+    run(
+        make_plan(make_switch=make_switch, duration_ns_max=LONG, is_until_settled=False),
+        cast("Cluster", cluster),
+        world.clock,
+        RunStore(tmp_path / "run", world.clock),
+    )
+    history = read_history(tmp_path / "run")
+    recorded = Counter((event.name, event.facts.get("node")) for event in history.events_named("pod.ready", "roll.finished"))
+    assert recorded == {("roll.finished", None): 1} | {("pod.ready", node.name): 1 for node in world.nodes}

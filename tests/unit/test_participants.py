@@ -70,11 +70,19 @@ class TestDoublesOfCalico(ParticipantConformance):
         return act
 
 
-class TestObservers(TestDoublesOfCalico):
-    """The observers look on while the doubles switch."""
+class TestObserverOfSwitch(TestDoublesOfCalico):
+    """It looks on while the doubles switch."""
 
     @pytest.fixture
     def participants(self, world: World) -> Sequence[Participant]:
         kube, recorder = world.kube, world.recorder
         switch = SwitchObserver(kube=kube, recorder=recorder, clock=world.clock, idle_ns=Nanoseconds(SECOND))
-        return (switch, CalicoObserver(kube, recorder), *world.participants)
+        return (switch, *world.participants)
+
+
+class TestObserverOfCalico(TestDoublesOfCalico):
+    """It looks on while the doubles switch."""
+
+    @pytest.fixture
+    def participants(self, world: World) -> Sequence[Participant]:
+        return (CalicoObserver(world.kube, world.recorder), *world.participants)
