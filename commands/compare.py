@@ -166,7 +166,7 @@ def _turn(arm_and_trial: tuple[Arm, int]) -> tuple[int, int]:
 
 
 def judge_stored(path: Path, output_format: Format) -> Verdict:
-    """Judge a stored comparison, or one run of it, again; write its report anew and print it.
+    """Judge a stored comparison, or one run of it, again; write its report anew, where its folder can be written to; print it.
 
     A run that cannot be read is named and left out. The others are judged: their FAIL stays FAIL, their PASS is INCONCLUSIVE.
 
@@ -183,7 +183,9 @@ def judge_stored(path: Path, output_format: Format) -> Verdict:
         return tell_single(runs[0], output_format)
     # A suite numbers the runs of its one arm, which has no rule over both; a comparison's bear the arm's name.
     has_rule = not all(folder.name.isdigit() for folder in find_runs(path))
-    return _tell(Comparison(scenario=names.pop(), runs=runs, damaged=damaged, has_rule=has_rule), path, output_format)
+    return _tell(
+        Comparison(scenario=names.pop(), runs=runs, damaged=damaged, has_rule=has_rule), path, output_format, must_store=False
+    )
 
 
 def find_runs(path: Path) -> tuple[Path, ...]:
@@ -218,12 +220,11 @@ def read_stored(path: Path) -> tuple[tuple[JudgedRun, ...], tuple[str, ...]]:
     return tuple(map(judge_history, histories)), tuple(damaged)
 
 
-def _tell(comparison: Comparison, directory: Path, output_format: Format) -> Verdict:
+def _tell(comparison: Comparison, directory: Path, output_format: Format, *, must_store: bool = True) -> Verdict:
     """Write what there is to write, print it, and return the verdict, which neither can change."""
-    written = write_comparison(comparison, directory)
+    written = write_comparison(comparison, directory, must_store=must_store)
     if output_format is Format.JSON:
-        stored = "verdict.json" if written.summary is None else "summary.json"
-        sys.stdout.write((directory / stored).read_text(encoding="utf-8"))
+        sys.stdout.write(json.dumps(written.document, indent=1) + "\n")
     elif written.summary is None:
         sys.stdout.write(f"{written.verdict}: the table cannot be printed; records in {directory}\n")
     else:

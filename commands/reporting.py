@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from analysis.comparison import Comparison
 from commands.arms import ArmOutcome
+from hitless.errors import WorldError
 from hitless.store import write_json
-from hitless.words import Verdict
+from hitless.words import JsonObject, Verdict
 from reports.chart import render_html, render_svg
 from reports.markdown import render_markdown
 from reports.summary import Summary, summarise
@@ -33,17 +35,32 @@ class Written:
     """None: it could not be made; nor was `summary.json`."""
     report_path: Path | None
     """None: the Markdown report could not be made."""
+    document: JsonObject
+    """What `--format json` prints: the summary; where there is none, the verdict with its findings."""
 
 
-def write_comparison(comparison: Comparison, directory: Path) -> Written:
+def write_comparison(comparison: Comparison, directory: Path, *, must_store: bool = True) -> Written:
     """Write `verdict.json` and `summary.json`, then `chart.svg`, `chart.html` and `report.md`, each as far as it can be made.
+
+    Args:
+        comparison: what is told of.
+        directory: where the files go.
+        must_store: whether a folder that cannot be written to is an error; else nothing is stored, and the verdict is told.
 
     Raises:
         WorldError: the verdict cannot be written.
     """
     decision = comparison.decision
-    findings = [finding.as_json() for finding in decision.findings]
-    write_json(directory / "verdict.json", {"verdict": decision.verdict, "findings": findings})
+    settled: JsonObject = {"verdict": decision.verdict, "findings": [finding.as_json() for finding in decision.findings]}
+    try:
+        write_json(directory / "verdict.json", settled)
+    except WorldError as error:
+        if must_store:
+            raise
+        sys.stderr.write(f"hitless: {error}; nothing is stored, the verdict stands\n")
+        summary = _attempt(directory / "summary.json", lambda: summarise(comparison))
+        document = settled if summary is None else summary.as_json()
+        return Written(verdict=decision.verdict, summary=summary, report_path=None, document=document)
     summary_path, report_path, chart_path = (directory / name for name in ("summary.json", "report.md", "chart.svg"))
     for path in (summary_path, report_path, chart_path, directory / "chart.html"):
         path.unlink(missing_ok=True)
@@ -64,7 +81,8 @@ def write_comparison(comparison: Comparison, directory: Path) -> Written:
     if summary is not None:
         name = None if chart is None else chart.name
         report = _attempt(report_path, lambda: render(report_path, lambda: render_markdown(comparison, summary, chart=name)))
-    return Written(verdict=decision.verdict, summary=summary, report_path=report)
+    document = settled if summary is None else summary.as_json()
+    return Written(verdict=decision.verdict, summary=summary, report_path=report, document=document)
 
 
 def write_arm(outcome: ArmOutcome) -> Written:
@@ -82,5 +100,6 @@ def _attempt(path: Path, make: Callable[[], Made]) -> Made | None:
     except BaseException as error:  # noqa: BLE001 - a panic of vl-convert's Rust code is no Exception
         reason = " ".join(str(error).split())
         sys.stderr.write(f"hitless: {path.name} was not written: {type(error).__name__}: {reason}; the verdict stands\n")
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that cannot be written to
+            path.unlink(missing_ok=True)
         return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
@@ -12,7 +14,7 @@ from commands import compare, reporting
 from commands.compare import judge_stored, read_stored
 from commands.reporting import write_comparison
 from commands.settings import Format
-from hitless.errors import RecordDamagedError
+from hitless.errors import RecordDamagedError, WorldError
 from hitless.history import History
 from hitless.words import Arm, Verdict
 from tests.unit.comparisons import comparison, realistic
@@ -22,6 +24,22 @@ FILES = {"verdict.json", "summary.json", "chart.svg", "chart.html", "report.md"}
 
 def _names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
+
+
+def refuse_writes(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Let the folder refuse every write, as a read-only file system does, also to root."""
+    written = Path.write_text
+
+    def write_text(path: Path, *arguments: Any, **named: Any) -> int:  # noqa: ANN401 - as Path has them
+        if path.is_relative_to(directory):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return written(path, *arguments, **named)
+
+    def unlink(path: Path, *_arguments: Any, **_named: Any) -> None:  # noqa: ANN401 - as Path has them
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    monkeypatch.setattr(Path, "unlink", unlink)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +139,31 @@ def test_a_comparison_with_a_cut_trial_is_judged_by_the_whole_ones(
     own = [finding for finding in document["findings"] if finding["check"] == "comparison"]
     assert [finding["code"] for finding in own] == codes
     assert own[-1]["text"] == "a run cannot be read and is left out: gated-2/events.jsonl: line 7 was cut"
+
+
+@pytest.mark.parametrize("output_format", list(Format))
+def test_a_comparison_in_a_read_only_folder_is_judged_and_nothing_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], output_format: Format
+) -> None:
+    path = _store(tmp_path, monkeypatch, {"ungated-1": realistic(Arm.UNGATED, 1), "gated-1": realistic(Arm.GATED, 1)})
+    before = _names(path)
+    refuse_writes(monkeypatch, path)
+    assert judge_stored(path, output_format) is Verdict.PASS
+    told = capsys.readouterr()
+    assert (
+        told.err == f"hitless: cannot write {path}/verdict.json: Read-only file system; nothing is stored, the verdict stands\n"
+    )
+    if output_format is Format.JSON:
+        assert (json.loads(told.out)["verdict"], json.loads(told.out)["schema"]) == ("PASS", "hitless.summary/2")
+    else:
+        assert "PASS" in told.out
+    assert _names(path) == before
+
+
+def test_a_fresh_comparison_whose_verdict_cannot_be_stored_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_writes(monkeypatch, tmp_path)
+    with pytest.raises(WorldError, match=r"^cannot write .*verdict.json: Read-only file system$"):
+        write_comparison(comparison(1), tmp_path)
 
 
 def test_trials_without_a_rule_of_their_own_are_inconclusive_where_one_was_cut(
