@@ -14,7 +14,7 @@ from typing import Any
 import allure
 import pytest
 
-from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
+from clusters.kind.config import KindOptions
 from clusters.lab.cluster import check_faults
 from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
@@ -32,8 +32,6 @@ SUITES = ROOT / "suites"
 LAB_TESTS = ROOT / "tests" / "lab"
 WORKER_INPUT = "hitless_input"
 WORKER_OUTPUT = "hitless_output"
-PYTEST_KIND_NAME = "pytest-kind"
-"""What pytest-kind calls a cluster where the command line does not. Source: pytest_kind/plugin.py."""
 _executed = pytest.StashKey[int]()
 _reached = pytest.StashKey[int]()
 _refusal = pytest.StashKey[str]()
@@ -68,10 +66,9 @@ def _backend(config: pytest.Config) -> Backend:
     """Return where the scenarios run; the options of a kind cluster are pytest-kind's. Raises UsageError."""
     option = config.getoption
     paths = {name: Path(option(name)).expanduser() for name in ("kind_bin", "kind_kubectl_bin") if option(name)}
-    name = option("cluster_name")
     kind_options = KindOptions(
-        # `hitless kind down` looks for the same name.
-        cluster_name=DEFAULT_CLUSTER_NAME if name == PYTEST_KIND_NAME else name,
+        # By default the one of `hitless kind down`, not pytest-kind's: pyproject.toml gives it.
+        cluster_name=option("cluster_name"),
         kind_bin=paths.get("kind_bin"),
         kubectl_bin=paths.get("kind_kubectl_bin"),
         image=option("kind_image"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from clusters.kind.config import DEFAULT_CLUSTER_NAME
 from clusters.kubernetes.watched import check_records, find_mismatches
 from clusters.lab.kube import MemoryKube
 from commands.backends import KubeconfigOptions, make_backend
@@ -23,6 +25,7 @@ from switches.doubles import initial_objects
 from switches.observer import CHECKS
 from tests.unit.histories import history, switch_events
 
+ROOT = Path(__file__).parents[2]
 NODES = tuple(
     NodeFacts(name=f"node-{zone}1", zone=zone, address=f"10.250.{index}.11", pod_cidr=f"100.96.{index}.0/24", gateway="")
     for index, zone in enumerate("ab")
@@ -146,6 +149,18 @@ def test_where_and_who_go_together_or_are_refused_by_name() -> None:
         lab.choose_switch(SwitchName.OBSERVER)
     with pytest.raises(UsageError, match=r"^--switch doubles does not work with --backend kubeconfig: hitless only watches"):
         watched.choose_switch(SwitchName.DOUBLES)
+
+
+def test_a_kind_cluster_is_called_as_the_command_line_says_and_hitless_by_default(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conftest: Any = pytestconfig.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
+    found: list[str] = []
+    monkeypatch.setattr(conftest, "make_backend", lambda _name, kind, _kubeconfig: found.append(kind.cluster_name))
+    conftest._backend(pytestconfig)
+    monkeypatch.setattr(pytestconfig.option, "cluster_name", "pytest-kind")
+    conftest._backend(pytestconfig)
+    assert found == [DEFAULT_CLUSTER_NAME, "pytest-kind"]
 
 
 def test_fast_constants_are_refused_where_real_parts_take_their_time() -> None:
