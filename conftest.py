@@ -104,7 +104,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             carrier=IpipCarrier(option("--carrier")) if option("--carrier") else None,
         )
         if options.carrier is not None and backend.name is not BackendName.LAB:
-            raise UsageError(where="--carrier", found=options.carrier, expected="only with --backend lab")  # noqa: TRY301 - one place
+            raise UsageError("--carrier needs --backend lab; leave it out")  # noqa: TRY301 - one place
         if not 1 <= option("--trials") <= TRIALS_MAX:
             raise UsageError(f"--trials must be 1 to {TRIALS_MAX}")  # noqa: TRY301 - one place
         paths = dict.fromkeys(find_scenario(name) for name in option("--scenario")) or catalogue()

@@ -107,7 +107,7 @@ def _build_with_mininet(nodes: int) -> tuple[float, float]:
                 said = json.loads(program.text.splitlines()[-1])
                 return float(said["up_s"]), float(said["down_s"])
             except (ValueError, KeyError, IndexError) as error:
-                raise WorldError(f"mininet printed something else than its times: {program.text[-200:].strip()}") from error
+                raise WorldError(f"mininet did not print its times: {program.text[-200:].strip()}") from error
 
 
 def _show(document: JsonObject) -> tuple[Table, ...]:

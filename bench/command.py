@@ -111,14 +111,14 @@ def _read(path: Path, questions: Sequence[Question]) -> JsonObject:
     try:
         content: object = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise UsageError(where=str(path), found=str(error), expected="a bench.json") from error
+        raise UsageError(where=str(path), problem=f"{error}; give the path of a bench.json") from error
     document: JsonObject = content if isinstance(content, dict) else {}
     if document.get("schema") != SCHEMA:
         raise UsageError(where=str(path), place="schema", found=repr(document.get("schema")), expected=SCHEMA)
     for question in questions:
         if question.name not in document["answers"]:
             answered = ", ".join(document["answers"])
-            raise UsageError(where=str(path), place="answers", found=f"none to {question.name}", expected=f"--only {answered}")
+            raise UsageError(where=str(path), place="answers", problem=f"no answer to {question.name}; use --only {answered}")
     return document
 
 
@@ -145,4 +145,4 @@ def _write_into(path: Path, pieces: dict[str, str], *, is_trial: bool = False) -
         if not is_trial:
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(where=str(path), found=error.strerror or str(error), expected="a document to write to") from error
+        raise UsageError(where=str(path), problem=f"{error.strerror or error}; give the path of a writable document") from error

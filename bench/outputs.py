@@ -177,4 +177,4 @@ def _read_go_duration(text: str) -> float:
 
 
 def _unreadable(tool: str, text: str) -> WorldError:
-    return WorldError(f"{tool} printed something else than expected: {' '.join(text.split())[-300:] or 'nothing'}")
+    return WorldError(f"unexpected output of {tool}: {' '.join(text.split())[-300:] or 'nothing'}")

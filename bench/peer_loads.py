@@ -130,7 +130,7 @@ def load_ping(ends: Ends, rate_hz: float, seconds: float, folder: Path) -> PeerL
 
 def _sum_up(sent: int, lost: int, seconds: float, ended: Sequence[Ended]) -> PeerLoad:
     if not sent:
-        raise WorldError("it sent nothing")
+        raise WorldError("the peer sent nothing")
     return PeerLoad(
         sent=sent,
         lost=lost,

@@ -111,7 +111,7 @@ class Program:
             raise WorldError(f"{self.name} did not end within {timeout_s:g} s{self._complaint()}")
         ended = self.end()
         if ended.code not in allowed:
-            raise WorldError(f"{self.name} ended with {ended.code}{self._complaint()}")
+            raise WorldError(f"{self.name} ended with exit code {ended.code}{self._complaint()}")
         return ended
 
     def wait_text(self, wanted: str, timeout_s: float) -> None:
@@ -121,11 +121,11 @@ class Program:
             if wanted in self.text:
                 return True
             if self._look() is not None:
-                raise WorldError(f"{self.name} ended before it said {wanted!r}{self._complaint()}")
+                raise WorldError(f"{self.name} ended before it printed {wanted!r}{self._complaint()}")
             return False
 
         if not came_true(has_said, timeout_s=timeout_s, poll_s=_POLL_S):
-            raise WorldError(f"{self.name} did not say {wanted!r} within {timeout_s:g} s{self._complaint()}")
+            raise WorldError(f"{self.name} did not print {wanted!r} within {timeout_s:g} s{self._complaint()}")
 
     def end(self, number: int = signal.SIGTERM, patience_s: float = _END_S) -> Ended:
         """End it with a signal, and with SIGKILL where that does not help; ending twice is no error."""
@@ -135,7 +135,7 @@ class Program:
                     os.killpg(self._process.pid, attempt)
             came_true(lambda: self._look() is not None, timeout_s=patience_s, poll_s=_POLL_S)
         if self._ended is None:
-            raise WorldError(f"{self.name} cannot be ended")
+            raise WorldError(f"{self.name} cannot be killed")
         return self._ended
 
     def _look(self) -> Ended | None:

@@ -190,7 +190,7 @@ class Watchers:
             program.wait(_FPING_S, allowed=(0, 1))  # 1: nobody answered, which its report says too
             (report,) = read_fping(program.text)
             if report.outage_ms is None:
-                raise WorldError("it said nothing of an outage")
+                raise WorldError("the tool reported no outage")
             lengths_ns.append(report.outage_ms * 1e6)
         return [Estimate(tool="fping", by="its -o", lengths_ns=lengths_ns, rate_hz=None)]
 

@@ -61,7 +61,7 @@ def read_checks(named: Mapping[str, JsonObject], where: str, place: str = "check
             read_budgets(name, budgets, CATALOGUE[name].BUDGETS)
         except UsageError as error:
             at = ".".join((place, name, *((error.place,) if error.place else ())))
-            raise UsageError(where=where, place=at, found=error.found, expected=error.expected) from error
+            raise error.at(where, at) from error
 
 
 def run_checks(evidence: Evidence) -> tuple[CheckResult, ...]:

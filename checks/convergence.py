@@ -19,6 +19,7 @@ from hitless.calico import is_calico_node, is_tunnel_route, pool_mode, template_
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.objects import name_of
+from hitless.plural import plural
 from hitless.verdicts import Finding
 from hitless.words import MILLISECOND, FlowRole, JsonObject, Kind, Mode, Nanoseconds, Verdict
 
@@ -89,7 +90,7 @@ def _judge_rolls(history: History, wanted: float | None) -> Iterator[Finding]:
     """A change that is no switch rolls once, no change rolls never."""
     started = sum(1 for _ in history.events_named("roll.started"))
     if wanted is not None and started != wanted:
-        text = f"the DaemonSet rolled {started} times; expected: {wanted:g}"
+        text = f"the DaemonSet rolled {plural(started, 'time')}; expected {wanted:g}"
         yield Finding(verdict=Verdict.FAIL, code="rolls-unexpected", text=text)
 
 
@@ -176,7 +177,7 @@ def _judge_times(evidence: Evidence, limit_ms: float | None) -> Iterator[Finding
         verdict = Verdict.INCONCLUSIVE if times.is_inferred else Verdict.FAIL
         yield Finding(verdict=verdict, code="convergence-over-budget", text=text)
     else:
-        text = f"{len(times_ns)} flows converged, the slowest {full_ms:.1f} ms ({accuracy}) after the request"
+        text = f"{plural(len(times_ns), 'flow')} converged, the slowest {full_ms:.1f} ms ({accuracy}) after the request"
         yield Finding(verdict=Verdict.PASS, code="converged", text=text)
 
 

@@ -104,7 +104,9 @@ class ClusterFaults:
         present = self._routes.list(zone)
         lost = [route for route in present if route.node == node]
         if not lost:
-            allowed = ", ".join(sorted({route.node for route in present})) or f"nothing: zone {zone} has no route now"
+            allowed = (
+                ", ".join(sorted({route.node for route in present})) or f"no such fault, because zone {zone} has no routes"
+            )
             raise UsageError(where=f"fault {NODE_ROUTE_LOST}", place="node", found=repr(node), expected=allowed)
         for route in lost:
             self._routes.delete(zone, route.cidr)

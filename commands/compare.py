@@ -25,6 +25,7 @@ from commands.settings import BackendName, Format, make_folder, make_run_directo
 from commands.terminal import Progress, print_comparison
 from hitless.errors import MissingCapabilityError, RecordDamagedError, UsageError
 from hitless.history import History
+from hitless.plural import plural
 from hitless.store import read_history
 from hitless.words import MILLISECOND, Arm, Profile, Verdict
 from scenarios.model import find_scenario, load_scenario
@@ -75,7 +76,7 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format)
         enter_sandbox()
     missing = backend.find_missing(case)
     if missing:
-        message = f"this machine lacks {', '.join(missing)} for {case.scenario.name}; `hitless doctor` says how to get it"
+        message = f"this machine lacks {', '.join(missing)} for {case.scenario.name}; run `hitless doctor` to see how to get it"
         raise MissingCapabilityError(message)
     if wanted.is_rate_auto:
         case, text = choose_rate(case, partial(find_doubt, backend))
@@ -84,7 +85,7 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format)
     try:
         runs = _run_trials(backend, case, wanted.trials, directory, output_format)
     except KeyboardInterrupt:
-        sys.stderr.write(f"hitless: what was stored so far is in {directory}\n")
+        sys.stderr.write(f"hitless: the runs that were completed are stored in {directory}\n")
         raise
     return _tell(Comparison(scenario=case.scenario.name, runs=runs), directory, output_format)
 
@@ -129,12 +130,12 @@ def compare_watched(paths: Sequence[Path], output: Path, output_format: Format) 
 def check_comparable(watches: Mapping[Path, Sequence[History]]) -> None:
     """Raise UsageError where stored watches are not the two arms of one comparison; name what differs and where."""
     if len(watches) < len(Arm):
-        raise UsageError(f"{', '.join(map(str, watches))} was given twice: one watch has to be UNGATED, the other GATED")
+        raise UsageError(f"{', '.join(map(str, watches))} was given twice; give one watch of the arm UNGATED and one of GATED")
     arms: dict[Arm, Path] = {}
     for path, histories in watches.items():
         for arm in {history.header.arm for history in histories}:
             if arm in arms:
-                raise UsageError(f"{arms[arm]} and {path} are both {arm}: one watch has to be UNGATED, the other GATED")
+                raise UsageError(f"{arms[arm]} and {path} are both {arm}; give one watch of the arm UNGATED and one of GATED")
             arms[arm] = path
     traits = {
         path: {name: value for history in histories for name, value in _describe(history).items()}
@@ -151,7 +152,7 @@ def _describe(history: History) -> dict[str, str]:
     header, zones = history.header, Counter(node.zone for node in history.facts.nodes)
     return {
         "scenario": header.scenario,
-        "topology": ", ".join(f"{count} node{'s' * (count != 1)} in zone {zone}" for zone, count in sorted(zones.items())),
+        "topology": ", ".join(f"{plural(count, 'node')} in zone {zone}" for zone, count in sorted(zones.items())),
         "overlay": header.overlay.value,
         "switch": f"{header.start_mode} to {header.wanted_mode}",
         "probe interval": f"{header.interval_ns / MILLISECOND:g} ms",

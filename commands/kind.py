@@ -15,6 +15,7 @@ from clusters.kind.kept import clean_clusters, in_use, remove_cluster
 from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES, find_node_image
 from commands.terminal import print_table
 from hitless.errors import MissingCapabilityError, UsageError, WorldError
+from hitless.plural import plural
 
 EXIT_MISSING: Final = 20
 
@@ -98,9 +99,9 @@ def _load_into(docker: Docker, cluster: str, kind_bin: Path | None, references: 
     if not docker.find_networks(f"{LABEL_CLUSTER}={cluster}"):
         raise UsageError(where="--cluster-name", found=cluster, expected=_name_clusters(docker))
     if not wanted:
-        raise WorldError("no image is here that could be copied into the nodes")
+        raise WorldError("Docker has none of the images to copy into the nodes; `hitless kind images` says how to get them")
     load_images(kind_bin, cluster, wanted)
-    sys.stdout.write(f"copied {len(wanted)} images into the nodes of {cluster}\n")
+    sys.stdout.write(f"copied {plural(len(wanted), 'image')} into the nodes of {cluster}\n")
 
 
 def _name_clusters(docker: Docker) -> str:

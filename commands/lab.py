@@ -19,6 +19,7 @@ from clusters.lab.holder import (
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
 from commands.settings import Outcome
+from hitless.plural import plural
 from hitless.words import IpipCarrier, Mode, Overlay
 
 app = typer.Typer(help="Bring a lab up by hand, run programs in it, take it down.", no_args_is_help=True)
@@ -61,7 +62,8 @@ def list_labs() -> None:
         if holder.is_alive and holder.spec is not None:
             spec = holder.spec
             sys.stdout.write(
-                f"{holder.name}: {spec.zones} zones x {spec.nodes_per_zone} nodes, {spec.overlay}, {spec.start_mode}\n"
+                f"{holder.name}: {plural(spec.zones, 'zone')} of {plural(spec.nodes_per_zone, 'node')}, "
+                f"{spec.overlay}, {spec.start_mode}\n"
             )
 
 

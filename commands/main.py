@@ -121,7 +121,7 @@ def refuse_beside(option: str, names: Collection[str]) -> None:
     """Refuse options that would have no effect. Raises UsageError."""
     if names:
         words = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
-        raise UsageError(f"no effect with {option}: {words}; leave out what has none")
+        raise UsageError(f"with {option}, leave out {words}: no effect")
 
 
 @app.command()
@@ -250,7 +250,7 @@ def run_app(command_line: typer.Typer) -> None:
         sys.exit(EXIT_INTERRUPTED)
     except Exception:  # noqa: BLE001 - the last place before the user
         traceback.print_exc()
-        sys.stderr.write("hitless: this is a bug of ours; please report it with the lines above\n")
+        sys.stderr.write("hitless: this is a bug in hitless; please report it with the lines above\n")
         sys.exit(EXIT_BUG)
 
 

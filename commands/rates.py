@@ -42,7 +42,8 @@ def choose_rate(case: Case, find_doubt: Callable[[Case], str | None]) -> tuple[C
         if refusal is None:
             return tried, f"this machine answers {rate_hz:g} probes a second a flow cleanly{doubt}"
         doubt = f"; at {rate_hz:g}: {refusal}"
-    message = f"this machine answers no rate cleanly, down to {rates_hz[-1]:g} probes a second a flow{doubt}"
+    slowest = f"not even {rates_hz[-1]:g} probes a second a flow"
+    message = f"this machine answers no rate cleanly, {slowest}{doubt}; use fewer nodes or a quieter machine"
     raise MissingCapabilityError(message)
 
 

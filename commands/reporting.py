@@ -57,7 +57,7 @@ def write_comparison(comparison: Comparison, directory: Path, *, must_store: boo
     except WorldError as error:
         if must_store:
             raise
-        sys.stderr.write(f"hitless: {error}; nothing is stored, the verdict stands\n")
+        sys.stderr.write(f"hitless: {error}; nothing is stored, the verdict is not affected\n")
         summary = _attempt(directory / "summary.json", lambda: summarise(comparison))
         document = settled if summary is None else summary.as_json()
         return Written(verdict=decision.verdict, summary=summary, report_path=None, document=document)
@@ -99,7 +99,9 @@ def _attempt(path: Path, make: Callable[[], Made]) -> Made | None:
         raise
     except BaseException as error:  # noqa: BLE001 - a panic of vl-convert's Rust code is no Exception
         reason = " ".join(str(error).split())
-        sys.stderr.write(f"hitless: {path.name} was not written: {type(error).__name__}: {reason}; the verdict stands\n")
+        sys.stderr.write(
+            f"hitless: {path.name} was not written: {type(error).__name__}: {reason}; the verdict is not affected\n"
+        )
         with suppress(OSError):  # a folder that cannot be written to
             path.unlink(missing_ok=True)
         return None

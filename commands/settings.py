@@ -91,7 +91,9 @@ def make_folder(output: Path) -> None:
         raise _refuse(output, error) from error
     link = output / LATEST
     if link.exists() and not link.is_symlink():
-        raise UsageError(f"{link} is no link, so it cannot point to the newest records; move it away or use another --output")
+        raise UsageError(
+            f"{link} is not a symbolic link, so it cannot point to the newest records; move it away or use another --output"
+        )
 
 
 def make_run_directory(output: Path, name: str) -> Path:

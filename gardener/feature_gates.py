@@ -77,9 +77,7 @@ def _choose_gates(documents: Sequence[Document], where: str) -> FeatureGates:
         raise UsageError(where=where, place=f"{at}kind", found=f"{kind} of {api_version}", expected=allowed)
     if not _is_calicos(data, registered):
         found = f"{kind} {data['metadata']['name']}"
-        allowed = (
-            "the Calico extension's: its name has calico in it, or the file holds a ControllerRegistration that refers to it"
-        )
+        allowed = "a name that contains calico, or a ControllerRegistration in the same file that refers to this deployment"
         raise UsageError(where=where, place=f"{at}metadata.name", found=found, expected=allowed)
     if (api_version, kind) == ("core.gardener.cloud/v1beta1", "ControllerDeployment") and data.get("type") != "helm":
         raise UsageError(where=where, place=f"{at}type", found=repr(data.get("type")), expected='"helm"')

@@ -287,7 +287,7 @@ def _check_version_given(document: Document, where: str) -> None:
             where=where,
             place=f"{document.place}.spec.kubernetes.version".lstrip("."),
             found="nothing",
-            expected="a Kubernetes version: Gardener takes the newest of the CloudProfile, which the file does not hold",
+            expected="a Kubernetes version; its default comes from the CloudProfile, which is not in this file",
         )
 
 
@@ -306,7 +306,10 @@ def _check_combinations(shoot: Shoot, where: str) -> None:
             )
         if family is not None and f"IP{name[2:]}" not in shoot.spec.networking.ip_families:
             raise UsageError(
-                where=where, place=f"{place}.{name}", found="a mapping", expected=f"nothing: {name} is not in ipFamilies"
+                where=where,
+                place=f"{place}.{name}",
+                found="a mapping",
+                expected=f"no such section, because ipFamilies does not name {name}",
             )
     if config is not None and config.ipam is not None and config.ipam.type == "calico-ipam" and shoot.has_ipv6:
         raise UsageError(where=where, place=f"{place}.ipam.type", found='"calico-ipam" with IPv6', expected="host-local")
@@ -319,7 +322,7 @@ def _check_combinations(shoot: Shoot, where: str) -> None:
     families_found = shoot.spec.networking.ip_families
     if len(set(families_found)) != len(families_found):
         raise UsageError(
-            where=where, place="spec.networking.ipFamilies", found=f"{families_found[0]} twice", expected="each once"
+            where=where, place="spec.networking.ipFamilies", found=f"{families_found[0]} twice", expected="each family once"
         )
     _check_networks(shoot, where)
 

@@ -33,7 +33,14 @@ class UsageError(HitlessError):
     def __init__(self, problem: str = "", *, where: str = "", place: str = "", found: str = "", expected: str = "") -> None:
         """Build the message: `WHERE: PLACE: found X; expected Y`, or `WHERE: PLACE: PROBLEM`."""
         self.where, self.place, self.found, self.expected = where, place, found, expected
-        super().__init__(": ".join(filter(None, (where, place, problem or f"found {found}; expected {expected}"))))
+        self.problem = problem or f"found {found}; expected {expected}"
+        super().__init__(": ".join(filter(None, (where, place, self.problem))))
+
+    def at(self, where: str, place: str) -> UsageError:
+        """Return the same error with the file and the place that the user knows."""
+        moved = UsageError(self.problem, where=where, place=place)
+        moved.found, moved.expected = self.found, self.expected
+        return moved
 
 
 class WorldError(HitlessError):

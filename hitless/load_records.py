@@ -47,7 +47,7 @@ class RequestFile:
         self._path = path
         line = json.dumps({"schema": SCHEMA, "row_octets": REQUEST_ROW.itemsize, **facts}, sort_keys=True).encode()
         if len(line) >= HEADER_OCTETS:
-            message = f"the header of a record file takes {len(line)} octets, at most {HEADER_OCTETS - 1} fit"
+            message = f"the header of a record file takes {len(line)} octets, more than the {HEADER_OCTETS - 1} that fit"
             raise ValueError(message)
         try:
             self._file = path.open("xb", buffering=0)
@@ -112,7 +112,9 @@ def read_requests(path: Path) -> Rows:
         message = f"{path}: not a record of requests: {error}"
         raise RecordDamagedError(message) from error
     if found != (SCHEMA, REQUEST_ROW.itemsize):
-        message = f"{path}: found schema {found[0]}, rows of {found[1]} octets; allowed: {SCHEMA}, {REQUEST_ROW.itemsize}"
+        message = (
+            f"{path}: found schema {found[0]} with rows of {found[1]} octets; expected {SCHEMA} with {REQUEST_ROW.itemsize}"
+        )
         raise RecordDamagedError(message)
     count = (len(content) - HEADER_OCTETS) // REQUEST_ROW.itemsize
     return np.frombuffer(content, dtype=REQUEST_ROW, offset=HEADER_OCTETS, count=count)
@@ -131,7 +133,7 @@ def _read_spec(path: Path) -> LoadSpec:
             duration_ns_max=Nanoseconds(document["duration_ns_max"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{path}: not what a load was asked for: {error}"
+        message = f"{path}: not the settings of a load: {error}"
         raise RecordDamagedError(message) from error
 
 

@@ -225,7 +225,7 @@ def encode_header(table: str, facts: Mapping[str, Any]) -> bytes:
     document = {"schema": RECORD_SCHEMA, "table": table, "row_octets": TABLES[table].itemsize, **facts}
     line = json.dumps(document, sort_keys=True).encode()
     if len(line) >= HEADER_OCTETS:
-        message = f"the header of a record file takes {len(line)} octets, at most {HEADER_OCTETS - 1} fit"
+        message = f"the header of a record file takes {len(line)} octets, more than the {HEADER_OCTETS - 1} that fit"
         raise ValueError(message)
     return line.ljust(HEADER_OCTETS - 1) + b"\n"
 
@@ -250,7 +250,7 @@ def read_record(path: Path) -> tuple[dict[str, Any], Rows]:
             message = f"{path}: the record is {header['schema']}; this version of hitless reads {RECORD_SCHEMA}"
             raise RecordDamagedError(message)
         if len(content) < HEADER_OCTETS:
-            message = f"{path}: found a header of {len(content)} octets; allowed: {HEADER_OCTETS}"
+            message = f"{path}: the header is truncated: {len(content)} of {HEADER_OCTETS} octets"
             raise RecordDamagedError(message)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"{path}: not a record file: {error}"

@@ -16,6 +16,7 @@ from hitless.history import History
 from hitless.load import Load
 from hitless.loop import Loop
 from hitless.plan import PlannedFault, RunPlan
+from hitless.plural import plural
 from hitless.ports import Clock, Cluster
 from hitless.store import RunStore
 from hitless.waiting import wait_until
@@ -125,8 +126,7 @@ class _Execution:
         is_settled = loop.run(is_over, Nanoseconds(start_ns + plan.duration_ns_max))
         self._events.record("run.settled" if is_settled else "run.timed_out")
         if self._planned:
-            faults = "1 fault was" if self._planned == 1 else f"{self._planned} faults were"
-            message = f"{faults} never injected: the time was over before"
+            message = f"the run ended before {plural(self._planned, 'fault')}; lengthen duration_s or inject faults earlier"
             raise WorldError(message)
 
     def _start_load(self, facts: ClusterFacts) -> None:
@@ -135,7 +135,7 @@ class _Execution:
         if make_load is None:
             return
         if load is None:
-            message = "this cluster makes no application load"
+            message = "this cluster cannot generate application load; use --backend lab for scenarios with `load`"
             raise MissingCapabilityError(message)
         self._load = load
         spec = make_load(facts)

@@ -208,7 +208,7 @@ def read_history(directory: Path) -> History:
         raise RecordDamagedError(message)
     names = _NAMES_1 if run.schema == _SCHEMA_1 else {}
     if not (directory / "cluster.json").exists():
-        message = f"{directory}: the run ended before its cluster was up: there is nothing to judge"
+        message = f"{directory}: the run ended before its cluster was up, so it has nothing to judge"
         raise RecordDamagedError(message)
     cluster = _read(directory / "cluster.json", _Cluster)
     has_final = (directory / "final.json").exists()
@@ -349,7 +349,7 @@ def _read_rows(path: Path, dtype: np.dtype[Any], names: Mapping[str, str] | None
         message = f"{path}: column {error} is missing"
         raise RecordDamagedError(message) from error
     except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
-        message = f"{path}: a column holds something else than numbers: {error}"
+        message = f"{path}: a column does not hold numbers: {error}"
         raise RecordDamagedError(message) from error
     return rows
 

@@ -149,7 +149,7 @@ class Acceptor:
             with place.inside():
                 opened = make_listener(endpoint.address, endpoint.port, _BACKLOG)
         except OSError as error:
-            where = endpoint.namespace or "the present namespace"
+            where = endpoint.namespace or "the current namespace"
             message = f"cannot open TCP {endpoint.address}:{endpoint.port} in {where}: {error.strerror}"
             raise WorldError(message) from error
         finally:

@@ -74,7 +74,7 @@ def _dump(kind: int, body: bytes) -> list[bytes]:
             bodies, is_whole = _receive(opened)
         if is_whole:
             return bodies
-    message = f"the routes or links changed {_ATTEMPTS} times while they were read"
+    message = f"the routes or links changed during each of {_ATTEMPTS} reads"
     raise WorldError(message)
 
 

@@ -30,7 +30,7 @@ def ask(directory: str, line: bytes) -> bytes:
             connection.sendall(line.rstrip(b"\n") + b"\n")
             return read_line(connection) + b"\n"
     except OSError as error:
-        message = f"no supervisor answers in {directory}: {error.strerror or error}"
+        message = f"the supervisor in {directory} does not answer: {error.strerror or error}"
         raise WorldError(message) from error
 
 

@@ -35,9 +35,9 @@ def read_document(path: Path) -> object:
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise UsageError(where=str(path), found=str(error.strerror), expected="a readable JSON file") from error
+        raise UsageError(where=str(path), problem=f"{error.strerror}; give the path of a readable JSON file") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(where=str(path), found=f"no JSON ({error})", expected="one JSON object") from error
+        raise UsageError(where=str(path), problem=f"not JSON: {error}; write one JSON object") from error
 
 
 class FieldReader:

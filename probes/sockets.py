@@ -201,7 +201,7 @@ class Inbox:
         """
         whole = (self._headers["control_octets"][:count] == CONTROL.itemsize).all()
         if not whole or not (self._control_words[:count, _CONTROL_WORDS] == _CONTROL_EXPECTED).all():
-            message = f"the kernel wrote other control messages than {CONTROL.names}: {self.control[:1].tolist()}"
+            message = f"unexpected control messages from the kernel, expected {CONTROL.names}: {self.control[:1].tolist()}"
             raise WorldError(message)
 
     def wall_ns(self, count: int) -> npt.NDArray[np.int64]:
@@ -296,7 +296,7 @@ def open_socket(address: str, port: int, namespace: str | None = None, protocol:
         with place.inside():
             opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, protocol)
     except OSError as error:
-        message = f"cannot open a socket in {namespace or 'the present namespace'}: {error.strerror}"
+        message = f"cannot open a socket in {namespace or 'the current namespace'}: {error.strerror}"
         raise WorldError(message) from error
     finally:
         place.close()
@@ -313,7 +313,7 @@ def open_socket(address: str, port: int, namespace: str | None = None, protocol:
     except OSError as error:
         opened.close()
         kind = "UDP" if protocol == socket.IPPROTO_UDP else "ICMP"
-        message = f"cannot open {kind} {address}:{port} in {namespace or 'the present namespace'}: {error.strerror}"
+        message = f"cannot open {kind} {address}:{port} in {namespace or 'the current namespace'}: {error.strerror}"
         raise WorldError(message) from error
     return opened
 
@@ -331,5 +331,5 @@ def _addresses(array: npt.NDArray[np.uint8] | Rows) -> npt.NDArray[np.uint64]:
 
 def _check_machine() -> None:
     if sys.byteorder != "little" or ctypes.sizeof(ctypes.c_void_p) != 8:  # noqa: PLR2004 - octets of a pointer
-        message = "the probe engine needs a 64-bit little-endian machine"
+        message = "this machine is not 64-bit little-endian; run hitless on one that is, such as amd64 or arm64"
         raise MissingCapabilityError(message)

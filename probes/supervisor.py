@@ -111,7 +111,7 @@ class Supervisor:
         settings = parse_settings(document, where="settings")
         name = settings.agent
         if self._is_running(name):
-            message = f"the agent {name} is running: end it before it starts again"
+            message = f"the agent {name} is already running; end it first"
             raise WorldError(message)
         if not any(map(self._is_running, self._agents)):
             self._forget()
@@ -177,10 +177,10 @@ class Supervisor:
         name, offset, octets = (request.get(key) for key in ("name", "offset", "octets"))
         if not isinstance(name, str) or not _NAME.fullmatch(name) or Path(name).suffix in _OURS:
             raise UsageError(
-                where="request", place="name", found=repr(name)[:100], expected="the name of a file that `list` says"
+                where="request", place="name", found=repr(name)[:100], expected="the name of a file that `list` returns"
             )
         if type(offset) is not int or type(octets) is not int or offset < 0 or not 0 < octets <= PIECE_OCTETS_MAX:
-            allowed = f"numbers that are not negative, 1 to {PIECE_OCTETS_MAX} octets"
+            allowed = f"an offset from 0 and 1 to {PIECE_OCTETS_MAX} octets"
             raise UsageError(where="request", place="offset, octets", found=f"{offset!r}, {octets!r}"[:100], expected=allowed)
         with (self._directory / name).open("rb") as file:
             file.seek(offset)

@@ -233,5 +233,5 @@ def _try_address(endpoint: EndpointSettings, place: Place) -> None:
         with place.inside():
             make_socket(endpoint.address).close()
     except OSError as error:
-        message = f"cannot open TCP {endpoint.address} in {endpoint.namespace or 'the present namespace'}: {error.strerror}"
+        message = f"cannot open TCP {endpoint.address} in {endpoint.namespace or 'the current namespace'}: {error.strerror}"
         raise WorldError(message) from error

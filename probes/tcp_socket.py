@@ -59,7 +59,7 @@ _FILES_SPARE: Final = 256
 
 
 def make_socket(source: str) -> socket.socket:
-    """Return a socket, made in the present namespace, whose connections come from an address.
+    """Return a socket, made in the current namespace, whose connections come from an address.
 
     Raises:
         OSError: there is no descriptor left, or no such address here.
@@ -77,7 +77,7 @@ def make_socket(source: str) -> socket.socket:
 
 
 def make_listener(address: str, port: int, backlog: int) -> socket.socket:
-    """Return a listening socket, made in the present namespace; the connections that it accepts are as `make_socket`'s.
+    """Return a listening socket, made in the current namespace; the connections that it accepts are as `make_socket`'s.
 
     Raises:
         OSError: the address or the port is not to be had.
@@ -154,5 +154,5 @@ def allow_open_files(connections: int) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard if hard == resource.RLIM_INFINITY else max(hard, wanted)))
     except (OSError, ValueError) as error:
-        message = f"{connections} connections at a time need {wanted} open files; {hard} are allowed (ulimit -Hn)"
+        message = f"TCP connections need {wanted} open files, but the limit is {hard}; raise it (ulimit -Hn)"
         raise WorldError(message) from error

@@ -175,7 +175,7 @@ def summarise(comparison: Comparison) -> Summary:
         ValueError: there is no run, so there is no cluster to speak of.
     """
     if not comparison.runs:
-        message = "a comparison without a single run cannot be summarised"
+        message = "a comparison needs at least one run"
         raise ValueError(message)
     decision = comparison.decision
     header, facts = comparison.runs[0].history.header, comparison.runs[0].history.facts

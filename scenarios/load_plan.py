@@ -33,7 +33,11 @@ class LoadPlan(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.users % self.clients:
-            raise MisfitError("users", self.users, f"a multiple of clients, {self.clients}: each pod has as many")
+            raise MisfitError(
+                "users",
+                self.users,
+                f"a multiple of clients ({self.clients}), because every client pod has the same number of users",
+            )
         if self.users * self.rate_hz > REQUESTS_HZ_MAX:
             found = f"{self.users} users * {self.rate_hz:g} requests a second"
             raise MisfitError("rate_hz", found, f"at most {REQUESTS_HZ_MAX:g} requests a second in all")

@@ -120,7 +120,7 @@ class Topology(_Strict):
     @model_validator(mode="after")
     def _has_mesh(self) -> Self:
         if not 2 <= self.nodes <= NODES_MAX:  # noqa: PLR2004 - a mesh needs two ends
-            allowed = f"2 to {NODES_MAX} nodes in all: fewer have no mesh, more have no numbers for their flows"
+            allowed = f"2 to {NODES_MAX} nodes in all"
             raise MisfitError("nodes_per_zone", f"{self.zones} * {self.nodes_per_zone} nodes", allowed)
         return self
 
@@ -273,7 +273,9 @@ class Scenario(_Strict):
         self._check_times()
         if self.load is not None and Capability.LOCUST not in self.needs:
             raise MisfitError(
-                "needs", ", ".join(sorted(self.needs)) or "nothing", f"{Capability.LOCUST} among them, for the load"
+                "needs",
+                ", ".join(sorted(self.needs)) or "nothing",
+                f"{Capability.LOCUST} as well, because the scenario has a load",
             )
         if self.links is not None and Capability.NETEM not in self.needs:
             raise MisfitError(
@@ -286,10 +288,10 @@ class Scenario(_Strict):
             self._check_judged(profile, flow_sets)
             if FlowSet.UDP not in flow_sets:
                 raise MisfitError(
-                    f"flows.{profile}", ", ".join(flow_sets), "udp among them: it is what the others are read against"
+                    f"flows.{profile}", ", ".join(flow_sets), "udp as well: the other flow sets are compared with it"
                 )
             if FlowSet.UDP_NATIVE_MTU in flow_sets and self.start is Mode.OVERLAY:
-                allowed = "not from OVERLAY: its pods have the overlay's smaller MTU until they are made anew"
+                allowed = "no such flows with start OVERLAY: pods keep the overlay's smaller MTU until they are recreated"
                 raise MisfitError(f"flows.{profile}", FlowSet.UDP_NATIVE_MTU, allowed)
         return self
 
@@ -304,7 +306,7 @@ class Scenario(_Strict):
                 at_ms, end_ms = fault.at_ms.of(profile), self.duration_s.of(profile) * 1000
                 if at_ms > end_ms:
                     raise MisfitError(
-                        f"faults.{number}.at_ms.{profile}", f"{at_ms:g}", f"at most {end_ms:g}, when the run ends"
+                        f"faults.{number}.at_ms.{profile}", f"{at_ms:g}", f"at most {end_ms:g} ms, the end of the run"
                     )
 
     def _check_judged(self, profile: Profile, flow_sets: tuple[FlowSet, ...]) -> None:
@@ -313,19 +315,21 @@ class Scenario(_Strict):
             for arm, plan in self.arms.items():
                 unjudged = [flow_set for flow_set in flow_sets if flow_set in judged and check not in plan.checks]
                 if unjudged:
-                    allowed = f"only what is judged: {check} is not among the checks of {arm}"
+                    allowed = f"flows that a check judges: add {check} to the checks of {arm}, or leave these flows out"
                     raise MisfitError(f"flows.{profile}", ", ".join(unjudged), allowed)
 
     def _check_arm(self, place: str, plan: ArmPlan) -> None:
         ends = (self.start, *({self.wanted} - {self.start}))
         if plan.end not in ends:
-            raise MisfitError(f"{place}.end", plan.end, f"the start mode or the one that is asked for: {', '.join(ends)}")
+            raise MisfitError(f"{place}.end", plan.end, f"the start mode or the requested mode: {', '.join(ends)}")
         for name in plan.because:
             if name not in {*plan.checks, "coverage", "instrument"}:
                 allowed = f"coverage, instrument, or a check of the arm: {', '.join(plan.checks)}"
                 raise MisfitError(f"{place}.because", name, allowed)
         if plan.because and plan.expect is Verdict.PASS:
-            raise MisfitError(f"{place}.because", ", ".join(plan.because), "nothing: a PASS has no check that does not pass")
+            raise MisfitError(
+                f"{place}.because", ", ".join(plan.because), "no entry, because every check passes in an arm with expect PASS"
+            )
 
     def located(self, file: Path) -> Self:
         """Return it as read from that file, the paths in it absolute."""
@@ -365,7 +369,7 @@ def load_scenario(path: Path) -> Scenario:
         document = {"start": start_mode(shoot, str(shoot_path)), "overlays": [shoot.overlay], **document}
     scenario = validate(Scenario, document, str(path))
     if scenario.name != path.stem:
-        raise UsageError(where=str(path), place="name", found=scenario.name, expected=f"the file's own name, {path.stem}")
+        raise UsageError(where=str(path), place="name", found=scenario.name, expected=f"{path.stem}, the name of the file")
     scenario = scenario.located(path)
     assert shoot is not None  # noqa: S101 - a scenario is not valid without the name of one
     _check_references(scenario)
@@ -381,12 +385,12 @@ def start_mode(shoot: Shoot, where: str) -> Mode:
     """
     families = shoot.spec.networking.ip_families
     if families[0] != "IPv4":
-        allowed = "IPv4, or IPv4 and IPv6: only IPv4 is probed"
+        allowed = "IPv4, or IPv4 and IPv6, because hitless probes IPv4 only"
         raise UsageError(where=where, place="spec.networking.ipFamilies", found=", ".join(families), expected=allowed)
     try:
         return compute_values(shoot, FeatureGates()).mode
     except UsageError as error:
-        raise UsageError(where=where, place=error.place, found=error.found, expected=error.expected) from error
+        raise error.at(where, error.place) from error
 
 
 def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
@@ -399,8 +403,8 @@ def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
         found = ", ".join(scenario.overlays)
         raise UsageError(where=where, place="overlays", found=found, expected=f"{shoot.overlay} among them, {says}")
     if scenario.has_request and scenario.change_shoot(shoot) == shoot:
-        found = "what the Shoot has already"
-        allowed = f"a change of {scenario.shoot}, whose mode is {start}; or no request"
+        found = "the values that the Shoot already has"
+        allowed = f"a change of {scenario.shoot}, whose mode is {start}, or no request"
         raise UsageError(where=where, place="request", found=found, expected=allowed)
 
 

@@ -20,6 +20,7 @@ from hitless.events import Recorder
 from hitless.facts import GARDENER_PARTS, ClusterFacts, PartIdentity, ProbeSpec
 from hitless.history import RunHeader
 from hitless.plan import PlannedFault, RunPlan, Switch
+from hitless.plural import plural
 from hitless.ports import Clock, Cluster, Participant
 from hitless.words import FLOWS_MAX, MILLISECOND, SECOND, Arm, FlowSet, IpipCarrier, Nanoseconds, Overlay, Profile
 from scenarios.flows import count_flows, make_flows
@@ -90,14 +91,16 @@ def make_case(scenario: Scenario, options: Options) -> Case:
     scenario = _apply(scenario, options)
     flows = count_flows(scenario.topology.nodes, scenario.flows.of(options.profile))
     if flows > FLOWS_MAX:
-        allowed = f"at most {FLOWS_MAX:,}: a probe carries its flow's number in 16 bits (STAMP Session Identifier)"
-        raise UsageError(where=str(scenario.file), place="flows", found=f"{flows:,} flows in this topology", expected=allowed)
+        allowed = f"at most {FLOWS_MAX:,} (the STAMP Session Identifier has 16 bits): use fewer --zones or --nodes-per-zone"
+        raise UsageError(
+            where=str(scenario.file), place="flows", found=f"{plural(flows, 'flow')} in this topology", expected=allowed
+        )
     shoot = load_shoot(scenario.shoot)
     if options.overlay is not None:
         shoot = shoot.with_vxlan(enabled=options.overlay is Overlay.VXLAN)
     if options.carrier is not None and shoot.overlay is not Overlay.IPIP:
         found = f"{options.carrier} for the overlay {shoot.overlay}"
-        raise UsageError(where="--carrier", found=found, expected=f"only with the overlay {Overlay.IPIP}")
+        raise UsageError(where="--carrier", found=found, expected=f"the overlay {Overlay.IPIP}")
     configuration = scenario.controller_configuration
     profile = options.profile
     timings = TIMINGS[profile]
@@ -132,7 +135,7 @@ def _apply(scenario: Scenario, options: Options) -> Scenario:
         raise UsageError(
             where="--zones and --nodes-per-zone",
             found=f"{zones} * {nodes_per_zone} nodes",
-            expected=f"2 to {NODES_MAX} nodes in all: fewer have no mesh, more have no numbers for their flows",
+            expected=f"2 to {NODES_MAX} nodes in all",
         )
     rate_hz = scenario.rate_hz if options.rate_hz is None else options.rate_hz
     if not RATE_HZ_MIN <= rate_hz <= RATE_HZ_MAX:
@@ -145,7 +148,7 @@ def _apply(scenario: Scenario, options: Options) -> Scenario:
             where=str(scenario.file),
             place=f"cloud.quota.{misplaced[0]}",
             found=f"a quota for zone {misplaced[0]}",
-            expected=f"the zones that --zones {zones} leaves: {', '.join(sorted(topology.zone_names))}",
+            expected=f"only zones that exist with --zones {zones}: {', '.join(sorted(topology.zone_names))}",
         )
     return scenario.model_copy(update={"topology": topology, "rate_hz": rate_hz})
 
@@ -166,7 +169,8 @@ def expectation_gap(scenario: Scenario, options: Options) -> str | None:
         if zones < scenario.topology.zones:
             return f"{scenario.name} has a quota for zone {zone} of {scenario.topology.zones} zones; there are {zones}"
         if quota >= nodes:
-            return f"{scenario.name} has a quota of {quota} routes for zone {zone}, which {nodes} nodes do not reach"
+            room = f"a quota of {plural(quota, 'route')} for zone {zone}"
+            return f"{scenario.name} has {room}, more than {plural(nodes, 'node')} can use"
     return None
 
 

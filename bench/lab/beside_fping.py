@@ -65,7 +65,7 @@ def watch_with_fping(length_ms: float, wait_ms: float, period_ms: int, directory
         WorldError: the lab, the agents or fping failed.
     """
     if not has_fping():
-        raise MissingCapabilityError("fping is not on PATH; Debian's package has its name")
+        raise MissingCapabilityError("fping is not on PATH; install fping (Debian)")
     clock = RunClock()
     network = LabNetwork(LabSpec(), clock)
     network.up()
@@ -104,5 +104,5 @@ def _drop_beside(network: LabNetwork, length_ms: float, wait_ms: float, period_m
             fping.kill()
     found = _OUTAGE_MS.search(said)
     if found is None:
-        raise WorldError(f"fping said no outage: {said.strip()}")
+        raise WorldError(f"fping reported no outage: {said.strip()}")
     return int(found[1])

@@ -43,6 +43,7 @@ from hitless.calico import CALICO_NODE
 from hitless.errors import WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState
+from hitless.plural import plural
 from hitless.ports import Clock, Participant, Prober
 from hitless.waiting import wait_until
 from hitless.words import Capability, FlowSet, Kind, Mode, Overlay
@@ -236,9 +237,9 @@ class CalicoCluster:
         else:
             remove_cluster(docker, plan.name)
             network.up()
-            self._tell(f"creating the cluster {spec.name}: {len(plan.nodes)} nodes of {spec.image}")
+            self._tell(f"creating the cluster {spec.name}: {plural(len(plan.nodes), 'node')} of {spec.image}")
             nodes.create()
-            self._tell(f"loading {len(images)} images into the nodes")
+            self._tell(f"loading {plural(len(images), 'image')} into the nodes")
             nodes.load(images)
             for node in plan.nodes:
                 network.connect(node)
@@ -385,5 +386,5 @@ def _tell_stderr(line: str) -> None:
 
 def _present(part: T | None) -> T:
     if part is None:
-        raise WorldError("the cluster is not up")
+        raise WorldError("the kind cluster is not up")
     return part

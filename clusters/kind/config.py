@@ -141,6 +141,6 @@ def _choose_image(kubernetes: tuple[int, int], image: str | None) -> str:
     if match and (int(match[1]), int(match[2])) != kubernetes:
         wanted = f"{kubernetes[0]}.{kubernetes[1]}"
         raise UsageError(
-            where="--kind-image", found=image, expected=f"an image of Kubernetes {wanted}, which the Shoot asks for"
+            where="--kind-image", found=image, expected=f"an image of Kubernetes {wanted}, the version of the Shoot"
         )
     return image

@@ -30,7 +30,7 @@ KIND_LABEL: Final = "io.x-k8s.kind.cluster"
 """What kind puts on the containers of nodes. Source: kind pkg/cluster/internal/providers/docker/constants.go."""
 
 _TIMEOUT_S: Final = 60.0
-REMEDY: Final = "install and start Docker (Debian: docker.io), and let this user reach it"
+REMEDY: Final = "install and start Docker (Debian: docker.io), and give this user access to it"
 
 
 class Docker:
@@ -60,7 +60,7 @@ class Docker:
                 env=dict(self.environment),
             )
         except subprocess.TimeoutExpired as error:
-            raise WorldError(f"{what}: not done after {timeout_s:.0f} s") from error
+            raise WorldError(f"{what}: no result after {timeout_s:.0f} s") from error
         except OSError as error:
             raise WorldError(f"{what}: {error}") from error
         if done.returncode:
@@ -83,14 +83,14 @@ class Docker:
         try:
             return json.loads(text or "[]")
         except json.JSONDecodeError as error:
-            raise WorldError(f"{container}: {' '.join(command)}: not JSON: {text[:80]!r}") from error
+            raise WorldError(f"{container}: {' '.join(command)}: the output is not JSON: {text[:80]!r}") from error
 
     def version(self) -> str:
         """Return the engine's version. Raises MissingCapabilityError where no engine answers."""
         try:
             return self.run("version", "--format", "{{.Server.Version}}", timeout_s=10.0).strip()
         except WorldError as error:
-            raise MissingCapabilityError(f"no docker engine answers ({error}); {REMEDY}") from error
+            raise MissingCapabilityError(f"the Docker engine does not answer ({error}); {REMEDY}") from error
 
     def has_image(self, reference: str) -> bool:
         """Return whether the engine holds an image."""
@@ -162,7 +162,7 @@ def find_docker(host: str | None = None) -> Docker:
     """Return the docker client on PATH. Raises MissingCapabilityError."""
     program = shutil.which("docker")
     if program is None:
-        raise MissingCapabilityError(f"no docker on PATH; {REMEDY}")
+        raise MissingCapabilityError(f"docker is not on PATH; {REMEDY}")
     return Docker(Path(program), host)
 
 

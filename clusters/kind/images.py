@@ -56,11 +56,11 @@ def load_archive(docker: Docker, archive: Path) -> tuple[str, ...]:
         UsageError: there is no such file, or it is no archive of images.
     """
     if not archive.is_file():
-        raise UsageError(where="--load", found=str(archive), expected="an archive that `docker save` has written")
+        raise UsageError(where="--load", found=str(archive), expected="an archive written by `docker save`")
     try:
         answer = docker.run("load", "--input", str(archive), timeout_s=_LOAD_S)
     except WorldError as error:
-        raise UsageError(where="--load", found=f"{archive}: {error}", expected="an archive of `docker save`") from error
+        raise UsageError(where="--load", found=f"{archive}: {error}", expected="an archive written by `docker save`") from error
     return tuple(line.partition(": ")[2] for line in answer.splitlines() if line.startswith("Loaded image"))
 
 
@@ -75,7 +75,9 @@ def save_archive(docker: Docker, states: Sequence[ImageState], archive: Path) ->
     """
     present = [(state.image.name, state.reference) for state in states if state.reference is not None]
     if not present:
-        raise MissingCapabilityError("none of the images is here, so there is nothing to save")
+        raise MissingCapabilityError(
+            "Docker has none of the images, so there is nothing to save; `hitless kind images` says how to get them"
+        )
     for name, reference in present:
         if reference != name:
             docker.run("tag", reference, name)
@@ -127,7 +129,9 @@ def pack_programs(programs: Sequence[str], files: Sequence[Path] = ()) -> bytes:
     for program in programs:
         found = shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
         if found is None:
-            raise MissingCapabilityError(f"no program {program} to make an image of; Debian: coreutils, iproute2, procps")
+            raise MissingCapabilityError(
+                f"{program}, needed for the router image, is not on PATH; install coreutils, iproute2, procps (Debian)"
+            )
         paths[f"bin/{program}"] = Path(found)
         paths |= {str(library).lstrip("/"): library for library in _libraries(Path(found))}
     for file in files:
@@ -181,7 +185,7 @@ def find_images(docker: Docker, node_image: str) -> ClusterImages:
     others = [find_image(docker, image) for image in (*CALICO_IMAGES, prober)]
     missing = [state.image for state in (node, *others) if state.reference is None]
     if node.reference is None or missing:
-        raise MissingCapabilityError(f"images are missing; {'; '.join(map(describe_remedy, missing))}")
+        raise MissingCapabilityError(f"required images are missing: {'; '.join(map(describe_remedy, missing))}")
     if not docker.has_image(ROUTER_IMAGE):
         build_router_image(docker, node.reference)
     to_load = tuple(state.image.name for state in others)
@@ -194,5 +198,5 @@ def describe_remedy(image: PinnedImage) -> str:
     if image.name == PROBER_IMAGE:
         return f"{image.name}: docker build --file probes/image/Dockerfile --tag {image.name} ."
     if image.name == ROUTER_IMAGE:
-        return f"{image.name}: made by itself when a cluster comes up"
+        return f"{image.name}: hitless builds it when a cluster starts"
     return f"{image.name}: docker pull {image.reference}, or hitless kind images --load ARCHIVE"

@@ -31,8 +31,8 @@ def find_standing(docker: Docker, nodes: KindNodes, plan: KindPlan) -> bool:
     if nodes.exists() and not networks:
         raise UsageError(
             where="--cluster-name",
-            found=f"{plan.name}, a kind cluster that hitless has not made",
-            expected=f"another name; or delete it: kind delete cluster --name {plan.name}",
+            problem=f"hitless did not create the kind cluster {plan.name}; use another name, or delete it: "
+            f"kind delete cluster --name {plan.name}",
         )
     return bool(networks)
 
@@ -41,11 +41,11 @@ def find_defect(docker: Docker, network: CloudNetwork, plan: KindPlan, configura
     """Return why a standing cluster of ours cannot be used again; None: it can, as far as docker knows."""
     labels = [docker.network_labels(name) for name in docker.find_networks(f"{LABEL_CLUSTER}={plan.name}")]
     if len(labels) != len(plan.zones) or any(one.get(LABEL_CONFIGURATION) != configuration for one in labels):
-        return "it was made from another configuration"
+        return "it was created from another configuration"
     if any(one.get(LABEL_KEEP) != "yes" for one in labels):
         return "it is left over from a run that was killed"
     if not network.is_present():
-        return "its router does not run, or has lost its tables"
+        return "its router is not running or has lost its route tables"
     return _find_node_defect(docker, network, plan)
 
 
@@ -56,7 +56,7 @@ def _find_node_defect(docker: Docker, network: CloudNetwork, plan: KindPlan) -> 
         return f"its nodes are {', '.join(sorted(present)) or 'gone'}, not {', '.join(sorted(wanted))}"
     for node in plan.nodes:
         if not docker.is_running(node.name):
-            return f"its node {node.name} does not run"
+            return f"its node {node.name} is not running"
         try:
             find_device(network.interfaces(node.name), node.address, node.name)
         except WorldError as error:
@@ -98,7 +98,7 @@ def in_use(name: str) -> Iterator[None]:
     """Keep other processes of this machine from using a cluster. Raises WorldError where one does."""
     directory = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     path = directory / f"hitless-kind-{name}.lock"
-    refusal = f"the cluster {name} is in use by another process; take another --cluster-name"
+    refusal = f"the cluster {name} is in use by another process; use another --cluster-name"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

@@ -44,7 +44,7 @@ def find_programs(options: KindOptions) -> Programs:
     missing = [f"{name} ({remedies[name]})" for name, path in found.items() if path is None]
     kind, kubectl = found["kind"], found["kubectl"]
     if kind is None or kubectl is None:
-        raise MissingCapabilityError(f"not found: {'; '.join(missing)}; nothing is downloaded")
+        raise MissingCapabilityError(f"required programs not found; hitless downloads none; install {'; '.join(missing)}")
     return Programs(kind=kind, kubectl=kubectl)
 
 
@@ -58,7 +58,7 @@ def load_images(given: Path | None, cluster: str, images: Sequence[str]) -> None
     """Copy images of the engine into every node of a cluster. Raises MissingCapabilityError, WorldError."""
     kind = find_program("kind", given)
     if kind is None:
-        raise MissingCapabilityError(f"not found: kind ({KIND_REMEDY}); nothing is downloaded")
+        raise MissingCapabilityError(f"kind not found; hitless does not download it; install kind ({KIND_REMEDY})")
     run_kind(kind, "load", "docker-image", f"--name={cluster}", *images, timeout_s=_LOAD_S)
 
 
@@ -104,7 +104,7 @@ class KindNodes:
         try:
             cluster.create(configuration)
         except subprocess.CalledProcessError as error:
-            raise WorldError(f"kind create cluster: exit code {error.returncode}; what kind said stands above") from error
+            raise WorldError(f"kind create cluster: exit code {error.returncode}; see the output of kind above") from error
         except OSError as error:
             raise WorldError(f"kind create cluster: {error}") from error
 

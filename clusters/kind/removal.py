@@ -18,6 +18,7 @@ from typing import Final
 from clusters.kind.docker import Docker
 from hitless.clock import RunClock
 from hitless.errors import WorldError
+from hitless.plural import plural
 from hitless.ports import Clock
 from hitless.waiting import wait_until
 
@@ -44,7 +45,7 @@ def remove_containers(docker: Docker, names: Sequence[str]) -> None:
             if not _is_gone(error):
                 refusals.append(f"{name}: {error}")
     if refusals:
-        raise WorldError(f"{len(refusals)} of {len(names)} containers cannot be removed: {'; '.join(refusals)}")
+        raise WorldError(f"cannot remove {len(refusals)} of {plural(len(names), 'container')}: {'; '.join(refusals)}")
 
 
 def remove_networks(docker: Docker, names: Sequence[str], clock: Clock | None = None) -> None:

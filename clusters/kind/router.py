@@ -166,7 +166,7 @@ def find_device(interfaces: Mapping[str, tuple[str, ...]], address: str, contain
     for name, addresses in interfaces.items():
         if wanted in map(IPv4Address, addresses):
             return name
-    raise WorldError(f"{container}: no interface has the address {address}; it has {dict(interfaces)}")
+    raise WorldError(f"{container}: no interface has the address {address}; its interfaces are {dict(interfaces)}")
 
 
 def find_management_device(interfaces: Mapping[str, tuple[str, ...]], zones: Sequence[IPv4Network], container: str) -> str:
@@ -175,4 +175,4 @@ def find_management_device(interfaces: Mapping[str, tuple[str, ...]], zones: Seq
         outside = [one for one in map(IPv4Address, addresses) if not one.is_loopback and not any(one in zone for zone in zones)]
         if outside and name.startswith("eth"):
             return name
-    raise WorldError(f"{container}: no interface outside the zones; it has {dict(interfaces)}")
+    raise WorldError(f"{container}: no interface outside the zones; its interfaces are {dict(interfaces)}")

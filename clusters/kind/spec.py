@@ -52,7 +52,7 @@ class KindSpec:
             raise UsageError(
                 where="--zones and --nodes-per-zone",
                 found=f"{self.zones} * {self.nodes_per_zone} nodes",
-                expected=f"2 to {NODES_MAX} nodes in all on kind",
+                expected=f"2 to {NODES_MAX} nodes on kind",
             )
         if self.rp_filter not in {0, 1, 2}:
             raise UsageError(where="kind", place="rp_filter", found=str(self.rp_filter), expected="0 to 2")

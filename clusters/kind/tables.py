@@ -10,6 +10,7 @@ from clusters.kind.addresses import KindPlan, ZonePlan
 from clusters.kind.docker import Docker
 from hitless.errors import RouteTableError, WorldError
 from hitless.facts import CloudRoute, NodeFacts
+from hitless.plural import plural
 
 CLOUD_PROTOCOL: Final = "static"
 """Marks cloud routes; the subnets of the zones have another protocol."""
@@ -53,7 +54,7 @@ class KindRouteTables:
         except WorldError as error:
             if "File exists" not in str(error):
                 raise
-            raise RouteTableError(f"zone {route.zone}: there is a route to {route.cidr} already") from error
+            raise RouteTableError(f"zone {route.zone} already has a route to {route.cidr}") from error
 
     def create_all(self, routes: Sequence[CloudRoute]) -> None:
         """Create many routes in one call. Raises RouteTableError."""
@@ -61,7 +62,7 @@ class KindRouteTables:
         try:
             self._docker.execute(self._router, "ip", "-batch", "-", stdin="\n".join(lines) + "\n")
         except WorldError as error:
-            raise RouteTableError(f"cannot create {len(routes)} routes: {error}") from error
+            raise RouteTableError(f"cannot create {plural(len(routes), 'route')}: {error}") from error
 
     def delete(self, zone: str, cidr: str) -> None:
         """Delete a route; effective on return. Raises RouteTableError where there is none."""
@@ -71,7 +72,7 @@ class KindRouteTables:
         except WorldError as error:
             if "No such process" not in str(error):
                 raise
-            raise RouteTableError(f"zone {zone}: there is no route to {cidr}") from error
+            raise RouteTableError(f"zone {zone} has no route to {cidr}") from error
 
     def clear(self) -> None:
         """Delete every pod route of every zone: what a cluster that is used again starts from."""
@@ -83,13 +84,13 @@ class KindRouteTables:
         self._zone(route.zone)
         node = self._nodes.get(route.node)
         if node is None:
-            raise RouteTableError(f"there is no node {route.node} to point a route to")
+            raise RouteTableError(f"route to {route.cidr}: the node {route.node} does not exist")
         # The gateway is looked up in the main table, where every zone is on-link.
         return (_check_cidr(route.cidr), "via", node.address, "proto", CLOUD_PROTOCOL)
 
     def _zone(self, name: str) -> ZonePlan:
         if name not in self._zones:
-            raise RouteTableError(f"there is no route table of zone {name}")
+            raise RouteTableError(f"zone {name} has no route table")
         return self._zones[name]
 
 
@@ -97,4 +98,4 @@ def _check_cidr(cidr: str) -> str:
     try:
         return str(IPv4Network(cidr))
     except ValueError as error:
-        raise RouteTableError(f"not a destination: {error}") from error
+        raise RouteTableError(f"invalid destination: {error}") from error

@@ -100,7 +100,9 @@ class ApiCalls:
                 raise refusal(request, response.status, text.decode(errors="replace"), reason=str(response.reason))
             answer = json.loads(text)
             if not isinstance(answer, dict):
-                raise ApiUnavailableError(f"{request}: what answers is no Kubernetes API: {type(answer).__name__}")
+                raise ApiUnavailableError(
+                    f"{request}: the server that answered is not a Kubernetes API: {type(answer).__name__}"
+                )
             return answer
 
     def watch(self, path: str, *, about: str, version: int, stream: watch.Watch) -> Iterator[WatchEvent]:

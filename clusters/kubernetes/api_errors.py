@@ -69,7 +69,7 @@ def hitless_errors(request: str) -> Iterator[None]:
     except HitlessError:
         raise
     except ConfigException as error:
-        raise DeniedError(f"{request}: credentials cannot be had: {_one_line(error)}") from error
+        raise DeniedError(f"{request}: cannot get credentials: {_one_line(error)}") from error
     except ApiException as error:
         if error.status:
             raise refusal(request, error.status, _as_text(error.body), reason=str(error.reason)) from error
@@ -78,7 +78,7 @@ def hitless_errors(request: str) -> Iterator[None]:
         raise _no_answer(request, error) from error
     except (OpenApiException, ValueError, KeyError, TypeError, AttributeError) as error:
         # The client's own parsing of an answer that is not the API's: no JSON, an event without its fields.
-        raise ApiUnavailableError(f"{request}: what answers is no Kubernetes API: {_one_line(error)}") from error
+        raise ApiUnavailableError(f"{request}: the server that answered is not a Kubernetes API: {_one_line(error)}") from error
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def kubeconfig_errors(kubeconfig: Path) -> Iterator[None]:
 def _no_answer(request: str, error: Exception) -> ApiError:
     text = _one_line(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return DeniedError(f"{request}: the server's certificate is not the kubeconfig's: {text}")
+        return DeniedError(f"{request}: the server's certificate does not match the kubeconfig: {text}")
     return ApiUnavailableError(f"{request}: no answer: {text}")
 
 

@@ -111,7 +111,7 @@ class Installer:
         if key not in self._discovered:
             self._discover(str(api_version), str(kind))
         if key not in self._discovered:
-            raise NotFoundError(f"the server knows no {kind} of {api_version}")
+            raise NotFoundError(f"the server does not serve {kind} of {api_version}")
         return self._discovered[key]
 
     def _discover(self, api_version: str, kind: str) -> None:

@@ -53,7 +53,7 @@ class KindKube:
     def start(self, kinds: Sequence[Kind] = tuple(Kind)) -> None:
         """Begin to watch: every change from now on is told by `take_changes`. Raises ApiError."""
         if self.watchers:
-            raise BugError("the Kubernetes API is watched already")
+            raise BugError("the Kubernetes API is already being watched")
         self.watchers = tuple(
             KindWatcher(kind, find_path=partial(self._find_path, kind), calls=self._calls, book=self._book) for kind in kinds
         )
@@ -156,7 +156,7 @@ class KindKube:
     def take_changes(self) -> frozenset[Kind]:
         """Return the kinds that changed since the last call, and forget them. Raises BugError before `start`."""
         if not self.watchers:
-            raise BugError("the Kubernetes API is not watched: call start first")
+            raise BugError("the Kubernetes API is not being watched; call start first")
         return self._book.take()
 
     def _find_path(self, kind: Kind) -> str:

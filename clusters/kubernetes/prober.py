@@ -133,7 +133,7 @@ class KindProber:
             raise BugError("there are no records: the prober was never started")
         failures = [error for error in self._pods.each(self._clocks, self._try_fetch).values() if error is not None]
         if failures and len(failures) == len(self._clocks):
-            raise WorldError(f"no agent's records can be had; the first error: {failures[0]}")
+            raise WorldError(f"cannot read the records of any agent; the first error: {failures[0]}")
         return merge_records(
             self._directory, {agent.name: self._clocks[agent.endpoint] for agent in self._agents}, self._clock_id
         )
@@ -195,7 +195,7 @@ class KindProber:
         for agent in self._agents:
             look = answers[agent.endpoint]["agents"].get(agent.name)
             if look is None:
-                raise WorldError(f"the agent {agent.name} died, and its traces were taken for those of an earlier run")
+                raise WorldError(f"the agent {agent.name} died, and its remains were mistaken for those of an earlier run")
             if look["code"] is not None and (look["code"] != 0 or "stopped" not in look["states"]):
                 complaint = f": {look['complaint']}" if look["complaint"] else ""
                 raise WorldError(f"the agent {agent.name} died with code {look['code']}{complaint}")
@@ -243,7 +243,7 @@ def fetch(ask: Callable[[JsonObject], JsonObject], directory: Path) -> None:
                 answer = ask({"do": "read", "name": name, "offset": offset, "octets": min(_PIECE_OCTETS, octets - offset)})
                 piece = zlib.decompress(base64.b64decode(answer["content"]))
                 if not piece:
-                    raise WorldError(f"{name} ends after {offset} of {octets} octets")
+                    raise WorldError(f"{name} is truncated: {offset} of {octets} octets")
                 file.write(piece)
 
 

@@ -150,8 +150,8 @@ class ProberPods:
 
     def _check_namespace(self) -> None:
         if self._exists(render_owned(self._spec)[0]):
-            owner = "of a run that goes on, or was killed" if self._owns_namespace() else "of somebody else"
-            allowed = f"no such namespace: `kubectl delete namespace {self._spec.namespace}` if nobody needs it"
+            owner = "of a run that is in progress or was killed" if self._owns_namespace() else "that hitless did not create"
+            allowed = f"none; if it is not in use, run `kubectl delete namespace {self._spec.namespace}`"
             raise UsageError(where="cluster", place=f"namespace {self._spec.namespace}", found=f"one {owner}", expected=allowed)
 
     def _owns_namespace(self) -> bool:

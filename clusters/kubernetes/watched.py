@@ -24,6 +24,7 @@ from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, NodeFacts, NodeState, Part
 from hitless.objects import is_switched_on
+from hitless.plural import plural
 from hitless.ports import Faults, KubeApi, Participant, Prober, RouteTables
 from hitless.words import Capability, JsonObject, Kind, Mode, Overlay
 from scenarios.flows import SERVICE_SETS, capabilities_of
@@ -65,7 +66,7 @@ class WatchedCluster:
     @property
     def routes(self) -> RouteTables:
         """The cloud's route tables are not within reach. Raises WorldError."""
-        raise WorldError("the route tables of a watched cluster are not within reach")
+        raise WorldError("hitless cannot reach the cloud's route tables of a watched cluster")
 
     calibrator = None
     """Nothing is dropped in somebody else's cluster."""
@@ -80,7 +81,7 @@ class WatchedCluster:
     @property
     def faults(self) -> Faults:
         """Nothing may be broken in it. Raises WorldError."""
-        raise WorldError("nothing is broken in a watched cluster")
+        raise WorldError("hitless injects no faults into a watched cluster")
 
     def capabilities(self) -> frozenset[Capability]:
         """Return what it offers to whoever only looks."""
@@ -216,12 +217,13 @@ def check_records(kube: KubeApi, *, rate_hz: float, until_s: float) -> None:
     """
     nodes = len(kube.list(Kind.NODE))
     if nodes < _NODES_MIN:
-        raise UsageError(f"the cluster has {nodes} node{'s' * (nodes != 1)}; probing needs at least 2")
+        raise UsageError(f"the cluster has {plural(nodes, 'node')}; probing needs at least 2")
     if rate_hz * until_s * nodes * _PROBE_OCTETS > RECORDS_OCTETS_MAX:
         seconds = RECORDS_OCTETS_MAX / (rate_hz * nodes * _PROBE_OCTETS)
         raise UsageError(
-            f"the records of {until_s:g} s would not fit into the probers' volumes: {rate_hz:g} probes a second and {nodes} "
-            f"nodes fill them in {seconds:.0f} s; use a smaller --rate, or with `hitless watch` a smaller --until-seconds"
+            f"the records of {until_s:g} s would not fit into the probers' volumes: {rate_hz:g} probes a second and "
+            f"{plural(nodes, 'node')} fill them in {seconds:.0f} s; use a smaller --rate, or with `hitless watch` a smaller "
+            "--until-seconds"
         )
 
 

@@ -190,7 +190,7 @@ def make_spec(case: Case) -> LabSpec:
         if not error.place.startswith("spec."):
             raise
         where = str(case.scenario.shoot)
-        raise UsageError(where=where, place=error.place, found=error.found, expected=error.expected) from error
+        raise error.at(where, error.place) from error
 
 
 def _make_spec(case: Case) -> LabSpec:
@@ -198,11 +198,13 @@ def _make_spec(case: Case) -> LabSpec:
     start, end = (read_data_plane(calico_objects(one, case.feature_gates)) for one in (shoot, case.wanted))
     proxy = shoot.spec.kubernetes.kube_proxy
     if proxy is not None and proxy.mode == "IPVS":
-        allowed = "IPTables or NFTables: the lab's nodes have no IPVS"
+        allowed = "IPTables or NFTables; the nodes of the lab have no IPVS"
         raise UsageError(where="Shoot", place="spec.kubernetes.kubeProxy.mode", found="IPVS", expected=allowed)
     if start.block_mask is not None and start.pools.mode is Mode.NATIVE:
         place = "spec.networking.providerConfig.ipam.type"
-        allowed = "host-local, for a start without an overlay: no cloud route covers the blocks, so no pod could be probed"
+        allowed = (
+            "host-local when the start has no overlay, because cloud routes do not cover the address blocks of calico-ipam"
+        )
         raise UsageError(where="Shoot", place=place, found="calico-ipam", expected=allowed)
     overlay = start.pools.overlay or end.pools.overlay
     carrier = Carrier.VXLAN if overlay is Overlay.VXLAN else Carrier.IPIP
@@ -234,7 +236,7 @@ def _choose_node_network(*taken: str) -> str:
     for one in _NODE_NETWORKS:
         if not any(IPv4Network(one).overlaps(network) for network in networks):
             return one
-    allowed = f"a network: {', '.join(_NODE_NETWORKS)} are taken"
+    allowed = f"a network, because the Shoot already uses {', '.join(_NODE_NETWORKS)}"
     raise UsageError(where="Shoot", place="spec.networking.nodes", found="nothing", expected=allowed)
 
 
@@ -245,7 +247,7 @@ def check_faults(case: Case) -> None:
             check_fault(fault.name, fault.options)
         except UsageError as error:
             place = f"faults.{number}.{error.place}"
-            raise UsageError(where=str(case.scenario.file), place=place, found=error.found, expected=error.expected) from error
+            raise error.at(str(case.scenario.file), place) from error
 
 
 def capabilities_missing(case: Case) -> tuple[str, ...]:

@@ -113,8 +113,8 @@ def find_holder(name: str = DEFAULT_NAME) -> Holder:
     """Return the living holder of that name. Raises UsageError: none is up."""
     living = {holder.name: holder for holder in list_holders() if holder.is_alive}
     if name not in living:
-        allowed = ", ".join(living) or "none is up; `hitless lab up` brings one up"
-        raise UsageError(where="lab", place="name", found=name, expected=allowed)
+        which = f"the labs that are up: {', '.join(living)}" if living else "start one with `hitless lab up`"
+        raise UsageError(f"no lab named {name} is up; {which}")
     return living[name]
 
 
@@ -133,7 +133,7 @@ def stop_holder(holder: Holder) -> None:
                 if select.select([descriptor], [], [], patience_s)[0]:
                     break
             else:
-                raise WorldError(f"the process {holder.process} of the lab {holder.name} does not end")
+                raise WorldError(f"the process {holder.process} of the lab {holder.name} does not end; kill it")
         finally:
             os.close(descriptor)
     holder.path.unlink(missing_ok=True)
@@ -210,7 +210,7 @@ def _open_process(holder: Holder) -> int:
         raise WorldError(f"the lab {holder.name} is gone") from error
     if _read_start(holder.process) != holder.started_ticks:
         os.close(descriptor)
-        raise WorldError(f"the lab {holder.name} is gone: its process number belongs to another one now")
+        raise WorldError(f"the lab {holder.name} is gone: its process id belongs to another process now")
     # A process that has ended and was not waited for yet still has its number, its start time and no namespaces.
     if select.select([descriptor], [], [], 0)[0]:
         os.close(descriptor)
@@ -230,12 +230,10 @@ def _state_path(name: str) -> Path:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = directory.lstat()
     if owner.st_uid != os.getuid() or directory.is_symlink():
-        raise WorldError(f"{directory} belongs to somebody else")
+        raise WorldError(f"{directory} belongs to another user; remove it or set XDG_RUNTIME_DIR")
     path = directory / f"{name}.json"
     if path.exists() and _read_holder(path).is_alive:
-        raise UsageError(
-            where="lab", place="name", found=name, expected="a name that is not in use; `hitless lab down` frees it"
-        )
+        raise UsageError(f"a lab named {name} is already up; use another name, or stop it with `hitless lab down`")
     return path
 
 
@@ -294,7 +292,7 @@ def _hold(path: Path, spec: LabSpec, channel: socket.socket) -> None:
     """Be the holder: lock the state file, bring the lab up, say so, and wait for the end."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not _try_lock(lock):
-        raise UsageError(where="lab", place="name", found=path.stem, expected="a name that is not in use")
+        raise UsageError(f"a lab named {path.stem} is already up; use another name, or stop it with `hitless lab down`")
     os.truncate(lock, 0)
     enter_sandbox()
     lab = LabNetwork(spec)

@@ -233,4 +233,4 @@ def _refuse_stale(document: JsonObject, stored: JsonObject) -> None:
     given, current = document["metadata"].get("resourceVersion"), stored["metadata"]["resourceVersion"]
     if given is not None and given != current:
         name = document["metadata"]["name"]
-        raise ConflictError(f"{document['kind']} {name}: resourceVersion {given} was given, {current} is current")
+        raise ConflictError(f"{document['kind']} {name}: resourceVersion is {current}, not {given}; read the object again")

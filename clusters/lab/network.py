@@ -129,7 +129,8 @@ class LabNetwork:
             return Carrier.IPIP if try_ipip() is None else Carrier.VXLAN_GPE
         offered = ipip_carriers()
         if asked not in offered:
-            message = f"this kernel has {', '.join(offered) or 'nothing'} for the overlay ipip, not {asked}"
+            remedy = f"use --carrier {' or '.join(offered)}" if offered else "load the kernel module ipip or vxlan"
+            message = f"this kernel cannot carry the overlay ipip by {asked}; {remedy}"
             raise MissingCapabilityError(message)
         return Carrier(asked)
 
@@ -194,9 +195,9 @@ class LabNetwork:
         if self._is_mounted:
             return
         if not is_inside():
-            raise WorldError("the lab's network is built inside the sandbox only: call enter_sandbox() first")
+            raise WorldError("the lab's network must be built inside the sandbox; call enter_sandbox() first")
         if self.namespace_path(ROUTER).exists():
-            raise WorldError("another lab is up in this sandbox")
+            raise WorldError("another lab is already up in this sandbox")
         wait_gone(_GONE_S)
         try:
             self._build()

@@ -13,6 +13,7 @@ from clusters.linux.netlink_dump import list_routes
 from clusters.linux.netlink_routes import Route, add_route, delete_route
 from hitless.errors import RouteTableError
 from hitless.facts import CloudRoute
+from hitless.plural import plural
 
 CLOUD_PROTOCOL: Final = 4
 """RTPROT_STATIC marks cloud routes; the subnets of the zones have another."""
@@ -50,18 +51,18 @@ class LabRouteTables:
     def create(self, route: CloudRoute) -> None:
         """Create a route; effective on return. Raises RouteTableError where its destination has one already."""
         if self._netlink.execute([self.make(route)])[0]:
-            raise RouteTableError(f"zone {route.zone}: there is a route to {route.cidr} already")
+            raise RouteTableError(f"zone {route.zone} already has a route to {route.cidr}")
 
     def create_all(self, routes: Sequence[CloudRoute]) -> None:
         """Create many routes in batches. Raises RouteTableError."""
         if any(self._netlink.execute([self.make(route) for route in routes])):
-            raise RouteTableError(f"some of {len(routes)} routes were there already")
+            raise RouteTableError(f"some of {plural(len(routes), 'route')} already existed")
 
     def delete(self, zone: str, cidr: str) -> None:
         """Delete a route; effective on return. Raises RouteTableError where there is none."""
         message = delete_route(_check_cidr(cidr), table=self._zone(zone).table, protocol=CLOUD_PROTOCOL)
         if self._netlink.execute([message])[0]:
-            raise RouteTableError(f"zone {zone}: there is no route to {cidr}")
+            raise RouteTableError(f"zone {zone} has no route to {cidr}")
 
     def make(self, route: CloudRoute) -> Message:
         """Return the message that creates a route. Raises RouteTableError: no such zone or node, or not a CIDR."""
@@ -69,7 +70,7 @@ class LabRouteTables:
             table = self._zone(route.zone).table
             node = self._nodes.get(route.node)
             if node is None:
-                raise RouteTableError(f"there is no node {route.node} to point a route to")
+                raise RouteTableError(f"route to {route.cidr}: the node {route.node} does not exist")
             kernel_route = Route(
                 destination=_check_cidr(route.cidr),
                 protocol=CLOUD_PROTOCOL,
@@ -82,7 +83,7 @@ class LabRouteTables:
 
     def _zone(self, name: str) -> ZonePlan:
         if name not in self._zones:
-            raise RouteTableError(f"there is no route table of zone {name}")
+            raise RouteTableError(f"zone {name} has no route table")
         return self._zones[name]
 
 
@@ -90,4 +91,4 @@ def _check_cidr(cidr: str) -> str:
     try:
         return str(IPv4Network(cidr))
     except ValueError as error:
-        raise RouteTableError(f"not a destination: {error}") from error
+        raise RouteTableError(f"invalid destination: {error}") from error

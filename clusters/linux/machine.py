@@ -111,7 +111,7 @@ def find_nft() -> str:
     """Return the path of `nft`. Raises MissingCapabilityError."""
     found = shutil.which("nft", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
     if found is None:
-        raise MissingCapabilityError("no nft on PATH (Debian: nftables): Services need it")
+        raise MissingCapabilityError("nft is not on PATH, but Services need it; install nftables (Debian)")
     return found
 
 

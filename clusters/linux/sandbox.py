@@ -83,7 +83,7 @@ def enter_sandbox() -> None:
         os.waitpid(child, 0)
         os.close(lifeline)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        raise MissingCapabilityError(f"{refusal}; `hitless doctor` says what the lab needs")
+        raise MissingCapabilityError(f"{refusal}; run `hitless doctor` to see how to allow it")
     os.close(answer)
     _descend(lifeline, question)
     os.close(question)

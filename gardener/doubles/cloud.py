@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from hitless.errors import RouteApiUnavailableError, RouteQuotaError, RouteThrottledError
 from hitless.facts import CloudRoute
+from hitless.plural import plural
 from hitless.ports import Clock, RouteTables
 from hitless.words import SECOND, Nanoseconds
 
@@ -94,7 +95,9 @@ class Cloud:
         self._begin_call("CreateRoute")
         quota = self.behaviour.quota.get(route.zone)
         if quota is not None and len(self.tables.list(route.zone)) >= quota:
-            raise RouteQuotaError(f"RouteLimitExceeded: the table of zone {route.zone} holds {quota} pod routes and no more")
+            raise RouteQuotaError(
+                f"RouteLimitExceeded: the route table of zone {route.zone} is full: its quota is {plural(quota, 'pod route')}"
+            )
         self.tables.create(route)
 
     def delete(self, zone: str, cidr: str) -> None:
@@ -111,4 +114,4 @@ class Cloud:
         now_ns = self._clock.now_ns()
         bucket = self._buckets.setdefault(call, _Bucket(float(self.behaviour.burst), now_ns))
         if not bucket.take(rate, now_ns):
-            raise RouteThrottledError(f"{call}: RequestLimitExceeded, {rate} calls a second are granted")
+            raise RouteThrottledError(f"{call}: RequestLimitExceeded: the limit is {rate} a second")

@@ -77,7 +77,7 @@ def compute_values(shoot: Shoot, feature_gates: FeatureGates) -> ChartValues:
             where=f"Shoot {shoot.metadata.name}",
             place="spec.networking.providerConfig.ebpfDataplane.enabled",
             found="true",
-            expected="false: hitless switches the standard data plane",
+            expected="false, because hitless tests the standard data plane only",
         )
     overlay = None if config.overlay is None else config.overlay.enabled
     has_ipv4, has_ipv6 = "IPv4" in shoot.spec.networking.ip_families, shoot.has_ipv6

@@ -23,11 +23,11 @@ from tests.fuzz.target import Check, Draws, Target
 
 
 def _check_message(error: UsageError) -> None:
-    """One line that names a file and what is allowed."""
+    """One line that names a file, what is wrong and what to do."""
     text = str(error)
     assert text.startswith("/")
     assert "\n" not in text
-    assert "; expected " in text
+    assert "; " in text  # what is wrong; what to do
 
 
 def _settings_document() -> dict[str, Any]:

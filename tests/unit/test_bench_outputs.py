@@ -100,5 +100,5 @@ def test_iperf_sums_up() -> None:
 def test_what_cannot_be_read_is_said(text: str) -> None:
     readers = (read_fping, read_ping, read_irtt, read_irtt_counts, read_ping_counts, lambda said: read_iperf_sum([said]))
     for read in readers:
-        with pytest.raises(WorldError, match="printed something else than expected"):
+        with pytest.raises(WorldError, match="unexpected output of"):
             read(text)

@@ -82,7 +82,7 @@ def test_a_question_that_failed_is_shown_and_ends_as_inconclusive(tmp_path: Path
         ("nothing", "a bench.json"),
         ("[]", "expected hitless.bench/2"),
         ('{"schema": "hitless.bench/1"}', "found 'hitless.bench/1'; expected hitless.bench/2"),
-        ('{"schema": "hitless.bench/2", "answers": {"cpu": {}}}', "found none to mesh; expected --only cpu"),
+        ('{"schema": "hitless.bench/2", "answers": {"cpu": {}}}', "no answer to mesh; use --only cpu"),
     ],
 )
 def test_another_file_is_refused(tmp_path: Path, content: str, message: str) -> None:

@@ -29,7 +29,7 @@ def test_the_headers_say_which_arm_is_which_in_either_order() -> None:
 
 
 def test_the_same_arm_twice_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match=r"^a and b are both GATED: one watch has to be UNGATED, the other GATED$"):
+    with pytest.raises(UsageError, match=r"^a and b are both GATED; give one watch of the arm UNGATED and one of GATED$"):
         check_comparable({A: [watch(Arm.GATED)], B: [watch(Arm.GATED)]})
     with pytest.raises(UsageError, match=r"^a was given twice"):
         check_comparable({A: [watch(Arm.GATED)]})

@@ -65,7 +65,7 @@ def test_the_one_document_that_holds_the_gates_is_read(text: str, gates: Feature
         (f"{registration('a')}\n---\nkind: Secret", "x: found ControllerRegistration cni at line 1 and Secret at line"),
         (
             deployment(name="networking-cilium"),
-            "x: metadata.name: found ControllerDeployment networking-cilium; expected the Cal",
+            "x: metadata.name: found ControllerDeployment networking-cilium; expected a name that contains calico",
         ),
         (deployment(f"{{{GATES}}}"), "x: helm.values.featureGates.SeamlessOverlaySwitch: hitless does not read this key"),
         (
@@ -155,7 +155,9 @@ def test_a_key_that_was_meant_to_be_read_is_refused(old: str, new: str, place: s
 
 
 def test_a_version_that_gardener_would_choose_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"spec\.kubernetes\.version: found nothing; expected .* CloudProfile, which the file"):
+    with pytest.raises(
+        UsageError, match=r"spec\.kubernetes\.version: found nothing; expected .* CloudProfile, which is not in this file"
+    ):
         parse_shoot(SHOOT.replace("    version: 1.36.1\n", ""), "x")
 
 

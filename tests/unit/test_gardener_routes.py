@@ -366,7 +366,7 @@ ROUTE = CloudRoute(zone="a", cidr="100.96.1.0/24", node="node-a1")
 def test_a_full_table_refuses_and_the_others_do_not() -> None:
     cloud = Cloud(MemoryTables(), CloudBehaviour(quota={"a": 1}), JumpingClock())
     cloud.create(ROUTE)
-    with pytest.raises(RouteQuotaError, match="RouteLimitExceeded: the table of zone a"):
+    with pytest.raises(RouteQuotaError, match="RouteLimitExceeded: the route table of zone a"):
         cloud.create(replace(ROUTE, cidr="100.96.2.0/24"))
     cloud.create(replace(ROUTE, zone="b"))
     cloud.delete("a", ROUTE.cidr)
@@ -426,7 +426,7 @@ def test_a_pause_saves_up_no_more_than_the_burst() -> None:
     clock.wait_until(Nanoseconds(60 * SECOND))
     for _ in range(3):
         cloud.list("a")
-    with pytest.raises(RouteThrottledError, match="10 calls a second"):
+    with pytest.raises(RouteThrottledError, match="the limit is 10 a second"):
         cloud.list("a")
     clock.wait_until(Nanoseconds(60 * SECOND + ms(100)))
     assert cloud.list("a") == ()

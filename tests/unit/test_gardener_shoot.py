@@ -64,7 +64,11 @@ def test_every_shipped_shoot_is_read() -> None:
         ("pods: 100.96.0.0/11", "pods: 100.96.0.0", "spec.networking.pods: found 100.96.0.0; expected a CIDR such as"),
         ("pods: 100.96.0.0/11", "pods: 2001:db8::/56", 'spec.networking.pods: found "2001:db8::/56"; expected an IPv4 CIDR'),
         ("      - IPv4", "      - IPv5", "spec.networking.ipFamilies.0: found IPv5"),
-        ("      - IPv4", "      - IPv4\n      - IPv4", "spec.networking.ipFamilies: found IPv4 twice; expected each once"),
+        (
+            "      - IPv4",
+            "      - IPv4\n      - IPv4",
+            "spec.networking.ipFamilies: found IPv4 twice; expected each family once",
+        ),
         ("mode: IPTables", "enabled: false", "kubeProxy.enabled: found false; expected true, or false with ebpfDataplane"),
         ("enabled: true", "enabled: 'yes'", f"{AT}.overlay.enabled: found yes; expected a valid boolean"),
         (
@@ -101,7 +105,7 @@ def test_what_is_wrong_is_named(old: str, new: str, message: str) -> None:
         ({"ipv4": {"pool": "gre"}}, f"{AT}.ipv4.pool: found gre"),
         ({"ipv4": {"mode": "Sometimes"}}, f"{AT}.ipv4.mode: found Sometimes"),
         ({"ipv4": {"pool": "vxlan", "mode": "CrossSubnet"}}, f'{AT}.ipv4.mode: found "CrossSubnet" with pool vxlan'),
-        ({"ipv6": {}}, f"{AT}.ipv6: found a mapping; expected nothing: ipv6 is not in ipFamilies"),
+        ({"ipv6": {}}, f"{AT}.ipv6: found a mapping; expected no such section, because ipFamilies does not name ipv6"),
         ({"ipv4": {"autoDetectionMethod": "guess"}}, f"{AT}.ipv4.autoDetectionMethod: found guess; expected one of can-reach"),
         ({"ipv4": {"autoDetectionMethod": "first-found=1"}}, "expected first-found without a parameter"),
         ({"ipv4": {"autoDetectionMethod": "cidr="}}, "expected cidr=PARAMETER"),

@@ -202,7 +202,7 @@ def test_the_remedy_for_a_missing_image_is_a_command_that_gets_it() -> None:
     remedies = {image.name: describe_remedy(image) for image in (*CALICO_IMAGES, *LOCAL_IMAGES)}
     assert remedies == {
         "hitless/prober:1": "hitless/prober:1: docker build --file probes/image/Dockerfile --tag hitless/prober:1 .",
-        "hitless/router:1": "hitless/router:1: made by itself when a cluster comes up",
+        "hitless/router:1": "hitless/router:1: hitless builds it when a cluster starts",
         **{
             name: f"{name}: docker pull {name}, or hitless kind images --load ARCHIVE"
             for name in (f"quay.io/calico/{part}:v3.31.6" for part in ("node", "cni", "typha", "kube-controllers"))

@@ -120,6 +120,6 @@ def test_a_network_that_is_gone_already_is_no_error(engine: Engine) -> None:
 
 def test_containers_are_removed_one_after_the_other_and_one_that_stays_keeps_no_other(engine: Engine) -> None:
     engine.stuck = {"second"}
-    with pytest.raises(WorldError, match=r"1 of 3 containers cannot be removed: second: .*did not receive an exit event"):
+    with pytest.raises(WorldError, match=r"cannot remove 1 of 3 containers: second: .*did not receive an exit event"):
         remove_containers(engine, ["first", "second", "gone"])
     assert [("rm", "--force", "--volumes", name) for name in ("first", "second", "gone")] == engine.calls

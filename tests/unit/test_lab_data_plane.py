@@ -123,7 +123,7 @@ def test_where_the_shoot_names_no_nodes_they_get_a_free_network(pods: str, nodes
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("mode: IPTables", "mode: IPVS", "spec.kubernetes.kubeProxy.mode: found IPVS; expected IPTables or NFTables: "),
+        ("mode: IPTables", "mode: IPVS", "spec.kubernetes.kubeProxy.mode: found IPVS; expected IPTables or NFTables; "),
         (
             f"pods: {PODS}",
             "pods: 100.96.0.0/24",

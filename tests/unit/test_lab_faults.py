@@ -123,7 +123,7 @@ def test_healing_what_is_whole_is_no_error() -> None:
         (
             "node-route-lost",
             {"zone": "a", "node": "x"},
-            "fault node-route-lost: node: found 'x'; expected nothing: zone a has no route now",
+            "fault node-route-lost: node: found 'x'; expected no such fault, because zone a has no routes",
         ),
     ],
 )

@@ -68,16 +68,16 @@ def test_what_is_no_record_is_refused_by_name(tmp_path: Path, content: bytes) ->
 def test_rows_of_another_version_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "worker-a.requests"
     path.write_bytes(json.dumps({"schema": "hitless.load/1", "row_octets": 7}).encode().ljust(HEADER_OCTETS))
-    with pytest.raises(RecordDamagedError, match=r"found schema hitless\.load/1, rows of 7 octets"):
+    with pytest.raises(RecordDamagedError, match=r"found schema hitless\.load/1 with rows of 7 octets"):
         read_requests(path)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"clients": 1}'])
 def test_a_load_of_which_nobody_knows_what_was_asked_is_damaged(tmp_path: Path, content: str) -> None:
-    with pytest.raises(RecordDamagedError, match=r"spec\.json: not what a load was asked for"):
+    with pytest.raises(RecordDamagedError, match=r"spec\.json: not the settings of a load"):
         read_load(tmp_path)
     (tmp_path / "spec.json").write_text(content)
-    with pytest.raises(RecordDamagedError, match=r"spec\.json: not what a load was asked for"):
+    with pytest.raises(RecordDamagedError, match=r"spec\.json: not the settings of a load"):
         read_load(tmp_path)
 
 
@@ -98,7 +98,7 @@ def test_a_file_is_never_written_over(tmp_path: Path) -> None:
 
 
 def test_a_header_that_does_not_fit_is_a_bug_of_ours(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="at most 4095 fit"):
+    with pytest.raises(ValueError, match="more than the 4095 that fit"):
         RequestFile(tmp_path / "worker-a.requests", {"name": "x" * HEADER_OCTETS})
 
 

@@ -83,5 +83,5 @@ def test_nobody_answers_is_one_message(
     with Path("/dev/null").open(encoding="ascii") as nothing:
         monkeypatch.setattr("sys.stdin", nothing)
         assert main(["ask", str(tmp_path)]) == 20
-    assert "no supervisor answers in" in capsys.readouterr().err
+    assert "the supervisor in" in capsys.readouterr().err
     assert main([]) == 2

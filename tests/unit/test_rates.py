@@ -39,7 +39,7 @@ def test_no_rate_is_higher_than_the_scenarios_own(own_hz: float, chosen_hz: floa
 
 
 def test_a_machine_that_answers_none_is_refused() -> None:
-    with pytest.raises(MissingCapabilityError, match="no rate cleanly, down to 20 probes a second a flow; at 20: late at 20"):
+    with pytest.raises(MissingCapabilityError, match="no rate cleanly, not even 20 probes a second a flow; at 20: late at 20"):
         choose_rate(make(200), answers(10))
 
 

@@ -249,7 +249,7 @@ def test_trials_that_are_no_comparison_are_merged() -> None:
 
 
 def test_nothing_cannot_be_summarised() -> None:
-    with pytest.raises(ValueError, match="without a single run"):
+    with pytest.raises(ValueError, match="needs at least one run"):
         summarise(Comparison(scenario="plain-switch", runs=()))
 
 

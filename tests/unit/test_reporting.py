@@ -71,7 +71,7 @@ def test_a_renderer_that_crashes_costs_its_own_file_and_is_named(
     assert (written.verdict, json.loads((tmp_path / "verdict.json").read_bytes())["verdict"]) == (verdict, verdict.value)
     assert _names(tmp_path) == FILES - missing
     first = min(missing, key=["summary.json", "chart.svg", "chart.html", "report.md"].index)
-    assert capsys.readouterr().err == f"hitless: {first} was not written: ValueError: no font; the verdict stands\n"
+    assert capsys.readouterr().err == f"hitless: {first} was not written: ValueError: no font; the verdict is not affected\n"
     if "report.md" not in missing:
         assert ("(chart.svg)" in (tmp_path / "report.md").read_text("utf-8")) == ("chart.svg" not in missing)
 
@@ -151,7 +151,8 @@ def test_a_comparison_in_a_read_only_folder_is_judged_and_nothing_is_stored(
     assert judge_stored(path, output_format) is Verdict.PASS
     told = capsys.readouterr()
     assert (
-        told.err == f"hitless: cannot write {path}/verdict.json: Read-only file system; nothing is stored, the verdict stands\n"
+        told.err
+        == f"hitless: cannot write {path}/verdict.json: Read-only file system; nothing is stored, the verdict is not affected\n"
     )
     if output_format is Format.JSON:
         assert (json.loads(told.out)["verdict"], json.loads(told.out)["schema"]) == ("PASS", "hitless.summary/2")

@@ -256,7 +256,9 @@ def test_a_fault_that_was_never_injected_is_said(execute: Callable[..., Executed
     never = PlannedFault(name="a", options={}, at_ns=Nanoseconds(9 * MILLISECOND), for_ns=None)
     cluster, directory = execute(FakeCluster(), make_plan(faults=(never,)))
     assert "inject a" not in cluster.calls
-    assert read_history(directory).errors == ("probing: 1 fault was never injected: the time was over before",)
+    assert read_history(directory).errors == (
+        "probing: the run ended before 1 fault; lengthen duration_s or inject faults earlier",
+    )
 
 
 def test_a_fault_that_is_due_exactly_at_the_end_is_injected_and_cured(execute: Callable[..., Executed]) -> None:

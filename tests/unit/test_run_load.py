@@ -89,6 +89,9 @@ def test_a_cluster_that_makes_no_load_says_so(tmp_path: Path) -> None:
     cluster, clock = FakeCluster(), JumpingClock()
     plan = make_plan(make_load=lambda _: spec())
     history = run(plan, cast("Cluster", cluster), clock, RunStore(tmp_path / "run", clock))
-    assert history.errors[0] == "probing: this cluster makes no application load"
+    assert (
+        history.errors[0]
+        == "probing: this cluster cannot generate application load; use --backend lab for scenarios with `load`"
+    )
     assert "request" not in cluster.calls
     assert history.load is None

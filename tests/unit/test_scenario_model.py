@@ -85,7 +85,7 @@ def test_the_catalogue_is_what_the_project_promises() -> None:
         (lambda d: d.pop("title"), "title", "nothing", "a value"),
         (set_at(1, "titel"), "titel", "1", "Extra inputs are not permitted"),
         (set_at("Plain Switch", "name"), "name", "Plain Switch", "String should match pattern"),
-        (set_at("other", "name"), "name", "other", "the file's own name, plain-switch"),
+        (set_at("other", "name"), "name", "other", "plain-switch, the name of the file"),
         (set_at("", "title"), "title", "", "at least 1 character"),
         (set_at("../shoots/none.yaml", "shoot"), "", "No such file or directory", "a readable file"),
         (set_at("a\0b", "shoot"), "", "embedded null byte", "a readable file"),
@@ -111,18 +111,23 @@ def test_the_catalogue_is_what_the_project_promises() -> None:
         (set_at(0, "duration_s"), "duration_s.fast", "0", "at least 0.1"),
         (set_at(0, "cloud", "calls_per_s"), "cloud.calls_per_s", "0", "greater than or equal to 0.001"),
         (set_at([{"name": "x"}], "faults"), "faults.0.at_ms", "nothing", "a value"),
-        (set_at([{"name": "x", "at_ms": 7000}], "faults"), "faults.0.at_ms.fast", "7000", "at most 6000, when the run ends"),
+        (
+            set_at([{"name": "x", "at_ms": 7000}], "faults"),
+            "faults.0.at_ms.fast",
+            "7000",
+            "at most 6000 ms, the end of the run",
+        ),
         (set_at(["magic"], "needs"), "needs", "magic", "'overlay-ipip'"),
         (set_at(0.5, "rate_hz"), "rate_hz", "0.5", "greater than or equal to 1"),
         (set_at(20_000, "rate_hz"), "rate_hz", "20000", "less than or equal to 10000"),
         (set_at(float("nan"), "duration_s"), "duration_s.fast", "nan", "finite number"),
         (set_at([6], "duration_s"), "duration_s", "[6]", "PerProfile"),
         (set_at([], "flows"), "flows.fast", "[]", "at least 1 item"),
-        (set_at(["icmp"], "flows"), "flows.fast", "icmp", "udp among them"),
+        (set_at(["icmp"], "flows"), "flows.fast", "icmp", "udp as well"),
         (set_at(["udp", "sctp"], "flows"), "flows.fast.1", "sctp", "'udp', 'udp-overlay-mtu'"),
-        (set_at(["udp", "udp-native-mtu"], "flows"), "flows.fast", "udp-native-mtu", "not from OVERLAY"),
-        (set_at(["udp", "node-port"], "flows"), "flows.fast", "node-port", "services is not among the checks of"),
-        (set_at(["udp", "tcp-connect"], "flows"), "flows.fast", "tcp-connect", "connections is not among the checks of"),
+        (set_at(["udp", "udp-native-mtu"], "flows"), "flows.fast", "udp-native-mtu", "no such flows with start OVERLAY"),
+        (set_at(["udp", "node-port"], "flows"), "flows.fast", "node-port", "add services to the checks of"),
+        (set_at(["udp", "tcp-connect"], "flows"), "flows.fast", "tcp-connect", "add connections to the checks of"),
         (set_at({}, "arms", "GATED", "checks"), "arms.GATED.checks", "{}", "at least 1 item"),
         (set_at("later", "until"), "until", "later", "'settled' or 'end'"),
         (set_at({}, "arms"), "arms", "{}", "at least 1 item"),
@@ -134,7 +139,7 @@ def test_the_catalogue_is_what_the_project_promises() -> None:
             "magic",
             "a check of the arm: books, continuity",
         ),
-        (set_at(["books"], "arms", "GATED", "because"), "arms.GATED.because", "books", "nothing: a PASS"),
+        (set_at(["books"], "arms", "GATED", "because"), "arms.GATED.because", "books", "no entry, because every check passes"),
         (set_at("sleepy", "arms", "GATED", "mutant"), "arms.GATED.mutant", "sleepy", "opens-on-first-node, ignores-reason"),
         (set_at({}, "arms", "GATED", "checks", "magic"), "arms.GATED.checks", "magic", "coverage, instrument, continuity"),
         (
@@ -170,13 +175,16 @@ def test_a_mistake_gives_one_message(change: Change, place: str, found: str, all
         (set_at(Mode.OVERLAY, "arms", "UNGATED", "end"), None),
         (
             set_at("yes", "request", "overlay"),
-            "arms.GATED.end: found NATIVE; expected the start mode or the one that is asked for: OVERLAY",
+            "arms.GATED.end: found NATIVE; expected the start mode or the requested mode: OVERLAY",
         ),
         (
             lambda d: d.pop("request"),
-            "arms.GATED.end: found NATIVE; expected the start mode or the one that is asked for: OVERLAY",
+            "arms.GATED.end: found NATIVE; expected the start mode or the requested mode: OVERLAY",
         ),
-        (set_at("../shoots/aws-1.36-native.yaml", "shoot"), "request: found what the Shoot has already; expected a change of "),
+        (
+            set_at("../shoots/aws-1.36-native.yaml", "shoot"),
+            "request: found the values that the Shoot already has; expected a change of ",
+        ),
         (set_at(Mode.NATIVE, "start"), "start: found NATIVE; expected OVERLAY, as .*aws-1.36.yaml says"),
         (set_at("../shoots/aws-1.36-vxlan.yaml", "shoot"), None),
         (set_at(["ipip", "vxlan"], "overlays"), None),
@@ -223,7 +231,7 @@ def test_a_shoot_whose_first_family_is_not_probed_is_refused(families: str, tmp_
         load_scenario(path)
     found = families.strip("[]")
     assert str(caught.value).endswith(
-        f"v6.yaml: spec.networking.ipFamilies: found {found}; expected IPv4, or IPv4 and IPv6: only IPv4 is probed"
+        f"v6.yaml: spec.networking.ipFamilies: found {found}; expected IPv4, or IPv4 and IPv6, because hitless probes IPv4 only"
     )
 
 

@@ -25,7 +25,7 @@ from tests.unit.fakes_gardener import Bench
         (Options(zones=26, nodes_per_zone=10), "--zones and --nodes-per-zone: found 26 * 10 nodes; expected 2 to 255 nodes"),
         (
             Options(overlay=Overlay.VXLAN, carrier=IpipCarrier.IPIP),
-            "--carrier: found ipip for the overlay vxlan; expected only with the overlay ipip",
+            "--carrier: found ipip for the overlay vxlan; expected the overlay ipip",
         ),
         (Options(rate_hz=0), "--rate: found 0; expected 1 to 10000 probes a second a flow"),
         (Options(rate_hz=10_001), "--rate: found 10001; expected 1 to 10000 probes a second a flow"),
@@ -49,7 +49,7 @@ def test_a_quota_needs_its_zone() -> None:
     with pytest.raises(UsageError) as caught:
         make_case(load_scenario(find_scenario("route-quota")), Options(zones=1))
     assert str(caught.value).endswith(
-        "route-quota.yaml: cloud.quota.b: found a quota for zone b; expected the zones that --zones 1 leaves: a"
+        "route-quota.yaml: cloud.quota.b: found a quota for zone b; expected only zones that exist with --zones 1: a"
     )
 
 
@@ -69,7 +69,7 @@ def test_a_quota_needs_its_zone() -> None:
         (
             "route-quota",
             Options(nodes_per_zone=1),
-            "route-quota has a quota of 2 routes for zone b, which 2 nodes do not reach",
+            "route-quota has a quota of 2 routes for zone b, more than 2 nodes can use",
         ),
     ],
 )

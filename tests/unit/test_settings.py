@@ -35,7 +35,9 @@ def test_the_link_follows_the_newest_records(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_links_place_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
-    with pytest.raises(UsageError, match=r"latest is no link, so it cannot point to the newest records; move it away"):
+    with pytest.raises(
+        UsageError, match=r"latest is not a symbolic link, so it cannot point to the newest records; move it away"
+    ):
         make_run_directory(tmp_path, "suites")
     assert [path.name for path in tmp_path.iterdir()] == ["latest"]
 

@@ -178,7 +178,7 @@ def test_who_does_not_read_is_not_read(accepting: Accepting, peer: socket.socket
 
 
 def test_a_port_that_is_taken_is_a_world_error(accepting: Accepting, tmp_path: Path) -> None:
-    with pytest.raises(WorldError, match=rf"cannot open TCP {POD}:{accepting.port} in the present namespace: Address already"):
+    with pytest.raises(WorldError, match=rf"cannot open TCP {POD}:{accepting.port} in the current namespace: Address already"):
         Accepting(tmp_path, port=accepting.port)
 
 

@@ -290,7 +290,7 @@ def test_ticks_that_are_late_are_skipped_and_recorded(port: Port, tmp_path: Path
 def test_a_namespace_or_an_address_that_is_not_there_is_a_world_error(tmp_path: Path) -> None:
     with pytest.raises(WorldError, match=r"cannot enter the namespace .*: No such file"):
         Place(str(tmp_path / "nowhere"))
-    with pytest.raises(WorldError, match=r"cannot open TCP 192\.0\.2\.1 in the present namespace: Cannot assign"):
+    with pytest.raises(WorldError, match=r"cannot open TCP 192\.0\.2\.1 in the current namespace: Cannot assign"):
         Sending(tmp_path, FlowClass.TCP_ESTABLISHED, 9, source="192.0.2.1")
 
 

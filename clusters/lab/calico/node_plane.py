@@ -178,7 +178,7 @@ class LabNodePlane:
                 self._netlink.execute([rename_link(found.index, f"{found.name}-ipip"), adding])
             elif found is None or found.kind != ("ipip" if is_ipip else "vxlan"):
                 kind = "nothing of that name" if found is None else f"a device of kind {found.kind or 'unknown'}"
-                raise WorldError(f"{self.node}: cannot make {carrier.device} for {carrier}: the kernel has {kind} already")
+                raise WorldError(f"{self.node}: cannot make {carrier.device} for {carrier}: the kernel already has {kind}")
         with inside(self._namespace):
             write_sysctls(make_tunnel_sysctls(carrier.device, self._rp_filter))
 
@@ -213,7 +213,7 @@ class LabNodePlane:
         if self._tunnel_index is None:
             found = self._find_link()
             if found is None:
-                raise WorldError(f"{self.node}: there is no {self._book.carrier.device}")
+                raise WorldError(f"{self.node}: the device {self._book.carrier.device} does not exist")
             self._tunnel_index = found.index
         return self._tunnel_index
 
@@ -224,7 +224,7 @@ class LabNodePlane:
     def _peers(self, names: Collection[str]) -> Iterator[NodePlan]:
         for name in names:
             if name not in self._nodes or name == self.node:
-                raise WorldError(f"{self.node}: found peer {name}; allowed: {len(self._nodes) - 1} other nodes of the lab")
+                raise WorldError(f"{self.node}: the peer {name} is not a node of the lab")
             yield self._nodes[name]
 
     def _change(self, messages: Sequence[Message], counted: Sequence[Message]) -> RouteChange:
