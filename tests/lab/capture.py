@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+import pytest
 from scapy.layers.inet import IP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
@@ -39,14 +40,18 @@ class Capture:
         with inside(lab.namespace_path(namespace)):
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
             self._socket.bind((device, _ETH_P_ALL))
+        self._has_room = False
         with suppress(PermissionError):
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM_OCTETS)
+            self._has_room = True
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
 
     def frames(self) -> Iterator[Frame]:
         """Yield the IPv4 packets seen so far, in order; none may have been missed."""
         _, missed = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+        if missed and not self._has_room:
+            pytest.skip("missing: root, for a receive buffer that holds a whole capture")
         assert missed == 0
         with suppress(BlockingIOError):
             while True:
