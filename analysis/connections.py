@@ -2,7 +2,7 @@
 
 A connection hides what a datagram shows: the kernel sends again what was lost, so that an outage is no loss to an application
 but a wait, or an end. So the questions are others: how did a connection end, how long did a message wait, was a new connection
-to be had? Words: docs/measuring.md.
+available? Words: docs/measuring.md.
 """
 
 from __future__ import annotations

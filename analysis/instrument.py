@@ -1,7 +1,7 @@
-"""What the instrument lost itself: probes that came as far as a socket of ours and were dropped there.
+"""What the instrument lost itself: probes that reached one of the prober's sockets and were dropped there.
 
 Such a probe says nothing of the network. It is taken out before anything is measured, as a probe that was never sent, so that
-it never becomes downtime. Where more probes are missing in that time than the socket dropped, nobody can say which were which:
+it never becomes downtime. Where more probes are missing in that time than the socket dropped, it is unknown which were which:
 they are taken out all the same, and the run is doubted (checks.instrument).
 
 Pure.
@@ -35,7 +35,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverflowLoss:
-    """One time in which a socket of ours dropped datagrams, and the probes that it may have been."""
+    """A period in which a socket of the prober dropped datagrams, and the probes that may have been among them."""
 
     address: str
     """Of the endpoint."""

@@ -1,7 +1,7 @@
 """The ledger: where the kernel dropped packets, from its own counters.
 
 Conservation gives the place of every loss: what entered a namespace's IP layer and was neither delivered nor forwarded was
-dropped on the way in; what was to be sent and was not was dropped on the way out; what was sent and nobody received was lost
+dropped on the way in; what was to be sent and was not was dropped on the way out; what was sent but not received was lost
 on a link (or by a tunnel device, a bridge, a neighbour that did not answer). A packet that reached its host may still find no
 socket or a full one. Named counters only give the reason, where one moves.
 
@@ -18,7 +18,7 @@ Measured on Linux 6.18 with 100 datagrams a case from a pod's namespace over nod
 in each: native and tunnelled without loss; blackhole, unreachable and no route in the router; under a tunnel a blackhole, a
 failed ARP and no route; the receiver's tunnel device gone; strict rp_filter; TTL; link down; pod gone; no socket.
 
-Linux before 6.8 has no OutTransmits; whoever reads its counters derives it, and then the same sums hold with two differences
+Linux before 6.8 has no OutTransmits; its reader derives the counter, and then the same sums hold with two differences
 of place: what netfilter refuses on the way through (forward) stands under input instead of output, and what it refuses behind
 routing (postrouting) under links. What it refuses to a node's own senders (output) is not known where the node has a tunnel
 device; `refusals_unknown` is its bound. Measured on Linux 6.1 with the same drops.
@@ -94,7 +94,7 @@ class Ledger:
     refusals_unknown: int
     """Packets that may have been dropped besides, in a namespace whose kernel does not say; 0 since Linux 6.8."""
     lost: int
-    """Probes of all flows that were lost and never came late: those that somebody must have dropped."""
+    """Probes of all flows that were lost and never came late: those that something must have dropped."""
 
     @property
     def dropped(self) -> int:

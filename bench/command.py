@@ -34,7 +34,7 @@ from hitless.words import JsonObject
 QUESTIONS: Final = (ACCURACY, PEERS, CPU, RATE, MESH, BRINGUP, CAUSES)
 SCHEMA: Final = "hitless.bench/2"
 _WIDTH: Final = 140
-"""Characters a line, where nobody's terminal says how wide it is."""
+"""Characters a line, where no terminal says how wide it is."""
 
 
 def run_bench(*, is_quick: bool, only: str | None, output_format: BenchFormat, stored: Path | None, into: Path | None) -> None:

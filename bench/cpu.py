@@ -92,7 +92,7 @@ def _load_fping(shape: _Shape, namespace: Path, seconds: float, folder: Path) ->
     ends = Ends(
         source=namespace, destination=namespace, addresses=addresses, sources=addresses if shape.is_mesh else ["127.0.2.1"]
     )
-    # In a mesh nobody probes himself: the period is what counts.
+    # In a mesh no pod probes itself: the period is what counts.
     whole_hz = shape.rate_hz * shape.pods * (shape.pods if shape.is_mesh else 1)
     return load_fping(ends, whole_hz, seconds, folder)
 

@@ -12,7 +12,7 @@ _FULL_CORE: Final = 0.85
 """A process that takes this much of a core has no time left for what comes at once."""
 _SAID: Final = 0.01
 _FULL_MACHINE: Final = 0.1
-"""With less idle than this every wake-up waits for somebody."""
+"""With less idle than this every wake-up waits."""
 
 
 def name_limit(load: Load) -> str:

@@ -83,7 +83,7 @@ def load_fping(ends: Ends, rate_hz: float, seconds: float, folder: Path) -> Peer
 
 
 def load_irtt(ends: Ends, rate_hz: float, seconds: float, folder: Path, clients: int = 1) -> PeerLoad:
-    """Let irtt probe the first address, by so many clients with a share of the rate each. Raises WorldError."""
+    """Let irtt probe the first address, by this many clients with a share of the rate each. Raises WorldError."""
     address, interval_us = ends.addresses[0], clients * 1e6 / rate_hz
     with ExitStack() as stack:
         output = folder / "irtt-server.txt"

@@ -150,8 +150,8 @@ def _make_table(found: JsonObject) -> Table:
         note=(
             "Errors in intervals: estimate - middle of the truth. Unseen: outages longer than an interval that the tool says "
             f"nothing of. {found['blurred']} outages whose truth is not known to {BLUR_SHARE:g} of an interval count for "
-            "nobody. All at once, "
-            + ("everybody with real-time precedence." if found["have_precedence"] else "nobody with precedence.")
+            "every tool. All at once, "
+            + ("all with real-time precedence." if found["have_precedence"] else "none with precedence.")
         ),
     )
 

@@ -72,7 +72,7 @@ class Program:
         where = inside(namespace) if namespace else contextlib.nullcontext()
         try:
             with output.open("wb") as file, where:
-                self._process = subprocess.Popen(  # noqa: S603 - a list of words of ours
+                self._process = subprocess.Popen(  # noqa: S603 - a fixed list of words
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=file,
@@ -101,7 +101,7 @@ class Program:
         return self._look() is None
 
     def wait(self, timeout_s: float, allowed: Collection[int] = (0,)) -> Ended:
-        """Return when it has ended by itself.
+        """Return when it has ended on its own.
 
         Raises:
             WorldError: it did not in time (it is killed then), or it ended with another exit code than is allowed.

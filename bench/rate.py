@@ -253,7 +253,7 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
 def _make_cells(where: str, tool: str, steps: Sequence[JsonObject]) -> tuple[str, ...]:
     if "failed" in steps[0]:
         return (where, tool, f"skipped: {steps[0]['failed']}", *[""] * 4)
-    # A peer that cannot go faster may have shown its best in that last step; late ticks of ours are no rate.
+    # A peer that cannot go faster may have shown its best in that last step; hitless's late ticks are no rate.
     done = [step for step in steps if "failed" not in step]
     clean = [step["reached_hz"] for step in done if step["is_clean"] or (tool != "hitless" and not step["lost"])]
     best = f"{max(clean):,.0f}" if clean else "none"

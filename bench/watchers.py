@@ -88,7 +88,7 @@ class Watchers:
         self.skipped: dict[str, str] = {}
 
     def start(self) -> None:
-        """Start whoever watches all the time, and return when they do."""
+        """Start the tools that watch all the time, and return when they do."""
         for name, begin in (("irtt", self._start_irtt), ("iperf3", self._start_iperf), ("ping", self._start_ping)):
             self._try(name, begin)
 
@@ -187,7 +187,7 @@ class Watchers:
     def _read_fpings(self) -> list[Estimate]:
         lengths_ns = []
         for program in self._fpings:
-            program.wait(_FPING_S, allowed=(0, 1))  # 1: nobody answered, which its report says too
+            program.wait(_FPING_S, allowed=(0, 1))  # 1: no answer, which its report says too
             (report,) = read_fping(program.text)
             if report.outage_ms is None:
                 raise WorldError("the tool reported no outage")

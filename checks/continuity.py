@@ -29,7 +29,7 @@ NAME: Final = "continuity"
 IS_VALIDITY: Final = False
 BUDGETS: Final[Mapping[str, float | None]] = {
     "downtime_ms": 0,  # per flow; null: any
-    "background_loss_ratio": 0,  # of probes that the links lose whether somebody switches or not, each for itself
+    "background_loss_ratio": 0,  # of probes that the links lose with or without a switch
     "duplicated": None,  # probes over all flows; null: any
     "reordered": None,
     "corrupted": None,

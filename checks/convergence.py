@@ -27,7 +27,7 @@ NAME: Final = "convergence"
 IS_VALIDITY: Final = False
 BUDGETS: Final[Mapping[str, float | None]] = {
     "convergence_ms": None,  # Full Convergence Time; null: any
-    "rolls": None,  # exactly so many rolls of the DaemonSet; null: any
+    "rolls": None,  # expected number of DaemonSet rolls; null: any
 }
 """Budget name to its default."""
 

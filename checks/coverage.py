@@ -25,7 +25,7 @@ NAME: Final = "coverage"
 IS_VALIDITY: Final = True
 BUDGETS: Final[Mapping[str, float | None]] = {
     "missing_ratio": 0.1,  # of the probes that a flow should have offered: twice the skipped ticks, for the ends of the run
-    "missed_ticks_ratio": 0.05,  # of the ticks of the run: they only coarsen blind_ms, but so many mean a sender that lags
+    "missed_ticks_ratio": 0.05,  # of the ticks of the run: a few only coarsen blind_ms, more mean that the sender lags
     "gap_intervals": 10,  # between two probes of a flow, while it matters
     "send_errors": 0,  # probes that the kernel refused
 }

@@ -22,7 +22,7 @@ from hitless.words import MICROSECOND, FlowRole, JsonObject, Nanoseconds, Verdic
 NAME: Final = "instrument"
 IS_VALIDITY: Final = True
 BUDGETS: Final[Mapping[str, float | None]] = {
-    "instrument_loss_ratio": 0.001,  # of the probes that a socket of ours served: what it dropped
+    "instrument_loss_ratio": 0.001,  # datagrams dropped by the prober's own sockets, of the probes that they served
     "pressure_ratio": None,  # of the run's time in which some task waited for a CPU (PSI); null: only said
     "clock_step_us": 100,  # between two neighbouring pairs, beyond their width and slewing
 }
@@ -68,7 +68,7 @@ def _ask_controls(evidence: Evidence, _: Limits) -> Iterator[Finding]:
 
 
 def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
-    """What our own sockets dropped is taken out of every number: that holds only while it is little, and clearly ours."""
+    """Drops of the prober's sockets are taken out of every number; that holds only while they are few and unambiguous."""
     losses = evidence.overflows
     untold = sum(report.counters.get("receive_overflows", 0) for report in evidence.history.records.reports)
     untold -= sum(loss.dropped for loss in losses)

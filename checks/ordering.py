@@ -78,7 +78,7 @@ def _judge_route(history: History, zone: str, node: str, gone_ns: Nanoseconds) -
         return None, gone_ns - before[-1].t_ns
     is_older = not changes and history.first_event("routes.synced") is not None
     if is_older:
-        # The route controller found it there: nobody had to create it.
+        # The route controller found the route; it did not have to create it.
         return None, None
     created = next((event for event in changes if event.t_ns > gone_ns and event.name == "route.created"), None)
     where = f"the route to {node} in the table of zone {zone}"

@@ -40,7 +40,7 @@ class ClusterFaults:
     Faults:
         kube-api-down: every call to the Kubernetes API fails.
         route-api-down: every call to the cloud's route API fails.
-        node-route-lost: the route to `node` disappears from the table of `zone`; the cure creates it again where nobody has.
+        node-route-lost: the route to `node` disappears from the table of `zone`; the cure creates it again unless it exists.
 
     Args:
         kube: the API.
@@ -113,7 +113,7 @@ class ClusterFaults:
             self._lost.append(route)
 
     def _restore_routes(self) -> None:
-        """Create the lost routes again; one that somebody else created meanwhile stays as it is."""
+        """Create the lost routes again; a route that was created in the meantime stays as it is."""
         while self._lost:
             route = self._lost[-1]
             if route.cidr not in {present.cidr for present in self._routes.list(route.zone)}:

@@ -84,7 +84,7 @@ def execute_trial(
 
     Raises:
         WorldError: the cluster could not be brought up, or what was stored is no run of this scenario.
-        KeyboardInterrupt: after everything was taken down.
+        KeyboardInterrupt: after everything was removed.
     """
     clock = RunClock()
     plan = performer.make_plan(case, arm, trial, clock)

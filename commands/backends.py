@@ -22,7 +22,7 @@ from scenarios.plan import Case
 from switches.observer import ObserverOptions
 
 WATCHED_RATE_HZ: Final = 20.0
-"""Probes a second and flow in a cluster that belongs to somebody else."""
+"""Probes a second and flow in a cluster that hitless only watches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ def images(
     if cluster_name is not None:
         _load_into(docker, cluster_name, kind_bin, [one.reference for one in states if one.reference is not None])
     missing = [state.image.name for state in states if state.reference is None]
-    # The router's image is made by itself, and one node image is enough.
+    # hitless builds the router's image, and one node image is enough.
     vital = {image.name for image in (*CALICO_IMAGES, *LOCAL_IMAGES)} - {LOCAL_IMAGES[0].name}
     has_node = any(state.reference is not None for state in states[: len(nodes)])
     raise typer.Exit(0 if has_node and not vital & set(missing) else EXIT_MISSING)

@@ -73,7 +73,7 @@ def execute(
     command: Annotated[list[str], typer.Argument(help="Program and arguments.")],
     name: Name = DEFAULT_NAME,
 ) -> None:
-    """Run a program inside a namespace of a lab; its exit code is ours."""
+    """Run a program inside a namespace of a lab; its exit code is returned."""
     arguments = command[1:] if command[:1] == ["--"] else command
     code = execute_inside(find_holder(name), namespace, arguments)
     raise Outcome(code if code >= 0 else 128 - code)

@@ -1,7 +1,7 @@
 """The command line: `hitless compare`, `judge`, `gate`, `scenarios`, `doctor`, `clean`, `lab`.
 
-Exit codes: 0 PASS, 1 FAIL, 20 INCONCLUSIVE (or the world did not do what it was told), 2 usage error, 3 a bug of ours,
-130 interrupted, 141 nobody read what was printed. `gate`: 0 go, 1 stop, 20 not decided.
+Exit codes: 0 PASS, 1 FAIL, 20 INCONCLUSIVE (or the world did not do what it was told), 2 usage error, 3 a bug in hitless,
+130 interrupted, 141 the reader of the output is gone. `gate`: 0 go, 1 stop, 20 not decided.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 20}
 EXIT_BUG: Final = 3
 EXIT_INTERRUPTED: Final = 130
 EXIT_PIPE: Final = 141
-"""Nobody read what was printed: as if ended by SIGPIPE."""
+"""The reader of the output is gone: as if ended by SIGPIPE."""
 KIND_PARAMETERS: Final = frozenset({"cluster_name", "kind_bin", "kind_kubectl_bin", "kind_image", "keep_cluster"})
 
 
@@ -40,7 +40,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # boxes tear a message to pieces that somebody wants to search for
+    rich_markup_mode=None,  # boxes break messages that users search for
 )
 app.add_typer(lab_commands.app, name="lab")
 app.add_typer(kind_commands.app, name="kind")

@@ -24,7 +24,7 @@ class SwitchName(StrEnum):
     DOUBLES = "doubles"
     """The doubles of Gardener's parts, in this process."""
     OBSERVER = "observer"
-    """Somebody else: hitless only records what is done."""
+    """Someone else switches; hitless only records it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ def make_performer(name: SwitchName, options: ObserverOptions | None = None) -> 
 
 
 def find_acts(case: Case, arm: Arm) -> dict[Act, str]:
-    """Return what somebody has to do for an arm to be what the scenario says, each with the words that name it."""
+    """Return what has to be done for an arm to be what the scenario says, each with the words that name it."""
     scenario, plan = case.scenario, case.scenario.arm_plans[arm]
     faults = ", ".join(fault.name for fault in scenario.faults)
     needed = {

@@ -38,7 +38,7 @@ class BackendName(StrEnum):
     LAB = "lab"
     KIND = "kind"
     KUBECONFIG = "kubeconfig"
-    """Somebody else's cluster: only watched."""
+    """A cluster that hitless only watches."""
 
 
 AUTO: Final = "auto"

@@ -1,4 +1,4 @@
-"""`hitless watch`: probe the cluster of a kubeconfig while somebody else switches it, and judge what the observer saw."""
+"""`hitless watch`: probe the cluster of a kubeconfig while someone else switches it, and judge what the observer saw."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Pure: what the Calico extension knows in one reconcile goes in, its decision comes out. It follows
 gardener-extension-networking-calico pkg/controller/actuator_reconcile.go:182-202 and 343-495, weaknesses included: it reads
 the conditions once, knows nothing of route tables, fails open where the last manifest cannot be read, does not look at
-readiness or deletion of a node, and passes with no node at all. One thing is ours: a hold names every node that is missing,
+readiness or deletion of a node, and passes with no node at all. One thing is added: a hold names every missing node,
 where the real one logs the first only.
 """
 
@@ -25,7 +25,7 @@ class Outcome(StrEnum):
     """What the gate decides."""
 
     NOT_APPLICABLE = "not-applicable"
-    """The gate has no say: the extension goes on at once."""
+    """The gate does not apply: the extension proceeds at once."""
     PROCEED = "proceed"
     """It is a switch, and every node has its route."""
     HOLD = "hold"
@@ -34,7 +34,7 @@ class Outcome(StrEnum):
 
 @unique
 class Reason(StrEnum):
-    """Why the gate has no say, in the order in which it is asked."""
+    """Why the gate does not apply, in the order of the questions."""
 
     FEATURE_GATE_OFF = "feature-gate-off"
     ADMISSION_POLICY_UNAVAILABLE = "admission-policy-unavailable"
@@ -66,7 +66,7 @@ class GateDecision:
 
     outcome: Outcome
     reason: Reason | None = None
-    """Why it has no say; None for PROCEED and HOLD."""
+    """Why it does not apply; None for PROCEED and HOLD."""
     missing: tuple[str, ...] = ()
     """HOLD: the names of all nodes without RouteCreated; empty where the API did not answer."""
     error: str | None = None
@@ -84,7 +84,7 @@ def decide(knowledge: GateInput) -> GateDecision:
 
 def decide_with(knowledge: GateInput, missing: Callable[[Sequence[JsonObject]], tuple[str, ...]]) -> GateDecision:
     """Decide, with the judgement over the nodes as an argument: the seam at which mutants break the gate."""
-    reason = _reason_for_no_say(knowledge)
+    reason = _reason_not_to_apply(knowledge)
     if reason is not None:
         return GateDecision(outcome=Outcome.NOT_APPLICABLE, reason=reason)
     if knowledge.nodes is None:
@@ -129,7 +129,7 @@ def is_overlay_written(manifest: Sequence[JsonObject] | None) -> bool | None:
     return None
 
 
-def _reason_for_no_say(knowledge: GateInput) -> Reason | None:
+def _reason_not_to_apply(knowledge: GateInput) -> Reason | None:
     if not knowledge.feature_gates.seamless_overlay_switch:
         return Reason.FEATURE_GATE_OFF
     if not is_admission_policy_available(knowledge.shoot):

@@ -144,7 +144,7 @@ class ClusterFacts:
     """What a cluster says of itself once it is up."""
 
     backend: str
-    """`lab`, `kind`, or `kubeconfig`: somebody else's cluster, only watched."""
+    """`lab`, `kind`, or `kubeconfig`: a cluster that is only watched."""
     carrier: str
     """What carries the overlay on the wire: `ipip`, `vxlan-gpe` (stands in where the kernel has no ipip) or `vxlan`."""
     nodes: tuple[NodeFacts, ...]

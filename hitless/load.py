@@ -26,7 +26,7 @@ REQUESTS_HZ_MAX: Final = 500.0
 BODY_OCTETS_MAX: Final = 1_200
 """Largest body of an answer: with its head it fits into one segment under every overlay. A longer answer leaves as one large
 packet that a tunnel device cuts, so that the kernel's counters of packets do not balance any more (measured through the lab
-with 200,000 octets: 91,843 packets sent, 201,525 received), and nobody could tell lost probes from them."""
+with 200,000 octets: 91,843 packets sent, 201,525 received), and lost probes could not be told from them."""
 CLIENTS_MAX: Final = 8
 """Pods with users: each is a Locust worker, an interpreter of 67 MB (measured)."""
 SERVERS_MAX: Final = 64
@@ -123,7 +123,7 @@ class LoadSpec:
     timeout_ns: Nanoseconds
     """A user gives up a request after this."""
     duration_ns_max: Nanoseconds
-    """After this the load ends by itself: it is always bounded."""
+    """The load ends after this: it is always bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,7 +87,7 @@ def read_load(directory: Path) -> LoadRecords:
     """Read what the processes of a load wrote below a directory, of those that ended well and of killed ones.
 
     Raises:
-        RecordDamagedError: a file is there and cannot be read, or nobody wrote down what was asked.
+        RecordDamagedError: a file is there and cannot be read, or the settings of the load were not stored.
     """
     spec = _read_spec(directory / SPEC_FILE)
     tables = [read_requests(path) for path in sorted(directory.glob(f"*{SUFFIX}"))]

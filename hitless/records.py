@@ -125,7 +125,7 @@ OVERFLOW_ROW: Final = np.dtype(
         ("dropped", "<u4"),  # datagrams (SK_MEMINFO_DROPS)
     ]
 )
-"""Datagrams that reached a socket of ours and were dropped there: the instrument's loss, never downtime."""
+"""Datagrams that reached a socket of the prober and were dropped there: the instrument's loss, never downtime."""
 
 TABLES: Final[Mapping[str, np.dtype[Any]]] = {
     "sender": SENDER_ROW,

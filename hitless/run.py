@@ -45,7 +45,7 @@ def run(plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> Histo
     Ctrl-C ends the validation time. What went wrong in step 2 to 5 is in `History.errors`.
 
     Raises:
-        WorldError: the cluster did not come up or could not be taken down, or the store could not be written.
+        WorldError: the cluster did not come up or could not be removed, or the store could not be written.
         RecordDamagedError: what was stored cannot be read back.
         KeyboardInterrupt: Ctrl-C, after step 6.
         Exception: a bug, after step 6.

@@ -17,7 +17,7 @@ class Finding:
     """One piece of evidence of a check."""
 
     verdict: Verdict
-    """PASS for something worth saying that hurts nobody."""
+    """PASS for information that fails nothing."""
     code: str
     """Short and stable, kebab-case, such as `flow-lost-probes`: what a script may look for."""
     text: str

@@ -2,7 +2,7 @@
 
 The same promises as the reflector's for datagrams. It listens only where a flow ends, accepts only from addresses that such a
 flow may come from, no more connections than those flows can have reason to hold and no faster than they can have reason to be
-made; `probes.answering` says what is answered. Where somebody does not read the answers, nothing more of theirs is read. The
+made; `probes.answering` says what is answered. Where a peer does not read its answers, nothing more is read from it. The
 log has the address from which each message came: that is how it is known whether it was rewritten on the way.
 """
 
@@ -91,7 +91,7 @@ class Acceptor:
         log: where what came is recorded; a reflector of datagrams may write there, too.
 
     Raises:
-        WorldError: a namespace, an address and port, or enough descriptors are not to be had.
+        WorldError: a namespace, an address and port, or enough descriptors are not available.
     """
 
     def __init__(self, settings: AgentSettings, bridge: Bridge, log: GrowingTable) -> None:
@@ -100,7 +100,7 @@ class Acceptor:
         self._patience_ns = max(PATIENCE_NS, settings.drain_ns)
         self._epoll = select.epoll()
         self.descriptor = self._epoll.fileno()
-        """Readable when somebody connects or says something."""
+        """Readable when a peer connects or sends."""
         self._listeners: dict[int, _Listener] = {}
         self._connections: dict[int, _Connection] = {}
         self._rows: list[tuple[int | bytes, ...]] = []

@@ -3,7 +3,7 @@
 One process holds the sockets of any number of pods, as sender, reflector or both. It says on stdout, a JSON line each, when
 it is `listening`, `live` (every flow was answered several times in a row) and `stopped`, writes its record below the
 directory that it was told, and stops on SIGTERM, at the end of a stdin that is a pipe, by an order on that pipe
-(`probes.orders`), or by itself after `duration_ns_max`: then it sends nothing more and listens until everything is answered
+(`probes.orders`), or on its own after `duration_ns_max`: then it sends nothing more and listens until everything is answered
 or `drain_ns` is over. It ignores SIGINT, so that Ctrl-C reaches the harness alone. Ships alone into a pod: standard library
 and numpy only.
 
@@ -73,7 +73,7 @@ class Agent:
         settings: what the agent was told.
 
     Raises:
-        WorldError: a socket or a record file is not to be had.
+        WorldError: a socket or a record file is not available.
     """
 
     def __init__(self, settings: AgentSettings) -> None:
@@ -213,7 +213,7 @@ class Agent:
     def _hear_stdin(self) -> None:
         """Follow the orders that have come; a pipe at its end stays readable and would wake us without end."""
         content = os.read(0, 4096)
-        if not content:  # whoever would tell us to end is gone
+        if not content:  # the process that gives orders is gone
             self._is_stopping = self._is_ending = True
             self._epoll.unregister(0)
         for order in self._orders.feed(content):

@@ -60,7 +60,7 @@ class ServiceSettings:
     connections_max: int
     """Open connections in all pods together; more are closed as they come."""
     duration_ns_max: int
-    """It ends by itself after this."""
+    """It ends on its own after this."""
     places: tuple[PlaceSettings, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class PeerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocustSettings:
-    """All that a Locust process of ours is told beside Locust's own options."""
+    """What hitless tells a Locust process beside Locust's own options."""
 
     name: str
     """Its files are called NAME.requests and NAME.json."""
@@ -97,7 +97,7 @@ class LocustSettings:
     peers: tuple[PeerSettings, ...] = ()
     """Whom its users ask, each user one of them; a worker has one at least."""
     users: int = 0
-    """How many it will be given; it is live when so many have been answered. 0: a master."""
+    """How many it will be given; it is live when this many have been answered. 0: a master."""
     interval_ns: int = 1_000_000_000
     """Time between two requests of a user."""
     body_octets: int = 0
@@ -105,7 +105,7 @@ class LocustSettings:
     timeout_ns: int = 1_000_000_000
     """A user gives up a request after this."""
     duration_ns_max: int
-    """The process ends by itself after this."""
+    """The process ends on its own after this."""
 
     def as_json(self) -> dict[str, Any]:
         """Return what `read_locust_settings` reads."""

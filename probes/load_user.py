@@ -1,7 +1,7 @@
 """One user of the application load: asks one pod, over one connection or over a new one each time.
 
 It is written with blocking calls of the standard library. In a Locust worker gevent has replaced them by its own, and many
-users take turns; without it a user works as well, which is how it is tested. It never tries again by itself: a failure is a
+users take turns; without it a user works as well, which is how it is tested. It never retries: a failure is a
 result.
 """
 
@@ -108,7 +108,7 @@ class LoadUser:
 
     def _connect(self, request: Request) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(self.peer.address, self.peer.port, timeout=self._left_s(request))
-        # Nobody shall connect again behind our back. Source: CPython http/client.py, HTTPConnection.send.
+        # No reconnect behind our back. Source: CPython http/client.py, HTTPConnection.send.
         connection.auto_open = 0
         connection.connect()
         request.connected_ns = self._now_ns()

@@ -155,7 +155,7 @@ class Worker(Process):
         return request
 
     def note_lateness(self, late_ns: int) -> None:
-        """Take down how late a free user was."""
+        """Note how late a free user was."""
         self.counters["late_ns_max"] = max(self.counters["late_ns_max"], late_ns)
 
     def drain(self, stop_ns: int) -> None:
@@ -244,8 +244,8 @@ class PodUser(User):
 
 @events.init.add_listener
 def begin(environment: Any, runner: Any, **_: Any) -> None:  # noqa: ANN401 - Locust's
-    """Become the master or a worker of ours; the RPC connection of Locust is made by now."""
-    # What Locust prints shall not come between the states.
+    """Become the master or a worker; the RPC connection of Locust is made by now."""
+    # Locust's output must not mix with the states.
     states = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the harness

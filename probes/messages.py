@@ -1,7 +1,7 @@
 """One STAMP message at a time, for connections: the layouts of `probes.stamp` without a batch around them.
 
 On a connection a message is its fixed 44 octets, no TLVs: that is the whole framing. What does not look like a message there
-cannot be skipped, because nobody knows where the next one begins. Pure.
+cannot be skipped, because the start of the next one is unknown. Pure.
 """
 
 from __future__ import annotations

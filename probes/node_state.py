@@ -1,7 +1,7 @@
 """The routes and links of the network namespace that we are in, as `hitless.facts.NodeState` has them.
 
 A pod in its node's own network namespace may read both without any capability: a netlink dump needs none. So hygiene can be
-judged on a cluster that nobody but its operator may log in to. Standard library only: this ships into pods.
+judged on a cluster that only its operator may log in to. Standard library only: this ships into pods.
 
 Source: linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, rtnetlink(7).
 """

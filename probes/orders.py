@@ -2,10 +2,10 @@
 
     {"order": "send", "at_ns": 3000000000}    send from then on (run clock); only once, only an agent that waits
     {"order": "stop", "at_ns": 9000000000}    send nothing from then on
-    {"order": "end"}                          go now: nobody needs the answers any more
+    {"order": "end"}                          go now: the answers are no longer needed
 
 Agents that are told one after the other still begin and stop together, because an order says when. What is no order is
-ignored: whoever may write to this pipe could as well end us.
+ignored: a process that may write to this pipe could also end the agent.
 
 Pure.
 """

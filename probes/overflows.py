@@ -1,8 +1,8 @@
 """What our own sockets dropped, and when: the instrument's loss told apart from the network's.
 
-A socket drops a datagram when its buffer is full, or when a checksum is wrong. The kernel counts; nobody says which datagram
-it was. So the counters are looked at several times a second, and what grew between two looks is one row: probes lost in that
-time at that endpoint are the instrument's own, and never downtime.
+A socket drops a datagram when its buffer is full, or when a checksum is wrong. The kernel counts drops without naming
+the datagram. So the counters are read several times a second, and each increase between two reads is one row: probes lost in
+that time at that endpoint are the instrument's own, and never downtime.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class ProbeBook:
         return True
 
     def is_live(self, ticks: int, wanted: int, window: int) -> bool:
-        """Tell whether every flow was answered `wanted` times in a row within the last `window` of so many ticks."""
+        """Tell whether every flow was answered `wanted` times in a row within the last `window` of these ticks."""
         if ticks < wanted:
             return False
         answered = self._table.ticks["copies"][max(0, ticks - window) : ticks] > 0
@@ -92,7 +92,7 @@ class ProbeBook:
         return bool(streaks.any(axis=0).all())
 
     def has_outstanding(self, ticks: int, recent: int) -> bool:
-        """Tell whether one of the last `recent` of so many ticks still waits for an answer."""
+        """Tell whether one of the last `recent` of these ticks still waits for an answer."""
         rows = self._table.ticks[max(0, ticks - recent) : ticks]
         return bool(((rows["copies"] == 0) & (rows["send_errno"] == 0) & (rows["failure"] == 0)).any())
 

@@ -31,9 +31,9 @@ from probes.sockets import Datagram, Inbox, Outbox, count_overflows, open_socket
 RATE_MARGIN: Final = 4
 """An endpoint answers at most this many times its configured rate, on the average of a second."""
 BURST_MIN: Final = 64
-"""And so many at once in any case, however slow its flows are."""
+"""Allowed burst, however slow the flows are."""
 UNANSWERED_ROWS_MAX: Final = 1_000_000
-"""Of probes beyond the rate limit so many go into the log, 31 MB; all are counted."""
+"""Logged probes beyond the rate limit, 31 MB; all are counted."""
 UNANSWERED: Final = 0xFFFF_FFFF
 """reflector_seq of a probe that was logged but not answered because of the rate limit."""
 _INBOX_SLOTS: Final = 1024
@@ -70,7 +70,7 @@ class Reflector:
         log: where what came is recorded.
 
     Raises:
-        WorldError: a socket is not to be had.
+        WorldError: a socket is not available.
     """
 
     def __init__(self, settings: AgentSettings, bridge: Bridge, log: GrowingTable) -> None:
@@ -91,14 +91,14 @@ class Reflector:
             (endpoint.address, example[endpoint.name], opened)
             for endpoint, opened in zip(endpoints, self._sockets, strict=True)
         ]
-        """Every pod's address, one of its flows and its socket, for whoever counts what they dropped."""
+        """Every pod's address, one of its flows and its socket, for the count of their drops."""
         self._pod_of_descriptor = {descriptor: index for index, descriptor in enumerate(self.descriptors)}
         pods = {endpoint.name: index for index, endpoint in enumerate(endpoints)}
         self._pod_of_flow = np.full(1 << 16, -1, dtype=np.intp)
         self._sources_of_flow = np.zeros(
             (1 << 16, 1 + max((len(flow.rewritten_sources) for flow in flows), default=0)), np.uint32
         )
-        """A flow's source, then what it may have been rewritten to on the way; 0 comes from nobody."""
+        """A flow's source, then what it may have been rewritten to on the way; 0 is no sender."""
         self._next_seq = np.zeros(1 << 16, dtype=np.int64)
         self._place_of_flow = np.zeros(1 << 16, dtype=np.intp)
         self._known: dict[int, _KnownFlow] = {}
@@ -298,7 +298,7 @@ class Reflector:
         self._log.append(rows if self._may_log(len(slots) - len(chosen)) else rows[answered])
 
     def _may_log(self, unanswered: int) -> bool:
-        """Tell whether so many more probes that were not answered still go into the log; a flood must not fill the disk."""
+        """Tell whether this many more unanswered probes still go into the log; a flood must not fill the disk."""
         self._unanswered += unanswered
         return self._unanswered <= UNANSWERED_ROWS_MAX
 

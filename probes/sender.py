@@ -1,6 +1,6 @@
 """The session sender: one probe to every peer a tick, and the answers that come back.
 
-A tick is one `sendmmsg` a source pod. Nobody waits for answers: the kernel stamps them when they come, and they are fetched in
+A tick is one `sendmmsg` a source pod. It waits for no answer: the kernel stamps answers when they come, and they are fetched in
 batches after a tick, so that one wake-up serves all pods in both directions. Every probe has its row in the record before
 its answer is looked for.
 """
@@ -35,7 +35,7 @@ _INBOX_SLOTS: Final = 1024
 _ROUNDS_MAX: Final = 8
 """Full inboxes in one fetch; a flood must not keep the next tick waiting."""
 _REMEMBERED_TICKS: Final = 1 << 17
-"""The timestamps of so many ticks are remembered; the echo in an even later answer is taken for true."""
+"""Ticks whose timestamps are remembered; the echo in a later answer is trusted."""
 _COPIES_MAX: Final = 255
 _LIVE_WINDOW_NS: Final = 250_000_000
 """An answered streak that ended longer ago than this (and some ticks) says nothing about now."""
@@ -65,7 +65,7 @@ class Sender:
         skipped: where skipped ticks are recorded.
 
     Raises:
-        WorldError: a socket or the record file is not to be had.
+        WorldError: a socket or the record file is not available.
     """
 
     protocol: ClassVar[int] = socket.IPPROTO_UDP
@@ -124,7 +124,7 @@ class Sender:
         self.watched = [
             (endpoints[name].address, example[name], opened) for name, opened in zip(names, self._sockets, strict=True)
         ]
-        """Every pod's address, one of its flows and its socket, for whoever counts what they dropped."""
+        """Every pod's address, one of its flows and its socket, for the count of their drops."""
         line, pods = self._table.line, []
         for index, opened in enumerate(self._sockets):
             mine = np.flatnonzero(self._pod_of_flow == index)

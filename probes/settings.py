@@ -92,7 +92,7 @@ class AgentSettings:
     drain_ns: int
     """How long to listen after the last tick."""
     duration_ns_max: int
-    """The agent stops by itself after this."""
+    """The agent stops on its own after this."""
     linger_ns: int = 0
     """How long it reflects after it stopped sending, unless it is told to end: others may stop later."""
     waits: bool = False

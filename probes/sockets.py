@@ -289,7 +289,7 @@ def open_socket(address: str, port: int, namespace: str | None = None, protocol:
         protocol: IPPROTO_UDP, or IPPROTO_ICMP for echo requests without any privilege (net.ipv4.ping_group_range).
 
     Raises:
-        WorldError: the namespace, the address or the port is not to be had.
+        WorldError: the namespace, the address or the port is not available.
     """
     place = Place(namespace)
     try:

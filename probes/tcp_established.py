@@ -2,7 +2,7 @@
 
 A message is offered when its tick comes, whatever the connection is doing, because that is when an application would have
 wanted to send it: the kernel keeps it while it is not acknowledged, we keep it for a few seconds while there is no connection
-or no room. What a connection takes down with it has the reason in its row. A new connection is tried at once, then once an
+or no room. Messages lost with a connection have the reason in their rows. A new connection is tried at once, then once an
 interval, without growing pauses: a pause would be measured as if it were the network's.
 """
 

@@ -1,7 +1,7 @@
 """The sender of TCP flows: a message or a connection a flow and tick, and what becomes of each.
 
 To the agent it is what `probes.sender.Sender` is for datagrams: the same ticks, the same rows in the same places. What is
-different is underneath: every flow has a socket or many, and hears of each by one epoll of ours, which the agent waits for like
+different is underneath: every flow has a socket or many, and hears of each through one epoll, which the agent waits for like
 for one more socket.
 """
 
@@ -56,7 +56,7 @@ class TcpSender:
         facts: go into the header of the record.
 
     Raises:
-        WorldError: a namespace, an address, enough descriptors or the record file is not to be had.
+        WorldError: a namespace, an address, enough descriptors or the record file is not available.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class TcpSender:
         self.is_started = False
         """Whether it was told when to send."""
         self.watched: tuple[Watched, ...] = ()
-        """Datagram sockets, for whoever counts what they dropped: a connection drops nothing."""
+        """Datagram sockets, for the count of their drops: a connection drops nothing."""
         self._book = ProbeBook(table, len(flows), bridge)
         self._tools = Tools(
             epoch_ns=settings.epoch_ns,
@@ -228,7 +228,7 @@ class TcpSender:
 
 
 def _try_address(endpoint: EndpointSettings, place: Place) -> None:
-    """Make a socket as later ones will be made. Raises WorldError: none is to be had."""
+    """Make a socket as later ones will be made. Raises WorldError: none is available."""
     try:
         with place.inside():
             make_socket(endpoint.address).close()

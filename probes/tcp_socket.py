@@ -80,7 +80,7 @@ def make_listener(address: str, port: int, backlog: int) -> socket.socket:
     """Return a listening socket, made in the current namespace; the connections that it accepts are as `make_socket`'s.
 
     Raises:
-        OSError: the address or the port is not to be had.
+        OSError: the address or the port is not available.
     """
     opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
@@ -99,7 +99,7 @@ def receive(opened: socket.socket, octets: int = RECEIVE_OCTETS) -> tuple[bytes,
     """Read what is there.
 
     Returns:
-        At most so many octets, none at the end of the stream; and when the last of them came, CLOCK_REALTIME, ns. None: the
+        At most this many octets, none at the end of the stream; and when the last of them came, CLOCK_REALTIME, ns. None: the
         kernel did not say.
 
     Raises:
@@ -142,7 +142,7 @@ def name_failure(number: int) -> ConnectionEvent:
 
 
 def allow_open_files(connections: int) -> None:
-    """Raise the process' own limit where it is too low for so many connections at a time.
+    """Raise the process' own limit where it is too low for this many concurrent connections.
 
     Raises:
         WorldError: it may not be raised so far.

@@ -20,7 +20,7 @@ from hitless.words import MILLISECOND, Arm, FlowRole, Kind
 from reports.timeline import origin_ns
 
 FLOWS_MAX: Final = 40
-"""So many flows get a line of their own; beyond it those that lost nothing share one, then the lightest hit ones."""
+"""Flows that get a line of their own; beyond it those that lost nothing share one, then the lightest hit ones."""
 
 LABEL_PX: Final = 6.2
 """Width of one character of an event label, 10 px sans-serif; rendered labels take 5 to 6."""

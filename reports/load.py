@@ -12,11 +12,11 @@ from reports.quantities import NONE, say_count
 from reports.summary import Summary
 
 SECONDS_MAX: Final = 40
-"""So many seconds of a trial are printed; all are in summary.json."""
+"""Seconds of a trial that are printed; all are in summary.json."""
 SECONDS_BEFORE: Final = 3
 """Seconds before the operator's request that are always shown: what was usual."""
 SECONDS_AFTER: Final = 6
-"""And so many after it."""
+"""Seconds after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from reports.timeline import condense
 WORST_FLOWS_MAX: Final = 8
 PLACES_MAX: Final = 12
 TIMELINE_MAX: Final = 60
-"""So many lines of each are printed; the rest is in the run's directory."""
+"""Lines of each that are printed; the rest is in the run's directory."""
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 

@@ -34,7 +34,7 @@ _TELLING: Final = ("kind", "name", "mode", "status", "reason", "actor", "fault",
 
 _SUMMED: Final = {"routes": "routes written", "removed": "routes removed"}
 _FEW: Final = 4
-"""So many names are spelled, more are counted."""
+"""Names that are spelled out; more are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ def capabilities_of(flow_sets: Iterable[FlowSet]) -> frozenset[Capability]:
 
 
 def count_flows(nodes: int, flow_sets: Iterable[FlowSet]) -> int:
-    """Return how many flows these sets make at the most in a cluster of so many nodes; each needs a number of FlowId."""
+    """Return how many flows these sets make at the most in a cluster of this size; each needs a number of FlowId."""
     mesh = nodes * (nodes - 1)
     per_set = {FlowSet.POD_TO_HOST: 2 * mesh} | dict.fromkeys(SERVICE_SETS, 4 * nodes)
     return 2 * nodes + 1 + sum(per_set.get(flow_set, mesh) for flow_set in {FlowSet.UDP, *flow_sets})

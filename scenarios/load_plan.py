@@ -50,7 +50,7 @@ def make_load(plan: LoadPlan, facts: ClusterFacts, duration_ns_max: Nanoseconds)
     Args:
         plan: what the scenario asks for; of a cluster with fewer nodes than `clients` each has users.
         facts: the cluster.
-        duration_ns_max: after this the load ends by itself.
+        duration_ns_max: the load ends after this.
     """
     pods = [pod.name for pod in _first_pods(facts)]
     clients = pods[: plan.clients]

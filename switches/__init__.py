@@ -1,1 +1,1 @@
-"""Who performs the switch: the doubles, or somebody else whom a run only observes."""
+"""Who performs the switch: the doubles, or someone else whom a run only observes."""

@@ -1,4 +1,4 @@
-"""What a scenario may need done to a cluster; whoever performs the switch says which of it can be done."""
+"""What a scenario may need done to a cluster; each performer says which of it can be done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum, unique
 
 @unique
 class Act(StrEnum):
-    """One thing that somebody has to do; its value completes the sentence that X cannot do it."""
+    """One act; its value completes the sentence that X cannot do it."""
 
     INJECT_FAULTS = "inject faults at their times"
     BREAK_GATE = "break the gate"

@@ -1,6 +1,6 @@
 """Observers: participants that only look, and record what other parts do to a cluster as the same events.
 
-Real Calico rolls, replaces pods and writes conditions of its own. Whoever performs the switch changes the manifests and the
+Real Calico rolls, replaces pods and writes conditions of its own. The performer of the switch changes the manifests and the
 conditions of routes. Where the doubles do that, they record it, and Calico alone is observed.
 """
 
@@ -76,7 +76,7 @@ class CalicoObserver:
 
 
 class SwitchObserver(CalicoObserver):
-    """Records a switch that somebody else performs: request, manifests, every condition, and what Calico does.
+    """Records a switch that someone else performs: request, manifests, every condition, and what Calico does.
 
     One look serves both.
 
@@ -84,7 +84,7 @@ class SwitchObserver(CalicoObserver):
         kube: the API.
         recorder: takes the events down.
         clock: the run clock.
-        idle_ns: it is settled when a switch was seen and nothing has changed for this long; None: never by itself.
+        idle_ns: it is settled when a switch was seen and nothing has changed for this long; None: never on its own.
         is_asked_to_end: whether the operator has seen enough.
     """
 
@@ -128,7 +128,7 @@ class ObserverOptions:
     until_s: float = 3600.0
     """At the latest after this."""
     idle_s: float | None = 60.0
-    """When a switch was seen and nothing has changed for this long; None: not by itself."""
+    """When a switch was seen and nothing has changed for this long; None: not on its own."""
     is_asked_to_end: Callable[[], bool] = lambda: False
     """Whether the operator has seen enough."""
 
@@ -140,7 +140,7 @@ class ObserverOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedSwitch:
-    """A switch that somebody else performs; see `hitless.run.Switch`."""
+    """A switch that someone else performs; see `hitless.run.Switch`."""
 
     observer: SwitchObserver
 
@@ -150,7 +150,7 @@ class ObservedSwitch:
         return (self.observer,)
 
     def request(self) -> None:
-        """Ask for nothing: somebody else does."""
+        """Request nothing: someone else does."""
 
 
 def observe_switch(
@@ -165,12 +165,12 @@ def observe_switch(
 
 
 def observe_plan(plan: RunPlan, clock: Clock, options: ObserverOptions) -> RunPlan:
-    """Return a plan without everything that would change the cluster: somebody else performs the switch.
+    """Return a plan without everything that would change the cluster: someone else performs the switch.
 
     Args:
         plan: as the doubles would carry it out.
         clock: the run clock.
-        options: how long somebody else may take to switch, and when it is over.
+        options: how long someone else may take to switch, and when it is over.
     """
     duration_ns = options.until_ns if plan.has_request else plan.duration_ns_max
     checks = {name: budgets for name, budgets in plan.header.checks.items() if name in CHECKS}

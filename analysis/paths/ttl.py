@@ -21,8 +21,8 @@ from hitless.words import FlowId, Mode
 SENT_TTL: Final = 255
 """What STAMP packets set out with. Source: RFC 5357 4.1.2; RFC 8762 4.3.1 carries the received one back."""
 KERNEL_TTL: Final = 64
-"""What the kernel's own packets, such as answers to ICMP, set out with. Source: Linux, ip_default_ttl. No path has so many hops
-that one is taken for the other."""
+"""What the kernel's own packets, such as answers to ICMP, set out with. Source: Linux, ip_default_ttl. No path is long
+enough to confuse the two."""
 
 
 @unique

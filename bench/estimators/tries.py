@@ -18,7 +18,7 @@ from hitless.words import MILLISECOND, SECOND
 INITIAL_TIMEOUT_NS: Final = SECOND
 """A SYN is sent again after this. Source: RFC 6298 2.1; Linux include/net/tcp.h TCP_TIMEOUT_INIT."""
 LINEAR_TIMEOUTS: Final = 4
-"""So many times before the time-out doubles. Source: Linux 6.5 and later, Documentation/networking/ip-sysctl.rst
+"""Retries before the time-out doubles. Source: Linux 6.5 and later, Documentation/networking/ip-sysctl.rst
 tcp_syn_linear_timeouts; earlier kernels doubled at once."""
 SHORTEST_TIMEOUT_NS: Final = 200 * MILLISECOND
 """A segment is sent again after this where the round trip is short; the time-out then doubles. Source: Linux

@@ -100,7 +100,7 @@ def measure_accuracy(
         directory: an empty folder for the agents' records.
         seed: of lengths and pauses.
         is_pair: probe one flow between two zones instead of the whole mesh.
-        blur_ns_max: go on until so many outages are known at least this exactly, or twice as many were injected; None: never.
+        blur_ns_max: go on until this many outages are known at least this exactly, or twice as many were injected; None: never.
 
     Raises:
         WorldError: the lab or the agents failed.

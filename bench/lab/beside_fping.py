@@ -32,7 +32,7 @@ _PROBING: Final = ProbeSpec(
     interval_ns=Nanoseconds(5 * MILLISECOND), drain_ns=_THRESHOLD_NS, duration_ns_max=Nanoseconds(60 * SECOND)
 )
 _MARGIN_PACKETS: Final = 6
-"""fping sends so many more than the outage is long: at least one of them is answered after it."""
+"""fping sends this many more than the outage is long: at least one of them is answered after it."""
 _OUTAGE_MS: Final = re.compile(r"outage\(ms\) = (\d+)")
 
 

@@ -146,7 +146,7 @@ STAGES: Final[Mapping[CauseKind, Stage]] = {
 
 
 def distract(world: CauseWorld, choice: random.Random) -> None:
-    """Do what happens in every cluster and breaks nothing: a condition, a replaced pod, a route that nobody needs flaps."""
+    """Do what happens in every cluster and breaks nothing: a condition, a replaced pod, an unused route flaps."""
     node, what = choice.choice(sorted(world.nodes)), choice.randrange(3)
     if what == 0:
         actor = "aws-custom-route-controller"
@@ -161,7 +161,7 @@ def distract(world: CauseWorld, choice: random.Random) -> None:
 
 
 def _route_in_use(world: CauseWorld, choice: random.Random) -> tuple[str, str]:
-    """Have all nodes native, one of them with its default route alone, and return a route that somebody needs."""
+    """Have all nodes native, one of them with its default route alone, and return a route that is in use."""
     world.create_all()
     world.go_native()
     cleaned = choice.choice(sorted(world.nodes))

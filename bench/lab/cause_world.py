@@ -78,7 +78,7 @@ class CauseWorld:
 
     @property
     def idle_routes(self) -> tuple[tuple[str, str], ...]:
-        """Cloud routes that are there and that nobody needs at the moment."""
+        """Cloud routes that exist and are not in use at the moment."""
 
         def is_needed(zone: str, node: str) -> bool:
             others = (one for one in self.nodes.values() if one.zone == zone and one.name != node)

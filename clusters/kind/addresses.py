@@ -55,7 +55,7 @@ class ZonePlan:
     gateway: str
     """The router's address."""
     docker_gateway: str
-    """What docker gives to its bridge; nothing of ours uses it."""
+    """The address that docker gives to its bridge; hitless does not use it."""
     table: int
     """Number of the router's route table."""
     nodes: tuple[NodePlan, ...]

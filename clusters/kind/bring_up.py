@@ -106,7 +106,7 @@ class CalicoStart:
         installer.install((*calico_objects(), *part_objects()))
         self._remove_other_mode(wanted)
         if self._mode is Mode.NATIVE:
-            # Without the cloud's routes the pods of a native cluster, CoreDNS among them, reach nobody.
+            # Without the cloud's routes the pods of a native cluster, CoreDNS included, reach no other node.
             zones = self._tables.zones()
             self._tables.create_all(
                 [CloudRoute(zone=zone, cidr=one.pod_cidr, node=one.name) for zone in zones for one in nodes]

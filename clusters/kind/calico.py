@@ -1,8 +1,8 @@
 """Calico's custom resource definitions, rendered: the part of Calico's manifests that does not vary and is not its rights.
 
 Each has the name, group, scope and version that Calico's clients ask for, and a schema that keeps whatever they write. Calico
-judges its objects itself, in libcalico-go and Felix; what its own schemas fill in by default belongs to fields that nobody
-writes here. So nothing has to be fetched or copied. Pure.
+judges its objects itself, in libcalico-go and Felix; the defaults of its own schemas concern fields that are not
+written here. So nothing has to be fetched or copied. Pure.
 """
 
 from __future__ import annotations

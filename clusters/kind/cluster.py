@@ -1,6 +1,6 @@
 """A kind cluster running Calico as a cluster: docker, router, kind, Calico and probers, put together.
 
-Everything that is made bears this process as its owner, and is taken away again whatever happens, unless it shall be kept.
+Everything that is made bears this process as its owner, and is removed in every case, unless it is to be kept.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from switches.doubles import initial_objects
 from switches.observer import CalicoObserver
 
 _UNDERLAY_MTU: Final = 1500
-"""Of a docker network that nobody has given another."""
+"""MTU of a docker network by default."""
 _POD_CIDR_S: Final = 60
 _AT_ONCE_MAX: Final = 8
 """Nodes that are wired or read at a time: each step is a docker client."""
@@ -227,7 +227,7 @@ class CalicoCluster:
         standing = find_standing(docker, nodes, plan)
         defect = find_defect(docker, network, plan, digest_spec(spec)) if standing else None
         is_reused = standing and defect is None
-        # Whatever stands under this name is ours from here on, and goes with `down`.
+        # Everything with this name belongs to hitless from here on; `down` removes it.
         self._nodes = nodes
         if standing and not is_reused:
             self._tell(f"the cluster {spec.name} is up and cannot be used again: {defect}; making it anew")
@@ -361,7 +361,7 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
     missing: list[str] = sorted(needed - kernel_capabilities())
     is_unnamed = case.overlay is Overlay.VXLAN and case.scenario.start is Mode.NATIVE
     if is_unnamed and Capability.HOST_ENDPOINTS in needed:
-        # Calico allots it when the overlay comes on; packets of a node's own would arrive from nobody that is known.
+        # Calico allots it when the overlay comes on; a node's own packets would arrive from an unknown address.
         missing.append(f"{Capability.HOST_ENDPOINTS} whose tunnel's address is known beforehand")
     return tuple(missing)
 

@@ -23,7 +23,7 @@ LABEL_CLUSTER: Final = "hitless.cluster"
 LABEL_OWNER: Final = "hitless.owner"
 """Host, PID and start time of the process that made it."""
 LABEL_KEEP: Final = "hitless.keep"
-"""`yes` where it shall outlive its owner."""
+"""`yes`: it outlives its owner."""
 LABEL_CONFIGURATION: Final = "hitless.configuration"
 """Digest of what the cluster was made from."""
 KIND_LABEL: Final = "io.x-k8s.kind.cluster"
@@ -139,7 +139,7 @@ class Owner:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process lives; one on another host is taken to live, because nobody here can know."""
+        """Whether the process lives; one on another host counts as alive, because that cannot be checked from here."""
         return self.host != socket.gethostname() or _read_start(self.process) == self.started_ticks
 
 

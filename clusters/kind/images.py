@@ -1,6 +1,6 @@
 """Images: what is there, what is missing, how archives are loaded, and how the router's image is made.
 
-The router's image comes from its Dockerfile, whose base is the nodes' own image. Where that image is not to be had, the
+The router's image comes from its Dockerfile, whose base is the nodes' own image. Where that image is not available, the
 machine's own programs and the libraries they name are packed and imported: enough for zones, router and route tables without
 a registry.
 """

@@ -1,7 +1,7 @@
-"""Clusters that stand already: whether they are ours, healthy, in use; and taking away what an owner left behind.
+"""Existing kind clusters: made by hitless, healthy, in use? And removal of what a dead owner left behind.
 
 A cluster is known by its zones' networks: they are made first and removed last, and their labels say whose it is, from what it
-was made and whether it shall be kept. Without them a kind cluster of the same name is somebody else's, and is left alone.
+was made and whether it is kept. A kind cluster of the same name without them is left alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hitless.errors import UsageError, WorldError
 
 
 def find_standing(docker: Docker, nodes: KindNodes, plan: KindPlan) -> bool:
-    """Return whether a cluster of this name, or a part of one, is there and is ours.
+    """Return whether a cluster of this name, or a part of one, exists and was made by hitless.
 
     Raises:
         UsageError: a kind cluster of this name is there, and hitless has not made it.
@@ -38,7 +38,7 @@ def find_standing(docker: Docker, nodes: KindNodes, plan: KindPlan) -> bool:
 
 
 def find_defect(docker: Docker, network: CloudNetwork, plan: KindPlan, configuration: str) -> str | None:
-    """Return why a standing cluster of ours cannot be used again; None: it can, as far as docker knows."""
+    """Return why a cluster that hitless made cannot be reused; None: it can, as far as docker knows."""
     labels = [docker.network_labels(name) for name in docker.find_networks(f"{LABEL_CLUSTER}={plan.name}")]
     if len(labels) != len(plan.zones) or any(one.get(LABEL_CONFIGURATION) != configuration for one in labels):
         return "it was created from another configuration"
@@ -65,7 +65,7 @@ def _find_node_defect(docker: Docker, network: CloudNetwork, plan: KindPlan) -> 
 
 
 def remove_cluster(docker: Docker, name: str) -> None:
-    """Remove nodes, router and networks of a cluster of ours; what is gone already is no error. Raises WorldError."""
+    """Remove nodes, router and networks of a cluster that hitless made; what is already gone is no error. Raises WorldError."""
     label = f"{LABEL_CLUSTER}={name}"
     containers = (*docker.find_containers(f"{KIND_LABEL}={name}"), *docker.find_containers(label))
     try:
@@ -75,7 +75,7 @@ def remove_cluster(docker: Docker, name: str) -> None:
 
 
 def clean_clusters(docker: Docker) -> tuple[str, ...]:
-    """Remove clusters whose owner is dead and who shall not be kept, and what is left of kept ones without nodes.
+    """Remove clusters whose owner is dead, unless they are kept, and the remains of kept ones without nodes.
 
     Returns:
         The names of the clusters that were removed.
@@ -105,7 +105,7 @@ def in_use(name: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise WorldError(refusal) from error
-        # Its last owner removes the file while it is locked; who has opened it just before holds a lock that nobody sees.
+        # Its last owner removes the file under the lock; a process that opened it just before locks a deleted file.
         if not path.exists() or path.stat().st_ino != os.fstat(descriptor).st_ino:
             raise WorldError(refusal)
         try:

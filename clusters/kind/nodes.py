@@ -1,7 +1,7 @@
 """What a node's container looks like from inside: routes, links, the kernel's counters, and what strays onto management.
 
 The books cannot be balanced here: a node's counters also count kubelet, containerd and the API server, and the pods' namespaces
-are not read. So only the counters that give a reason are offered, and whoever balances finds none.
+are not read. So only the counters that give a reason are offered, and the ledger finds none.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """kind and kubectl: found, never downloaded. And the one place where pytest-kind is used.
 
 pytest-kind's own fixture passes no configuration, and where it is given no programs it downloads old ones without a checksum.
-So its KindCluster is constructed here, with a configuration of ours and with programs that exist.
+So its KindCluster is constructed here, with hitless's configuration and with programs that exist.
 """
 
 from __future__ import annotations

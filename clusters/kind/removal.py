@@ -2,10 +2,10 @@
 
 Containers go one after the other: `docker rm A B C` removes them at the same time, and engines before 28.1 keep the number of a
 network's endpoints in a record that they change without a lock. Of several decrements at once one can get lost; the network
-then "has active endpoints" that nobody can see, until the engine is started anew. Source: libnetwork endpoint_cnt.go
+then "has active endpoints" that are not listed, until the engine restarts. Source: libnetwork endpoint_cnt.go
 (atomicIncDecEpCnt) and store.go (getNetworksFromStore), as in engine 20.10; moby issue 42119 and pull request 49736.
 
-A network that somebody is still in loses them, by force, and is asked for again for a bounded time.
+Containers that are still attached are disconnected by force, and the removal is retried for a bounded time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _POLL_S: Final = 0.5
 _IN_USE: Final = re.compile(r"has (\d+ )?active endpoint")
 """Source: libnetwork error.go, ActiveEndpointsError; with a number from engine 28.1 on (moby pull request 49773)."""
 _GONE: Final = ("no such network", "not found", "no such container", "is already in progress")
-"""In lower case; the last: of a container that somebody else removes just now. Source: moby daemon/{network,delete}.go."""
+"""In lower case; the last: for a container that is being removed by another client. Source: moby daemon/{network,delete}.go."""
 
 
 def remove_containers(docker: Docker, names: Sequence[str]) -> None:

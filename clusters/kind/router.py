@@ -33,7 +33,7 @@ class CloudNetwork:
         plan: names and addresses.
         image: of the router; needs `ip` and `sysctl`.
         configuration: digest of what the cluster is made from.
-        keep: whether it shall outlive this process.
+        keep: whether it outlives this process.
     """
 
     def __init__(self, docker: Docker, plan: KindPlan, *, image: str, configuration: str = "", keep: bool = False) -> None:

@@ -1,7 +1,7 @@
 """Which kinds changed: one book, written by a watcher a kind and by this process's own writes.
 
 A write is told as soon as it is answered, and the watch's event for it, which comes milliseconds later, is then not told
-again: a loop reacts at once, and an apply that changed nothing wakes nobody. Where a watcher cannot say what it missed, the
+again: a loop reacts at once, and an apply that changed nothing wakes no loop. Where a watcher cannot say what it missed, the
 kind counts as changed. Resource versions of one kind are compared as numbers. Source: Kubernetes 1.35, KEP-5504; etcd
 revisions before.
 """

@@ -16,7 +16,7 @@ from hitless.errors import NotFoundError, UsageError
 from hitless.words import JsonObject
 
 FIELD_MANAGER: Final = "hitless"
-"""Owner of everything that is applied, whoever applies it: what an apply leaves out is taken away only where the same manager
+"""Field manager of every apply: a field that an apply leaves out is removed only where the same manager
 put it there."""
 
 _NOT_APPLIED: Final = frozenset({"creationTimestamp", "deletionTimestamp", "generation", "managedFields", "selfLink", "uid"})

@@ -5,7 +5,7 @@ of its actor, by impersonation. One set of credentials is enough for all actors,
 as to the ServiceAccount itself, and no token expires in the middle of a run; the kubeconfig's user needs the verb impersonate,
 which an administrator has. Reads, deletions and the installer's work go out under the kubeconfig's own user.
 
-Server-side apply has one field manager for all actors: the port promises that an apply replaces, whoever applied before.
+Server-side apply has one field manager for all actors: the port promises that an apply replaces any earlier one.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def user_of(actor: str) -> str:
 
 
 def _manager(actor: str) -> str:
-    """Return who managedFields shall say has written a status: the last part of the user name."""
+    """Return the manager that managedFields names for a written status: the last part of the user name."""
     return actor.rsplit(":", 1)[-1]
 
 

@@ -45,7 +45,7 @@ _PIECE_OCTETS: Final = 4 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PodClock:
-    """The clock of one pod against ours."""
+    """The clock of one pod against that of the harness."""
 
     clock: str
     """Its id."""
@@ -123,7 +123,7 @@ class KindProber:
     def collect(self) -> ProbeRecords:
         """Return the records of all agents, on one clock.
 
-        An agent whose records cannot be had counts as one that did not live to report.
+        An agent whose records cannot be read counts as one that did not live to report.
 
         Raises:
             RecordDamagedError: a record that was fetched cannot be read.
@@ -203,7 +203,7 @@ class KindProber:
         return all(states & said[agent.name] for agent in agents)
 
     def _abandon(self) -> None:
-        """End what was started, as far as it can be reached; what cannot ends by itself."""
+        """End the agents that can be reached; the others end on their own."""
         self._is_running = False
         for name in self._clocks:
             try:

@@ -22,7 +22,7 @@ PRIORITY_CLASS: Final = "hitless-prober"
 ROLE_LABEL: Final = "hitless.dev/role"
 OWNER_LABEL: Final = "app.kubernetes.io/managed-by"
 OWNER: Final = "hitless"
-"""What marks a namespace as ours to delete."""
+"""Label of a namespace that hitless may delete."""
 CONTAINER: Final = "prober"
 RECORDS: Final = "/records"
 """Where the pod's supervisor has its emptyDir."""
@@ -190,7 +190,7 @@ def _pod_spec(spec: ProberSpec, role: PodRole) -> JsonObject:
             "runAsGroup": USER_ID,
             "fsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
-            # Ping sockets for our group; the node's own network is not ours to change.
+            # Ping sockets for the prober's group; hitless must not change the node's own network.
             **({} if role is PodRole.HOST else {"sysctls": [{"name": "net.ipv4.ping_group_range", "value": _PING_GROUPS}]}),
         },
         "containers": [_container(spec)],

@@ -1,7 +1,7 @@
 """The probers' pods in a cluster: bring them there, talk to their supervisors, take them away again.
 
 Nothing of this is on the path that is measured: requests go by way of the API server (`clusters.kubernetes.pod_host`). Where a
-cluster is not ours, this is all that is written to it: one namespace and one priority class, both deleted at the end.
+cluster belongs to someone else, this is all that is written: one namespace and one priority class, both deleted at the end.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ASK: Final = ("python", "-s", "-P", "-m", "probes.pod", "ask", RECORDS)
 """The command that hands a request to a pod's supervisor."""
 _ASK_S: Final = 15.0
 _AT_ONCE_MAX: Final = 8
-"""Requests at a time: enough to hide their latency, few enough for an API server of somebody else's."""
+"""Requests at a time: enough to hide their latency, few enough for someone else's API server."""
 _RUNNING_S: Final = 300.0
 """For images to be pulled and pods to start."""
 _GONE_S: Final = 120.0
@@ -69,7 +69,7 @@ class ProberPods:
             replaces: whether probers that are there already (left by a run that was killed) are removed first.
 
         Raises:
-            UsageError: the namespace is somebody else's, or in use by another run.
+            UsageError: hitless did not create the namespace, or another run uses it.
             WorldError: not all pods run in time; nothing is left behind then.
         """
         if replaces:
@@ -88,7 +88,7 @@ class ProberPods:
         return self.endpoints
 
     def remove(self) -> None:
-        """Delete everything of ours and wait until it is gone. Safe to call twice. Raises WorldError."""
+        """Delete everything that hitless created and wait until it is gone. Safe to call twice. Raises WorldError."""
         if not self._is_deployed:
             return
         owned = render_owned(self._spec)
@@ -197,7 +197,7 @@ class ProberPods:
 
 
 def _key_of(pod: JsonObject) -> tuple[PodRole, str] | None:
-    """Return role and node of a pod of ours that is to stay; None: it is another one, or on its way."""
+    """Return role and node of a prober pod that stays; None: another pod, or one that is terminating."""
     role = (pod["metadata"].get("labels") or {}).get(ROLE_LABEL)
     node = pod["spec"].get("nodeName")
     if role not in set(PodRole) or node is None or "deletionTimestamp" in pod["metadata"]:

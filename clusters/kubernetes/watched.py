@@ -1,4 +1,4 @@
-"""The cluster of a kubeconfig, which somebody else switches: the probers go in, everything else is only read.
+"""The cluster of a kubeconfig, which someone else switches: the probers go in, everything else is only read.
 
 It is a Cluster like the others, so the main path of a run serves it, too. It refuses whatever would change it: faults, routes.
 """
@@ -43,7 +43,7 @@ _NODES_MIN: Final = 2
 
 
 class WatchedCluster:
-    """Implements the Cluster port for a cluster of somebody else's; see `hitless.ports.Cluster`.
+    """Implements the Cluster port for a cluster that hitless only watches; see `hitless.ports.Cluster`.
 
     Args:
         kube: its API; only read.
@@ -69,9 +69,9 @@ class WatchedCluster:
         raise WorldError("hitless cannot reach the cloud's route tables of a watched cluster")
 
     calibrator = None
-    """Nothing is dropped in somebody else's cluster."""
+    """hitless drops no packets in a watched cluster."""
     load = None
-    """Nobody else's cluster is loaded by us."""
+    """hitless puts no load on a watched cluster."""
 
     @property
     def prober(self) -> Prober:
@@ -84,7 +84,7 @@ class WatchedCluster:
         raise WorldError("hitless injects no faults into a watched cluster")
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what it offers to whoever only looks."""
+        """Return the capabilities of a cluster that is only watched."""
         return CAPABILITIES
 
     def up(self) -> ClusterFacts:
@@ -137,7 +137,7 @@ class WatchedCluster:
         return (CalicoObserver(self.kube, recorder),)
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
-        """Return none: they are in namespaces that are not ours."""
+        """Return none: the counters are in namespaces that hitless cannot enter."""
         return {}
 
     def inspect(self) -> tuple[NodeState, ...]:

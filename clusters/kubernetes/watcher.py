@@ -2,7 +2,7 @@
 
 A watch that the server ended is resumed where it stopped. Everything else (a version that is too old, a server that is away, a
 broken stream, a kind that is not served yet) ends in the same way: wait, list, count the kind as changed, watch on. A watcher
-never gives up, because a kind that nobody watches looks exactly like one that does not change.
+never gives up, because a kind without a watch looks exactly like one that does not change.
 """
 
 from __future__ import annotations

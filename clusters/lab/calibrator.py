@@ -16,7 +16,7 @@ from hitless.words import Nanoseconds
 class LabCalibrator:
     """Implements the Calibrator port; see `hitless.ports.Calibrator`.
 
-    The node of the source drops what goes to the destination. Nobody else on that node may send there, which holds for control
+    The node of the source drops what goes to the destination. Nothing else on that node may send there, which holds for control
     pods of other nodes.
 
     Args:

@@ -2,7 +2,7 @@
 
 `hitless lab up` starts a holder, which enters a sandbox, brings the lab up and waits. Its state file lies in
 $XDG_RUNTIME_DIR or the directory for temporary files; the holder keeps it locked (flock), and the kernel gives the lock up when
-the holder's last process dies: a file that can be locked belongs to nobody any more. Of a dead holder nothing but that file is
+the holder's last process dies: a file that can be locked has no living owner. Of a dead holder nothing but that file is
 left.
 """
 
@@ -50,7 +50,7 @@ class Holder:
     path: Path
     """The state file."""
     is_alive: bool
-    """Whether somebody holds the file locked."""
+    """Whether a process holds the file locked."""
     process: int | None
     """PID of the lab's first process, as seen from here; None: dead, or not up yet."""
     started_ticks: int | None
@@ -223,7 +223,7 @@ def _state_directory() -> Path:
 
 
 def _state_path(name: str) -> Path:
-    """Return the state file's path in a directory that is only ours. Raises UsageError, WorldError."""
+    """Return the state file's path in a directory that belongs to this user alone. Raises UsageError, WorldError."""
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or len(name) > _NAME_LENGTH_MAX:
         raise UsageError(where="lab", place="name", found=repr(name), expected=_NAME_ALLOWED)
     directory = _state_directory()

@@ -192,7 +192,7 @@ class Watch:
         self._pending = pending
 
     def notice(self, kind: Kind, name: str) -> None:
-        """Take down that an object changed; called by the API."""
+        """Note that an object changed; called by the API."""
         if kind in self._kinds:
             self._pending.add((kind, name))
 

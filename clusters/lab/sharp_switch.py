@@ -1,7 +1,7 @@
 """A sharp drop switch: the router, or a node, drops from one instant to the next, and it is known which to microseconds.
 
-A rule or a route is changed under the kernel's one routing lock, which whoever builds or clears away namespaces may hold for
-100 ms: then nobody knows when the change came about. A setting is written without that lock. So the namespace gets a more
+A rule or a route is changed under the kernel's one routing lock. The creation or removal of a namespace may hold it for
+100 ms; the time of the change is then unknown. A setting is written without that lock. So the namespace gets a more
 specific route by a veth whose other end is down, which has no carrier and sends into nothing, and the setting that says whether
 routes by a device without carrier count turns forwarding into dropping and back. Source: Linux, net/ipv4/fib_trie.c
 fib_table_lookup, net/ipv4/devinet.c devinet_conf_proc. Measured: 2 to 40 us a change, against 20 to 180,000 by rules.
@@ -29,7 +29,7 @@ MAIN_TABLE: Final = 254
 _DEVICE: Final = "nowhere"
 _INDEX: Final = 99
 _MAC: Final = "02:00:00:ff:ff:fe"
-"""Of nobody: without a neighbour entry packets would wait for an answer to ARP, and then come back as ICMP errors."""
+"""Unused address: without a neighbour entry packets would wait for an answer to ARP, and then come back as ICMP errors."""
 _SETTING: Final = f"/proc/sys/net/ipv4/conf/{_DEVICE}/ignore_routes_with_linkdown"
 
 

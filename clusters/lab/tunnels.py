@@ -63,7 +63,7 @@ class Carrier(StrEnum):
 
     @property
     def protocol(self) -> int:
-        """Route protocol of whoever programs its routes."""
+        """Route protocol of the program that writes its routes."""
         return PROTOCOL_FELIX if self is Carrier.VXLAN else PROTOCOL_BIRD
 
 

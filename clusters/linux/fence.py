@@ -59,7 +59,7 @@ def on_one_cpu() -> Iterator[None]:
 
 
 def wait_gone(timeout_s: float) -> None:
-    """Return once every lab that was taken down in this sandbox is gone from the kernel.
+    """Return once every lab that was removed in this sandbox is gone from the kernel.
 
     Raises:
         WorldError: it takes longer than `timeout_s`.

@@ -89,7 +89,7 @@ def try_ipip() -> str | None:
     """Return None where the kernel has IPIP, else how it refused. Inside the sandbox only.
 
     The ipip module makes `tunl0` in every network namespace, and a second device without addresses is EEXIST. The trial asks
-    for a device, which loads the module, and then looks for one of that kind, whoever made it. Source: Linux,
+    for a device, which loads the module, and then looks for any device of that kind. Source: Linux,
     net/ipv4/ip_tunnel.c, ip_tunnel_init_net and ip_tunnel_newlink; where `net.core.fb_tunnels_only_for_init_net` is set there
     is no `tunl0`, and the new device is made.
     """
@@ -289,7 +289,7 @@ def _ask_child(ask: Callable[[], str]) -> tuple[str, str | None]:
         with contextlib.suppress(BaseException):
             try:
                 answer, status = ask(), 0
-            except Exception as error:  # noqa: BLE001 - whatever it is, the parent shall hear of it
+            except Exception as error:  # noqa: BLE001 - the parent has to learn of any error
                 answer = str(error)
             with os.fdopen(writable, "w", encoding="utf-8") as pipe:
                 pipe.write(answer)

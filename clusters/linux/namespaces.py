@@ -1,6 +1,6 @@
 """Namespaces by system call: Python 3.11 has neither os.unshare nor os.setns, and no mount in any version.
 
-A namespace belongs to a thread: whoever steps into one steps out again (`inside`), and a socket that was opened there stays
+A namespace belongs to a thread: a thread that enters one leaves it again (`inside`), and a socket that was opened there stays
 there for ever. Errors are WorldErrors that say what was asked and the errno's name.
 """
 
@@ -74,7 +74,7 @@ def mount(source: str, target: Path, kind: str | None, flags: Mount, options: st
 
 
 def unmount(target: Path) -> None:
-    """Detach the mount at `target`, whoever uses it, with everything mounted below it."""
+    """Detach the mount at `target`, even if it is in use, with everything mounted below it."""
     _check(_LIBC.umount2(os.fsencode(target), _MOUNT_DETACH), f"cannot unmount {target}")
 
 

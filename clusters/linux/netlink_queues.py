@@ -32,7 +32,7 @@ class Impairment:
     jitter_ms: float = 0
     """Each packet is delayed by up to this much more or less, and so overtakes others."""
     loss_percent: float = 0
-    """Of the packets, each for itself."""
+    """Of the packets, independently."""
     duplicate_percent: float = 0
     reorder_percent: float = 0
     """Of the packets: these are sent at once, the others after the delay."""

@@ -133,7 +133,7 @@ def replace_route(route: Route) -> Message:
 def delete_route(
     destination: str, *, table: int = MAIN_TABLE, protocol: int = 0, tolerated: frozenset[int] = frozenset({errno.ESRCH})
 ) -> Message:
-    """Delete the route to a destination (protocol 0: whoever wrote it); a missing one gives ESRCH, tolerated by default."""
+    """Delete the route to a destination (protocol 0: any); a missing one gives ESRCH, tolerated by default."""
     address, _, prefix = destination.partition("/")
     body = ROUTE_HEADER.pack(
         socket.AF_INET, int(prefix), 0, 0, table if table < _SMALL_TABLE else 0, protocol, _SCOPE_NOWHERE, 0, 0

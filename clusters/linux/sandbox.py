@@ -55,7 +55,7 @@ def mark_inside() -> None:
 
 
 def leave_mark_behind(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment for a program that shall make a sandbox of its own."""
+    """Return an environment for a program that makes its own sandbox."""
     return {name: value for name, value in environment.items() if name != _MARK}
 
 
@@ -146,7 +146,7 @@ def _fork_bound() -> tuple[int, int]:
     """Fork a child that dies with this process.
 
     Returns:
-        In the parent (child's PID, the lifeline's end that nobody else has); in the child (0, the end that it watches).
+        In the parent (child's PID, its own end of the lifeline); in the child (0, the end that it watches).
     """
     watched, held = os.pipe()
     child = os.fork()

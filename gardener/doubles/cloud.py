@@ -34,7 +34,7 @@ class CloudBehaviour:
 class _Bucket:
     """The tokens of one action.
 
-    EC2 evaluates each API action by itself: calls of one take nothing from another's bucket. Source: Amazon EC2 Developer
+    EC2 evaluates each API action separately: calls of one take nothing from another's bucket. Source: Amazon EC2 Developer
     Guide, Request throttling for the Amazon EC2 API, Request rate limiting.
     """
 

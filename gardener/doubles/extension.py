@@ -2,7 +2,7 @@
 
 A reconcile of the Network asks the gate. A hold is an error: nothing was written yet, the overlay stays as it is, and the next
 look comes after a doubling back-off. Otherwise the manifests go into the ManagedResource secret, and from then on "actual"
-equals "desired": whatever happens to the nodes afterwards, nobody asks the gate again. gardener-resource-manager deletes what
+equals "desired": whatever happens to the nodes afterwards, the gate is not asked again. gardener-resource-manager deletes what
 is gone and applies the rest, object by object. Nodes do not wake the extension: the real one does not watch them.
 Not modelled: gardenlet's own retry, which may look again sooner than the back-off says.
 """

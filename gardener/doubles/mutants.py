@@ -1,4 +1,4 @@
-"""Gates that are broken on purpose: whoever judges the switch must catch them.
+"""Gates that are broken on purpose: the checks must catch them.
 
 Each breaks one thing only, the judgement over the nodes; feature gate, versions and manifest are read as the real one does.
 """
@@ -20,7 +20,7 @@ def opens_on_first_node(knowledge: GateInput) -> GateDecision:
 
 
 def ignores_reason(knowledge: GateInput) -> GateDecision:
-    """Take NetworkUnavailable=False for a route, whoever wrote it: calico-node's own CalicoIsUp opens this gate."""
+    """Take NetworkUnavailable=False for a route, no matter who wrote it: calico-node's own CalicoIsUp opens this gate."""
     return decide_with(knowledge, _missing_where_not_false)
 
 

@@ -2,7 +2,7 @@
 
 Only a tick does work. An update describes all tables once, then deletes and creates one route after the other, then writes
 the conditions one after the other; a call or a patch takes time, which here is a second wake-up. What a condition says is
-`gardener.doubles.route_plan.conclude`. It does not watch conditions: one that somebody else overwrites stays overwritten until
+`gardener.doubles.route_plan.conclude`. It does not watch conditions: one that another writer overwrites stays overwritten until
 nodes change, an update is retried or the sync period is over. Nodes are taken in order of their names; the real order
 is that of a Go map. Source: aws-custom-route-controller pkg/controller/reconciler.go:89-325, pkg/updater/routes.go:117-222.
 """

@@ -78,7 +78,7 @@ def follow_nodes(known: Mapping[str, NodeRoute], nodes: Sequence[JsonObject]) ->
 
 
 def plan_table(zone: str, present: Sequence[CloudRoute], wanted: Sequence[NodeRoute]) -> tuple[Call, ...]:
-    """Return the calls for one table: delete what nobody wants, then create what is missing."""
+    """Return the calls for one table: delete unwanted routes, then create what is missing."""
     right = {(route.cidr, route.node) for route in wanted}
     there = {(route.cidr, route.node) for route in present}
     deletes = [Call(is_delete=True, route=route) for route in present if (route.cidr, route.node) not in right]

@@ -61,7 +61,7 @@ def key_of(document: JsonObject) -> tuple[Kind, str]:
 
 
 def pool_from_environment(shoot: Shoot, feature_gates: FeatureGates) -> JsonObject:
-    """Return the pool that calico-node makes by itself where no IPPool exists: a Shoot without an overlay section.
+    """Return the pool that calico-node creates where no IPPool exists: a Shoot without an overlay section.
 
     Source: calico node startup.go:1033-1060, from CALICO_IPV4POOL_IPIP, CALICO_IPV4POOL_VXLAN and CALICO_IPV4POOL_CIDR.
     """

@@ -1,4 +1,4 @@
-"""The absolute rules: what the candidate must show by itself, whatever the baseline was.
+"""The absolute rules: what the candidate must show on its own, whatever the baseline was.
 
 A figure that a summary lacks is a finding "not known", never a pass.
 """

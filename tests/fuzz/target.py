@@ -35,7 +35,7 @@ class Draws:
         return self._at >= len(self._content)
 
     def octets(self, count: int) -> bytes:
-        """Return so many octets, fewer at the end."""
+        """Return this many octets, fewer at the end."""
         found = self._content[self._at : self._at + count]
         self._at += count
         return found

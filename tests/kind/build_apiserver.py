@@ -1,7 +1,7 @@
 """Builds kube-apiserver from its Go modules, once for all clones: `python -m tests.kind.build_apiserver`.
 
 No registry has the program alone, but Kubernetes is a Go module like any other. Its go.mod points to its own staging folders,
-so a module of ours requires it and points to the published staging modules of the same version instead.
+so a local module requires it and points to the published staging modules of the same version instead.
 """
 
 from __future__ import annotations

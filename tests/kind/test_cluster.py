@@ -192,7 +192,7 @@ def test_nodes_are_wired_and_their_counters_tell_what_strays(workshop: Workshop)
     with pytest.raises(WorldError, match="refused"):
         send_datagram(workshop.docker, source.name, management, "tcp")
     last = cluster.counters()
-    # The connection's first packet, and the answer that nobody listens there.
+    # The connection's first packet, and the answer that nothing listens there.
     assert (last[target.name][STRAY_PROBES], last[source.name][STRAY_PROBES]) == (2, 1)
     assert last[target.name][STRAY_TUNNELS] == 0
     cluster.down()

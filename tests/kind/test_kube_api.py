@@ -29,7 +29,7 @@ class TestKindKubeConforms(KubeApiConformance):
 
 @pytest.fixture
 def other(api_server: ApiServer) -> Iterator[KindKube]:
-    """Somebody else's connection."""
+    """Another client's connection."""
     kube = KindKube.from_kubeconfig(api_server.kubeconfig)
     yield kube
     kube.stop()

@@ -106,7 +106,7 @@ def test_everybody_sends_and_loses_nothing_on_a_veth(tmp_path: Path) -> None:
 
 
 def test_everybody_sees_the_same_outage(overlay_lab: LabNetwork, tmp_path: Path) -> None:
-    """Of 300 ms, at 50 Hz: whoever counts right says 300 +- 20 and what the machine is late; nobody says nothing."""
+    """Of 300 ms, at 50 Hz: a tool that counts right says 300 +- 20 and the machine's lateness; every tool says something."""
     need("fping", "irtt", "iperf3", "ping")
     (flow,) = pair_of_pods(overlay_lab)
     addresses = {endpoint.name: endpoint.address for endpoint in overlay_lab.endpoints}

@@ -172,7 +172,7 @@ def test_an_output_that_cannot_be_written_to_is_one_message(output: str) -> None
 
 
 def test_a_full_disk_is_one_message(tmp_path: Path) -> None:
-    """Inside the tests' sandbox a mount is ours alone."""
+    """Inside the tests' sandbox a mount is private."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(  # noqa: S603 - fixed words and our own folder

@@ -223,7 +223,7 @@ def test_connections_are_reused_or_new_as_the_user_is(observed: Observed) -> Non
                 assert (own["nth"] == 0).sum() >= 2
     nodes = {name.rpartition("-")[0] for name in observed.records.spec.servers}
     assert len(nodes) == 4
-    assert all(rows["client"] * 3 != rows["server"])  # the first and the last of four pods: nobody asks its own
+    assert all(rows["client"] * 3 != rows["server"])  # the first and the last of four pods: no pod asks its own node
 
 
 def test_locust_counts_as_many_requests_and_everybody_ended_in_order(observed: Observed) -> None:

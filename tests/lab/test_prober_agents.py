@@ -86,7 +86,7 @@ def test_two_agents_probe_each_other(tmp_path: Path, is_asked: bool) -> None:  #
 def test_draining_waits_for_answers_without_spinning(tmp_path: Path) -> None:
     agent = start_agent(tmp_path, "a")
     assert agent.stdout is not None
-    assert select.select([agent.stdout], [], [], 0.05)[0] == []  # nobody is at the other end: never live
+    assert select.select([agent.stdout], [], [], 0.05)[0] == []  # nothing is at the other end: never live
     agent.terminate()
     began = time.monotonic()
     finish(agent)
@@ -110,7 +110,7 @@ def order(agent: subprocess.Popen[bytes], **document: Any) -> None:  # noqa: ANN
 
 
 def test_agents_that_wait_and_linger_lose_no_probe_whatever_their_order(tmp_path: Path) -> None:
-    """The first to start would otherwise send to nobody, and the first to stop would take its reflector with it."""
+    """The first to start would otherwise send to no peer, and the first to stop would take its reflector with it."""
     epoch_ns = time.monotonic_ns()
     # An agent that did not end with its order would linger for longer than `finish` waits.
     told = {"waits": True, "linger_ns": 600_000_000_000, "epoch_ns": epoch_ns}

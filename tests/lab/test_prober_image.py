@@ -37,7 +37,7 @@ def read_dockerfile() -> dict[str, list[str]]:
 
 
 def copied_files() -> dict[str, list[Path]]:
-    """Return target folder to the files of ours that are copied into it."""
+    """Return target folder to the project's files that are copied into it."""
     copied = [line.split() for line in read_dockerfile()["COPY"] if not line.startswith("--from")]
     files: dict[str, list[Path]] = {}
     for *sources, target in copied:

@@ -1,4 +1,4 @@
-"""`hitless watch` in a lab that somebody else switches: real packets and agents; the doubles play the other ones."""
+"""`hitless watch` in a lab that someone else switches: real packets and agents; the doubles play the other ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ IMAGE = "hitless/prober:1"
 
 
 class Silent:
-    """Somebody else's events are not ours to see."""
+    """Another performer's events cannot be seen."""
 
     def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
         return Event(t_ns=t_ns or Nanoseconds(0), name=name, facts=facts)
@@ -62,14 +62,14 @@ class Operator:
 
 
 class ReadOnly:
-    """What a watch may do with somebody else's API; a write is no attribute of it."""
+    """What a watch may do with the API of a watched cluster; a write is no attribute of it."""
 
     def __init__(self, kube: KubeApi) -> None:
         self.get, self.list, self.take_changes = kube.get, kube.list, kube.take_changes
 
 
 class StrangersCluster(WatchedCluster):
-    """A lab as somebody else's cluster: hitless only watches, the doubles switch it at their own time."""
+    """A lab as a watched cluster: hitless only watches, the doubles switch it at their own time."""
 
     def __init__(self, lab: LabCluster, case: Case, arm: Arm, clock: RunClock, directory: Path) -> None:
         self._lab, self._plan, self._directory = lab, make_plan(case, arm, 1, clock), directory

@@ -1,4 +1,4 @@
-"""Scenarios of the catalogue on a lab that somebody else switches: what `pytest suites/ --backend kubeconfig` does."""
+"""Scenarios of the catalogue on a lab that someone else switches: what `pytest suites/ --backend kubeconfig` does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OBSERVER = make_performer(SwitchName.OBSERVER, ObserverOptions(until_s=20.0, idl
 
 @pytest.fixture
 def make_watched(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
-    """The backend of a kubeconfig, over a lab; `switches`: whether somebody switches it."""
+    """The backend of a kubeconfig, over a lab; `switches`: whether someone switches it."""
     labs: list[LabCluster] = []
 
     def make(*, switches: bool) -> Backend:

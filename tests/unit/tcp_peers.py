@@ -50,7 +50,7 @@ class Port:
             self.socket.listen(backlog)
 
     def fill(self) -> None:
-        """Take the room for connections that nobody accepted, which is one with a backlog of 0: other SYNs are dropped."""
+        """Take the room for connections that were not accepted, which is one with a backlog of 0: other SYNs are dropped."""
         self.fillers.append(socket.create_connection((PEER, self.number), WAIT_S))
         assert select.select([self.socket], [], [], WAIT_S)[0]
 

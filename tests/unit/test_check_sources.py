@@ -14,7 +14,7 @@ POD, NODE = "100.96.0.2", "10.250.0.10"
 
 
 def run_with(*stretches: tuple[str, int], pattern: str = QUIET) -> History:
-    """A pod-to-host flow whose reflector saw these addresses, each for so many probes."""
+    """A pod-to-host flow whose reflector saw these addresses, each for this many probes."""
     flow = replace(pair_of_flows()[0], role=FlowRole.HOST, flow_set=FlowSet.POD_TO_HOST)
     told = records({1: pattern, 2: QUIET})
     log = told.reflector.copy()

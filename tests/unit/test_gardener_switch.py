@@ -225,7 +225,7 @@ def test_once_written_nobody_asks_the_gate_again() -> None:
     bench = Bench()
     bench.request()
     assert bench.run()
-    bench.kube.merge_condition("node-b2", CALICO_IS_UP, actor="somebody")
+    bench.kube.merge_condition("node-b2", CALICO_IS_UP, actor="someone")
     bench.switch.extension.request(bench.shoot.with_mode(Mode.NATIVE).with_network(veth_mtu="1400"), bench.clock.now_ns())
     bench.run_for(Nanoseconds(5 * SECOND))
     assert [facts["reason"] for facts in bench.facts("gate.not_applicable")] == ["no-switch-from-overlay"]

@@ -1,4 +1,4 @@
-"""The book of changes: every change is told once, whoever brings the news first."""
+"""The book of changes: every change is told once, by the first that brings the news."""
 
 from __future__ import annotations
 

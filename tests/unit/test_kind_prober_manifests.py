@@ -67,7 +67,7 @@ def test_a_pod_has_nothing_that_it_does_not_need(role: PodRole) -> None:
     security = pod["securityContext"]
     assert (security["runAsNonRoot"], security["seccompProfile"]) == (True, {"type": "RuntimeDefault"})
     assert security["runAsUser"] > 0
-    # The node's own network is not ours to change, and the kubelet would refuse it.
+    # hitless must not change the node's own network, and the kubelet would refuse it.
     ping = [{"name": "net.ipv4.ping_group_range", "value": f"{security['runAsGroup']} {security['runAsGroup']}"}]
     assert security.get("sysctls", []) == ([] if role is PodRole.HOST else ping)
     assert container["securityContext"] == {

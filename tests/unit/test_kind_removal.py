@@ -1,4 +1,4 @@
-"""Removal: whatever state the engine is in, what is ours goes, or one message says what holds it."""
+"""Removal: whatever state the engine is in, what hitless made goes, or one message says what holds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a socket of ours dropped, by the kernel's own count, on loopback."""
+"""What a socket of the prober dropped, by the kernel's own count, on loopback."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def test_the_end_closes_what_is_open(sending: Sending, other_end: socket.socket)
     sending.tick()
     sending.sender.finish()
     assert sending.events == [("OPENED", 0), ("CLOSED", 0)]
-    assert sending.failures() == [0]  # nobody knows what would have become of it
+    assert sending.failures() == [0]  # its fate is unknown
     read_probe(other_end)
     assert other_end.recv(1) == b""
     counters = sending.sender.counters

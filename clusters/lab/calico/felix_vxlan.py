@@ -1,6 +1,6 @@
 """Felix of one node in a VXLAN lab: the tunnel device, the routes through it, and the node's tunnel address.
 
-Felix carries VXLAN by itself. When the pool stops encapsulating it removes its routes at once; the tunnel address goes and
+Felix programs VXLAN itself. When the pool stops encapsulating it removes its routes at once; the tunnel address goes and
 Felix restarts, so the device stops receiving a little later, on every node at another time. Nothing programs routes then.
 """
 

@@ -55,7 +55,7 @@ class RouteBook:
         return self._added[key]
 
     def delete(self, peer: NodePlan) -> Message:
-        """Delete the route to the peer's block, whoever wrote it; a missing one is no error."""
+        """Delete the route to the peer's block, of any protocol; a missing one is no error."""
         if peer.name not in self._deleted:
             self._deleted[peer.name] = delete_route(peer.block)
         return self._deleted[peer.name]
