@@ -19,7 +19,7 @@ from hitless.plural import plural
 
 EXIT_MISSING: Final = 20
 
-app = typer.Typer(help="Prepare this machine for kind clusters; take a kept cluster down.", no_args_is_help=True)
+app = typer.Typer(help="Prepare this machine for kind clusters; remove a kept cluster.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Option("--cluster-name", help="Name of the kind cluster.")]
 
@@ -69,7 +69,7 @@ def images(
 
 @app.command()
 def down(name: Name = DEFAULT_CLUSTER_NAME) -> None:
-    """Take down a cluster that was kept: nodes, router and zones."""
+    """Remove a cluster that was kept: nodes, router and zones."""
     docker = find_docker()
     docker.version()
     if not docker.find_networks(f"{LABEL_CLUSTER}={name}"):

@@ -22,7 +22,7 @@ from commands.settings import Outcome
 from hitless.plural import plural
 from hitless.words import IpipCarrier, Mode, Overlay
 
-app = typer.Typer(help="Bring a lab up by hand, run programs in it, take it down.", no_args_is_help=True)
+app = typer.Typer(help="Start a lab, run programs in it, stop it.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Option(help="Name of the lab.")]
 
@@ -81,7 +81,7 @@ def execute(
 
 @app.command()
 def down(name: Name = DEFAULT_NAME) -> None:
-    """Take a lab down, with everything that runs in it."""
+    """Stop a lab with everything that runs in it."""
     stop_holder(find_holder(name))
     sys.stdout.write(f"{name} is down\n")
 

@@ -79,7 +79,7 @@ def compare(  # noqa: PLR0913 - each is an option
     output: Output,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
-    """Switch once ungated and once gated, several times, and show the downtime of both side by side."""
+    """Switch without and with the gate, several times each, and show the downtime side by side."""
     from commands.compare import ComparisonOptions, compare_arms, compare_watched  # noqa: PLC0415 - only this command needs it
 
     given = {name for name in context.params if is_given(context, name)}
@@ -141,7 +141,7 @@ def watch(  # noqa: PLR0913 - each is an option
     output: Output,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
-    """Probe a cluster of yours while you switch it; only the probers are put into it, and they are taken away again."""
+    """Probe your cluster while you switch it. hitless installs only its probers, and removes them at the end."""
     from commands.watch import WatchOptions, watch_cluster  # noqa: PLC0415 - only this command needs a Kubernetes client
     from switches.observer import ObserverOptions  # noqa: PLC0415 - as above
 
@@ -210,7 +210,7 @@ def scenarios() -> None:
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine can do, what that means for the lab, and how to get what is missing."""
+    """Check this machine and explain how to install what is missing."""
     from commands.doctor import examine  # noqa: PLC0415 - as above
 
     raise Outcome(0 if examine() else EXIT_CODES[Verdict.INCONCLUSIVE])
@@ -218,7 +218,7 @@ def doctor() -> None:
 
 @app.command()
 def clean() -> None:
-    """End what belongs to owners that no longer live."""
+    """Remove what killed runs left behind: labs, clusters, processes."""
     kind_commands.clean_up()
     lab_commands.clean_up()
 
