@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,8 @@ from clusters.kubernetes.prober_pods import ProberPods
 from clusters.kubernetes.watched import WatchedCluster
 from clusters.lab.cluster import LabCluster, make_lab_cluster
 from commands.arms import execute_plan
+from commands.compare import compare_watched, judge_stored
+from commands.settings import Format
 from commands.watch import WatchOptions, make_watch_plan
 from hitless.clock import RunClock
 from hitless.errors import UsageError, WorldError
@@ -107,6 +110,33 @@ class QuietCluster(StrangersCluster):
         return WatchedCluster.participants(self, recorder)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A watch of somebody else's switch, stored and over."""
+
+    judged: JudgedRun
+    cluster: StrangersCluster
+    directory: Path
+    """Of the watch; its one run is in it."""
+
+
+@pytest.fixture(scope="module")
+def watches(tmp_path_factory: pytest.TempPathFactory) -> dict[Arm, Watched]:
+    """One of each arm."""
+    found = {}
+    for arm in Arm:
+        clock, directory = RunClock(), tmp_path_factory.mktemp(arm.lower())
+        case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+        lab = make_lab_cluster(case, clock)
+        try:
+            cluster = StrangersCluster(lab, case, arm, clock, directory / "pods")
+            judged = watch(cluster, clock, directory / "watch" / "1", arm=arm)
+        finally:
+            lab.down()
+        found[arm] = Watched(judged=judged, cluster=cluster, directory=directory / "watch")
+    return found
+
+
 @pytest.fixture
 def make_stranger(tmp_path: Path) -> Iterator[Callable[..., tuple[StrangersCluster, RunClock]]]:
     labs: list[LabCluster] = []
@@ -132,11 +162,8 @@ def names_of(judged: JudgedRun) -> list[str]:
     return [event.name for event in judged.history.events]
 
 
-def test_an_ungated_switch_of_somebody_elses_is_seen_to_lose(
-    make_stranger: Callable[..., tuple[StrangersCluster, RunClock]], tmp_path: Path
-) -> None:
-    cluster, clock = make_stranger(Arm.UNGATED)
-    judged = watch(cluster, clock, tmp_path / "run", arm=Arm.UNGATED)
+def test_an_ungated_switch_of_somebody_elses_is_seen_to_lose(watches: dict[Arm, Watched]) -> None:
+    judged = watches[Arm.UNGATED].judged
     verdicts = {result.check: result.verdict for result in judged.results}
     assert verdicts == {
         "coverage": Verdict.PASS,
@@ -149,14 +176,11 @@ def test_an_ungated_switch_of_somebody_elses_is_seen_to_lose(
     assert request.facts == {"mode": "NATIVE"}
     first_loss = min(outage.onset_before_ns for found in judged.measures.values() for outage in found.outages)
     assert first_loss > request.t_ns - 100 * MILLISECOND
-    assert json.loads((tmp_path / "run" / "verdict.json").read_text())["verdict"] == "FAIL"
+    assert json.loads((watches[Arm.UNGATED].directory / "1" / "verdict.json").read_text())["verdict"] == "FAIL"
 
 
-def test_a_gated_switch_of_somebody_elses_loses_nothing_and_nothing_is_left_behind(
-    make_stranger: Callable[..., tuple[StrangersCluster, RunClock]], tmp_path: Path
-) -> None:
-    cluster, clock = make_stranger(Arm.GATED)
-    judged = watch(cluster, clock, tmp_path / "run")
+def test_a_gated_switch_of_somebody_elses_loses_nothing_and_nothing_is_left_behind(watches: dict[Arm, Watched]) -> None:
+    judged, cluster = watches[Arm.GATED].judged, watches[Arm.GATED].cluster
     assert judged.verdict is Verdict.PASS, [finding for result in judged.results for finding in result.findings]
     names = names_of(judged)
     nodes = len(judged.history.facts.nodes)
@@ -169,6 +193,27 @@ def test_a_gated_switch_of_somebody_elses_loses_nothing_and_nothing_is_left_behi
     assert {"DaemonSet", "IPPool"} <= set(applied)
     assert (cluster.host.objects, cluster.host.supervisors) == ({}, {})
     assert len(judged.history.final_nodes) == nodes
+
+
+def test_two_stored_watches_are_compared_and_judged_again_through_the_links(
+    watches: dict[Arm, Watched], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gated, ungated = (watches[arm].directory for arm in (Arm.GATED, Arm.UNGATED))
+    # The headers say which is which.
+    assert compare_watched((gated, ungated), tmp_path, Format.JSON) is Verdict.PASS
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["verdict"], summary["scenario"]) == ("PASS", "watch")
+    latest = tmp_path / "latest"
+    assert {path.name for path in latest.iterdir()} == {
+        *("gated-1", "ungated-1", "verdict.json", "summary.json", "report.md", "chart.svg", "chart.html")
+    }
+    assert (latest / "gated-1").resolve() == (gated / "1").resolve()
+    assert judge_stored(latest, Format.TEXT) is Verdict.PASS
+    assert "UNGATED against GATED" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="was given twice"):
+        compare_watched((gated, gated), tmp_path, Format.JSON)
+    with pytest.raises(UsageError, match="are both GATED"):
+        compare_watched((gated, gated / "1"), tmp_path, Format.JSON)
 
 
 def test_a_watch_in_which_nothing_happens_ends_when_it_is_told(
