@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from clusters.lab.cluster import LabCluster, make_lab_cluster
 from hitless.clock import RunClock
-from hitless.events import Event, Recorder
-from hitless.ports import Cluster
-from hitless.words import Nanoseconds
+from hitless.events import Recorder
+from hitless.facts import Flow
+from hitless.loop import Loop
+from hitless.ports import Calibrator, Cluster, Prober
+from hitless.words import SECOND, Arm, Nanoseconds
+from scenarios.flows import make_flows
 from scenarios.model import find_scenario, load_scenario
-from scenarios.plan import Options, make_case
+from scenarios.plan import Options, make_case, make_plan
+from tests.event_contract import events_of, is_in_the_contract
+from tests.lab.conformance.calibrator import CalibratorConformance
 from tests.lab.conformance.cluster import ClusterConformance
-
-
-class _Silent:
-    """Takes nothing down."""
-
-    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
-        return Event(t_ns=t_ns or Nanoseconds(0), name=name, facts=facts)
+from tests.unit.lab_fakes import TakenDown
 
 
 @pytest.fixture
@@ -30,8 +28,8 @@ def clock() -> RunClock:
 
 
 @pytest.fixture
-def recorder() -> Recorder:
-    return _Silent()
+def recorder(clock: RunClock) -> Recorder:
+    return TakenDown(clock)
 
 
 @pytest.fixture(params=["plain-switch", "native-to-overlay"])
@@ -43,6 +41,46 @@ def cluster(request: pytest.FixtureRequest, clock: RunClock) -> Iterator[LabClus
 
 class TestLabCluster(ClusterConformance):
     pass
+
+
+class TestLabCalibrator(CalibratorConformance):
+    @pytest.fixture
+    def lab(self, clock: RunClock) -> Iterator[LabCluster]:
+        lab = make_lab_cluster(make_case(load_scenario(find_scenario("plain-switch")), Options()), clock)
+        yield lab
+        lab.down()
+
+    @pytest.fixture
+    def flows(self, lab: LabCluster) -> Sequence[Flow]:
+        return make_flows(lab.up())
+
+    @pytest.fixture
+    def calibrator(self, lab: LabCluster) -> Calibrator:
+        return lab.calibrator
+
+    @pytest.fixture
+    def prober(self, lab: LabCluster) -> Prober:
+        return lab.prober
+
+
+def test_a_switch_leaves_every_event_that_a_cluster_must_record(clock: RunClock) -> None:
+    case, recorder = make_case(load_scenario(find_scenario("plain-switch")), Options()), TakenDown(clock)
+    lab = make_lab_cluster(case, clock)
+    try:
+        facts = lab.up()
+        switch = make_plan(case, Arm.GATED, 1, clock).make_switch(lab, facts, TakenDown(clock))
+        participants = (*switch.participants, *lab.participants(recorder))
+        loop = Loop(participants, lab.kube, clock)
+        loop.at(clock.now_ns(), switch.request)
+        deadline_ns = Nanoseconds(clock.now_ns() + 30 * SECOND)
+        assert loop.run(lambda: bool(recorder.named("roll.finished")), deadline_ns)
+        assert loop.run(lambda: all(one.is_settled() for one in participants), deadline_ns)
+    finally:
+        lab.down()
+    assert {event.name for event in recorder.events} >= events_of("roll", "pod", "calico")
+    assert [event for event in recorder.events if not is_in_the_contract(event)] == []
+    # A node that was rolled before the pool's turn has no BIRD any more that would re-point its routes.
+    assert {event.facts["node"] for event in recorder.named("calico.cleanup_routes")} == {node.name for node in facts.nodes}
 
 
 def test_vxlan_gives_pods_addresses_outside_of_their_nodes_cidr(clock: RunClock) -> None:

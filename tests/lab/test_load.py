@@ -21,11 +21,12 @@ from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
 from clusters.linux.namespaces import THREAD_NETWORK
 from hitless.clock import RunClock
-from hitless.errors import BugError, MissingCapabilityError, WorldError
+from hitless.errors import MissingCapabilityError, WorldError
 from hitless.facts import Endpoint
 from hitless.load import ConnectionUse, Load, LoadRecords, LoadSpec, RequestOutcome
 from hitless.records import Rows
 from hitless.words import MILLISECOND, SECOND, Mode, Nanoseconds
+from tests.lab.conformance.load import LoadConformance, wait_live
 
 WAIT_S = 60.0
 INTERVAL_NS = Nanoseconds(100 * MILLISECOND)
@@ -49,13 +50,6 @@ def make_spec(clients: tuple[str, ...], servers: tuple[str, ...], **changes: int
         "duration_ns_max": 120 * SECOND,
     } | changes
     return LoadSpec(clients=clients, servers=servers, **numbers)  # type: ignore[arg-type]  # whole numbers, all of them
-
-
-def wait_live(load: LabLoad, clock: RunClock) -> None:
-    deadline_ns = clock.now_ns() + WAIT_S * SECOND
-    while not load.is_live():
-        assert clock.now_ns() < deadline_ns
-        clock.wait_until(Nanoseconds(clock.now_ns() + 10 * MILLISECOND))
 
 
 def wait_ends(process: int) -> None:
@@ -145,14 +139,6 @@ def observed(sandbox: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     finally:
         load.stop()
         lab.down()
-
-
-def test_it_is_a_load() -> None:
-    load: Load = LabLoad([], lambda _name: None)
-    assert load.is_live() is False
-    load.stop()
-    with pytest.raises(BugError, match="never started"):
-        load.collect()
 
 
 def test_nothing_failed_before_the_drop_that_makes_it_fail(observed: Observed) -> None:
@@ -268,6 +254,22 @@ def test_nobody_has_a_privilege_left(observed: Observed) -> None:
 LOOPBACK = tuple(Endpoint(name=f"p{number}", node=f"n{number}", zone="a", address=f"127.6.0.{number}") for number in (1, 2))
 
 
+class TestLabLoad(LoadConformance):
+    @pytest.fixture
+    def clock(self) -> RunClock:
+        return RunClock()
+
+    @pytest.fixture
+    def load(self) -> Iterator[Load]:
+        load = LabLoad(LOOPBACK, lambda _name: None)
+        yield load
+        load.stop()
+
+    @pytest.fixture
+    def spec(self) -> LoadSpec:
+        return make_spec(("p1", "p2"), ("p1", "p2"), users=4)
+
+
 def test_a_killed_worker_is_noticed_and_its_rows_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And Locust is told nothing by the user's own configuration."""
     (tmp_path / ".locust.conf").write_text("users = 1\nrun-time = 1s\n")
@@ -277,8 +279,6 @@ def test_a_killed_worker_is_noticed_and_its_rows_are_kept(tmp_path: Path, monkey
     load.start(make_spec(("p1",), ("p1", "p2"), users=4), tmp_path / "run", clock.epoch_ns)
     try:
         wait_live(load, clock)
-        with pytest.raises(BugError, match="is running"):
-            load.start(make_spec(("p1",), ("p1", "p2")), tmp_path / "again", clock.epoch_ns)
         worker = load.processes[-1].process
         worker.send_signal(signal.SIGKILL)
         worker.wait(WAIT_S)

@@ -30,6 +30,7 @@ from scenarios.model import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case, make_plan
 from switches.observer import ObserverOptions
 from tests.clocks import HastyClock
+from tests.lab.conformance.cluster import WatchedClusterConformance
 from tests.lab.pod_cluster import ProcessPods
 
 IMAGE = "hitless/prober:1"
@@ -149,6 +150,26 @@ def make_stranger(tmp_path: Path) -> Iterator[Callable[..., tuple[StrangersClust
 
     yield make
     for lab in labs:
+        lab.down()
+
+
+class TestWatchedCluster(WatchedClusterConformance):
+    @pytest.fixture
+    def clock(self) -> RunClock:
+        return RunClock()
+
+    @pytest.fixture
+    def recorder(self) -> Recorder:
+        return Silent()
+
+    @pytest.fixture
+    def cluster(self, clock: RunClock, tmp_path: Path) -> Iterator[WatchedCluster]:
+        case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+        lab = make_lab_cluster(case, clock)
+        watched = QuietCluster(lab, case, Arm.GATED, clock, tmp_path / "pods")
+        yield watched
+        watched.down()
+        assert (watched.host.objects, watched.host.supervisors) == ({}, {})
         lab.down()
 
 
