@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from clusters.linux.netlink_queues import Impairment, set_netem
 from hitless.errors import UsageError
+from hitless.yaml_reader import read_yaml
 from scenarios.model import CATALOGUE, load_scenario
 
 
@@ -40,10 +41,10 @@ def test_links_need_their_capability(tmp_path: Path) -> None:
 
 
 def refusal(folder: Path, **changes: object) -> str:
-    document = yaml.safe_load((CATALOGUE / "lossy-links.yaml").read_text())
+    (document,) = read_yaml((CATALOGUE / "lossy-links.yaml").read_text())
     path = folder / "lossy-links.yaml"
     shoot = str(CATALOGUE.parent / "shoots" / "aws-1.36.yaml")
-    path.write_text(yaml.safe_dump({**document, "shoot": shoot, **changes}))
+    path.write_text(json.dumps({**document.content, "shoot": shoot, **changes}))
     with pytest.raises(UsageError) as caught:
         load_scenario(path)
     return str(caught.value)
