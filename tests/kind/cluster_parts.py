@@ -14,6 +14,7 @@ from hitless.records import ProbeRecords
 from hitless.words import JsonObject, Kind
 
 READY = {"type": "Ready", "status": "True"}
+NODE_INFO = {"kubeletVersion": "v1.36.7", "kernelVersion": "6.8.0-of-the-node"}
 
 
 class StartedApi(MemoryKube):
@@ -27,7 +28,7 @@ class StartedApi(MemoryKube):
             spec = {"podCIDR": f"100.96.{number}.0/24", "providerID": node.provider_id}
             document = {"kind": "Node", "metadata": {"name": node.name}, "spec": spec}
             self.apply(document, actor="kubelet")
-            self.replace_status({**document, "status": {"conditions": [READY]}}, actor="kubelet")
+            self.replace_status({**document, "status": {"conditions": [READY], "nodeInfo": NODE_INFO}}, actor="kubelet")
 
     @property
     def installer(self) -> StartedApi:

@@ -23,8 +23,10 @@ from clusters.kind.images import build_router_image
 from clusters.kind.kept import clean_clusters
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
 from clusters.kind.versions import CALICO_IMAGES, PROBER_IMAGE
+from gardener.manifests.calico_node import CALICO_VERSION
 from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError, UsageError, WorldError
+from hitless.facts import Part
 from hitless.store import EventLog
 from hitless.words import Kind
 from tests.kind.cluster_parts import PlacedProber, StartedApi
@@ -133,6 +135,12 @@ def test_up_calls_kind_exactly_so_and_down_leaves_nothing(workshop: Workshop) ->
     assert {node.name for node in facts.nodes} == {node["metadata"]["name"] for node in cluster.kube.list(Kind.NODE)}
     assert {node.zone for node in facts.nodes} == set(cluster.routes.zones()) == set(facts.zone_gateways)
     assert len(facts.endpoints) == 8
+    assert [(part.name, part.version) for part in facts.parts] == [
+        (Part.CALICO, CALICO_VERSION),
+        (Part.TUNNEL, "ipip, Linux 6.8.0-of-the-node"),
+        (Part.KUBERNETES, "v1.36.7"),
+        (Part.KERNEL, "6.8.0-of-the-node"),
+    ]
     with closing(EventLog(workshop.directory / "events.jsonl", RunClock())) as events:
         assert [one.name for one in cluster.participants(events)] == ["observer"]
     cluster.down()
