@@ -218,7 +218,7 @@ def doctor() -> None:
 
 @app.command()
 def clean() -> None:
-    """Remove what killed runs left behind: labs, clusters, processes."""
+    """Remove labs and kind clusters that killed runs left behind."""
     kind_commands.clean_up()
     lab_commands.clean_up()
 
