@@ -196,7 +196,8 @@ def gate(  # noqa: PLR0913 - each is an option
     if self_test:
         refuse_beside("--self-test", {name for name in ("scenario", "allow_different") if is_given(context, name)})
         raise Outcome(check_gate(paths, rules, trials, output_format))
-    refuse_beside("a decision", {"trials"} if is_given(context, "trials") else ())
+    if is_given(context, "trials"):
+        raise UsageError("--trials has no effect without --self-test; a decision takes every trial that it is given")
     raise Outcome(gate_release(paths, rules, scenario or (), allow_different or (), output_format))
 
 

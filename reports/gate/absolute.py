@@ -135,11 +135,9 @@ def _ask_sensitivity(scenario: str, found: FoundArm) -> RuleFinding:
     needed_ms = PROOF_INTERVALS * found.interval_ms
     doubtful = [trial.trial for trial in found.arm.per_trial if _shortest_ms(trial) < needed_ms]
     if doubtful:
-        text = f"UNGATED trial {', '.join(map(str, doubtful))} shows no outage of at least {needed_ms:g} ms for certain"
+        text = f"no outage in UNGATED trial {', '.join(map(str, doubtful))} lasted at least {needed_ms:g} ms for certain"
     else:
-        text = (
-            f"UNGATED shows an outage of at least {needed_ms:g} ms for certain in each of {plural(found.arm.trials, 'trial')}"
-        )
+        text = f"UNGATED shows an outage of at least {needed_ms:g} ms for certain in each trial, {found.arm.trials:,} in all"
     return RuleFinding(
         rule=RuleName.UNGATED_SENSITIVITY,
         scenario=scenario,
