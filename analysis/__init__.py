@@ -1,1 +1,1 @@
-"""What the records say: measures, the ledger, the comparison, which way packets went, why flows were down. Pure."""
+"""Evaluation of a run's records: measures, the ledger, the comparison, paths of packets, causes of outages. Pure."""

@@ -1,4 +1,4 @@
-"""Background loss: what a network loses with or without a switch, and what of a flow's loss it cannot be.
+"""Background loss: what a network loses with or without a switch, and how much of a flow's loss it explains.
 
 A scenario that impairs its links says how much they lose. Each probe is lost for itself then, with the same chance r, so a loss
 period of n probes has the chance r^n. From some n on none is to be expected in a whole run: that long an outage has another

@@ -1,4 +1,4 @@
-"""The probes of one flow, each in one class: what every measure begins with.
+"""Classification of a flow's probes: the input of every measure.
 
 Pure. Definitions and sources: docs/measuring.md; RFC 6412 3.8.1, RFC 8762 4.
 """

@@ -1,4 +1,4 @@
-"""A comparison of both arms, and its own rule. It is no merge: UNGATED is meant to lose.
+"""A comparison of both arms and its rule. It is not a merge of verdicts, because UNGATED is expected to lose.
 
 The ungated arm is the negative control. If it loses nothing, the gated arm's silence proves nothing either.
 """

@@ -1,4 +1,4 @@
-"""What became of the connections of a run: opened, failed, slow, stalled. Pure.
+"""Results of a run's connections: opened, failed, slow, stalled. Pure.
 
 A connection hides what a datagram shows: the kernel sends again what was lost, so that an outage is no loss to an application
 but a wait, or an end. So the questions are others: how did a connection end, how long did a message wait, was a new connection
@@ -28,7 +28,7 @@ SLOW_NS: Final = Nanoseconds(1_000_000_000)
 
 @unique
 class Complaint(StrEnum):
-    """What an application would complain of."""
+    """A failure that an application would notice."""
 
     RESET = "reset"
     """A connection that was open ended with RST."""
@@ -87,7 +87,7 @@ class ConnectionMeasure:
     """Of `tcp-established`: the longest time from a connection's end until the next was open, or the last message; 0: none."""
 
     def count(self, complaint: Complaint) -> int:
-        """Return how often there was cause for it."""
+        """Return how often it occurred."""
         return len(self.complaints.get(complaint, ()))
 
 

@@ -1,4 +1,4 @@
-"""When a flow had converged: the new path, unimpaired, for good.
+"""Convergence times: when a flow used the new path without impairment until the end.
 
 Two bounds. Where the nodes tell when they rewrite their routes (`analysis.route_history`) they are a probe apart. Where that
 is only inferred from objects, the earliest is what the probes do not exclude, and the latest is when objects, TTLs and the

@@ -1,4 +1,4 @@
-"""The evidence of a run: its history, and what is measured of it, each thing once.
+"""The evidence of a run: its history and everything measured of it, each computed once.
 
 Checks and reports ask the same questions of the same records. What one of them has had worked out is kept for the others, so a
 run's probes are classified once, however many look at them. Pure.

@@ -1,4 +1,4 @@
-"""What the instrument lost itself: probes that reached one of the prober's sockets and were dropped there.
+"""Loss of the instrument itself: probes that reached one of the prober's sockets and were dropped there.
 
 Such a probe says nothing of the network. It is taken out before anything is measured, as a probe that was never sent, so that
 it never becomes downtime. Where more probes are missing in that time than the socket dropped, it is unknown which were which:

@@ -29,7 +29,7 @@ BUDGETS: Final[Mapping[str, float | None]] = {
     "gap_intervals": 10,  # between two probes of a flow, while it matters
     "send_errors": 0,  # probes that the kernel refused
 }
-"""Budget name to its default; ours."""
+"""Budget name to its default; chosen here."""
 
 BEFORE_REQUEST_NS: Final = Nanoseconds(100 * MILLISECOND)
 """It matters from this long before the operator's request until the probing stops: the validation time is a promise, too."""

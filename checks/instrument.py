@@ -26,7 +26,7 @@ BUDGETS: Final[Mapping[str, float | None]] = {
     "pressure_ratio": None,  # of the run's time in which some task waited for a CPU (PSI); null: only said
     "clock_step_us": 100,  # between two neighbouring pairs, beyond their width and slewing
 }
-"""Budget name to its default; ours."""
+"""Budget name to its default; chosen here."""
 
 SLEW_PPM: Final = 500
 """The kernel slews CLOCK_REALTIME at most this fast under NTP. Source: Linux include/linux/timex.h MAXFREQ, RFC 5905 11.3."""

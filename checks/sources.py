@@ -1,6 +1,6 @@
 """Sources: from which address did nodes and Services' pods see their callers, and did that change?
 
-A changed source is no loss, but whatever judges by it (a resolver's access list, a firewall) judges anew: docs/mechanics.md
+A changed source is no loss, but what filters by it (a resolver's access list, a firewall) decides again: docs/mechanics.md
 4.3, L5. So it is said, and fails a run only where a budget asks for it.
 """
 

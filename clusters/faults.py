@@ -68,7 +68,7 @@ class ClusterFaults:
         return frozenset(_OPTIONS)
 
     def inject(self, name: str, options: JsonObject) -> None:
-        """Break it; effective on return.
+        """Inject the fault; effective on return.
 
         Raises:
             UsageError: no such fault, or options that it does not have, or a route that is not there to be lost.

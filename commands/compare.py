@@ -167,7 +167,7 @@ def _turn(arm_and_trial: tuple[Arm, int]) -> tuple[int, int]:
 
 
 def judge_stored(path: Path, output_format: Format) -> Verdict:
-    """Judge a stored comparison, or one run of it, again; write its report anew, where its folder can be written to; print it.
+    """Judge a stored comparison, or one run of it, again; write its report again if its folder is writable; print it.
 
     A run that cannot be read is named and left out. The others are judged: their FAIL stays FAIL, their PASS is INCONCLUSIVE.
 

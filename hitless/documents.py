@@ -1,4 +1,4 @@
-"""Documents that people write: one clear message for whatever is wrong with them."""
+"""Reader of YAML documents written by people: one clear message for each mistake."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hitless.words import JsonObject
 from hitless.yaml_reader import YamlDocument, YamlError, read_yaml
 
 DOCUMENT_OCTETS_MAX: Final = 1_048_576
-"""A larger file is no scenario and no Shoot. Source: ours; etcd refuses objects over 1.5 MiB."""
+"""A larger file is no scenario and no Shoot. Source: chosen here; etcd refuses objects over 1.5 MiB."""
 _ALLOWED: Final = "YAML with unique keys and without aliases"
 _SHOWN_MAX: Final = 120
 _LIKENESS_MIN: Final = 0.8

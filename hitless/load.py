@@ -20,7 +20,7 @@ from hitless.records import AgentReport, Rows
 from hitless.words import Nanoseconds
 
 USERS_MAX: Final = 100
-"""Users in all. Ours: each is a greenlet and a connection."""
+"""Users in all. Chosen here: each is a greenlet and a connection."""
 REQUESTS_HZ_MAX: Final = 500.0
 """Requests a second in all. A request takes about 0.5 ms of a core, both ends together (measured), beside the probes."""
 BODY_OCTETS_MAX: Final = 1_200

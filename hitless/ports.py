@@ -100,7 +100,7 @@ class RouteTables(Protocol):
 
 
 class Prober(Protocol):
-    """Places probe agents at the endpoints, in processes of their own, and brings their records home."""
+    """Runs probe agents at the endpoints, in processes of their own, and collects their records."""
 
     def start(self, flows: Sequence[Flow], spec: ProbeSpec, directory: Path, epoch_ns: int) -> None:
         """Start reflectors, then senders. `epoch_ns` is the CLOCK_MONOTONIC reading that is 0 on the run clock.
@@ -127,18 +127,18 @@ class Prober(Protocol):
 
 
 class Faults(Protocol):
-    """Breaks things, and heals them. Never one without the other."""
+    """Injects faults and cures them; every fault has a cure."""
 
     def known(self) -> frozenset[str]:
         """Return the names of the faults that this cluster can inject."""
         ...
 
     def inject(self, name: str, options: JsonObject) -> None:
-        """Break it; effective on return."""
+        """Inject the fault; effective on return."""
         ...
 
     def cure(self, name: str) -> None:
-        """Heal it; effective on return; healing what is whole is no error."""
+        """Cure the fault; effective on return. Curing an absent fault is no error."""
         ...
 
 
@@ -150,7 +150,7 @@ class Calibrator(Protocol):
         ...
 
     def restore(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:
-        """Let them pass again; return the same two times. Not dropping is no error. Raises WorldError."""
+        """Pass them again; return the same two times. Not dropping is no error. Raises WorldError."""
         ...
 
 
@@ -202,7 +202,7 @@ class Cluster(Protocol):
 
     @property
     def faults(self) -> Faults:
-        """What can be broken in it."""
+        """Its faults."""
         ...
 
     @property
@@ -224,7 +224,7 @@ class Cluster(Protocol):
         ...
 
     def down(self) -> None:
-        """Take everything down. Safe to call twice, and after a failed `up`."""
+        """Remove everything. Safe to call twice, and after a failed `up`."""
         ...
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:

@@ -23,7 +23,7 @@ from hitless.waiting import wait_until
 from hitless.words import FlowRole, JsonObject, Kind, Nanoseconds
 
 LIVE_TIMEOUT_S: Final = 20.0
-"""If the probes are not answered by then, the run is INCONCLUSIVE. Ours: agents start within a second or two."""
+"""If the probes are not answered by then, the run is INCONCLUSIVE. Chosen here: agents start within a second or two."""
 _LIVE_POLL_S: Final = 0.01
 T = TypeVar("T")
 

@@ -91,7 +91,7 @@ class _Run:
 
 
 class EventLog:
-    """Takes events down into a file, line by line, and tells the listener.
+    """Writes events to a file, line by line, and notifies the listener.
 
     Args:
         path: the file, created anew.

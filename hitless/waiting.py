@@ -1,4 +1,4 @@
-"""Waiting for the world: the one deadline loop.
+"""Waiting for a condition: the one deadline loop.
 
 Everything that polls does it here, so that every wait ends and every error says what did not come true, where and for how long.
 """

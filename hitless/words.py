@@ -1,4 +1,4 @@
-"""The words of the project, as types.
+"""The vocabulary of the project, as types.
 
 One meaning a word: an arm, a mode or a verdict is spelled once, here, and every other module imports it. Nothing in this
 module computes anything.

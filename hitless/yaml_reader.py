@@ -1,4 +1,4 @@
-"""YAML 1.2 as plain data: what is not asked about is data, whatever it looks like.
+"""A YAML 1.2 reader that returns plain data.
 
 Only this module imports a YAML library, and of it only the parser. Scalars follow the core schema (YAML 1.2.2 10.3.2), so a
 date, `=` or `yes` is text. Keys become text, as they do on the way to a Kubernetes API server, which speaks JSON. An alias is
@@ -29,7 +29,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.scanner import Scanner
 
 DEPTH_MAX: Final = 64
-"""Deepest nesting of mappings and sequences. Source: ours; a Shoot has about ten."""
+"""Deepest nesting of mappings and sequences. Source: chosen here; a Shoot has about ten."""
 
 _TAG: Final = "tag:yaml.org,2002:"
 _BREAKS: Final = "\0\r\n\x85\u2028\u2029"

@@ -2,7 +2,7 @@
 
 A pure function of judged runs; it knows nothing of rendering. The schema is a contract: what reads `summary.json` relies on
 the names of the fields and on what null means: there is no bound, or the number does not apply. A field that was added later
-has a default: the release gate (reports/gate) reads a summary without it. `hitless judge` makes a summary anew from the
+has a default: the release gate (reports/gate) reads a summary without it. `hitless judge` makes a summary again from the
 records.
 
 Counts are sums over the trials and over the mesh flows of each; `*_max` go by the longest bound. Times are ms.

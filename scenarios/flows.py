@@ -18,9 +18,9 @@ from hitless.words import SECOND, Capability, FlowClass, FlowId, FlowRole, FlowS
 from probes.stamp import PACKET_OCTETS
 
 DATAGRAM_RATE_HZ: Final = 50.0
-"""Probes a second and flow of the sets beside the mesh. Ours: 20 ms see what the mesh's 5 ms measure."""
+"""Probes a second and flow of the sets beside the mesh. Chosen here: 20 ms see what the mesh's 5 ms measure."""
 TCP_RATE_HZ: Final = 20.0
-"""Messages or connections a second and flow. Ours: each costs a system call a segment, not a share of a batch."""
+"""Messages or connections a second and flow. Chosen here: each costs a system call a segment, not a share of a batch."""
 IP_AND_UDP_OCTETS: Final = 28
 """Source: RFC 791 3.1 (20), RFC 768 (8)."""
 

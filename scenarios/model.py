@@ -35,7 +35,7 @@ NODES_MAX: Final = 255
 RATE_HZ_MIN: Final = 1.0
 """Slower probes are not answered often enough while a run waits to become live (hitless.run.LIVE_TIMEOUT_S)."""
 RATE_HZ_MAX: Final = 10_000.0
-"""Ours: an interval of 0.1 ms is about what a round trip through a lab takes."""
+"""Chosen here: an interval of 0.1 ms is about what a round trip through a lab takes."""
 
 DURATION_S_MIN: Final = 0.1
 """A shorter run ends before the first manifest is applied."""

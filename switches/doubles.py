@@ -28,7 +28,7 @@ from hitless.words import JsonObject, Mode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
-    """Everything of Gardener that takes part in one run."""
+    """Gardener's parts in one run."""
 
     extension: Extension
     control_plane: ControlPlane
@@ -56,7 +56,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchSpec:
-    """What the parts are to be like in one run."""
+    """Settings of the parts in one run."""
 
     shoot: Shoot
     """The Shoot before the operator's request."""

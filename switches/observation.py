@@ -1,4 +1,4 @@
-"""Events from the objects of a cluster, now and before: what real parts and other people do is recorded by these rules.
+"""Events from the objects of a cluster, now and before: the rules by which observed changes are recorded.
 
 The events have the names and facts of `hitless.events`: reports and checks read them like those of the doubles. What the
 cluster does not show is not recorded: the gate, the Shoot and the cloud's route tables. The operator's request is dated by its
@@ -62,7 +62,7 @@ def observe(
     pools: Sequence[JsonObject],
     pods: Sequence[JsonObject],
 ) -> Observed:
-    """Take the objects down as they are now; `before` says whether a roll was going on."""
+    """Return the objects as they are now; `before` says whether a roll was going on."""
     daemon_set = next((one for one in daemon_sets if name_of(one) == CALICO_NODE), None)
     rolling = None
     if daemon_set is not None and not is_rolled(daemon_set):

@@ -104,7 +104,7 @@ class SwitchObserver(CalicoObserver):
         self._has_switched = False
 
     def is_settled(self) -> bool:
-        """Return whether the watch is over: the operator says so, or a switch has come to rest."""
+        """Return whether the watch is over: the operator ended it, or a switch is complete."""
         if self._is_asked_to_end():
             return True
         is_at_rest = self._has_switched and self._seen.rolling is None and len(self._seen.modes) == 1

@@ -1,1 +1,1 @@
-"""Why a flow was down: candidates, evidence, and what the kernel's counters say. Pure; the way in is `attribution`."""
+"""Causes of outages: candidates, evidence and the kernel's counters. Pure; the entry point is `attribution`."""

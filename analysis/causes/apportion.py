@@ -1,4 +1,4 @@
-"""Which groups of losses a counter's total is about.
+"""Attribution of a counter's total to groups of losses.
 
 The kernel counts every packet once, and knows no time; the losses are known to the packet, and fall into a few groups that
 happened together. Where only some choices of groups add up to the total, or nearly, a group is as likely to be meant as it is

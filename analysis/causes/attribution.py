@@ -117,7 +117,7 @@ def _rank(outage: Outage, explanations: Sequence[Explanation], history: History)
 
 
 def _excuse(outage: Outage, explanations: Sequence[Explanation], history: History) -> tuple[Evidence, ...]:
-    """Return what is to be said where nothing explains an outage."""
+    """Return the cause `unexplained` with what coincides with the outage."""
     candidates = {likelihood.key for explanation in explanations for likelihood in explanation.likelihoods}
     text = f"none of {len(candidates)} candidates fits better than chance" if candidates else "there is no candidate"
     found = [Evidence(text=text, odds=1.0, facts={"candidates": len(candidates)})]

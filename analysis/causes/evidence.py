@@ -1,4 +1,4 @@
-"""How much speaks for a candidate: coincidence in time, and the kernel's counters.
+"""Weights of the evidence for a candidate: coincidence in time, and the kernel's counters.
 
 Each piece of evidence has odds: how many times more likely it is if the candidate did it than if it was something unknown that
 came at a random time. That two instants fall into a window of a few milliseconds by chance is rare, and how rare follows
@@ -36,7 +36,7 @@ NOT_COUNTED: Final = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One thing that speaks for or against a cause."""
+    """One piece of evidence for or against a cause."""
 
     text: str
     odds: float

@@ -1,4 +1,4 @@
-"""The candidates of each stretch of losses, with what its times say of each: what `attribution` makes a judgement of.
+"""The candidates of each stretch of losses, with what its times say of each: the input of `attribution`.
 
 What all stretches of a run say together (`analysis.causes.joint`) comes on top. Pure.
 """

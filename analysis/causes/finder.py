@@ -1,4 +1,4 @@
-"""All that could have lost what went one way between the two nodes of a flow, in one run.
+"""The candidates that could have dropped a flow's packets in one direction, in one run.
 
 Direction matters: what is lost on the way out was sent by the sender's node and looked up in the table of its zone; what is
 lost on the way back, by the reflector's. A candidate need not have dropped anything: `evidence` weighs that. Conditions,
@@ -65,7 +65,7 @@ class CandidateFinder:
         self._pairs: dict[tuple[str, str, str], tuple[Candidate, ...]] = {}
 
     def of(self, flow: Flow, way: Way) -> tuple[Candidate, ...]:
-        """Return the candidates of what a flow lost in one direction; of both where it is not known."""
+        """Return the candidates for a flow's loss in one direction; for both if the direction is unknown."""
         source, destination = self._endpoints[flow.source], self._endpoints[flow.destination]
         found = [*self._shared, *self._sockets(source, destination, way)]
         found += [candidate for node, candidate in self._at_nodes if node in (source.node, destination.node)]
@@ -150,7 +150,7 @@ class CandidateFinder:
 
 
 def _faults(history: History) -> Iterator[Candidate]:
-    """Yield the faults of which it is not known what exactly they break."""
+    """Yield the faults whose effect on packets is not known."""
     for event in history.events_named("fault.injected"):
         name = str(event.facts["fault"])
         is_placed = name == NODE_ROUTE_LOST and {"zone", "node"} <= (event.facts.get("options") or {}).keys()

@@ -1,4 +1,4 @@
-"""What all losses of a run say together: who else was hit at the same time, and what the kernel counted.
+"""Evidence from all losses of a run together: which flows were hit at the same time, and what the kernel counted.
 
 Where a candidate's own times tell nothing (a filter was made strict, and no event says when), its victims do: it must have
 hit every flow that it could hit, and no other was hit just then. A counter, which is a sum over the run, must account for all

@@ -1,4 +1,4 @@
-"""Candidates of the kind this is all about: a packet is sent to the gateway, and the gateway has no route for it.
+"""The main candidates: a packet is sent to the gateway, and the gateway has no route for it.
 
 Two timelines meet: by what the sending node reaches the peer, and whether the table of the sending node's zone has the route to
 the peer's podCIDR. It is broken while the first says gateway and the second says missing; what came last is to blame. Where

@@ -1,4 +1,4 @@
-"""An outage taken apart: stretches of losses on the way out, on the way back, or not known which.
+"""Segments of an outage: losses on the way out, on the way back, or in an unknown direction.
 
 One outage may have two causes. While the way out is broken nothing is seen of the way back, and what ends the outage may be the
 way back's cure. A cause that begins while another one lasts takes over. So each stretch has a beginning and an end of its own,
@@ -65,7 +65,7 @@ class Segment:
 
 
 class Splitter:
-    """Takes the outages of one flow apart.
+    """Splits the outages of one flow by direction.
 
     Args:
         probes: the flow's, as `analysis.classify` has them.

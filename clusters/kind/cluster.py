@@ -128,7 +128,7 @@ class CalicoCluster:
 
     @property
     def faults(self) -> ClusterFaults:
-        """What can be broken in it. Raises WorldError while the cluster is down."""
+        """Its faults. Raises WorldError while the cluster is down."""
         return _present(self._faults)
 
     def capabilities(self) -> frozenset[Capability]:
@@ -230,7 +230,7 @@ class CalicoCluster:
         # Everything with this name belongs to hitless from here on; `down` removes it.
         self._nodes = nodes
         if standing and not is_reused:
-            self._tell(f"the cluster {spec.name} is up and cannot be used again: {defect}; making it anew")
+            self._tell(f"the cluster {spec.name} is up and cannot be used again: {defect}; creating it again")
         if is_reused:
             self._tell(f"using the cluster {spec.name}, which was kept")
             nodes.export_kubeconfig()

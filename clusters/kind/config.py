@@ -116,7 +116,7 @@ def render_config(spec: KindSpec) -> str:
 def digest_spec(spec: KindSpec) -> str:
     """Return what a kept cluster must have been made from to be used again: configuration and node image.
 
-    Mode, overlay and rp_filter are left out: they are set anew whenever a cluster is taken into use.
+    Mode, overlay and rp_filter are left out: they are set again whenever a cluster is reused.
     """
     text = json.dumps([cluster_config(spec), spec.image], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

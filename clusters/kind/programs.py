@@ -109,7 +109,7 @@ class KindNodes:
             raise WorldError(f"kind create cluster: {error}") from error
 
     def export_kubeconfig(self) -> None:
-        """Write the kubeconfig anew: that of a cluster which was kept may be gone. Raises WorldError."""
+        """Write the kubeconfig again: that of a kept cluster may be gone. Raises WorldError."""
         self._directory.mkdir(parents=True, exist_ok=True)
         names = (f"--name={self._spec.name}", f"--kubeconfig={self.kubeconfig}")
         run_kind(self._programs.kind, "export", "kubeconfig", *names)

@@ -13,7 +13,7 @@ from hitless.errors import UsageError
 from hitless.words import Mode, Overlay
 
 NODES_MAX: Final = 16
-"""Ours: every node is a kubelet with its own containerd; a machine that carries more is rare."""
+"""Chosen here: every node is a kubelet with its own containerd; a machine that carries more is rare."""
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _NAME_ALLOWED: Final = "lower-case letters, digits and - inside, at most 40: it becomes part of host names"
 

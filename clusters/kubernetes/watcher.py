@@ -36,7 +36,7 @@ class KindWatcher:
 
     Args:
         kind: what is watched.
-        find_path: the collection's path; asked anew after each failure.
+        find_path: the collection's path; asked again after each failure.
         calls: the API server.
         book: where changes are written.
     """

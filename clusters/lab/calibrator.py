@@ -39,7 +39,7 @@ class LabCalibrator:
         return self._around(switch.drop)
 
     def restore(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:  # noqa: ARG002 - one is dropped at a time
-        """Let them pass again; return the run clock around the change. Raises WorldError."""
+        """Pass them again; return the run clock around the change. Raises WorldError."""
         if self._switch is None:
             return self._around(lambda: None)
         switch, self._switch = self._switch, None

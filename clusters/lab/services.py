@@ -31,7 +31,7 @@ _SPARED: Final = "ipam-pools"
 """Names of Felix's ipsets. Source: calico felix masq_mgr.go."""
 _MARK: Final = "0x4000"
 _CLUSTER_IP_FIRST: Final = 257
-"""Address of the first Service, counted in the network of ClusterIPs. Ours."""
+"""Address of the first Service, counted in the network of ClusterIPs. Chosen here."""
 _TIMEOUT_S: Final = 20.0
 
 

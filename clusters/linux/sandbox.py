@@ -9,7 +9,7 @@ network namespaces. When P0 or P1 dies (kill -9), the kernel kills the next in l
 death, and a pipe whose other end only the parent holds shows whether that came too late.
 
 Without root a user namespace is entered as well. That needs a process with one thread: numpy's threads, where they exist
-already, do not survive the fork, and the numerical libraries start theirs anew in the child.
+already, do not survive the fork, and the numerical libraries start theirs again in the child.
 """
 
 from __future__ import annotations

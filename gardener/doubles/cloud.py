@@ -1,7 +1,7 @@
 """The cloud around the route tables: quota, throttling, an API that is away, calls that take time.
 
 It wraps a RouteTables and is one itself. A call acts at once or raises; how long it takes is not slept here but told
-(`create_ns`), and who calls schedules a second wake-up. What AWS answers is told apart as its SDK would: RouteLimitExceeded,
+(`create_ns`), and who calls schedules a second wake-up. AWS's answers are distinguished as its SDK does: RouteLimitExceeded,
 RequestLimitExceeded, no answer.
 """
 

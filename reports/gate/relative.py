@@ -244,7 +244,7 @@ def judge_primary(baseline: Side, candidate: Side, primary: Primary) -> tuple[Ru
             state=State.NOT_KNOWN,
             text=f"{primary.figure}: {found}",
             evidence=f"{baseline.path}, {candidate.path}",
-            next_step="make the summaries anew with `hitless judge`, or run the lacking trials, or name another figure",
+            next_step="make the summaries again with `hitless judge`, run the missing trials, or name another figure",
         )
         return finding, None
     state = state_of(found)

@@ -113,7 +113,7 @@ class QuietCluster(StrangersCluster):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A watch of somebody else's switch, stored and over."""
+    """A watch of someone else's switch, stored and over."""
 
     judged: JudgedRun
     cluster: StrangersCluster

@@ -65,7 +65,7 @@ class FelixVxlan:
         """
         self._device_due_ns = None
         if not is_enabled:
-            self._set_routes(frozenset())  # they go with the device; told apart, each has its time
+            self._set_routes(frozenset())  # they go with the device; removed separately, each has its own time
         self._set_device(present=is_enabled)
         self._set_blackhole(present=is_enabled)
 
