@@ -123,7 +123,7 @@ def _find_invalid(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
                     }
                 )
             )
-            text = f"{_name(run)} is not valid ({reasons or 'no validity check ran'}): the instrument could not have known"
+            text = f"{_name(run)} is not valid ({reasons or 'no validity check ran'}): the measurement cannot be trusted"
             yield Finding(verdict=Verdict.INCONCLUSIVE, code="run-invalid", text=text)
 
 
@@ -161,7 +161,7 @@ def _say_unproven(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
                     families[flow.family] = families.get(flow.family, 0) + run.measures[flow.id].lost
     unproven = [family for family, lost in families.items() if not lost]
     if unproven:
-        text = f"{', '.join(unproven)} lost nothing in UNGATED either: GATED's silence proves nothing for them"
+        text = f"{', '.join(unproven)} lost nothing in UNGATED either: a clean GATED proves nothing for them"
         yield Finding(verdict=Verdict.PASS, code="family-not-proven", text=text)
 
 
@@ -174,7 +174,7 @@ def _doubt_proof(run: JudgedRun) -> Iterator[Finding]:
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-unexplained", text=text)
         return
     if not _lost(run):
-        text = f"{_name(run)} lost nothing: it is not proven that loss would have been seen"
+        text = f"{_name(run)} lost nothing, so it is not proven that loss would have been seen"
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-lost-nothing", text=text)
         return
     longest_ns = max(

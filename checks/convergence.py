@@ -123,7 +123,7 @@ def _judge_paths(history: History) -> Iterator[Finding]:
         return
     ttls, wanted = TtlPaths(history), history.header.end_mode
     if not ttls.is_router_counted:
-        text = "no TTL shows the router: it does not tell the flows' path"
+        text = "the TTL does not show the router, so the flows' path is not visible"
         if wanted is not history.header.start_mode:
             yield Finding(verdict=Verdict.PASS, code="path-not-visible", text=text)
         return
@@ -161,10 +161,10 @@ def _judge_times(evidence: Evidence, limit_ms: float | None) -> Iterator[Finding
             continue
         probes = evidence.probes[flow.id]
         if times.of(flow, probes.rows, probes.is_impaired).earliest_ns is not None:
-            text = f"{flow.label} may use the new path: when its nodes' routes changed is known too roughly to tell"
+            text = f"{flow.label} may use the new path: the times of its nodes' route changes are too uncertain to tell"
             yield Finding(verdict=Verdict.INCONCLUSIVE, code="convergence-not-known", text=text, flow=flow.id)
         else:
-            text = f"{flow.label} did not come to use the new path unimpaired before the probing ended"
+            text = f"{flow.label} did not use the new path without impairment before probing ended"
             yield Finding(verdict=Verdict.FAIL, code="flow-not-converged", text=text, flow=flow.id)
     if not times_ns:
         return
@@ -187,7 +187,7 @@ def _judge_held(history: History, measures: Measures) -> Iterator[Finding]:
     stopped = history.first_event("run.probing_stopped")
     validation_ns = history.header.validation_ns
     if ended is None or stopped is None or stopped.t_ns - ended.t_ns < validation_ns:
-        text = f"the probing did not go on for the validation time of {validation_ns / MILLISECOND:g} ms"
+        text = f"probing ended before the end of the validation time of {validation_ns / MILLISECOND:g} ms"
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="validation-too-short", text=text)
         return
     since_ns = stopped.t_ns - validation_ns

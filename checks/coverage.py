@@ -226,5 +226,5 @@ def _ask_management(history: History, _: Limits) -> Iterator[Finding]:
         if hit:
             place, count = next(iter(hit.items()))
             seen = f"{plural(sum(hit.values()), what)} came in by the management interface of {plural(len(hit), 'node')}"
-            text = f"{seen}, {count} of them at {place}: they took another path than the one in question"
+            text = f"{seen}, {count} of them at {place}: they did not take the path under test"
             yield _doubt("bypassed-zones", text)

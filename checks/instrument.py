@@ -78,7 +78,7 @@ def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
         return
     taken, dropped = sum(loss.missing for loss in losses), sum(loss.dropped for loss in losses)
     mixed = [loss for loss in losses if loss.missing > loss.dropped]
-    text = f"sockets of the instrument dropped {plural(dropped, 'datagram')}; taken out for it: {plural(taken, 'probe')}"
+    text = f"sockets of the instrument dropped {plural(dropped, 'datagram')}; excluded: {plural(taken, 'probe')}"
     limit = limits["instrument_loss_ratio"]
     if mixed:
         text += f", but at {mixed[0].address} {mixed[0].missing} were missing for {mixed[0].dropped}: the network lost some too"
@@ -143,9 +143,7 @@ def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
         return
     late_ns = max((report.counters.get("lateness_ns_max", 0) for report in history.records.reports), default=0)
     ratio = waited_us / lasted_us
-    text = (
-        f"some task waited for a CPU in {ratio:.0%} of the time; the latest tick was sent {late_ns / 1e6:.2f} ms after its time"
-    )
+    text = f"tasks waited for a CPU for {ratio:.0%} of the time; the latest tick was sent {late_ns / 1e6:.2f} ms after its time"
     if limit is not None and ratio > limit:
         yield _doubt("cpu-pressure", f"{text}; {limit:.0%} are allowed")
     else:

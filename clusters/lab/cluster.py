@@ -236,7 +236,7 @@ def _choose_node_network(*taken: str) -> str:
     for one in _NODE_NETWORKS:
         if not any(IPv4Network(one).overlaps(network) for network in networks):
             return one
-    allowed = f"a network, because the Shoot already uses {', '.join(_NODE_NETWORKS)}"
+    allowed = f"a network, because the Shoot's other networks overlap the defaults {', '.join(_NODE_NETWORKS)}"
     raise UsageError(where="Shoot", place="spec.networking.nodes", found="nothing", expected=allowed)
 
 

@@ -170,7 +170,8 @@ def _make_trials() -> Sequence[_Trial]:
             name="ipip",
             attempt=try_ipip,
             tried="made a device, or found the module's own",
-            remedy=module("CONFIG_NET_IPIP", "ipip") + "; without it VXLAN-GPE stands in, and every report says so",
+            remedy=module("CONFIG_NET_IPIP", "ipip")
+            + "; without it VXLAN-GPE carries IPIP's traffic, and every report says so",
         ),
         _Trial(
             name="vxlan-gpe",

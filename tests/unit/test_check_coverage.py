@@ -131,7 +131,7 @@ def test_probes_and_tunnels_that_went_round_the_zones_make_the_run_doubtful() ->
     before = {"node-a1": {STRAY_PROBES: 7, STRAY_TUNNELS: 1}, "node-b1": {STRAY_PROBES: 0, STRAY_TUNNELS: 0}, "router": {}}
     assert _bypassed(before, before) == []
     one = {**before, "node-b1": {STRAY_PROBES: 1, STRAY_TUNNELS: 0}}
-    path = "they took another path than the one in question"
+    path = "they did not take the path under test"
     assert _bypassed(before, one) == [f"1 probe came in by the management interface of 1 node, 1 of them at node-b1: {path}"]
     more = {"node-a1": {STRAY_PROBES: 7, STRAY_TUNNELS: 4}, "node-b1": {STRAY_PROBES: 2, STRAY_TUNNELS: 2}, "router": {}}
     assert [text.partition(":")[0] for text in _bypassed(before, more)] == [

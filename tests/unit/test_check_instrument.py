@@ -167,7 +167,7 @@ def test_pressure_is_said_and_doubted_where_a_budget_asks() -> None:
     run = history(counters_before=before, counters_after=after)
     (finding,) = said(run)
     assert (finding.verdict, finding.code) == (Verdict.PASS, "cpu-pressure")
-    assert "in 50% of the time" in finding.text
+    assert "for 50% of the time" in finding.text
     assert _codes(run, pressure_ratio=0.4) == ["cpu-pressure"]
 
 

@@ -73,7 +73,7 @@ def test_the_findings_name_the_trial_and_the_numbers() -> None:
     (lost_by_gate,) = compare_verdict([_run(UNGATED, HIT), _run(GATED, lost(30, 1), trial=2)]).findings
     assert lost_by_gate.text == "GATED trial 2 lost 1 probe"
     (invalid,) = compare_verdict([_run(UNGATED, HIT, valid=INCONCLUSIVE)]).findings
-    assert invalid.text == "UNGATED trial 1 is not valid (probing-gap): the instrument could not have known"
+    assert invalid.text == "UNGATED trial 1 is not valid (probing-gap): the measurement cannot be trusted"
     (short,) = compare_verdict([_run(UNGATED, lost(20, 2)), _run(GATED)]).findings
     assert short.text.startswith("UNGATED trial 1 showed no outage of at least 15 ms for certain, the longest 4.9 ms")
     (good,) = compare_verdict([_run(UNGATED, HIT), _run(GATED)]).findings
@@ -87,7 +87,7 @@ def test_a_run_without_any_validity_check_is_not_valid() -> None:
     verdict, (finding,) = decision.verdict, decision.findings
     assert (verdict, finding.text) == (
         INCONCLUSIVE,
-        "GATED trial 1 is not valid (no validity check ran): the instrument could not have known",
+        "GATED trial 1 is not valid (no validity check ran): the measurement cannot be trusted",
     )
 
 
@@ -118,7 +118,7 @@ def test_a_class_of_flows_that_lost_nothing_ungated_either_is_named() -> None:
     decision = compare_verdict([with_icmp(UNGATED, HIT), with_icmp(GATED, QUIET)])
     verdict, (good, unproven) = decision.verdict, decision.findings
     assert (verdict, good.code, unproven.code) == (PASS, "hitless", "family-not-proven")
-    assert unproven.text == "icmp lost nothing in UNGATED either: GATED's silence proves nothing for them"
+    assert unproven.text == "icmp lost nothing in UNGATED either: a clean GATED proves nothing for them"
 
 
 def _lossy(arm: Arm, pattern: str, product: Verdict = PASS) -> JudgedRun:
