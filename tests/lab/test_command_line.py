@@ -136,14 +136,14 @@ def test_exit_codes_of_what_is_no_success(scenario: str, code: int, verdict: str
     ("options", "message"),
     [
         (("--trials", "0"), "Error: Invalid value for '--trials'"),
-        (("--rate", "fast"), "Error: Invalid value for '--rate'"),
+        (("--rate", "fast"), "hitless: --rate: found 'fast'; expected a number, or auto"),
         (("--rate", "nan"), "hitless: --rate: found nan; expected 1 to 10000 probes a second a flow"),
         (("--overlay", "geneve"), "Error: Invalid value for '--overlay'"),
         (("--sleep",), "Error: No such option: --sleep"),
         (("--zones", "1", "--nodes-per-zone", "1"), "hitless: --zones and --nodes-per-zone: found 1 * 1 nodes; expected 2 to"),
         (("--scenario", "nope"), "hitless: scenario: found nope; expected a YAML file, or one of admission-unavailable"),
         (("--scenario", "no.yaml"), "hitless: no.yaml: No such file or directory; give the path of a readable file"),
-        (("--scenario", "BROKEN"), "scenario.yaml: line 2: found "),
+        (("--scenario", "BROKEN"), "scenario.yaml: line 2, column 1: found "),
         (("--scenario", "UNKNOWN_FAULT"), "unknown-fault.yaml: faults.0.name: found 'meteor'; expected kube-api-down"),
     ],
 )
