@@ -261,9 +261,9 @@ def test_a_kept_cluster_is_used_again_with_empty_tables(workshop: Workshop) -> N
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (("rm", "--force", f"{NAME}-router"), "its router does not run"),
+        (("rm", "--force", f"{NAME}-router"), "its router is not running"),
         (("rm", "--force", f"{NAME}-worker"), "its nodes are trial-control-plane, not"),
-        (("stop", "--time", "0", f"{NAME}-worker"), "its node trial-worker does not run"),
+        (("stop", "--time", "0", f"{NAME}-worker"), "its node trial-worker is not running"),
         (("network", "disconnect", f"{NAME}-zone-b", f"{NAME}-worker"), "no interface has the address 10.250.1.11"),
     ],
 )
@@ -285,7 +285,7 @@ def test_a_kept_cluster_that_is_not_healthy_is_made_anew_and_the_reason_told(
 
 def test_a_kind_cluster_that_is_not_ours_is_left_alone(workshop: Workshop) -> None:
     workshop.docker.run("run", "--detach", "--label", f"{KIND_LABEL}={NAME}", "--name", "theirs", "--pull", "never", IMAGE)
-    with pytest.raises(UsageError, match="a kind cluster that hitless has not made"):
+    with pytest.raises(UsageError, match="hitless did not create the kind cluster"):
         workshop.make().up()
     assert workshop.docker.is_running("theirs")
     assert workshop.networks() == ()

@@ -59,7 +59,7 @@ def test_programs_are_packed_with_their_libraries_and_the_loader() -> None:
 
 
 def test_a_program_that_is_not_installed_is_named() -> None:
-    with pytest.raises(MissingCapabilityError, match="no program no-such-program"):
+    with pytest.raises(MissingCapabilityError, match="no-such-program, needed for the router image"):
         pack_programs(["sleep", "no-such-program"])
 
 

@@ -97,7 +97,7 @@ def test_a_stopped_lab_is_gone(holder: Holder) -> None:
 
 def test_a_killed_lab_is_recognised_and_cleaned(holder: Holder) -> None:
     kill(holder)
-    with pytest.raises(UsageError, match="none is up"):
+    with pytest.raises(UsageError, match="no lab named"):
         find_holder("test")
     with pytest.raises(WorldError, match="gone"):
         execute_inside(holder, "vpc", ["true"])

@@ -283,7 +283,7 @@ def test_a_file_that_ends_early_is_no_record(tmp_path: Path) -> None:
     def ask(request: JsonObject) -> JsonObject:
         return {"files": {"x.clock": 10}} if request["do"] == "list" else {"content": "eJwDAAAAAAE="}
 
-    with pytest.raises(WorldError, match=r"x\.clock ends after 0 of 10 octets"):
+    with pytest.raises(WorldError, match=r"x\.clock is truncated: 0 of 10 octets"):
         fetch(ask, tmp_path)
 
 

@@ -97,7 +97,7 @@ def test_up_and_down_may_be_called_twice() -> None:
 
 def test_a_second_lab_in_one_sandbox_is_refused_and_the_first_stays(overlay_lab: LabNetwork) -> None:
     other = LabNetwork(LabSpec())
-    with pytest.raises(WorldError, match="another lab is up"):
+    with pytest.raises(WorldError, match="another lab is already up"):
         other.up()
     other.down()
     with pod_sockets(overlay_lab) as sockets:
