@@ -5,9 +5,11 @@ The machine's own engine, its iptables and its ip_forward stay untouched.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,12 +35,19 @@ def missing_for_engine() -> str | None:
 
 
 @contextmanager
-def running_engine() -> Iterator[tuple[Docker, int]]:
-    """Run an engine; give its client and the PID of dockerd's first process, as seen from here."""
+def running_engine(root: Path | None = None, runtime: Path | None = None) -> Iterator[tuple[Docker, int]]:
+    """Run an engine; give its client and the PID of dockerd's first process, as seen from here.
+
+    Args:
+        root: where it keeps images; None: a folder that goes with it.
+        runtime: what it runs containers with; None: its own runc.
+    """
     folder = Path(tempfile.mkdtemp(prefix="hitless-docker-"))
     socket = f"unix://{folder}/docker.sock"
-    daemon = ["dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"]
-    daemon += ["-H", socket, "--iptables=false", "--ip6tables=false"]
+    daemon = ["dockerd", "--data-root", str(root or folder / "data"), "--exec-root", f"{folder}/exec", "-H", socket]
+    daemon += ["--pidfile", f"{folder}/pid", "--iptables=false", "--ip6tables=false"]
+    if runtime is not None:
+        daemon += [f"--add-runtime=given={runtime}", "--default-runtime=given"]
     # Without a first process that reaps, every container's dead shim would stay as a zombie.
     apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     log = (folder / "log").open("wb")
@@ -55,12 +64,20 @@ def running_engine() -> Iterator[tuple[Docker, int]]:
         assert program is not None
         docker = Docker(Path(program), socket)
         _wait_engine(docker, process, folder / "log")
+        _remove_containers(docker)
         yield docker, process.pid
+        _remove_containers(docker)
     finally:
         process.kill()
         process.wait()
         log.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_containers(docker: Docker) -> None:
+    """Remove what an earlier engine over the same root was running when it was killed, and what this one runs."""
+    for container in docker.run("ps", "--all", "--quiet").split():
+        docker.run("rm", "--force", "--volumes", container)
 
 
 def _wait_engine(docker: Docker, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -74,3 +91,24 @@ def _wait_engine(docker: Docker, process: subprocess.Popen[bytes], log: Path) ->
             clock.wait_until(Nanoseconds(clock.now_ns() + 100 * MILLISECOND))
         else:
             return
+
+
+def main() -> int:
+    """Run a command beside an engine: in its network namespace, with DOCKER_HOST; return the command's exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.kind.engine", description=main.__doc__)
+    parser.add_argument("--root", type=Path, help="where the engine keeps images; default: a folder that goes with it")
+    parser.add_argument("--runtime", type=Path, help="what it runs containers with; default: its own runc")
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args()
+    missing = missing_for_engine()
+    if missing is not None:
+        sys.stderr.write(f"no docker engine can run here; missing: {missing}\n")
+        return 2
+    with running_engine(options.root, options.runtime) as (docker, process):
+        inside = ["nsenter", "--target", str(process), "--net", "--", *options.command]
+        done = subprocess.run(inside, check=False, env=dict(docker.environment))  # noqa: S603 - the caller's command
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,7 +2,7 @@
 //
 // There a container that asks for the capability, for a negative oom_score_adj or for larger limits cannot start. The wrapper
 // takes out of the bundle (create, run, restore) and of the process (exec) what this machine cannot give, and then becomes the
-// runc that RUNC_REAL names, by default /usr/sbin/runc.real.
+// real runc.
 package main
 
 import (
@@ -26,9 +26,9 @@ func main() {
 			}
 		}
 	}
-	runc := os.Getenv("RUNC_REAL")
-	if runc == "" {
-		runc = "/usr/sbin/runc.real"
+	runc := "/usr/sbin/runc.real" // in a node, where the wrapper has the name of runc
+	if _, err := os.Stat(runc); err != nil {
+		runc = "/usr/sbin/runc"
 	}
 	fail(syscall.Exec(runc, append([]string{runc}, os.Args[1:]...), os.Environ()))
 }
