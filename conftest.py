@@ -22,6 +22,7 @@ from commands.backends import Backend, KubeconfigOptions, make_backend
 from commands.performers import Performer, SwitchName, find_impossible, make_performer
 from commands.reporting import write_arm
 from commands.settings import RUNS_HELP, TRIALS_MAX, BackendName, default_runs, make_fresh_directory, make_run_directory
+from gardener.calico_release import CALICO_VERSION
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
 from hitless.words import IpipCarrier, Overlay, Profile, Verdict
 from scenarios.model import Scenario, catalogue, find_scenario, load_scenario
@@ -53,6 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--carrier", choices=list(IpipCarrier), default=None, help="of a lab's overlay ipip (default: ipip, if any)"
     )
+    group.addoption("--calico-version", default=CALICO_VERSION, help=f"Calico that the extension renders (default: {CALICO_VERSION})")
     group.addoption("--zones", type=int, default=None, help="number of zones (default: each scenario's own)")
     group.addoption("--nodes-per-zone", type=int, default=None, help="nodes a zone (default: each scenario's own)")
     group.addoption("--rate", type=float, default=None, help="probes a second a flow (default: each scenario's own)")

@@ -9,6 +9,7 @@ from functools import partial
 from importlib import metadata
 from typing import Final
 
+from gardener.calico_release import CALICO_VERSION
 from gardener.doubles.cloud import CloudBehaviour
 from gardener.doubles.mutants import MUTANTS
 from gardener.feature_gates import FeatureGates, load_feature_gates
@@ -55,6 +56,8 @@ class Options:
     rate_hz: float | None = None
     carrier: IpipCarrier | None = None
     """Of a lab's overlay ipip; None: the kernel's own, or what stands in for it."""
+    calico_version: str = CALICO_VERSION
+    """Calico that the extension renders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +119,10 @@ def make_case(scenario: Scenario, options: Options) -> Case:
         timings=timings,
         shoot=shoot,
         wanted=scenario.change_shoot(shoot),
-        feature_gates=FeatureGates() if configuration is None else load_feature_gates(configuration),
+        feature_gates=replace(
+            FeatureGates() if configuration is None else load_feature_gates(configuration),
+            calico_version=options.calico_version,
+        ),
         carrier=options.carrier,
         behaviour=CloudBehaviour(
             create_ns=timings.route_create_ns, quota=dict(cloud.quota), calls_per_second=cloud.calls_per_s

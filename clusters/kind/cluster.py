@@ -28,7 +28,7 @@ from clusters.kind.nodes import ApiFirewall, count_strays, make_docker_rescue, r
 from clusters.kind.programs import KindNodes, find_programs
 from clusters.kind.router import CloudNetwork
 from clusters.kind.spec import KindSpec
-from clusters.kind.versions import KIND_VERSION, PROBER_IMAGE
+from clusters.kind.versions import KIND_VERSION, PROBER_IMAGE, calico_images
 from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.kube import KindKube
 from clusters.kubernetes.node_objects import TUNNEL_OCTETS, read_tunnel_address
@@ -38,7 +38,6 @@ from clusters.kubernetes.prober import KindProber
 from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
 from gardener.doubles.cloud import Cloud
-from gardener.manifests.calico_node import CALICO_VERSION
 from hitless.calico import CALICO_NODE
 from hitless.errors import WorldError
 from hitless.events import Recorder
@@ -189,7 +188,7 @@ class CalicoCluster:
         docker.version()
         programs = find_programs(self._options)
         self._lock.enter_context(in_use(spec.name))
-        images = find_images(docker, spec.image)
+        images = find_images(docker, spec.image, calico_images(spec.calico_version))
         spec = self._spec = replace(spec, image=images.node)
         nodes = KindNodes(spec, programs)
         network = CloudNetwork(
@@ -298,7 +297,7 @@ class CalicoCluster:
                 "docker": self._docker.version(),
                 "kind, written for": KIND_VERSION,
                 "kubernetes": ".".join(map(str, self._spec.kubernetes)),
-                "calico": CALICO_VERSION,
+                "calico": self._spec.calico_version,
                 **provenance,
             },
             parts=read_parts(self.kube.list(Kind.NODE), self.kube.get(Kind.DAEMON_SET, CALICO_NODE), self._spec.overlay),

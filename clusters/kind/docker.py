@@ -20,6 +20,8 @@ from hitless.errors import MissingCapabilityError, WorldError
 
 LABEL_CLUSTER: Final = "hitless.cluster"
 """Name of the cluster that a container or network belongs to."""
+LABEL_IMAGES: Final = "hitless.images"
+"""Label of a node image: names of the images that it holds, with blanks between."""
 LABEL_OWNER: Final = "hitless.owner"
 """Host, PID and start time of the process that made it."""
 LABEL_KEEP: Final = "hitless.keep"
@@ -103,6 +105,11 @@ class Docker:
     def image_id(self, reference: str) -> str:
         """Return the id of an image that the engine holds. Raises WorldError."""
         return self.run("image", "inspect", "--format", "{{.Id}}", reference).strip()
+
+    def image_label(self, reference: str, label: str) -> str:
+        """Return the value of an image's label; empty: it has none. Raises WorldError: there is no such image."""
+        labels = json.loads(self.run("image", "inspect", "--format", "{{json .Config.Labels}}", reference)) or {}
+        return str(labels.get(label, ""))
 
     def find_containers(self, label: str) -> tuple[str, ...]:
         """Return the names of all containers with a label, running or not; `label` is `KEY` or `KEY=VALUE`."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from clusters.kind.docker import LABEL_CLUSTER, Docker
+from clusters.kind.docker import LABEL_CLUSTER, LABEL_IMAGES, Docker
 from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES, PROBER_IMAGE, ROUTER_IMAGE, PinnedImage
 from hitless.errors import MissingCapabilityError, UsageError, WorldError
 
@@ -168,12 +168,14 @@ class ClusterImages:
     """What the run's record says of them: image name to the engine's id."""
 
 
-def find_images(docker: Docker, node_image: str) -> ClusterImages:
+def find_images(docker: Docker, node_image: str, calico: Sequence[PinnedImage] = CALICO_IMAGES) -> ClusterImages:
     """Return the images for a cluster; the router's is made if it is not there yet.
 
     Args:
         docker: the engine.
-        node_image: reference of the node image; where the engine has no such digest, its tag alone is taken.
+        node_image: reference of the node image; where the engine has no such digest, its tag alone is taken. Images that it
+            holds itself (its label `hitless.images`) need not be in the engine and are not copied.
+        calico: Calico's images.
 
     Raises:
         MissingCapabilityError: images are missing; all of them are named, each with how to get it.
@@ -182,7 +184,8 @@ def find_images(docker: Docker, node_image: str) -> ClusterImages:
     digest = node_image.partition("@")[2] or None
     node = find_image(docker, PinnedImage(name=name, digest=digest, purpose="the nodes"))
     prober = next(image for image in LOCAL_IMAGES if image.name == PROBER_IMAGE)
-    others = [find_image(docker, image) for image in (*CALICO_IMAGES, prober)]
+    held = () if node.reference is None else docker.image_label(node.reference, LABEL_IMAGES).split()
+    others = [find_image(docker, image) for image in (*calico, prober) if image.name not in held]
     missing = [state.image for state in (node, *others) if state.reference is None]
     if node.reference is None or missing:
         raise MissingCapabilityError(f"required images are missing: {'; '.join(map(describe_remedy, missing))}")

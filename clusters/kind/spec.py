@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from gardener.calico_release import CALICO_VERSION
 from hitless.errors import UsageError
 from hitless.words import Mode, Overlay
 
@@ -35,6 +36,8 @@ class KindSpec:
     """Major and minor version."""
     image: str
     """Node image, as docker knows it."""
+    calico_version: str = CALICO_VERSION
+    """Tag of Calico's images."""
     pod_cidr: str
     """Of the cluster; every node gets a /24 of it."""
     service_cidr: str

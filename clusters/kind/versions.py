@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gardener.manifests.calico_node import CNI_IMAGE, NODE_IMAGE
-from gardener.manifests.render import KUBE_CONTROLLERS_IMAGE, TYPHA_IMAGE
+from gardener.calico_release import CALICO_IMAGES as CALICO_NAMES
+from gardener.calico_release import CALICO_VERSION, calico_image
 from hitless.errors import UsageError
 
 KIND_VERSION: Final = "v0.33.0"
@@ -57,11 +57,13 @@ NODE_IMAGES: Final[Mapping[tuple[int, int], PinnedImage]] = {
 DEFAULT_NODE_VERSION: Final = (1, 36)
 """The first that has MutatingAdmissionPolicy v1."""
 
-CALICO_IMAGES: Final = tuple(
-    PinnedImage(name=name, digest=None, purpose="Calico")
-    for name in (NODE_IMAGE, CNI_IMAGE, TYPHA_IMAGE, KUBE_CONTROLLERS_IMAGE)
-)
-"""As `gardener.manifests.render` renders them: tags only, so a digest could not be checked on the nodes."""
+
+def calico_images(version: str = CALICO_VERSION) -> tuple[PinnedImage, ...]:
+    """Return Calico's images, as manifests of that version name them: tags only, so a digest could not be checked on nodes."""
+    return tuple(PinnedImage(name=calico_image(name, version), digest=None, purpose="Calico") for name in CALICO_NAMES)
+
+
+CALICO_IMAGES: Final = calico_images()
 
 LOCAL_IMAGES: Final = (
     PinnedImage(name=ROUTER_IMAGE, digest=None, purpose="the router between the zones; made here"),

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from gardener.calico_release import calico_image
 from gardener.manifests.calico_scripts import CLEANUP_BIRD_ROUTES, ENSURE_CONDITION, LOG_MTU_ISSUES, SNAT_TO_UPSTREAM_DNS
 from gardener.manifests.chart_values import ChartValues
 from hitless.words import JsonObject
-
-CALICO_VERSION: Final = "v3.31.6"
-"""Source: imagevector/images.yaml:5."""
-NODE_IMAGE: Final = f"quay.io/calico/node:{CALICO_VERSION}"
-CNI_IMAGE: Final = f"quay.io/calico/cni:{CALICO_VERSION}"
 
 CLEANUP_ROUTES: Final = "cleanup-routes"
 """Name of the init container that deletes BIRD's routes: present exactly where the overlay is explicitly off."""
@@ -75,19 +71,19 @@ def _init_containers(values: ChartValues) -> list[JsonObject]:
     privileged = {"privileged": True}
     cleanup = {
         "name": CLEANUP_ROUTES,
-        "image": NODE_IMAGE,
+        "image": calico_image("node", values.calico_version),
         "command": ["sh", "-c", CLEANUP_BIRD_ROUTES],
         "securityContext": privileged,
     }
     log_mtu = {
         "name": "log-mtu-issues",
-        "image": NODE_IMAGE,
+        "image": calico_image("node", values.calico_version),
         "command": ["/bin/sh", "-c", LOG_MTU_ISSUES],
         "securityContext": privileged,
     }
     host_paths = {
         "name": "hostpath-init",
-        "image": NODE_IMAGE,
+        "image": calico_image("node", values.calico_version),
         "command": ["sh", "-c", "calico-node -hostpath-init"],
         "env": [_plain("NODE_USER_ID", "999")],
         "securityContext": {"allowPrivilegeEscalation": False, "runAsUser": 0},
@@ -96,15 +92,15 @@ def _init_containers(values: ChartValues) -> list[JsonObject]:
     return [
         *([cleanup] if values.overlay_enabled is False else []),
         log_mtu,
-        _install_cni(),
+        _install_cni(values),
         *([host_paths] if values.non_privileged else []),
     ]
 
 
-def _install_cni() -> JsonObject:
+def _install_cni(values: ChartValues) -> JsonObject:
     return {
         "name": "install-cni",
-        "image": CNI_IMAGE,
+        "image": calico_image("cni", values.calico_version),
         "command": ["/opt/cni/bin/install"],
         "envFrom": [_api_endpoint()],
         "env": [
@@ -131,7 +127,7 @@ def _snat_sidecar(values: ChartValues) -> JsonObject:
     confined = {"privileged": False, "allowPrivilegeEscalation": False, "capabilities": {"add": ["NET_ADMIN"]}}
     return {
         "name": "add-snat-rule-to-upstream-dns",
-        "image": NODE_IMAGE,
+        "image": calico_image("node", values.calico_version),
         "imagePullPolicy": "IfNotPresent",
         "securityContext": confined if values.non_privileged else {"privileged": True},
         "env": [_plain("POD_CIDR", values.pod_cidr)],
@@ -143,7 +139,7 @@ def _snat_sidecar(values: ChartValues) -> JsonObject:
 def _ensurer(values: ChartValues) -> JsonObject:
     return {
         "name": "network-unavailable-condition-ensurer",
-        "image": NODE_IMAGE,
+        "image": calico_image("node", values.calico_version),
         "imagePullPolicy": "IfNotPresent",
         "securityContext": {"privileged": False, "allowPrivilegeEscalation": False},
         "env": [
@@ -166,7 +162,7 @@ def _calico_node(values: ChartValues) -> JsonObject:
 
     return {
         "name": "calico-node",
-        "image": NODE_IMAGE,
+        "image": calico_image("node", values.calico_version),
         "envFrom": [_api_endpoint()],
         "ports": [{"containerPort": 9091, "name": "metrics", "protocol": "TCP"}],
         "env": _calico_node_env(values),

@@ -51,6 +51,8 @@ class ChartValues:
     veth_mtu: str
     typha: bool
     non_privileged: bool
+    calico_version: str
+    """Tag of Calico's images."""
     nftables: bool
     service_loop_prevention: str | None
     wireguard: bool
@@ -108,6 +110,7 @@ def compute_values(shoot: Shoot, feature_gates: FeatureGates) -> ChartValues:
         veth_mtu=config.veth_mtu or "0",
         typha=config.typha is None or config.typha.enabled,
         non_privileged=feature_gates.non_privileged_calico_node,
+        calico_version=feature_gates.calico_version,
         nftables=proxy is not None and proxy.mode == "NFTables",
         service_loop_prevention=config.service_loop_prevention,
         wireguard=config.wireguard_encryption,

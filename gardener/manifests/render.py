@@ -12,14 +12,12 @@ import hashlib
 import json
 from typing import Final
 
+from gardener.calico_release import calico_image, enabled_controllers
 from gardener.feature_gates import FeatureGates
-from gardener.manifests.calico_node import CALICO_VERSION, render_daemon_set
+from gardener.manifests.calico_node import render_daemon_set
 from gardener.manifests.chart_values import ChartValues, compute_values
 from gardener.shoot import Shoot
 from hitless.words import JsonObject, Kind
-
-TYPHA_IMAGE: Final = f"quay.io/calico/typha:{CALICO_VERSION}"
-KUBE_CONTROLLERS_IMAGE: Final = f"quay.io/calico/kube-controllers:{CALICO_VERSION}"
 
 DEFAULT_POOL: Final = "default-ipv4-ippool"
 """Name of the pool that switches the routing."""
@@ -42,7 +40,7 @@ def render(shoot: Shoot, feature_gates: FeatureGates) -> tuple[JsonObject, ...]:
     documents = [
         config,
         render_daemon_set(values, checksum),
-        *([_kube_controllers()] if values.kube_controllers else []),
+        *([_kube_controllers(values)] if values.kube_controllers else []),
         *([_typha(values)] if values.typha else []),
         *_ip_pools(values),
     ]
@@ -133,7 +131,7 @@ def _typha(values: ChartValues) -> JsonObject:
 
     container = {
         "name": "calico-typha",
-        "image": TYPHA_IMAGE,
+        "image": calico_image("typha", values.calico_version),
         "imagePullPolicy": "IfNotPresent",
         "ports": [
             {"containerPort": 5473, "name": "calico-typha", "protocol": "TCP"},
@@ -163,16 +161,16 @@ def _typha(values: ChartValues) -> JsonObject:
     return _deployment("calico-typha-deploy", "calico-typha", strategy, pod, preserve_resources=True)
 
 
-def _kube_controllers() -> JsonObject:
+def _kube_controllers(values: ChartValues) -> JsonObject:
     """Render calico-kube-controllers, which backend none takes away.
 
     Source: charts/internal/calico/templates/kube-controller/deployment-calico-kube-controllers.yaml, utils.go:350-351.
     """
     container = {
         "name": "calico-kube-controllers",
-        "image": KUBE_CONTROLLERS_IMAGE,
+        "image": calico_image("kube-controllers", values.calico_version),
         "env": [
-            {"name": "ENABLED_CONTROLLERS", "value": "node,loadbalancer"},
+            {"name": "ENABLED_CONTROLLERS", "value": enabled_controllers(values.calico_version)},
             {"name": "DATASTORE_TYPE", "value": "kubernetes"},
         ],
         "resources": {"requests": {"cpu": "10m", "memory": "50Mi"}},

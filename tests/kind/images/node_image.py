@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from clusters.kind.docker import LABEL_IMAGES
 from tests.kind.images import pins
 from tests.kind.images.archives import Image, LayerWriter, write_archive
 from tests.kind.images.debian import DEBIAN
@@ -41,15 +43,14 @@ metadata:
 provisioner: kubernetes.io/no-provisioner
 """
 """kind applies a manifest of that name; no volume is asked for."""
-LABEL: Final = "hitless.images"
-"""Label of the node image that names the images it holds, with blanks."""
 
 
 def make_node_image(folder: Path) -> None:
     """Write `node.tar`, an archive for `docker load`."""
     state = folder.parent
     store = folder / "store"
-    names = fill_store(state / CONTAINERD.name, state / WORKLOADS.name / "images.tar", store)
+    archive = state / WORKLOADS.name / "images.tar"
+    fill_store(state / CONTAINERD.name, archive, store)
     layer = folder / "node.layer"
     with LayerWriter(layer) as writer:
         _add_kind_files(folder, writer)
@@ -67,7 +68,7 @@ def make_node_image(folder: Path) -> None:
         layers=(state / DEBIAN.name / "root.tar", layer),
         entrypoint=("/usr/local/bin/entrypoint", "/sbin/init"),
         environment={"container": "docker", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-        labels={LABEL: " ".join(names)},
+        labels={LABEL_IMAGES: " ".join(read_names(archive))},
         stop_signal="SIGRTMIN+3",
     )
     write_archive([image], folder / "node.tar")
@@ -75,11 +76,18 @@ def make_node_image(folder: Path) -> None:
     shutil.rmtree(store)
 
 
-def fill_store(programs: Path, archive: Path, store: Path) -> list[str]:
-    """Import an archive into a content store of containerd and return the names of its images."""
+def read_names(archive: Path) -> list[str]:
+    """Return the names of an archive's images."""
+    with tarfile.open(archive) as stream:
+        manifest = stream.extractfile("manifest.json")
+        assert manifest is not None
+        return [name for image in json.load(manifest) for name in image["RepoTags"]]
+
+
+def fill_store(programs: Path, archive: Path, store: Path) -> None:
+    """Import an archive into a content store of containerd."""
     with _running_containerd(programs, store) as ctr:
         run(*ctr, "images", "import", "--label", "io.cri-containerd.pinned=pinned", "--no-unpack", str(archive))
-        return run(*ctr, "images", "list", "--quiet").split()
 
 
 @contextmanager
