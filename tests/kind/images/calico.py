@@ -58,14 +58,12 @@ def patch_stubs(path: Path) -> None:
     text, count = _STUB.subn(_return_error, path.read_text(encoding="utf-8"))
     if not count:
         sys.exit(f"{path.name} has no stand-in that panics: the patch for Calico without cgo does not fit this version")
+    path.write_text(text, encoding="utf-8")
     package = re.search(r"^package \w+$", text, re.MULTILINE)
     assert package is not None
-    text = (
-        text[: package.end()]
-        + '\n\nimport "errors"\n\nvar errNoBPF = errors.New("built without BPF")\n'
-        + text[package.end() :]
-    )
-    path.write_text(text, encoding="utf-8")
+    # In a file of its own, because imports must come before what the stand-ins declare.
+    text = f'{package[0]}\n\nimport "errors"\n\nvar errNoBPF = errors.New("built without BPF")\n'
+    path.with_name("without_bpf.go").write_text(text, encoding="utf-8")
 
 
 def _return_error(match: re.Match[str]) -> str:
