@@ -54,7 +54,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--carrier", choices=list(IpipCarrier), default=None, help="of a lab's overlay ipip (default: ipip, if any)"
     )
-    group.addoption("--calico-version", default=CALICO_VERSION, help=f"Calico that the extension renders (default: {CALICO_VERSION})")
+    group.addoption(
+        "--calico-version", default=CALICO_VERSION, help=f"Calico that the extension renders (default: {CALICO_VERSION})"
+    )
     group.addoption("--zones", type=int, default=None, help="number of zones (default: each scenario's own)")
     group.addoption("--nodes-per-zone", type=int, default=None, help="nodes a zone (default: each scenario's own)")
     group.addoption("--rate", type=float, default=None, help="probes a second a flow (default: each scenario's own)")
@@ -104,6 +106,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             nodes_per_zone=option("--nodes-per-zone"),
             rate_hz=option("--rate") or backend.rate_hz,
             carrier=IpipCarrier(option("--carrier")) if option("--carrier") else None,
+            calico_version=option("--calico-version"),
         )
         if options.carrier is not None and backend.name is not BackendName.LAB:
             raise UsageError("--carrier needs --backend lab; leave it out")  # noqa: TRY301 - one place
