@@ -238,8 +238,9 @@ class CalicoCluster:
             network.up()
             self._tell(f"creating the cluster {spec.name}: {plural(len(plan.nodes), 'node')} of {spec.image}")
             nodes.create()
-            self._tell(f"loading {plural(len(images), 'image')} into the nodes")
-            nodes.load(images)
+            if images:
+                self._tell(f"loading {len(images)} images into the nodes")
+                nodes.load(images)
             for node in plan.nodes:
                 network.connect(node)
 

@@ -20,7 +20,7 @@ from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError
 from hitless.words import MILLISECOND, SECOND, Nanoseconds
 
-PROGRAMS = ("docker", "dockerd", "containerd", "runc", "tini", "unshare", "ip")
+PROGRAMS = ("docker", "dockerd", "containerd", "runc", "tini", "unshare", "setpriv", "ip")
 START_S = 30
 PREPARE = 'ip link set lo up && exec "$@"'
 
@@ -49,7 +49,8 @@ def running_engine(root: Path | None = None, runtime: Path | None = None) -> Ite
     if runtime is not None:
         daemon += [f"--add-runtime=given={runtime}", "--default-runtime=given"]
     # Without a first process that reaps, every container's dead shim would stay as a zombie.
-    apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    # It must not outlive this process, however that ends.
+    apart = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     log = (folder / "log").open("wb")
     process = subprocess.Popen(  # noqa: S603 - fixed words
         [*apart, "sh", "-c", PREPARE, "sh", "tini", "--", *daemon],

@@ -72,7 +72,8 @@ def _calico_images(state: Path, folder: Path, root: Path) -> list[Image]:
     built = state / CALICO.name
     node = folder / "calico-node.layer"
     with LayerWriter(node) as writer:
-        writer.add_tree(built / "filesystem" / "etc", "/etc")
+        # A module's archive keeps no permissions: what runit and start_runit execute has to be executable again.
+        writer.add_tree(built / "filesystem" / "etc", "/etc", mode=0o755)
         writer.add_tree(built / "filesystem" / "sbin", "/usr/sbin", mode=0o755)
         writer.add_file(built / "calico-node", "/usr/bin/calico-node", mode=0o755)
         writer.add_file(built / "mountns", "/usr/bin/mountns", mode=0o755)
