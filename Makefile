@@ -3,6 +3,7 @@
 # make test-kernel      the lab's tests and suites on another kernel, with IPIP, in user-mode Linux: what fits into eight minutes
 # make test-kernel-all  the same, everything
 # make kind      what of the kind backend can be tested without images: docker, router, a real API server; skips say what is missing
+# make kind-images  every image that a kind cluster needs, from package registries alone; skips what is there and unchanged
 # make bench     accuracy, CPU a probe, largest rate and mesh, bring-up, causes; beside fping, irtt, iperf3, ping and mininet
 # make bench-peers  install these from Debian; the bench skips who is missing
 # make fuzz      coverage-guided fuzzing of what reads packets and files, FUZZ_S seconds a target; what breaks a promise is kept
@@ -14,7 +15,7 @@ PARALLEL ?= -n 2 --dist worksteal
 FUZZ_S ?= 60
 FUZZED ?= wire reflector sender settings record scenario
 
-.PHONY: compare test lint unit lab suites test-kernel test-kernel-all kind kube-apiserver bench bench-peers fuzz format clean
+.PHONY: compare test lint unit lab suites test-kernel test-kernel-all kind kube-apiserver kind-images bench bench-peers fuzz format clean
 
 compare: .venv/.ready
 	$(BIN)/hitless compare $(ARGS)
@@ -51,6 +52,9 @@ kind: .venv/.ready-dev
 
 kube-apiserver: .venv/.ready-dev
 	$(BIN)/python -m tests.kind.build_apiserver
+
+kind-images: .venv/.ready-dev
+	$(BIN)/python -m tests.kind.images $(ARGS)
 
 bench: .venv/.ready-dev
 	$(BIN)/python -m bench $(ARGS)

@@ -23,7 +23,7 @@ from clusters.kind.images import build_router_image
 from clusters.kind.kept import clean_clusters
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
 from clusters.kind.versions import CALICO_IMAGES, PROBER_IMAGE
-from gardener.manifests.calico_node import CALICO_VERSION
+from gardener.calico_release import CALICO_VERSION
 from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError, UsageError, WorldError
 from hitless.facts import Part
