@@ -48,6 +48,8 @@ def print_comparison(summary: Summary, report: Path) -> None:
         f"every duration is +- {summary.accuracy_ms:g} ms",
         soft_wrap=True,
     )
+    if summary.families_not_probed:
+        console.print(f"{' and '.join(summary.families_not_probed)} is not probed: this result says nothing about it")
     for finding in summary.findings:
         is_decisive = finding.check == "comparison" or finding.verdict is Verdict.INCONCLUSIVE
         if is_decisive and finding.verdict is not Verdict.PASS:

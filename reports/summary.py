@@ -147,6 +147,8 @@ class Summary:
     """What carried the overlay on the wire."""
     kernel: str | None
     """Release of the nodes' kernel; None: not known."""
+    families_not_probed: tuple[str, ...] = ()
+    """Address families that the pods have and that no flow is probed in."""
     parts: tuple[PartIdentity, ...]
     """Every part under test, a double or the released program; a name that stands twice: the runs differ in it."""
     profile: str
@@ -186,6 +188,7 @@ def summarise(comparison: Comparison) -> Summary:
         cluster=facts.backend,
         carrier=facts.carrier,
         kernel=facts.versions.get("kernel"),
+        families_not_probed=tuple(family for family in facts.families if family not in facts.families_probed),
         parts=tuple(dict.fromkeys(part for run in comparison.runs for part in run.history.parts)),
         profile=header.profile.value,
         topology=Topology(

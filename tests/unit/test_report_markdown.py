@@ -204,3 +204,10 @@ def test_quantities() -> None:
     assert (say_duration(None, 0.5), say_duration(bounded, 0.5)) == ("-", "1.0 to 2.0 ms ±0.5")
     assert say_duration(replace(bounded, likely=1.8), 0.5) == "1.8 ms ±0.5 (1.0 to 2.0)"
     assert say_duration(replace(bounded, longest=None), 0.5) == ">= 1.0 ms ±0.5 (censored)"
+
+
+def test_an_address_family_that_is_not_probed_is_named() -> None:
+    run = judged(replace(history(), facts=replace(history().facts, families=("IPv4", "IPv6"))))
+    text = _report(Comparison(scenario="dual", runs=(run,), has_rule=False))
+    assert "- IPv6 is not probed, although the pods have it: this result says nothing about it." in text
+    assert "not probed" not in _report(comparison())

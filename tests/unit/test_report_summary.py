@@ -65,6 +65,7 @@ def test_the_schema_exactly() -> None:
         "cluster",
         "carrier",
         "kernel",
+        "families_not_probed",
         "parts",
         "profile",
         "topology",
