@@ -82,9 +82,9 @@ def test_a_program_that_does_not_end_is_ended(tmp_path: Path) -> None:
 
 def test_a_program_that_fails_says_why(tmp_path: Path) -> None:
     with Program(["cat", "/nowhere"], tmp_path / "cat.txt") as program:
-        with pytest.raises(WorldError, match=r"cat ended with 1: .*cat: /nowhere: No such file or directory"):
+        with pytest.raises(WorldError, match=r"cat ended with exit code 1: .*cat: /nowhere: No such file or directory"):
             program.wait(10)
-        with pytest.raises(WorldError, match="cat ended before it said 'ready'"):
+        with pytest.raises(WorldError, match="cat ended before it printed 'ready'"):
             program.wait_text("ready", 10)
 
 

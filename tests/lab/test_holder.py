@@ -74,7 +74,7 @@ def test_what_cannot_run_says_so(holder: Holder, capfd: pytest.CaptureFixture[st
 
 
 def test_a_name_is_given_once(holder: Holder) -> None:
-    with pytest.raises(UsageError, match="not in use"):
+    with pytest.raises(UsageError, match="a lab named test is already up"):
         start_holder(SPEC, holder.name)
     other = start_holder(SPEC, "other")
     assert [one.name for one in list_holders()] == ["other", "test"]
