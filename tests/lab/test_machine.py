@@ -85,7 +85,9 @@ def test_trying_leaves_nothing() -> None:
 def test_a_carrier_that_is_asked_for_is_used_or_refused(carrier: IpipCarrier) -> None:
     lab = LabNetwork(LabSpec(carrier=carrier))
     if carrier not in ipip_carriers():
-        with pytest.raises(MissingCapabilityError, match=f"this kernel cannot carry the overlay ipip by {carrier}; use --carrier"):
+        with pytest.raises(
+            MissingCapabilityError, match=f"this kernel cannot carry the overlay ipip by {carrier}; use --carrier"
+        ):
             lab.up()
         return
     try:
