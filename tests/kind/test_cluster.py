@@ -149,7 +149,7 @@ def test_up_calls_kind_exactly_so_and_down_leaves_nothing(workshop: Workshop) ->
     # kind would remove all nodes at the same time, which some engines do not count well.
     assert (workshop.directory / "log.found").read_text(encoding="utf-8") == ""
     assert workshop.leftovers() == ()
-    with pytest.raises(WorldError, match="the cluster is not up"):
+    with pytest.raises(WorldError, match="the kind cluster is not up"):
         _ = cluster.kube
 
 

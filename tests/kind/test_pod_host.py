@@ -74,7 +74,7 @@ def test_a_deployment_whose_pods_never_come_says_so(
     with pytest.raises(WorldError, match=r"the namespace \S+ of the probers is not gone after 0 s") as raised:
         pods.deploy([facts])
     assert re.search(r"3 of 3 probers do not run, such as control on node-a1 \(no pod\)", str(raised.value.__context__))
-    with pytest.raises(UsageError, match="found one of a run that goes on, or was killed"):
+    with pytest.raises(UsageError, match="found one of a run that is in progress or was killed"):
         ProberPods(host, OTHER).deploy([facts])
 
 
