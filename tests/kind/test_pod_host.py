@@ -176,7 +176,7 @@ def _look(kube: KindKube, observers: Sequence[Participant], kind: Kind) -> None:
         ([(1, b"\xff\x00" * 100_000), (3, SUCCESS)], b"\xff\x00" * 100_000),
         ([(2, b"a warning"), (3, SUCCESS)], b""),
         (
-            [(1, b"x"), (2, b"the supervisor in in /records\n"), (3, failure(20))],
+            [(1, b"x"), (2, b"no supervisor in /records\n"), (3, failure(20))],
             "EXEC Pod p: the command ended with 20: no supervisor",
         ),
         ([(1, b"half an ans")], "the stream broke before the command ended"),
