@@ -12,6 +12,8 @@ BIN := .venv/bin
 ARGS ?=
 # Two cores carry two labs at the rates of the tests and of the catalogue.
 PARALLEL ?= -n 2 --dist worksteal
+# The lab's own tests wait more than they work.
+LAB_PARALLEL ?= -n 4 --dist worksteal
 FUZZ_S ?= 60
 FUZZED ?= wire reflector sender settings record scenario
 
@@ -21,9 +23,9 @@ compare: .venv/.ready
 	$(BIN)/hitless compare $(ARGS)
 
 test: .venv/.ready-dev
-	@for part in lint unit lab suites; do \
-		began=$$(date +%s); $(MAKE) --no-print-directory $$part || exit 1; \
-		echo "make $$part: $$(($$(date +%s) - began)) s"; \
+	@for parts in "-j2 --output-sync=target lint unit" lab suites; do \
+		began=$$(date +%s); $(MAKE) --no-print-directory $$parts || exit 1; \
+		echo "make $${parts##*=target }: $$(($$(date +%s) - began)) s"; \
 	done
 
 lint: .venv/.ready-dev
@@ -36,7 +38,7 @@ unit: .venv/.ready-dev
 	$(BIN)/pytest tests/unit $(PARALLEL)
 
 lab: .venv/.ready-dev
-	$(BIN)/pytest tests/lab $(PARALLEL)
+	$(BIN)/pytest tests/lab $(LAB_PARALLEL)
 
 suites: .venv/.ready-dev
 	$(BIN)/pytest suites/ --backend lab $(PARALLEL) $(ARGS)
