@@ -1,0 +1,29 @@
+"""A session that a signal ends: pytest's own report of it must not fail."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BETWEEN_TWO_LINES = """
+import types
+
+def interrupted():
+    raise KeyboardInterrupt
+
+def test_nothing():
+    types.FunctionType(interrupted.__code__.replace(co_linetable=b""), {"KeyboardInterrupt": KeyboardInterrupt})()
+"""
+"""A frame without a line number, as CPython leaves it when the signal meets an instruction of no line."""
+
+
+def test_an_interrupt_between_two_lines_ends_a_session_as_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "test_interrupted.py"
+    path.write_text(BETWEEN_TWO_LINES, encoding="utf-8")
+    options = ("-p", "conftest", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={tmp_path}", "-o", "addopts=")
+    command = [sys.executable, "-m", "pytest", *options, str(path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == 2, ended
