@@ -290,7 +290,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-    """Leave out the frames that the signal met between two lines: they have no line number, and pytest's own report needs one."""
+    """Leave out frames that the signal met between two lines: they have no line number, which pytest's own report needs."""
     excinfo.traceback = excinfo.traceback.filter(lambda entry: entry._rawentry.tb_lineno is not None)  # noqa: SLF001 - no other way
 
 
