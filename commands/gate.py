@@ -22,7 +22,7 @@ from reports.gate.relative import primary_values
 from reports.gate.rules import Figure, Rules, Trait, read_rules
 from reports.gate.sides import Side, StoredSummary, make_side, parse_summary
 from reports.gate.simulation import simulate_decisions
-from reports.gate.writing import render_junit, render_markdown, render_self_test, render_text
+from reports.gate.writing import render_annotations, render_junit, render_markdown, render_self_test, render_text
 from scenarios.model import catalogue, load_scenario
 
 EXIT_CODES: Final = {Outcome.GO: 0, Outcome.STOP: 1, Outcome.NOT_DECIDED: 20}
@@ -60,6 +60,8 @@ def _render(release: Release, output_format: GateFormat) -> str:
             return render_markdown(release)
         case GateFormat.JUNIT:
             return render_junit(release)
+        case GateFormat.ANNOTATIONS:
+            return render_annotations(release)
 
 
 def check_gate(paths: Sequence[Path], rules_file: Path | None, trials: int, output_format: GateFormat) -> int:

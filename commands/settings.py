@@ -73,6 +73,8 @@ class GateFormat(StrEnum):
     JSON = "json"
     MARKDOWN = "markdown"
     JUNIT = "junit"
+    ANNOTATIONS = "annotations"
+    """Workflow commands of GitHub Actions."""
 
 
 class Outcome(Exception):  # noqa: N818 - not an error

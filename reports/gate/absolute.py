@@ -1,11 +1,12 @@
-"""The absolute rules: what the candidate must show on its own, whatever the baseline was.
+"""The absolute rules: what the candidate must show on its own.
 
-A figure that a summary lacks is a finding "not known", never a pass.
+The baseline decides nothing here; the message of a rule that does not hold shows its figure beside the candidate's. A figure
+that a summary lacks is a finding "not known", never a pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from analysis.comparison import PROOF_INTERVALS
@@ -16,6 +17,7 @@ from reports.gate.findings import RuleFinding, State
 from reports.gate.inference import CONFIDENCE, bound_probability
 from reports.gate.rules import RuleName, Rules
 from reports.gate.sides import FoundArm, Side
+from reports.quantities import say_duration
 from reports.summary import TrialSummary
 from scenarios.model import ArmPlan
 
@@ -25,7 +27,7 @@ Plans = Mapping[str, Mapping[Arm, ArmPlan]]
 _JUDGE: Final = "run it again; `hitless judge` on its records says more"
 
 
-def find_absolute(candidate: Side, plans: Plans, rules: Rules) -> Iterator[RuleFinding]:
+def find_absolute(candidate: Side, baseline: Side, plans: Plans, rules: Rules) -> Iterator[RuleFinding]:
     """Yield a finding for every absolute rule of every scenario."""
     for scenario in sorted({*candidate.scenarios, *rules.required}):
         if scenario not in candidate.scenarios:
@@ -40,7 +42,7 @@ def find_absolute(candidate: Side, plans: Plans, rules: Rules) -> Iterator[RuleF
                 next_step="give its file with --scenario",
             )
         else:
-            yield from _ask_scenario(candidate, scenario, plans[scenario], is_required=scenario in rules.required)
+            yield from _ask_scenario(candidate, baseline, scenario, plans[scenario], is_required=scenario in rules.required)
     yield from _ask_decisions(candidate)
 
 
@@ -55,7 +57,9 @@ def _absent(scenario: str, text: str, evidence: str, *, is_required: bool = True
     )
 
 
-def _ask_scenario(side: Side, scenario: str, plans: Mapping[Arm, ArmPlan], *, is_required: bool) -> Iterator[RuleFinding]:
+def _ask_scenario(
+    side: Side, baseline: Side, scenario: str, plans: Mapping[Arm, ArmPlan], *, is_required: bool
+) -> Iterator[RuleFinding]:
     missing = [arm for arm in plans if side.find_arm(scenario, arm) is None]
     if missing:
         yield _absent(scenario, f"there is no {' and no '.join(missing)}", side.path, is_required=is_required)
@@ -65,13 +69,19 @@ def _ask_scenario(side: Side, scenario: str, plans: Mapping[Arm, ArmPlan], *, is
         yield RuleFinding(rule=RuleName.SCENARIO_PRESENT, scenario=scenario, state=State.HOLDS, text=text, evidence=path)
     for arm, found in _arms(side, scenario, plans):
         plan = plans[arm]
-        yield _ask_verdicts(scenario, arm, plan, found)
+        reference = baseline.find_arm(scenario, arm)
+        yield _ask_verdicts(scenario, arm, plan, found, reference)
         if arm is Arm.GATED and plan.expect is Verdict.PASS:
-            yield _ask_downtime(scenario, plan, found)
+            yield _ask_downtime(scenario, plan, found, reference)
         if arm is Arm.UNGATED and plan.expect is Verdict.FAIL and "continuity" in plan.because:
-            yield _ask_sensitivity(scenario, found)
-        yield _ask_controls(scenario, arm, found)
-        yield _ask_books(scenario, arm, found)
+            yield _ask_sensitivity(scenario, found, reference)
+        yield _ask_controls(scenario, arm, found, reference)
+        yield _ask_books(scenario, arm, found, reference)
+
+
+def _both(say: Callable[[FoundArm], str], found: FoundArm, reference: FoundArm | None) -> str:
+    """Return a figure of the candidate, and the same of the baseline."""
+    return f"{say(found)}; BASELINE: {'not run' if reference is None else say(reference)}"
 
 
 def _arms(side: Side, scenario: str, plans: Mapping[Arm, ArmPlan]) -> Iterator[tuple[Arm, FoundArm]]:
@@ -81,72 +91,83 @@ def _arms(side: Side, scenario: str, plans: Mapping[Arm, ArmPlan]) -> Iterator[t
             yield arm, found
 
 
-def _ask_verdicts(scenario: str, arm: Arm, plan: ArmPlan, found: FoundArm) -> RuleFinding:
+def _ask_verdicts(scenario: str, arm: Arm, plan: ArmPlan, found: FoundArm, reference: FoundArm | None) -> RuleFinding:
     wrong = [trial for trial in found.arm.per_trial if trial.verdict is not plan.expect]
-    state = State.HOLDS
-    if wrong:
-        is_unclear = all(trial.verdict is Verdict.INCONCLUSIVE for trial in wrong)
-        state = State.NOT_KNOWN if is_unclear else State.BROKEN
-    said = ", ".join(f"trial {trial.trial} {trial.verdict}" for trial in wrong)
-    every = f"{plural(found.arm.trials, 'trial')} {plan.expect}"
+    unseen = [] if wrong else sorted(set(plan.because) - found.failing(arm))
+    is_unclear = bool(wrong) and all(trial.verdict is Verdict.INCONCLUSIVE for trial in wrong)
     subject = f"{arm} with the broken gate {plan.mutant}" if plan.mutant else arm.value
+    reasons = f", but not because of {' and '.join(unseen)}, as the scenario expects" if unseen else ""
+    said = _both(_say_verdicts, found, reference) if wrong or unseen else _say_verdicts(found)
     return RuleFinding(
         rule=RuleName.MUTANT_CAUGHT if plan.mutant else RuleName.EXPECTED_VERDICT,
         scenario=scenario,
-        state=state,
-        text=f"{subject}: {said or every}, expected {plan.expect}",
+        state=State.NOT_KNOWN if is_unclear else State.BROKEN if wrong or unseen else State.HOLDS,
+        text=f"{subject}: expected {plan.expect}{reasons}: {said}",
         evidence=found.path,
-        next_step=_JUDGE if wrong else "",
+        next_step=_JUDGE if wrong or unseen else "",
     )
 
 
-def _ask_downtime(scenario: str, plan: ArmPlan, found: FoundArm) -> RuleFinding:
+def _say_verdicts(found: FoundArm) -> str:
+    verdicts = [trial.verdict for trial in found.arm.per_trial]
+    counts = ", ".join(f"{count} {verdict}" for verdict in Verdict if (count := verdicts.count(verdict)))
+    return f"{counts} of {plural(len(verdicts), 'trial')}"
+
+
+def _ask_downtime(scenario: str, plan: ArmPlan, found: FoundArm, reference: FoundArm | None) -> RuleFinding:
     arm = found.arm
-    lost = {name: totals.lost for name, totals in arm.classes.items() if totals.lost}
-    hit = [trial.trial for trial in arm.per_trial if trial.totals.lost]
+    is_hit = bool(arm.totals.lost or any(found.lost_by_class.values()) or any(trial.totals.lost for trial in arm.per_trial))
     background = float(plan.checks.get("continuity", {}).get("background_loss_ratio") or 0)
-    if (lost or hit) and background and all(trial.verdict is Verdict.PASS for trial in arm.per_trial):
-        count = plural(sum(lost.values()), "probe")
-        state, text = (
-            State.HOLDS,
-            f"GATED lost {count}, which the check continuity puts down to the links' own {background:.1%}",
-        )
-    elif lost or arm.totals.lost or hit:
-        trials = f" in trial {', '.join(map(str, hit))}" if hit else ""
-        classes = ", ".join(f"{plural(count, 'probe')} of {name}" for name, count in lost.items())
-        state, text = State.BROKEN, f"GATED lost {classes or plural(arm.totals.lost, 'probe')}{trials}; allowed: none"
+    if is_hit and background and all(trial.verdict is Verdict.PASS for trial in arm.per_trial):
+        state = State.HOLDS
+        text = f"GATED {_say_loss(found)}, which the check continuity puts down to the links' own {background:.1%}"
+    elif is_hit:
+        state, text = State.BROKEN, f"no loss is allowed; GATED {_both(_say_loss, found, reference)}"
     elif not arm.totals.offered or arm.totals.blind_ms_max is None:
         state, text = State.NOT_KNOWN, "GATED lost nothing, but a flow was hardly answered or none was probed"
     else:
-        bound = bound_probability(0, arm.trials)
         state = State.HOLDS
-        text = (
-            f"GATED lost 0 of {arm.totals.offered:,} probes in {plural(arm.trials, 'trial')}; no outage longer than "
-            f"{arm.totals.blind_ms_max:g} ms could be missed; a trial with loss has a probability of at most {bound:.1%} "
-            f"({CONFIDENCE:.0%}, Clopper-Pearson)"
-        )
-    next_step = "" if state is State.HOLDS else "see causes and worst flows in report.md beside the summary"
+        text = f"GATED {_say_loss(found)}; no outage longer than {arm.totals.blind_ms_max:g} ms could be missed"
+    next_step = "" if state is State.HOLDS else "see causes and worst flows in the report beside the summary"
     return RuleFinding(
         rule=RuleName.GATED_DOWNTIME, scenario=scenario, state=state, text=text, evidence=found.path, next_step=next_step
     )
 
 
-def _ask_sensitivity(scenario: str, found: FoundArm) -> RuleFinding:
+def _say_loss(found: FoundArm) -> str:
+    """Return what an arm lost, the bounds of the longest downtime, and the probability of a trial with loss."""
+    arm = found.arm
+    classes = ", ".join(f"{plural(count, 'probe')} of {name}" for name, count in found.lost_by_class.items() if count)
+    lost = classes or f"{arm.totals.lost:,} of {plural(arm.totals.offered, 'probe')}"
+    hit = [trial.trial for trial in arm.per_trial if trial.totals.lost]
+    where = f"trial {', '.join(map(str, hit))} of {arm.trials}" if hit else plural(arm.trials, "trial")
+    most = f", longest downtime {say_duration(arm.totals.downtime_ms_max, found.interval_ms)}" if arm.totals.lost else ""
+    # Trials count their mesh flows alone: a loss of another class was in one of them at least.
+    bound = bound_probability(len(hit) or int(bool(classes)), arm.trials)
+    said = f"{CONFIDENCE:.0%}, Clopper-Pearson"
+    return f"lost {lost} in {where}{most}; probability of a trial with loss: at most {bound:.1%} ({said})"
+
+
+def _ask_sensitivity(scenario: str, found: FoundArm, reference: FoundArm | None) -> RuleFinding:
     needed_ms = PROOF_INTERVALS * found.interval_ms
-    doubtful = [trial.trial for trial in found.arm.per_trial if _shortest_ms(trial) < needed_ms]
-    if doubtful:
-        text = f"no outage in UNGATED trial {', '.join(map(str, doubtful))} lasted at least {needed_ms:g} ms for certain"
-    else:
-        text = f"UNGATED shows an outage of at least {needed_ms:g} ms for certain in each trial, {found.arm.trials:,} in all"
+
+    def say(one: FoundArm) -> str:
+        doubtful = {trial.trial: _shortest_ms(trial) for trial in one.arm.per_trial if _shortest_ms(trial) < needed_ms}
+        lacking = ", ".join(f"trial {number} for {shortest:g} ms" for number, shortest in doubtful.items())
+        said = f"{one.arm.trials - len(doubtful):,} of {plural(one.arm.trials, 'trial')}"
+        return f"{said} (the others for less: {lacking})" if lacking else said
+
+    is_proven = all(_shortest_ms(trial) >= needed_ms for trial in found.arm.per_trial)
+    said = say(found) if is_proven else _both(say, found, reference)
     return RuleFinding(
         rule=RuleName.UNGATED_SENSITIVITY,
         scenario=scenario,
-        state=State.NOT_KNOWN if doubtful else State.HOLDS,
-        text=text,
+        state=State.HOLDS if is_proven else State.NOT_KNOWN,
+        text=f"UNGATED was down for at least {needed_ms:g} ms for certain in {said}",
         evidence=found.path,
-        next_step="raise --rate, or use a scenario with slower routes: it is not proven that loss would be seen"
-        if doubtful
-        else "",
+        next_step=""
+        if is_proven
+        else "raise --rate, or use a scenario with slower routes: it is not proven that loss would be seen",
     )
 
 
@@ -155,26 +176,30 @@ def _shortest_ms(trial: TrialSummary) -> float:
     return 0.0 if longest is None or not trial.totals.lost else longest.shortest
 
 
-def _ask_controls(scenario: str, arm: Arm, found: FoundArm) -> RuleFinding:
+def _ask_controls(scenario: str, arm: Arm, found: FoundArm, reference: FoundArm | None) -> RuleFinding:
     control = found.arm.control
     if not control.offered:
         state, text = State.NOT_KNOWN, f"{arm} has no control flow"
     elif control.lost:
-        state, text = State.BROKEN, f"control flows of {arm} lost {control.lost:,} of {plural(control.offered, 'probe')}"
+        state, text = State.BROKEN, f"control flows of {arm} {_both(_say_control, found, reference)}"
     else:
-        state, text = State.HOLDS, f"control flows of {arm} lost 0 of {plural(control.offered, 'probe')}"
+        state, text = State.HOLDS, f"control flows of {arm} {_say_control(found)}"
     next_step = "" if state is State.HOLDS else "the instrument is in doubt: run again on a quiet machine or at a lower --rate"
     return RuleFinding(
         rule=RuleName.CONTROLS_SILENT, scenario=scenario, state=state, text=text, evidence=found.path, next_step=next_step
     )
 
 
-def _ask_books(scenario: str, arm: Arm, found: FoundArm) -> RuleFinding:
+def _say_control(found: FoundArm) -> str:
+    return f"lost {found.arm.control.lost:,} of {plural(found.arm.control.offered, 'probe')}"
+
+
+def _ask_books(scenario: str, arm: Arm, found: FoundArm, reference: FoundArm | None) -> RuleFinding:
     unexplained = found.arm.lost_unexplained
     if unexplained is None:
         state, text = State.NOT_KNOWN, f"{arm} has no counters, so that its lost probes are not accounted for"
     elif unexplained:
-        state, text = State.BROKEN, f"{arm}: no counter accounts for {plural(unexplained, 'lost probe')}"
+        state, text = State.BROKEN, f"no counter accounts for some lost probes of {arm}: {_both(_say_books, found, reference)}"
     else:
         state, text = State.HOLDS, f"{arm}: every lost probe is accounted for"
     return RuleFinding(
@@ -183,8 +208,13 @@ def _ask_books(scenario: str, arm: Arm, found: FoundArm) -> RuleFinding:
         state=state,
         text=text,
         evidence=found.path,
-        next_step="" if state is State.HOLDS else "see the ledger of drops in report.md beside the summary",
+        next_step="" if state is State.HOLDS else "see the ledger of drops in the report beside the summary",
     )
+
+
+def _say_books(found: FoundArm) -> str:
+    unexplained = found.arm.lost_unexplained
+    return "no counters" if unexplained is None else plural(unexplained, "probe")
 
 
 def _ask_decisions(side: Side) -> Iterator[RuleFinding]:

@@ -97,7 +97,7 @@ def decide_release(
     """
     differences = find_differences(baseline, candidate, allow_different)
     primary_finding, primary = judge_primary(baseline, candidate, rules.primary)
-    findings = _apply_allowances((*find_absolute(candidate, plans, rules), primary_finding), rules)
+    findings = _apply_allowances((*find_absolute(candidate, baseline, plans, rules), primary_finding), rules)
     is_open = primary is not None and primary_finding.state is State.NOT_KNOWN
     return Release(
         outcome=_merge(findings),

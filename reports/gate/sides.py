@@ -17,9 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 from hitless.errors import UsageError
 from hitless.facts import GARDENER_PARTS, PartIdentity
 from hitless.plural import plural
-from hitless.words import Arm
+from hitless.words import Arm, Verdict
 from reports.gate.rules import Trait
-from reports.summary import SCHEMA, ArmSummary, Summary, Topology
+from reports.summary import SCHEMA, ArmSummary, ReportedFinding, Summary, Topology
 
 _FAMILY: Final = SCHEMA.partition("/")[0]
 _SUMMARY: Final = TypeAdapter(Summary)
@@ -41,6 +41,25 @@ class FoundArm:
     """File of the summary."""
     interval_ms: float
     arm: ArmSummary
+    findings: tuple[ReportedFinding, ...]
+    """Of the summary: those of other arms too."""
+
+    @property
+    def lost_by_class(self) -> dict[str, int]:
+        """Class of flows to its lost probes."""
+        return {name: totals.lost for name, totals in self.arm.classes.items()}
+
+    def failing(self, arm: Arm) -> frozenset[str]:
+        """Return the checks that did not pass in any trial."""
+        found = [
+            {
+                one.check
+                for one in self.findings
+                if (one.arm, one.trial) == (arm, trial.trial) and one.verdict is not Verdict.PASS
+            }
+            for trial in self.arm.per_trial
+        ]
+        return frozenset(set.intersection(*found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +95,12 @@ class Side:
         """Return one arm of a scenario, or None."""
         for one in self.stored:
             if one.summary.scenario == scenario and arm in one.summary.arms:
-                return FoundArm(path=one.path, interval_ms=one.summary.interval_ms, arm=one.summary.arms[arm])
+                return FoundArm(
+                    path=one.path,
+                    interval_ms=one.summary.interval_ms,
+                    arm=one.summary.arms[arm],
+                    findings=one.summary.findings,
+                )
         return None
 
     def of_scenario(self, scenario: str) -> Iterator[StoredSummary]:

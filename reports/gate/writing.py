@@ -1,4 +1,4 @@
-"""The release decision in words: text, Markdown, JUnit. Pure."""
+"""The release decision in words: text, Markdown, JUnit, annotations of GitHub. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from hitless.plural import plural
-from reports.gate.decision import Identity, Release
+from reports.gate.decision import Identity, Outcome, Release
 from reports.gate.findings import RuleFinding, State
 from reports.gate.inference import STOP_ALPHA
 from reports.gate.relative import Losses, Resets, say_relative
@@ -102,6 +102,29 @@ def render_junit(release: Release) -> str:
     ET.SubElement(suite, "system-out").text = "\n".join((*_advisory(release), *_notes(release)))
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def render_annotations(release: Release) -> str:
+    """Return the decision as workflow commands of GitHub Actions, which its runner shows beside the change.
+
+    Source: GitHub's documentation, "Workflow commands for GitHub Actions"; escapes as in actions/toolkit,
+    packages/core/src/command.ts.
+    """
+    levels = {Outcome.GO: "notice", Outcome.STOP: "error", Outcome.NOT_DECIDED: "warning"}
+    lines = [_annotate(levels[release.outcome], f"release gate: {release.outcome}", _why(release))]
+    for finding in release.findings:
+        title, text = f"{finding.rule} of {finding.scenario}", f"{finding.text}\nevidence: {finding.evidence}\n"
+        if finding.allowance is not None:
+            lines.append(_annotate("notice", title, text + _say_allowance(finding)))
+        elif finding.state is not State.HOLDS:
+            level = "error" if finding.state is State.BROKEN else "warning"
+            lines.append(_annotate(level, title, f"{text}next: {finding.next_step}"))
+    return "\n".join((*lines, ""))
+
+
+def _annotate(level: str, title: str, text: str) -> str:
+    text, title = (part.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A") for part in (text, f"hitless {title}"))
+    return f"::{level} title={title.replace(':', '%3A').replace(',', '%2C')}::{text}"
 
 
 def render_self_test(found: SelfTest) -> str:

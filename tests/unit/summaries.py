@@ -98,7 +98,8 @@ def ungated(trials: int = len(HOLDS_MS)) -> dict[str, Any]:
 
 
 def summary(scenario: str = "plain-switch", **arms: dict[str, Any]) -> dict[str, Any]:
-    """A document; without arms: both, as a good version gives them."""
+    """A document; without arms: both, as a good version gives them. Its FAIL have the reasons that scenarios expect."""
+    arms = arms or {"UNGATED": ungated(), "GATED": gated()}
     return {
         "schema": "hitless.summary/2",
         "verdict": "PASS",
@@ -113,9 +114,21 @@ def summary(scenario: str = "plain-switch", **arms: dict[str, Any]) -> dict[str,
         "accuracy_ms": INTERVAL_MS,
         "forwarding_delay_threshold_ms": 200.0,
         "versions": {},
-        "findings": [],
-        "arms": arms or {"UNGATED": ungated(), "GATED": gated()},
+        "findings": [
+            finding(name, one["trial"], check)
+            for name, found in arms.items()
+            for one in found["per_trial"]
+            for check in ("continuity", "ordering", "convergence")
+            if one["verdict"] == "FAIL"
+        ],
+        "arms": arms,
     }
+
+
+def finding(arm_name: str, number: int, check: str) -> dict[str, Any]:
+    """What a check objects to in a trial."""
+    where = {"arm": arm_name, "trial": number, "flow": None, "t_ms": None}
+    return {"check": check, "verdict": "FAIL", "code": "some-code", "text": "some text", **where}
 
 
 def changed(document: dict[str, Any], path: str, value: object) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from reports.gate.findings import State
 from reports.gate.recorded import INTERVAL_MS, VALUES_MS
 from reports.gate.rules import Allowance, Figure, Primary, RuleName, Rules, Trait
 from reports.gate.simulation import DECISIONS, SelfTest, simulate_decisions
-from reports.gate.writing import render_junit, render_markdown, render_text
+from reports.gate.writing import render_annotations, render_junit, render_markdown, render_text
 from tests.unit.summaries import HOLDS_MS, arm, changed, gated, summary, trial, ungated
 from tests.unit.test_gate_rules import plans, side
 
@@ -214,6 +214,28 @@ def test_junit_tells_what_is_broken_from_what_is_not_known() -> None:
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("10", "1", "1")
     named = {case.get("name"): child.tag for case in suite.iter("testcase") for child in case}
     assert named == {"controls-silent": "failure", "books-balanced": "error"}
+
+
+def test_annotations_give_each_rule_that_does_not_hold_a_line_with_its_level() -> None:
+    both = changed(changed(summary(), "arms.GATED.control.lost", 1), "arms.GATED.lost_unexplained", None)
+    lines = render_annotations(decide(both)).splitlines()
+    assert [line.partition("::")[2].partition("::")[0] for line in lines] == [
+        "error title=hitless release gate%3A stop",
+        "error title=hitless controls-silent of plain-switch",
+        "warning title=hitless books-balanced of plain-switch",
+    ]
+    assert lines[1].endswith(
+        "%0Aevidence: 0/summary.json%0Anext: the instrument is in doubt: run again on a quiet machine or at a lower --rate"
+    )
+    allowed = decide(
+        changed(summary(), "arms.GATED.control.lost", 1), rules=Rules(allowances=(allowance(RuleName.CONTROLS_SILENT),))
+    )
+    assert [line.split()[0] for line in render_annotations(allowed).splitlines()] == ["::notice", "::notice"]
+
+
+def test_a_percent_sign_in_an_annotation_is_escaped() -> None:
+    lossy = arm([trial(1, "PASS", lost=1, hold_ms=80.0)])
+    assert "at most 100.0%25 (95%25" in render_annotations(decide(summary(UNGATED=ungated(1), GATED=lossy)))
 
 
 def test_markdown_shows_what_does_not_hold_and_folds_the_rest() -> None:

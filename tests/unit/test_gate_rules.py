@@ -43,7 +43,7 @@ def plans(*names: str) -> dict[str, dict[Arm, ArmPlan]]:
 def states(candidate: Side, rules: Rules | None = None, *names: str) -> dict[tuple[str, str], State]:
     """The worst state of each rule and scenario."""
     found: dict[tuple[str, str], State] = {}
-    for one in find_absolute(candidate, plans("plain-switch", *names), rules or Rules()):
+    for one in find_absolute(candidate, side(summary(), name="BASELINE"), plans("plain-switch", *names), rules or Rules()):
         key = (one.rule.value, one.scenario)
         if found.get(key, State.HOLDS) is State.HOLDS:
             found[key] = one.state
@@ -54,6 +54,13 @@ def states(candidate: Side, rules: Rules | None = None, *names: str) -> dict[tup
 
 def state(rule: RuleName, document: dict[str, Any], scenario: str = "plain-switch") -> State:
     return states(side(document), Rules(required=(scenario,)), scenario)[rule, scenario]
+
+
+def text_of(rule: RuleName, document: dict[str, Any]) -> str:
+    """What the candidate's findings of a rule say, against a good baseline of three trials."""
+    baseline = side(summary(UNGATED=ungated(3), GATED=gated((80.0, 82.0, 84.0))), name="BASELINE")
+    found = find_absolute(side(document), baseline, plans("plain-switch"), Rules())
+    return "; ".join(one.text for one in found if one.rule is rule)
 
 
 def test_a_good_version_holds_every_rule() -> None:
@@ -87,9 +94,9 @@ def test_silence_of_flows_that_were_not_answered_is_not_known(path: str) -> None
 
 
 def test_beside_the_zero_stands_what_it_leaves_open() -> None:
-    found = next(one for one in find_absolute(side(summary()), plans("plain-switch"), Rules()) if one.rule == "gated-downtime")
-    assert "0 of 10,000 probes in 10 trials" in found.text
-    assert "at most 25.9%" in found.text
+    text = text_of(RuleName.GATED_DOWNTIME, summary())
+    assert "0 of 10,000 probes in 10 trials" in text
+    assert "at most 25.9%" in text
 
 
 def test_no_downtime_is_asked_of_a_gated_arm_that_is_expected_to_fail() -> None:
@@ -111,6 +118,47 @@ def test_what_lossy_links_lose_of_themselves_is_no_downtime_as_long_as_the_verdi
 def test_another_verdict_than_the_expected_one(verdict: str, expected: State) -> None:
     document = changed(summary(), "arms.GATED.per_trial.3.verdict", verdict)
     assert state(RuleName.EXPECTED_VERDICT, document) is expected
+
+
+def test_the_expected_verdict_for_another_reason_breaks_the_rule() -> None:
+    document = summary()
+    document["findings"] = [one for one in document["findings"] if (one["check"], one["trial"]) != ("ordering", 7)]
+    assert state(RuleName.EXPECTED_VERDICT, document) is State.BROKEN
+    assert "UNGATED: expected FAIL, but not because of ordering, as the scenario expects" in text_of(
+        RuleName.EXPECTED_VERDICT, document
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "value", "expected"),
+    [
+        (
+            RuleName.EXPECTED_VERDICT,
+            "arms.GATED.per_trial.3.verdict",
+            "FAIL",
+            "9 PASS, 1 FAIL of 10 trials; BASELINE: 3 PASS of 3",
+        ),
+        (RuleName.CONTROLS_SILENT, "arms.GATED.control.lost", 1, "lost 1 of 500 probes; BASELINE: lost 0 of 500 probes"),
+        (RuleName.BOOKS_BALANCED, "arms.GATED.lost_unexplained", 1, "of GATED: 1 probe; BASELINE: 0 probes"),
+        (
+            RuleName.UNGATED_SENSITIVITY,
+            "arms.UNGATED.per_trial.4.totals.outage_ms_max.shortest",
+            20.0,
+            "at least 60 ms for certain in 9 of 10 trials (the others for less: trial 5 for 20 ms); BASELINE: 3 of 3 trials",
+        ),
+    ],
+)
+def test_a_rule_that_does_not_hold_names_both_figures(rule: RuleName, path: str, value: object, expected: str) -> None:
+    assert expected in text_of(rule, changed(summary(), path, value))
+
+
+def test_a_loss_has_its_bounds_on_both_sides() -> None:
+    lossy = arm([trial(1, "PASS", hold_ms=80), trial(2, "PASS", lost=1, hold_ms=80)])
+    assert text_of(RuleName.GATED_DOWNTIME, summary(UNGATED=ungated(2), GATED=lossy)) == (
+        "no loss is allowed; GATED lost 1 probe of udp in trial 2 of 2, longest downtime 120.0 ms ±20 (100.0 to 140.0); "
+        "probability of a trial with loss: at most 97.5% (95%, Clopper-Pearson); BASELINE: lost 0 of 3,000 probes in 3 trials; "
+        "probability of a trial with loss: at most 63.2% (95%, Clopper-Pearson)"
+    )
 
 
 def test_an_ungated_trial_without_a_certain_outage_proves_nothing() -> None:
