@@ -25,7 +25,8 @@ from commands.settings import RUNS_HELP, TRIALS_MAX, BackendName, default_runs, 
 from gardener.calico_release import CALICO_VERSION
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
 from hitless.words import IpipCarrier, Overlay, Profile, Verdict
-from scenarios.model import Scenario, catalogue, find_scenario, load_scenario
+from scenarios.loading import catalogue, find_scenario, load_scenario
+from scenarios.model import Scenario
 from scenarios.plan import Options, expectation_gap, make_case
 
 ROOT = Path(__file__).parent

@@ -28,7 +28,7 @@ from hitless.history import History
 from hitless.plural import plural
 from hitless.store import read_history
 from hitless.words import MILLISECOND, Arm, Profile, Verdict
-from scenarios.model import find_scenario, load_scenario
+from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case
 
 

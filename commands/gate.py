@@ -23,7 +23,7 @@ from reports.gate.rules import Figure, Rules, Trait, read_rules
 from reports.gate.sides import Side, StoredSummary, make_side, parse_summary
 from reports.gate.simulation import simulate_decisions
 from reports.gate.writing import render_annotations, render_junit, render_markdown, render_self_test, render_text
-from scenarios.model import catalogue, load_scenario
+from scenarios.loading import catalogue, load_scenario
 
 EXIT_CODES: Final = {Outcome.GO: 0, Outcome.STOP: 1, Outcome.NOT_DECIDED: 20}
 _SUMMARY: Final = "summary.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from scenarios.model import catalogue, load_scenario
+from scenarios.loading import catalogue, load_scenario
 
 
 def print_scenarios() -> None:

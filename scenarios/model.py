@@ -1,31 +1,24 @@
 """The model of a scenario: data, validated, one YAML file each.
 
-A scenario says what happens; it never sets the gate, the arm does. Fields with two profiles are written
-`{fast: 40, gardener: 250}`; a plain number serves both.
+A scenario says what happens; it never sets the gate, the arm does. `scenarios.loading` reads one from its file.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
-from checks.catalogue import read_checks
-from gardener.doubles.mutants import MUTANTS
 from gardener.doubles.route_plan import RouteControllerMode
-from gardener.feature_gates import FeatureGates, load_feature_gates
-from gardener.manifests.chart_values import compute_values
-from gardener.shoot import Shoot, load_shoot
-from hitless.documents import MisfitError, read_document, validate
+from gardener.shoot import Shoot
+from hitless.documents import MisfitError
 from hitless.errors import UsageError
-from hitless.words import Arm, Capability, FlowSet, JsonObject, Mode, Nanoseconds, Overlay, Profile, Verdict
+from hitless.words import Arm, Capability, FlowSet, JsonObject, Mode, Overlay, Profile, Verdict
 from scenarios.flows import CONNECTION_SETS, SERVICE_SETS
 from scenarios.load_plan import LoadPlan
-
-CATALOGUE: Final = Path(__file__).parent / "catalogue"
-"""The folder of the scenarios that are shipped."""
+from scenarios.per_profile import NUMBER_MAX, FlowsPerProfile, PerProfile, ProfileFlows, ProfileNumber, Strict
 
 SCENARIO_NAME: Final = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
@@ -40,68 +33,8 @@ RATE_HZ_MAX: Final = 10_000.0
 DURATION_S_MIN: Final = 0.1
 """A shorter run ends before the first manifest is applied."""
 
-_NUMBER_MAX: Final = 10_000_000
-"""No time in a scenario is longer: in ms nearly three hours, in s a season. A limit on everything."""
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class PerProfile(_Strict):
-    """A number for each profile."""
-
-    fast: Annotated[float, Field(ge=0, le=_NUMBER_MAX)]
-    gardener: Annotated[float, Field(ge=0, le=_NUMBER_MAX)]
-
-    def of(self, profile: Profile) -> float:
-        """Return the number for a profile."""
-        match profile:
-            case Profile.FAST:
-                return self.fast
-            case Profile.GARDENER:
-                return self.gardener
-
-    def ns(self, profile: Profile, unit_ns: int) -> Nanoseconds:
-        """Return the number for a profile as nanoseconds, given its unit."""
-        return Nanoseconds(round(self.of(profile) * unit_ns))
-
-
-def _both(value: object) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return {"fast": value, "gardener": value}
-    return value
-
-
-ProfileNumber = Annotated[PerProfile, BeforeValidator(_both)]
-
-
-FlowSets = Annotated[tuple[FlowSet, ...], Field(min_length=1)]
-
-
-class FlowsPerProfile(_Strict):
-    """The sets of flows for each profile."""
-
-    fast: FlowSets
-    gardener: FlowSets
-
-    def of(self, profile: Profile) -> tuple[FlowSet, ...]:
-        """Return the sets for a profile."""
-        match profile:
-            case Profile.FAST:
-                return self.fast
-            case Profile.GARDENER:
-                return self.gardener
-
-
-def _both_lists(value: object) -> object:
-    return {"fast": value, "gardener": value} if isinstance(value, list) else value
-
-
-ProfileFlows = Annotated[FlowsPerProfile, BeforeValidator(_both_lists)]
-
-
-class Topology(_Strict):
+class Topology(Strict):
     """How large the cluster is."""
 
     zones: Annotated[int, Field(ge=1, le=26)] = 2
@@ -125,7 +58,7 @@ class Topology(_Strict):
         return self
 
 
-class Request(_Strict):
+class Request(Strict):
     """What the operator changes in the Shoot; nothing at all where every field is left out."""
 
     overlay: bool | None = None
@@ -134,7 +67,7 @@ class Request(_Strict):
     """networking.providerConfig.vethMTU: a change of other configuration."""
 
 
-class Cloud(_Strict):
+class Cloud(Strict):
     """How the cloud behaves."""
 
     route_controller: RouteControllerMode = RouteControllerMode.FAITHFUL
@@ -144,11 +77,11 @@ class Cloud(_Strict):
     """Zone to the number of pod routes its table can hold; no entry: no limit."""
     control_plane_ms: ProfileNumber | None = None
     """From the request to provider-aws's ControlPlane reconcile; default: the profile's."""
-    calls_per_s: Annotated[float, Field(ge=0.001, le=_NUMBER_MAX)] | None = None
+    calls_per_s: Annotated[float, Field(ge=0.001, le=NUMBER_MAX)] | None = None
     """Rate at which the route API throttles; default: never."""
 
 
-class Links(_Strict):
+class Links(Strict):
     """What the nodes' links do to the packets that nodes send, all the time."""
 
     delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
@@ -170,7 +103,7 @@ class Links(_Strict):
         return self
 
 
-class FaultStep(_Strict):
+class FaultStep(Strict):
     """One fault and when it is cured."""
 
     name: Annotated[str, Field(min_length=1, max_length=60)]
@@ -182,7 +115,7 @@ class FaultStep(_Strict):
     """Default: until the scenario's end."""
 
 
-class ArmPlan(_Strict):
+class ArmPlan(Strict):
     """What one arm should come to."""
 
     end: Mode
@@ -206,7 +139,7 @@ def _is_named(name: str) -> str:
     return name
 
 
-class Scenario(_Strict):
+class Scenario(Strict):
     """One scenario."""
 
     name: Annotated[str, Field(pattern=SCENARIO_NAME, max_length=60)]
@@ -353,86 +286,3 @@ class Scenario(_Strict):
             raise UsageError(
                 where=str(self.file), place="request.veth_mtu", found=repr(request.veth_mtu), expected=error.expected
             ) from error
-
-
-def load_scenario(path: Path) -> Scenario:
-    """Read and validate one scenario file; paths in it become absolute.
-
-    Raises:
-        UsageError: names the file, the place, what was found and what is allowed.
-    """
-    document: dict[str, Any] = read_document(path)
-    shoot: Shoot | None = None
-    if isinstance(document.get("shoot"), str):
-        shoot_path = path.resolve().parent / document["shoot"]
-        shoot = load_shoot(shoot_path)
-        document = {"start": start_mode(shoot, str(shoot_path)), "overlays": [shoot.overlay], **document}
-    scenario = validate(Scenario, document, str(path))
-    if scenario.name != path.stem:
-        raise UsageError(where=str(path), place="name", found=scenario.name, expected=f"{path.stem}, the name of the file")
-    scenario = scenario.located(path)
-    assert shoot is not None  # noqa: S101 - a scenario is not valid without the name of one
-    _check_references(scenario)
-    _check_shoot(scenario, shoot)
-    return scenario
-
-
-def start_mode(shoot: Shoot, where: str) -> Mode:
-    """Return the mode of a cluster that was made from a Shoot.
-
-    Raises:
-        UsageError: the Shoot asks for a data plane that is not probed.
-    """
-    families = shoot.spec.networking.ip_families
-    if families[0] != "IPv4":
-        allowed = "IPv4, or IPv4 and IPv6, because hitless probes IPv4 only"
-        raise UsageError(where=where, place="spec.networking.ipFamilies", found=", ".join(families), expected=allowed)
-    try:
-        return compute_values(shoot, FeatureGates()).mode
-    except UsageError as error:
-        raise error.at(where, error.place) from error
-
-
-def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
-    """Refuse a scenario that contradicts its Shoot, or asks it for what it has. Raises UsageError, which names both."""
-    where, says = str(scenario.file), f"as {scenario.shoot} says"
-    start = start_mode(shoot, str(scenario.shoot))
-    if scenario.start is not start:
-        raise UsageError(where=where, place="start", found=scenario.start, expected=f"{start}, {says}")
-    if shoot.overlay not in scenario.overlays:
-        found = ", ".join(scenario.overlays)
-        raise UsageError(where=where, place="overlays", found=found, expected=f"{shoot.overlay} among them, {says}")
-    if scenario.has_request and scenario.change_shoot(shoot) == shoot:
-        found = "the values that the Shoot already has"
-        allowed = f"a change of {scenario.shoot}, whose mode is {start}, or no request"
-        raise UsageError(where=where, place="request", found=found, expected=allowed)
-
-
-def _check_references(scenario: Scenario) -> None:
-    """Refuse a scenario that names what does not exist: a check, a budget, a mutant. Raises UsageError."""
-    where = str(scenario.file)
-    for arm, plan in scenario.arms.items():
-        read_checks(plan.checks, where, f"arms.{arm}.checks")
-        if plan.mutant is not None and plan.mutant not in MUTANTS:
-            raise UsageError(where=where, place=f"arms.{arm}.mutant", found=plan.mutant, expected=", ".join(MUTANTS))
-    if scenario.controller_configuration is not None:
-        load_feature_gates(scenario.controller_configuration)
-
-
-def catalogue() -> tuple[Path, ...]:
-    """Return the files of the shipped scenarios, in order of their names."""
-    return tuple(sorted(CATALOGUE.glob("*.yaml")))
-
-
-def find_scenario(name: str) -> Path:
-    """Return the file of a shipped scenario, or `name` itself where it is a path to a file.
-
-    Raises:
-        UsageError: neither; names what there is.
-    """
-    shipped = {path.stem: path for path in catalogue()}
-    if name in shipped:
-        return shipped[name]
-    if name.endswith((".yaml", ".yml")):
-        return Path(name)
-    raise UsageError(where="scenario", found=name, expected=f"a YAML file, or one of {', '.join(shipped)}")

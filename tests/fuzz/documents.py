@@ -17,7 +17,8 @@ from hitless.records import HEADER_OCTETS, REFLECTOR_ROW, SENDER_ROW, TABLES, en
 from hitless.words import Profile
 from probes import stamp
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings, parse_settings, read_settings
-from scenarios.model import CATALOGUE, Scenario, catalogue, load_scenario
+from scenarios.loading import CATALOGUE, catalogue, load_scenario
+from scenarios.model import Scenario
 from scenarios.plan import Options, make_case, make_plan
 from tests.fuzz.target import Check, Draws, Target
 

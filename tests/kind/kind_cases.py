@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clusters.kind.config import KindOptions, make_spec
 from clusters.kind.spec import KindSpec
-from scenarios.model import CATALOGUE, load_scenario
+from scenarios.loading import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case
 
 

@@ -27,7 +27,7 @@ from hitless.facts import Flow
 from hitless.ports import Prober
 from hitless.words import FlowClass, FlowRole, FlowSet, Nanoseconds, Overlay, Profile
 from scenarios.flows import make_flows
-from scenarios.model import CATALOGUE, load_scenario
+from scenarios.loading import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case
 from tests.lab.conformance.cluster import ClusterConformance
 from tests.lab.conformance.prober import ProberConformance, probe

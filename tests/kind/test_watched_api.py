@@ -11,7 +11,7 @@ from commands.backends import Backend, KubeconfigOptions, make_backend
 from commands.settings import BackendName
 from hitless.errors import UsageError
 from hitless.words import JsonObject, Mode, Overlay
-from scenarios.model import CATALOGUE, load_scenario
+from scenarios.loading import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case
 from switches.observer import KINDS
 from tests.kind.apiserver import ApiServer

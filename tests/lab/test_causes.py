@@ -15,7 +15,7 @@ from commands.backends import make_backend
 from commands.performers import SwitchName, make_performer
 from commands.settings import BackendName
 from hitless.words import Arm, FlowRole
-from scenarios.model import find_scenario, load_scenario
+from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Options, make_case
 
 DATED = (

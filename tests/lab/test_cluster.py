@@ -14,7 +14,7 @@ from hitless.loop import Loop
 from hitless.ports import Calibrator, Cluster, Prober
 from hitless.words import SECOND, Arm, Nanoseconds
 from scenarios.flows import make_flows
-from scenarios.model import find_scenario, load_scenario
+from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Options, make_case, make_plan
 from tests.event_contract import events_of, is_in_the_contract
 from tests.lab.conformance.calibrator import CalibratorConformance

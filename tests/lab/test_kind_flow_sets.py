@@ -13,7 +13,7 @@ from hitless.facts import ProbeSpec
 from hitless.records import encode_address
 from hitless.words import MILLISECOND, SECOND, Arm, FlowClass, FlowRole, FlowSet, Nanoseconds
 from scenarios.flows import make_flows
-from scenarios.model import find_scenario, load_scenario
+from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Options, make_case
 from tests.lab.test_watch import StrangersCluster
 

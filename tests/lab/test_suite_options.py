@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hitless.documents import read_document
-from scenarios.model import CATALOGUE
+from scenarios.loading import CATALOGUE
 from tests.lab.test_sandbox import outside_environment
 
 ROOT = Path(__file__).parents[2]

@@ -26,7 +26,7 @@ from hitless.events import Event, Recorder
 from hitless.facts import ClusterFacts
 from hitless.ports import KubeApi, Participant
 from hitless.words import MILLISECOND, Arm, Kind, Mode, Nanoseconds, Verdict
-from scenarios.model import find_scenario, load_scenario
+from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case, make_plan
 from switches.observer import ObserverOptions
 from tests.clocks import HastyClock

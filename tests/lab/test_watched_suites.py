@@ -18,7 +18,7 @@ from hitless.clock import RunClock
 from hitless.errors import WorldError
 from hitless.ports import Clock, Cluster
 from hitless.words import Arm, Verdict
-from scenarios.model import find_scenario, load_scenario
+from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case
 from switches.observer import ObserverOptions
 from tests.lab.test_watch import IMAGE, QuietCluster, StrangersCluster

@@ -13,7 +13,7 @@ from clusters.kind.spec import KindSpec
 from clusters.kind.versions import NODE_IMAGES, find_node_image
 from hitless.errors import UsageError
 from hitless.words import Mode, Overlay
-from scenarios.model import CATALOGUE, load_scenario
+from scenarios.loading import CATALOGUE, load_scenario
 from scenarios.plan import Options, make_case
 
 

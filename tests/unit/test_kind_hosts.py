@@ -9,7 +9,7 @@ from clusters.kind.machine import kernel_capabilities
 from clusters.kubernetes.node_objects import read_tunnel_address
 from clusters.kubernetes.prober_manifests import PodRole
 from hitless.words import Capability, FlowSet, JsonObject, Overlay
-from scenarios.model import CATALOGUE, load_scenario
+from scenarios.loading import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case
 
 

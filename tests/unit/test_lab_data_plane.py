@@ -11,7 +11,7 @@ from clusters.lab.spec import LabSpec
 from gardener.feature_gates import FeatureGates
 from hitless.errors import UsageError
 from hitless.words import JsonObject, Mode, Overlay
-from scenarios.model import CATALOGUE, catalogue, load_scenario
+from scenarios.loading import CATALOGUE, catalogue, load_scenario
 from scenarios.plan import Options, make_case
 from switches.doubles import calico_objects
 from tests.unit.fakes_gardener import make_shoot

@@ -10,7 +10,7 @@ import pytest
 from clusters.linux.netlink_queues import Impairment, set_netem
 from hitless.errors import UsageError
 from hitless.yaml_reader import read_yaml
-from scenarios.model import CATALOGUE, load_scenario
+from scenarios.loading import CATALOGUE, load_scenario
 
 
 def test_the_message_is_the_one_that_tc_sends() -> None:

@@ -9,7 +9,7 @@ import pytest
 from commands.rates import choose_rate
 from commands.settings import read_rate
 from hitless.errors import MissingCapabilityError, UsageError
-from scenarios.model import find_scenario, load_scenario
+from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case
 
 

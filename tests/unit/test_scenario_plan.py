@@ -9,7 +9,8 @@ import pytest
 from analysis.comparison import PROOF_INTERVALS
 from hitless.errors import UsageError
 from hitless.words import SECOND, Arm, IpipCarrier, Mode, Overlay, Verdict
-from scenarios.model import Scenario, catalogue, find_scenario, load_scenario
+from scenarios.loading import catalogue, find_scenario, load_scenario
+from scenarios.model import Scenario
 from scenarios.plan import Options, expectation_gap, make_case
 from tests.unit.fakes_gardener import Bench
 

@@ -19,7 +19,7 @@ from hitless.clock import JumpingClock
 from hitless.errors import UsageError, WorldError
 from hitless.facts import NodeFacts
 from hitless.words import SECOND, Arm, FlowSet, Mode, Nanoseconds, Overlay, Profile
-from scenarios.model import CATALOGUE, load_scenario
+from scenarios.loading import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case, make_plan
 from switches.doubles import initial_objects
 from switches.observer import CHECKS

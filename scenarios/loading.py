@@ -1,0 +1,102 @@
+"""From a file to a scenario: read, validated, and checked against the Shoot and the names that it refers to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from checks.catalogue import read_checks
+from gardener.doubles.mutants import MUTANTS
+from gardener.feature_gates import FeatureGates, load_feature_gates
+from gardener.manifests.chart_values import compute_values
+from gardener.shoot import Shoot, load_shoot
+from hitless.documents import read_document, validate
+from hitless.errors import UsageError
+from hitless.words import Mode
+from scenarios.model import Scenario
+
+CATALOGUE: Final = Path(__file__).parent / "catalogue"
+"""The folder of the scenarios that are shipped."""
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read and validate one scenario file; paths in it become absolute.
+
+    Raises:
+        UsageError: names the file, the place, what was found and what is allowed.
+    """
+    document: dict[str, Any] = read_document(path)
+    shoot: Shoot | None = None
+    if isinstance(document.get("shoot"), str):
+        shoot_path = path.resolve().parent / document["shoot"]
+        shoot = load_shoot(shoot_path)
+        document = {"start": start_mode(shoot, str(shoot_path)), "overlays": [shoot.overlay], **document}
+    scenario = validate(Scenario, document, str(path))
+    if scenario.name != path.stem:
+        raise UsageError(where=str(path), place="name", found=scenario.name, expected=f"{path.stem}, the name of the file")
+    scenario = scenario.located(path)
+    assert shoot is not None  # noqa: S101 - a scenario is not valid without the name of one
+    _check_references(scenario)
+    _check_shoot(scenario, shoot)
+    return scenario
+
+
+def start_mode(shoot: Shoot, where: str) -> Mode:
+    """Return the mode of a cluster that was made from a Shoot.
+
+    Raises:
+        UsageError: the Shoot asks for a data plane that is not probed.
+    """
+    families = shoot.spec.networking.ip_families
+    if families[0] != "IPv4":
+        allowed = "IPv4, or IPv4 and IPv6, because hitless probes IPv4 only"
+        raise UsageError(where=where, place="spec.networking.ipFamilies", found=", ".join(families), expected=allowed)
+    try:
+        return compute_values(shoot, FeatureGates()).mode
+    except UsageError as error:
+        raise error.at(where, error.place) from error
+
+
+def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
+    """Refuse a scenario that contradicts its Shoot, or asks it for what it has. Raises UsageError, which names both."""
+    where, says = str(scenario.file), f"as {scenario.shoot} says"
+    start = start_mode(shoot, str(scenario.shoot))
+    if scenario.start is not start:
+        raise UsageError(where=where, place="start", found=scenario.start, expected=f"{start}, {says}")
+    if shoot.overlay not in scenario.overlays:
+        found = ", ".join(scenario.overlays)
+        raise UsageError(where=where, place="overlays", found=found, expected=f"{shoot.overlay} among them, {says}")
+    if scenario.has_request and scenario.change_shoot(shoot) == shoot:
+        found = "the values that the Shoot already has"
+        allowed = f"a change of {scenario.shoot}, whose mode is {start}, or no request"
+        raise UsageError(where=where, place="request", found=found, expected=allowed)
+
+
+def _check_references(scenario: Scenario) -> None:
+    """Refuse a scenario that names what does not exist: a check, a budget, a mutant. Raises UsageError."""
+    where = str(scenario.file)
+    for arm, plan in scenario.arms.items():
+        read_checks(plan.checks, where, f"arms.{arm}.checks")
+        if plan.mutant is not None and plan.mutant not in MUTANTS:
+            raise UsageError(where=where, place=f"arms.{arm}.mutant", found=plan.mutant, expected=", ".join(MUTANTS))
+    if scenario.controller_configuration is not None:
+        load_feature_gates(scenario.controller_configuration)
+
+
+def catalogue() -> tuple[Path, ...]:
+    """Return the files of the shipped scenarios, in order of their names."""
+    return tuple(sorted(CATALOGUE.glob("*.yaml")))
+
+
+def find_scenario(name: str) -> Path:
+    """Return the file of a shipped scenario, or `name` itself where it is a path to a file.
+
+    Raises:
+        UsageError: neither; names what there is.
+    """
+    shipped = {path.stem: path for path in catalogue()}
+    if name in shipped:
+        return shipped[name]
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    raise UsageError(where="scenario", found=name, expected=f"a YAML file, or one of {', '.join(shipped)}")

@@ -1,0 +1,71 @@
+"""Fields of a scenario that differ between the profiles: `{fast: 40, gardener: 250}`; a plain value serves both."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from hitless.words import FlowSet, Nanoseconds, Profile
+
+NUMBER_MAX: Final = 10_000_000
+"""No time in a scenario is longer: in ms nearly three hours, in s a season. A limit on everything."""
+
+
+class Strict(BaseModel):
+    """Data of a scenario: frozen, without keys that have no meaning."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class PerProfile(Strict):
+    """A number for each profile."""
+
+    fast: Annotated[float, Field(ge=0, le=NUMBER_MAX)]
+    gardener: Annotated[float, Field(ge=0, le=NUMBER_MAX)]
+
+    def of(self, profile: Profile) -> float:
+        """Return the number for a profile."""
+        match profile:
+            case Profile.FAST:
+                return self.fast
+            case Profile.GARDENER:
+                return self.gardener
+
+    def ns(self, profile: Profile, unit_ns: int) -> Nanoseconds:
+        """Return the number for a profile as nanoseconds, given its unit."""
+        return Nanoseconds(round(self.of(profile) * unit_ns))
+
+
+def _both(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"fast": value, "gardener": value}
+    return value
+
+
+ProfileNumber = Annotated[PerProfile, BeforeValidator(_both)]
+
+
+FlowSets = Annotated[tuple[FlowSet, ...], Field(min_length=1)]
+
+
+class FlowsPerProfile(Strict):
+    """The sets of flows for each profile."""
+
+    fast: FlowSets
+    gardener: FlowSets
+
+    def of(self, profile: Profile) -> tuple[FlowSet, ...]:
+        """Return the sets for a profile."""
+        match profile:
+            case Profile.FAST:
+                return self.fast
+            case Profile.GARDENER:
+                return self.gardener
+
+
+def _both_lists(value: object) -> object:
+    return {"fast": value, "gardener": value} if isinstance(value, list) else value
+
+
+ProfileFlows = Annotated[FlowsPerProfile, BeforeValidator(_both_lists)]
