@@ -25,6 +25,7 @@ from commands.settings import RUNS_HELP, TRIALS_MAX, BackendName, default_runs, 
 from gardener.calico_release import CALICO_VERSION
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
 from hitless.words import IpipCarrier, Overlay, Profile, Verdict
+from reports.gate.rules import Trait
 from scenarios.loading import catalogue, find_scenario, load_scenario
 from scenarios.model import Scenario
 from scenarios.plan import Options, expectation_gap, make_case
@@ -64,7 +65,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--trials", type=int, default=1, help="runs of each arm (default: 1)")
     group.addoption("--prober-image", default=None, help="with --backend kubeconfig: the probers' image, as nodes can pull it")
     group.addoption("--output", default=None, help=f"folder for the records (default: {RUNS_HELP})")
+    group.addoption("--baseline", default=None, help="end with the release gate's answer: summaries of the last release")
+    group.addoption("--rules", default=None, help="with --baseline: rules file of the gate (default: the built-in rules)")
+    group.addoption(
+        "--allow-different",
+        action="append",
+        choices=list(Trait),
+        default=[],
+        help="with --baseline: let the sides differ in this; may be repeated",
+    )
     group.addoption("--keep", action="store_true", help="keep the records of arms that came out as expected, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read what the release gate needs before anything runs; bad input ends the session with 2."""
+    option = config.getoption
+    if _is_worker(config):
+        return
+    try:
+        if option("--baseline") is None:
+            if option("--rules") or option("--allow-different"):
+                raise UsageError("--rules and --allow-different have no effect without --baseline; leave them out")  # noqa: TRY301 - one place
+            return
+        files = [path for name in option("--scenario") if (path := find_scenario(name)) not in catalogue()]
+        rules = Path(option("--rules")).expanduser() if option("--rules") else None
+        allowed = [Trait(name) for name in option("--allow-different")]
+        from commands.gate import read_question  # noqa: PLC0415 - scipy takes a second to import
+        from commands.session_gate import SessionGate  # noqa: PLC0415 - as above
+
+        question = read_question(Path(option("--baseline")).expanduser(), rules, files, allowed)
+    except UsageError as error:
+        pytest.exit(f"hitless: {error}", returncode=error.exit_code)
+    config.pluginmanager.register(SessionGate(question, lambda: config.stash.get(_records, None)), "hitless-gate")
 
 
 def _backend(config: pytest.Config) -> Backend:
@@ -214,7 +246,9 @@ def sandbox_refusal(pytestconfig: pytest.Config) -> str | None:
 @pytest.fixture(scope="session")
 def runs_directory(pytestconfig: pytest.Config) -> Path:
     """A new folder for the records of this session; the workers of pytest-xdist share one."""
-    return pytestconfig.stash[_records] if _records in pytestconfig.stash else _make_runs_directory(pytestconfig)
+    if _records not in pytestconfig.stash:
+        pytestconfig.stash[_records] = _make_runs_directory(pytestconfig)
+    return pytestconfig.stash[_records]
 
 
 def _make_runs_directory(config: pytest.Config) -> Path:

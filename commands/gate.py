@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,30 @@ EXIT_CODES: Final = {Outcome.GO: 0, Outcome.STOP: 1, Outcome.NOT_DECIDED: 20}
 _SUMMARY: Final = "summary.json"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of a candidate: all that can be read before there is one."""
+
+    baseline: Side
+    rules: Rules
+    plans: Plans
+    allow_different: tuple[Trait, ...] = ()
+
+    def decide(self, candidate: Path) -> Release:
+        """Decide. Raises UsageError: the candidate cannot be read, or cannot be compared with the baseline."""
+        side = _read_side("CANDIDATE", candidate)
+        return decide_release(self.baseline, side, self.rules, self.plans, self.allow_different)
+
+
+def read_question(
+    baseline: Path, rules_file: Path | None, scenario_files: Sequence[Path], allow_different: Collection[Trait]
+) -> Question:
+    """Read the baseline, the rules, and what the scenarios expect. Raises UsageError: one of them cannot be read."""
+    rules, side = _read_rules(rules_file), _read_side("BASELINE", baseline)
+    plans = _read_plans(side, rules, scenario_files)
+    return Question(baseline=side, rules=rules, plans=plans, allow_different=tuple(allow_different))
+
+
 def gate_release(
     paths: Sequence[Path],
     rules_file: Path | None,
@@ -43,9 +67,7 @@ def gate_release(
     """
     if len(paths) != 2:  # noqa: PLR2004 - a baseline and a candidate
         raise UsageError(f"found {len(paths)} of the two folders BASELINE and CANDIDATE; give both")
-    rules = _read_rules(rules_file)
-    baseline, candidate = _read_side("BASELINE", paths[0]), _read_side("CANDIDATE", paths[1])
-    release = decide_release(baseline, candidate, rules, _read_plans(baseline, rules, scenario_files), allow_different)
+    release = read_question(paths[0], rules_file, scenario_files, allow_different).decide(paths[1])
     sys.stdout.write(_render(release, output_format))
     return EXIT_CODES[release.outcome]
 

@@ -10,7 +10,7 @@ from hitless.plural import plural
 from reports.gate.decision import Identity, Outcome, Release
 from reports.gate.findings import RuleFinding, State
 from reports.gate.inference import STOP_ALPHA
-from reports.gate.relative import Losses, Resets, say_relative
+from reports.gate.relative import Losses, Plan, Resets, say_relative
 from reports.gate.sides import say_part
 from reports.gate.simulation import SelfTest
 
@@ -25,7 +25,7 @@ def render_text(release: Release) -> str:
 def _lines(release: Release) -> Iterator[str]:
     yield _say_side(release.baseline)
     yield _say_side(release.candidate)
-    yield _say_plan(release)
+    yield say_plan(release.plan)
     for finding in release.findings:
         yield f"{_say_state(finding)}  {finding.rule} of {finding.scenario}: {finding.text}"
         if finding.state is not State.HOLDS:
@@ -47,7 +47,7 @@ def render_markdown(release: Release) -> str:
         "",
         f"- {_say_side(release.baseline)}",
         f"- {_say_side(release.candidate)}",
-        f"- {_say_plan(release)}",
+        f"- {say_plan(release.plan)}",
         "",
     ]
     shown = [finding for finding in release.findings if finding.state is not State.HOLDS]
@@ -88,7 +88,7 @@ def render_junit(release: Release) -> str:
         ("outcome", release.outcome.value),
         ("baseline", release.baseline.path),
         ("candidate", release.candidate.path),
-        ("plan", _say_plan(release)),
+        ("plan", say_plan(release.plan)),
     ):
         ET.SubElement(properties, "property", name=name, value=value)
     for finding in release.findings:
@@ -171,10 +171,11 @@ def _say_side(side: Identity) -> str:
     return f"{side.name} {side.path}: {parts}"
 
 
-def _say_plan(release: Release) -> str:
-    if release.plan is None:
+def say_plan(plan: Plan | None) -> str:
+    """Return how many trials a decision needs."""
+    if plan is None:
         return "needed trials: not known, the baseline has fewer than two values of the primary figure"
-    return f"needed trials, from the baseline alone: {release.plan}"
+    return f"needed trials, from the baseline alone: {plan}"
 
 
 def _say_state(finding: RuleFinding) -> str:

@@ -108,6 +108,30 @@ def test_two_workers_that_skip_everything_fail_too() -> None:
     assert "2 skipped" in done.stdout
 
 
+def test_a_session_with_a_baseline_ends_with_the_release_gates_answer_across_workers(tmp_path: Path) -> None:
+    path = write_scenario(tmp_path, "quiet", arms={"GATED": arm("PASS"), "UNGATED": arm("PASS")})
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("{required: [quiet], primary: {scenario: quiet}}")
+    options = ("-n", "2", "--scenario", str(path), "--rate", "10")
+    assert run_suites(*options).returncode == 0
+    baseline = latest(tmp_path).resolve()
+    done = run_suites(*options, "--baseline", str(baseline), "--rules", str(rules))
+    assert done.returncode == 20, done.stdout + done.stderr
+    assert "NOT DECIDED: 1 rule not known" in done.stdout, "nothing switches, so that no gate holds"
+    assert "controls-silent of quiet" in done.stdout
+    decided = json.loads((latest(tmp_path) / "gate.json").read_text())
+    assert (decided["outcome"], decided["baseline"]["path"]) == ("not decided", str(baseline))
+
+
+def test_a_baseline_that_cannot_be_read_ends_the_session_before_anything_runs(tmp_path: Path) -> None:
+    done = run_suites("--scenario", "plain-switch", "--baseline", str(tmp_path / "nowhere"))
+    assert done.returncode == 2, done.stdout
+    assert f"hitless: {tmp_path / 'nowhere'}: found nothing" in done.stdout + done.stderr
+    alone = run_suites("--scenario", "plain-switch", "--rules", "rules.yaml")
+    assert alone.returncode == 2, alone.stdout
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_rerun_has_a_folder_of_its_own_and_the_scenarios_reason_is_shown(tmp_path: Path) -> None:
     path = write_scenario(tmp_path, "doubtful", arms={"GATED": arm("PASS", coverage={"gap_intervals": 0})})
     done = run_suites("--scenario", str(path), "--rate", "10", "--reruns", "1", "-rR")

@@ -1,0 +1,61 @@
+"""`pytest suites/ --baseline DIR`: the session ends with the release gate's answer and exit code.
+
+The baseline and the rules are read before the first run, so that bad input costs no runs. A failed test never becomes a go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from commands.gate import EXIT_CODES, Question
+from hitless.errors import UsageError
+from hitless.store import write_json
+from reports.gate.decision import Outcome
+from reports.gate.relative import plan_trials
+from reports.gate.writing import render_text, say_plan
+
+
+class SessionGate:
+    """Plugin of pytest.
+
+    Args:
+        question: what is asked of the session's summaries.
+        find_records: returns the session's folder; None: nothing was run.
+    """
+
+    def __init__(self, question: Question, find_records: Callable[[], Path | None]) -> None:
+        self._question = question
+        self._find_records = find_records
+        self._text = ""
+
+    def pytest_report_header(self) -> str:
+        """Say beforehand how many trials a decision needs."""
+        side, primary = self._question.baseline, self._question.rules.primary
+        return f"release gate: baseline {side.path}; {say_plan(plan_trials(side, primary))}"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Decide, store the decision beside the summaries, and set the exit code."""
+        records = self._find_records()
+        if records is None or session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+            self._text = "no decision: the session ended early, or ran no scenario"
+            return
+        try:
+            release = self._question.decide(records)
+        except UsageError as error:
+            self._text, session.exitstatus = f"no decision: {error}", error.exit_code
+            return
+        write_json(records / "gate.json", release.as_json())
+        self._text = render_text(release)
+        if release.outcome is not Outcome.GO or release.allowed:
+            session.exitstatus = EXIT_CODES[release.outcome]
+        elif session.exitstatus:
+            self._text += "a test failed all the same, so that the session fails"
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the decision."""
+        terminalreporter.section("release gate")
+        terminalreporter.write_line(self._text.rstrip())
