@@ -57,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--carrier", choices=list(IpipCarrier), default=None, help="of a lab's overlay ipip (default: ipip, if any)"
     )
     group.addoption(
-        "--calico-version", default=CALICO_VERSION, help=f"Calico that the extension renders (default: {CALICO_VERSION})"
+        "--calico-version", help=f"Calico that the extension renders (default: as the scenario's extension, {CALICO_VERSION})"
     )
     group.addoption("--zones", type=int, default=None, help="number of zones (default: each scenario's own)")
     group.addoption("--nodes-per-zone", type=int, default=None, help="nodes a zone (default: each scenario's own)")

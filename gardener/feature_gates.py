@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from gardener.calico_release import CALICO_VERSION
+from gardener.releases import LATEST, ExtensionRelease
 from hitless.documents import Document, choose_document, misplaced, nearest, parse_documents, read_documents, refuse_misplaced
 from hitless.errors import UsageError
 from hitless.words import JsonObject
@@ -42,8 +42,8 @@ class FeatureGates:
     """Hold the switch from overlay to native until every node has its route."""
     non_privileged_calico_node: bool = False
     """Run the long-lived calico-node container without privilege."""
-    calico_version: str = CALICO_VERSION
-    """Calico that this release of the extension renders: no feature gate, but as much a property of what is installed."""
+    release: ExtensionRelease = LATEST
+    """The release of the extension: no feature gate, but as much a property of what is installed."""
 
 
 def load_feature_gates(path: Path) -> FeatureGates:

@@ -12,11 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
+from typing import Final
 
 from gardener.conditions import network_unavailable
 from gardener.feature_gates import FeatureGates
+from gardener.releases import ExtensionRelease
 from gardener.shoot import Shoot
 from hitless.calico import is_calico_node, template_mode
+from hitless.objects import containers_of
 from hitless.words import JsonObject, Mode
 
 
@@ -55,9 +58,9 @@ class GateInput:
     last_manifest: Sequence[JsonObject] | None
     """The objects last written to the ManagedResource secret, applied or not; None: it cannot be read."""
     nodes: Sequence[JsonObject] | None
-    """All Node objects; None: the API of the Shoot did not answer, and `api_error` says how."""
+    """All Node objects; None: they could not be listed, and `api_error` says why."""
     api_error: str | None = None
-    """Why `nodes` is None."""
+    """Why `nodes` is None, as the API's client says it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,9 @@ class GateDecision:
     error: str | None = None
     """HOLD: the error of the reconcile."""
 
+
+WAITING: Final = "waiting for routes to be created on all nodes before disabling overlay"
+"""The error of a hold. Source: actuator_reconcile.go:355; observed."""
 
 Gate = Callable[[GateInput], GateDecision]
 """Anything that decides as a gate does: `decide`, or a deliberately broken one."""
@@ -88,12 +94,11 @@ def decide_with(knowledge: GateInput, missing: Callable[[Sequence[JsonObject]], 
     if reason is not None:
         return GateDecision(outcome=Outcome.NOT_APPLICABLE, reason=reason)
     if knowledge.nodes is None:
-        error = f"cannot verify node routes before overlay switch: {knowledge.api_error or 'no answer'}"
+        error = f"failed to check node route status: failed to list nodes: {knowledge.api_error or 'no answer'}"
         return GateDecision(outcome=Outcome.HOLD, error=error)
     names = missing(knowledge.nodes)
     if names:
-        error = f"waiting for routes to be created on all nodes before disabling overlay; missing: {', '.join(names)}"
-        return GateDecision(outcome=Outcome.HOLD, missing=names, error=error)
+        return GateDecision(outcome=Outcome.HOLD, missing=names, error=WAITING)
     return GateDecision(outcome=Outcome.PROCEED)
 
 
@@ -107,32 +112,40 @@ def has_route_created(node: JsonObject) -> bool:
     return any((entry.get("status"), entry.get("reason")) == ("False", "RouteCreated") for entry in network_unavailable(node))
 
 
-def is_admission_policy_available(shoot: Shoot) -> bool:
+def is_admission_policy_available(shoot: Shoot, release: ExtensionRelease) -> bool:
     """Return what the Calico extension takes for available. Source: actuator_reconcile.go:182-191, :472-495.
 
-    Either API version opens it on any Kubernetes version below 1.36; provider-aws deploys the policy only with the fitting one
+    Below 1.36 any of the release's API versions will do; provider-aws deploys the policy only with the fitting one
     (`gardener.manifests.admission.is_policy_deployed`).
     """
     if shoot.kubernetes >= (1, 36):
         return True
-    versions = ("v1alpha1", "v1beta1")
     return shoot.feature_gate("MutatingAdmissionPolicy") and any(
-        shoot.serves(f"admissionregistration.k8s.io/{version}") for version in versions
+        shoot.serves(f"admissionregistration.k8s.io/{version}") for version in release.admission_versions
     )
 
 
 def is_overlay_written(manifest: Sequence[JsonObject] | None) -> bool | None:
-    """Return whether calico-node of a manifest has an overlay on; None where no calico-node can be read."""
+    """Return whether calico-node of a manifest has an overlay on; None where no calico-node can be read.
+
+    The real decoder knows apps/v1 alone, and a value in `env` that is no text makes it pass over the whole object. Source:
+    actuator_reconcile.go:430-470; observed, v1.60-dev.
+    """
     for document in manifest or ():
-        if is_calico_node(document):
+        if document.get("apiVersion") == "apps/v1" and is_calico_node(document) and _has_text_values(document):
             return template_mode(document) is Mode.OVERLAY
     return None
+
+
+def _has_text_values(daemon_set: JsonObject) -> bool:
+    entries = (entry for container in containers_of(daemon_set) for entry in container.get("env") or ())
+    return all(isinstance(entry.get("value", ""), str) for entry in entries)
 
 
 def _reason_not_to_apply(knowledge: GateInput) -> Reason | None:
     if not knowledge.feature_gates.seamless_overlay_switch:
         return Reason.FEATURE_GATE_OFF
-    if not is_admission_policy_available(knowledge.shoot):
+    if not is_admission_policy_available(knowledge.shoot, knowledge.feature_gates.release):
         return Reason.ADMISSION_POLICY_UNAVAILABLE
     match is_overlay_written(knowledge.last_manifest):
         case None:

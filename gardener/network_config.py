@@ -112,7 +112,8 @@ class Strict(Manifest):
 class Switchable(Strict):
     """A feature with one switch."""
 
-    enabled: bool
+    enabled: bool = False
+    """Left out or null it is false, as in Go: `overlay: {}` turns the overlay off. Source: observed, v1.60-dev."""
 
 
 class OverlayConfig(Switchable):
@@ -162,10 +163,10 @@ class Multus(Switchable):
 
 
 class NetworkConfig(Strict):
-    """The whole of spec.networking.providerConfig."""
+    """The whole of spec.networking.providerConfig; the extension accepts it without apiVersion and kind. Source: observed."""
 
-    api_version: Literal["calico.networking.extensions.gardener.cloud/v1alpha1"]
-    kind: Literal["NetworkConfig"]
+    api_version: Literal["calico.networking.extensions.gardener.cloud/v1alpha1"] = API_VERSION
+    kind: Literal["NetworkConfig"] = "NetworkConfig"
     backend: Literal["bird", "none", "vxlan"] | None = None
     ipam: Ipam | None = None
     ipv4: AddressFamily | None = None

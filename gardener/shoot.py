@@ -37,7 +37,11 @@ DEFAULT_NODE_MASK: Final = 24
 NETWORK_CONFIG: Final = "spec.networking.providerConfig"
 """Where a Shoot keeps its NetworkConfig."""
 
-_VERSION: Final = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})(\.[0-9]{1,6})?([-+][-+.0-9A-Za-z]{1,64})?")
+DUAL_STACK_READY: Final = "DualStackNodesMigrationReady"
+"""The constraint that keeps a Shoot that becomes dual-stack on its first address family. Source: gardener
+pkg/apis/core/v1beta1/types_shoot.go ShootDualStackNodesMigrationReady."""
+
+_VERSION: Final = re.compile(r"v?([0-9]{1,4})(?:\.([0-9]{1,4}))?(?:\.[0-9]{1,6})?(?:[-+][-+.0-9A-Za-z]{1,64})?")
 
 
 def _check_version(text: str) -> str:
@@ -109,6 +113,26 @@ class ShootSpec(_Lenient):
     networking: Networking
 
 
+class LastOperation(_Lenient):
+    """status.lastOperation."""
+
+    state: str = ""
+
+
+class Constraint(_Lenient):
+    """One of status.constraints."""
+
+    type: str
+    status: str
+
+
+class Status(_Lenient):
+    """status."""
+
+    last_operation: LastOperation | None = None
+    constraints: tuple[Constraint, ...] = Field(default=(), strict=False)
+
+
 class Shoot(_Lenient):
     """One Shoot."""
 
@@ -116,13 +140,14 @@ class Shoot(_Lenient):
     kind: Literal["Shoot"]
     metadata: Metadata
     spec: ShootSpec
+    status: Status = Status()
 
     @property
     def kubernetes(self) -> tuple[int, int]:
         """Major and minor Kubernetes version; pre-releases count as the release, as Gardener's version checks do."""
         match = _VERSION.fullmatch(self.spec.kubernetes.version)
         assert match is not None  # noqa: S101 - the validator has matched the same pattern
-        return int(match[1]), int(match[2])
+        return int(match[1]), int(match[2] or 0)
 
     @property
     def network(self) -> NetworkConfig | None:
@@ -165,9 +190,14 @@ class Shoot(_Lenient):
         return DEFAULT_NODE_MASK if manager is None or manager.node_mask is None else manager.node_mask
 
     @property
-    def has_ipv6(self) -> bool:
-        """Whether IPv6 is among the address families."""
-        return "IPv6" in self.spec.networking.ip_families
+    def families(self) -> tuple[str, ...]:
+        """The address families that the extension renders: the first alone until the nodes are ready for the second.
+
+        Source: actuator_reconcile.go:131-135; observed, v1.60-dev.
+        """
+        found = self.spec.networking.ip_families
+        waits = any(entry.type == DUAL_STACK_READY and entry.status != "True" for entry in self.status.constraints)
+        return found[:1] if waits else found
 
     def feature_gate(self, name: str) -> bool:
         """Return whether a feature gate of kube-apiserver is explicitly true."""
@@ -297,29 +327,26 @@ def _check_combinations(shoot: Shoot, where: str) -> None:
     Overlay with IPv6, VXLAN without overlay and every transition pass: nothing in the Calico extension refuses them.
     """
     place = NETWORK_CONFIG
-    config = shoot.network
+    config, families_found = shoot.network, shoot.spec.networking.ip_families
+    operation = shoot.status.last_operation
+    if operation is not None and operation.state == "Failed":
+        allowed = "another state: the extension leaves the Network of a failed Shoot alone, so no request would have an effect"
+        raise UsageError(where=where, place="status.lastOperation.state", found="Failed", expected=allowed)
     families: dict[str, AddressFamily | None] = {"ipv4": config.ipv4, "ipv6": config.ipv6} if config else {}
     for name, family in families.items():
         if family is not None and not family.allows_mode():
             raise UsageError(
                 where=where, place=f"{place}.{name}.mode", found=f'"{family.mode}" with pool vxlan', expected="Always, Never"
             )
-        if family is not None and f"IP{name[2:]}" not in shoot.spec.networking.ip_families:
+        if family is not None and f"IP{name[2:]}" not in families_found:
             raise UsageError(
                 where=where,
                 place=f"{place}.{name}",
                 found="a mapping",
                 expected=f"no such section, because ipFamilies does not name {name}",
             )
-    if config is not None and config.ipam is not None and config.ipam.type == "calico-ipam" and shoot.has_ipv6:
+    if config is not None and config.ipam is not None and config.ipam.type == "calico-ipam" and "IPv6" in families_found:
         raise UsageError(where=where, place=f"{place}.ipam.type", found='"calico-ipam" with IPv6', expected="host-local")
-    proxy = shoot.spec.kubernetes.kube_proxy
-    has_ebpf = config is not None and config.ebpf_dataplane is not None and config.ebpf_dataplane.enabled
-    if proxy is not None and proxy.enabled is False and not has_ebpf:
-        raise UsageError(
-            where=where, place="spec.kubernetes.kubeProxy.enabled", found="false", expected="true, or false with ebpfDataplane"
-        )
-    families_found = shoot.spec.networking.ip_families
     if len(set(families_found)) != len(families_found):
         raise UsageError(
             where=where, place="spec.networking.ipFamilies", found=f"{families_found[0]} twice", expected="each family once"

@@ -149,6 +149,8 @@ class Scenario(Strict):
     """The Shoot before the request, relative to the scenario's file; real Gardener YAML."""
     controller_configuration: Path | None = None
     """Feature gates of the extension besides SeamlessOverlaySwitch, which the arm sets."""
+    extension: Literal["v1.57", "v1.58", "v1.59", "v1.60"] = "v1.60"
+    """The release of the extension that its double follows: see `gardener.releases`."""
     start: Mode
     """The mode before the request; the Shoot's, which the file may say but not contradict."""
     overlays: Annotated[tuple[Overlay, ...], Field(min_length=1)]

@@ -9,11 +9,11 @@ from functools import partial
 from importlib import metadata
 from typing import Final
 
-from gardener.calico_release import CALICO_VERSION
 from gardener.doubles.cloud import CloudBehaviour
 from gardener.doubles.mutants import MUTANTS
 from gardener.feature_gates import FeatureGates, load_feature_gates
 from gardener.gate import decide
+from gardener.releases import RELEASES
 from gardener.shoot import Shoot, load_shoot
 from gardener.timings import TIMINGS, Timings
 from hitless.errors import UsageError
@@ -56,8 +56,8 @@ class Options:
     rate_hz: float | None = None
     carrier: IpipCarrier | None = None
     """Of a lab's overlay ipip; None: the kernel's own, or what stands in for it."""
-    calico_version: str = CALICO_VERSION
-    """Calico that the extension renders."""
+    calico_version: str | None = None
+    """Calico that the extension renders; None: what its release renders."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def make_case(scenario: Scenario, options: Options) -> Case:
     if options.carrier is not None and shoot.overlay is not Overlay.IPIP:
         found = f"{options.carrier} for the overlay {shoot.overlay}"
         raise UsageError(where="--carrier", found=found, expected=f"the overlay {Overlay.IPIP}")
-    configuration = scenario.controller_configuration
+    configuration, release = scenario.controller_configuration, RELEASES[scenario.extension]
     profile = options.profile
     timings = TIMINGS[profile]
     cloud = scenario.cloud
@@ -121,7 +121,7 @@ def make_case(scenario: Scenario, options: Options) -> Case:
         wanted=scenario.change_shoot(shoot),
         feature_gates=replace(
             FeatureGates() if configuration is None else load_feature_gates(configuration),
-            calico_version=options.calico_version,
+            release=release if options.calico_version is None else replace(release, calico_version=options.calico_version),
         ),
         carrier=options.carrier,
         behaviour=CloudBehaviour(

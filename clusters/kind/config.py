@@ -68,7 +68,7 @@ def make_spec(case: Case, options: KindOptions) -> KindSpec:
         rp_filter=scenario.rp_filter,
         kubernetes=shoot.kubernetes,
         image=_choose_image(shoot.kubernetes, options.image),
-        calico_version=case.feature_gates.calico_version,
+        calico_version=case.feature_gates.release.calico_version,
         pod_cidr=shoot.pod_cidr,
         service_cidr=networking.services or DEFAULT_SERVICE_CIDR,
         feature_gates=tuple(sorted(name for name, is_on in gates.items() if is_on)),

@@ -126,7 +126,9 @@ class Extension:
         if self._held_since_ns is None:
             self._held_since_ns = now_ns
         retry_ns = self._network_backoff.fail()
-        self._recorder.record("gate.held", missing=list(decision.missing), error=decision.error, retry_ns=retry_ns)
+        self._recorder.record(
+            "gate.held", missing=list(decision.missing), error=f"Error reconciling Network: {decision.error}", retry_ns=retry_ns
+        )
         return Nanoseconds(now_ns + retry_ns)
 
     def _write(self, now_ns: Nanoseconds) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from gardener.feature_gates import FeatureGates
 from gardener.network_config import NetworkConfig
+from gardener.releases import ExtensionRelease
 from gardener.shoot import Shoot
 from hitless.errors import UsageError
 from hitless.words import Mode
@@ -69,11 +70,10 @@ def compute_values(shoot: Shoot, feature_gates: FeatureGates) -> ChartValues:
     """Compute the chart's values.
 
     Raises:
-        UsageError: eBPF is asked for, which replaces the data plane that the switch is about.
+        UsageError: eBPF is asked for, which replaces the data plane that the switch is about; or kube-proxy is off without it,
+            which the real extension refuses as well, once its gate has opened.
     """
-    config = shoot.network or NetworkConfig.model_validate(
-        {"apiVersion": "calico.networking.extensions.gardener.cloud/v1alpha1", "kind": "NetworkConfig"}
-    )
+    config = shoot.network or NetworkConfig.model_validate({})
     if config.ebpf_dataplane is not None and config.ebpf_dataplane.enabled:
         raise UsageError(
             where=f"Shoot {shoot.metadata.name}",
@@ -81,10 +81,17 @@ def compute_values(shoot: Shoot, feature_gates: FeatureGates) -> ChartValues:
             found="true",
             expected="false, because hitless tests the standard data plane only",
         )
-    overlay = None if config.overlay is None else config.overlay.enabled
-    has_ipv4, has_ipv6 = "IPv4" in shoot.spec.networking.ip_families, shoot.has_ipv6
-    backend = _backend(config, has_ipv6=has_ipv6)
     proxy = shoot.spec.kubernetes.kube_proxy
+    if proxy is not None and proxy.enabled is False:
+        raise UsageError(
+            where=f"Shoot {shoot.metadata.name}",
+            place="spec.kubernetes.kubeProxy.enabled",
+            found="false",
+            expected="true: the extension forbids it without the eBPF data plane",
+        )
+    overlay = None if config.overlay is None else config.overlay.enabled
+    has_ipv4, has_ipv6 = "IPv4" in shoot.families, "IPv6" in shoot.families
+    backend = _backend(config, has_ipv6=has_ipv6)
     snat = config.snat_to_upstream_dns
     ipv6 = config.ipv6
     return ChartValues(
@@ -94,7 +101,7 @@ def compute_values(shoot: Shoot, feature_gates: FeatureGates) -> ChartValues:
         pod_cidr=shoot.pod_cidr,
         node_cidr=shoot.spec.networking.nodes,
         backend=backend,
-        felix_ipip=backend != "none" and overlay is not False and not has_ipv6,
+        felix_ipip=_has_ipip(backend, overlay, feature_gates.release) and not has_ipv6,
         kube_controllers=backend != "none",
         has_ipv4=has_ipv4,
         has_ipv6=has_ipv6,
@@ -110,7 +117,7 @@ def compute_values(shoot: Shoot, feature_gates: FeatureGates) -> ChartValues:
         veth_mtu=config.veth_mtu or "0",
         typha=config.typha is None or config.typha.enabled,
         non_privileged=feature_gates.non_privileged_calico_node,
-        calico_version=feature_gates.calico_version,
+        calico_version=feature_gates.release.calico_version,
         nftables=proxy is not None and proxy.mode == "NFTables",
         service_loop_prevention=config.service_loop_prevention,
         wireguard=config.wireguard_encryption,
@@ -128,6 +135,11 @@ def _backend(config: NetworkConfig, *, has_ipv6: bool) -> Backend:
             return "vxlan" if config.vxlan is not None and config.vxlan.enabled else "bird"
         case overlay:
             return "bird" if overlay.create_pod_routes else "none"
+
+
+def _has_ipip(backend: Backend, overlay: bool | None, release: ExtensionRelease) -> bool:  # noqa: FBT001 - as in the Shoot
+    """Choose FELIX_IPINIPENABLED. Source: utils.go:345-365; before v1.59 only backend none turned it off."""
+    return backend != "none" and (overlay is not False or release.keeps_ipip_with_pod_routes)
 
 
 def _ipv4_pool(config: NetworkConfig) -> Literal["ipip", "vxlan"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from gardener.doubles.mutants import MUTANTS, ignores_reason, opens_on_first_nod
 from gardener.feature_gates import FeatureGates
 from gardener.gate import Gate, GateDecision, GateInput, Outcome, Reason, decide
 from gardener.manifests.render import render
+from gardener.releases import RELEASES
 from hitless.words import JsonObject
 from tests.unit.fakes_gardener import CALICO_IS_UP, NO_ROUTE_CREATED, ROUTE_CREATED, make_node, make_shoot
 
@@ -55,6 +56,7 @@ def hold(case: str, *missing: str, **row: Any) -> Row:  # noqa: ANN401 - fields 
     return Row(case=case, outcome=Outcome.HOLD, missing=missing, **row)
 
 
+V1BETA1 = ("v1beta1",)
 POLICY = Reason.ADMISSION_POLICY_UNAVAILABLE
 NO_SWITCH = Reason.NO_SWITCH_FROM_OVERLAY
 
@@ -66,6 +68,14 @@ ROWS = [
     Row(case="1.36.0"),
     Row(case="1.36.0 pre-release", version="1.36.0-rc.1"),
     Row(case="1.37", version="1.37.2"),
+    *[
+        not_applicable(f"{release} on 1.34 with v1beta1 alone", POLICY, version="1.34.4", feature_gate=True, serves=V1BETA1,
+            gates=replace(ON, release=RELEASES[release]))
+        for release in ("v1.57", "v1.58")
+    ],
+    hold("v1.58 with createPodRoutes, another setting changes", "b", "c", gates=replace(ON, release=RELEASES["v1.58"]),
+        before={"overlay": {"enabled": False, "createPodRoutes": True}},
+        after={"overlay": {"enabled": False, "createPodRoutes": True}, "vethMTU": "1430"}, nodes=WAITING),
     Row(case="1.36, admission feature off, which cannot be", feature_gate=False),
     *[
         not_applicable(f"{version}, {feature}, {serves}", POLICY, version=version, feature_gate=feature, serves=serves)
@@ -133,7 +143,7 @@ def ask(row: Row, gate: Gate = decide) -> GateDecision:
         GateInput(
             feature_gates=row.gates,
             shoot=after,
-            last_manifest=render(before, OFF) if row.readable else None,
+            last_manifest=render(before, row.gates) if row.readable else None,
             nodes=row.nodes,
             api_error="connection refused" if row.nodes is None else None,
         )
@@ -144,15 +154,6 @@ def ask(row: Row, gate: Gate = decide) -> GateDecision:
 def test_case(row: Row) -> None:
     decision = ask(row)
     assert (row.outcome, row.reason, row.missing) == (decision.outcome, decision.reason, decision.missing)
-
-
-def test_a_hold_says_what_it_waits_for() -> None:
-    decision = ask(hold("", nodes=WAITING))
-    assert decision.error == "waiting for routes to be created on all nodes before disabling overlay; missing: b, c"
-
-
-def test_an_api_that_does_not_answer_holds_and_says_so() -> None:
-    assert ask(hold("", nodes=None)).error == "cannot verify node routes before overlay switch: connection refused"
 
 
 def test_an_empty_manifest_is_unreadable() -> None:

@@ -9,7 +9,11 @@ import pytest
 
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.render import key_of, pool_from_environment, render
+from gardener.releases import RELEASES
+from gardener.shoot import parse_shoot
+from hitless.calico import is_calico_node
 from hitless.errors import UsageError
+from hitless.objects import is_switched_on
 from hitless.words import JsonObject
 from tests.unit.fakes_gardener import make_shoot
 
@@ -285,6 +289,29 @@ def test_dual_stack_renders_ipip_as_off() -> None:
         for variable in named(rendered[1]["spec"]["template"]["spec"]["containers"])["env"]
     }
     assert (env["FELIX_IPINIPENABLED"], env["FELIX_IPV6SUPPORT"]) == ("false", "true")
+
+
+def test_kube_proxy_off_is_refused() -> None:
+    spec = {"kubernetes": {"version": "1.36.1", "kubeProxy": {"enabled": False}}, "networking": {"type": "calico"}}
+    head = {"apiVersion": "core.gardener.cloud/v1beta1", "kind": "Shoot", "metadata": {"name": "test"}}
+    with pytest.raises(UsageError, match="found false; expected true: the extension forbids it"):
+        render(parse_shoot({**head, "spec": spec}, "test"), FeatureGates())
+
+
+def test_an_older_release_renders_its_calico_and_keeps_ipip_with_pod_routes() -> None:
+    shoot = make_shoot(network={"overlay": {"enabled": False, "createPodRoutes": True}})
+    found = {}
+    for name in ("v1.57", "v1.58", "v1.59", "v1.60"):
+        documents = render(shoot, FeatureGates(release=RELEASES[name]))
+        daemon_set = next(document for document in documents if is_calico_node(document))
+        image = daemon_set["spec"]["template"]["spec"]["containers"][0]["image"]
+        found[name] = (image.rpartition(":")[2], is_switched_on(daemon_set, "FELIX_IPINIPENABLED"))
+    assert found == {
+        "v1.57": ("v3.30.6", True),
+        "v1.58": ("v3.30.7", True),
+        "v1.59": ("v3.31.6", False),
+        "v1.60": ("v3.31.6", False),
+    }
 
 
 def test_ebpf_is_refused() -> None:

@@ -26,6 +26,7 @@ from gardener.doubles.route_plan import (
 )
 from gardener.gate import is_admission_policy_available
 from gardener.manifests.admission import CALICO_NODE_USER, admit, is_policy_deployed, policy_manifests
+from gardener.releases import LATEST
 from gardener.timings import TIMINGS
 from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, RouteApiUnavailableError, RouteQuotaError, RouteTableError, RouteThrottledError
@@ -488,7 +489,7 @@ def test_when_the_policy_is_deployed_and_when_the_gate_believes_it_is(
     shoot = make_shoot(version=version, serves=serves, feature_gate=feature_gate, network=OFF)
     versions = {document["apiVersion"] for document in policy_manifests(shoot)}
     assert versions == (set() if api_version is None else {f"admissionregistration.k8s.io/{api_version}"})
-    assert is_available == is_admission_policy_available(shoot)
+    assert is_available == is_admission_policy_available(shoot, LATEST)
 
 
 def test_while_the_overlay_is_on_no_policy_is_deployed() -> None:

@@ -69,7 +69,11 @@ def test_every_shipped_shoot_is_read() -> None:
             "      - IPv4\n      - IPv4",
             "spec.networking.ipFamilies: found IPv4 twice; expected each family once",
         ),
-        ("mode: IPTables", "enabled: false", "kubeProxy.enabled: found false; expected true, or false with ebpfDataplane"),
+        (
+            "kind: Shoot\n",
+            "kind: Shoot\nstatus: {lastOperation: {state: Failed}}\n",
+            "status.lastOperation.state: found Failed; expected another state: the extension leaves",
+        ),
         ("enabled: true", "enabled: 'yes'", f"{AT}.overlay.enabled: found yes; expected a valid boolean"),
         (
             "enabled: true",

@@ -283,7 +283,10 @@ def test_while_the_kubernetes_api_is_away_everything_is_retried(is_gated: bool) 
     if is_gated:
         held = bench.facts("gate.held")[0]
         assert held["missing"] == []
-        assert held["error"] == "cannot verify node routes before overlay switch: the Kubernetes API does not answer"
+        assert held["error"] == (
+            "Error reconciling Network: failed to check node route status: failed to list nodes: "
+            "the Kubernetes API does not answer"
+        )
     else:
         assert "gardener-resource-manager" in {facts["actor"] for facts in failures}
     assert touched(bench) == NATIVE_OBJECTS

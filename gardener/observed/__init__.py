@@ -1,0 +1,1 @@
+"""What released programs were seen to decide, to compare the doubles with."""

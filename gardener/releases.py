@@ -1,0 +1,48 @@
+"""Releases of the Calico extension whose decisions or manifests differ.
+
+Source: networking-calico at the tags v1.57.0 to v1.59.0, pkg/controller/actuator_reconcile.go, pkg/charts/utils.go and
+imagevector/images.yaml; v1.57.0 and v1.60-dev were also observed (gardener/observed/decisions.tsv).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gardener.calico_release import CALICO_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtensionRelease:
+    """What differs between releases."""
+
+    name: str
+    """The release, such as v1.60."""
+    calico_version: str
+    """Tag of the Calico images that it renders."""
+    admission_versions: tuple[str, ...] = ("v1alpha1", "v1beta1")
+    """Versions of admissionregistration.k8s.io that make MutatingAdmissionPolicy available below Kubernetes 1.36. Before v1.59
+    v1beta1 does not count: on 1.34 and 1.35, which serve it, the gate is off and nothing says so."""
+    keeps_ipip_with_pod_routes: bool = False
+    """Whether FELIX_IPINIPENABLED stays true with createPodRoutes. Before v1.59 it does, so any change of such a Shoot looks
+    like a switch from the overlay."""
+
+
+RELEASES: Final[Mapping[str, ExtensionRelease]] = {
+    release.name: release
+    for release in (
+        ExtensionRelease(
+            name="v1.57", calico_version="v3.30.6", admission_versions=("v1alpha1",), keeps_ipip_with_pod_routes=True
+        ),
+        ExtensionRelease(
+            name="v1.58", calico_version="v3.30.7", admission_versions=("v1alpha1",), keeps_ipip_with_pod_routes=True
+        ),
+        ExtensionRelease(name="v1.59", calico_version="v3.31.6"),
+        ExtensionRelease(name="v1.60", calico_version=CALICO_VERSION),
+    )
+}
+"""Release to what it does; v1.57 is the first that has the gate."""
+
+LATEST: Final = RELEASES["v1.60"]
+"""The release that the doubles follow unless a scenario names another."""
