@@ -42,14 +42,14 @@ class ConvergenceTimes:
 
     Args:
         history: of the run.
+        routes: of its nodes.
+        ttls: of its packets.
     """
 
-    def __init__(self, history: History) -> None:
-        self._history = history
+    def __init__(self, history: History, routes: RouteHistory, ttls: TtlPaths) -> None:
+        self._history, self._routes, self._ttls = history, routes, ttls
         self._request = history.first_event("switch.requested")
         self._is_switch = history.header.end_mode is not history.header.start_mode
-        if self._request is not None and self._is_switch:
-            self._routes, self._ttls = RouteHistory(history), TtlPaths(history)
 
     @property
     def is_inferred(self) -> bool:

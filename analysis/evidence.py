@@ -1,7 +1,7 @@
 """The evidence of a run: its history and everything measured of it, each computed once.
 
-Checks and reports ask the same questions of the same records. What one of them has had worked out is kept for the others, so a
-run's probes are classified once, however many look at them. Pure.
+Checks and reports ask the same questions of the same records. Each answer is kept, so a run's probes are classified once,
+however many checks look at them. Pure.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from analysis.instrument import OverflowLoss, overflow_losses
 from analysis.ledger import Ledger, make_ledger
 from analysis.measure import FlowMeasure, measure
 from analysis.paths.path import FlowPaths, find_paths
+from analysis.paths.ttl import TtlPaths
+from analysis.route_history import RouteHistory
 from hitless.history import History
 from hitless.words import FlowId, FlowRole
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """One run as checks and reports see it; every part is worked out when it is first asked for."""
+    """One run as checks and reports see it. Every part is computed on first use."""
 
     history: History
 
@@ -39,30 +41,40 @@ class Evidence:
         return measure(self.history, self.probes, self.convergence)
 
     @cached_property
+    def routes(self) -> RouteHistory:
+        """The nodes' routes over time."""
+        return RouteHistory(self.history)
+
+    @cached_property
+    def ttls(self) -> TtlPaths:
+        """The paths that the received TTLs allow."""
+        return TtlPaths(self.history)
+
+    @cached_property
     def convergence(self) -> ConvergenceTimes:
         """When flows converged."""
-        return ConvergenceTimes(self.history)
+        return ConvergenceTimes(self.history, self.routes, self.ttls)
 
     @cached_property
     def overflows(self) -> tuple[OverflowLoss, ...]:
-        """What the instrument's own sockets dropped."""
+        """Packets that the instrument's own sockets dropped."""
         return tuple(overflow_losses(self.history))
 
     @cached_property
     def connections(self) -> Mapping[FlowId, ConnectionMeasure]:
-        """What became of the connections of every TCP flow."""
+        """The connections of every TCP flow."""
         return measure_connections(self.history)
 
     @cached_property
     def ledger(self) -> Ledger | None:
-        """Where the kernel dropped packets; None: the cluster has no such counters."""
+        """Where the kernel dropped packets. None: the cluster has no such counters."""
         return make_ledger(self.history, self.measures)
 
     @cached_property
     def causes(self) -> tuple[Attribution, ...]:
-        """Why each outage happened, by flow, then in order of time."""
-        return attribute(self.history, self.measures, self.probes)
+        """The causes of every outage, by flow, then in order of time."""
+        return attribute(self.history, self.measures, self.probes, self.routes)
 
     def paths(self, *roles: FlowRole) -> Iterator[FlowPaths]:
-        """Yield the path of every probe, flow by flow; not kept: of a large mesh it is as large as the records."""
-        return find_paths(self.history, self.probes, *roles)
+        """Yield the path of every probe, flow by flow. They are not kept: in a large mesh they are as large as the records."""
+        return find_paths(self.history, self.probes, self.routes, self.ttls, *roles)

@@ -169,11 +169,12 @@ class RouteHistory:
         self._zones = {node.name: node.zone for node in history.facts.nodes}
         self._is_native = history.header.start_mode is Mode.NATIVE
         self._is_vxlan = history.header.overlay is Overlay.VXLAN
-        told = tuple(history.events_named("calico.repointed", "calico.cleanup_routes"))
-        self.is_inferred = not told
+        self.told = tuple(history.events_named("calico.repointed", "calico.cleanup_routes"))
+        """What the nodes themselves told of their routes, in order of time."""
+        self.is_inferred = not self.told
         """Whether no node told anything: then the bounds are wide."""
         self._changes: dict[str, list[tuple[Interval, Event]]] = {name: [] for name in self._zones}
-        changes = [(str(event.facts["node"]), instant_of(event), event) for event in told] or list(_infer(history))
+        changes = [(str(event.facts["node"]), instant_of(event), event) for event in self.told] or list(_infer(history))
         for node, at, event in changes:
             self._changes.setdefault(node, []).append((at, event))
         self._final = {
@@ -189,6 +190,13 @@ class RouteHistory:
         if key not in self._timelines:
             self._timelines[key] = self._make(node, peer)
         return self._timelines[key]
+
+    def departure(self) -> RouteStep | None:
+        """Return the first step by which a node left the tunnel, as nodes told it; None: no node told of one."""
+        pairs = ((node, peer) for node in self._zones for peer in self._zones if node != peer)
+        steps = (step for node, peer in pairs for step in self.toward(node, peer).steps)
+        left = (step for step in steps if step.next_hop is not NextHop.TUNNEL and step.knowledge is not Knowledge.INFERRED)
+        return min(left, key=lambda step: step.at.earliest_ns, default=None)
 
     def _make(self, node: str, peer: str) -> RouteTimeline:
         first = now = NextHop.GATEWAY if self._is_native else NextHop.TUNNEL

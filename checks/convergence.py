@@ -42,7 +42,7 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     yield from _judge_objects(history)
     yield from _judge_rolls(history, limits["rolls"])
     yield from _judge_nodes(history)
-    yield from _judge_paths(history)
+    yield from _judge_paths(evidence)
     if history.header.end_mode is history.header.start_mode:
         text = f"not applicable to the flows' times: the arm stays in {history.header.end_mode}"
         yield Finding(verdict=Verdict.PASS, code="no-convergence-expected", text=text)
@@ -114,14 +114,15 @@ def _judge_nodes(history: History) -> Iterator[Finding]:
         yield Finding(verdict=Verdict.FAIL, code="node-not-switched", text=text)
 
 
-def _judge_paths(history: History) -> Iterator[Finding]:
+def _judge_paths(evidence: Evidence) -> Iterator[Finding]:
     """See from the TTL at the reflector whether packets follow, where the router is seen to count itself."""
+    history = evidence.history
     requested = history.first_event("switch.requested")
     stopped = history.first_event("run.probing_stopped")
     if requested is None or stopped is None:
         yield Finding(verdict=Verdict.PASS, code="path-not-visible", text="not applicable: no switch was requested")
         return
-    ttls, wanted = TtlPaths(history), history.header.end_mode
+    ttls, wanted = evidence.ttls, history.header.end_mode
     if not ttls.is_router_counted:
         text = "the TTL does not show the router, so the flows' path is not visible"
         if wanted is not history.header.start_mode:

@@ -10,7 +10,6 @@ from typing import Final
 
 from analysis.evidence import Evidence
 from checks.budgets import read_budgets
-from hitless.events import Event
 from hitless.history import History
 from hitless.plural import plural
 from hitless.verdicts import Finding
@@ -26,7 +25,7 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     """Compare the time of each route of each zone's table with the instant from which packets need it."""
     read_budgets(NAME, budgets, BUDGETS)
     history = evidence.history
-    gone = _overlay_gone(history)
+    gone = _overlay_gone(evidence)
     if history.header.start_mode is not Mode.OVERLAY or gone is None:
         text = "not applicable: the overlay never went away"
         yield Finding(verdict=Verdict.PASS, code="not-applicable", text=text)
@@ -43,27 +42,21 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
         yield Finding(verdict=Verdict.PASS, code="routes-first", text=text, t_ns=instant_ns)
 
 
-def _overlay_gone(history: History) -> tuple[Nanoseconds, str] | None:
+def _overlay_gone(evidence: Evidence) -> tuple[Nanoseconds, str] | None:
     """Return the earliest instant from which a node may send natively, and what it was; None: there was none.
 
-    The IPPool's apply is the cause and a node's re-pointing its effect. On a cluster where the apply is not seen to end
-    before the first node acts on it, the effect comes first: whichever is earlier counts. Source: docs/mechanics.md 4.3.
+    The IPPool's apply is the cause and a node's new routes are its effect. Where the first node acts before the apply is seen
+    to end, the effect is dated first, so the earlier of both counts. Source: docs/mechanics.md 4.3.
     """
     instants = [
         (event.t_ns, "the IPPool said so")
-        for event in history.events_named("manifest.applied")
+        for event in evidence.history.events_named("manifest.applied")
         if event.facts.get("kind") == Kind.IP_POOL and event.facts.get("mode") == Mode.NATIVE
     ]
-    instants += [
-        (_began(event), f"{event.facts.get('node')} re-pointed its routes")
-        for event in history.events_named("calico.repointed")
-        if event.facts.get("mode") == Mode.NATIVE
-    ]
+    step = evidence.routes.departure()
+    if step is not None:
+        instants.append((step.at.earliest_ns, step.text))
     return min(instants, default=None)
-
-
-def _began(event: Event) -> Nanoseconds:
-    return Nanoseconds(event.facts.get("began_ns", event.t_ns))
 
 
 def _judge_route(history: History, zone: str, node: str, gone_ns: Nanoseconds) -> tuple[Finding | None, int | None]:

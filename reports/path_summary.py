@@ -63,9 +63,9 @@ class TransitionSpread:
     """One length of time over the flows to which it applies, ms."""
 
     spread_ms: Spread
-    """Of the middle of each flow's bounds."""
+    """Of the likely length of each flow."""
     bounds_ms_max: Duration | None
-    """Shortest and longest of the flow whose middle is the largest; longest None: it had not ended. None: there is no flow."""
+    """The length of the flow whose likely length is the largest; longest None: it had not ended. None: there is no flow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,11 +157,11 @@ def _count(direction: Direction) -> npt.NDArray[np.int64]:
 
 def _spread(lengths: Iterable[Length]) -> TransitionSpread:
     every = list(lengths)
-    middles = [None if one.longest_ns is None else (one.shortest_ns + one.longest_ns) / 2 / MILLISECOND for one in every]
-    longest = max(every, key=_by_middle, default=None)
-    return TransitionSpread(spread_ms=make_spread(middles), bounds_ms_max=None if longest is None else duration_of(longest))
+    likely = [None if one.likely_ns is None else one.likely_ns / MILLISECOND for one in every]
+    longest = max(every, key=_by_likely, default=None)
+    return TransitionSpread(spread_ms=make_spread(likely), bounds_ms_max=None if longest is None else duration_of(longest))
 
 
-def _by_middle(length: Length) -> tuple[bool, int]:
-    """Sort key: what had not ended is longer than all that had."""
-    return length.longest_ns is None, length.shortest_ns + (length.longest_ns or 0)
+def _by_likely(length: Length) -> tuple[bool, int]:
+    """Sort key: a length without an end is longer than all others."""
+    return length.likely_ns is None, length.likely_ns or length.shortest_ns

@@ -35,9 +35,7 @@ class TransitionRow:
     median: str
     mean: str
     max: str
-    """The middle of the longest."""
-    bounds: str
-    """And its bounds."""
+    """The longest, with its bounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +113,7 @@ def _transition_rows(arm: Arm, found: PathSummary, accuracy_ms: float) -> tuple[
             min=say_ms(spread.min, accuracy_ms),
             median=say_ms(spread.median, accuracy_ms),
             mean=say_ms(spread.mean, accuracy_ms),
-            max=say_ms(spread.max, accuracy_ms),
-            bounds=say_duration(length.bounds_ms_max, accuracy_ms),
+            max=say_duration(length.bounds_ms_max, accuracy_ms),
         )
 
     return (

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from analysis.causes.candidates import CauseKind
-from analysis.causes.evidence import Evidence
 from analysis.causes.explanations import Explanation, Likelihood, explain_outages
 from analysis.causes.finder import CandidateFinder
+from analysis.causes.indications import Indication
 from analysis.causes.joint import weigh_together
 from analysis.classify import Probes
 from analysis.measure import Measures, Outage
+from analysis.route_history import RouteHistory
 from hitless.history import History
 from hitless.words import FlowId, FlowRole
 
@@ -42,7 +43,7 @@ class Cause:
     """What exactly, the likeliest first; empty for `unexplained`."""
     score: float
     """Share of the outage's lost probes that it accounts for, 0 to 1."""
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[Indication, ...]
     """What speaks for and against the first subject."""
 
     @property
@@ -66,7 +67,9 @@ class Attribution:
         return self.causes[0]
 
 
-def attribute(history: History, measures: Measures, probes: Mapping[FlowId, Probes]) -> tuple[Attribution, ...]:
+def attribute(
+    history: History, measures: Measures, probes: Mapping[FlowId, Probes], routes: RouteHistory
+) -> tuple[Attribution, ...]:
     """Return the causes of every outage of a run, by flow, then in order of time.
 
     The outage of a calibration flow is not among them: it was made to see whether it is measured.
@@ -75,8 +78,9 @@ def attribute(history: History, measures: Measures, probes: Mapping[FlowId, Prob
         history: of the run.
         measures: of its flows.
         probes: of its flows, classified.
+        routes: of its nodes.
     """
-    finder = CandidateFinder(history, measures)
+    finder = CandidateFinder(history, measures, routes)
     found: list[tuple[Outage, tuple[Explanation, ...]]] = []
     for flow in history.flows:
         measure = measures.get(flow.id)
@@ -116,11 +120,11 @@ def _rank(outage: Outage, explanations: Sequence[Explanation], history: History)
     return tuple(cause for number, cause in enumerate(causes) if number == 0 or cause.score >= SCORE_MIN)
 
 
-def _excuse(outage: Outage, explanations: Sequence[Explanation], history: History) -> tuple[Evidence, ...]:
+def _excuse(outage: Outage, explanations: Sequence[Explanation], history: History) -> tuple[Indication, ...]:
     """Return the cause `unexplained` with what coincides with the outage."""
     candidates = {likelihood.key for explanation in explanations for likelihood in explanation.likelihoods}
     text = f"none of {len(candidates)} candidates fits better than chance" if candidates else "there is no candidate"
-    found = [Evidence(text=text, odds=1.0, facts={"candidates": len(candidates)})]
+    found = [Indication(text=text, odds=1.0, facts={"candidates": len(candidates)})]
     coincident = [
         event
         for event in history.events
@@ -129,5 +133,5 @@ def _excuse(outage: Outage, explanations: Sequence[Explanation], history: Histor
     for event in coincident[:_COINCIDENT_MAX]:
         node = f" of {event.facts['node']}" if "node" in event.facts else ""
         text = f"{event.name}{node} coincides, and cannot drop a packet"
-        found.append(Evidence(text=text, odds=1.0, facts={"event": event.name, **event.facts}))
+        found.append(Indication(text=text, odds=1.0, facts={"event": event.name, **event.facts}))
     return tuple(found)

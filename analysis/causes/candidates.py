@@ -1,7 +1,7 @@
 """Candidates: what the events say was broken, from when to when, and which flows it could have hit.
 
 A candidate is a candidate: it is known to have been there, not to have dropped anything. What makes it a cause is weighed in
-`analysis.causes.evidence`. Nothing here computes anything but the meeting of two lengths of time.
+`analysis.causes.indications`. Nothing here computes anything but the meeting of two lengths of time.
 """
 
 from __future__ import annotations

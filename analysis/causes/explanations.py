@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from analysis.causes.candidates import MUST, Candidate, CauseKind
-from analysis.causes.evidence import NOT_COUNTED, Evidence, Scale, can_have, weigh_times
 from analysis.causes.finder import CandidateFinder
+from analysis.causes.indications import NOT_COUNTED, Indication, Scale, can_have, weigh_times
 from analysis.causes.segments import Segment, Splitter, Way
 from analysis.classify import Probes
 from analysis.interval import make_interval
@@ -30,9 +30,9 @@ class Likelihood:
     """One candidate of one segment."""
 
     candidate: Candidate
-    evidence: list[Evidence]
+    evidence: list[Indication]
     """First what is to be proven."""
-    counted: Evidence | None = None
+    counted: Indication | None = None
     """What the kernel's counter says, as long as it stands."""
     budget: float = 1.0
     """Factor that keeps what is claimed within what the counter moved; see `analysis.causes.budgets`."""
@@ -46,7 +46,7 @@ class Likelihood:
         return weight
 
     @property
-    def all_evidence(self) -> tuple[Evidence, ...]:
+    def all_evidence(self) -> tuple[Indication, ...]:
         """All evidence."""
         return (*self.evidence, *filter(None, [self.counted]))
 
@@ -115,7 +115,7 @@ def _explain(history: History, flow: Flow, segment: Segment, candidates: Sequenc
         Likelihood(
             candidate=candidate,
             evidence=[
-                Evidence(text=candidate.text, odds=1.0, facts=dict(candidate.facts)),
+                Indication(text=candidate.text, odds=1.0, facts=dict(candidate.facts)),
                 *weigh_times(candidate, segment, instants[candidate.kind], scale),
             ],
         )
@@ -135,4 +135,4 @@ def _own_likelihood(kind: CauseKind, subject: str, text: str, share: float) -> L
     """Return a candidate that the losses themselves name, with the share of them that do."""
     odds = 1 / NOT_COUNTED if share >= 1 else share / (1 - share)
     candidate = Candidate(kind=kind, subject=subject, text=text, began=make_interval(0, 0), ended=None, begin_text="")
-    return Likelihood(candidate=candidate, evidence=[Evidence(text=text, odds=odds, facts={"share": share})])
+    return Likelihood(candidate=candidate, evidence=[Indication(text=text, odds=odds, facts={"share": share})])

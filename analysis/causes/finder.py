@@ -1,7 +1,7 @@
 """The candidates that could have dropped a flow's packets in one direction, in one run.
 
 Direction matters: what is lost on the way out was sent by the sender's node and looked up in the table of its zone; what is
-lost on the way back, by the reflector's. A candidate need not have dropped anything: `evidence` weighs that. Conditions,
+lost on the way back, by the reflector's. A candidate need not have dropped anything: `indications` weighs that. Conditions,
 the gate and faults of an API are no candidates, since no packet passes them. Pure.
 """
 
@@ -49,19 +49,19 @@ class CandidateFinder:
     Args:
         history: of the run.
         measures: of its flows: what hit a control flow is the machine's doing.
+        routes: of its nodes.
     """
 
-    def __init__(self, history: History, measures: Measures) -> None:
+    def __init__(self, history: History, measures: Measures, routes: RouteHistory) -> None:
         self._history = history
         self._endpoints = {endpoint.name: endpoint for endpoint in history.facts.endpoints}
         self.moved = MovedCounters(history)
         named = {node.name for node in history.facts.nodes} | self._endpoints.keys() | {"machine"}
-        hops = RouteHistory(history)
-        self._missing = RouteCandidates(history, hops, self.moved.places - named)
-        self._modes = TunnelCandidates(history, hops, self.moved)
+        self._missing = RouteCandidates(history, routes, self.moved.places - named)
+        self._modes = TunnelCandidates(history, routes, self.moved)
         self._shared = (*_faults(history), *_stalls(history))
         self._at_nodes = (*_rolls(history), *self._control_outages(measures))
-        self._repointed = tuple(history.events_named("calico.repointed", "calico.cleanup_routes"))
+        self._routes = routes
         self._pairs: dict[tuple[str, str, str], tuple[Candidate, ...]] = {}
 
     def of(self, flow: Flow, way: Way) -> tuple[Candidate, ...]:
@@ -134,7 +134,7 @@ class CandidateFinder:
 
         Source: mechanics 4.5, Linux net/netfilter/nf_nat_core.c nf_nat_oif_changed.
         """
-        for event in self._repointed:
+        for event in self._routes.told:
             if event.facts["node"] == ends.sender:
                 yield Candidate(
                     kind=CauseKind.MASQUERADE_CHANGED,

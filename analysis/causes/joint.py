@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from analysis.causes.apportion import apportion
 from analysis.causes.budgets import keep_budgets
 from analysis.causes.candidates import Candidate, CauseKind, KernelCounter
-from analysis.causes.evidence import weigh_breadth, weigh_counter
 from analysis.causes.explanations import Explanation
 from analysis.causes.finder import CandidateFinder
+from analysis.causes.indications import weigh_breadth, weigh_counter
 from analysis.causes.segments import Way
 from hitless.facts import Flow
 from hitless.words import FlowId, FlowRole

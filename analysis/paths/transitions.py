@@ -1,7 +1,8 @@
 """How a flow went from the Preferred to the Next-Best Egress: both transitions, and the first probes on the new path.
 
 RFC 6412 sees a convergence as throughput that falls (Convergence Event Transition, 3.3.1) and rises again (Convergence Recovery
-Transition, 3.3.2). One flow has no throughput but its probes, so both are read from them, each between two bounds. Pure.
+Transition, 3.3.2). One flow has no throughput but its probes, so both are read from them. Each has two bounds, and a likely
+value half-way between two neighbouring probes by their send times, as the likely length of an outage (`analysis.likely`). Pure.
 """
 
 from __future__ import annotations
@@ -56,10 +57,19 @@ def find_transitions(found: FlowPaths, request_ns: Nanoseconds) -> Transitions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Instant:
-    """Between two probes."""
+    """An instant between two probes."""
 
     earliest_ns: int
+    likely_ns: int
+    """Half-way between the times at which both set out in the direction concerned."""
     latest_ns: int
+
+
+def _between(direction: Direction, before_ns: int, before: int | None, after: int) -> _Instant:
+    """Return the instant between two probes of a direction; without one before, between `before_ns` and the other."""
+    since_ns, until_ns = direction.since_ns, int(direction.until_ns[after])
+    likely_ns = ((before_ns if before is None else int(since_ns[before])) + int(since_ns[after])) // 2
+    return _Instant(earliest_ns=before_ns, likely_ns=min(max(before_ns, likely_ns), until_ns), latest_ns=until_ns)
 
 
 def _since(instant: _Instant | None, request_ns: int) -> Length | None:
@@ -67,6 +77,7 @@ def _since(instant: _Instant | None, request_ns: int) -> Length | None:
         return None
     return Length(
         shortest_ns=Nanoseconds(max(0, instant.earliest_ns - request_ns)),
+        likely_ns=Nanoseconds(max(0, instant.likely_ns - request_ns)),
         longest_ns=Nanoseconds(max(0, instant.latest_ns - request_ns)),
     )
 
@@ -81,10 +92,9 @@ def _event(found: FlowPaths, is_after: Flags, request_ns: int) -> tuple[Length |
     first = int(gone[0])
     good = np.flatnonzero((~is_impaired & out.is_preferred & back.is_preferred)[:first])
     has_left_out = bool(out.is_next_best[first] | probes.is_near_end[first])
-    instant = _Instant(
-        earliest_ns=int(probes.rows["send_began_ns"][good[-1]]) if good.size else request_ns,
-        latest_ns=int((out if has_left_out else back).until_ns[first]),
-    )
+    before = int(good[-1]) if good.size else None
+    before_ns = request_ns if before is None else int(probes.rows["send_began_ns"][before])
+    instant = _between(out if has_left_out else back, before_ns, before, first)
     return _since(instant, request_ns), bool(is_impaired[first])
 
 
@@ -100,10 +110,8 @@ def _first_arrival(found: FlowPaths, direction: Direction, is_after: Flags) -> _
         return None
     first = int(come[0])
     not_yet = np.flatnonzero((~has_come | direction.is_preferred)[:first])
-    return _Instant(
-        earliest_ns=int(probes.rows["send_began_ns"][not_yet[-1] if not_yet.size else 0]),
-        latest_ns=int(direction.until_ns[first]),
-    )
+    before = int(not_yet[-1]) if not_yet.size else 0
+    return _between(direction, int(probes.rows["send_began_ns"][before]), before, first)
 
 
 def _recovery(found: FlowPaths, arrivals: list[_Instant]) -> Length | None:
@@ -116,9 +124,14 @@ def _recovery(found: FlowPaths, arrivals: list[_Instant]) -> Length | None:
     last_bad = int(bad[-1]) if bad.size else -1
     # A probe whose path is not known may still have taken the old one.
     good = np.flatnonzero((~is_impaired & found.out.is_next_best & found.back.is_next_best)[last_bad + 1 :])
-    shortest = max(0, int(rows["send_began_ns"][max(0, last_bad)]) - began.latest_ns)
-    longest = None
-    if good.size:
-        ended_ns = int(found.back.until_ns[last_bad + 1 + int(good[0])])
-        longest = Nanoseconds(max(shortest, ended_ns - began.earliest_ns))
-    return Length(shortest_ns=Nanoseconds(shortest), longest_ns=longest)
+    before = max(0, last_bad)
+    before_ns = int(rows["send_began_ns"][before])
+    shortest = Nanoseconds(max(0, before_ns - began.latest_ns))
+    if not good.size:
+        return Length(shortest_ns=shortest, longest_ns=None)
+    ended = _between(found.back, before_ns, before, last_bad + 1 + int(good[0]))
+    return Length(
+        shortest_ns=shortest,
+        likely_ns=Nanoseconds(max(shortest, ended.likely_ns - began.likely_ns)),
+        longest_ns=Nanoseconds(max(shortest, ended.latest_ns - began.earliest_ns)),
+    )

@@ -19,60 +19,61 @@ def transitions(told: History) -> Transitions:
     return find_transitions(found, ns(50))
 
 
-def bounds(shortest_ms: float, longest_ms: float | None) -> Length:
-    return Length(shortest_ns=ns(shortest_ms), longest_ns=None if longest_ms is None else ns(longest_ms))
+def length(shortest_ms: float, likely_ms: float | None, longest_ms: float | None) -> Length:
+    likely_ns, longest_ns = (None if bound is None else ns(bound) for bound in (likely_ms, longest_ms))
+    return Length(shortest_ns=ns(shortest_ms), likely_ns=likely_ns, longest_ns=longest_ns)
 
 
 def test_a_flow_that_loses_nothing_leaves_the_old_path_between_two_probes() -> None:
     assert transitions(history()) == Transitions(
-        event=bounds(50, 55 + ONE_WAY_MS),
+        event=length(50, 52.5, 55 + ONE_WAY_MS),
         is_impaired=False,
-        first_out=bounds(50, 55 + ONE_WAY_MS),
-        first_back=bounds(50, 55 + 2 * ONE_WAY_MS),
-        recovery=bounds(0, INTERVAL_MS + 2 * ONE_WAY_MS),
+        first_out=length(50, 52.5, 55 + ONE_WAY_MS),
+        first_back=length(50, 52.5 + ONE_WAY_MS, 55 + 2 * ONE_WAY_MS),
+        recovery=length(0, ONE_WAY_MS, INTERVAL_MS + 2 * ONE_WAY_MS),
     )
 
 
 def test_both_ways_change_each_at_its_time() -> None:
     told = repoint(history(records=records({1: QUIET, 2: QUIET})), a1=(151, 152), b1=(101, 102))
     found = transitions(told)
-    assert (found.first_out, found.first_back) == (bounds(100, 105 + ONE_WAY_MS), bounds(50, 55 + 2 * ONE_WAY_MS))
+    assert (found.first_out, found.first_back) == (length(100, 102.5, 105 + ONE_WAY_MS), length(50, 52.5 + ONE_WAY_MS, 55 + 2 * ONE_WAY_MS))
     assert found.event == found.first_back
-    assert found.recovery == bounds(100 - 55 - 2 * ONE_WAY_MS, 105 + 2 * ONE_WAY_MS - 50)
+    assert found.recovery == length(100 - 55 - 2 * ONE_WAY_MS, 50, 105 + 2 * ONE_WAY_MS - 50)
 
 
 def test_a_lost_probe_ends_the_event_transition_and_the_first_answer_begins_the_recovery() -> None:
     found = transitions(history(records=records({1: lost(19, 10), 2: QUIET}, ttls={1: SWITCHED})))
     assert found == Transitions(
-        event=bounds(50, 55 + CALL_MS + ONE_WAY_MS),
+        event=length(50, 52.5, 55 + CALL_MS + ONE_WAY_MS),
         is_impaired=True,
-        first_out=bounds(100, 105 + ONE_WAY_MS),
-        first_back=bounds(100, 105 + 2 * ONE_WAY_MS),
-        recovery=bounds(0, INTERVAL_MS + 2 * ONE_WAY_MS),
+        first_out=length(100, 102.5, 105 + ONE_WAY_MS),
+        first_back=length(100, 102.5 + ONE_WAY_MS / 2, 105 + 2 * ONE_WAY_MS),
+        recovery=length(0, ONE_WAY_MS / 2, INTERVAL_MS + 2 * ONE_WAY_MS),
     )
 
 
 def test_the_way_out_may_work_while_answers_are_still_lost() -> None:
     found = transitions(history(records=records({1: "." * 19 + "XXXXffff" + "." * 31, 2: QUIET}, ttls={1: SWITCHED})))
-    assert (found.first_out, found.first_back) == (bounds(70, 75 + ONE_WAY_MS), bounds(90, 95 + 2 * ONE_WAY_MS))
-    assert found.recovery == bounds(90 - 75 - ONE_WAY_MS, 95 + 2 * ONE_WAY_MS - 70)
+    assert (found.first_out, found.first_back) == (length(70, 72.5, 75 + ONE_WAY_MS), length(90, 92.5 + ONE_WAY_MS, 95 + 2 * ONE_WAY_MS))
+    assert found.recovery == length(90 - 75 - ONE_WAY_MS, 20 + ONE_WAY_MS, 95 + 2 * ONE_WAY_MS - 70)
 
 
 def test_a_later_loss_puts_the_end_of_the_recovery_off() -> None:
     found = transitions(history(records=records({1: lost(39, 1), 2: QUIET}, ttls={1: SWITCHED})))
-    assert found.event == bounds(50, 55 + ONE_WAY_MS)
-    assert found.recovery == bounds(205 - 105 - ONE_WAY_MS, 210 + 2 * ONE_WAY_MS - 100)
+    assert found.event == length(50, 52.5, 55 + ONE_WAY_MS)
+    assert found.recovery == length(205 - 105 - ONE_WAY_MS, 105 + ONE_WAY_MS / 2, 210 + 2 * ONE_WAY_MS - 100)
 
 
 def test_a_recovery_that_never_ends_has_no_longest() -> None:
     found = transitions(history(records=records({1: "." * 25 + "X" * 33, 2: QUIET}, ttls={1: SWITCHED})))
-    assert found.recovery == bounds(295 - 105 - ONE_WAY_MS, None)
+    assert found.recovery == length(295 - 105 - ONE_WAY_MS, None, None)
 
 
 def test_without_an_answer_by_the_new_path_there_is_no_recovery() -> None:
     found = transitions(history(records=records({1: lost(19, 39), 2: QUIET}, ttls={1: SWITCHED})))
     assert (found.first_out, found.first_back, found.recovery) == (None, None, None)
-    assert found.event == bounds(50, 55 + CALL_MS + ONE_WAY_MS)
+    assert found.event == length(50, 52.5, 55 + CALL_MS + ONE_WAY_MS)
 
 
 def test_what_happened_before_the_request_is_no_consequence_of_it() -> None:
@@ -80,8 +81,8 @@ def test_what_happened_before_the_request_is_no_consequence_of_it() -> None:
     assert found == Transitions(event=None, is_impaired=False, first_out=None, first_back=None, recovery=None)
 
 
-def test_probes_of_unknown_path_widen_the_bounds() -> None:
+def test_probes_of_unknown_path_widen_the_length() -> None:
     told = repoint(history(flows=(IN_ZONE,), records=records({1: QUIET})), a1=(101, 122), a2=(101, 122))
     found = transitions(told)
-    assert found.event == found.first_out == bounds(50, 75 + ONE_WAY_MS)
-    assert found.recovery == bounds(0, 75 + 2 * ONE_WAY_MS - 50)
+    assert found.event == found.first_out == length(50, 62.5, 75 + ONE_WAY_MS)
+    assert found.recovery == length(0, ONE_WAY_MS, 75 + 2 * ONE_WAY_MS - 50)

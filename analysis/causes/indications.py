@@ -1,6 +1,6 @@
-"""Weights of the evidence for a candidate: coincidence in time, and the kernel's counters.
+"""Indications for and against a candidate: coincidence in time, and the kernel's counters.
 
-Each piece of evidence has odds: how many times more likely it is if the candidate did it than if it was something unknown that
+An indication has odds: how many times more likely it is if the candidate did it than if it was something unknown that
 came at a random time. That two instants fall into a window of a few milliseconds by chance is rare, and how rare follows
 from the window, the number of such instants and the time that was probed. What the model forbids (the flow was answered
 although it must have been down) is not impossible, as models are wrong, but a hundred times less likely. Pure.
@@ -35,8 +35,8 @@ NOT_COUNTED: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """One piece of evidence for or against a cause."""
+class Indication:
+    """One fact that speaks for or against a cause."""
 
     text: str
     odds: float
@@ -69,7 +69,7 @@ def can_have(candidate: Candidate, segment: Segment) -> bool:
     return is_begun and (candidate.ended is None or candidate.ended.latest_ns >= segment.first.earliest_ns)
 
 
-def weigh_times(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> tuple[Evidence, ...]:
+def weigh_times(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> tuple[Indication, ...]:
     """Return what the beginning and the end of both say.
 
     Args:
@@ -79,10 +79,10 @@ def weigh_times(candidate: Candidate, segment: Segment, instants: int, scale: Sc
         scale: of the flow.
     """
     found = (_weigh_onset(candidate, segment, instants, scale), _weigh_end(candidate, segment, instants, scale))
-    return tuple(evidence for evidence in found if evidence is not None)
+    return tuple(indication for indication in found if indication is not None)
 
 
-def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: float) -> Evidence:
+def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: float) -> Indication:
     """Return what a counter says.
 
     Args:
@@ -95,10 +95,10 @@ def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: floa
     where = ", ".join(sorted(counter.places))
     text = f"{counter.name} of {where} moved by {moved:,}; {eligible:,} lost probes could be among them, these to {share:.0%}"
     facts: JsonObject = {"counter": counter.name, "moved": moved, "eligible": eligible, "share": share}
-    return Evidence(text=text, odds=odds, facts=facts)
+    return Indication(text=text, odds=odds, facts=facts)
 
 
-def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Evidence:
+def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Indication:
     """Return what it says who else was hit at the same time.
 
     Args:
@@ -110,10 +110,10 @@ def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Evidence:
     share = hit / exposed * own / all_lost
     odds = EXACTLY if share == 1 else max(FORBIDDEN, share**2)
     text = f"{hit} of the {exposed} flows that it would hit were down, and {own:,} of {all_lost:,} losses at the time are its"
-    return Evidence(text=text, odds=odds, facts={"hit": hit, "exposed": exposed, "own": own, "lost": all_lost})
+    return Indication(text=text, odds=odds, facts={"hit": hit, "exposed": exposed, "own": own, "lost": all_lost})
 
 
-def _weigh_onset(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Evidence | None:
+def _weigh_onset(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Indication | None:
     began, onset = candidate.began, segment.onset
     if onset is None:
         return None
@@ -123,16 +123,16 @@ def _weigh_onset(candidate: Candidate, segment: Segment, instants: int, scale: S
     facts: JsonObject = {"began_ms": began.latest_ns / MILLISECOND, "onset_ms": onset.earliest_ns / MILLISECOND}
     if candidate.is_begin_free:
         # That it lay in the time in which that could happen made it a candidate; it is no evidence once more.
-        return Evidence(text="what began it left no event", odds=1.0, facts=facts)
+        return Indication(text="what began it left no event", odds=1.0, facts=facts)
     lag_ns = onset.earliest_ns - began.latest_ns
     odds = FORBIDDEN
     if lag_ns <= LAG_NS:
         odds = max(odds, LAGGED * min(ODDS_MAX, 1 / scale.chance(2 * lag_ns + onset.length_ns, instants)))
     text = f"the flow was still answered {lag_ns / MILLISECOND:,.1f} ms after {candidate.begin_text}"
-    return Evidence(text=text, odds=odds, facts=facts)
+    return Indication(text=text, odds=odds, facts=facts)
 
 
-def _weigh_end(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Evidence | None:
+def _weigh_end(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Indication | None:
     ended, end = candidate.ended, segment.end
     if segment.is_open:
         return _weigh_lasting(candidate, scale)
@@ -145,28 +145,28 @@ def _weigh_end(candidate: Candidate, segment: Segment, instants: int, scale: Sca
         if candidate.is_end_free:
             return None
         text = f"the flow was answered again at {scale.say(end.latest_ns)} although nothing had ended that"
-        return Evidence(text=text, odds=FORBIDDEN, facts={"end_ms": end.latest_ns / MILLISECOND})
+        return Indication(text=text, odds=FORBIDDEN, facts={"end_ms": end.latest_ns / MILLISECOND})
     lag_ns = end.earliest_ns - ended.latest_ns
     text = f"it lasted {lag_ns / MILLISECOND:,.1f} ms longer than that: {candidate.end_text or 'that ended'}"
     odds = 4 * LAGGED if lag_ns <= LAG_NS else FORBIDDEN
-    return Evidence(text=text, odds=odds, facts={"ended_ms": ended.latest_ns / MILLISECOND})
+    return Indication(text=text, odds=odds, facts={"ended_ms": ended.latest_ns / MILLISECOND})
 
 
-def _weigh_lasting(candidate: Candidate, scale: Scale) -> Evidence:
+def _weigh_lasting(candidate: Candidate, scale: Scale) -> Indication:
     """Return what it says that nothing passed any more until the probing ended."""
     ended = candidate.ended
     if ended is None:
         odds = 1.0 if candidate.is_end_free else LASTED
-        return Evidence(text="both lasted until the probing ended", odds=odds, facts={})
+        return Indication(text="both lasted until the probing ended", odds=odds, facts={})
     text = f"it lasted on although {candidate.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
-    return Evidence(text=text, odds=FORBIDDEN, facts={"ended_ms": ended.latest_ns / MILLISECOND})
+    return Indication(text=text, odds=FORBIDDEN, facts={"ended_ms": ended.latest_ns / MILLISECOND})
 
 
-def _coincidence(text: str, instant: Interval, window: Interval, instants: int, scale: Scale) -> Evidence:
+def _coincidence(text: str, instant: Interval, window: Interval, instants: int, scale: Scale) -> Indication:
     chance = scale.chance(window.length_ns + instant.length_ns, instants)
     odds = min(ODDS_MAX, 1 / chance)
     width_ms = window.length_ns / MILLISECOND
-    return Evidence(
+    return Indication(
         text=f"{text}, which is known to {width_ms:.1f} ms: by chance one time in {odds:,.0f}",
         odds=odds,
         facts={"at_ms": instant.latest_ns / MILLISECOND, "window_ms": width_ms, "chance": chance},
