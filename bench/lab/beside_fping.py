@@ -16,6 +16,7 @@ from typing import Final
 from analysis.classify import classify
 from analysis.measure import Outage, find_outages
 from bench.lab.accuracy import make_mesh, wait_live
+from bench.lab.drop_switch import DropSwitch
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from clusters.lab.spec import LabSpec
@@ -86,7 +87,7 @@ def watch_with_fping(length_ms: float, wait_ms: float, period_ms: int, directory
 
 def _drop_beside(network: LabNetwork, length_ms: float, wait_ms: float, period_ms: int) -> int:
     address = next(endpoint.address for endpoint in network.endpoints if endpoint.name == _DESTINATION)
-    switch = network.drop_switch([node.address for node in network.nodes])
+    switch = DropSwitch(network, [node.address for node in network.nodes])
     count = round(length_ms / period_ms) + _MARGIN_PACKETS
     command = ["fping", "-o", "-c", str(count), "-p", str(period_ms), address]
     with inside(network.namespace_path(_SOURCE)):

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from analysis.causes.cloud_routes import NODE_ROUTE_LOST
 from analysis.route_history import POOL_CHANGED
+from bench.lab.drop_switch import DropSwitch
 from clusters.lab.addresses import ROUTER
 from clusters.lab.calico.plane import RouteChange
 from clusters.lab.network import LabNetwork
@@ -160,7 +161,7 @@ class CauseWorld:
     def set_forwarding(self, node: str, *, is_whole: bool) -> None:
         """Have the router drop what goes to a node and its pods, or forward it again; nothing tells of it."""
         pods = [endpoint.address for endpoint in self._network.endpoints if endpoint.node == node]
-        switch = self._network.drop_switch([self.nodes[node].address, *pods])
+        switch = DropSwitch(self._network, [self.nodes[node].address, *pods])
         (switch.restore if is_whole else switch.drop)()
 
     def set_port(self, node: str, *, is_whole: bool) -> None:

@@ -10,31 +10,25 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from clusters.lab.addresses import (
-    POD_DEVICE,
-    POD_GATEWAY,
-    POD_GATEWAY_MAC,
-    POD_INDEX,
     ROUTER,
-    UNDERLAY_DEVICE,
     UNDERLAY_INDEX,
     NodePlan,
-    PodPlan,
     ZonePlan,
     make_plan,
 )
 from clusters.lab.calico.node_plane import LabNodePlane, RouteBook
 from clusters.lab.calico.plane import NodePlane
-from clusters.lab.drop_switch import DropSwitch
 from clusters.lab.machine import ipip_carriers
 from clusters.lab.services import NodeRules, make_services, render_rules
 from clusters.lab.spec import LabSpec
 from clusters.lab.tables import LabRouteTables
 from clusters.lab.tunnels import Carrier
+from clusters.lab.wiring import node_veth, pod_veth, wire_bridges, wire_node, wire_pod, wire_tables
 from clusters.linux.counters import read_counters
 from clusters.linux.fence import on_one_cpu, raise_fence, wait_gone
 from clusters.linux.machine import try_ipip
@@ -49,24 +43,19 @@ from clusters.linux.namespaces import (
     unmount,
     unshare,
 )
-from clusters.linux.netlink import Message, Netlink
+from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import list_links
-from clusters.linux.netlink_links import Link, add_address, add_bridge, add_veth, set_link, set_neighbour
+from clusters.linux.netlink_links import Link, add_veth
 from clusters.linux.netlink_queues import Impairment, set_netem
-from clusters.linux.netlink_routes import Route, add_route, add_table_rule
 from clusters.linux.sandbox import is_inside
 from clusters.linux.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
-from hitless.calico import PROTOCOL_BOOT
 from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError, WorldError
 from hitless.facts import CloudRoute, Endpoint, NodeFacts, NodeState, ServiceFacts
 from hitless.ports import Clock
 from hitless.waiting import wait_until
-from hitless.words import Mode, Nanoseconds, Overlay
+from hitless.words import Mode, Overlay
 
-PROTOCOL_DHCP: Final = 16
-"""Route protocol of a node's default route, as on a cloud's nodes. Source: linux/rtnetlink.h RTPROT_DHCP."""
-_RULE_PRIORITY_FIRST: Final = 1000
 _FILES_WANTED: Final = 4096
 """200 nodes need about 1,300 open files while they are built."""
 _GONE_S: Final = 120.0
@@ -79,13 +68,13 @@ class LabNetwork:
 
     Args:
         spec: what to build.
-        clock: for the times of RouteChange; the attribute `clock` may be replaced at any time.
+        clock: for the times of RouteChange.
     """
 
     def __init__(self, spec: LabSpec, clock: Clock | None = None) -> None:
         self.spec = spec
         self.plan = make_plan(spec)
-        self.clock: Clock = clock or RunClock()
+        self._clock: Clock = clock or RunClock()
         self._carrier: Carrier | None = None
         self._sockets: dict[str, Netlink] = {}
         self._planes: dict[str, LabNodePlane] = {}
@@ -234,16 +223,6 @@ class LabNetwork:
         """Return the state of every node."""
         return tuple(plane.state() for plane in self._planes.values())
 
-    def drop_switch(self, addresses: Collection[str], place: str = ROUTER) -> DropSwitch:
-        """Return a switch that drops whatever the router, or a node, forwards to one of these addresses.
-
-        Raises:
-            WorldError: the lab is down.
-        """
-        if place not in self._sockets:
-            raise WorldError("the lab is not up")
-        return DropSwitch(addresses, self._sockets[place])
-
     def impair(self, node: str, impairment: Impairment) -> None:
         """Let a node's eth0 delay, lose, copy or reorder what it sends. Raises WorldError: no such node, or no netem."""
         if node not in self._planes:
@@ -256,10 +235,9 @@ class LabNetwork:
         self._is_mounted = True
         self._make_namespaces()
         self._build_router()
-        for node in self.plan.nodes:
-            self._build_node(node)
-            for pod in node.pods:
-                self._build_pod(pod)
+        for zone in self.plan.zones:
+            for node in zone.nodes:
+                self._build_node(zone, node)
         self._start_mode()
         self._wait_links()
         for node in self.plan.nodes:
@@ -285,30 +263,22 @@ class LabNetwork:
 
     def _build_router(self) -> None:
         """Make a bridge and a table a zone, and every node's eth0 with its other end in the bridge."""
-        router = self._sockets[ROUTER]
-        messages = [set_link("lo", is_up=True)]
-        for zone in self.plan.zones:
-            messages.append(add_bridge(Link(name=zone.bridge, index=zone.bridge_index, mtu=self.underlay_mtu, mac=zone.mac)))
-            messages.append(add_address(zone.gateway, 24, zone.bridge_index))
-        router.execute(messages)
+        router, mtu = self._sockets[ROUTER], self.underlay_mtu
+        router.execute(list(wire_bridges(self.plan, mtu)))
         for zone in self.plan.zones:
             for node in zone.nodes:
-                self._plug(router, zone, node)
-        messages = []
-        for index, zone in enumerate(self.plan.zones):
-            messages.append(add_table_rule(zone.bridge, zone.table, _RULE_PRIORITY_FIRST + index))
-            messages += [
-                add_route(Route(destination=other.subnet, protocol=PROTOCOL_BOOT, device=other.bridge_index, table=zone.table))
-                for other in self.plan.zones
-            ]
-            if self.spec.has_permanent_neighbours:
-                messages += [set_neighbour(node.address, node.mac, zone.bridge_index) for node in zone.nodes]
-        router.execute(messages)
+                self._add_veth(router, *node_veth(zone, node, mtu), node.name)
+        router.execute(list(wire_tables(self.plan, has_neighbours=self.spec.has_permanent_neighbours)))
 
-    def _plug(self, router: Netlink, zone: ZonePlan, node: NodePlan) -> None:
-        here = Link(name=node.name, index=node.port_index, mtu=self.underlay_mtu, master=zone.bridge_index)
-        there = Link(name=UNDERLAY_DEVICE, index=UNDERLAY_INDEX, mtu=self.underlay_mtu, mac=node.mac)
-        self._add_veth(router, here, there, node.name)
+    def _build_node(self, zone: ZonePlan, node: NodePlan) -> None:
+        netlink = self._sockets[node.name]
+        for pod in node.pods:
+            self._add_veth(netlink, *pod_veth(pod, self.pod_mtu), pod.name)
+        netlink.execute(list(wire_node(zone, node, has_neighbours=self.spec.has_permanent_neighbours)))
+        with inside(self.namespace_path(node.name)):
+            write_sysctls(make_workload_sysctls(pod.device for pod in node.pods))
+        for pod in node.pods:
+            self._sockets[pod.name].execute(list(wire_pod(pod, has_neighbours=self.spec.has_permanent_neighbours)))
 
     def _add_veth(self, netlink: Netlink, here: Link, there: Link, namespace: str) -> None:
         descriptor = os.open(self.namespace_path(namespace), os.O_RDONLY | os.O_CLOEXEC)
@@ -317,56 +287,10 @@ class LabNetwork:
         finally:
             os.close(descriptor)
 
-    def _build_node(self, node: NodePlan) -> None:
-        netlink, has_neighbours = self._sockets[node.name], self.spec.has_permanent_neighbours
-        for pod in node.pods:
-            here = Link(name=pod.device, index=pod.device_index, mtu=self.pod_mtu, mac=POD_GATEWAY_MAC)
-            there = Link(name=POD_DEVICE, index=POD_INDEX, mtu=self.pod_mtu, mac=pod.mac)
-            self._add_veth(netlink, here, there, pod.name)
-        default = Route(destination="0.0.0.0/0", protocol=PROTOCOL_DHCP, device=UNDERLAY_INDEX, via=node.gateway)
-        messages = [
-            set_link("lo", is_up=True),
-            set_link(UNDERLAY_DEVICE, is_up=True),
-            add_address(node.address, 24, UNDERLAY_INDEX),
-            add_route(default),
-        ]
-        for pod in node.pods:
-            route = Route(destination=f"{pod.address}/32", protocol=PROTOCOL_BOOT, device=pod.device_index)
-            messages.append(add_route(route))
-            if has_neighbours:
-                messages.append(set_neighbour(pod.address, pod.mac, pod.device_index))
-        if has_neighbours:
-            messages += self._zone_neighbours(node)
-        netlink.execute(messages)
-        with inside(self.namespace_path(node.name)):
-            write_sysctls(make_workload_sysctls(pod.device for pod in node.pods))
-
-    def _zone_neighbours(self, node: NodePlan) -> Iterator[Message]:
-        """Yield neighbour entries for the router and the other nodes of a node's zone."""
-        zone = next(zone for zone in self.plan.zones if zone.name == node.zone)
-        yield set_neighbour(zone.gateway, zone.mac, UNDERLAY_INDEX)
-        for peer in zone.nodes:
-            if peer is not node:
-                yield set_neighbour(peer.address, peer.mac, UNDERLAY_INDEX)
-
-    def _build_pod(self, pod: PodPlan) -> None:
-        boot = PROTOCOL_BOOT
-        messages = [
-            set_link("lo", is_up=True),
-            set_link(POD_DEVICE, is_up=True),
-            add_address(pod.address, 32, POD_INDEX),
-            add_route(Route(destination=f"{POD_GATEWAY}/32", protocol=boot, device=POD_INDEX)),
-            add_route(Route(destination="0.0.0.0/0", protocol=boot, device=POD_INDEX, via=POD_GATEWAY)),
-        ]
-        if self.spec.has_permanent_neighbours:
-            messages.append(set_neighbour(POD_GATEWAY, POD_GATEWAY_MAC, POD_INDEX))
-        self._sockets[pod.name].execute(messages)
-
     def _start_mode(self) -> None:
         """Make the planes and the tables, and the routes of the start mode."""
         book, nodes = RouteBook(self.carrier), {node.name: node for node in self.plan.nodes}
         self._tables = LabRouteTables(self.plan, self._sockets[ROUTER])
-        clock = _ReplaceableClock(self)
         for node in self.plan.nodes:
             plane = LabNodePlane(
                 plan=node,
@@ -374,7 +298,7 @@ class LabNetwork:
                 book=book,
                 netlink=self._sockets[node.name],
                 namespace=self.namespace_path(node.name),
-                clock=clock,
+                clock=self._clock,
                 rp_filter=self.spec.rp_filter,
                 rules=self._load_rules(node),
             )
@@ -416,26 +340,6 @@ def _wait_carriers(node: str, netlink: Netlink) -> None:
 
     unmet = f"{node}: links without carrier"
     wait_until(are_up, timeout_s=_LINKS_UP_S, poll_s=_LINKS_UP_POLL_S, unmet=unmet, describe=lambda: " ".join(waiting))
-
-
-class _ReplaceableClock:
-    """Reads whichever clock the lab has at the moment."""
-
-    def __init__(self, network: LabNetwork) -> None:
-        self._network = network
-
-    @property
-    def epoch_ns(self) -> int:
-        """The CLOCK_MONOTONIC reading that is 0."""
-        return self._network.clock.epoch_ns
-
-    def now_ns(self) -> Nanoseconds:
-        """Return the time since the run's start, ns."""
-        return self._network.clock.now_ns()
-
-    def wait_until(self, due_ns: Nanoseconds) -> None:
-        """Return at `due_ns`."""
-        self._network.clock.wait_until(due_ns)
 
 
 def _allow_open_files() -> None:

@@ -36,7 +36,7 @@ _SETTING: Final = f"/proc/sys/net/ipv4/conf/{_DEVICE}/ignore_routes_with_linkdow
 class SharpSwitch:
     """Drops whatever the router, or a node, forwards to one of some addresses: both ends of a flow make it both directions.
 
-    A context manager: the route and the device are there inside only. As with DropSwitch the router sees pod addresses in
+    A context manager: the route and the device are there inside only. The router sees pod addresses in
     NATIVE and node addresses in OVERLAY, and frames that it only bridges (same zone) it does not drop; a node sees pod
     addresses always.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from clusters.linux.netlink import CREATE, EXCLUSIVE, NESTED, REPLACE, Message, make_message, pack_attribute
+from clusters.linux.netlink import CREATE, EXCLUSIVE, NESTED, Message, make_message, pack_attribute
 
 NEW_ROUTE: Final = 24
 DELETE_ROUTE: Final = 25
@@ -123,11 +123,6 @@ def add_route(route: Route, tolerated: frozenset[int] = frozenset()) -> Message:
     """Add a route; one to the same destination in the same table fails with EEXIST."""
     text = f"route add {_describe(route)}"
     return make_message(NEW_ROUTE, CREATE | EXCLUSIVE, _pack_route(route, _scope_of(route)), text, tolerated)
-
-
-def replace_route(route: Route) -> Message:
-    """Add a route, or change the one to the same destination."""
-    return make_message(NEW_ROUTE, CREATE | REPLACE, _pack_route(route, _scope_of(route)), f"route replace {_describe(route)}")
 
 
 def delete_route(

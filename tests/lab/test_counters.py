@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from bench.lab.drop_switch import DropSwitch
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
 from hitless.words import Mode
@@ -86,7 +87,7 @@ def test_the_drop_switch_drops_both_ways_and_no_counter_names_it(
     fixture: str, addresses: tuple[str, str], into_tunnel: int, request: pytest.FixtureRequest
 ) -> None:
     lab: LabNetwork = request.getfixturevalue(fixture)
-    switch = lab.drop_switch(addresses)
+    switch = DropSwitch(lab, addresses)
 
     def act(sockets: Sockets) -> int:
         began_ns, ended_ns = switch.drop()

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from analysis.load_seconds import load_seconds, tally
+from bench.lab.drop_switch import DropSwitch
 from clusters.lab.load import LabLoad, has_locust
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
@@ -122,7 +123,7 @@ def observed(sandbox: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         load.start(spec, tmp_path_factory.mktemp("load"), clock.epoch_ns)
         wait_live(load, clock)
         status, networks, ports = look_at(load)
-        switch = lab.drop_switch([pod.address for pod in pods])
+        switch = DropSwitch(lab, [pod.address for pod in pods])
         drops = []
         for length_ns in (SHORT_NS, LONG_NS):
             # After a drop TCP sends again within 3 s.

@@ -34,7 +34,6 @@ from clusters.linux.netlink_routes import (
     add_route,
     add_table_rule,
     delete_route,
-    replace_route,
     set_blackhole_rule,
 )
 from hitless.errors import WorldError
@@ -161,12 +160,6 @@ def test_routes_are_as_asked(netlink: Netlink, oracle: IPRoute, route: Route, ex
     assert [(route.protocol, route.route_type, route.via)] == [(one.protocol, one.route_type, one.via) for one in seen]
     assert netlink.execute([delete_route(route.destination, table=route.table)] * 2) == [0, errno.ESRCH]
     assert find_routes(oracle, "198.51.100.0", route.table) == []
-
-
-def test_replacing_a_route_leaves_one(netlink: Netlink, oracle: IPRoute) -> None:
-    for via in ("192.0.2.8", "192.0.2.9"):
-        netlink.execute([replace_route(Route(destination="198.51.100.0/24", protocol=4, device=50, via=via))])
-    assert [found["gateway"] for found in find_routes(oracle, "198.51.100.0")] == ["192.0.2.9"]
 
 
 def test_rules_come_and_go(netlink: Netlink, oracle: IPRoute) -> None:

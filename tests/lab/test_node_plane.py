@@ -13,7 +13,6 @@ from clusters.linux.namespaces import inside
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import list_links
 from clusters.linux.netlink_links import Link, add_bridge, rename_link
-from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.facts import CloudRoute, NodeFacts
 from hitless.words import Mode, Overlay
@@ -145,9 +144,3 @@ def test_a_device_of_another_kind_is_not_taken_for_the_tunnel(overlay_lab: LabNe
         netlink.execute([add_bridge(Link(name="tunl0"))])
     with pytest.raises(WorldError, match="the kernel already has a device of kind bridge"):
         plane.set_tunnel(present=True)
-
-
-def test_the_clock_may_be_replaced_while_the_lab_is_up(overlay_lab: LabNetwork) -> None:
-    overlay_lab.clock = JumpingClock(start_ns=12_345)
-    change = overlay_lab.planes["node-a1"].withdraw(["node-b1"])
-    assert (change.began_ns, change.ended_ns) == (12_345, 12_345)

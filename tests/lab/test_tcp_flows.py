@@ -18,6 +18,7 @@ import pytest
 
 from analysis.connections import Complaint, ConnectionMeasure, judge_flow
 from analysis.stalls import StallEnd
+from bench.lab.drop_switch import DropSwitch
 from clusters.lab.network import LabNetwork
 from hitless.agents import read_agents
 from hitless.records import ConnectionEvent, ProbeRecords, encode_address, read_record
@@ -156,7 +157,7 @@ def test_an_outage_is_a_stall_that_recovers_and_makes_new_connections_slow(probi
     reflector, sender = probing.start("reflector", sends=False), probing.start("sender", sends=True)
     assert says(sender) == "live"
     assert is_silent(sender, 0.5)
-    switch = probing.lab.drop_switch([node.address for node in probing.lab.plan.nodes])
+    switch = DropSwitch(probing.lab, [node.address for node in probing.lab.plan.nodes])
     _, dropped_before_ns = switch.drop()
     assert is_silent(sender, OUTAGE_S)
     restored_after_ns, _ = switch.restore()

@@ -6,11 +6,8 @@ import time
 
 import pytest
 
-from clusters.lab.network import LabNetwork, _ReplaceableClock
-from clusters.lab.spec import LabSpec
 from hitless.clock import JumpingClock, RunClock
 from hitless.ports import Clock
-from hitless.words import Nanoseconds
 from tests.lab.conformance.clock import ClockConformance
 
 
@@ -30,19 +27,3 @@ class TestJumpingClock(ClockConformance):
     @pytest.fixture
     def clock(self) -> Clock:
         return JumpingClock(start_ns=5)
-
-
-class TestClockOfTheLab(ClockConformance):
-    """The lab's planes read whichever clock the lab has; that clock may be replaced."""
-
-    @pytest.fixture
-    def clock(self) -> Clock:
-        return _ReplaceableClock(LabNetwork(LabSpec(), RunClock()))
-
-    def test_after_it_was_replaced_every_answer_is_the_new_ones(self) -> None:
-        lab = LabNetwork(LabSpec(), RunClock())
-        clock, new = _ReplaceableClock(lab), JumpingClock(start_ns=7)
-        lab.clock = new
-        assert (clock.epoch_ns, clock.now_ns()) == (0, 7)
-        clock.wait_until(Nanoseconds(9))
-        assert new.now_ns() == 9

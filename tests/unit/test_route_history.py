@@ -128,6 +128,14 @@ def test_a_change_says_how_it_is_known() -> None:
     assert known(with_events(history())) == [Knowledge.INFERRED]
 
 
+def test_the_departure_from_the_tunnel_is_the_first_that_a_node_told() -> None:
+    told = with_events(history(), cleaned(95, 98, removed=4), repointed(99, 100))
+    step = RouteHistory(told).departure()
+    assert step is not None
+    assert (step.at, step.text) == (make_interval(ns(95), ns(98)), "cleanup-routes on node-a1")
+    assert RouteHistory(with_events(history())).departure() is None
+
+
 def pool_applied(ms: float, mode: Mode = Mode.NATIVE) -> Event:
     return event(ms, "manifest.applied", kind="IPPool", name="default-ipv4-ippool", mode=mode.value)
 

@@ -37,7 +37,10 @@ def test_a_flow_that_loses_nothing_leaves_the_old_path_between_two_probes() -> N
 def test_both_ways_change_each_at_its_time() -> None:
     told = repoint(history(records=records({1: QUIET, 2: QUIET})), a1=(151, 152), b1=(101, 102))
     found = transitions(told)
-    assert (found.first_out, found.first_back) == (length(100, 102.5, 105 + ONE_WAY_MS), length(50, 52.5 + ONE_WAY_MS, 55 + 2 * ONE_WAY_MS))
+    assert (found.first_out, found.first_back) == (
+        length(100, 102.5, 105 + ONE_WAY_MS),
+        length(50, 52.5 + ONE_WAY_MS, 55 + 2 * ONE_WAY_MS),
+    )
     assert found.event == found.first_back
     assert found.recovery == length(100 - 55 - 2 * ONE_WAY_MS, 50, 105 + 2 * ONE_WAY_MS - 50)
 
@@ -55,7 +58,10 @@ def test_a_lost_probe_ends_the_event_transition_and_the_first_answer_begins_the_
 
 def test_the_way_out_may_work_while_answers_are_still_lost() -> None:
     found = transitions(history(records=records({1: "." * 19 + "XXXXffff" + "." * 31, 2: QUIET}, ttls={1: SWITCHED})))
-    assert (found.first_out, found.first_back) == (length(70, 72.5, 75 + ONE_WAY_MS), length(90, 92.5 + ONE_WAY_MS, 95 + 2 * ONE_WAY_MS))
+    assert (found.first_out, found.first_back) == (
+        length(70, 72.5, 75 + ONE_WAY_MS),
+        length(90, 92.5 + ONE_WAY_MS, 95 + 2 * ONE_WAY_MS),
+    )
     assert found.recovery == length(90 - 75 - ONE_WAY_MS, 20 + ONE_WAY_MS, 95 + 2 * ONE_WAY_MS - 70)
 
 
