@@ -2,6 +2,7 @@
 # make test      set up, lint, types, layers, unit tests, lab tests, every scenario of the catalogue; how long each took
 # make test-kernel      the lab's tests and suites on another kernel, with IPIP, in user-mode Linux: what fits into eight minutes
 # make test-kernel-all  the same, everything
+# make reports   the page of a report in Chromium: what it shows, zoom, keyboard, dark mode, paper, axe-core
 # make kind      what of the kind backend can be tested without images: docker, router, a real API server; skips say what is missing
 # make kind-images  every image that a kind cluster needs, from package registries alone; skips what is there and unchanged
 # make bench     accuracy, CPU a probe, largest rate and mesh, bring-up, causes; beside fping, irtt, iperf3, ping and mininet
@@ -17,7 +18,7 @@ LAB_PARALLEL ?= -n 4 --dist worksteal
 FUZZ_S ?= 60
 FUZZED ?= wire reflector sender settings record scenario
 
-.PHONY: compare test lint unit lab suites test-kernel test-kernel-all kind kube-apiserver kind-images bench bench-peers fuzz format clean
+.PHONY: compare test lint unit reports lab suites test-kernel test-kernel-all kind kube-apiserver kind-images bench bench-peers fuzz format clean
 
 compare: .venv/.ready
 	$(BIN)/hitless compare $(ARGS)
@@ -36,6 +37,9 @@ lint: .venv/.ready-dev
 
 unit: .venv/.ready-dev
 	$(BIN)/pytest tests/unit $(PARALLEL)
+
+reports: .venv/.ready-dev
+	$(BIN)/pytest tests/browser
 
 lab: .venv/.ready-dev
 	$(BIN)/pytest tests/lab $(LAB_PARALLEL)

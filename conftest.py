@@ -287,9 +287,9 @@ def execute(
         except HitlessError as error:
             pytest.fail(f"{Verdict.INCONCLUSIVE}: {error}", pytrace=False)
         outcome = ArmOutcome(runs=runs, directory=directory)
-        report = write_arm(outcome).report_path
+        report = write_arm(outcome).page_path
         if report is not None:
-            allure.attach.file(str(report), name="report", extension="md")  # type: ignore[no-untyped-call]  # allure has no types
+            allure.attach.file(str(report), name="report", extension="html")  # type: ignore[no-untyped-call]  # allure has no types
         record_property("verdict", ",".join(outcome.verdicts))
         kept.append(outcome)
         return outcome

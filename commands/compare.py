@@ -229,7 +229,7 @@ def _tell(comparison: Comparison, directory: Path, output_format: Format, *, mus
     elif written.summary is None:
         sys.stdout.write(f"{written.verdict}: the table cannot be printed; records in {directory}\n")
     else:
-        print_comparison(written.summary, written.report_path or directory)
+        print_comparison(written.summary, written.page_path or directory)
     return written.verdict
 
 

@@ -18,8 +18,9 @@ from commands.arms import ArmOutcome
 from hitless.errors import WorldError
 from hitless.store import write_json
 from hitless.words import JsonObject, Verdict
-from reports.chart import render_html, render_svg
 from reports.markdown import render_markdown
+from reports.page import render_page
+from reports.picture import render_svg
 from reports.summary import Summary, summarise
 
 Made = TypeVar("Made")
@@ -33,14 +34,14 @@ class Written:
     """Stored before anything was rendered."""
     summary: Summary | None
     """None: it could not be made; nor was `summary.json`."""
-    report_path: Path | None
-    """None: the Markdown report could not be made."""
+    page_path: Path | None
+    """The page, `report.html`; None: it could not be made."""
     document: JsonObject
     """What `--format json` prints: the summary; where there is none, the verdict with its findings."""
 
 
 def write_comparison(comparison: Comparison, directory: Path, *, must_store: bool = True) -> Written:
-    """Write `verdict.json` and `summary.json`, then `chart.svg`, `chart.html` and `report.md`, each as far as it can be made.
+    """Write `verdict.json` and `summary.json`, then `report.html`, `chart.svg` and `report.md`, each as far as it can be made.
 
     Args:
         comparison: what is told of.
@@ -60,9 +61,11 @@ def write_comparison(comparison: Comparison, directory: Path, *, must_store: boo
         sys.stderr.write(f"hitless: {error}; nothing is stored, the verdict is not affected\n")
         summary = _attempt(directory / "summary.json", lambda: summarise(comparison))
         document = settled if summary is None else summary.as_json()
-        return Written(verdict=decision.verdict, summary=summary, report_path=None, document=document)
-    summary_path, report_path, chart_path = (directory / name for name in ("summary.json", "report.md", "chart.svg"))
-    for path in (summary_path, report_path, chart_path, directory / "chart.html"):
+        return Written(verdict=decision.verdict, summary=summary, page_path=None, document=document)
+    summary_path, page_path, picture_path, report_path = (
+        directory / name for name in ("summary.json", "report.html", "chart.svg", "report.md")
+    )
+    for path in (summary_path, page_path, picture_path, report_path):
         path.unlink(missing_ok=True)
 
     def summarise_and_store() -> Summary:
@@ -75,14 +78,14 @@ def write_comparison(comparison: Comparison, directory: Path, *, must_store: boo
         return path
 
     summary = _attempt(summary_path, summarise_and_store)
-    chart = _attempt(chart_path, lambda: render(chart_path, lambda: render_svg(comparison)))
-    _attempt(directory / "chart.html", lambda: render(directory / "chart.html", lambda: render_html(comparison)))
-    report = None
-    if summary is not None:
-        name = None if chart is None else chart.name
-        report = _attempt(report_path, lambda: render(report_path, lambda: render_markdown(comparison, summary, chart=name)))
-    document = settled if summary is None else summary.as_json()
-    return Written(verdict=decision.verdict, summary=summary, report_path=report, document=document)
+    if summary is None:
+        _attempt(picture_path, lambda: render(picture_path, lambda: render_svg(comparison)))
+        return Written(verdict=decision.verdict, summary=None, page_path=None, document=settled)
+    page = _attempt(page_path, lambda: render(page_path, lambda: render_page(comparison, summary)))
+    picture = _attempt(picture_path, lambda: render(picture_path, lambda: render_svg(comparison)))
+    names = {"picture": None if picture is None else picture.name, "page": None if page is None else page.name}
+    _attempt(report_path, lambda: render(report_path, lambda: render_markdown(comparison, summary, **names)))
+    return Written(verdict=decision.verdict, summary=summary, page_path=page, document=summary.as_json())
 
 
 def write_arm(outcome: ArmOutcome) -> Written:
@@ -95,9 +98,7 @@ def _attempt(path: Path, make: Callable[[], Made]) -> Made | None:
     """Return what was made; None, and a line on standard error, where it could not be."""
     try:
         return make()
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # noqa: BLE001 - a panic of vl-convert's Rust code is no Exception
+    except Exception as error:  # noqa: BLE001 - whatever it is, the verdict stands
         reason = " ".join(str(error).split())
         sys.stderr.write(
             f"hitless: {path.name} was not written: {type(error).__name__}: {reason}; the verdict is not affected\n"

@@ -18,7 +18,7 @@ from hitless.events import Event
 from hitless.plural import plural
 from hitless.store import Listener
 from hitless.words import SECOND, Arm, FlowRole, Verdict
-from reports.markdown import verdict_sentence
+from reports.sentence import verdict_sentence
 from reports.summary import Summary
 from reports.table import comparison_rows, family_rows
 

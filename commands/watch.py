@@ -133,7 +133,7 @@ def watch_cluster(
     written = write_arm(ArmOutcome(runs=(judged,), directory=directory))
     tell_single(judged, output_format)
     if output_format is Format.TEXT:
-        sys.stdout.write(f"report: {written.report_path or directory}\n")
+        sys.stdout.write(f"report: {written.page_path or directory}\n")
     return judged.verdict
 
 

@@ -1,14 +1,16 @@
 """What the chart shows, as plain rows: bars of outages, flows down, event marks with a lane for each label.
 
-Pure, and drawn from outages and events, never from probes: a chart of 870 flows is as small as their outages.
+Pure, and drawn from outages and events, never from probes: a chart of 870 flows is as small as their outages. The page and the
+picture draw the same rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from analysis.comparison import Comparison
 from analysis.connections import Complaint, ConnectionMeasure
 from analysis.judged import JudgedRun
 from analysis.measure import FlowMeasure
@@ -16,8 +18,10 @@ from hitless.events import Event
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.plural import plural
-from hitless.words import MILLISECOND, Arm, FlowRole, Kind
-from reports.timeline import origin_ns
+from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Kind
+from reports.cause_summary import causes_of_flow
+from reports.extracts import shown_run
+from reports.origin import origin_ns
 
 FLOWS_MAX: Final = 40
 """Flows that get a line of their own; beyond it those that lost nothing share one, then the lightest hit ones."""
@@ -41,6 +45,7 @@ class Bar:
     sign: str
     """Stands behind the bar: `>=` where the outage was still open, `x` where a connection was reset."""
     text: str
+    """How much was lost and for how long; of an outage also its likeliest cause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +65,8 @@ class Panel:
     title: str
     rows: tuple[str, ...]
     """Labels of the lines, top down."""
+    notes: Mapping[str, str]
+    """Label of a line to what befell its flows, and why."""
     bars: tuple[Bar, ...]
     marks: tuple[Mark, ...]
     lanes: int
@@ -75,22 +82,30 @@ def make_panel(run: JudgedRun) -> Panel:
     origin = origin_ns(history)
     found = [(flow, run.measures[flow.id]) for flow in history.flows_of(FlowRole.MESH) if flow.id in run.measures]
     names = _row_names(history)
+    causes = {(said.flow, said.outage.first_seq): said.cause.kind.value for said in run.evidence.causes}
     own, rest = _choose_flows(found)
     rest_row = _rest_label(rest)
-    bars = [bar for flow, measure in own for bar in _bars(measure, names[flow.id], origin)]
-    bars += [bar for _, measure in rest for bar in _bars(measure, rest_row, origin)]
-    families = tuple(family_bars(run, origin))
+    bars = [bar for flow, measure in own for bar in _bars(measure, names[flow.id], origin, causes)]
+    bars += [bar for _, measure in rest for bar in _bars(measure, rest_row, origin, causes)]
+    families = tuple(family_bars(run, origin, causes))
     bars += [bar for _, drawn in families for bar in drawn]
     before = history.records.sender["send_began_ns"]
     return Panel(
         title=_title(run, found),
         rows=(*(names[flow.id] for flow, _ in own), *((rest_row,) if rest else ()), *(row for row, _ in families)),
+        notes={names[flow.id]: _note(run, flow, measure) for flow, measure in own},
         bars=tuple(bars),
         marks=tuple(sorted(_marks(history, origin), key=lambda mark: mark.at_ms)),
         lanes=0,
         first_ms=(int(before.min()) - origin) / MILLISECOND if before.size else 0.0,
         last_ms=(int(before.max()) - origin) / MILLISECOND if before.size else 0.0,
     )
+
+
+def make_panels(comparison: Comparison) -> tuple[Panel, ...]:
+    """Return the drawing of the trial that each arm shows, the baseline above what is compared with it."""
+    runs = [shown_run(comparison, arm) for arm in (Arm.UNGATED, Arm.GATED)]
+    return tuple(make_panel(run) for run in runs if run is not None)
 
 
 def shown_span(panels: Sequence[Panel]) -> tuple[float, float]:
@@ -161,8 +176,20 @@ def _rest_label(rest: Sequence[tuple[Flow, FlowMeasure]]) -> str:
     return f"{plural(len(rest), 'other flow')}, {hit or 'none'} hit"
 
 
-def _bars(measure: FlowMeasure, row: str, origin: int) -> Iterator[Bar]:
+def _note(run: JudgedRun, flow: Flow, measure: FlowMeasure) -> str:
+    if not measure.is_hit:
+        return f"lost none of {plural(measure.offered, 'probe')}"
+    causes = ", ".join(f"{name} {share:.0%}" for name, share in causes_of_flow(run.evidence.causes, flow))
+    return f"lost {measure.lost:,} of {plural(measure.offered, 'probe')}; cause: {causes or 'not known'}"
+
+
+Causes = Mapping[tuple[FlowId, int], str]
+"""Flow and the first lost probe of its outage to the likeliest cause."""
+
+
+def _bars(measure: FlowMeasure, row: str, origin: int, causes: Causes) -> Iterator[Bar]:
     for outage in measure.outages:
+        cause = causes.get((outage.flow, outage.first_seq))
         certain_from = (outage.onset_before_ns - origin) / MILLISECOND
         longest = "open" if outage.longest_ns is None else f"{outage.longest_ns / MILLISECOND:.1f} ms"
         yield Bar(
@@ -172,18 +199,19 @@ def _bars(measure: FlowMeasure, row: str, origin: int) -> Iterator[Bar]:
             certain_to_ms=certain_from + outage.shortest_ns / MILLISECOND,
             to_ms=(outage.end_ns - origin) / MILLISECOND,
             sign=">=" if outage.is_censored else "",
-            text=f"{plural(outage.lost, 'probe')}, {outage.shortest_ns / MILLISECOND:.1f} ms to {longest}",
+            text=f"{plural(outage.lost, 'probe')}, {outage.shortest_ns / MILLISECOND:.1f} ms to {longest}"
+            + (f"; cause: {cause}" if cause else ""),
         )
 
 
-def family_bars(run: JudgedRun, origin: int) -> Iterator[tuple[str, list[Bar]]]:
+def family_bars(run: JudgedRun, origin: int, causes: Causes) -> Iterator[tuple[str, list[Bar]]]:
     """Yield a line for each other family of flows, with the outages of all its flows, and what befell its connections."""
     history, connections = run.history, run.evidence.connections
     others = history.flows_of(FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
     for family in dict.fromkeys(flow.family for flow in others):
         flows = [flow for flow in others if flow.family == family and flow.id in run.measures]
         row = f"{family}, {plural(len(flows), 'flow')}"
-        bars = [bar for flow in flows for bar in _bars(run.measures[flow.id], row, origin)]
+        bars = [bar for flow in flows for bar in _bars(run.measures[flow.id], row, origin, causes)]
         for flow in flows:
             if flow.id in connections:
                 bars += _connection_bars(connections[flow.id], row, origin)
@@ -234,7 +262,3 @@ _MARKED: Final = {
     "fault.cured": "cured",
 }
 """Event to its label; the first of its name is marked."""
-
-
-ORDER: Final = (Arm.UNGATED, Arm.GATED)
-"""The baseline stands above what is compared with it."""

@@ -15,7 +15,7 @@ from analysis.load_seconds import Tally, load_seconds, tally, tally_uses
 from hitless.history import History
 from hitless.load import ConnectionUse, LoadRecords
 from hitless.words import MILLISECOND, SECOND
-from reports.timeline import origin_ns
+from reports.origin import origin_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from hitless.plural import plural
 from hitless.words import Arm
 from reports.quantities import NONE, say_count, say_duration, say_ms, say_share
 from reports.summary import ArmSummary, Summary, Totals
+
+_HEADLINE: Final = ("longest downtime of a flow", "flows hit", "probes lost", "gate held", "full convergence time")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,12 @@ def comparison_rows(summary: Summary) -> tuple[Row, ...]:
         _row(summary, "control flows lost", lambda arm: say_share(arm.control.lost, arm.control.offered)),
         _row(summary, "loss unexplained", lambda arm: say_count(arm.lost_unexplained)),
     )
+
+
+def headline_rows(summary: Summary) -> tuple[Row, ...]:
+    """Return the rows that a reader needs first."""
+    rows = {row.label: row for row in comparison_rows(summary)}
+    return tuple(rows[label] for label in _HEADLINE)
 
 
 def family_rows(summary: Summary) -> tuple[Row, ...]:

@@ -91,7 +91,7 @@ def test_the_plain_switch_passes_and_prints_what_it_stores(plain: tuple[Path, su
         "summary.json",
         "report.md",
         "chart.svg",
-        "chart.html",
+        "report.html",
         "gated-1",
         "ungated-1",
     }
@@ -106,7 +106,7 @@ def test_a_stored_comparison_is_judged_the_same(plain: tuple[Path, subprocess.Co
     assert first == second
     text = run("judge", str(copy))
     assert (text.returncode, text.stderr) == (0, "")
-    assert f"report: {copy / 'report.md'}" in text.stdout
+    assert f"report: {copy / 'report.html'}" in text.stdout
 
 
 @pytest.mark.parametrize(("arm", "code", "verdict"), [("gated", 0, "PASS"), ("ungated", 1, "FAIL")])

@@ -226,7 +226,7 @@ def test_two_stored_watches_are_compared_and_judged_again_through_the_links(
     assert (summary["verdict"], summary["scenario"]) == ("PASS", "watch")
     latest = tmp_path / "latest"
     assert {path.name for path in latest.iterdir()} == {
-        *("gated-1", "ungated-1", "verdict.json", "summary.json", "report.md", "chart.svg", "chart.html")
+        *("gated-1", "ungated-1", "verdict.json", "summary.json", "report.md", "chart.svg", "report.html")
     }
     assert (latest / "gated-1").resolve() == (gated / "1").resolve()
     assert judge_stored(latest, Format.TEXT) is Verdict.PASS

@@ -15,7 +15,8 @@ from analysis.length import Length, add_lengths
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.words import Arm, FlowId
-from reports.markdown import render_markdown
+from reports.page import render_page
+from reports.picture import render_svg
 from reports.summary import summarise
 from tests.unit.comparisons import judged, realistic
 from tests.unit.histories import ns
@@ -40,7 +41,8 @@ def test_judging_and_reporting_a_run_classifies_each_flow_once(monkeypatch: pyte
         monkeypatch.setattr(evidence_module, name, counting)
     history = realistic(Arm.UNGATED, 1)
     comparison = Comparison(scenario="plain-switch", runs=(judged(history),))
-    render_markdown(comparison, summarise(comparison))
+    render_page(comparison, summarise(comparison))
+    render_svg(comparison)
     assert classified == {flow.id: 1 for flow in history.flows}
     assert measured == {"measure": 1, "overflow_losses": 1, "measure_connections": 1, "make_ledger": 1, "attribute": 1}
 

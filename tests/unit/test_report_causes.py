@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from analysis.comparison import Comparison
@@ -16,6 +14,7 @@ from reports.markdown import render_markdown
 from reports.summary import summarise
 from tests.unit.comparisons import comparison, judged, realistic
 from tests.unit.histories import QUIET, event, history, lost, ns, records
+from tests.unit.pages import page_text
 
 
 def test_the_fields_exactly() -> None:
@@ -85,18 +84,19 @@ def test_the_rows_of_the_table() -> None:
 
 
 def test_the_report_has_the_causes_and_that_of_each_worst_flow() -> None:
-    found = comparison(trials=1)
-    text = render_markdown(found, summarise(found))
-    assert "## Causes of outages" in text
+    text = page_text(comparison(trials=1))
     assert "| UNGATED | pool-before-routes | 8 | 8 | 100.0% |" in text
-    worst = [line for line in text.split("## Worst flows")[1].splitlines() if line.startswith("| UNGATED 1 |")]
+    worst = [
+        line for line in text.split("## Worst flows")[1].split("## Causes")[0].splitlines() if line.startswith("| UNGATED 1 |")
+    ]
     assert worst
     assert all(line.endswith("| pool-before-routes |") for line in worst)
 
 
-def test_a_comparison_without_loss_has_no_section_of_causes() -> None:
+def test_a_comparison_without_loss_has_no_causes() -> None:
     quiet = Comparison(scenario="plain-switch", runs=(judged(realistic(Arm.GATED, 1)),))
-    assert "Causes of outages" not in render_markdown(quiet, summarise(replace(quiet, has_rule=False)))
+    assert "## Causes of outages\nThere was no outage.\n" in page_text(quiet)
+    assert "Causes of outages" not in render_markdown(quiet, summarise(quiet))
 
 
 def test_each_worst_flow_has_its_causes() -> None:

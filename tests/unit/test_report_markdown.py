@@ -6,17 +6,20 @@ import pytest
 from analysis.comparison import Comparison
 from hitless.words import Arm
 from reports.extracts import arm_drops, group_findings, shown_run, worst_flows
-from reports.markdown import escape_cell, render_markdown
+from reports.markdown import render_markdown
 from reports.quantities import Duration, say_count, say_duration, say_ms, say_share
 from reports.summary import summarise
 from reports.table import Row, comparison_rows, count_rows
-from reports.timeline import Line, condense
+from reports.templating import escape_cell
 from tests.unit.comparisons import comparison, judged
-from tests.unit.histories import QUIET, event, header, held, history, lost, ns, records, switch_events
+from tests.unit.histories import QUIET, header, held, history, lost, records
+from tests.unit.test_report_load import with_load
+
+LINES_MAX = 60
 
 
-def _report(runs: Comparison, *, chart: str | None = None) -> str:
-    return render_markdown(runs, summarise(runs), chart=chart)
+def _report(runs: Comparison, *, picture: str | None = None, page: str | None = None) -> str:
+    return render_markdown(runs, summarise(runs), picture=picture, page=page)
 
 
 def _rows(text: str) -> list[list[str]]:
@@ -34,43 +37,22 @@ def test_the_verdict_comes_first() -> None:
 def test_a_gate_that_leaks_is_named() -> None:
     text = _report(comparison(gate_leaks=2))
     assert "**FAIL**: GATED trial 1 lost 2 probes (and 1 more of the kind)." in text
-    # Of all flows those of the gated arm come first.
-    assert "\n| GATED 1 | node-a2-mesh > node-b1-mesh | 2 (2 / 0 / 0) | 1 | 10.0 ms ±5 (4.9 to 15.1) | 10.0 ms ±5 |" in text
 
 
-def test_every_part_is_there() -> None:
-    headings = [line for line in _report(comparison()).splitlines() if line.startswith("## ")]
-    assert headings == [
-        "## Gated against ungated",
-        "## Probes, class udp",
-        "## Durations over flows",
-        "## Causes of outages",
-        "## Worst flows",
-        "## Paths",
-        "## Where the kernel dropped packets",
-        "## Timeline of UNGATED trial 2",
-        "## Timeline of GATED trial 1",
-        "## Findings",
-        "## Provenance",
-        "## Limits",
-    ]
+@pytest.mark.parametrize("runs", [comparison(3), comparison(3, gate_leaks=2), with_load()])
+def test_it_fits_a_pull_request(runs: Comparison) -> None:
+    text = _report(runs, picture="chart.svg", page="report.html")
+    assert len(text.splitlines()) <= LINES_MAX
+    assert text.count("![") == 1
+    assert text.count("<details>") == text.count("</details>") > 1
 
 
-def test_provenance_and_limits() -> None:
+def test_it_says_what_was_tested_and_what_could_not_be_seen() -> None:
     text = _report(comparison())
-    for row in (
-        "| overlay, carrier | ipip, vxlan-gpe |",
-        "| rp_filter | 2 |",
-        "| neighbours | resolved by ARP |",
-        "| probe interval, threshold | 5 ms, 2000 ms |",
-        "| kernel | 6.18.5 |",
-    ):
-        assert row in text
+    assert "4 nodes in 2 zones; a probe every 5 ms a flow; cluster lab, profile fast; carrier vxlan-gpe;" in text
     assert "This kernel has no ipip: a VXLAN-GPE device in metadata mode carried the overlay." in text
-    run = judged(replace(history(), facts=replace(history().facts, carrier="ipip", permanent_neighbours=True)))
-    other = _report(Comparison(scenario="x", runs=(run,)))
-    assert "VXLAN-GPE" not in other
-    assert "| neighbours | permanent |" in other
+    run = judged(replace(history(), facts=replace(history().facts, carrier="ipip")))
+    assert "VXLAN-GPE" not in _report(Comparison(scenario="x", runs=(run,)))
 
 
 @pytest.mark.parametrize("runs", [comparison(1), comparison(gate_leaks=1), Comparison(scenario="x", runs=(judged(held()),))])
@@ -83,8 +65,10 @@ def test_every_table_is_whole(runs: Comparison) -> None:
         assert set("".join(_rows(block)[1])) <= set("-:")
 
 
-def test_the_chart_is_linked_where_there_is_one() -> None:
-    assert "](chart.svg)" in _report(comparison(1), chart="chart.svg")
+def test_picture_and_page_are_linked_where_there_are_some() -> None:
+    text = _report(comparison(1), picture="chart.svg", page="report.html")
+    assert "](chart.svg)" in text
+    assert "](report.html)" in text
     assert "](" not in _report(comparison(1))
 
 
@@ -93,7 +77,6 @@ def test_one_arm_alone_is_no_comparison() -> None:
     text = _report(replace(alone, has_rule=False))
     assert text.startswith("# route-quota: PASS\n\n**PASS**: of 2 trials: 2 PASS, 0 FAIL, 0 INCONCLUSIVE.\n")
     assert "| gate held | - | until the end |" in text
-    assert "This cluster has no counters of every namespace between two pods." in text
 
 
 def test_a_cell_cannot_break_the_table() -> None:
@@ -128,39 +111,6 @@ def test_counts_of_a_class() -> None:
         ("- on the way out (near end)", "594", "0"),
     ]
     assert {row.ungated for row in count_rows(summarise(comparison(1)), "tcp")[:-1]} == {"-"}
-
-
-def test_repeated_events_are_one_line_that_ends_at_a_landmark() -> None:
-    lines = condense(history(events=switch_events(pool_ms=64.5)))
-    assert [line for line in lines if line.name == "route.created"] == [
-        Line(
-            first_ms=10.0,
-            last_ms=14.0,
-            name="route.created",
-            count=5,
-            text="zone a, b, node node-a1, node-a2, node-b1, node-b2",
-        ),
-        Line(first_ms=15.0, last_ms=17.0, name="route.created", count=3, text="zone b, node node-a2, node-b1, node-b2"),
-    ]
-    assert lines[0] == Line(first_ms=-50.0, last_ms=-50.0, name="run.started", count=1, text="")
-
-
-def test_what_differs_is_not_one_line() -> None:
-    events = (
-        event(1, "condition.written", node="node-a1", status="False", reason="RouteCreated"),
-        event(2, "condition.written", node="node-a2", status="True", reason="NoRouteCreated"),
-        event(3, "condition.written", node="node-b1", status="False", reason="RouteCreated"),
-        event(4, "gate.held", missing=["node-a2"], error="waiting", retry_ns=ns(5)),
-        event(5, "gate.opened", held_ns=ns(1), nodes=4),
-        event(6, "calico.cleanup_routes", node="node-a1", removed=4, began_ns=ns(5)),
-    )
-    assert [(line.count, line.text) for line in condense(history(events=events))] == [
-        (2, "status False, reason RouteCreated, node node-a1, node-b1"),
-        (1, "status True, reason NoRouteCreated, node node-a2"),
-        (1, "last missing node-a2"),
-        (1, "held 1.0 ms"),
-        (1, "node node-a1, 4 routes removed"),
-    ]
 
 
 def test_the_shown_trial_is_the_worst_and_the_first_of_equals() -> None:

@@ -7,7 +7,6 @@ import pytest
 from analysis.comparison import Comparison
 from hitless.history import History
 from hitless.words import Arm
-from reports.markdown import render_markdown
 from reports.path_summary import PathSummary, summarise_paths
 from reports.paths import ModeRow, make_path_tables
 from reports.quantities import Duration
@@ -15,6 +14,7 @@ from reports.summary import summarise
 from reports.table import Row
 from tests.unit.comparisons import comparison, judged
 from tests.unit.histories import QUIET, SWITCHED, header, held, history, lost, records
+from tests.unit.pages import page_text
 from tests.unit.test_path import repoint
 
 SPREAD = ["flows", "unbounded", "min", "median", "mean", "max"]
@@ -91,7 +91,7 @@ def test_a_held_switch_makes_no_transition() -> None:
     found = summary_of(held())
     assert (found.event_transition.spread_ms.flows, found.event_transition.bounds_ms_max) == (0, None)
     assert (found.out.preferred, found.out.next_best) == (58, 0)
-    text = render_markdown(alone := Comparison(scenario="x", runs=(judged(held()),)), summarise(alone))
+    text = page_text(Comparison(scenario="x", runs=(judged(held()),)))
     assert "### Transitions" not in text
     assert "| OVERLAY | OVERLAY | - | 0 of 58 |" in text
 
@@ -116,7 +116,7 @@ def test_the_tables_have_the_arms_beside_each_other() -> None:
 
 
 def test_the_report_says_which_path_is_which() -> None:
-    text = render_markdown(runs := comparison(1), summarise(runs))
+    text = page_text(comparison(1))
     assert "Preferred Egress: the path before the switch, by tunnel;" in text
     assert "\n### Loss by the modes of both nodes\n" in text
     assert "| event transition (8 ended by an impaired probe) | UNGATED | 12 of 12 |" in text

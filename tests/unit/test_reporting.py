@@ -19,7 +19,7 @@ from hitless.history import History
 from hitless.words import Arm, Verdict
 from tests.unit.comparisons import comparison, realistic
 
-FILES = {"verdict.json", "summary.json", "chart.svg", "chart.html", "report.md"}
+FILES = {"verdict.json", "summary.json", "chart.svg", "report.html", "report.md"}
 
 
 def _names(directory: Path) -> set[str]:
@@ -46,9 +46,9 @@ def refuse_writes(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
     ("renderer", "missing"),
     [
         ("render_svg", {"chart.svg"}),
-        ("render_html", {"chart.html"}),
+        ("render_page", {"report.html"}),
         ("render_markdown", {"report.md"}),
-        ("summarise", {"summary.json", "report.md"}),
+        ("summarise", {"summary.json", "report.html", "report.md"}),
     ],
 )
 @pytest.mark.parametrize("leaks", [0, 3])
@@ -70,31 +70,19 @@ def test_a_renderer_that_crashes_costs_its_own_file_and_is_named(
     verdict = Verdict.FAIL if leaks else Verdict.PASS
     assert (written.verdict, json.loads((tmp_path / "verdict.json").read_bytes())["verdict"]) == (verdict, verdict.value)
     assert _names(tmp_path) == FILES - missing
-    first = min(missing, key=["summary.json", "chart.svg", "chart.html", "report.md"].index)
+    first = min(missing, key=["summary.json", "report.html", "chart.svg", "report.md"].index)
     assert capsys.readouterr().err == f"hitless: {first} was not written: ValueError: no font; the verdict is not affected\n"
     if "report.md" not in missing:
         assert ("(chart.svg)" in (tmp_path / "report.md").read_text("utf-8")) == ("chart.svg" not in missing)
 
 
-def test_a_panic_that_is_no_exception_costs_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class PanicException(BaseException):
-        """As pyo3 raises it."""
-
-    def panic(*_args: object) -> Never:
-        raise PanicException
-
-    monkeypatch.setattr(reporting, "render_svg", panic)
-    assert write_comparison(comparison(1), tmp_path).verdict is Verdict.PASS
-    assert _names(tmp_path) == FILES - {"chart.svg"}
-
-
-def test_the_verdict_and_the_summary_are_stored_before_the_first_picture(
+def test_the_verdict_and_the_summary_are_stored_before_anything_is_rendered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_args: object) -> Never:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reporting, "render_svg", interrupted)
+    monkeypatch.setattr(reporting, "render_page", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_comparison(comparison(1), tmp_path)
     assert _names(tmp_path) == {"verdict.json", "summary.json"}

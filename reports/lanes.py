@@ -1,0 +1,119 @@
+"""What the nodes were at every time, as lanes below the flows: the mode of their routes, and whether cloud routes led to them.
+
+Pure. The modes are those of analysis/route_history, so the lanes cannot contradict paths and causes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from analysis.judged import JudgedRun
+from analysis.route_history import RouteHistory, RouteMode, RouteTimeline
+from hitless.history import History
+from hitless.words import MILLISECOND, Mode
+from reports.origin import origin_ns
+
+NODES_MAX: Final = 30
+"""Nodes that get a lane each, in the cluster's order; the page says how many it leaves out."""
+
+_MODES: Final = {RouteMode.OVERLAY: "overlay", RouteMode.NATIVE: "native", RouteMode.UNKNOWN: "mixed"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch in which nothing changes, ms from the operator's request."""
+
+    from_ms: float
+    to_ms: float
+    state: str
+    """Of modes `overlay`, `native`, `mixed` (by peer, or being rewritten); of routes `none`, `some`, `all`."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """One node."""
+
+    row: str
+    segments: tuple[Segment, ...]
+
+
+def mode_lanes(run: JudgedRun) -> tuple[Lane, ...]:
+    """Return by what each node reached the others over time."""
+    history = run.history
+    names = [node.name for node in history.facts.nodes]
+    routes = RouteHistory(history)
+    return tuple(
+        Lane(row=name, segments=tuple(_modes(history, [routes.toward(name, peer) for peer in names if peer != name])))
+        for name in names[:NODES_MAX]
+    )
+
+
+def route_lanes(run: JudgedRun) -> tuple[Lane, ...]:
+    """Return in how many zones a cloud route led to each node over time, by the events of the run."""
+    history = run.history
+    zones = frozenset(history.facts.zone_gateways)
+    return tuple(
+        Lane(row=node.name, segments=tuple(_routes(history, node.name, zones))) for node in history.facts.nodes[:NODES_MAX]
+    )
+
+
+def _modes(history: History, timelines: Sequence[RouteTimeline]) -> Iterator[Segment]:
+    first_ns, last_ns = _ends(history)
+    found = {int(edge) for line in timelines for step in line.steps for edge in (step.at.earliest_ns, step.at.latest_ns)}
+    found |= {line.unknown_ns for line in timelines if line.unknown_ns is not None}
+    edges = [first_ns, *sorted(edge for edge in found if first_ns < edge < last_ns), last_ns]
+    middles = np.array([(a + b) // 2 for a, b in pairwise(edges)], dtype=np.int64)
+    bits = np.zeros(middles.size, dtype=np.uint8)
+    for line in timelines:
+        bits |= line.between(middles, middles)
+    states = [_MODES.get(RouteMode(int(bit)), "mixed") for bit in bits]
+    words = {"overlay": "by the tunnel", "native": "by native routes", "mixed": "differs by peer, or being rewritten"}
+    yield from _merge(history, edges, states, words)
+
+
+def _routes(history: History, node: str, zones: frozenset[str]) -> Iterator[Segment]:
+    first_ns, last_ns = _ends(history)
+    have = set(zones) if history.header.start_mode is Mode.NATIVE else set()
+    edges, states = [first_ns], []
+    for event in history.events_named("route.created", "route.deleted"):
+        if event.facts.get("node") == node:
+            states.append(_readiness(have, zones))
+            edges.append(min(max(int(event.t_ns), edges[-1]), last_ns))
+            (have.add if event.name == "route.created" else have.discard)(event.facts["zone"])
+    states.append(_readiness(have, zones))
+    words = {
+        "none": "no cloud route was made",
+        "some": "a cloud route in some zones only",
+        "all": "a cloud route in every zone",
+    }
+    yield from _merge(history, [*edges, last_ns], states, words)
+
+
+def _readiness(have: set[str], zones: frozenset[str]) -> str:
+    if not have:
+        return "none"
+    return "all" if have >= zones else "some"
+
+
+def _ends(history: History) -> tuple[int, int]:
+    """Return the run clock at the first and at the last event."""
+    times = [int(event.t_ns) for event in history.events] or [0]
+    return times[0], max(times[-1], times[0] + 1)
+
+
+def _merge(history: History, edges: Sequence[int], states: Sequence[str], words: dict[str, str]) -> Iterator[Segment]:
+    """Yield the stretches with equal neighbours joined."""
+    origin = origin_ns(history)
+    start = 0
+    for index in range(1, len(states) + 1):
+        if index == len(states) or states[index] != states[start]:
+            from_ms, to_ms = ((edge - origin) / MILLISECOND for edge in (edges[start], edges[index]))
+            text = f"{words[states[start]]}, {from_ms:,.1f} to {to_ms:,.1f} ms"
+            yield Segment(from_ms=from_ms, to_ms=to_ms, state=states[start], text=text)
+            start = index

@@ -1,0 +1,54 @@
+"""What a comparison could not have seen, in sentences. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hitless.history import History
+from hitless.plural import plural
+from hitless.words import Arm
+from reports.quantities import say_ms
+from reports.summary import Summary
+
+
+def limits(summary: Summary, first: History) -> tuple[str, ...]:
+    """Return the sentences; `first` is any run of the comparison."""
+    return tuple(_limits(summary, first))
+
+
+def _limits(summary: Summary, first: History) -> Iterator[str]:
+    for family in summary.families_not_probed:
+        yield f"{family} is not probed, although the pods have it: this result says nothing about it."
+    for arm in Arm:
+        if arm in summary.arms:
+            blind_ms = summary.arms[arm].totals.blind_ms_max
+            if blind_ms is None:
+                yield f"{arm}: a flow was hardly answered, so an outage of any length may have gone unseen."
+            else:
+                yield f"{arm}: an outage of up to {say_ms(blind_ms)} between two answered probes may have gone unseen."
+    if len({name for arm in summary.arms.values() for name in arm.classes}) > 1:
+        yield (
+            "Connections, full-size packets and Services are probed more slowly than the mesh: their outages are bounded less "
+            "closely."
+        )
+    else:
+        yield (
+            "UDP probes of one size between pods: no established TCP connection, no Service, no masqueraded flow, no large "
+            "packet."
+        )
+    yield (
+        "The direction of a loss is known if the reflector's log is complete; the path, if the router decrements the TTL or "
+        "the nodes report when they rewrite their routes."
+    )
+    if first.facts.backend == "lab":
+        yield (
+            "The lab uses the kernel's data path, and doubles of Calico, Gardener and the cloud whose timing is the profile's, "
+            "not a real cloud's."
+        )
+    if summary.carrier == "vxlan-gpe":
+        yield (
+            "This kernel has no ipip: a VXLAN-GPE device in metadata mode carried the overlay. It stays up like tunl0; on the "
+            "wire it is UDP."
+        )
+    trials = max(arm.trials for arm in summary.arms.values())
+    yield f"With {plural(trials, 'trial')} an arm, this shows that something can happen, not how often it does."
