@@ -75,7 +75,7 @@ format: .venv/.ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.venv/.ready: pyproject.toml
+.venv/.ready: pyproject.toml probes/_datagrams.c
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
 	touch $@

@@ -62,7 +62,12 @@ def _read_report(directory: Path, agent: str) -> AgentReport:
         return AgentReport(agent=agent, counters={}, finished=False)
     try:
         document = json.loads(path.read_bytes())
-        return AgentReport(agent=document["agent"], counters=document["counters"], finished=document["finished"])
+        return AgentReport(
+            agent=document["agent"],
+            counters=document["counters"],
+            finished=document["finished"],
+            inner_loop=document.get("inner_loop", ""),
+        )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"{path}: not an agent's report: {error}"
         raise RecordDamagedError(message) from error

@@ -156,6 +156,8 @@ class AgentReport:
     """Those of STRAYS, `receive_overflows`, `answered`, `sent`, `wakeups`, `cpu_user_ns`, `cpu_system_ns`, `probes`."""
     finished: bool
     """False: the agent did not live to say so."""
+    inner_loop: str = ""
+    """What handled its datagrams: `compiled` or `python` (`probes.inner_loop`). Empty: not known."""
     clock: str = ""
     """Which CLOCK_MONOTONIC it read; equal ones are the same clock. Empty: not known, as good as the harness's."""
     offset_ns: int = 0

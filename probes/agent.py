@@ -35,6 +35,7 @@ from hitless.words import FlowClass
 from probes.acceptor import Acceptor
 from probes.clocks import Bridge, Pair, read_clock_id
 from probes.echo import EchoSender
+from probes.inner_loop import INNER_LOOP
 from probes.lifeline import is_pipe, say
 from probes.orders import EndOrder, OrderReader, SendOrder, StopOrder
 from probes.overflows import OverflowWatch
@@ -261,7 +262,7 @@ class Agent:
         counters["cpu_user_ns"] = round((used.ru_utime - used_before.ru_utime) * 1e9)
         counters["cpu_system_ns"] = round((used.ru_stime - used_before.ru_stime) * 1e9)
         self._note(self._bridge.renew())
-        write_report(self._settings.directory, self._settings.agent, counters)
+        write_report(self._settings.directory, self._settings.agent, counters, inner_loop=INNER_LOOP)
 
     def _note(self, pair: Pair) -> None:
         self._clock.append(np.array([(pair.monotonic_ns, pair.wall_ns, pair.width_ns)], dtype=CLOCK_ROW))

@@ -9,6 +9,7 @@ net.ipv4.ping_group_range allows them; the kernel writes identifier and checksum
 from __future__ import annotations
 
 import socket
+from types import ModuleType
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from hitless.records import Rows
 from probes import stamp
 from probes.clocks import Bridge
+from probes.inner_loop import DATAGRAMS
 from probes.recording import GrowingTable
 from probes.sender import Sender
 from probes.settings import AgentSettings
@@ -35,8 +37,15 @@ class EchoSender(Sender):
     protocol: ClassVar[int] = socket.IPPROTO_ICMP
     header_octets: ClassVar[int] = HEADER_OCTETS
 
-    def __init__(self, settings: AgentSettings, bridge: Bridge, skipped: GrowingTable, facts: dict[str, Any]) -> None:
-        super().__init__(settings, bridge, skipped, facts)
+    def __init__(
+        self,
+        settings: AgentSettings,
+        bridge: Bridge,
+        skipped: GrowingTable,
+        facts: dict[str, Any],
+        datagrams: ModuleType | None = DATAGRAMS,
+    ) -> None:
+        super().__init__(settings, bridge, skipped, facts, datagrams)
         self._peers["port"] = 0  # what the kernel says of where a reply came from
 
     def _make_packets(self, ids: npt.NDArray[np.uint32]) -> stamp.Octets:

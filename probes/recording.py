@@ -99,7 +99,10 @@ class GrowingTable:
         if rows.dtype != self._dtype:
             message = f"rows of {rows.dtype} in a table of {self._dtype}"
             raise TypeError(message)
-        content = rows.tobytes()
+        self.write(rows.tobytes())
+
+    def write(self, content: bytes) -> None:
+        """Write whole rows as octets. Raises WorldError: the disk does not take them."""
         try:
             written = self._file.write(content)
         except OSError as error:
@@ -114,8 +117,8 @@ class GrowingTable:
         self._file.close()
 
 
-def write_report(directory: Path, agent: str, counters: Mapping[str, int]) -> None:
-    """Write AGENT.json at once or not at all: it says that the agent finished, and what it counted."""
-    draft = directory / f"{agent}.json.draft"
-    draft.write_text(json.dumps({"agent": agent, "counters": dict(counters), "finished": True}, sort_keys=True) + "\n")
+def write_report(directory: Path, agent: str, counters: Mapping[str, int], **facts: str) -> None:
+    """Write AGENT.json at once or not at all: it says that the agent finished, what it counted, and facts about it."""
+    draft, document = directory / f"{agent}.json.draft", {"agent": agent, "counters": dict(counters), "finished": True, **facts}
+    draft.write_text(json.dumps(document, sort_keys=True) + "\n")
     draft.replace(directory / f"{agent}.json")

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import groupby, pairwise
 from operator import itemgetter
+from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from hitless.records import NONE_NS, REFLECTOR_ROW, Rows, encode_address, map_ip
 from probes import stamp
 from probes.batches import rank_equals
 from probes.clocks import Bridge
+from probes.inner_loop import DATAGRAMS, explain_failure
 from probes.messages import MESSAGE_OCTETS, Answer, Probe, decode_probe, encode_answer
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings
@@ -52,6 +54,10 @@ _TIMESTAMP_AT: Final = 4
 """Octet of the timestamp in `stamp.ANSWER`."""
 
 
+_COUNTED: Final = ("malformed", "foreign", "probes", "rate_limited", "answered", "send_errors", "malformed_tlvs")
+"""Counters of the compiled loop, in its order."""
+
+
 class _KnownFlow(NamedTuple):
     """What one datagram of a flow is held against."""
 
@@ -68,12 +74,15 @@ class Reflector:
         settings: what the agent was told.
         bridge: converts times.
         log: where what came is recorded.
+        datagrams: the compiled inner loop; None: Python's.
 
     Raises:
         WorldError: a socket is not available.
     """
 
-    def __init__(self, settings: AgentSettings, bridge: Bridge, log: GrowingTable) -> None:
+    def __init__(
+        self, settings: AgentSettings, bridge: Bridge, log: GrowingTable, datagrams: ModuleType | None = DATAGRAMS
+    ) -> None:
         self._bridge, self._log, self._epoch_ns = bridge, log, settings.epoch_ns
         self.counters: Counter[str] = Counter()
         flows = [flow for flow in settings.reflected_flows if not flow.flow_class.is_tcp]
@@ -126,9 +135,25 @@ class Reflector:
         self._payload = self._inbox.payload.reshape(-1).data
         self._unanswered = 0
         self._turns = 0
+        self._compiled = datagrams and datagrams.Reflector(
+            self._epoch_ns,
+            self._inbox.payload.shape[1],
+            UNANSWERED_ROWS_MAX,
+            np.array(self.descriptors, dtype=np.int32),
+            self._pod_of_flow,
+            self._sources_of_flow,
+            self._next_seq,
+            self._rate,
+            self._burst,
+            self._tokens,
+            self._refilled_ns,
+        )
 
     def reflect(self, ready: Iterable[int]) -> None:
         """Answer what has come to these descriptors; each time another is first: a flood to one must not hide the rest."""
+        if self._compiled:
+            self._reflect_compiled(self._compiled, ready)
+            return
         inbox, waiting = self._inbox, [descriptor for descriptor in ready if descriptor in self._pod_of_descriptor]
         self._turns += 1
         first = self._turns % max(1, len(waiting))
@@ -148,6 +173,17 @@ class Reflector:
             inbox.clear(count)
             if count < inbox.slots:
                 return
+
+    def _reflect_compiled(self, compiled: Any, ready: Iterable[int]) -> None:  # noqa: ANN401 - the module may be missing
+        pods = [self._pod_of_descriptor[descriptor] for descriptor in ready if descriptor in self._pod_of_descriptor]
+        try:
+            rows, counted = compiled.reflect(pods, self._bridge.error, self._bridge.offset_ns)
+        except (OSError, ValueError) as error:
+            raise explain_failure("recvmmsg", error) from error
+        for name, count in zip(_COUNTED, counted, strict=True):
+            self.counters[name] += count
+        if rows:
+            self._log.write(rows)
 
     def finish(self) -> None:
         """Close the sockets and the log; count what the kernel dropped."""
@@ -325,7 +361,7 @@ class Reflector:
     def _is_allowed(self, pods: npt.NDArray[np.intp]) -> stamp.Mask:
         """Take a token of the pod's bucket for each probe; those for which there is none are not answered."""
         now_ns = self._now_ns()
-        self._tokens = np.minimum(self._burst, self._tokens + self._rate * (now_ns - self._refilled_ns))
+        np.minimum(self._burst, self._tokens + self._rate * (now_ns - self._refilled_ns), out=self._tokens)
         self._refilled_ns[:] = now_ns
         wanted = np.bincount(pods, minlength=len(self._tokens))
         allowed = np.ones(len(pods), dtype=np.bool_)

@@ -11,6 +11,7 @@ import socket
 import time
 from collections import Counter
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from hitless.records import SKIPPED_ROW, Rows
 from probes import stamp
 from probes.batches import rank_equals
 from probes.clocks import Bridge
+from probes.inner_loop import DATAGRAMS, explain_failure
 from probes.pacing import Pacer, Wake
 from probes.recording import GrowingTable, SenderTable
 from probes.settings import AgentSettings
@@ -63,6 +65,8 @@ class Sender:
         settings: what the agent was told.
         bridge: converts the kernel's receive times.
         skipped: where skipped ticks are recorded.
+        facts: go into the header of the record.
+        datagrams: the compiled inner loop; None: Python's.
 
     Raises:
         WorldError: a socket or the record file is not available.
@@ -72,7 +76,14 @@ class Sender:
     header_octets: ClassVar[int] = 0
     """What stands before the test packet in the datagrams that the kernel takes and gives."""
 
-    def __init__(self, settings: AgentSettings, bridge: Bridge, skipped: GrowingTable, facts: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        bridge: Bridge,
+        skipped: GrowingTable,
+        facts: dict[str, Any],
+        datagrams: ModuleType | None = DATAGRAMS,
+    ) -> None:
         self._settings, self._bridge, self._skipped = settings, bridge, skipped
         self._epoch_ns = settings.epoch_ns
         flows = settings.sent_flows
@@ -108,6 +119,17 @@ class Sender:
         self._collect_ns = min(COLLECT_NS_MAX, max(COLLECT_NS_MIN, _WAITING_ANSWERS * settings.interval_ns // most))
         self._turns = 0
         self._live_window = 4 * settings.live_answers + _LIVE_WINDOW_NS // settings.interval_ns
+        self._compiled = datagrams and datagrams.Sender(
+            self._epoch_ns,
+            self.header_octets,
+            self._packets,
+            self._peers,
+            np.array([(pod.descriptor, pod.first, pod.last) for pod in self._pods], dtype=np.int32),
+            ids,
+            self._index_of,
+            self._table.rows,
+            self._stamps,
+        )
 
     def _make_packets(self, ids: npt.NDArray[np.uint32]) -> stamp.Octets:
         """Return one datagram a flow with everything that stays the same from tick to tick."""
@@ -202,6 +224,14 @@ class Sender:
 
     def collect(self) -> None:
         """Fetch the answers that have come, of all pods, and fill their rows; each time another pod comes first."""
+        if self._compiled:
+            try:
+                dropped = self._compiled.collect(self.ticks, self._bridge.offset_ns)
+            except (OSError, ValueError) as error:
+                raise explain_failure("recvmmsg", error) from error
+            if any(dropped):
+                self.counters.update(dict(zip(_DROPPED_AS, dropped, strict=True)))
+            return
         inbox = self._inbox
         self._turns += 1
         first = self._turns % len(self._pods)
@@ -245,6 +275,11 @@ class Sender:
             self._skipped.append(rows)
 
     def _tick(self) -> None:
+        if self._compiled:
+            longest_ns = self._compiled.tick(self.ticks, self._bridge.error)
+            self.longest_call_ns = max(self.longest_call_ns, longest_ns)
+            self.ticks += 1
+            return
         seq, line = self.ticks, self._table.line
         self._mark(seq)
         self._errors[:] = self._bridge.error

@@ -50,5 +50,11 @@ def _limits(summary: Summary, first: History) -> Iterator[str]:
             "This kernel has no ipip: a VXLAN-GPE device in metadata mode carried the overlay. It stays up like tunl0; on the "
             "wire it is UDP."
         )
+    interpreted = [report.agent for report in first.records.reports if report.inner_loop == "python"]
+    if interpreted:
+        yield (
+            f"{plural(len(interpreted), 'probe agent')} of a run had no compiled inner loop: they take more CPU, and their "
+            "ticks are late more often."
+        )
     trials = max(arm.trials for arm in summary.arms.values())
     yield f"With {plural(trials, 'trial')} an arm, this shows that something can happen, not how often it does."

@@ -26,6 +26,8 @@ _OCTETS = 44
 _WAIT_S = 5.0
 _INTERVAL_NS, _DRAIN_NS = 1_000_000, 1_000_000_000
 _NTP_2026 = 3_976_000_000 << 32
+_COMPILED = 2
+"""The choice of the compiled loop, where it was built; 0 and 1 are Python's ways: as a batch, one by one."""
 
 
 def _settings(directory: Path, flows: tuple[FlowSettings, ...], endpoint: EndpointSettings) -> AgentSettings:
@@ -115,10 +117,12 @@ def _open_reflector() -> Iterator[Check]:
         endpoint = EndpointSettings(name=POD, address=POD, port=port, sends=False)
         log = directory / "x.reflector"
         reflector = Reflector(_settings(directory, flows, endpoint), Bridge(0), GrowingTable(log, "reflector", {}))
+        compiled = reflector._compiled
 
         def check(content: bytes) -> None:
             draws = Draws(content)
-            reflector.alone_max = ALONE_MAX if draws.number(1) else 0
+            way = draws.number(2)
+            reflector._compiled, reflector.alone_max = compiled if way == _COMPILED else None, ALONE_MAX if way else 0
             reflector._tokens[:] = _PACKETS_MAX
             true = [_probe(seq, ssid) for seq in (3, 4) for ssid in (1, 2)]
             contents = _draw_packets(draws, true)
@@ -161,10 +165,11 @@ def _open_sender() -> Iterator[Check]:
         flows = (_flow(1, POD, PEER, port), _flow(2, POD, PEER, port))
         told = _settings(directory, flows, EndpointSettings(name=POD, address=POD, reflects=False))
         sender = Sender(told, Bridge(0), GrowingTable(directory / "x.skipped", "skipped", {}), {})
-        address = sender._sockets[0].getsockname()
+        address, compiled = sender._sockets[0].getsockname(), sender._compiled
 
         def check(content: bytes) -> None:
             draws = Draws(content)
+            sender._compiled = compiled if draws.number(1) else None
             sender.ticks = 0
             sender.counters.clear()
             sender._tick()
@@ -201,11 +206,11 @@ def _changed_at(place: int) -> bytes:
 REFLECTOR = Target(
     name="reflector",
     open=_open_reflector,
-    # Whether they are answered one by one; the choice of a true packet, then what is made of it: 4 is a probe of a known flow,
+    # How they are answered; the choice of a true packet, then what is made of it: 4 is a probe of a known flow,
     # 5 another source's.
     seeds=tuple(
         way + packets
-        for way in (b"\0", b"\1")
+        for way in (b"\0", b"\1", b"\2")
         for packets in (
             (b"\4" + _AS_IT_IS) * 2,
             b"\4" + _changed_at(3) + b"\4" + _changed_at(13) + b"\4" + _AS_IT_IS,
@@ -216,11 +221,16 @@ REFLECTOR = Target(
 SENDER = Target(
     name="sender",
     open=_open_sender,
-    # 5 is the answer to the first probe, 2 that probe itself, 4 an answer to an earlier sending of its number.
-    seeds=(
-        (b"\5" + _AS_IT_IS) * 2 + b"\1" + _AS_IT_IS,
-        b"\5" + _changed_at(27) + b"\5" + _changed_at(28) + b"\5" + bytes([1, 1, 12, 0x40, 1]),
-        b"\2" + _AS_IT_IS,
-        b"\4" + _AS_IT_IS + b"\5" + _AS_IT_IS,
+    # Whether the loop is the compiled one; 5 is the answer to the first probe, 2 that probe itself, 4 an answer to an earlier
+    # sending of its number.
+    seeds=tuple(
+        way + packets
+        for way in (b"\0", b"\1")
+        for packets in (
+            (b"\5" + _AS_IT_IS) * 2 + b"\1" + _AS_IT_IS,
+            b"\5" + _changed_at(27) + b"\5" + _changed_at(28) + b"\5" + bytes([1, 1, 12, 0x40, 1]),
+            b"\2" + _AS_IT_IS,
+            b"\4" + _AS_IT_IS + b"\5" + _AS_IT_IS,
+        )
     ),
 )

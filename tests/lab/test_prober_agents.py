@@ -15,6 +15,7 @@ import pytest
 from hitless.agents import read_agents
 from hitless.records import read_record
 from probes.clocks import read_clock_id
+from probes.inner_loop import INNER_LOOP
 
 ROOT = Path(__file__).parents[2]
 ADDRESSES = {"a": "127.5.0.1", "b": "127.5.0.2"}
@@ -72,6 +73,7 @@ def test_two_agents_probe_each_other(tmp_path: Path, is_asked: bool) -> None:  #
     for agent in agents:
         finish(agent)
     records = read_agents(tmp_path, tuple(ADDRESSES))
+    assert [report.inner_loop for report in records.reports] == [INNER_LOOP] * 2
     answered = records.sender[records.sender["copies"] > 0]
     assert {1, 2} == set(answered["flow"].tolist())
     assert set(answered["copies"].tolist()) == {1}

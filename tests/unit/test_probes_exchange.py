@@ -1,4 +1,4 @@
-"""Sender and reflector on loopback, each against a peer that the test plays itself."""
+"""Sender and reflector on loopback, with either inner loop, each against a peer that the test plays itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from hitless.errors import WorldError
 from hitless.records import Rows, encode_address, read_record
 from probes import reflector as reflector_module
 from probes.clocks import Bridge
+from probes.inner_loop import DATAGRAMS
 from probes.recording import GrowingTable, SenderTable
 from probes.reflector import Reflector
 from probes.sender import Sender
@@ -62,13 +64,13 @@ def make_settings(
 class Peer:
     """A sender whose peer is the test."""
 
-    def __init__(self, directory: Path, destinations: list[str], octets: int = 44) -> None:
+    def __init__(self, directory: Path, destinations: list[str], datagrams: ModuleType | None, octets: int = 44) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((PEER, 0))
         self.socket.settimeout(WAIT_S)
         port = self.socket.getsockname()[1]
         told = make_settings(directory, port=port, destinations=destinations, octets=octets)
-        self.sender = Sender(told, Bridge(0), GrowingTable(directory / "x.skipped", "skipped", {}), {})
+        self.sender = Sender(told, Bridge(0), GrowingTable(directory / "x.skipped", "skipped", {}), {}, datagrams)
         self.address = self.sender._sockets[0].getsockname()
 
     def tick(self) -> list[STAMPSessionSenderTestUnauthenticated]:
@@ -111,9 +113,21 @@ def craft(probe: STAMPSessionSenderTestUnauthenticated, **changes: int) -> bytes
     return bytes(answer + tlvs)
 
 
+def find_compiled() -> ModuleType:
+    if DATAGRAMS is None:
+        pytest.skip("missing: the compiled inner loop; pip install builds it where there is a C compiler")
+    return DATAGRAMS
+
+
+@pytest.fixture(params=["python", "compiled"])
+def datagrams(request: pytest.FixtureRequest) -> ModuleType | None:
+    """Both inner loops: they must not differ."""
+    return find_compiled() if request.param == "compiled" else None
+
+
 @pytest.fixture
-def peer(tmp_path: Path) -> Iterator[Peer]:
-    made = Peer(tmp_path, [PEER, PEER])
+def peer(tmp_path: Path, datagrams: ModuleType | None) -> Iterator[Peer]:
+    made = Peer(tmp_path, [PEER, PEER], datagrams)
     yield made
     made.close()
 
@@ -157,8 +171,8 @@ def test_a_false_echo_marks_the_row(peer: Peer) -> None:
     assert peer.rows["corrupted"][:2].tolist() == [1, 1]
 
 
-def test_padding_that_was_changed_on_the_way_marks_the_row(tmp_path: Path) -> None:
-    peer = Peer(tmp_path, [PEER, PEER], octets=200)
+def test_padding_that_was_changed_on_the_way_marks_the_row(tmp_path: Path, datagrams: ModuleType | None) -> None:
+    peer = Peer(tmp_path, [PEER, PEER], datagrams, octets=200)
     probe, other = peer.tick()
     content = bytearray(craft(probe))
     content[150] ^= 1
@@ -202,8 +216,8 @@ def test_live_means_answered_often_enough_in_a_row(peer: Peer) -> None:
         assert peer.sender.is_live() is (turn == 3)
 
 
-def test_a_refused_probe_has_its_errno_in_its_row_alone(tmp_path: Path) -> None:
-    peer = Peer(tmp_path, [PEER, BROADCAST, PEER, BROADCAST])
+def test_a_refused_probe_has_its_errno_in_its_row_alone(tmp_path: Path, datagrams: ModuleType | None) -> None:
+    peer = Peer(tmp_path, [PEER, BROADCAST, PEER, BROADCAST], datagrams)
     assert [probe.ssid for probe in peer.tick()] == [1, 3]
     assert [probe.seq for probe in peer.tick()] == [1, 1]
     assert peer.rows["send_errno"][:8].tolist() == [0, errno.EACCES] * 4
@@ -250,7 +264,7 @@ def test_a_trimmed_record_ends_behind_its_last_row(tmp_path: Path) -> None:
 class Prober:
     """A reflector that the test probes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, datagrams: ModuleType | None) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((PEER, 0))
         self.socket.settimeout(WAIT_S)
@@ -259,7 +273,7 @@ class Prober:
             port = free.getsockname()[1]
         told = make_settings(directory, port=port, destinations=[PEER, "127.3.0.9"], sends=False)
         self.log_path = directory / "x.reflector"
-        self.reflector = Reflector(told, Bridge(0), GrowingTable(self.log_path, "reflector", {}))
+        self.reflector = Reflector(told, Bridge(0), GrowingTable(self.log_path, "reflector", {}), datagrams)
         self.address = (POD, port)
 
     def give(self, *contents: bytes, by: socket.socket | None = None) -> None:
@@ -284,11 +298,12 @@ class Prober:
         self.socket.close()
 
 
-@pytest.fixture(params=[reflector_module.ALONE_MAX, 0], ids=["one by one", "as a batch"])
+@pytest.fixture(params=["one by one", "as a batch", "compiled"])
 def prober(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Prober]:
-    """Both ways in which datagrams are answered: they must not differ."""
-    made = Prober(tmp_path)
-    made.reflector.alone_max = request.param
+    """All ways in which datagrams are answered: they must not differ."""
+    made = Prober(tmp_path, find_compiled() if request.param == "compiled" else None)
+    if request.param == "as a batch":
+        made.reflector.alone_max = 0
     yield made
     made.close()
 

@@ -12,7 +12,7 @@ from reports.summary import summarise
 from reports.table import Row, comparison_rows, count_rows
 from reports.templating import escape_cell
 from tests.unit.comparisons import comparison, judged
-from tests.unit.histories import QUIET, header, held, history, lost, records
+from tests.unit.histories import QUIET, header, held, history, lost, records, report
 from tests.unit.test_report_load import with_load
 
 LINES_MAX = 60
@@ -154,6 +154,14 @@ def test_quantities() -> None:
     assert (say_duration(None, 0.5), say_duration(bounded, 0.5)) == ("-", "1.0 to 2.0 ms ±0.5")
     assert say_duration(replace(bounded, likely=1.8), 0.5) == "1.8 ms ±0.5 (1.0 to 2.0)"
     assert say_duration(replace(bounded, longest=None), 0.5) == ">= 1.0 ms ±0.5 (censored)"
+
+
+def test_agents_without_the_compiled_loop_are_counted() -> None:
+    agents = (replace(report("sender"), inner_loop="python"), replace(report("reflector"), inner_loop="compiled"))
+    run = judged(replace(history(), records=records({1: "." * 20}, reports=agents)))
+    text = _report(Comparison(scenario="slow", runs=(run,), has_rule=False))
+    assert "- 1 probe agent of a run had no compiled inner loop" in text
+    assert "inner loop" not in _report(comparison())
 
 
 def test_an_address_family_that_is_not_probed_is_named() -> None:

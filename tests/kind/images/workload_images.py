@@ -130,7 +130,7 @@ def _calico(name: str) -> str:
 
 
 def _prober_image(folder: Path, root: Path) -> Image:
-    """Follow probes/image/Dockerfile on Debian's Python: its files, numpy's wheel, its user and entry point."""
+    """Follow probes/image/Dockerfile on Debian's Python: files, numpy's wheel, compiled loop, user and entry point."""
     numpy = folder / "numpy"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--only-binary=:all:"]
     command += ["--python-version=3.11", f"--target={numpy}", f"numpy=={pins.NUMPY}"]
@@ -139,7 +139,7 @@ def _prober_image(folder: Path, root: Path) -> Image:
         sys.exit(f"pip cannot fetch numpy {pins.NUMPY}:\n{done.stderr.strip()}")
     layer = folder / "prober.layer"
     with LayerWriter(layer) as writer:
-        for target, source in copied_files():
+        for target, source in (*copied_files(), *compiled_files()):
             writer.add_file(source, target, mode=0o644)
         for path in sorted(numpy.rglob("*")):
             if "tests" not in path.parts and path.is_file():
@@ -169,6 +169,11 @@ def copied_files() -> list[tuple[str, Path]]:
     return files
 
 
+def compiled_files() -> list[tuple[str, Path]]:
+    """Return (path in the image, file) of the compiled inner loop as it was built here; without a compiler there is none."""
+    return [(f"/opt/hitless/probes/{path.name}", path) for path in sorted((ROOT / "probes").glob("*.so"))]
+
+
 def _instruction(text: str, name: str) -> str:
     found = re.findall(rf"^{name} (.*)$", text, re.MULTILINE)
     if len(found) != 1:
@@ -195,7 +200,7 @@ def _image(name: str, layer: Path, program: str, environment: Mapping[str, str] 
 
 def _digest_sources() -> str:
     digest = hashlib.sha256(DOCKERFILE.read_bytes())
-    for _, path in copied_files():
+    for _, path in (*copied_files(), *compiled_files()):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -1,0 +1,41 @@
+"""Which inner loop the agents have: the compiled one (`_datagrams.c`), or Python and numpy where it was not built.
+
+`pip install` builds it where there is a C compiler. Both behave alike; the compiled one takes a fraction of the CPU
+(docs/benchmarks.md).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, unique
+from typing import TYPE_CHECKING, Final
+
+from hitless.errors import WorldError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from probes import _datagrams
+
+    DATAGRAMS: ModuleType | None = _datagrams
+else:
+    try:
+        from probes import _datagrams as DATAGRAMS  # noqa: N812 - a constant of this module
+    except ImportError:
+        DATAGRAMS = None
+
+
+@unique
+class InnerLoop(StrEnum):
+    """How an agent handles datagrams."""
+
+    COMPILED = "compiled"
+    PYTHON = "python"
+
+
+INNER_LOOP: Final = InnerLoop.PYTHON if DATAGRAMS is None else InnerLoop.COMPILED
+"""The one that agents have here."""
+
+
+def explain_failure(call: str, error: OSError | ValueError) -> WorldError:
+    """Return what the compiled loop's error means: a socket failed, or the kernel does not say what it was asked for."""
+    return WorldError(f"{call}: {error.strerror if isinstance(error, OSError) else error}")
