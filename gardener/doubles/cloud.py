@@ -66,6 +66,8 @@ class Cloud:
         self.behaviour = behaviour
         self._clock = clock
         self._is_away = False
+        self.is_hanging = False
+        """Whether a call that begins now, or has begun, gets no answer; who calls asks first and again."""
         self._buckets: dict[str, _Bucket] = {}
 
     def begin_outage(self) -> None:
@@ -75,6 +77,14 @@ class Cloud:
     def end_outage(self) -> None:
         """Answer again."""
         self._is_away = False
+
+    def begin_hang(self) -> None:
+        """Leave every call without an answer from now on."""
+        self.is_hanging = True
+
+    def end_hang(self) -> None:
+        """Answer the calls that wait, and all others."""
+        self.is_hanging = False
 
     def zones(self) -> tuple[str, ...]:
         """Return the zones in the order in which the API lists their tables; known without a call."""
@@ -89,6 +99,10 @@ class Cloud:
         """Return one table. Raises RouteApiUnavailableError, RouteThrottledError."""
         self._begin_call("DescribeRouteTables")
         return self.tables.list(zone)
+
+    def describe_instance(self) -> None:
+        """Look up an instance, as comes before every CreateRoute. Raises RouteApiUnavailableError, RouteThrottledError."""
+        self._begin_call("DescribeInstances")
 
     def create(self, route: CloudRoute) -> None:
         """Create a route. Raises also RouteQuotaError, and RouteTableError where it exists."""

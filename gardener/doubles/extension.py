@@ -1,37 +1,32 @@
-"""The double of gardener-extension-networking-calico, and of the gardener-resource-manager that applies what it wrote.
+"""The double of gardener-extension-networking-calico.
 
 A reconcile of the Network asks the gate. A hold is an error: nothing was written yet, the overlay stays as it is, and the next
 look comes after a doubling back-off. Otherwise the manifests go into the ManagedResource secret, and from then on "actual"
-equals "desired": whatever happens to the nodes afterwards, the gate is not asked again. gardener-resource-manager deletes what
-is gone and applies the rest, object by object. Nodes do not wake the extension: the real one does not watch them.
-Not modelled: gardenlet's own retry, which may look again sooner than the back-off says.
+equals "desired": whatever happens to the nodes afterwards, the gate is not asked again. Nodes do not wake the extension: the
+real one does not watch them. An annotation does, and a look that it causes counts as one more failure. Not modelled:
+gardenlet's own retries, which are such annotations.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
 from gardener.doubles.backoff import DoublingBackoff
+from gardener.doubles.resource_manager import ResourceManager
 from gardener.feature_gates import FeatureGates
 from gardener.gate import Gate, GateDecision, GateInput, Outcome
-from gardener.manifests.render import key_of, render
+from gardener.manifests.render import render
 from gardener.shoot import Shoot
 from gardener.timings import Timings
-from hitless.errors import ApiError, BugError
+from hitless.errors import ApiError
 from hitless.events import Recorder
 from hitless.ports import KubeApi
 from hitless.words import MILLISECOND, JsonObject, Kind, Mode, Nanoseconds
 
-RESOURCE_MANAGER: Final = "gardener-resource-manager"
-"""Actor of everything that is applied or deleted."""
-
-_Key = tuple[Kind, str]
-
 
 class Extension:
-    """Holds or writes, then applies; a Participant.
+    """Holds or writes, and drives gardener-resource-manager, which applies; a Participant.
 
     Args:
         kube: the API of the Shoot.
@@ -67,13 +62,12 @@ class Extension:
         self._rendered: tuple[JsonObject, ...] = tuple(written or ())
         self._written: tuple[JsonObject, ...] | None = None if written is None else tuple(written)
         self._written_mode = shoot.mode
-        self._in_cluster: set[_Key] = {key_of(document) for document in written or ()}
-        self._todo: deque[_Key | JsonObject] = deque()
-        self._reconcile_ns: Nanoseconds | None = None
-        self._apply_ns: Nanoseconds | None = None
+        self._manager = ResourceManager(kube=kube, recorder=recorder, timings=timings, applied=written or ())
+        self._due_ns: Nanoseconds | None = None
+        self._is_away = self._is_restoring = False
         self._held_since_ns: Nanoseconds | None = None
-        self._network_backoff = self._make_backoff()
-        self._apply_backoff = self._make_backoff()
+        first_ns, max_ns = timings.extension_backoff_first_ns, timings.extension_backoff_max_ns
+        self._backoff = DoublingBackoff(first_ns=first_ns, max_ns=max_ns)
 
     @property
     def mode(self) -> Mode:
@@ -89,21 +83,45 @@ class Extension:
         """Take a changed Shoot: its Network is reconciled `extension_reconcile_ns` later. Raises UsageError."""
         self._rendered = render(shoot, self._feature_gates)
         self._shoot = shoot
-        self._reconcile_ns = Nanoseconds(at_ns + self._timings.extension_reconcile_ns)
+        self._due_ns = Nanoseconds(at_ns + self._timings.extension_reconcile_ns)
+
+    def annotate(self, at_ns: Nanoseconds) -> None:
+        """Take the annotation gardener.cloud/operation=reconcile: a look in place of the one that waits for the back-off."""
+        self._due_ns = Nanoseconds(at_ns + self._timings.annotation_seen_ns)
+
+    def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
+        """End the process, or start it anew: it has no back-off then, and looks at a Network that is held or was changed.
+
+        gardener-resource-manager is another process: what was written is applied meanwhile.
+        """
+        self._is_away = is_away
+        self._backoff.forget()
+        if not is_away and self._due_ns is not None:
+            self._due_ns = Nanoseconds(at_ns + self._timings.extension_start_ns)
+
+    def migrate(self) -> None:
+        """Carry out operation=migrate: the ManagedResource goes, its objects stay, and no hold survives."""
+        self._written, self._due_ns, self._held_since_ns = None, None, None
+        self._backoff.forget()
+        self._manager.abandon()
+
+    def restore(self, at_ns: Nanoseconds) -> None:
+        """Take operation=restore, which is a reconcile: without a ManagedResource the gate does not apply."""
+        self._is_restoring = True
+        self._due_ns = Nanoseconds(at_ns + self._timings.extension_reconcile_ns)
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
-        """Reconcile the Network if it is due, then delete or apply one object if that is due."""
-        if self._reconcile_ns is not None and now_ns >= self._reconcile_ns:
-            self._reconcile_ns = self._reconcile_network(now_ns)
-        if self._apply_ns is not None and now_ns >= self._apply_ns:
-            self._apply_ns = self._apply_next(now_ns)
-        # A request comes from outside the loop; looking up this often is early enough for it.
-        idle_ns = now_ns + max(self._timings.extension_reconcile_ns, MILLISECOND)
-        return Nanoseconds(min(due for due in (self._reconcile_ns, self._apply_ns, idle_ns) if due is not None))
+        """Reconcile the Network if it is due, then let gardener-resource-manager do what is due."""
+        if self._due_ns is not None and now_ns >= self._due_ns and not self._is_away:
+            self._due_ns = self._reconcile_network(now_ns)
+        # Requests and annotations come from outside the loop; looking up this often is early enough for them.
+        idle_ns = Nanoseconds(now_ns + max(self._timings.annotation_seen_ns, 5 * MILLISECOND))
+        look_ns = None if self._is_away else self._due_ns
+        return min(due for due in (look_ns, self._manager.reconcile(now_ns), idle_ns) if due is not None)
 
     def is_settled(self) -> bool:
         """Return whether the last request is decided, and everything that was written is in the cluster."""
-        return self._reconcile_ns is None and not self._todo
+        return self._due_ns is None and self._manager.is_settled and not self._is_away
 
     def _reconcile_network(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         knowledge = self._look()
@@ -117,53 +135,22 @@ class Extension:
                 self._recorder.record("gate.opened", held_ns=held_ns, nodes=nodes)
             case Outcome.NOT_APPLICABLE:
                 self._recorder.record("gate.not_applicable", reason=None if decision.reason is None else decision.reason.value)
-        self._held_since_ns = None
-        self._network_backoff.forget()
-        self._write(now_ns)
+        self._held_since_ns, self._is_restoring = None, False
+        self._backoff.forget()
+        # Unchanged content makes gardener-resource-manager do nothing.
+        if self._rendered != self._written:
+            self._written, self._written_mode = self._rendered, self._shoot.mode
+            self._manager.take(self._rendered, self._written_mode, now_ns)
         return None
 
     def _hold(self, decision: GateDecision, now_ns: Nanoseconds) -> Nanoseconds:
+        """Fail: with a back-off, but for a restore, which is tried again at once. Source: observed, v1.60-dev."""
         if self._held_since_ns is None:
             self._held_since_ns = now_ns
-        retry_ns = self._network_backoff.fail()
-        self._recorder.record(
-            "gate.held", missing=list(decision.missing), error=f"Error reconciling Network: {decision.error}", retry_ns=retry_ns
-        )
+        retry_ns = self._timings.restore_retry_ns if self._is_restoring else self._backoff.fail()
+        error = f"Error {'restoring' if self._is_restoring else 'reconciling'} Network: {decision.error}"
+        self._recorder.record("gate.held", missing=list(decision.missing), error=error, retry_ns=retry_ns)
         return Nanoseconds(now_ns + retry_ns)
-
-    def _write(self, now_ns: Nanoseconds) -> None:
-        """Write the secret. Unchanged content makes gardener-resource-manager do nothing."""
-        if self._rendered == self._written:
-            return
-        self._written, self._written_mode = self._rendered, self._shoot.mode
-        wanted = {key_of(document) for document in self._rendered}
-        self._todo = deque([*sorted(self._in_cluster - wanted), *self._rendered])
-        self._apply_ns = Nanoseconds(now_ns + self._timings.apply_gap_ns)
-
-    def _apply_next(self, now_ns: Nanoseconds) -> Nanoseconds | None:
-        if not self._todo:
-            raise BugError("gardener-resource-manager is due and has nothing to do")
-        try:
-            self._carry_out(self._todo[0])
-        except ApiError as error:
-            retry_ns = self._apply_backoff.fail()
-            self._recorder.record("reconcile.failed", actor=RESOURCE_MANAGER, error=str(error), retry_ns=retry_ns)
-            return Nanoseconds(now_ns + retry_ns)
-        self._apply_backoff.forget()
-        self._todo.popleft()
-        return Nanoseconds(now_ns + self._timings.apply_gap_ns) if self._todo else None
-
-    def _carry_out(self, task: _Key | JsonObject) -> None:
-        if isinstance(task, tuple):
-            kind, name = task
-            self._kube.delete(kind, name)
-            self._in_cluster.discard(task)
-            self._recorder.record("object.deleted", kind=kind.value, name=name)
-            return
-        self._kube.apply(task, actor=RESOURCE_MANAGER)
-        kind, name = key_of(task)
-        self._in_cluster.add((kind, name))
-        self._recorder.record("manifest.applied", kind=kind.value, name=name, mode=self._written_mode.value)
 
     def _look(self) -> GateInput:
         error: str | None = None
@@ -179,7 +166,3 @@ class Extension:
             nodes=nodes,
             api_error=error,
         )
-
-    def _make_backoff(self) -> DoublingBackoff:
-        timings = self._timings
-        return DoublingBackoff(first_ns=timings.extension_backoff_first_ns, max_ns=timings.extension_backoff_max_ns)

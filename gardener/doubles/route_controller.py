@@ -1,10 +1,12 @@
 """The double of aws-custom-route-controller: a route a node in every zone's table, then the nodes' conditions.
 
 Only a tick does work. An update describes all tables once, then deletes and creates one route after the other, then writes
-the conditions one after the other; a call or a patch takes time, which here is a second wake-up. What a condition says is
+the conditions one after the other; a call or a patch takes time, which here is a second wake-up. A call that is throttled is
+tried again three times within itself, so that short throttling is invisible. A call that hangs has no time-out: it ends with
+its answer, or with the process, which its liveness probe restarts. What a condition says is
 `gardener.doubles.route_plan.conclude`. It does not watch conditions: one that another writer overwrites stays overwritten until
-nodes change, an update is retried or the sync period is over. Nodes are taken in order of their names; the real order
-is that of a Go map. Source: aws-custom-route-controller pkg/controller/reconciler.go:89-325, pkg/updater/routes.go:117-222.
+nodes change, an update is retried or the sync period is over. Nodes are taken in order of their names; the real order is that
+of a Go map. Source: aws-custom-route-controller pkg/controller/reconciler.go:89-325, pkg/updater/routes.go:117-222; observed.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from gardener.doubles.route_plan import Attempt, Call, NodeRoute, RouteControlle
 from gardener.gate import has_route_created
 from gardener.timings import Timings
 from hitless.clock import read_wall_time
-from hitless.errors import ApiError, RouteTableError
+from hitless.errors import ApiError, RouteTableError, RouteThrottledError
 from hitless.events import Recorder
 from hitless.ports import KubeApi
 from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds
@@ -73,6 +75,7 @@ class RouteController:
         latency_ns = cloud.behaviour.create_ns
         self._call_ns = timings.route_create_ns if latency_ns is None else latency_ns
         self._replicas = replicas
+        self._is_away = False
         self._due_ns = Nanoseconds(0)
         self._forget(self._due_ns)
 
@@ -82,15 +85,20 @@ class RouteController:
         return self._replicas
 
     def scale(self, replicas: int, at_ns: Nanoseconds) -> None:
-        """Start the controller, whose first tick comes `route_controller_start_ns` later, or end it, whatever it was doing."""
+        """Start the controller, or end it, whatever it was doing."""
         if replicas == self._replicas:
             return
         self._replicas = replicas
-        self._forget(Nanoseconds(at_ns + self._timings.route_controller_start_ns))
+        self._start(at_ns)
+
+    def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
+        """End the process, or start it anew as `scale` does; what the replicas say stays."""
+        self._is_away = is_away
+        self._start(at_ns)
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Take the next step if it is due."""
-        if self._replicas == 0:
+        if self._replicas == 0 or self._is_away:
             # Being scaled comes from outside the loop; looking up this often is early enough for the first tick.
             return Nanoseconds(now_ns + max(self._timings.route_controller_start_ns, MILLISECOND))
         if now_ns >= self._due_ns:
@@ -100,7 +108,13 @@ class RouteController:
     def is_settled(self) -> bool:
         """Return whether it does not run, or waits for a tick with nothing failed and nothing left from the last update."""
         is_waiting = self._step == self._tick and self._has_updated and not self._is_changed
-        return self._replicas == 0 or (is_waiting and self._retry_delay_ns == 0)
+        return self._replicas == 0 or (is_waiting and self._retry_delay_ns == 0 and not self._is_away)
+
+    def _start(self, at_ns: Nanoseconds) -> Nanoseconds:
+        """Start the process; returns when its first tick comes."""
+        timings = self._timings
+        self._forget(Nanoseconds(at_ns + timings.route_controller_start_ns + timings.route_controller_first_tick_ns))
+        return self._due_ns
 
     def _forget(self, first_tick_ns: Nanoseconds) -> None:
         """Begin as a fresh process does."""
@@ -115,6 +129,8 @@ class RouteController:
         self._retry_delay_ns = 0
         self._calls: deque[Call] = deque()
         self._began_ns = first_tick_ns
+        self._retries = 0
+        self._hung_ns = first_tick_ns
         self._attempts: list[Attempt] = []
         self._writes: deque[tuple[str, bool]] = deque()
         self._patches = 0
@@ -146,10 +162,15 @@ class RouteController:
 
     def _begin_update(self, now_ns: Nanoseconds) -> Nanoseconds:
         self._attempts = []
+        if self._cloud.is_hanging:
+            return self._hang(now_ns)
         try:
             tables = self._cloud.describe()
         except RouteTableError as error:
+            if self._is_tried_again(error):
+                return self._pause(now_ns, self._begin_update)
             return self._end_update(now_ns, self._conclude_nothing(), [str(error)])
+        self._retries = 0
         wanted = tuple(self._wanted.values())
         self._calls = deque(call for zone, present in tables.items() for call in plan_table(zone, present, wanted))
         return self._begin_call(now_ns)
@@ -177,15 +198,22 @@ class RouteController:
         return Nanoseconds(now_ns + self._call_ns)
 
     def _end_call(self, now_ns: Nanoseconds) -> Nanoseconds:
-        call = self._calls.popleft()
-        route, error = call.route, None
+        if self._cloud.is_hanging:
+            return self._hang(now_ns)
+        call, error = self._calls[0], None
+        route = call.route
         try:
             if call.is_delete:
                 self._cloud.delete(route.zone, route.cidr)
             else:
+                self._cloud.describe_instance()
                 self._cloud.create(route)
         except RouteTableError as caught:
+            if self._is_tried_again(caught):
+                return self._pause(now_ns, self._end_call)
             error = str(caught)
+        self._retries = 0
+        self._calls.popleft()
         facts: JsonObject = {"zone": route.zone, "cidr": route.cidr, "node": route.node}
         if error is not None:
             self._recorder.record("route.failed", **facts, error=error)
@@ -194,6 +222,33 @@ class RouteController:
             self._recorder.record(name, **facts, began_ns=self._began_ns)
         self._attempts.append(Attempt(call=call, error=error))
         return self._begin_call(now_ns)
+
+    def _is_tried_again(self, error: RouteTableError) -> bool:
+        return isinstance(error, RouteThrottledError) and self._retries < len(self._timings.throttle_pauses_ns)
+
+    def _pause(self, now_ns: Nanoseconds, step: _Step) -> Nanoseconds:
+        """Try the same call again after a pause. Source: AWS SDK's standard retryer; observed."""
+        self._step = step
+        self._retries += 1
+        return Nanoseconds(now_ns + self._timings.throttle_pauses_ns[self._retries - 1])
+
+    def _hang(self, now_ns: Nanoseconds) -> Nanoseconds:
+        """Wait for the answer of the call at hand, whichever it is."""
+        step, self._hung_ns = (self._begin_update if self._step == self._tick else self._end_call), now_ns
+
+        def wait(now_ns: Nanoseconds) -> Nanoseconds:
+            if not self._cloud.is_hanging:
+                self._step = step
+                return step(now_ns)
+            if now_ns < self._hung_ns + self._timings.route_controller_health_ns:
+                return Nanoseconds(now_ns + self._timings.condition_write_ns)
+            first_tick_ns = self._start(now_ns)
+            error = "a call to the route API hangs; the liveness probe fails and the process is restarted"
+            self._recorder.record("reconcile.failed", actor=self.name, error=error, retry_ns=first_tick_ns - now_ns)
+            return first_tick_ns
+
+        self._step = wait
+        return wait(now_ns)
 
     def _end_update(self, now_ns: Nanoseconds, results: Mapping[str, bool], errors: list[str]) -> Nanoseconds:
         if errors:

@@ -172,6 +172,8 @@ class World:
     shoot: Shoot = field(default_factory=make_shoot)
     nodes: tuple[NodeFacts, ...] = field(default_factory=make_nodes)
     timings: Timings = TIMINGS[Profile.FAST]
+    gap_ms: float = 10
+    """Between two manifests: longer than gardener-resource-manager takes, so that one thing happens after the other."""
 
     def __post_init__(self) -> None:
         self.clock = JumpingClock()
@@ -205,7 +207,7 @@ class World:
         """Apply a Shoot's manifests as gardener-resource-manager does, the gap between them included."""
         documents = [*policy_manifests(shoot), *render(shoot, FeatureGates())]
         for position, document in enumerate(item for item in documents if item["kind"] in kinds):
-            self.apply_at(at_ms + position * self.timings.apply_gap_ns / MILLISECOND, document)
+            self.apply_at(at_ms + position * self.gap_ms, document)
 
     def apply_at(self, at_ms: float, document: JsonObject) -> None:
         self.loop.at(ms(at_ms), lambda: self.apply(document))

@@ -61,7 +61,7 @@ class Routes:
             kube=self.kube,
             cloud=self.cloud,
             recorder=self.recorder,
-            timings=replace(FAST, route_controller_start_ns=ms(0)),
+            timings=replace(FAST, route_controller_start_ns=ms(0), route_controller_first_tick_ns=ms(0)),
             mode=mode,
             replicas=0,
         )
@@ -212,7 +212,7 @@ def test_ideal_an_api_that_does_not_answer_says_nothing() -> None:
 
 
 def test_throttling_delays_and_is_overcome() -> None:
-    routes = Routes(CloudBehaviour(calls_per_second=20, burst=2), mode=IDEAL)
+    routes = Routes(CloudBehaviour(calls_per_second=5, burst=2), mode=IDEAL)
     routes.run_for(Nanoseconds(6 * SECOND))
     assert any("RequestLimitExceeded" in event.facts["error"] for event in routes.recorder.named("route.failed"))
     assert len(routes.recorder.named("routes.synced")) == 1

@@ -62,16 +62,24 @@ def test_gated_it_holds_until_the_last_node_has_its_route_then_applies_in_order(
     assert bench.switch.extension.mode is Mode.NATIVE
 
 
-def test_ungated_it_applies_at_once_one_gap_after_the_other_and_before_the_routes_are_there() -> None:
-    timings = replace(FAST, extension_reconcile_ns=ms(30), apply_gap_ns=ms(7), route_create_ns=ms(25))
+def test_ungated_it_deletes_then_pauses_then_applies_one_after_the_other_before_the_routes_are_there() -> None:
+    timings = replace(
+        FAST,
+        extension_reconcile_ns=ms(30),
+        resource_manager_start_ns=ms(2),
+        deletion_requeue_ns=ms(50),
+        definitions_ns=ms(9),
+        apply_gap_ns=ms(7),
+        route_create_ns=ms(25),
+    )
     bench = Bench(is_gated=False, timings=timings)
     bench.request(at_ns=ms(100))
     assert bench.run()
     assert bench.facts("gate.not_applicable") == [{"reason": "feature-gate-off"}]
     assert bench.names("gate.held", "gate.opened") == []
     applied = sorted([*bench.times("object.deleted"), *bench.times("manifest.applied", mode="NATIVE")])
-    assert applied == [ms(137), ms(144), ms(151), ms(158), ms(165), ms(172)]
-    assert bench.times("manifest.applied", name="default-ipv4-ippool") == [ms(165)]
+    assert applied == [ms(132), ms(184), ms(193), ms(200), ms(207), ms(214)]
+    assert bench.times("manifest.applied", name="default-ipv4-ippool") == [ms(207)]
     # Both tables get a route for each of four nodes, one call after the other.
     assert max(bench.times("route.created")) >= ms(100 + 8 * 25)
 
@@ -343,8 +351,8 @@ def test_with_the_real_constants_it_takes_as_long_as_it_takes() -> None:
     bench.request()
     assert bench.run(Nanoseconds(120 * SECOND))
     assert bench.times("controller.scaled") == [1 * SECOND]
-    # First tick after 10 s, eight routes of 250 ms, four conditions of 20 ms.
-    assert bench.times("routes.synced") == [11 * SECOND + 8 * ms(250) + 4 * ms(20)]
+    # First tick 5 s + 5.05 s after the controller was scaled, eight routes of 250 ms, four conditions of 20 ms.
+    assert bench.times("routes.synced") == [1 * SECOND + ms(10_050) + 8 * ms(250) + 4 * ms(20)]
     assert bench.times("gate.held")[0] == 3 * SECOND
 
 

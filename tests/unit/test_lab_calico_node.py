@@ -265,7 +265,7 @@ def test_a_backend_other_than_none_says_that_calico_is_up_when_it_is_ready() -> 
 
 
 def test_while_the_api_is_away_cleanup_goes_on_and_felix_waits() -> None:
-    world = World(timings=fast(apply_gap_ns=ms(1)))
+    world = World(gap_ms=1)
     world.request(make_shoot(Mode.NATIVE), at_ms=100)
     world.loop.at(ms(110), lambda: world.kube.set_away(True))
     world.run(900)
