@@ -5,6 +5,8 @@
 # make reports   the page of a report in Chromium: what it shows, zoom, keyboard, dark mode, paper, axe-core
 # make kind      what of the kind backend can be tested without images: docker, router, a real API server; skips say what is missing
 # make kind-images  every image that a kind cluster needs, from package registries alone; skips what is there and unchanged
+# make kind-ci      a real kind cluster with real Calico, in an engine of its own: what fits into the time of CI; or says what is missing
+# make kind-suites  the same, everything
 # make bench     accuracy, CPU a probe, largest rate and mesh, bring-up, causes; beside fping, irtt, iperf3, ping and mininet
 # make bench-peers  install these from Debian; the bench skips who is missing
 # make fuzz      coverage-guided fuzzing of what reads packets and files, FUZZ_S seconds a target; what breaks a promise is kept
@@ -18,7 +20,7 @@ LAB_PARALLEL ?= -n 4 --dist worksteal
 FUZZ_S ?= 60
 FUZZED ?= wire reflector sender settings record scenario
 
-.PHONY: compare test lint unit reports lab suites test-kernel test-kernel-all kind kube-apiserver kind-images bench bench-peers fuzz format clean
+.PHONY: compare test lint unit reports lab suites test-kernel test-kernel-all kind kube-apiserver kind-images kind-ci kind-suites bench bench-peers fuzz format clean
 
 compare: .venv/.ready
 	$(BIN)/hitless compare $(ARGS)
@@ -61,6 +63,12 @@ kube-apiserver: .venv/.ready-dev
 
 kind-images: .venv/.ready-dev
 	$(BIN)/python -m tests.kind.images $(ARGS)
+
+kind-ci: .venv/.ready-dev
+	$(BIN)/python -m tests.kind.real_cluster --ci $(ARGS)
+
+kind-suites: .venv/.ready-dev
+	$(BIN)/python -m tests.kind.real_cluster $(ARGS)
 
 bench: .venv/.ready-dev
 	$(BIN)/python -m bench $(ARGS)

@@ -1,4 +1,4 @@
-"""`hitless kind`: images of kind clusters, and taking a kept cluster down; and the part of `hitless clean` that is theirs."""
+"""`hitless kind`: images of kind clusters, the commands of `kind_cluster`, and the part of `hitless clean` that is theirs."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from typing import Annotated, Final
 
 import typer
 
-from clusters.kind.config import DEFAULT_CLUSTER_NAME
-from clusters.kind.docker import LABEL_CLUSTER, Docker, find_docker
+from clusters.kind.docker import find_docker
 from clusters.kind.images import describe_remedy, list_images, load_archive, save_archive
-from clusters.kind.kept import clean_clusters, in_use, remove_cluster
+from clusters.kind.kept import clean_clusters
 from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES, find_node_image
+from commands import kind_cluster
 from commands.terminal import print_table
 from hitless.errors import MissingCapabilityError, UsageError, WorldError
 from hitless.plural import plural
 
 EXIT_MISSING: Final = 20
 
-app = typer.Typer(help="Prepare this machine for kind clusters; remove a kept cluster.", no_args_is_help=True)
-
-Name = Annotated[str, typer.Option("--cluster-name", help="Name of the kind cluster.")]
+app = typer.Typer(help="Prepare this machine for kind clusters; bring one up, look into it, remove it.", no_args_is_help=True)
 
 
 @app.command()
@@ -59,7 +57,7 @@ def images(
     if save is not None:
         sys.stdout.writelines(f"saved {name}\n" for name in save_archive(docker, states, save))
     if cluster_name is not None:
-        _load_into(docker, cluster_name, kind_bin, [one.reference for one in states if one.reference is not None])
+        _load_into(cluster_name, kind_bin, [one.reference for one in states if one.reference is not None])
     missing = [state.image.name for state in states if state.reference is None]
     # hitless builds the router's image, and one node image is enough.
     vital = {image.name for image in (*CALICO_IMAGES, *LOCAL_IMAGES)} - {LOCAL_IMAGES[0].name}
@@ -67,16 +65,13 @@ def images(
     raise typer.Exit(0 if has_node and not vital & set(missing) else EXIT_MISSING)
 
 
-@app.command()
-def down(name: Name = DEFAULT_CLUSTER_NAME) -> None:
-    """Remove a cluster that was kept: nodes, router and zones."""
-    docker = find_docker()
-    docker.version()
-    if not docker.find_networks(f"{LABEL_CLUSTER}={name}"):
-        raise UsageError(where="--cluster-name", found=name, expected=_name_clusters(docker))
-    with in_use(name):
-        remove_cluster(docker, name)
-    sys.stdout.write(f"{name} is down\n")
+for _command, _name in (
+    (kind_cluster.up, "up"),
+    (kind_cluster.status, "status"),
+    (kind_cluster.run_in_node, "exec"),
+    (kind_cluster.down, "down"),
+):
+    app.command(_name)(_command)
 
 
 def clean_up() -> None:
@@ -90,23 +85,17 @@ def clean_up() -> None:
         sys.stdout.write(f"removed the kind cluster {name}, whose owner is dead\n")
 
 
-def _load_into(docker: Docker, cluster: str, kind_bin: Path | None, references: list[str]) -> None:
+def _load_into(cluster: str, kind_bin: Path | None, references: list[str]) -> None:
     """Copy images into a cluster's nodes; those of nodes themselves and the router's do not belong there."""
     from clusters.kind.programs import load_images  # noqa: PLC0415 - pytest-kind takes its time
 
     skipped = {image.name for image in NODE_IMAGES.values()} | {LOCAL_IMAGES[0].name}
     wanted = [reference for reference in references if reference.partition("@")[0] not in skipped]
-    if not docker.find_networks(f"{LABEL_CLUSTER}={cluster}"):
-        raise UsageError(where="--cluster-name", found=cluster, expected=_name_clusters(docker))
+    kind_cluster.find_cluster(cluster)
     if not wanted:
         raise WorldError("Docker has none of the images to copy into the nodes; `hitless kind images` says how to get them")
     load_images(kind_bin, cluster, wanted)
     sys.stdout.write(f"copied {plural(len(wanted), 'image')} into the nodes of {cluster}\n")
-
-
-def _name_clusters(docker: Docker) -> str:
-    names = {docker.network_labels(network)[LABEL_CLUSTER] for network in docker.find_networks(LABEL_CLUSTER)}
-    return ", ".join(sorted(names)) or "nothing: no cluster of hitless stands"
 
 
 def _parse_version(text: str) -> tuple[int, int]:

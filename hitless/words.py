@@ -168,6 +168,8 @@ class Capability(StrEnum):
     """Links that delay, lose, copy and reorder packets as asked."""
     LOCUST = "locust"
     """The library, for application load."""
+    REAL_CALICO = "real-calico"
+    """Calico's own programs: on the lab's nodes vxlan.calico goes before all peers have ceased to send into it."""
 
 
 @unique

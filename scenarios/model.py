@@ -157,6 +157,8 @@ class Scenario(Strict):
     """The encapsulations for which the expectations hold, the Shoot's among them; default: the Shoot's alone."""
     request: Request = Request()
     topology: Topology = Topology()
+    pod_addresses: Literal["ipam", "pod-cidr"] = "ipam"
+    """Where calico-ipam's blocks lie: where it puts them, or in the nodes' podCIDRs, as those of host-local always do."""
     rp_filter: Literal[0, 1, 2] = 2
     cloud: Cloud = Cloud()
     links: Links | None = None

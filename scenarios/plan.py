@@ -83,6 +83,11 @@ class Case:
         """The sets of flows that are probed."""
         return self.scenario.flows.of(self.profile)
 
+    @property
+    def has_arranged_blocks(self) -> bool:
+        """Whether a cluster has to see to it that calico-ipam's blocks lie in the nodes' podCIDRs."""
+        return self.scenario.pod_addresses == "pod-cidr" and self.overlay is Overlay.VXLAN
+
 
 def make_case(scenario: Scenario, options: Options) -> Case:
     """Apply the options to a scenario.

@@ -199,7 +199,6 @@ def other_mode(mode: Mode) -> Mode:
 
 
 def _is_calicos(sighting: Sighting) -> bool:
-    """Return whether calico-node or its DaemonSet controller did it."""
+    """Return whether calico-node or its DaemonSet controller did it; a condition of Calico's is removed by others."""
     name, facts = sighting
-    subject = name.partition(".")[0]
-    return subject in {"roll", "pod"} or (subject == "condition" and facts["reason"] in CALICO_REASONS)
+    return name.partition(".")[0] in {"roll", "pod"} or (name == "condition.written" and facts["reason"] in CALICO_REASONS)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from clusters.kind.calico import calico_definitions
+from clusters.kind.calico import block_affinities, calico_definitions
+from clusters.kubernetes.crashes import ReadLog, describe_crashes, find_crashes
 from gardener.conditions import calico_is_up, dated, network_unavailable, route_condition
 from gardener.doubles.route_controller import USER as ROUTE_CONTROLLER_USER
 from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME
 from gardener.manifests.calico_rbac import calico_objects
 from gardener.manifests.rbac import part_objects
 from gardener.manifests.render import NODE_CIDR_POOL
+from hitless.calico import CALICO_NODE
 from hitless.clock import read_wall_time
-from hitless.errors import NotFoundError
+from hitless.errors import NotFoundError, WorldError
 from hitless.facts import CloudRoute, NodeFacts
 from hitless.ports import Clock, KubeApi
 from hitless.waiting import wait_until
@@ -64,6 +66,11 @@ class ClusterApi(KubeApi, Protocol):
         """For the objects that the switch does not know."""
         ...
 
+    @property
+    def read_log(self) -> ReadLog:
+        """Reads a container's log."""
+        ...
+
     def start(self) -> None:
         """Begin to watch. Raises ApiError."""
         ...
@@ -85,7 +92,7 @@ class CalicoStart:
     """
 
     def __init__(self, case: Case, kube: ClusterApi, tables: StartTables, *, clock: Clock, tell: Callable[[str], None]) -> None:
-        self._mode = case.scenario.start
+        self._mode, self._has_arranged_blocks = case.scenario.start, case.has_arranged_blocks
         self._kube, self._tables, self._clock, self._tell = kube, tables, clock, tell
 
     def bring(self, nodes: Sequence[NodeFacts], objects: Sequence[JsonObject]) -> None:
@@ -104,6 +111,8 @@ class CalicoStart:
         installer.install(calico_definitions())
         self._wait(lambda: self._has_kind(Kind.IP_POOL), _DEFINED_S, "Calico's definitions are not served")
         installer.install((*calico_objects(), *part_objects()))
+        if self._has_arranged_blocks:
+            installer.install(block_affinities(nodes))
         self._remove_other_mode(wanted)
         if self._mode is Mode.NATIVE:
             # Without the cloud's routes the pods of a native cluster, CoreDNS included, reach no other node.
@@ -131,11 +140,17 @@ class CalicoStart:
         return True
 
     def _is_rolled_out(self) -> bool:
-        document = self._kube.get(Kind.DAEMON_SET, "calico-node")
-        return is_rolled_out(document)
+        if hopeless := [crash for crash in find_crashes(self._calico_pods()) if crash.is_hopeless]:
+            raise WorldError(f"calico-node does not start: {describe_crashes(self._kube.read_log, hopeless)}")
+        return is_rolled_out(self._kube.get(Kind.DAEMON_SET, CALICO_NODE))
 
     def _describe_roll(self) -> str:
-        return str(self._kube.get(Kind.DAEMON_SET, "calico-node").get("status") or "no status")
+        crashes = describe_crashes(self._kube.read_log, find_crashes(self._calico_pods()))
+        return crashes or str(self._kube.get(Kind.DAEMON_SET, CALICO_NODE).get("status") or "no status")
+
+    def _calico_pods(self) -> list[JsonObject]:
+        labelled = ((pod["metadata"].get("labels") or {}, pod) for pod in self._kube.list(Kind.POD))
+        return [pod for labels, pod in labelled if labels.get("k8s-app") == CALICO_NODE]
 
     def _are_ready(self) -> bool:
         return not self._unready()

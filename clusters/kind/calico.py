@@ -7,12 +7,17 @@ written here. So nothing has to be fetched or copied. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from ipaddress import IPv4Network
 from typing import Final
 
+from hitless.facts import NodeFacts
 from hitless.words import JsonObject
 
 GROUP: Final = "crd.projectcalico.org"
 POLICY_GROUP: Final = "policy.networking.k8s.io"
+BLOCK_MASK: Final = 26
+"""Of the rendered IPPool: blockSize."""
 
 _CLUSTER_WIDE: Final = {
     "BGPConfiguration": "bgpconfigurations",
@@ -59,6 +64,24 @@ def calico_definitions() -> tuple[JsonObject, ...]:
         *(_define(POLICY_GROUP, "v1alpha1", kind, plural, "Cluster") for kind, plural in _POLICIES.items()),
     ]
     return tuple(sorted(documents, key=lambda document: str(document["metadata"]["name"])))
+
+
+def block_affinities(nodes: Iterable[NodeFacts]) -> tuple[JsonObject, ...]:
+    """Return what has calico-ipam take each node's addresses from the node's podCIDR: its blocks belong to the node already.
+
+    The blocks themselves are made when the first address is taken. Source: calico libcalico-go/lib/ipam/ipam.go
+    getBlockFromAffinity; lib/backend/k8s/resources/affinityblock.go for the names.
+    """
+    return tuple(
+        {
+            "apiVersion": f"{GROUP}/v1",
+            "kind": "BlockAffinity",
+            "metadata": {"name": f"{node.name}-{str(block).replace('.', '-').replace('/', '-')}"},
+            "spec": {"cidr": str(block), "node": node.name, "state": "confirmed", "deleted": "false"},
+        }
+        for node in nodes
+        for block in IPv4Network(node.pod_cidr).subnets(new_prefix=BLOCK_MASK)
+    )
 
 
 def _define(group: str, version: str, kind: str, plural: str, scope: str) -> JsonObject:

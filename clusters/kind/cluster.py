@@ -26,6 +26,7 @@ from clusters.kind.kept import find_defect, find_standing, in_use, remove_cluste
 from clusters.kind.machine import kernel_capabilities
 from clusters.kind.nodes import ApiFirewall, count_strays, make_docker_rescue, read_counters, read_state
 from clusters.kind.programs import KindNodes, find_programs
+from clusters.kind.route_watch import RouteWatch
 from clusters.kind.router import CloudNetwork
 from clusters.kind.spec import KindSpec
 from clusters.kind.versions import KIND_VERSION, PROBER_IMAGE, calico_images
@@ -39,7 +40,7 @@ from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
 from gardener.doubles.cloud import Cloud
 from hitless.calico import CALICO_NODE
-from hitless.errors import WorldError
+from hitless.errors import HitlessError, WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState
 from hitless.plural import plural
@@ -101,9 +102,12 @@ class CalicoCluster:
         self._cloud: Cloud | None = None
         self._faults: ClusterFaults | None = None
         self._nodes: KindNodes | None = None
+        self._facts: tuple[NodeFacts, ...] = ()
         self._lock = contextlib.ExitStack()
         self._is_whole = False
-        """Whether it came up: only then it may be kept."""
+        """Whether it came up."""
+        self._is_wired = False
+        """Whether its nodes are up and wired: only then it may be kept."""
 
     @property
     def kube(self) -> ClusterApi:
@@ -140,6 +144,10 @@ class CalicoCluster:
             return self._up()
         except BaseException as error:
             self._is_whole = False
+            # An error can be looked into on a cluster that was to be kept; an interrupt wants everything gone.
+            self._is_wired = self._is_wired and isinstance(error, HitlessError)
+            if self._is_wired and self._options.keep:
+                self._tell(f"the cluster {self._spec.name} is kept as it is; take it down with hitless kind down")
             try:
                 self.down()
             except WorldError as second:
@@ -160,15 +168,17 @@ class CalicoCluster:
             if kube is not None:
                 kube.stop()
             try:
-                if nodes is not None and not (self._options.keep and self._is_whole):
+                if nodes is not None and not (self._options.keep and self._is_wired):
                     _delete(nodes, self._docker, self._plan.name)
             finally:
-                self._is_whole = False
+                self._is_whole = self._is_wired = False
                 self._lock.close()
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
-        """Return what records real Calico, and holds the run until its roll is over."""
-        return (CalicoObserver(self.kube, recorder),)
+        """Return what records real Calico and the nodes' routes, and holds the run until its roll is over."""
+        watch = RouteWatch(self._docker, self._facts, recorder, self._clock)
+        self._lock.callback(watch.close)
+        return (CalicoObserver(self.kube, recorder), watch)
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Return the counters of every node and of the router that say why something is wrong; see `clusters.kind.nodes`."""
@@ -195,6 +205,7 @@ class CalicoCluster:
             docker, self._plan, image=images.router, configuration=digest_spec(spec), keep=self._options.keep
         )
         self._make_containers(nodes, network, images.to_load)
+        self._is_wired = True
         kube, prober = self._connect(nodes.kubeconfig)
         self._kube, self._prober = kube, prober
         facts = self._find_nodes(kube)
@@ -202,7 +213,7 @@ class CalicoCluster:
         tables.clear()
         start = CalicoStart(self._case, kube, tables, clock=self._clock, tell=self._tell)
         start.bring(facts, initial_objects(self._case.shoot, facts, self._case.feature_gates))
-        facts = tuple(
+        facts = self._facts = tuple(
             replace(node, tunnel_address=read_tunnel_address(kube.get(Kind.NODE, node.name), spec.overlay)) for node in facts
         )
         kube.start()

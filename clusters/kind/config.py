@@ -69,6 +69,7 @@ def make_spec(case: Case, options: KindOptions) -> KindSpec:
         kubernetes=shoot.kubernetes,
         image=_choose_image(shoot.kubernetes, options.image),
         calico_version=case.feature_gates.release.calico_version,
+        has_arranged_blocks=case.has_arranged_blocks,
         pod_cidr=shoot.pod_cidr,
         service_cidr=networking.services or DEFAULT_SERVICE_CIDR,
         feature_gates=tuple(sorted(name for name, is_on in gates.items() if is_on)),
@@ -119,7 +120,7 @@ def digest_spec(spec: KindSpec) -> str:
 
     Mode, overlay and rp_filter are left out: they are set again whenever a cluster is reused.
     """
-    text = json.dumps([cluster_config(spec), spec.image], sort_keys=True)
+    text = json.dumps([cluster_config(spec), spec.image, spec.has_arranged_blocks], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -71,6 +71,25 @@ class Docker:
             raise WorldError(f"{what}: {' '.join(line.strip() for line in lines[-3:])}")
         return done.stdout.decode(errors="replace")
 
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start the client and return it while it runs: its input and output are pipes."""
+        return subprocess.Popen(  # noqa: S603 - a program that was found, an argument list
+            [str(self._program), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=dict(self.environment),
+        )
+
+    def hand_over(self, *arguments: str) -> int:
+        """Run the client with this process's input and output; return its exit code. Raises WorldError: it cannot be run."""
+        try:
+            return subprocess.run(  # noqa: S603 - a program that was found, an argument list
+                [str(self._program), *arguments], check=False, env=dict(self.environment)
+            ).returncode
+        except OSError as error:
+            raise WorldError(f"docker {arguments[0]}: {error}") from error
+
     def execute(self, container: str, *command: str, stdin: str | None = None, timeout_s: float = _TIMEOUT_S) -> str:
         """Run a command in a container. Raises WorldError with what the command said."""
         options = () if stdin is None else ("-i",)

@@ -47,7 +47,7 @@ def kernel_capabilities() -> frozenset[Capability]:
     """
     present = {feature.name for feature in examine_machine() if feature.is_present}
     offered = {Capability.OVERLAY_IPIP: "ipip", Capability.OVERLAY_VXLAN: "vxlan"}
-    always = {Capability.ROUTE_TABLES, Capability.FLOW_CLASSES, Capability.HOST_ENDPOINTS}
+    always = {Capability.ROUTE_TABLES, Capability.FLOW_CLASSES, Capability.HOST_ENDPOINTS, Capability.REAL_CALICO}
     return frozenset(always | {one for one, name in offered.items() if name in present})
 
 

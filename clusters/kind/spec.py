@@ -38,6 +38,8 @@ class KindSpec:
     """Node image, as docker knows it."""
     calico_version: str = CALICO_VERSION
     """Tag of Calico's images."""
+    has_arranged_blocks: bool = False
+    """Whether calico-ipam's blocks lie in the nodes' podCIDRs: those of a cluster cannot be moved."""
     pod_cidr: str
     """Of the cluster; every node gets a /24 of it."""
     service_cidr: str

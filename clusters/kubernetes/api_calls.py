@@ -91,19 +91,20 @@ class ApiCalls:
         if user is not None:
             headers["Impersonate-User"] = user
         with hitless_errors(request):
-            response = self._send(method, path, query or {}, headers, body, (_CONNECT_S, self._read_s))
-            try:
-                text = response.data
-            finally:
-                response.release_conn()
-            if not 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's range of success
-                raise refusal(request, response.status, text.decode(errors="replace"), reason=str(response.reason))
-            answer = json.loads(text)
+            answer = json.loads(self._ask(request, method, path, query or {}, headers, body))
             if not isinstance(answer, dict):
                 raise ApiUnavailableError(
                     f"{request}: the server that answered is not a Kubernetes API: {type(answer).__name__}"
                 )
             return answer
+
+    def read_log(self, namespace: str, pod: str, container: str, *, lines_max: int, is_previous: bool) -> str:
+        """Return the last lines of a container's log, or of the one before its last restart. Raises ApiError: as `call`."""
+        request = f"GET the log of {container} in {pod}"
+        query: dict[str, str | bool] = {"container": container, "tailLines": str(lines_max), "previous": is_previous}
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        with hitless_errors(request):
+            return self._ask(request, "GET", path, query, {"Accept": "*/*"}, None).decode(errors="replace")
 
     def watch(self, path: str, *, about: str, version: int, stream: watch.Watch) -> Iterator[WatchEvent]:
         """Yield the events after a resource version until the server ends the watch, as it does after a while.
@@ -151,6 +152,25 @@ class ApiCalls:
     def close(self) -> None:
         """Close the connections that are not in use."""
         self._client.close()
+
+    def _ask(
+        self,
+        request: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str | bool],
+        headers: dict[str, str],
+        body: JsonObject | None,
+    ) -> bytes:
+        """Send one request and return what a successful answer holds."""
+        response = self._send(method, path, query, headers, body, (_CONNECT_S, self._read_s))
+        try:
+            text: bytes = response.data
+        finally:
+            response.release_conn()
+        if not 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's range of success
+            raise refusal(request, response.status, text.decode(errors="replace"), reason=str(response.reason))
+        return text
 
     def _send(
         self,

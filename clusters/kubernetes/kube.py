@@ -19,6 +19,7 @@ from typing import Self
 from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls, connect
 from clusters.kubernetes.api_errors import hitless_errors
 from clusters.kubernetes.changes import ChangeBook
+from clusters.kubernetes.crashes import ReadLog
 from clusters.kubernetes.installer import Installer, server_side_apply
 from clusters.kubernetes.resources import NAMESPACE, POLICY_VERSIONS, RESOURCES, Resource, check_namespace
 from clusters.kubernetes.watcher import KindWatcher
@@ -40,6 +41,8 @@ class KindKube:
         self._calls = calls
         self.installer = Installer(calls)
         """For the objects that the switch does not know."""
+        self.read_log: ReadLog = calls.read_log
+        """Reads a container's log."""
         self._book = ChangeBook()
         self.watchers: tuple[KindWatcher, ...] = ()
         """One a kind, between `start` and `stop`."""

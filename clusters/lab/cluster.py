@@ -200,7 +200,8 @@ def _make_spec(case: Case) -> LabSpec:
     if proxy is not None and proxy.mode == "IPVS":
         allowed = "IPTables or NFTables; the nodes of the lab have no IPVS"
         raise UsageError(where="Shoot", place="spec.kubernetes.kubeProxy.mode", found="IPVS", expected=allowed)
-    if start.block_mask is not None and start.pools.mode is Mode.NATIVE:
+    block_mask = None if case.has_arranged_blocks else start.block_mask
+    if block_mask is not None and start.pools.mode is Mode.NATIVE:
         place = "spec.networking.providerConfig.ipam.type"
         allowed = (
             "host-local when the start has no overlay, because cloud routes do not cover the address blocks of calico-ipam"
@@ -225,7 +226,7 @@ def _make_spec(case: Case) -> LabSpec:
         nodes=shoot.spec.networking.nodes or _choose_node_network(start.pods, shoot.service_cidr),
         services=shoot.service_cidr,
         node_mask=shoot.node_mask,
-        block_mask=start.block_mask,
+        block_mask=block_mask,
         veth_mtu=start.veth_mtu,
     )
 

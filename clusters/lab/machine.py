@@ -57,5 +57,6 @@ def capabilities() -> frozenset[Capability]:
         Capability.LOCUST: "locust" in present,
         Capability.FLOW_CLASSES: True,
         Capability.HOST_ENDPOINTS: True,
+        Capability.REAL_CALICO: False,
     }
     return frozenset(capability for capability, is_offered in offered.items() if is_offered)

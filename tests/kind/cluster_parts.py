@@ -9,6 +9,7 @@ from clusters.kind.addresses import KindPlan
 from clusters.lab.kube import MemoryKube
 from gardener.manifests.admission import admit
 from hitless.clock import RunClock
+from hitless.errors import NotFoundError
 from hitless.facts import Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.records import ProbeRecords
 from hitless.words import JsonObject, Kind
@@ -33,6 +34,9 @@ class StartedApi(MemoryKube):
     @property
     def installer(self) -> StartedApi:
         return self
+
+    def read_log(self, namespace: str, pod: str, container: str, *, lines_max: int, is_previous: bool) -> str:
+        raise NotFoundError(f"{namespace}/{pod}/{container} has no log of {lines_max} lines, previous {is_previous}")
 
     def install(self, documents: Sequence[JsonObject]) -> None:
         for document in documents:

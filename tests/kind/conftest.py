@@ -11,6 +11,9 @@ from clusters.kubernetes.kube import KindKube
 from tests.kind.api_world import register_node, running_server
 from tests.kind.apiserver import ApiServer
 from tests.kind.engine import missing_for_engine, running_engine
+from tests.kind.real_machine import machine
+
+__all__ = ["api_server", "docker", "kube_api", "machine", "node"]
 
 
 @pytest.fixture(scope="session")

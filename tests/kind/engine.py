@@ -65,9 +65,11 @@ def running_engine(root: Path | None = None, runtime: Path | None = None) -> Ite
         assert program is not None
         docker = Docker(Path(program), socket)
         _wait_engine(docker, process, folder / "log")
-        _remove_containers(docker)
-        yield docker, process.pid
-        _remove_containers(docker)
+        _empty(docker)
+        try:
+            yield docker, process.pid
+        finally:
+            _empty(docker)
     finally:
         process.kill()
         process.wait()
@@ -75,10 +77,11 @@ def running_engine(root: Path | None = None, runtime: Path | None = None) -> Ite
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_containers(docker: Docker) -> None:
-    """Remove what an earlier engine over the same root was running when it was killed, and what this one runs."""
+def _empty(docker: Docker) -> None:
+    """Remove containers and networks: those of this engine, and those that one over the same root left when it was killed."""
     for container in docker.run("ps", "--all", "--quiet").split():
         docker.run("rm", "--force", "--volumes", container)
+    docker.run("network", "prune", "--force")
 
 
 def _wait_engine(docker: Docker, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -310,6 +310,20 @@ def test_an_interrupt_at_any_moment_leaves_nothing_behind(workshop: Workshop, mo
     assert workshop.leftovers() == ()
 
 
+def test_a_cluster_that_was_to_be_kept_can_be_looked_into_after_an_error(workshop: Workshop) -> None:
+    def fail(line: str) -> None:
+        if line.startswith("applying"):
+            raise WorldError("calico-node does not start")
+
+    with pytest.raises(WorldError, match="calico-node does not start"):
+        workshop.make(tell=fail, keep=True).up()
+    assert len(workshop.networks()) == 2
+    with pytest.raises(WorldError):
+        workshop.make(tell=fail).up()
+    assert workshop.verbs.count("create cluster") == 1
+    assert workshop.leftovers() == ()
+
+
 def test_without_kind_or_kubectl_nothing_is_made_and_both_are_named(workshop: Workshop) -> None:
     nowhere = workshop.directory / "nowhere"
     workshop.options = replace(workshop.options, kind_bin=nowhere, kubectl_bin=nowhere)

@@ -1,7 +1,7 @@
 """The ports' contracts on a real kind cluster with real pods; where this machine lacks something, a skip that names it all.
 
-The machine's own docker engine is used, because its images are. The cluster is made once, kept between the tests, and taken
-down after the last: `pytest tests/kind/test_conformance_kind.py` on a machine that `hitless kind images` has prepared.
+The options are those of the suites: `pytest tests/kind/test_conformance_kind.py --kind-image ... --overlay vxlan`. The cluster
+is made once, or one that was kept is used, and is taken down after the last test unless --keep-cluster is given.
 """
 
 from __future__ import annotations
@@ -13,52 +13,19 @@ from typing import Any
 
 import pytest
 
-from clusters.kind.cluster import CalicoCluster, capabilities_missing, make_kind_cluster
-from clusters.kind.config import KindOptions, make_spec
-from clusters.kind.docker import Docker, find_docker
-from clusters.kind.images import find_image
-from clusters.kind.kept import remove_cluster
-from clusters.kind.programs import find_programs
-from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, PROBER_IMAGE, ROUTER_IMAGE, PinnedImage
+from clusters.kind.cluster import CalicoCluster, make_kind_cluster
+from clusters.kind.config import KindOptions
+from clusters.kind.docker import Docker
+from clusters.kind.versions import CALICO_IMAGES, PROBER_IMAGE, ROUTER_IMAGE
 from hitless.clock import RunClock
-from hitless.errors import MissingCapabilityError
 from hitless.events import Event, Recorder
 from hitless.facts import Flow
 from hitless.ports import Prober
-from hitless.words import FlowClass, FlowRole, FlowSet, Nanoseconds, Overlay, Profile
+from hitless.words import FlowClass, FlowRole, Nanoseconds, Overlay
 from scenarios.flows import make_flows
-from scenarios.loading import CATALOGUE, load_scenario
-from scenarios.plan import Case, Options, make_case
+from tests.kind.real_machine import FLOW_SETS, Machine, case_of, find_missing
 from tests.lab.conformance.cluster import ClusterConformance
 from tests.lab.conformance.prober import ProberConformance, probe
-
-NAME = "hitless-conformance"
-OPTIONS = KindOptions(cluster_name=NAME, keep=True)
-FLOW_SETS = (FlowSet.UDP, FlowSet.HOST_TO_POD)
-
-
-def case_of(overlay: Overlay) -> Case:
-    scenario = load_scenario(CATALOGUE / f"{'plain' if overlay is Overlay.IPIP else 'vxlan'}-switch.yaml")
-    flows = type(scenario.flows)(fast=FLOW_SETS, gardener=FLOW_SETS)
-    return make_case(
-        scenario.model_copy(update={"flows": flows}), Options(profile=Profile.GARDENER, overlay=overlay, nodes_per_zone=1)
-    )
-
-
-def find_missing(docker: Docker, case: Case, options: KindOptions) -> tuple[str, ...]:
-    """Return everything that keeps a cluster from coming up on this machine, images by name."""
-    missing: list[str] = []
-    try:
-        docker.version()
-        name, _, digest = make_spec(case, options).image.partition("@")
-        node = PinnedImage(name=name, digest=digest or None, purpose="the nodes")
-        states = [find_image(docker, image) for image in (node, *CALICO_IMAGES, *LOCAL_IMAGES)]
-        # The router's is made from the nodes' image.
-        missing = [f"the image {one.image.name}" for one in states if one.reference is None and one.image.name != ROUTER_IMAGE]
-        find_programs(options)
-    except MissingCapabilityError as error:
-        missing.append(str(error))
-    return (*missing, *capabilities_missing(case))
 
 
 class Silent:
@@ -66,21 +33,6 @@ class Silent:
 
     def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
         return Event(t_ns=t_ns or Nanoseconds(0), name=name, facts=facts)
-
-
-@pytest.fixture(scope="module")
-def machine() -> Iterator[tuple[Docker, Case]]:
-    """The machine's engine and a case for an overlay that its kernel has; what was made of it goes in the end."""
-    try:
-        docker = find_docker()
-    except MissingCapabilityError as error:
-        pytest.skip(f"missing: {error}")
-    found = {overlay: find_missing(docker, case_of(overlay), OPTIONS) for overlay in Overlay}
-    overlay = min(found, key=lambda one: len(found[one]))
-    if found[overlay]:
-        pytest.skip(f"missing: {'; '.join(found[overlay])}")
-    yield docker, case_of(overlay)
-    remove_cluster(docker, NAME)
 
 
 @pytest.fixture
@@ -94,8 +46,8 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
-def cluster(machine: tuple[Docker, Case], clock: RunClock) -> Iterator[CalicoCluster]:
-    made = make_kind_cluster(machine[1], clock, OPTIONS)
+def cluster(machine: Machine, clock: RunClock) -> Iterator[CalicoCluster]:
+    made = make_kind_cluster(machine.case, clock, machine.options)
     yield made
     made.down()
 
@@ -148,7 +100,7 @@ class EmptyEngine(Docker):
 
 
 def test_a_machine_that_lacks_something_is_told_all_of_it_by_name(tmp_path: Path) -> None:
-    nowhere = replace(OPTIONS, kind_bin=tmp_path / "kind", kubectl_bin=tmp_path / "kubectl")
+    nowhere = KindOptions(kind_bin=tmp_path / "kind", kubectl_bin=tmp_path / "kubectl")
     case = case_of(Overlay.IPIP)
     missing = "; ".join(find_missing(EmptyEngine(), case, nowhere))
     assert ROUTER_IMAGE not in missing

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
 from clusters.kind.cluster import CalicoCluster
+from clusters.kind.docker import Docker
+from gardener.conditions import other_conditions
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.render import render
 from hitless.events import Recorder
@@ -61,6 +64,18 @@ def test_what_the_doubles_of_a_switch_record_themselves_is_left_to_them() -> Non
     observed = Observed()
     observed.switch_to_native()
     assert {event.name.partition(".")[0] for event in observed.calicos.events} <= {"roll", "pod", "condition"}
+
+
+def test_a_condition_of_calicos_that_goes_was_not_removed_by_calico() -> None:
+    observed = Observed()
+    (name, *_) = sorted(node.name for node in observed.world.nodes)
+    node = observed.kube.get(Kind.NODE, name)
+    node["status"]["conditions"] = list(other_conditions(node))
+    observed.kube.replace_status(node, actor="provider-aws")
+    observed.calico.reconcile(observed.clock.now_ns())
+    observed.switch.reconcile(observed.clock.now_ns())
+    assert [event.name for event in observed.everything.events] == ["condition.removed"]
+    assert observed.calicos.events == []
 
 
 def test_each_fact_is_recorded_once() -> None:
@@ -130,6 +145,8 @@ class RealCalico(FakeCluster):
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
         kind = CalicoCluster.__new__(CalicoCluster)
         kind._kube = self.world.kube  # type: ignore[assignment]  # nothing is installed by it
+        # Without a node there is no kernel to watch.
+        kind._docker, kind._facts, kind._clock, kind._lock = Docker(Path("docker")), (), self.world.clock, ExitStack()
         self.observer = kind.participants(recorder)
         return (*self.observer, *map(BusyCalico, self.world.participants))
 

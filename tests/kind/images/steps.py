@@ -38,6 +38,11 @@ class Step:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
+def find_stale(steps: Sequence[Step], state: Path) -> tuple[Step, ...]:
+    """Return the steps whose product is missing or was made from something else."""
+    return tuple(step for step in steps if _read(state / step.name / _FINGERPRINT) != step.fingerprint)
+
+
 def run_steps(steps: Sequence[Step], state: Path) -> None:
     """Make every product that is missing or stale, in order, and print a line with its time.
 

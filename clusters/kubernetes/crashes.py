@@ -1,0 +1,82 @@
+"""Containers that crash: which, and what their log says. Whoever waits for a pod would otherwise see its counters alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from hitless.errors import ApiError
+from hitless.objects import name_of
+from hitless.words import JsonObject
+
+LINES_MAX: Final = 5
+"""Of a log, in a message."""
+HOPELESS_RESTARTS: Final = 3
+"""A container that has crashed so often is not waited for: a slow API server explains one or two crashes."""
+
+
+class ReadLog(Protocol):
+    """Reads the last lines of a container's log; `clusters.kubernetes.api_calls.ApiCalls.read_log` is one."""
+
+    def __call__(self, namespace: str, pod: str, container: str, *, lines_max: int, is_previous: bool) -> str:
+        """Return them. Raises ApiError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """A container that ended with an error."""
+
+    namespace: str
+    pod: str
+    node: str
+    container: str
+    exit_code: int
+    restarts: int
+    is_waiting: bool
+    """Whether it waits to be started again; else it runs, or has just ended."""
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether waiting for it has no point."""
+        return self.restarts >= HOPELESS_RESTARTS
+
+
+def find_crashes(pods: Iterable[JsonObject]) -> tuple[Crash, ...]:
+    """Return the containers that are down by an error, those that crash most first. Source: Kubernetes API, ContainerStatus."""
+    found = (crash for pod in pods for crash in _crashes_of(pod))
+    return tuple(sorted(found, key=lambda crash: (-crash.restarts, crash.pod, crash.container)))
+
+
+def describe_crashes(read_log: ReadLog, crashes: Iterable[Crash], crashes_max: int = 2) -> str:
+    """Return a sentence for each of the first crashes, with the end of its log; empty: there is none."""
+    return "; ".join(_describe(read_log, crash) for crash in tuple(crashes)[:crashes_max])
+
+
+def _crashes_of(pod: JsonObject) -> Iterator[Crash]:
+    status: dict[str, Any] = pod.get("status") or {}
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        state, last = container.get("state") or {}, container.get("lastState") or {}
+        ended = state.get("terminated") or (last.get("terminated") if "waiting" in state else None)
+        if ended and ended.get("exitCode"):
+            yield Crash(
+                namespace=pod["metadata"].get("namespace", "default"),
+                pod=name_of(pod),
+                node=pod["spec"].get("nodeName", ""),
+                container=container["name"],
+                exit_code=ended["exitCode"],
+                restarts=container.get("restartCount", 0),
+                is_waiting="waiting" in state,
+            )
+
+
+def _describe(read_log: ReadLog, crash: Crash) -> str:
+    text = f"container {crash.container} of pod {crash.pod} on {crash.node} ended with exit code {crash.exit_code}"
+    try:
+        is_previous = crash.is_waiting and crash.restarts > 0
+        log = read_log(crash.namespace, crash.pod, crash.container, lines_max=LINES_MAX, is_previous=is_previous)
+    except ApiError as error:
+        return f"{text}; its log cannot be read: {error}"
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return f"{text}; its log ends: {' | '.join(lines)}" if lines else f"{text}; its log is empty"
