@@ -46,8 +46,8 @@ class ComparisonOptions:
     """None: the backend's default."""
     options: Options
     """What is changed about the scenario; its profile is left to `profile`."""
-    trials: int
-    """Runs of each arm."""
+    trials: range
+    """Numbers of the runs of each arm."""
     is_rate_auto: bool = False
     """Whether the rate is lowered to what this machine answers."""
 
@@ -90,10 +90,10 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format)
     return _tell(Comparison(scenario=case.scenario.name, runs=runs), directory, output_format)
 
 
-def _run_trials(backend: Backend, case: Case, trials: int, directory: Path, output_format: Format) -> tuple[JudgedRun, ...]:
+def _run_trials(backend: Backend, case: Case, trials: range, directory: Path, output_format: Format) -> tuple[JudgedRun, ...]:
     arms = tuple(case.scenario.arm_plans)
     performer = make_performer(SwitchName.DOUBLES)
-    order = sorted(((arm, trial) for arm in arms for trial in range(1, trials + 1)), key=_turn)
+    order = sorted(((arm, trial) for arm in arms for trial in trials), key=_turn)
     runs = []
     with Progress(len(order), is_shown=output_format is Format.TEXT) as progress:
         for arm, trial in order:

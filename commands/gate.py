@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -12,21 +13,38 @@ from typing import Final
 
 import numpy as np
 
+from commands.gate_run import RunQuestion, Version, run_versions, say_looks
 from commands.settings import GateFormat
 from hitless.documents import read_document
 from hitless.errors import UsageError
 from reports.gate.absolute import Plans
 from reports.gate.decision import Outcome, Release, decide_release
+from reports.gate.looks import Look
 from reports.gate.recorded import INTERVAL_MS, SOURCE, VALUES_MS
-from reports.gate.relative import primary_values
+from reports.gate.relative import make_plan, primary_values
 from reports.gate.rules import Figure, Rules, Trait, read_rules
 from reports.gate.sides import Side, StoredSummary, make_side, parse_summary
 from reports.gate.simulation import simulate_decisions
-from reports.gate.writing import render_annotations, render_junit, render_markdown, render_self_test, render_text
-from scenarios.loading import catalogue, load_scenario
+from reports.gate.writing import render_annotations, render_junit, render_markdown, render_self_test, render_text, say_plan
+from scenarios.loading import catalogue, find_scenario, load_scenario
 
 EXIT_CODES: Final = {Outcome.GO: 0, Outcome.STOP: 1, Outcome.NOT_DECIDED: 20}
 _SUMMARY: Final = "summary.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What the command line says about `--run`."""
+
+    baseline_args: str
+    """Arguments of `hitless compare` that make the last release."""
+    candidate_args: str
+    rules_file: Path | None
+    scenario_files: tuple[Path, ...]
+    allow_different: tuple[Trait, ...]
+    budget: int
+    """Trials of each version at the most."""
+    output: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +104,50 @@ def _render(release: Release, output_format: GateFormat) -> str:
             return render_annotations(release)
 
 
-def check_gate(paths: Sequence[Path], rules_file: Path | None, trials: int, output_format: GateFormat) -> int:
+def run_gate(options: RunOptions, output_format: GateFormat) -> int:
+    """Run both versions until the release is decided, print the decision, and return the exit code.
+
+    Raises:
+        UsageError: an input is wrong; nothing was written.
+        WorldError: a trial gave no result.
+    """
+    rules = _read_rules(options.rules_file)
+    files = {load_scenario(path).name: path for path in options.scenario_files}
+    wanted = sorted({rules.primary.scenario, *rules.required})
+    sources = {name: find_scenario(str(files.get(name, name))) for name in wanted}
+    versions = [
+        Version(name, _split(f"--{name.lower()}-args", text))
+        for name, text in (("BASELINE", options.baseline_args), ("CANDIDATE", options.candidate_args))
+    ]
+    for line in (say_looks(options.budget), _say_recorded_plan(rules)):
+        sys.stderr.write(f"hitless: {line}\n")
+    question = RunQuestion(
+        rules=rules,
+        sources={name: str(path) for name, path in sources.items()},
+        plans={name: load_scenario(path).arm_plans for name, path in sources.items()},
+        allow_different=options.allow_different,
+        budget=options.budget,
+    )
+    release, directory = run_versions(question, versions[0], versions[1], options.output)
+    sys.stdout.write(_render(release, output_format))
+    sys.stderr.write(f"hitless: the trials and gate.json are in {directory}\n")
+    return EXIT_CODES[release.outcome]
+
+
+def _split(option: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(where=option, found=repr(text), expected=f"arguments as a shell takes them ({error})") from error
+
+
+def _say_recorded_plan(rules: Rules) -> str:
+    if rules.primary.figure is not Figure.GATE_HOLD_AFTER_ROUTES:
+        return say_plan(None)
+    return f"by the recorded values, {make_plan(np.array(VALUES_MS), rules.primary, INTERVAL_MS)}"
+
+
+def check_gate(paths: Sequence[Path], rules_file: Path | None, looks: Sequence[Look], output_format: GateFormat) -> int:
     """Simulate decisions, print the operating curve, and return the exit code: 1 if the gate stops too often.
 
     Raises:
@@ -106,7 +167,7 @@ def check_gate(paths: Sequence[Path], rules_file: Path | None, trials: int, outp
         raise UsageError(
             f"the recorded values are of another figure than {rules.primary.figure}; give a folder with --self-test"
         )
-    found = simulate_decisions(values, interval_ms, rules.primary, trials, source)
+    found = simulate_decisions(values, interval_ms, rules.primary, looks, source)
     if output_format is GateFormat.JSON:
         sys.stdout.write(json.dumps({**asdict(found), "is_good": found.is_good}, indent=1) + "\n")
     else:

@@ -31,6 +31,8 @@ EXIT_BUG: Final = 3
 EXIT_INTERRUPTED: Final = 130
 EXIT_PIPE: Final = 141
 """The reader of the output is gone: as if ended by SIGPIPE."""
+RUN_PARAMETERS: Final = frozenset({"baseline_args", "candidate_args", "output"})
+"""Of `hitless gate --run`."""
 KIND_PARAMETERS: Final = frozenset({"cluster_name", "kind_bin", "kind_kubectl_bin", "kind_image", "keep_cluster"})
 
 
@@ -57,6 +59,7 @@ def compare(  # noqa: PLR0913 - each is an option
     scenario: Annotated[str, typer.Option(help="Name of a shipped scenario, or a YAML file.")] = "plain-switch",
     backend: Annotated[BackendName, typer.Option(help="Where.")] = BackendName.LAB,
     trials: Annotated[int, typer.Option(min=1, max=TRIALS_MAX, help="Runs of each arm.")] = 3,
+    first_trial: Annotated[int, typer.Option(min=1, help="Number of the first of them.")] = 1,
     profile: Annotated[Profile | None, typer.Option(help="Timing constants; default: lab fast, kind gardener.")] = None,
     overlay: Annotated[Overlay | None, typer.Option(help="Encapsulation; default: the scenario's.")] = None,
     carrier: Annotated[IpipCarrier | None, typer.Option(help="What carries ipip; default: ipip, if the kernel has it.")] = None,
@@ -105,7 +108,7 @@ def compare(  # noqa: PLR0913 - each is an option
             rate_hz=None if is_auto else read_rate(rate),
             carrier=carrier,
         ),
-        trials=trials,
+        trials=range(first_trial, first_trial + trials),
         is_rate_auto=is_auto,
     )
     raise Outcome(EXIT_CODES[compare_arms(wanted, output, output_format)])
@@ -186,18 +189,43 @@ def gate(  # noqa: PLR0913 - each is an option
     self_test: Annotated[
         bool, typer.Option("--self-test", help="Simulate 10,000 decisions from recorded variance, or that of BASELINE.")
     ] = False,
-    trials: Annotated[int, typer.Option(help="With --self-test: trials of each version in a decision.")] = 10,
+    run: Annotated[
+        bool, typer.Option("--run", help="Run both versions in turns until decided, each trial as `hitless compare` does.")
+    ] = False,
+    baseline_args: Annotated[str, typer.Option(help="With --run: arguments of `compare` that make the last release.")] = "",
+    candidate_args: Annotated[str, typer.Option(help="With --run: the same of the version that may be released.")] = "",
+    trials: Annotated[
+        int | None,
+        typer.Option(help="With --run: trials of each version at the most (20). With --self-test: in a decision (10)."),
+    ] = None,
+    output: Output,
     output_format: Annotated[GateFormat, typer.Option("--format", help="What to print.")] = GateFormat.TEXT,
 ) -> None:
     """Decide whether a candidate may be released: 0 go, 1 stop, 20 not decided."""
-    from commands.gate import check_gate, gate_release  # noqa: PLC0415 - as above
+    from commands.gate import RunOptions, check_gate, gate_release, run_gate  # noqa: PLC0415 - as above
+    from reports.gate.looks import Look, plan_looks  # noqa: PLC0415 - as above
 
     paths = [path for path in (baseline, candidate) if path is not None]
+    given = {name for name in context.params if is_given(context, name)}
     if self_test:
-        refuse_beside("--self-test", {name for name in ("scenario", "allow_different") if is_given(context, name)})
-        raise Outcome(check_gate(paths, rules, trials, output_format))
-    if is_given(context, "trials"):
-        raise UsageError("--trials has no effect without --self-test; a decision takes every trial that it is given")
+        refuse_beside("--self-test", given & {"scenario", "allow_different", *RUN_PARAMETERS})
+        looks = plan_looks(trials or 20) if run else [Look(pairs=trials or 10)]
+        raise Outcome(check_gate(paths, rules, looks, output_format))
+    if run:
+        refuse_beside("--run", given & {"baseline", "candidate"})
+        options = RunOptions(
+            baseline_args=baseline_args,
+            candidate_args=candidate_args,
+            rules_file=rules,
+            scenario_files=tuple(scenario or ()),
+            allow_different=tuple(allow_different or ()),
+            budget=trials or 20,
+            output=output,
+        )
+        raise Outcome(run_gate(options, output_format))
+    if idle := given & {"trials", *RUN_PARAMETERS}:
+        words = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(idle))
+        raise UsageError(f"{words} has no effect without --run; a decision takes every trial that it is given")
     raise Outcome(gate_release(paths, rules, scenario or (), allow_different or (), output_format))
 
 

@@ -12,9 +12,11 @@ from enum import StrEnum, unique
 from typing import Final
 
 from hitless.facts import PartIdentity
+from hitless.plural import plural
 from hitless.words import JsonObject
 from reports.gate.absolute import Plans, find_absolute
 from reports.gate.findings import RuleFinding, State
+from reports.gate.looks import Look
 from reports.gate.relative import (
     Losses,
     Plan,
@@ -72,6 +74,8 @@ class Release:
     """Trials with loss; advisory."""
     resets: tuple[Resets, ...]
     """Connections that were reset; advisory."""
+    look: Look | None
+    """At which the trials ended; None: the trials were given, not run until decided."""
     differences: tuple[Difference, ...]
     """Traits in which the sides differ, and that were allowed to."""
     notes: tuple[str, ...]
@@ -88,15 +92,28 @@ class Release:
 
 
 def decide_release(
-    baseline: Side, candidate: Side, rules: Rules, plans: Plans, allow_different: Collection[Trait] = ()
+    baseline: Side,
+    candidate: Side,
+    rules: Rules,
+    plans: Plans,
+    allow_different: Collection[Trait] = (),
+    look: Look | None = None,
 ) -> Release:
     """Decide.
+
+    Args:
+        baseline: the last release.
+        candidate: what may be released.
+        rules: what decides.
+        plans: what the scenarios expect.
+        allow_different: traits that the sides need not have in common.
+        look: of a sequential decision; None: the trials were given.
 
     Raises:
         UsageError: the sides cannot be compared.
     """
     differences = find_differences(baseline, candidate, allow_different)
-    primary_finding, primary = judge_primary(baseline, candidate, rules.primary)
+    primary_finding, primary = judge_primary(baseline, candidate, rules.primary, look)
     findings = _apply_allowances((*find_absolute(candidate, baseline, plans, rules), primary_finding), rules)
     is_open = primary is not None and primary_finding.state is State.NOT_KNOWN
     return Release(
@@ -110,8 +127,10 @@ def decide_release(
         advisory=_compare_others(baseline, candidate, rules),
         losses=tuple(compare_losses(baseline, candidate)),
         resets=tuple(compare_resets(baseline, candidate)),
+        look=look,
         differences=differences,
         notes=(
+            _say_turns(look),
             *_note(baseline, candidate, rules, plans, findings, primary),
             *(
                 f"{trait} was allowed to differ and does not"
@@ -152,12 +171,19 @@ def _compare_others(baseline: Side, candidate: Side, rules: Rules) -> tuple[Rela
     return tuple(one for one in others if isinstance(one, Relative))
 
 
+def _say_turns(look: Look | None) -> str:
+    if look is None:
+        return (
+            "trials are paired by their number; whether both versions took turns is not recorded: a drift of the machine counts"
+        )
+    where = f"at look {look.number} of {look.of}" if look.is_asked else "between two looks"
+    return f"both versions took turns; the trials ended {where}, after {plural(look.pairs, 'pair')}"
+
+
 def _note(
     baseline: Side, candidate: Side, rules: Rules, plans: Plans, findings: Sequence[RuleFinding], primary: Relative | None
 ) -> tuple[str, ...]:
-    notes = [
-        "trials are paired by their number; whether both versions took turns is not recorded: a drift of the machine counts",
-    ]
+    notes = []
     same = {one.path for one in baseline.stored} & {one.path for one in candidate.stored}
     if same:
         notes.append(f"both sides hold {', '.join(sorted(same))}: no other version was compared")

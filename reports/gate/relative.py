@@ -33,6 +33,7 @@ from reports.gate.inference import (
     sign_flip_p,
     trials_needed,
 )
+from reports.gate.looks import Look
 from reports.gate.rules import Figure, Primary, RuleName
 from reports.gate.sides import FoundArm, Side
 from reports.summary import TrialSummary
@@ -149,15 +150,15 @@ def choose(baseline: Numbers, candidate: Numbers, primary: Primary, interval: fl
     return effect, sign_flip_p(difference), sign_flip_p(effect[:, None] - difference)
 
 
-def decide(p_worse: Numbers, p_harmless: Numbers) -> tuple[Flags, Flags]:
+def decide(p_worse: Numbers, p_harmless: Numbers, look: Look) -> tuple[Flags, Flags]:
     """Return which decisions are a go, and which a stop."""
-    is_go = p_harmless <= GO_ALPHA
-    return is_go, ~is_go & (p_worse <= STOP_ALPHA)
+    is_go = p_harmless <= look.go_alpha
+    return is_go, ~is_go & (p_worse <= look.stop_alpha)
 
 
-def state_of(found: Relative) -> State:
+def state_of(found: Relative, look: Look) -> State:
     """Return what the primary rule decides."""
-    is_go, is_stop = decide(np.array([found.p_worse]), np.array([found.p_harmless]))
+    is_go, is_stop = decide(np.array([found.p_worse]), np.array([found.p_harmless]), look)
     if is_go[0]:
         return State.HOLDS
     return State.BROKEN if is_stop[0] else State.NOT_KNOWN
@@ -234,8 +235,17 @@ def compare_figure(baseline: Side, candidate: Side, scenario: str, figure: Figur
     )
 
 
-def judge_primary(baseline: Side, candidate: Side, primary: Primary) -> tuple[RuleFinding, Relative | None]:
-    """Judge the primary rule; the figures too, where they could be compared."""
+def judge_primary(
+    baseline: Side, candidate: Side, primary: Primary, look: Look | None = None
+) -> tuple[RuleFinding, Relative | None]:
+    """Judge the primary rule; the figures too, where they could be compared.
+
+    Args:
+        baseline: one side.
+        candidate: the other.
+        primary: the rule.
+        look: of a sequential decision; None: the trials were given.
+    """
     found = compare_figure(baseline, candidate, primary.scenario, primary.figure, primary)
     if isinstance(found, str):
         finding = RuleFinding(
@@ -247,19 +257,23 @@ def judge_primary(baseline: Side, candidate: Side, primary: Primary) -> tuple[Ru
             next_step="make the summaries again with `hitless judge`, run the missing trials, or name another figure",
         )
         return finding, None
-    state = state_of(found)
+    asked = look or Look(pairs=found.pairs)
+    state = state_of(found, asked)
     match state:
         case State.HOLDS:
             said, next_step = "a growth that matters is excluded", ""
         case State.BROKEN:
             said, next_step = "it has grown, and a growth that matters is not excluded", "find what made it slower, or allow it"
+        case State.NOT_KNOWN if not asked.is_asked:
+            said, next_step = "not asked, the trials ended between two looks", "see to the other rules, then run it again"
         case State.NOT_KNOWN:
-            said, next_step = "neither a growth nor its absence is shown", say_more_trials(found)
+            said, next_step = "neither a growth nor its absence is shown", say_more_trials(found, asked)
+    limits = f" (limits {asked.stop_alpha:.4f} and {asked.go_alpha:.4f})" if asked.is_asked else ""
     finding = RuleFinding(
         rule=RuleName.PRIMARY,
         scenario=primary.scenario,
         state=state,
-        text=f"{say_relative(found)}: {said}",
+        text=f"{say_relative(found)}{limits}: {said}",
         evidence=", ".join(found.evidence),
         next_step=next_step,
     )
@@ -276,13 +290,15 @@ def count_more_trials(found: Relative) -> int | None:
     return max(min(needed) - found.pairs, 1) if needed else None
 
 
-def say_more_trials(found: Relative) -> str:
+def say_more_trials(found: Relative, look: Look) -> str:
     """Return the next step of a decision that was not made."""
     more = count_more_trials(found)
     if more is None:
         return (
             f"more than {TRIALS_MAX:,} trials would be needed; make the machine quieter, or name a larger effect in the rules"
         )
+    if look.of > 1:
+        return f"run it anew with --trials {found.pairs + more}: the error that this run may make is spent"
     return f"run {plural(found.pairs + more, 'trial')} of each version ({more:,} more): they would probably decide"
 
 

@@ -7,18 +7,22 @@ operating curve a share of the mean is then added to every value of the candidat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from hitless.errors import UsageError
-from reports.gate.inference import EXACT_PAIRS_MAX, GO_ALPHA, STOP_ALPHA, Numbers, bound_probability, min_pairs
+from reports.gate.inference import GO_ALPHA, STOP_ALPHA, Numbers, bound_probability, min_pairs
+from reports.gate.looks import Look
 from reports.gate.relative import Plan, choose, decide, make_plan
 from reports.gate.rules import Primary
 
 DECISIONS: Final = 10_000
 INJECTED_PERCENT: Final = (0, 10, 20, 30, 50)
+PAIRS_MAX: Final = 30
+"""Of a simulated decision: more take minutes."""
 _SEED: Final = 20_221
 
 
@@ -30,6 +34,8 @@ class CurvePoint:
     go: int
     stop: int
     not_decided: int
+    pairs_mean: float
+    """Pairs until a decision ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +45,8 @@ class SelfTest:
     source: str
     """Where the values come from."""
     values: int
-    trials: int
-    """Of each version, in every decision."""
+    looks: tuple[Look, ...]
+    """Of every decision, the last with all its pairs."""
     decisions: int
     """At each point."""
     plan: Plan
@@ -58,22 +64,22 @@ class SelfTest:
         return self.points[0].stop <= STOP_ALPHA * self.decisions
 
 
-def simulate_decisions(values: Numbers, interval: float, primary: Primary, trials: int, source: str) -> SelfTest:
+def simulate_decisions(values: Numbers, interval: float, primary: Primary, looks: Sequence[Look], source: str) -> SelfTest:
     """Simulate decisions.
 
     Args:
         values: the recorded figure of trials of one version.
         interval: probe interval, unit of the values.
         primary: which growth matters.
-        trials: of each version in every decision.
+        looks: of every decision; one: all pairs are given.
         source: where the values come from.
 
     Raises:
         UsageError: too few values, or a number of trials that cannot be simulated exactly.
     """
-    least = min_pairs(STOP_ALPHA)
-    if not least <= trials <= EXACT_PAIRS_MAX:
-        raise UsageError(where="--trials", found=str(trials), expected=f"{least} to {EXACT_PAIRS_MAX}, where the test is exact")
+    least, trials = min_pairs(STOP_ALPHA), looks[-1].pairs
+    if not least <= trials <= PAIRS_MAX:
+        raise UsageError(where="--trials", found=str(trials), expected=f"{least} to {PAIRS_MAX} with --self-test")
     if len(values) < min_pairs(GO_ALPHA):
         raise UsageError(where=source, found=f"{len(values)} values", expected=f"at least {min_pairs(GO_ALPHA)} to draw from")
     random = np.random.default_rng(_SEED)
@@ -81,15 +87,28 @@ def simulate_decisions(values: Numbers, interval: float, primary: Primary, trial
     points = []
     for percent in INJECTED_PERCENT:
         baseline, candidate = random.choice(values, shape), random.choice(values, shape) + percent / 100 * values.mean()
-        _, p_worse, p_harmless = choose(baseline, candidate, primary, interval)
-        is_go, is_stop = decide(p_worse, p_harmless)
-        go, stop = int(np.count_nonzero(is_go)), int(np.count_nonzero(is_stop))
-        points.append(CurvePoint(injected_percent=percent, go=go, stop=stop, not_decided=DECISIONS - go - stop))
+        points.append(_simulate(baseline, candidate, interval, primary, looks, percent))
     return SelfTest(
         source=source,
         values=len(values),
-        trials=trials,
+        looks=tuple(looks),
         decisions=DECISIONS,
         plan=make_plan(values, primary, interval),
         points=tuple(points),
     )
+
+
+def _simulate(
+    baseline: Numbers, candidate: Numbers, interval: float, primary: Primary, looks: Sequence[Look], percent: float
+) -> CurvePoint:
+    go = stop = pairs = 0
+    for look in looks:
+        _, p_worse, p_harmless = choose(baseline[:, : look.pairs], candidate[:, : look.pairs], primary, interval)
+        is_go, is_stop = decide(p_worse, p_harmless, look)
+        go, stop = go + int(np.count_nonzero(is_go)), stop + int(np.count_nonzero(is_stop))
+        is_open = ~is_go & ~is_stop
+        pairs += look.pairs * (len(is_open) if look is looks[-1] else int(np.count_nonzero(~is_open)))
+        baseline, candidate = baseline[is_open], candidate[is_open]
+        if not len(baseline):
+            break
+    return CurvePoint(injected_percent=percent, go=go, stop=stop, not_decided=len(baseline), pairs_mean=pairs / DECISIONS)

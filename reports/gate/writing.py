@@ -130,9 +130,11 @@ def _annotate(level: str, title: str, text: str) -> str:
 def render_self_test(found: SelfTest) -> str:
     """Return the operating curve; the last line says whether the gate keeps its promise."""
     share = found.points[0].stop / found.decisions
+    *before, last = (str(look.pairs) for look in found.looks)
+    trials = f"{', '.join(before)} or {last}" if before else last
     drawn = (
-        f"{plural(found.decisions, 'decision')} a line, {found.trials} trials of each version, drawn from "
-        f"{plural(found.values, 'recorded value')}: {found.source}"
+        f"{plural(found.decisions, 'decision')} a line, {trials} trials of each "
+        f"version, drawn from {plural(found.values, 'recorded value')}: {found.source}"
     )
     promise = (
         f"{'PASS' if found.is_good else 'FAIL'}: {share:.2%} of the decisions without a difference were a stop, at most "
@@ -141,10 +143,10 @@ def render_self_test(found: SelfTest) -> str:
     lines = [
         drawn,
         str(found.plan),
-        "injected     go    stop  not decided",
+        "injected     go    stop  not decided  trials",
         *(
             f"{point.injected_percent:6.0f} %  {point.go / found.decisions:6.1%}  {point.stop / found.decisions:6.1%}  "
-            f"{point.not_decided / found.decisions:10.1%}"
+            f"{point.not_decided / found.decisions:11.1%}  {point.pairs_mean:6.1f}"
             for point in found.points
         ),
         promise,

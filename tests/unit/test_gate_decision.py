@@ -17,12 +17,15 @@ from commands.settings import GateFormat
 from hitless.errors import UsageError
 from reports.gate.decision import Outcome, Release, decide_release
 from reports.gate.findings import State
+from reports.gate.looks import Look
 from reports.gate.recorded import INTERVAL_MS, VALUES_MS
 from reports.gate.rules import Allowance, Figure, Primary, RuleName, Rules, Trait
 from reports.gate.simulation import DECISIONS, SelfTest, simulate_decisions
 from reports.gate.writing import render_annotations, render_junit, render_markdown, render_text
 from tests.unit.summaries import HOLDS_MS, arm, changed, gated, summary, trial, ungated
 from tests.unit.test_gate_rules import plans, side
+
+TEN = [Look(pairs=10)]
 
 
 def decide(
@@ -279,7 +282,7 @@ def test_bad_input_prints_no_decision(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def simulated(values: Sequence[float] = VALUES_MS, trials: int = 10) -> SelfTest:
-    return simulate_decisions(np.array(values), INTERVAL_MS, Primary(), trials, "values")
+    return simulate_decisions(np.array(values), INTERVAL_MS, Primary(), [Look(pairs=trials)], "values")
 
 
 def test_at_most_one_percent_of_the_decisions_without_a_difference_are_a_stop() -> None:
@@ -307,15 +310,15 @@ def test_a_gate_that_stops_too_often_is_named() -> None:
     worst = SelfTest(
         source="",
         values=10,
-        trials=10,
+        looks=(Look(pairs=10),),
         decisions=100,
         plan=good.plan,
-        points=(type(good.points[0])(injected_percent=0, go=0, stop=2, not_decided=98),),
+        points=(type(good.points[0])(injected_percent=0, go=0, stop=2, not_decided=98, pairs_mean=10),),
     )
     assert not worst.is_good
 
 
-@pytest.mark.parametrize(("values", "trials"), [(VALUES_MS, 6), (VALUES_MS, 14), (VALUES_MS[:4], 10)])
+@pytest.mark.parametrize(("values", "trials"), [(VALUES_MS, 6), (VALUES_MS, 31), (VALUES_MS[:4], 10)])
 def test_a_simulation_that_would_mean_nothing_is_refused(values: Sequence[float], trials: int) -> None:
     with pytest.raises(UsageError):
         simulated(values, trials)
@@ -325,15 +328,15 @@ def test_the_self_test_draws_from_a_version_or_from_the_recorded_values(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = write(tmp_path / "a", summary())
-    assert check_gate([folder], None, 10, GateFormat.TEXT) == 0
+    assert check_gate([folder], None, TEN, GateFormat.TEXT) == 0
     assert f"10 recorded values: {folder}" in capsys.readouterr().out
-    assert check_gate([], None, 10, GateFormat.JSON) == 0
+    assert check_gate([], None, TEN, GateFormat.JSON) == 0
     assert json.loads(capsys.readouterr().out)["is_good"] is True
     with pytest.raises(UsageError, match="give one folder"):
-        check_gate([folder, folder], None, 10, GateFormat.TEXT)
+        check_gate([folder, folder], None, TEN, GateFormat.TEXT)
     with pytest.raises(UsageError, match="text or json"):
-        check_gate([], None, 10, GateFormat.JUNIT)
+        check_gate([], None, TEN, GateFormat.JUNIT)
     rules = tmp_path / "rules.yaml"
     rules.write_text("primary: {figure: convergence}\n", encoding="utf-8")
     with pytest.raises(UsageError, match="another figure"):
-        check_gate([], rules, 10, GateFormat.TEXT)
+        check_gate([], rules, TEN, GateFormat.TEXT)

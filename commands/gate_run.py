@@ -1,0 +1,204 @@
+"""`hitless gate --run`: run two versions trial by trial, in turns, until the release gate is decided or the budget is spent.
+
+A trial is `hitless compare --trials 1` with the version's own arguments, in a process of its own: whatever makes a version for
+`compare` makes one here. The folders that are left are those of comparisons; `hitless judge` reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from analysis.comparison import Comparison
+from analysis.judged import JudgedRun
+from commands.compare import find_runs, read_stored
+from commands.reporting import write_comparison
+from commands.settings import LATEST, make_run_directory
+from hitless.errors import UsageError, WorldError
+from hitless.plural import plural
+from hitless.store import write_json
+from reports.gate.absolute import Plans
+from reports.gate.decision import Outcome, Release, decide_release
+from reports.gate.findings import State
+from reports.gate.looks import between_looks, plan_looks
+from reports.gate.rules import RuleName, Rules, Trait
+from reports.gate.sides import Side, make_side, parse_summary
+from reports.summary import summarise
+
+_OURS: Final = frozenset({"--scenario", "--trials", "--first-trial", "--output", "--format", "--watched"})
+"""Options of `hitless compare` that are the same for both versions, or say what a trial is."""
+
+
+class Version:
+    """One version of the system under test, and the trials that it has had.
+
+    Args:
+        name: BASELINE or CANDIDATE.
+        arguments: of `hitless compare`.
+
+    Raises:
+        UsageError: an argument that is not the version's to give.
+    """
+
+    def __init__(self, name: str, arguments: Sequence[str]) -> None:
+        taken = sorted({argument.partition("=")[0] for argument in arguments} & _OURS)
+        if taken:
+            raise UsageError(
+                where=f"--{name.lower()}-args",
+                found=", ".join(taken),
+                expected="options that make the version; --run sets these",
+            )
+        self.name, self.arguments = name, tuple(arguments)
+        self._runs: dict[str, list[JudgedRun]] = {}
+        self._new: list[tuple[str, Path]] = []
+
+    def run_trial(self, scenario: str, source: str, trial: int, scratch: Path) -> str:
+        """Run a trial of every arm of a scenario; return the verdicts.
+
+        Args:
+            scenario: its name.
+            source: what `compare --scenario` takes.
+            trial: number.
+            scratch: folder of the trial's records.
+
+        Raises:
+            UsageError: `hitless compare` refuses the arguments.
+            WorldError: there is no result, or it cannot be read.
+        """
+        output = scratch / f"{self.name}-{scenario}-{trial}"
+        numbers = ("--trials", "1", "--first-trial", str(trial))
+        done = _execute(("compare", "--scenario", source, *numbers, "--output", str(output), *self.arguments))
+        what = f"trial {trial} of {scenario}, {self.name}"
+        if done.returncode == UsageError.exit_code:
+            raise UsageError(f"{what}: {done.stderr.strip()}")
+        if not (output / LATEST).is_dir():
+            raise WorldError(f"{what} gave no result (exit code {done.returncode}): {done.stderr.strip()}")
+        runs, damaged = read_stored(output / LATEST)
+        if damaged:
+            raise WorldError(f"{what}: {'; '.join(damaged)}")
+        self._runs.setdefault(scenario, []).extend(runs)
+        self._new += [(scenario, folder) for folder in find_runs((output / LATEST).resolve())]
+        return ", ".join(f"{run.history.header.arm} {run.verdict}" for run in runs)
+
+    def make_side(self, directory: Path) -> Side:
+        """Store the new trials and the summaries below `directory`; return them as one side. Raises WorldError."""
+        place = directory / self.name.lower()
+        for scenario, folder in self._new:
+            (place / scenario).mkdir(parents=True, exist_ok=True)
+            shutil.move(folder, place / scenario / folder.name)
+        self._new.clear()
+        stored = []
+        for scenario, comparison in self._comparisons():
+            path = place / scenario / "summary.json"
+            document = summarise(comparison).as_json()
+            write_json(path, document)
+            stored.append(parse_summary(json.dumps(document).encode(), str(path)))
+        return make_side(self.name, str(place), stored)
+
+    def report(self, directory: Path) -> None:
+        """Write verdict and report of each scenario. Raises WorldError."""
+        for scenario, comparison in self._comparisons():
+            write_comparison(comparison, directory / self.name.lower() / scenario)
+
+    def _comparisons(self) -> Iterator[tuple[str, Comparison]]:
+        for scenario, runs in self._runs.items():
+            yield scenario, Comparison(scenario=scenario, runs=tuple(runs))
+
+
+def _execute(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "commands.main", *arguments]
+    # In a session of its own: Ctrl-C reaches it once, as the SIGTERM below, and it can remove its cluster in peace.
+    with subprocess.Popen(  # noqa: S603 - this program
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            _, errors = process.communicate()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, "", errors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunQuestion:
+    """What decides, and how long it may take."""
+
+    rules: Rules
+    sources: Mapping[str, str]
+    """Scenario to what `compare --scenario` takes: the primary one, and those that the rules require."""
+    plans: Plans
+    allow_different: Collection[Trait]
+    budget: int
+    """Trials of each version at the most."""
+
+
+def run_versions(question: RunQuestion, baseline: Version, candidate: Version, output: Path) -> tuple[Release, Path]:
+    """Run trials until the release is decided, and store them with the decision, gate.json.
+
+    Every scenario that the rules require is run once by each version, the primary one until decided. A rule that does not hold
+    ends the trials: more of them cannot mend it.
+
+    Returns:
+        The decision, and the folder.
+
+    Raises:
+        UsageError: the budget or an argument is wrong, or the versions cannot be compared; nothing was written before the first
+            pair was complete.
+        WorldError: a trial gave no result.
+    """
+    looks = {look.pairs: look for look in plan_looks(question.budget)}
+    steps = _order(question.rules.primary.scenario, question.sources, question.budget)
+    with tempfile.TemporaryDirectory(prefix="hitless-gate-") as folder:
+
+        def run_pair(scenario: str, trial: int) -> None:
+            for version in (baseline, candidate) if trial % 2 else (candidate, baseline):
+                said = version.run_trial(scenario, question.sources[scenario], trial, Path(folder))
+                sys.stderr.write(f"hitless: {scenario} trial {trial}, {version.name}: {said}\n")
+
+        scenario, trial, is_asked = next(steps)
+        run_pair(scenario, trial)
+        directory = make_run_directory(output, "gate")
+        while True:
+            sides = baseline.make_side(directory), candidate.make_side(directory)
+            if is_asked:
+                look = looks.get(trial) or between_looks(trial)
+                release = decide_release(*sides, question.rules, question.plans, question.allow_different, look)
+                if trial == question.budget or _is_over(release):
+                    break
+            scenario, trial, is_asked = next(steps)
+            run_pair(scenario, trial)
+    baseline.report(directory)
+    candidate.report(directory)
+    write_json(directory / "gate.json", release.as_json())
+    return release, directory
+
+
+def _order(primary: str, scenarios: Collection[str], budget: int) -> Iterator[tuple[str, int, bool]]:
+    """Yield scenario, trial, and whether a decision is asked for after it: not before every scenario was run."""
+    others = [scenario for scenario in scenarios if scenario != primary]
+    yield primary, 1, not others
+    for scenario in others:
+        yield scenario, 1, scenario == others[-1]
+    for trial in range(2, budget + 1):
+        yield primary, trial, True
+
+
+def _is_over(release: Release) -> bool:
+    """Return whether more trials cannot change the outcome: it is decided, or an absolute rule does not hold."""
+    absolute = (finding.counts for finding in release.findings if finding.rule is not RuleName.PRIMARY)
+    return release.outcome is not Outcome.NOT_DECIDED or any(state is not State.HOLDS for state in absolute)
+
+
+def say_looks(budget: int) -> str:
+    """Return at which numbers of pairs the primary rule is asked. Raises UsageError."""
+    first, *rest, last = plan_looks(budget)
+    pairs = ", ".join(str(look.pairs) for look in (first, *rest))
+    return f"the primary rule is asked after {pairs} and {plural(last.pairs, 'pair')}"
