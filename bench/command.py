@@ -19,6 +19,7 @@ from bench.bringup import BRINGUP
 from bench.causes import CAUSES
 from bench.cpu import CPU
 from bench.facts import describe_machine, say_machine
+from bench.gate import GATE
 from bench.mesh import MESH
 from bench.peers import PEERS
 from bench.question import Question
@@ -32,6 +33,8 @@ from hitless.store import write_json
 from hitless.words import JsonObject
 
 QUESTIONS: Final = (ACCURACY, PEERS, CPU, RATE, MESH, BRINGUP, CAUSES)
+ON_REQUEST: Final = (GATE,)
+"""Asked only by name: half an hour."""
 SCHEMA: Final = "hitless.bench/2"
 _WIDTH: Final = 140
 """Characters a line, where no terminal says how wide it is."""
@@ -72,12 +75,12 @@ def run_bench(*, is_quick: bool, only: str | None, output_format: BenchFormat, s
 
 def choose(only: str | None) -> tuple[Question, ...]:
     """Return the questions of these names, in the order in which they are asked. Raises UsageError."""
-    known = {question.name: question for question in QUESTIONS}
-    names = [name.strip() for name in only.split(",")] if only is not None else list(known)
+    known = {question.name: question for question in (*QUESTIONS, *ON_REQUEST)}
+    names = [name.strip() for name in only.split(",")] if only is not None else [question.name for question in QUESTIONS]
     for name in names:
         if name not in known:
             raise UsageError(where="--only", found=repr(name), expected=", ".join(known))
-    return tuple(question for question in QUESTIONS if question.name in names)
+    return tuple(question for question in known.values() if question.name in names)
 
 
 def _measure(questions: Sequence[Question], output_format: BenchFormat, *, is_quick: bool) -> JsonObject:

@@ -15,7 +15,7 @@ from typing import Final
 
 from analysis.classify import classify
 from analysis.measure import Outage, blind_ns, find_outages
-from bench.lab.injection import Lengths, Truth, inject, precedence
+from bench.lab.injection import LENGTH_MS, Lengths, Truth, inject, precedence
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from clusters.lab.sharp_switch import SharpSwitch
@@ -90,7 +90,14 @@ class Accuracy:
 
 
 def measure_accuracy(
-    rate_hz: float, count: int, directory: Path, *, seed: int = 1, is_pair: bool = False, blur_ns_max: float | None = None
+    rate_hz: float,
+    count: int,
+    directory: Path,
+    *,
+    seed: int = 1,
+    is_pair: bool = False,
+    blur_ns_max: float | None = None,
+    length_ms: tuple[float, float] = LENGTH_MS,
 ) -> Accuracy:
     """Bring a lab of 2 x 2 nodes up, inject outages of random length and phase, and compare. Inside the sandbox only.
 
@@ -101,6 +108,7 @@ def measure_accuracy(
         seed: of lengths and pauses.
         is_pair: probe one flow between two zones instead of the whole mesh.
         blur_ns_max: go on until this many outages are known at least this exactly, or twice as many were injected; None: never.
+        length_ms: least and largest length of an outage.
 
     Raises:
         WorldError: the lab or the agents failed.
@@ -116,7 +124,7 @@ def measure_accuracy(
         with SharpSwitch(network, [node.address for node in network.nodes]) as switch:
             prober.start(flows, probing, directory, clock.epoch_ns)
             wait_live(prober)
-            truths = _inject_all(switch, count, Lengths(seed, _PAUSE_MS), clock.epoch_ns, blur_ns_max)
+            truths = _inject_all(switch, count, Lengths(seed, _PAUSE_MS, length_ms), clock.epoch_ns, blur_ns_max)
             prober.stop()
         records = prober.collect()
     finally:

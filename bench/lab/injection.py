@@ -69,14 +69,16 @@ class Lengths:
     Args:
         seed: of both.
         pause_ms: least and largest pause between two outages.
+        length_ms: least and largest length.
     """
 
-    def __init__(self, seed: int, pause_ms: tuple[float, float]) -> None:
-        self._choice, self._pause_ms = random.Random(seed), pause_ms  # noqa: S311 - lengths, not secrets
+    def __init__(self, seed: int, pause_ms: tuple[float, float], length_ms: tuple[float, float] = LENGTH_MS) -> None:
+        self._choice = random.Random(seed)  # noqa: S311 - lengths, not secrets
+        self._pause_ms, self._length_ms = pause_ms, length_ms
 
     def draw_s(self) -> float:
         """Return how long the next outage is to be, s."""
-        least, most = LENGTH_MS
+        least, most = self._length_ms
         return float(least * (most / least) ** self._choice.random() / 1000)
 
     def draw_pause_s(self) -> float:

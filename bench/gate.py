@@ -1,0 +1,155 @@
+"""The release gate in the lab: decisions between two equal versions, and from which length on an outage breaks a rule.
+
+The decisions check the simulation of `hitless gate --self-test`: by the same primary rule, of gated trials that were run in
+turns. The outages are dropped by the lab's router in a mesh that is probed as GATED is; one lost probe of any flow breaks the
+rule gated-downtime.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from bench.lab.accuracy import Accuracy, measure_accuracy
+from bench.question import Question
+from bench.tables import Table
+from clusters.kind.config import KindOptions
+from commands.arms import execute_trial
+from commands.backends import make_backend
+from commands.performers import SwitchName, make_performer
+from commands.settings import BackendName
+from commands.terminal import print_progress
+from hitless.words import SECOND, Arm, JsonObject
+from reports.gate.inference import STOP_ALPHA, bound_probability, min_pairs
+from reports.gate.looks import Look
+from reports.gate.relative import choose, decide
+from reports.gate.rules import Primary
+from reports.summary import TrialSummary, summarise_arm
+from scenarios.loading import find_scenario, load_scenario
+from scenarios.plan import Case, Options, make_case
+
+RATE_HZ: Final = 50.0
+DECISIONS: Final = 20
+PAIRS: Final = min_pairs(STOP_ALPHA)
+"""Of each decision: the fewest that can stop a release."""
+OUTAGES: Final = 600
+_EDGES: Final = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
+"""Of the classes of lengths, intervals."""
+
+
+def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
+    count = 1 if is_quick else DECISIONS
+    decisions = []
+    for number in range(1, count + 1):
+        print_progress(f"gate: decision {number} of {count} between equal versions, {2 * PAIRS} gated trials ...")
+        decisions.append(run_pairs())
+    print_progress("gate: short outages ...")
+    return {"rate_hz": RATE_HZ, "decisions": decisions, "outages": find_short_outages(40 if is_quick else OUTAGES)}
+
+
+def run_pairs() -> list[JsonObject]:
+    """Run the trials of one decision between two equal versions, in turns; return them, a pair an object."""
+    case = make_case(load_scenario(find_scenario(Primary().scenario)), Options(rate_hz=RATE_HZ))
+    pairs: list[JsonObject] = []
+    for number in range(1, PAIRS + 1):
+        sides = ("baseline", "candidate") if number % 2 else ("candidate", "baseline")
+        pairs.append({side: _run_trial(case, number) for side in sides})
+    return pairs
+
+
+def _run_trial(case: Case, number: int) -> JsonObject:
+    backend, performer = make_backend(BackendName.LAB, KindOptions()), make_performer(SwitchName.DOUBLES)
+    with tempfile.TemporaryDirectory(prefix="hitless-gate-") as folder:
+        judged = execute_trial(backend, performer, case, Arm.GATED, number, Path(folder) / "run")
+        trial: TrialSummary = summarise_arm([judged]).per_trial[0]
+    return {"verdict": trial.verdict.value, "lost": trial.totals.lost, "hold_ms": trial.gate_hold_after_routes_ms}
+
+
+def find_short_outages(count: int) -> list[JsonObject]:
+    """Drop outages of 0.25 to 3 intervals; return each class of lengths with the outages that were found."""
+    interval_s = 1 / RATE_HZ
+    lengths_ms = (_EDGES[0] * interval_s * 1000, _EDGES[-1] * interval_s * 1000)
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure_accuracy(RATE_HZ, count, Path(folder), seed=3, length_ms=lengths_ms)
+    return [_count(found, least, most) for least, most in pairwise(_EDGES)]
+
+
+def _count(found: Accuracy, least: float, most: float) -> JsonObject:
+    interval_ns = SECOND / RATE_HZ
+    samples = [one for one in found.samples if least <= one.truth.middle_ns / interval_ns < most]
+    outages = {id(one.truth) for one in samples}
+    seen = {id(one.truth) for one in samples if one.outage is not None}
+    return {
+        "least": least,
+        "most": most,
+        "outages": len(outages),
+        "found": len(seen),
+        "samples": len(samples),
+        "samples_found": sum(one.outage is not None for one in samples),
+    }
+
+
+def _show(document: JsonObject) -> tuple[Table, ...]:
+    return _show_decisions(document["decisions"]), _show_outages(document)
+
+
+def _show_decisions(decisions: list[list[JsonObject]]) -> Table:
+    outcomes = [_decide(pairs) for pairs in decisions]
+    trials = [pair[side] for pairs in decisions for pair in pairs for side in ("baseline", "candidate")]
+    stops = outcomes.count("stop")
+    return Table(
+        title="Decisions between equal versions in the lab",
+        columns=("pairs a decision", "decisions", "go", "stop", "not decided", "trials", "inconclusive", "with loss"),
+        rows=(
+            (
+                f"{PAIRS}",
+                f"{len(outcomes)}",
+                *(f"{outcomes.count(one)}" for one in ("go", "stop", "not decided")),
+                f"{len(trials)}",
+                f"{sum(one['verdict'] == 'INCONCLUSIVE' for one in trials)}",
+                f"{sum(one['lost'] > 0 for one in trials)}",
+            ),
+        ),
+        note=(
+            f"By the primary rule. {stops} false stops of {len(outcomes)} leave open a probability of at most "
+            f"{bound_probability(stops, len(outcomes)):.0%} (95 %, Clopper-Pearson). An inconclusive trial has no figure: its "
+            "decision is not made."
+        ),
+    )
+
+
+def _decide(pairs: list[JsonObject]) -> str:
+    if any(one["hold_ms"] is None or one["verdict"] == "INCONCLUSIVE" for pair in pairs for one in pair.values()):
+        return "not decided"
+    baseline, candidate = (np.array([[pair[side]["hold_ms"] for pair in pairs]]) for side in ("baseline", "candidate"))
+    _, p_worse, p_harmless = choose(baseline, candidate, Primary(), 1000 / RATE_HZ)
+    is_go, is_stop = decide(p_worse, p_harmless, Look(pairs=PAIRS))
+    return "go" if is_go[0] else "stop" if is_stop[0] else "not decided"
+
+
+def _show_outages(document: JsonObject) -> Table:
+    return Table(
+        title=f"Short outages at {document['rate_hz']:g} probes a second",
+        columns=("length in intervals", "outages", "found by the gate", "share", "found by one flow"),
+        rows=tuple(
+            (
+                f"{row['least']:g} to {row['most']:g}",
+                f"{row['outages']}",
+                f"{row['found']}",
+                f"{row['found'] / row['outages']:.1%}" if row["outages"] else "",
+                f"{row['samples_found'] / row['samples']:.1%}" if row["samples"] else "",
+            )
+            for row in document["outages"]
+        ),
+        note=(
+            "An outage of both directions between the zones of a mesh of 4 nodes, 8 flows from 4 senders that start at random "
+            "times. The gate finds it if any flow lost a probe; the last column is the share of the flows that did."
+        ),
+    )
+
+
+GATE: Final = Question(name="gate", text="decisions of the release gate in the lab", ask=_ask, show=_show)
