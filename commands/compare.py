@@ -76,8 +76,9 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format)
         enter_sandbox()
     missing = backend.find_missing(case)
     if missing:
-        message = f"this machine lacks {', '.join(missing)} for {case.scenario.name}; run `hitless doctor` to see how to get it"
-        raise MissingCapabilityError(message)
+        raise MissingCapabilityError(
+            f"this machine lacks {', '.join(missing)} for {case.scenario.name}; run `hitless doctor` to see how to get it"
+        )
     if wanted.is_rate_auto:
         case, text = choose_rate(case, partial(find_doubt, backend))
         sys.stderr.write(f"hitless: {text}\n")
@@ -178,8 +179,7 @@ def judge_stored(path: Path, output_format: Format) -> Verdict:
     runs, damaged = read_stored(path)
     names = {run.history.header.scenario for run in runs}
     if len(names) > 1:
-        message = f"{path}: runs of several scenarios: {', '.join(sorted(names))}; judge them one by one"
-        raise RecordDamagedError(message)
+        raise RecordDamagedError(f"{path}: runs of several scenarios: {', '.join(sorted(names))}; judge them one by one")
     if (path / "run.json").exists():
         return tell_single(runs[0], output_format)
     # A suite numbers the runs of its one arm, which has no rule over both; a comparison's bear the arm's name.

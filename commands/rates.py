@@ -43,8 +43,9 @@ def choose_rate(case: Case, find_doubt: Callable[[Case], str | None]) -> tuple[C
             return tried, f"this machine answers {rate_hz:g} probes a second a flow cleanly{doubt}"
         doubt = f"; at {rate_hz:g}: {refusal}"
     slowest = f"not even {rates_hz[-1]:g} probes a second a flow"
-    message = f"this machine answers no rate cleanly, {slowest}{doubt}; use fewer nodes or a quieter machine"
-    raise MissingCapabilityError(message)
+    raise MissingCapabilityError(
+        f"this machine answers no rate cleanly, {slowest}{doubt}; use fewer nodes or a quieter machine"
+    )
 
 
 def find_doubt(backend: Backend, case: Case) -> str | None:

@@ -50,13 +50,14 @@ def read_agents(directory: Path, agents: Sequence[str]) -> ProbeRecords:
         reflector=reflector[np.lexsort((reflector["received"], reflector["flow"]))],
         skipped=skipped[np.argsort(skipped["due"], kind="stable")],
         clocks=clocks,
-        reports=tuple(_read_report(directory, agent) for agent in agents),
+        reports=tuple(read_report(directory, agent) for agent in agents),
         connections=connections[np.lexsort((connections["at"], connections["flow"]))],
         overflows=overflows,
     )
 
 
-def _read_report(directory: Path, agent: str) -> AgentReport:
+def read_report(directory: Path, agent: str) -> AgentReport:
+    """Read what an agent said of itself when it ended; without its file it did not end well. Raises RecordDamagedError."""
     path = directory / f"{agent}.json"
     if not path.exists():
         return AgentReport(agent=agent, counters={}, finished=False)
@@ -69,8 +70,7 @@ def _read_report(directory: Path, agent: str) -> AgentReport:
             inner_loop=document.get("inner_loop", ""),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        message = f"{path}: not an agent's report: {error}"
-        raise RecordDamagedError(message) from error
+        raise RecordDamagedError(f"{path}: not an agent's report: {error}") from error
 
 
 def trim(path: Path) -> None:

@@ -14,8 +14,6 @@ from enum import IntEnum, unique
 from pathlib import Path
 from typing import Final, Protocol
 
-import numpy as np
-
 from hitless.records import AgentReport, Rows
 from hitless.words import Nanoseconds
 
@@ -83,27 +81,6 @@ class RequestOutcome(IntEnum):
     def is_failure(self) -> bool:
         """Whether the application did not get what it asked for."""
         return self not in {RequestOutcome.ANSWERED, RequestOutcome.ABORTED}
-
-
-REQUEST_ROW: Final = np.dtype(
-    [
-        ("client", "<u2"),  # place of the user's pod in LoadSpec.clients
-        ("server", "<u2"),  # place of the pod that was asked in LoadSpec.servers
-        ("user", "<u2"),  # number of the user in its pod, from 0
-        ("use", "u1"),  # ConnectionUse
-        ("outcome", "u1"),  # RequestOutcome
-        ("errno", "<u2"),  # why, where the kernel said so; 0: it did not
-        ("status", "<u2"),  # of HTTP; 0: no answer came
-        ("octets", "<u4"),  # of the body that came
-        ("nth", "<u4"),  # requests that its connection had carried before; 0: the connection was opened for it
-        ("missed", "<u4"),  # times before `due`, one interval apart, when the user was to ask and still waited
-        ("due", "<i8"),  # when the user was to ask
-        ("began", "<i8"),  # when it did
-        ("connected", "<i8"),  # when the connection was open; -1: it was before, or never
-        ("ended", "<i8"),  # when the answer was whole, or the user gave up
-    ]
-)
-"""One request, in the order in which they ended. Times are on the run clock, ns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

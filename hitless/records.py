@@ -127,6 +127,26 @@ OVERFLOW_ROW: Final = np.dtype(
 )
 """Datagrams that reached a socket of the prober and were dropped there: the instrument's loss, never downtime."""
 
+REQUEST_ROW: Final = np.dtype(
+    [
+        ("client", "<u2"),  # place of the user's pod in LoadSpec.clients
+        ("server", "<u2"),  # place of the pod that was asked in LoadSpec.servers
+        ("user", "<u2"),  # number of the user in its pod, from 0
+        ("use", "u1"),  # hitless.load.ConnectionUse
+        ("outcome", "u1"),  # hitless.load.RequestOutcome
+        ("errno", "<u2"),  # why, where the kernel said so; 0: it did not
+        ("status", "<u2"),  # of HTTP; 0: no answer came
+        ("octets", "<u4"),  # of the body that came
+        ("nth", "<u4"),  # requests that its connection had carried before; 0: the connection was opened for it
+        ("missed", "<u4"),  # times before `due`, one interval apart, when the user was to ask and still waited
+        ("due", "<i8"),  # when the user was to ask
+        ("began", "<i8"),  # when it did
+        ("connected", "<i8"),  # when the connection was open; -1: it was before, or never
+        ("ended", "<i8"),  # when the answer was whole, or the user gave up
+    ]
+)
+"""One request of the application load, in the order in which they ended. Times are on the run clock, ns."""
+
 TABLES: Final[Mapping[str, np.dtype[Any]]] = {
     "sender": SENDER_ROW,
     "reflector": REFLECTOR_ROW,
@@ -134,6 +154,7 @@ TABLES: Final[Mapping[str, np.dtype[Any]]] = {
     "clock": CLOCK_ROW,
     "connection": CONNECTION_ROW,
     "overflow": OVERFLOW_ROW,
+    "requests": REQUEST_ROW,
 }
 """Table name (also the file's suffix: `AGENT.sender`) to its row."""
 
@@ -227,8 +248,7 @@ def encode_header(table: str, facts: Mapping[str, Any]) -> bytes:
     document = {"schema": RECORD_SCHEMA, "table": table, "row_octets": TABLES[table].itemsize, **facts}
     line = json.dumps(document, sort_keys=True).encode()
     if len(line) >= HEADER_OCTETS:
-        message = f"the header of a record file takes {len(line)} octets, more than the {HEADER_OCTETS - 1} that fit"
-        raise ValueError(message)
+        raise ValueError(f"the header of a record file takes {len(line)} octets, more than the {HEADER_OCTETS - 1} that fit")
     return line.ljust(HEADER_OCTETS - 1) + b"\n"
 
 
@@ -249,14 +269,11 @@ def read_record(path: Path) -> tuple[dict[str, Any], Rows]:
         header: dict[str, Any] = json.loads(content[:HEADER_OCTETS])
         dtype = TABLES[header["table"]]
         if header["schema"] != RECORD_SCHEMA or header["row_octets"] != dtype.itemsize:
-            message = f"{path}: the record is {header['schema']}; this version of hitless reads {RECORD_SCHEMA}"
-            raise RecordDamagedError(message)
+            raise RecordDamagedError(f"{path}: the record is {header['schema']}; this version of hitless reads {RECORD_SCHEMA}")
         if len(content) < HEADER_OCTETS:
-            message = f"{path}: the header is truncated: {len(content)} of {HEADER_OCTETS} octets"
-            raise RecordDamagedError(message)
+            raise RecordDamagedError(f"{path}: the header is truncated: {len(content)} of {HEADER_OCTETS} octets")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        message = f"{path}: not a record file: {error}"
-        raise RecordDamagedError(message) from error
+        raise RecordDamagedError(f"{path}: not a record file: {error}") from error
     rows = np.frombuffer(content, dtype=dtype, offset=HEADER_OCTETS, count=(len(content) - HEADER_OCTETS) // dtype.itemsize)
     if "flow" in (dtype.names or ()):
         rows = rows[rows["flow"] != 0]

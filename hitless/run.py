@@ -126,8 +126,9 @@ class _Execution:
         is_settled = loop.run(is_over, Nanoseconds(start_ns + plan.duration_ns_max))
         self._events.record("run.settled" if is_settled else "run.timed_out")
         if self._planned:
-            message = f"the run ended before {plural(self._planned, 'fault')}; lengthen duration_s or inject faults earlier"
-            raise WorldError(message)
+            raise WorldError(
+                f"the run ended before {plural(self._planned, 'fault')}; lengthen duration_s or inject faults earlier"
+            )
 
     def _start_load(self, facts: ClusterFacts) -> None:
         """Start the load before the probes, for its processes take seconds of the machine to begin."""
@@ -135,8 +136,9 @@ class _Execution:
         if make_load is None:
             return
         if load is None:
-            message = "this cluster cannot generate application load; use --backend lab for scenarios with `load`"
-            raise MissingCapabilityError(message)
+            raise MissingCapabilityError(
+                "this cluster cannot generate application load; use --backend lab for scenarios with `load`"
+            )
         self._load = load
         spec = make_load(facts)
         load.start(spec, self._store.load_directory, self._clock.epoch_ns)

@@ -35,7 +35,7 @@ from hitless.errors import RecordDamagedError, WorldError
 from hitless.events import Event
 from hitless.facts import ClusterFacts, Flow, NodeState
 from hitless.history import History, RunHeader
-from hitless.load import REQUEST_ROW, LoadRecords, LoadSpec
+from hitless.load import LoadRecords, LoadSpec
 from hitless.load_records import SPEC_FILE, read_load
 from hitless.ports import Clock
 from hitless.records import (
@@ -44,6 +44,7 @@ from hitless.records import (
     CONNECTION_ROW,
     OVERFLOW_ROW,
     REFLECTOR_ROW,
+    REQUEST_ROW,
     SENDER_ROW,
     SKIPPED_ROW,
     AgentReport,
@@ -204,12 +205,12 @@ def read_history(directory: Path) -> History:
     """
     run = _read(directory / "run.json", _Run)
     if run.schema not in {SCHEMA, _SCHEMA_1}:
-        message = f"{directory / 'run.json'}: the run is {run.schema}; this version of hitless reads {SCHEMA} and {_SCHEMA_1}"
-        raise RecordDamagedError(message)
+        raise RecordDamagedError(
+            f"{directory / 'run.json'}: the run is {run.schema}; this version of hitless reads {SCHEMA} and {_SCHEMA_1}"
+        )
     names = _NAMES_1 if run.schema == _SCHEMA_1 else {}
     if not (directory / "cluster.json").exists():
-        message = f"{directory}: the run ended before its cluster was up, so it has nothing to judge"
-        raise RecordDamagedError(message)
+        raise RecordDamagedError(f"{directory}: the run ended before its cluster was up, so it has nothing to judge")
     cluster = _read(directory / "cluster.json", _Cluster)
     has_final = (directory / "final.json").exists()
     if has_final:
@@ -253,8 +254,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"cannot write {path}: {error.strerror or error}"
-        raise WorldError(message) from error
+        raise WorldError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _read_events(path: Path) -> tuple[Event, ...]:
@@ -262,8 +262,7 @@ def _read_events(path: Path) -> tuple[Event, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
-        message = f"{path}: {error}"
-        raise RecordDamagedError(message) from error
+        raise RecordDamagedError(f"{path}: {error}") from error
     events = []
     for number, line in enumerate(lines, 1):
         try:
@@ -271,8 +270,7 @@ def _read_events(path: Path) -> tuple[Event, ...]:
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):
                 break
-            message = f"{path}: line {number}: {error}"
-            raise RecordDamagedError(message) from error
+            raise RecordDamagedError(f"{path}: line {number}: {error}") from error
     return tuple(sorted(events, key=lambda event: event.t_ns))
 
 
@@ -280,8 +278,7 @@ def _read_records(directory: Path, names: Mapping[str, str]) -> ProbeRecords:
     clocks_path = directory / "clocks.parquet"
     clock_table = _read_table(clocks_path)
     if "agent" not in clock_table.column_names:
-        message = f"{clocks_path}: column 'agent' is missing"
-        raise RecordDamagedError(message)
+        raise RecordDamagedError(f"{clocks_path}: column 'agent' is missing")
     agents = np.array(clock_table["agent"].to_pylist(), dtype=object)
     clocks = _read_rows(clocks_path, CLOCK_ROW)
     return ProbeRecords(
@@ -320,8 +317,7 @@ def _decode_column(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> Rows:
     if pa.types.is_integer(column.type):  # version 1
         return map_ipv4(column.to_numpy())
     if column.type != pa.binary(ADDRESS.itemsize) or column.null_count:
-        message = f"an address is {ADDRESS.itemsize} octets, not {column.type}"
-        raise ValueError(message)
+        raise ValueError(f"an address is {ADDRESS.itemsize} octets, not {column.type}")
     return np.frombuffer(b"".join(column.to_pylist()), dtype=ADDRESS)
 
 
@@ -333,8 +329,7 @@ def _read_table(path: Path) -> pa.Table:
     try:
         return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        message = f"{path}: {error}"
-        raise RecordDamagedError(message) from error
+        raise RecordDamagedError(f"{path}: {error}") from error
 
 
 def _read_rows(path: Path, dtype: np.dtype[Any], names: Mapping[str, str] | None = None) -> Rows:
@@ -346,11 +341,9 @@ def _read_rows(path: Path, dtype: np.dtype[Any], names: Mapping[str, str] | None
         for name in dtype.names or ():
             rows[name] = _decode_column(table[name], dtype[name])
     except KeyError as error:
-        message = f"{path}: column {error} is missing"
-        raise RecordDamagedError(message) from error
+        raise RecordDamagedError(f"{path}: column {error} is missing") from error
     except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
-        message = f"{path}: a column does not hold numbers: {error}"
-        raise RecordDamagedError(message) from error
+        raise RecordDamagedError(f"{path}: a column does not hold numbers: {error}") from error
     return rows
 
 
@@ -362,10 +355,8 @@ def _read(path: Path, kind: type[T]) -> T:
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except OSError as error:
-        message = f"{path}: {error.strerror or error}"
-        raise RecordDamagedError(message) from error
+        raise RecordDamagedError(f"{path}: {error.strerror or error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        message = f"{path}: {f'{place}: ' if place else ''}{first['msg']}"
-        raise RecordDamagedError(message) from error
+        raise RecordDamagedError(f"{path}: {f'{place}: ' if place else ''}{first['msg']}") from error

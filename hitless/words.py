@@ -81,8 +81,7 @@ class Verdict(StrEnum):
 
     def __bool__(self) -> NoReturn:
         """Refuse: `if verdict:` would be true for FAIL as well."""
-        message = "a verdict has no truth value; compare it with a member of Verdict"
-        raise TypeError(message)
+        raise TypeError("a verdict has no truth value; compare it with a member of Verdict")
 
 
 @unique

@@ -33,14 +33,14 @@ import gevent.os
 import numpy as np
 
 from hitless.errors import HitlessError
-from hitless.load import REQUEST_ROW, ConnectionUse, RequestOutcome
-from hitless.load_records import SUFFIX, RequestFile
+from hitless.load import ConnectionUse, RequestOutcome
+from hitless.records import REQUEST_ROW
 from probes.lifeline import cpu_counters, enter_network, give_up_privileges, is_pipe, say
 from probes.load_settings import LocustSettings, read_locust_settings
 from probes.load_user import LoadUser, Request
 from probes.orders import OrderReader, StopOrder
 from probes.pacing import Pacer
-from probes.recording import write_report
+from probes.recording import GrowingTable, write_report
 
 SETTINGS_VARIABLE: Final = "HITLESS_LOAD"
 COUNTERS: Final = ("requests", "failures", "aborted", "late_ns_max")
@@ -115,9 +115,8 @@ class Worker(Process):
 
     def __init__(self, settings: LocustSettings, states: TextIO, runner: Any) -> None:  # noqa: ANN401 - Locust's
         super().__init__(settings, states, runner)
-        self._file = RequestFile(
-            settings.directory / f"{settings.name}{SUFFIX}", {"worker": settings.name, "epoch_ns": settings.epoch_ns}
-        )
+        path, facts = settings.directory / f"{settings.name}.requests", {"worker": settings.name, "epoch_ns": settings.epoch_ns}
+        self._file = GrowingTable(path, "requests", facts)
         self._row = np.zeros(1, REQUEST_ROW)
         self._numbers = iter(range(1 << 16))
         self._answered: set[int] = set()

@@ -76,8 +76,7 @@ def make_flows(
         if flow_set is not FlowSet.UDP:
             found = list(_ends_of(flow_set, places))
             if not found:
-                message = f"the cluster has no endpoints for the flow set {flow_set}, so it cannot be probed"
-                raise WorldError(message)
+                raise WorldError(f"the cluster has no endpoints for the flow set {flow_set}, so it cannot be probed")
             ends += found
     mesh_rate_hz = SECOND / mesh_interval_ns if mesh_interval_ns else float("inf")
     return tuple(

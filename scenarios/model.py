@@ -134,8 +134,7 @@ class ArmPlan(Strict):
 
 def _is_named(name: str) -> str:
     if name not in {member.value for member in Arm}:
-        message = f"an arm: one of {', '.join(Arm)}"
-        raise ValueError(message)
+        raise ValueError(f"an arm: one of {', '.join(Arm)}")
     return name
 
 

@@ -76,11 +76,9 @@ class LabLoad:
     def start(self, spec: LoadSpec, directory: Path, epoch_ns: int) -> None:
         """Start service and master, then the workers, each once those before listen. Raises WorldError; nothing runs then."""
         if self.processes:
-            message = "the load is running: stop it before it starts again"
-            raise BugError(message)
+            raise BugError("the load is running: stop it before it starts again")
         if not has_locust():
-            message = "Locust is not installed: pip install 'hitless[load]'"
-            raise MissingCapabilityError(message)
+            raise MissingCapabilityError("Locust is not installed: pip install 'hitless[load]'")
         directory = directory.absolute()
         directory.mkdir(parents=True, exist_ok=True)
         self._directory, self._epoch_ns, self._timeout_s = directory, epoch_ns, spec.timeout_ns / SECOND
@@ -128,8 +126,7 @@ class LabLoad:
     def collect(self) -> LoadRecords:
         """Return the records; a worker that was killed still gives its rows, with `finished` False."""
         if self._directory is None:
-            message = "there are no records: the load was never started"
-            raise BugError(message)
+            raise BugError("there are no records: the load was never started")
         return read_load(self._directory)
 
     def _start_service(self, spec: LoadSpec, directory: Path) -> StatedProcess:

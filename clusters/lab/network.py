@@ -119,8 +119,7 @@ class LabNetwork:
         offered = ipip_carriers()
         if asked not in offered:
             remedy = f"use --carrier {' or '.join(offered)}" if offered else "load the kernel module ipip or vxlan"
-            message = f"this kernel cannot carry the overlay ipip by {asked}; {remedy}"
-            raise MissingCapabilityError(message)
+            raise MissingCapabilityError(f"this kernel cannot carry the overlay ipip by {asked}; {remedy}")
         return Carrier(asked)
 
     @property

@@ -52,8 +52,7 @@ class LabProber:
     def start(self, flows: Sequence[Flow], spec: ProbeSpec, directory: Path, epoch_ns: int) -> None:
         """Start the reflectors, then the senders, each once the one before listens. Raises WorldError; nothing runs then."""
         if self._senders or self._reflectors:
-            message = "the prober is running: stop it before it starts again"
-            raise BugError(message)
+            raise BugError("the prober is running: stop it before it starts again")
         self._directory, self._drain_s = directory, spec.drain_ns / 1e9
         directory.mkdir(parents=True, exist_ok=True)
         groups = group_flows(flows, spec)
@@ -89,8 +88,7 @@ class LabProber:
     def collect(self) -> ProbeRecords:
         """Return the records; an agent that was killed still gives its rows, with `finished` False."""
         if self._directory is None:
-            message = "there are no records: the prober was never started"
-            raise BugError(message)
+            raise BugError("there are no records: the prober was never started")
         return read_agents(self._directory, self._names)
 
     def _settings(self, group: AgentGroup, spec: ProbeSpec, epoch_ns: int) -> AgentSettings:

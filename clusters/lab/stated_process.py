@@ -57,8 +57,7 @@ class StatedProcess:
                     process_group=0,  # Ctrl-C is for the harness; the others stop when it says so
                 )
         except OSError as error:
-            message = f"cannot start the {name} process: {error.strerror or error}"
-            raise WorldError(message) from error
+            raise WorldError(f"cannot start the {name} process: {error.strerror or error}") from error
         assert self.process.stdout is not None  # noqa: S101 - asked for above
         assert self.process.stdin is not None  # noqa: S101
         self._stdin, self._stdout = self.process.stdin, self.process.stdout
@@ -100,8 +99,7 @@ class StatedProcess:
             return
         self.listen()
         if code != 0 or "stopped" not in self.facts:
-            message = f"the {self.name} process died with code {code}: {self._complaint()}"
-            raise WorldError(message)
+            raise WorldError(f"the {self.name} process died with code {code}: {self._complaint()}")
 
     def order(self, **order: Any) -> None:  # noqa: ANN401 - JSON
         """Write an order to its stdin; one that has ended is left alone."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hitless.load import REQUEST_ROW, ConnectionUse, LoadRecords, LoadSpec, RequestOutcome
-from hitless.records import AgentReport, Rows
+from hitless.load import ConnectionUse, LoadRecords, LoadSpec, RequestOutcome
+from hitless.records import REQUEST_ROW, AgentReport, Rows
 from hitless.words import MILLISECOND, SECOND, Nanoseconds
 
 INTERVAL_NS = Nanoseconds(100 * MILLISECOND)

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from hitless.errors import RecordDamagedError, WorldError
-from hitless.load_records import RequestFile, read_load, read_requests, write_spec
+from hitless.load_records import read_load, write_spec
 from hitless.records import HEADER_OCTETS, AgentReport
+from probes.recording import GrowingTable
 from tests.unit.load_rows import request, rows, spec
 
 
 def write_worker(directory: Path, name: str, *began_ms: float, is_finished: bool = True) -> None:
     (directory / f"{name}.settings.json").write_text("{}")
-    file = RequestFile(directory / f"{name}.requests", {"worker": name})
+    file = GrowingTable(directory / f"{name}.requests", "requests", {"worker": name})
     for began in began_ms:
         file.append(rows([request(began)]))
     file.close()
@@ -59,21 +60,14 @@ def test_a_process_that_died_before_its_first_row_is_named(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("content", [b"", b"no record", b"{}".ljust(HEADER_OCTETS), b"[]".ljust(HEADER_OCTETS)])
 def test_what_is_no_record_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "worker-a.requests"
-    path.write_bytes(content)
-    with pytest.raises(RecordDamagedError, match=r"worker-a\.requests: not a record of requests"):
-        read_requests(path)
-
-
-def test_rows_of_another_version_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "worker-a.requests"
-    path.write_bytes(json.dumps({"schema": "hitless.load/1", "row_octets": 7}).encode().ljust(HEADER_OCTETS))
-    with pytest.raises(RecordDamagedError, match=r"found schema hitless\.load/1 with rows of 7 octets"):
-        read_requests(path)
+    write_spec(tmp_path, spec())
+    (tmp_path / "worker-a.requests").write_bytes(content)
+    with pytest.raises(RecordDamagedError, match=r"worker-a\.requests: not a record file"):
+        read_load(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"clients": 1}'])
-def test_a_load_of_which_nobody_knows_what_was_asked_is_damaged(tmp_path: Path, content: str) -> None:
+def test_a_load_without_its_settings_is_damaged(tmp_path: Path, content: str) -> None:
     with pytest.raises(RecordDamagedError, match=r"spec\.json: not the settings of a load"):
         read_load(tmp_path)
     (tmp_path / "spec.json").write_text(content)
@@ -85,21 +79,13 @@ def test_a_damaged_report_is_refused_by_name(tmp_path: Path) -> None:
     write_spec(tmp_path, spec())
     write_worker(tmp_path, "worker-a", 1)
     (tmp_path / "worker-a.json").write_text("{}")
-    with pytest.raises(RecordDamagedError, match=r"worker-a\.json: not a report"):
+    with pytest.raises(RecordDamagedError, match=r"worker-a\.json: not an agent's report"):
         read_load(tmp_path)
 
 
-def test_a_file_is_never_written_over(tmp_path: Path) -> None:
-    write_worker(tmp_path, "worker-a", 1)
-    with pytest.raises(WorldError, match="cannot make the record file"):
-        RequestFile(tmp_path / "worker-a.requests", {})
+def test_a_disk_that_takes_no_settings_is_named(tmp_path: Path) -> None:
     with pytest.raises(WorldError, match="cannot write"):
         write_spec(tmp_path / "nowhere", spec())
-
-
-def test_a_header_that_does_not_fit_is_a_bug_of_ours(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="more than the 4095 that fit"):
-        RequestFile(tmp_path / "worker-a.requests", {"name": "x" * HEADER_OCTETS})
 
 
 def test_the_spec_is_kept_whole(tmp_path: Path) -> None:

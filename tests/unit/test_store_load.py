@@ -11,9 +11,10 @@ import pytest
 from hitless.clock import JumpingClock
 from hitless.errors import RecordDamagedError
 from hitless.load import LoadRecords
-from hitless.load_records import RequestFile, write_spec
+from hitless.load_records import write_spec
 from hitless.records import AgentReport
 from hitless.store import RunStore, read_history
+from probes.recording import GrowingTable
 from tests.unit.histories import history
 from tests.unit.load_rows import load, request, spec
 
@@ -35,7 +36,7 @@ def leave_behind(directory: Path) -> None:
     directory.mkdir()
     write_spec(directory, spec())
     (directory / "worker-node-a1-mesh.settings.json").write_text("{}")
-    file = RequestFile(directory / "worker-node-a1-mesh.requests", {})
+    file = GrowingTable(directory / "worker-node-a1-mesh.requests", "requests", {})
     file.append(load(request(1)).rows)
     file.close()
 
