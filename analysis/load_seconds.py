@@ -8,7 +8,6 @@ a time that was measured. Users wait for their answers, so the slower the answer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,24 +16,14 @@ import numpy.typing as npt
 
 from hitless.load import ConnectionUse, LoadRecords, RequestOutcome
 from hitless.records import Rows
-from hitless.words import SECOND, Nanoseconds
+from hitless.words import MILLISECOND, SECOND, Nanoseconds
 
 _PERCENTS: Final = (50, 90, 99, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
-    """Times from asking to the whole answer, ns."""
-
-    p50_ns: int
-    p90_ns: int
-    p99_ns: int
-    max_ns: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
-    """What a set of requests came to: requests = answered + failed + aborted."""
+class LoadTotals:
+    """Requests of a set of users: requests = answered + failed + aborted."""
 
     requests: int
     answered: int
@@ -45,24 +34,27 @@ class Tally:
     """Not made: due while their user still waited for an answer."""
     opened: int
     """Requests for which a connection had to be opened, whether it was or not."""
-    failures: Mapping[str, int]
+    failures: dict[str, int]
     """Label of a RequestOutcome to the number of requests that failed so; only those that did."""
-    latency: Latency | None
-    """Of answered requests; None: none was answered."""
+    latency_ms_p50: float | None
+    """Of answered requests, from asking to the whole answer; None: none was answered."""
+    latency_ms_p90: float | None
+    latency_ms_p99: float | None
+    latency_ms_max: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSecond:
-    """One second of load."""
+    """One second of the load of one run."""
 
     second: int
     """From the origin; negative before it."""
-    total: Tally
-    uses: Mapping[ConnectionUse, Tally]
-    """The same for each way of connecting that has users."""
+    totals: LoadTotals
+    uses: dict[str, LoadTotals]
+    """Label of each ConnectionUse that has users to its requests."""
 
 
-def tally(rows: Rows, missed: int | None = None) -> Tally:
+def tally(rows: Rows, missed: int | None = None) -> LoadTotals:
     """Count a set of requests.
 
     Args:
@@ -73,7 +65,8 @@ def tally(rows: Rows, missed: int | None = None) -> Tally:
     counts = {outcome: int(np.count_nonzero(outcomes == outcome)) for outcome in RequestOutcome}
     failures = {outcome.label: count for outcome, count in counts.items() if outcome.is_failure and count}
     answered = rows[outcomes == RequestOutcome.ANSWERED]
-    return Tally(
+    latencies_ms = _latencies_ms(answered["ended"] - answered["began"])
+    return LoadTotals(
         requests=int(rows.size),
         answered=counts[RequestOutcome.ANSWERED],
         failed=sum(failures.values()),
@@ -81,13 +74,13 @@ def tally(rows: Rows, missed: int | None = None) -> Tally:
         missed=int(rows["missed"].sum()) if missed is None else missed,
         opened=int(np.count_nonzero(rows["nth"] == 0)),
         failures=failures,
-        latency=_latency(answered["ended"] - answered["began"]),
+        **dict(zip(("latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "latency_ms_max"), latencies_ms, strict=True)),
     )
 
 
-def tally_uses(rows: Rows) -> dict[ConnectionUse, Tally]:
+def tally_uses(rows: Rows) -> dict[str, LoadTotals]:
     """Count a set of requests by the way of connecting; ways without a request are left out."""
-    return {use: tally(rows[rows["use"] == use]) for use in ConnectionUse if np.any(rows["use"] == use)}
+    return {use.label: tally(rows[rows["use"] == use]) for use in ConnectionUse if np.any(rows["use"] == use)}
 
 
 def load_seconds(records: LoadRecords, origin_ns: int = 0) -> tuple[LoadSecond, ...]:
@@ -114,8 +107,8 @@ def load_seconds(records: LoadRecords, origin_ns: int = 0) -> tuple[LoadSecond, 
         found.append(
             LoadSecond(
                 second=second,
-                total=tally(here, int(missed_here.size)),
-                uses={use: tally(here[here["use"] == use], int(np.count_nonzero(missed_here == use))) for use in uses},
+                totals=tally(here, int(missed_here.size)),
+                uses={use.label: tally(here[here["use"] == use], int(np.count_nonzero(missed_here == use))) for use in uses},
             )
         )
     return tuple(found)
@@ -133,8 +126,7 @@ def _missed(interval_ns: Nanoseconds, rows: Rows) -> tuple[npt.NDArray[np.int64]
     return due[order], np.repeat(late["use"], counts)[order]
 
 
-def _latency(times_ns: npt.NDArray[np.int64]) -> Latency | None:
+def _latencies_ms(times_ns: npt.NDArray[np.int64]) -> list[float] | list[None]:
     if not times_ns.size:
-        return None
-    p50, p90, p99, most = np.percentile(times_ns, _PERCENTS, method="inverted_cdf").tolist()
-    return Latency(p50_ns=int(p50), p90_ns=int(p90), p99_ns=int(p99), max_ns=int(most))
+        return [None] * len(_PERCENTS)
+    return [time_ns / MILLISECOND for time_ns in np.percentile(times_ns, _PERCENTS, method="inverted_cdf").tolist()]

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from analysis.load_seconds import LoadSecond, LoadTotals
 from hitless.words import Arm
-from reports.load_summary import LoadSecondSummary, LoadSummary, LoadTotals, LoadTrial
+from reports.load_summary import LoadSummary, LoadTrial
 from reports.quantities import NONE, say_count
 from reports.summary import Summary
 
@@ -95,7 +96,7 @@ def make_load_tables(summary: Summary, shown: Mapping[Arm, int]) -> LoadTables |
     )
 
 
-def choose_seconds(seconds: Sequence[LoadSecondSummary]) -> tuple[LoadSecondSummary, ...]:
+def choose_seconds(seconds: Sequence[LoadSecond]) -> tuple[LoadSecond, ...]:
     """Return the seconds worth showing: around the request, and where something failed or could not be asked.
 
     At most SECONDS_MAX, those closest to the request.
@@ -137,7 +138,7 @@ def _total_row(arm: Arm, use: str, found: LoadTotals) -> TotalRow:
     )
 
 
-def _second_row(one: LoadSecondSummary, uses: Sequence[str]) -> SecondRow:
+def _second_row(one: LoadSecond, uses: Sequence[str]) -> SecondRow:
     found = [one.uses.get(use) for use in uses]
     return SecondRow(
         second=one.second,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from analysis.judged import JudgedRun
 from analysis.length import Length
-from analysis.paths.mixed_modes import CELLS, count_cells, make_matrix
+from analysis.paths.mixed_modes import CELLS, ModeLoss, count_cells, make_matrix
 from analysis.paths.path import Direction, Flags
 from analysis.paths.transitions import Transitions, find_transitions
 from analysis.paths.ttl import ProbePath
@@ -42,20 +42,6 @@ class DirectionCounts:
     """Plain, to a node of the same zone."""
     router: int
     """Plain, by the gateway. tunnel, direct and router: of all that were taken, those of which it is known exactly."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModeLoss:
-    """One cell of the mixed-mode matrix: the probes that met these modes. Each offered probe is in one cell."""
-
-    sender: str
-    """OVERLAY, NATIVE, or UNKNOWN: while the node's routes were rewritten."""
-    receiver: str
-    offered: int
-    lost: int
-    lost_near_end: int
-    lost_far_end: int
-    lost_unknown: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,18 +100,7 @@ def summarise_paths(runs: Sequence[JudgedRun]) -> PathSummary:
         flows=flows,
         out=DirectionCounts(**dict(zip(_COUNTED, out.tolist(), strict=True))),
         back=DirectionCounts(**dict(zip(_COUNTED, back.tolist(), strict=True))),
-        matrix=tuple(
-            ModeLoss(
-                sender=str(cell.sender.name),
-                receiver=str(cell.receiver.name),
-                offered=cell.offered,
-                lost=cell.lost,
-                lost_near_end=cell.near_end,
-                lost_far_end=cell.far_end,
-                lost_unknown=cell.unknown,
-            )
-            for cell in make_matrix(cells)
-        ),
+        matrix=make_matrix(cells),
         event_transition=over_flows(lambda one: one.event),
         events_impaired=sum(one.is_impaired for one in transitions),
         first_out=over_flows(lambda one: one.first_out),

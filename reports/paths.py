@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from analysis.paths.mixed_modes import ModeLoss
 from hitless.words import Arm
-from reports.path_summary import DirectionCounts, ModeLoss, PathSummary, TransitionSpread
+from reports.path_summary import DirectionCounts, PathSummary, TransitionSpread
 from reports.quantities import NONE, say_count, say_duration, say_ms, say_share
 from reports.summary import Summary
 from reports.table import Row

@@ -18,24 +18,19 @@ from analysis.route_history import RouteMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModeCell:
-    """The probes of one pair of modes. Each offered probe is in one cell."""
+class ModeLoss:
+    """The probes of one pair of modes: OVERLAY, NATIVE, or UNKNOWN while the node's routes were rewritten."""
 
-    sender: RouteMode
-    """Of the sender's node, toward the receiver's, while the probe was on its way out; UNKNOWN: its routes were rewritten."""
-    receiver: RouteMode
+    sender: str
+    """Of the sender's node, toward the receiver's, while the probe was on its way out."""
+    receiver: str
     """Of the receiver's node, toward the sender's, while the answer was on its way back, or would have been."""
     offered: int
+    """Each offered probe is in one cell."""
     lost: int
-    near_end: int
-    """Of the lost, lost on the way out."""
-    far_end: int
-    """Of the lost, lost on the way back."""
-
-    @property
-    def unknown(self) -> int:
-        """Of the lost, those whose direction is not known."""
-        return self.lost - self.near_end - self.far_end
+    lost_near_end: int
+    lost_far_end: int
+    lost_unknown: int
 
 
 MODES: Final = (RouteMode.OVERLAY, RouteMode.NATIVE, RouteMode.UNKNOWN)
@@ -55,17 +50,19 @@ def count_cells(found: FlowPaths) -> Cells:
     return counts
 
 
-def make_matrix(counts: Cells) -> tuple[ModeCell, ...]:
+def make_matrix(counts: Cells) -> tuple[ModeLoss, ...]:
     """Return the nine cells of some flows' summed counts, by sender, then by receiver: OVERLAY, NATIVE, UNKNOWN."""
-    return tuple(
-        ModeCell(
-            sender=sender,
-            receiver=receiver,
-            offered=int(counts[0, sender, receiver]),
-            lost=int(counts[1, sender, receiver]),
-            near_end=int(counts[2, sender, receiver]),
-            far_end=int(counts[3, sender, receiver]),
-        )
-        for sender in MODES
-        for receiver in MODES
+    return tuple(_make_cell(sender, receiver, counts[:, sender, receiver]) for sender in MODES for receiver in MODES)
+
+
+def _make_cell(sender: RouteMode, receiver: RouteMode, counts: Cells) -> ModeLoss:
+    offered, lost, near_end, far_end = counts.tolist()
+    return ModeLoss(
+        sender=str(sender.name),
+        receiver=str(receiver.name),
+        offered=offered,
+        lost=lost,
+        lost_near_end=near_end,
+        lost_far_end=far_end,
+        lost_unknown=lost - near_end - far_end,
     )

@@ -164,9 +164,9 @@ def test_a_short_drop_makes_every_user_wait_and_none_fail(observed: Observed) ->
     assert {(row["client"], row["user"]) for row in touched} == {(client, user) for client in (0, 1) for user in range(4)}
     found = tally(touched)
     assert found.failures == {}
-    assert found.latency is not None
+    assert found.latency_ms_max is not None
     # Users were due within an interval of the drop's beginning, and no answer came before its end.
-    assert found.latency.max_ns >= SHORT_NS - 5 * INTERVAL_NS
+    assert found.latency_ms_max * MILLISECOND >= SHORT_NS - 5 * INTERVAL_NS
 
 
 def test_a_long_drop_makes_every_user_fail(observed: Observed) -> None:
@@ -184,15 +184,15 @@ def test_a_long_drop_makes_every_user_fail(observed: Observed) -> None:
 
 def test_the_seconds_show_where_it_happened(observed: Observed) -> None:
     drop = observed.long
-    seconds = {one.second: one.total for one in load_seconds(observed.records, drop.began_ns)}
+    seconds = {one.second: one.totals for one in load_seconds(observed.records, drop.began_ns)}
     # A request that was under way when the drop began belongs to the second before.
     assert {second for second, one in seconds.items() if one.failed} <= {-1, 0, 1}
     assert seconds[0].failed > 0
     # Every user waits for 4 s from its first request on, when it was due to ask forty times.
     assert sum(seconds[second].missed for second in range(5)) >= 8 * 30
-    short = {one.second: one.total for one in load_seconds(observed.records, observed.short.began_ns)}
-    assert short[0].latency is not None
-    assert short[0].latency.max_ns >= SHORT_NS - 5 * INTERVAL_NS
+    short = {one.second: one.totals for one in load_seconds(observed.records, observed.short.began_ns)}
+    assert short[0].latency_ms_max is not None
+    assert short[0].latency_ms_max * MILLISECOND >= SHORT_NS - 5 * INTERVAL_NS
     assert short[1].missed > 0
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.evidence import Evidence
 from analysis.judged import JudgedRun
-from analysis.paths.mixed_modes import CELLS, ModeCell, count_cells, make_matrix
+from analysis.paths.mixed_modes import CELLS, ModeLoss, count_cells, make_matrix
 from analysis.paths.path import FlowPaths
 from analysis.paths.transitions import Transitions, find_transitions
 from analysis.paths.ttl import SENT_TTL, ProbePath
@@ -80,20 +80,19 @@ def test_the_matrix_has_every_probe_of_the_mesh_once(trials: Trials, arm: Arm) -
     run, found = trials[arm]
     matrix = matrix_of(found)
     measures = [run.measures[one.flow.id] for one in found]
-    assert [sum(getattr(cell, name) for cell in matrix) for name in ("offered", "lost", "near_end", "far_end")] == [
-        sum(getattr(one, name) for one in measures) for name in ("offered", "lost", "lost_near_end", "lost_far_end")
-    ]
+    for name in ("offered", "lost", "lost_near_end", "lost_far_end"):
+        assert sum(getattr(cell, name) for cell in matrix) == sum(getattr(one, name) for one in measures)
 
 
 def test_only_pairs_that_have_left_the_overlay_lose(trials: Trials) -> None:
     ungated = {(cell.sender, cell.receiver): cell for cell in matrix_of(trials[Arm.UNGATED][1])}
-    both_before: ModeCell = ungated[RouteMode.OVERLAY, RouteMode.OVERLAY]
-    both_after: ModeCell = ungated[RouteMode.NATIVE, RouteMode.NATIVE]
+    both_before: ModeLoss = ungated["OVERLAY", "OVERLAY"]
+    both_after: ModeLoss = ungated["NATIVE", "NATIVE"]
     assert (both_before.offered > 0, both_before.lost) == (True, 0)
     assert 0 < both_after.lost < both_after.offered
     # IPIP ends stay: who still encapsulates is heard, and only answers that are routed natively can be lost.
-    assert ungated[RouteMode.OVERLAY, RouteMode.NATIVE].near_end == 0
-    assert ungated[RouteMode.NATIVE, RouteMode.OVERLAY].far_end == 0
+    assert ungated["OVERLAY", "NATIVE"].lost_near_end == 0
+    assert ungated["NATIVE", "OVERLAY"].lost_far_end == 0
     assert {cell.lost for cell in matrix_of(trials[Arm.GATED][1])} == {0}
 
 
@@ -126,5 +125,5 @@ def _transitions(run: JudgedRun, found: FlowPaths) -> Transitions:
     return find_transitions(found, request.t_ns)
 
 
-def matrix_of(found: tuple[FlowPaths, ...]) -> tuple[ModeCell, ...]:
+def matrix_of(found: tuple[FlowPaths, ...]) -> tuple[ModeLoss, ...]:
     return make_matrix(sum((count_cells(one) for one in found), np.zeros(CELLS, dtype=np.int64)))

@@ -7,10 +7,11 @@ from typing import Any
 
 from analysis.comparison import Comparison
 from analysis.evidence import Evidence
+from analysis.load_seconds import LoadSecond
 from hitless.load import ConnectionUse, RequestOutcome
 from hitless.words import MILLISECOND, Arm
 from reports.load import SECONDS_MAX, choose_seconds, make_load_tables
-from reports.load_summary import LoadSecondSummary, summarise_load
+from reports.load_summary import summarise_load
 from reports.summary import summarise
 from tests.unit.comparisons import comparison
 from tests.unit.histories import report
@@ -90,7 +91,7 @@ def test_at_most_so_many_seconds_are_shown_and_the_closest_first() -> None:
     usual = next(one for one in found.per_trial[0].seconds if one.second == 7)
     bad = next(one for one in found.per_trial[0].seconds if one.second == 0)
 
-    def numbered(like: LoadSecondSummary, seconds: range) -> list[LoadSecondSummary]:
+    def numbered(like: LoadSecond, seconds: range) -> list[LoadSecond]:
         return [replace(like, second=second) for second in seconds]
 
     assert [one.second for one in choose_seconds(numbered(usual, range(-10, 100)))] == list(range(-3, 6))
