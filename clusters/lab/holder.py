@@ -24,12 +24,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from pydantic import TypeAdapter
+
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
-from clusters.linux.namespaces import NETWORK_DIRECTORY, Clone, set_namespace
+from clusters.linux.namespaces import NETWORK_DIRECTORY, Clone, open_namespace, set_namespace
 from clusters.linux.sandbox import enter_sandbox, leave_mark_behind, mark_inside
 from hitless.errors import HitlessError, UsageError, WorldError
-from hitless.words import IpipCarrier, JsonObject, Mode, Overlay
+from hitless.words import JsonObject
 
 DEFAULT_NAME: Final = "lab"
 _START_TIMEOUT_S: Final = 120
@@ -180,9 +182,8 @@ def _join_and_run(process: int, holder: Holder, namespace: str, arguments: Seque
         if Path(f"/proc/{holder.process}/ns/user").readlink() != Path("/proc/self/ns/user").readlink():
             kinds |= Clone.USER  # entering one's own again is refused. Source: setns(2)
         set_namespace(process, kinds)
-        network = os.open(NETWORK_DIRECTORY / namespace, os.O_RDONLY | os.O_CLOEXEC)
-        set_namespace(network, Clone.NETWORK)
-        os.close(network)
+        with open_namespace(NETWORK_DIRECTORY / namespace) as network:
+            set_namespace(network, Clone.NETWORK)
         with contextlib.suppress(OSError):
             os.chdir(there)
         # A PID namespace takes in children only.
@@ -256,19 +257,8 @@ def _read_holder(path: Path) -> Holder:
         is_alive=is_alive,
         process=process if isinstance(process, int) else None,
         started_ticks=started if isinstance(started, int) else None,
-        spec=_read_spec(spec) if isinstance(spec, dict) else None,
+        spec=TypeAdapter(LabSpec).validate_python(spec) if isinstance(spec, dict) else None,
     )
-
-
-def _read_spec(document: JsonObject) -> LabSpec:
-    """Read back what `asdict` wrote."""
-    carrier = document["carrier"]
-    enums = {
-        "overlay": Overlay(document["overlay"]),
-        "start_mode": Mode(document["start_mode"]),
-        "carrier": None if carrier is None else IpipCarrier(carrier),
-    }
-    return LabSpec(**{**document, **enums})
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -311,7 +301,7 @@ def _main() -> int:
     path, document, descriptor = Path(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
     with socket.socket(fileno=descriptor) as channel:
         try:
-            _hold(path, _read_spec(document), channel)
+            _hold(path, TypeAdapter(LabSpec).validate_python(document), channel)
         except (HitlessError, OSError) as error:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)

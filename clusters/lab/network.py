@@ -8,7 +8,6 @@ everything away: with its last file a namespace goes, and with it all that is in
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +38,8 @@ from clusters.linux.namespaces import (
     Mount,
     inside,
     mount,
-    set_namespace,
+    open_namespace,
+    return_home,
     unmount,
     unshare,
 )
@@ -248,17 +248,13 @@ class LabNetwork:
         kinds: dict[str, Sysctls] = dict.fromkeys(self.namespaces, make_sysctls(is_forwarding=False, rp_filter=0))
         kinds |= dict.fromkeys((node.name for node in self.plan.nodes), make_sysctls(is_forwarding=True, rp_filter=rp_filter))
         kinds[ROUTER] = make_sysctls(is_forwarding=True, rp_filter=0, is_bridging=True)
-        home = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with return_home():
             for name, values in kinds.items():
                 unshare(Clone.NETWORK)
                 write_sysctls(values)
                 self.namespace_path(name).touch()
                 mount(THREAD_NETWORK, self.namespace_path(name), None, Mount.BIND)
                 self._sockets[name] = Netlink(name=name)
-        finally:
-            set_namespace(home, Clone.NETWORK)
-            os.close(home)
 
     def _build_router(self) -> None:
         """Make a bridge and a table a zone, and every node's eth0 with its other end in the bridge."""
@@ -280,11 +276,8 @@ class LabNetwork:
             self._sockets[pod.name].execute(list(wire_pod(pod, has_neighbours=self.spec.has_permanent_neighbours)))
 
     def _add_veth(self, netlink: Netlink, here: Link, there: Link, namespace: str) -> None:
-        descriptor = os.open(self.namespace_path(namespace), os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with open_namespace(self.namespace_path(namespace)) as descriptor:
             netlink.execute([add_veth(here, there, descriptor)])
-        finally:
-            os.close(descriptor)
 
     def _start_mode(self) -> None:
         """Make the planes and the tables, and the routes of the start mode."""

@@ -17,7 +17,7 @@ from typing import Final, Self
 
 from clusters.lab.addresses import ROUTER
 from clusters.lab.network import LabNetwork
-from clusters.linux.namespaces import inside
+from clusters.linux.namespaces import inside, open_namespace
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_links import Link, add_veth, delete_link, set_neighbour
 from clusters.linux.netlink_routes import Route, add_route
@@ -90,11 +90,8 @@ class SharpSwitch:
         netlink.execute([delete_link(_DEVICE)])  # and the routes with it
 
     def _add_device(self, netlink: Netlink) -> None:
-        here = os.open(self._namespace, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with open_namespace(self._namespace) as here:
             netlink.execute([add_veth(Link(name=_DEVICE, index=_INDEX), Link(name=f"{_DEVICE}-end"), here)])
-        finally:
-            os.close(here)
 
     def _open_setting(self) -> int:
         with inside(self._namespace):

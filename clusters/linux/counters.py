@@ -11,11 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from clusters.linux.namespaces import THREAD_NETWORK, Clone, set_namespace
+from clusters.linux.namespaces import inside
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import read_neighbour_table
 from hitless.calico import TUNNEL_DEVICES
-from hitless.errors import WorldError
 
 MACHINE: Final = "machine"
 """Where counters stand that belong to no namespace."""
@@ -89,22 +88,10 @@ def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]
         WorldError: a namespace is gone.
     """
     counters: dict[str, Mapping[str, int]] = {}
-    home = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        for namespace in namespaces:
-            try:
-                there = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise WorldError(f"no network namespace {namespace}: {error}") from error
-            try:
-                set_namespace(there, Clone.NETWORK)
-            finally:
-                os.close(there)
+    for namespace in namespaces:
+        with inside(namespace):
             found = parse_counters("".join(_read(f"/proc/thread-self/net/{name}") for name in _FILES))
             counters[namespace.name] = as_rfc_4293(found | parse_tunnel(_read("/proc/thread-self/net/dev")))
-    finally:
-        set_namespace(home, Clone.NETWORK)
-        os.close(home)
     with Netlink() as netlink:
         counters[MACHINE] = {"Neigh.table_fulls": read_neighbour_table(netlink).table_fulls} | _read_pressure()
     return counters

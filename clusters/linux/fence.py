@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from clusters.linux.namespaces import THREAD_NETWORK, Clone, set_namespace, unshare
+from clusters.linux.namespaces import Clone, return_home, unshare
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import list_links
 from clusters.linux.netlink_links import Link, add_veth
@@ -34,16 +34,10 @@ def raise_fence() -> Netlink:
     Raises:
         WorldError: the kernel refused.
     """
-    home = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with return_home() as home:
         unshare(Clone.NETWORK)
-        try:
-            fence = Netlink(name="fence")
-            fence.execute([add_veth(Link(name="fence"), Link(name=f"{_PREFIX}{time.monotonic_ns() % 10**9}"), home)])
-        finally:
-            set_namespace(home, Clone.NETWORK)
-    finally:
-        os.close(home)
+        fence = Netlink(name="fence")
+        fence.execute([add_veth(Link(name="fence"), Link(name=f"{_PREFIX}{time.monotonic_ns() % 10**9}"), home)])
     return fence
 
 

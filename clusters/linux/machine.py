@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from clusters.linux.namespaces import THREAD_NETWORK, Clone, set_namespace, unshare
+from clusters.linux.namespaces import THREAD_NETWORK, Clone, open_namespace, return_home, unshare
 from clusters.linux.netlink import Message, Netlink
 from clusters.linux.netlink_dump import list_links
 from clusters.linux.netlink_links import (
@@ -220,12 +220,8 @@ def _try_messages(messages: Sequence[Message]) -> Callable[[], str | None]:
 
 def _try_veth() -> str | None:
     try:
-        with _throwaway_network(), Netlink() as netlink:
-            there = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                netlink.execute([add_veth(Link(name="trial"), Link(name="trial-peer"), there)])
-            finally:
-                os.close(there)
+        with _throwaway_network(), Netlink() as netlink, open_namespace(THREAD_NETWORK) as there:
+            netlink.execute([add_veth(Link(name="trial"), Link(name="trial-peer"), there)])
     except WorldError as error:
         return str(error)
     return None
@@ -248,13 +244,9 @@ def _try_nft() -> str | None:
 
 @contextmanager
 def _throwaway_network() -> Iterator[None]:
-    home = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with return_home():
         unshare(Clone.NETWORK)
         yield
-    finally:
-        set_namespace(home, Clone.NETWORK)
-        os.close(home)
 
 
 def _run_trials_in_child() -> list[Feature]:

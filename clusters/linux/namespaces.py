@@ -88,21 +88,32 @@ def die_with_parent(signal: int) -> None:
 
 
 @contextmanager
-def inside(namespace: Path) -> Iterator[None]:
-    """Be in the network namespace of that file, in this thread only, and come back."""
-    home = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
+def open_namespace(file: str | Path) -> Iterator[int]:
+    """Yield a descriptor of a network namespace. Raises WorldError: there is none."""
     try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise WorldError(f"no network namespace {file}: {error}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def return_home() -> Iterator[int]:
+    """Bring this thread back to its present network namespace at the end; yield a descriptor of that."""
+    with open_namespace(THREAD_NETWORK) as home:
         try:
-            there = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise WorldError(f"no network namespace {namespace}: {error}") from error
-        try:
-            set_namespace(there, Clone.NETWORK)
-        finally:
-            os.close(there)
-        try:
-            yield
+            yield home
         finally:
             set_namespace(home, Clone.NETWORK)
-    finally:
-        os.close(home)
+
+
+@contextmanager
+def inside(namespace: Path) -> Iterator[None]:
+    """Be in the network namespace of that file, in this thread only, and come back."""
+    with return_home():
+        with open_namespace(namespace) as there:
+            set_namespace(there, Clone.NETWORK)
+        yield
