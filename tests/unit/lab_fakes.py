@@ -233,7 +233,7 @@ class World:
         return next((item for item in conditions if item["type"] == "NetworkUnavailable"), None)
 
 
-def fast(**changes: Nanoseconds) -> Timings:
+def fast(**changes: Any) -> Timings:  # noqa: ANN401 - nanoseconds, or a tuple of them
     """Return the fast profile with some values changed."""
     return replace(TIMINGS[Profile.FAST], **changes)
 
