@@ -33,6 +33,9 @@ valuesprovider.go:100, shoot access secret shoot-access-aws-custom-route-control
 PATCH_ATTEMPTS_MAX: Final = 10
 """Attempts to write one condition, each wait half as long again. Source: reconciler.go updateNetworkConditionBackoff."""
 
+THROTTLE_RETRIES_MAX: Final = 3
+"""Retries inside one throttled call. Source: observed; AWS SDK's standard retryer."""
+
 _Step = Callable[[Nanoseconds], Nanoseconds]
 
 
@@ -224,13 +227,14 @@ class RouteController:
         return self._begin_call(now_ns)
 
     def _is_tried_again(self, error: RouteTableError) -> bool:
-        return isinstance(error, RouteThrottledError) and self._retries < len(self._timings.throttle_pauses_ns)
+        return isinstance(error, RouteThrottledError) and self._retries < THROTTLE_RETRIES_MAX
 
     def _pause(self, now_ns: Nanoseconds, step: _Step) -> Nanoseconds:
         """Try the same call again after a pause. Source: AWS SDK's standard retryer; observed."""
         self._step = step
         self._retries += 1
-        return Nanoseconds(now_ns + self._timings.throttle_pauses_ns[self._retries - 1])
+        exponent = self._retries - 1
+        return Nanoseconds(now_ns + self._timings.throttle_pause_first_ns * 11**exponent // 3**exponent)
 
     def _hang(self, now_ns: Nanoseconds) -> Nanoseconds:
         """Wait for the answer of the call at hand, whichever it is."""

@@ -54,51 +54,66 @@ def test_a_rolled_node_cleans_up_then_felix_starts_then_it_is_ready() -> None:
         deleted = world.recorder.times_ms("pod.deleted", node=node)
         steps = world.recorder.named("calico.cleanup_routes", "calico.felix_started", "pod.ready", node=node)
         assert [(event.name, event.t_ns / 1e6 - deleted[0]) for event in steps] == [
-            ("calico.cleanup_routes", 30),
+            ("calico.cleanup_routes", 51.5),
             ("calico.felix_started", 80),
-            ("pod.ready", 150),
+            ("pod.ready", 200),
         ]
-        assert steps[0].facts == {"node": node, "removed": 4, "began_ns": steps[0].t_ns}
+        assert steps[0].facts == {"node": node, "removed": 4, "began_ns": ms(deleted[0] + 50)}
 
 
 def test_the_pool_reaches_every_node_while_the_old_pods_run_and_at_another_time_each() -> None:
     world = World()
     world.request(make_shoot(Mode.NATIVE), at_ms=100, kinds=POOL_ONLY)
     world.run(1000)
-    assert sorted(world.recorder.times_ms("calico.repointed")) == pytest.approx([100, 100 + 20 / 3, 100 + 40 / 3, 120])
-    assert {event.facts["cause"] for event in world.recorder.named("calico.repointed")} == {"IPPool"}
+    first = world.recorder.times_ms("calico.repointed", cause="IPPool")
+    assert sorted(first) == pytest.approx([118, 118 + 20 / 3, 118 + 40 / 3, 138])
+    # The second pool comes 10 ms after the first, sooner than a node sees either: BIRD writes everything again 40 ms later.
+    again = world.recorder.times_ms("calico.repointed", cause="IPPool no-snat-for-node-cidr")
+    assert sorted(again) == pytest.approx([at + 40 for at in sorted(first)])
     assert [event for event in world.recorder.named("calico.repointed") if "peers" in event.facts] == []
     assert {event.facts["mode"] for event in world.recorder.named("calico.repointed")} == {"NATIVE"}
     assert {event.facts["routes"] for event in world.recorder.named("calico.repointed")} == {3}
     assert routes(world) == full_mesh(Mode.NATIVE)
     assert [plane.has_blackhole and plane.has_tunnel for plane in world.planes.values()] == [True] * 4
+    assert [[what for _, what in plane.calls] for plane in world.planes.values()] == [
+        ["repoint NATIVE", "repoint NATIVE", "blackhole False", "blackhole True"]
+    ] * 4
     assert world.recorder.named("pod.deleted") == []
 
 
 def test_a_pool_that_comes_back_before_a_node_saw_it_is_never_seen_there() -> None:
     world = World()
     pool = render(world.shoot, FeatureGates())[-1]
-    world.request(make_shoot(Mode.NATIVE), at_ms=100, kinds=POOL_ONLY)
-    world.apply_at(110, pool)
+    switching = next(one for one in render(make_shoot(Mode.NATIVE), FeatureGates()) if name_of(one) == DEFAULT_POOL)
+    world.apply_at(100, switching)
+    world.apply_at(128, pool)
     world.run(1000)
     modes = [event.facts["mode"] for event in world.recorder.named("calico.repointed")]
     assert modes == ["NATIVE", "NATIVE", "OVERLAY", "OVERLAY"]
     assert routes(world) == full_mesh(Mode.OVERLAY)
 
 
-def test_the_pool_leaves_a_node_alone_whose_bird_is_dead() -> None:
-    world = switched()
+def test_a_dying_node_that_misses_the_pool_keeps_its_routes_in_the_tunnel_until_cleanup_routes() -> None:
+    world = World()
+    world.request(make_shoot(Mode.NATIVE), at_ms=100)
+    world.run(165)
+    # The pods are deleted at 130 ms, their BIRDs die at 155 ms and the pool of 150 ms is seen at 168 ms at the earliest.
     first = {event.facts["node"] for event in world.recorder.named("pod.deleted")[:2]}
+    world.run_until_settled(after_ms=170)
     assert {event.facts["node"] for event in world.recorder.named("calico.repointed")} == set(NAMES) - first
+    for node in first:
+        calls = world.planes[node].calls
+        assert [what for _, what in calls] == ["withdraw"] * 3 + ["cleanup_routes"]
+        assert [at for at, _ in calls] == [180, 180.5, 181, 181.5]
 
 
 @pytest.mark.parametrize(("stop_ms", "late_nodes"), [(29, 0), (21, 2)])
 def test_the_old_containers_follow_the_pool_until_they_end(stop_ms: int, late_nodes: int) -> None:
     """The first two pods are deleted 20 ms before the pool changes; their BIRDs see it within 6 ms, if they live so long."""
-    world = World(timings=fast(containers_stop_ns=ms(stop_ms), pool_seen_ns_max=ms(6)))
+    world = World(timings=fast(containers_stop_ns=ms(stop_ms), pool_seen_ns=ms(0), pool_skew_ns_max=ms(6)))
     world.request(make_shoot(Mode.NATIVE), at_ms=100)
     world.run_until_settled(after_ms=160)
-    assert len(world.recorder.named("calico.repointed")) == len(NAMES) - late_nodes
+    assert len(world.recorder.named("calico.repointed", cause="IPPool")) == len(NAMES) - late_nodes
     assert routes(world) == {node: {} for node in NAMES}
 
 
@@ -170,10 +185,10 @@ def test_create_pod_routes_cleans_up_and_bird_restores_direct_routes() -> None:
             world.recorder.times_ms(name, node=node)[0] for name in ("calico.cleanup_routes", "calico.felix_started")
         )
         restored = world.recorder.times_ms("calico.repointed", node=node, cause="graceful restart ended")
-        assert restored[0] >= started == cleaned + 50
+        assert restored[0] >= started > cleaned
 
 
-def test_vxlan_ends_with_the_pool_routes_first_then_devices_at_different_times() -> None:
+def test_vxlan_loses_routes_and_blackhole_with_the_pool_and_keeps_its_device_until_the_roll() -> None:
     world = World(shoot=make_shoot(encapsulation=Overlay.VXLAN))
     assert world.run_until_settled(after_ms=1) == 1
     world.request(make_shoot(Mode.NATIVE, Overlay.VXLAN), at_ms=100, kinds=POOL_ONLY)
@@ -182,12 +197,11 @@ def test_vxlan_ends_with_the_pool_routes_first_then_devices_at_different_times()
     assert {(event.facts["mode"], event.facts["cause"], event.facts["routes"]) for event in withdrawn.values()} == {
         ("NATIVE", "IPPool", 3)
     }
-    gone_ms = sorted(at for plane in world.planes.values() for at, what in plane.calls if what == "tunnel False")
-    assert gone_ms == pytest.approx([100, 100 + 80 / 3, 100 + 160 / 3, 180])
+    assert sorted(event.t_ns / 1e6 for event in withdrawn.values()) == pytest.approx([118, 128, 138, 148])
     assert routes(world) == {node: {} for node in NAMES}
-    assert [plane.has_blackhole or plane.has_tunnel for plane in world.planes.values()] == [False] * 4
-    # One node no longer receives what another, which has not seen the pool yet, still sends into the tunnel.
-    assert gone_ms[0] < max(event.t_ns / 1e6 for event in withdrawn.values())
+    assert [plane.has_blackhole for plane in world.planes.values()] == [False] * 4
+    assert [plane.has_tunnel for plane in world.planes.values()] == [True] * 4
+    assert world.is_settled()
 
 
 def test_vxlan_to_native_rolls_without_touching_what_is_gone() -> None:
@@ -232,7 +246,7 @@ def test_the_policy_keeps_calicos_conditions_away() -> None:
     world.run_until_settled(after_ms=160)
     assert [world.condition(node) for node in NAMES] == [{**ROUTE_CREATED, "message": "m", "lastTransitionTime": AT}] * 4
     dropped = world.recorder.named("condition.dropped")
-    assert sorted(event.facts["node"] for event in dropped) == NAMES
+    assert len(dropped) == 3
     assert {event.facts["reason"] for event in dropped} == {"CalicoIsDown"}
     assert world.recorder.named("condition.written") == []
 
@@ -243,9 +257,12 @@ def test_without_the_policy_the_dying_pod_leaves_the_network_unavailable() -> No
     world.request(make_shoot(Mode.NATIVE), at_ms=100, kinds=kinds)
     world.run_until_settled(after_ms=160)
     conditions = [world.condition(node) or {} for node in NAMES]
-    assert [(found.get("status"), found.get("reason")) for found in conditions] == [("True", "CalicoIsDown")] * 4
     written = world.recorder.named("condition.written")
-    assert sorted(event.facts["node"] for event in written) == NAMES
+    assert sorted((found["status"], found["reason"]) for found in conditions) == [
+        ("False", "CalicoIsUp"),
+        *[("True", "CalicoIsDown")] * 3,
+    ]
+    assert len(written) == 3
     assert written[0].facts == {
         "node": written[0].facts["node"],
         "status": "True",
@@ -254,14 +271,15 @@ def test_without_the_policy_the_dying_pod_leaves_the_network_unavailable() -> No
     }
 
 
-def test_a_backend_other_than_none_says_that_calico_is_up_when_it_is_ready() -> None:
+def test_a_backend_other_than_none_says_that_calico_is_up_before_its_pod_is_ready() -> None:
     world = World(shoot=make_shoot(Mode.NATIVE))
     assert [world.condition(node) for node in NAMES] == [None] * 4
     world.request(make_shoot(Mode.OVERLAY), at_ms=100)
     world.run_until_settled(after_ms=160)
     conditions = [world.condition(node) or {} for node in NAMES]
     assert [(found.get("status"), found.get("reason")) for found in conditions] == [("False", "CalicoIsUp")] * 4
-    assert world.recorder.times_ms("condition.written") == world.recorder.times_ms("pod.ready")
+    written, ready = world.recorder.times_ms("condition.written"), world.recorder.times_ms("pod.ready")
+    assert [later - earlier for earlier, later in zip(written, ready, strict=True)] == [50] * 4
 
 
 def test_while_the_api_is_away_cleanup_goes_on_and_felix_waits() -> None:
@@ -298,16 +316,16 @@ def test_a_container_keeps_the_backend_that_it_was_created_with() -> None:
     world.kube.replace_status({**pod, "status": {**pod["status"], "phase": "Running again"}}, actor="kubelet")
     world.request(make_shoot(Mode.NATIVE), at_ms=120, kinds=POOL_ONLY)
     world.run(5000)
-    assert {event.facts["cause"] for event in world.recorder.named("calico.repointed")} == {"IPPool"}
+    assert len(world.recorder.named("calico.repointed", cause="IPPool")) == 4
     assert routes(world) == full_mesh(Mode.NATIVE)
 
 
 @pytest.mark.parametrize("overlay", list(Overlay))
 def test_nothing_is_settled_while_the_routes_lag_behind_the_pool(overlay: Overlay) -> None:
-    world = World(shoot=make_shoot(encapsulation=overlay), timings=fast(vxlan_skew_ns_max=ms(0)))
+    world = World(shoot=make_shoot(encapsulation=overlay), timings=fast(vxlan_skew_ns_max=ms(20)))
     switching = next(one for one in render(make_shoot(Mode.NATIVE, overlay), FeatureGates()) if name_of(one) == DEFAULT_POOL)
     world.apply_at(100, switching)
-    world.run(115)
+    world.run(133)
     settled = {double.name: double.is_settled() for double in world.calico}
     repointed = {event.facts["node"] for event in world.recorder.named("calico.repointed")}
     assert settled == {f"calico-node/{node}": node in repointed for node in NAMES}
@@ -337,7 +355,8 @@ def test_whatever_is_asked_for_last_is_what_the_nodes_end_with(
         assert plane.routes == (dict.fromkeys(names - {name}, Mode.OVERLAY) if end is Mode.OVERLAY else {})
         assert plane.has_blackhole is (end is Mode.OVERLAY)
         # A node that no overlay template reached before the operator changed his mind never made its tunl0.
-        if not (overlay is Overlay.IPIP and start is end is Mode.NATIVE):
+        # And one that Felix made for VXLAN stays until a roll, which a node that none reached does not see.
+        if not start is end is Mode.NATIVE:
             assert plane.has_tunnel is (end is Mode.OVERLAY or overlay is Overlay.IPIP)
 
 

@@ -12,6 +12,7 @@ from hitless.events import Recorder
 from hitless.words import Mode, Nanoseconds, Overlay
 
 POOL_CHANGED = "IPPool"
+POOL_ADDED = "IPPool no-snat-for-node-cidr"
 SESSION_UP = "BGP session up"
 PEER_EXPIRED = "graceful-restart expired"
 RECOVERED = "graceful restart ended"
@@ -26,7 +27,7 @@ class Bird:
         peers: names of all other nodes: the mesh.
         plane: the node's routes.
         recorder: takes `calico.repointed` down.
-        timings: graceful restart.
+        timings: graceful restart, and the second rewrite.
     """
 
     def __init__(self, *, node: str, peers: frozenset[str], plane: NodePlane, recorder: Recorder, timings: Timings) -> None:
@@ -35,12 +36,24 @@ class Bird:
         self._plane = plane
         self._recorder = recorder
         self._restart_ns = timings.bird_graceful_restart_ns
+        self._rewrite_after_ns = timings.bird_rewrite_ns
+        self._rewrite_ns: Nanoseconds | None = None
         self._mode: Mode | None = None
         self._routes: dict[str, Mode] = {}
         self._has_blackhole = False
         self._alive: frozenset[str] = frozenset()
         self._expiry_ns: dict[str, Nanoseconds] = {}
         self._recovery_end_ns: Nanoseconds | None = None
+
+    @property
+    def is_meshed(self) -> bool:
+        """Whether there is a session with every peer."""
+        return self._alive == self._peers
+
+    @property
+    def routes(self) -> frozenset[str]:
+        """Names of the peers to which it wrote routes that are still there, whether it lives or not."""
+        return frozenset(self._routes)
 
     @property
     def is_running(self) -> bool:
@@ -68,7 +81,12 @@ class Bird:
         self._mode = None
         self._alive = frozenset()
         self._expiry_ns = {}
-        self._recovery_end_ns = None
+        self._recovery_end_ns = self._rewrite_ns = None
+
+    def plan_rewrite(self, now_ns: Nanoseconds) -> None:
+        """Write every route again a little later, as BIRD does once the pool no-snat-for-node-cidr has appeared."""
+        if self.is_running:
+            self._rewrite_ns = Nanoseconds(now_ns + self._rewrite_after_ns)
 
     def forget_routes(self) -> None:
         """Note that cleanup-routes deleted every route of BIRD's protocol, the blackhole included."""
@@ -102,13 +120,14 @@ class Bird:
         if self._has_blackhole is not self._exports:
             self._plane.set_blackhole(present=self._exports)
             self._has_blackhole = self._exports
-        return min(self._expiry_ns.values(), default=None)
+        self._rewrite(now_ns)
+        return min((*self._expiry_ns.values(), *([] if self._rewrite_ns is None else [self._rewrite_ns])), default=None)
 
     def is_settled(self, mode: Mode, birds: frozenset[str]) -> bool:
         """Return whether nothing is left to do while the pool's mode is `mode` and the BIRDs of these nodes run."""
         if self._mode is None:
             return True
-        is_quiet = self._recovery_end_ns is None and not self._expiry_ns
+        is_quiet = self._recovery_end_ns is None and self._rewrite_ns is None and not self._expiry_ns
         is_told = self._mode is mode and self._alive == birds & self._peers
         return is_quiet and is_told and self._routes == dict.fromkeys(self._wanted, mode)
 
@@ -132,6 +151,15 @@ class Bird:
             change = self._plane.repoint(self._mode, sorted(peers))
             self._routes.update(dict.fromkeys(peers, self._mode))
             self._record(change, peers, self._mode, cause)
+
+    def _rewrite(self, now_ns: Nanoseconds) -> None:
+        if self._rewrite_ns is None or now_ns < self._rewrite_ns:
+            return
+        self._rewrite_ns = None
+        self._repoint(frozenset(self._routes), POOL_ADDED)
+        if self._has_blackhole:
+            self._plane.set_blackhole(present=False)
+            self._plane.set_blackhole(present=True)
 
     def _withdraw(self, peers: frozenset[str], cause: str) -> None:
         if peers:
