@@ -42,12 +42,12 @@ def test_nothing_changes_so_nothing_happens() -> None:
 def test_two_at_a_time_and_the_next_only_as_ready_comes_back() -> None:
     world = World()
     world.loop.at(ms(100), lambda: change_template(world, "one"))
-    assert world.run_until_settled(after_ms=101) == 400
-    assert world.recorder.times_ms("pod.deleted") == [100, 100, 250, 250]
-    assert world.recorder.times_ms("pod.created") == [100, 100, 250, 250]
-    assert world.recorder.times_ms("pod.ready") == [250, 250, 400, 400]
+    assert world.run_until_settled(after_ms=101) == 500
+    assert world.recorder.times_ms("pod.deleted") == [100, 100, 300, 300]
+    assert world.recorder.times_ms("pod.created") == [100, 100, 300, 300]
+    assert world.recorder.times_ms("pod.ready") == [300, 300, 500, 500]
     assert [event.facts for event in world.recorder.named("roll.started")] == [{"generation": 2}]
-    assert [(event.t_ns, event.facts) for event in world.recorder.named("roll.finished")] == [(ms(400), {"generation": 2})]
+    assert [(event.t_ns, event.facts) for event in world.recorder.named("roll.finished")] == [(ms(500), {"generation": 2})]
 
 
 def test_a_deleted_pod_is_replaced_on_its_node_at_once_under_another_name() -> None:
@@ -106,16 +106,16 @@ def test_the_status_counts_what_is_there() -> None:
 def test_a_second_change_in_the_middle_of_a_roll_supersedes_the_first() -> None:
     world = World()
     world.loop.at(ms(100), lambda: change_template(world, "one"))
-    world.loop.at(ms(300), lambda: change_template(world, "two"))
-    end_ms = world.run_until_settled(after_ms=310)
-    # At 300 ms the first two nodes run template one, the others are on their way to it: not Ready, so replaced first.
-    assert world.recorder.times_ms("pod.deleted") == [100, 100, 250, 250, 300, 300, 450, 450]
+    world.loop.at(ms(350), lambda: change_template(world, "two"))
+    end_ms = world.run_until_settled(after_ms=360)
+    # At 350 ms the first two nodes run template one, the others are on their way to it: not Ready, so replaced first.
+    assert world.recorder.times_ms("pod.deleted") == [100, 100, 300, 300, 350, 350, 550, 550]
     nodes = [event.facts["node"] for event in world.recorder.named("pod.deleted")]
     assert nodes[4:6] == nodes[2:4]
     assert nodes[6:8] == nodes[0:2]
     assert [event.facts["generation"] for event in world.recorder.named("roll.started")] == [2, 3]
     assert [event.facts["generation"] for event in world.recorder.named("roll.finished")] == [3]
-    assert end_ms == 600
+    assert end_ms == 750
 
 
 def test_a_template_that_comes_back_spares_the_pods_that_still_have_it() -> None:
@@ -148,7 +148,7 @@ def test_while_the_api_is_away_nothing_rolls_and_then_it_goes_on() -> None:
     world.loop.at(ms(200), lambda: world.kube.set_away(True))
     world.loop.at(ms(900), lambda: world.kube.set_away(False))
     world.run_until_settled(after_ms=900)
-    assert world.recorder.times_ms("pod.ready") == [900, 900, 1050, 1050]
+    assert world.recorder.times_ms("pod.ready") == [900, 900, 1100, 1100]
 
 
 def test_a_node_that_joins_gets_a_pod_and_one_that_leaves_loses_it() -> None:

@@ -88,6 +88,7 @@ class CalicoNode:
         self._cleanup: deque[list[str]] = deque()
         self._cleaned: list[RouteChange] = []
         self._bird_started_ns = Nanoseconds(0)
+        self._has_waited = False
         self._pool_due_ns: Nanoseconds | None = None
         self._steps: list[tuple[Nanoseconds, _Step]] = []
         self._bird = Bird(node=facts.name, peers=peers, plane=plane, recorder=recorder, timings=timings)
@@ -193,10 +194,10 @@ class CalicoNode:
             due_ns, step = self._steps[0]
             if due_ns > now_ns:
                 return due_ns
-            if step in (_Step.START, _Step.UP, _Step.READY) and not is_reachable:
-                return None
             if step is _Step.UP and self._waits_for_peers(now_ns):
                 return Nanoseconds(self._bird_started_ns + self._timings.bird_alone_ns)
+            if step in (_Step.START, _Step.UP, _Step.READY) and not is_reachable:
+                return None
             del self._steps[0]
             match step:
                 case _Step.STOP:
@@ -206,7 +207,7 @@ class CalicoNode:
                 case _Step.START:
                     self._start(self._new_pod, now_ns)
                 case _Step.UP:
-                    self._come_up(self._new_pod, now_ns)
+                    self._come_up(self._new_pod)
                 case _Step.READY:
                     self._become_ready(self._new_pod)
         return None
@@ -262,14 +263,18 @@ class CalicoNode:
     def _waits_for_peers(self, now_ns: Nanoseconds) -> bool:
         """Return whether BIRD is not ready: sessions are missing, and it has not waited long enough to do without them."""
         is_alone = self._bird.is_running and not self._bird.is_meshed
-        return is_alone and now_ns < self._bird_started_ns + self._timings.bird_alone_ns
+        waits = is_alone and now_ns < self._bird_started_ns + self._timings.bird_alone_ns
+        if self._has_waited and not waits:
+            # The kubelet notices as much later as if there had been no wait.
+            delay_ns = self._timings.ready_ns - self._timings.calico_up_ns
+            self._steps = [(Nanoseconds(max(due_ns, now_ns + delay_ns)), step) for due_ns, step in self._steps]
+            self._steps[0] = (now_ns, _Step.UP)
+        self._has_waited = waits
+        return waits
 
-    def _come_up(self, pod: CalicoPod, now_ns: Nanoseconds) -> None:
-        """Say that Calico is up; the kubelet notices a fixed time later that the pod is ready."""
+    def _come_up(self, pod: CalicoPod) -> None:
         if pod.backend != "none":
             self._write_condition(calico_is_up())
-        delay_ns = self._timings.ready_ns - self._timings.calico_up_ns
-        self._steps = [(Nanoseconds(max(due_ns, now_ns + delay_ns)), step) for due_ns, step in self._steps]
 
     def _become_ready(self, pod: CalicoPod) -> None:
         self._write_status(pod, is_ready=True)
