@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
+from gardener.releases import LATEST
 from hitless.errors import WorldError
 from hitless.history import History
 from hitless.plan import RunPlan
@@ -67,7 +68,10 @@ def find_acts(case: Case, arm: Arm) -> dict[Act, str]:
         Act.INJECT_FAULTS: (bool(scenario.faults), f" ({faults})"),
         Act.BREAK_GATE: (plan.mutant is not None, f" ({plan.mutant})"),
         Act.SHAPE_CLOUD: (scenario.cloud != Cloud(), ""),
-        Act.CONFIGURE_EXTENSION: (scenario.controller_configuration is not None, ""),
+        Act.CONFIGURE_EXTENSION: (
+            scenario.controller_configuration is not None or scenario.extension != LATEST.name,
+            "" if scenario.extension == LATEST.name else f" (release {scenario.extension})",
+        ),
         Act.LEAVE_GATE_OFF: (arm is Arm.UNGATED and scenario.has_request, f", as {arm} does"),
         Act.KEEP_MODE: (scenario.has_request and scenario.wanted is scenario.start, ""),
         Act.FAIL: (plan.expect is not Verdict.PASS, f": {plan.expect}"),

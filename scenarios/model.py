@@ -18,7 +18,7 @@ from hitless.errors import UsageError
 from hitless.words import Arm, Capability, FlowSet, JsonObject, Mode, Overlay, Profile, Verdict
 from scenarios.flows import CONNECTION_SETS, SERVICE_SETS
 from scenarios.load_plan import LoadPlan
-from scenarios.per_profile import NUMBER_MAX, FlowsPerProfile, PerProfile, ProfileFlows, ProfileNumber, Strict
+from scenarios.per_profile import FlowsPerProfile, PerProfile, ProfileFlows, ProfileNumber, Strict
 
 SCENARIO_NAME: Final = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
@@ -77,8 +77,8 @@ class Cloud(Strict):
     """Zone to the number of pod routes its table can hold; no entry: no limit."""
     control_plane_ms: ProfileNumber | None = None
     """From the request to provider-aws's ControlPlane reconcile; default: the profile's."""
-    calls_per_s: Annotated[float, Field(ge=0.001, le=NUMBER_MAX)] | None = None
-    """Rate at which the route API throttles; default: never."""
+    calls_per_s: ProfileNumber | None = None
+    """Rate at which the route API throttles; default: never. The first 5 calls of each action are granted at once."""
 
 
 class Links(Strict):

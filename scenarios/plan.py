@@ -130,7 +130,9 @@ def make_case(scenario: Scenario, options: Options) -> Case:
         ),
         carrier=options.carrier,
         behaviour=CloudBehaviour(
-            create_ns=timings.route_create_ns, quota=dict(cloud.quota), calls_per_second=cloud.calls_per_s
+            create_ns=timings.route_create_ns,
+            quota=dict(cloud.quota),
+            calls_per_second=None if cloud.calls_per_s is None else cloud.calls_per_s.of(profile),
         ),
     )
 

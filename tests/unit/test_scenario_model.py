@@ -110,7 +110,7 @@ def test_the_catalogue_is_what_the_project_promises() -> None:
         (set_at({"c": 2}, "cloud", "quota"), "cloud.quota", "zone c", "the topology's zones a, b"),
         (set_at({"a": -2}, "cloud", "quota"), "cloud.quota.a", "-2", "greater than or equal to 0"),
         (set_at(0, "duration_s"), "duration_s.fast", "0", "at least 0.1"),
-        (set_at(0, "cloud", "calls_per_s"), "cloud.calls_per_s", "0", "greater than or equal to 0.001"),
+        (set_at(-1, "cloud", "calls_per_s"), "cloud.calls_per_s.fast", "-1", "greater than or equal to 0"),
         (set_at([{"name": "x"}], "faults"), "faults.0.at_ms", "nothing", "a value"),
         (
             set_at([{"name": "x", "at_ms": 7000}], "faults"),
