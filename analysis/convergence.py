@@ -38,13 +38,7 @@ NEVER: Final = Convergence(earliest_ns=None, latest_ns=None)
 
 
 class ConvergenceTimes:
-    """The convergence of all flows of one run.
-
-    Args:
-        history: of the run.
-        routes: of its nodes.
-        ttls: of its packets.
-    """
+    """The convergence of all flows of one run."""
 
     def __init__(self, history: History, routes: RouteHistory, ttls: TtlPaths) -> None:
         self._history, self._routes, self._ttls = history, routes, ttls

@@ -98,11 +98,6 @@ def measure(history: History, probes: Mapping[FlowId, Probes], times: Convergenc
     """Return the measures of every flow of a run, mesh and control, in order of their ids.
 
     Flows of which there is no record at all have zero offered probes.
-
-    Args:
-        history: of the run.
-        probes: of every flow, classified.
-        times: when its flows converged.
     """
     return {flow.id: _measure_flow(flow, probes[flow.id], history, times) for flow in history.flows}
 

@@ -159,11 +159,7 @@ class RouteTimeline:
 
 
 class RouteHistory:
-    """The routes of all nodes in one run.
-
-    Args:
-        history: of the run.
-    """
+    """The routes of all nodes in one run."""
 
     def __init__(self, history: History) -> None:
         self._zones = {node.name: node.zone for node in history.facts.nodes}

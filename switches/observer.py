@@ -36,10 +36,6 @@ class CalicoObserver:
     """Records what real Calico does: the roll of its DaemonSet, its pods, its conditions.
 
     It is settled when the roll is over, so that a run never ends before.
-
-    Args:
-        kube: the API.
-        recorder: takes the events down.
     """
 
     name: Final = "observer"

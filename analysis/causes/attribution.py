@@ -73,12 +73,6 @@ def attribute(
     """Return the causes of every outage of a run, by flow, then in order of time.
 
     The outage of a calibration flow is not among them: it was made to see whether it is measured.
-
-    Args:
-        history: of the run.
-        measures: of its flows.
-        probes: of its flows, classified.
-        routes: of its nodes.
     """
     finder = CandidateFinder(history, measures, routes)
     found: list[tuple[Outage, tuple[Explanation, ...]]] = []

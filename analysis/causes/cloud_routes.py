@@ -45,11 +45,7 @@ class CloudTimeline:
 
 
 class CloudRoutes:
-    """The routes of all tables in one run.
-
-    Args:
-        history: of the run.
-    """
+    """The routes of all tables in one run."""
 
     def __init__(self, history: History) -> None:
         self._is_native = history.header.start_mode is Mode.NATIVE

@@ -11,11 +11,7 @@ from hitless.history import History
 
 
 class MovedCounters:
-    """The counters of one run.
-
-    Args:
-        history: of the run.
-    """
+    """The counters of one run."""
 
     def __init__(self, history: History) -> None:
         self._before, self._after = history.counters_before, history.counters_after

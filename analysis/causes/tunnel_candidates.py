@@ -32,13 +32,7 @@ Condition = Callable[[NextHop, NextHop], bool]
 
 
 class TunnelCandidates:
-    """Finds them, of one run.
-
-    Args:
-        history: of the run.
-        hops: its nodes' next hops.
-        moved: its counters.
-    """
+    """Finds them, of one run."""
 
     def __init__(self, history: History, hops: RouteHistory, moved: MovedCounters) -> None:
         self._hops, self._moved = hops, moved

@@ -56,11 +56,7 @@ def paths_of(mode: Mode, ends: RouteEnds) -> ProbePath:
 
 
 class TtlPaths:
-    """What the TTLs of one run allow.
-
-    Args:
-        history: of the run.
-    """
+    """What the TTLs of one run allow."""
 
     def __init__(self, history: History) -> None:
         found = {flow.id: find_ends(flow, history.facts) for flow in history.flows}

@@ -64,9 +64,6 @@ class Installer:
 
     All methods raise UsageError for an object without apiVersion, kind or name, NotFoundError for a kind that the server does
     not know, ApiError where the server refuses.
-
-    Args:
-        calls: the API server.
     """
 
     def __init__(self, calls: ApiCalls) -> None:

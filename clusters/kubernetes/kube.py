@@ -32,9 +32,6 @@ class KindKube:
     """KubeApi over HTTP.
 
     It watches between `start` and `stop`, or as a context manager; `take_changes` is possible only then.
-
-    Args:
-        calls: the API server.
     """
 
     def __init__(self, calls: ApiCalls) -> None:

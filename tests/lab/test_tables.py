@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import pytest
@@ -47,14 +46,3 @@ def test_without_a_cloud_route_the_senders_of_that_zone_lose(native_lab: LabNetw
         assert expected == missing_pairs(native_lab, sockets, QUIET_S)
         native_lab.tables.create(make_route("a", native_lab.nodes[3]))
         assert set() == missing_pairs(native_lab, sockets)
-
-
-def test_a_route_takes_a_fraction_of_a_millisecond(native_lab: LabNetwork) -> None:
-    route = make_route("b", native_lab.nodes[0])
-    durations_ms = []
-    for _ in range(50):
-        began_ns = time.monotonic_ns()
-        native_lab.tables.delete(route.zone, route.cidr)
-        native_lab.tables.create(route)
-        durations_ms.append((time.monotonic_ns() - began_ns) / 1e6)
-    assert sorted(durations_ms)[25] < 1.0
