@@ -1,8 +1,8 @@
 """Background loss: what a network loses with or without a switch, and how much of a flow's loss it explains.
 
-A scenario that impairs its links says how much they lose. Each probe is lost for itself then, with the same chance r, so a loss
-period of n probes has the chance r^n. From some n on none is to be expected in a whole run: that long an outage has another
-cause. Shorter ones cannot be told from the background one by one, only by their number.
+A scenario that impairs its links says how much they lose. Each probe is then lost independently with the same probability r, so
+a loss period of n probes has probability r^n. From some n on, not one is expected in a whole run: an outage that long has
+another cause. A single shorter outage cannot be told from the background; only their number can.
 
 Source: RFC 3357 (loss periods); the rest is arithmetic.
 """
@@ -18,7 +18,7 @@ from analysis.length import add_lengths
 from analysis.measure import FlowMeasure
 
 _CHANCE_MAX: Final = 0.001
-"""Of one loss period that long in a whole run by chance."""
+"""Probability of one loss period that long in a whole run."""
 _DEVIATIONS: Final = 4
 """Standard deviations above the expected number of losses: a chance of 1 in 30,000."""
 
@@ -32,7 +32,7 @@ class Background:
     lost: int
     """Probes lost in loss periods up to that length."""
     allowed: int
-    """At most that many are to be expected."""
+    """The background explains at most this many."""
     offered: int
 
 
@@ -53,7 +53,7 @@ def find_background(measures: Iterable[FlowMeasure], loss_ratio: float) -> Backg
 
 
 def without_background(found: FlowMeasure, background: Background) -> FlowMeasure:
-    """Return a flow's loss without the outages that may be the background's: what is to be judged one by one."""
+    """Return a flow's loss without the outages that the background may explain; the rest is judged one by one."""
     if not background.length_max:
         return found
     outages = tuple(outage for outage in found.outages if outage.lost > background.length_max)

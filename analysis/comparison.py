@@ -18,7 +18,7 @@ from hitless.verdicts import Finding, merge
 from hitless.words import MILLISECOND, Arm, FlowRole, Nanoseconds, Verdict
 
 PROOF_INTERVALS: Final = 3
-"""An ungated trial must show an outage of at least this many intervals for certain. Ours: one lost probe may be chance."""
+"""An ungated trial must certainly show an outage of at least this many intervals. Chosen here: one lost probe may be chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def compare_verdict(runs: Sequence[JudgedRun], doubts: tuple[Finding, ...] = ())
     for found in (_find_invalid(runs), _find_failed(runs), chain(doubts, _find_unproven(runs))):
         findings = tuple(found)
         if findings:
-            # What could not be read is named even where it does not decide.
+            # Runs that could not be read are named even if they do not decide.
             return Decision(verdict=findings[0].verdict, findings=tuple(dict.fromkeys((*findings, *doubts))))
     losses = [_lost(run) for run in runs if run.history.header.arm is Arm.UNGATED]
     gated = sum(1 for run in runs if run.history.header.arm is Arm.GATED)
@@ -105,7 +105,7 @@ def _lost(run: JudgedRun) -> int:
 
 
 def _background_ratio(run: JudgedRun) -> float:
-    """Return the share of probes that the links may lose of themselves, as the run's check of continuity has it."""
+    """Return the background loss ratio of the links, from the budget of the run's check of continuity."""
     return float(run.history.header.checks.get("continuity", {}).get("background_loss_ratio") or 0)
 
 
@@ -152,7 +152,7 @@ def _find_unproven(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
 
 
 def _say_unproven(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
-    """Yield what the baseline does not prove: a class of flows that lost nothing ungated either."""
+    """Yield the classes of flows for which the baseline proves nothing, because they lost nothing ungated either."""
     families: dict[str, int] = {}
     for run in runs:
         if run.history.header.arm is Arm.UNGATED:

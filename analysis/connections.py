@@ -1,8 +1,8 @@
 """Results of a run's connections: opened, failed, slow, stalled. Pure.
 
-A connection hides what a datagram shows: the kernel sends again what was lost, so that an outage is no loss to an application
-but a wait, or an end. So the questions are others: how did a connection end, how long did a message wait, was a new connection
-available? Words: docs/measuring.md.
+A connection hides loss: the kernel retransmits, so an application sees an outage as a wait or as the end of the connection. The
+questions are: how did a connection end, how long did a message wait, could a new connection be opened? Words:
+docs/measuring.md.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class Complaint(StrEnum):
     """A failure that an application would notice."""
 
     RESET = "reset"
-    """A connection that was open ended with RST."""
+    """An open connection ended with RST."""
     ENDED = "ended"
-    """A connection that was open was ended by the other end without need, or by the kernel's own time-out."""
+    """An open connection was closed by its other end without reason, or by the kernel's time-out."""
     REFUSED = "refused"
-    """A connection was not made: RST."""
+    """A connection was refused with RST."""
     TIMED_OUT = "timed-out"
-    """A connection was not made, or its message not answered, in time: silence."""
+    """A connection was not opened, or its message not answered, in time."""
     UNREACHABLE = "unreachable"
-    """A connection was not made: ICMP said that there is no way, or there is no route."""
+    """A connection was not opened: ICMP unreachable, or no route."""
     SLOW = "slow"
-    """A connection was made and its message answered, but something had to be sent again (`tcp-connect`)."""
+    """A connection was opened and its message answered, but only after a retransmission (`tcp-connect`)."""
     STALLED = "stalled"
     """A connection fell silent while messages waited (`tcp-established`); see Stall."""
     LOST = "lost"
@@ -55,7 +55,7 @@ _COMPLAINT_OF_ERRNO: Final = {
     errno.ECONNREFUSED: Complaint.REFUSED,
     errno.ETIMEDOUT: Complaint.TIMED_OUT,
 }
-"""What a probe's failure means where the probe is a connection; any other errno: UNREACHABLE."""
+"""Errno to the complaint where a probe is a connection; any other errno: UNREACHABLE."""
 _COMPLAINT_OF_EVENT: Final = {
     ConnectionEvent.RESET: Complaint.RESET,
     ConnectionEvent.ENDED: Complaint.ENDED,
@@ -69,7 +69,7 @@ _Complaints = dict[Complaint, tuple[Nanoseconds, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionMeasure:
-    """What became of the connections of one flow."""
+    """The connections of one flow."""
 
     flow: FlowId
     offered: int
@@ -79,8 +79,8 @@ class ConnectionMeasure:
     opened: int
     """Connections that are known to have opened; of `tcp-connect` those that were answered, reset or ended."""
     complaints: Mapping[Complaint, tuple[Nanoseconds, ...]]
-    """When there was cause for each, in order; those without cause are left out. Of `tcp-established`, tries to connect that
-    failed count where the reason is another than the last time, not each."""
+    """Complaint to its times, in order; complaints that did not occur are left out. Of `tcp-established`, repeated failures to
+    connect for the same reason count once."""
     stalls: tuple[Stall, ...]
     """Of `tcp-established`; each also counts as a complaint."""
     unconnected_ns: Nanoseconds
@@ -92,7 +92,7 @@ class ConnectionMeasure:
 
 
 def measure_connections(history: History) -> Mapping[FlowId, ConnectionMeasure]:
-    """Return what became of the connections of every TCP flow of a run, in order of their ids."""
+    """Return the results of every TCP flow of a run, in order of their ids."""
     records, threshold_ns = history.records, history.header.forwarding_delay_threshold_ns
     return {
         flow.id: judge_flow(

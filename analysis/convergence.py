@@ -1,8 +1,8 @@
 """Convergence times: when a flow used the new path without impairment until the end.
 
-Two bounds. Where the nodes tell when they rewrite their routes (`analysis.route_history`) they are a probe apart. Where that
-is only inferred from objects, the earliest is what the probes do not exclude, and the latest is when objects, TTLs and the
-nodes' final state leave no doubt.
+Each has two bounds. If the nodes tell when they rewrite their routes (`analysis.route_history`), the bounds are a probe apart.
+If that is only inferred from objects, the earliest is the first time that the probes do not exclude, and the latest is when
+objects, TTLs and the nodes' final state leave no doubt.
 
 Pure. Definitions and sources: docs/measuring.md; RFC 6412 3.6.3, 3.7.5.
 """
@@ -47,7 +47,7 @@ class ConvergenceTimes:
 
     @property
     def is_inferred(self) -> bool:
-        """Whether the nodes told nothing of their routes."""
+        """Whether the times of route changes are only inferred, because no node told them."""
         return self._request is not None and self._is_switch and self._routes.is_inferred
 
     def of(self, flow: Flow, rows: Rows, is_impaired: npt.NDArray[np.bool_]) -> Convergence:

@@ -1,8 +1,8 @@
 """Loss of the instrument itself: probes that reached one of the prober's sockets and were dropped there.
 
-Such a probe says nothing of the network. It is taken out before anything is measured, as a probe that was never sent, so that
-it never becomes downtime. Where more probes are missing in that time than the socket dropped, it is unknown which were which:
-they are taken out all the same, and the run is doubted (checks.instrument).
+Such a probe says nothing about the network. It is removed before anything is measured, as if it had not been sent, so it never
+becomes downtime. If more probes are missing in that time than the socket dropped, it is unknown which ones the network lost:
+all are removed, and the run is in doubt (checks.instrument).
 
 Pure.
 """
@@ -24,11 +24,11 @@ from hitless.records import NONE_NS, Rows
 from hitless.words import FlowClass, FlowId, FlowRole, Nanoseconds
 
 TRAVEL_NS: Final = Nanoseconds(20_000_000)
-"""A datagram that was dropped between two looks was sent this long before the first of them at most. Ours: a hundred times the
-round trip through a lab."""
+"""A datagram that was dropped between two readings was sent at most this long before the first one. Chosen here: a hundred
+round trips through a lab."""
 
 NETWORK_ERRNOS: Final = (errno.EPERM, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EINVAL, errno.EACCES)
-"""What the kernel says of its own routes, rules and devices; EINVAL is a blackhole route's. Source: ip-route(8)."""
+"""Errors by the kernel's own routes, rules and devices; a blackhole route gives EINVAL. Source: ip-route(8)."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -44,13 +44,13 @@ class OverflowLoss:
     dropped: int
     """Datagrams that the socket dropped."""
     missing: int
-    """Lost probes that it can have been; more than `dropped`: the network lost some of them."""
+    """Lost probes that may have been dropped here; if more than `dropped`, the network lost some of them."""
     offered: int
     """Probes of all flows that the socket served."""
 
 
 def is_instrument_loss(history: History, flow: Flow, rows: Rows, log: Rows) -> Mask:
-    """Return which probes of a flow one of our own sockets may have dropped.
+    """Return which probes of a flow a socket of the prober may have dropped.
 
     Args:
         history: for the overflows and the endpoints' addresses.
@@ -66,7 +66,7 @@ def is_instrument_loss(history: History, flow: Flow, rows: Rows, log: Rows) -> M
 
 
 def overflow_losses(history: History) -> Iterator[OverflowLoss]:
-    """Yield every overflow with the number of lost probes that fall into it, and of all that its socket served."""
+    """Yield every overflow with the number of lost probes in it and of all probes that its socket served."""
     sender, reflector = history.records.sender, history.records.reflector
     addresses = {endpoint.name: endpoint.address for endpoint in history.facts.endpoints}
     for overflow in _overflows(history):
@@ -87,10 +87,10 @@ def overflow_losses(history: History) -> Iterator[OverflowLoss]:
 
 
 def is_network_refusal(history: History) -> Mask:
-    """Return which rows of all senders tell of a packet that the network of the sending node refused, not its resources.
+    """Return which rows are send errors by the network of the sending node, not by a lack of resources.
 
-    A node's own sender gets an error where a pod only sees loss: there is no route, or a masqueraded flow's conntrack entry
-    died with its output device (EPERM). Source: Linux net/ipv4/route.c, net/netfilter/nf_nat_core.c nf_nat_oif_changed.
+    A node's own sender gets an error where a pod only sees loss: there is no route, or the conntrack entry of a masqueraded
+    flow ended with its output device (EPERM). Source: Linux net/ipv4/route.c, net/netfilter/nf_nat_core.c nf_nat_oif_changed.
     """
     hosts = {endpoint.name for endpoint in history.facts.endpoints if endpoint.is_host}
     flows = [flow.id for flow in history.flows_of(FlowRole.HOST) if flow.source in hosts]
@@ -99,16 +99,16 @@ def is_network_refusal(history: History) -> Mask:
 
 
 def span(flows: npt.NDArray[np.uint32], flow: FlowId) -> slice:
-    """Return where a flow's rows are in a column that is sorted by flow.
+    """Return the slice of a flow's rows in a column that is sorted by flow.
 
-    By bisection: numpy's own search copies the whole column each time, to align it and to widen it to the flow's type.
+    Uses bisection, because numpy's search copies the whole column each time to align and widen it.
     """
     return slice(bisect_left(flows, flow), bisect_right(flows, flow))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Overflow:
-    """One stretch of time in which one socket dropped datagrams: neighbouring looks are one."""
+    """A time in which one socket dropped datagrams; adjacent readings are merged."""
 
     example: Flow
     """A flow that the socket serves."""
@@ -123,7 +123,7 @@ class _Overflow:
         return self.example.destination if self.is_reflector else self.example.source
 
     def serves(self, flow: Flow) -> bool:
-        """Tell whether the socket serves a flow: a reflector all that end there, a sender those of one class, size and rate."""
+        """Return whether the socket serves a flow: a reflector's all that end there, a sender's one class, size and rate."""
         if flow.flow_class.is_tcp:
             return False
         if self.is_reflector:
@@ -132,7 +132,7 @@ class _Overflow:
         return kind == (self.end, self.example.flow_class, self.example.octets, self.example.interval_ns)
 
     def candidates(self, rows: Rows, log: Rows) -> Mask:
-        """Return the lost probes of a flow that it may have taken: on the way out at a reflector, back at a sender."""
+        """Return a flow's lost probes that the socket may have dropped: on the way out at a reflector, back at a sender."""
         is_lost = (rows["copies"] == 0) & (rows["send_errno"] == 0)
         came = rows["send_began_ns"].copy()
         log = log[np.argsort(log["seq"], kind="stable")]
@@ -142,14 +142,14 @@ class _Overflow:
         if self.example.flow_class is not FlowClass.ICMP:
             is_lost &= is_logged != self.is_reflector
             if not self.is_reflector:
-                # An answer is dropped when it comes, however long its probe had waited at a busy reflector.
+                # An answer is dropped on arrival, however long its probe had waited at a busy reflector.
                 sent = np.where(log["sent"] == NONE_NS, log["received"], log["sent"])
                 came[is_logged] = sent[place[is_logged]]
         return np.asarray(is_lost & (came >= self.since_ns - TRAVEL_NS) & (came <= self.until_ns), dtype=np.bool_)
 
 
 def _overflows(history: History) -> Iterator[_Overflow]:
-    """Yield the overflows of every socket, neighbouring ones joined: a probe on the border would count in both."""
+    """Yield the overflows of every socket. Adjacent ones are merged, because a probe on the border would count in both."""
     flows = {int(flow.id): flow for flow in history.flows}
     rows = np.sort(history.records.overflows, order=["is_reflector", "flow", "since"])
     at = 0

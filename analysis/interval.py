@@ -1,4 +1,4 @@
-"""An interval of time of which only the bounds are known: when something happened, or how long it took. Pure."""
+"""An instant that is known by two bounds. Pure."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def make_interval(earliest_ns: int, latest_ns: int) -> Interval:
 
 
 def instant_of(event: Event) -> Interval:
-    """Return between which instants what an event tells of took effect."""
+    """Return the bounds of the time at which an event took effect."""
     return make_interval(event.facts.get("began_ns", event.t_ns), event.t_ns)

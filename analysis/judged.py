@@ -1,4 +1,4 @@
-"""A run with its judgement: what the commands hand to the reports."""
+"""A judged run: the commands pass it to the reports."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class JudgedRun:
     """One run, measured and judged. All of it follows from the history."""
 
     evidence: Evidence
-    """The run, and what the checks had measured of it: reports go on with it."""
+    """The run and everything that the checks measured of it."""
     results: tuple[CheckResult, ...]
     """Of every check that ran, in the order in which they ran."""
     verdict: Verdict
-    """What `hitless.verdicts.judge` makes of the results."""
+    """By `hitless.verdicts.judge` over the results."""
 
     @property
     def history(self) -> History:
@@ -34,6 +34,6 @@ class JudgedRun:
 
     @property
     def is_valid(self) -> bool:
-        """Whether every validity check passed: only then do the other results mean anything."""
+        """Whether every validity check passed; otherwise the other results mean nothing."""
         validity = tuple(result for result in self.results if result.is_validity)
         return bool(validity) and all(result.verdict is Verdict.PASS for result in validity)

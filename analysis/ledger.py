@@ -1,32 +1,30 @@
 """The ledger: where the kernel dropped packets, from its own counters.
 
-Conservation gives the place of every loss: what entered a namespace's IP layer and was neither delivered nor forwarded was
-dropped on the way in; what was to be sent and was not was dropped on the way out; what was sent but not received was lost
-on a link (or by a tunnel device, a bridge, a neighbour that did not answer). A packet that reached its host may still find no
-socket or a full one. Named counters only give the reason, where one moves.
+Conservation gives the place of every loss. Packets that entered a namespace's IP layer and were neither delivered nor forwarded
+were dropped on input; packets that were to be sent and were not, on output; packets that were sent but not received were lost
+on a link (or at a tunnel device, a bridge, a neighbour that did not answer). A packet that reached its host may find no socket
+or a full one. Named counters only give the reason, if one moves.
 
-An encapsulated packet is two: the outer one is dropped at some place, and then the inner one was sent into the tunnel and
-received nowhere, which is a drop on a link. So what was lost inside tunnels is in the books twice. How many those are
-follows from the nodes, where they send and receive nothing of their own but outer packets and ICMP: outer packets sent less
-outer packets that a tunnel took in. Where nodes have traffic of their own the tunnel devices say: packets sent less packets
-taken in.
+An encapsulated packet counts twice: the outer packet is dropped at some place, and the inner one was sent into the tunnel and
+received nowhere, which is a drop on a link. So losses inside tunnels are in the books twice. If nodes send and receive nothing
+of their own but outer packets and ICMP, their number is outer packets sent minus outer packets that a tunnel received. If nodes
+have traffic of their own, the tunnel devices tell it: packets sent minus packets received.
 
-Only datagrams are balanced: what a connection loses it sends again, and a reset loses no packet. Segments that were dropped
-appear as surplus.
+Only datagrams are balanced: a connection retransmits, and a reset loses no packet. Dropped segments appear as surplus.
 
 Measured on Linux 6.18 with 100 datagrams a case from a pod's namespace over node, router and node to another pod's, and exact
 in each: native and tunnelled without loss; blackhole, unreachable and no route in the router; under a tunnel a blackhole, a
 failed ARP and no route; the receiver's tunnel device gone; strict rp_filter; TTL; link down; pod gone; no socket.
 
-Linux before 6.8 has no OutTransmits; its reader derives the counter, and then the same sums hold with two differences
-of place: what netfilter refuses on the way through (forward) stands under input instead of output, and what it refuses behind
-routing (postrouting) under links. What it refuses to a node's own senders (output) is not known where the node has a tunnel
-device; `refusals_unknown` is its bound. Measured on Linux 6.1 with the same drops.
+Linux before 6.8 has no OutTransmits; the reader derives it. The sums hold with two differences of place: packets that netfilter
+refuses when forwarding (forward) are under input instead of output, and after routing (postrouting) under links. If a node has
+a tunnel device, the packets that it refuses to the node's own senders (output) are unknown; `refusals_unknown` is their bound.
+Measured on Linux 6.1 with the same drops.
 
 Source: RFC 4293 3.2.3 (the IP statistics case diagram); Linux net/ipv4/{ip_input,ip_forward,ip_output}.c. The counters'
 names are those of /proc/net/snmp and /proc/net/netstat.
 
-It counts every IPv4 packet, not only probes: whatever else is dropped in these namespaces appears as surplus.
+The kernel counts every IPv4 packet, not only probes: other packets that are dropped in these namespaces appear as surplus.
 """
 
 from __future__ import annotations
@@ -58,7 +56,7 @@ REASONS: Final = (
     "Udp.RcvbufErrors",
     "Udp.SndbufErrors",
 )
-"""Counters that say why, shown where they move. Blackhole and unreachable routes, nft and failed ARP move none."""
+"""Counters that give a reason, shown if they move. Blackhole and unreachable routes, nft and failed ARP move none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +88,11 @@ class Ledger:
     link_drops: int
     """Transmitted somewhere and received nowhere; negative: more was received than sent (something made copies)."""
     tunnel_drops: int
-    """Of all drops those of encapsulated packets, which stand in the books twice: at their place and on the tunnel."""
+    """Drops of encapsulated packets, which are in the books twice: at their place and on the tunnel."""
     refusals_unknown: int
-    """Packets that may have been dropped besides, in a namespace whose kernel does not say; 0 since Linux 6.8."""
+    """Further packets that may have been dropped in namespaces whose kernel does not count them; 0 since Linux 6.8."""
     lost: int
-    """Probes of all flows that were lost and never came late: those that something must have dropped."""
+    """Lost probes of all flows that did not come late: something dropped them."""
 
     @property
     def dropped(self) -> int:
@@ -158,7 +156,7 @@ def _deltas(history: History) -> dict[str, dict[str, int]]:
 def _tunnel_drops(history: History, deltas: Mapping[str, Mapping[str, int]]) -> int:
     """Return how many encapsulated packets were sent by one node and taken in by none.
 
-    A tunnel device does not count as sent what netfilter refuses behind it, so it is asked only where it must be.
+    A tunnel device does not count packets that netfilter refuses after it as sent, so it is the second choice.
     """
     nodes = [node.name for node in history.facts.nodes if node.name in deltas]
     has_own_traffic = bool(history.flows_of(FlowRole.HOST, FlowRole.SERVICE))

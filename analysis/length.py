@@ -15,7 +15,7 @@ class Length:
     shortest_ns: Nanoseconds
     """It lasted at least this long."""
     likely_ns: Nanoseconds | None = None
-    """The best single number. None: there is no longest, or none was worked out."""
+    """The best single number. None: there is no longest."""
     longest_ns: Nanoseconds | None
     """It lasted at most this long. None: it is censored, open when the probing started or ended."""
 

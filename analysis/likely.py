@@ -1,10 +1,10 @@
 """The likely length of an outage: one number between its two bounds.
 
-The bounds must hold whatever happened: the longest waits for an answer to arrive, the shortest allows for the slowest packet of
-the flow. So their middle is off by a part of a round trip, which matters where that is not small beside the interval. Here
-the outage begins and ends half-way between two neighbouring packets of the same direction, of which one passed and one
-did not, by their send times: no delay and no turnaround comes in. What is left is the phase: over outages of any length the
-error is triangular, a third of an interval on average and never more than one.
+The bounds must hold in every case: the longest includes the time until an answer arrives, the shortest allows for the slowest
+packet of the flow. So their middle is off by part of a round trip, which matters unless that is short against the interval.
+Here an outage begins and ends half-way between two adjacent packets of one direction, of which one passed and one did not, by
+their send times: delay and turnaround do not enter. Only the phase is left: over outages of any length the error is triangular,
+a third of an interval on average and never more than one.
 
 Reports print it as the downtime. It never decides a verdict; the bounds do. Pure.
 """
@@ -30,8 +30,8 @@ class _Window(NamedTuple):
 def likely_ns(probes: Probes, first: int, last: int) -> int:
     """Return the likely length of an outage.
 
-    Where packets were lost in both directions one cause is presumed as long as the times allow it, so that the windows of both
-    are cut; otherwise the outage is what both together cover.
+    If packets were lost in both directions, one cause is presumed as long as the times allow it, and the windows of both are
+    intersected. Otherwise the outage covers both.
 
     Args:
         probes: of its flow. A probe before the outage and one after it was answered.
@@ -63,7 +63,7 @@ def _windows_back(probes: Probes, lost: npt.NDArray[np.intp]) -> tuple[_Window, 
     if not lost.size:
         return None
     anchors, rows = np.flatnonzero(probes.is_anchor), probes.rows
-    # A log that is not whole may lack an answered probe: its answer says when the reflector sent it, or else the probe itself.
+    # An incomplete log may lack an answered probe: then the answer tells when the reflector sent it, or else the probe itself.
     left = np.where(probes.reflector_sent == NONE_NS, rows["reflector_sent"], probes.reflector_sent)
     left = np.where(left == NONE_NS, rows["send_began_ns"], left)
     before = anchors[np.searchsorted(anchors, lost[0]) - 1]

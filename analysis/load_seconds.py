@@ -1,9 +1,9 @@
 """The application load second by second, on the run clock. Pure.
 
-A request belongs to the second in which it began, one that could not be made because its user still waited (`missed`) to the
-second in which it was due. Percentiles are of the time from `began` to `ended` of answered requests, by nearest rank: each is
-a time that was measured. Users wait for their answers, so the slower the answers, the fewer requests there are to be slow
-(coordinated omission): read percentiles together with `missed`.
+A request belongs to the second in which it began. A request that was not made because its user still waited (`missed`) belongs
+to the second in which it was due. Percentiles are of the time from `began` to `ended` of answered requests, by nearest rank, so
+each was measured. Users wait for their answers: the slower the answers, the fewer slow requests there are (coordinated
+omission). Read percentiles together with `missed`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From probes to counts, outages and times: the arithmetic that every number in a report comes from.
+"""From probes to counts, outages and times: the arithmetic behind every number of a report.
 
 Pure. Definitions and sources: docs/measuring.md; RFC 6412, 6413, 6414, 3357, 8762.
 """
@@ -128,7 +128,7 @@ def blind_ns(probes: Probes) -> Nanoseconds | None:
 
 
 def _proven_ns(probes: Probes, anchors: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
-    """Return for each answered probe when it, or one that overtook it, was the first to prove that the path works."""
+    """Return for each answered probe when it, or one that overtook it, first proved that the path works."""
     received = probes.rows["received"][anchors]
     return np.asarray(np.minimum.accumulate(received[::-1])[::-1], dtype=np.int64)
 
@@ -146,7 +146,7 @@ def _outage(
     likely = longest = None
     if before is not None and works_ns is not None:
         longest = Nanoseconds(works_ns - int(rows["send_began_ns"][before]))
-        # A probe that was held up may have met the trouble after others had passed it.
+        # A delayed probe may have been dropped after later ones had passed.
         shortest = min(shortest, longest)
         likely = Nanoseconds(min(max(likely_ns(probes, first, last), shortest), longest))
     run = slice(first, last + 1)

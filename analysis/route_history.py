@@ -1,7 +1,7 @@
-"""The one timeline of the nodes' routes: by what each node reached each other node at every time, and how that is known.
+"""The one timeline of the nodes' routes: each node's next hop for each other node at every time, and how that is known.
 
-By the tunnel (mode OVERLAY), by the wire of its zone, or by the gateway (both NATIVE). Convergence, paths and causes all read
-it, so that they cannot disagree.
+The next hop is the tunnel (mode OVERLAY), the wire of the node's zone, or the gateway (both NATIVE). Convergence, paths, causes
+and the checks all read this timeline, so they cannot disagree.
 
 **Nodes that tell.** A recorder that sees a node's routes (the lab's calico-node, or `ip monitor route` on a node) records
 
@@ -9,9 +9,9 @@ it, so that they cannot disagree.
   event's time. The cause is POOL_CHANGED, EXPIRED, OBSERVED where the recorder sees the kernel alone, or another word;
 - `calico.cleanup_routes` (node, removed, began_ns): the routes of BIRD are gone and the default route is left.
 
-**Nodes that tell nothing.** The objects say what must have happened, within wide bounds: an IPPool reaches the nodes within
-LAG_NS, and a pod that is replaced runs cleanup-routes before it is ready. Where the routes of a node at the end are of another
-mode than its last step says, its mode is unknown from that step on.
+**Nodes that tell nothing.** The objects tell within wide bounds what must have happened: an IPPool reaches the nodes within
+LAG_NS, and a replaced pod runs cleanup-routes before it is ready. If the final routes of a node contradict its last step, its
+mode is unknown from that step on.
 
 Source: mechanics 1.6, 4.3, 4.4, 5. Pure; it looks at no probe.
 """
@@ -33,16 +33,17 @@ from hitless.history import History
 from hitless.words import SECOND, Kind, Mode, Nanoseconds, Overlay
 
 POOL_CHANGED: Final = "IPPool"
-"""Cause of `calico.repointed`: the pool's mode did it."""
+"""Cause of `calico.repointed`: the mode of the pool changed."""
 EXPIRED: Final = "graceful-restart expired"
 """Cause of `calico.repointed`: BIRD withdrew routes instead of writing them."""
 OBSERVED: Final = "observed"
-"""Cause of `calico.repointed`: the kernel's routes were seen to change; why is not known."""
+"""Cause of `calico.repointed`: the kernel's routes changed for an unknown reason."""
 LEAD_NS: Final = Nanoseconds(1 * SECOND)
-"""A change by another program is seen late, by less than this. Source: ours; a watch tells within milliseconds, and after a
-lost connection it is retried once a second."""
+"""A change by another program is seen at most this late. Chosen here: a watch tells within milliseconds, and after a lost
+connection it is retried once a second."""
 LAG_NS: Final = Nanoseconds(3 * SECOND)
-"""After the pool's change all nodes have re-pointed. Source: mechanics 4.3, 1 to 3 s; 48 to 277 ms measured on 4 real nodes."""
+"""All nodes re-point within this time after the pool's change. Source: mechanics 4.3, 1 to 3 s; measured on 4 real nodes: 48 to
+277 ms."""
 
 ModeBits = npt.NDArray[np.uint8]
 """RouteMode of every element."""
@@ -66,7 +67,7 @@ class RouteMode(IntFlag):
 
 @unique
 class NextHop(Enum):
-    """What is asked to carry a packet for a peer's pods."""
+    """The next hop for packets to a peer's pods."""
 
     TUNNEL = "by tunnel"
     WIRE = "directly"
@@ -118,10 +119,11 @@ class RouteTimeline:
     steps: tuple[RouteStep, ...]
     """In order of time; each changes something."""
     unknown_ns: int | None
-    """Since when the final state of the node's routes contradicts the steps; None: it does not, or it was not read."""
+    """From here on the mode is unknown, because the node's final routes contradict the steps; None: they do not, or were not
+    read."""
 
     def between(self, since_ns: Times, until_ns: Times) -> ModeBits:
-        """Return all that the route may have been from `since_ns` to `until_ns`, both included, element by element."""
+        """Return every mode that the route may have had from `since_ns` to `until_ns`, both included, element by element."""
         edges, modes = self._modes()
         first = np.searchsorted(edges, since_ns, "right")
         last = np.maximum(first, np.searchsorted(edges, until_ns, "right"))
@@ -132,7 +134,7 @@ class RouteTimeline:
         return found
 
     def arrival(self, mode: Mode) -> Interval | None:
-        """Return when the route took a mode for good; None where it did not, or where that is not known."""
+        """Return when the route took a mode for good; None: it did not, or that is unknown."""
         edges, modes = self._modes()
         wanted = RouteMode.of(mode)
         if modes[-1] != wanted:
@@ -181,7 +183,7 @@ class RouteHistory:
         self._timelines: dict[tuple[str, str], RouteTimeline] = {}
 
     def toward(self, node: str, peer: str) -> RouteTimeline:
-        """Return by what a node reached a peer."""
+        """Return a node's next hop for a peer over time."""
         key = (node, peer)
         if key not in self._timelines:
             self._timelines[key] = self._make(node, peer)
@@ -215,7 +217,7 @@ class RouteHistory:
         cause, trigger = str(facts.get("cause", POOL_CHANGED)), Trigger.REPOINTED
         if event.name in ("calico.cleanup_routes", "pod.deleted"):
             if facts.get("removed") == 0:
-                return None  # Where nothing was BIRD's the node stays as it is.
+                return None  # There was no route of BIRD's: nothing changed.
             next_hop, trigger = NextHop.GATEWAY, Trigger.CLEANED
         elif facts.get("mode") == Mode.OVERLAY:
             next_hop = NextHop.TUNNEL
@@ -235,7 +237,7 @@ class RouteHistory:
 
 
 def _infer(history: History) -> Iterator[tuple[str, Interval, Event]]:
-    """Yield what must have happened on nodes that tell nothing: the pool reached them, their pod was replaced."""
+    """Yield the changes that must have happened on nodes that tell nothing: the pool reached them, their pod was replaced."""
     names = sorted(node.name for node in history.facts.nodes)
     ordered, asked_ns = history.header.start_mode, 0
     cleaned: set[str] = set()
@@ -261,10 +263,10 @@ def _infer(history: History) -> Iterator[tuple[str, Interval, Event]]:
 
 
 def _followed_ns(history: History, node: str, mode: Mode, applied: Event) -> int:
-    """Return when a node follows the pool at the latest.
+    """Return the latest time at which a node follows the pool.
 
-    A node whose pod is being replaced may miss the change and keeps its routes until the new pod is ready. Back in OVERLAY the
-    new pods of all nodes have to exchange their routes first. Source: measured on real Calico.
+    A node whose pod is being replaced may miss the change; it keeps its routes until the new pod is ready. After a change back
+    to OVERLAY the new pods of all nodes must exchange their routes first. Source: measured on real Calico.
     """
     latest_ns = applied.t_ns + LAG_NS
     for deleted in history.events_named("pod.deleted"):

@@ -1,1 +1,1 @@
-"""Where it happens: each cluster is a folder of its own with the same file names."""
+"""The clusters that hitless runs on. Each is a folder with the same file names."""

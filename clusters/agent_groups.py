@@ -1,4 +1,4 @@
-"""Which agent processes serve which flows: in the lab for all pods together, on Kubernetes for each pod. Pure."""
+"""Assignment of flows to agent processes: in the lab for all pods together, on Kubernetes per pod. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACCEPTOR: Final = "acceptor"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentGroup:
-    """The flows of one agent process: one protocol, one interval and one size, so that a tick is a batch."""
+    """The flows of one agent process: one protocol, one interval and one size, so that each tick is one batch."""
 
     agent: str
     is_sender: bool
@@ -29,13 +29,13 @@ class AgentGroup:
 def group_flows(flows: Sequence[Flow], spec: ProbeSpec, endpoint: str | None = None) -> tuple[AgentGroup, ...]:
     """Return the agents that a run needs, reflectors first; the sender of the mesh is called `sender`.
 
-    The kernel answers ICMP. TCP flows have processes of their own at both ends: each of their messages costs a system call, and
-    a batch of datagrams must not wait for it.
+    The kernel answers ICMP. TCP flows have separate processes at both ends, because each message costs a system call and a
+    batch of datagrams must not wait for it.
 
     Args:
         flows: the flows.
         spec: how to probe.
-        endpoint: only the agents that stand there; None: one place holds all endpoints.
+        endpoint: only the agents of this one; None: one place holds all endpoints.
     """
     reflected: dict[bool, list[Flow]] = {}
     sent: dict[tuple[str, Nanoseconds, int], list[Flow]] = {}

@@ -1,7 +1,7 @@
-"""The lab's faults: what can be broken in it, and how it is healed.
+"""The faults of a cluster and their cures.
 
-A fault acts on the world below the doubles, so that they meet it as the real parts would: an API that does not answer, a route
-that is gone although its condition says otherwise.
+A fault acts below the doubles, so they see it as the real parts would: an API that does not answer, a route that is missing
+although its condition says otherwise.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     ROUTE_API_DOWN: frozenset(),
     NODE_ROUTE_LOST: frozenset({"zone", "node"}),
 }
-"""Fault to the options that it needs, no more and no less."""
+"""Fault to its options; all are required."""
 
 
 class SwitchableApi(Protocol):
-    """A Kubernetes API that can be taken away: the lab's own, or what stands in front of a real one."""
+    """A Kubernetes API that can be made unavailable: the lab's own, or a firewall in front of a real one."""
 
     def set_away(self, is_away: bool, /) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
-        """Take it away, or give it back; either twice is no error."""
+        """Make it unavailable or available again. Repeating either is no error."""
         ...
 
 
@@ -71,7 +71,7 @@ class ClusterFaults:
         """Inject the fault; effective on return.
 
         Raises:
-            UsageError: no such fault, or options that it does not have, or a route that is not there to be lost.
+            UsageError: no such fault, wrong options, or the route to lose does not exist.
         """
         check_fault(name, options)
         match name:
@@ -85,7 +85,7 @@ class ClusterFaults:
                 raise BugError(f"the fault {name} has options and does nothing")
 
     def cure(self, name: str) -> None:
-        """Heal it, however often it was injected; effective on return. Raises UsageError for an unknown fault."""
+        """Cure the fault, however often it was injected; effective on return. Raises UsageError for an unknown fault."""
         _check_name(name)
         match name:
             case "kube-api-down":
@@ -113,7 +113,7 @@ class ClusterFaults:
             self._lost.append(route)
 
     def _restore_routes(self) -> None:
-        """Create the lost routes again; a route that was created in the meantime stays as it is."""
+        """Create the lost routes again; a route that exists again stays."""
         while self._lost:
             route = self._lost[-1]
             if route.cidr not in {present.cidr for present in self._routes.list(route.zone)}:

@@ -1,4 +1,4 @@
-"""What an agent is told of a flow: the same for every cluster. Pure."""
+"""Settings of a flow for an agent, the same on every cluster. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def make_flow_settings(flow: Flow, endpoints: Mapping[str, Endpoint], nodes: Seq
     Args:
         flow: the flow; both ends are among `endpoints`.
         endpoints: by name.
-        nodes: whose addresses a masquerade may put in the place of the source's: any node's, for a NodePort is entered at any.
+        nodes: a masquerade may replace the source's address by one of theirs, because a NodePort can be entered at any node.
     """
     source, destination = endpoints[flow.source], endpoints[flow.destination]
     target, _, port = (flow.via or "").partition(":")
@@ -34,7 +34,7 @@ def make_flow_settings(flow: Flow, endpoints: Mapping[str, Endpoint], nodes: Seq
 
 
 def _rewritten_sources(flow: Flow, source: Endpoint, nodes: Sequence[NodeFacts]) -> tuple[str, ...]:
-    """Return what the source's address may have become: a node's own or its tunnel device's. Source: mechanics 4.2, 4.5."""
+    """Return the addresses that may replace the source's: a node's own or its tunnel device's. Source: mechanics 4.2, 4.5."""
     if flow.role not in {FlowRole.HOST, FlowRole.SERVICE}:
         return ()
     masquerading = [node for node in nodes if source.is_outside or node.name == source.node]

@@ -1,4 +1,4 @@
-"""What tells one Kubernetes object from another, wherever the objects are kept."""
+"""The identity of a Kubernetes object, wherever it is kept."""
 
 from __future__ import annotations
 

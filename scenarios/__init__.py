@@ -1,1 +1,1 @@
-"""What we do: the scenario model, the catalogue, and the plan of a run."""
+"""Scenarios: the model, the catalogue, and the plan of a run."""

@@ -1,8 +1,8 @@
-"""Which flows a run probes: the sets that a scenario asks for, laid over the endpoints of a cluster. Pure.
+"""The flows of a run: the sets that a scenario asks for, between the endpoints of a cluster. Pure.
 
-The small UDP mesh is always there: it is the reference that every report's headline speaks of. Control flows are always there,
-too: within a node and within a pod. The other sets probe more slowly, since they answer whether something breaks and how, and
-the mesh for how long.
+The small UDP mesh is always probed: it is the reference for every report's headline. Control flows, within a node and within a
+pod, are always probed, too. The other sets probe more slowly: they show whether something breaks and how, the mesh shows for
+how long.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from hitless.words import SECOND, Capability, FlowClass, FlowId, FlowRole, FlowS
 from probes.stamp import PACKET_OCTETS
 
 DATAGRAM_RATE_HZ: Final = 50.0
-"""Probes a second and flow of the sets beside the mesh. Chosen here: 20 ms see what the mesh's 5 ms measure."""
+"""Probes per second and flow of the sets beside the mesh. Chosen here: 20 ms detect what the mesh's 5 ms measure."""
 TCP_RATE_HZ: Final = 20.0
-"""Messages or connections a second and flow. Chosen here: each costs a system call a segment, not a share of a batch."""
+"""Messages or connections per second and flow. Chosen here: each costs system calls of its own, not a share of a batch."""
 IP_AND_UDP_OCTETS: Final = 28
 """Source: RFC 791 3.1 (20), RFC 768 (8)."""
 
@@ -36,7 +36,7 @@ def rate_hz(flow_class: FlowClass, mesh_rate_hz: float) -> float:
 
 
 def capabilities_of(flow_sets: Iterable[FlowSet]) -> frozenset[Capability]:
-    """Return what a cluster must offer for these sets."""
+    """Return the capabilities that these sets need."""
     needed: set[Capability] = set()
     for flow_set in flow_sets:
         if flow_set not in {FlowSet.UDP, FlowSet.HOST_TO_POD}:
@@ -64,7 +64,7 @@ def make_flows(
 
     Args:
         facts: the cluster.
-        flow_sets: what is asked for; `udp` is always there.
+        flow_sets: of the scenario; `udp` is always added.
         mesh_interval_ns: time between two probes of a mesh flow; None: other sets probe at their own rate.
 
     Raises:
@@ -112,7 +112,7 @@ class _Ends:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Places:
-    """The endpoints of a cluster by what they are good for, each list in the order of the facts."""
+    """The endpoints of a cluster by their role, each list in the order of the facts."""
 
     facts: ClusterFacts
     mesh: tuple[Endpoint, ...]
@@ -137,7 +137,7 @@ class _Places:
         )
 
     def partners(self) -> Iterator[tuple[Endpoint, Endpoint]]:
-        """Yield every mesh pod with the next one of its zone and the next one of another: linear in the number of nodes."""
+        """Yield every mesh pod with the next one of its zone and of another zone: linear in the number of nodes."""
         for place, pod in enumerate(self.mesh):
             others = (*self.mesh[place + 1 :], *self.mesh[:place])
             for is_same_zone in (True, False):
@@ -162,7 +162,7 @@ def _pod_ends(
 
 
 def _control_ends(places: _Places) -> Iterator[_Ends]:
-    """Yield a flow within each node and one within its first pod, which no switch can touch, and one to calibrate by."""
+    """Yield a flow within each node and one within its first pod, which no switch can affect, and the calibration flow."""
     for pod in places.mesh:
         if pod.node in places.control:
             other = places.control[pod.node]
@@ -201,7 +201,7 @@ def _host_ends(places: _Places, flow_set: FlowSet) -> Iterator[_Ends]:
         if host is None:
             continue
         source, destination = (host, other) if flow_set is FlowSet.HOST_TO_POD else (one, host)
-        # Conntrack keeps the source of a UDP flow as it was first seen; only new connections show what is rewritten now.
+        # Conntrack keeps the first source of a UDP flow; only new connections show the present rewriting.
         classes = (FlowClass.UDP,) if flow_set is FlowSet.HOST_TO_POD else (FlowClass.UDP, FlowClass.TCP_CONNECT)
         for flow_class in classes:
             yield _Ends(

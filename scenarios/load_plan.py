@@ -1,4 +1,4 @@
-"""What a scenario says of application load: `load: {users: 12, rate_hz: 10}`, and what that means on a cluster."""
+"""The application load of a scenario, `load: {users: 12, rate_hz: 10}`, and its settings on a cluster."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class LoadPlan(BaseModel):
     users: Annotated[int, Field(ge=2, le=USERS_MAX)] = 12
     """In all. Every second one opens a new connection for each request, the others keep theirs."""
     rate_hz: Annotated[float, Field(ge=0.1, le=50)] = 10
-    """Requests a second of each user, while it is answered in time."""
+    """Requests per second of each user, while it is answered in time."""
     body_octets: Annotated[int, Field(ge=0, le=BODY_OCTETS_MAX)] = 1_000
     """Of each answer."""
     timeout_ms: Annotated[float, Field(ge=100, le=60_000)] = 2_000
     """A user gives up a request after this."""
     clients: Annotated[int, Field(ge=1, le=CLIENTS_MAX)] = 2
-    """Pods with users, on nodes of different zones as far as there are any. Each is a process of its own."""
+    """Pods with users, spread over the zones. Each is a process of its own."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -48,7 +48,7 @@ def make_load(plan: LoadPlan, facts: ClusterFacts, duration_ns_max: Nanoseconds)
     """Return the load of a run: users in the first pods of some nodes ask the first pods of all others.
 
     Args:
-        plan: what the scenario asks for; of a cluster with fewer nodes than `clients` each has users.
+        plan: of the scenario; if the cluster has fewer nodes than `clients`, each has users.
         facts: the cluster.
         duration_ns_max: the load ends after this.
     """

@@ -1,4 +1,4 @@
-"""From a file to a scenario: read, validated, and checked against the Shoot and the names that it refers to."""
+"""Reads scenario files, validates them, and checks them against their Shoot and the names that they refer to."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def start_mode(shoot: Shoot, where: str) -> Mode:
 
 
 def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
-    """Refuse a scenario that contradicts its Shoot, or asks it for what it has. Raises UsageError, which names both."""
+    """Refuse a scenario that contradicts its Shoot or requests what it already has. Raises UsageError, which names both."""
     where, says = str(scenario.file), f"as {scenario.shoot} says"
     start = start_mode(shoot, str(scenario.shoot))
     if scenario.start is not start:
@@ -73,7 +73,7 @@ def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
 
 
 def _check_references(scenario: Scenario) -> None:
-    """Refuse a scenario that names what does not exist: a check, a budget, a mutant. Raises UsageError."""
+    """Refuse a scenario that names an unknown check, budget or mutant. Raises UsageError."""
     where = str(scenario.file)
     for arm, plan in scenario.arms.items():
         read_checks(plan.checks, where, f"arms.{arm}.checks")
@@ -89,7 +89,7 @@ def catalogue() -> tuple[Path, ...]:
 
 
 def find_scenario(name: str) -> Path:
-    """Return the file of a shipped scenario, or `name` itself where it is a path to a file.
+    """Return the file of a shipped scenario, or `name` itself if it is the path of a file.
 
     Raises:
         UsageError: neither; names what there is.

@@ -26,16 +26,16 @@ NODES_MAX: Final = 255
 """Nodes of a cluster: their mesh and control flows, n * n of them, share the 65,535 numbers of FlowId."""
 
 RATE_HZ_MIN: Final = 1.0
-"""Slower probes are not answered often enough while a run waits to become live (hitless.run.LIVE_TIMEOUT_S)."""
+"""With slower probes a run would not become live in time (hitless.run.LIVE_TIMEOUT_S)."""
 RATE_HZ_MAX: Final = 10_000.0
-"""Chosen here: an interval of 0.1 ms is about what a round trip through a lab takes."""
+"""Chosen here: an interval of 0.1 ms is about a round trip through a lab."""
 
 DURATION_S_MIN: Final = 0.1
 """A shorter run ends before the first manifest is applied."""
 
 
 class Topology(Strict):
-    """How large the cluster is."""
+    """The size of the cluster."""
 
     zones: Annotated[int, Field(ge=1, le=26)] = 2
     nodes_per_zone: Annotated[int, Field(ge=1, le=200)] = 2
@@ -59,7 +59,7 @@ class Topology(Strict):
 
 
 class Request(Strict):
-    """What the operator changes in the Shoot; nothing at all where every field is left out."""
+    """The operator's change of the Shoot; without any field, no change."""
 
     overlay: bool | None = None
     """networking.providerConfig.overlay.enabled."""
@@ -68,7 +68,7 @@ class Request(Strict):
 
 
 class Cloud(Strict):
-    """How the cloud behaves."""
+    """The behaviour of the cloud."""
 
     route_controller: RouteControllerMode = RouteControllerMode.FAITHFUL
     create_ms: ProfileNumber | None = None
@@ -82,17 +82,17 @@ class Cloud(Strict):
 
 
 class Links(Strict):
-    """What the nodes' links do to the packets that nodes send, all the time."""
+    """Constant impairments of the packets that nodes send."""
 
     delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
     jitter_ms: Annotated[float, Field(ge=0, le=10_000)] = 0
-    """Each packet is delayed by up to this much more or less."""
+    """Each packet's delay varies by up to this much."""
     loss_percent: Annotated[float, Field(ge=0, le=100)] = 0
     duplicate_percent: Annotated[float, Field(ge=0, le=100)] = 0
     reorder_percent: Annotated[float, Field(ge=0, le=100)] = 0
-    """These are sent at once, the others after the delay."""
+    """These packets are sent at once, the others after the delay."""
     nodes: tuple[str, ...] = ()
-    """Whose; none named: every node's."""
+    """The nodes concerned; none named: every node."""
 
     @model_validator(mode="after")
     def _has_delay(self) -> Self:
@@ -107,7 +107,7 @@ class FaultStep(Strict):
     """One fault and when it is cured."""
 
     name: Annotated[str, Field(min_length=1, max_length=60)]
-    """What breaks; a cluster says which names it knows."""
+    """The fault; each cluster lists the names that it knows."""
     options: JsonObject = Field(default_factory=dict)
     at_ms: ProfileNumber
     """After the operator's request."""
@@ -116,20 +116,20 @@ class FaultStep(Strict):
 
 
 class ArmPlan(Strict):
-    """What one arm should come to."""
+    """The expectations of one arm."""
 
     end: Mode
     """The mode that the arm should end in."""
     checks: dict[str, JsonObject] = Field(min_length=1)
-    """Check name to its budgets; what is probed must be judged (see `_check_judged`)."""
+    """Check name to its budgets; every probed flow must be judged (see `_check_judged`)."""
     expect: Verdict
     """The verdict that makes a test pass."""
     because: tuple[str, ...] = ()
-    """Checks that must be among those that do not pass; a FAIL for another reason is not the expected one."""
+    """Checks that must not pass. A FAIL for other reasons is not the expected one."""
     mutant: str | None = None
-    """Name of a deliberately broken gate (gardener.doubles.mutants) that stands in for the real one."""
+    """Name of a deliberately broken gate (gardener.doubles.mutants) that replaces the real one."""
     why: str = ""
-    """Said in the report: why the arm is expected to come to this."""
+    """Printed in the report: why this is the expected verdict."""
 
 
 def _is_named(name: str) -> str:
@@ -161,18 +161,18 @@ class Scenario(Strict):
     rp_filter: Literal[0, 1, 2] = 2
     cloud: Cloud = Cloud()
     links: Links | None = None
-    """What the links do to packets; default: nothing."""
+    """Impairments of the links; default: none."""
     faults: tuple[FaultStep, ...] = ()
     needs: frozenset[Capability] = frozenset()
     rate_hz: Annotated[float, Field(ge=RATE_HZ_MIN, le=RATE_HZ_MAX)] = 200
-    """Probes a second and flow of the mesh; scenarios.flows says how often the other sets are probed."""
+    """Probes per second and flow of the mesh; for the other sets see scenarios.flows."""
     flows: ProfileFlows = FlowsPerProfile(fast=(FlowSet.UDP,), gardener=(FlowSet.UDP,))
-    """Which sets of flows are probed; a list serves both profiles. The small UDP mesh is always among them."""
+    """The sets of flows to probe; a list serves both profiles. The small UDP mesh is always among them."""
     load: LoadPlan | None = None
     """HTTP users between pods, beside the probes; default: none."""
     baseline_ms: ProfileNumber = PerProfile(fast=300, gardener=5000)
     duration_s: ProfileNumber
-    """How long after the request everything may take to settle."""
+    """Time after the request in which everything must settle."""
     until: Literal["settled", "end"] = "settled"
     """Whether the run ends as soon as everything has settled, or always takes its whole duration."""
     arms: dict[Annotated[str, AfterValidator(_is_named)], ArmPlan] = Field(min_length=1)

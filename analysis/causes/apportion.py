@@ -1,8 +1,8 @@
 """Attribution of a counter's total to groups of losses.
 
-The kernel counts every packet once, and knows no time; the losses are known to the packet, and fall into a few groups that
-happened together. Where only some choices of groups add up to the total, or nearly, a group is as likely to be meant as it is
-among those choices. Nearly: packets may be on their way when the counters are read. Pure.
+The kernel counts every packet once, without a time. The losses are known one by one and form a few groups that happened
+together. If only some sets of groups add up to the total, a group is as likely as its share of those sets. A sum may be off by
+a few packets, because packets may be on their way when the counters are read. Pure.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _FAR: Final = 5.0
 
 
 def apportion(total: int, sizes: Sequence[int]) -> tuple[float, ...]:
-    """Return for each group how likely it is that its losses are among those that were counted.
+    """Return for each group the probability that the counter counted its losses.
 
     Args:
         total: what was counted.
         sizes: losses of each group, positive.
 
     Returns:
-        How likely the choices of whole groups that add up to the total contain the group. Where none comes near (there was
-        other traffic, or a group is mixed), or there are too many groups: the share of all losses that the total is. Where it
-        is enough for all: 1; where nothing was counted: 0.
+        The share of the sets of whole groups with that total that contain the group. If no set comes near the total (there was
+        other traffic, or a group is mixed) or there are too many groups: total / all losses. 1 if the total covers all
+        losses, 0 if nothing was counted.
     """
     if total >= sum(sizes) or total <= 0:
         return (float(total > 0),) * len(sizes)
@@ -46,7 +46,7 @@ def apportion(total: int, sizes: Sequence[int]) -> tuple[float, ...]:
 
 
 def _count_choices(sizes: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Return for each sum, from 0 to that of all, how many choices of some of the groups add up to it."""
+    """Return for each sum, from 0 to that of all groups, how many sets of groups add up to it."""
     ways = np.zeros(sum(sizes) + 1)
     ways[0] = 1
     for size in sizes:

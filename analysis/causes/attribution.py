@@ -1,9 +1,9 @@
 """Why each outage happened: competing causes, ranked, each with its score and the evidence for it.
 
 The candidates of an outage (`candidates`) compete with each other and with `unexplained`, which has odds of 1 and needs no
-evidence: what is not more likely than something unknown at a random time is not believed. A score is the share of an outage's
-lost probes that a cause accounts for; the scores of an outage make 1. Conditions, gates and APIs are never a cause, as no
-packet passes them; where they coincide it is said beside `unexplained`.
+evidence: a candidate that is no more likely than an unknown cause at a random time is not believed. A score is the share of an
+outage's lost probes that a cause accounts for; the scores of an outage sum to 1. Conditions, gates and APIs are never a cause,
+because no packet passes them. Where they coincide with an outage, `unexplained` mentions them.
 
 A pure function of the history and its measures. Definitions: docs/measuring.md, Causes.
 """
@@ -29,7 +29,7 @@ from hitless.words import FlowId, FlowRole
 __all__ = ["Attribution", "Cause", "CauseKind", "attribute"]
 
 SCORE_MIN: Final = 0.01
-"""Causes below this are not listed, unless there is no other."""
+"""Causes with a lower score are left out, unless there is no other."""
 _CANNOT_DROP: Final = frozenset({"condition.written", "condition.removed", "condition.dropped", "gate.opened", "gate.held"})
 _COINCIDENT_MAX: Final = 3
 
@@ -40,7 +40,7 @@ class Cause:
 
     kind: CauseKind
     subjects: tuple[str, ...]
-    """What exactly, the likeliest first; empty for `unexplained`."""
+    """What was broken, the likeliest first; empty for `unexplained`."""
     score: float
     """Share of the outage's lost probes that it accounts for, 0 to 1."""
     evidence: tuple[Indication, ...]
@@ -72,7 +72,7 @@ def attribute(
 ) -> tuple[Attribution, ...]:
     """Return the causes of every outage of a run, by flow, then in order of time.
 
-    The outage of a calibration flow is not among them: it was made to see whether it is measured.
+    Outages of the calibration flow are left out: the run itself made them.
     """
     finder = CandidateFinder(history, measures, routes)
     found: list[tuple[Outage, tuple[Explanation, ...]]] = []
@@ -88,7 +88,7 @@ def attribute(
 
 
 def _rank(outage: Outage, explanations: Sequence[Explanation], history: History) -> tuple[Cause, ...]:
-    """Return the causes of one outage over all its segments, by kind."""
+    """Merge the explanations of all segments of one outage into its causes."""
     lost = sum(explanation.segment.lost for explanation in explanations)
     unexplained = 0.0
     shares: defaultdict[tuple[CauseKind, str], float] = defaultdict(float)
@@ -115,7 +115,7 @@ def _rank(outage: Outage, explanations: Sequence[Explanation], history: History)
 
 
 def _excuse(outage: Outage, explanations: Sequence[Explanation], history: History) -> tuple[Indication, ...]:
-    """Return the cause `unexplained` with what coincides with the outage."""
+    """Return the evidence for `unexplained`: how many candidates there were, and what coincided with the outage."""
     candidates = {likelihood.key for explanation in explanations for likelihood in explanation.likelihoods}
     text = f"none of {len(candidates)} candidates fits better than chance" if candidates else "there is no candidate"
     found = [Indication(text=text, odds=1.0, facts={"candidates": len(candidates)})]

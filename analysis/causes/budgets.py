@@ -1,8 +1,8 @@
 """A counter's movement is a budget in packets: what its candidates claim together never exceeds it.
 
-A counter knows no flow, and the loss of a probe moves it once. So the odds of all candidates that move one counter are lowered
-by one factor until the losses that they claim fit into what it moved. What they give up goes to the other candidates of the
-same losses, and to `unexplained`. Losses stay unexplained only where no counter that could be about them has room. Pure.
+A counter knows no flow, and one lost probe moves it by one. So the odds of all candidates that move a counter are lowered by
+one factor until the losses that they claim fit its movement. What they give up goes to the other candidates of the same losses
+and to `unexplained`. Losses stay unexplained only if no counter that could have counted them has room. Pure.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from analysis.causes.moved_counters import MovedCounters
 _ROUNDS_MAX: Final = 20
 _HALVINGS: Final = 50
 _EXACT: Final = 1e-3
-"""Packets: a budget that is exceeded by less is kept."""
+"""Packets. A budget may be exceeded by less than this."""
 _IMPOSSIBLE: Final = 1e-15
-"""Odds below this are those of a candidate that was ruled out, whatever a counter has room for."""
+"""A candidate with lower odds was ruled out, whatever room its counter has."""
 
 _Claim = tuple[Explanation, list[Likelihood]]
 """A segment, and its candidates that move one counter."""
@@ -30,7 +30,7 @@ _Claims = Mapping[KernelCounter, Sequence[_Claim]]
 
 
 def keep_budgets(explanations: Sequence[Explanation], moved: MovedCounters) -> None:
-    """Lower the odds of candidates until no counter is exceeded, and give room that is left to what is unexplained.
+    """Lower the odds of candidates until no counter is exceeded, and give the remaining room to unexplained losses.
 
     Args:
         explanations: all of the run, with all evidence.
@@ -44,7 +44,7 @@ def keep_budgets(explanations: Sequence[Explanation], moved: MovedCounters) -> N
 
 
 def count_claimed(claims: Sequence[_Claim]) -> float:
-    """Return how many losses some candidates claim: of each segment the share that their odds give them."""
+    """Return how many losses these candidates claim: their share of each segment by their odds."""
     return sum(one.segment.lost * sum(likelihood.weight for likelihood in mine) / one.total for one, mine in claims)
 
 
@@ -61,9 +61,9 @@ def _find_claims(explanations: Sequence[Explanation]) -> _Claims:
 
 
 def _cut(claims: _Claims, budgets: Mapping[KernelCounter, int]) -> None:
-    """Fit one counter after the other; what one gives up another may claim, so until none has to be lowered.
+    """Fit one counter after the other, until none has to be lowered: what one gives up another may claim.
 
-    Where two give up to each other for too long, what is still too much becomes unexplained.
+    If two counters keep passing losses to each other, the excess becomes unexplained.
     """
     for _ in range(_ROUNDS_MAX):
         if not sum(_fit(claims[counter], budget) for counter, budget in budgets.items()):

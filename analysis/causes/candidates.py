@@ -1,7 +1,6 @@
 """Candidates: what the events say was broken, from when to when, and which flows it could have hit.
 
-A candidate is a candidate: it is known to have been there, not to have dropped anything. What makes it a cause is weighed in
-`analysis.causes.indications`. Nothing here computes anything but the meeting of two lengths of time.
+A candidate was there; whether it dropped packets is not known. `analysis.causes.indications` weighs that.
 """
 
 from __future__ import annotations
@@ -14,20 +13,20 @@ from typing import Any, Final
 from analysis.interval import Interval
 
 MUST: Final = 5.0
-"""Odds of a candidate that must lose what passes it, before any evidence. Chosen here."""
+"""Odds, before any evidence, of a candidate that drops every packet that passes it. Chosen here."""
 
 
 @unique
 class CauseKind(StrEnum):
-    """Why packets were lost; in the order of a report. Source: mechanics 4.3-4.5, 5.1."""
+    """Why packets were lost, in the order in which reports list it. Source: mechanics 4.3-4.5, 5.1."""
 
     POOL_BEFORE_ROUTES = "pool-before-routes"
     """A node re-pointed its routes to the gateway while the cloud had no route to the peer: cross-subnet loss."""
     CLEANUP_BEFORE_ROUTES = "cleanup-before-routes"
-    """cleanup-routes left a node its default route alone while the cloud had no route to the peer: same-subnet loss, and to
-    other subnets where the roll came before the pool."""
+    """cleanup-routes left a node only its default route while the cloud had no route to the peer: same-subnet loss, and
+    cross-subnet loss if the roll came before the pool."""
     WITHDRAWAL_BEFORE_ROUTES = "withdrawal-before-routes"
-    """BIRD withdrew routes of peers whose graceful restart was over while the cloud had none: same-subnet loss."""
+    """BIRD withdrew the routes of peers after their graceful restart while the cloud had none: same-subnet loss."""
     ROUTE_DELETED = "route-deleted"
     """A cloud route that was in use went away."""
     POD_OUTSIDE_CIDR = "pod-outside-cidr"
@@ -37,19 +36,19 @@ class CauseKind(StrEnum):
     TUNNEL_GONE = "tunnel-gone"
     """The sender encapsulates and the receiver has no tunnel device any more."""
     TOO_LARGE = "too-large"
-    """The packets are larger than the tunnel takes, and may not be cut."""
+    """The packets are larger than the tunnel's MTU and must not be fragmented."""
     MASQUERADE_CHANGED = "masquerade-changed"
     """The output device of a masqueraded flow changed, which ends its conntrack entry."""
     FAULT = "fault"
     """A fault that the scenario injected."""
     POD_ROLL = "pod-roll"
-    """A calico-node pod was replaced; by what means that drops packets is not known."""
+    """A calico-node pod was replaced. No mechanism is known by which that drops packets."""
     LATE = "late"
     """The answers came after the Forwarding Delay Threshold: nothing was dropped."""
     INSTRUMENT = "instrument"
     """The machine or the probers, not the network under test."""
     UNEXPLAINED = "unexplained"
-    """Nothing that is known accounts for it; a blackhole leaves neither an event nor a counter."""
+    """No candidate accounts for it. A blackhole, for example, leaves neither an event nor a counter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ class KernelCounter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """Something that was broken for a while, and could have lost what went one way between two nodes."""
+    """Something that was broken for a while and could have dropped packets in one direction between two nodes."""
 
     kind: CauseKind
     subject: str
@@ -79,12 +78,12 @@ class Candidate:
     end_text: str = ""
     """What ended it."""
     is_begin_free: bool = False
-    """It may have begun to drop at any time after `began`: what made it do so left no event."""
+    """It may have begun to drop packets at any time after `began`, without an event."""
     is_end_free: bool = False
-    """It may have stopped dropping at any time before `ended`."""
+    """It may have stopped dropping packets at any time before `ended`."""
     prior: float = MUST
     """Odds against `unexplained` before any evidence."""
     counter: KernelCounter | None = None
-    """None: no counter tells."""
+    """The kernel counter that counts its drops; None: there is none."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """The same for machines: JSON values."""

@@ -1,7 +1,7 @@
-"""Since when and until when each zone's route table had its route to each node, as the events tell.
+"""Timeline of the cloud routes: when each zone's route table had a route to each node, by the events.
 
-What was there before the first event follows from it: what is created was missing, what is deleted was there. A table
-without events is as the start mode needs it. On a cluster that is only watched the tables cannot be seen. Pure.
+The first event tells what was there before: a route that is created was missing, a route that is deleted was there. A table
+without events is as the start mode needs it. On a cluster that is only watched the tables are out of sight. Pure.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class CloudStep:
     is_present: bool
     """Afterwards."""
     kind: CauseKind
-    """What is to blame where it went: ROUTE_DELETED or FAULT."""
+    """The cause if it went: ROUTE_DELETED or FAULT."""
     text: str
 
 
@@ -59,7 +59,7 @@ class CloudRoutes:
     def toward(self, zone: str, node: str) -> CloudTimeline:
         """Return the route to a node in the table of a zone."""
         steps = self._steps.get((zone, node), [])
-        # Where no route had to be created and all are said to be there, it was there before.
+        # No route had to be created and the controller says that all are there: this one was there before.
         is_present = not steps[0].is_present if steps else self._is_native or self._was_synced
         found, now = [], is_present
         for step in steps:

@@ -1,6 +1,6 @@
-"""The candidates of each stretch of losses, with what its times say of each: the input of `attribution`.
+"""The candidates of each segment of an outage, weighed by their times: the input of `attribution`.
 
-What all stretches of a run say together (`analysis.causes.joint`) comes on top. Pure.
+`analysis.causes.joint` adds what all segments of a run show together. Pure.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hitless.history import History
 from hitless.words import FlowId, FlowRole, Nanoseconds
 
 CERTAIN: Final = 0.9
-"""A score from which on a loss counts as explained, so that no counter need be about it. Chosen here."""
+"""From this score on a loss counts as explained and no other counter has to account for it. Chosen here."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,11 +31,11 @@ class Likelihood:
 
     candidate: Candidate
     evidence: list[Indication]
-    """First what is to be proven."""
+    """The claim first."""
     counted: Indication | None = None
-    """What the kernel's counter says, as long as it stands."""
+    """The indication of the kernel's counter; None: no counter tells."""
     budget: float = 1.0
-    """Factor that keeps what is claimed within what the counter moved; see `analysis.causes.budgets`."""
+    """Factor that keeps the claimed losses within the counter's movement; see `analysis.causes.budgets`."""
 
     @property
     def weight(self) -> float:
@@ -66,7 +66,7 @@ class Explanation:
     segment: Segment
     likelihoods: tuple[Likelihood, ...]
     unexplained: float = 1.0
-    """Odds of something unknown."""
+    """Odds of an unknown cause."""
 
     @property
     def total(self) -> float:
@@ -98,7 +98,7 @@ def explain_outages(
 
 
 def _find_takeovers(segment: Segment, candidates: Sequence[Candidate]) -> list[int]:
-    """Return when candidates began, while others had already broken the flow, that must have lost what came after."""
+    """Return when further candidates began that must have dropped all later packets of a flow that was already down."""
     return [
         candidate.began.latest_ns
         for candidate in candidates
@@ -132,7 +132,7 @@ def _explain(history: History, flow: Flow, segment: Segment, candidates: Sequenc
 
 
 def _own_likelihood(kind: CauseKind, subject: str, text: str, share: float) -> Likelihood:
-    """Return a candidate that the losses themselves name, with the share of them that do."""
+    """Return a candidate that the losses themselves show, weighed by the share of them that do."""
     odds = 1 / NOT_COUNTED if share >= 1 else share / (1 - share)
     candidate = Candidate(kind=kind, subject=subject, text=text, began=make_interval(0, 0), ended=None, begin_text="")
     return Likelihood(candidate=candidate, evidence=[Indication(text=text, odds=odds, facts={"share": share})])

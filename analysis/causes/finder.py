@@ -1,8 +1,8 @@
 """The candidates that could have dropped a flow's packets in one direction, in one run.
 
-Direction matters: what is lost on the way out was sent by the sender's node and looked up in the table of its zone; what is
-lost on the way back, by the reflector's. A candidate need not have dropped anything: `indications` weighs that. Conditions,
-the gate and faults of an API are no candidates, since no packet passes them. Pure.
+Direction matters: packets on the way out are routed by the sender's node and the table of its zone, packets on the way back by
+the reflector's. Whether a candidate dropped anything is weighed in `indications`. Conditions, the gate and faults of an API are
+no candidates, because no packet passes them. Pure.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HARMLESS_FAULTS: Final = frozenset({"kube-api-down", "route-api-down"})
 HEADER_OCTETS: Final = 28
 """Of IPv4 with UDP or ICMP. Source: RFC 791 3.1, RFC 768, RFC 792."""
 STALL_NS: Final = Nanoseconds(50 * MILLISECOND)
-"""A machine that stood still may drop what came in the meantime, this long before and after. Chosen here."""
+"""A machine that stalled may have dropped packets this long before and after the stall. Chosen here."""
 _ROLL_EVENTS: Final = ("pod.deleted", "pod.created", "calico.felix_started", "pod.ready")
 _MASQUERADED: Final = frozenset({FlowSet.HOST_CLUSTER_IP, FlowSet.NODE_PORT})
 _SOCKET_COUNTERS: Final = (NO_PORTS, "Udp.RcvbufErrors")
@@ -48,7 +48,7 @@ class CandidateFinder:
 
     Args:
         history: of the run.
-        measures: of its flows: what hit a control flow is the machine's doing.
+        measures: of its flows; the machine causes the outages of control flows.
         routes: of its nodes.
     """
 
@@ -91,7 +91,7 @@ class CandidateFinder:
         return self._pairs[key]
 
     def _sockets(self, source: Endpoint, destination: Endpoint, way: Way) -> Iterator[Candidate]:
-        """Yield that a prober had no socket, or no room in it: such packets reached their host."""
+        """Yield the probers whose socket was closed or full: such packets reached their host."""
         at = [destination] if way is Way.OUT else [source] if way is Way.BACK else [destination, source]
         for endpoint, counter in ((endpoint, counter) for endpoint in at for counter in _SOCKET_COUNTERS):
             # A node's own network has other sockets too, and tunnels count there.
@@ -111,7 +111,7 @@ class CandidateFinder:
                 )
 
     def _control_outages(self, measures: Measures) -> Iterator[tuple[str, Candidate]]:
-        """Yield what hit the control flow of a node: nothing that is switched is on its way."""
+        """Yield the outages of the nodes' control flows, whose path the switch does not touch."""
         for flow in self._history.flows_of(FlowRole.CONTROL):
             node = self._endpoints[flow.source].node
             for outage in measures[flow.id].outages if flow.id in measures else ():
@@ -130,7 +130,7 @@ class CandidateFinder:
                 )
 
     def _masquerade(self, ends: RouteEnds) -> Iterator[Candidate]:
-        """Yield when the node that masquerades a flow rewrote its routes: the flow's conntrack entry dies with its device.
+        """Yield when the node that masquerades a flow rewrote its routes: a new output device ends the flow's conntrack entry.
 
         Source: mechanics 4.5, Linux net/netfilter/nf_nat_core.c nf_nat_oif_changed.
         """
@@ -150,7 +150,7 @@ class CandidateFinder:
 
 
 def _faults(history: History) -> Iterator[Candidate]:
-    """Yield the faults whose effect on packets is not known."""
+    """Yield the faults that may affect packets in unknown ways."""
     for event in history.events_named("fault.injected"):
         name = str(event.facts["fault"])
         is_placed = name == NODE_ROUTE_LOST and {"zone", "node"} <= (event.facts.get("options") or {}).keys()
@@ -193,7 +193,7 @@ def _rolls(history: History) -> Iterator[tuple[str, Candidate]]:
 
 
 def _stalls(history: History) -> Iterator[Candidate]:
-    """Yield the times in which the sender skipped ticks, one for those that are close together."""
+    """Yield the stalls of the sender: skipped ticks that are close together count as one."""
     skipped = history.records.skipped
     if not skipped.size:
         return

@@ -1,9 +1,9 @@
 """Indications for and against a candidate: coincidence in time, and the kernel's counters.
 
-An indication has odds: how many times more likely it is if the candidate did it than if it was something unknown that
-came at a random time. That two instants fall into a window of a few milliseconds by chance is rare, and how rare follows
-from the window, the number of such instants and the time that was probed. What the model forbids (the flow was answered
-although it must have been down) is not impossible, as models are wrong, but a hundred times less likely. Pure.
+An indication has odds: how many times more likely it is if the candidate is the cause than if an unknown cause acted at a
+random time. Two instants rarely fall into a window of a few milliseconds by chance; how rarely follows from the window, the
+number of such instants and the probed time. What the model forbids (the flow was answered although it must have been down) is a
+hundred times less likely, not impossible: models may be wrong. Pure.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from analysis.interval import Interval
 from hitless.words import MILLISECOND, SECOND, JsonObject, Nanoseconds
 
 ODDS_MAX: Final = 1000.0
-"""Of one coincidence: clocks and models are not better than that. Chosen here."""
+"""Largest odds of one coincidence, because clocks and models are no better. Chosen here."""
 FORBIDDEN: Final = 0.01
-"""Odds of what the model says cannot be. Chosen here."""
+"""Odds of what the model forbids. Chosen here."""
 LAG_NS: Final = Nanoseconds(1 * SECOND)
-"""A candidate may begin or stop to drop later than its event by this: a cloud's consistency, a lost ARP request."""
+"""A candidate may start or stop dropping packets this long after its event: a cloud's consistency, a lost ARP request."""
 LAGGED: Final = 0.05
-"""Of the odds, where the effect came later than its cause. Chosen here."""
+"""Factor on the odds if the effect came later than its cause. Chosen here."""
 LASTED: Final = 3.0
-"""Odds where both lasted until the probing ended. Chosen here."""
+"""Odds if both lasted until the probing ended. Chosen here."""
 EXACTLY: Final = 4.0
-"""Odds where exactly those flows were hit that a cause would hit. Chosen here."""
+"""Odds if exactly the flows were hit that the candidate would hit. Chosen here."""
 COUNTED_MAX: Final = 50.0
-"""Odds where a counter accounts for every loss that it could be about. Chosen here."""
+"""Odds if a counter accounts for every loss that it could have counted. Chosen here."""
 NOT_COUNTED: Final = 0.001
-"""Odds where the counter that would have moved did not. Chosen here."""
+"""Odds if the counter that should have moved did not. Chosen here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +47,15 @@ class Indication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """What coincidence is measured against."""
+    """The times that coincidence is measured against."""
 
     probed_ns: int
     """How long the flow was probed."""
     origin_ns: int
-    """From where texts count, the operator's request."""
+    """Zero of the times in texts: the operator's request."""
 
     def chance(self, window_ns: int, instants: int) -> float:
-        """Return how likely one of a number of random instants falls into a window."""
+        """Return the probability that one of a number of random instants falls into a window."""
         return min(1.0, max(1, instants) * max(1, window_ns) / max(1, self.probed_ns))
 
     def say(self, ns: int) -> str:
@@ -64,18 +64,18 @@ class Scale:
 
 
 def can_have(candidate: Candidate, segment: Segment) -> bool:
-    """Return whether a candidate was there when the first probe of a segment was dropped; no cause comes after its effect."""
+    """Return whether a candidate was there when the first probe of a segment was dropped: no cause follows its effect."""
     is_begun = candidate.began.earliest_ns <= segment.first.latest_ns
     return is_begun and (candidate.ended is None or candidate.ended.latest_ns >= segment.first.earliest_ns)
 
 
 def weigh_times(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> tuple[Indication, ...]:
-    """Return what the beginning and the end of both say.
+    """Compare the beginning and the end of a candidate with those of a segment.
 
     Args:
-        candidate: one that `can_have` done it.
+        candidate: one that `can_have` dropped them.
         segment: the losses.
-        instants: how many candidates of its kind the flow had: each might have coincided.
+        instants: number of candidates of its kind that the flow had; each might have coincided.
         scale: of the flow.
     """
     found = (_weigh_onset(candidate, segment, instants, scale), _weigh_end(candidate, segment, instants, scale))
@@ -83,33 +83,33 @@ def weigh_times(candidate: Candidate, segment: Segment, instants: int, scale: Sc
 
 
 def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: float) -> Indication:
-    """Return what a counter says.
+    """Weigh the movement of a counter.
 
     Args:
         counter: the counter.
         moved: by how much it moved.
-        eligible: lost probes that it could be about, those that something else explains left out.
-        share: how likely it is that these losses are among them; see `analysis.causes.apportion`.
+        eligible: lost probes that it could have counted and that nothing else explains.
+        share: probability that it counted these losses; see `analysis.causes.apportion`.
     """
     odds = COUNTED_MAX if share >= 1 else max(NOT_COUNTED, min(COUNTED_MAX, share / (1 - share)))
     where = ", ".join(sorted(counter.places))
-    text = f"{counter.name} of {where} moved by {moved:,}; {eligible:,} lost probes could be among them, these to {share:.0%}"
+    text = f"{counter.name} of {where} moved by {moved:,}; it could have counted {eligible:,} lost probes, these to {share:.0%}"
     facts: JsonObject = {"counter": counter.name, "moved": moved, "eligible": eligible, "share": share}
     return Indication(text=text, odds=odds, facts=facts)
 
 
 def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Indication:
-    """Return what it says who else was hit at the same time.
+    """Weigh which other flows were hit at the same time.
 
     Args:
-        hit: flows that were hit at the time and could have been by this.
-        exposed: flows that would have been hit by this.
-        own: probes lost at the time that it could have lost.
+        hit: flows that were hit and that the candidate could hit.
+        exposed: all flows that the candidate would hit.
+        own: probes lost at the time that the candidate could have dropped.
         all_lost: all probes lost at the time.
     """
     share = hit / exposed * own / all_lost
     odds = EXACTLY if share == 1 else max(FORBIDDEN, share**2)
-    text = f"{hit} of the {exposed} flows that it would hit were down, and {own:,} of {all_lost:,} losses at the time are its"
+    text = f"{hit} of the {exposed} flows that it would hit were down; it could have caused {own:,} of {all_lost:,} losses"
     return Indication(text=text, odds=odds, facts={"hit": hit, "exposed": exposed, "own": own, "lost": all_lost})
 
 
@@ -122,8 +122,8 @@ def _weigh_onset(candidate: Candidate, segment: Segment, instants: int, scale: S
         return _coincidence(text, began, onset, instants, scale)
     facts: JsonObject = {"began_ms": began.latest_ns / MILLISECOND, "onset_ms": onset.earliest_ns / MILLISECOND}
     if candidate.is_begin_free:
-        # That it lay in the time in which that could happen made it a candidate; it is no evidence once more.
-        return Indication(text="what began it left no event", odds=1.0, facts=facts)
+        # The time alone made it a candidate. It must not count as evidence again.
+        return Indication(text="its beginning left no event", odds=1.0, facts=facts)
     lag_ns = onset.earliest_ns - began.latest_ns
     odds = FORBIDDEN
     if lag_ns <= LAG_NS:
@@ -144,7 +144,7 @@ def _weigh_end(candidate: Candidate, segment: Segment, instants: int, scale: Sca
     if ended is None or ended.earliest_ns > end.latest_ns:
         if candidate.is_end_free:
             return None
-        text = f"the flow was answered again at {scale.say(end.latest_ns)} although nothing had ended that"
+        text = f"the flow was answered again at {scale.say(end.latest_ns)}, before this had ended"
         return Indication(text=text, odds=FORBIDDEN, facts={"end_ms": end.latest_ns / MILLISECOND})
     lag_ns = end.earliest_ns - ended.latest_ns
     text = f"it lasted {lag_ns / MILLISECOND:,.1f} ms longer than that: {candidate.end_text or 'that ended'}"
@@ -153,7 +153,7 @@ def _weigh_end(candidate: Candidate, segment: Segment, instants: int, scale: Sca
 
 
 def _weigh_lasting(candidate: Candidate, scale: Scale) -> Indication:
-    """Return what it says that nothing passed any more until the probing ended."""
+    """Weigh a segment after which no probe passed until the probing ended."""
     ended = candidate.ended
     if ended is None:
         odds = 1.0 if candidate.is_end_free else LASTED

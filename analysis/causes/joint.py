@@ -1,8 +1,8 @@
 """Evidence from all losses of a run together: which flows were hit at the same time, and what the kernel counted.
 
-Where a candidate's own times tell nothing (a filter was made strict, and no event says when), its victims do: it must have
-hit every flow that it could hit, and no other was hit just then. A counter, which is a sum over the run, must account for all
-losses that it could be about and that nothing else explains. Pure.
+If a candidate's own times tell nothing (a filter was made strict, and no event says when), the flows that were hit do: it must
+have hit every flow that it could hit, and no other flow was hit at that time. A counter is a sum over the run. It must account
+for all losses that it could have counted and that nothing else explains. Pure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Exposed = dict[_Key, list[tuple[FlowId, Candidate]]]
 
 
 def weigh_together(explanations: Sequence[Explanation], finder: CandidateFinder, flows: Sequence[Flow]) -> None:
-    """Add what the explanations of a whole run say together."""
+    """Add the evidence that only the explanations of a whole run give together."""
     if any(likelihood.candidate.is_begin_free for explanation in explanations for likelihood in explanation.likelihoods):
         exposed = _find_exposed(finder, flows)
         for group in _group(explanations):
@@ -35,7 +35,7 @@ def weigh_together(explanations: Sequence[Explanation], finder: CandidateFinder,
 
 
 def _find_exposed(finder: CandidateFinder, flows: Sequence[Flow]) -> _Exposed:
-    """Return for each candidate whose times tell nothing the flows that it could hit, with its times there."""
+    """Return the flows that each candidate without known times could hit, with its times there."""
     exposed: _Exposed = {}
     for flow in flows:
         if flow.role is not FlowRole.CALIBRATION:
@@ -92,7 +92,7 @@ def _weigh_counters(explanations: Sequence[Explanation], finder: CandidateFinder
 
 
 def _group(explanations: Sequence[Explanation]) -> list[list[Explanation]]:
-    """Return the explanations by what happened together: each overlaps in time with another one of its group."""
+    """Group the explanations by time: each overlaps with another one of its group."""
     groups: list[list[Explanation]] = []
     until_ns = 0
     for explanation in sorted(explanations, key=lambda explanation: explanation.segment.first.earliest_ns):

@@ -1,4 +1,4 @@
-"""How much the kernel's named counters moved during a run: the ones that say why. They are the run's sums and know no time.
+"""Movement of the kernel's named counters, which give the reason of a drop. They are sums over the run, without times.
 
 The ledger (analysis.ledger) balances all of them; the attribution asks for one at a time. Pure.
 """
@@ -22,7 +22,7 @@ class MovedCounters:
         return frozenset(self._after.keys() & self._before.keys())
 
     def of(self, counter: str, places: Iterable[str]) -> int | None:
-        """Return by how much a counter moved at some places together; None where one of them does not have it."""
+        """Return by how much a counter moved in some namespaces together; None: one of them does not have it."""
         found = [self._at(counter, place) for place in places]
         return None if None in found or not found else sum(moved for moved in found if moved is not None)
 

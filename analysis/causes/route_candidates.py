@@ -1,8 +1,8 @@
 """The main candidates: a packet is sent to the gateway, and the gateway has no route for it.
 
-Two timelines meet: by what the sending node reaches the peer, and whether the table of the sending node's zone has the route to
-the peer's podCIDR. It is broken while the first says gateway and the second says missing; what came last is to blame. Where
-it is known only roughly when a step was taken, it may have been broken from its earliest time on, or until its latest. Pure.
+Two timelines meet: the sending node's next hop for the peer, and the route to the peer's podCIDR in the table of the sending
+node's zone. The path is broken while the first says gateway and the second says missing; the later step is the cause. If the
+time of a step is known only by bounds, the path may be broken from its earliest time on, or until its latest. Pure.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from hitless.words import MILLISECOND, Nanoseconds
 
 NO_ROUTE: Final = "IpExt.InNoRoutes"
 GAP_NS_MAX: Final = Nanoseconds(100_000_000)
-"""What takes longer to re-point is not known closely enough to speak of a gap. Source: mechanics 4.3, microseconds a route."""
+"""If re-pointing took longer, its time is too uncertain for a gap. Source: mechanics 4.3, microseconds a route."""
 _MAYBE: Final = 0.3
-"""Prior where it is only inferred that this peer's route changed, or not known whether there was a cloud route."""
+"""Prior if the change of this peer's route is only inferred, or the cloud routes are unknown."""
 _KINDS: Final = {
     Trigger.REPOINTED: CauseKind.POOL_BEFORE_ROUTES,
     Trigger.CLEANED: CauseKind.CLEANUP_BEFORE_ROUTES,
     Trigger.WITHDRAWN: CauseKind.WITHDRAWAL_BEFORE_ROUTES,
 }
-"""What is to blame where there is no cloud route once a node's next hop has changed."""
+"""The cause if there is no cloud route once a node's next hop has changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Step:
-    """A step of either timeline; None: it is the other's."""
+    """A step of one of the two timelines; None: a step of the other."""
 
     at: Interval
     is_needed: bool | None = None
@@ -45,12 +45,12 @@ class _Step:
 
 
 class RouteCandidates:
-    """Finds them, of one run.
+    """The route candidates of one run.
 
     Args:
         history: of the run.
         hops: its nodes' next hops.
-        routers: the namespaces whose counters are neither a node's nor an endpoint's.
+        routers: namespaces with counters that are neither nodes nor endpoints.
     """
 
     def __init__(self, history: History, hops: RouteHistory, routers: frozenset[str]) -> None:
@@ -79,7 +79,7 @@ class RouteCandidates:
                 yield self._trouble(node, peer, began, step, is_covered=is_covered)
                 began = None
             elif step.is_needed is False and is_missing and step.at.length_ns <= GAP_NS_MAX:
-                # A route is replaced by deleting and adding it: what comes between finds the default route alone.
+                # A route is replaced by deleting and adding it: a packet in between finds only the default route.
                 yield self._trouble(node, peer, replace(step, is_sure=False), step, is_covered=is_covered)
             if _breaks(step):
                 before = step.at
@@ -132,7 +132,7 @@ def _merge(hops: RouteTimeline, routes: CloudTimeline) -> list[_Step]:
 
 
 def _is_covered(address: str, cidr: str) -> bool:
-    """Return whether a cloud route to a podCIDR reaches an address; it is not held against one that cannot be compared."""
+    """Return whether a cloud route to a podCIDR reaches an address; True if they cannot be compared."""
     if not cidr or not address or (":" in cidr) != (":" in address):
         return True
     return ip_address(address) in ip_network(cidr)
@@ -144,5 +144,5 @@ def _breaks(step: _Step) -> bool:
 
 
 def _until(began: Interval, ended: Interval) -> Interval:
-    """Return when something began that had ended by then."""
+    """Return the bounds of the beginning of something that had ended by then."""
     return make_interval(began.earliest_ns, min(began.latest_ns, ended.latest_ns))

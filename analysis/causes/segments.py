@@ -1,8 +1,8 @@
 """Segments of an outage: losses on the way out, on the way back, or in an unknown direction.
 
-One outage may have two causes. While the way out is broken nothing is seen of the way back, and what ends the outage may be the
-way back's cure. A cause that begins while another one lasts takes over. So each stretch has a beginning and an end of its own,
-and says where the one hides behind its neighbour. Pure.
+One outage may have two causes. While the way out is broken, nothing is known of the way back, and the repair of the way back
+may be what ends the outage. A cause that begins while another one lasts takes over. So each segment has its own beginning and
+end, and tells where a neighbour hides them. Pure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from analysis.measure import Outage
 from hitless.records import NONE_NS
 
 STRETCHES_MAX: Final = 16
-"""An outage that changes direction more often is taken as one stretch of unknown direction: chance, not a change of path."""
+"""An outage that changes direction more often is one segment of unknown direction: that is chance, not a change of path."""
 
 _USUALLY: Final = 0.99
 
@@ -51,8 +51,8 @@ class Segment:
     last: Interval
     """When the last of them was dropped."""
     onset: Interval | None
-    """Between the last probe that passed and the latest possible drop of the first lost one; None: hidden, it may have been
-    broken before."""
+    """Between the last probe that passed and the latest possible drop of the first lost one; None: hidden, the path may have
+    been broken before."""
     end: Interval | None
     """Between the earliest possible drop of the last lost one and the first that passed; None: hidden, or never."""
     is_open: bool
@@ -76,7 +76,7 @@ class Splitter:
         self._out_ns, self._back_ns = _usual_delays(probes)
 
     def split(self, outage: Outage) -> tuple[Segment, ...]:
-        """Return the stretches of an outage by direction, in order of time."""
+        """Return the segments of an outage by direction, in order of time."""
         probes = self._probes
         first = int(np.searchsorted(probes.rows["seq"], outage.first_seq))
         stop = first + outage.lost
@@ -89,7 +89,7 @@ class Splitter:
         return tuple(self._segments(outage, [*starts, stop], kinds))
 
     def cut(self, segment: Segment, instants_ns: Iterable[int]) -> tuple[Segment, ...]:
-        """Cut a stretch where something began that accounts for what comes after; how long the other lasted is hidden then."""
+        """Cut a segment where a candidate began that accounts for all later losses; the end of the earlier cause is hidden."""
         rows = self._probes.rows["send_began_ns"]
         found = {int(np.searchsorted(rows, instant)) for instant in instants_ns}
         edges = [segment.start, *sorted(edge for edge in found if segment.start < edge < segment.stop), segment.stop]
@@ -164,10 +164,10 @@ class Splitter:
 
 
 def _usual_delays(probes: Probes) -> tuple[int, int]:
-    """Return what all but one packet in a hundred keep to on the way out, and on the way back.
+    """Return the 99th percentiles of the delay out and of the delay back.
 
-    The bounds of an outage take the largest, which a single packet that was held for a second (while a node was asked for its
-    MAC) makes a second. That is true for a bound, and no use for a likelihood.
+    The bounds of an outage use the largest delay. A single packet that waited a second for ARP makes that a second, which is
+    right for a bound and useless for a likelihood.
     """
     rows = probes.rows[probes.is_anchor]
     known = rows[rows["reflector_sent"] != NONE_NS]

@@ -1,8 +1,8 @@
-"""Candidates of the tunnel: a strict reverse path filter at its other end, an end that is gone, packets that do not fit.
+"""Candidates at the tunnel: a strict reverse path filter at its other end, a missing tunnel device, packets that do not fit.
 
-The first two last as long as the modes differ (or as the sender encapsulates), and in that time nothing but a counter at the
-receiver tells whether they drop anything: who made the filter strict, or took the device away, left no event. Where the whole
-cluster's filter is strict, the modes' own change is what began it. Source: mechanics 4.5, 4.6. Pure.
+The first two last as long as the modes differ (or as the sender encapsulates). In that time only a counter at the receiver
+tells whether they drop packets, because making the filter strict or removing the device leaves no event. If the filter of the
+whole cluster is strict, the change of mode itself began it. Source: mechanics 4.5, 4.6. Pure.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ TOO_BIG: Final = "Ip.FragFails"
 STRICT: Final = 1
 """rp_filter. Source: Linux Documentation/networking/ip-sysctl.rst."""
 _COUNTED: Final = 1.0
-"""Prior of what a counter is to tell: neither for nor against."""
+"""Prior of a candidate that a counter decides: neutral."""
 _UNCOUNTED: Final = 0.5
-"""Prior of what nothing tells but its end. Chosen here."""
+"""Prior of a candidate of which only the end is known. Chosen here."""
 
 Condition = Callable[[NextHop, NextHop], bool]
-"""Says of a node's next hop for a peer, and of the peer's for the node, whether something is broken."""
+"""Takes a node's next hop for a peer and the peer's for the node; returns whether the path is broken."""
 
 
 class TunnelCandidates:
-    """Finds them, of one run."""
+    """The tunnel candidates of one run."""
 
     def __init__(self, history: History, hops: RouteHistory, moved: MovedCounters) -> None:
         self._hops, self._moved = hops, moved
@@ -69,7 +69,7 @@ class TunnelCandidates:
         moved = self._moved.of(NO_PORTS, [peer])
         if moved == 0 or (moved is None and not self._is_vxlan):
             return
-        # Without a counter there is only Felix, who takes the device away once the pool has stopped encapsulating.
+        # Without a counter only Felix is known to remove the device, once the pool no longer encapsulates.
         for began, ended in self._times(node, peer, _encapsulates if moved else _encapsulates_alone):
             yield Candidate(
                 kind=CauseKind.TUNNEL_GONE,
@@ -108,7 +108,7 @@ class TunnelCandidates:
             )
 
     def _times(self, node: str, peer: str, is_broken: Condition) -> Iterator[tuple[Interval, Interval | None]]:
-        """Yield when a condition began and stopped to hold; what held from the start began at the run's start."""
+        """Yield when a condition began and ceased to hold; if it held from the start, it began at the run's start."""
         here, there = self._hops.toward(node, peer), self._hops.toward(peer, node)
         now = [here.first, there.first]
         began = make_interval(0, 0) if is_broken(*now) else None

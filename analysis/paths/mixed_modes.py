@@ -1,8 +1,8 @@
 """The mixed-mode matrix: loss by the mode of the sender's node and the mode of the receiver's node.
 
-While a cluster is switched some nodes still encapsulate and others do not any more. Which of these pairs lose tells what is
-wrong: OVERLAY to NATIVE a receiver that dropped its tunnel too early, NATIVE to anything a missing cloud route. A lost probe
-has no TTL, so the modes of all probes come from the events alone. Pure.
+During a switch some nodes still encapsulate and others no longer do. The pair that loses tells what is wrong: OVERLAY to NATIVE
+means that the receiver removed its tunnel too early, NATIVE to anything that a cloud route is missing. A lost probe has no TTL,
+so the modes of all probes come from the events alone. Pure.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Cells = npt.NDArray[np.int64]
 
 
 def count_cells(found: FlowPaths) -> Cells:
-    """Count the probes of one flow. What flows share is summed, so that no more than one of them is held at a time."""
+    """Count the probes of one flow. The caller sums flow by flow, so that only one of them is in memory."""
     probes, counts = found.probes, np.zeros(CELLS, dtype=np.int64)
     offered = np.ones(probes.rows.size, dtype=np.bool_)
     for number, mask in enumerate((offered, probes.is_lost, probes.is_near_end, probes.is_far_end)):

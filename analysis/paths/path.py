@@ -1,9 +1,9 @@
 """Which path every probe took, out and back: Preferred Egress, Next-Best Egress, or not known.
 
-Two witnesses that know nothing of each other: the received TTL, which counts the router, and the events of the node whose
-routes decide, which tell the tunnel from the plain wire. On the way out that is the sender's node, on the way back the
-reflector's. Each names what is possible; the path is what both allow. Where they allow nothing in common they contradict each
-other: the path is unknown, and it is counted.
+There are two independent sources: the received TTL, which counts the router, and the events of the node whose routes decide,
+which tell the tunnel from the plain wire. On the way out that is the sender's node, on the way back the reflector's. Each
+source gives the possible paths, and the path is what both allow. If they have nothing in common, they contradict each other:
+the path is unknown, and the contradiction is counted.
 
 Pure. Definitions and sources: docs/measuring.md; RFC 6412 3.4.3-4. No loop over probes.
 """
@@ -35,9 +35,9 @@ class Direction:
     """One direction of a flow; every array has one element a probe, in order of sending."""
 
     paths: PathBits
-    """What may have carried it; 0: no packet went this way."""
+    """The possible paths of the packet; 0: no packet went this way."""
     preferred: ProbePath
-    """The Preferred Egress, the path before. What is none of it is the Next-Best Egress, the path after."""
+    """The Preferred Egress, the path before. Every other path is the Next-Best Egress, the path after."""
     modes: ModeBits
     """RouteMode of the sending node's routes to the other, by events, when the packet was routed or would have been."""
     is_contradicted: Flags
@@ -106,7 +106,7 @@ def find_paths(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Finder:
-    """What is the same for all probes of a flow."""
+    """Finds the paths of one flow."""
 
     ends: RouteEnds
     start: Mode
@@ -114,7 +114,7 @@ class _Finder:
 
     def find(self, flow: Flow, probes: Probes, log: Rows, routes: RouteHistory) -> FlowPaths:
         spans, rows, ends = probe_spans(probes), probes.rows, self.ends
-        # A corrupted answer proves nothing by what it carries and a lost one carries nothing: the log stands for them.
+        # A corrupted answer proves nothing and a lost one carries nothing: the log replaces them.
         carried = np.where(rows["corrupted"] == 0, rows["forward_ttl"], 0)
         forward_ttls = np.where(carried == 0, _ttls_by_log(rows, log), carried)
         return FlowPaths(
@@ -149,7 +149,7 @@ class _Finder:
         ttls: npt.NDArray[np.uint8],
         is_taken: Flags,
     ) -> Direction:
-        """Find the paths of one direction; `fixed` is what is possible whatever the node's routes to pods are."""
+        """Find the paths of one direction; `fixed` are those that do not depend on the node's routes to pods."""
         native = paths_of(Mode.NATIVE, self.ends)
         by_mode = np.array([0, ProbePath.TUNNEL, native, ProbePath.TUNNEL | native], dtype=np.uint8)
         by_events = by_mode[modes] if fixed is None else np.full(modes.size, fixed, dtype=np.uint8)

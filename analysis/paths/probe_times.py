@@ -1,7 +1,7 @@
-"""When the packets of every probe were on their way: what may be asked of a node's routes at that time.
+"""Bounds of the time at which every probe and its answer were routed, to look up the nodes' routes at that time.
 
-A packet is routed by the sending node somewhere between being handed to the kernel and being seen at the other end. What was
-seen nowhere is bounded by the largest delay of its flow, as the drops of docs/measuring.md are. Pure, no loop over probes.
+The sending node routes a packet between the system call and its arrival at the other end. A packet that arrived nowhere is
+bounded by the largest delay of its flow, as the drops in docs/measuring.md are. Pure, no loop over probes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Spans:
 def probe_spans(probes: Probes) -> Spans:
     """Return when every probe of a flow was on its way.
 
-    Where there is neither an answer's word nor the reflector's log of when the reflector had it (ICMP, TCP), both ways share
-    the whole round trip.
+    If neither an answer nor the reflector's log tells when the reflector received it (ICMP, TCP), both directions share the
+    whole round trip.
     """
     rows, bound = probes.rows, probes.run_clock_bound_ns
     is_trusted = rows["corrupted"] == 0  # the times in a corrupted answer prove nothing

@@ -1,4 +1,4 @@
-"""Between which nodes a flow travels, and what of its path the nodes' routes to pods decide. Pure; it looks at no probe."""
+"""The two nodes of a flow, and which of its directions their routes to pods decide. Pure; it looks at no probe."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class RouteEnds:
     is_to_pod: bool
     """Whether the way out is one to a pod: a node's own address is never behind the tunnel."""
     is_back_to_pod: bool
-    """Whether the way back surely is one to a pod: what is not from pod to pod may be masqueraded, and then the answer goes
-    to a node's address. Source: mechanics 4.2."""
+    """Whether the way back certainly leads to a pod. A flow that is not from pod to pod may be masqueraded, and then the answer
+    goes to a node's address. Source: mechanics 4.2."""
     forwarding_nodes: int | None
     """How many nodes forward a packet, either way: each end that is a pod has one. None: other hops may be before them."""
 
@@ -33,7 +33,7 @@ def find_ends(flow: Flow, facts: ClusterFacts) -> RouteEnds | None:
     by_address = {node.address: node.name for node in facts.nodes}
     sender = source.node
     if source.is_outside:
-        # A client of a NodePort: the node that it addresses sends what it asks for on, and the answers back through itself.
+        # A client of a NodePort: the node that it addresses forwards the request, and the answer comes back through it.
         sender = by_address.get((flow.via or "").rpartition(":")[0], "")
     reflector = destination.node
     if sender == reflector or sender not in nodes or reflector not in nodes:

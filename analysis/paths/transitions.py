@@ -18,7 +18,7 @@ from hitless.words import Nanoseconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transitions:
-    """What became of one flow after the Convergence Event Instant, the operator's request. All are counted from there."""
+    """The transitions of one flow, counted from the Convergence Event Instant, the operator's request."""
 
     event: Length | None
     """Convergence Event Transition: until the flow is impaired, or first leaves the Preferred Egress in a direction. None: it
@@ -30,8 +30,8 @@ class Transitions:
     first_back: Length | None
     """The same of the way back."""
     recovery: Length | None
-    """Convergence Recovery Transition: from the first of both until every probe is unimpaired and none takes the Preferred
-    Egress any more, a length of its own and not counted from the instant. None: no probe came by the Next-Best Egress."""
+    """Convergence Recovery Transition: from the earlier of both until every probe is unimpaired and none takes the Preferred
+    Egress. It is not counted from the instant. None: no probe came by the Next-Best Egress."""
 
 
 def find_transitions(found: FlowPaths, request_ns: Nanoseconds) -> Transitions:
@@ -39,7 +39,7 @@ def find_transitions(found: FlowPaths, request_ns: Nanoseconds) -> Transitions:
 
     Args:
         found: its paths.
-        request_ns: the Convergence Event Instant; what happened to probes before it is not its consequence.
+        request_ns: the Convergence Event Instant; earlier probes do not count.
 
     Source: RFC 6412 3.2.4 (First Route Convergence Instant: the first unimpaired packet by the Next-Best Egress), 3.3.1, 3.3.2.
     """
@@ -101,7 +101,7 @@ def _event(found: FlowPaths, is_after: Flags, request_ns: int) -> tuple[Length |
 def _first_arrival(found: FlowPaths, direction: Direction, is_after: Flags) -> _Instant | None:
     """Return when a direction began to work by the new path.
 
-    It did not yet when the last probe before the first arrival set out that was lost this way or surely took the old path.
+    That is after the last probe before the first arrival that was lost this way or certainly took the old path.
     """
     probes = found.probes
     has_come = ~probes.is_lost | (probes.is_far_end if direction is found.out else False)

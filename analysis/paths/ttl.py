@@ -1,7 +1,7 @@
-"""Which paths a received TTL allows: the one rule by which convergence, paths and checks read it.
+"""The paths that a received TTL allows: the one rule for convergence, paths and checks.
 
-Each node that forwards and the router take one off. A path by the router is one hop longer than one by tunnel or within a zone,
-where the router counts itself: in AWS the gateway does not, and then the TTL says nothing. Pure. No loop over probes.
+Each forwarding node and the router decrement it. A path by the router is one hop longer than one by tunnel or within a zone, if
+the router decrements the TTL. The gateway of AWS does not, and then the TTL tells nothing. Pure. No loop over probes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from hitless.records import Rows
 from hitless.words import FlowId, Mode
 
 SENT_TTL: Final = 255
-"""What STAMP packets set out with. Source: RFC 5357 4.1.2; RFC 8762 4.3.1 carries the received one back."""
+"""TTL of STAMP packets when sent. Source: RFC 5357 4.1.2; RFC 8762 4.3.1 returns the received one."""
 KERNEL_TTL: Final = 64
-"""What the kernel's own packets, such as answers to ICMP, set out with. Source: Linux, ip_default_ttl. No path is long
-enough to confuse the two."""
+"""TTL of the kernel's own packets when sent, such as ICMP echo replies. Source: Linux, ip_default_ttl. No path is long enough
+to confuse the two."""
 
 
 @unique
 class ProbePath(IntFlag):
-    """What may have carried a packet from node to node; several bits: it is not known which of them."""
+    """The possible paths of a packet from node to node; several bits: which of them is unknown."""
 
     TUNNEL = 1
     DIRECT = 2
@@ -46,7 +46,7 @@ Ttls = npt.NDArray[np.uint8]
 
 
 def paths_of(mode: Mode, ends: RouteEnds) -> ProbePath:
-    """Return what carries packets to a peer's pods in a mode.
+    """Return the path of packets to a peer's pods in a mode.
 
     Plain packets go to the node within a zone, or by the gateway where only the default route is left.
     """
@@ -56,13 +56,13 @@ def paths_of(mode: Mode, ends: RouteEnds) -> ProbePath:
 
 
 class TtlPaths:
-    """What the TTLs of one run allow."""
+    """The paths that the TTLs of one run allow."""
 
     def __init__(self, history: History) -> None:
         found = {flow.id: find_ends(flow, history.facts) for flow in history.flows}
         self._ends: dict[FlowId, RouteEnds] = {number: ends for number, ends in found.items() if ends is not None}
         self.is_router_counted = self._sees_router(history.records.sender)
-        """Whether any packet came with one less than the nodes explain."""
+        """Whether any packet arrived with a TTL one lower than the nodes explain."""
 
     def ends(self, flow: Flow) -> RouteEnds | None:
         """Return the two nodes of a flow; None: it does not travel between two nodes."""

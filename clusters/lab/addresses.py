@@ -5,9 +5,9 @@ r"""Names, addresses, MACs and interface indices of a lab. Pure: they follow fro
         \    |                          |    /                 pods: namespaces, veth cali*, /32 routes, 169.254.1.1
          bridge ──────── vpc router ──── bridge                router: one route table a zone
 
-Zone z has the /24 number z of the node network, node n of it the address .(10+n); the router has .1 everywhere. Node number i
-of all (from 0) has the podCIDR number i of the pod network, and with calico-ipam the block number i of its last quarter, which
-no podCIDR reaches. In a block .1 is the tunnel's address, .2 the mesh pod's, .3 the control pod's.
+Zone z has /24 number z of the node network, its node n the address .(10+n); the router has .1 in every zone. Node number i of
+the lab (from 0) has podCIDR number i of the pod network, and with calico-ipam block number i of its last quarter, which no
+podCIDR reaches. In a block .1 is the tunnel's address, .2 the mesh pod's, .3 the control pod's.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ ROUTER: Final = "vpc"
 """Name of the router's namespace."""
 UNDERLAY_DEVICE: Final = "eth0"
 UNDERLAY_INDEX: Final = 100
-"""Indices are chosen, so that one encoded message fits every node; from 100 on, as the kernel's own fallback tunnels take the
-first ones."""
+"""Indices are fixed, so that one encoded message fits every node. They start at 100, because the kernel's own fallback tunnels
+take the first ones."""
 POD_DEVICE: Final = "eth0"
 POD_INDEX: Final = 100
 TUNNEL_INDEX: Final = 110
@@ -67,7 +67,7 @@ class NodePlan:
     mac: str
     """Of its eth0."""
     port_index: int
-    """Of the other end of its eth0, a port of the router's bridge; named as the node."""
+    """Of the other end of its eth0, a port of the router's bridge that has the node's name."""
     gateway: str
     """The router's address in the zone."""
     pod_cidr: str
@@ -88,7 +88,7 @@ class NodePlan:
 
     @property
     def facts(self) -> NodeFacts:
-        """What the run may know of it."""
+        """The node as the run knows it."""
         return NodeFacts(
             name=self.name,
             zone=self.zone,
@@ -123,7 +123,7 @@ class ZonePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabPlan:
-    """Everything that has a name or an address."""
+    """All names and addresses of a lab."""
 
     zones: tuple[ZonePlan, ...]
     pods: str
@@ -147,14 +147,14 @@ class LabPlan:
 
     @property
     def others(self) -> tuple[Endpoint, ...]:
-        """What is no pod: every node's own network, and the router as a client outside."""
+        """Endpoints that are no pods: every node's own network, and the router as a client outside."""
         router = self.zones[0]
         outside = Endpoint(name="outside", node=ROUTER, zone=router.name, address=router.gateway, is_outside=True)
         return (*(node.host for node in self.nodes), outside)
 
 
 def make_plan(spec: LabSpec) -> LabPlan:
-    """Return names and addresses of the lab that was asked for."""
+    """Return the names and addresses of a lab."""
     zones = tuple(_make_zone(spec, index) for index in range(spec.zones))
     return LabPlan(zones=zones, pods=spec.pods, services=spec.services)
 

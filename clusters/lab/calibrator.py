@@ -16,7 +16,7 @@ from hitless.words import Nanoseconds
 class LabCalibrator:
     """Implements the Calibrator port; see `hitless.ports.Calibrator`.
 
-    The node of the source drops what goes to the destination. Nothing else on that node may send there, which holds for control
+    The node of the source drops packets to the destination. Nothing else on that node may send there; that holds for control
     pods of other nodes.
 
     Args:
@@ -39,7 +39,7 @@ class LabCalibrator:
         return self._around(switch.drop)
 
     def restore(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:  # noqa: ARG002 - one is dropped at a time
-        """Pass them again; return the run clock around the change. Raises WorldError."""
+        """Forward them again; return the run clock around the change. Raises WorldError."""
         if self._switch is None:
             return self._around(lambda: None)
         switch, self._switch = self._switch, None

@@ -1,16 +1,16 @@
-"""How large a mesh this machine carries: the arithmetic behind `hitless doctor`. Pure, but for `read_limits`.
+"""Largest mesh that this machine carries: the arithmetic behind `hitless doctor`. Pure, except for `read_limits`.
 
-A mesh of n pods has n * (n - 1) flows. Four things bound n at a probe rate r a flow:
+A mesh of n pods has n * (n - 1) flows. Four limits bound n at a probe rate r per flow:
 
-- **cores**: a round trip through the lab costs 42-52 us of CPU by tunnel; two cores carried 21,750 round trips a second clean,
-  and twice as many only with late ticks. So n * (n - 1) * r <= 10,875 a core.
+- **cores**: a round trip through the lab costs 42-52 us of CPU by tunnel. Two cores carried 21,750 round trips a second without
+  late ticks. So n * (n - 1) * r <= 10,875 per core.
 - **rmem_max**: the agents ask for a receive buffer of that size and the kernel doubles it. A probe takes 768 octets of it. A
-  pod gets n - 1 probes a tick, and the reader may be one tick late: 2 * (n - 1) * 768 <= 2 * rmem_max.
-- **netdev_max_backlog**: packets that wait on one CPU between two ends of a veth. At worst a whole tick of all pods waits
-  there: n * (n - 1) <= netdev_max_backlog.
-- **gc_thresh3**: entries of the machine's neighbour table. Up to 20 nodes neighbours are found by ARP: a node knows the other
-  nodes of its zone, the router and two pods, the router knows the node, each pod its gateway. Above, the entries are
-  permanent and do not count.
+  pod gets n - 1 probes per tick, and the reader may be one tick late: 2 * (n - 1) * 768 <= 2 * rmem_max.
+- **netdev_max_backlog**: packets that wait on one CPU between two ends of a veth. In the worst case a whole tick of all pods
+  waits there: n * (n - 1) <= netdev_max_backlog.
+- **gc_thresh3**: entries of the machine's neighbour table. Up to 20 nodes use ARP: a node knows the other nodes of its zone,
+  the router and two pods, the router knows the node, each pod its gateway. Above 20 nodes the entries are permanent and do
+  not count.
 
 Source: measured on a machine with two cores, Linux 6.18.
 """
@@ -34,14 +34,14 @@ _ZONES: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the machine sets."""
+    """The machine's limits."""
 
     cores: int
-    """That this process may use."""
+    """Cores that this process may use."""
     rmem_max: int | None
-    """Octets; None: not to be read from here (inside the sandbox)."""
+    """Octets; None: not readable inside the sandbox."""
     netdev_max_backlog: int | None
-    """Packets; None: not to be read from here."""
+    """Packets; None: not readable inside the sandbox."""
     gc_thresh3: int
     """Entries."""
 
@@ -51,11 +51,11 @@ class Capacity:
     """The largest mesh at one rate."""
 
     nodes: int
-    """Of all zones, one mesh pod each."""
+    """In all zones, one mesh pod each."""
     nodes_per_zone: int
     """With two zones."""
     bound_by: str
-    """Which of the limits is the tightest."""
+    """Name of the tightest limit."""
 
 
 def read_limits() -> Limits:
@@ -71,7 +71,7 @@ def read_limits() -> Limits:
 
 
 def estimate_capacity(limits: Limits, probes_per_second: float) -> Capacity:
-    """Return the largest mesh that the limits allow at a rate for each flow."""
+    """Return the largest mesh that the limits allow at a probe rate per flow."""
     bounds = {"cores": _largest_mesh(limits.cores * _ROUND_TRIPS_PER_CORE / probes_per_second)}
     if limits.rmem_max is not None:
         bounds["rmem_max"] = 1 + limits.rmem_max // _PROBE_OCTETS
@@ -86,7 +86,7 @@ def estimate_capacity(limits: Limits, probes_per_second: float) -> Capacity:
 
 
 def count_neighbours(nodes: int, zones: int = _ZONES) -> int:
-    """Return the entries of the machine's neighbour table when every pod has talked to every other."""
+    """Return the entries of the machine's neighbour table once every pod has sent to every other."""
     nodes_per_zone = math.ceil(nodes / min(zones, ZONES_MAX))
     known_by_node = (nodes_per_zone - 1) + 1 + 2
     known_by_router_and_pods = 1 + 2

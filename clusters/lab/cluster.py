@@ -41,7 +41,7 @@ MakeObjects = Callable[[Sequence[NodeFacts]], tuple[JsonObject, ...]]
 """Returns the objects that the API holds when the cluster is up: nodes and Calico in the start mode."""
 
 _NODE_NETWORKS: Final = ("10.250.0.0/16", "172.20.0.0/16", "192.168.0.0/16")
-"""Tried in this order where the Shoot names none."""
+"""Tried in this order if the Shoot names none."""
 _ACTOR = "system:serviceaccount:kube-system:gardener-resource-manager"
 
 
@@ -51,11 +51,11 @@ class LabCluster:
     Args:
         spec: what to build.
         clock: the run clock.
-        timings: how long things take in the doubles.
-        behaviour: how the cloud's route API behaves.
-        make_objects: the objects that are there from the start.
-        families: the address families of the pod network, of which the lab's pods have IPv4.
-        links: what the nodes' links do to packets; None: nothing.
+        timings: latencies of the doubles.
+        behaviour: of the cloud's route API.
+        make_objects: returns the initial objects.
+        families: the address families of the pod network; the lab's pods have IPv4 alone.
+        links: impairments of the nodes' links; None: none.
     """
 
     def __init__(
@@ -81,20 +81,20 @@ class LabCluster:
 
     @property
     def routes(self) -> Cloud:
-        """The cloud's route tables, with the cloud's behaviour around them. Raises WorldError while the lab is down."""
+        """The cloud's route tables behind the API of the cloud. Raises WorldError while the lab is down."""
         if self._cloud is None:
             raise WorldError("the lab is not up")
         return self._cloud
 
     @property
     def faults(self) -> ClusterFaults:
-        """What can be broken. Raises WorldError while the lab is down."""
+        """The faults that can be injected. Raises WorldError while the lab is down."""
         if self._faults is None:
             raise WorldError("the lab is not up")
         return self._faults
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what this machine's kernel offers to a lab."""
+        """Return the capabilities of a lab on this machine's kernel."""
         return capabilities()
 
     def up(self) -> ClusterFacts:
@@ -138,7 +138,7 @@ class LabCluster:
         )
 
     def down(self) -> None:
-        """Stop the load, the agents and take the network away, each whatever became of the one before. Safe to call twice."""
+        """Stop the load and the agents and remove the network, each even if a step before failed. Safe to call twice."""
         self._cloud = self._faults = None
         with contextlib.ExitStack() as last_first:
             last_first.callback(self._network.down)
@@ -182,7 +182,7 @@ def make_spec(case: Case) -> LabSpec:
     """Return the lab that a scenario and its Shoot ask for.
 
     Raises:
-        UsageError: the Shoot asks for what the lab's nodes do not have; names its file, the field and what may stand there.
+        UsageError: the Shoot asks for something that the lab's nodes lack; names its file, the field and the accepted values.
     """
     try:
         return _make_spec(case)
@@ -232,7 +232,7 @@ def _make_spec(case: Case) -> LabSpec:
 
 
 def _choose_node_network(*taken: str) -> str:
-    """Return a network for the nodes of a Shoot that names none: its infrastructure chooses it then."""
+    """Return a network for the nodes of a Shoot that names none, as its infrastructure would."""
     networks = [IPv4Network(one) for one in taken]
     for one in _NODE_NETWORKS:
         if not any(IPv4Network(one).overlaps(network) for network in networks):
@@ -242,7 +242,7 @@ def _choose_node_network(*taken: str) -> str:
 
 
 def check_faults(case: Case) -> None:
-    """Refuse a scenario whose faults the lab does not have, before anything is run. Raises UsageError."""
+    """Refuse a scenario with faults that the lab does not have, before anything runs. Raises UsageError."""
     for number, fault in enumerate(case.scenario.faults):
         try:
             check_fault(fault.name, fault.options)
@@ -252,7 +252,7 @@ def check_faults(case: Case) -> None:
 
 
 def capabilities_missing(case: Case) -> tuple[str, ...]:
-    """Return what a scenario needs and this machine's lab does not offer; empty: nothing. Raises UsageError."""
+    """Return the capabilities that a scenario needs and a lab on this machine lacks. Raises UsageError."""
     make_spec(case)
     overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
     missing: list[str] = sorted({*case.scenario.needs, *capabilities_of(case.flow_sets), overlay} - capabilities())

@@ -1,9 +1,8 @@
 """Labs that outlive the command that made them: one detached process each, found by a state file.
 
-`hitless lab up` starts a holder, which enters a sandbox, brings the lab up and waits. Its state file lies in
-$XDG_RUNTIME_DIR or the directory for temporary files; the holder keeps it locked (flock), and the kernel gives the lock up when
-the holder's last process dies: a file that can be locked has no living owner. Of a dead holder nothing but that file is
-left.
+`hitless lab up` starts a holder, which enters a sandbox, brings the lab up and waits. Its state file is in $XDG_RUNTIME_DIR or
+the directory for temporary files. The holder keeps it locked (flock), and the kernel releases the lock when the holder's last
+process ends: a file that can be locked has no living owner. A dead holder leaves only that file.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ _NAME_LENGTH_MAX: Final = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """A state file, and what is known of its owner."""
+    """A state file and its owner."""
 
     name: str
     path: Path
@@ -56,17 +55,17 @@ class Holder:
     process: int | None
     """PID of the lab's first process, as seen from here; None: dead, or not up yet."""
     started_ticks: int | None
-    """Its start time since boot in clock ticks: with the PID it names one process for ever. Source: proc(5), field 22."""
+    """Its start time since boot in clock ticks: together with the PID it identifies one process. Source: proc(5), field 22."""
     spec: LabSpec | None
-    """What it holds; None as above."""
+    """The lab that it holds; None as above."""
 
 
 def start_holder(spec: LabSpec, name: str = DEFAULT_NAME) -> Holder:
     """Bring a lab up in a process of its own and return once it is up.
 
     Raises:
-        UsageError: no such name is allowed, or a lab of that name is up.
-        WorldError: it could not be brought up; nothing is left behind.
+        UsageError: the name is invalid, or a lab of that name is up.
+        WorldError: the lab did not come up; nothing is left behind.
     """
     path = _state_path(name)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -96,7 +95,7 @@ def start_holder(spec: LabSpec, name: str = DEFAULT_NAME) -> Holder:
     if answer != _READY:
         process.wait()
         raise WorldError(answer.decode() or f"the lab's process ended with exit code {process.returncode}")
-    process.returncode = 0  # it lives on; its end is none of this process's business
+    process.returncode = 0  # it outlives this process, which must not wait for it
     first = _CREDENTIALS.unpack(ancillary[0][2])[0]
     state = {"process": first, "started_ticks": _read_start(first), "spec": asdict(spec)}
     path.write_text(json.dumps(state), encoding="utf-8")
@@ -104,7 +103,7 @@ def start_holder(spec: LabSpec, name: str = DEFAULT_NAME) -> Holder:
 
 
 def list_holders() -> tuple[Holder, ...]:
-    """Return all state files of this user, dead owners' too, by name."""
+    """Return all state files of this user by name, including those of dead owners."""
     directory = _state_directory()
     if not directory.is_dir():
         return ()
@@ -121,7 +120,7 @@ def find_holder(name: str = DEFAULT_NAME) -> Holder:
 
 
 def stop_holder(holder: Holder) -> None:
-    """End a holder, with its lab and everything that runs in it, and take its state file away.
+    """End a holder with its lab and everything that runs in it, and remove its state file.
 
     Raises:
         WorldError: it is not up yet, or does not end.
@@ -142,7 +141,7 @@ def stop_holder(holder: Holder) -> None:
 
 
 def clean_holders() -> tuple[Holder, ...]:
-    """Take away the state files whose owners are dead; return them."""
+    """Remove the state files of dead owners; return them."""
     dead = tuple(holder for holder in list_holders() if not holder.is_alive)
     for holder in dead:
         holder.path.unlink(missing_ok=True)
@@ -180,13 +179,13 @@ def _join_and_run(process: int, holder: Holder, namespace: str, arguments: Seque
     try:
         kinds = Clone.MOUNT | Clone.PID
         if Path(f"/proc/{holder.process}/ns/user").readlink() != Path("/proc/self/ns/user").readlink():
-            kinds |= Clone.USER  # entering one's own again is refused. Source: setns(2)
+            kinds |= Clone.USER  # entering the own one again is refused. Source: setns(2)
         set_namespace(process, kinds)
         with open_namespace(NETWORK_DIRECTORY / namespace) as network:
             set_namespace(network, Clone.NETWORK)
         with contextlib.suppress(OSError):
             os.chdir(there)
-        # A PID namespace takes in children only.
+        # Only children enter a PID namespace.
         child = os.fork()
         if child == 0:
             mark_inside()
@@ -212,7 +211,7 @@ def _open_process(holder: Holder) -> int:
     if _read_start(holder.process) != holder.started_ticks:
         os.close(descriptor)
         raise WorldError(f"the lab {holder.name} is gone: its process id belongs to another process now")
-    # A process that has ended and was not waited for yet still has its number, its start time and no namespaces.
+    # A zombie still has its number and its start time, but no namespaces.
     if select.select([descriptor], [], [], 0)[0]:
         os.close(descriptor)
         raise WorldError(f"the lab {holder.name} is gone")
@@ -279,7 +278,7 @@ def _read_start(process: int) -> int | None:
 
 
 def _hold(path: Path, spec: LabSpec, channel: socket.socket) -> None:
-    """Be the holder: lock the state file, bring the lab up, say so, and wait for the end."""
+    """Run the holder: lock the state file, bring the lab up, report it, and wait for the end."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not _try_lock(lock):
         raise UsageError(f"a lab named {path.stem} is already up; use another name, or stop it with `hitless lab down`")

@@ -1,6 +1,6 @@
 """Copying and merging of JSON objects, as the Kubernetes API server does it.
 
-Pure. The in-memory API copies everything that goes in or out, so the copy is made for JSON values alone (measured on a
+Pure. The in-memory API copies every object that goes in or out, so the copy handles JSON values alone (measured on a
 calico-node pod: 11 us, copy.deepcopy 32 us).
 """
 
@@ -28,9 +28,8 @@ def copy_json(value: Json) -> Json:
 def merge_condition(conditions: Sequence[JsonObject], patch: JsonObject) -> list[JsonObject]:
     """Merge one condition into a list of conditions.
 
-    A field that the patch gives replaces the old one, null removes it, what it does not give stays. Where a type stands twice
-    (old writers could do that) the first entry takes the patch and the others stay. `$patch: delete` removes every entry of
-    the type.
+    A field of the patch replaces the old one, null removes it, other fields stay. If a type occurs twice (old writers could do
+    that), the patch changes the first entry and the others stay. `$patch: delete` removes every entry of the type.
 
     Args:
         conditions: the present entries; they are not changed.

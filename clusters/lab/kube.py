@@ -1,11 +1,11 @@
 """The lab's Kubernetes API: Kubernetes-shaped objects in memory.
 
-It answers as an API server would where the switch can tell the difference: resource versions and conflicts, a generation that
+It behaves as an API server wherever the switch can tell the difference: resource versions and conflicts, a generation that
 rises with the spec alone, a status that only the status subresource writes, strategic merge of conditions, and the admission
-policy that keeps calico-node from writing NetworkUnavailable. Objects are known by kind and name; the namespace is kept and not
-looked at, since every namespaced object of the switch lives in kube-system.
+policy that keeps calico-node from writing NetworkUnavailable. An object is identified by kind and name. The namespace is stored
+but ignored, because every namespaced object of the switch is in kube-system.
 
-It must not know what an object means, and it starts no thread.
+It must not know the meaning of an object, and it starts no thread.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class MemoryKube:
         return self._store(kind, name, wanted)
 
     def delete(self, kind: Kind, name: str) -> None:
-        """Delete an object, at once (grace period 0); deleting what is not there is no error."""
+        """Delete an object at once (grace period 0). A missing object is no error."""
         self._refuse_while_away()
         if self._objects[_known(kind)].pop(name, None) is not None:
             self._born_ns.pop((kind, name), None)
@@ -109,12 +109,12 @@ class MemoryKube:
         return self._write_status(Kind.NODE, node, {**old, "status": {**status, "conditions": conditions}}, actor)
 
     def take_changes(self) -> frozenset[Kind]:
-        """Return the kinds that changed since the last call, and forget them. Works while the API is away."""
+        """Return the kinds that changed since the last call, and forget them. Works while the API is unavailable."""
         changed, self._changed = frozenset(self._changed), set()
         return changed
 
     def watch(self, *kinds: Kind) -> Watch:
-        """Return a watch that begins with every object that is there; beyond KubeApi, for the doubles of the lab."""
+        """Return a watch that begins with every present object. It is not part of KubeApi: the lab's doubles use it."""
         watch = Watch(self, frozenset(kinds), {(kind, name) for kind in kinds for name in self._objects[kind]})
         self._watches.append(watch)
         return watch
@@ -127,7 +127,7 @@ class MemoryKube:
     def set_away(self, away: bool) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
         """Make every call raise ApiUnavailableError, or serve again.
 
-        When the API comes back every kind counts as changed: clients whose watch broke list again.
+        When the API is back, every kind counts as changed: clients whose watch broke list again.
         """
         if self._is_away and not away:
             self._changed.update(kind for kind, objects in self._objects.items() if objects)
@@ -178,7 +178,7 @@ class MemoryKube:
 
 
 class Watch:
-    """What happened to the objects of some kinds, for one reader.
+    """The changes of the objects of some kinds, for one reader.
 
     Args:
         kube: the API.
@@ -200,7 +200,7 @@ class Watch:
         """Return what changed since the last call: kind to name to object (None: deleted), in order of the names.
 
         Raises:
-            ApiUnavailableError: the API is away; nothing is lost, the next call tells.
+            ApiUnavailableError: the API is unavailable; the next call returns the changes.
         """
         if self._kube.is_away:
             raise ApiUnavailableError("the Kubernetes API does not answer")

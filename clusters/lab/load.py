@@ -4,9 +4,9 @@
             ├─────────────── master           127.0.0.1:PORT of the harness's own network namespace
             └─────────────── worker (a pod)   users inside the client's pod; its RPC to the master by loopback
 
-All are processes of their own that end with us (`clusters.lab.stated_process`) and have no privilege left when they are at
-work; the probes, which have real-time priority where that is allowed, come before them. Locust is told everything on its
-command line: no configuration file and no variable of the user's reaches it.
+All are separate processes that end with the harness (`clusters.lab.stated_process`) and drop their privileges before they work.
+The probes, which have real-time priority if that is allowed, take precedence. Locust is configured on its command line alone:
+no configuration file or variable of the user reaches it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _EXTRA_NS: Final = 30 * SECOND
 """Master and service live longer than the workers by this."""
 _LISTEN_S: Final = 0.2
 _CONNECTIONS_A_USER: Final = 4
-"""A user has one; those that it gave up may still be open at the service."""
+"""A user has one; connections that it gave up may still be open at the service."""
 
 
 def has_locust() -> bool:

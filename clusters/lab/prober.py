@@ -1,7 +1,7 @@
 """The prober of the lab: one reflector process and one sender process for the whole mesh, others for other classes of flows.
 
-All run the same agent that ships into a pod, with sockets opened inside the pods' namespaces. They are processes of their
-own, so that a pause of the harness cannot colour the measurement, and they never outlive it: they stop when their stdin ends.
+All run the same agent that ships into a pod, with sockets opened inside the pods' namespaces. They are separate processes, so a
+pause of the harness does not affect the measurement. They never outlive it: they stop when their stdin ends.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from probes.settings import AgentSettings, EndpointSettings
 from probes.settings_file import write_document
 
 _START_S: Final = 20.0
-"""An agent that has not opened its sockets by then never will; a loaded machine imports numpy in two seconds."""
+"""Time for an agent to open its sockets. A loaded machine imports numpy in two seconds."""
 _STOP_MARGIN_S: Final = 10.0
-"""On top of `drain_ns`, before an agent is killed."""
+"""Added to `drain_ns` before an agent is killed."""
 _REFLECTOR_EXTRA_NS: Final = 30 * SECOND
 """The reflector lives longer than the sender by this and `drain_ns`."""
 
@@ -35,7 +35,7 @@ class LabProber:
     Args:
         endpoints: the endpoints of the lab.
         namespace_path: endpoint name to the path of its network namespace, or None: the present one.
-        nodes: whose addresses a masquerade may put in the place of a source's.
+        nodes: a masquerade may replace a source's address by one of theirs.
     """
 
     def __init__(

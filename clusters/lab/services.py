@@ -1,9 +1,9 @@
-"""Services and natOutgoing in the lab: what kube-proxy and Felix write into a node's nat tables, as nftables rules.
+"""Services and natOutgoing in the lab: the nat rules of kube-proxy and Felix on a node, as nftables rules.
 
-kube-proxy's part: DNAT from a ClusterIP or from a port of the node to the one pod behind it; what comes to a NodePort
-(externalTrafficPolicy Cluster), and what comes to a ClusterIP from outside the pod network, is marked and masqueraded. Felix's
-part: packets of the node itself that leave by the tunnel get the tunnel's address, and packets from pods to anywhere else get
-the node's, except to the addresses of pools, among which the nodes' own may be (no-snat-for-node-cidr).
+kube-proxy: DNAT from a ClusterIP or from a port of the node to the one pod behind it. Packets to a NodePort
+(externalTrafficPolicy Cluster), and packets to a ClusterIP from outside the pod network, are marked and masqueraded. Felix:
+packets of the node itself that leave by the tunnel get the tunnel's address. Packets from pods to other destinations get the
+node's address, except to the addresses of pools, which may include the nodes' own (no-snat-for-node-cidr).
 
 Source: kubernetes pkg/proxy/iptables/proxier.go (KUBE-MARK-MASQ 0x4000, the --cluster-cidr rule, KUBE-POSTROUTING); calico
 felix rules/static.go:943-974 and masq_mgr.go; docs/mechanics.md 4.2, 4.3. Rendering is pure; `NodeRules` runs `nft`.
@@ -56,7 +56,7 @@ def render_rules(plan: LabPlan, node: NodePlan, services: Sequence[ServiceFacts]
         plan: the lab.
         node: the node.
         services: all Services.
-        tunnel_device: name of the tunnel device, which need not be there.
+        tunnel_device: name of the tunnel device, which may be missing.
     """
     backends = {other.mesh.name: other.mesh.address for other in plan.nodes}
     ports = ", ".join(f"{service.node_port} : {backends[service.destination]}" for service in services)
@@ -115,7 +115,7 @@ class NodeRules:
         self._run(rules)
 
     def set_pools(self, *, masqueraded: Collection[str], spared: Collection[str]) -> None:
-        """Masquerade what comes from these CIDRs, except to those; so already is no error. Raises WorldError."""
+        """Masquerade packets from these CIDRs, except to those. Repeating it is no error. Raises WorldError."""
         commands = []
         for name, wanted in ((_MASQUERADED, frozenset(masqueraded)), (_SPARED, frozenset(spared))):
             held, self._pools[name] = self._pools[name], wanted

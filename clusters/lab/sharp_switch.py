@@ -1,10 +1,10 @@
-"""A sharp drop switch: the router, or a node, drops from one instant to the next, and it is known which to microseconds.
+"""A sharp drop switch: the router or a node starts and stops dropping at instants that are known to microseconds.
 
-A rule or a route is changed under the kernel's one routing lock. The creation or removal of a namespace may hold it for
-100 ms; the time of the change is then unknown. A setting is written without that lock. So the namespace gets a more
-specific route by a veth whose other end is down, which has no carrier and sends into nothing, and the setting that says whether
-routes by a device without carrier count turns forwarding into dropping and back. Source: Linux, net/ipv4/fib_trie.c
-fib_table_lookup, net/ipv4/devinet.c devinet_conf_proc. Measured: 2 to 40 us a change, against 20 to 180,000 by rules.
+The kernel changes a rule or a route under its one routing lock. Creating or removing a namespace may hold that lock for 100 ms,
+so the time of the change is unknown. A sysctl is written without the lock. So the namespace gets a more specific route through
+a veth whose other end is down and which therefore has no carrier. The sysctl that decides whether routes through a device
+without carrier count then switches between dropping and forwarding. Source: Linux, net/ipv4/fib_trie.c fib_table_lookup,
+net/ipv4/devinet.c devinet_conf_proc. Measured: 2 to 40 us a change, against 20 to 180,000 us by rules.
 """
 
 from __future__ import annotations
@@ -29,16 +29,15 @@ MAIN_TABLE: Final = 254
 _DEVICE: Final = "nowhere"
 _INDEX: Final = 99
 _MAC: Final = "02:00:00:ff:ff:fe"
-"""Unused address: without a neighbour entry packets would wait for an answer to ARP, and then come back as ICMP errors."""
+"""Unused address. Without a neighbour entry packets would wait for ARP and come back as ICMP errors."""
 _SETTING: Final = f"/proc/sys/net/ipv4/conf/{_DEVICE}/ignore_routes_with_linkdown"
 
 
 class SharpSwitch:
-    """Drops whatever the router, or a node, forwards to one of some addresses: both ends of a flow make it both directions.
+    """Drops packets that the router or a node forwards to some addresses; with both ends of a flow, in both directions.
 
-    A context manager: the route and the device are there inside only. The router sees pod addresses in
-    NATIVE and node addresses in OVERLAY, and frames that it only bridges (same zone) it does not drop; a node sees pod
-    addresses always.
+    It is a context manager: route and device exist only inside. The router sees pod addresses in NATIVE and node addresses in
+    OVERLAY. It does not drop frames that it only bridges (same zone). A node always sees pod addresses.
 
     Args:
         network: a lab that is up.

@@ -1,4 +1,4 @@
-"""What a lab looks like: a frozen description. The names and addresses that follow from it stand in `addresses`.
+"""The frozen description of a lab. `addresses` derives its names and addresses.
 
 Pure: nothing here touches the kernel.
 """
@@ -17,14 +17,14 @@ NODES_PER_ZONE_MAX: Final = 200
 ZONE_MASK: Final = 24
 """Prefix length of a zone's subnet."""
 SERVICE_ADDRESSES_MIN: Final = 512
-"""Addresses that the network of ClusterIPs needs at least: the lab's Services begin at the 257th."""
+"""Smallest network of ClusterIPs, in addresses: the lab's Services begin at the 257th."""
 PERMANENT_NEIGHBOURS_ABOVE: Final = 20
-"""Nodes. The neighbour table is the machine's: 1,024 entries overflow at about 32 nodes a zone. Source: measured."""
+"""Nodes. All namespaces share one neighbour table: 1,024 entries overflow at about 32 nodes per zone. Source: measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabSpec:
-    """What the lab is asked to build."""
+    """The lab to build."""
 
     zones: int = 2
     """Number of zones, named a, b, ...; 1 to 26."""
@@ -33,13 +33,13 @@ class LabSpec:
     overlay: Overlay = Overlay.IPIP
     start_mode: Mode = Mode.OVERLAY
     rp_filter: int = 2
-    """Of the nodes' all, default and every interface: 0 off, 1 strict, 2 loose."""
+    """On the nodes, for all, default and every interface: 0 off, 1 strict, 2 loose."""
     has_bird: bool = False
     """Whether BIRD programs routes in NATIVE; in OVERLAY by IPIP it always does."""
     carrier: IpipCarrier | None = None
-    """Of the overlay ipip; None: the kernel's own, or what stands in for it."""
+    """Of the overlay ipip; None: ipip, or vxlan-gpe if the kernel has no ipip."""
     has_services: bool = False
-    """Whether the nodes have Services and natOutgoing, by nftables; conntrack follows every packet then."""
+    """Whether the nodes have Services and natOutgoing, by nftables. Conntrack then follows every packet."""
     pods: str = "100.96.0.0/11"
     """CIDR of the pod network, which is cut into podCIDRs."""
     nodes: str = "10.250.0.0/16"
@@ -51,10 +51,10 @@ class LabSpec:
     block_mask: int | None = None
     """Prefix length of the blocks in which calico-ipam keeps pods, outside any podCIDR; None: pods live in podCIDRs."""
     veth_mtu: int = 0
-    """MTU of the pods' interface, octets; 0: what the encapsulation leaves."""
+    """MTU of the pods' interface, octets; 0: the underlay's less the encapsulation."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built. Raises UsageError."""
+        """Refuse a lab that cannot be built. Raises UsageError."""
         limits = (("zones", self.zones, 1, ZONES_MAX), ("nodes_per_zone", self.nodes_per_zone, 1, NODES_PER_ZONE_MAX))
         for place, value, least, most in (*limits, ("rp_filter", self.rp_filter, 0, 2)):
             if not least <= value <= most:
@@ -64,7 +64,7 @@ class LabSpec:
         self._check_networks()
 
     def _check_networks(self) -> None:
-        """Refuse networks with too little room, in the Shoot's words. Raises UsageError."""
+        """Refuse networks that are too small, naming the fields of the Shoot. Raises UsageError."""
         number = self.zones * self.nodes_per_zone
         pods = number << (32 - self.node_mask)
         wanted = f"{number} podCIDRs with a /{self.node_mask} each"
@@ -83,5 +83,5 @@ class LabSpec:
 
     @property
     def has_permanent_neighbours(self) -> bool:
-        """Whether neighbour entries are written by hand instead of being asked for by ARP."""
+        """Whether neighbour entries are permanent instead of resolved by ARP."""
         return self.zones * self.nodes_per_zone > PERMANENT_NEIGHBOURS_ABOVE

@@ -1,7 +1,7 @@
 """A child process of this project that reports its states and never outlives its parent.
 
-Its stdin is a pipe: the end of it tells the process to stop. Its stdout carries its states, a JSON line each
-(`probes.lifeline.say`). Its stderr is a file; the end of it goes into the message when something is wrong.
+Its stdin is a pipe; end of file tells the process to stop. Its stdout carries its states, one JSON line each
+(`probes.lifeline.say`). Its stderr is a file whose last lines go into error messages.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class StatedProcess:
     """One running program.
 
     Args:
-        name: how messages name it; its stderr is NAME.stderr.
+        name: for messages; its stderr is NAME.stderr.
         arguments: of the Python interpreter.
-        directory: where it works.
-        environment: variables to set; None: to take away.
+        directory: its working directory.
+        environment: variables to set; None removes one.
 
     Raises:
         WorldError: it cannot be started.
@@ -64,7 +64,7 @@ class StatedProcess:
         os.set_blocking(self._stdout.fileno(), False)
 
     def listen(self, timeout_s: float = 0.0) -> None:
-        """Read the states that it has reported; wait for the next one at most this long."""
+        """Read the reported states; wait at most this long for the next one."""
         if self._stdout.closed:
             return
         readable, _, _ = select.select([self._stdout], [], [], timeout_s)
@@ -102,7 +102,7 @@ class StatedProcess:
             raise WorldError(f"the {self.name} process died with code {code}: {self._complaint()}")
 
     def order(self, **order: Any) -> None:  # noqa: ANN401 - JSON
-        """Write an order to its stdin; one that has ended is left alone."""
+        """Write an order to its stdin. Nothing happens if it has ended."""
         with contextlib.suppress(BrokenPipeError):
             if not self._stdin.closed:
                 self._stdin.write(json.dumps(order).encode() + b"\n")
@@ -133,7 +133,7 @@ class StatedProcess:
 
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the present environment with changes, and with what the modules need to be found."""
+    """Return the present environment with the changes and a PYTHONPATH on which the modules are found."""
     # Before what the user has there: libraries may come from it.
     paths = (str(Path(probes.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")]))
     # numpy's linear algebra would start a thread a core, for nothing.

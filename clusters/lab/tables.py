@@ -16,7 +16,7 @@ from hitless.facts import CloudRoute
 from hitless.plural import plural
 
 CLOUD_PROTOCOL: Final = 4
-"""RTPROT_STATIC marks cloud routes; the subnets of the zones have another."""
+"""RTPROT_STATIC marks cloud routes; the zones' subnets have another protocol."""
 _EXISTS: Final = frozenset({errno.EEXIST})
 
 

@@ -6,8 +6,8 @@
 | vxlan-gpe | tunl0 | IP in VXLAN-GPE, UDP port 4790 | 36 octets | `encap ip id 42 dst NODE dev tunl0 proto 12` |
 | vxlan | vxlan.calico | Ethernet in VXLAN, UDP port 4789 | 50 octets | `via VTEP dev vxlan.calico onlink proto 80` |
 
-vxlan-gpe stands in where the kernel has no ipip: a layer-3 tunnel device that stays up like tunl0 and takes its far end from
-the route. Its underlay is 16 octets wider, so that pods keep Calico's MTU (1480).
+vxlan-gpe replaces ipip on kernels without it: a layer-3 tunnel device that stays up like tunl0 and takes its far end from the
+route. Its underlay MTU is 16 octets larger, so that pods keep Calico's MTU (1480).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _UNDERLAY_MTU: Final = 1500
 
 @unique
 class Carrier(StrEnum):
-    """What carries the overlay on the wire."""
+    """The encapsulation of the overlay on the wire."""
 
     IPIP = "ipip"
     VXLAN_GPE = "vxlan-gpe"

@@ -47,7 +47,7 @@ def pod_veth(pod: PodPlan, mtu: int) -> tuple[Link, Link]:
 
 
 def wire_bridges(plan: LabPlan, mtu: int) -> Iterator[Message]:
-    """Yield what makes a bridge for each zone in the router."""
+    """Yield the messages that make a bridge for each zone in the router."""
     yield set_link("lo", is_up=True)
     for zone in plan.zones:
         yield add_bridge(Link(name=zone.bridge, index=zone.bridge_index, mtu=mtu, mac=zone.mac))
@@ -55,7 +55,7 @@ def wire_bridges(plan: LabPlan, mtu: int) -> Iterator[Message]:
 
 
 def wire_tables(plan: LabPlan, *, has_neighbours: bool) -> Iterator[Message]:
-    """Yield what makes a route table for each zone in the router."""
+    """Yield the messages that make a route table for each zone in the router."""
     for number, zone in enumerate(plan.zones):
         yield add_table_rule(zone.bridge, zone.table, _RULE_PRIORITY_FIRST + number)
         for other in plan.zones:

@@ -1,6 +1,6 @@
-"""The kernel's own counters of every namespace: the books that a run has to balance.
+"""The kernel's counters of every namespace, for the ledger of a run.
 
-The counters' names mean what RFC 4293 says, on every kernel: `as_rfc_4293` derives what Linux before 6.8 counts otherwise.
+The names have the meaning of RFC 4293 on every kernel: `as_rfc_4293` derives those that Linux before 6.8 counts differently.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from clusters.linux.netlink_dump import read_neighbour_table
 from hitless.calico import TUNNEL_DEVICES
 
 MACHINE: Final = "machine"
-"""Where counters stand that belong to no namespace."""
+"""Entry of the counters that belong to no namespace."""
 _FILES: Final = ("snmp", "netstat")
 _OCTETS: Final = 1 << 16
 _SENT_BY_TRANSPORTS: Final = ("Udp.OutDatagrams", "Icmp.OutMsgs", "Tcp.OutSegs", "Tcp.RetransSegs")
@@ -39,7 +39,7 @@ def parse_counters(text: str) -> dict[str, int]:
 
 
 def parse_tunnel(text: str) -> dict[str, int]:
-    """Return how many packets an overlay's tunnel device took in and sent out, from /proc/net/dev; empty: there is none.
+    """Return how many packets an overlay's tunnel device received and sent, from /proc/net/dev; empty: there is none.
 
     Returns:
         `Tunnel.InPackets` and `Tunnel.OutPackets`. Source: Linux, net/core/net-procfs.c.
@@ -56,12 +56,13 @@ def as_rfc_4293(counters: Mapping[str, int]) -> dict[str, int]:
     """Return the counters with Ip.OutRequests and Ip.OutTransmits as RFC 4293 3.2.3 defines them.
 
     Linux 6.8 and later have both. Before, `OutRequests` counts what RFC 4293 calls OutTransmits: every packet that is sent,
-    forwarded ones too. So OutTransmits is the kernel's OutRequests, and OutRequests what of it was not forwarded, and what a
-    sender here was refused before it was counted (netfilter's output hook).
+    also forwarded ones. So OutTransmits is the kernel's OutRequests. OutRequests is the part that was not forwarded plus the
+    packets of local senders that were refused before they were counted (netfilter's output hook).
 
-    Of `OutDiscards`, which counts every datagram that could not be sent, only those before the count are to be added. What was
-    counted and not sent successfully was refused behind it. A tunnel device's outer packets are in no counter of a transport
-    protocol, so where one has sent this is not known: `Ip.OutRequestsUnknown` is how many packets may have been refused.
+    `OutDiscards` counts every datagram that could not be sent. Only those refused before the count must be added; packets that
+    were counted and not sent successfully were refused after it. A tunnel device's outer packets are in no counter of a
+    transport protocol. If one has sent, the split is unknown: `Ip.OutRequestsUnknown` is how many packets may have been
+    refused.
 
     Source: Linux 6.1 net/ipv4/ip_output.c (ip_send_skb, ip_output), ip_forward.c (ip_forward_finish), udp.c (udp_send_skb); the
     commit "net: fix IPSTATS_MIB_OUTPKGS increment in OutForwDatagrams" of 6.8.
@@ -82,7 +83,7 @@ def as_rfc_4293(counters: Mapping[str, int]) -> dict[str, int]:
 def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]:
     """Return namespace name to counter name to value, and `machine` with `Neigh.table_fulls` and `Pressure.*`.
 
-    The thread visits the namespaces one after the other, so the readings are not of one instant: drain the traffic first.
+    The thread visits the namespaces one after the other, so the readings are of different instants: drain the traffic first.
 
     Raises:
         WorldError: a namespace is gone.
@@ -98,7 +99,7 @@ def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]
 
 
 def _read_pressure() -> dict[str, int]:
-    """Return for how long some task has waited for a CPU, and when that was read, us; empty on a kernel without PSI.
+    """Return how long some task has waited for a CPU and the time of the reading, us; empty on a kernel without PSI.
 
     Source: Linux Documentation/accounting/psi.rst.
     """

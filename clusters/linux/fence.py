@@ -1,9 +1,9 @@
-"""Knowing when the kernel has really taken a lab away.
+"""Fence: tells when the kernel has finished removing a lab.
 
-Network namespaces die in the background, one batch after the other, and while their devices go the kernel holds the lock that
-every route change needs: a tunnel's UDP sockets take two RCU grace periods a node (measured: 0.2 s for 4 nodes, 1.7 s for 50,
-6 s for 200). A lab that is built meanwhile, or probed, would feel it. So the last namespace to go is a fence: it holds one end
-of a veth whose other end lies in the sandbox's own namespace, and when that has vanished everything before it has.
+The kernel removes network namespaces in the background, batch by batch, and holds the lock that every route change needs while
+it removes their devices: a tunnel's UDP sockets take two RCU grace periods per node (measured: 0.2 s for 4 nodes, 1.7 s for 50,
+6 s for 200). That would disturb a lab that is built or probed meanwhile. So the last namespace to go is a fence: it holds one
+end of a veth whose other end is in the sandbox's own namespace. Once that end is gone, everything before it is gone.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _POLL_S: Final = 0.002
 
 
 def raise_fence() -> Netlink:
-    """Make the namespace that goes last; return the one socket that keeps it.
+    """Make the namespace that goes last; return the only socket that keeps it.
 
-    A namespace that a netlink socket was in goes an RCU grace period after the socket was closed, and in order of closing on
-    one CPU: so a fence is kept by a socket too, and is closed last, `on_one_cpu`. Source: Linux, net/netlink/af_netlink.c,
+    A namespace with a netlink socket goes an RCU grace period after the socket was closed; on one CPU, in the order of closing.
+    So a socket keeps the fence, too, and is closed last, `on_one_cpu`. Source: Linux, net/netlink/af_netlink.c,
     netlink_release.
 
     Raises:
@@ -43,7 +43,7 @@ def raise_fence() -> Netlink:
 
 @contextmanager
 def on_one_cpu() -> Iterator[None]:
-    """Keep this thread on one CPU meanwhile."""
+    """Pin this thread to one CPU."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
@@ -53,7 +53,7 @@ def on_one_cpu() -> Iterator[None]:
 
 
 def wait_gone(timeout_s: float) -> None:
-    """Return once every lab that was removed in this sandbox is gone from the kernel.
+    """Wait until the kernel has finished removing every earlier lab of this sandbox.
 
     Raises:
         WorldError: it takes longer than `timeout_s`.

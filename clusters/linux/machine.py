@@ -1,6 +1,6 @@
-"""What this machine's kernel offers, found by trying, not by reading configuration files.
+"""Features of this machine's kernel, found by trying them, not by reading configuration files.
 
-Every trial runs in a network namespace that is thrown away: in the sandbox directly, outside in a child process.
+Every trial runs in a temporary network namespace: directly inside the sandbox, in a child process outside.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _USER_NAMESPACE_REMEDY: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """One thing that the lab can use, and whether it is there."""
+    """One feature that the lab can use, and whether it is present."""
 
     name: str
     """Such as `ipip`."""
@@ -62,7 +62,7 @@ class Feature:
     detail: str
     """What was tried, or how the kernel refused."""
     remedy: str
-    """How to get it; empty where it is present."""
+    """How to get it; empty: it is present."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +75,9 @@ class _Trial:
 
 
 def examine_machine() -> tuple[Feature, ...]:
-    """Return every feature of the kernel that hitless knows how to use, the necessary ones first.
+    """Return every feature of the kernel that hitless can use, the necessary ones first.
 
-    Where the kernel gives no namespaces at all nothing else can be tried: then only `privilege`, `user-namespaces` and
-    `namespaces` are returned.
+    Without namespaces nothing else can be tried: then only `privilege`, `user-namespaces` and `namespaces` are returned.
     """
     if is_inside():
         return (*_describe_privilege(), *_run_trials())
@@ -86,7 +85,7 @@ def examine_machine() -> tuple[Feature, ...]:
 
 
 def try_ipip() -> str | None:
-    """Return None where the kernel has IPIP, else how it refused. Inside the sandbox only.
+    """Return None if the kernel has IPIP, else its refusal. Inside the sandbox only.
 
     The ipip module makes `tunl0` in every network namespace, and a second device without addresses is EEXIST. The trial asks
     for a device, which loads the module, and then looks for any device of that kind. Source: Linux,
@@ -103,7 +102,7 @@ def try_ipip() -> str | None:
 
 
 def find_ipip_refusal(kinds: Iterable[str]) -> str | None:
-    """Return None where one of the links' kinds is IPIP: the kernel has it, whether it made a device just now or before."""
+    """Return None if one of the links' kinds is IPIP: the kernel has it, whether the device is new or was there before."""
     return None if "ipip" in kinds else "the kernel answered that the device exists, but there is no IPIP device"
 
 
@@ -135,7 +134,7 @@ def _describe_privilege() -> tuple[Feature, Feature]:
 
 
 def _run_trials() -> list[Feature]:
-    """Try everything; namespaces of our own are at hand."""
+    """Try every feature in this process, which has its own namespaces."""
     present = Feature(name="namespaces", is_present=True, detail="mount, PID and network namespaces", remedy="")
     return [present, *(_run_trial(trial) for trial in _make_trials())]
 
@@ -228,7 +227,7 @@ def _try_veth() -> str | None:
 
 
 def _try_nft() -> str | None:
-    """Try what Services need: nat tables with masquerade, and the kind of a source address."""
+    """Try what Services need: nat tables with masquerade, and matching by the type of a source address."""
     try:
         program = find_nft()
         with _throwaway_network():
@@ -239,7 +238,7 @@ def _try_nft() -> str | None:
         return "no nft on PATH or in /usr/sbin"
     except (OSError, subprocess.TimeoutExpired, WorldError) as error:
         return str(error)
-    return " ".join(done.stderr.split()) or "nft failed without a word" if done.returncode else None
+    return " ".join(done.stderr.split()) or f"nft ended with exit code {done.returncode}" if done.returncode else None
 
 
 @contextmanager
@@ -250,7 +249,7 @@ def _throwaway_network() -> Iterator[None]:
 
 
 def _run_trials_in_child() -> list[Feature]:
-    """Isolate a child process, try there and bring the findings home."""
+    """Isolate a child process, try every feature there, and return the results."""
 
     def try_there() -> str:
         isolate_thread(Clone.MOUNT | Clone.NETWORK)
@@ -273,7 +272,7 @@ def _refusal_in_child(act: Callable[[], None]) -> str | None:
 def _ask_child(ask: Callable[[], str]) -> tuple[str, str | None]:
     """Run `ask` in a child process, which changes nothing here; return (its answer, None) or ("", why it failed)."""
     readable, writable = os.pipe()
-    # An interrupt that comes while Python's own handlers run after the fork would be printed and forgotten.
+    # Python prints and drops an interrupt that comes while its own handlers run after the fork.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     child = os.fork()
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -1,7 +1,7 @@
 """Namespaces by system call: Python 3.11 has neither os.unshare nor os.setns, and no mount in any version.
 
-A namespace belongs to a thread: a thread that enters one leaves it again (`inside`), and a socket that was opened there stays
-there for ever. Errors are WorldErrors that say what was asked and the errno's name.
+A namespace belongs to a thread: a thread that enters one must leave it again (`inside`). A socket stays in the namespace in
+which it was opened. Errors are WorldErrors with the request and the errno's name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Mount(IntFlag):
 
 
 NETWORK_DIRECTORY: Final = Path("/run/netns")
-"""Where iproute2 looks for named network namespaces. Source: ip-netns(8)."""
+"""Folder of iproute2's named network namespaces. Source: ip-netns(8)."""
 THREAD_NETWORK: Final = "/proc/thread-self/ns/net"
 
 _MOUNT_DETACH: Final = 2
@@ -49,7 +49,7 @@ _LIBC.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctype
 
 
 def _check(result: int, what: str) -> None:
-    """Raise WorldError where a system call failed; the errno is the error's cause."""
+    """Raise WorldError if a system call failed; the errno is the error's cause."""
     if result == 0:
         return
     number = ctypes.get_errno()
@@ -81,7 +81,7 @@ def unmount(target: Path) -> None:
 def die_with_parent(signal: int) -> None:
     """Have the kernel send `signal` to this process when its parent thread ends.
 
-    It does not look back: the caller makes sure afterwards that the parent still lives. Changing credentials resets it.
+    A parent that has ended already is not noticed: the caller must check afterwards. A change of credentials resets it.
     Source: prctl(2), PR_SET_PDEATHSIG.
     """
     _check(_LIBC.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0), "cannot ask for a signal at the parent's death")

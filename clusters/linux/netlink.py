@@ -1,8 +1,8 @@
-"""Talking rtnetlink: batches of messages out, one acknowledgement each back.
+"""An rtnetlink client: sends batches of messages and reads one acknowledgement for each.
 
-A lab of 200 nodes has 39,800 routes. A library call or an `ip` process for each takes minutes; here many ready-made
-messages go out in one `send`, and a message that is the same for every node is encoded once. What the messages mean stands in
-`netlink_links` and `netlink_routes`; what is read back in `netlink_dump`.
+A lab of 200 nodes has 39,800 routes. A library call or an `ip` process for each would take minutes. Here one `send` carries
+many encoded messages, and a message that is the same for every node is encoded once. `netlink_links` and `netlink_routes` make
+the messages; `netlink_dump` reads the kernel's state.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ATTRIBUTE: Final = struct.Struct("=HH")
 _ERROR: Final = 2
 _DONE: Final = 3
 _ACK_TEXT: Final = 1
-"""NLMSGERR_ATTR_MSG: what the kernel says in words."""
+"""NLMSGERR_ATTR_MSG: the kernel's error text."""
 _CAPPED: Final = 0x100
 """NLM_F_CAPPED: the acknowledgement repeats only the request's header."""
 _INTERRUPTED: Final = 0x10
@@ -45,7 +45,7 @@ _OPTION_CAP_ACK: Final = 10
 _OPTION_EXT_ACK: Final = 11
 _OPTION_STRICT: Final = 12
 _BATCH_MESSAGES: Final = 128
-"""Every acknowledgement waits in the socket's receive buffer and takes 768 octets of it there; the default has room for 277."""
+"""Each acknowledgement takes 768 octets of the socket's receive buffer; the default has room for 277."""
 _BATCH_OCTETS: Final = 65_536
 """A batch must fit the send buffer (212,992 octets by default)."""
 _RECEIVE_OCTETS: Final = 1 << 17
@@ -54,14 +54,14 @@ _DUMP_ATTEMPTS: Final = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One request, ready to be sent, again and again and in any namespace with the same interface indices."""
+    """One encoded request. It can be sent repeatedly and in any namespace with the same interface indices."""
 
     octets: bytes
     """Header (sequence number 0) and body, padded to a multiple of 4."""
     text: str
-    """What it asks, as `ip` would be told; for errors."""
+    """The request in the words of `ip`, for errors."""
     tolerated: frozenset[int] = frozenset()
-    """Error numbers that are as good as success."""
+    """Errors that count as success."""
 
 
 def pack_attribute(kind: int, payload: bytes) -> bytes:
@@ -77,7 +77,7 @@ def make_message(kind: int, flags: int, body: bytes, text: str, tolerated: froze
 
 
 def read_attributes(octets: bytes | memoryview) -> dict[int, memoryview]:
-    """Decode a row of attributes: type (without flags) to payload. Of equal ones the last counts."""
+    """Decode a sequence of attributes: type (without flags) to payload. The last of equal ones counts."""
     view, found, offset = memoryview(octets), {}, 0
     while offset + _ATTRIBUTE.size <= len(view):
         length, kind = _ATTRIBUTE.unpack_from(view, offset)
@@ -93,7 +93,7 @@ class Netlink:
 
     Args:
         namespace: file of the network namespace; None: the thread's own.
-        name: what errors call the namespace; default: the file's name.
+        name: of the namespace in errors; default: the file's name.
     """
 
     def __init__(self, namespace: Path | None = None, name: str | None = None) -> None:
@@ -127,7 +127,7 @@ class Netlink:
     def execute(self, messages: Sequence[Message]) -> list[int]:
         """Send all messages in order and wait for every acknowledgement.
 
-        A message that fails does not keep those after it in the same batch of 128 from being carried out.
+        After a message that fails, the others of the same batch of 128 are still carried out.
 
         Returns:
             One number a message: 0, or the tolerated errno.
@@ -174,7 +174,7 @@ class Netlink:
         """Return (message type, body) of everything that a dump request brings, from one consistent pass.
 
         Raises:
-            WorldError: the kernel refused, or the tables never held still.
+            WorldError: the kernel refused, or the tables kept changing.
         """
         for _ in range(_DUMP_ATTEMPTS):
             sequence = self._sequence

@@ -1,4 +1,4 @@
-"""What is read back from the kernel: routes, links, the machine's neighbour table."""
+"""Reads routes, links and the machine's neighbour table from the kernel."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class SeenLink:
     is_up: bool
     """Switched on."""
     is_running: bool
-    """Carries packets now: a veth or bridge does once the kernel's link watch has seen its carrier; others always do."""
+    """Carries packets now. A veth or a bridge does once the kernel's link watch has seen its carrier; other links always do."""
     mtu: int
 
 
@@ -61,9 +61,9 @@ class NeighbourTable:
     """The machine's ARP table: one for all namespaces."""
 
     gc_thresh3: int
-    """Entries that it holds, permanent ones apart."""
+    """Its entries without the permanent ones."""
     table_fulls: int
-    """How often an entry found no room since boot."""
+    """How often the table was full since boot."""
 
 
 def list_routes(netlink: Netlink, table: int = MAIN_TABLE) -> list[SeenRoute]:
@@ -73,7 +73,7 @@ def list_routes(netlink: Netlink, table: int = MAIN_TABLE) -> list[SeenRoute]:
     try:
         answers = netlink.dump(GET_ROUTE, body, f"route show table {table}")
     except WorldError as error:
-        # A table without a single route does not exist. Source: inet_dump_fib in net/ipv4/fib_frontend.c.
+        # A table without routes does not exist. Source: inet_dump_fib in net/ipv4/fib_frontend.c.
         if isinstance(error.__cause__, FileNotFoundError):
             return []
         raise

@@ -56,12 +56,12 @@ class VxlanAttribute(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """What every link has."""
+    """The attributes that every link has."""
 
     name: str
     """At most 15 characters."""
     index: int | None = None
-    """Wished for, so that a message naming it fits every namespace; None: as the kernel likes."""
+    """The requested index, so that a message with it fits every namespace; None: the kernel chooses."""
     mtu: int | None = None
     """Octets; None: the kind's default."""
     mac: str | None = None
@@ -101,8 +101,8 @@ def _add_link(link: Link, kind: str, data: bytes) -> Message:
 def add_veth(link: Link, peer: Link, peer_namespace: int) -> Message:
     """Make a pair: `link` here and up, `peer` down in the network namespace of an open file.
 
-    The kernel configures the peer before the two are connected, and then it cannot go up yet (ENOTCONN); and it heeds the
-    peer's index only where `link` has one too. Source: drivers/net/veth.c, veth_open and veth_newlink.
+    The kernel configures the peer before the two are connected, so the peer cannot go up yet (ENOTCONN). It uses the peer's
+    index only if `link` has one, too. Source: drivers/net/veth.c, veth_open and veth_newlink.
     """
     other = _pack_link(peer, is_up=False) + pack_attribute(LinkAttribute.NAMESPACE_FD, struct.pack("=i", peer_namespace))
     return _add_link(link, "veth", pack_attribute(_PEER, other))
@@ -114,7 +114,7 @@ def add_bridge(link: Link) -> Message:
 
 
 def add_vxlan(link: Link, *, identifier: int, port: int, local: str, lower: int) -> Message:
-    """Make a VXLAN device as Calico does: nothing learned, all entries written by hand."""
+    """Make a VXLAN device as Calico does: without learning, all entries are static."""
     data = (
         pack_attribute(VxlanAttribute.ID, struct.pack("=I", identifier))
         + pack_attribute(VxlanAttribute.LINK, struct.pack("=I", lower))
@@ -126,7 +126,7 @@ def add_vxlan(link: Link, *, identifier: int, port: int, local: str, lower: int)
 
 
 def add_vxlan_gpe(link: Link, *, port: int) -> Message:
-    """Make a layer-3 VXLAN-GPE device whose tunnels are chosen by the routes (collect metadata)."""
+    """Make a layer-3 VXLAN-GPE device; the routes choose its tunnels (collect metadata)."""
     data = (
         pack_attribute(VxlanAttribute.LEARNING, b"\0")
         + pack_attribute(VxlanAttribute.PORT, struct.pack("!H", port))
@@ -142,7 +142,7 @@ def add_ipip(link: Link) -> Message:
 
 
 def set_link(name: str, *, is_up: bool, mtu: int | None = None) -> Message:
-    """Change a link, found by its name."""
+    """Change a link by its name."""
     body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, 0, IFF_UP if is_up else 0, IFF_UP)
     body += pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
     if mtu is not None:
@@ -164,7 +164,7 @@ def set_master(name: str, master: int) -> Message:
 
 
 def delete_link(name: str) -> Message:
-    """Delete a link by its name; one that is not there is no error."""
+    """Delete a link by its name; a missing one is no error."""
     body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
     return make_message(DELETE_LINK, 0, body, f"link delete {name}", frozenset({errno.ENODEV}))
 
@@ -175,13 +175,13 @@ def _address_body(address: str, prefix: int, index: int) -> bytes:
 
 
 def add_address(address: str, prefix: int, index: int) -> Message:
-    """Give an interface an address; having it already is no error."""
+    """Add an address to an interface; an existing one is no error."""
     text = f"address add {address}/{prefix} dev index {index}"
     return make_message(NEW_ADDRESS, CREATE | REPLACE, _address_body(address, prefix, index), text)
 
 
 def delete_address(address: str, prefix: int, index: int) -> Message:
-    """Take an address away; not having it is no error."""
+    """Delete an address; a missing one is no error."""
     text = f"address delete {address}/{prefix} dev index {index}"
     absent = frozenset({errno.EADDRNOTAVAIL, errno.ENODEV})
     return make_message(DELETE_ADDRESS, 0, _address_body(address, prefix, index), text, absent)
@@ -195,7 +195,7 @@ def set_neighbour(address: str, mac: str, index: int) -> Message:
 
 
 def set_forwarding_entry(mac: str, destination: str, index: int) -> Message:
-    """Tell a VXLAN device which node has that MAC."""
+    """Add the node of a MAC to a VXLAN device's forwarding database."""
     body = _NEIGHBOUR_HEADER.pack(socket.AF_BRIDGE, index, _PERMANENT | _NO_ARP, _SELF, 0)
     body += pack_attribute(1, socket.inet_aton(destination)) + pack_attribute(2, pack_mac(mac))
     return make_message(NEW_NEIGHBOUR, CREATE | REPLACE, body, f"fdb replace {mac} dev index {index} dst {destination}")

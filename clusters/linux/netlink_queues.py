@@ -26,11 +26,11 @@ _CERTAIN: Final = 0xFFFF_FFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Impairment:
-    """What a link does to the packets that one end sends."""
+    """Impairments of the packets that one end of a link sends."""
 
     delay_ms: float = 0
     jitter_ms: float = 0
-    """Each packet is delayed by up to this much more or less, and so overtakes others."""
+    """Each packet's delay varies by up to this much, so packets overtake each other."""
     loss_percent: float = 0
     """Of the packets, independently."""
     duplicate_percent: float = 0

@@ -77,7 +77,7 @@ class Route:
     via: str | None = None
     """Next hop."""
     is_on_link: bool = False
-    """The next hop is reachable on the device although no address says so."""
+    """The next hop is on-link, although the device has no address in its network."""
     encapsulation: tuple[int, str] | None = None
     """Tunnel id and the tunnel's far end, for a device in metadata mode."""
     route_type: RouteType = RouteType.UNICAST
@@ -148,7 +148,7 @@ def _rule_body(action: int, priority: int, table: int, attributes: bytes, destin
 
 
 def add_table_rule(in_interface: str, table: int, priority: int) -> Message:
-    """Have packets that come in by an interface look into a table of its own."""
+    """Route packets that arrive on an interface by a table of its own."""
     attributes = pack_attribute(RuleAttribute.IN_INTERFACE, in_interface.encode() + b"\0")
     attributes += pack_attribute(RuleAttribute.TABLE, struct.pack("=I", table))
     body = _rule_body(1, priority, table if table < _SMALL_TABLE else 0, attributes)
@@ -156,7 +156,7 @@ def add_table_rule(in_interface: str, table: int, priority: int) -> Message:
 
 
 def set_blackhole_rule(address: str, priority: int, *, is_present: bool) -> Message:
-    """Drop, or no longer drop, whatever is routed to an address, before any table is asked."""
+    """Start or stop dropping packets to an address, before any table is looked up."""
     attributes = pack_attribute(RuleAttribute.DESTINATION, socket.inet_aton(address))
     body = _rule_body(RouteType.BLACKHOLE, priority, 0, attributes, destination_length=32)
     if is_present:

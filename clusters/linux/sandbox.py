@@ -1,15 +1,15 @@
-"""The sandbox: mount, PID and network namespaces of our own, so that the kernel cleans up whatever happens to us.
+"""The sandbox: own mount, PID and network namespaces, so that the kernel cleans up in every case.
 
-    P0  the process that was started: waits, passes signals down and the exit code up
+    P0  the process that was started: waits, forwards signals to its child and returns the child's exit code
     P1  makes the namespaces, and waits likewise (a process cannot move itself into a new PID namespace, only its children)
     P2  PID 1 of that namespace: returns from `enter_sandbox` and runs the program
 
-When P2 ends, the kernel kills everything in its PID namespace; with the last process go the mounts, with the last mount the
-network namespaces. When P0 or P1 dies (kill -9), the kernel kills the next in line: each asks for SIGKILL at its parent's
-death, and a pipe whose other end only the parent holds shows whether that came too late.
+When P2 ends, the kernel kills everything in its PID namespace. With the last process the mounts go, with the last mount the
+network namespaces. If P0 or P1 is killed (kill -9), the kernel kills its child: each process asks for SIGKILL at its parent's
+death, and a pipe whose other end only the parent holds shows whether the parent had died before that.
 
-Without root a user namespace is entered as well. That needs a process with one thread: numpy's threads, where they exist
-already, do not survive the fork, and the numerical libraries start theirs again in the child.
+Without root a user namespace is entered as well. That needs a process with one thread. Existing threads of numpy do not survive
+the fork; the numerical libraries start new ones in the child.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _OWN_PID_NAMESPACE: Final = Path("/proc/self/ns/pid")
 _PASSED_ON: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _WAITED_FOR: Final = _PASSED_ON | {signal.SIGCHLD}
 _REPEAT_NS: Final = 200_000_000
-"""A second signal this soon is the first one again: sent to the group, it comes both directly and through P0 and P1."""
+"""A second signal within this time is a copy: one that is sent to the group arrives directly and through P0 and P1."""
 _SIOCSIFFLAGS: Final = 0x8914
 """Source: linux/sockios.h."""
 _IFF_UP: Final = 0x1
@@ -50,7 +50,7 @@ def is_inside() -> bool:
 
 
 def mark_inside() -> None:
-    """Note in the environment that this process is in a sandbox: for those who joined one by its descriptors."""
+    """Note in the environment that this process is in a sandbox; for processes that joined one by its descriptors."""
     os.environ[_MARK] = str(_OWN_PID_NAMESPACE.readlink())
 
 
@@ -60,12 +60,12 @@ def leave_mark_behind(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def enter_sandbox() -> None:
-    """Go on inside the sandbox; call it once, early, from the main thread. Inside one it does nothing.
+    """Enter the sandbox; call it once, early, from the main thread. Inside one it does nothing.
 
     From here on SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does: PID 1 ignores signals that it has no handler for.
 
     Raises:
-        MissingCapabilityError: the kernel gives us no namespaces. Raised in the original process; nothing was changed.
+        MissingCapabilityError: the kernel refuses the namespaces. Raised in the original process; nothing was changed.
     """
     if is_inside():
         return
@@ -92,10 +92,10 @@ def enter_sandbox() -> None:
 
 
 def enter_own_network() -> None:
-    """Give this thread, and what it starts, a network and named namespaces of its own inside the sandbox that it is in.
+    """Give this thread and its children their own network and named namespaces inside the present sandbox.
 
     So several processes share one sandbox and its end, and none sees the namespaces of another. Nothing is forked: a process
-    with other threads may call it, as long as they do not touch the network.
+    with other threads may call it, as long as those do not use the network.
 
     Raises:
         WorldError: the kernel refused.
@@ -105,13 +105,13 @@ def enter_own_network() -> None:
 
 
 def isolate_thread(kinds: Clone = Clone.MOUNT | Clone.PID | Clone.NETWORK) -> None:
-    """Unshare namespaces of these kinds, and the user namespace too where privilege is missing.
+    """Unshare namespaces of these kinds; without privilege, also the user namespace.
 
     Raises:
         WorldError: the kernel refuses, or the process has several threads and no privilege.
     """
     if os.geteuid() == 0:
-        # Root in a container may lack CAP_SYS_ADMIN; then it tries as an ordinary user does.
+        # Root in a container may lack CAP_SYS_ADMIN; then it needs a user namespace, too.
         with contextlib.suppress(WorldError):
             unshare(kinds)
             return
@@ -128,7 +128,7 @@ def isolate_thread(kinds: Clone = Clone.MOUNT | Clone.PID | Clone.NETWORK) -> No
 
 
 def _descend(lifeline: int, question: int) -> None:
-    """Be P1: make the namespaces and fork P2, which returns furnished. A refusal is written into `question`."""
+    """Run P1: make the namespaces and fork P2, which prepares them and returns. A refusal is written into `question`."""
     try:
         isolate_thread()
         _bind_to_parent(lifeline)  # again: a new user namespace changes credentials, and that resets the death signal
@@ -166,9 +166,9 @@ def _bind_to_parent(lifeline: int) -> None:
 
 
 def _attend(child: int) -> NoReturn:
-    """Wait for the child, pass on what other processes send, and end as it ends.
+    """Wait for the child, forward signals from other processes, and end as it ends.
 
-    What the terminal sends (si_code SI_KERNEL) has reached the child already: it is in the same foreground group.
+    A signal from the terminal (si_code SI_KERNEL) has already reached the child, which is in the same foreground group.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored children leave no exit status
     while True:
@@ -182,7 +182,7 @@ def _attend(child: int) -> NoReturn:
 
 
 def _end_like(status: int) -> NoReturn:
-    """End this process as the child with that wait status ended, without running anything of Python's exit."""
+    """End this process as the child with that wait status ended, without Python's exit handlers."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -194,10 +194,10 @@ def _end_like(status: int) -> NoReturn:
 
 
 def _furnish() -> None:
-    """Make P2's world: private mounts, its own /proc and /run/netns, a loopback that is up."""
+    """Prepare P2's namespaces: private mounts, its own /proc and /run/netns, a loopback that is up."""
     mount("none", Path("/"), None, Mount.RECURSIVE | Mount.PRIVATE)
-    # A container may hide parts of /proc, and then the kernel refuses a fresh one. The old one will do: nothing here looks
-    # up another process by its number.
+    # If a container hides parts of /proc, the kernel refuses a new one. The old one is good enough: nothing here looks up
+    # another process by its number.
     with contextlib.suppress(WorldError):
         mount("proc", Path("/proc"), "proc", Mount.NO_SUID | Mount.NO_DEV | Mount.NO_EXEC)
     _furnish_network()
@@ -212,10 +212,10 @@ def _furnish_network() -> None:
 
 
 def _make_network_directory() -> None:
-    """Have an empty tmpfs at /run/netns, visible here only.
+    """Mount an empty tmpfs at /run/netns, visible here only.
 
-    Where the host has no such directory, none may be made there: a tmpfs covers /run, and everything that was in it is bound
-    into the new one.
+    If the host has no such directory, none may be made there: then a tmpfs covers /run, and all its entries are bound into the
+    new one.
     """
     options = "mode=755"
     if not NETWORK_DIRECTORY.is_dir():
@@ -239,13 +239,13 @@ def _bind_entry(entry: os.DirEntry[str], target: Path) -> None:
         target.mkdir()
     else:
         target.touch()
-    # What cannot be bound (an entry of another user's, unreachable without root) stays an empty entry.
+    # An entry that cannot be bound (another user's, without root) stays empty.
     with contextlib.suppress(WorldError):
         mount(entry.path, target, None, Mount.BIND | Mount.RECURSIVE)
 
 
 def _listen_to_signals() -> None:
-    """Install handlers for the signals that end a program, except for those that the caller's caller had ignored (nohup)."""
+    """Install handlers for the signals that end a program, except for signals that were ignored at the start (nohup)."""
     last_ns = -_REPEAT_NS
 
     def interrupt(number: int, _frame: FrameType | None) -> None:

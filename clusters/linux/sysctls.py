@@ -1,6 +1,6 @@
-"""Every kernel setting that matters, written for every namespace: new ones copy some from the host, so nothing is inherited.
+"""The kernel settings of every namespace. All that matter are written, because new namespaces copy some from the host.
 
-The values of `default` are written before the interfaces are made, and each interface takes them from there.
+The values of `default` are written before the interfaces are made; each interface copies them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def make_sysctls(*, is_forwarding: bool, rp_filter: int, is_bridging: bool = Fal
         is_bridging: the namespace has bridges: keep netfilter off them.
     """
     values = {"ipv4/ip_forward": str(int(is_forwarding)), "ipv4/ip_default_ttl": "64"}
-    # Echo requests without a privilege, for group 0: the one that every sandbox has.
+    # Unprivileged echo requests for group 0, which every sandbox has.
     values["ipv4/ping_group_range"] = "0 0"
     for scope in ("all", "default"):
         values[f"ipv4/conf/{scope}/rp_filter"] = str(rp_filter)
@@ -61,7 +61,7 @@ def make_workload_sysctls(devices: Iterable[str]) -> Sysctls:
 
 
 def make_tunnel_sysctls(device: str, rp_filter: int) -> Sysctls:
-    """Return the settings of a tunnel device, which may be older than the values of `default`."""
+    """Return the settings of a tunnel device, which may have been made before `default` was written."""
     conf = f"ipv4/conf/{device}"
     return {f"{conf}/rp_filter": str(rp_filter)} | {f"{conf}/{name}": value for name, value in _EVERYWHERE.items()}
 
