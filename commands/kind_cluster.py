@@ -48,7 +48,7 @@ def up(  # noqa: PLR0913 - each is an option
     )
     missing = backend.find_missing(case)
     if missing:
-        raise MissingCapabilityError(f"this machine lacks {', '.join(missing)}")
+        raise MissingCapabilityError(f"this machine lacks {', '.join(missing)}; run `hitless doctor` to see how to get it")
     cluster = backend.make_cluster(case, RunClock())
     try:
         cluster.up()
