@@ -66,6 +66,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--prober-image", default=None, help="with --backend kubeconfig: the probers' image, as nodes can pull it")
     group.addoption("--output", default=None, help=f"folder for the records (default: {RUNS_HELP})")
     group.addoption("--baseline", default=None, help="end with the release gate's answer: summaries of the last release")
+    group.addoption("--history", default=None, help="add the session's summaries to this history (hitless history)")
+    group.addoption("--release", default=None, help="with --history: version under test (default: the extension's)")
     group.addoption("--rules", default=None, help="with --baseline: rules file of the gate (default: the built-in rules)")
     group.addoption(
         "--allow-different",
@@ -78,25 +80,42 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read what the release gate needs before anything runs; bad input ends the session with 2."""
-    option = config.getoption
+    """Register what ends a session of suites: the release gate, then the history. Bad input ends it with 2 at once."""
     if _is_worker(config):
         return
     try:
-        if option("--baseline") is None:
-            if option("--rules") or option("--allow-different"):
-                raise UsageError("--rules and --allow-different have no effect without --baseline; leave them out")  # noqa: TRY301 - one place
-            return
-        files = [path for name in option("--scenario") if (path := find_scenario(name)) not in catalogue()]
-        rules = Path(option("--rules")).expanduser() if option("--rules") else None
-        allowed = [Trait(name) for name in option("--allow-different")]
-        from commands.gate import read_question  # noqa: PLC0415 - scipy takes a second to import
-        from commands.session_gate import SessionGate  # noqa: PLC0415 - as above
-
-        question = read_question(Path(option("--baseline")).expanduser(), rules, files, allowed)
+        _register_gate(config)
+        _register_history(config)
     except UsageError as error:
         pytest.exit(f"hitless: {error}", returncode=error.exit_code)
+
+
+def _register_gate(config: pytest.Config) -> None:
+    option = config.getoption
+    if option("--baseline") is None:
+        if option("--rules") or option("--allow-different"):
+            raise UsageError("--rules and --allow-different have no effect without --baseline; leave them out")
+        return
+    from commands.gate import read_question  # noqa: PLC0415 - scipy takes a second to import
+    from commands.session_gate import SessionGate  # noqa: PLC0415 - as above
+
+    files = [path for name in option("--scenario") if (path := find_scenario(name)) not in catalogue()]
+    rules = Path(option("--rules")).expanduser() if option("--rules") else None
+    allowed = [Trait(name) for name in option("--allow-different")]
+    question = read_question(Path(option("--baseline")).expanduser(), rules, files, allowed)
     config.pluginmanager.register(SessionGate(question, lambda: config.stash.get(_records, None)), "hitless-gate")
+
+
+def _register_history(config: pytest.Config) -> None:
+    history, release = config.getoption("--history"), config.getoption("--release")
+    if history is None:
+        if release is not None:
+            raise UsageError("--release has no effect without --history; leave it out")
+        return
+    from commands.session_history import SessionHistory  # noqa: PLC0415 - scipy takes a second to import
+
+    plugin = SessionHistory(Path(history).expanduser(), release, lambda: config.stash.get(_records, None))
+    config.pluginmanager.register(plugin, "hitless-history")
 
 
 def _backend(config: pytest.Config) -> Backend:

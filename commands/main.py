@@ -1,4 +1,4 @@
-"""The command line: `hitless compare`, `judge`, `gate`, `scenarios`, `doctor`, `clean`, `lab`.
+"""The command line: `hitless compare`, `judge`, `gate`, `history`, `scenarios`, `doctor`, `clean`, `lab`.
 
 Exit codes: 0 PASS, 1 FAIL, 20 INCONCLUSIVE (or the world did not do what it was told), 2 usage error, 3 a bug in hitless,
 130 interrupted, 141 the reader of the output is gone. `gate`: 0 go, 1 stop, 20 not decided.
@@ -18,6 +18,7 @@ from typing import Annotated, Final
 import typer
 
 from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
+from commands import history as history_commands
 from commands import kind as kind_commands
 from commands import lab as lab_commands
 from commands.settings import AUTO, RUNS_HELP, TRIALS_MAX, BackendName, Format, GateFormat, Outcome, default_runs, read_rate
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.add_typer(lab_commands.app, name="lab")
 app.add_typer(kind_commands.app, name="kind")
+app.add_typer(history_commands.app, name="history")
 
 
 Output = Annotated[Path, typer.Option(default_factory=default_runs, help="Folder for the records.", show_default=RUNS_HELP)]

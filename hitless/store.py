@@ -11,7 +11,7 @@
 | `verdict.json` | last | what the checks said |
 
 While the run lasts the agents' own files are in `agents/`, those of the load in `load/`; they go when their rows are in
-Parquet. Only this module imports pyarrow.
+Parquet. Only this module and commands.history_files import pyarrow.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from reports.gate.rules import Figure, Primary, RuleName
 from reports.gate.sides import FoundArm, Side
 from reports.summary import TrialSummary
 
-_ARMS: Final = {figure: Arm.UNGATED if figure is Figure.UNGATED_DOWNTIME else Arm.GATED for figure in Figure}
+ARMS: Final = {figure: Arm.UNGATED if figure is Figure.UNGATED_DOWNTIME else Arm.GATED for figure in Figure}
 _PAIRS_SHOWN_MIN: Final = 2
 """One pair has no spread."""
 
@@ -48,7 +48,7 @@ def _downtime_ms(trial: TrialSummary) -> float | None:
     return None if longest is None else longest.likely
 
 
-_VALUES: Final[Mapping[Figure, Callable[[TrialSummary], float | None]]] = {
+FIGURES: Final[Mapping[Figure, Callable[[TrialSummary], float | None]]] = {
     Figure.GATE_HOLD_AFTER_ROUTES: lambda trial: trial.gate_hold_after_routes_ms,
     Figure.GATE_HOLD: lambda trial: trial.gate_hold_ms,
     Figure.CONVERGENCE: lambda trial: trial.totals.convergence_ms_max,
@@ -166,7 +166,7 @@ def state_of(found: Relative, look: Look) -> State:
 
 def collect_values(found: FoundArm, figure: Figure) -> dict[int, float | None]:
     """Return the figure of every trial; None: a trial without it, or one that was INCONCLUSIVE."""
-    read = _VALUES[figure]
+    read = FIGURES[figure]
     return {trial.trial: None if trial.verdict is Verdict.INCONCLUSIVE else read(trial) for trial in found.arm.per_trial}
 
 
@@ -187,7 +187,7 @@ def plan_trials(baseline: Side, primary: Primary) -> Plan | None:
 
 def primary_values(side: Side, primary: Primary) -> tuple[Numbers, float]:
     """Return the primary figure of every trial that has it, and the probe interval in ms."""
-    found = side.find_arm(primary.scenario, _ARMS[primary.figure])
+    found = side.find_arm(primary.scenario, ARMS[primary.figure])
     if found is None:
         return np.empty(0), 0.0
     known = [one for one in collect_values(found, primary.figure).values() if one is not None]
@@ -200,7 +200,7 @@ def _unit(figure: Figure) -> str:
 
 def compare_figure(baseline: Side, candidate: Side, scenario: str, figure: Figure, primary: Primary) -> Relative | str:
     """Compare a figure of a scenario; a string says why it cannot be compared."""
-    arm = _ARMS[figure]
+    arm = ARMS[figure]
     ours, theirs = baseline.find_arm(scenario, arm), candidate.find_arm(scenario, arm)
     if ours is None or theirs is None:
         return f"there is no {arm} of {scenario}"

@@ -208,8 +208,8 @@ def find_differences(baseline: Side, candidate: Side, allowed: Collection[Trait]
         reference = next(baseline.of_scenario(scenario))
         others = [one for side in (baseline, candidate) for one in side.of_scenario(scenario) if one is not reference]
         for trait in Trait:
-            ours = _say_trait(reference.summary, trait)
-            theirs = next((said for one in others if (said := _say_trait(one.summary, trait)) != ours), None)
+            ours = say_trait(reference.summary, trait)
+            theirs = next((said for one in others if (said := say_trait(one.summary, trait)) != ours), None)
             if theirs is not None:
                 found.append(Difference(trait=trait, scenario=scenario, baseline=ours, candidate=theirs))
     refused = [one for one in found if one.trait not in allowed]
@@ -231,7 +231,8 @@ def _check_scenarios(baseline: Side, candidate: Side) -> None:
         raise UsageError(f"{baseline.path} and {candidate.path} hold different scenarios: {text}; run both alike")
 
 
-def _say_trait(summary: Summary, trait: Trait) -> str:
+def say_trait(summary: Summary, trait: Trait) -> str:
+    """Return a trait in words."""
     said = {
         Trait.TOPOLOGY: _say_topology(summary.topology),
         Trait.PROFILE: summary.profile,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from commands.history_files import read_rows
 from hitless.documents import read_document
 from scenarios.loading import CATALOGUE
 from tests.lab.test_sandbox import outside_environment
@@ -115,12 +116,15 @@ def test_a_session_with_a_baseline_ends_with_the_release_gates_answer_across_wor
     options = ("-n", "2", "--scenario", str(path), "--rate", "10")
     assert run_suites(*options).returncode == 0
     baseline = latest(tmp_path).resolve()
-    done = run_suites(*options, "--baseline", str(baseline), "--rules", str(rules))
+    history = ("--history", str(tmp_path / "history"), "--release", "v2")
+    done = run_suites(*options, "--baseline", str(baseline), "--rules", str(rules), *history)
     assert done.returncode == 20, done.stdout + done.stderr
     assert "NOT DECIDED: 1 rule not known" in done.stdout, "nothing switches, so that no gate holds"
     assert "controls-silent of quiet" in done.stdout
     decided = json.loads((latest(tmp_path) / "gate.json").read_text())
     assert (decided["outcome"], decided["baseline"]["path"]) == ("not decided", str(baseline))
+    assert "history: 2 summaries added" in done.stdout
+    assert {(row.release, row.arm) for row in read_rows(tmp_path / "history")} == {("v2", "GATED"), ("v2", "UNGATED")}
 
 
 def test_a_baseline_that_cannot_be_read_ends_the_session_before_anything_runs(tmp_path: Path) -> None:
