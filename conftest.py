@@ -18,10 +18,10 @@ from clusters.kind.config import KindOptions
 from clusters.lab.cluster import check_faults
 from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
-from commands.backends import Backend, KubeconfigOptions, make_backend
-from commands.performers import Performer, SwitchName, find_impossible, make_performer
+from commands.backends import Backend, KubeconfigOptions, fit_backend, make_backend
+from commands.performers import Performer, SwitchName, find_impossible, make_performer, read_programs
 from commands.reporting import write_arm
-from commands.settings import RUNS_HELP, TRIALS_MAX, BackendName, default_runs, make_fresh_directory, make_run_directory
+from commands.settings import DOUBLE, RUNS_HELP, TRIALS_MAX, BackendName, default_runs, make_fresh_directory, make_run_directory
 from gardener.calico_release import CALICO_VERSION
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
 from hitless.words import IpipCarrier, Overlay, Profile, Verdict
@@ -59,6 +59,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--calico-version", help=f"Calico that the extension renders (default: as the scenario's extension, {CALICO_VERSION})"
     )
+    for part in ("extension", "resource-manager", "route-controller"):
+        group.addoption(f"--{part}", default=DOUBLE, help=f"the {part}: the path of its program (default: double)")
     group.addoption("--zones", type=int, default=None, help="number of zones (default: each scenario's own)")
     group.addoption("--nodes-per-zone", type=int, default=None, help="nodes a zone (default: each scenario's own)")
     group.addoption("--rate", type=float, default=None, help="probes a second a flow (default: each scenario's own)")
@@ -140,7 +142,9 @@ def _backend(config: pytest.Config) -> Backend:
 def _performer(config: pytest.Config, backend: Backend) -> Performer:
     """Return who performs the switch. Raises UsageError."""
     switch = config.getoption("--switch")
-    return make_performer(backend.choose_switch(None if switch is None else SwitchName(switch)))
+    options = ("--extension", "--resource-manager", "--route-controller")
+    programs = read_programs(*(config.getoption(option) for option in options))
+    return make_performer(backend.choose_switch(None if switch is None else SwitchName(switch)), programs=programs)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -150,7 +154,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     option = metafunc.config.getoption
     try:
         backend = _backend(metafunc.config)
-        _performer(metafunc.config, backend)
+        backend = fit_backend(backend, _performer(metafunc.config, backend))
         options = Options(
             profile=backend.choose_profile(Profile(option("--profile")) if option("--profile") else None),
             overlay=Overlay(option("--overlay")) if option("--overlay") else None,
@@ -296,6 +300,7 @@ def execute(
             reason = _find_skip(backend, performer, arm_case)
             if reason is not None:
                 pytest.skip(reason)
+            performer.check()
             _count(config, executed=1)
             # Plugins that repeat a test execute its arm again: each execution has a folder of its own.
             directory = make_fresh_directory(runs_directory, arm_case.id)
@@ -328,7 +333,7 @@ def _find_skip(backend: Backend, performer: Performer, arm_case: ArmCase) -> str
         return f"not expected: {arm_case.gap}"
     act = find_impossible(performer, arm_case.case, arm_case.arm)
     if act is not None:
-        return f"--switch {performer.name} cannot {act}"
+        return f"{performer.label} cannot {act}"
     missing = backend.find_missing(arm_case.case)
     return f"missing capability: {', '.join(missing)}" if missing else None
 

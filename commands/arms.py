@@ -88,7 +88,8 @@ def execute_trial(
     """
     clock = RunClock()
     plan = performer.make_plan(case, arm, trial, clock)
-    judged = execute_plan(plan, backend.make_cluster(case, clock), clock, directory, listener)
+    cluster = performer.surround(backend.make_cluster(case, clock), case, arm, directory, clock)
+    judged = execute_plan(plan, cluster, clock, directory, listener)
     performer.confirm(case, judged.history)
     return judged
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from clusters.kind.config import KindOptions
 from clusters.kubernetes.prober_manifests import NAMESPACE
 from clusters.kubernetes.watched import check_records, find_mismatches, make_watched_cluster
 from clusters.lab import cluster as lab
-from commands.performers import SwitchName
+from commands.performers import Performer, SwitchName
 from commands.settings import BackendName
 from hitless.errors import UsageError
 from hitless.ports import Clock, Cluster
@@ -80,6 +80,19 @@ class Backend:
                 f"--switch {switch} does not work with --backend {self.name}: {reason}; use --switch {self.switches[0]}"
             )
         return switch
+
+
+def fit_backend(backend: Backend, performer: Performer) -> Backend:
+    """Return a backend as a performer leaves it: beside programs the real time alone works.
+
+    Raises:
+        UsageError: the performer's programs cannot be used there.
+    """
+    if not performer.is_real_time:
+        return backend
+    if backend.name is not BackendName.LAB:
+        raise UsageError(f"{performer.label} does not work with --backend {backend.name}; use --backend {BackendName.LAB}")
+    return replace(backend, profiles=(Profile.GARDENER,))
 
 
 def make_backend(

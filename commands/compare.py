@@ -16,9 +16,10 @@ from analysis.judged import JudgedRun
 from clusters.kind.config import KindOptions
 from clusters.lab.cluster import check_faults
 from clusters.linux.sandbox import enter_sandbox
+from clusters.programs.cluster import Programs
 from commands.arms import execute_trial, judge_history
-from commands.backends import Backend, make_backend
-from commands.performers import SwitchName, make_performer
+from commands.backends import Backend, fit_backend, make_backend
+from commands.performers import Performer, SwitchName, find_impossible, make_performer
 from commands.rates import choose_rate, find_doubt
 from commands.reporting import write_comparison
 from commands.settings import BackendName, Format, make_folder, make_run_directory
@@ -50,6 +51,8 @@ class ComparisonOptions:
     """Numbers of the runs of each arm."""
     is_rate_auto: bool = False
     """Whether the rate is lowered to what this machine answers."""
+    programs: Programs | None = None
+    """The programs that take the places of doubles; None: none."""
 
 
 def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format) -> Verdict:
@@ -66,10 +69,16 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format)
             "`hitless compare` switches the cluster itself, and hitless only watches that of a kubeconfig; "
             "use `hitless watch` for each arm, then `hitless compare --watched UNGATED GATED`"
         )
-    backend = make_backend(wanted.backend, wanted.kind)
+    performer = make_performer(SwitchName.DOUBLES, programs=wanted.programs)
+    backend = fit_backend(make_backend(wanted.backend, wanted.kind), performer)
     options = replace(wanted.options, profile=backend.choose_profile(wanted.profile))
     case = make_case(load_scenario(find_scenario(wanted.scenario)), options)
     check_faults(case)
+    for arm in case.scenario.arm_plans:
+        act = find_impossible(performer, case, arm)
+        if act is not None:
+            raise UsageError(f"{performer.label} cannot {act}, which {case.scenario.name} needs; choose another scenario")
+    performer.check()
     # Before the sandbox: inside it a new folder directly below /run may be visible to this process only.
     make_folder(output)
     if backend.needs_sandbox:
@@ -84,16 +93,17 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format)
         sys.stderr.write(f"hitless: {text}\n")
     directory = make_run_directory(output, case.scenario.name)
     try:
-        runs = _run_trials(backend, case, wanted.trials, directory, output_format)
+        runs = _run_trials(backend, performer, case, wanted.trials, directory, output_format)
     except KeyboardInterrupt:
         sys.stderr.write(f"hitless: the runs that were completed are stored in {directory}\n")
         raise
     return _tell(Comparison(scenario=case.scenario.name, runs=runs), directory, output_format)
 
 
-def _run_trials(backend: Backend, case: Case, trials: range, directory: Path, output_format: Format) -> tuple[JudgedRun, ...]:
+def _run_trials(
+    backend: Backend, performer: Performer, case: Case, trials: range, directory: Path, output_format: Format
+) -> tuple[JudgedRun, ...]:
     arms = tuple(case.scenario.arm_plans)
-    performer = make_performer(SwitchName.DOUBLES)
     order = sorted(((arm, trial) for arm in arms for trial in trials), key=_turn)
     runs = []
     with Progress(len(order), is_shown=output_format is Format.TEXT) as progress:

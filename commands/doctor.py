@@ -9,6 +9,7 @@ from clusters.kind.machine import examine_for_kind
 from clusters.lab.capacity import Limits, estimate_capacity, read_limits
 from clusters.lab.machine import capabilities, examine_lab, ipip_carriers
 from clusters.linux.machine import Feature
+from clusters.programs.api_server import examine_for_programs
 from commands.terminal import print_table
 from hitless.words import Capability, IpipCarrier
 
@@ -21,6 +22,7 @@ def examine() -> bool:
     _print_features("This machine, for the lab", features)
     for_kind = examine_for_kind()
     _print_features("This machine, for kind clusters (the lab does without)", for_kind)
+    _print_features("This machine, for programs of Gardener's parts", (examine_for_programs(),))
     limits = read_limits()
     print_table(
         "Its limits",

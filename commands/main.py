@@ -21,7 +21,18 @@ from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
 from commands import history as history_commands
 from commands import kind as kind_commands
 from commands import lab as lab_commands
-from commands.settings import AUTO, RUNS_HELP, TRIALS_MAX, BackendName, Format, GateFormat, Outcome, default_runs, read_rate
+from commands.settings import (
+    AUTO,
+    DOUBLE,
+    RUNS_HELP,
+    TRIALS_MAX,
+    BackendName,
+    Format,
+    GateFormat,
+    Outcome,
+    default_runs,
+    read_rate,
+)
 from hitless.errors import HitlessError, UsageError
 from hitless.words import Arm, IpipCarrier, Mode, Overlay, Profile, Verdict
 from reports.gate.rules import Trait
@@ -77,6 +88,15 @@ def compare(  # noqa: PLR0913 - each is an option
     keep_cluster: Annotated[
         bool, typer.Option("--keep-cluster", help="With kind: use one cluster for all runs, and leave it up.")
     ] = False,
+    extension: Annotated[
+        str, typer.Option(metavar="PROGRAM", help="The Calico extension: the path of its program, or double.")
+    ] = DOUBLE,
+    resource_manager: Annotated[
+        str, typer.Option(metavar="PROGRAM", help="gardener-resource-manager: the path of its program, or double.")
+    ] = DOUBLE,
+    route_controller: Annotated[
+        str, typer.Option(metavar="PROGRAM", help="aws-custom-route-controller: the path of its program, or double.")
+    ] = DOUBLE,
     watched: Annotated[
         tuple[Path, Path] | None,
         typer.Option(metavar="UNGATED GATED", help="Run nothing: compare two stored watches of these folders."),
@@ -86,6 +106,7 @@ def compare(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Switch without and with the gate, several times each, and show the downtime side by side."""
     from commands.compare import ComparisonOptions, compare_arms, compare_watched  # noqa: PLC0415 - only this command needs it
+    from commands.performers import read_programs  # noqa: PLC0415 - as above
 
     given = {name for name in context.params if is_given(context, name)}
     if watched is not None:
@@ -112,6 +133,7 @@ def compare(  # noqa: PLR0913 - each is an option
         ),
         trials=range(first_trial, first_trial + trials),
         is_rate_auto=is_auto,
+        programs=read_programs(extension, resource_manager, route_controller),
     )
     raise Outcome(EXIT_CODES[compare_arms(wanted, output, output_format)])
 

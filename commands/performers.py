@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum, unique
+from pathlib import Path
 
+from clusters.faults import KUBE_API_DOWN
+from clusters.programs.api_server import find_assets
+from clusters.programs.cluster import Programs
+from clusters.programs.identity import check_program
+from clusters.programs.switch import plan_programs, surround
+from commands.settings import DOUBLE
+from gardener.doubles.route_plan import RouteControllerMode
 from gardener.releases import LATEST
-from hitless.errors import WorldError
+from hitless.errors import UsageError, WorldError
+from hitless.facts import Part
 from hitless.history import History
 from hitless.plan import RunPlan
-from hitless.ports import Clock
+from hitless.ports import Clock, Cluster
 from hitless.words import SECOND, Arm, Verdict
 from scenarios.model import Cloud
 from scenarios.plan import Case, make_plan
@@ -28,6 +37,10 @@ class SwitchName(StrEnum):
     """Someone else switches; hitless only records it."""
 
 
+def _require_nothing() -> None:
+    """Everything that a performer in this process needs is there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performer:
     """Who performs the switch."""
@@ -37,27 +50,105 @@ class Performer:
     """What it can do."""
     make_plan: Callable[[Case, Arm, int, Clock], RunPlan]
     """Returns what a trial of an arm does."""
+    surround: Callable[[Cluster, Case, Arm, Path, Clock], Cluster]
+    """Returns the cluster with what it brings along around it, for a run in this folder."""
     confirm: Callable[[Case, History], None]
     """Raises WorldError where a stored run is no run of its scenario."""
+    check: Callable[[], None] = _require_nothing
+    """Raises MissingCapabilityError where this machine lacks what it needs."""
+    is_real_time: bool = False
+    """Whether it takes its real time, so that only the profile `gardener` works."""
+    label: str = ""
+    """How messages name it."""
 
 
-def make_performer(name: SwitchName, options: ObserverOptions | None = None) -> Performer:
+def make_performer(name: SwitchName, options: ObserverOptions | None = None, programs: Programs | None = None) -> Performer:
     """Return who performs the switch.
 
     Args:
         name: which one.
         options: of the observer; None: all at their defaults.
+        programs: that take the places of doubles; None: none.
+
+    Raises:
+        UsageError: programs are given, and someone else switches.
     """
+    label = f"--switch {name}"
+    if programs is not None and programs.by_part():
+        if name is not SwitchName.DOUBLES:
+            raise UsageError(f"{_name_options(programs)} has no effect with {label}; leave it out")
+        return _make_program_performer(programs)
     match name:
         case SwitchName.DOUBLES:
-            return Performer(name=name, acts=frozenset(Act), make_plan=make_plan, confirm=_accept)
+            return Performer(
+                name=name, acts=frozenset(Act), make_plan=make_plan, surround=_stand_alone, confirm=_accept, label=label
+            )
         case SwitchName.OBSERVER:
             observer = options or ObserverOptions()
 
             def plan_observed(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
                 return observe_plan(make_plan(case, arm, trial, clock), clock, observer)
 
-            return Performer(name=name, acts=frozenset(), make_plan=plan_observed, confirm=confirm_switched)
+            return Performer(
+                name=name,
+                acts=frozenset(),
+                make_plan=plan_observed,
+                surround=_stand_alone,
+                confirm=confirm_switched,
+                label=label,
+            )
+
+
+def read_programs(extension: str, resource_manager: str, route_controller: str) -> Programs:
+    """Read the options that say which parts are programs: each is a path, or the word `double`.
+
+    Raises:
+        UsageError: extension and resource manager are not of one sort; the double of either does the other's work as well.
+    """
+    paths = [None if one == DOUBLE else Path(one).expanduser() for one in (extension, resource_manager, route_controller)]
+    programs = Programs(extension=paths[0], resource_manager=paths[1], route_controller=paths[2])
+    if (programs.extension is None) != (programs.resource_manager is None):
+        given, missing = ("extension", "resource-manager") if programs.extension else ("resource-manager", "extension")
+        raise UsageError(f"--{given} needs --{missing}: the double of the extension applies what it writes itself; give both")
+    return programs
+
+
+def _make_program_performer(programs: Programs) -> Performer:
+    cannot = {Act.TAKE_API_AWAY}
+    if programs.extension is not None:
+        cannot |= {Act.BREAK_GATE, Act.CHOOSE_RELEASE}
+    if programs.route_controller is not None:
+        cannot |= {Act.IDEALISE_ROUTES}
+
+    def plan_with_programs(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
+        return plan_programs(make_plan(case, arm, trial, clock), programs, case, arm, clock)
+
+    def surround_cluster(cluster: Cluster, case: Case, arm: Arm, directory: Path, clock: Clock) -> Cluster:
+        return surround(cluster, programs, case, arm, directory, clock)
+
+    def check() -> None:
+        for part, path in programs.by_part().items():
+            check_program(_option_of(part), path)
+        find_assets()
+
+    return Performer(
+        name=SwitchName.DOUBLES,
+        acts=frozenset(Act) - cannot,
+        make_plan=plan_with_programs,
+        surround=surround_cluster,
+        confirm=_accept,
+        check=check,
+        is_real_time=True,
+        label=f"a program as {_name_options(programs)}",
+    )
+
+
+def _name_options(programs: Programs) -> str:
+    return ", ".join(map(_option_of, programs.by_part()))
+
+
+def _option_of(part: Part) -> str:
+    return f"--{part.value.replace(' ', '-')}"
 
 
 def find_acts(case: Case, arm: Arm) -> dict[Act, str]:
@@ -68,12 +159,12 @@ def find_acts(case: Case, arm: Arm) -> dict[Act, str]:
         Act.INJECT_FAULTS: (bool(scenario.faults), f" ({faults})"),
         Act.BREAK_GATE: (plan.mutant is not None, f" ({plan.mutant})"),
         Act.SHAPE_CLOUD: (scenario.cloud != Cloud(), ""),
-        Act.CONFIGURE_EXTENSION: (
-            scenario.controller_configuration is not None or scenario.extension != LATEST.name,
-            "" if scenario.extension == LATEST.name else f" (release {scenario.extension})",
-        ),
+        Act.CONFIGURE_EXTENSION: (scenario.controller_configuration is not None, ""),
         Act.LEAVE_GATE_OFF: (arm is Arm.UNGATED and scenario.has_request, f", as {arm} does"),
         Act.KEEP_MODE: (scenario.has_request and scenario.wanted is scenario.start, ""),
+        Act.TAKE_API_AWAY: (any(fault.name == KUBE_API_DOWN for fault in scenario.faults), f" ({KUBE_API_DOWN})"),
+        Act.IDEALISE_ROUTES: (scenario.cloud.route_controller is not RouteControllerMode.FAITHFUL, ""),
+        Act.CHOOSE_RELEASE: (scenario.extension != LATEST.name, f" ({scenario.extension})"),
         Act.FAIL: (plan.expect is not Verdict.PASS, f": {plan.expect}"),
     }
     return {act: f"{act}{detail}" for act, (is_needed, detail) in needed.items() if is_needed}
@@ -89,6 +180,11 @@ def confirm_switched(case: Case, history: History) -> None:
     if case.scenario.has_request and history.first_event("switch.requested") is None:
         waited_s = history.events[-1].t_ns / SECOND if history.events else 0.0
         raise WorldError(f"no switch to {case.scenario.wanted} was seen within {waited_s:.0f} s; start it after run.live")
+
+
+def _stand_alone(cluster: Cluster, _case: Case, _arm: Arm, _directory: Path, _clock: Clock) -> Cluster:
+    """Return the cluster as it is: all that is needed is in it."""
+    return cluster
 
 
 def _accept(_case: Case, _history: History) -> None:

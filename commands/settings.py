@@ -43,6 +43,8 @@ class BackendName(StrEnum):
 
 AUTO: Final = "auto"
 """What `--rate` may say instead of a number."""
+DOUBLE: Final = "double"
+"""What `--extension`, `--resource-manager` and `--route-controller` say where the part is no program."""
 
 
 def read_rate(text: str | None) -> float | None:

@@ -11,7 +11,7 @@ checks, the report and the attribution read them, so a name or a fact key is a c
 | `load.live` | clients (names of the pods with users): every user has been answered |
 | `switch.requested` | mode (the wanted Mode). The Convergence Event Instant (RFC 6412 3.2.2) |
 | `gate.not_applicable` | reason |
-| `gate.held` | missing (list of node names), error, retry_ns (back-off until the next look) |
+| `gate.held` | missing (list of node names; None: not known), error, retry_ns (back-off until the next look; None: not known) |
 | `gate.opened` | held_ns (0: never held), nodes |
 | `reconcile.failed` | actor, error, retry_ns |
 | `manifest.applied` | kind, name, mode (the Mode it renders) or None |

@@ -137,6 +137,10 @@ class PartIdentity:
     an image that its DaemonSet names by a tag alone."""
     path: str | None = None
     """Where its file came from; None: not known, or it is no file, as every part that runs inside the cluster."""
+    commit: str | None = None
+    """Commit that it was built from, as its build information says; None: it says none, or the part is a double."""
+    calico_version: str | None = None
+    """Of the extension: Calico that it renders; None: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 from reports.summary import Summary
+
+_COMMIT_CHARACTERS: Final = 12
+_DIGEST_CHARACTERS: Final = len("sha256:") + 12
+"""The summary has the whole of both."""
 
 
 def identity(summary: Summary) -> tuple[tuple[str, str], ...]:
@@ -16,6 +22,13 @@ def _identity(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "cluster", f"{summary.cluster}, profile {summary.profile}"
     yield "carrier", summary.carrier
     for part in summary.parts:
-        yield part.name.value, " ".join(("double" if part.is_double else "real", part.version)).strip()
+        words = ["double" if part.is_double else "real", part.version]
+        if part.commit:
+            words.append(f"at {part.commit[:_COMMIT_CHARACTERS]}")
+        if part.path and part.digest:
+            words.append(f"({Path(part.path).name}, {part.digest[:_DIGEST_CHARACTERS]})")
+        if part.calico_version:
+            words.append(f"renders Calico {part.calico_version}")
+        yield part.name.value, " ".join(word for word in words if word)
     if not summary.parts and summary.kernel:
         yield "kernel", summary.kernel

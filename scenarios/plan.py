@@ -211,7 +211,7 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
             duration_ns_max=agents_ns,
         ),
         make_flows=partial(make_flows, flow_sets=case.flow_sets, mesh_interval_ns=interval_ns),
-        make_switch=partial(_make_switch, case, arm, plan, clock),
+        make_switch=partial(_make_switch, case, arm, clock),
         make_load=None if scenario.load is None else partial(make_load, scenario.load, duration_ns_max=agents_ns),
         faults=tuple(
             PlannedFault(
@@ -272,10 +272,10 @@ class _ScenarioSwitch:
         self.parts.request(self.wanted)
 
 
-def _make_switch(
-    case: Case, arm: Arm, plan: ArmPlan, clock: Clock, cluster: Cluster, _: ClusterFacts, recorder: Recorder
-) -> Switch:
-    spec = SwitchSpec(
+def make_switch_spec(case: Case, arm: Arm) -> SwitchSpec:
+    """Return the settings of Gardener's parts in one arm."""
+    plan = case.scenario.arm_plans[arm]
+    return SwitchSpec(
         shoot=case.shoot,
         feature_gates=replace(case.feature_gates, seamless_overlay_switch=arm is Arm.GATED),
         timings=case.timings,
@@ -283,5 +283,9 @@ def _make_switch(
         route_controller=case.scenario.cloud.route_controller,
         behaviour=case.behaviour,
     )
+
+
+def _make_switch(case: Case, arm: Arm, clock: Clock, cluster: Cluster, _: ClusterFacts, recorder: Recorder) -> Switch:
+    spec = make_switch_spec(case, arm)
     parts = make_switch(spec, kube=cluster.kube, routes=cluster.routes, recorder=recorder, clock=clock)
     return _ScenarioSwitch(parts=parts, wanted=case.wanted)

@@ -10,6 +10,9 @@ class Act(StrEnum):
     """One act; its value completes the sentence that X cannot do it."""
 
     INJECT_FAULTS = "inject faults at their times"
+    TAKE_API_AWAY = "take the Kubernetes API away"
+    IDEALISE_ROUTES = "make RouteCreated mean what it says"
+    CHOOSE_RELEASE = "be another release of the extension"
     BREAK_GATE = "break the gate"
     SHAPE_CLOUD = "make the cloud behave as the scenario says"
     CONFIGURE_EXTENSION = "configure the extension"

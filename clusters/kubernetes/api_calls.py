@@ -23,6 +23,7 @@ from hitless.words import JsonObject
 APPLY: Final = "application/apply-patch+yaml"
 """Server-side apply; JSON is YAML. Source: Kubernetes API concepts, patch types."""
 STRATEGIC_MERGE: Final = "application/strategic-merge-patch+json"
+MERGE: Final = "application/merge-patch+json"
 
 _CONNECT_S: Final = 2.0
 READ_S: Final = 5.0

@@ -8,11 +8,10 @@ valuesprovider.go:678-714, :944-962, pkg/admission/mutator/shoot.go:128-140.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from gardener.conditions import CALICO_REASONS, NETWORK_UNAVAILABLE, network_unavailable
 from gardener.doubles.backoff import DoublingBackoff
-from gardener.doubles.route_controller import RouteController
 from gardener.manifests.admission import policy_manifests
 from gardener.manifests.render import key_of
 from gardener.shoot import Shoot
@@ -24,6 +23,24 @@ from hitless.words import MILLISECOND, JsonObject, Kind, Mode, Nanoseconds
 
 CONFLICT_ATTEMPTS_MAX: Final = 5
 """Attempts to write one node's status. Source: client-go util/retry DefaultRetry.Steps."""
+
+
+class Scaled(Protocol):
+    """What is scaled: the double of the route controller, or what starts and ends the program."""
+
+    @property
+    def name(self) -> str:
+        """Name of its Deployment."""
+        ...
+
+    @property
+    def replicas(self) -> int:
+        """How many run."""
+        ...
+
+    def scale(self, replicas: int, at_ns: Nanoseconds, /) -> None:
+        """Let this many run from now on."""
+        ...
 
 
 class ControlPlane:
@@ -40,9 +57,7 @@ class ControlPlane:
     name: Final = "gardener-extension-provider-aws"
     watches: Final[frozenset[Kind]] = frozenset()
 
-    def __init__(
-        self, *, kube: KubeApi, recorder: Recorder, timings: Timings, shoot: Shoot, controller: RouteController
-    ) -> None:
+    def __init__(self, *, kube: KubeApi, recorder: Recorder, timings: Timings, shoot: Shoot, controller: Scaled) -> None:
         self._kube = kube
         self._recorder = recorder
         self._timings = timings

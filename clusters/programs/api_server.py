@@ -1,0 +1,205 @@
+"""One etcd and one kube-apiserver: seed and Shoot in one for the programs of the parts.
+
+No controller and no scheduler runs: objects stay as they are written, except for what the rig plays.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import secrets
+import shutil
+import ssl
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from clusters.linux.machine import Feature
+from clusters.programs.process import Process, free_port
+from hitless.errors import MissingCapabilityError, WorldError
+from hitless.waiting import wait_until
+
+_CACHES: Final = "hitless/kubernetes-*/kube-apiserver"
+"""Where `make kube-apiserver` leaves the program, below the user's cache folder."""
+_READY_S: Final = 60.0
+_POLL_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assets:
+    """The programs of a control plane."""
+
+    etcd: Path
+    kube_apiserver: Path
+    openssl: Path
+    """Makes the key that signs ServiceAccounts' tokens."""
+
+
+def find_assets() -> Assets:
+    """Return the programs: from KUBEBUILDER_ASSETS, as envtest users have them, else what the machine has.
+
+    Raises:
+        MissingCapabilityError: one is missing; names it and how to get it.
+    """
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        raise MissingCapabilityError("there is no program openssl; install it (Debian: openssl)")
+    folder = os.environ.get("KUBEBUILDER_ASSETS")
+    if folder:
+        for name in ("etcd", "kube-apiserver"):
+            if not (Path(folder) / name).is_file():
+                raise MissingCapabilityError(
+                    f"KUBEBUILDER_ASSETS={folder} has no {name}; install both programs there (`setup-envtest use`)"
+                )
+        return Assets(etcd=Path(folder) / "etcd", kube_apiserver=Path(folder) / "kube-apiserver", openssl=Path(openssl))
+    etcd = shutil.which("etcd")
+    if etcd is None:
+        raise MissingCapabilityError("there is no program etcd; install it (Debian: etcd-server), or set KUBEBUILDER_ASSETS")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    built = sorted(cache.glob(_CACHES))
+    on_path = shutil.which("kube-apiserver")
+    if not built and on_path is None:
+        raise MissingCapabilityError(
+            "there is no program kube-apiserver: set KUBEBUILDER_ASSETS to the folder that `setup-envtest use -p path` prints, "
+            "or build it with `make kube-apiserver` in a checkout"
+        )
+    return Assets(etcd=Path(etcd), kube_apiserver=built[-1] if built else Path(str(on_path)), openssl=Path(openssl))
+
+
+def examine_for_programs() -> Feature:
+    """Return whether this machine can start a control plane for programs of Gardener's parts."""
+    name = "a control plane for programs"
+    try:
+        assets = find_assets()
+    except MissingCapabilityError as error:
+        return Feature(name=name, is_present=False, detail="--extension and its like need it", remedy=str(error))
+    return Feature(name=name, is_present=True, detail=f"{assets.etcd} and {assets.kube_apiserver}", remedy="")
+
+
+class ApiServer:
+    """One control plane with data of its own.
+
+    Args:
+        assets: the programs.
+        logs: folder for the logs of both.
+    """
+
+    def __init__(self, assets: Assets, logs: Path) -> None:
+        self._assets, self._logs = assets, logs
+        self._stack = contextlib.ExitStack()
+        self._processes: list[Process] = []
+        self._token = secrets.token_hex(16)
+        self._port = 0
+        self._data = Path()
+
+    @property
+    def kubeconfig(self) -> Path:
+        """An administrator's kubeconfig, with CA and token inline."""
+        return self._data / "kubeconfig"
+
+    @property
+    def certificate(self) -> tuple[Path, Path]:
+        """The server's certificate and key, which a webhook server on loopback may use as well."""
+        return self._data / "certificates" / "apiserver.crt", self._data / "certificates" / "apiserver.key"
+
+    @property
+    def data(self) -> Path:
+        """A folder that goes with it, for what the programs are given to read."""
+        return self._data
+
+    def up(self) -> None:
+        """Start both and wait until the API is ready. Raises WorldError."""
+        self._data = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hitless-api-")))
+        (self._data / "certificates").mkdir()
+        (self._data / "tokens.csv").write_text(f"{self._token},administrator,administrator,system:masters\n", encoding="utf-8")
+        key = self._data / "service-account.key"
+        command = [str(self._assets.openssl), "genrsa", "-out", str(key), "2048"]
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own arguments
+        etcd_url = f"http://127.0.0.1:{free_port()}"
+        self._port = free_port()
+        self._start(
+            "etcd",
+            str(self._assets.etcd),
+            f"--data-dir={self._data / 'etcd'}",
+            f"--listen-client-urls={etcd_url}",
+            f"--advertise-client-urls={etcd_url}",
+            f"--listen-peer-urls=http://127.0.0.1:{free_port()}",
+            "--unsafe-no-fsync",
+        )
+        self._start(
+            "kube-apiserver",
+            str(self._assets.kube_apiserver),
+            f"--etcd-servers={etcd_url}",
+            f"--cert-dir={self._data / 'certificates'}",
+            "--bind-address=127.0.0.1",
+            # The sandbox has no address but loopback, which must not be advertised; with no reconciler none is.
+            "--advertise-address=192.0.2.1",
+            "--endpoint-reconciler-type=none",
+            f"--secure-port={self._port}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-signing-key-file={key}",
+            f"--service-account-key-file={key}",
+            "--authorization-mode=RBAC",
+            f"--token-auth-file={self._data / 'tokens.csv'}",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            "--allow-privileged=true",
+        )
+        wait_until(
+            self._is_ready, timeout_s=_READY_S, poll_s=_POLL_S, unmet="kube-apiserver is not ready", describe=self._quote
+        )
+        self._write_kubeconfig()
+
+    def check(self) -> None:
+        """Raise WorldError where one has ended."""
+        for process in self._processes:
+            process.check()
+
+    def down(self) -> None:
+        """End both and remove their data. Safe to call twice."""
+        for process in reversed(self._processes):
+            process.end()
+        self._processes = []
+        self._stack.close()
+
+    def _start(self, name: str, *arguments: str) -> None:
+        self._processes.append(Process(name, arguments, self._logs))
+
+    def _quote(self) -> str:
+        return self._processes[-1].quote()
+
+    def _is_ready(self) -> bool:
+        self.check()
+        certificate, _ = self.certificate
+        if not certificate.is_file():
+            return False
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            context = ssl.create_default_context(cafile=certificate)
+            with contextlib.closing(http.client.HTTPSConnection("127.0.0.1", self._port, timeout=2, context=context)) as one:
+                one.request("GET", "/readyz", headers={"Authorization": f"Bearer {self._token}"})
+                return one.getresponse().read() == b"ok"
+        return False
+
+    def _write_kubeconfig(self) -> None:
+        certificate, _ = self.certificate
+        cluster = {"server": f"https://127.0.0.1:{self._port}", "certificate-authority-data": _encode(certificate)}
+        document: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "hitless", "cluster": cluster}],
+            "users": [{"name": "administrator", "user": {"token": self._token}}],
+            "contexts": [{"name": "hitless", "context": {"cluster": "hitless", "user": "administrator"}}],
+            "current-context": "hitless",
+        }
+        self.kubeconfig.write_text(json.dumps(document), encoding="utf-8")
+
+
+def _encode(path: Path) -> str:
+    try:
+        return base64.b64encode(path.read_bytes()).decode()
+    except OSError as error:
+        raise WorldError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,307 @@
+"""A cluster with programs of Gardener's parts around it: what a run uses where a part is no double.
+
+It brings the cluster up, then an API server that is seed and Shoot in one, the programs, and the mirror between that API and
+the cluster's own. Everything else of the Cluster port is the cluster's. Whatever ends or never becomes ready raises
+WorldError with the last lines of its log: the run is INCONCLUSIVE then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Protocol
+
+from clusters.kubernetes.api_calls import MERGE, ApiCalls, connect
+from clusters.kubernetes.installer import Installer
+from clusters.programs.api_server import ApiServer, Assets
+from clusters.programs.ec2 import Ec2Endpoint
+from clusters.programs.extension import ExtensionProgram, start_extension
+from clusters.programs.identity import identify
+from clusters.programs.mirror import Mirror
+from clusters.programs.process import Process
+from clusters.programs.resource_manager import GarbageCollector, start_resource_manager
+from clusters.programs.route_controller import RouteControllerProgram
+from clusters.programs.seed_objects import definitions, namespaces, secrets
+from gardener.doubles.cloud import Cloud, CloudBehaviour
+from gardener.feature_gates import FeatureGates
+from gardener.shoot import Shoot
+from gardener.timings import Timings
+from hitless.errors import NotFoundError
+from hitless.events import Recorder
+from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
+from hitless.load import Load
+from hitless.ports import Calibrator, Clock, Cluster, Faults, KubeApi, Participant, Prober, RouteTables
+from hitless.waiting import wait_until
+from hitless.words import MILLISECOND, Capability, JsonObject, Kind, Mode, Nanoseconds
+
+LOGS: Final = "programs"
+"""Folder of the programs' logs in a run's folder."""
+_READY_S: Final = 120.0
+_POLL_S: Final = 0.1
+_GUARD_NS: Final = Nanoseconds(10 * MILLISECOND)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programs:
+    """The programs that take the places of doubles; None: the double."""
+
+    extension: Path | None = None
+    resource_manager: Path | None = None
+    route_controller: Path | None = None
+
+    def by_part(self) -> dict[Part, Path]:
+        """Return the parts that are programs."""
+        paths = (self.extension, self.resource_manager, self.route_controller)
+        parts = (Part.EXTENSION, Part.RESOURCE_MANAGER, Part.ROUTE_CONTROLLER)
+        return {part: path for part, path in zip(parts, paths, strict=True) if path is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramSpec:
+    """What one run asks of the programs."""
+
+    programs: Programs
+    assets: Assets
+    shoot: Shoot
+    """The Shoot before the operator's request."""
+    feature_gates: FeatureGates
+    """Of the extension."""
+    timings: Timings
+    behaviour: CloudBehaviour
+    """Of the cloud, where the cluster's route tables are not behind a Cloud already."""
+    directory: Path
+    """The run's folder."""
+
+
+class ProgramCluster:
+    """Implements the Cluster port; see `hitless.ports.Cluster`.
+
+    Args:
+        inner: the cluster.
+        spec: what the run asks of the programs.
+        clock: the run clock.
+    """
+
+    def __init__(self, inner: Cluster, spec: ProgramSpec, clock: Clock) -> None:
+        self._inner, self._spec, self._clock = inner, spec, clock
+        self._logs = spec.directory / LOGS
+        self._server = ApiServer(spec.assets, self._logs)
+        self._stack = contextlib.ExitStack()
+        self._processes: list[Process] = []
+        self._mirror: Mirror | None = None
+        self.extension: ExtensionProgram | None = None
+        """Stands for extension and resource manager; None: they are doubles, or it is not up."""
+        self.route_controller: RouteControllerProgram | None = None
+        """None: it is a double, or it is not up."""
+        self._players: list[_Player] = []
+
+    @property
+    def kube(self) -> KubeApi:
+        """The cluster's own API."""
+        return self._inner.kube
+
+    @property
+    def routes(self) -> RouteTables:
+        """The cluster's."""
+        return self._inner.routes
+
+    @property
+    def prober(self) -> Prober:
+        """The cluster's."""
+        return self._inner.prober
+
+    @property
+    def faults(self) -> Faults:
+        """The cluster's."""
+        return self._inner.faults
+
+    @property
+    def calibrator(self) -> Calibrator | None:
+        """The cluster's."""
+        return self._inner.calibrator
+
+    @property
+    def load(self) -> Load | None:
+        """The cluster's."""
+        return self._inner.load
+
+    def capabilities(self) -> frozenset[Capability]:
+        """Return what the cluster offers."""
+        return self._inner.capabilities()
+
+    def up(self) -> ClusterFacts:
+        """Bring up the cluster, then the API and the programs, in the start mode. Raises WorldError."""
+        try:
+            facts = self._inner.up()
+            self._logs.mkdir(parents=True, exist_ok=True)
+            self._begin()
+        except BaseException:
+            self.down()
+            raise
+        return replace(facts, parts=(*facts.parts, *self._identify()))
+
+    def down(self) -> None:
+        """End the programs, then the API, then the cluster. Safe to call twice."""
+        with contextlib.ExitStack() as last:
+            last.callback(self._inner.down)
+            last.callback(self._server.down)
+            last.callback(self._stack.close)
+
+    def participants(self, recorder: Recorder) -> Sequence[Participant]:
+        """Return the cluster's own, and what plays the world around the programs."""
+        for player in self._players:
+            player.begin(recorder)
+        guard = _Guard(self._check)
+        return (*self._inner.participants(recorder), *self._players, guard)
+
+    def counters(self) -> Mapping[str, Mapping[str, int]]:
+        """Return the cluster's."""
+        return self._inner.counters()
+
+    def inspect(self) -> tuple[NodeState, ...]:
+        """Return the cluster's."""
+        return self._inner.inspect()
+
+    def _begin(self) -> None:
+        spec, server = self._spec, self._server
+        server.up()
+        calls = connect(server.kubeconfig)
+        self._stack.callback(calls.close)
+        self._install(calls)
+        mirror = Mirror(calls, self._inner.kube)
+        self._add(mirror, mirror.start, mirror.stop)
+        self._mirror = mirror
+        if spec.programs.extension is not None and spec.programs.resource_manager is not None:
+            self._begin_extension(calls, spec.programs.extension, spec.programs.resource_manager)
+        if spec.programs.route_controller is not None:
+            self._begin_route_controller(spec.programs.route_controller)
+
+    def _install(self, calls: ApiCalls) -> None:
+        """Write what the programs find: definitions, secrets, the Nodes as they are now."""
+        installer = Installer(calls)
+        installer.install((*definitions(), *namespaces()))
+        kubeconfig = self._server.kubeconfig.read_text(encoding="utf-8")
+        nodes = self._inner.kube.list(Kind.NODE)
+
+        def is_defined() -> bool:
+            try:
+                installer.install((*secrets(kubeconfig), *map(_as_created, nodes)))
+            except NotFoundError:
+                return False
+            return True
+
+        wait_until(
+            is_defined, timeout_s=_READY_S, poll_s=_POLL_S, unmet="the API serves no Secrets and Nodes", clock=self._clock
+        )
+        for node in nodes:
+            calls.call(
+                "PATCH",
+                f"/api/v1/nodes/{node['metadata']['name']}/status",
+                about=f"Node {node['metadata']['name']} status",
+                body={"status": node.get("status") or {}},
+                content_type=MERGE,
+            )
+
+    def _begin_extension(self, calls: ApiCalls, extension: Path, resource_manager: Path) -> None:
+        spec = self._spec
+        adapter = ExtensionProgram(calls, self._inner.kube, spec.feature_gates, spec.timings.extension_reconcile_ns)
+        collector = GarbageCollector(calls)
+        self._add(collector, collector.start, collector.stop)
+
+        def is_defined() -> bool:
+            try:
+                adapter.start(spec.shoot)
+            except NotFoundError:
+                return False
+            return True
+
+        wait_until(is_defined, timeout_s=_READY_S, poll_s=_POLL_S, unmet="the API serves no Network", clock=self._clock)
+        self._stack.callback(adapter.stop)
+        self.extension = adapter
+        manager = start_resource_manager(resource_manager, self._server, self._logs)
+        program = start_extension(extension, spec.feature_gates, self._server, self._logs)
+        for process in (manager, program):
+            self._stack.callback(process.end)
+            self._processes.append(process)
+
+        def is_applied() -> bool:
+            self._check()
+            collector.reconcile(self._clock.now_ns())
+            return adapter.is_applied()
+
+        def describe() -> str:
+            return f"{adapter.describe()}\n{program.quote()}\n{manager.quote()}"
+
+        unmet = "the Network was not reconciled and applied"
+        wait_until(is_applied, timeout_s=_READY_S, poll_s=_POLL_S, unmet=unmet, describe=describe, clock=self._clock)
+
+    def _begin_route_controller(self, path: Path) -> None:
+        spec, kube = self._spec, self._inner.kube
+        routes = self._inner.routes
+        cloud = routes if isinstance(routes, Cloud) else Cloud(routes, spec.behaviour, self._clock)
+        create_ns = cloud.behaviour.create_ns
+        instances = {node["spec"]["providerID"].rpartition("/")[2]: node["metadata"]["name"] for node in kube.list(Kind.NODE)}
+        ec2 = Ec2Endpoint(cloud, instances, spec.timings.route_create_ns if create_ns is None else create_ns)
+        self._add(ec2, ec2.start, ec2.stop)
+        controller = RouteControllerProgram(
+            path,
+            self._server,
+            ec2,
+            kube=kube,
+            tables=cloud.tables,
+            pod_cidr=spec.shoot.pod_cidr,
+            timings=spec.timings,
+            logs=self._logs,
+            replicas=1 if spec.shoot.mode is Mode.NATIVE else 0,
+        )
+        self._stack.callback(controller.stop)
+        self.route_controller = controller
+
+    def _add(self, player: _Player, start: Callable[[], None], stop: Callable[[], None]) -> None:
+        start()
+        self._stack.callback(stop)
+        self._players.append(player)
+
+    def _check(self) -> None:
+        self._server.check()
+        for process in self._processes:
+            process.check()
+
+    def _identify(self) -> tuple[PartIdentity, ...]:
+        identities = [identify(part, path) for part, path in self._spec.programs.by_part().items()]
+        rendered = self._mirror.find_calico_version() if self._mirror is not None else None
+        return tuple(replace(one, calico_version=rendered) if one.name is Part.EXTENSION else one for one in identities)
+
+
+class _Player(Participant, Protocol):
+    """A participant that is told when the run begins."""
+
+    def begin(self, recorder: Recorder) -> None:
+        """Record from now on."""
+        ...
+
+
+class _Guard:
+    """Looks whether every process still runs; a Participant."""
+
+    name: Final = "guard"
+    watches: Final[frozenset[Kind]] = frozenset()
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
+        """Raise WorldError where one has ended."""
+        self._check()
+        return Nanoseconds(now_ns + _GUARD_NS)
+
+    def is_settled(self) -> bool:
+        """Return True: it has nothing to do."""
+        return True
+
+
+def _as_created(node: JsonObject) -> JsonObject:
+    metadata = {key: value for key, value in node["metadata"].items() if key in {"name", "labels", "annotations"}}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": node.get("spec") or {}}

@@ -1,0 +1,246 @@
+"""gardener-extension-networking-calico and gardener-resource-manager as programs: how they are asked, what is seen of them.
+
+What gardenlet does is played here: it writes Cluster and Network, asks for a reconcile by an annotation, and asks again every
+three minutes while the Network has an error. Gate events come from the Network's status and from the ManagedResource, the
+only places where the program shows what it decided: which nodes it missed is not known.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from clusters.kubernetes.api_calls import MERGE, ApiCalls
+from clusters.kubernetes.collection import Collection
+from clusters.kubernetes.installer import Installer
+from clusters.programs.api_server import ApiServer
+from clusters.programs.process import Process
+from clusters.programs.seed_objects import (
+    MANAGED_RESOURCE,
+    MANAGED_RESOURCES,
+    NETWORK,
+    NETWORKS,
+    OPERATION,
+    SEED_NAMESPACE,
+    cluster,
+    network,
+)
+from gardener.feature_gates import CONTROLLER_CONFIGURATION, FeatureGates
+from gardener.gate import Reason, has_route_created, is_admission_policy_available
+from gardener.shoot import Shoot
+from hitless.events import Recorder
+from hitless.objects import name_of
+from hitless.ports import KubeApi
+from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds
+
+NAME: Final = "gardener-extension-networking-calico"
+RETRY_NS: Final = Nanoseconds(180 * SECOND)
+"""gardenlet reconciles a failed Shoot again after this long. Source: seen; gardenlet's retry of the Shoot flow."""
+_POLL_NS: Final = Nanoseconds(2 * MILLISECOND)
+
+
+def start_extension(path: Path, feature_gates: FeatureGates, server: ApiServer, logs: Path) -> Process:
+    """Start the program, with the feature gates in its ControllerConfiguration. Raises WorldError."""
+    config = server.data / f"{NAME}.json"
+    config.write_text(json.dumps(_configuration(feature_gates)), encoding="utf-8")
+    arguments = [
+        str(path.resolve()),
+        f"--config-file={config}",
+        f"--kubeconfig={server.kubeconfig}",
+        "--leader-election=false",
+        f"--heartbeat-namespace={SEED_NAMESPACE}",
+        "--metrics-bind-address=0",
+        "--health-bind-address=0",
+    ]
+    return Process(NAME, arguments, logs, {"LEADER_ELECTION_NAMESPACE": SEED_NAMESPACE})
+
+
+def _configuration(feature_gates: FeatureGates) -> JsonObject:
+    return {
+        "apiVersion": CONTROLLER_CONFIGURATION,
+        "kind": "ControllerConfiguration",
+        "clientConnection": {
+            "acceptContentTypes": "application/json",
+            "contentType": "application/json",
+            "qps": 100,
+            "burst": 130,
+        },
+        "featureGates": {
+            "SeamlessOverlaySwitch": feature_gates.seamless_overlay_switch,
+            "NonPrivilegedCalicoNode": feature_gates.non_privileged_calico_node,
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """What the operator asked for last."""
+
+    shoot: Shoot
+    due_ns: Nanoseconds
+    """When gardenlet writes the Network."""
+
+
+class ExtensionProgram:
+    """Plays gardenlet, and records what the two programs show; a Participant.
+
+    Args:
+        calls: the programs' API.
+        kube: the cluster's own, for the names of its nodes.
+        feature_gates: of the extension.
+        reconcile_ns: from the operator's request to the Network's change.
+    """
+
+    name: Final = NAME
+    watches: Final[frozenset[Kind]] = frozenset()
+
+    def __init__(self, calls: ApiCalls, kube: KubeApi, feature_gates: FeatureGates, reconcile_ns: Nanoseconds) -> None:
+        self._calls, self._installer, self._kube = calls, Installer(calls), kube
+        self._feature_gates, self._reconcile_ns = feature_gates, reconcile_ns
+        self._networks = Collection(calls, NETWORKS, "Network", SEED_NAMESPACE)
+        self._managed = Collection(calls, MANAGED_RESOURCES, "ManagedResource", SEED_NAMESPACE)
+        self._recorder: Recorder | None = None
+        self._shoot: Shoot | None = None
+        self._request: _Request | None = None
+        self._before: JsonObject | None = None
+        """The last operation as it was before the last request; None: there was none."""
+        self._written: Any = None
+        """References to the secrets that the ManagedResource had at the last decision."""
+        self._is_decided = True
+        self._annotated_ns = Nanoseconds(0)
+        self._held_since_ns: Nanoseconds | None = None
+        self._last_error: tuple[object, ...] | None = None
+
+    def start(self, shoot: Shoot) -> None:
+        """Write the objects of a Shoot, and begin to follow. Raises ApiError."""
+        self._shoot = shoot
+        self._installer.install((cluster(shoot), network(shoot)))
+        self._networks.start()
+        self._managed.start()
+
+    def stop(self) -> None:
+        """End it. Safe to call twice."""
+        self._networks.stop()
+        self._managed.stop()
+
+    def begin(self, recorder: Recorder) -> None:
+        """Record from now on."""
+        self._recorder = recorder
+        self._written = self._read_written()
+
+    def request(self, shoot: Shoot, at_ns: Nanoseconds) -> None:
+        """Take a changed Shoot; gardenlet writes the Network `reconcile_ns` later."""
+        self._request = _Request(shoot=shoot, due_ns=Nanoseconds(at_ns + self._reconcile_ns))
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
+        """Write what is due, and record what is seen."""
+        if self._request is not None and now_ns >= self._request.due_ns:
+            self._write(self._request.shoot, now_ns)
+            self._request = None
+        if not self._is_decided:
+            self._look(now_ns)
+        return Nanoseconds(now_ns + _POLL_NS)
+
+    def is_settled(self) -> bool:
+        """Return whether the last request is decided, and everything that was written is applied."""
+        return self._request is None and self._is_decided and self.is_applied()
+
+    def is_applied(self) -> bool:
+        """Return whether the Network is reconciled and its ManagedResource applied, both as they are now."""
+        status = self._network().get("status") or {}
+        has_succeeded = (status.get("lastOperation") or {}).get("state") == "Succeeded" and not self._is_asked()
+        managed = self._managed_resource()
+        return has_succeeded and _is_current(self._network()) and _is_current(managed) and _has_applied(managed)
+
+    def describe(self) -> str:
+        """Return what Network and ManagedResource say, for the message where nothing comes of it."""
+        operation = (self._network().get("status") or {}).get("lastOperation") or {}
+        conditions = (self._managed_resource().get("status") or {}).get("conditions") or ()
+        said = [f"Network: {operation.get('state', 'no status')}: {operation.get('description', '')}"]
+        said += [f"ManagedResource: {one.get('type')} {one.get('status')}: {one.get('message')}" for one in conditions]
+        return "; ".join(said)
+
+    def _write(self, shoot: Shoot, now_ns: Nanoseconds) -> None:
+        self._before = (self._network().get("status") or {}).get("lastOperation")
+        self._written = self._read_written()
+        self._shoot, self._is_decided, self._held_since_ns = shoot, False, None
+        self._installer.install((cluster(shoot), network(shoot)))
+        self._annotated_ns = now_ns
+
+    def _look(self, now_ns: Nanoseconds) -> None:
+        status = self._network().get("status") or {}
+        operation, error = status.get("lastOperation") or {}, status.get("lastError") or {}
+        if self._read_written() != self._written:
+            self._decide(now_ns)
+        elif operation == self._before:
+            return
+        elif operation.get("state") == "Error":
+            self._hold(operation, error, now_ns)
+        elif operation.get("state") == "Succeeded" and not self._is_asked() and _is_current(self._network()):
+            self._decide(now_ns)
+
+    def _hold(self, operation: JsonObject, error: JsonObject, now_ns: Nanoseconds) -> None:
+        seen = (error.get("description"), operation.get("lastUpdateTime"))
+        if seen != self._last_error:
+            self._last_error = seen
+            if self._held_since_ns is None:
+                self._held_since_ns = now_ns
+            self._record("gate.held", missing=None, error=error.get("description"), retry_ns=None)
+        if now_ns >= self._annotated_ns + RETRY_NS:
+            self._annotated_ns = now_ns
+            self._calls.call(
+                "PATCH",
+                NETWORKS.path(NETWORK, namespace=SEED_NAMESPACE),
+                about=f"Network {NETWORK}",
+                body={"metadata": {"annotations": {OPERATION: "reconcile"}}},
+                content_type=MERGE,
+            )
+
+    def _decide(self, now_ns: Nanoseconds) -> None:
+        """Record that the extension went on: what was asked and what it knew say how."""
+        self._is_decided, self._written = True, self._read_written()
+        reason = None if self._held_since_ns is not None else self._find_reason()
+        if reason is not None:
+            self._record("gate.not_applicable", reason=reason.value)
+            return
+        held_ns = 0 if self._held_since_ns is None else now_ns - self._held_since_ns
+        self._record("gate.opened", held_ns=held_ns, nodes=[name_of(node) for node in self._kube.list(Kind.NODE)])
+
+    def _find_reason(self) -> Reason | None:
+        """Return why a gate that was not seen to hold did not apply, by the extension's own rules; None: it was open."""
+        assert self._shoot is not None  # noqa: S101 - something was requested
+        if not self._feature_gates.seamless_overlay_switch:
+            return Reason.FEATURE_GATE_OFF
+        if not is_admission_policy_available(self._shoot, self._feature_gates.release):
+            return Reason.ADMISSION_POLICY_UNAVAILABLE
+        if self._shoot.mode is Mode.OVERLAY or not all(map(has_route_created, self._kube.list(Kind.NODE))):
+            return Reason.NO_SWITCH_FROM_OVERLAY
+        return None
+
+    def _network(self) -> JsonObject:
+        return next((one for one in self._networks.objects if name_of(one) == NETWORK), {})
+
+    def _managed_resource(self) -> JsonObject:
+        return next((one for one in self._managed.objects if name_of(one) == MANAGED_RESOURCE), {})
+
+    def _read_written(self) -> object:
+        return (self._managed_resource().get("spec") or {}).get("secretRefs")
+
+    def _is_asked(self) -> bool:
+        return OPERATION in ((self._network().get("metadata") or {}).get("annotations") or {})
+
+    def _record(self, event: str, /, **facts: Any) -> None:  # noqa: ANN401 - JSON
+        if self._recorder is not None:
+            self._recorder.record(event, **facts)
+
+
+def _is_current(document: JsonObject) -> bool:
+    generation = (document.get("metadata") or {}).get("generation")
+    return generation is not None and (document.get("status") or {}).get("observedGeneration") == generation
+
+
+def _has_applied(managed: JsonObject) -> bool:
+    conditions = (managed.get("status") or {}).get("conditions") or ()
+    return any(one.get("type") == "ResourcesApplied" and one.get("status") == "True" for one in conditions)

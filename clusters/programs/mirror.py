@@ -1,0 +1,192 @@
+"""The mirror between the programs' API and the cluster's own: the conditions of Nodes both ways, Calico's objects inward.
+
+Calico's objects are carried only where they changed since the run began: the API server's defaults alone would otherwise roll
+every pod. What the programs wrote is read by watches in threads of their own; the loop's thread alone acts. Where both sides
+changed a condition between two looks, the programs' side wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls
+from clusters.kubernetes.collection import Collection
+from clusters.kubernetes.resources import NAMESPACE, RESOURCES
+from gardener.conditions import NETWORK_UNAVAILABLE, network_unavailable
+from gardener.doubles.route_controller import USER
+from hitless.calico import pool_mode, template_mode
+from hitless.errors import ApiUnavailableError
+from hitless.events import Recorder
+from hitless.objects import name_of
+from hitless.ports import KubeApi
+from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds
+
+MANAGED_BY: Final = "resources.gardener.cloud/managed-by"
+"""Label of everything that gardener-resource-manager applies. Source: gardener resources/v1alpha1 ManagedBy."""
+RESOURCE_MANAGER: Final = "gardener-resource-manager"
+ROUTE_CONTROLLER: Final = "aws-custom-route-controller"
+
+_KINDS: Final = (Kind.CONFIG_MAP, Kind.DAEMON_SET, Kind.DEPLOYMENT, Kind.IP_POOL)
+"""What is carried inward, in this order where several changed at once."""
+_CONTENT: Final = ("spec", "data")
+_POLL_NS: Final = Nanoseconds(2 * MILLISECOND)
+_RETRY_NS: Final = Nanoseconds(1 * SECOND)
+"""While the cluster's own API is away."""
+_Key = tuple[Kind, str]
+
+
+class Mirror:
+    """Carries changes between two APIs; a Participant.
+
+    Args:
+        calls: the programs' API.
+        kube: the cluster's own.
+    """
+
+    name: Final = "mirror"
+    watches: Final = frozenset({Kind.NODE})
+
+    def __init__(self, calls: ApiCalls, kube: KubeApi) -> None:
+        self._calls, self._kube = calls, kube
+        self._recorder: Recorder | None = None
+        self._nodes = Collection(calls, RESOURCES[Kind.NODE], Kind.NODE.value)
+        self._collections = {kind: Collection(calls, RESOURCES[kind], kind.value, NAMESPACE) for kind in _KINDS}
+        self._contents: dict[_Key, JsonObject] = {}
+        self._conditions: dict[str, JsonObject | None] = {}
+        """Node to what both sides said of its network at the last look; None: nothing."""
+
+    def start(self) -> None:
+        """Begin to follow the programs' API."""
+        for collection in (self._nodes, *self._collections.values()):
+            collection.start()
+
+    def stop(self) -> None:
+        """End it. Safe to call twice."""
+        for collection in (self._nodes, *self._collections.values()):
+            collection.stop()
+
+    def begin(self, recorder: Recorder) -> None:
+        """Take everything that is there for granted, and record changes from now on."""
+        self._recorder = recorder
+        for collection in self._collections.values():
+            collection.take()
+        self._contents = self._read_contents()
+        self._conditions = {name_of(node): _read_condition(node) for node in self._kube.list(Kind.NODE)}
+
+    def find_calico_version(self) -> str | None:
+        """Return the tag of calico-node's image as the programs rendered it; None: there is no calico-node."""
+        for daemon_set in self._collections[Kind.DAEMON_SET].objects:
+            for container in daemon_set["spec"]["template"]["spec"].get("containers") or ():
+                if container.get("name") == "calico-node":
+                    named = str(container.get("image", "")).partition("@")[0]
+                    return named.rpartition("/")[2].partition(":")[2] or None
+        return None
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
+        """Carry what changed on either side since the last look."""
+        try:
+            self._carry_conditions()
+            self._carry_objects()
+        except ApiUnavailableError:
+            return Nanoseconds(now_ns + _RETRY_NS)
+        return Nanoseconds(now_ns + _POLL_NS)
+
+    def is_settled(self) -> bool:
+        """Return whether the objects here and there are the same."""
+        return self._read_contents() == self._contents
+
+    def _carry_conditions(self) -> None:
+        theirs = {name_of(node): _read_condition(node) for node in self._nodes.take() or ()}
+        for node in self._kube.list(Kind.NODE):
+            name = name_of(node)
+            known, ours = self._conditions.get(name), _read_condition(node)
+            there = theirs.get(name, known)
+            if _says_other(there, known) and there is not None:
+                self._carry_in(name, there)
+            elif _says_other(ours, known):
+                self._carry_out(name, ours)
+
+    def _carry_in(self, node: str, condition: JsonObject) -> None:
+        self._kube.merge_condition(node, condition, actor=USER)
+        self._conditions[node] = condition
+        facts = {"status": condition.get("status"), "reason": condition.get("reason")}
+        self._record("condition.written", node=node, **facts, actor=ROUTE_CONTROLLER)
+
+    def _carry_out(self, node: str, condition: JsonObject | None) -> None:
+        entry = condition or {"type": NETWORK_UNAVAILABLE, "$patch": "delete"}
+        self._calls.call(
+            "PATCH",
+            RESOURCES[Kind.NODE].path(node, subresource="status"),
+            about=f"Node {node} status",
+            body={"status": {"conditions": [entry]}},
+            content_type=STRATEGIC_MERGE,
+        )
+        self._conditions[node] = condition
+
+    def _carry_objects(self) -> None:
+        # Every collection is asked, so that the next look begins with what comes after this one.
+        news = [collection.take() for collection in self._collections.values()]
+        if all(one is None for one in news):
+            return
+        documents = self._read_documents()
+        for kind, name in self._contents.keys() - documents.keys():
+            self._kube.delete(kind, name)
+            del self._contents[kind, name]
+            self._record("object.deleted", kind=kind.value, name=name)
+        for (kind, name), document in documents.items():
+            content = _content_of(document)
+            if self._contents.get((kind, name)) != content:
+                self._kube.apply(_as_applied(document), actor=RESOURCE_MANAGER)
+                self._contents[kind, name] = content
+                mode = _mode_of(kind, document)
+                self._record("manifest.applied", kind=kind.value, name=name, mode=None if mode is None else mode.value)
+
+    def _read_documents(self) -> Mapping[_Key, JsonObject]:
+        """Return what gardener-resource-manager has applied, in the order of `_KINDS`; what is being deleted is gone."""
+        return {
+            (kind, name_of(document)): document
+            for kind, collection in self._collections.items()
+            for document in collection.objects
+            if MANAGED_BY in (document["metadata"].get("labels") or {}) and "deletionTimestamp" not in document["metadata"]
+        }
+
+    def _read_contents(self) -> dict[_Key, JsonObject]:
+        return {key: _content_of(document) for key, document in self._read_documents().items()}
+
+    def _record(self, event: str, /, **facts: Any) -> None:  # noqa: ANN401 - JSON
+        if self._recorder is not None:
+            self._recorder.record(event, **facts)
+
+
+def _content_of(document: JsonObject) -> JsonObject:
+    return {key: document[key] for key in _CONTENT if key in document}
+
+
+def _as_applied(document: JsonObject) -> JsonObject:
+    kept = ("name", "namespace", "labels", "annotations")
+    metadata = {key: value for key, value in document["metadata"].items() if key in kept}
+    return {"apiVersion": document["apiVersion"], "kind": document["kind"], "metadata": metadata, **_content_of(document)}
+
+
+def _mode_of(kind: Kind, document: JsonObject) -> Mode | None:
+    match kind:
+        case Kind.DAEMON_SET:
+            return template_mode(document)
+        case Kind.IP_POOL:
+            return pool_mode(document)
+        case _:
+            return None
+
+
+def _read_condition(node: JsonObject) -> JsonObject | None:
+    return next(iter(network_unavailable(node)), None)
+
+
+def _says_other(one: JsonObject | None, other: JsonObject | None) -> bool:
+    return _what_it_says(one) != _what_it_says(other)
+
+
+def _what_it_says(condition: JsonObject | None) -> tuple[object, ...] | None:
+    """Return a condition without its times, which every writer sets as it likes."""
+    return None if condition is None else tuple(condition.get(key) for key in ("status", "reason", "message"))

@@ -1,0 +1,84 @@
+"""A program of the system under test as a process: its log in the run's folder, its end noticed and quoted.
+
+The lab's sandbox ends every process with the run, however that ends; `end` is the polite way before.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from hitless.errors import WorldError
+
+_QUOTED_LINES: Final = 8
+_QUOTED_CHARACTERS: Final = 400
+_END_S: Final = 5.0
+
+
+class Process:
+    """One running program.
+
+    Args:
+        name: how messages name it; its log is NAME.log.
+        arguments: the program and its arguments.
+        directory: of the log; it is appended to where the program is started again.
+        environment: variables to set beside the harness's own.
+
+    Raises:
+        WorldError: it cannot be started.
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], directory: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self._log = directory / f"{name}.log"
+        try:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(  # noqa: S603 - programs that the user named
+                    list(arguments),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, **(environment or {})},
+                    process_group=0,  # Ctrl-C is for the harness, which ends it
+                )
+        except OSError as error:
+            raise WorldError(f"cannot start {name} ({arguments[0]}): {error.strerror or error}") from error
+
+    def check(self) -> None:
+        """Raise WorldError with the last lines of its log where it has ended."""
+        code = self._process.poll()
+        if code is not None:
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            raise WorldError(f"{self.name} {how}; {self.quote()}")
+
+    def quote(self) -> str:
+        """Return where its whole log is, and the last lines of it."""
+        with self._log.open(encoding="utf-8", errors="replace") as log:
+            lines = [line.rstrip()[:_QUOTED_CHARACTERS] for line in deque(log, _QUOTED_LINES)]
+        text = "\n  ".join(lines) if lines else "(it wrote nothing)"
+        return f"its log is {self._log}, whose last lines are:\n  {text}"
+
+    def end(self) -> None:
+        """Ask it to end, and kill it where it does not. Safe to call twice."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,133 @@
+"""aws-custom-route-controller as a program: started and ended as provider-aws scales it.
+
+Source: aws-custom-route-controller main.go; gardener-extension-provider-aws charts/.../aws-custom-route-controller.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from clusters.programs.api_server import ApiServer
+from clusters.programs.ec2 import Ec2Endpoint
+from clusters.programs.process import Process, free_port
+from clusters.programs.seed_objects import SEED_NAMESPACE
+from gardener.gate import has_route_created
+from gardener.timings import Timings
+from hitless.errors import ApiUnavailableError, WorldError
+from hitless.ports import KubeApi, RouteTables
+from hitless.words import MILLISECOND, SECOND, Kind, Nanoseconds
+
+NAME: Final = "aws-custom-route-controller"
+_POLL_NS: Final = Nanoseconds(10 * MILLISECOND)
+_SILENCE_NS: Final = Nanoseconds(60 * SECOND)
+"""A program that has not called EC2 for the first time by then is not ready."""
+
+
+class RouteControllerProgram:
+    """Starts and ends the program; a Participant.
+
+    Args:
+        path: the program.
+        server: the programs' API.
+        ec2: what it calls.
+        kube: the cluster's own API.
+        tables: the route tables themselves.
+        pod_cidr: of the Shoot.
+        timings: how long a new pod takes to start the program.
+        logs: folder of its log.
+        replicas: how many run when the run begins: 0 or 1.
+    """
+
+    name: Final = NAME
+    watches: Final[frozenset[Kind]] = frozenset()
+
+    def __init__(  # noqa: PLR0913 - all of them are given to it
+        self,
+        path: Path,
+        server: ApiServer,
+        ec2: Ec2Endpoint,
+        *,
+        kube: KubeApi,
+        tables: RouteTables,
+        pod_cidr: str,
+        timings: Timings,
+        logs: Path,
+        replicas: int,
+    ) -> None:
+        self._path, self._server, self._ec2, self._logs = path, server, ec2, logs
+        self._kube, self._tables, self._pod_cidr = kube, tables, pod_cidr
+        self._pod_start_ns = timings.route_controller_start_ns
+        self._replicas = replicas
+        self._start_ns = Nanoseconds(0)
+        self._process: Process | None = None
+        self._silent_until: tuple[Nanoseconds, int] | None = None
+
+    @property
+    def replicas(self) -> int:
+        """How many run: 0 or 1."""
+        return self._replicas
+
+    def scale(self, replicas: int, at_ns: Nanoseconds) -> None:
+        """Start the program, after the time that its pod takes, or end it."""
+        self._replicas, self._start_ns = replicas, Nanoseconds(at_ns + self._pod_start_ns)
+        if not replicas:
+            self.stop()
+
+    def stop(self) -> None:
+        """End the program. Safe to call twice."""
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
+        """Start the program when its time has come, and see that it runs. Raises WorldError where it does not."""
+        if self._replicas and self._process is None and now_ns >= self._start_ns:
+            self._process = self._start()
+            self._silent_until = (Nanoseconds(now_ns + _SILENCE_NS), self._ec2.calls)
+        if self._process is not None:
+            self._process.check()
+            self._refuse_silence(self._process, now_ns)
+        return Nanoseconds(now_ns + _POLL_NS)
+
+    def is_settled(self) -> bool:
+        """Return whether it does not run, or every table has every node's route and every condition says so."""
+        if not self._replicas:
+            return True
+        try:
+            nodes = self._kube.list(Kind.NODE)
+        except ApiUnavailableError:
+            return False
+        wanted = {node["spec"]["podCIDR"] for node in nodes if node["spec"].get("podCIDR")}
+        is_routed = all(wanted == {route.cidr for route in self._tables.list(zone)} for zone in self._tables.zones())
+        return self._process is not None and is_routed and all(map(has_route_created, nodes))
+
+    def _refuse_silence(self, process: Process, now_ns: Nanoseconds) -> None:
+        if self._silent_until is None:
+            return
+        until_ns, calls = self._silent_until
+        if self._ec2.calls > calls:
+            self._silent_until = None
+        elif now_ns >= until_ns:
+            raise WorldError(f"{NAME} never became ready: no call to EC2 within {_SILENCE_NS // SECOND} s; {process.quote()}")
+
+    def _start(self) -> Process:
+        arguments = [
+            str(self._path.resolve()),
+            f"--namespace={SEED_NAMESPACE}",
+            f"--cluster-name={SEED_NAMESPACE}",
+            "--region=eu-central-1",
+            f"--pod-network-cidr={self._pod_cidr}",
+            f"--control-kubeconfig={self._server.kubeconfig}",
+            f"--target-kubeconfig={self._server.kubeconfig}",
+            "--leader-election=false",
+            f"--health-probe-port={free_port()}",
+            f"--metrics-port={free_port()}",
+        ]
+        settings = {
+            "AWS_ENDPOINT_URL": self._ec2.url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        }
+        return Process(NAME, arguments, self._logs, settings)

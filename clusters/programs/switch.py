@@ -1,0 +1,90 @@
+"""The switch with programs in it: what the operator's request reaches, and what a scenario's plan becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from clusters.programs.api_server import find_assets
+from clusters.programs.cluster import ProgramCluster, Programs, ProgramSpec
+from clusters.programs.extension import ExtensionProgram
+from clusters.programs.route_controller import RouteControllerProgram
+from gardener.doubles.control_plane import ControlPlane
+from gardener.doubles.extension import Extension
+from gardener.doubles.route_controller import RouteController
+from gardener.shoot import Shoot
+from hitless.errors import BugError
+from hitless.events import Recorder
+from hitless.facts import ClusterFacts
+from hitless.plan import RunPlan
+from hitless.ports import Clock, Cluster, Participant
+from hitless.words import Arm
+from scenarios.plan import Case, make_switch_spec
+from switches.doubles import make_switch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramSwitch:
+    """Gardener's parts in one run, some of them programs; see `hitless.plan.Switch`."""
+
+    extension: Extension | ExtensionProgram
+    control_plane: ControlPlane
+    route_controller: RouteController | RouteControllerProgram
+    recorder: Recorder
+    wanted: Shoot
+    """What the operator asks for."""
+
+    @property
+    def participants(self) -> tuple[Participant, ...]:
+        """Who takes part in the loop."""
+        return (self.extension, self.control_plane, self.route_controller)
+
+    def request(self) -> None:
+        """Change the Shoot as the scenario says."""
+        event = self.recorder.record("switch.requested", mode=self.wanted.mode.value)
+        self.extension.request(self.wanted, event.t_ns)
+        self.control_plane.request(self.wanted, event.t_ns)
+
+
+def plan_programs(plan: RunPlan, programs: Programs, case: Case, arm: Arm, clock: Clock) -> RunPlan:
+    """Return a plan whose switch has the programs in it; the cluster states their identities."""
+    parts = tuple(part for part in plan.header.parts if part.name not in programs.by_part())
+    return replace(plan, header=replace(plan.header, parts=parts), make_switch=partial(_make_switch, case, arm, clock))
+
+
+def surround(cluster: Cluster, programs: Programs, case: Case, arm: Arm, directory: Path, clock: Clock) -> ProgramCluster:
+    """Return a cluster with the programs around it, not up yet. Raises MissingCapabilityError."""
+    spec = make_switch_spec(case, arm)
+    return ProgramCluster(
+        cluster,
+        ProgramSpec(
+            programs=programs,
+            assets=find_assets(),
+            shoot=case.shoot,
+            feature_gates=spec.feature_gates,
+            timings=case.timings,
+            behaviour=case.behaviour,
+            directory=directory,
+        ),
+        clock,
+    )
+
+
+def _make_switch(case: Case, arm: Arm, clock: Clock, cluster: Cluster, _: ClusterFacts, recorder: Recorder) -> ProgramSwitch:
+    if not isinstance(cluster, ProgramCluster):
+        raise BugError("programs were planned for a cluster that has none around it")
+    doubles = make_switch(make_switch_spec(case, arm), kube=cluster.kube, routes=cluster.routes, recorder=recorder, clock=clock)
+    controller = cluster.route_controller or doubles.route_controller
+    control_plane = ControlPlane(
+        kube=cluster.kube, recorder=recorder, timings=case.timings, shoot=case.shoot, controller=controller
+    )
+    if cluster.extension is not None:
+        cluster.extension.begin(recorder)
+    return ProgramSwitch(
+        extension=cluster.extension or doubles.extension,
+        control_plane=control_plane,
+        route_controller=controller,
+        recorder=recorder,
+        wanted=case.wanted,
+    )
