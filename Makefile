@@ -2,7 +2,7 @@
 # make test      set up, lint, types, layers, unit tests, lab tests, every scenario of the catalogue; how long each took
 # make test-kernel      the lab's tests and suites on another kernel, with IPIP, in user-mode Linux: what fits into eight minutes
 # make test-kernel-all  the same, everything
-# make reports   the page of a report in Chromium: what it shows, zoom, keyboard, dark mode, paper, axe-core
+# make reports   the page of a report in Chromium: what it shows, zoom, keyboard, dark mode, paper, axe-core; the Allure site
 # make kind      what of the kind backend can be tested without images: docker, router, a real API server; skips say what is missing
 # make kind-images  every image that a kind cluster needs, from package registries alone; skips what is there and unchanged
 # make kind-ci      a real kind cluster with real Calico, in an engine of its own: what fits into the time of CI; or says what is missing

@@ -6,7 +6,6 @@ process's own, entered once, before the first such test.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
 from commands.backends import Backend, KubeconfigOptions, fit_backend, make_backend
 from commands.performers import Performer, SwitchName, find_impossible, make_performer, read_programs
-from commands.reporting import write_arm
+from commands.session_report import SessionReport, finish_arm, report_arm
 from commands.settings import DOUBLE, RUNS_HELP, TRIALS_MAX, BackendName, default_runs, make_fresh_directory, make_run_directory
 from gardener.calico_release import CALICO_VERSION
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
@@ -82,9 +81,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register what ends a session of suites: the release gate, then the history. Bad input ends it with 2 at once."""
+    """Register what ends a session of suites: its report, the release gate, the history. Bad input ends it with 2 at once."""
     if _is_worker(config):
         return
+    config.pluginmanager.register(SessionReport(lambda: config.stash.get(_records, None)), "hitless-report")
     try:
         _register_gate(config)
         _register_history(config)
@@ -294,6 +294,15 @@ def execute(
 
     def run_arm(arm_case: ArmCase) -> ArmOutcome:
         _count(config, reached=1)
+        for name, value in (
+            ("scenario", arm_case.case.scenario.name),
+            ("arm", arm_case.arm.value),
+            ("expected", arm_case.plan.expect.value),
+        ):
+            record_property(name, value)
+            allure.dynamic.parameter(name, value)
+        allure.dynamic.title(arm_case.id)  # type: ignore[no-untyped-call]  # allure has no types
+        allure.dynamic.parameter("arm_case", arm_case.id)  # in place of its whole plan
         if _refusal in config.stash:
             pytest.skip(f"missing capability: namespaces: {config.stash[_refusal]}")
         try:
@@ -304,27 +313,23 @@ def execute(
             _count(config, executed=1)
             # Plugins that repeat a test execute its arm again: each execution has a folder of its own.
             directory = make_fresh_directory(runs_directory, arm_case.id)
-            runs = tuple(
-                execute_trial(backend, performer, arm_case.case, arm_case.arm, trial, directory / str(trial))
-                for trial in range(1, arm_case.trials + 1)
-            )
+            runs = []
+            for trial in range(1, arm_case.trials + 1):
+                with allure.step(f"trial {trial}"):
+                    case, arm = arm_case.case, arm_case.arm
+                    runs.append(execute_trial(backend, performer, case, arm, trial, directory / str(trial)))
         except HitlessError as error:
             pytest.fail(f"{Verdict.INCONCLUSIVE}: {error}", pytrace=False)
-        outcome = ArmOutcome(runs=runs, directory=directory)
-        report = write_arm(outcome).page_path
-        if report is not None:
-            allure.attach.file(str(report), name="report", extension="html")  # type: ignore[no-untyped-call]  # allure has no types
-        record_property("verdict", ",".join(outcome.verdicts))
+        outcome = ArmOutcome(runs=tuple(runs), directory=directory)
         kept.append(outcome)
+        for path in report_arm(outcome, record_property):
+            kind = allure.attachment_type.HTML if path.suffix == ".html" else allure.attachment_type.SVG
+            allure.attach.file(str(path), name=path.name, attachment_type=kind)  # type: ignore[no-untyped-call]  # as above
         return outcome
 
     yield run_arm
-    is_expected = not request.node.has_failed
-    if is_expected and not config.getoption("--keep"):
-        for outcome in kept:
-            for directory in outcome.directory.iterdir():
-                if directory.is_dir():
-                    shutil.rmtree(directory)
+    for outcome in kept:
+        finish_arm(outcome, runs_directory, is_expected=not request.node.has_failed, must_keep=config.getoption("--keep"))
 
 
 def _find_skip(backend: Backend, performer: Performer, arm_case: ArmCase) -> str | None:

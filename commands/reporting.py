@@ -59,7 +59,7 @@ def write_comparison(comparison: Comparison, directory: Path, *, must_store: boo
         if must_store:
             raise
         sys.stderr.write(f"hitless: {error}; nothing is stored, the verdict is not affected\n")
-        summary = _attempt(directory / "summary.json", lambda: summarise(comparison))
+        summary = attempt(directory / "summary.json", lambda: summarise(comparison))
         document = settled if summary is None else summary.as_json()
         return Written(verdict=decision.verdict, summary=summary, page_path=None, document=document)
     summary_path, page_path, picture_path, report_path = (
@@ -77,14 +77,14 @@ def write_comparison(comparison: Comparison, directory: Path, *, must_store: boo
         path.write_text(make(), encoding="utf-8")
         return path
 
-    summary = _attempt(summary_path, summarise_and_store)
+    summary = attempt(summary_path, summarise_and_store)
     if summary is None:
-        _attempt(picture_path, lambda: render(picture_path, lambda: render_svg(comparison)))
+        attempt(picture_path, lambda: render(picture_path, lambda: render_svg(comparison)))
         return Written(verdict=decision.verdict, summary=None, page_path=None, document=settled)
-    page = _attempt(page_path, lambda: render(page_path, lambda: render_page(comparison, summary)))
-    picture = _attempt(picture_path, lambda: render(picture_path, lambda: render_svg(comparison)))
+    page = attempt(page_path, lambda: render(page_path, lambda: render_page(comparison, summary)))
+    picture = attempt(picture_path, lambda: render(picture_path, lambda: render_svg(comparison)))
     names = {"picture": None if picture is None else picture.name, "page": None if page is None else page.name}
-    _attempt(report_path, lambda: render(report_path, lambda: render_markdown(comparison, summary, **names)))
+    attempt(report_path, lambda: render(report_path, lambda: render_markdown(comparison, summary, **names)))
     return Written(verdict=decision.verdict, summary=summary, page_path=page, document=summary.as_json())
 
 
@@ -94,7 +94,7 @@ def write_arm(outcome: ArmOutcome) -> Written:
     return write_comparison(Comparison(scenario=scenario, runs=outcome.runs, has_rule=False), outcome.directory)
 
 
-def _attempt(path: Path, make: Callable[[], Made]) -> Made | None:
+def attempt(path: Path, make: Callable[[], Made]) -> Made | None:
     """Return what was made; None, and a line on standard error, where it could not be."""
     try:
         return make()

@@ -109,11 +109,17 @@ def make_panels(comparison: Comparison) -> tuple[Panel, ...]:
 
 
 def shown_span(panels: Sequence[Panel]) -> tuple[float, float]:
-    """Return the time that all panels show, ms: from shortly before the request to shortly after the last that happened."""
+    """Return the time that all panels show, ms: from shortly before the request to shortly after the last that happened.
+
+    Where nothing happened it is the whole time of the probing.
+    """
+    began = min((panel.first_ms for panel in panels), default=0.0)
     ends = [bar.to_ms for panel in panels for bar in panel.bars] + [mark.at_ms for panel in panels for mark in panel.marks]
+    if not ends:
+        return began, max((panel.last_ms for panel in panels), default=1.0)
     # What follows the last event is the validation time: of it so much is shown that the last label has room.
-    last = max(max(ends, default=0.0), 1.0) * 1.14
-    return max(min(panel.first_ms for panel in panels), -0.08 * last), last
+    last = max(*ends, began + 1.0, 1.0) * 1.14
+    return max(began, -0.08 * last), last
 
 
 def lay_out(panel: Panel, span: tuple[float, float], width_px: int) -> Panel:

@@ -12,7 +12,7 @@ from reports.limits import limits
 from reports.sentence import verdict_sentence
 from reports.summary import Summary
 from reports.table import headline_rows
-from reports.templating import make_environment
+from reports.templating import render
 
 CAUSES_MAX: Final = 5
 """An arm."""
@@ -35,30 +35,27 @@ def render_markdown(comparison: Comparison, summary: Summary, *, picture: str | 
         f"a probe every {summary.interval_ms:g} ms a flow",
         *(f"{name} {value}" for name, value in identity(summary)),
     )
-    report: str = (
-        make_environment(summary, escapes=False)
-        .get_template("report.md.j2")
-        .render(
-            summary=summary,
-            sentence=verdict_sentence(summary),
-            picture=picture,
-            page=page,
-            headline=headline_rows(summary),
-            identity="; ".join(tested),
-            causes=[
-                (
-                    arm,
-                    one.cause,
-                    f"{one.outages:,}",
-                    f"{one.downtime_share:.1%}",
-                    f"trial {one.example.trial}: {one.example.flow}: {'; '.join(one.example.evidence[:1])}",
-                )
-                for arm, found in summary.arms.items()
-                for one in found.causes[:CAUSES_MAX]
-            ],
-            findings=findings[:FINDINGS_MAX],
-            findings_count=len(findings),
-            limits=limits(summary, comparison.runs[0].history),
-        )
+    return render(
+        "report.md.j2",
+        accuracy_ms=summary.accuracy_ms,
+        summary=summary,
+        sentence=verdict_sentence(summary),
+        picture=picture,
+        page=page,
+        headline=headline_rows(summary),
+        identity="; ".join(tested),
+        causes=[
+            (
+                arm,
+                one.cause,
+                f"{one.outages:,}",
+                f"{one.downtime_share:.1%}",
+                f"trial {one.example.trial}: {one.example.flow}: {'; '.join(one.example.evidence[:1])}",
+            )
+            for arm, found in summary.arms.items()
+            for one in found.causes[:CAUSES_MAX]
+        ],
+        findings=findings[:FINDINGS_MAX],
+        findings_count=len(findings),
+        limits=limits(summary, comparison.runs[0].history),
     )
-    return report

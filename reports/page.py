@@ -29,7 +29,7 @@ from reports.paths import make_path_tables
 from reports.sentence import verdict_sentence
 from reports.summary import Summary
 from reports.table import comparison_rows, count_rows, family_rows, headline_rows
-from reports.templating import TEMPLATES, make_environment
+from reports.templating import read_asset, render
 from reports.worst import worst_rows
 
 WORST_FLOWS_MAX: Final = 30
@@ -47,17 +47,18 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
         comparison: the runs that the summary was made of.
         summary: their summary.
     """
-    environment = make_environment(summary, escapes=True)
     shown = {arm: run for arm in (Arm.UNGATED, Arm.GATED) if (run := shown_run(comparison, arm)) is not None}
     panels = make_panels(comparison)
     span = shown_span(panels)
     drops = {arm: arm_drops(comparison.runs_of(arm)) for arm in summary.arms}
     first = comparison.runs[0].history
-    page: str = environment.get_template("page.html.j2").render(
+    return render(
+        "page.html.j2",
+        accuracy_ms=summary.accuracy_ms,
         summary=summary,
         sentence=verdict_sentence(summary),
-        style=_asset("page.css"),
-        script=_asset("page.js"),
+        style=read_asset("page.css"),
+        script=read_asset("page.js"),
         headline=headline_rows(summary),
         identity=identity(summary),
         span=span,
@@ -90,12 +91,6 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
         facts=first.facts,
         events=_as_script_data([_events(run.history) for run in shown.values()]),
     )
-    return page
-
-
-def _asset(name: str) -> Markup:
-    """Return a file of the page as it stands: it is written here, and has no end tag in it."""
-    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704 - ours, not a record's
 
 
 def _lay_out(panel: Panel, span: tuple[float, float]) -> tuple[Panel, dict[str, list[JsonObject]]]:

@@ -7,23 +7,34 @@ from pathlib import Path
 from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from hitless.plural import plural
 from reports.quantities import NONE, say_count, say_ms
-from reports.summary import Summary
 
-TEMPLATES: Final = Path(__file__).parent / "templates"
+_TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
-def make_environment(summary: Summary, *, escapes: bool) -> Environment:
-    """Return the environment that renders a summary.
+def render(template: str, *, accuracy_ms: float = 0.0, **facts: object) -> str:
+    """Return what a template makes of some facts.
 
     Args:
-        summary: gives durations their accuracy interval.
-        escapes: whether every text is escaped for HTML; in Markdown the filter `cell` does what is needed.
+        template: its file. In `*.html.j2` every text is escaped; in Markdown the filter `cell` does what is needed.
+        accuracy_ms: the accuracy interval that the filter `ms` writes behind durations.
+        facts: what the template names.
     """
+    text: str = _make_environment(accuracy_ms, escapes=".html" in template).get_template(template).render(**facts)
+    return text
+
+
+def read_asset(name: str) -> Markup:
+    """Return a file of the page as it stands: it is written here, and has no end tag in it."""
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704 - ours, not a record's
+
+
+def _make_environment(accuracy_ms: float, *, escapes: bool) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(_TEMPLATES),
         undefined=StrictUndefined,
         autoescape=escapes,  # noqa: S701 - Markdown is no HTML
         trim_blocks=True,
@@ -36,7 +47,7 @@ def make_environment(summary: Summary, *, escapes: bool) -> Environment:
         count=say_count,
         cells=lambda row: tuple(getattr(row, field.name) for field in fields(row)),
         of=plural,
-        ms=lambda value: say_ms(value, summary.accuracy_ms),
+        ms=lambda value: say_ms(value, accuracy_ms),
         drops=lambda value: say_count(value) if value else NONE,
     )
     return environment

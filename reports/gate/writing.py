@@ -13,6 +13,7 @@ from reports.gate.inference import STOP_ALPHA
 from reports.gate.relative import Losses, Plan, Resets, say_relative
 from reports.gate.sides import say_part
 from reports.gate.simulation import SelfTest
+from reports.github import annotate
 
 _COLUMNS: Final = ("rule", "scenario", "state", "what was found", "evidence", "next step")
 
@@ -105,26 +106,17 @@ def render_junit(release: Release) -> str:
 
 
 def render_annotations(release: Release) -> str:
-    """Return the decision as workflow commands of GitHub Actions, which its runner shows beside the change.
-
-    Source: GitHub's documentation, "Workflow commands for GitHub Actions"; escapes as in actions/toolkit,
-    packages/core/src/command.ts.
-    """
+    """Return the decision as workflow commands of GitHub Actions, which its runner shows beside the change."""
     levels = {Outcome.GO: "notice", Outcome.STOP: "error", Outcome.NOT_DECIDED: "warning"}
-    lines = [_annotate(levels[release.outcome], f"release gate: {release.outcome}", _why(release))]
+    lines = [annotate(levels[release.outcome], f"release gate: {release.outcome}", _why(release))]
     for finding in release.findings:
         title, text = f"{finding.rule} of {finding.scenario}", f"{finding.text}\nevidence: {finding.evidence}\n"
         if finding.allowance is not None:
-            lines.append(_annotate("notice", title, text + _say_allowance(finding)))
+            lines.append(annotate("notice", title, text + _say_allowance(finding)))
         elif finding.state is not State.HOLDS:
             level = "error" if finding.state is State.BROKEN else "warning"
-            lines.append(_annotate(level, title, f"{text}next: {finding.next_step}"))
+            lines.append(annotate(level, title, f"{text}next: {finding.next_step}"))
     return "\n".join((*lines, ""))
-
-
-def _annotate(level: str, title: str, text: str) -> str:
-    text, title = (part.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A") for part in (text, f"hitless {title}"))
-    return f"::{level} title={title.replace(':', '%3A').replace(',', '%2C')}::{text}"
 
 
 def render_self_test(found: SelfTest) -> str:

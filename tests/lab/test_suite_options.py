@@ -60,7 +60,9 @@ def test_options_reach_the_runs_and_the_records_are_kept_when_asked(tmp_path: Pa
     records = tmp_path / "junit.xml"
     done = run_suites("--scenario", str(path), *options, f"--junitxml={records}")
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
-    assert '<property name="verdict" value="PASS,PASS"' in records.read_text()
+    properties = {"scenario": "quiet", "arm": "GATED", "expected": "PASS", "verdict": "PASS,PASS", "lost": "0"}
+    for name, value in properties.items():
+        assert f'<property name="{name}" value="{value}"' in records.read_text()
     folder = latest(tmp_path) / "quiet-gated"
     kept = [json.loads((folder / trial / "cluster.json").read_text()) for trial in ("1", "2")]
     assert [(len(one["facts"]["nodes"]), len(one["flows"])) for one in kept] == [(3, 13), (3, 13)]
@@ -99,7 +101,7 @@ def test_two_workers_execute_the_arms_side_by_side_into_one_folder(tmp_path: Pat
     done = run_suites("-n", "2", "--scenario", str(path), "--rate", "10")
     assert done.returncode == 0, done.stdout + done.stderr
     assert {"[gw0]", "[gw1]"} == {line.split()[0] for line in done.stdout.splitlines() if " PASSED " in line}, done.stdout
-    assert {"quiet-gated", "quiet-ungated"} == {path.name for path in latest(tmp_path).iterdir()}
+    assert {"quiet-gated", "quiet-ungated", "quiet.html", "index.html"} == {path.name for path in latest(tmp_path).iterdir()}
 
 
 def test_two_workers_that_skip_everything_fail_too() -> None:
@@ -142,7 +144,7 @@ def test_a_rerun_has_a_folder_of_its_own_and_the_scenarios_reason_is_shown(tmp_p
     assert "1 failed, 1 rerun" in done.stdout, done.stdout
     assert "File exists" not in done.stdout
     assert "coverage INCONCLUSIVE probing-gap" in done.stdout
-    assert {"doubtful-gated", "doubtful-gated-2"} == {path.name for path in latest(tmp_path).iterdir()}
+    assert {"doubtful-gated", "doubtful-gated-2", "index.html"} == {path.name for path in latest(tmp_path).iterdir()}
 
 
 def test_repeated_arms_that_are_kept_have_a_folder_each(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hitless.words import Arm, FlowRole
 from reports.drawing import FLOWS_MAX, LABEL_PX, Bar, Mark, Panel, family_bars, lay_out, make_panel, shown_span
 from reports.picture import render_svg, ticks
 from tests.unit.comparisons import comparison, judged
-from tests.unit.histories import QUIET, facts, header, held, history, lost, mesh_flows, ns, records
+from tests.unit.histories import QUIET, event, facts, header, held, history, lost, mesh_flows, ns, records
 from tests.unit.tcp_rows import message, messages, opened, quiet, story, tcp_flow, tcp_history, told
 
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -141,6 +141,14 @@ def test_the_time_axis_shows_what_happened_in_both_arms() -> None:
     first, last = shown_span(panels)
     happened = [mark.at_ms for panel in panels for mark in panel.marks] + [bar.to_ms for panel in panels for bar in panel.bars]
     assert first < 0 < max(happened) < last
+
+
+def test_where_nothing_happens_the_whole_probing_is_shown() -> None:
+    quiet = judged(history(events=(event(0, "run.started"),)))
+    panel = make_panel(quiet)
+    assert 0 < panel.first_ms < panel.last_ms
+    assert shown_span([panel]) == (panel.first_ms, panel.last_ms)
+    assert "node-a1 &gt; node-b1" in render_svg(Comparison(scenario="x", runs=(quiet,)))
 
 
 def test_other_families_share_a_line_each_with_what_befell_their_connections() -> None:
