@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +21,7 @@ from commands.arms import execute_trial, judge_history
 from commands.backends import Backend, fit_backend, make_backend
 from commands.performers import Performer, SwitchName, find_impossible, make_performer
 from commands.rates import choose_rate, find_doubt
-from commands.reporting import write_comparison
+from commands.reporting import attempt, write_comparison
 from commands.settings import BackendName, Format, make_folder, make_run_directory
 from commands.terminal import Progress, print_comparison
 from hitless.errors import MissingCapabilityError, RecordDamagedError, UsageError
@@ -29,6 +29,8 @@ from hitless.history import History
 from hitless.plural import plural
 from hitless.store import read_history
 from hitless.words import MILLISECOND, Arm, Profile, Verdict
+from reports.prometheus import render_prometheus
+from reports.summary import Summary, summarise
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case
 
@@ -55,7 +57,7 @@ class ComparisonOptions:
     """The programs that take the places of doubles; None: none."""
 
 
-def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format) -> Verdict:
+def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format, prometheus: Path | None = None) -> Verdict:
     """Run every trial of both arms, write the report, print, and return the comparison's verdict.
 
     The arms take turns, and the one that goes first changes with each trial, so that a drift of the machine hits both alike.
@@ -97,7 +99,7 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format)
     except KeyboardInterrupt:
         sys.stderr.write(f"hitless: the runs that were completed are stored in {directory}\n")
         raise
-    return _tell(Comparison(scenario=case.scenario.name, runs=runs), directory, output_format)
+    return _tell(Comparison(scenario=case.scenario.name, runs=runs), directory, output_format, prometheus)
 
 
 def _run_trials(
@@ -115,7 +117,7 @@ def _run_trials(
     return tuple(runs)
 
 
-def compare_watched(paths: Sequence[Path], output: Path, output_format: Format) -> Verdict:
+def compare_watched(paths: Sequence[Path], output: Path, output_format: Format, prometheus: Path | None = None) -> Verdict:
     """Compare stored watches of the two arms, write the report, print, and return the comparison's verdict.
 
     The headers say which arm each watch is. The report gets a folder of its own with links to the watches.
@@ -135,7 +137,7 @@ def compare_watched(paths: Sequence[Path], output: Path, output_format: Format) 
             # A file system without links goes without: the report is whole, only `hitless judge` needs them.
             with suppress(OSError):
                 (directory / f"{runs[0].history.header.arm.lower()}-{folder.name}").symlink_to(folder.resolve())
-    return _tell(Comparison(scenario=scenario, runs=every, damaged=damaged), directory, output_format)
+    return _tell(Comparison(scenario=scenario, runs=every, damaged=damaged), directory, output_format, prometheus)
 
 
 def check_comparable(watches: Mapping[Path, Sequence[History]]) -> None:
@@ -177,7 +179,7 @@ def _turn(arm_and_trial: tuple[Arm, int]) -> tuple[int, int]:
     return trial, position if trial % 2 else -position
 
 
-def judge_stored(path: Path, output_format: Format) -> Verdict:
+def judge_stored(path: Path, output_format: Format, prometheus: Path | None = None) -> Verdict:
     """Judge a stored comparison, or one run of it, again; write its report again if its folder is writable; print it.
 
     A run that cannot be read is named and left out. The others are judged: their FAIL stays FAIL, their PASS is INCONCLUSIVE.
@@ -191,11 +193,17 @@ def judge_stored(path: Path, output_format: Format) -> Verdict:
     if len(names) > 1:
         raise RecordDamagedError(f"{path}: runs of several scenarios: {', '.join(sorted(names))}; judge them one by one")
     if (path / "run.json").exists():
+        alone = Comparison(scenario=names.pop(), runs=runs, has_rule=False)
+        _write_prometheus(prometheus, lambda: summarise(alone))
         return tell_single(runs[0], output_format)
     # A suite numbers the runs of its one arm, which has no rule over both; a comparison's bear the arm's name.
     has_rule = not all(folder.name.isdigit() for folder in find_runs(path))
     return _tell(
-        Comparison(scenario=names.pop(), runs=runs, damaged=damaged, has_rule=has_rule), path, output_format, must_store=False
+        Comparison(scenario=names.pop(), runs=runs, damaged=damaged, has_rule=has_rule),
+        path,
+        output_format,
+        prometheus,
+        must_store=False,
     )
 
 
@@ -231,9 +239,14 @@ def read_stored(path: Path) -> tuple[tuple[JudgedRun, ...], tuple[str, ...]]:
     return tuple(map(judge_history, histories)), tuple(damaged)
 
 
-def _tell(comparison: Comparison, directory: Path, output_format: Format, *, must_store: bool = True) -> Verdict:
+def _tell(
+    comparison: Comparison, directory: Path, output_format: Format, prometheus: Path | None, *, must_store: bool = True
+) -> Verdict:
     """Write what there is to write, print it, and return the verdict, which neither can change."""
     written = write_comparison(comparison, directory, must_store=must_store)
+    found = written.summary
+    if found is not None:
+        _write_prometheus(prometheus, lambda: found)
     if output_format is Format.JSON:
         sys.stdout.write(json.dumps(written.document, indent=1) + "\n")
     elif written.summary is None:
@@ -241,6 +254,13 @@ def _tell(comparison: Comparison, directory: Path, output_format: Format, *, mus
     else:
         print_comparison(written.summary, written.page_path or directory)
     return written.verdict
+
+
+def _write_prometheus(path: Path | None, make: Callable[[], Summary]) -> None:
+    """Write the figures where they were asked for, whole or not at all: a collector may read at any time."""
+    if path is not None:
+        part = path.with_name(f".{path.name}.part")
+        attempt(path, lambda: (part.write_text(render_prometheus(make()), encoding="utf-8"), part.replace(path)))
 
 
 def tell_single(judged: JudgedRun, output_format: Format) -> Verdict:

@@ -63,6 +63,9 @@ app.add_typer(history_commands.app, name="history")
 
 Output = Annotated[Path, typer.Option(default_factory=default_runs, help="Folder for the records.", show_default=RUNS_HELP)]
 OutputFormat = Annotated[Format, typer.Option("--format", help="What to print.")]
+Prometheus = Annotated[
+    Path | None, typer.Option(help="File for the figures as Prometheus text.", dir_okay=False, metavar="FILE.prom")
+]
 
 
 @app.command()
@@ -102,6 +105,7 @@ def compare(  # noqa: PLR0913 - each is an option
         typer.Option(metavar="UNGATED GATED", help="Run nothing: compare two stored watches of these folders."),
     ] = None,
     output: Output,
+    prometheus: Prometheus = None,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
     """Switch without and with the gate, several times each, and show the downtime side by side."""
@@ -109,9 +113,10 @@ def compare(  # noqa: PLR0913 - each is an option
     from commands.performers import read_programs  # noqa: PLC0415 - as above
 
     given = {name for name in context.params if is_given(context, name)}
+    check_folder("--prometheus", prometheus)
     if watched is not None:
-        refuse_beside("--watched", given - {"watched", "output", "output_format"})
-        raise Outcome(EXIT_CODES[compare_watched(watched, output, output_format)])
+        refuse_beside("--watched", given - {"watched", "output", "output_format", "prometheus"})
+        raise Outcome(EXIT_CODES[compare_watched(watched, output, output_format, prometheus)])
     if backend is not BackendName.KIND:
         refuse_beside(f"--backend {backend}", given & KIND_PARAMETERS)
     is_auto = rate == AUTO
@@ -135,7 +140,13 @@ def compare(  # noqa: PLR0913 - each is an option
         is_rate_auto=is_auto,
         programs=read_programs(extension, resource_manager, route_controller),
     )
-    raise Outcome(EXIT_CODES[compare_arms(wanted, output, output_format)])
+    raise Outcome(EXIT_CODES[compare_arms(wanted, output, output_format, prometheus)])
+
+
+def check_folder(option: str, path: Path | None) -> None:
+    """Refuse a file whose folder is missing, before anything runs. Raises UsageError."""
+    if path is not None and not path.parent.is_dir():
+        raise UsageError(where=option, found=str(path), expected="a file in a folder that exists")
 
 
 def is_given(context: typer.Context, name: str) -> bool:
@@ -188,11 +199,13 @@ def watch(  # noqa: PLR0913 - each is an option
 def judge(
     run: Annotated[Path, typer.Argument(help="Folder of a stored comparison or of one stored run.")],
     output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+    prometheus: Prometheus = None,
 ) -> None:
     """Judge stored records again: the verdict is the same as when they were fresh."""
+    check_folder("--prometheus", prometheus)
     from commands.compare import judge_stored  # noqa: PLC0415 - as above
 
-    raise Outcome(EXIT_CODES[judge_stored(run, output_format)])
+    raise Outcome(EXIT_CODES[judge_stored(run, output_format, prometheus)])
 
 
 @app.command()

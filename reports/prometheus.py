@@ -1,0 +1,93 @@
+"""The summary of a comparison as Prometheus text, for the textfile collector of the node exporter or a push gateway. Pure.
+
+Source: Prometheus, "Exposition formats", text format 0.0.4; "Metric and label naming": base units, here seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from hitless.words import Verdict
+from reports.identity import identity
+from reports.quantities import Duration
+from reports.summary import ArmSummary, Summary
+
+MS_PER_S: Final = 1000.0
+
+Labels = Mapping[str, str]
+Sample = tuple[Labels, float]
+
+
+def render_prometheus(summary: Summary) -> str:
+    """Return gauges of a summary; a number that does not apply or has no bound is left out."""
+    lines: list[str] = []
+    for name, help_text, samples in _gauges(summary):
+        if samples:
+            lines += [f"# HELP hitless_{name} {help_text}", f"# TYPE hitless_{name} gauge"]
+            lines += [
+                f"hitless_{name}{_say_labels({'scenario': summary.scenario, **labels})} {value!r}" for labels, value in samples
+            ]
+    return "\n".join((*lines, ""))
+
+
+def _gauges(summary: Summary) -> Iterator[tuple[str, str, Sequence[Sample]]]:
+    def per_arm(read: str) -> list[Sample]:
+        return [({"arm": arm}, float(getattr(found.totals, read))) for arm, found in summary.arms.items()]
+
+    info = {name.replace(" ", "_"): value for name, value in identity(summary)}
+    yield "info", "What was tested; always 1.", [(info, 1.0)]
+    verdicts = [({"verdict": verdict}, float(verdict is summary.verdict)) for verdict in Verdict]
+    yield "verdict", "1 for the verdict of the comparison, 0 for the others.", verdicts
+    trials = [
+        ({"arm": arm, "verdict": verdict}, float(sum(trial.verdict is verdict for trial in found.per_trial)))
+        for arm, found in summary.arms.items()
+        for verdict in Verdict
+    ]
+    yield "trials", "Trials by verdict.", trials
+    yield "probes_offered", "Probes of mesh flows over all trials.", per_arm("offered")
+    yield "probes_lost", "Of them lost.", per_arm("lost")
+    yield "flows", "Mesh flows, each counted once a trial.", per_arm("flows")
+    yield "flows_hit", "Of them, those that lost a probe.", per_arm("flows_hit")
+    yield "accuracy_seconds", "Time between two probes of a flow.", [({}, summary.accuracy_ms / MS_PER_S)]
+    yield "downtime_max_seconds", "Downtime of the flow that was down longest, with its bounds.", _downtimes(summary)
+    blind = _times(summary, lambda arm: arm.totals.blind_ms_max)
+    yield "blind_max_seconds", "No outage longer than this could have been missed.", blind
+    yield "gate_hold_max_seconds", "How long the gate held before it opened.", _times(summary, lambda arm: arm.gate_hold_ms_max)
+    converged = _times(summary, lambda arm: arm.totals.convergence_ms_max)
+    yield "convergence_max_seconds", "Full convergence time.", converged
+    unexplained = [
+        ({"arm": arm}, float(found.lost_unexplained))
+        for arm, found in summary.arms.items()
+        if found.lost_unexplained is not None
+    ]
+    yield "probes_unexplained", "Lost probes that no kernel counter accounts for.", unexplained
+
+
+def _downtimes(summary: Summary) -> list[Sample]:
+    return [
+        ({"arm": arm, "bound": bound}, value / MS_PER_S)
+        for arm, found in summary.arms.items()
+        if found.totals.downtime_ms_max is not None
+        for bound, value in _bounds(found.totals.downtime_ms_max)
+    ]
+
+
+def _bounds(length: Duration) -> Iterator[tuple[str, float]]:
+    for name in ("shortest", "likely", "longest"):
+        value = getattr(length, name)
+        if value is not None:
+            yield name, value
+
+
+def _times(summary: Summary, read: Callable[[ArmSummary], float | None]) -> list[Sample]:
+    return [({"arm": arm}, value / MS_PER_S) for arm, found in summary.arms.items() if (value := read(found)) is not None]
+
+
+def _say_labels(labels: Labels) -> str:
+    pairs = (f'{name}="{_escape(value)}"' for name, value in labels.items())
+    return "{" + ",".join(pairs) + "}"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
