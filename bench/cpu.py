@@ -1,6 +1,6 @@
 """What CPU a probe takes, on the loopback of a namespace of its own: nothing but the instrument and the kernel is in the way.
 
-Every shape has the same aggregate rate for everybody. A probe is a round trip; of hitless and irtt both ends are programs, so
+Every shape has the same aggregate rate for every tool. A probe is a round trip; of hitless and irtt both ends are programs, so
 both are counted, while fping is answered by the kernel, on fping's own time.
 """
 

@@ -1,7 +1,7 @@
 """Who measures an outage how well: hitless beside fping, irtt, iperf3 and ping, at the same time on the same path.
 
 One pair of pods in different zones. The router drops in both directions for a random real length at a random phase, and
-everybody watches the same outages at the same rate.
+every tool watches the same outages at the same rate.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
 
 
 def _measure(rate_hz: float, count: int) -> JsonObject:
-    print_progress(f"peers at {rate_hz:g} Hz: {count} outages, everybody on one path ...")
+    print_progress(f"peers at {rate_hz:g} Hz: {count} outages, all tools on one path ...")
     clock, network = RunClock(), LabNetwork(LabSpec())
     network.up()
     prober = LabProber(network.endpoints, lambda name: str(network.namespace_path(name)))
@@ -144,7 +144,7 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
 
 def _make_table(found: JsonObject) -> Table:
     return Table(
-        title=f"Everybody on one path at {found['rate_hz']:g} Hz: {found['injected']} outages",
+        title=f"All tools on one path at {found['rate_hz']:g} Hz: {found['injected']} outages",
         columns=("tool", "estimate by", "reached", "mean error", "± 2 SE", "largest", "above 1", "unseen", "bias"),
         rows=tuple(_make_cells(row) for row in found["rows"]),
         note=(

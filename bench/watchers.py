@@ -54,7 +54,7 @@ class Place:
 
     @property
     def interval_s(self) -> float:
-        """Time between two probes that everybody is asked for."""
+        """Time between two probes that every tool is asked for."""
         return 1 / self.rate_hz
 
 
@@ -109,7 +109,7 @@ class Watchers:
         self._iperf_marks.append(len(self._said("iperf3-server")))
 
     def stop(self) -> None:
-        """End everybody, so that they tell the rest."""
+        """End every tool, so that it prints the rest."""
         for name in ("irtt", "ping", "iperf3"):
             if name in self.skipped:
                 continue
@@ -120,7 +120,7 @@ class Watchers:
                 self.skipped[name] = f"it ended with {code} before it was told to: {' '.join(program.text.split())[-200:]}"
 
     def estimates(self, truths: Sequence[Truth], pair: Pair) -> list[Estimate]:
-        """Return what everybody says of these outages; who cannot be read is skipped.
+        """Return every tool's estimates of these outages; a tool whose output cannot be read is skipped.
 
         Args:
             truths: all outages, each announced by `expect` and followed by `note_end`.

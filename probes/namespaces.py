@@ -1,7 +1,7 @@
 """Where sockets are made: network namespaces, held open.
 
-A socket belongs to the namespace in which it was made, wherever it is used. Whoever makes sockets all the time enters by a
-descriptor that stays open: two system calls a visit. One thread only: another one would make its sockets there, too.
+A socket belongs to the namespace in which it was made, wherever it is used. A caller that makes many sockets enters by a
+descriptor that stays open: two system calls per visit. One thread only: another one would make its sockets there, too.
 """
 
 from __future__ import annotations

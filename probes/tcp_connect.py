@@ -47,7 +47,7 @@ class _Attempt:
 
 
 class TcpConnectFlow:
-    """Sends the probes of one `tcp-connect` flow; see `probes.tcp_flow.TcpFlow`. Whoever offers stands in its namespace.
+    """Sends the probes of one `tcp-connect` flow; see `probes.tcp_flow.TcpFlow`. The caller of `offer` is in its namespace.
 
     Args:
         flow: what it is.

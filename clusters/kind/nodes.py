@@ -109,7 +109,7 @@ def count_strays(docker: Docker, network: CloudNetwork, plan: KindPlan, node: No
 
 
 class ApiFirewall:
-    """Takes the API server away from everybody who is not on its own node: connections are reset, new ones refused.
+    """Makes the API server unavailable to clients on other nodes: connections are reset, new ones refused.
 
     The container is not paused, since the probes of its node would stop with it; and what runs on the node itself keeps the
     API, or the kubelet would restart the API server in the middle of the fault.

@@ -1,4 +1,4 @@
-"""Containers that crash: which, and what their log says. Whoever waits for a pod would otherwise see its counters alone."""
+"""Containers that crash, with the end of their log. A wait for a pod would otherwise show only its counters."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Looks: at which numbers of pairs a sequential decision asks the primary rule, and what a wrong answer may cost at each.
 
-Whoever looks several times at growing data and stops at the first good answer is wrong more often than one look says. Therefore
-each look spends its own part of the whole error, in equal parts. By the union bound the parts add up to the whole at most,
+Several looks at growing data that stop at the first good answer are wrong more often than one look says. Therefore each look
+spends its own part of the whole error, in equal parts. By the union bound the parts add up to the whole at most,
 whatever the looks have in common; the sign-flip test is exact at each of them, so that the whole is exact too.
 
 Source: Lan and DeMets, Biometrika 70 (1983), 659, for spending the error look by look. Their boundary also uses how the looks

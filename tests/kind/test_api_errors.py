@@ -125,7 +125,7 @@ def test_an_answer_that_is_none_means_away(tmp_path: Path, reply: Callable[[Exch
 
 
 @pytest.mark.parametrize("call", list(CALLS))
-def test_nobody_there_means_away(tmp_path: Path, call: str) -> None:
+def test_a_server_that_does_not_listen_is_unavailable(tmp_path: Path, call: str) -> None:
     # Port 1 of loopback: only root may listen there, and nothing does.
     kube = KindKube.from_kubeconfig(write_kubeconfig(tmp_path, "http://127.0.0.1:1"))
     assert type(raised(kube, call)) is ApiUnavailableError

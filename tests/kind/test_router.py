@@ -182,7 +182,7 @@ def test_the_router_is_present_until_it_is_gone(engine: Docker) -> None:
     assert not network.is_present()
 
 
-def test_the_zones_go_although_somebody_is_still_in_them(engine: Docker) -> None:
+def test_the_zones_go_although_containers_are_still_in_them(engine: Docker) -> None:
     plan = make_plan(replace(SPEC, name="held", zones=4))
     network = CloudNetwork(engine, replace(plan, zones=plan.zones[2:]), image=ROUTER_IMAGE)
     network.up()

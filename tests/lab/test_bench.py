@@ -96,7 +96,7 @@ def test_a_program_runs_in_its_namespace_and_its_cpu_is_known(tmp_path: Path) ->
         assert [line.split(":")[0].strip() for line in program.text.splitlines()[2:]] == ["lo"]
 
 
-def test_everybody_sends_and_loses_nothing_on_a_veth(tmp_path: Path) -> None:
+def test_every_tool_sends_and_loses_nothing_on_a_veth(tmp_path: Path) -> None:
     need("fping", "irtt", "iperf3", "ping")
     with make_pair(targets=5) as pair:
         ends = Ends(source=pair.source, destination=pair.destination, addresses=pair.addresses)
@@ -105,7 +105,7 @@ def test_everybody_sends_and_loses_nothing_on_a_veth(tmp_path: Path) -> None:
     assert all(load.sent > 20 for load in loads)
 
 
-def test_everybody_sees_the_same_outage(overlay_lab: LabNetwork, tmp_path: Path) -> None:
+def test_every_tool_sees_the_same_outage(overlay_lab: LabNetwork, tmp_path: Path) -> None:
     """Of 300 ms, at 50 Hz: a tool that counts right says 300 +- 20 and the machine's lateness; every tool says something."""
     need("fping", "irtt", "iperf3", "ping")
     (flow,) = pair_of_pods(overlay_lab)

@@ -46,7 +46,7 @@ def test_what_has_events_is_never_mistaken(experiment: CauseExperiment, kind: Ca
     assert [answer.said for answer in answers if not answer.is_subject_right] == []
 
 
-def test_nobody_else_is_accused_of_it(experiment: CauseExperiment) -> None:
+def test_no_other_cause_is_blamed(experiment: CauseExperiment) -> None:
     """A blackhole leaves no event and no counter, a filter and a tunnel no event: none is said to be a missing route."""
     undated = [answer for answer in experiment.answers if answer.truth is not None and answer.truth.kind not in DATED]
     assert [answer.said for answer in undated if answer.said.cause.kind in DATED] == []

@@ -268,7 +268,7 @@ def test_a_folder_that_is_no_run_is_a_usage_error(folder: str, tmp_path: Path) -
     assert done.stderr == expected
 
 
-def test_output_that_nobody_reads_does_not_look_like_fail() -> None:
+def test_a_closed_output_does_not_look_like_fail() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:

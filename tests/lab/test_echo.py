@@ -100,7 +100,7 @@ def test_a_reply_with_another_timestamp_or_padding_is_corrupted(overlay_lab: Lab
     sender.finish()
 
 
-def test_what_is_no_echo_reply_is_malformed_and_somebody_elses_is_foreign(sender: EchoSender) -> None:
+def test_other_packets_are_malformed_and_echo_replies_of_others_are_foreign(sender: EchoSender) -> None:
     assert (sender.counters["malformed"], sender.counters["foreign"]) == (0, 0)
     packet = bytearray(sender._packets[0].tobytes())
     sender._inbox.payload[0, : len(packet)] = np.frombuffer(bytes(packet), dtype=np.uint8)

@@ -34,9 +34,9 @@ INTERVAL_NS = Nanoseconds(100 * MILLISECOND)
 TIMEOUT_NS = Nanoseconds(4 * SECOND)
 """No busy machine takes so long to answer."""
 SHORT_NS = 1_500 * MILLISECOND
-"""Shorter than the time-out: whoever waits is answered in the end, by what TCP sends again after 3 s at the latest."""
+"""Shorter than the time-out: waiting users are answered in the end, because TCP retransmits after 3 s at the latest."""
 LONG_NS = 4_500 * MILLISECOND
-"""Longer: whoever waits gives up."""
+"""Longer: waiting users give up."""
 SERVICE_PORT = 8080
 
 pytestmark = pytest.mark.skipif(not has_locust(), reason="missing capability: locust")
@@ -215,7 +215,7 @@ def test_connections_are_reused_or_new_as_the_user_is(observed: Observed) -> Non
     assert all(rows["client"] * 3 != rows["server"])  # the first and the last of four pods: no pod asks its own node
 
 
-def test_locust_counts_as_many_requests_and_everybody_ended_in_order(observed: Observed) -> None:
+def test_locust_counts_as_many_requests_and_every_process_ended_in_order(observed: Observed) -> None:
     rows = observed.records.rows
     reports = {report.agent: report for report in observed.records.reports}
     assert set(reports) == {"master", "service", "worker-node-a1-mesh", "worker-node-b2-mesh"}
@@ -246,7 +246,7 @@ def test_workers_talk_to_the_master_beside_the_path_under_test(observed: Observe
     assert len({main for name, (main, _) in observed.networks.items() if name.startswith("worker")}) == 2
 
 
-def test_nobody_has_a_privilege_left(observed: Observed) -> None:
+def test_no_process_keeps_a_privilege(observed: Observed) -> None:
     assert len(observed.status) == 4
     for status in observed.status.values():
         fields = dict(line.split(":\t", 1) for line in status.splitlines())

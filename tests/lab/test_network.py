@@ -40,7 +40,7 @@ def test_strict_reverse_path_filters_let_a_settled_lab_through() -> None:
         lab.down()
 
 
-def test_a_lab_above_20_nodes_asks_nobody_for_neighbours() -> None:
+def test_a_lab_above_20_nodes_sends_no_arp_requests() -> None:
     lab = LabNetwork(LabSpec(zones=3, nodes_per_zone=7))
     lab.up()
     try:

@@ -70,7 +70,7 @@ def test_every_file_of_the_probes_is_in_the_image() -> None:
 
 @pytest.fixture
 def image() -> Iterator[Path]:
-    """A folder as the image has it: our files, numpy, and this interpreter; readable by everybody."""
+    """A folder as the image has it: our files, numpy, and this interpreter; readable by every user."""
     if subprocess.run(["unshare", "--mount", "setpriv", "--version"], check=False, capture_output=True).returncode != 0:  # noqa: S607 - on any Linux
         pytest.skip("missing: root, unshare and setpriv, for a root file system that is read-only and a user without rights")
     folder = Path(tempfile.mkdtemp(prefix="hitless-image-"))

@@ -183,7 +183,7 @@ def names_of(judged: JudgedRun) -> list[str]:
     return [event.name for event in judged.history.events]
 
 
-def test_an_ungated_switch_of_somebody_elses_is_seen_to_lose(watches: dict[Arm, Watched]) -> None:
+def test_an_observed_ungated_switch_loses(watches: dict[Arm, Watched]) -> None:
     judged = watches[Arm.UNGATED].judged
     verdicts = {result.check: result.verdict for result in judged.results}
     assert verdicts == {
@@ -200,7 +200,7 @@ def test_an_ungated_switch_of_somebody_elses_is_seen_to_lose(watches: dict[Arm, 
     assert json.loads((watches[Arm.UNGATED].directory / "1" / "verdict.json").read_text())["verdict"] == "FAIL"
 
 
-def test_a_gated_switch_of_somebody_elses_loses_nothing_and_nothing_is_left_behind(watches: dict[Arm, Watched]) -> None:
+def test_an_observed_gated_switch_loses_nothing_and_leaves_nothing_behind(watches: dict[Arm, Watched]) -> None:
     judged, cluster = watches[Arm.GATED].judged, watches[Arm.GATED].cluster
     assert judged.verdict is Verdict.PASS, [finding for result in judged.results for finding in result.findings]
     names = names_of(judged)

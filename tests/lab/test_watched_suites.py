@@ -55,7 +55,7 @@ def case_of(scenario: str) -> Case:
     return case
 
 
-def test_somebody_elses_switch_is_judged_as_the_scenario_says(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
+def test_an_observed_switch_is_judged_as_the_scenario_says(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
     case = case_of("plain-switch")
     judged = execute_trial(make_watched(switches=True), OBSERVER, case, Arm.GATED, 1, tmp_path / "run")
     assert judged.verdict is Verdict.PASS, [finding for result in judged.results for finding in result.findings]
@@ -66,9 +66,7 @@ def test_somebody_elses_switch_is_judged_as_the_scenario_says(make_watched: Call
     assert not {"gate.held", "gate.opened", "calibration.pulsed", "fault.injected"} & set(names)
 
 
-def test_where_nobody_switches_there_is_no_verdict_for_the_scenario(
-    make_watched: Callable[..., Backend], tmp_path: Path
-) -> None:
+def test_without_a_switch_there_is_no_verdict_for_the_scenario(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
     with pytest.raises(WorldError, match="no switch to NATIVE was seen within"):
         execute_trial(make_watched(switches=False), OBSERVER, case_of("plain-switch"), Arm.GATED, 1, tmp_path / "run")
     assert (tmp_path / "run" / "verdict.json").exists()

@@ -237,7 +237,7 @@ class Accepting:
     def wait(self, is_true: Callable[[], bool], *descriptors: int) -> None:
         wait_until(is_true, self.acceptor.step, self.acceptor.descriptor, *descriptors)
 
-    def wait_nobody(self) -> None:
+    def wait_no_connection(self) -> None:
         """Wait until every connection is gone."""
         self.wait(lambda: not self.acceptor._connections)
 

@@ -50,13 +50,13 @@ def test_a_route_that_is_deleted_was_there_before() -> None:
     assert CloudRoutes(run(route(100, "deleted"))).toward("a", B1).is_present
 
 
-def test_a_table_that_nobody_tells_of_is_as_the_start_mode_needs_it() -> None:
+def test_a_table_without_events_is_as_the_start_mode_needs_it() -> None:
     assert not CloudRoutes(run()).toward("a", B1).is_present
     assert CloudRoutes(run(**native())).toward("a", B1).is_present
     assert CloudRoutes(run(event(50, "routes.synced", nodes=4))).toward("a", B1).is_present
 
 
-def test_a_route_that_somebody_created_before_the_cure_is_not_created_twice() -> None:
+def test_a_route_that_was_created_before_the_cure_is_not_created_twice() -> None:
     lost = event(100, "fault.injected", fault="node-route-lost", options={"zone": "a", "node": B1})
     found = CloudRoutes(run(lost, route(150, "created"), event(200, "fault.cured", fault="node-route-lost"), **native()))
     assert [step.is_present for step in found.toward("a", B1).steps] == [False, True]

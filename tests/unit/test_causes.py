@@ -127,7 +127,7 @@ def test_a_deleted_route() -> None:
     assert "it began as route.deleted" in found.text
 
 
-def test_a_route_that_nobody_needed_yet_is_no_cause() -> None:
+def test_a_route_that_was_not_needed_yet_is_no_cause() -> None:
     """In OVERLAY no packet asks for a cloud route."""
     events = [*all_routes(60), route(300, "deleted", "a", "node-b1"), route(500, "created", "a", "node-b1")]
     assert only(run_with(down(300, 499), events)).cause.kind is CauseKind.UNEXPLAINED
@@ -183,7 +183,7 @@ def test_a_flow_that_works_although_its_route_is_missing_was_hit_by_something_el
     assert only(run_with(down(700, 749), events)).cause.kind is CauseKind.UNEXPLAINED
 
 
-def test_answers_after_the_threshold_were_dropped_by_nobody() -> None:
+def test_answers_after_the_threshold_were_not_dropped() -> None:
     found = only(run_with(lost(30, 10, "L", TICKS), [])).cause
     assert found.kind is CauseKind.LATE
     assert "10 of 10 answers came after the threshold" in found.text

@@ -92,7 +92,7 @@ def test_more_dropped_than_lost_is_other_traffic() -> None:
     assert _codes(_history(7, **_EACH_KIND)) == [("PASS", "books-balanced"), ("PASS", "drops-surplus")]
 
 
-def test_a_late_probe_was_dropped_by_nobody() -> None:
+def test_a_late_probe_was_not_dropped() -> None:
     zero = {name: dict.fromkeys(counters, 0) for name, counters in _counters().items()}
     run = history(records=records({1: lost(10, 3, "L"), 2: QUIET}), counters_before=zero, counters_after=_counters())
     assert _codes(run) == [("PASS", "books-balanced")]
@@ -174,7 +174,7 @@ def test_a_tunnel_devices_own_counts_are_taken_where_nodes_have_traffic_of_their
     assert (ledger.tunnel_drops, ledger.dropped, ledger.lost_unexplained) == (30, 30, 0)
 
 
-def test_what_a_connection_lost_is_no_packet_that_somebody_dropped() -> None:
+def test_messages_lost_by_a_connection_are_no_dropped_packets() -> None:
     run = _history(3)
     broken = replace(run, flows=(replace(run.flows[0], flow_class=FlowClass.TCP_ESTABLISHED), *run.flows[1:]))
     ledger = Evidence(broken).ledger

@@ -99,7 +99,7 @@ def overflow(run: History, *looks: tuple[float, float, int], is_reflector: bool,
     return replace(run, records=replace(run.records, overflows=np.array(rows, dtype=OVERFLOW_ROW)))
 
 
-def test_what_a_socket_of_ours_dropped_is_never_downtime() -> None:
+def test_drops_of_the_probers_sockets_are_never_downtime() -> None:
     # Probes 20 and 21 leave at 110 and 115 ms and are not in the reflector's log.
     run = history(records=records({1: lost(20, 2), 2: QUIET}))
     assert Evidence(run).measures[FlowId(1)].lost == 2

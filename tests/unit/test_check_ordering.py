@@ -46,7 +46,7 @@ def test_a_node_that_re_points_before_the_pool_is_seen_to_be_applied_counts() ->
     assert _findings(history(events=events)) == [("FAIL", "route-late")] * 3
 
 
-def test_routes_that_nobody_had_to_create_were_there() -> None:
+def test_routes_that_were_not_created_were_there_before() -> None:
     events = [one for one in switch_events() if one.name != "route.created"]
     events.append(event(70, "routes.synced", nodes=4))
     (finding,) = check(Evidence(history(events=tuple(sorted(events, key=lambda one: one.t_ns)))), {})

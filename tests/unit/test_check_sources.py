@@ -33,7 +33,7 @@ def test_the_stretches_of_a_flow_in_order_of_time() -> None:
     assert first.last_ns < second.first_ns
 
 
-def test_a_flow_that_nobody_logged_says_nothing() -> None:
+def test_a_flow_without_a_log_says_nothing() -> None:
     run = run_with(pattern=lost(0, 58))
     assert list(check(Evidence(run), {})) == []
     assert [(finding.verdict, finding.code) for finding in check(Evidence(run), {"changed": 0})] == [

@@ -99,7 +99,7 @@ def test_an_outage_before_the_request_proves_nothing() -> None:
     assert (verdict, finding.code) == (INCONCLUSIVE, "ungated-outage-short")
 
 
-def test_a_loss_that_nobody_accounts_for_proves_nothing() -> None:
+def test_an_unexplained_loss_proves_nothing() -> None:
     run = _run(UNGATED, HIT)
     doubtful = replace(run, results=(*run.results, _result("books", INCONCLUSIVE, "loss-unexplained")))
     decision = compare_verdict([doubtful, _run(GATED)])

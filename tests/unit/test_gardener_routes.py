@@ -219,7 +219,7 @@ def test_throttling_delays_and_is_overcome() -> None:
     assert set(routes.reasons().values()) == {"RouteCreated"}
 
 
-def test_a_condition_that_somebody_overwrites_stays_until_the_sync_period_is_over() -> None:
+def test_an_overwritten_condition_stays_until_the_sync_period_is_over() -> None:
     routes = Routes()
     routes.at(ms(1000), lambda: routes.kube.merge_condition("node-a1", CALICO_IS_UP, actor="system:calico"))
     routes.run_for(ms(9000))
@@ -453,7 +453,7 @@ def test_where_there_was_none_none_is_added() -> None:
 
 
 @pytest.mark.parametrize("user", [USER, "system:node:x", "system:serviceaccount:default:calico-node"])
-def test_everybody_else_passes(user: str) -> None:
+def test_every_other_user_passes(user: str) -> None:
     new = make_node("x", CALICO_IS_UP)
     assert admit(make_node("x", ROUTE_CREATED), new, user) is new
 

@@ -84,7 +84,7 @@ def test_ungated_it_deletes_then_pauses_then_applies_one_after_the_other_before_
     assert max(bench.times("route.created")) >= ms(100 + 8 * 25)
 
 
-def test_without_the_admission_policy_the_gate_has_no_say() -> None:
+def test_without_the_admission_policy_the_gate_does_not_apply() -> None:
     bench = Bench(shoot=shipped_shoot("aws-1.34-without-admission"))
     bench.request()
     assert bench.run()
@@ -229,7 +229,7 @@ def test_a_request_taken_back_while_it_is_held_leaves_no_trace() -> None:
     assert bench.switch.is_settled()
 
 
-def test_once_written_nobody_asks_the_gate_again() -> None:
+def test_once_written_the_gate_is_not_asked_again() -> None:
     bench = Bench()
     bench.request()
     assert bench.run()
@@ -331,7 +331,7 @@ def test_the_clean_up_writes_again_after_a_conflict(monkeypatch: pytest.MonkeyPa
     assert bench.names("reconcile.failed") == []
 
 
-def test_a_conflict_that_does_not_end_fails_the_reconcile_until_somebody_else_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_persistent_conflict_fails_the_reconcile_until_the_other_writer_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
 
     def refuse(document: JsonObject, *, actor: str) -> JsonObject:

@@ -49,7 +49,7 @@ def states(candidate: Side, rules: Rules | None = None, *names: str) -> dict[tup
         if found.get(key, State.HOLDS) is State.HOLDS:
             found[key] = one.state
         assert one.evidence, "every finding names its evidence"
-        assert (one.next_step == "") == (one.state is State.HOLDS), "whoever reads it is told what to do"
+        assert (one.next_step == "") == (one.state is State.HOLDS), "a rule that does not hold says what to do"
     return found
 
 

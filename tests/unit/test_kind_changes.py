@@ -53,7 +53,7 @@ def test_a_gap_counts_as_a_change_and_forgets_what_was_told_before() -> None:
     assert book.take() == {NODE}
 
 
-def test_a_write_to_a_kind_that_nobody_watches_yet_is_told() -> None:
+def test_a_write_to_an_unwatched_kind_is_told() -> None:
     book = ChangeBook()
     book.note_write(NODE, 5)
     assert book.take() == {NODE}

@@ -92,7 +92,7 @@ def test_one_cure_heals_every_lost_route() -> None:
     assert world.tables.list("b") == (ROUTE, OTHER)
 
 
-def test_a_route_that_somebody_else_restored_stays() -> None:
+def test_a_route_that_was_restored_meanwhile_stays() -> None:
     world = Broken()
     world.faults.inject("node-route-lost", {"zone": "b", "node": "node-a1"})
     world.tables.create(ROUTE)

@@ -132,7 +132,7 @@ def test_a_peer_that_says_nothing_is_given_up_in_time() -> None:
     assert found.ended_ns - found.began_ns >= 50_000_000
 
 
-def test_nobody_there_is_a_refusal() -> None:
+def test_a_closed_port_is_a_refusal() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     found = ask(make_user(port))
@@ -140,7 +140,7 @@ def test_nobody_there_is_a_refusal() -> None:
 
 
 class InterruptingClock:
-    """A clock that interrupts whoever reads it for the n-th time."""
+    """A clock that interrupts its n-th reader."""
 
     def __init__(self, reading: int) -> None:
         self._left = reading

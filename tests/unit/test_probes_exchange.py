@@ -336,7 +336,7 @@ def test_a_batch_is_answered_numbered_and_logged(prober: Prober) -> None:
     assert (prober.reflector.counters["answered"], prober.reflector.counters["probes"]) == (4, 4)
 
 
-def test_a_flow_of_somebody_else_is_foreign(prober: Prober) -> None:
+def test_a_flow_of_another_run_is_foreign(prober: Prober) -> None:
     prober.give(probe(1, ssid=2), probe(1, ssid=3), probe(1)[:43], probe(1))
     assert [content[24:28] for content in prober.answers()] == [b"\0\0\0\1"]
     assert (prober.reflector.counters["foreign"], prober.reflector.counters["malformed"]) == (2, 1)

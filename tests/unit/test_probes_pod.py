@@ -76,9 +76,7 @@ def test_an_agent_whose_supervisor_was_started_anew_counts_as_killed(supervisor:
     assert supervisor.answer({"do": "look"}) == {"agents": {"sender": {"states": ["listening"], "code": -9, "complaint": ""}}}
 
 
-def test_nobody_answers_is_one_message(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_answer_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Path("/dev/null").open(encoding="ascii") as nothing:
         monkeypatch.setattr("sys.stdin", nothing)

@@ -85,7 +85,7 @@ def test_a_load_with_a_killed_process_is_not_whole() -> None:
     assert "A process of the load did not end in order: requests may be missing." in page_text(with_load(is_whole=False))
 
 
-def test_at_most_so_many_seconds_are_shown_and_the_closest_first() -> None:
+def test_the_number_of_seconds_is_limited_and_the_closest_come_first() -> None:
     found = summarise_load([run for run in with_load().runs if run.history.header.arm is Arm.UNGATED])
     assert found is not None
     usual = next(one for one in found.per_trial[0].seconds if one.second == 7)

@@ -98,7 +98,7 @@ def test_bars_have_a_certain_part_and_a_margin() -> None:
     assert (still_open.sign, still_open.text) == (">=", "10 probes, 44.9 ms to open; cause: unexplained")
 
 
-def test_up_to_so_many_flows_have_a_line_each() -> None:
+def test_up_to_a_limit_every_flow_has_a_line() -> None:
     panel = make_panel(judged(_many(FLOWS_MAX, 3)))
     assert len(panel.rows) == FLOWS_MAX
 

@@ -75,7 +75,7 @@ def test_a_stranger_is_not_even_heard(accepting: Accepting) -> None:
 @pytest.mark.parametrize("ssid", [3, 4, 0])
 def test_a_flow_that_does_not_end_here_ends_the_connection(accepting: Accepting, peer: socket.socket, ssid: int) -> None:
     assert len(accepting.give(peer, probe(1) + probe(2, ssid=ssid))) == 44
-    accepting.wait_nobody()
+    accepting.wait_no_connection()
     assert accepting.is_closed(peer, WAIT_S)
     assert accepting.counters == {"accepted": 1, "answered": 1, "probes": 1, "foreign": 1}
 
@@ -89,7 +89,7 @@ def test_a_connection_is_of_one_flow(accepting: Accepting, peer: socket.socket) 
 def test_half_a_message_at_the_end_is_malformed(accepting: Accepting, peer: socket.socket) -> None:
     accepting.give(peer, probe(1)[:30])
     peer.close()
-    accepting.wait_nobody()
+    accepting.wait_no_connection()
     assert accepting.counters == {"accepted": 1, "malformed": 1}
 
 
@@ -97,7 +97,7 @@ def test_a_peer_that_goes_with_rst_is_forgotten(accepting: Accepting) -> None:
     opened = accepting.connect()
     accepting.give(opened, probe(1, ssid=2))
     close_with_rst(opened)
-    accepting.wait_nobody()
+    accepting.wait_no_connection()
     assert accepting.counters == {"accepted": 1, "answered": 1, "probes": 1}
 
 
@@ -212,7 +212,7 @@ def test_whatever_comes_only_its_own_messages_are_answered_up_to_the_first_that_
     with accepting.connect() as opened:
         for piece in pieces(b"".join(frames) + tail, cuts):
             came += accepting.give(opened, piece)
-    accepting.wait_nobody()
+    accepting.wait_no_connection()
     answers = [came[at : at + 44] for at in range(0, len(came), 44)]
     rise = accepting.acceptor.counters - before
     assert rise["answered"] == rise["probes"] == len(expected)

@@ -77,7 +77,7 @@ def test_any_other_error_ends_the_wait_at_once() -> None:
     assert clock.now_ns() == 0
 
 
-def test_whoever_can_go_on_without_it_is_told() -> None:
+def test_a_caller_that_can_do_without_it_is_told() -> None:
     clock = JumpingClock()
     assert not came_true(answering("no"), timeout_s=2, poll_s=0.5, clock=clock)
     assert clock.now_ns() == 2 * SECOND

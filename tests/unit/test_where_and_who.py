@@ -114,7 +114,7 @@ def test_where_nothing_is_asked_for_the_observation_is_as_long_as_the_scenario()
     assert (plan.duration_ns_max, plan.is_until_settled) == (make_plan(case, Arm.GATED, 1, clock).duration_ns_max, False)
 
 
-def test_a_run_in_which_nobody_switched_is_no_run_of_the_scenario() -> None:
+def test_a_run_without_a_switch_is_no_run_of_the_scenario() -> None:
     switched, quiet = history(), history(events=tuple(one for one in switch_events() if one.name != "switch.requested"))
     confirm_switched(case_of("plain-switch"), switched)
     confirm_switched(case_of("nothing-happens"), quiet)
@@ -134,7 +134,7 @@ def test_an_option_that_a_backend_needs_is_named(options: KubeconfigOptions, mis
         make_backend(BackendName.KUBECONFIG, kubeconfig_options=options)
 
 
-def test_somebody_elses_cluster_is_probed_gently_by_default() -> None:
+def test_a_watched_cluster_is_probed_gently_by_default() -> None:
     options = KubeconfigOptions(kubeconfig=Path("k"), image="i")
     assert make_backend(BackendName.KUBECONFIG, None, options).rate_hz == 20.0
     assert make_backend(BackendName.LAB).rate_hz is None

@@ -75,7 +75,7 @@ def _calico_images(state: Path, folder: Path, root: Path) -> list[Image]:
         # A module's archive keeps no permissions: what runit and start_runit execute has to be executable again.
         writer.add_tree(built / "filesystem" / "etc", "/etc", mode=0o755)
         writer.add_tree(built / "filesystem" / "sbin", "/usr/sbin", mode=0o755)
-        # As in the released image, where they run as root whoever starts them. Source: calico node/Dockerfile.amd64.
+        # As in the released image, where they run as root for every user. Source: calico node/Dockerfile.amd64.
         writer.add_file(built / "calico-node", "/usr/bin/calico-node", mode=0o4755)
         writer.add_file(built / "mountns", "/usr/bin/mountns", mode=0o4755)
         writer.add_text("", "/in-the-container")
