@@ -282,6 +282,18 @@ def test_a_backend_other_than_none_says_that_calico_is_up_before_its_pod_is_read
     assert [later - earlier for earlier, later in zip(written, ready, strict=True)] == [50] * 4
 
 
+def test_a_cleanup_that_another_roll_interrupts_leaves_no_route_missing() -> None:
+    world = World(timings=fast(cleanup_route_ns=ms(10)))
+    kinds = all_but(Kind.IP_POOL)
+    world.request(make_shoot(Mode.NATIVE), at_ms=100, kinds=kinds)
+    world.run(195)
+    cut = [plane for plane in world.planes.values() if len(plane.routes) == 1]
+    assert len(cut) == 2
+    world.request(make_shoot(), at_ms=196, kinds=kinds)
+    world.run_until_settled(after_ms=300)
+    assert routes(world) == full_mesh(Mode.OVERLAY)
+
+
 def test_while_the_api_is_away_cleanup_goes_on_and_felix_waits() -> None:
     world = World(gap_ms=1)
     world.request(make_shoot(Mode.NATIVE), at_ms=100)

@@ -6,6 +6,8 @@ graceful restart time after that BIRD died, and then withdraws it. When BIRD its
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from clusters.lab.calico.plane import NodePlane, RouteChange
 from gardener.timings import Timings
 from hitless.events import Recorder
@@ -88,7 +90,11 @@ class Bird:
         if self.is_running:
             self._rewrite_ns = Nanoseconds(now_ns + self._rewrite_after_ns)
 
-    def forget_routes(self) -> None:
+    def forget_routes(self, peers: Collection[str]) -> None:
+        """Note that cleanup-routes deleted the routes to these peers."""
+        self._routes = {peer: mode for peer, mode in self._routes.items() if peer not in peers}
+
+    def forget_all(self) -> None:
         """Note that cleanup-routes deleted every route of BIRD's protocol, the blackhole included."""
         self._routes = {}
         self._has_blackhole = False

@@ -177,6 +177,8 @@ class CalicoNode:
     def _plan_steps(self, pod: CalicoPod | None, changed_ns: Nanoseconds) -> list[tuple[Nanoseconds, _Step]]:
         """List what comes after the pod changed. The old containers live on for a while: grace 0 still means a second."""
         timings, steps = self._timings, []
+        self._cleanup.clear()
+        self._cleaned.clear()
         if self._is_running:
             pending = [due_ns for due_ns, step in self._steps if step is _Step.STOP]
             steps.append((min([*pending, Nanoseconds(changed_ns + timings.containers_stop_ns)]), _Step.STOP))
@@ -233,11 +235,12 @@ class CalicoNode:
         if self._cleanup:
             batch = self._cleanup.popleft()
             self._cleaned.append(self._plane.withdraw(batch))
+            self._bird.forget_routes(batch)
             self._steps.insert(0, (Nanoseconds(now_ns + len(batch) * self._timings.cleanup_route_ns), _Step.CLEANUP))
             return
         last = self._plane.cleanup_routes()
         changes, self._cleaned = [*self._cleaned, last], []
-        self._bird.forget_routes()
+        self._bird.forget_all()
         self._recorder.record(
             "calico.cleanup_routes",
             t_ns=last.ended_ns,
