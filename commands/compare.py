@@ -188,14 +188,12 @@ def judge_stored(path: Path, output_format: Format, prometheus: Path | None = No
         UsageError: there is no stored run at `path`.
         RecordDamagedError: no run can be read.
     """
+    if (path / "run.json").exists():
+        return _tell_stored_run(read_history(path, must_be_whole=False), output_format, prometheus)
     runs, damaged = read_stored(path)
     names = {run.history.header.scenario for run in runs}
     if len(names) > 1:
         raise RecordDamagedError(f"{path}: runs of several scenarios: {', '.join(sorted(names))}; judge them one by one")
-    if (path / "run.json").exists():
-        alone = Comparison(scenario=names.pop(), runs=runs, has_rule=False)
-        _write_prometheus(prometheus, lambda: summarise(alone))
-        return tell_single(runs[0], output_format)
     # A suite numbers the runs of its one arm, which has no rule over both; a comparison's bear the arm's name.
     has_rule = not all(folder.name.isdigit() for folder in find_runs(path))
     return _tell(
@@ -205,6 +203,13 @@ def judge_stored(path: Path, output_format: Format, prometheus: Path | None = No
         prometheus,
         must_store=False,
     )
+
+
+def _tell_stored_run(history: History, output_format: Format, prometheus: Path | None) -> Verdict:
+    judged = judge_history(history)
+    alone = Comparison(scenario=history.header.scenario, runs=(judged,), has_rule=False)
+    _write_prometheus(prometheus, lambda: summarise(alone))
+    return tell_single(judged, output_format)
 
 
 def find_runs(path: Path) -> tuple[Path, ...]:

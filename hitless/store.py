@@ -21,7 +21,8 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -195,10 +196,15 @@ class RunStore:
         return read_history(self.directory)
 
 
-def read_history(directory: Path) -> History:
+def read_history(directory: Path, *, must_be_whole: bool = True) -> History:
     """Read a stored run.
 
     A run that was killed has no `final.json`: its history says so in `errors`, and so do missing probe records.
+
+    Args:
+        directory: of the run.
+        must_be_whole: False: read a run whose files were cut as far as it goes. What cannot be read is left out and named in
+            `errors`, which make the run INCONCLUSIVE; its header and its cluster must be there.
 
     Raises:
         RecordDamagedError: a file is missing that every run has, or one cannot be read.
@@ -212,12 +218,14 @@ def read_history(directory: Path) -> History:
     if not (directory / "cluster.json").exists():
         raise RecordDamagedError(f"{directory}: the run ended before its cluster was up, so it has nothing to judge")
     cluster = _read(directory / "cluster.json", _Cluster)
+    reader = _Reader(directory, names, must_be_whole=must_be_whole)
+    no_end = _Final(counters_after={}, nodes=(), objects=(), errors=())
     has_final = (directory / "final.json").exists()
     if has_final:
-        final = _read(directory / "final.json", _Final)
+        final = reader.attempt(lambda: _read(directory / "final.json", _Final), no_end)
     else:
-        final = _Final(counters_after={}, nodes=(), objects=(), errors=("the run ended before its end was stored",))
-    events = _read_events(directory / "events.jsonl")
+        final = replace(no_end, errors=("the run ended before its end was stored",))
+    events = reader.read_events()
     has_records = (directory / "agents.json").exists()
     errors = list(final.errors)
     if has_final and "run.probing_stopped" not in {event.name for event in events}:
@@ -225,18 +233,23 @@ def read_history(directory: Path) -> History:
     left = () if has_records else find_agents(directory / "agents")
     if not has_records:
         errors.append("the probe records were not collected; they are read as the agents left them" if left else NO_RECORDS)
+    if has_records:
+        records = reader.read_records()
+    else:
+        records = reader.attempt(lambda: read_agents(directory / "agents", left), read_agents(directory / "agents", ()))
+    load = reader.attempt(lambda: _read_load(directory), None)
     return History(
         header=run.header,
         facts=cluster.facts,
         flows=cluster.flows,
         events=events,
-        records=_read_records(directory, names) if has_records else read_agents(directory / "agents", left),
+        records=records,
         counters_before=cluster.counters_before,
         counters_after=final.counters_after,
         final_nodes=final.nodes,
         final_objects=final.objects,
-        errors=tuple(errors),
-        load=_read_load(directory),
+        errors=(*errors, *reader.lost),
+        load=load,
     )
 
 
@@ -257,39 +270,84 @@ def _writing(path: Path) -> Iterator[None]:
         raise WorldError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _read_events(path: Path) -> tuple[Event, ...]:
-    """Read events in order of time; a last line that was cut off (the run was killed) is left out."""
+class _Reader:
+    """Reads the files of one run that may have been cut.
+
+    Args:
+        directory: of the run.
+        names: today's names of columns that had others.
+        must_be_whole: whether a file that cannot be read is an error.
+    """
+
+    def __init__(self, directory: Path, names: Mapping[str, str], *, must_be_whole: bool) -> None:
+        self._directory = directory
+        self._names = names
+        self._must_be_whole = must_be_whole
+        self.lost: list[str] = []
+        """What could not be read, each with the reason."""
+
+    def attempt(self, read: Callable[[], T], instead: T) -> T:
+        """Return what is read; what stands for it where it cannot be. Raises RecordDamagedError: it must be whole."""
+        try:
+            return read()
+        except RecordDamagedError as error:
+            if self._must_be_whole:
+                raise
+            self.lost.append(f"{error}: it is left out")
+            return instead
+
+    def read_events(self) -> tuple[Event, ...]:
+        """Read events in order of time; a last line that was cut off (the run was killed) is left out."""
+        path = self._directory / "events.jsonl"
+        lines = self.attempt(lambda: _read_lines(path), [])
+        events: list[Event] = []
+        for number, line in enumerate(lines, 1):
+            event = self.attempt(partial(_read_event, path, number, line, is_last=number == len(lines)), None)
+            if event is None:
+                break
+            events.append(event)
+        return tuple(sorted(events, key=lambda event: event.t_ns))
+
+    def read_records(self) -> ProbeRecords:
+        """Read the probe records, table by table."""
+        return ProbeRecords(
+            sender=self._read_rows("sender", SENDER_ROW, self._names),
+            reflector=self._read_rows("reflector", REFLECTOR_ROW),
+            skipped=self._read_rows("skipped", SKIPPED_ROW),
+            clocks=self.attempt(lambda: _read_clocks(self._directory / "clocks.parquet"), {}),
+            reports=self.attempt(lambda: _read(self._directory / "agents.json", tuple[AgentReport, ...]), ()),
+            connections=self._read_rows("connections", CONNECTION_ROW),
+            overflows=self._read_rows("overflows", OVERFLOW_ROW),
+        )
+
+    def _read_rows(self, table: str, dtype: np.dtype[Any], names: Mapping[str, str] | None = None) -> Rows:
+        return self.attempt(lambda: _read_rows(self._directory / f"{table}.parquet", dtype, names), np.zeros(0, dtype))
+
+
+def _read_lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise RecordDamagedError(f"{path}: {error}") from error
-    events = []
-    for number, line in enumerate(lines, 1):
-        try:
-            events.append(Event.from_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                break
-            raise RecordDamagedError(f"{path}: line {number}: {error}") from error
-    return tuple(sorted(events, key=lambda event: event.t_ns))
 
 
-def _read_records(directory: Path, names: Mapping[str, str]) -> ProbeRecords:
-    clocks_path = directory / "clocks.parquet"
-    clock_table = _read_table(clocks_path)
-    if "agent" not in clock_table.column_names:
-        raise RecordDamagedError(f"{clocks_path}: column 'agent' is missing")
-    agents = np.array(clock_table["agent"].to_pylist(), dtype=object)
-    clocks = _read_rows(clocks_path, CLOCK_ROW)
-    return ProbeRecords(
-        sender=_read_rows(directory / "sender.parquet", SENDER_ROW, names),
-        reflector=_read_rows(directory / "reflector.parquet", REFLECTOR_ROW),
-        skipped=_read_rows(directory / "skipped.parquet", SKIPPED_ROW),
-        clocks={agent: clocks[agents == agent] for agent in dict.fromkeys(agents.tolist())},
-        reports=_read(directory / "agents.json", tuple[AgentReport, ...]),
-        connections=_read_rows(directory / "connections.parquet", CONNECTION_ROW),
-        overflows=_read_rows(directory / "overflows.parquet", OVERFLOW_ROW),
-    )
+def _read_event(path: Path, number: int, line: str, *, is_last: bool) -> Event | None:
+    """Return the event of a line; None: it is the last, and was cut."""
+    try:
+        return Event.from_json(json.loads(line))
+    except (ValueError, KeyError, TypeError) as error:
+        if is_last:
+            return None
+        raise RecordDamagedError(f"{path}: line {number}: {error}") from error
+
+
+def _read_clocks(path: Path) -> dict[str, Rows]:
+    table = _read_table(path)
+    if "agent" not in table.column_names:
+        raise RecordDamagedError(f"{path}: column 'agent' is missing")
+    agents = np.array(table["agent"].to_pylist(), dtype=object)
+    clocks = _read_rows(path, CLOCK_ROW)
+    return {agent: clocks[agents == agent] for agent in dict.fromkeys(agents.tolist())}
 
 
 def _read_load(directory: Path) -> LoadRecords | None:

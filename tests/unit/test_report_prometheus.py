@@ -68,7 +68,7 @@ def test_a_label_cannot_break_the_text() -> None:
 
 @pytest.mark.parametrize("is_single", [False, True])
 def test_judging_writes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_single: bool) -> None:
-    def read(folder: Path) -> History:
+    def read(folder: Path, **_how: bool) -> History:
         return realistic(Arm(folder.name.split("-")[0].upper()), 1)
 
     monkeypatch.setattr(compare, "read_history", read)

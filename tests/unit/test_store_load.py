@@ -89,3 +89,6 @@ def test_a_damaged_load_is_refused_by_name(tmp_path: Path) -> None:
     (store.directory / "load.parquet").write_bytes(b"no parquet")
     with pytest.raises(RecordDamagedError, match=r"load\.parquet"):
         read_history(store.directory)
+    history = read_history(store.directory, must_be_whole=False)
+    assert history.load is None
+    assert "load.parquet" in history.errors[-1]
