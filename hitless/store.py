@@ -299,7 +299,7 @@ class _Reader:
     def read_events(self) -> tuple[Event, ...]:
         """Read events in order of time; a last line that was cut off (the run was killed) is left out."""
         path = self._directory / "events.jsonl"
-        lines = self.attempt(lambda: _read_lines(path), [])
+        lines = self.attempt(lambda: _read_lines(path), list[str]())
         events: list[Event] = []
         for number, line in enumerate(lines, 1):
             event = self.attempt(partial(_read_event, path, number, line, is_last=number == len(lines)), None)
