@@ -14,7 +14,6 @@ import allure
 import pytest
 
 from clusters.kind.config import KindOptions
-from clusters.lab.cluster import check_faults
 from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
 from commands.backends import Backend, KubeconfigOptions, fit_backend, make_backend
@@ -180,7 +179,6 @@ def _make_arm_cases(scenario: Scenario, options: Options, trials: int) -> Iterat
     """Return a scenario's arms; where its expectations do not hold, as it is and with the gap that makes the test skip."""
     gap = expectation_gap(scenario, options)
     case = make_case(scenario, options if gap is None else Options(profile=options.profile))
-    check_faults(case)
     for arm in scenario.arm_plans:
         yield ArmCase(case=case, arm=arm, trials=trials, gap=gap)
 

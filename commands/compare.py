@@ -14,7 +14,6 @@ from pathlib import Path
 from analysis.comparison import Comparison
 from analysis.judged import JudgedRun
 from clusters.kind.config import KindOptions
-from clusters.lab.cluster import check_faults
 from clusters.linux.sandbox import enter_sandbox
 from clusters.programs.cluster import Programs
 from commands.arms import execute_trial, judge_history
@@ -75,7 +74,6 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format,
     backend = fit_backend(make_backend(wanted.backend, wanted.kind), performer)
     options = replace(wanted.options, profile=backend.choose_profile(wanted.profile))
     case = make_case(load_scenario(find_scenario(wanted.scenario)), options)
-    check_faults(case)
     for arm in case.scenario.arm_plans:
         act = find_impossible(performer, case, arm)
         if act is not None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from pathlib import Path
 
-from clusters.faults import KUBE_API_DOWN
 from clusters.programs.api_server import find_assets
 from clusters.programs.cluster import Programs
 from clusters.programs.identity import check_program
@@ -21,6 +20,8 @@ from hitless.history import History
 from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster
 from hitless.words import SECOND, Arm, Verdict
+from scenarios.faults import KUBE_API_DOWN, OF_SWITCH
+from scenarios.initial import Initial
 from scenarios.model import Cloud
 from scenarios.plan import Case, make_plan
 from switches.acts import Act
@@ -114,7 +115,7 @@ def read_programs(extension: str, resource_manager: str, route_controller: str) 
 
 
 def _make_program_performer(programs: Programs) -> Performer:
-    cannot = {Act.TAKE_API_AWAY}
+    cannot = {Act.TAKE_API_AWAY, Act.PREPARE, Act.RESTART_PARTS, Act.DELAY_ROUTES}
     if programs.extension is not None:
         cannot |= {Act.BREAK_GATE, Act.CHOOSE_RELEASE}
     if programs.route_controller is not None:
@@ -157,12 +158,16 @@ def find_acts(case: Case, arm: Arm) -> dict[Act, str]:
     faults = ", ".join(fault.name for fault in scenario.faults)
     needed = {
         Act.INJECT_FAULTS: (bool(scenario.faults), f" ({faults})"),
+        Act.PREPARE: (scenario.initial != Initial(), ""),
+        Act.REQUEST_AGAIN: (bool(scenario.then), ""),
+        Act.RESTART_PARTS: (bool(scenario.fault_names & OF_SWITCH), ""),
+        Act.DELAY_ROUTES: (case.behaviour.effective_ns > 0, ""),
         Act.BREAK_GATE: (plan.mutant is not None, f" ({plan.mutant})"),
         Act.SHAPE_CLOUD: (scenario.cloud != Cloud(), ""),
         Act.CONFIGURE_EXTENSION: (scenario.controller_configuration is not None, ""),
         Act.LEAVE_GATE_OFF: (arm is Arm.UNGATED and scenario.has_request, f", as {arm} does"),
         Act.KEEP_MODE: (scenario.has_request and scenario.wanted is scenario.start, ""),
-        Act.TAKE_API_AWAY: (any(fault.name == KUBE_API_DOWN for fault in scenario.faults), f" ({KUBE_API_DOWN})"),
+        Act.TAKE_API_AWAY: (KUBE_API_DOWN in scenario.fault_names, f" ({KUBE_API_DOWN})"),
         Act.IDEALISE_ROUTES: (scenario.cloud.route_controller is not RouteControllerMode.FAITHFUL, ""),
         Act.CHOOSE_RELEASE: (scenario.extension != LATEST.name, f" ({scenario.extension})"),
         Act.FAIL: (plan.expect is not Verdict.PASS, f": {plan.expect}"),

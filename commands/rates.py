@@ -63,7 +63,7 @@ def find_doubt(backend: Backend, case: Case) -> str | None:
         make_load=None,
         baseline_ns=_WATCHED_NS,
         duration_ns_max=Nanoseconds(0),
-        has_request=False,
+        requests_ns=(),
     )
     with tempfile.TemporaryDirectory(prefix="hitless-rate-") as folder:
         judged = execute_plan(quiet, backend.make_cluster(case, clock), clock, Path(folder))

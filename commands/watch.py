@@ -90,7 +90,7 @@ def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock) -> RunPl
         baseline_ns=Nanoseconds(0),
         duration_ns_max=options.observer.until_ns,
         is_until_settled=True,
-        has_request=False,
+        requests_ns=(),
     )
 
 

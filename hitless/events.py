@@ -20,6 +20,7 @@ checks, the report and the attribution read them, so a name or a fact key is a c
 | `condition.dropped` | node, reason, actor: the admission policy kept the write away |
 | `condition.removed` | node, reason, actor |
 | `route.created`, `route.deleted` | zone, cidr, node, began_ns (the call's start; t_ns is its end) |
+| `route.accepted` | zone, cidr, node, began_ns: the API created a route that packets do not follow yet |
 | `route.failed` | zone, cidr, node, error |
 | `routes.synced` | nodes: every table has every route and every condition says so |
 | `controller.scaled` | name, replicas |
@@ -29,7 +30,7 @@ checks, the report and the attribution read them, so a name or a fact key is a c
 | `calico.felix_started` | node |
 | `calico.repointed` | node, mode, cause, routes (count), peers (names; absent: all), began_ns: its routes were rewritten |
 | `fault.injected` | fault, options (as the scenario has them), began_ns |
-| `fault.cured` | fault, began_ns |
+| `fault.cured` | fault, options, began_ns |
 
 The participants of every cluster record `roll.*` and `pod.*`. A cluster or an observer that sees the nodes' routes records
 `calico.repointed` and `calico.cleanup_routes`, too; what is needed for that, and what is inferred without, is in

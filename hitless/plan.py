@@ -13,7 +13,7 @@ from hitless.events import Recorder
 from hitless.facts import ClusterFacts, Flow, ProbeSpec
 from hitless.history import RunHeader
 from hitless.load import LoadSpec
-from hitless.ports import Cluster, Participant
+from hitless.ports import Cluster, Faults, Participant
 from hitless.words import JsonObject, Nanoseconds
 
 
@@ -25,8 +25,13 @@ class Switch(Protocol):
         """The participants of Gardener's parts."""
         ...
 
-    def request(self) -> None:
-        """Do what the operator does: change the Shoot."""
+    @property
+    def faults(self) -> Faults:
+        """What can be broken in these parts."""
+        ...
+
+    def request(self, number: int) -> None:
+        """Do what the operator does: change the Shoot for the `number`th time, from 0."""
         ...
 
 
@@ -37,7 +42,7 @@ class PlannedFault:
     name: str
     options: JsonObject
     at_ns: Nanoseconds
-    """When, after the operator's request (or after the run became live where there is no request)."""
+    """When, after the operator's first request (or after the run became live where there is no request)."""
     for_ns: Nanoseconds | None
     """How long; None: until the scenario's end."""
 
@@ -58,10 +63,10 @@ class RunPlan:
     calibration_ns: Nanoseconds | None = None
     """How long the calibration flow is dropped before the switch; None: not at all."""
     baseline_ns: Nanoseconds
-    """How long the run watches before the operator's request."""
+    """How long the run watches before the operator's first request."""
     duration_ns_max: Nanoseconds
-    """How long after the request it waits for everything to settle."""
+    """How long after that request it waits for everything to settle."""
     is_until_settled: bool
     """Whether it ends as soon as everything has settled; else it always takes `duration_ns_max`."""
-    has_request: bool
-    """Whether the operator makes a request at all."""
+    requests_ns: tuple[Nanoseconds, ...]
+    """When the operator makes requests, after the first of them; empty: never."""

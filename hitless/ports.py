@@ -137,8 +137,8 @@ class Faults(Protocol):
         """Inject the fault; effective on return."""
         ...
 
-    def cure(self, name: str) -> None:
-        """Cure the fault; effective on return. Curing an absent fault is no error."""
+    def cure(self, name: str, options: JsonObject) -> None:
+        """Cure what the fault broke with these options; effective on return. Curing an absent fault is no error."""
         ...
 
 

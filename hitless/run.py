@@ -15,9 +15,9 @@ from hitless.facts import ClusterFacts, Flow
 from hitless.history import History
 from hitless.load import Load
 from hitless.loop import Loop
-from hitless.plan import PlannedFault, RunPlan
+from hitless.plan import PlannedFault, RunPlan, Switch
 from hitless.plural import plural
-from hitless.ports import Clock, Cluster
+from hitless.ports import Clock, Cluster, Faults
 from hitless.store import RunStore
 from hitless.waiting import wait_until
 from hitless.words import FlowRole, JsonObject, Kind, Nanoseconds
@@ -34,7 +34,7 @@ def run(plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> Histo
     1. Bring the cluster up, list its flows, read its counters.
     2. Start the application load, where the plan has one, and wait until every user is answered; start the probe agents and
        wait until every flow is answered; drop the calibration flow for a known time.
-    3. Watch for the baseline time, then make the operator's request; the participants and the faults do their part until
+    3. Watch for the baseline time, then make the operator's requests; the participants and the faults do their part until
        everything has settled or the time is over.
     4. Cure the faults in reverse order; probe on for the validation time.
     5. Stop and collect the load, then the agents; read the counters, the nodes and the objects; store it all.
@@ -87,9 +87,12 @@ class _Execution:
         self._plan, self._cluster, self._clock, self._store = plan, cluster, clock, store
         self._events = store.events
         self._errors: list[str] = []
-        self._injected: list[str] = []
+        self._injected: list[PlannedFault] = []
         self._planned = len(plan.faults)
         """Faults that are still to be injected."""
+        self._requests = len(plan.requests_ns)
+        """Requests that are still to be made."""
+        self._switch: Switch | None = None
         self._load: Load | None = None
         self._is_live = False
         self._first_raised: BaseException | None = None
@@ -101,7 +104,7 @@ class _Execution:
 
     def _watch_switch(self, facts: ClusterFacts, flows: tuple[Flow, ...]) -> None:
         plan, cluster, clock = self._plan, self._cluster, self._clock
-        switch = plan.make_switch(cluster, facts, self._events)
+        switch = self._switch = plan.make_switch(cluster, facts, self._events)
         taken = {one.name for one in switch.participants}
         of_cluster = (one for one in cluster.participants(self._events) if one.name not in taken)
         participants = (*switch.participants, *of_cluster)
@@ -115,20 +118,25 @@ class _Execution:
         loop.run(lambda: False, Nanoseconds(clock.now_ns() + plan.baseline_ns))
         start_ns = clock.now_ns()
         self._plan_faults(loop, start_ns)
-        if plan.has_request:
-            loop.at(start_ns, switch.request)
-            # Nothing has settled before the request is made.
+        for number, at_ns in enumerate(plan.requests_ns):
+            loop.at(Nanoseconds(start_ns + at_ns), partial(self._request, switch, number))
+        if plan.requests_ns:
+            # Nothing has settled before the first request is made.
             loop.run(lambda: False, Nanoseconds(start_ns + plan.probing.interval_ns))
 
         def is_over() -> bool:
-            return plan.is_until_settled and not self._planned and all(one.is_settled() for one in participants)
+            is_quiet = plan.is_until_settled and not self._planned and not self._requests
+            return is_quiet and all(one.is_settled() for one in participants)
 
         is_settled = loop.run(is_over, Nanoseconds(start_ns + plan.duration_ns_max))
         self._events.record("run.settled" if is_settled else "run.timed_out")
-        if self._planned:
-            raise WorldError(
-                f"the run ended before {plural(self._planned, 'fault')}; lengthen duration_s or inject faults earlier"
-            )
+        if self._planned or self._requests:
+            left = [plural(count, what) for count, what in ((self._planned, "fault"), (self._requests, "request")) if count]
+            raise WorldError(f"the run ended before {' and '.join(left)}; lengthen duration_s, or inject and request earlier")
+
+    def _request(self, switch: Switch, number: int) -> None:
+        self._requests -= 1
+        switch.request(number)
 
     def _start_load(self, facts: ClusterFacts) -> None:
         """Start the load before the probes, for its processes take seconds of the machine to begin."""
@@ -170,20 +178,25 @@ class _Execution:
         for fault in self._plan.faults:
             loop.at(Nanoseconds(start_ns + fault.at_ns), partial(self._inject, fault))
             if fault.for_ns is not None:
-                loop.at(Nanoseconds(start_ns + fault.at_ns + fault.for_ns), partial(self._cure, fault.name))
+                loop.at(Nanoseconds(start_ns + fault.at_ns + fault.for_ns), partial(self._cure, fault))
+
+    def _faults_of(self, name: str) -> Faults:
+        """Return who has a fault: the parts that switch, or the cluster."""
+        switch = self._switch
+        return switch.faults if switch is not None and name in switch.faults.known() else self._cluster.faults
 
     def _inject(self, fault: PlannedFault) -> None:
-        self._injected.append(fault.name)
+        self._injected.append(fault)
         self._planned -= 1
         began_ns = self._clock.now_ns()
-        self._cluster.faults.inject(fault.name, fault.options)
+        self._faults_of(fault.name).inject(fault.name, fault.options)
         self._events.record("fault.injected", fault=fault.name, options=dict(fault.options), began_ns=int(began_ns))
 
-    def _cure(self, name: str) -> None:
+    def _cure(self, fault: PlannedFault) -> None:
         began_ns = self._clock.now_ns()
-        self._cluster.faults.cure(name)
-        self._injected.remove(name)
-        self._events.record("fault.cured", fault=name, began_ns=int(began_ns))
+        self._faults_of(fault.name).cure(fault.name, fault.options)
+        self._injected.remove(fault)
+        self._events.record("fault.cured", fault=fault.name, options=dict(fault.options), began_ns=int(began_ns))
 
     def finish(self) -> None:
         """Do steps 4 and 5: each part is tried whatever became of the one before.
@@ -193,8 +206,8 @@ class _Execution:
             WorldError: the end could not be stored.
         """
         cluster, clock = self._cluster, self._clock
-        for name in reversed(self._injected.copy()):
-            self._attempt(f"cure of {name}", partial(self._cure, name))
+        for fault in reversed(self._injected.copy()):
+            self._attempt(f"cure of {fault.name}", partial(self._cure, fault))
         if self._is_live:
             until = Nanoseconds(clock.now_ns() + self._plan.header.validation_ns)
             self._attempt("validation", lambda: clock.wait_until(until))

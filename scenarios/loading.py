@@ -13,6 +13,7 @@ from gardener.shoot import Shoot, load_shoot
 from hitless.documents import read_document, validate
 from hitless.errors import UsageError
 from hitless.words import Mode
+from scenarios.faults import check_fault
 from scenarios.model import Scenario
 
 CATALOGUE: Final = Path(__file__).parent / "catalogue"
@@ -66,15 +67,17 @@ def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
     if shoot.overlay not in scenario.overlays:
         found = ", ".join(scenario.overlays)
         raise UsageError(where=where, place="overlays", found=found, expected=f"{shoot.overlay} among them, {says}")
-    if scenario.has_request and scenario.change_shoot(shoot) == shoot:
-        found = "the values that the Shoot already has"
-        allowed = f"a change of {scenario.shoot}, whose mode is {start}, or no request"
-        raise UsageError(where=where, place="request", found=found, expected=allowed)
+    scenario.change_shoot(shoot)
 
 
 def _check_references(scenario: Scenario) -> None:
-    """Refuse a scenario that names an unknown check, budget or mutant. Raises UsageError."""
+    """Refuse a scenario that names what does not exist: a check, a budget, a mutant, a fault. Raises UsageError."""
     where = str(scenario.file)
+    for number, fault in enumerate(scenario.faults):
+        try:
+            check_fault(fault.name, fault.options)
+        except UsageError as error:
+            raise error.at(where, f"faults.{number}.{error.place}") from error
     for arm, plan in scenario.arms.items():
         read_checks(plan.checks, where, f"arms.{arm}.checks")
         if plan.mutant is not None and plan.mutant not in MUTANTS:

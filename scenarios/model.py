@@ -5,6 +5,8 @@ A scenario says what happens; it never sets the gate, the arm does. `scenarios.l
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Annotated, Final, Literal, Self
@@ -16,7 +18,9 @@ from gardener.shoot import Shoot
 from hitless.documents import MisfitError
 from hitless.errors import UsageError
 from hitless.words import Arm, Capability, FlowSet, JsonObject, Mode, Overlay, Profile, Verdict
+from scenarios.faults import KUBE_API_DOWN, MOMENTARY, THROUGH_API
 from scenarios.flows import CONNECTION_SETS, SERVICE_SETS
+from scenarios.initial import Initial
 from scenarios.load_plan import LoadPlan
 from scenarios.per_profile import FlowsPerProfile, PerProfile, ProfileFlows, ProfileNumber, Strict
 
@@ -50,6 +54,11 @@ class Topology(Strict):
         """Names of the zones: a, b, ..."""
         return frozenset(ascii_lowercase[: self.zones])
 
+    @property
+    def node_names(self) -> frozenset[str]:
+        """Names of the nodes: node-a1, node-a2, ..."""
+        return frozenset(f"node-{zone}{number}" for zone in self.zone_names for number in range(1, self.nodes_per_zone + 1))
+
     @model_validator(mode="after")
     def _has_mesh(self) -> Self:
         if not 2 <= self.nodes <= NODES_MAX:  # noqa: PLR2004 - a mesh needs two ends
@@ -67,6 +76,13 @@ class Request(Strict):
     """networking.providerConfig.vethMTU: a change of other configuration."""
 
 
+class LaterRequest(Request):
+    """A request that follows the first one; it may come while that is still being carried out."""
+
+    at_ms: ProfileNumber
+    """After the first request."""
+
+
 class Cloud(Strict):
     """The behaviour of the cloud."""
 
@@ -79,6 +95,8 @@ class Cloud(Strict):
     """From the request to provider-aws's ControlPlane reconcile; default: the profile's."""
     calls_per_s: ProfileNumber | None = None
     """Rate at which the route API throttles; default: never. The first 5 calls of each action are granted at once."""
+    effective_ms: ProfileNumber = PerProfile(fast=0, gardener=0)
+    """From the API's answer to CreateRoute until packets follow the route."""
 
 
 class Links(Strict):
@@ -110,9 +128,14 @@ class FaultStep(Strict):
     """The fault; each cluster lists the names that it knows."""
     options: JsonObject = Field(default_factory=dict)
     at_ms: ProfileNumber
-    """After the operator's request."""
+    """After the operator's first request."""
     for_ms: ProfileNumber | None = None
     """Default: until the scenario's end."""
+
+    def lasts(self, profile: Profile) -> tuple[float, float]:
+        """Return when it begins and ends, ms after the first request."""
+        at_ms = self.at_ms.of(profile)
+        return at_ms, math.inf if self.for_ms is None else at_ms + self.for_ms.of(profile)
 
 
 class ArmPlan(Strict):
@@ -154,7 +177,11 @@ class Scenario(Strict):
     """The mode before the request; the Shoot's, which the file may say but not contradict."""
     overlays: Annotated[tuple[Overlay, ...], Field(min_length=1)]
     """The encapsulations for which the expectations hold, the Shoot's among them; default: the Shoot's alone."""
+    initial: Initial = Initial()
+    """What the cluster has before the request beyond what its Shoot makes."""
     request: Request = Request()
+    then: tuple[LaterRequest, ...] = ()
+    """Further requests of the operator, in order of time."""
     topology: Topology = Topology()
     pod_addresses: Literal["ipam", "pod-cidr"] = "ipam"
     """Where calico-ipam's blocks lie: where it puts them, or in the nodes' podCIDRs, as those of host-local always do."""
@@ -191,10 +218,27 @@ class Scenario(Strict):
 
     @property
     def wanted(self) -> Mode:
-        """The mode that the operator asks for."""
-        if self.request.overlay is None:
-            return self.start
-        return Mode.OVERLAY if self.request.overlay else Mode.NATIVE
+        """The mode that the operator asks for last."""
+        return self._asked[-1]
+
+    @property
+    def _asked(self) -> tuple[Mode, ...]:
+        """The start mode, and the mode after each request."""
+        modes = [self.start]
+        for request in (self.request, *self.then):
+            modes.append(modes[-1] if request.overlay is None else Mode.OVERLAY if request.overlay else Mode.NATIVE)
+        return tuple(modes)
+
+    @property
+    def requests_at_ms(self) -> tuple[ProfileNumber, ...]:
+        """When the operator makes each request, after the first one."""
+        first = (PerProfile(fast=0, gardener=0),) if self.has_request else ()
+        return (*first, *(request.at_ms for request in self.then))
+
+    @property
+    def fault_names(self) -> frozenset[str]:
+        """Names of its faults."""
+        return frozenset(fault.name for fault in self.faults)
 
     @property
     def arm_plans(self) -> dict[Arm, ArmPlan]:
@@ -206,7 +250,9 @@ class Scenario(Strict):
         zones = self.topology.zone_names
         for zone in sorted(set(self.cloud.quota) - zones):
             raise MisfitError("cloud.quota", f"zone {zone}", f"the topology's zones {', '.join(sorted(zones))}")
+        self.check_places()
         self._check_times()
+        self._check_requests()
         if self.load is not None and Capability.LOCUST not in self.needs:
             raise MisfitError(
                 "needs",
@@ -231,6 +277,29 @@ class Scenario(Strict):
                 raise MisfitError(f"flows.{profile}", FlowSet.UDP_NATIVE_MTU, allowed)
         return self
 
+    def check_places(self) -> None:
+        """Refuse nodes and zones that the topology does not have, and routes beyond a quota. Raises MisfitError."""
+        self.initial.check(self.topology.zone_names, self.topology.node_names, self.cloud.quota)
+        for number, fault in enumerate(self.faults):
+            for key, allowed in (("zone", self.topology.zone_names), ("node", self.topology.node_names)):
+                found = fault.options.get(key)
+                if isinstance(found, str) and found not in allowed:
+                    place = f"faults.{number}.options.{key}"
+                    raise MisfitError(place, found, f"one of the topology: {', '.join(sorted(allowed))}")
+
+    def _check_requests(self) -> None:
+        """Refuse requests that do not follow each other, or come after the end."""
+        if self.then and not self.has_request:
+            raise MisfitError("then", f"{len(self.then)}", "no further requests without a first one")
+        for profile in Profile:
+            before_ms, end_ms = 0.0, self.duration_s.of(profile) * 1000
+            for number, request in enumerate(self.then):
+                at_ms = request.at_ms.of(profile)
+                if not before_ms < at_ms <= end_ms:
+                    allowed = f"after {before_ms:g} ms, the request before, and at most {end_ms:g} ms, the end of the run"
+                    raise MisfitError(f"then.{number}.at_ms.{profile}", f"{at_ms:g}", allowed)
+                before_ms = at_ms
+
     def _check_times(self) -> None:
         """Refuse a run that ends before anything can happen, and faults after its end."""
         for profile in Profile:
@@ -244,6 +313,23 @@ class Scenario(Strict):
                     raise MisfitError(
                         f"faults.{number}.at_ms.{profile}", f"{at_ms:g}", f"at most {end_ms:g} ms, the end of the run"
                     )
+                self._check_overlap(number, fault, profile)
+
+    def _check_overlap(self, number: int, fault: FaultStep, profile: Profile) -> None:
+        """Refuse a fault that is in force already, or that needs an API which another one takes away."""
+        begin_ms, end_ms = fault.lasts(profile)
+        for other_number, other in enumerate(self.faults):
+            other_begin_ms, other_end_ms = other.lasts(profile)
+            place = f"faults.{number}.at_ms.{profile}"
+            is_same = (other.name, other.options) == (fault.name, fault.options)
+            if other_number < number and is_same and other_begin_ms < end_ms and begin_ms < other_end_ms:
+                if fault.name in MOMENTARY and begin_ms != other_begin_ms:
+                    continue
+                raise MisfitError(place, f"{begin_ms:g}", f"a time at which the same fault {fault.name} is not in force")
+            calls_ms = [at_ms for at_ms in (begin_ms, end_ms) if other_begin_ms <= at_ms < other_end_ms]
+            if other.name == KUBE_API_DOWN and fault.name in THROUGH_API and calls_ms:
+                allowed = f"a time at which the API is there: {fault.name} needs it, and kube-api-down takes it away"
+                raise MisfitError(place, f"{calls_ms[0]:g} ms", allowed)
 
     def _check_judged(self, profile: Profile, flow_sets: tuple[FlowSet, ...]) -> None:
         """Refuse flows that no check of an arm asks about."""
@@ -255,7 +341,7 @@ class Scenario(Strict):
                     raise MisfitError(f"flows.{profile}", ", ".join(unjudged), allowed)
 
     def _check_arm(self, place: str, plan: ArmPlan) -> None:
-        ends = (self.start, *({self.wanted} - {self.start}))
+        ends = tuple(dict.fromkeys(self._asked))
         if plan.end not in ends:
             raise MisfitError(f"{place}.end", plan.end, f"the start mode or the requested mode: {', '.join(ends)}")
         for name in plan.because:
@@ -276,16 +362,30 @@ class Scenario(Strict):
         located._file = file  # noqa: SLF001 - of the same class
         return located
 
-    def change_shoot(self, shoot: Shoot) -> Shoot:
-        """Return the Shoot after the operator's request. Raises UsageError."""
-        request = self.request
-        if request.overlay is not None:
-            shoot = shoot.with_overlay(request.overlay)
-        if request.veth_mtu is None:
-            return shoot
-        try:
-            return shoot.with_network(veth_mtu=request.veth_mtu)
-        except UsageError as error:
-            raise UsageError(
-                where=str(self.file), place="request.veth_mtu", found=repr(request.veth_mtu), expected=error.expected
-            ) from error
+    def change_shoot(self, shoot: Shoot) -> tuple[Shoot, ...]:
+        """Return the Shoot after each of the operator's requests; none: there is no request. Raises UsageError."""
+        shoots: list[Shoot] = []
+        for place, request in self._places():
+            shoot = self._change(shoot, request, place)
+            shoots.append(shoot)
+        return tuple(shoots)
+
+    def _places(self) -> Iterator[tuple[str, Request]]:
+        """Yield every request with its place in the file."""
+        if self.has_request:
+            yield "request", self.request
+            yield from ((f"then.{number}", request) for number, request in enumerate(self.then))
+
+    def _change(self, shoot: Shoot, request: Request, place: str) -> Shoot:
+        changed = shoot if request.overlay is None else shoot.with_overlay(request.overlay)
+        if request.veth_mtu is not None:
+            try:
+                changed = changed.with_network(veth_mtu=request.veth_mtu)
+            except UsageError as error:
+                where, found = str(self.file), repr(request.veth_mtu)
+                raise UsageError(where=where, place=f"{place}.veth_mtu", found=found, expected=error.expected) from error
+        if changed == shoot:
+            allowed = f"a change of what {self.shoot} and the requests before say, whose mode is {shoot.mode}, or no request"
+            found = "the values that the Shoot already has"
+            raise UsageError(where=str(self.file), place=place, found=found, expected=allowed)
+        return changed

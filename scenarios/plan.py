@@ -16,9 +16,11 @@ from gardener.gate import decide
 from gardener.releases import RELEASES
 from gardener.shoot import Shoot, load_shoot
 from gardener.timings import TIMINGS, Timings
+from hitless.documents import MisfitError
 from hitless.errors import UsageError
 from hitless.events import Recorder
 from hitless.facts import GARDENER_PARTS, ClusterFacts, PartIdentity, ProbeSpec
+from hitless.fault_table import FaultTable
 from hitless.history import RunHeader
 from hitless.plan import PlannedFault, RunPlan, Switch
 from hitless.plural import plural
@@ -70,8 +72,8 @@ class Case:
     timings: Timings
     shoot: Shoot
     """The Shoot before the operator's request."""
-    wanted: Shoot
-    """The Shoot that the operator asks for."""
+    wanted: tuple[Shoot, ...]
+    """The Shoot after each of the operator's requests."""
     feature_gates: FeatureGates
     """Of the extension; the arm sets SeamlessOverlaySwitch."""
     behaviour: CloudBehaviour
@@ -133,6 +135,7 @@ def make_case(scenario: Scenario, options: Options) -> Case:
             create_ns=timings.route_create_ns,
             quota=dict(cloud.quota),
             calls_per_second=None if cloud.calls_per_s is None else cloud.calls_per_s.of(profile),
+            effective_ns=cloud.effective_ms.ns(profile, MILLISECOND),
         ),
     )
 
@@ -163,7 +166,13 @@ def _apply(scenario: Scenario, options: Options) -> Scenario:
             found=f"a quota for zone {misplaced[0]}",
             expected=f"only zones that exist with --zones {zones}: {', '.join(sorted(topology.zone_names))}",
         )
-    return scenario.model_copy(update={"topology": topology, "rate_hz": rate_hz})
+    applied = scenario.model_copy(update={"topology": topology, "rate_hz": rate_hz})
+    try:
+        applied.check_places()
+    except MisfitError as error:
+        where = f"{scenario.file} with {plural(zones, 'zone')} of {plural(nodes_per_zone, 'node')}"
+        raise UsageError(where=where, place=error.place, found=str(error.found), expected=error.expected) from error
+    return applied
 
 
 def expectation_gap(scenario: Scenario, options: Options) -> str | None:
@@ -226,7 +235,7 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
         baseline_ns=baseline_ns,
         duration_ns_max=duration_ns,
         is_until_settled=scenario.until == "settled",
-        has_request=scenario.has_request,
+        requests_ns=tuple(at_ms.ns(profile, MILLISECOND) for at_ms in scenario.requests_at_ms),
     )
 
 
@@ -260,16 +269,21 @@ class _ScenarioSwitch:
     """Gardener's parts, and what the scenario's operator asks of them."""
 
     parts: GardenerSwitch
-    wanted: Shoot
+    wanted: tuple[Shoot, ...]
 
     @property
     def participants(self) -> Sequence[Participant]:
         """Who takes part in the loop."""
         return self.parts.participants
 
-    def request(self) -> None:
+    @property
+    def faults(self) -> FaultTable:
+        """What can be broken in these parts."""
+        return self.parts.faults
+
+    def request(self, number: int) -> None:
         """Change the Shoot as the scenario says."""
-        self.parts.request(self.wanted)
+        self.parts.request(self.wanted[number])
 
 
 def make_switch_spec(case: Case, arm: Arm) -> SwitchSpec:
@@ -285,7 +299,8 @@ def make_switch_spec(case: Case, arm: Arm) -> SwitchSpec:
     )
 
 
-def _make_switch(case: Case, arm: Arm, clock: Clock, cluster: Cluster, _: ClusterFacts, recorder: Recorder) -> Switch:
+def _make_switch(case: Case, arm: Arm, clock: Clock, cluster: Cluster, facts: ClusterFacts, recorder: Recorder) -> Switch:
     spec = make_switch_spec(case, arm)
     parts = make_switch(spec, kube=cluster.kube, routes=cluster.routes, recorder=recorder, clock=clock)
+    case.scenario.initial.prepare(cluster.kube, parts.cloud.tables, facts, recorder)
     return _ScenarioSwitch(parts=parts, wanted=case.wanted)

@@ -10,6 +10,7 @@ from gardener.conditions import calico_is_up, dated, route_condition
 from gardener.doubles.cloud import Cloud, CloudBehaviour
 from gardener.doubles.control_plane import ControlPlane
 from gardener.doubles.extension import Extension
+from gardener.doubles.propagation import Propagation
 from gardener.doubles.route_controller import RouteController
 from gardener.doubles.route_plan import RouteControllerMode
 from gardener.feature_gates import FeatureGates
@@ -22,6 +23,7 @@ from gardener.timings import Timings
 from hitless.clock import read_wall_time
 from hitless.events import Event, Recorder
 from hitless.facts import NodeFacts
+from hitless.fault_table import Fault, FaultTable
 from hitless.ports import Clock, KubeApi, Participant, RouteTables
 from hitless.words import JsonObject, Mode
 
@@ -35,12 +37,25 @@ class Switch:
     route_controller: RouteController
     cloud: Cloud
     """The route tables as the cloud's API offers them."""
+    propagation: Propagation
     recorder: Recorder
+    clock: Clock
 
     @property
     def participants(self) -> tuple[Participant, ...]:
         """Who takes part in the loop."""
-        return (self.extension, self.control_plane, self.route_controller)
+        later = (self.propagation,) if self.cloud.behaviour.effective_ns else ()
+        return (self.extension, self.control_plane, self.route_controller, *later)
+
+    @property
+    def faults(self) -> FaultTable:
+        """What can be broken in the parts themselves."""
+        return FaultTable(
+            {
+                "route-controller-away": _away(self.route_controller, self.clock),
+                "extension-away": _away(self.extension, self.clock),
+            }
+        )
 
     def request(self, shoot: Shoot) -> Event:
         """Do what the operator does: change the Shoot. Returns `switch.requested`. Raises UsageError."""
@@ -52,6 +67,13 @@ class Switch:
     def is_settled(self) -> bool:
         """Return whether no part has anything left to do."""
         return all(double.is_settled() for double in self.participants)
+
+
+def _away(part: Extension | RouteController, clock: Clock) -> Fault:
+    return Fault(
+        inject=lambda _: part.set_away(is_away=True, at_ns=clock.now_ns()),
+        cure=lambda _: part.set_away(is_away=False, at_ns=clock.now_ns()),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +129,15 @@ def make_switch(spec: SwitchSpec, *, kube: KubeApi, routes: RouteTables, recorde
         written=render(shoot, spec.feature_gates),
     )
     control_plane = ControlPlane(kube=kube, recorder=recorder, timings=spec.timings, shoot=shoot, controller=controller)
-    return Switch(extension=extension, control_plane=control_plane, route_controller=controller, cloud=cloud, recorder=recorder)
+    return Switch(
+        extension=extension,
+        control_plane=control_plane,
+        route_controller=controller,
+        cloud=cloud,
+        propagation=Propagation(cloud=cloud, recorder=recorder),
+        recorder=recorder,
+        clock=clock,
+    )
 
 
 def calico_objects(shoot: Shoot, feature_gates: FeatureGates) -> tuple[JsonObject, ...]:

@@ -15,6 +15,7 @@ from gardener.conditions import CALICO_REASONS
 from hitless.errors import ApiUnavailableError
 from hitless.events import Recorder
 from hitless.facts import GARDENER_PARTS, ClusterFacts, PartIdentity
+from hitless.fault_table import FaultTable
 from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster, KubeApi, Participant
 from hitless.words import SECOND, Kind, Mode, Nanoseconds
@@ -145,7 +146,12 @@ class ObservedSwitch:
         """Who takes part in the loop."""
         return (self.observer,)
 
-    def request(self) -> None:
+    @property
+    def faults(self) -> FaultTable:
+        """None: nothing is broken in a cluster that is only watched."""
+        return FaultTable({})
+
+    def request(self, number: int) -> None:
         """Request nothing: someone else does."""
 
 
@@ -168,7 +174,7 @@ def observe_plan(plan: RunPlan, clock: Clock, options: ObserverOptions) -> RunPl
         clock: the run clock.
         options: how long someone else may take to switch, and when it is over.
     """
-    duration_ns = options.until_ns if plan.has_request else plan.duration_ns_max
+    duration_ns = options.until_ns if plan.requests_ns else plan.duration_ns_max
     checks = {name: budgets for name, budgets in plan.header.checks.items() if name in CHECKS}
     return replace(
         plan,
@@ -179,7 +185,7 @@ def observe_plan(plan: RunPlan, clock: Clock, options: ObserverOptions) -> RunPl
         calibration_ns=None,
         baseline_ns=Nanoseconds(0),
         duration_ns_max=duration_ns,
-        has_request=False,
+        requests_ns=(),
     )
 
 

@@ -81,11 +81,12 @@ def _steps(history: History) -> Iterator[tuple[str, str, CloudStep]]:
         else:
             is_present, kind = event.name == "fault.cured", CauseKind.FAULT
             options = facts.get("options") or {}
-            if is_present:
-                places, lost = lost, []
-            elif "zone" in options and "node" in options:
+            if "zone" in options and "node" in options:
                 places = [(str(options["zone"]), str(options["node"]))]
-                lost += places
+                lost = [one for one in lost if one not in places] if is_present else [*lost, *places]
+            elif is_present:
+                # Runs that were recorded before cures had options: one cure healed every lost route.
+                places, lost = lost, []
             else:
                 continue
         for zone, node in places:

@@ -26,8 +26,18 @@ from hitless.facts import Endpoint, Flow
 from hitless.history import History
 from hitless.words import MILLISECOND, FlowRole, FlowSet, Nanoseconds
 
-HARMLESS_FAULTS: Final = frozenset({"kube-api-down", "route-api-down"})
-"""Faults of an API: no packet passes it."""
+HARMLESS_FAULTS: Final = frozenset(
+    {
+        "kube-api-down",
+        "route-api-down",
+        "instance-unknown",
+        "route-controller-away",
+        "extension-away",
+        "node-unregistered",
+        "calico-node-restart",
+    }
+)
+"""Faults of what no packet passes; what they do to routes has events of its own."""
 HEADER_OCTETS: Final = 28
 """Of IPv4 with UDP or ICMP. Source: RFC 791 3.1, RFC 768, RFC 792."""
 STALL_NS: Final = Nanoseconds(50 * MILLISECOND)
@@ -156,7 +166,12 @@ def _faults(history: History) -> Iterator[Candidate]:
         is_placed = name == NODE_ROUTE_LOST and {"zone", "node"} <= (event.facts.get("options") or {}).keys()
         if name in HARMLESS_FAULTS or is_placed:
             continue
-        cured = (one for one in history.events_named("fault.cured") if one.facts["fault"] == name and one.t_ns >= event.t_ns)
+        options = event.facts.get("options")
+        cured = (
+            one
+            for one in history.events_named("fault.cured")
+            if one.facts["fault"] == name and one.facts.get("options", options) == options and one.t_ns >= event.t_ns
+        )
         cure = next(cured, None)
         yield Candidate(
             kind=CauseKind.FAULT,

@@ -16,7 +16,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from clusters.faults import ClusterFaults
+from clusters.faults import COMMON_FAULTS, common_faults
 from clusters.kind.addresses import NodePlan, make_plan
 from clusters.kind.bring_up import POLL_S, CalicoStart, ClusterApi
 from clusters.kind.config import KindOptions, digest_spec, make_spec
@@ -43,10 +43,12 @@ from hitless.calico import CALICO_NODE
 from hitless.errors import HitlessError, WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState
+from hitless.fault_table import FaultTable
 from hitless.plural import plural
 from hitless.ports import Clock, Participant, Prober
 from hitless.waiting import wait_until
 from hitless.words import Capability, FlowSet, Kind, Mode, Overlay
+from scenarios.faults import faults_missing
 from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.plan import Case
 from switches.doubles import initial_objects
@@ -100,7 +102,7 @@ class CalicoCluster:
         self._kube: ClusterApi | None = None
         self._prober: ProberHandle | None = None
         self._cloud: Cloud | None = None
-        self._faults: ClusterFaults | None = None
+        self._faults: FaultTable | None = None
         self._nodes: KindNodes | None = None
         self._facts: tuple[NodeFacts, ...] = ()
         self._lock = contextlib.ExitStack()
@@ -130,7 +132,7 @@ class CalicoCluster:
         return _present(self._prober)
 
     @property
-    def faults(self) -> ClusterFaults:
+    def faults(self) -> FaultTable:
         """Its faults. Raises WorldError while the cluster is down."""
         return _present(self._faults)
 
@@ -220,12 +222,7 @@ class CalicoCluster:
         kube.take_changes()
         cloud = self._cloud = Cloud(tables, self._case.behaviour, self._clock)
         zones = [IPv4Network(zone.subnet) for zone in self._plan.zones]
-        self._faults = ClusterFaults(
-            kube=ApiFirewall(docker, self._plan.nodes[0].name, network, zones),
-            routes=tables,
-            begin_route_outage=cloud.begin_outage,
-            end_route_outage=cloud.end_outage,
-        )
+        self._faults = FaultTable(common_faults(ApiFirewall(docker, self._plan.nodes[0].name, network, zones), cloud))
         self._tell("placing the probers")
         endpoints = prober.deploy(facts)
         self._is_whole = True
@@ -374,7 +371,7 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
     if is_unnamed and Capability.HOST_ENDPOINTS in needed:
         # Calico allots it when the overlay comes on; a node's own packets would arrive from an unknown address.
         missing.append(f"{Capability.HOST_ENDPOINTS} whose tunnel's address is known beforehand")
-    return tuple(missing)
+    return (*missing, *faults_missing(case.scenario.fault_names, COMMON_FAULTS))
 
 
 def roles_of(flow_sets: Iterable[FlowSet]) -> tuple[PodRole, ...]:

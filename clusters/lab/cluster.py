@@ -11,11 +11,11 @@ from typing import Final
 
 import numpy as np
 
-from clusters.faults import ClusterFaults, check_fault
 from clusters.lab.calibrator import LabCalibrator
 from clusters.lab.calico.daemon_set import DaemonSetRoll, start_pods
 from clusters.lab.calico.data_plane import read_data_plane
 from clusters.lab.calico.node import make_calico_nodes
+from clusters.lab.faults import LAB_FAULTS, NEEDS_NFT, lab_faults
 from clusters.lab.kube import MemoryKube
 from clusters.lab.load import LabLoad
 from clusters.lab.machine import capabilities, ipip_carriers
@@ -30,8 +30,10 @@ from gardener.timings import Timings
 from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, NodeFacts, NodeState, Part, PartIdentity
+from hitless.fault_table import FaultTable
 from hitless.ports import Clock, Participant
 from hitless.words import Capability, JsonObject, Mode, Overlay
+from scenarios.faults import faults_missing
 from scenarios.flows import capabilities_of
 from scenarios.model import Links
 from scenarios.plan import Case
@@ -73,7 +75,7 @@ class LabCluster:
         self._clock, self._timings, self._behaviour, self._make_objects = clock, timings, behaviour, make_objects
         self._network = LabNetwork(spec, clock)
         self._cloud: Cloud | None = None
-        self._faults: ClusterFaults | None = None
+        self._faults: FaultTable | None = None
         self.kube = MemoryKube(admit=admit, clock=clock, admission_live_ns=timings.admission_live_ns)
         self.prober = LabProber(self._network.all_endpoints, self._network.endpoint_path, self._network.nodes)
         self.calibrator = LabCalibrator(self._network, clock)
@@ -87,8 +89,8 @@ class LabCluster:
         return self._cloud
 
     @property
-    def faults(self) -> ClusterFaults:
-        """The faults that can be injected. Raises WorldError while the lab is down."""
+    def faults(self) -> FaultTable:
+        """What can be broken. Raises WorldError while the lab is down."""
         if self._faults is None:
             raise WorldError("the lab is not up")
         return self._faults
@@ -107,12 +109,7 @@ class LabCluster:
                 network.impair(node, Impairment(**values))
         cloud = Cloud(network.tables, self._behaviour, self._clock)
         self._cloud = cloud
-        self._faults = ClusterFaults(
-            kube=self.kube,
-            routes=network.tables,
-            begin_route_outage=cloud.begin_outage,
-            end_route_outage=cloud.end_outage,
-        )
+        self._faults = FaultTable(lab_faults(self.kube, cloud, network))
         for document in self._make_objects(network.nodes):
             self.kube.apply(document, actor=_ACTOR)
             if "status" in document:
@@ -195,7 +192,7 @@ def make_spec(case: Case) -> LabSpec:
 
 def _make_spec(case: Case) -> LabSpec:
     scenario, shoot = case.scenario, case.shoot
-    start, end = (read_data_plane(calico_objects(one, case.feature_gates)) for one in (shoot, case.wanted))
+    start, *others = (read_data_plane(calico_objects(one, case.feature_gates)) for one in (shoot, *case.wanted))
     proxy = shoot.spec.kubernetes.kube_proxy
     if proxy is not None and proxy.mode == "IPVS":
         allowed = "IPTables or NFTables; the nodes of the lab have no IPVS"
@@ -207,7 +204,7 @@ def _make_spec(case: Case) -> LabSpec:
             "host-local when the start has no overlay, because cloud routes do not cover the address blocks of calico-ipam"
         )
         raise UsageError(where="Shoot", place=place, found="calico-ipam", expected=allowed)
-    overlay = start.pools.overlay or end.pools.overlay
+    overlay = next((one.pools.overlay for one in (start, *others) if one.pools.overlay is not None), None)
     carrier = Carrier.VXLAN if overlay is Overlay.VXLAN else Carrier.IPIP
     mtu_max = carrier.native_pod_mtu if overlay is None else carrier.tunnel_mtu
     if start.veth_mtu > mtu_max:
@@ -221,7 +218,8 @@ def _make_spec(case: Case) -> LabSpec:
         rp_filter=scenario.rp_filter,
         carrier=case.carrier,
         has_bird=start.has_bird,
-        has_services=Capability.NFT in capabilities_of(case.flow_sets),
+        # A table of connections is full of those that conntrack already follows.
+        has_services=Capability.NFT in capabilities_of(case.flow_sets) or "connections-refused" in scenario.fault_names,
         pods=start.pods,
         nodes=shoot.spec.networking.nodes or _choose_node_network(start.pods, shoot.service_cidr),
         services=shoot.service_cidr,
@@ -241,21 +239,14 @@ def _choose_node_network(*taken: str) -> str:
     raise UsageError(where="Shoot", place="spec.networking.nodes", found="nothing", expected=allowed)
 
 
-def check_faults(case: Case) -> None:
-    """Refuse a scenario with faults that the lab does not have, before anything runs. Raises UsageError."""
-    for number, fault in enumerate(case.scenario.faults):
-        try:
-            check_fault(fault.name, fault.options)
-        except UsageError as error:
-            place = f"faults.{number}.{error.place}"
-            raise error.at(str(case.scenario.file), place) from error
-
-
 def capabilities_missing(case: Case) -> tuple[str, ...]:
     """Return the capabilities that a scenario needs and a lab on this machine lacks. Raises UsageError."""
     make_spec(case)
     overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
-    missing: list[str] = sorted({*case.scenario.needs, *capabilities_of(case.flow_sets), overlay} - capabilities())
+    faults = case.scenario.fault_names
+    rules = {Capability.NFT} if faults & NEEDS_NFT else set()
+    missing: list[str] = sorted({*case.scenario.needs, *capabilities_of(case.flow_sets), *rules, overlay} - capabilities())
+    missing += faults_missing(faults, LAB_FAULTS)
     if case.carrier is not None and case.carrier not in ipip_carriers():
         missing.append(f"the carrier {case.carrier}")
     return tuple(missing)

@@ -23,7 +23,7 @@ from clusters.lab.addresses import (
 from clusters.lab.calico.node_plane import LabNodePlane, RouteBook
 from clusters.lab.calico.plane import NodePlane
 from clusters.lab.machine import ipip_carriers
-from clusters.lab.services import NodeRules, make_services, render_rules
+from clusters.lab.services import NodeRules, make_services, render_rules, run_nft
 from clusters.lab.spec import LabSpec
 from clusters.lab.tables import LabRouteTables
 from clusters.lab.tunnels import Carrier
@@ -227,6 +227,14 @@ class LabNetwork:
         if node not in self._planes:
             raise WorldError(f"there is no {node} whose link could be impaired; there are {', '.join(self._planes)}")
         self._sockets[node].execute([set_netem(UNDERLAY_INDEX, impairment)])
+
+    def run_nft(self, node: str, commands: str) -> None:
+        """Run commands of nftables in a node. Raises WorldError."""
+        run_nft(self.namespace_path(node), commands)
+
+    def set_underlay_mtu(self, node: str, octets: int) -> None:
+        """Change the MTU of a node's eth0."""
+        self._sockets[node].execute([set_link(UNDERLAY_DEVICE, is_up=True, mtu=octets)])
 
     def _build(self) -> None:
         _allow_open_files()

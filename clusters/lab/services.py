@@ -112,7 +112,7 @@ class NodeRules:
 
     def load(self, rules: str) -> None:
         """Load what `render_rules` returned. Raises WorldError."""
-        self._run(rules)
+        run_nft(self._namespace, rules)
 
     def set_pools(self, *, masqueraded: Collection[str], spared: Collection[str]) -> None:
         """Masquerade packets from these CIDRs, except to those. Repeating it is no error. Raises WorldError."""
@@ -123,19 +123,21 @@ class NodeRules:
                 if changed:
                     commands.append(f"{verb} element ip calico {name} {{ {', '.join(sorted(changed))} }}\n")
         if commands:
-            self._run("".join(commands))
+            run_nft(self._namespace, "".join(commands))
 
-    def _run(self, commands: str) -> None:
-        with inside(self._namespace):
-            try:
-                done = subprocess.run(  # noqa: S603 - a program that was found, an argument list
-                    [find_nft(), "-f", "-"],
-                    input=commands.encode(),
-                    capture_output=True,
-                    timeout=_TIMEOUT_S,
-                    check=False,
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                raise WorldError(f"nft in {self._namespace.name}: {error}") from error
-        if done.returncode:
-            raise WorldError(f"nft in {self._namespace.name}: {' '.join(done.stderr.decode(errors='replace').split()[:40])}")
+
+def run_nft(namespace: Path, commands: str) -> None:
+    """Run commands of nftables in a namespace. Raises WorldError."""
+    with inside(namespace):
+        try:
+            done = subprocess.run(  # noqa: S603 - a program that was found, an argument list
+                [find_nft(), "-f", "-"],
+                input=commands.encode(),
+                capture_output=True,
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise WorldError(f"nft in {namespace.name}: {error}") from error
+    if done.returncode:
+        raise WorldError(f"nft in {namespace.name}: {' '.join(done.stderr.decode(errors='replace').split()[:40])}")

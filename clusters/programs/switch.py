@@ -17,6 +17,7 @@ from gardener.shoot import Shoot
 from hitless.errors import BugError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts
+from hitless.fault_table import FaultTable
 from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster, Participant
 from hitless.words import Arm
@@ -32,19 +33,25 @@ class ProgramSwitch:
     control_plane: ControlPlane
     route_controller: RouteController | RouteControllerProgram
     recorder: Recorder
-    wanted: Shoot
-    """What the operator asks for."""
+    wanted: tuple[Shoot, ...]
+    """The Shoot after each of the operator's requests."""
 
     @property
     def participants(self) -> tuple[Participant, ...]:
         """Who takes part in the loop."""
         return (self.extension, self.control_plane, self.route_controller)
 
-    def request(self) -> None:
+    @property
+    def faults(self) -> FaultTable:
+        """None: see `switches.acts.Act.RESTART_PARTS`."""
+        return FaultTable({})
+
+    def request(self, number: int) -> None:
         """Change the Shoot as the scenario says."""
-        event = self.recorder.record("switch.requested", mode=self.wanted.mode.value)
-        self.extension.request(self.wanted, event.t_ns)
-        self.control_plane.request(self.wanted, event.t_ns)
+        wanted = self.wanted[number]
+        event = self.recorder.record("switch.requested", mode=wanted.mode.value)
+        self.extension.request(wanted, event.t_ns)
+        self.control_plane.request(wanted, event.t_ns)
 
 
 def plan_programs(plan: RunPlan, programs: Programs, case: Case, arm: Arm, clock: Clock) -> RunPlan:

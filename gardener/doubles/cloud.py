@@ -1,4 +1,4 @@
-"""The cloud around the route tables: quota, throttling, an API that is away, calls that take time.
+"""The cloud around the route tables: quota, throttling, an API that is away, calls that take time, routes that come later.
 
 It wraps a RouteTables and is one itself. A call acts at once or raises; how long it takes is not slept here but told
 (`create_ns`), and who calls schedules a second wake-up. AWS's answers are distinguished as its SDK does: RouteLimitExceeded,
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hitless.errors import RouteApiUnavailableError, RouteQuotaError, RouteThrottledError
+from hitless.errors import RouteApiUnavailableError, RouteQuotaError, RouteTableError, RouteThrottledError
 from hitless.facts import CloudRoute
 from hitless.plural import plural
 from hitless.ports import Clock, RouteTables
@@ -29,6 +29,8 @@ class CloudBehaviour:
     """Rate at which calls of one action are granted, over all tables; None: never throttled."""
     burst: int = 5
     """Calls of one action that are granted at once after a pause."""
+    effective_ns: int = 0
+    """From the answer to CreateRoute until packets follow the route; the API lists it at once."""
 
 
 class _Bucket:
@@ -69,6 +71,9 @@ class Cloud:
         self.is_hanging = False
         """Whether a call that begins now, or has begun, gets no answer; who calls asks first and again."""
         self._buckets: dict[str, _Bucket] = {}
+        self._accepted: dict[CloudRoute, Nanoseconds] = {}
+        self.unknown: set[str] = set()
+        """Nodes whose machines the API does not find: no route to them can be created."""
 
     def begin_outage(self) -> None:
         """Let every call fail from now on."""
@@ -93,31 +98,61 @@ class Cloud:
     def describe(self) -> dict[str, tuple[CloudRoute, ...]]:
         """Return all tables, zone to routes, by one call. Raises RouteApiUnavailableError, RouteThrottledError."""
         self._begin_call("DescribeRouteTables")
-        return {zone: self.tables.list(zone) for zone in self.tables.zones()}
+        return {zone: self._listed(zone) for zone in self.tables.zones()}
 
     def list(self, zone: str) -> tuple[CloudRoute, ...]:
         """Return one table. Raises RouteApiUnavailableError, RouteThrottledError."""
         self._begin_call("DescribeRouteTables")
-        return self.tables.list(zone)
+        return self._listed(zone)
 
     def describe_instance(self) -> None:
         """Look up an instance, as comes before every CreateRoute. Raises RouteApiUnavailableError, RouteThrottledError."""
         self._begin_call("DescribeInstances")
 
     def create(self, route: CloudRoute) -> None:
-        """Create a route. Raises also RouteQuotaError, and RouteTableError where it exists."""
+        """Create a route. Raises also RouteQuotaError, and RouteTableError: it exists, or its machine is not found."""
         self._begin_call("CreateRoute")
+        if route.node in self.unknown:
+            raise RouteTableError(f"InvalidInstanceID.NotFound: the machine of {route.node} does not exist")
         quota = self.behaviour.quota.get(route.zone)
-        if quota is not None and len(self.tables.list(route.zone)) >= quota:
+        if quota is not None and len(self._listed(route.zone)) >= quota:
             raise RouteQuotaError(
                 f"RouteLimitExceeded: the route table of zone {route.zone} is full: its quota is {plural(quota, 'pod route')}"
             )
-        self.tables.create(route)
+        if not self.behaviour.effective_ns:
+            self.tables.create(route)
+        elif route.cidr in {listed.cidr for listed in self._listed(route.zone)}:
+            raise RouteTableError(f"zone {route.zone} already has a route to {route.cidr}")
+        else:
+            self._accepted[route] = Nanoseconds(self._clock.now_ns() + self.behaviour.effective_ns)
+
+    def is_effective(self, route: CloudRoute) -> bool:
+        """Return whether packets follow a route that was created."""
+        return route not in self._accepted
+
+    def next_effective_ns(self) -> Nanoseconds | None:
+        """Return when the next accepted route becomes effective; None: all are."""
+        return min(self._accepted.values(), default=None)
+
+    def take_effective(self, now_ns: Nanoseconds) -> tuple[CloudRoute, ...]:
+        """Let the accepted routes that are due become effective, and return them."""
+        due = tuple(route for route, due_ns in self._accepted.items() if due_ns <= now_ns)
+        for route in due:
+            del self._accepted[route]
+            self.tables.create(route)
+        return due
 
     def delete(self, zone: str, cidr: str) -> None:
         """Delete a route. Raises as the tables do, and RouteApiUnavailableError, RouteThrottledError."""
         self._begin_call("DeleteRoute")
-        self.tables.delete(zone, cidr)
+        accepted = [route for route in self._accepted if (route.zone, route.cidr) == (zone, cidr)]
+        for route in accepted:
+            del self._accepted[route]
+        if not accepted:
+            self.tables.delete(zone, cidr)
+
+    def _listed(self, zone: str) -> tuple[CloudRoute, ...]:
+        return (*self.tables.list(zone), *(route for route in self._accepted if route.zone == zone))
 
     def _begin_call(self, call: str) -> None:
         if self._is_away:

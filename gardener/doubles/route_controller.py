@@ -221,7 +221,8 @@ class RouteController:
         if error is not None:
             self._recorder.record("route.failed", **facts, error=error)
         else:
-            name = "route.deleted" if call.is_delete else "route.created"
+            created = "route.created" if self._cloud.is_effective(route) else "route.accepted"
+            name = "route.deleted" if call.is_delete else created
             self._recorder.record(name, **facts, began_ns=self._began_ns)
         self._attempts.append(Attempt(call=call, error=error))
         return self._begin_call(now_ns)

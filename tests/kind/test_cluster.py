@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from clusters.faults import COMMON_FAULTS
 from clusters.kind.addresses import make_plan
 from clusters.kind.bring_up import ClusterApi
 from clusters.kind.cluster import CalicoCluster, ProberHandle
@@ -215,13 +216,13 @@ def test_the_api_is_taken_away_from_other_nodes_and_given_back(workshop: Worksho
     cluster = workshop.make()
     facts = cluster.up()
     plane = facts.nodes[0].name
-    assert cluster.faults.known() == {"kube-api-down", "route-api-down", "node-route-lost"}
+    assert cluster.faults.known() == COMMON_FAULTS
     cluster.faults.inject("kube-api-down", {})
     cluster.faults.inject("kube-api-down", {})
     rules = workshop.docker.execute(plane, "iptables", "-S", "INPUT")
     assert rules.count("--dport 6443 -j REJECT --reject-with tcp-reset") == 1
-    cluster.faults.cure("kube-api-down")
-    cluster.faults.cure("kube-api-down")
+    cluster.faults.cure("kube-api-down", {})
+    cluster.faults.cure("kube-api-down", {})
     assert "6443" not in workshop.docker.execute(plane, "iptables", "-S", "INPUT")
     cluster.down()
 
@@ -233,7 +234,7 @@ def test_a_lost_route_is_lost_in_the_router_and_comes_back(workshop: Workshop) -
     cluster.faults.inject("node-route-lost", {"zone": "a", "node": node})
     assert node not in {route.node for route in cluster.routes.list("a")}
     assert node in {route.node for route in cluster.routes.list("b")}
-    cluster.faults.cure("node-route-lost")
+    cluster.faults.cure("node-route-lost", {"zone": "a", "node": node})
     assert node in {route.node for route in cluster.routes.list("a")}
     cluster.down()
 

@@ -100,7 +100,7 @@ class StrangersCluster(WatchedCluster):
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
         switch = self._plan.make_switch(self._lab, self._lab_facts, Silent())
-        operator = Operator(switch.request, 300 * MILLISECOND)
+        operator = Operator(lambda: switch.request(0), 300 * MILLISECOND)
         return (*super().participants(recorder), *switch.participants, *self._lab.participants(Silent()), operator)
 
 

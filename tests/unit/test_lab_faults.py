@@ -1,16 +1,21 @@
-"""What the lab's faults break, and that their cures heal it."""
+"""What the faults of every cluster break, and that their cures heal it; which faults there are."""
 
 from __future__ import annotations
 
 import pytest
 
-from clusters.faults import ClusterFaults
+from clusters.faults import COMMON_FAULTS, common_faults
+from clusters.lab.faults import LAB_FAULTS
 from clusters.lab.kube import MemoryKube
+from gardener.doubles.cloud import Cloud, CloudBehaviour
 from gardener.manifests.admission import admit
 from hitless.clock import JumpingClock
-from hitless.errors import ApiUnavailableError, RouteTableError, UsageError
+from hitless.errors import ApiUnavailableError, RouteApiUnavailableError, RouteTableError, UsageError
 from hitless.facts import CloudRoute
+from hitless.fault_table import FaultTable
 from hitless.words import JsonObject, Kind
+from scenarios.faults import FAULTS, OF_SWITCH, check_fault, faults_missing
+from tests.unit.fakes_gardener import Bench
 
 
 class Tables:
@@ -47,17 +52,18 @@ class Broken:
         self.tables = Tables()
         self.tables.create(ROUTE)
         self.tables.create(OTHER)
-        self.outage: list[str] = []
-        self.faults = ClusterFaults(
-            kube=self.kube,
-            routes=self.tables,
-            begin_route_outage=lambda: self.outage.append("begin"),
-            end_route_outage=lambda: self.outage.append("end"),
-        )
+        self.cloud = Cloud(self.tables, CloudBehaviour(), JumpingClock())
+        self.faults = FaultTable(common_faults(self.kube, self.cloud))
 
 
-def test_the_known_faults() -> None:
-    assert Broken().faults.known() == {"kube-api-down", "route-api-down", "node-route-lost"}
+def test_every_fault_that_can_be_named_is_the_labs_or_the_switchs() -> None:
+    assert Broken().faults.known() == COMMON_FAULTS
+    assert Bench().switch.faults.known() == OF_SWITCH
+    assert FAULTS.keys() == LAB_FAULTS | OF_SWITCH
+
+
+def test_a_fault_that_a_cluster_does_not_have_is_missing_by_its_name() -> None:
+    assert faults_missing({"mtu-lowered", "extension-away", "kube-api-down"}, COMMON_FAULTS) == ["the fault mtu-lowered"]
 
 
 def test_the_kubernetes_api_goes_away_and_comes_back() -> None:
@@ -65,52 +71,75 @@ def test_the_kubernetes_api_goes_away_and_comes_back() -> None:
     world.faults.inject("kube-api-down", {})
     with pytest.raises(ApiUnavailableError):
         world.kube.list(Kind.NODE)
-    world.faults.cure("kube-api-down")
+    world.faults.cure("kube-api-down", {})
     assert world.kube.list(Kind.NODE) == ()
 
 
 def test_the_route_api_goes_away_and_comes_back() -> None:
     world = Broken()
     world.faults.inject("route-api-down", {})
-    world.faults.cure("route-api-down")
-    assert world.outage == ["begin", "end"]
+    with pytest.raises(RouteApiUnavailableError):
+        world.cloud.describe()
+    world.faults.cure("route-api-down", {})
+    assert world.cloud.describe() == {"a": (), "b": (ROUTE, OTHER)}
+
+
+def test_no_route_to_an_unknown_machine_can_be_created_until_the_cloud_finds_it() -> None:
+    world, route = Broken(), CloudRoute(zone="a", cidr="100.96.0.0/24", node="node-a1")
+    world.faults.inject("instance-unknown", {"node": "node-a1"})
+    with pytest.raises(RouteTableError, match=r"InvalidInstanceID\.NotFound: the machine of node-a1 does not exist"):
+        world.cloud.create(route)
+    world.faults.cure("instance-unknown", {"node": "node-a1"})
+    world.cloud.create(route)
+    assert world.cloud.list("a") == (route,)
+
+
+OF_A1 = {"zone": "b", "node": "node-a1"}
+OF_A2 = {"zone": "b", "node": "node-a2"}
 
 
 def test_a_lost_route_is_gone_from_one_table_until_it_is_cured() -> None:
     world = Broken()
-    world.faults.inject("node-route-lost", {"zone": "b", "node": "node-a1"})
+    world.faults.inject("node-route-lost", OF_A1)
     assert world.tables.list("b") == (OTHER,)
-    world.faults.cure("node-route-lost")
+    world.faults.cure("node-route-lost", OF_A1)
     assert world.tables.list("b") == (ROUTE, OTHER)
 
 
-def test_one_cure_heals_every_lost_route() -> None:
+def test_a_cure_heals_what_its_options_broke_and_nothing_else() -> None:
     world = Broken()
-    world.faults.inject("node-route-lost", {"zone": "b", "node": "node-a1"})
-    world.faults.inject("node-route-lost", {"zone": "b", "node": "node-a2"})
-    world.faults.cure("node-route-lost")
+    world.faults.inject("node-route-lost", OF_A1)
+    world.faults.inject("node-route-lost", OF_A2)
+    world.faults.cure("node-route-lost", OF_A1)
+    assert world.tables.list("b") == (ROUTE,)
+    world.faults.cure("node-route-lost", OF_A2)
     assert world.tables.list("b") == (ROUTE, OTHER)
 
 
 def test_a_route_that_was_restored_meanwhile_stays() -> None:
     world = Broken()
-    world.faults.inject("node-route-lost", {"zone": "b", "node": "node-a1"})
+    world.faults.inject("node-route-lost", OF_A1)
     world.tables.create(ROUTE)
-    world.faults.cure("node-route-lost")
+    world.faults.cure("node-route-lost", OF_A1)
     assert world.tables.list("b") == (ROUTE, OTHER)
 
 
 def test_healing_what_is_whole_is_no_error() -> None:
     world = Broken()
     for name in sorted(world.faults.known()):
-        world.faults.cure(name)
+        world.faults.cure(name, dict.fromkeys(FAULTS[name], "node-a1"))
     assert world.tables.list("b") == (ROUTE, OTHER)
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("meteorite", {}, "fault: name: found 'meteorite'; expected kube-api-down, node-route-lost, route-api-down"),
+        ("meteorite", {}, f"fault: name: found 'meteorite'; expected {', '.join(sorted(FAULTS))}"),
+        (
+            "mtu-lowered",
+            {"node": "node-a1", "octets": "1400"},
+            "fault mtu-lowered: options.octets: found '1400'; expected a whole number",
+        ),
         ("kube-api-down", {"zone": "a"}, "fault kube-api-down: options: found 'zone'; expected no options"),
         ("node-route-lost", {}, "fault node-route-lost: options: found no options; expected node, zone"),
         ("node-route-lost", {"zone": "b", "node": 1}, "fault node-route-lost: options.node: found 1; expected a name"),
@@ -129,13 +158,18 @@ def test_healing_what_is_whole_is_no_error() -> None:
 )
 def test_a_fault_that_cannot_be_is_refused_and_breaks_nothing(name: str, options: JsonObject, message: str) -> None:
     world = Broken()
-    with pytest.raises(UsageError) as refused:
+
+    def inject() -> None:
+        check_fault(name, options)
         world.faults.inject(name, options)
+
+    with pytest.raises(UsageError) as refused:
+        inject()
     assert str(refused.value) == message
     assert world.tables.list("b") == (ROUTE, OTHER)
     assert not world.kube.is_away
 
 
 def test_an_unknown_cure_is_refused() -> None:
-    with pytest.raises(UsageError, match="found 'meteorite'; expected kube-api-down"):
-        Broken().faults.cure("meteorite")
+    with pytest.raises(UsageError, match="found 'meteorite'; expected instance-unknown, kube-api-down"):
+        Broken().faults.cure("meteorite", {})

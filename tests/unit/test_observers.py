@@ -158,7 +158,7 @@ class AppliedSwitch(FakeSwitch):
         super().__init__(cluster)
         self._world = cluster.world
 
-    def request(self) -> None:
+    def request(self, _: int) -> None:
         for document in render(make_shoot(Mode.NATIVE), FeatureGates()):
             if document["kind"] == Kind.DAEMON_SET:
                 self._world.apply(document)

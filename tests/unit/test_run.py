@@ -15,6 +15,7 @@ from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.events import Event, Recorder
 from hitless.facts import ClusterFacts, Endpoint, Flow, NodeFacts, ProbeSpec
+from hitless.fault_table import Fault, FaultTable
 from hitless.history import RunHeader
 from hitless.load import Load
 from hitless.plan import PlannedFault, RunPlan
@@ -130,7 +131,7 @@ class FakeCluster:
     def inject(self, name: str, _: object) -> None:
         self._call(f"inject {name}")
 
-    def cure(self, name: str) -> None:
+    def cure(self, name: str, _: object) -> None:
         self._call(f"cure {name}")
 
     def take_changes(self) -> frozenset[Kind]:
@@ -148,8 +149,13 @@ class FakeSwitch:
     def __init__(self, cluster: FakeCluster) -> None:
         self._cluster = cluster
 
-    def request(self) -> None:
-        self._cluster._call("request")
+    @property
+    def faults(self) -> FaultTable:
+        call = self._cluster._call
+        return FaultTable({"own": Fault(inject=lambda _: call("inject own part"), cure=lambda _: call("cure own part"))})
+
+    def request(self, number: int) -> None:
+        self._cluster._call("request" if number == 0 else f"request {number}")
 
 
 def make_plan(**changes: Any) -> RunPlan:  # noqa: ANN401 - fields of a plan
@@ -164,7 +170,7 @@ def make_plan(**changes: Any) -> RunPlan:  # noqa: ANN401 - fields of a plan
         baseline_ns=Nanoseconds(MILLISECOND),
         duration_ns_max=Nanoseconds(5 * MILLISECOND),
         is_until_settled=True,
-        has_request=True,
+        requests_ns=(Nanoseconds(0),),
     )
     return replace(plan, **changes)
 
@@ -226,7 +232,7 @@ def test_a_faults_events_tell_what_it_broke_and_when(execute: Callable[..., Exec
     _, directory = execute(FakeCluster(), make_plan(faults=(fault,), is_until_settled=False))
     injected, cured = read_history(directory).events_named("fault.injected", "fault.cured")
     assert (injected.facts["fault"], injected.facts["options"]) == ("a", {"zone": "b"})
-    assert cured.facts.keys() == {"fault", "began_ns"}
+    assert (cured.facts["fault"], cured.facts["options"]) == ("a", {"zone": "b"})
     assert injected.facts["began_ns"] <= injected.t_ns <= cured.facts["began_ns"] <= cured.t_ns
 
 
@@ -252,12 +258,35 @@ def test_a_run_does_not_settle_before_every_fault_was_injected(execute: Callable
     ]
 
 
+def test_a_run_makes_every_request_before_it_settles(
+    execute: Callable[..., Executed],
+) -> None:
+    later = Nanoseconds(3 * MILLISECOND)
+    cluster, directory = execute(FakeCluster(), make_plan(requests_ns=(Nanoseconds(0), later)))
+    assert [call for call in cluster.calls if call.startswith("request")] == ["request", "request 1"]
+    (settled,) = read_history(directory).events_named("run.settled")
+    assert settled.t_ns >= MILLISECOND + later
+
+
+def test_a_request_that_was_never_made_is_said(execute: Callable[..., Executed]) -> None:
+    never = (Nanoseconds(0), Nanoseconds(9 * MILLISECOND))
+    _, directory = execute(FakeCluster(), make_plan(requests_ns=never, is_until_settled=False))
+    expected = "probing: the run ended before 1 request; lengthen duration_s, or inject and request earlier"
+    assert read_history(directory).errors == (expected,)
+
+
+def test_a_fault_of_the_switch_is_injected_and_cured_there(execute: Callable[..., Executed]) -> None:
+    fault = PlannedFault(name="own", options={}, at_ns=Nanoseconds(0), for_ns=None)
+    cluster, _ = execute(FakeCluster(), make_plan(faults=(fault,), is_until_settled=False))
+    assert [call for call in cluster.calls if "own part" in call] == ["inject own part", "cure own part"]
+
+
 def test_a_fault_that_was_never_injected_is_said(execute: Callable[..., Executed]) -> None:
     never = PlannedFault(name="a", options={}, at_ns=Nanoseconds(9 * MILLISECOND), for_ns=None)
     cluster, directory = execute(FakeCluster(), make_plan(faults=(never,)))
     assert "inject a" not in cluster.calls
     assert read_history(directory).errors == (
-        "probing: the run ended before 1 fault; lengthen duration_s or inject faults earlier",
+        "probing: the run ended before 1 fault; lengthen duration_s, or inject and request earlier",
     )
 
 

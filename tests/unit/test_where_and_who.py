@@ -99,7 +99,7 @@ def test_flows_that_need_something_made_in_the_cluster_are_missing() -> None:
 def test_an_observed_plan_changes_nothing_and_judges_what_can_be_seen() -> None:
     case, clock = case_of("plain-switch"), JumpingClock()
     ours, plan = make_plan(case, Arm.GATED, 2, clock), OBSERVER.make_plan(case, Arm.GATED, 2, clock)
-    assert (plan.has_request, plan.faults, plan.calibration_ns, plan.is_until_settled) == (False, (), None, True)
+    assert (plan.requests_ns, plan.faults, plan.calibration_ns, plan.is_until_settled) == ((), (), None, True)
     assert set(ours.header.checks) - CHECKS
     assert set(plan.header.checks) == set(ours.header.checks) & CHECKS == {"continuity", "hygiene"}
     assert plan.header.checks["continuity"] == ours.header.checks["continuity"]

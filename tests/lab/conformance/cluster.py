@@ -118,4 +118,4 @@ class ClusterConformance(WatchedClusterConformance):
         with pytest.raises(UsageError):
             cluster.faults.inject("no-such-fault", {})
         for name in cluster.faults.known():
-            cluster.faults.cure(name)
+            cluster.faults.cure(name, {})

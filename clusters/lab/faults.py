@@ -1,0 +1,144 @@
+"""The lab's own faults: of nodes, of their interfaces, of calico-node's pods. Names and options: `scenarios.faults`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from clusters.faults import COMMON_FAULTS, common_faults
+from clusters.lab.addresses import UNDERLAY_DEVICE, NodePlan
+from clusters.lab.calico.pods import is_calico_pod
+from clusters.lab.kube import MemoryKube
+from clusters.lab.network import LabNetwork
+from gardener.conditions import other_conditions
+from gardener.doubles.cloud import Cloud
+from hitless.errors import UsageError
+from hitless.fault_table import Fault
+from hitless.words import JsonObject, Kind
+
+LAB_FAULTS: Final = COMMON_FAULTS | {
+    "node-unregistered",
+    "calico-node-restart",
+    "source-check-on",
+    "connections-refused",
+    "mtu-lowered",
+}
+"""What `lab_faults` returns."""
+
+NEEDS_NFT: Final = frozenset({"source-check-on", "connections-refused"})
+"""Faults that are rules of nftables in a node."""
+
+_SOURCE_CHECK: Final = "source-check"
+_CONNECTIONS: Final = "connections"
+_KUBELET: Final = "system:node"
+
+
+def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork) -> dict[str, Fault]:
+    """Return name to fault."""
+    nodes = _Nodes(kube, network)
+    return {
+        **common_faults(kube, cloud),
+        "node-unregistered": Fault(inject=nodes.unregister, cure=nodes.register),
+        "calico-node-restart": Fault(inject=nodes.restart_calico, cure=lambda _: None),
+        "source-check-on": Fault(inject=nodes.check_sources, cure=lambda options: nodes.drop_rules(options, _SOURCE_CHECK)),
+        "connections-refused": Fault(
+            inject=nodes.refuse_connections, cure=lambda options: nodes.drop_rules(options, _CONNECTIONS)
+        ),
+        "mtu-lowered": Fault(inject=nodes.lower_mtu, cure=nodes.restore_mtu),
+    }
+
+
+class _Nodes:
+    """What can be broken at one node."""
+
+    def __init__(self, kube: MemoryKube, network: LabNetwork) -> None:
+        self._kube, self._network = kube, network
+        self._unregistered: dict[str, JsonObject] = {}
+        self._ruled: set[tuple[str, str]] = set()
+
+    def unregister(self, options: JsonObject) -> None:
+        """Delete the Node object. Calico's pod follows; the kernel keeps its routes, and peers keep theirs for a while."""
+        name = self._find(options).name
+        if name not in self._unregistered:
+            self._unregistered[name] = self._kube.get(Kind.NODE, name)
+            self._kube.delete(Kind.NODE, name)
+
+    def register(self, options: JsonObject) -> None:
+        """Create the Node anew, as kubelet does: nothing has written NetworkUnavailable on it."""
+        document = self._unregistered.pop(options.get("node", ""), None)
+        if document is None:
+            return
+        metadata = {key: value for key, value in document["metadata"].items() if key != "resourceVersion"}
+        status = {**document["status"], "conditions": list(other_conditions(document))}
+        node = {**document, "metadata": metadata, "status": status}
+        self._kube.apply(node, actor=_KUBELET)
+        self._kube.replace_status(node, actor=_KUBELET)
+
+    def restart_calico(self, options: JsonObject) -> None:
+        """Delete the node's calico-node pod. Raises UsageError: it has none."""
+        name = self._find(options).name
+        pods = [pod for pod in self._kube.list(Kind.POD) if is_calico_pod(pod) and pod["spec"]["nodeName"] == name]
+        if not pods:
+            place = "options.node"
+            raise UsageError(where="fault calico-node-restart", place=place, found=repr(name), expected="a node with a pod")
+        for pod in pods:
+            self._kube.delete(Kind.POD, pod["metadata"]["name"])
+
+    def check_sources(self, options: JsonObject) -> None:
+        """Drop at the node's interface what is neither from nor to its own address, after a masquerade."""
+        node = self._find(options)
+        self._load_rules(
+            node,
+            _SOURCE_CHECK,
+            f"""
+  chain incoming {{
+    type filter hook prerouting priority -310; policy accept;
+    iifname "{UNDERLAY_DEVICE}" ip daddr != {node.address} drop
+  }}
+  chain outgoing {{
+    type filter hook postrouting priority 310; policy accept;
+    oifname "{UNDERLAY_DEVICE}" ip saddr != {node.address} drop
+  }}""",
+        )
+
+    def refuse_connections(self, options: JsonObject) -> None:
+        """Drop what conntrack has not confirmed (IPS_CONFIRMED): known flows pass, as they do where the table is full."""
+        self._load_rules(
+            self._find(options),
+            _CONNECTIONS,
+            """
+  chain forwarded {
+    type filter hook forward priority 0; policy accept;
+    ct status & 0x8 == 0x0 drop
+  }""",
+        )
+
+    def drop_rules(self, options: JsonObject, table: str) -> None:
+        """Delete the table that a fault made; a missing one is no error."""
+        name = options.get("node", "")
+        if (name, table) in self._ruled:
+            self._ruled.discard((name, table))
+            self._network.run_nft(name, f"delete table ip {table}\n")
+
+    def lower_mtu(self, options: JsonObject) -> None:
+        """Change the MTU of the node's interface. Raises UsageError: IPv4 does not allow it, or it would be no lower."""
+        most = self._network.underlay_mtu
+        if not 576 <= options["octets"] < most:  # noqa: PLR2004 - RFC 791: every host takes 576 octets
+            place, found = "options.octets", str(options["octets"])
+            raise UsageError(where="fault mtu-lowered", place=place, found=found, expected=f"576 to {most - 1}")
+        self._network.set_underlay_mtu(self._find(options).name, options["octets"])
+
+    def restore_mtu(self, options: JsonObject) -> None:
+        """Give the interface the underlay's MTU."""
+        if options.get("node", "") in self._network.planes:
+            self._network.set_underlay_mtu(options["node"], self._network.underlay_mtu)
+
+    def _load_rules(self, node: NodePlan, table: str, chains: str) -> None:
+        if (node.name, table) not in self._ruled:
+            self._network.run_nft(node.name, f"table ip {table} {{{chains}\n}}\n")
+            self._ruled.add((node.name, table))
+
+    def _find(self, options: JsonObject) -> NodePlan:
+        nodes = {node.name: node for node in self._network.plan.nodes}
+        if options["node"] not in nodes:
+            raise UsageError(where="fault", place="options.node", found=repr(options["node"]), expected=", ".join(nodes))
+        return nodes[options["node"]]

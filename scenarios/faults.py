@@ -1,0 +1,72 @@
+"""The faults that a scenario can name, with their options: one home for names, so that a mistake is found before anything runs.
+
+Which of them a cluster can bring about is the cluster's matter (`hitless.ports.Faults.known`); one that it cannot is a skip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from hitless.errors import UsageError
+from hitless.words import JsonObject
+
+KUBE_API_DOWN: Final = "kube-api-down"
+
+FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
+    KUBE_API_DOWN: {},
+    "route-api-down": {},
+    "node-route-lost": {"zone": str, "node": str},
+    "instance-unknown": {"node": str},
+    "node-unregistered": {"node": str},
+    "calico-node-restart": {"node": str},
+    "source-check-on": {"node": str},
+    "connections-refused": {"node": str},
+    "mtu-lowered": {"node": str, "octets": int},
+    "route-controller-away": {},
+    "extension-away": {},
+}
+"""Fault to its options, no more and no less:
+
+- kube-api-down: every call to the Kubernetes API fails.
+- route-api-down: every call to the cloud's route API fails.
+- node-route-lost: the route to `node` disappears from the table of `zone`; the cure creates it again unless it exists.
+- instance-unknown: the cloud does not find the machine of `node`: CreateRoute to it fails.
+- node-unregistered: the Node object is deleted while the machine keeps running; the cure registers it anew, without
+  NetworkUnavailable, as a node that joins.
+- calico-node-restart: the pod of `node` is deleted; its DaemonSet makes another, so there is nothing to cure.
+- source-check-on: the network interface of `node` drops packets that are neither from nor to the node's own address, as a
+  cloud's source/destination check does.
+- connections-refused: `node` drops the first packet of every new connection, as with a full conntrack table.
+- mtu-lowered: the MTU of the interface of `node` is `octets`.
+- route-controller-away, extension-away: the process does not run; it starts anew, without memory, when it is cured.
+"""
+
+OF_SWITCH: Final = frozenset({"route-controller-away", "extension-away"})
+"""Faults of the parts that perform the switch; the others are the cluster's."""
+
+MOMENTARY: Final = frozenset({"calico-node-restart"})
+"""Faults that are over at once: they may follow each other without a cure in between."""
+
+THROUGH_API: Final = frozenset({"node-unregistered", "calico-node-restart"})
+"""Faults that are brought about by calls to the Kubernetes API."""
+
+
+def check_fault(name: str, options: JsonObject) -> None:
+    """Refuse a fault that does not exist, or with other options than it needs. Raises UsageError."""
+    if name not in FAULTS:
+        raise UsageError(where="fault", place="name", found=repr(name), expected=", ".join(sorted(FAULTS)))
+    needed = FAULTS[name]
+    if options.keys() != needed.keys():
+        found = ", ".join(sorted(map(repr, options))) or "no options"
+        allowed = ", ".join(sorted(needed)) or "no options"
+        raise UsageError(where=f"fault {name}", place="options", found=found, expected=allowed)
+    for key, wanted in needed.items():
+        if type(options[key]) is not wanted:
+            allowed = "a name" if wanted is str else "a whole number"
+            raise UsageError(where=f"fault {name}", place=f"options.{key}", found=repr(options[key]), expected=allowed)
+
+
+def faults_missing(named: Collection[str], known: Collection[str]) -> list[str]:
+    """Return, in words, the faults that a scenario names and a cluster does not have; the switch's own it need not have."""
+    return [f"the fault {name}" for name in sorted({*named} - {*known} - OF_SWITCH)]

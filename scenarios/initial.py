@@ -1,0 +1,93 @@
+"""What a cluster has before the first request beyond what its Shoot makes: conditions and cloud routes of earlier times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from pydantic import Field
+
+from gardener.conditions import calico_is_down, calico_is_up, dated, other_conditions, route_condition
+from gardener.doubles.route_controller import USER
+from hitless.clock import read_wall_time
+from hitless.documents import MisfitError
+from hitless.events import Recorder
+from hitless.facts import CloudRoute, ClusterFacts
+from hitless.ports import KubeApi, RouteTables
+from hitless.words import JsonObject, Kind
+from scenarios.per_profile import Strict
+
+Reason = Literal["RouteCreated", "NoRouteCreated", "CalicoIsUp", "CalicoIsDown", "absent"]
+
+ALL_NODES: Final = "all"
+
+_CONDITIONS: Final[Mapping[str, JsonObject]] = {
+    "RouteCreated": route_condition(is_created=True),
+    "NoRouteCreated": route_condition(is_created=False),
+    "CalicoIsUp": calico_is_up(),
+    "CalicoIsDown": calico_is_down(),
+}
+
+
+class Initial(Strict):
+    """What is there before the first request; default: what the Shoot makes."""
+
+    conditions: dict[str, Reason] = Field(default_factory=dict)
+    """Node (or `all`) to the reason of its NetworkUnavailable, `absent` for none."""
+    tables: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Zone to the nodes to which its route table has a route."""
+    deleting: tuple[str, ...] = ()
+    """Nodes whose deletion has begun and does not end: a finalizer holds the object."""
+
+    def check(self, zones: frozenset[str], nodes: frozenset[str], quota: Mapping[str, int]) -> None:
+        """Refuse nodes and zones that do not exist, and tables beyond their quota. Raises MisfitError."""
+        if ALL_NODES in self.conditions and len(self.conditions) > 1:
+            raise MisfitError("initial.conditions", ", ".join(self.conditions), f"{ALL_NODES} alone, or nodes by name")
+        named = {
+            "initial.conditions": set(self.conditions) - {ALL_NODES},
+            "initial.deleting": set(self.deleting),
+            **{f"initial.tables.{zone}": set(held) for zone, held in self.tables.items()},
+        }
+        for place, names in named.items():
+            if unknown := sorted(names - nodes):
+                raise MisfitError(place, unknown[0], f"nodes of the topology: {', '.join(sorted(nodes))}")
+        for zone, held in self.tables.items():
+            if zone not in zones:
+                raise MisfitError("initial.tables", f"zone {zone}", f"the topology's zones {', '.join(sorted(zones))}")
+            if len(held) > quota.get(zone, len(held)):
+                raise MisfitError(f"initial.tables.{zone}", f"{len(held)} routes", f"at most the quota, {quota[zone]}")
+
+    def prepare(self, kube: KubeApi, tables: RouteTables, facts: ClusterFacts, recorder: Recorder) -> None:
+        """Bring it about. Raises ApiError, RouteTableError."""
+        for node in facts.nodes:
+            reason = self.conditions.get(node.name) or self.conditions.get(ALL_NODES)
+            if reason is not None:
+                _set_condition(kube, node.name, reason)
+            if node.name in self.deleting:
+                document = kube.get(Kind.NODE, node.name)
+                document["metadata"]["deletionTimestamp"] = read_wall_time()
+                kube.apply(document, actor=USER)
+        for zone, held in self.tables.items():
+            routes = (CloudRoute(zone=zone, cidr=node.pod_cidr, node=node.name) for node in facts.nodes if node.name in held)
+            wanted = {route.cidr: route for route in routes}
+            present = {route.cidr: route for route in tables.list(zone)}
+            for cidr, route in present.items():
+                if wanted.get(cidr) != route:
+                    tables.delete(zone, cidr)
+                    _record(recorder, "route.deleted", route)
+            for cidr, route in wanted.items():
+                if present.get(cidr) != route:
+                    tables.create(route)
+                    _record(recorder, "route.created", route)
+
+
+def _record(recorder: Recorder, name: str, route: CloudRoute) -> None:
+    recorder.record(name, zone=route.zone, cidr=route.cidr, node=route.node, began_ns=0)
+
+
+def _set_condition(kube: KubeApi, node: str, reason: str) -> None:
+    """Write NetworkUnavailable as its writer would, or take it away."""
+    document = kube.get(Kind.NODE, node)
+    written = [dated(_CONDITIONS[reason], read_wall_time())] if reason in _CONDITIONS else []
+    document["status"]["conditions"] = [*other_conditions(document), *written]
+    kube.replace_status(document, actor=USER)

@@ -1,0 +1,73 @@
+"""Gardener's parts that do not run for a while, and a cloud whose routes come later."""
+
+from __future__ import annotations
+
+from gardener.doubles.cloud import CloudBehaviour
+from hitless.words import MILLISECOND, Nanoseconds
+from tests.unit.fakes_gardener import NODES, Bench, ms
+
+ALL_ROUTES = 2 * len(NODES)
+
+
+def away(bench: Bench, name: str, from_ms: float, to_ms: float) -> None:
+    bench.loop.at(ms(from_ms), lambda: bench.switch.faults.inject(name, {}))
+    bench.loop.at(ms(to_ms), lambda: bench.switch.faults.cure(name, {}))
+
+
+def test_while_the_extension_is_away_its_gate_is_not_asked_and_it_looks_at_once_when_it_is_back() -> None:
+    bench = Bench()
+    bench.request(at_ns=ms(0))
+    away(bench, "extension-away", 50, 900)
+    assert bench.run()
+    looks = [t_ns / MILLISECOND for t_ns in bench.times("gate.held") + bench.times("gate.opened")]
+    assert not [at_ms for at_ms in looks if 51 < at_ms < 900]
+    assert bench.times("gate.opened") == [ms(930)]  # extension_reconcile_ns after its start; every route is there by then
+
+
+def test_an_extension_that_was_away_has_forgotten_its_back_off() -> None:
+    bench = Bench(behaviour=CloudBehaviour(quota={"b": 0}))
+    bench.request(at_ns=ms(0))
+    away(bench, "extension-away", 500, 600)
+    bench.run_for(ms(700))
+    retries = [facts["retry_ns"] for facts in bench.facts("gate.held")]
+    assert retries.count(ms(5)) == 2
+
+
+def test_a_route_controller_that_was_away_starts_without_memory_and_creates_what_is_missing() -> None:
+    bench = Bench()
+    bench.request(at_ns=ms(0))
+    away(bench, "route-controller-away", 150, 500)
+    assert bench.run()
+    created = bench.times("route.created")
+    assert len(created) == ALL_ROUTES
+    assert not [t_ns for t_ns in created if ms(151) < t_ns < ms(560)]
+
+
+def test_what_is_written_is_applied_while_the_extension_is_away() -> None:
+    bench = Bench(is_gated=False)
+    bench.request(at_ns=ms(0))
+    away(bench, "extension-away", 35, 2_000)
+    bench.run_for(ms(1_000))
+    assert {facts["kind"] for facts in bench.facts("manifest.applied")} >= {"DaemonSet", "IPPool"}
+
+
+def test_packets_follow_an_accepted_route_only_when_it_is_effective() -> None:
+    bench = Bench(behaviour=CloudBehaviour(effective_ns=ms(300)))
+    bench.request(at_ns=ms(0))
+    assert bench.run()
+    accepted, created = bench.times("route.accepted"), bench.times("route.created")
+    assert len(accepted) == len(created) == ALL_ROUTES
+    assert [round((late - early) / MILLISECOND) for early, late in zip(accepted, created, strict=True)] == [300] * ALL_ROUTES
+    assert bench.times("gate.opened")[0] < created[-1]  # the gate has no way to know
+
+
+def test_a_route_that_is_not_effective_yet_counts_against_the_quota_and_can_be_deleted() -> None:
+    bench = Bench(behaviour=CloudBehaviour(effective_ns=ms(300), quota={"a": 2}))
+    bench.request(at_ns=ms(0))
+    bench.run_for(ms(400))
+    assert len(bench.switch.cloud.list("a")) == 2
+    accepted = bench.switch.cloud.list("b")[-1]
+    assert not bench.switch.cloud.is_effective(accepted)
+    bench.switch.cloud.delete("b", accepted.cidr)
+    assert accepted not in bench.switch.cloud.list("b")
+    assert accepted not in bench.switch.cloud.take_effective(Nanoseconds(10**12))
