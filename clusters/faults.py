@@ -40,7 +40,7 @@ def common_faults(kube: SwitchableApi, cloud: Cloud) -> dict[str, Fault]:
         "node-route-lost": Fault(inject=lost.lose, cure=lost.restore),
         "instance-unknown": Fault(
             inject=lambda options: cloud.unknown.add(options["node"]),
-            cure=lambda options: cloud.unknown.discard(options["node"]),
+            cure=lambda options: cloud.unknown.discard(options.get("node", "")),
         ),
     }
 

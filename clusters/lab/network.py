@@ -15,6 +15,7 @@ from typing import Final
 
 from clusters.lab.addresses import (
     ROUTER,
+    UNDERLAY_DEVICE,
     UNDERLAY_INDEX,
     NodePlan,
     ZonePlan,
@@ -45,7 +46,7 @@ from clusters.linux.namespaces import (
 )
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import list_links
-from clusters.linux.netlink_links import Link, add_veth
+from clusters.linux.netlink_links import Link, add_veth, set_link
 from clusters.linux.netlink_queues import Impairment, set_netem
 from clusters.linux.sandbox import is_inside
 from clusters.linux.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
