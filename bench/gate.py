@@ -146,8 +146,8 @@ def _show_outages(document: JsonObject) -> Table:
             for row in document["outages"]
         ),
         note=(
-            "An outage of both directions between the zones of a mesh of 4 nodes, 8 flows from 4 senders that start at random "
-            "times. The gate finds it if any flow lost a probe; the last column is the share of the flows that did."
+            "Outages of both directions between the zones of a mesh of 4 nodes. The gate finds one if any flow lost a probe; "
+            "the last column is the share of the 8 flows that did. They are probed at nearly the same times."
         ),
     )
 

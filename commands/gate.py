@@ -13,6 +13,8 @@ from typing import Final
 
 import numpy as np
 
+from analysis.comparison import Comparison
+from commands.compare import read_stored
 from commands.gate_run import RunQuestion, Version, run_versions, say_looks
 from commands.settings import GateFormat
 from hitless.documents import read_document
@@ -26,6 +28,7 @@ from reports.gate.rules import Figure, Rules, Trait, read_rules
 from reports.gate.sides import Side, StoredSummary, make_side, parse_summary
 from reports.gate.simulation import simulate_decisions
 from reports.gate.writing import render_annotations, render_junit, render_markdown, render_self_test, render_text, say_plan
+from reports.summary import summarise
 from scenarios.loading import catalogue, find_scenario, load_scenario
 
 EXIT_CODES: Final = {Outcome.GO: 0, Outcome.STOP: 1, Outcome.NOT_DECIDED: 20}
@@ -180,7 +183,16 @@ def _read_rules(path: Path | None) -> Rules:
 
 
 def _read_side(name: str, path: Path) -> Side:
+    if (path / "run.json").is_file():
+        return make_side(name, str(path), [_summarise_run(path)])
     return make_side(name, str(path), [_read_summary(file) for file in find_summaries(path)])
+
+
+def _summarise_run(path: Path) -> StoredSummary:
+    """Return the summary of one stored run. Raises RecordDamagedError."""
+    (run,), _ = read_stored(path)
+    comparison = Comparison(scenario=run.history.header.scenario, runs=(run,), has_rule=False)
+    return parse_summary(json.dumps(summarise(comparison).as_json()).encode(), str(path))
 
 
 def find_summaries(path: Path) -> tuple[Path, ...]:
@@ -199,7 +211,7 @@ def find_summaries(path: Path) -> tuple[Path, ...]:
         raise UsageError(where=str(path), found=error.strerror or str(error), expected="a folder that can be read") from error
     found = tuple(folder / _SUMMARY for folder in folders if (folder / _SUMMARY).is_file())
     if not found:
-        expected = f"a {_SUMMARY}, the folder of a comparison, or that of a session of suites"
+        expected = f"a {_SUMMARY}, the folder of a comparison or of a run, or that of a session of suites"
         raise UsageError(where=str(path), found=f"no {_SUMMARY}" if path.exists() else "nothing", expected=expected)
     lacking = [folder for folder in folders if folder / _SUMMARY not in found]
     if lacking:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from commands.gate import find_summaries
+from commands.gate import find_summaries, read_question
 from hitless.errors import UsageError
 from hitless.words import Arm
 from reports.gate.rules import Trait
 from reports.gate.sides import Difference, Side, find_differences, make_side, parse_summary
 from tests.unit.summaries import changed, gated, summary, ungated
+from tests.unit.test_record_version_1 import STORED
 
 
 def parse(document: object) -> None:
@@ -24,6 +26,14 @@ def parse(document: object) -> None:
 def side(name: str, *documents: dict[str, Any]) -> Side:
     stored = [parse_summary(json.dumps(one).encode(), f"{name}/{number}.json") for number, one in enumerate(documents)]
     return make_side(name, name.lower(), stored)
+
+
+def test_the_folder_of_one_run_is_a_side_of_one_arm(tmp_path: Path) -> None:
+    with tarfile.open(STORED) as archive:
+        archive.extractall(tmp_path, filter="data")
+    found = read_question(tmp_path / "gated-1", None, (), ()).baseline
+    assert found.scenarios == ("plain-switch",)
+    assert [(arm.value, one.trials) for stored in found.stored for arm, one in stored.summary.arms.items()] == [("GATED", 1)]
 
 
 def test_a_summary_is_read() -> None:
