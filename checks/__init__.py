@@ -1,1 +1,1 @@
-"""How we judge: one question a file, pure, strangers to each other."""
+"""The checks: one question per file, pure; no check imports another."""

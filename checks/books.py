@@ -1,7 +1,7 @@
 """Books: does the kernel account for every lost probe?
 
-A lost probe that no counter of the whole lab shows was lost by the instrument, or the ledger is wrong. Either way the number is
-not to be trusted before it is understood.
+If no counter of the lab shows a lost probe, the instrument lost it or the ledger is wrong. Do not trust the number until that
+is understood.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
 
 
 def _drops(ledger: Ledger) -> str:
-    """Say what the kernel dropped, by kind of place."""
+    """Describe the kernel's drops by kind of place."""
     kinds = {
         "on input": sum(place.input_drops for place in ledger.places),
         "on output": sum(place.output_drops for place in ledger.places),
@@ -58,4 +58,4 @@ def _drops(ledger: Ledger) -> str:
     parts = ", ".join(f"{count} {where}" for where, count in kinds.items() if count)
     text = f"the kernel dropped {plural(ledger.dropped, 'packet')} ({parts})" if parts else "the kernel dropped nothing"
     unknown = ledger.refusals_unknown
-    return f"{text}; it may have refused up to {unknown} more to the nodes' own senders" if unknown else text
+    return f"{text}; it may have refused up to {unknown} more packets of the nodes' own senders" if unknown else text

@@ -14,7 +14,7 @@ from hitless.words import JsonObject, Verdict
 
 
 class CheckModule(Protocol):
-    """What every file of a check has."""
+    """A check: every module of one has these attributes."""
 
     @property
     def NAME(self) -> str:  # noqa: N802 - a constant of the module
@@ -44,12 +44,12 @@ CATALOGUE: Final[Mapping[str, CheckModule]] = {
 
 
 def read_checks(named: Mapping[str, JsonObject], where: str, place: str = "checks") -> None:
-    """Say whether checks and budgets exist, before anything is run.
+    """Refuse unknown checks and budgets before anything runs.
 
     Args:
-        named: check name to its budgets, as a scenario has them.
-        where: the file that they stand in, for the message.
-        place: where in the file, likewise.
+        named: check name to its budgets, as in a scenario.
+        where: their file, for messages.
+        place: their place in it, for messages.
 
     Raises:
         UsageError: an unknown check, an unknown budget, or a budget that is no number.
@@ -65,7 +65,7 @@ def read_checks(named: Mapping[str, JsonObject], where: str, place: str = "check
 
 
 def run_checks(evidence: Evidence) -> tuple[CheckResult, ...]:
-    """Run the checks that the history's header names, and those of validity whether it names them or not.
+    """Run the checks that the history's header names, and always those of validity.
 
     Raises:
         UsageError: the header names an unknown check or budget.

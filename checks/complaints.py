@@ -1,4 +1,4 @@
-"""Complaints about connections against their budgets: what the checks of TCP flows have in common."""
+"""Judges complaints about connections against their budgets, for all checks of TCP flows."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ Measured = tuple[Flow, ConnectionMeasure]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
-    """Flows that are told together: those of one set and class."""
+    """Flows of one set and class, which share a finding."""
 
     flow_set: FlowSet
     flow_class: FlowClass
     flows: tuple[Measured, ...]
 
     def met(self, complaint: Complaint) -> list[tuple[Nanoseconds, Flow]]:
-        """Return when and on which flow there was cause for it, in order of time."""
+        """Return when and on which flow a complaint occurred, in order of time."""
         found = [(at_ns, flow) for flow, measure in self.flows for at_ns in measure.complaints.get(complaint, ())]
         return sorted(found, key=lambda one: one[0])
 
@@ -64,10 +64,10 @@ def judge_complaints(
     """Yield a finding for every complaint of every set and class of flows; over its budget it is a failure.
 
     Args:
-        flows: with what became of their connections.
-        limits: budget name to what is allowed over all these flows; None: any number.
-        complaints: which are asked about.
-        name_code: gives the code of the finding.
+        flows: with the results of their connections.
+        limits: budget name to the number allowed over all these flows; None: any number.
+        complaints: those to judge.
+        name_code: returns the code of a finding.
     """
     groups = _group(flows)
     for complaint in complaints:
@@ -83,7 +83,7 @@ def judge_complaints(
 
 
 def say_unprobed(flows: Sequence[Measured], code: str) -> Iterator[Finding]:
-    """Yield a doubt where nothing was offered on a flow: no complaint was possible."""
+    """Yield a doubt if a flow offered no message: then no complaint was possible."""
     unprobed = [flow for flow, measure in flows if not measure.offered]
     if unprobed:
         text = f"on {plural(len(unprobed), 'flow')} no message was offered, such as {unprobed[0].label}"

@@ -1,7 +1,7 @@
-"""Connections: did those between pods survive, and could new ones be made?
+"""Connections: did those between pods survive, and could new ones be opened?
 
-A packet that is lost is sent again: to an application an outage is a stall, a slow connection, or in the end a broken one.
-What was not answered in time is a matter of continuity, which counts every class of flow; here it is how connections bore it.
+TCP retransmits lost packets: an application sees an outage as a stall, a slow connection, or finally a broken one. Continuity
+counts messages that were not answered in time, for every class of flow; this check judges the connections.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Continuity: was every flow between pods, and between pods and nodes, served all the time?
+"""Continuity: did every flow between pods, and between pods and nodes, work all the time?
 
-With a budget of 0, one lost probe fails. Where the links lose probes of themselves, what may be theirs is judged by its number
-alone (analysis.background). Flows through Services are judged apart (checks.services): a masquerade breaks them for reasons of
-its own.
+With a budget of 0, one lost probe fails. If the links lose probes with or without a switch, losses that may be theirs are
+judged by their number alone (analysis.background). Flows through Services are judged in checks.services, because a masquerade
+breaks them for other reasons.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BUDGETS: Final[Mapping[str, float | None]] = {
 
 
 def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
-    """Judge the loss of each flow, then what else happened to its probes."""
+    """Judge the loss of each flow, then other impairments of its probes."""
     limits = read_budgets(NAME, budgets, BUDGETS)
     history, measures = evidence.history, evidence.measures
     judged = history.flows_of(FlowRole.MESH, FlowRole.POD, FlowRole.HOST)
@@ -72,7 +72,7 @@ def _judge_hit(flow: Flow, found: FlowMeasure, limit_ms: float) -> Finding:
     if found.downtime.shortest_ns > limit_ns:
         return Finding(verdict=Verdict.FAIL, code="flow-downtime-over-budget", text=text, flow=flow.id, t_ns=first_ns)
     if found.downtime.longest_ns is None or found.downtime.longest_ns > limit_ns:
-        # The truth lies somewhere between the bounds and the budget does too: a shorter interval would tell.
+        # Both the truth and the budget are between the bounds: only a shorter interval could decide.
         return Finding(verdict=Verdict.INCONCLUSIVE, code="flow-downtime-unclear", text=text, flow=flow.id, t_ns=first_ns)
     return Finding(verdict=Verdict.PASS, code="flow-downtime-within-budget", text=text, flow=flow.id, t_ns=first_ns)
 
@@ -80,7 +80,7 @@ def _judge_hit(flow: Flow, found: FlowMeasure, limit_ms: float) -> Finding:
 def _judge_background(background: Background) -> Finding:
     text = (
         f"{background.lost} of {plural(background.offered, 'probe')} were lost in outages of at most "
-        f"{plural(background.length_max, 'probe')}, as the links lose of themselves; expected: at most {background.allowed}"
+        f"{plural(background.length_max, 'probe')}, which the links lose anyway; expected: at most {background.allowed}"
     )
     if background.lost > background.allowed:
         return Finding(verdict=Verdict.FAIL, code="loss-above-background", text=text)
@@ -124,10 +124,11 @@ def _say_blind_time(family: str, flows_found: list[FlowMeasure]) -> Iterator[Fin
 
 
 def _judge_refused(history: History, limit: float | None) -> Iterator[Finding]:
-    """Judge what a node's own network refused to send: the sender's error, where pods only see loss.
+    """Judge probes that a node's own network refused to send: its sender gets an error where a pod only sees loss.
 
-    A masqueraded flow's conntrack entry dies with the output device, and its packet with it: EPERM, once a flow. Anything else
-    is a way that was not there. Source: Linux net/netfilter/nf_nat_core.c nf_nat_oif_changed; docs/mechanics.md 4.5.
+    When the output device of a masqueraded flow changes, its conntrack entry and one packet are dropped: EPERM, once per flow.
+    Any other error means that there was no route. Source: Linux net/netfilter/nf_nat_core.c nf_nat_oif_changed;
+    docs/mechanics.md 4.5.
     """
     rows = history.records.sender[is_network_refusal(history)]
     for is_masquerade in (True, False):

@@ -1,6 +1,6 @@
 """Convergence: was the arm's end mode reached everywhere, and held for the validation time?
 
-Objects say what was ordered, routes what was done, and the flows whether packets follow.
+Objects show what was requested, routes what was done, and flows which path the packets take.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BUDGETS: Final[Mapping[str, float | None]] = {
 """Budget name to its default."""
 
 _PATH_PROBES: Final = 5
-"""A flow's path is that of its last probes: RFC 6412 3.7.5 asks for 5."""
+"""Number of last probes that show a flow's path. Source: RFC 6412 3.7.5."""
 
 
 def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
@@ -52,7 +52,7 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
 
 
 def _judge_objects(history: History) -> Iterator[Finding]:
-    """The IPPool and the DaemonSet's template say the end mode, and every node runs that template."""
+    """The IPPool and the DaemonSet's template are of the end mode, and every node runs that template."""
     wanted = history.header.end_mode
     pools = [(pool, pool_mode(pool)) for pool in history.final_objects_of(Kind.IP_POOL)]
     sets = tuple(document for document in history.final_objects if is_calico_node(document))
@@ -78,7 +78,7 @@ def _judge_roll(history: History, daemon_set: JsonObject) -> Iterator[Finding]:
     started = [event.facts.get("generation") for event in history.events_named("roll.started")]
     finished = {event.facts.get("generation") for event in history.events_named("roll.finished")}
     is_behind = updated is not None and desired is not None and updated < desired
-    # A second change supersedes a roll: only the last one has to come to its end.
+    # A second change supersedes a roll: only the last one must finish.
     is_open = bool(started) and started[-1] not in finished
     if is_behind or is_open:
         where = f"{updated} of {desired} pods are updated" if is_behind else f"generation {started[-1]} did not finish"
@@ -115,7 +115,7 @@ def _judge_nodes(history: History) -> Iterator[Finding]:
 
 
 def _judge_paths(evidence: Evidence) -> Iterator[Finding]:
-    """See from the TTL at the reflector whether packets follow, where the router is seen to count itself."""
+    """Packets take the path of the end mode, by the TTL at the reflector; only if the router is seen to decrement it."""
     history = evidence.history
     requested = history.first_event("switch.requested")
     stopped = history.first_event("run.probing_stopped")
@@ -142,7 +142,7 @@ def _judge_paths(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _contradicts(history: History, flow: Flow, ends: RouteEnds, ttls: TtlPaths, since_ns: int) -> bool:
-    """Return whether the last probes of a flow, where they agree, cannot have taken a path of the end mode."""
+    """Return whether the last probes of a flow agree and cannot have taken a path of the end mode."""
     rows = history.records.sender
     start, end = np.searchsorted(rows["flow"], (flow.id, flow.id + 1))
     mine = rows[start:end]

@@ -1,7 +1,7 @@
-"""Coverage: could the instrument have seen it?
+"""Coverage: would the instrument have seen an outage?
 
-A validity check: what it finds says nothing about the switch, but as long as it finds something, nothing else that was found
-counts. Every reason has a code of its own.
+A validity check: its findings say nothing about the switch, but while there is one, no other result counts. Every reason has
+its own code.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BUDGETS: Final[Mapping[str, float | None]] = {
 """Budget name to its default; chosen here."""
 
 BEFORE_REQUEST_NS: Final = Nanoseconds(100 * MILLISECOND)
-"""It matters from this long before the operator's request until the probing stops: the validation time is a promise, too."""
+"""Gaps matter from this long before the operator's request until the probing stops, including the validation time."""
 
 BYPASSES: Final[Mapping[str, str]] = {
     "Management.probes": "probe",
@@ -44,7 +44,7 @@ Limits = Mapping[str, float | None]
 
 
 def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
-    """Ask each question in turn; one finding an answer that hurts."""
+    """Ask each question in turn; yield one finding for each that fails."""
     limits = read_budgets(NAME, budgets, BUDGETS)
     questions: tuple[Callable[[History, Limits], Iterator[Finding]], ...] = (
         _ask_harness,
@@ -88,10 +88,10 @@ def _ask_agents(history: History, _: Limits) -> Iterator[Finding]:
         yield _doubt("agent-unfinished", "no probe agent reported")
     for report in history.records.reports:
         if not report.finished:
-            yield _doubt("agent-unfinished", f"the agent {report.agent} did not live to report")
+            yield _doubt("agent-unfinished", f"the agent {report.agent} ended without a report")
         if report.counters.get("rate_limited", 0):
             unanswered = plural(report.counters["rate_limited"], "probe")
-            text = f"the agent {report.agent} left {unanswered} unanswered: they came too fast"
+            text = f"the agent {report.agent} left {unanswered} unanswered: they exceeded its rate limit"
             yield _doubt("rate-limited", text)
         strays = {name: report.counters.get(name, 0) for name in STRAYS}
         if any(strays.values()):
@@ -107,7 +107,7 @@ def _offered(history: History) -> Rows:
 
 
 def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
-    """Every flow offers about as many probes as the time divided by the interval allows."""
+    """Every flow offers about as many probes as fit into the time."""
     if not history.flows_of(FlowRole.MESH):
         yield _doubt("no-mesh-flows", "there is no flow between pods of different nodes")
     rows = _offered(history)
@@ -118,7 +118,7 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
     if rows.size == 0:
         return
     last_ns = int(rows["send_began_ns"].max())
-    # Agents of other classes start one after the other: a flow's time begins with its own first probe.
+    # Agents of other classes start one after the other, so a flow's time begins with its own first probe.
     begins = {
         flow.id: rows["send_began_ns"][np.searchsorted(rows["flow"], flow.id)] for flow in history.flows if counts[flow.id]
     }
@@ -136,7 +136,7 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
         text = f"{plural(len(short), 'flow')} offered too few probes"
         text += f"; the worst, {worst.label}, {counts[worst.id]} of {expected[worst.id]}"
         yield _doubt("flow-probes-missing", text)
-    # What the network of a node itself refuses to send is the switch's doing, and judged by continuity.
+    # Probes that a node's own network refuses to send may be lost by the switch: continuity judges them.
     errors = int(np.count_nonzero((history.records.sender["send_errno"] != 0) & ~is_network_refusal(history)))
     allowed = limits["send_errors"]
     if allowed is not None and errors > allowed:
@@ -145,7 +145,7 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
 
 
 def _ask_ticks(history: History, limits: Limits) -> Iterator[Finding]:
-    """Count skipped ticks against all ticks of the same sender process: a slow one beside it dilutes nothing."""
+    """Judge skipped ticks per sender process, so that a slow sender does not hide among the others."""
     limit, skipped = limits["missed_ticks_ratio"], history.records.skipped
     if limit is None:
         return
@@ -159,7 +159,7 @@ def _ask_ticks(history: History, limits: Limits) -> Iterator[Finding]:
                 f"the agent {report.agent}", missed, ticks, limit, int(skipped["due"][0]) if skipped.size else None
             )
     if skipped.size > told:
-        # An agent that did not live to report still numbered its ticks, and wrote down those that it skipped.
+        # An agent without a report still numbered its ticks and recorded those that it skipped.
         missed = int(skipped.size) - told
         ticks = missed + int(history.records.sender["seq"].max(initial=0)) + 1
         if missed > ticks * limit:
@@ -172,7 +172,7 @@ def _doubt_ticks(who: str, missed: int, ticks: int, limit: float, t_ns: int | No
 
 
 def _window(history: History) -> tuple[int, int] | None:
-    """Return the time in which a gap matters: from the switch, or from the start where nothing was asked for, to the end."""
+    """Return the time in which a gap matters: from the switch, or from the start if there was no request, to the end."""
     live, requested = history.first_event("run.live"), history.first_event("switch.requested")
     ends = tuple(history.events_named("run.probing_stopped", "run.interrupted"))
     if live is None or not ends:
@@ -182,7 +182,7 @@ def _window(history: History) -> tuple[int, int] | None:
 
 
 def _ask_gaps(history: History, limits: Limits) -> Iterator[Finding]:
-    """No flow may have been left alone for long while it mattered."""
+    """No flow may lack probes for long in the time that matters."""
     window, limit = _window(history), limits["gap_intervals"]
     rows = _offered(history)
     if window is None or limit is None or rows.size == 0:
@@ -200,7 +200,7 @@ def _ask_gaps(history: History, limits: Limits) -> Iterator[Finding]:
     if flows:
         text = (
             f"{plural(flows, 'flow')} went without a probe for up to {worst_ns / 1e6:.1f} ms "
-            f"({worst:.1f} intervals) while it mattered; "
+            f"({worst:.1f} intervals) between the request and the end; "
             f"allowed: {limit:g} intervals"
         )
         yield _doubt("probing-gap", text, t_ns=worst_at_ns)
@@ -215,7 +215,7 @@ def _probing_instants(before: npt.NDArray[np.int64], first_ns: int, last_ns: int
 
 
 def _ask_management(history: History, _: Limits) -> Iterator[Finding]:
-    """A probe that goes round the zones says nothing about the routes between them: one is enough to doubt all."""
+    """A probe that bypasses the zones shows nothing of the routes between them: a single one puts the run in doubt."""
     for name, what in BYPASSES.items():
         grown = {
             place: after[name] - history.counters_before.get(place, {}).get(name, 0)

@@ -1,6 +1,6 @@
 """Hygiene: did the switch leave anything behind?
 
-Judged on the nodes as they are at the end, against the mode that the arm should end in.
+It compares the final state of the nodes with the mode that the arm should end in.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from hitless.words import JsonObject, Kind, Mode, Overlay, Verdict
 NAME: Final = "hygiene"
 IS_VALIDITY: Final = False
 BUDGETS: Final[Mapping[str, float | None]] = {}
-"""It has none: something is left or it is not."""
+"""None: any leftover fails."""
 
 
 def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
-    """Look for what should not be there (NATIVE) or for what should still be there (OVERLAY)."""
+    """Look for leftovers of the overlay (NATIVE) or for missing parts of it (OVERLAY)."""
     read_budgets(NAME, budgets, BUDGETS)
     history = evidence.history
     if not history.final_nodes:
@@ -45,7 +45,7 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
 
 
 def _judge_native(state: NodeState, overlay: Overlay) -> Iterator[Finding]:
-    """Nothing of the overlay may be left but tunl0 itself (Felix keeps it: docs/mechanics.md 4.4)."""
+    """Of the overlay only tunl0 may be left (Felix keeps it: docs/mechanics.md 4.4)."""
     in_tunnel = [route for route in state.routes if is_in_tunnel(route)]
     if in_tunnel:
         yield _left("tunnel-route-left", state.node, "routes into the tunnel", in_tunnel)
@@ -62,7 +62,7 @@ def _judge_native(state: NodeState, overlay: Overlay) -> Iterator[Finding]:
 
 
 def _judge_bird(state: NodeState, peers: int | None) -> Iterator[Finding]:
-    """BIRD's routes outside the tunnel: one a peer where calico-node runs BIRD (createPodRoutes), none where it does not.
+    """BIRD's routes outside the tunnel: one per peer if calico-node runs BIRD (createPodRoutes), otherwise none.
 
     Args:
         state: the node.
@@ -80,7 +80,7 @@ def _judge_bird(state: NodeState, peers: int | None) -> Iterator[Finding]:
 
 
 def _judge_overlay(state: NodeState, peers: int) -> Iterator[Finding]:
-    """The overlay must be whole: a route into the tunnel for each peer, and a device to take it."""
+    """The overlay must be complete: a route into the tunnel for each peer, and the tunnel device."""
     reached = {route.get("dst") for route in state.routes if is_in_tunnel(route)}
     if len(reached) < peers:
         text = f"{state.node} has routes into the tunnel for {len(reached)} destinations; it has {peers} peers"
@@ -97,7 +97,7 @@ def _left(code: str, node: str, what: str, routes: list[JsonObject]) -> Finding:
 
 
 def _judge_conditions(history: History) -> Iterator[Finding]:
-    """NetworkUnavailable=True taints a native node; in overlay it only says that the cloud routes are not there (yet)."""
+    """NetworkUnavailable=True taints a native node; in overlay it only says that the cloud routes are missing."""
     for node in history.final_objects_of(Kind.NODE):
         for condition in node.get("status", {}).get("conditions", []):
             if condition.get("type") == "NetworkUnavailable" and condition.get("status") == "True":

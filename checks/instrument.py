@@ -1,8 +1,7 @@
-"""Instrument: is what was measured the network's, or our own?
+"""Instrument: did the network lose the probes, or the instrument itself?
 
-A validity check, as coverage: control flows that no switch can touch, a blackhole of known length before the switch, what our
-own sockets dropped, how long the machine let us wait, clocks and neighbour table. As long as one of these is wrong nothing else
-that was found counts.
+A validity check, as coverage is: control flows that no switch can affect, a blackhole of known length before the switch, drops
+of the prober's sockets, waiting for a CPU, clocks and neighbour table. While one of these fails, no other result counts.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ Limits = Mapping[str, float | None]
 
 
 def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
-    """Ask each question in turn; one finding an answer that hurts, or that is worth saying."""
+    """Ask each question in turn; yield one finding for each that fails or deserves a mention."""
     limits = read_budgets(NAME, budgets, BUDGETS)
     questions: tuple[Callable[[Evidence, Limits], Iterator[Finding]], ...] = (
         _ask_controls,
@@ -55,7 +54,7 @@ def _doubt(code: str, text: str, *, t_ns: int | None = None) -> Finding:
 
 
 def _ask_controls(evidence: Evidence, _: Limits) -> Iterator[Finding]:
-    """No switch can touch a flow within a node: if it loses a probe, the instrument did."""
+    """No switch can affect a flow within a node: if it loses a probe, the instrument lost it."""
     for flow in evidence.history.flows_of(FlowRole.CONTROL):
         found = evidence.measures.get(flow.id)
         if found is not None and found.is_hit:
@@ -68,7 +67,7 @@ def _ask_controls(evidence: Evidence, _: Limits) -> Iterator[Finding]:
 
 
 def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
-    """Drops of the prober's sockets are taken out of every number; that holds only while they are few and unambiguous."""
+    """Drops of the prober's sockets are excluded from every number, which is valid only while they are few and unambiguous."""
     losses = evidence.overflows
     untold = sum(report.counters.get("receive_overflows", 0) for report in evidence.history.records.reports)
     untold -= sum(loss.dropped for loss in losses)
@@ -90,7 +89,7 @@ def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
 
 
 def _ask_calibration(evidence: Evidence, _: Limits) -> Iterator[Finding]:
-    """A blackhole of known length must be measured as what it was, within the accuracy interval."""
+    """A blackhole of known length must be measured correctly within the accuracy interval."""
     history = evidence.history
     flows = history.flows_of(FlowRole.CALIBRATION)
     pulse = history.first_event("calibration.pulsed")
@@ -135,7 +134,7 @@ def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     waited_us, lasted_us = (_grown(history, f"Pressure.{name}_us") for name in ("cpu_some", "read_at"))
     limit = limits["pressure_ratio"]
     if waited_us is None or not lasted_us:
-        text = "how long tasks waited for a CPU is not known: the kernel has no pressure stall information, or cannot be asked"
+        text = "the time for which tasks waited for a CPU is unknown: the kernel offers no pressure stall information"
         if limit is not None:
             yield _doubt("cpu-pressure-unknown", f"{text}; {limit:.0%} are allowed")
         elif history.counters_after:
@@ -153,7 +152,7 @@ def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
 def _ask_clocks(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     """Kernel receive times are CLOCK_REALTIME: a step of it between two pairs falsifies the times around it.
 
-    Slewing is no step: over the time between two pairs it may move the clock by SLEW_PPM, which is allowed on top.
+    Slewing is no step: between two pairs it may move the clock by SLEW_PPM, which is allowed in addition.
     """
     limit = limits["clock_step_us"]
     if limit is None:
@@ -169,7 +168,7 @@ def _ask_clocks(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
 
 
 def _ask_neighbours(evidence: Evidence, _: Limits) -> Iterator[Finding]:
-    """The neighbour table is the machine's: where it overflows, packets are dropped that no route is to blame for."""
+    """All namespaces share the machine's neighbour table: if it overflows, packets are dropped although routes exist."""
     overflows = _grown(evidence.history, "Neigh.table_fulls")
     if overflows:
         yield _doubt("neighbour-table-full", f"the machine's neighbour table overflowed {plural(overflows, 'time')}")

@@ -1,6 +1,6 @@
 """Ordering: did every cloud route exist before the overlay went away?
 
-This is what the gate is for, asked without a single probe: a late route is a hole even if no packet happened to fall in.
+This is the purpose of the gate, judged without a single probe: a late route is a fault even if no packet needed it meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hitless.words import JsonObject, Kind, Mode, Nanoseconds, Verdict
 NAME: Final = "ordering"
 IS_VALIDITY: Final = False
 BUDGETS: Final[Mapping[str, float | None]] = {}
-"""It has none: a route is there or it is not."""
+"""None: any late route fails."""
 
 
 def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
@@ -37,7 +37,7 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     yield from late
     if not late:
         margins_ns = [margin_ns for _, margin_ns in answers if margin_ns is not None]
-        youngest = f"the youngest of them for {min(margins_ns) / 1e6:.1f} ms" if margins_ns else "since before the run"
+        youngest = f"the newest for {min(margins_ns) / 1e6:.1f} ms" if margins_ns else "since before the run"
         text = f"all {plural(len(pairs), 'route')} existed when the overlay went away ({what}), {youngest}"
         yield Finding(verdict=Verdict.PASS, code="routes-first", text=text, t_ns=instant_ns)
 
@@ -49,7 +49,7 @@ def _overlay_gone(evidence: Evidence) -> tuple[Nanoseconds, str] | None:
     to end, the effect is dated first, so the earlier of both counts. Source: docs/mechanics.md 4.3.
     """
     instants = [
-        (event.t_ns, "the IPPool said so")
+        (event.t_ns, "the IPPool changed")
         for event in evidence.history.events_named("manifest.applied")
         if event.facts.get("kind") == Kind.IP_POOL and event.facts.get("mode") == Mode.NATIVE
     ]
@@ -76,8 +76,8 @@ def _judge_route(history: History, zone: str, node: str, gone_ns: Nanoseconds) -
     created = next((event for event in changes if event.t_ns > gone_ns and event.name == "route.created"), None)
     where = f"the route to {node} in the table of zone {zone}"
     if created is None:
-        text = f"{where} did not exist when the overlay went away, and never came"
+        text = f"{where} did not exist when the overlay went away, and was never created"
         return Finding(verdict=Verdict.FAIL, code="route-missing", text=text, t_ns=gone_ns), None
     late_ns = created.t_ns - gone_ns
-    text = f"{where} came {late_ns / 1e6:.1f} ms after the overlay went away"
+    text = f"{where} was created {late_ns / 1e6:.1f} ms after the overlay went away"
     return Finding(verdict=Verdict.FAIL, code="route-late", text=text, t_ns=created.t_ns), None

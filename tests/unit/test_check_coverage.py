@@ -101,8 +101,8 @@ def test_a_gap_while_it_matters() -> None:
     (finding,) = check(Evidence(run), {"missing_ratio": None})
     assert (finding.code, finding.t_ns) == ("probing-gap", 105 * MILLISECOND)
     assert (
-        finding.text
-        == "1 flow went without a probe for up to 55.0 ms (11.0 intervals) while it mattered; allowed: 10 intervals"
+        finding.text == "1 flow went without a probe for up to 55.0 ms (11.0 intervals) between the request and the end; "
+        "allowed: 10 intervals"
     )
     assert _codes(run, missing_ratio=None, gap_intervals=11) == []
 
