@@ -13,6 +13,7 @@ from hitless.clock import read_wall_time
 from hitless.documents import MisfitError
 from hitless.events import Recorder
 from hitless.facts import CloudRoute, ClusterFacts
+from hitless.plural import plural
 from hitless.ports import KubeApi, RouteTables
 from hitless.words import JsonObject, Kind
 from scenarios.per_profile import Strict
@@ -55,7 +56,7 @@ class Initial(Strict):
             if zone not in zones:
                 raise MisfitError("initial.tables", f"zone {zone}", f"the topology's zones {', '.join(sorted(zones))}")
             if len(held) > quota.get(zone, len(held)):
-                raise MisfitError(f"initial.tables.{zone}", f"{len(held)} routes", f"at most the quota, {quota[zone]}")
+                raise MisfitError(f"initial.tables.{zone}", plural(len(held), "route"), f"at most the quota, {quota[zone]}")
 
     def prepare(self, kube: KubeApi, tables: RouteTables, facts: ClusterFacts, recorder: Recorder) -> None:
         """Bring it about. Raises ApiError, RouteTableError."""
