@@ -267,6 +267,20 @@ def gate(  # noqa: PLR0913 - each is an option
 
 
 @app.command()
+def conform(
+    *,
+    extension: Annotated[Path, typer.Option(metavar="PROGRAM", help="The Calico extension: the path of its program.")],
+    against: Annotated[Path | None, typer.Option(metavar="PROGRAM", help="Another release of it; default: the double.")] = None,
+    output: Output,
+    output_format: OutputFormat = Format.TEXT,
+) -> None:
+    """Ask a released extension every case of the decision table, and show where it differs."""
+    from commands import conform as conform_command  # noqa: PLC0415 - only this command needs it
+
+    raise Outcome(EXIT_CODES[conform_command.conform(extension, against, output, output_format)])
+
+
+@app.command()
 def scenarios() -> None:
     """List the scenarios that are shipped."""
     from commands.listing import print_scenarios  # noqa: PLC0415 - as above

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import replace
 from typing import Final
 
 from kubernetes import watch
@@ -30,12 +31,12 @@ class Collection:
         calls: the API server.
         resource: what is followed.
         kind: kind of its objects, which a list leaves out.
-        namespace: of a namespaced resource.
+        namespace: of a namespaced resource; empty: all of them.
     """
 
     def __init__(self, calls: ApiCalls, resource: Resource, kind: str, namespace: str = "") -> None:
         self._calls, self._resource, self._kind = calls, resource, kind
-        self._path = resource.path(namespace=namespace)
+        self._path = resource.path(namespace=namespace) if namespace else replace(resource, is_namespaced=False).path()
         self._about = f"list of {kind}"
         self._lock = threading.Lock()
         self._objects: tuple[JsonObject, ...] = ()

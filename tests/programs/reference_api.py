@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import sys
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 
 from clusters.kubernetes.api_calls import MERGE, ApiCalls, connect
 from clusters.kubernetes.resources import Resource
+from hitless.documents import parse_documents
 from hitless.errors import NotFoundError
 from hitless.words import JsonObject
 
@@ -52,6 +54,12 @@ def find(calls: ApiCalls, path: str) -> JsonObject | None:
         return calls.call("GET", path, about=path)
     except NotFoundError:
         return None
+
+
+def read_objects(secret: JsonObject) -> list[JsonObject]:
+    """Return the objects that a ManagedResource's secret holds."""
+    texts = [base64.b64decode(content).decode() for content in secret["data"].values()]
+    return [document.content for text in texts for document in parse_documents(text, "secret")]
 
 
 def patch(calls: ApiCalls, path: str, body: JsonObject) -> JsonObject:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
-
 from clusters.kubernetes.api_calls import ApiCalls
 from clusters.kubernetes.collection import Collection
 from clusters.kubernetes.installer import Installer
@@ -13,7 +10,7 @@ from clusters.programs.mirror import MANAGED_BY
 from clusters.programs.seed_objects import MANAGED_RESOURCES, SEED_NAMESPACE
 from hitless.errors import NotFoundError
 from hitless.words import JsonObject
-from tests.programs.reference_api import connect_to, patch_status, pause, read_config, read_flags, say
+from tests.programs.reference_api import connect_to, patch_status, pause, read_config, read_flags, read_objects, say
 
 _SECRETS = Resource(api_version="v1", plural="secrets", is_namespaced=True)
 _RETRY_S = 0.2
@@ -39,8 +36,7 @@ def reconcile(calls: ApiCalls, managed: JsonObject, applied: dict[_Key, JsonObje
     for reference in managed["spec"]["secretRefs"]:
         path = _SECRETS.path(reference["name"], namespace=SEED_NAMESPACE)
         secret = calls.call("GET", path, about=path)
-        for content in secret["data"].values():
-            wanted |= {_key_of(document): _labelled(document) for document in json.loads(base64.b64decode(content))}
+        wanted |= {_key_of(document): _labelled(document) for document in read_objects(secret)}
     installer = Installer(calls)
     installer.uninstall([document for key, document in applied.items() if key not in wanted])
     for document in wanted.values():

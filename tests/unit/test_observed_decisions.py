@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import pytest
 
-from gardener.feature_gates import FeatureGates
-from gardener.gate import GateDecision, GateInput, Outcome, Reason, decide
-from gardener.manifests.render import render
-from gardener.observed.cases import CASES, RELEASES_OBSERVED, Case, Observation, read_observations
-from gardener.releases import RELEASES
-from gardener.shoot import parse_shoot
-from hitless.errors import UsageError
+from gardener.observed.answers import ask_double, say
+from gardener.observed.cases import CASES, RELEASES_OBSERVED, Observation, read_observations
+from gardener.releases import LATEST, RELEASES
 
 OBSERVATIONS = {seen.case: seen for seen in read_observations()}
 REFUSED = {"Error", "Timeout"}
 """Errors and requests that never settle: hitless refuses such a Shoot by the name of the field."""
-
-
-def ask(case: Case, release: str) -> GateDecision | None:
-    """Return the double's decision, or None where it refuses the Shoot, before the gate or after it."""
-    gates = FeatureGates(seamless_overlay_switch=True, release=RELEASES[release])
-    earlier = replace(case, networking=case.networking or {}, kubernetes={})
-    try:
-        manifest = list(render(parse_shoot(earlier.make_shoot(case.before), "before"), gates))
-        shoot = parse_shoot(case.make_shoot(case.after), "after")
-        found = case.edit(manifest)
-        decision = decide(
-            GateInput(
-                feature_gates=gates,
-                shoot=shoot,
-                last_manifest=found,
-                nodes=case.make_nodes(),
-                api_error=case.api_error or None,
-            )
-        )
-        if decision.outcome is not Outcome.HOLD:
-            render(shoot, gates)
-    except UsageError:
-        return None
-    return decision
-
-
-def say(decision: GateDecision | None) -> str:
-    """Return a decision in the table's words."""
-    match decision:
-        case None:
-            return "refused"
-        case GateDecision(outcome=Outcome.HOLD, missing=()):
-            return "hold(api)"
-        case GateDecision(reason=Reason.MANIFEST_UNREADABLE):
-            return "not-applicable(unreadable)"
-        case _:
-            return decision.outcome.value
 
 
 def test_every_observed_row_has_its_input_and_no_other_row_has() -> None:
@@ -66,7 +24,7 @@ def test_every_observed_row_has_its_input_and_no_other_row_has() -> None:
 def test_the_double_decides_as_the_real_extension_did(name: str, column: str) -> None:
     case, seen = CASES[name], OBSERVATIONS[name].outcomes[column]
     expected = case.double or ("refused" if seen in REFUSED else seen)
-    assert expected == say(ask(case, RELEASES_OBSERVED[column]))
+    assert expected == say(ask_double(case, RELEASES[RELEASES_OBSERVED[column]]))
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.double])
@@ -82,6 +40,6 @@ def is_held_for_the_texts_sake(seen: Observation) -> bool:
 
 @pytest.mark.parametrize("name", [name for name, seen in OBSERVATIONS.items() if is_held_for_the_texts_sake(seen)])
 def test_a_hold_says_what_the_real_one_said(name: str) -> None:
-    decision = ask(CASES[name], "v1.60")
+    decision = ask_double(CASES[name], LATEST)
     assert decision is not None
     assert OBSERVATIONS[name].last_error == f"Error reconciling Network: {decision.error}"

@@ -1,0 +1,211 @@
+"""The decision table asked of a program: every observed case as a Shoot of its own, all of them in one API server.
+
+A case is a namespace with Cluster, Network, the kubeconfig secret and the manifest that was written last. Nodes are shared, so
+the cases with the same Nodes are asked together. What the extension decided shows in the Network's status and in whether it
+wrote its ManagedResource anew; whether a gate that did not apply could read the manifest does not show.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from clusters.kubernetes.api_calls import MERGE, ApiCalls, connect
+from clusters.kubernetes.installer import Installer
+from clusters.kubernetes.resources import RESOURCES, Resource
+from clusters.programs.api_server import ApiServer, find_assets
+from clusters.programs.extension import start_extension
+from clusters.programs.process import Process
+from clusters.programs.seed_objects import CLUSTERS, MANAGED_RESOURCE, MANAGED_RESOURCES, NETWORKS, OPERATION, definitions
+from gardener.feature_gates import FeatureGates
+from gardener.gate import has_route_created
+from gardener.observed.answers import render_before
+from gardener.observed.cases import CASES, Case
+from gardener.releases import LATEST
+from hitless.errors import NotFoundError
+from hitless.waiting import came_true, wait_until
+from hitless.words import JsonObject, Kind
+
+COURSES: Final = frozenset(
+    {
+        "operation restore, ManagedResource there",
+        "operation restore, new seed (no ManagedResource)",
+        "operation migrate",
+        "overlay off, then on again while held -> no switch",
+    }
+)
+"""Cases that are a course of events and not one question: they are not asked."""
+_SECRETS: Final = Resource(api_version="v1", plural="secrets", is_namespaced=True)
+_READY_S: Final = 60.0
+_SILENCE_S: Final = 15.0
+"""Cases of which none is decided for this long have timed out; most are decided within a second."""
+_POLL_S: Final = 0.2
+_NETWORK: Final = "calico"
+_MANIFEST: Final = "written-last"
+_NOWHERE: Final = "https://127.0.0.1:1"
+
+
+def ask_program(extension: Path, logs: Path) -> dict[str, str]:
+    """Return what a program decides: case to one word of the table, without the table's brackets but `hold(api)`.
+
+    Args:
+        extension: the program.
+        logs: folder for the logs of the program and of its API server.
+
+    Raises:
+        WorldError: the program or its API server ended, or did not become ready.
+    """
+    with contextlib.ExitStack() as stack:
+        server = ApiServer(find_assets(), logs)
+        stack.callback(server.down)
+        server.up()
+        calls = connect(server.kubeconfig)
+        stack.callback(calls.close)
+        installer = Installer(calls)
+        installer.install(definitions())
+        program = start_extension(extension, FeatureGates(seamless_overlay_switch=True), server, logs)
+        stack.callback(program.end)
+        asked = [name for name in CASES if name not in COURSES]
+        answers: dict[str, str] = {}
+        for _, names in groupby(sorted(asked, key=_nodes_of), key=_nodes_of):
+            group = tuple(names)
+            _write_nodes(calls, installer, CASES[group[0]])
+            answers |= _ask_group(calls, installer, server, program, group)
+    return {name: answers[name] for name in asked}
+
+
+def simplify(outcome: str) -> str:
+    """Return an outcome of the table as it shows from outside."""
+    return outcome.removesuffix("(unreadable)")
+
+
+def _nodes_of(name: str) -> str:
+    case = CASES[name]
+    return json.dumps(replace(case, api_error="").make_nodes())
+
+
+def _write_nodes(calls: ApiCalls, installer: Installer, case: Case) -> None:
+    for node in calls.call("GET", RESOURCES[Kind.NODE].path(), about="list of Node")["items"]:
+        calls.call("DELETE", RESOURCES[Kind.NODE].path(node["metadata"]["name"]), about="Node")
+    for node in replace(case, api_error="").make_nodes() or ():
+        installer.install([{"apiVersion": "v1", **{key: value for key, value in node.items() if key != "status"}}])
+        path = RESOURCES[Kind.NODE].path(node["metadata"]["name"], subresource="status")
+        body = {"status": node["status"]}
+        calls.call("PATCH", path, about="Node status", body=body, content_type=MERGE)
+
+
+def _ask_group(
+    calls: ApiCalls, installer: Installer, server: ApiServer, program: Process, names: Sequence[str]
+) -> dict[str, str]:
+    written: set[str] = set()
+
+    def are_written() -> bool:
+        """Return whether every case is written; the definitions are served a little after they are applied."""
+        program.check()
+        for name in names:
+            if name not in written:
+                try:
+                    installer.install(tuple(_documents(name, server.kubeconfig)))
+                except NotFoundError:
+                    return False
+                written.add(name)
+        return True
+
+    wait_until(are_written, timeout_s=_READY_S, poll_s=_POLL_S, unmet="the API does not take the cases", describe=program.quote)
+    for name in names:
+        installer.install([_network(name)])
+    answers: dict[str, str] = {}
+
+    def has_answered() -> bool:
+        program.check()
+        new = {name: _read_answer(calls, name) for name in names if name not in answers}
+        answers.update({name: answer for name, answer in new.items() if answer is not None})
+        return any(new.values())
+
+    while len(answers) < len(names) and came_true(has_answered, timeout_s=_SILENCE_S, poll_s=_POLL_S):
+        pass
+    return {name: answers.get(name, "Timeout") for name in names}
+
+
+def _documents(name: str, kubeconfig: Path) -> Iterator[JsonObject]:
+    """Return what a case has before its Network: namespace, kubeconfig, Cluster, the manifest that was written last."""
+    case, namespace = CASES[name], _namespace_of(name)
+    yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    text = _break_kubeconfig(kubeconfig.read_text(encoding="utf-8"), case.api_error)
+    if text is not None:
+        yield _secret(namespace, "gardener", {"kubeconfig": text})
+    head = {"apiVersion": "core.gardener.cloud/v1beta1"}
+    spec = {
+        "shoot": case.make_shoot(case.after),
+        "seed": {**head, "kind": "Seed"},
+        "cloudProfile": {**head, "kind": "CloudProfile"},
+    }
+    yield {"apiVersion": CLUSTERS.api_version, "kind": "Cluster", "metadata": {"name": namespace}, "spec": spec}
+    manifest = case.edit(list(render_before(case, LATEST)))
+    if manifest is not None:
+        yield _secret(namespace, _MANIFEST, {"objects.yaml": "\n---\n".join(map(json.dumps, manifest))})
+        yield {
+            "apiVersion": MANAGED_RESOURCES.api_version,
+            "kind": "ManagedResource",
+            "metadata": {"name": MANAGED_RESOURCE, "namespace": namespace},
+            "spec": {"secretRefs": [{"name": _MANIFEST}]},
+        }
+
+
+def _network(name: str) -> JsonObject:
+    case = CASES[name]
+    spec = {
+        "type": "calico",
+        "podCIDR": "100.96.0.0/11",
+        "serviceCIDR": "100.64.0.0/13",
+        "ipFamilies": (case.networking or {}).get("ipFamilies", ["IPv4"]),
+        "providerConfig": case.after,
+    }
+    metadata = {"name": _NETWORK, "namespace": _namespace_of(name), "annotations": {OPERATION: "reconcile"}}
+    return {"apiVersion": NETWORKS.api_version, "kind": "Network", "metadata": metadata, "spec": spec}
+
+
+def _read_answer(calls: ApiCalls, name: str) -> str | None:
+    """Return what was decided, or None where nothing was yet."""
+    path = NETWORKS.path(_NETWORK, namespace=_namespace_of(name))
+    status = calls.call("GET", path, about=f"Network of {name}").get("status") or {}
+    error = (status.get("lastError") or {}).get("description") or ""
+    match (status.get("lastOperation") or {}).get("state"):
+        case "Succeeded":
+            nodes = calls.call("GET", RESOURCES[Kind.NODE].path(), about="list of Node")["items"]
+            return "proceed" if all(map(has_route_created, nodes)) else "not-applicable"
+        case "Error" if "waiting for routes to be created" in error:
+            return "hold"
+        case "Error" if "cannot verify node routes" in error or "failed to check node route status" in error:
+            return "hold(api)"
+        case "Error":
+            return "Error"
+        case _:
+            return None
+
+
+def _break_kubeconfig(text: str, api_error: str) -> str | None:
+    """Return a kubeconfig with which the API fails as a case says; None: there is none."""
+    if "not found" in api_error:
+        return None
+    document = json.loads(text)
+    if "credentials" in api_error:
+        document["users"][0]["user"]["token"] = "wrong"  # noqa: S105 - no secret
+    elif api_error:
+        document["clusters"][0]["cluster"]["server"] = _NOWHERE
+    return json.dumps(document)
+
+
+def _namespace_of(name: str) -> str:
+    return f"shoot--conform--{list(CASES).index(name)}"
+
+
+def _secret(namespace: str, name: str, texts: Mapping[str, str]) -> JsonObject:
+    data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data}
