@@ -1,4 +1,4 @@
-"""The command line: `hitless compare`, `judge`, `gate`, `history`, `scenarios`, `doctor`, `clean`, `lab`.
+"""The command line: `hitless compare`, `judge`, `follow`, `gate`, `history`, `scenarios`, `doctor`, `clean`, `lab`.
 
 Exit codes: 0 PASS, 1 FAIL, 20 INCONCLUSIVE (or the world did not do what it was told), 2 usage error, 3 a bug in hitless,
 130 interrupted, 141 the reader of the output is gone. `gate`: 0 go, 1 stop, 20 not decided.
@@ -206,6 +206,14 @@ def judge(
     from commands.compare import judge_stored  # noqa: PLC0415 - as above
 
     raise Outcome(EXIT_CODES[judge_stored(run, output_format, prometheus)])
+
+
+@app.command()
+def follow(run: Annotated[Path, typer.Argument(help="Folder of a comparison or of one run, also of one that lasts.")]) -> None:
+    """Show a run while it lasts, or as it is stored: modes, cloud routes, loss a second, the flows that lose most."""
+    from commands.follow import follow as show  # noqa: PLC0415 - as above
+
+    show(run)
 
 
 @app.command()

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -18,6 +19,7 @@ from hitless.events import Event
 from hitless.plural import plural
 from hitless.store import Listener
 from hitless.words import SECOND, Arm, FlowRole, Verdict
+from reports.live import Look, say_line
 from reports.sentence import verdict_sentence
 from reports.summary import Summary
 from reports.table import comparison_rows, family_rows
@@ -110,6 +112,47 @@ _SAID: Final = {
     "run.timed_out": "the time is over; validating",
     "run.probing_stopped": "draining and collecting",
 }
+
+
+class LiveTable:
+    """Shows looks at a run: on a terminal one table in place, elsewhere a line each; a context manager."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._live.stop()
+
+    def show(self, look: Look) -> None:
+        """Show how it looks now."""
+        if self._console.is_terminal:
+            self._live.update(_draw_look(look), refresh=True)
+        else:
+            self._console.print(say_line(look), markup=False, soft_wrap=True)
+
+    def finish(self, look: Look) -> None:
+        """Show how it looked at its end; that stays."""
+        if self._console.is_terminal:
+            self._live.update("", refresh=True)
+            self._console.print(_draw_look(look))
+        else:
+            self.show(look)
+
+
+def _draw_look(look: Look) -> Group:
+    facts = Table(title=look.title, title_justify="left", show_header=False)
+    for name, value in look.facts:
+        facts.add_row(name, value)
+    worst = Table(title="Flows that lose most, over the time of the run", title_justify="left", show_header=False)
+    for flow, lost, line in look.worst:
+        worst.add_row(flow, plural(lost, "probe"), line)
+    return Group(facts, worst) if look.worst else Group(facts)
 
 
 class Progress:

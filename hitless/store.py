@@ -253,6 +253,17 @@ def read_history(directory: Path, *, must_be_whole: bool = True) -> History:
     )
 
 
+def read_header(directory: Path) -> RunHeader:
+    """Return what was asked of a run, also of one that lasts. Raises RecordDamagedError: it cannot be read."""
+    return _read(directory / "run.json", _Run).header
+
+
+def read_cluster(directory: Path) -> tuple[ClusterFacts, tuple[Flow, ...]]:
+    """Return the cluster of a run and its flows, also of one that lasts. Raises RecordDamagedError: they cannot be read."""
+    cluster = _read(directory / "cluster.json", _Cluster)
+    return cluster.facts, cluster.flows
+
+
 def write_json(path: Path, document: object) -> None:
     """Write a JSON document whole or not at all. Raises WorldError."""
     part = path.with_name(path.name + ".part")
