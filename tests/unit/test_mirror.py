@@ -1,0 +1,147 @@
+"""The mirror between the programs' API and the cluster's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from clusters.kubernetes.collection import Collection
+from clusters.lab.kube import MemoryKube
+from clusters.programs.mirror import MANAGED_BY, Mirror
+from gardener.conditions import calico_is_up, route_condition
+from gardener.manifests.admission import admit
+from hitless.clock import JumpingClock
+from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds
+from tests.event_contract import is_in_the_contract
+from tests.unit.lab_fakes import TakenDown
+
+NODE = "node-a1"
+PATIENCE_NS = 20 * MILLISECOND
+
+
+@dataclass
+class World:
+    """The programs' API as what its watches tell, and the writes that reach it."""
+
+    clock: JumpingClock = field(default_factory=JumpingClock)
+    objects: dict[str, list[JsonObject]] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+    writes: list[JsonObject] = field(default_factory=list)
+    version: int = 100
+
+    def call(self, _method: str, _path: str, **request: Any) -> JsonObject:  # noqa: ANN401 - the body is JSON
+        self.version += 1
+        self.writes.append(request["body"])
+        return {"metadata": {"resourceVersion": str(self.version)}}
+
+    def write(self, kind: Kind, name: str, *, is_told: bool = True, **content: Any) -> None:  # noqa: ANN401 - JSON
+        """Write an object as the programs do; a watch that is late tells nothing yet."""
+        self.version += 1
+        metadata = {"name": name, "labels": {MANAGED_BY: "gardener"}, "resourceVersion": str(self.version)}
+        others = [one for one in self.objects.get(kind.value, []) if one["metadata"]["name"] != name]
+        self.objects[kind.value] = [*others, {"apiVersion": "v1", "kind": kind.value, "metadata": metadata, **content}]
+        if is_told:
+            self.told.add(kind.value)
+
+
+class Told(Collection):
+    """A collection that tells what the world says it has told."""
+
+    def __init__(self, world: World, _resource: object, kind: str, _namespace: str = "") -> None:
+        self.world, self.kind = world, kind
+        self.known: tuple[JsonObject, ...] = tuple(world.objects.get(kind, ()))
+
+    @property
+    def objects(self) -> tuple[JsonObject, ...]:
+        return self.known
+
+    def take(self) -> tuple[JsonObject, ...] | None:
+        if self.kind not in self.world.told:
+            return None
+        self.world.told.discard(self.kind)
+        self.known = tuple(self.world.objects[self.kind])
+        return self.known
+
+
+@dataclass
+class Rig:
+    world: World
+    kube: MemoryKube
+    recorder: TakenDown
+    mirror: Mirror
+
+    def look(self, after_ms: float = 0.0) -> list[tuple[str, Any]]:
+        """Look once, this much later, and return the names of the events with their objects."""
+        self.world.clock.wait_until(Nanoseconds(self.world.clock.now_ns() + round(after_ms * MILLISECOND)))
+        self.mirror.reconcile(self.world.clock.now_ns())
+        events, self.recorder.events[:] = list(self.recorder.events), []
+        assert all(map(is_in_the_contract, events))
+        return [(event.name, event.facts.get("name", event.facts.get("node"))) for event in events]
+
+
+@pytest.fixture
+def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    monkeypatch.setattr("clusters.programs.mirror.Collection", Told)
+    world = World()
+    for kind, name in ((Kind.DAEMON_SET, "calico-node"), (Kind.IP_POOL, "pool"), (Kind.DEPLOYMENT, "calico-kube-controllers")):
+        world.write(kind, name, spec={"is": "old"})
+    kube = MemoryKube(admit=admit, clock=world.clock)
+    node = {"kind": "Node", "metadata": {"name": NODE}, "spec": {}, "status": {"conditions": [calico_is_up()]}}
+    kube.apply(node, actor="test")
+    kube.replace_status(node, actor="test")
+    recorder = TakenDown(world.clock)
+    mirror = Mirror(world, kube)  # type: ignore[arg-type]  # it is called as the API is
+    mirror.begin(recorder)
+    return Rig(world, kube, recorder, mirror)
+
+
+def test_what_was_there_when_the_run_began_is_not_carried(rig: Rig) -> None:
+    rig.world.told.add(Kind.DAEMON_SET.value)
+    assert rig.look(0) + rig.look(PATIENCE_NS / MILLISECOND) == []
+
+
+def test_an_earlier_change_that_is_told_later_is_carried_first(rig: Rig) -> None:
+    rig.world.write(Kind.DAEMON_SET, "calico-node", is_told=False, spec={"is": "new", "template": {}})
+    rig.world.write(Kind.IP_POOL, "pool", spec={"is": "new"})
+    assert rig.look() == []
+    rig.world.told.add(Kind.DAEMON_SET.value)
+    assert rig.look(after_ms=10) == []
+    assert rig.look(after_ms=10) == [("manifest.applied", "calico-node"), ("manifest.applied", "pool")]
+    assert rig.mirror.is_settled()
+
+
+def test_two_changes_keep_their_distance(rig: Rig) -> None:
+    rig.world.write(Kind.DAEMON_SET, "calico-node", spec={"is": "new", "template": {}})
+    rig.look()
+    rig.world.write(Kind.IP_POOL, "pool", spec={"is": "new"})
+    rig.look(after_ms=15)
+    assert rig.look(after_ms=5) == [("manifest.applied", "calico-node")]
+    assert rig.look(after_ms=15) == [("manifest.applied", "pool")]
+
+
+def test_what_is_being_deleted_is_gone(rig: Rig) -> None:
+    (document,) = rig.world.objects[Kind.DEPLOYMENT.value]
+    document["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    rig.world.told.add(Kind.DEPLOYMENT.value)
+    assert rig.look() + rig.look(after_ms=20) == [("object.deleted", "calico-kube-controllers")]
+
+
+def test_a_condition_of_the_route_controller_reaches_the_cluster(rig: Rig) -> None:
+    rig.world.write(Kind.NODE, NODE, status={"conditions": [route_condition(is_created=True)]})
+    assert rig.look() == [("condition.written", NODE)]
+    (condition,) = rig.kube.get(Kind.NODE, NODE)["status"]["conditions"]
+    assert condition["reason"] == "RouteCreated"
+    assert rig.world.writes == []
+
+
+def test_a_condition_that_was_removed_stays_so_when_older_news_comes(rig: Rig) -> None:
+    rig.world.write(Kind.NODE, NODE, is_told=False, status={"conditions": [calico_is_up()]})
+    node = rig.kube.get(Kind.NODE, NODE)
+    rig.kube.replace_status({**node, "status": {"conditions": []}}, actor="test")
+    assert rig.look() == []
+    assert rig.world.writes == [{"status": {"conditions": [{"type": "NetworkUnavailable", "$patch": "delete"}]}}]
+    rig.world.told.add(Kind.NODE.value)
+    assert rig.look() == []
+    assert rig.kube.get(Kind.NODE, NODE)["status"]["conditions"] == []
