@@ -305,10 +305,27 @@ def doctor() -> None:
 
 
 @app.command()
-def clean() -> None:
-    """Remove labs and kind clusters that killed runs left behind."""
-    kind_commands.clean_up()
-    lab_commands.clean_up()
+def clean(
+    context: typer.Context,
+    *,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Of a cluster: remove the probers that a killed watch left there.", dir_okay=False)
+    ] = None,
+    kube_context: Annotated[str | None, typer.Option("--context", help="Which context; default: the current one.")] = None,
+    namespace: Annotated[str, typer.Option(help="Where the probers are.")] = "hitless",
+) -> None:
+    """Remove labs and kind clusters that killed runs left behind; with --kubeconfig, the probers in that cluster."""
+    if kubeconfig is None:
+        without = {"context" if name == "kube_context" else name for name in context.params if is_given(context, name)}
+        if without:
+            raise UsageError("--kubeconfig is required with --context and --namespace: they say where in that cluster")
+        kind_commands.clean_up()
+        lab_commands.clean_up()
+        return
+    from clusters.kubernetes.watched import remove_probers  # noqa: PLC0415 - only this needs a Kubernetes client
+
+    was_there = remove_probers(kubeconfig, kube_context, namespace)
+    sys.stdout.write(f"{'removed' if was_there else 'nothing to remove:'} the probers in the namespace {namespace}\n")
 
 
 def main() -> None:

@@ -168,7 +168,7 @@ class Capability(StrEnum):
     LOCUST = "locust"
     """The library, for application load."""
     REAL_CALICO = "real-calico"
-    """Calico's own programs: on the lab's nodes vxlan.calico goes before all peers have ceased to send into it."""
+    """Calico's own programs: how long a dying Felix lives decides the outcome."""
 
 
 @unique

@@ -73,8 +73,7 @@ class ProberPods:
             WorldError: not all pods run in time; nothing is left behind then.
         """
         if replaces:
-            self._is_deployed = self._owns_namespace()
-            self.remove()
+            self.remove_left()
         self._check_namespace()
         try:
             self._is_deployed = True
@@ -98,6 +97,18 @@ class ProberPods:
         wait_until(lambda: not any(map(self._exists, owned)), timeout_s=_GONE_S, poll_s=_LOOK_S, unmet=unmet, clock=self._clock)
         self._is_deployed = False
         self._pods, self.endpoints, self.nodes = {}, (), ()
+
+    def remove_left(self) -> bool:
+        """Delete what another process deployed; return whether there was anything.
+
+        Raises:
+            UsageError: hitless did not create the namespace.
+            WorldError: it does not go.
+        """
+        found = self._is_deployed = self._owns_namespace()
+        self.remove()
+        self._check_namespace()
+        return found
 
     def ask(self, endpoint: str, request: JsonObject) -> JsonObject:
         """Hand a request to the supervisor of an endpoint's pod, see `probes.supervisor`; return its answer.

@@ -187,6 +187,21 @@ def make_watched_cluster(
     return KubeconfigCluster(KindKube(calls), pods)
 
 
+def remove_probers(kubeconfig: Path, context: str | None, namespace: str) -> bool:
+    """Remove the probers that a watch left in a cluster when it was killed; return whether there were any.
+
+    Raises:
+        UsageError: the kubeconfig cannot be used, or hitless did not create the namespace.
+        ApiError, WorldError: the cluster refused, or the namespace does not go.
+    """
+    calls = connect(kubeconfig, context)
+    try:
+        spec = ProberSpec(image="", namespace=namespace)
+        return ProberPods(KubePodHost(calls, kubeconfig, context), spec).remove_left()
+    finally:
+        calls.close()
+
+
 def find_mismatches(kube: KubeApi, case: Case) -> tuple[str, ...]:
     """Return why a cluster, as it is now, is not the one that a scenario starts from. Raises ApiError."""
     seen, scenario = look(kube), case.scenario

@@ -45,8 +45,8 @@ class Part:
 
     name: str
     arguments: tuple[str, ...]
-    ci: tuple[str, ...] = ()
-    """Further arguments that make it fit into the time of CI."""
+    ci: tuple[str, ...] | None = ()
+    """Further arguments that make it fit into the time of CI; None: it does not."""
 
 
 PARTS: Final = (
@@ -57,6 +57,7 @@ PARTS: Final = (
         arguments=("tests/kind/test_conformance_kind.py",),
         ci=("-k", "both_ends or reach_each_other or agree or unknown_fault"),
     ),
+    Part(name="watch", arguments=("tests/kind/test_watch_kind.py",), ci=None),
 )
 
 
@@ -68,7 +69,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="keep all records in this folder")
     parser.add_argument("pytest", nargs="*", help="more options of pytest, after --")
     options = parser.parse_args()
-    parts = [part for part in PARTS if not options.part or part.name in options.part]
+    wanted = options.part or [part.name for part in PARTS if part.ci is not None or not options.ci]
+    parts = [part for part in PARTS if part.name in wanted]
     missing = (*missing_for_cluster(), *missing_for_build(find_stale(ALL, state_folder())))
     if missing:
         _say(f"SKIPPED, no real cluster was tested; missing: {'; '.join(missing)}")
@@ -84,7 +86,8 @@ def main() -> int:
     with raised_limits(), running_engine(root, runtime) as (docker, process):
         _load_node(docker, state, root)
         keeping = () if options.output is None else ("--keep", "--output", str(options.output.resolve()))
-        sessions = {part.name: (*part.arguments, *(part.ci if options.ci else ()), *keeping, *options.pytest) for part in parts}
+        more = (*keeping, *options.pytest)
+        sessions = {part.name: (*part.arguments, *((part.ci or ()) if options.ci else ()), *more) for part in parts}
         return _run_sessions(sessions, docker, process)
 
 

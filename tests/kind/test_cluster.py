@@ -143,7 +143,7 @@ def test_up_calls_kind_exactly_so_and_down_leaves_nothing(workshop: Workshop) ->
         (Part.KERNEL, "6.8.0-of-the-node"),
     ]
     with closing(EventLog(workshop.directory / "events.jsonl", RunClock())) as events:
-        assert [one.name for one in cluster.participants(events)] == ["observer"]
+        assert [one.name for one in cluster.participants(events)] == ["observer", "route-watch"]
     cluster.down()
     cluster.down()
     assert ["delete", "cluster", f"--name={NAME}", kubeconfig] == workshop.calls[-1]

@@ -258,6 +258,14 @@ def test_what_a_killed_run_left_is_replaced_only_where_that_was_asked_for(host: 
     assert before.isdisjoint(supervisor.pid for supervisor in host.supervisors.values())
 
 
+def test_what_a_killed_run_left_is_removed_once(host: ProcessPods, pods: ProberPods) -> None:
+    assert pods.endpoints
+    other = ProberPods(host, SPEC, clock=HastyClock())
+    assert other.remove_left()
+    assert host.objects == {}
+    assert not other.remove_left()
+
+
 def test_pods_that_do_not_start_are_named_and_nothing_is_left(host: ProcessPods, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clusters.kubernetes.prober_pods._RUNNING_S", 0.0)
     apply = host.apply

@@ -6,6 +6,7 @@ import hashlib
 import re
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,10 +16,12 @@ from tests.kind.images.archives import Image, LayerWriter, write_archive
 from tests.kind.images.calico import CALICO
 from tests.kind.images.debian import DEBIAN
 from tests.kind.images.go_programs import COREDNS, ETCD, KUBERNETES, PAUSE
-from tests.kind.images.steps import Step
+from tests.kind.images.steps import Step, run
 
 ROOT: Final = Path(__file__).parents[3]
 DOCKERFILE: Final = ROOT / "probes" / "image" / "Dockerfile"
+INNER_LOOP_SOURCE: Final = ROOT / "probes" / "_datagrams.c"
+INNER_LOOP_LIBRARY: Final = "_datagrams.abi3.so"
 CALICO_REGISTRY: Final = "quay.io/calico"
 KUBERNETES_REGISTRY: Final = "registry.k8s.io"
 PROBER_IMAGE: Final = "hitless/prober:1"
@@ -142,6 +145,7 @@ def _prober_image(folder: Path, root: Path) -> Image:
     with LayerWriter(layer) as writer:
         for target, source in (*copied_files(), *compiled_files()):
             writer.add_file(source, target, mode=0o644)
+        writer.add_file(_compile_inner_loop(folder), f"/opt/hitless/probes/{INNER_LOOP_LIBRARY}", mode=0o755)
         for path in sorted(numpy.rglob("*")):
             if "tests" not in path.parts and path.is_file():
                 writer.add_file(path, f"/opt/hitless/{path.relative_to(numpy)}")
@@ -158,6 +162,14 @@ def _prober_image(folder: Path, root: Path) -> Image:
         user=_instruction(text, "USER"),
         directory=_instruction(text, "WORKDIR"),
     )
+
+
+def _compile_inner_loop(folder: Path) -> Path:
+    """Compile the agents' inner loop as the Dockerfile does; its stable ABI serves Debian's Python as well as this one."""
+    library = folder / INNER_LOOP_LIBRARY
+    command = ["cc", "-std=c11", "-O2", "-fPIC", "-shared", f"-I{sysconfig.get_paths()['include']}"]
+    run(*command, str(INNER_LOOP_SOURCE), "-o", str(library))
+    return library
 
 
 def copied_files() -> list[tuple[str, Path]]:
@@ -200,7 +212,7 @@ def _image(name: str, layer: Path, program: str, environment: Mapping[str, str] 
 
 
 def _digest_sources() -> str:
-    digest = hashlib.sha256(DOCKERFILE.read_bytes())
+    digest = hashlib.sha256(DOCKERFILE.read_bytes() + INNER_LOOP_SOURCE.read_bytes())
     for _, path in (*copied_files(), *compiled_files()):
         digest.update(path.read_bytes())
     return digest.hexdigest()
