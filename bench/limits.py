@@ -41,9 +41,7 @@ def _name_lateness(load: Load) -> Iterator[str]:
         return
     late = f"{load.missed_share:.0%} of the ticks late"
     reasons = [
-        f"the {who} takes {core:.0%} of a core"
-        for who, core in zip(("sender", "reflector"), load.cores, strict=True)
-        if core >= _FULL_CORE
+        f"the process {process} takes {core:.0%} of a core" for process, core in load.cores.items() if core >= _FULL_CORE
     ]
     if load.machine.idle < _FULL_MACHINE:
         reasons.append(f"the machine's CPU is used up ({say_kinds(load.machine.busy)})")
@@ -57,7 +55,6 @@ def say_kinds(busy: Mapping[str, float]) -> str:
 
 def describe_load(load: Load) -> JsonObject:
     """Return what is stored of a load."""
-    sender, reflector = load.cores
     return {
         "flows": load.flows,
         "reached_hz": round(load.rate_hz, 1),
@@ -70,8 +67,7 @@ def describe_load(load: Load) -> JsonObject:
         "is_clean": load.is_clean,
         "user_us": round(load.user_us, 2),
         "system_us": round(load.system_us, 2),
-        "sender_core": round(sender, 3),
-        "reflector_core": round(reflector, 3),
+        "cores": {process: round(core, 3) for process, core in load.cores.items()},
         "busy": {kind: round(share, 3) for kind, share in load.machine.busy.items()},
         "machine_us": round(load.machine.busy_s / (load.rate_hz * load.seconds) * 1e6, 2) if load.probes else None,
         "backlog_dropped": load.machine.backlog_dropped,

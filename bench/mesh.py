@@ -77,12 +77,12 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
     return (
         Table(
             title=f"Full mesh through the lab at {document['rate_hz']:g} Hz a flow",
-            columns=("nodes", "flows", "probes/s", "lost", "late ticks", "agents", "machine", "sender's core", "limit"),
+            columns=("nodes", "flows", "probes/s", "lost", "late ticks", "agents", "machine", "busiest process", "limit"),
             rows=tuple(_make_cells(step) for step in steps),
             note=(
-                f"{found} Agents: CPU of both, user + system, us a probe; machine: of everything that ran meanwhile, the lab's "
-                "forwarding included, and its share of all cores by kind. Clean: nothing lost, at most one tick in a hundred "
-                "late."
+                f"{found} Agents: CPU of both ends, user + system, us a probe; machine: of everything that ran meanwhile, the "
+                "lab's forwarding included, and its share of all cores by kind. Clean: nothing lost, at most one tick in a "
+                "hundred late."
             ),
         ),
     )
@@ -98,7 +98,7 @@ def _make_cells(step: JsonObject) -> tuple[str, ...]:
         f"{step['missed_share']:.1%}",
         f"{step['user_us']:.1f} + {step['system_us']:.1f}",
         machine,
-        f"{step['sender_core']:.0%}",
+        f"{max(step['cores'].values()):.0%}",
         step["limit"],
     )
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from bench.lab.accuracy import wait_live
 from bench.machine import MachineLoad, MachineMeter
-from clusters.agent_groups import REFLECTOR, SENDER
+from clusters.agent_groups import PROCESS, REFLECTOR, SENDER
 from clusters.lab.prober import LabProber
 from hitless.clock import RunClock
 from hitless.errors import WorldError
@@ -45,9 +45,8 @@ class Load:
     refused: int
     """Probes that the kernel did not take."""
     ticks_missed: int
-    sender_us: tuple[float, float]
-    """CPU of the sending agent a probe, user and system, us."""
-    reflector_us: tuple[float, float]
+    processes_us: Mapping[str, tuple[float, float]]
+    """Process of the agents to its CPU a probe, user and system, us."""
     overflows: tuple[int, int]
     """Datagrams that a socket of the sender, of the reflector dropped because it was full."""
     limited: int
@@ -72,20 +71,19 @@ class Load:
         return self.lost == self.refused == 0 and self.missed_share <= MISSED_SHARE_MAX
 
     @property
-    def cores(self) -> tuple[float, float]:
-        """Share of one core that the sender, that the reflector took."""
-        sender, reflector = (sum(used_us) * self.rate_hz / 1e6 for used_us in (self.sender_us, self.reflector_us))
-        return sender, reflector
+    def cores(self) -> Mapping[str, float]:
+        """Process to the share of one core that it took."""
+        return {process: sum(used_us) * self.rate_hz / 1e6 for process, used_us in self.processes_us.items()}
 
     @property
     def user_us(self) -> float:
-        """CPU of both agents in user mode, a probe (a round trip), us."""
-        return self.sender_us[0] + self.reflector_us[0]
+        """CPU of both ends in user mode, a probe (a round trip), us."""
+        return sum(user_us for user_us, _ in self.processes_us.values())
 
     @property
     def system_us(self) -> float:
         """The same in the kernel; includes what softirqs do on their time."""
-        return self.sender_us[1] + self.reflector_us[1]
+        return sum(system_us for _, system_us in self.processes_us.values())
 
 
 def probe(
@@ -151,8 +149,10 @@ def _make_load(
         lost=sender["sent"] - sender["answered"],
         refused=sender["probes"] - sender["sent"],
         ticks_missed=ticks_missed,
-        sender_us=used_us(sender),
-        reflector_us=used_us(reflector),
+        # What a shared process used is in the report of its first agent, the reflector.
+        processes_us={agent: used_us(counters[agent]) for agent in (SENDER, REFLECTOR)}
+        if sender["wakeups"]
+        else {PROCESS: used_us(reflector)},
         overflows=(sender["receive_overflows"], reflector["receive_overflows"]),
         limited=reflector["rate_limited"],
         machine=machine,

@@ -1,8 +1,8 @@
-"""Assignment of flows to agent processes: in the lab for all pods together, on Kubernetes per pod. Pure."""
+"""Assignment of flows to agents, and of agents to processes: in the lab for all pods together, on Kubernetes per pod. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,11 +13,19 @@ SENDER: Final = "sender"
 REFLECTOR: Final = "reflector"
 ACCEPTOR: Final = "acceptor"
 """Reflects what comes on connections."""
+PROCESS: Final = "agents"
+"""Name of a process with agents of both roles."""
+
+SHARED_HZ_MAX: Final = 15_000
+"""Round trips a second that one process with both ends may have to bear: less than half of a core, also in Python alone
+(docs/benchmarks.md). A second core carries more, so beyond it each agent has a process of its own."""
+TCP_COST: Final = 10
+"""A message on a connection takes as long as this many datagrams (docs/measuring.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentGroup:
-    """The flows of one agent process: one protocol, one interval and one size, so that each tick is one batch."""
+    """The flows of one agent: one protocol, one interval and one size, so that each tick is one batch."""
 
     agent: str
     is_sender: bool
@@ -29,8 +37,7 @@ class AgentGroup:
 def group_flows(flows: Sequence[Flow], spec: ProbeSpec, endpoint: str | None = None) -> tuple[AgentGroup, ...]:
     """Return the agents that a run needs, reflectors first; the sender of the mesh is called `sender`.
 
-    The kernel answers ICMP. TCP flows have separate processes at both ends, because each message costs a system call and a
-    batch of datagrams must not wait for it.
+    The kernel answers ICMP. TCP flows have agents of their own at both ends.
 
     Args:
         flows: the flows.
@@ -59,3 +66,15 @@ def group_flows(flows: Sequence[Flow], spec: ProbeSpec, endpoint: str | None = N
         name = SENDER if number == 0 else f"{SENDER}-{protocol}-{octets}-{round(SECOND / interval_ns)}hz"
         groups.append(AgentGroup(agent=name, is_sender=True, interval_ns=interval_ns, octets=octets, flows=tuple(some)))
     return tuple(groups)
+
+
+def share_processes(groups: Sequence[AgentGroup]) -> Mapping[str, tuple[AgentGroup, ...]]:
+    """Return which agents share a process, by its name, reflectors first: all, unless that is too much for one process."""
+    round_trips_hz = sum(
+        len(group.flows) * SECOND / group.interval_ns * (TCP_COST if group.flows[0].flow_class.is_tcp else 1)
+        for group in groups
+        if group.is_sender
+    )
+    if groups and round_trips_hz <= SHARED_HZ_MAX:
+        return {PROCESS: tuple(groups)}
+    return {group.agent: (group,) for group in groups}

@@ -174,7 +174,8 @@ class AgentReport:
     agent: str
     """Name of the agent, such as `sender` or `reflector`."""
     counters: Mapping[str, int]
-    """Those of STRAYS, `receive_overflows`, `answered`, `sent`, `wakeups`, `cpu_user_ns`, `cpu_system_ns`, `probes`."""
+    """Those of STRAYS, `receive_overflows`, `answered`, `sent`, `probes`; `wakeups`, `cpu_user_ns`, `cpu_system_ns` are of its
+    process, and 0 but for the first agent of it."""
     finished: bool
     """False: the agent did not live to say so."""
     inner_loop: str = ""

@@ -42,7 +42,8 @@ SWEEP_NS: Final = 1_000_000_000
 """Time between two looks for such connections."""
 _BACKLOG: Final = 1024
 """Connections that the kernel makes for us while we do something else; it drops the SYNs of more (net.core.somaxconn)."""
-_EVENTS_MAX: Final = 1024
+_EVENTS_MAX: Final = 16
+"""Connections served in one turn of the loop: some 50 us each, and a tick of datagrams must not wait for all."""
 _SENT: Final = (REFLECTOR_ROW.names or ()).index("sent")
 _ACCEPTS_MAX: Final = 64
 """In one go: a flood must not keep a sender in the same process waiting."""

@@ -1,15 +1,17 @@
-"""The probe agent: `python -m probes.agent SETTINGS.json`.
+"""The probe agents of one process: `python -m probes.agent SETTINGS.json...`.
 
-One process holds the sockets of any number of pods, as sender, reflector or both. It says on stdout, a JSON line each, when
-it is `listening`, `live` (every flow was answered several times in a row) and `stopped`, writes its record below the
-directory that it was told, and stops on SIGTERM, at the end of a stdin that is a pipe, by an order on that pipe
-(`probes.orders`), or on its own after `duration_ns_max`: then it sends nothing more and listens until everything is answered
-or `drain_ns` is over. It ignores SIGINT, so that Ctrl-C reaches the harness alone. Ships alone into a pod: standard library
-and numpy only.
+A settings file describes an agent (`probes.roles`): flows of one protocol, one interval and one size. One process holds the
+agents of a pod, or of all pods of a lab, whatever their roles: what is sent to a pod of the same process is answered in the
+same turn of its loop.
 
-Where both roles of many agents stop one after the other, the last probes of the one would be lost with the other's
-reflector. So an agent that may linger says `drained` when it has all its answers, and goes on reflecting until a second
-SIGTERM or the order to end, for `linger_ns` at most.
+It says on stdout, a JSON line each, when it is `listening`, `live` (every flow was answered several times in a row) and
+`stopped`. It stops on SIGTERM, at the end of a stdin that is a pipe, by an order on that pipe (`probes.orders`), or on its own
+after `duration_ns_max`: then it sends nothing more and listens until everything is answered or `drain_ns` is over. It ignores
+SIGINT, so that Ctrl-C reaches the harness alone. Ships alone into a pod: standard library and numpy only.
+
+Where many processes stop one after the other, the last probes of the one would be lost with the other's reflector. So a process
+that may linger says `drained` when it has all its answers, and goes on reflecting until a second SIGTERM or the order to end,
+for `linger_ns` at most.
 """
 
 from __future__ import annotations
@@ -23,30 +25,18 @@ import select
 import signal
 import sys
 import time
-from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-
-from hitless.errors import HitlessError
-from hitless.records import CLOCK_ROW, STRAYS
-from hitless.words import FlowClass
-from probes.acceptor import Acceptor
-from probes.clocks import Bridge, Pair, read_clock_id
-from probes.echo import EchoSender
-from probes.inner_loop import INNER_LOOP
+from hitless.errors import HitlessError, UsageError
+from probes.clocks import Bridge
 from probes.lifeline import is_pipe, say
 from probes.orders import EndOrder, OrderReader, SendOrder, StopOrder
-from probes.overflows import OverflowWatch
-from probes.recording import GrowingTable, write_report
-from probes.reflector import Reflector
-from probes.sender import Sender
+from probes.overflows import LOOK_NS
+from probes.roles import Roles
 from probes.settings import AgentSettings, read_settings
-from probes.tcp_sender import TcpSender
 
-COUNTERS: Final = (*STRAYS, "receive_overflows", "answered", "sent", "probes")
-"""Counters that a report always has; `hitless.records.AgentReport` says what they are."""
 _LOOK_S: Final = 0.1
 """The loop looks up at least so often, for the clock pairs and for the answers to slow flows."""
 _DRAIN_LOOK_S: Final = 0.005
@@ -67,142 +57,124 @@ getrlimit(2) RLIMIT_RTTIME."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Agent:
-    """The loop: one epoll over the timer, the reflector's sockets, the connections, SIGTERM and stdin.
+class Process:
+    """The loop: one epoll over the reflectors' sockets, the connections, SIGTERM and stdin, and the time of the next tick.
+
+    A tick goes before everything else. In a namespace of the same kernel its probes are there when the call that sends them
+    returns, so that the same wake-up answers them.
 
     Args:
-        settings: what the agent was told.
+        settings: what each agent was told. The process stops with the first of them that has reached its end.
 
     Raises:
         WorldError: a socket or a record file is not available.
     """
 
-    def __init__(self, settings: AgentSettings) -> None:
-        self._settings = settings
-        self._bridge = Bridge(settings.epoch_ns)
-        facts = {
-            "agent": settings.agent,
-            "epoch_ns": settings.epoch_ns,
-            "interval_ns": settings.interval_ns,
-            "clock": read_clock_id(),
-        }
-        self._clock = self._make_table("clock", facts)
-        self._note(self._bridge.pair)
-        self._reflector: Reflector | None = None
-        self._acceptor: Acceptor | None = None
-        if settings.reflected_flows:
-            log, is_tcp = self._make_table("reflector", facts), {flow.flow_class.is_tcp for flow in settings.reflected_flows}
-            self._reflector = Reflector(settings, self._bridge, log) if False in is_tcp else None
-            self._acceptor = Acceptor(settings, self._bridge, log) if True in is_tcp else None
-        self._sender = self._make_sender(facts)
-        self._overflows = OverflowWatch(
-            self._sender.watched if self._sender else (),
-            self._reflector.watched if self._reflector else (),
-            self._make_table("overflow", facts),
-            self._now_ns(),
-        )
-        gathers = self._reflector is not None and self._reflector.comes_in_batches and not self._sender
-        self._gather_s = min(settings.interval_ns // _GATHER_SHARE, _GATHER_NS_MAX) / 1e9 if gathers else 0.0
+    def __init__(self, settings: Sequence[AgentSettings]) -> None:
+        self._bridge = Bridge(settings[0].epoch_ns)
+        self._agents = tuple(Roles(one, self._bridge) for one in settings)
+        self._senders = tuple(agent.sender for agent in self._agents if agent.sender)
+        self._acceptors = tuple(agent.acceptor for agent in self._agents if agent.acceptor)
+        self._reflectors = tuple(agent.reflector for agent in self._agents if agent.reflector)
+        self._reflecting = frozenset(one for reflector in self._reflectors for one in reflector.descriptors)
+        self._drain_ns = max(one.drain_ns for one in settings)
+        self._linger_ns = max(one.linger_ns for one in settings)
+        self._waits = any(one.waits for one in settings)
+        gathers = not self._senders and any(reflector.comes_in_batches for reflector in self._reflectors)
+        interval_ns = min(one.interval_ns for one in settings)
+        self._gather_s = min(interval_ns // _GATHER_SHARE, _GATHER_NS_MAX) / 1e9 if gathers else 0.0
         self._epoll = select.epoll()
         self._waiting = (self._epoll.fileno(),)
-        self._descriptors = frozenset(self._reflector.descriptors if self._reflector else ())
-        for descriptor in self._descriptors:
-            self._epoll.register(descriptor, select.EPOLLIN)
-        for part in (self._sender, self._acceptor):
-            if isinstance(part, TcpSender | Acceptor):
-                self._epoll.register(part.descriptor, select.EPOLLIN)
         self._stop_pipe = _catch_sigterm()
-        self._epoll.register(self._stop_pipe, select.EPOLLIN)
+        for descriptor in self._list_descriptors():
+            self._epoll.register(descriptor, select.EPOLLIN)
         if is_pipe(0):
             self._epoll.register(0, select.EPOLLIN | select.EPOLLHUP)
         self._orders = OrderReader()
-        self._wakeups = 0
-        self._stop_ns = self._now_ns() + settings.duration_ns_max
+        self._wakeups = self._looked_ns = 0
+        self._stop_ns = self._now_ns() + min(one.duration_ns_max for one in settings)
         self._is_stopping = self._is_ending = False
 
-    def _make_table(self, table: str, facts: dict[str, Any]) -> GrowingTable:
-        return GrowingTable(self._settings.directory / f"{self._settings.agent}.{table}", table, facts)
-
-    def _make_sender(self, facts: dict[str, Any]) -> Sender | TcpSender | None:
-        """Return what sends this agent's flows: they are all datagrams of one class, or all TCP."""
-        settings = self._settings
-        if not settings.sent_flows:
-            return None
-        skipped = self._make_table("skipped", facts)
-        if settings.sent_class is None:
-            return TcpSender(settings, self._bridge, skipped, self._make_table("connection", facts), facts)
-        kind = EchoSender if settings.sent_class is FlowClass.ICMP else Sender
-        return kind(settings, self._bridge, skipped, facts)
+    def _list_descriptors(self) -> Iterator[int]:
+        yield self._stop_pipe
+        yield from self._reflecting
+        for part in (*self._senders, *self._acceptors):
+            if part.descriptor is not None:
+                yield part.descriptor
 
     def run(self) -> None:
-        """Probe until told to stop, drain, write the report."""
+        """Probe until told to stop, drain, write the reports."""
         gc.collect()
         gc.freeze()
         gc.disable()
         used_before = resource.getrusage(resource.RUSAGE_SELF)
         say("listening")
-        if not self._settings.waits:
+        if not self._waits:
             self._start_ticking(self._now_ns())
-        looked_ns, is_live = 0, False
+        looked_ns, is_live = 0, not self._senders
         while not self._is_over():
             self._turn(min(_LOOK_S, max(0, self._stop_ns - self._now_ns()) / 1e9))
-            if self._sender and not is_live and self._now_ns() - looked_ns > _LIVE_LOOK_NS:
+            if not is_live and self._now_ns() - looked_ns > _LIVE_LOOK_NS:
                 looked_ns = self._now_ns()
-                is_live = self._sender.is_live()
+                is_live = all(sender.is_live() for sender in self._senders)
                 if is_live:
                     say("live")
-        end_ns = self._now_ns() + self._settings.linger_ns
+        end_ns = self._now_ns() + self._linger_ns
         self._drain()
         self._linger(end_ns)
         self._report(used_before)
         say("stopped")
 
     def _is_over(self) -> bool:
-        return self._is_stopping or self._now_ns() >= self._stop_ns or bool(self._sender and self._sender.is_exhausted)
+        if self._is_stopping or self._now_ns() >= self._stop_ns:
+            return True
+        return any(sender.is_exhausted for sender in self._senders)
 
     def _turn(self, timeout_s: float) -> None:
-        """Wait once, and serve what woke us: the tick first."""
-        ready = self._wait(timeout_s)
-        self._wakeups += 1
-        if self._sender:
-            self._sender.step()
-        if ready:
-            if self._stop_pipe in ready:
-                self._hear_signals()
-            if 0 in ready:
-                self._hear_stdin()
-            self._reflect(ready)
-        if self._acceptor:
-            self._acceptor.step()
-        now_ns = self._now_ns()
-        if self._overflows.is_due(now_ns):
-            self._overflows.look(now_ns)
-        if self._bridge.is_due(now_ns):
-            longest_ns = self._sender.longest_call_ns if self._sender else 0
-            self._note(self._bridge.renew(longest_ns))
-            if self._sender:
-                self._sender.longest_call_ns = 0
-
-    def _wait(self, timeout_s: float) -> list[int]:
-        """Wait for a descriptor, the next tick, or the end of the time; return the descriptors that are ready.
+        """Wait for a descriptor, the next tick, or the end of the time, and serve what woke us: the ticks first.
 
         The epoll itself is waited for by `select`: Python's `epoll.poll` counts in whole milliseconds.
         """
-        due_ns = self._sender.due_ns if self._sender else None
-        if due_ns is not None:
-            wait_s = min(timeout_s, max(0, due_ns - self._now_ns()) / 1e9)
-            if not select.select(self._waiting, (), (), wait_s)[0]:
-                return []
-            timeout_s = 0
-        return [descriptor for descriptor, _ in self._epoll.poll(timeout_s)]
+        dues_ns = [sender.due_ns for sender in self._senders if sender.due_ns is not None]
+        if dues_ns:
+            timeout_s = min(timeout_s, max(0, min(dues_ns) - self._now_ns()) / 1e9)
+        select.select(self._waiting, (), (), timeout_s)
+        self._wakeups += 1
+        for sender in self._senders:
+            sender.step()
+        ready = [descriptor for descriptor, _ in self._epoll.poll(0)]
+        if ready:
+            self._serve(ready)
+        for acceptor in self._acceptors:
+            acceptor.step()
+        self._look()
 
-    def _reflect(self, ready: list[int]) -> None:
-        """Answer the datagrams that have come."""
-        if self._reflector and not self._descriptors.isdisjoint(ready):
-            if self._gather_s:
-                time.sleep(self._gather_s)
-                ready = [descriptor for descriptor, _ in self._epoll.poll(0)]
-            self._reflector.reflect(ready)
+    def _serve(self, ready: list[int]) -> None:
+        """Do what these descriptors ask for; senders and acceptors look at theirs themselves."""
+        if self._stop_pipe in ready:
+            self._hear_signals()
+        if 0 in ready:
+            self._hear_stdin()
+        if self._reflecting.isdisjoint(ready):
+            return
+        if self._gather_s:
+            time.sleep(self._gather_s)
+            ready = [descriptor for descriptor, _ in self._epoll.poll(0)]
+        for reflector in self._reflectors:
+            reflector.reflect(ready)
+
+    def _look(self) -> None:
+        """Do what is due by the clock."""
+        now_ns = self._now_ns()
+        if now_ns - self._looked_ns < LOOK_NS:
+            return
+        self._looked_ns = now_ns
+        for agent in self._agents:
+            agent.overflows.look(now_ns)
+        if self._bridge.is_due(now_ns):
+            self._note(max((sender.longest_call_ns for sender in self._senders), default=0))
+            for sender in self._senders:
+                sender.longest_call_ns = 0
 
     def _hear_signals(self) -> None:
         """Take note of SIGTERM: the first asks to stop, a second one to end. Other signals have their own handlers."""
@@ -228,66 +200,77 @@ class Agent:
 
     def _start_ticking(self, start_ns: int) -> None:
         """Send from `start_ns` on; being told so twice changes nothing."""
-        if self._sender and not self._sender.is_started:
-            self._sender.start(start_ns)
+        for sender in self._senders:
+            if not sender.is_started:
+                sender.start(start_ns)
 
     def _drain(self) -> None:
         """Send nothing more; listen until everything is answered or `drain_ns` is over."""
-        if not self._sender:
-            return
-        sender, end_ns = self._sender, self._now_ns() + self._settings.drain_ns
-        sender.stop()
-        sender.collect()
-        while sender.has_outstanding() and self._now_ns() < end_ns:
-            self._turn(_DRAIN_LOOK_S)
+        end_ns = self._now_ns() + self._drain_ns
+        for sender in self._senders:
+            sender.stop()
             sender.collect()
+        while any(sender.has_outstanding() for sender in self._senders) and self._now_ns() < end_ns:
+            self._turn(_DRAIN_LOOK_S)
+            for sender in self._senders:
+                sender.collect()
 
     def _linger(self, end_ns: int) -> None:
         """Reflect on for those who have not stopped yet."""
-        if not (self._reflector or self._acceptor) or not self._settings.linger_ns:
+        if not (self._reflectors or self._acceptors) or not self._linger_ns:
             return
         say("drained")
         while not self._is_ending and self._now_ns() < end_ns:
             self._turn(min(_LOOK_S, max(0, end_ns - self._now_ns()) / 1e9))
 
     def _report(self, used_before: resource.struct_rusage) -> None:
+        """Close everything and write the reports; what the process used is in that of its first agent."""
         used = resource.getrusage(resource.RUSAGE_SELF)
-        counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
-        self._overflows.close(self._now_ns())
-        for part in (self._sender, self._reflector, self._acceptor):
-            if part:
-                part.finish()
-                counters.update(part.counters)
-        counters["wakeups"] = self._wakeups
-        counters["cpu_user_ns"] = round((used.ru_utime - used_before.ru_utime) * 1e9)
-        counters["cpu_system_ns"] = round((used.ru_stime - used_before.ru_stime) * 1e9)
-        self._note(self._bridge.renew())
-        write_report(self._settings.directory, self._settings.agent, counters, inner_loop=INNER_LOOP)
+        process = {
+            "wakeups": self._wakeups,
+            "cpu_user_ns": round((used.ru_utime - used_before.ru_utime) * 1e9),
+            "cpu_system_ns": round((used.ru_stime - used_before.ru_stime) * 1e9),
+        }
+        self._note(0)
+        for agent in self._agents:
+            agent.report(self._now_ns(), process if agent is self._agents[0] else dict.fromkeys(process, 0))
 
-    def _note(self, pair: Pair) -> None:
-        self._clock.append(np.array([(pair.monotonic_ns, pair.wall_ns, pair.width_ns)], dtype=CLOCK_ROW))
+    def _note(self, longest_call_ns: int) -> None:
+        pair = self._bridge.renew(longest_call_ns)
+        for agent in self._agents:
+            agent.note(pair)
 
     def _now_ns(self) -> int:
-        return time.monotonic_ns() - self._settings.epoch_ns
+        return self._bridge.now_ns()
 
 
 def main(arguments: list[str]) -> int:
-    """Run an agent.
+    """Run agents.
 
     Returns:
         The exit code: 0, or that of the error's class (2 for settings that are wrong).
     """
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m probes.agent SETTINGS.json\n")
+    if not arguments:
+        sys.stderr.write("usage: python -m probes.agent SETTINGS.json...\n")
         return 2
     try:
-        settings = read_settings(Path(arguments[0]))
+        settings = [read_settings(Path(argument)) for argument in arguments]
+        check_shared(settings)
         _prepare_process()
-        Agent(settings).run()
+        Process(settings).run()
     except HitlessError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
+
+
+def check_shared(settings: Sequence[AgentSettings]) -> None:
+    """Check what the agents of a process must share. Raises UsageError."""
+    names = [one.agent for one in settings]
+    if len({one.epoch_ns for one in settings}) > 1:
+        raise UsageError(where="settings", place="epoch_ns", found="several", expected="one for all agents of a process")
+    if len(set(names)) < len(names):
+        raise UsageError(where="settings", place="agent", found=", ".join(names), expected="a name of its own for each agent")
 
 
 def _prepare_process() -> None:

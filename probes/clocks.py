@@ -127,6 +127,10 @@ class Bridge:
         """Tell whether the latest pair is a period old; `now_ns` on the run clock."""
         return now_ns - self.pair.monotonic_ns >= PAIR_PERIOD_NS
 
+    def now_ns(self) -> int:
+        """Return the present on the run clock."""
+        return time.monotonic_ns() - self._epoch_ns
+
     @property
     def offset_ns(self) -> int:
         """What wall time is ahead of the run clock."""

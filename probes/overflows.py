@@ -41,10 +41,6 @@ class OverflowWatch:
         self._table = table
         self._since_ns = now_ns
 
-    def is_due(self, now_ns: int) -> bool:
-        """Tell whether it is time to look."""
-        return now_ns - self._since_ns >= LOOK_NS
-
     def look(self, now_ns: int) -> None:
         """Write down what grew since the last look. Raises WorldError: the disk does not take it."""
         rows = []

@@ -72,6 +72,8 @@ class Sender:
         WorldError: a socket or the record file is not available.
     """
 
+    descriptor: ClassVar[None] = None
+    """Nothing to wait for: answers are fetched after a tick."""
     protocol: ClassVar[int] = socket.IPPROTO_UDP
     header_octets: ClassVar[int] = 0
     """What stands before the test packet in the datagrams that the kernel takes and gives."""

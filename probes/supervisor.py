@@ -1,11 +1,13 @@
-"""Agent supervisor: the first process of a prober pod; takes JSON requests through `kubectl exec` (`probes.pod`).
+"""Agent supervisor: the first process of a prober pod.
+
+It runs one process with all agents of the pod, and takes JSON requests through `kubectl exec` (`probes.pod`).
 
 | request | answer |
 |---|---|
 | `{"do": "clock"}` | clock (`read_clock_id`), monotonic_ns |
-| `{"do": "start", "settings": {...}}` | agent; `directory` is the supervisor's own. Files of an earlier run go |
-| `{"do": "look"}` | agents: name to states (what it has said), code (exit code; null: it lives), complaint |
-| `{"do": "order", "order": {...}}` | of `probes.orders`, handed to all agents |
+| `{"do": "start", "settings": [{...}, ...]}` | agents: their names; `directory` is the supervisor's; old files go |
+| `{"do": "look"}` | process: states (what it has said), code (exit code; null: it lives), complaint; null: none was started |
+| `{"do": "order", "order": {...}}` | of `probes.orders`, handed to the process |
 | `{"do": "list"}` | files: name to size in octets, holes at the end cut off |
 | `{"do": "read", "name": ..., "offset": ..., "octets": ...}` | content: zlib, base64 |
 | `{"do": "inspect"}` | of `probes.node_state`: meant for a pod in the node's own network namespace |
@@ -44,24 +46,25 @@ from probes.pod import SOCKET, read_line
 from probes.settings import parse_settings
 from probes.settings_file import write_document
 
-STATES: Final = ".states"
-COMPLAINT: Final = ".stderr"
+STATES: Final = "process.states"
+COMPLAINT: Final = "process.stderr"
+"""What the process of the agents has said, and its complaint."""
 SETTINGS: Final = ".settings"
-"""AGENT.states is what the agent has said, AGENT.stderr its complaint, AGENT.settings what it was told."""
-_OURS: Final = frozenset({STATES, COMPLAINT, SETTINGS, Path(SOCKET).suffix})
+"""AGENT.settings is what an agent was told."""
+_OURS: Final = frozenset({Path(STATES).suffix, Path(COMPLAINT).suffix, SETTINGS, Path(SOCKET).suffix})
 """How the names of the supervisor's own files end; the others are the agents'."""
 PIECE_OCTETS_MAX: Final = 8 << 20
 """Largest piece of a file that one answer holds."""
 _COMPLAINT_OCTETS: Final = 2000
 _PATIENCE_S: Final = 10.0
-"""A peer that does not finish its line in time, and an agent that does not end, are given up."""
+"""A peer that does not finish its line in time, and a process that does not end, are given up."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,160}")
 
 Document = dict[str, Any]
 
 
 class Supervisor:
-    """Starts, watches and ends the agents of one run, as requests say.
+    """Starts, watches and ends the process of one run's agents, as requests say.
 
     Args:
         directory: where agents write their records; exists.
@@ -69,7 +72,7 @@ class Supervisor:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._agents: dict[str, subprocess.Popen[bytes]] = {}
+        self._process: subprocess.Popen[bytes] | None = None
 
     def answer(self, request: object) -> Document:
         """Do what a request says. Returns the answer; an error becomes one."""
@@ -94,84 +97,76 @@ class Supervisor:
     def close(self) -> None:
         """End the agents: ask, wait, kill."""
         self._tell(b'{"order": "end"}\n')
-        deadline_s = time.monotonic() + _PATIENCE_S
-        for agent in self._agents.values():
-            try:
-                agent.wait(max(0.0, deadline_s - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                agent.kill()
-                agent.wait()
+        if self._process is None:
+            return
+        try:
+            self._process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def _clock(self, _: Document) -> Document:
         return {"clock": read_clock_id(), "monotonic_ns": time.monotonic_ns()}
 
     def _start(self, request: Document) -> Document:
         given = request.get("settings")
-        document = {**given, "directory": str(self._directory)} if isinstance(given, dict) else given
-        settings = parse_settings(document, where="settings")
-        name = settings.agent
-        if self._is_running(name):
-            message = f"the agent {name} is already running; end it first"
+        if not isinstance(given, list) or not given:
+            raise UsageError(where="request", place="settings", found=str(given)[:100], expected="a list, one an agent")
+        documents = [{**one, "directory": str(self._directory)} if isinstance(one, dict) else one for one in given]
+        settings = [parse_settings(one, where="settings") for one in documents]
+        if self._is_running():
+            message = "the agents are already running; end them first"
             raise WorldError(message)
-        if not any(map(self._is_running, self._agents)):
-            self._forget()
-        path = self._file(name, SETTINGS)
-        write_document(path, settings.as_json())
-        with self._file(name, STATES).open("wb") as stdout, self._file(name, COMPLAINT).open("wb") as stderr:
-            self._agents[name] = subprocess.Popen(  # noqa: S603 - this interpreter, a module of this project
-                [sys.executable, "-s", "-P", "-m", "probes.agent", str(path)],
+        self._forget()
+        paths = [self._directory / f"{one.agent}{SETTINGS}" for one in settings]
+        for path, one in zip(paths, settings, strict=True):
+            write_document(path, one.as_json())
+        with (self._directory / STATES).open("wb") as stdout, (self._directory / COMPLAINT).open("wb") as stderr:
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of this project
+                [sys.executable, "-s", "-P", "-m", "probes.agent", *map(str, paths)],
                 stdin=subprocess.PIPE,
                 stdout=stdout,
                 stderr=stderr,
             )
-        return {"agent": name}
+        return {"agents": [one.agent for one in settings]}
 
     def _forget(self) -> None:
         """Begin anew: what an earlier run left is not of this one."""
-        self._agents = {}
+        self._process = None
         for path in self._directory.iterdir():
             if path.name != SOCKET and path.is_file():
                 path.unlink()
 
     def _look(self, _: Document) -> Document:
-        # After a restart the supervisor no longer holds the agents that reported these states.
-        names = dict.fromkeys((*self._agents, *(path.stem for path in sorted(self._directory.glob(f"*{STATES}")))))
-        return {"agents": {name: self._look_at(name) for name in names}}
-
-    def _look_at(self, name: str) -> Document:
-        states, complaint = self._file(name, STATES), self._file(name, COMPLAINT)
-        said = states.read_text(encoding="utf-8").split("\n")[:-1] if states.exists() else []
+        states, complaint = self._directory / STATES, self._directory / COMPLAINT
+        if not states.exists():
+            return {"process": None}
+        said = states.read_text(encoding="utf-8").split("\n")[:-1]
+        # After a restart the supervisor no longer holds the process that reported these states.
+        code = self._process.poll() if self._process else -signal.SIGKILL
         tail = complaint.read_bytes()[-_COMPLAINT_OCTETS:].decode(errors="replace").strip() if complaint.exists() else ""
-        return {
-            "states": [json.loads(line)["state"] for line in said],
-            "code": self._agents[name].poll() if name in self._agents else -signal.SIGKILL,
-            "complaint": tail,
-        }
+        return {"process": {"states": [json.loads(line)["state"] for line in said], "code": code, "complaint": tail}}
 
     def _order(self, request: Document) -> Document:
         self._tell(json.dumps(request.get("order")).encode() + b"\n")
         return {}
 
     def _tell(self, line: bytes) -> None:
-        """Write a line to every agent; one that has gone needs no orders."""
-        for agent in self._agents.values():
-            if agent.stdin is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    agent.stdin.write(line)
-                    agent.stdin.flush()
+        """Write a line to the agents' process; one that has gone needs no orders."""
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
 
     def _list(self, _: Document) -> Document:
         files = [path for path in sorted(self._directory.iterdir()) if path.is_file() and path.suffix not in _OURS]
         for path in files:
-            if path.suffix == ".sender" and not self._is_running(path.stem):
+            if path.suffix == ".sender" and not self._is_running():
                 trim(path)
         return {"files": {path.name: path.stat().st_size for path in files}}
 
-    def _is_running(self, name: str) -> bool:
-        return name in self._agents and self._agents[name].poll() is None
-
-    def _file(self, name: str, suffix: str) -> Path:
-        return self._directory / f"{name}{suffix}"
+    def _is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def _read(self, request: Document) -> Document:
         name, offset, octets = (request.get(key) for key in ("name", "offset", "octets"))

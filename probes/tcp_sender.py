@@ -7,8 +7,11 @@ for one more socket.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -29,8 +32,9 @@ from probes.tcp_established import TcpEstablishedFlow
 from probes.tcp_flow import TcpFlow, Tools
 from probes.tcp_socket import PATIENCE_NS, allow_open_files, make_socket
 
-_EVENTS_MAX: Final = 1024
-"""Sockets served in one go; a flood must not keep the next tick waiting."""
+_EVENTS_MAX: Final = 16
+_OFFERS_MAX: Final = 8
+"""Sockets served, and probes offered, in a turn of the loop: some 50 us each, and a tick of datagrams must not wait for all."""
 _LOOK_NS: Final = 5_000_000
 """How often flows look at the clock, at most."""
 
@@ -95,6 +99,8 @@ class TcpSender:
         allow_open_files(sum(connections_max(flow.flow_class, settings.interval_ns, self._tools.patience_ns) for flow in flows))
         self._pods = self._make_pods()
         self._pacer: Pacer | None = None
+        self._to_offer: deque[tuple[_Pod, TcpFlow]] = deque()
+        """What is left of the tick that is being sent."""
         self._looked_ns = 0
         self._live_window = 4 * settings.live_answers + LIVE_WINDOW_NS // settings.interval_ns
 
@@ -145,24 +151,28 @@ class TcpSender:
 
     def step(self) -> None:
         """Send the tick that is due, if one is, and follow what happened on the connections."""
-        now_ns = self.now_ns()
-        if self._pacer is not None:
-            due_ns = self._pacer.due_ns
+        if self._pacer is not None and not self._to_offer:
+            now_ns, due_ns = self.now_ns(), self._pacer.due_ns
             wake = self._pacer.look(now_ns)
             self._record_skipped(wake, now_ns)
             if wake.is_due and not self.is_exhausted:
                 late_ns = now_ns - due_ns - wake.skipped_ns[1] * self._settings.interval_ns
                 self.lateness_ns_max = max(self.lateness_ns_max, late_ns)
-                self._tick()
+                self._begin_tick()
+        if self._to_offer:
+            self._offer(_OFFERS_MAX)
         self.collect()
 
     @property
     def due_ns(self) -> int | None:
-        """When the next tick is due, run clock; None: it does not send."""
-        return None if self._pacer is None else self._pacer.due_ns
+        """When there is something to send, run clock; None: it does not send."""
+        if self._pacer is None:
+            return None
+        return 0 if self._to_offer else self._pacer.due_ns
 
     def stop(self) -> None:
-        """Offer nothing more."""
+        """Finish the tick, and offer nothing more."""
+        self._offer(len(self._to_offer))
         self._pacer = None
 
     @property
@@ -215,16 +225,17 @@ class TcpSender:
             rows["woke"] = now_ns
             self._skipped.append(rows)
 
-    def _tick(self) -> None:
-        for pod in self._pods:
-            if pod.makes_sockets:
-                with pod.place.inside():
-                    for flow in pod.flows:
-                        flow.offer(self.ticks)
-            else:
-                for flow in pod.flows:
+    def _begin_tick(self) -> None:
+        self._to_offer.extend((pod, flow) for pod in self._pods for flow in pod.flows)
+
+    def _offer(self, most: int) -> None:
+        """Offer up to `most` probes of what is left of the tick."""
+        offered = [self._to_offer.popleft() for _ in range(min(most, len(self._to_offer)))]
+        for pod, flows in groupby(offered, key=itemgetter(0)):
+            with pod.place.inside() if pod.makes_sockets else nullcontext():
+                for _, flow in flows:
                     flow.offer(self.ticks)
-        self.ticks += 1
+        self.ticks += bool(offered) and not self._to_offer
 
 
 def _try_address(endpoint: EndpointSettings, place: Place) -> None:

@@ -19,7 +19,7 @@ _LINGER_EXTRA_NS: Final = 60 * SECOND
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodAgent:
-    """One agent process of a pod."""
+    """One agent of a pod: they share a process."""
 
     name: str
     """Unique in the run: the endpoint's name, then the group's, such as `node-a1-mesh-sender`."""

@@ -1,6 +1,6 @@
-"""The prober of a Kubernetes cluster: agents in each of our pods, as many as its flows have protocols, rates and sizes.
+"""The prober of a Kubernetes cluster: in each of our pods one process with all its agents.
 
-Agents are told one after the other, by way of the API server; so they are first all made to listen, then told when to send,
+Pods are told one after the other, by way of the API server; so they are first all made to listen, then told when to send,
 and at the end told when to stop, and each goes on answering until all have. Records stay in the pods while the run lasts and
 are fetched when it is over, by the same way, or (kind) straight from the node's disk: never over the path under test.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -90,6 +90,8 @@ class KindProber:
             names = (endpoint.name for endpoint in self._pods.endpoints if endpoint.name in used)
             self._clocks = self._pods.each(names, self._compare_clocks)
             self._agents = self._plan(flows, spec)
+            with_agents = {agent.endpoint for agent in self._agents}  # the kernel alone answers ICMP
+            self._clocks = {name: clock for name, clock in self._clocks.items() if name in with_agents}
             self._pods.each(self._clocks, self._start_agents)
             self._wait_states({"listening"}, _START_S)
             self._order(SendOrder(at_ns=self._now_ns() + _AHEAD_NS))
@@ -103,7 +105,7 @@ class KindProber:
             return self._is_running and self._is_live
         self._looked_s = time.monotonic()
         try:
-            self._is_live = self._have_said({"live"}, [agent for agent in self._agents if agent.is_sender])
+            self._is_live = self._have_said({"live"}, {agent.endpoint for agent in self._agents if agent.is_sender})
         except ApiUnavailableError:
             return self._is_live  # nothing is known anew
         return self._is_live
@@ -174,9 +176,8 @@ class KindProber:
 
     def _start_agents(self, endpoint: str) -> None:
         """Start the agents of one pod. A request whose stream broke is not repeated: it may have been met."""
-        for agent in self._agents:
-            if agent.endpoint == endpoint:
-                self._pods.ask(endpoint, {"do": "start", "settings": agent.settings})
+        settings = [agent.settings for agent in self._agents if agent.endpoint == endpoint]
+        self._pods.ask(endpoint, {"do": "start", "settings": settings})
 
     def _order(self, order: Order) -> None:
         """Give an order to all agents; the run clock is theirs within the bound of their epoch."""
@@ -184,23 +185,23 @@ class KindProber:
         self._pods.each(self._clocks, lambda name: self._pods.ask_patiently(name, request))
 
     def _wait_states(self, states: set[str], timeout_s: float) -> None:
-        """Return when every agent has said one of these. Raises WorldError: one died, or did not say so in time."""
-        unmet = f"not every agent is {' or '.join(sorted(states))}"
-        wait_until(lambda: self._have_said(states, self._agents), timeout_s=timeout_s, poll_s=_LOOK_S, unmet=unmet)
+        """Return when every pod has said one of these. Raises WorldError: one's agents died, or did not say so in time."""
+        unmet = f"not every prober is {' or '.join(sorted(states))}"
+        wait_until(lambda: self._have_said(states, self._clocks), timeout_s=timeout_s, poll_s=_LOOK_S, unmet=unmet)
 
-    def _have_said(self, states: set[str], agents: Sequence[PodAgent]) -> bool:
-        """Return whether these agents have; of all of them it is made sure that they live."""
+    def _have_said(self, states: set[str], endpoints: Collection[str]) -> bool:
+        """Return whether the agents of these endpoints have; of all of them it is made sure that they live."""
         answers = self._pods.each(self._clocks, lambda name: self._pods.ask_patiently(name, {"do": "look"}))
         said: dict[str, set[str]] = {}
-        for agent in self._agents:
-            look = answers[agent.endpoint]["agents"].get(agent.name)
+        for name, answer in answers.items():
+            look = answer["process"]
             if look is None:
-                raise WorldError(f"the agent {agent.name} died, and its remains were mistaken for those of an earlier run")
+                raise WorldError(f"the agents of {name} are gone, and so are their records")
             if look["code"] is not None and (look["code"] != 0 or "stopped" not in look["states"]):
                 complaint = f": {look['complaint']}" if look["complaint"] else ""
-                raise WorldError(f"the agent {agent.name} died with code {look['code']}{complaint}")
-            said[agent.name] = set(look["states"])
-        return all(states & said[agent.name] for agent in agents)
+                raise WorldError(f"the agents of {name} died with code {look['code']}{complaint}")
+            said[name] = set(look["states"])
+        return all(states & said[name] for name in endpoints)
 
     def _abandon(self) -> None:
         """End the agents that can be reached; the others end on their own."""

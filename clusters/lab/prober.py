@@ -1,7 +1,7 @@
-"""The prober of the lab: one reflector process and one sender process for the whole mesh, others for other classes of flows.
+"""The prober of the lab: one process with the agents of all pods; where that is too much for one, a process an agent.
 
-All run the same agent that ships into a pod, with sockets opened inside the pods' namespaces. They are separate processes, so a
-pause of the harness does not affect the measurement. They never outlive it: they stop when their stdin ends.
+It runs the same agents that ship into a pod, with sockets opened inside the pods' namespaces. A process of its own is not
+paused with the harness, and never outlives it: it stops when its stdin ends.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from clusters.agent_groups import AgentGroup, group_flows
+from clusters.agent_groups import AgentGroup, group_flows, share_processes
 from clusters.flow_settings import make_flow_settings
 from clusters.lab.stated_process import StatedProcess
 from hitless.agents import read_agents
@@ -46,11 +46,13 @@ class LabProber:
         self._directory: Path | None = None
         self._drain_s = 0.0
         self._senders: dict[str, StatedProcess] = {}
+        """Processes that send; they may reflect as well."""
         self._reflectors: dict[str, StatedProcess] = {}
+        """Processes that only reflect."""
         self._names: tuple[str, ...] = ()
 
     def start(self, flows: Sequence[Flow], spec: ProbeSpec, directory: Path, epoch_ns: int) -> None:
-        """Start the reflectors, then the senders, each once the one before listens. Raises WorldError; nothing runs then."""
+        """Start the processes, reflectors first, each once the one before listens. Raises WorldError; nothing runs then."""
         if self._senders or self._reflectors:
             raise BugError("the prober is running: stop it before it starts again")
         self._directory, self._drain_s = directory, spec.drain_ns / 1e9
@@ -58,10 +60,10 @@ class LabProber:
         groups = group_flows(flows, spec)
         self._names = tuple(group.agent for group in groups)
         try:
-            for group in groups:
-                agent = _start_agent(self._settings(group, spec, epoch_ns))
-                (self._senders if group.is_sender else self._reflectors)[group.agent] = agent
-                agent.wait_state("listening", _START_S)
+            for name, some in share_processes(groups).items():
+                process = _start_process(name, [self._settings(group, spec, epoch_ns) for group in some])
+                (self._senders if any(group.is_sender for group in some) else self._reflectors)[name] = process
+                process.wait_state("listening", _START_S)
         except BaseException:
             self.stop()
             raise
@@ -118,8 +120,9 @@ class LabProber:
         )
 
 
-def _start_agent(settings: AgentSettings) -> StatedProcess:
-    """Start the agent that these settings describe. Raises WorldError."""
-    path = settings.directory / f"{settings.agent}.settings.json"
-    write_document(path, settings.as_json())
-    return StatedProcess(settings.agent, ("-m", "probes.agent", str(path)), settings.directory)
+def _start_process(name: str, agents: Sequence[AgentSettings]) -> StatedProcess:
+    """Start a process with the agents that these settings describe. Raises WorldError."""
+    paths = [settings.directory / f"{settings.agent}.settings.json" for settings in agents]
+    for path, settings in zip(paths, agents, strict=True):
+        write_document(path, settings.as_json())
+    return StatedProcess(name, ("-m", "probes.agent", *map(str, paths)), paths[0].parent)

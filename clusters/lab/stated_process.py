@@ -137,5 +137,5 @@ def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
     # Before what the user has there: libraries may come from it.
     paths = (str(Path(probes.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")]))
     # numpy's linear algebra would start a thread a core, for nothing.
-    ours = {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    ours = {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
     return {name: value for name, value in {**os.environ, **ours, **changes}.items() if value is not None}

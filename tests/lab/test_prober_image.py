@@ -155,8 +155,8 @@ def ask(**request):
     return json.loads(subprocess.run(command, input=line, capture_output=True, text=True, check=True).stdout)
 while not os.path.exists("supervisor.socket"):
     os.sched_yield()
-facts["start"] = ask(do="start", settings=json.loads({json.dumps(settings)!r}))
-while (look := ask(do="look")["agents"][facts["start"]["agent"]])["code"] is None:
+facts["start"] = ask(do="start", settings=[json.loads({json.dumps(settings)!r})])
+while (look := ask(do="look")["process"])["code"] is None:
     pass
 facts["look"] = look
 facts["files"] = {{name: ask(do="read", name=name, offset=0, octets=1 << 20)["content"] for name in ask(do="list")["files"]}}

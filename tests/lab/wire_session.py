@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clusters.agent_groups import PROCESS
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from hitless.clock import RunClock
@@ -121,7 +122,7 @@ def probe(lab: LabNetwork, flows: Sequence[Flow], directory: Path) -> History:
     before = lab.counters()
     try:
         prober.start(flows, spec, directory, clock.epoch_ns)
-        prober._senders["sender"].wait_state("stopped", PATIENCE_S)
+        prober._senders[PROCESS].wait_state("stopped", PATIENCE_S)
     finally:
         prober.stop()
     return History(

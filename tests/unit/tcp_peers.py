@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def craft_answer(probe: STAMPSessionSenderTestUnauthenticated, **changes: int) -
 
 
 class Sending:
-    """A sender with one flow; time can be made to pass."""
+    """A sender with one flow, or `count` equal ones; time can be made to pass."""
 
     def __init__(
         self,
@@ -109,6 +110,7 @@ class Sending:
         source: str = POD,
         address: str = PEER,
         target: str | None = None,
+        count: int = 1,
     ) -> None:
         self.directory = directory
         flow = FlowSettings(
@@ -130,7 +132,7 @@ class Sending:
             drain_ns=1_000_000_000,
             duration_ns_max=100_000_000_000,
             endpoints=(EndpointSettings(name="pod", address=source),),
-            flows=(flow,),
+            flows=tuple(replace(flow, id=flow.id + index) for index in range(count)),
         )
         skipped, connections = (GrowingTable(directory / f"x.{table}", table, {}) for table in ("skipped", "connection"))
         try:
@@ -146,7 +148,8 @@ class Sending:
         self.sender.stop()
 
     def tick(self) -> None:
-        self.sender._tick()
+        self.sender._begin_tick()
+        self.sender._offer(len(self.sender._to_offer))
 
     def pass_time(self, seconds: float) -> None:
         """Let the clock jump, and the sender look at it."""

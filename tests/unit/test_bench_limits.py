@@ -20,8 +20,7 @@ CLEAN = Load(
     lost=0,
     refused=0,
     ticks_missed=0,
-    sender_us=(2.0, 3.0),
-    reflector_us=(1.0, 3.0),
+    processes_us={"sender": (2.0, 3.0), "reflector": (1.0, 3.0)},
     overflows=(0, 0),
     limited=0,
     machine=IDLE,
@@ -33,7 +32,7 @@ def test_a_clean_load_is_limited_by_nothing() -> None:
     assert CLEAN.is_clean
     assert name_limit(CLEAN) == "nothing"
     assert CLEAN.rate_hz == 10_000
-    assert CLEAN.cores == pytest.approx((0.05, 0.04))
+    assert CLEAN.cores == pytest.approx({"sender": 0.05, "reflector": 0.04})
 
 
 def test_missed_ticks_lower_the_rate() -> None:
@@ -49,12 +48,17 @@ def test_late_ticks_are_the_machines_where_nothing_was_idle() -> None:
 
 
 def test_late_ticks_are_the_senders_where_it_fills_a_core() -> None:
-    assert name_limit(replace(LATE, sender_us=(60.0, 40.0))) == "10% of the ticks late: the sender takes 90% of a core"
+    assert (
+        name_limit(replace(LATE, processes_us={"sender": (60.0, 40.0)}))
+        == "10% of the ticks late: the process sender takes 90% of a core"
+    )
 
 
 def test_both_are_named_where_both_are_full() -> None:
-    said = name_limit(replace(LATE, sender_us=(60.0, 40.0), machine=FULL))
-    assert said.startswith("10% of the ticks late: the sender takes 90% of a core, the machine's CPU is used up (user 20%")
+    said = name_limit(replace(LATE, processes_us={"sender": (60.0, 40.0)}, machine=FULL))
+    assert said.startswith(
+        "10% of the ticks late: the process sender takes 90% of a core, the machine's CPU is used up (user 20%"
+    )
 
 
 def test_late_ticks_of_an_idle_machine_are_not_explained_away() -> None:

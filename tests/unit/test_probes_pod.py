@@ -32,12 +32,12 @@ def test_clock(supervisor: Supervisor) -> None:
 
 def test_settings_are_checked_before_anything_starts(supervisor: Supervisor, tmp_path: Path) -> None:
     (tmp_path / "old.sender").touch()
-    assert supervisor.answer({"do": "start", "settings": {"agent": "x", "flows": []}})["error"].startswith(
-        "settings: endpoints:"
-    )
-    assert supervisor.answer({"do": "start"})["error"].startswith("settings: found nothing")
+    wrong = supervisor.answer({"do": "start", "settings": [{"agent": "x", "flows": []}]})["error"]
+    assert wrong.startswith("settings: endpoints:")
+    for settings in (None, list[object](), {"agent": "x"}):
+        assert "a list, one an agent" in supervisor.answer({"do": "start", "settings": settings})["error"]
     assert (tmp_path / "old.sender").exists()
-    assert supervisor.answer({"do": "look"}) == {"agents": {}}
+    assert supervisor.answer({"do": "look"}) == {"process": None}
     assert supervisor.answer({"do": "order", "order": {"order": "end"}}) == {}
 
 
@@ -71,9 +71,9 @@ def test_a_file_that_is_not_there_is_an_answer(supervisor: Supervisor) -> None:
     assert "No such file" in supervisor.answer({"do": "read", "name": "x", "offset": 0, "octets": 1})["error"]
 
 
-def test_an_agent_whose_supervisor_was_started_anew_counts_as_killed(supervisor: Supervisor, tmp_path: Path) -> None:
-    (tmp_path / "sender.states").write_text('{"state": "listening"}\n')
-    assert supervisor.answer({"do": "look"}) == {"agents": {"sender": {"states": ["listening"], "code": -9, "complaint": ""}}}
+def test_agents_whose_supervisor_was_started_anew_count_as_killed(supervisor: Supervisor, tmp_path: Path) -> None:
+    (tmp_path / "process.states").write_text('{"state": "listening"}\n')
+    assert supervisor.answer({"do": "look"}) == {"process": {"states": ["listening"], "code": -9, "complaint": ""}}
 
 
 def test_no_answer_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

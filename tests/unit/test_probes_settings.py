@@ -118,4 +118,4 @@ def test_the_agent_refuses_with_one_message_and_exit_code_2(
 
 def test_the_agent_wants_one_argument(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
-    assert capsys.readouterr().err == "usage: python -m probes.agent SETTINGS.json\n"
+    assert capsys.readouterr().err == "usage: python -m probes.agent SETTINGS.json...\n"

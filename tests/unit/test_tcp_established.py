@@ -8,12 +8,14 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hitless.errors import WorldError
 from hitless.records import read_record
 from hitless.words import FlowClass
 from probes.namespaces import Place
+from probes.tcp_sender import _OFFERS_MAX
 from tests.unit.tcp_peers import PEER, Port, Sending, close_with_rst, craft_answer, read_probe, wait_hung_up, wait_until
 
 
@@ -284,6 +286,22 @@ def test_ticks_that_are_late_are_skipped_and_recorded(port: Port, tmp_path: Path
     assert sending.sender.ticks == 1
     _, rows = read_record(tmp_path / "x.skipped")
     assert (rows["due"][0], len(rows) in (18, 19, 20)) == (first_ns, True)
+    sending.sender.finish()
+
+
+def test_a_large_tick_takes_several_turns_and_is_one_tick(port: Port, tmp_path: Path) -> None:
+    count = 2 * _OFFERS_MAX + 1
+    sending = Sending(tmp_path, FlowClass.TCP_CONNECT, port.number, count=count)
+    first_ns = sending.sender.start(sending.sender.now_ns())
+    sending.sender._tools.epoch_ns -= first_ns - sending.sender.now_ns()  # the first tick is due
+    offered = []
+    while not sending.sender.ticks:
+        sending.sender.step()
+        offered.append(int(np.count_nonzero(sending.sender._book._table.rows["flow"][:count])))
+        assert sending.sender.due_ns == 0 or sending.sender.ticks
+    assert offered == [_OFFERS_MAX, 2 * _OFFERS_MAX, count]
+    assert sending.sender.due_ns is not None
+    assert sending.sender.due_ns > first_ns
     sending.sender.finish()
 
 

@@ -1,0 +1,41 @@
+"""Which agents share a process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clusters.agent_groups import PROCESS, SHARED_HZ_MAX, TCP_COST, group_flows, share_processes
+from hitless.facts import Flow, ProbeSpec
+from hitless.words import SECOND, FlowClass, FlowId, FlowRole, Nanoseconds
+
+SPEC = ProbeSpec(interval_ns=Nanoseconds(SECOND // 1000), drain_ns=SECOND, duration_ns_max=SECOND)
+FLOWS = tuple(
+    Flow(id=FlowId(number), source="a", destination="b", role=FlowRole.MESH) for number in range(1, SHARED_HZ_MAX // 1000 + 2)
+)
+AT_THE_LIMIT = FLOWS[:-1]
+TCP = replace(FLOWS[0], flow_class=FlowClass.TCP_CONNECT)
+
+
+def name_agents(*flows: Flow) -> dict[str, list[str]]:
+    return {name: [group.agent for group in some] for name, some in share_processes(group_flows(flows, SPEC)).items()}
+
+
+def test_all_roles_and_classes_share_a_process() -> None:
+    assert name_agents(*FLOWS[:2], replace(TCP, id=FlowId(9))) == {
+        PROCESS: ["reflector", "acceptor", "sender", "sender-tcp-44-1000hz"]
+    }
+
+
+def test_beyond_what_one_process_bears_each_agent_has_its_own() -> None:
+    assert name_agents(*AT_THE_LIMIT) == {PROCESS: ["reflector", "sender"]}
+    assert name_agents(*FLOWS) == {"reflector": ["reflector"], "sender": ["sender"]}
+
+
+def test_a_message_on_a_connection_weighs_as_much_as_many_datagrams() -> None:
+    spared = SHARED_HZ_MAX // 1000 - TCP_COST
+    assert list(name_agents(TCP, *FLOWS[1 : spared + 1])) == [PROCESS]
+    assert PROCESS not in name_agents(TCP, *FLOWS[1 : spared + 2])
+
+
+def test_without_flows_there_is_no_process() -> None:
+    assert name_agents() == {}
