@@ -14,7 +14,7 @@ from hitless.facts import CloudRoute
 from hitless.fault_table import Fault
 from hitless.words import JsonObject
 
-COMMON_FAULTS: Final = frozenset({"kube-api-down", "route-api-down", "node-route-lost", "instance-unknown"})
+COMMON_FAULTS: Final = frozenset({"kube-api-down", "route-api-down", "route-api-hangs", "node-route-lost", "instance-unknown"})
 """What `common_faults` returns."""
 
 
@@ -37,6 +37,7 @@ def common_faults(kube: SwitchableApi, cloud: Cloud) -> dict[str, Fault]:
     return {
         "kube-api-down": Fault(inject=lambda _: kube.set_away(True), cure=lambda _: kube.set_away(False)),
         "route-api-down": Fault(inject=lambda _: cloud.begin_outage(), cure=lambda _: cloud.end_outage()),
+        "route-api-hangs": Fault(inject=lambda _: cloud.begin_hang(), cure=lambda _: cloud.end_hang()),
         "node-route-lost": Fault(inject=lost.lose, cure=lost.restore),
         "instance-unknown": Fault(
             inject=lambda options: cloud.unknown.add(options["node"]),

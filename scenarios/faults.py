@@ -16,6 +16,7 @@ KUBE_API_DOWN: Final = "kube-api-down"
 FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
     KUBE_API_DOWN: {},
     "route-api-down": {},
+    "route-api-hangs": {},
     "node-route-lost": {"zone": str, "node": str},
     "instance-unknown": {"node": str},
     "node-unregistered": {"node": str},
@@ -25,11 +26,14 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
     "mtu-lowered": {"node": str, "octets": int},
     "route-controller-away": {},
     "extension-away": {},
+    "network-annotated": {},
+    "control-plane-migrated": {},
 }
 """Fault to its options, no more and no less:
 
 - kube-api-down: every call to the Kubernetes API fails.
 - route-api-down: every call to the cloud's route API fails.
+- route-api-hangs: no call to the cloud's route API gets an answer until it is cured.
 - node-route-lost: the route to `node` disappears from the table of `zone`; the cure creates it again unless it exists.
 - instance-unknown: the cloud does not find the machine of `node`: CreateRoute to it fails.
 - node-unregistered: the Node object is deleted while the machine keeps running; the cure registers it anew, without
@@ -40,12 +44,15 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
 - connections-refused: `node` drops the first packet of every new connection, as with a full conntrack table.
 - mtu-lowered: the MTU of the interface of `node` is `octets`.
 - route-controller-away, extension-away: the process does not run; it starts anew, without memory, when it is cured.
+- network-annotated: the operator, or gardenlet, annotates the Network, which makes the extension look; nothing to cure.
+- control-plane-migrated: the control plane leaves its seed; its ManagedResources go, their objects stay. The cure restores it
+  in another seed.
 """
 
-OF_SWITCH: Final = frozenset({"route-controller-away", "extension-away"})
+OF_SWITCH: Final = frozenset({"route-controller-away", "extension-away", "network-annotated", "control-plane-migrated"})
 """Faults of the parts that perform the switch; the others are the cluster's."""
 
-MOMENTARY: Final = frozenset({"calico-node-restart"})
+MOMENTARY: Final = frozenset({"calico-node-restart", "network-annotated"})
 """Faults that are over at once: they may follow each other without a cure in between."""
 
 THROUGH_API: Final = frozenset({"node-unregistered", "calico-node-restart"})

@@ -54,8 +54,20 @@ class Switch:
             {
                 "route-controller-away": _away(self.route_controller, self.clock),
                 "extension-away": _away(self.extension, self.clock),
+                "network-annotated": Fault(inject=lambda _: self.extension.annotate(self.clock.now_ns()), cure=lambda _: None),
+                "control-plane-migrated": Fault(inject=lambda _: self._migrate(), cure=lambda _: self._restore()),
             }
         )
+
+    def _migrate(self) -> None:
+        """Take the control plane away: the route controller ends, and what the extension wrote is forgotten."""
+        self.extension.migrate()
+        self.route_controller.scale(0, self.clock.now_ns())
+
+    def _restore(self) -> None:
+        """Bring it up in another seed."""
+        self.control_plane.restore(self.clock.now_ns())
+        self.extension.restore(self.clock.now_ns())
 
     def request(self, shoot: Shoot) -> Event:
         """Do what the operator does: change the Shoot. Returns `switch.requested`. Raises UsageError."""

@@ -78,6 +78,10 @@ class ControlPlane:
         self._shoot = shoot
         self._due_ns = Nanoseconds(at_ns + self._timings.control_plane_reconcile_ns)
 
+    def restore(self, at_ns: Nanoseconds) -> None:
+        """Reconcile the Shoot as it is, in another seed: the route controller is scaled up anew where it is wanted."""
+        self.request(self._shoot, at_ns)
+
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Reconcile the ControlPlane if it is due; all of it again after an error, as nothing in it harms twice."""
         if self._due_ns is not None and now_ns >= self._due_ns:

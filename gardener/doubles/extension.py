@@ -64,7 +64,7 @@ class Extension:
         self._written_mode = shoot.mode
         self._manager = ResourceManager(kube=kube, recorder=recorder, timings=timings, applied=written or ())
         self._due_ns: Nanoseconds | None = None
-        self._is_away = self._is_restoring = False
+        self._is_away = self._is_migrated = self._is_restoring = False
         self._held_since_ns: Nanoseconds | None = None
         first_ns, max_ns = timings.extension_backoff_first_ns, timings.extension_backoff_max_ns
         self._backoff = DoublingBackoff(first_ns=first_ns, max_ns=max_ns)
@@ -102,12 +102,13 @@ class Extension:
     def migrate(self) -> None:
         """Carry out operation=migrate: the ManagedResource goes, its objects stay, and no hold survives."""
         self._written, self._due_ns, self._held_since_ns = None, None, None
+        self._is_migrated = True
         self._backoff.forget()
         self._manager.abandon()
 
     def restore(self, at_ns: Nanoseconds) -> None:
         """Take operation=restore, which is a reconcile: without a ManagedResource the gate does not apply."""
-        self._is_restoring = True
+        self._is_restoring, self._is_migrated = True, False
         self._due_ns = Nanoseconds(at_ns + self._timings.extension_reconcile_ns)
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
@@ -121,7 +122,7 @@ class Extension:
 
     def is_settled(self) -> bool:
         """Return whether the last request is decided, and everything that was written is in the cluster."""
-        return self._due_ns is None and self._manager.is_settled and not self._is_away
+        return self._due_ns is None and self._manager.is_settled and not (self._is_away or self._is_migrated)
 
     def _reconcile_network(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         knowledge = self._look()

@@ -72,3 +72,25 @@ def test_a_route_that_is_not_effective_yet_counts_against_the_quota_and_can_be_d
     bench.switch.cloud.delete("b", accepted.cidr)
     assert accepted not in bench.switch.cloud.list("b")
     assert accepted not in bench.switch.cloud.take_effective(Nanoseconds(10**12))
+
+
+def test_an_annotation_makes_the_extension_look() -> None:
+    bench = Bench(behaviour=CloudBehaviour(quota={"a": 0, "b": 0}))
+    bench.request(at_ns=ms(0))
+    bench.loop.at(ms(700), lambda: bench.switch.faults.inject("network-annotated", {}))
+    bench.run_for(ms(710))
+    before, after = bench.times("gate.held")[-2:]
+    assert after - before < ms(100)
+    assert ms(700) < after < ms(706)
+
+
+def test_a_migration_while_it_holds_ends_the_hold_and_the_restore_asks_no_gate() -> None:
+    bench = Bench()
+    bench.request(at_ns=ms(0))
+    away(bench, "control-plane-migrated", 100, 300)
+    assert bench.run()
+    assert not [at_ns for at_ns in bench.times("gate.held") if at_ns > ms(100)]
+    assert bench.facts("gate.not_applicable") == [{"reason": "last-manifest-unreadable"}]
+    assert bench.times("manifest.applied", kind="IPPool")[0] < bench.times("route.created")[-1]
+    assert [facts["replicas"] for facts in bench.facts("controller.scaled")] == [1, 1]
+    assert len(bench.names("route.created")) == ALL_ROUTES
