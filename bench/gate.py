@@ -23,6 +23,7 @@ from commands.backends import make_backend
 from commands.performers import SwitchName, make_performer
 from commands.settings import BackendName
 from commands.terminal import print_progress
+from hitless.plural import plural
 from hitless.words import SECOND, Arm, JsonObject
 from reports.gate.inference import STOP_ALPHA, bound_probability, min_pairs
 from reports.gate.looks import Look
@@ -115,7 +116,7 @@ def _show_decisions(decisions: list[list[JsonObject]]) -> Table:
             ),
         ),
         note=(
-            f"By the primary rule. {stops} false stops of {len(outcomes)} leave open a probability of at most "
+            f"By the primary rule. With {plural(stops, 'false stop')} of {len(outcomes)} the probability of one is at most "
             f"{bound_probability(stops, len(outcomes)):.0%} (95 %, Clopper-Pearson). An inconclusive trial has no figure: its "
             "decision is not made."
         ),
