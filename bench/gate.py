@@ -29,6 +29,8 @@ from reports.gate.inference import STOP_ALPHA, bound_probability, min_pairs
 from reports.gate.looks import Look
 from reports.gate.relative import choose, decide
 from reports.gate.rules import Primary
+from reports.gate.simulation import DECISIONS as DECISIONS_SIMULATED
+from reports.gate.simulation import simulate_decisions
 from reports.summary import TrialSummary, summarise_arm
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case
@@ -101,24 +103,26 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
 def _show_decisions(decisions: list[list[JsonObject]]) -> Table:
     outcomes = [_decide(pairs) for pairs in decisions]
     trials = [pair[side] for pairs in decisions for pair in pairs for side in ("baseline", "candidate")]
-    stops = outcomes.count("stop")
+    values = np.array([one["hold_ms"] for one in trials if one["hold_ms"] is not None])
+    simulated = simulate_decisions(values, 1000 / RATE_HZ, Primary(), [Look(pairs=PAIRS)], "the lab's trials").points[0]
+    counts = [outcomes.count(one) for one in ("go", "stop", "not decided")]
+    expected = [count * len(outcomes) / DECISIONS_SIMULATED for count in (simulated.go, simulated.stop, simulated.not_decided)]
+    inconclusive, lossy = (
+        plural(sum(found), "was", "were")
+        for found in ([one["verdict"] == "INCONCLUSIVE" for one in trials], [one["lost"] > 0 for one in trials])
+    )
     return Table(
-        title="Decisions between equal versions in the lab",
-        columns=("pairs a decision", "decisions", "go", "stop", "not decided", "trials", "inconclusive", "with loss"),
+        title=f"Decisions between equal versions, {PAIRS} pairs each",
+        columns=("", "decisions", "go", "stop", "not decided"),
         rows=(
-            (
-                f"{PAIRS}",
-                f"{len(outcomes)}",
-                *(f"{outcomes.count(one)}" for one in ("go", "stop", "not decided")),
-                f"{len(trials)}",
-                f"{sum(one['verdict'] == 'INCONCLUSIVE' for one in trials)}",
-                f"{sum(one['lost'] > 0 for one in trials)}",
-            ),
+            ("in the lab", f"{len(outcomes)}", *(f"{count}" for count in counts)),
+            ("simulated from the same trials", f"{len(outcomes)}", *(f"{count:.1f}" for count in expected)),
         ),
         note=(
-            f"By the primary rule. With {plural(stops, 'false stop')} of {len(outcomes)} the probability of one is at most "
-            f"{bound_probability(stops, len(outcomes)):.0%} (95 %, Clopper-Pearson). An inconclusive trial has no figure: its "
-            "decision is not made."
+            f"By the primary rule. Of {len(trials)} gated trials {inconclusive} inconclusive and {lossy} with loss. With "
+            f"{plural(counts[1], 'false stop')} of {len(outcomes)} the probability of one is at most "
+            f"{bound_probability(counts[1], len(outcomes)):.0%} (95 %, Clopper-Pearson). An inconclusive trial has no figure: "
+            "its decision is not made."
         ),
     )
 
