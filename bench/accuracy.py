@@ -1,7 +1,7 @@
-"""How far off the truth: outages of random real lengths and phases, dropped in the lab's router, and what is measured of them.
+"""Accuracy: outages of random real lengths and phases, dropped in the lab's router, against their measurement.
 
-At 100 Hz and 1 kHz in a full mesh, at 5 kHz on one flow. Flows of one sender share its phase, so that the unit of the
-statistics is the outage: its error is the mean over its flows, its largest the largest of them.
+At 100 Hz and 1 kHz in a full mesh, at 5 kHz on one flow. Flows of one sender share its phase, so the unit of the statistics is
+the outage: its error is the mean over its flows, its largest error the largest of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from commands.terminal import print_progress
 from hitless.words import JsonObject
 
 BLUR_SHARE: Final = 0.25
-"""An outage whose truth is not known to a quarter of an interval says nothing about anybody's error."""
+"""If the truth is not known to a quarter of an interval, the outage tells nothing about a tool's error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""How fast labs come and go: built by our netlink, by `ip -batch` and by mininet, by turns in one run."""
+"""Bring-up and tear-down times of labs: built by hitless's netlink, by `ip -batch` and by mininet, in turns in one run."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _measure(size: _Size) -> JsonObject:
 
 
 def _settle(nodes: int) -> None:
-    """Let the kernel finish: it takes namespaces away in the background, and holds the routing lock meanwhile."""
+    """Let the kernel finish: it removes namespaces in the background and holds the routing lock meanwhile."""
     time.sleep(_SETTLE_S_PER_NODE * nodes)
 
 

@@ -1,4 +1,4 @@
-"""Whether the attribution tells why an outage happened: outages of known cause, precision and recall of each."""
+"""Precision and recall of the attribution, by outages of known cause."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""`python -m bench`: what the instrument can do on this machine, measured beside others.
+"""`python -m bench`: measures the instrument on this machine beside other tools.
 
-One question a module of `bench`. The answers are stored in bench.json after each, and every table is made from what
-is stored: `--from` shows a stored one again, `--into` writes the tables into a document between its markers. Times are this
-machine's at this moment: compare ratios.
+Each module of `bench` is one question. Every answer is stored in bench.json at once, and all tables are made from the stored
+answers: `--from` prints a stored benchmark again, `--into` writes the tables into a document between its markers. Times are
+those of one machine at one moment: compare ratios.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from hitless.words import JsonObject
 
 QUESTIONS: Final = (ACCURACY, PEERS, CPU, RATE, MESH, BRINGUP, CAUSES)
 ON_REQUEST: Final = (GATE,)
-"""Asked only by name: half an hour."""
+"""Runs only by name, because it takes half an hour."""
 SCHEMA: Final = "hitless.bench/2"
 _WIDTH: Final = 140
-"""Characters a line, where no terminal says how wide it is."""
+"""Characters per line without a terminal."""
 
 
 def run_bench(*, is_quick: bool, only: str | None, output_format: BenchFormat, stored: Path | None, into: Path | None) -> None:
@@ -99,7 +99,7 @@ def _measure(questions: Sequence[Question], output_format: BenchFormat, *, is_qu
 
 
 def _ask(question: Question, *, is_quick: bool) -> JsonObject:
-    """Return the answer, or why there is none: one question that fails must not cost the others theirs."""
+    """Return the answer, or the reason why there is none: a failing question must not stop the others."""
     try:
         return question.ask(is_quick)
     except BugError:
@@ -142,7 +142,7 @@ def _to_markdown(question: Question, answer: JsonObject) -> str:
 
 
 def _write_into(path: Path, pieces: dict[str, str], *, is_trial: bool = False) -> None:
-    """Write the tables between the markers; a trial only looks whether that can be done, before half an hour is spent."""
+    """Write the tables between the markers; a trial only checks that they exist, before half an hour is spent."""
     try:
         text = fill_in(path.read_text(encoding="utf-8"), pieces, str(path))
         if not is_trial:

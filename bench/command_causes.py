@@ -1,7 +1,7 @@
-"""`python -m bench`, causes: does the attribution tell why an outage happened? Outages of known cause, precision and recall.
+"""`python -m bench`, causes: precision and recall of the attribution, by outages of known cause.
 
-Counters are sums of a run, so what only a counter tells is the harder the more of it happens in one run. Two settings are
-measured: runs in which everything happens once, as in a switch, and crowded ones.
+Counters are sums of a run, so causes that only a counter shows are harder to tell, the more often they occur in one run. Two
+settings are measured: runs in which each cause occurs once, as in a switch, and crowded ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FULL: Final = ((12, 1), (4, 4))
 
 
 def run_cause_bench(*, is_quick: bool) -> list[JsonObject]:
-    """Break a lab in every known way, print how well the causes were told, and return the rows. Inside the sandbox only.
+    """Break a lab in every known way, print how well the causes were attributed, and return the rows. Inside the sandbox only.
 
     Returns:
         One document a setting: `runs`, `each`, `rate_hz`, `causes` (the fields of CauseScore with precision and recall; the

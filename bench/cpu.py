@@ -1,4 +1,4 @@
-"""What CPU a probe takes, on the loopback of a namespace of its own: nothing but the instrument and the kernel is in the way.
+"""CPU per probe, on the loopback of a namespace of its own: only the instrument and the kernel take part.
 
 Every shape has the same aggregate rate for every tool. A probe is a round trip; of hitless and irtt both ends are programs, so
 both are counted, while fping is answered by the kernel, on fping's own time.
@@ -26,12 +26,12 @@ from hitless.words import FlowId, FlowRole, JsonObject
 _SECONDS: Final = 8.0
 _SECONDS_QUICK: Final = 1.5
 _IRTT_HZ: Final = 1000.0
-"""A client at a high rate costs irtt less than many at a low one: it gets as few as can hold the rate."""
+"""One irtt client at a high rate costs less than many at a low one, so irtt gets as few as can hold the rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shape:
-    """Who probes whom how often."""
+    """Senders, targets and rate of one experiment."""
 
     name: str
     pods: int

@@ -1,7 +1,7 @@
-"""What a tool would say of an outage, from the probes that it lost, and how far off that is. Pure.
+"""Estimates of an outage by other tools, from the probes that they lost, and their errors. Pure.
 
-Two ways to say it, for every tool whose output allows it: by count (lost probes times the interval that was asked for), and by
-the send times of its own probes, half-way between the two neighbours at either end. A tool that lost nothing says 0.
+There are two estimates, if a tool's output allows them: by count (lost probes times the requested interval), and by the send
+times of its own probes, half-way between the two neighbours at either end. A tool that lost nothing estimates 0.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ distribution's mean absolute deviation."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentProbes:
-    """What a tool tells of its own probes, in order of sending; at least one."""
+    """A tool's own probes, in order of sending; at least one."""
 
     sent_ns: npt.NDArray[np.int64]
     """On the clock of the truths it is compared with."""

@@ -1,4 +1,4 @@
-"""What a benchmark was measured on: the machine, and the versions of what it was compared with."""
+"""The machine of a benchmark and the versions of the tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kept a load from being clean: named from what was counted, and not guessed where nothing was. Pure."""
+"""The bottleneck of a load that was not clean, by counters alone; without one, none is named. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.probing import MISSED_SHARE_MAX, Load
 from hitless.words import JsonObject
 
 _FULL_CORE: Final = 0.85
-"""A process that takes this much of a core has no time left for what comes at once."""
+"""A process that uses this share of a core cannot absorb bursts."""
 _SAID: Final = 0.01
 _FULL_MACHINE: Final = 0.1
 """With less idle than this every wake-up waits."""

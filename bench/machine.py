@@ -1,4 +1,4 @@
-"""What the machine does meanwhile: CPU time by kind, and the queues of the network's soft interrupts."""
+"""The machine's activity during a measurement: CPU time by kind, and the queues of the network's soft interrupts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Linux, net/core/net-procfs.c softnet_seq_show."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineLoad:
-    """What happened between two looks, of everything that runs on the machine."""
+    """The activity of the whole machine between two readings."""
 
     seconds: float
     cores: int

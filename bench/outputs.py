@@ -1,6 +1,6 @@
-"""Reading what other tools print: one function a format, pure, tested on what they really printed.
+"""Parsers of other tools' output: one pure function per format, tested on real output.
 
-Raises WorldError where a text is not what the tool prints in the version that was read: better no number than a wrong one.
+They raise WorldError if a text is not the output of the version below: better no number than a wrong one.
 Sources: fping 5.1, irtt 0.9.0, iperf 3.12, ping of iputils 20221126, as Debian 12 ships them.
 """
 
@@ -84,8 +84,8 @@ def read_fping(text: str) -> tuple[FpingReport, ...]:
 def read_ping(text: str) -> SentProbes:
     """Read `ping -D -O -n`: when each probe was sent (CLOCK_REALTIME), and which were not answered.
 
-    An answer was sent at its time less its round trip; `no answer yet` is said when the next one is sent. The first lost one
-    of a row is told by neither: it stands half-way.
+    An answered probe was sent at the time of its answer minus its round trip; `no answer yet` is printed when the next one is
+    sent. Neither gives the send time of the first lost probe of a series: it is taken half-way.
     """
     counts = read_ping_counts(text)
     known: dict[int, int] = {}

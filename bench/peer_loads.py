@@ -1,7 +1,7 @@
-"""Other people's programs under load: how much they send in a time, what they lose of it, and the CPU that it takes.
+"""Other programs under load: how much they send in a time, how much of it they lose, and their CPU.
 
-CPU is of the whole process, its start (milliseconds) included, which counts for little in a run of seconds; of those that need
-a server the server's is in it.
+CPU is that of the whole process including its start (milliseconds), which matters little in a run of seconds, and that of its
+server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hitless.errors import WorldError
 
 _READY_S: Final = 10.0
 _LATE_S: Final = 15.0
-"""Who cannot keep up takes longer than it should; more than this is not waited for."""
+"""A program that cannot keep up takes longer; it is stopped after this."""
 _PAYLOAD_OCTETS: Final = 44
 _FPING_PROBES: Final = 60_000
 """It has 65,536 sequence numbers and keeps each for 10 s: then it gives up. Source: fping 5.1, seqmap.c."""

@@ -1,4 +1,4 @@
-"""Who measures an outage how well: hitless beside fping, irtt, iperf3 and ping, at the same time on the same path.
+"""Accuracy of hitless beside fping, irtt, iperf3 and ping, at the same time on the same path.
 
 One pair of pods in different zones. The router drops in both directions for a random real length at a random phase, and
 every tool watches the same outages at the same rate.

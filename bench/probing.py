@@ -1,4 +1,4 @@
-"""Our prober under load: run it for a while over some endpoints, and count what it did, lost and used.
+"""hitless's prober under load: runs it for a while over some endpoints, and counts its probes, losses and CPU.
 
 Counts come from the agents' own reports; the rows stay on disk and are never read, so that ten million probes need no memory.
 """
@@ -32,7 +32,7 @@ MISSED_SHARE_MAX: Final = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What became of probing for a while."""
+    """The result of probing for a while."""
 
     flows: int
     interval_ns: int

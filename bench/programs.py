@@ -1,6 +1,6 @@
-"""Other people's programs, for comparison: found on PATH, run inside a namespace, bounded in time and always ended.
+"""Other programs, for comparison: found on PATH, run inside a namespace, limited in time and always ended.
 
-One that is missing or does not work is skipped with the reason, which every table shows; it never passes for a result.
+A program that is missing or does not work is skipped, and every table shows the reason.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Program:
         return self._ended
 
     def _look(self) -> Ended | None:
-        """Take note of its end and of what it used. Popen must not wait for it: that would forget the usage."""
+        """Record its end and its resource usage. Popen must not wait for it, because that would discard the usage."""
         if self._ended is None:
             found, status, used = os.wait4(self._process.pid, os.WNOHANG)
             if found:

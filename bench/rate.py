@@ -1,7 +1,7 @@
-"""How many probes a second without a false loss: on one veth between two namespaces, and through the lab.
+"""Largest rate without a false loss: on one veth between two namespaces, and through the lab.
 
-Every tool climbs from a low rate up, each step tried twice before it counts as failed, and stops at the first that fails or
-that it cannot reach. hitless must then hold the wanted rate on the veth for ten million probes.
+Every tool starts at a low rate and climbs. A step that fails is tried twice; the tool stops at the first one that it fails or
+cannot reach. hitless must then hold the wanted rate on the veth for ten million probes.
 """
 
 from __future__ import annotations

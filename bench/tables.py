@@ -1,4 +1,4 @@
-"""What a question shows: tables of text, made from its stored answer alone, so that no number in the docs is typed by hand."""
+"""Tables of a question, made from its stored answer alone, so that no number in the docs is typed by hand."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""fping, irtt, iperf3 and ping as watchers of one path, and what each says of every outage on it.
+"""fping, irtt, iperf3 and ping as watchers of one path, and their estimates of every outage on it.
 
-Each in its best setting, with the precedence that our agents have:
+Each runs in its best setting, with the same precedence as hitless's agents:
 
     fping -q -o -i 0 -p PERIOD -t 500 -c N     once an outage: its report is a sum over a run
     irtt server -i 0; irtt client -o JSON      all the time
     iperf3 -s -i 0.1; iperf3 -u -l 44          all the time; it counts in rows of 0.1 s, which is shorter than any pause
     ping -D -O -n -i INTERVAL                  all the time
 
-Who is missing or dies is skipped, with the reason.
+A tool that is missing or dies is skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FPING_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the watchers are, and how often they look."""
+    """The path that the watchers probe, and the rate."""
 
     source: Path
     """Namespace that they send from."""
@@ -60,7 +60,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What one tool says, in one way."""
+    """One kind of estimate by one tool."""
 
     tool: str
     by: str
@@ -105,7 +105,7 @@ class Watchers:
             self._try("fping", begin)
 
     def note_end(self) -> None:
-        """Take note that an outage is over, and that iperf3 has had time to tell."""
+        """Note that an outage is over and that iperf3 has had time to print it."""
         self._iperf_marks.append(len(self._said("iperf3-server")))
 
     def stop(self) -> None:

@@ -1,1 +1,1 @@
-"""The core: words, records, ports, history, measuring, verdicts and the run itself."""
+"""The core: words, records, ports, history, store, verdicts and the run itself."""

@@ -1,6 +1,6 @@
-"""Reading what probe agents wrote: their record files and reports, of agents that ended well and of killed ones.
+"""Reads the record files and reports of probe agents, also of killed ones.
 
-Standard library and numpy only, as hitless.records: a pod's supervisor trims files too.
+Standard library and numpy only, as hitless.records: a pod's supervisor trims files, too.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from hitless.errors import RecordDamagedError
 from hitless.records import TABLES, AgentReport, ProbeRecords, Rows, read_record
 
 _HOLE_OCTETS: Final = 1 << 40
-"""No record file comes near this; it stands for "no limit"."""
+"""Larger than any record file: no limit."""
 
 
 def read_agents(directory: Path, agents: Sequence[str]) -> ProbeRecords:
-    """Read and sort what agents wrote below a directory.
+    """Read and sort the records of some agents below a directory.
 
     Raises:
         RecordDamagedError: a file is there and cannot be read.
@@ -36,7 +36,7 @@ def read_agents(directory: Path, agents: Sequence[str]) -> ProbeRecords:
             if not path.exists():
                 continue
             if table == "sender":
-                # Where we may only read, reading takes longer and gives the same.
+                # Without the right to write, reading takes longer with the same result.
                 with suppress(PermissionError):
                     trim(path)
             _, content = read_record(path)
@@ -57,7 +57,7 @@ def read_agents(directory: Path, agents: Sequence[str]) -> ProbeRecords:
 
 
 def read_report(directory: Path, agent: str) -> AgentReport:
-    """Read what an agent said of itself when it ended; without its file it did not end well. Raises RecordDamagedError."""
+    """Read an agent's final report; if there is none, the agent did not finish. Raises RecordDamagedError."""
     path = directory / f"{agent}.json"
     if not path.exists():
         return AgentReport(agent=agent, counters={}, finished=False)
@@ -74,9 +74,9 @@ def read_report(directory: Path, agent: str) -> AgentReport:
 
 
 def trim(path: Path) -> None:
-    """Cut the holes off the end of a sparse record file: what a killed agent leaves is as large as its longest run.
+    """Truncate the hole at the end of a sparse record file: a killed agent leaves a file for its longest possible run.
 
-    A file system that cannot tell holes leaves the file as it is, which is only slower to read.
+    A file system that does not report holes leaves the file as it is, which is only slower to read.
     """
     with path.open("r+b") as file:
         descriptor, end = file.fileno(), 0

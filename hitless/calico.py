@@ -1,4 +1,4 @@
-"""Facts about Calico that more than one room needs: names, devices, variables, route protocols, and what says its mode.
+"""Facts about Calico that several packages need: names, devices, variables, route protocols, and how to read its mode.
 
 Source: docs/mechanics.md 1.6, 4.2. Pure; no judgement.
 """
@@ -26,12 +26,12 @@ PROTOCOL_FELIX: Final = 80
 
 
 def is_calico_node(document: JsonObject) -> bool:
-    """Return whether an object is calico-node's DaemonSet; kube-proxy and others have one as well."""
+    """Return whether an object is calico-node's DaemonSet, not kube-proxy's or another one."""
     return document.get("kind") == Kind.DAEMON_SET.value and name_of(document) == CALICO_NODE
 
 
 def is_in_tunnel(route: JsonObject) -> bool:
-    """Return whether a route is one of a tunnel device."""
+    """Return whether a route uses a tunnel device."""
     return route.get("dev") in TUNNEL_DEVICES.values()
 
 
@@ -41,7 +41,7 @@ def is_tunnel_route(route: JsonObject) -> bool:
 
 
 def pool_mode(pool: JsonObject) -> Mode | None:
-    """Return the mode that an IPPool asks for; None for a disabled one, which gives no pod an address."""
+    """Return the mode of an IPPool; None: it is disabled and gives no pod an address."""
     spec = pool.get("spec") or {}
     if spec.get("disabled"):
         return None

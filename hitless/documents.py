@@ -20,7 +20,7 @@ DOCUMENT_OCTETS_MAX: Final = 1_048_576
 _ALLOWED: Final = "YAML with unique keys and without aliases"
 _SHOWN_MAX: Final = 120
 _LIKENESS_MIN: Final = 0.8
-"""From here on two names count as one, misspelt. Source: ours; `kubelet` and `kubeProxy` have 0.5, `overlays` has 0.93."""
+"""From this likeness on a name counts as misspelt. Chosen here: `kubelet` and `kubeProxy` have 0.5, `overlays` has 0.93."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -45,7 +45,7 @@ class Document:
     """One document of a file, or one item of a `kind: List` in it."""
 
     place: str
-    """Where in the file it stands, for messages: empty for the only one, else `line 12` or `items.3`."""
+    """Its place in the file, for messages: empty for the only one, else `line 12` or `items.3`."""
     content: JsonObject
 
 
@@ -64,11 +64,11 @@ def read_documents(path: Path) -> tuple[Document, ...]:
 
 
 def parse_document(content: bytes | str, where: str) -> JsonObject:
-    """Parse one YAML document, a mapping; documents beside it may only be empty.
+    """Parse one YAML document, a mapping; any other documents must be empty.
 
     Args:
         content: the text.
-        where: how messages name it.
+        where: its name in messages.
 
     Raises:
         UsageError: it is not such a document.
@@ -81,10 +81,10 @@ def parse_document(content: bytes | str, where: str) -> JsonObject:
 
 
 def parse_documents(content: bytes | str, where: str) -> tuple[Document, ...]:
-    """Parse mappings out of a stream of documents: empty ones are left out, the items of a `kind: List` stand alone.
+    """Parse the mappings of a stream of documents. Empty documents are left out; a `kind: List` gives its items.
 
     Raises:
-        UsageError: the text is no YAML, holds nothing, or something that is no mapping.
+        UsageError: the text is no YAML, is empty, or holds something that is no mapping.
     """
     found: list[Document] = []
     streamed = _parse(content, where)
@@ -106,16 +106,16 @@ def parse_documents(content: bytes | str, where: str) -> tuple[Document, ...]:
 def choose_document(
     documents: Collection[Document], where: str, is_wanted: Callable[[JsonObject], bool], wanted: str
 ) -> Document:
-    """Return the one document that is wanted; where there is but one, that one, whatever it is.
+    """Return the document that is wanted; if there is only one, that one.
 
     Args:
-        documents: what the file holds.
-        where: how messages name the file.
-        is_wanted: tells the document that answers the question.
-        wanted: what it is called, such as `a Shoot`.
+        documents: of the file.
+        where: name of the file in messages.
+        is_wanted: returns whether a document is the wanted one.
+        wanted: its kind in messages, such as `a Shoot`.
 
     Raises:
-        UsageError: none of several is wanted, or two are; both are named.
+        UsageError: none of several is wanted, or two are; names them.
     """
     if len(documents) == 1:
         return next(iter(documents))
@@ -128,19 +128,19 @@ def choose_document(
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that another is probably meant to be: the same but for case, or very like it; else None."""
+    """Return the known name that a name was probably meant to be: equal except for case, or very similar; else None."""
     lowered = {other.casefold(): other for other in known}
     close = difflib.get_close_matches(name.casefold(), lowered, n=1, cutoff=_LIKENESS_MIN)
     return lowered[close[0]] if close else None
 
 
 def refuse_misplaced(data: Mapping[str, Any], where: str, place: str, known: Collection[str], near: Mapping[str, str]) -> None:
-    """Refuse keys that are not read where they stand and were probably meant to be.
+    """Refuse keys that are not read at their place although they were probably meant to be.
 
     Args:
         data: a mapping of the file.
-        where: how messages name the file.
-        place: where `data` stands in it; empty: at its top.
+        where: name of the file in messages.
+        place: of `data` in it; empty: its top.
         known: the keys that are read here.
         near: keys that are read one level up or down, to the place where they belong.
 
@@ -160,7 +160,7 @@ def refuse_misplaced(data: Mapping[str, Any], where: str, place: str, known: Col
 
 
 def misplaced(where: str, place: str, belongs: str) -> UsageError:
-    """Return the error for a key that would be ignored where it stands."""
+    """Return the error for a key that would be ignored at its place."""
     return UsageError(where=where, place=_shown(place), problem=f"hitless does not read this key; did you mean {belongs}?")
 
 

@@ -44,7 +44,7 @@ class UsageError(HitlessError):
 
 
 class WorldError(HitlessError):
-    """The machine or the cluster (a namespace, a route, an agent, an API) did not do what it was asked: look there."""
+    """The machine or the cluster (a namespace, a route, an agent, an API) failed to do what was requested: look there."""
 
     exit_code = 20
 

@@ -1,7 +1,7 @@
-"""Events: what happened, when, in facts.
+"""Events: facts that happened at a time.
 
-An event has a name from the list below, a run-clock time and facts with keys; never prose with numbers baked in. The
-checks, the report and the attribution read them, so a name or a fact key is a contract:
+An event has a name from the list below, a run-clock time and facts with keys, never prose with numbers in it. Checks, reports
+and the attribution read them, so names and fact keys are a contract:
 
 | name | facts |
 |---|---|
@@ -33,8 +33,8 @@ checks, the report and the attribution read them, so a name or a fact key is a c
 | `fault.cured` | fault, options, began_ns |
 
 The participants of every cluster record `roll.*` and `pod.*`. A cluster or an observer that sees the nodes' routes records
-`calico.repointed` and `calico.cleanup_routes`, too; what is needed for that, and what is inferred without, is in
-analysis/route_history.py.
+`calico.repointed` and `calico.cleanup_routes`, too. analysis/route_history.py describes both and what is inferred without
+them.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Event:
     """One recorded fact."""
 
     t_ns: Nanoseconds
-    """When, on the run clock. For something that takes time: its end, and the fact `began_ns` has its start."""
+    """Run clock. For something that takes time this is its end; the fact `began_ns` has its start."""
     name: str
-    """What, from the list of this module."""
+    """From the list of this module."""
     facts: JsonObject = field(default_factory=dict)
     """The facts: JSON values only."""
 
@@ -67,7 +67,7 @@ class Event:
 
 
 class Recorder(Protocol):
-    """Takes events down. The one thing that every double may write to."""
+    """Records events. Every double writes to it and to nothing else."""
 
     def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
         """Record an event at `t_ns` (default: now on the run clock) and return it."""

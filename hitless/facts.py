@@ -1,6 +1,6 @@
-"""Facts: what a cluster, its nodes, its routes and the flows through it are, as plain data.
+"""Facts about a cluster, its nodes, its routes and its flows, as plain data.
 
-The ports take and return them, and a stored run holds them.
+The ports take and return them, and a stored run contains them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class NodeFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One place that probes: a pod, a node's own network, or a client outside."""
+    """One end of flows: a pod, a node's own network, or a client outside."""
 
     name: str
     """Unique in the run, such as `node-a1-mesh`, `node-a1-control` or `node-a1-host`."""
@@ -42,11 +42,11 @@ class Endpoint:
     zone: str
     """Zone of that node."""
     address: str
-    """IPv4 address of the pod; of the node in its zone where `is_host`; of the client where it is neither."""
+    """IPv4 address of the pod, of the node in its zone (`is_host`), or of the client (`is_outside`)."""
     is_host: bool = False
-    """Whether it stands in a node's own network."""
+    """Whether it is in a node's own network."""
     is_outside: bool = False
-    """Whether it stands outside the cluster: a client of NodePorts. `node` names its namespace or machine then."""
+    """Whether it is outside the cluster, a client of NodePorts. `node` is then its namespace or machine."""
 
     @property
     def is_pod(self) -> bool:
@@ -73,7 +73,7 @@ class Flow:
     interval_ns: Nanoseconds | None = None
     """Time between two of its probes; None: the run's (`RunHeader.interval_ns`)."""
     via: str | None = None
-    """ADDRESS:PORT of the Service that it is sent to; None: straight to the destination."""
+    """ADDRESS:PORT of the Service that its packets are sent to; None: they are sent to the destination itself."""
 
     @property
     def family(self) -> str:
@@ -124,7 +124,7 @@ GARDENER_PARTS: Final = (Part.EXTENSION, Part.RESOURCE_MANAGER, Part.ROUTE_CONTR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartIdentity:
-    """Which program a part was in one run."""
+    """The program that was a part of the system under test in one run."""
 
     name: Part
     is_double: bool
@@ -145,12 +145,12 @@ class PartIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFacts:
-    """What a cluster says of itself once it is up."""
+    """The facts about a cluster that is up."""
 
     backend: str
     """`lab`, `kind`, or `kubeconfig`: a cluster that is only watched."""
     carrier: str
-    """What carries the overlay on the wire: `ipip`, `vxlan-gpe` (stands in where the kernel has no ipip) or `vxlan`."""
+    """The encapsulation of the overlay: `ipip`, `vxlan-gpe` (on kernels without ipip) or `vxlan`."""
     nodes: tuple[NodeFacts, ...]
     endpoints: tuple[Endpoint, ...]
     zone_gateways: Mapping[str, str]
@@ -169,7 +169,7 @@ class ClusterFacts:
     families_probed: tuple[str, ...] = ("IPv4",)
     """Those of them that flows are probed in."""
     permanent_neighbours: bool
-    """Whether neighbour entries were written by hand (above 20 nodes)."""
+    """Whether neighbour entries were permanent (above 20 nodes)."""
     rp_filter: int
     versions: Mapping[str, str]
     """Versions and provenance: kernel, python, hitless, libraries."""
@@ -182,11 +182,11 @@ class ProbeSpec:
     """How to probe."""
 
     interval_ns: Nanoseconds
-    """Time between two probes of one flow, where the flow does not say otherwise."""
+    """Time between two probes of one flow, unless the flow has its own."""
     live_answers: int = 5
-    """How many answers in a row every flow needs before anything may happen."""
+    """Consecutive answers that every flow needs before anything may happen."""
     drain_ns: Nanoseconds
-    """How long to listen for answers after the last probe: the Forwarding Delay Threshold."""
+    """Time to listen for answers after the last probe: the Forwarding Delay Threshold."""
     duration_ns_max: Nanoseconds
     """After this the agents stop by themselves: a load is always bounded."""
 
@@ -204,7 +204,7 @@ class CloudRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
-    """What a node looks like when it is asked."""
+    """The state of a node when it is read."""
 
     node: str
     routes: tuple[JsonObject, ...]

@@ -1,6 +1,6 @@
-"""A table of faults: the Faults port, made of one pair of functions a fault.
+"""A table of faults: the Faults port as one pair of functions per fault.
 
-A cluster breaks what it is made of, the switch's doubles break themselves: each brings its own rows.
+A cluster's faults break the cluster, those of the doubles break the doubles: each brings its own rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Act = Callable[[JsonObject], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """How one fault is brought about and healed; both are effective on return."""
+    """Injection and cure of one fault; both are effective on return."""
 
     inject: Act
     cure: Act

@@ -1,6 +1,6 @@
-"""The history of a run: all that the checks may look at.
+"""The history of a run: everything that checks may read.
 
-It is written before anything looks at it, and a stored history gives the same verdict as a fresh one.
+It is stored before anything reads it, and a stored history gives the same verdict as a fresh one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hitless.words import Arm, FlowRole, JsonObject, Kind, Mode, Nanoseconds, Ov
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHeader:
-    """What was asked of the run."""
+    """The request of a run."""
 
     scenario: str
     arm: Arm
@@ -29,7 +29,7 @@ class RunHeader:
     wanted_mode: Mode
     """The mode that the operator asks for in the Shoot."""
     end_mode: Mode
-    """The mode that the arm should end in: OVERLAY where the gate is meant to hold until the end."""
+    """The mode that the arm should end in: OVERLAY if the gate should hold until the end."""
     interval_ns: Nanoseconds
     """Time between two probes of one flow: the accuracy interval is + and - this."""
     forwarding_delay_threshold_ns: Nanoseconds
@@ -46,7 +46,7 @@ class RunHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Everything that is known of one run."""
+    """Everything that was recorded of one run."""
 
     header: RunHeader
     facts: ClusterFacts
@@ -63,9 +63,9 @@ class History:
     final_objects: tuple[JsonObject, ...]
     """The Node, IPPool and DaemonSet objects at the end."""
     errors: tuple[str, ...]
-    """What the harness could not do; any makes the run INCONCLUSIVE."""
+    """Steps that the harness failed to do; any makes the run INCONCLUSIVE."""
     load: LoadRecords | None = None
-    """What the application load wrote down; None: the run had none."""
+    """The records of the application load; None: the run had none."""
 
     @property
     def parts(self) -> tuple[PartIdentity, ...]:

@@ -1,10 +1,10 @@
-"""Application load: what it is told, what it writes down, and the port that makes it.
+"""Application load: its settings, its records, and its port.
 
-HTTP users between pods, beside the probes and on the same run clock: they show what an application would have seen of a
-switch. They are no instrument: a user that waits for an answer makes no other request, so what they miss is counted apart
+HTTP users between pods, beside the probes and on the same run clock, show what an application would have seen of a switch. They
+are no instrument: a user that waits for an answer makes no other request. Requests that it missed are counted separately
 (`missed`), and no downtime is ever computed from them.
 
-The rows ship with the processes that write them: standard library and numpy only.
+This module ships with the processes of the load: standard library and numpy only.
 """
 
 from __future__ import annotations
@@ -48,25 +48,25 @@ class ConnectionUse(IntEnum):
 
 @unique
 class RequestOutcome(IntEnum):
-    """What became of a request."""
+    """The outcome of a request."""
 
     ANSWERED = 0
     REFUSED = 1
     """No connection: RST."""
     UNREACHABLE = 2
-    """No connection or none any more: ICMP said that there is no way, or there is no route here."""
+    """No connection, or the connection was lost: ICMP unreachable, or no local route."""
     CONNECT_TIMED_OUT = 3
     """No connection: silence."""
     RESET = 4
     """RST on an open connection."""
     ENDED = 5
-    """The other end closed before it had answered."""
+    """The other end closed the connection before it answered."""
     TIMED_OUT = 6
     """No answer in time on an open connection."""
     WRONG_STATUS = 7
     """An answer other than 200."""
     WRONG_ANSWER = 8
-    """No HTTP, or from another pod, or of another length."""
+    """An answer that is no HTTP, comes from another pod, or has another length."""
     OTHER = 9
     """`errno` says what."""
     ABORTED = 10
@@ -85,7 +85,7 @@ class RequestOutcome(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSpec:
-    """How much load, from where to where."""
+    """The load of a run: how much, and between which pods."""
 
     clients: tuple[str, ...]
     """Names of the pods that have users, at most CLIENTS_MAX: a Locust worker each."""
@@ -105,7 +105,7 @@ class LoadSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRecords:
-    """What the load of one run wrote down."""
+    """The records of the load of one run."""
 
     spec: LoadSpec
     rows: Rows
@@ -115,7 +115,7 @@ class LoadRecords:
 
 
 class Load(Protocol):
-    """Makes HTTP load between pods, in processes of its own that end with the harness, and brings its records home."""
+    """Makes HTTP load between pods, in separate processes that end with the harness, and collects its records."""
 
     def start(self, spec: LoadSpec, directory: Path, epoch_ns: int) -> None:
         """Start services, then users. `epoch_ns` is the CLOCK_MONOTONIC reading that is 0 on the run clock.
@@ -129,7 +129,7 @@ class Load(Protocol):
         ...
 
     def stop(self) -> None:
-        """Make no more requests, wait for the answers to those that are under way, end everything. Safe to call twice."""
+        """Make no more requests, wait for the outstanding answers, and end all processes. Safe to call twice."""
         ...
 
     def collect(self) -> LoadRecords:

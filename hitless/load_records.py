@@ -1,4 +1,4 @@
-"""Files of the application load: what its processes leave below one directory, and reading it again.
+"""Files of the application load: what its processes write below one directory, and their reader.
 
 | file | by | what |
 |---|---|---|
@@ -6,7 +6,7 @@
 | `NAME.requests` | each worker | a record file of REQUEST_ROWs, one `write` a request |
 | `NAME.json` | each process at its end | its AgentReport: a process without one was killed |
 
-A request is written when it ends. Of a killed worker those that were under way are missing, one a user at most.
+A request is written when it ends. If a worker was killed, its unfinished requests are missing, at most one per user.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SUFFIXES: Final = (".requests", ".settings.json")
 
 
 def write_spec(directory: Path, spec: LoadSpec) -> None:
-    """Write down what is asked of the load. Raises WorldError."""
+    """Write the settings of the load. Raises WorldError."""
     path = directory / SPEC_FILE
     try:
         path.write_text(json.dumps(asdict(spec), indent=1) + "\n", encoding="utf-8")
@@ -38,7 +38,7 @@ def write_spec(directory: Path, spec: LoadSpec) -> None:
 
 
 def read_load(directory: Path) -> LoadRecords:
-    """Read what the processes of a load wrote below a directory, of those that ended well and of killed ones.
+    """Read what the processes of a load wrote below a directory, also killed ones.
 
     Raises:
         RecordDamagedError: a file is there and cannot be read, or the settings of the load were not stored.

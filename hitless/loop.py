@@ -1,7 +1,7 @@
 """One thread, one loop over a heap of wake-ups.
 
-The participants say when they want to be called next and the loop calls them; between two calls it waits on the clock. With a
-clock that jumps, a whole switch runs in a unit test in no time at all.
+Each participant returns the time of its next call. Between two calls the loop waits on the clock. With a clock that jumps, a
+unit test runs a whole switch in milliseconds.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from hitless.ports import Clock, KubeApi, Participant
 from hitless.words import MILLISECOND, Nanoseconds
 
 _POLL_NS = Nanoseconds(20 * MILLISECOND)
-"""How often the loop looks up from an empty heap: changes on a real API and the question whether it is over come unasked."""
+"""Longest wait of the loop, so that it notices changes on a real API and the end of the run."""
 
 
 class Loop:
-    """Calls every participant when it is due, and at once when something that it watches changed.
+    """Calls every participant when it is due, and at once when an object that it watches changed.
 
     Args:
-        participants: who takes part; names are unique.
-        kube: where changes come from.
+        participants: their names are unique.
+        kube: the source of changes.
         clock: the run clock.
     """
 
@@ -41,7 +41,7 @@ class Loop:
         heapq.heappush(self._heap, (due_ns, -len(self._participants) - 1_000_000 + self._count, act))
 
     def run(self, until: Callable[[], bool], deadline_ns: Nanoseconds) -> bool:
-        """Run until `until()` is true or the deadline passes; whatever is due by the deadline is done first, however late.
+        """Run until `until()` is true or the deadline passes. Everything that is due by the deadline is done first.
 
         Returns:
             Whether `until()` came true.

@@ -1,4 +1,4 @@
-"""Reading Kubernetes objects, which are plain JSON documents: what more than one room asks of them. Pure."""
+"""Readers of Kubernetes objects, which are plain JSON documents, for several packages. Pure."""
 
 from __future__ import annotations
 

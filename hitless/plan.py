@@ -1,6 +1,6 @@
-"""The plan of one run: everything that `hitless.run.run` is to do, as frozen data and three factories.
+"""The plan of one run: everything that `hitless.run.run` has to do, as frozen data and three factories.
 
-The scenarios build it; the core knows no scenario.
+Scenarios build it; the core knows no scenario.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PlannedFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlan:
-    """Everything that one run is to do."""
+    """Everything that one run has to do."""
 
     header: RunHeader
     probing: ProbeSpec

@@ -1,7 +1,7 @@
 """The ports: the few places where one cluster differs from another.
 
-Each port is a class with a prose contract. A conformance suite in tests/lab/conformance holds every implementation to it,
-so a scenario cannot tell a network namespace from a machine. Ports raise only errors of `hitless.errors`.
+Each port is a class with a prose contract. A conformance suite in tests/lab/conformance tests every implementation, so a
+scenario cannot tell a network namespace from a machine. Ports raise only errors of `hitless.errors`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hitless.words import Capability, JsonObject, Kind, Nanoseconds
 
 
 class Clock(Protocol):
-    """The run clock. Time never runs backwards. Nothing else may read the time of a run or wait in it."""
+    """The run clock; it never runs backwards. All code of a run reads the time and waits through it."""
 
     @property
     def epoch_ns(self) -> int:
@@ -30,7 +30,7 @@ class Clock(Protocol):
         ...
 
     def wait_until(self, due_ns: Nanoseconds) -> None:
-        """Return at `due_ns` or a little later; at once where it has passed."""
+        """Return at `due_ns` or a little later; at once if it has passed."""
         ...
 
 
@@ -38,8 +38,8 @@ class KubeApi(Protocol):
     """The slice of the Kubernetes API that the switch uses.
 
     Objects are plain dicts as the API serves them: apiVersion, kind, metadata {name, namespace, labels, annotations,
-    resourceVersion, generation, deletionTimestamp}, spec, status. What is returned is a copy: changing it changes nothing.
-    While the API is away every method but `take_changes` raises ApiUnavailableError.
+    resourceVersion, generation, deletionTimestamp}, spec, status. Returned objects are copies. While the API is unavailable,
+    every method except `take_changes` raises ApiUnavailableError.
     """
 
     def get(self, kind: Kind, name: str) -> JsonObject:
@@ -59,7 +59,7 @@ class KubeApi(Protocol):
         ...
 
     def delete(self, kind: Kind, name: str) -> None:
-        """Delete an object; deleting what is not there is no error (a controller deletes at least once)."""
+        """Delete an object; a missing one is no error (a controller deletes at least once)."""
         ...
 
     def replace_status(self, document: JsonObject, *, actor: str) -> JsonObject:
@@ -69,7 +69,7 @@ class KubeApi(Protocol):
     def merge_condition(self, node: str, condition: JsonObject, *, actor: str) -> JsonObject:
         """Strategic merge patch of one condition (merge key: type) into nodes/status; admission policies apply.
 
-        Returns the node as it is afterwards, which tells whether the write was kept. `actor` is the user name, such as
+        Returns the node after the write, which tells whether it was kept. `actor` is the user name, such as
         `system:serviceaccount:kube-system:calico-node`. Raises NotFoundError.
         """
         ...
@@ -80,7 +80,7 @@ class KubeApi(Protocol):
 
 
 class RouteTables(Protocol):
-    """The cloud's route tables, one a zone. Calls act at once; latency, quota and throttling are wrapped around it."""
+    """The cloud's route tables, one per zone. Calls take effect at once; a wrapper adds latency, quota and throttling."""
 
     def zones(self) -> tuple[str, ...]:
         """Return the zone names, in the order in which the cloud API lists its tables."""
@@ -91,16 +91,16 @@ class RouteTables(Protocol):
         ...
 
     def create(self, route: CloudRoute) -> None:
-        """Create a route; effective on return. Creating what is there already raises RouteTableError."""
+        """Create a route; effective on return. Raises RouteTableError if it exists."""
         ...
 
     def delete(self, zone: str, cidr: str) -> None:
-        """Delete a route; effective on return. Deleting what is not there raises RouteTableError."""
+        """Delete a route; effective on return. Raises RouteTableError if it does not exist."""
         ...
 
 
 class Prober(Protocol):
-    """Runs probe agents at the endpoints, in processes of their own, and collects their records."""
+    """Runs probe agents at the endpoints, in separate processes, and collects their records."""
 
     def start(self, flows: Sequence[Flow], spec: ProbeSpec, directory: Path, epoch_ns: int) -> None:
         """Start reflectors, then senders. `epoch_ns` is the CLOCK_MONOTONIC reading that is 0 on the run clock.
@@ -110,7 +110,7 @@ class Prober(Protocol):
         ...
 
     def is_live(self) -> bool:
-        """Return whether every flow has been answered `live_answers` times in a row since it began.
+        """Return whether every flow has been answered `live_answers` times in a row since its start.
 
         Raises:
             WorldError: an agent died.
@@ -143,14 +143,14 @@ class Faults(Protocol):
 
 
 class Calibrator(Protocol):
-    """Blackholes one flow of FlowRole.CALIBRATION, and nothing else, for a time that it knows exactly."""
+    """Blackholes the flow of FlowRole.CALIBRATION, and nothing else, at exactly known times."""
 
     def drop(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:
         """Drop the flow's probes from now on; return the run clock just before and just after the change. Raises WorldError."""
         ...
 
     def restore(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:
-        """Pass them again; return the same two times. Not dropping is no error. Raises WorldError."""
+        """Forward them again; return the same two times. Not dropping is no error. Raises WorldError."""
         ...
 
 
@@ -207,16 +207,16 @@ class Cluster(Protocol):
 
     @property
     def calibrator(self) -> Calibrator | None:
-        """What drops the calibration flow; None: this cluster cannot."""
+        """Drops the calibration flow; None: this cluster cannot."""
         ...
 
     @property
     def load(self) -> Load | None:
-        """What makes application load; None: this cluster cannot."""
+        """Makes application load; None: this cluster cannot."""
         ...
 
     def capabilities(self) -> frozenset[Capability]:
-        """Return what the cluster offers; may be asked before `up`."""
+        """Return the cluster's capabilities; may be called before `up`."""
         ...
 
     def up(self) -> ClusterFacts:

@@ -1,8 +1,7 @@
 """Probe records: the rows that agents write, and their files.
 
-An agent writes fixed little-endian rows into plain files, so that its record survives it whatever happens to it: one JSON
-header line padded to 4,096 octets, then rows of one numpy dtype. This module ships into pods with the agent: standard
-library and numpy only.
+An agent writes fixed little-endian rows into plain files, so that its record survives a crash: one JSON header line padded to
+4,096 octets, then rows of one numpy dtype. This module ships into pods with the agent: standard library and numpy only.
 
 All times are run-clock nanoseconds (CLOCK_MONOTONIC since `epoch_ns`); -1 means none. An address is 16 octets in network order,
 an IPv4 address the IPv4-mapped one (::ffff:10.250.0.11; RFC 4291 2.5.5.2); all zero means none.
@@ -76,26 +75,26 @@ CONNECTION_ROW: Final = np.dtype(
         ("retransmits", "<u4"),  # segments sent again on it so far (TCP_INFO tcpi_total_retrans)
     ]
 )
-"""What became of a connection of a `tcp-established` flow: a row when it opened, a row when it ended."""
+"""One event of a connection of a `tcp-established` flow: a row when it opened, a row when it ended."""
 
 
 @unique
 class ConnectionEvent(IntEnum):
-    """What CONNECTION_ROW tells."""
+    """The events of CONNECTION_ROW."""
 
     OPENED = 1
     CLOSED = 2
-    """By us, at the end of the run."""
+    """Closed by the agent at the end of the run."""
     RESET = 3
-    """By RST, after it was open."""
+    """Ended by RST after it was open."""
     ENDED = 4
-    """By the other end, or by the kernel's own time-out."""
+    """Ended by the other end, or by the kernel's time-out."""
     REFUSED = 5
     """Not opened: RST."""
     TIMED_OUT = 6
     """Not opened: silence."""
     UNREACHABLE = 7
-    """Not opened: ICMP said that there is no way, or there is no route here."""
+    """Not opened: ICMP unreachable, or no local route."""
 
 
 SKIPPED_ROW: Final = np.dtype(
@@ -159,7 +158,7 @@ TABLES: Final[Mapping[str, np.dtype[Any]]] = {
 """Table name (also the file's suffix: `AGENT.sender`) to its row."""
 
 STRAYS: Final = ("malformed", "foreign", "stale", "rate_limited")
-"""Counters of packets that an agent did not take for its own or did not answer; `stale` ones answer no known probe."""
+"""Counters of packets that were not for the agent or that it did not answer; `stale` ones answer no known probe."""
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 
@@ -169,7 +168,7 @@ Rows = npt.NDArray[np.void]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentReport:
-    """What an agent says of itself when it ends: the JSON file `AGENT.json`."""
+    """The final report of an agent: the JSON file `AGENT.json`."""
 
     agent: str
     """Name of the agent, such as `sender` or `reflector`."""
@@ -177,13 +176,13 @@ class AgentReport:
     """Those of STRAYS, `receive_overflows`, `answered`, `sent`, `probes`; `wakeups`, `cpu_user_ns`, `cpu_system_ns` are of its
     process, and 0 but for the first agent of it."""
     finished: bool
-    """False: the agent did not live to say so."""
+    """False: the agent ended without a report."""
     inner_loop: str = ""
     """What handled its datagrams: `compiled` or `python` (`probes.inner_loop`). Empty: not known."""
     clock: str = ""
     """Which CLOCK_MONOTONIC it read; equal ones are the same clock. Empty: not known, as good as the harness's."""
     offset_ns: int = 0
-    """What was added to its times, so that all agents' records are on one run clock; the middle of the run."""
+    """Added to its times, so that all agents' records are on one run clock; the value in the middle of the run."""
     offset_bound_ns: int = 0
     """How far its times may still be off those of an agent whose bound is 0. 0: one clock, nothing to be off."""
     run_clock_bound_ns: int = 0

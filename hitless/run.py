@@ -1,6 +1,6 @@
 """The main path: one scenario, executed once, from an empty machine to a stored history.
 
-It knows no scenario and no cluster: what to do comes in a frozen plan, where to do it through the ports. It judges nothing.
+It knows no scenario and no cluster: a frozen plan says what to do, and it acts through the ports. It judges nothing.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ def run(plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> Histo
     """Execute a plan and return its history, which is stored by then.
 
     1. Bring the cluster up, list its flows, read its counters.
-    2. Start the application load, where the plan has one, and wait until every user is answered; start the probe agents and
-       wait until every flow is answered; drop the calibration flow for a known time.
+    2. Start the application load, if the plan has one, and wait until every user is answered; start the probe agents and wait
+       until every flow is answered; drop the calibration flow for a known time.
     3. Watch for the baseline time, then make the operator's requests; the participants and the faults do their part until
        everything has settled or the time is over.
     4. Cure the faults in reverse order; probe on for the validation time.
     5. Stop and collect the load, then the agents; read the counters, the nodes and the objects; store it all.
     6. Take the cluster down and close the store.
 
-    An error or Ctrl-C in step 1 skips to step 6. One in step 2 or 3 skips to step 4, whose validation time is skipped where the
-    run had not become live: where not every flow had been answered. One in step 4 or 5 skips the part that it met, so a second
-    Ctrl-C ends the validation time. What went wrong in step 2 to 5 is in `History.errors`.
+    An error or Ctrl-C in step 1 skips to step 6. One in step 2 or 3 skips to step 4, whose validation time is skipped if not
+    every flow had been answered before. One in step 4 or 5 skips the rest of that part only, so a second Ctrl-C ends the
+    validation time. The errors of steps 2 to 5 are in `History.errors`.
 
     Raises:
         WorldError: the cluster did not come up or could not be removed, or the store could not be written.
-        RecordDamagedError: what was stored cannot be read back.
+        RecordDamagedError: the stored run cannot be read.
         KeyboardInterrupt: Ctrl-C, after step 6.
         Exception: a bug, after step 6.
 
@@ -68,7 +68,7 @@ def run(plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> Histo
 
 @contextmanager
 def _cleanup(what: str, act: Callable[[], None]) -> Iterator[None]:
-    """Call `act` at the end; what it raises never hides an earlier error but becomes a note on it."""
+    """Call `act` at the end; its errors never hide an earlier error but become notes on it."""
     try:
         yield
     except BaseException as first:
@@ -81,7 +81,7 @@ def _cleanup(what: str, act: Callable[[], None]) -> Iterator[None]:
 
 
 class _Execution:
-    """Steps 2 to 5 of one run, and what became of them."""
+    """Steps 2 to 5 of one run, and their errors."""
 
     def __init__(self, plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> None:
         self._plan, self._cluster, self._clock, self._store = plan, cluster, clock, store
@@ -139,7 +139,7 @@ class _Execution:
         switch.request(number)
 
     def _start_load(self, facts: ClusterFacts) -> None:
-        """Start the load before the probes, for its processes take seconds of the machine to begin."""
+        """Start the load before the probes, because its processes need seconds of CPU to start."""
         make_load, load = self._plan.make_load, self._cluster.load
         if make_load is None:
             return
@@ -158,7 +158,7 @@ class _Execution:
         wait_until(is_live, timeout_s=LIVE_TIMEOUT_S, poll_s=_LIVE_POLL_S, unmet=unmet, clock=self._clock)
 
     def _calibrate(self, flows: tuple[Flow, ...]) -> None:
-        """Drop the calibration flow, where there is one and the cluster can, and write down when exactly."""
+        """Drop the calibration flow, if there is one and the cluster can, and record the exact times."""
         calibrator, length_ns, clock = self._cluster.calibrator, self._plan.calibration_ns, self._clock
         flow = next((flow for flow in flows if flow.role is FlowRole.CALIBRATION), None)
         if flow is None or calibrator is None or length_ns is None:
@@ -199,7 +199,7 @@ class _Execution:
         self._events.record("fault.cured", fault=fault.name, options=dict(fault.options), began_ns=int(began_ns))
 
     def finish(self) -> None:
-        """Do steps 4 and 5: each part is tried whatever became of the one before.
+        """Do steps 4 and 5: each part is tried even if one before failed.
 
         Raises:
             KeyboardInterrupt, Exception: Ctrl-C or a bug in steps 2 to 5; else:
