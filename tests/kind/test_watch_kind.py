@@ -105,7 +105,7 @@ def test_a_watch_sees_a_switch_of_someone_else_and_leaves_nothing_in_the_cluster
     standing, facts = cluster
     with watching(machine, tmp_path) as process:
         switch = make_plan(machine.case, Arm.GATED, 1, clock).make_switch(standing, facts, Silent())
-        switch.request()
+        switch.request(0)
         participants = (*switch.participants, *standing.participants(Silent()))
         deadline_ns = Nanoseconds(clock.now_ns() + SWITCH_NS)
         loop = Loop(participants, standing.kube, clock)
