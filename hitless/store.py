@@ -11,7 +11,7 @@
 | `verdict.json` | last | what the checks said |
 
 While the run lasts the agents' own files are in `agents/`, those of the load in `load/`; they go when their rows are in
-Parquet. Only this module and commands.history_files import pyarrow.
+Parquet (`hitless.parquet`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from hitless.agents import find_agents, read_agents
@@ -38,10 +36,9 @@ from hitless.facts import ClusterFacts, Flow, NodeState
 from hitless.history import History, RunHeader
 from hitless.load import LoadRecords, LoadSpec
 from hitless.load_records import SPEC_FILE, read_load
+from hitless.parquet import read_clocks, read_rows, write_clocks, write_rows
 from hitless.ports import Clock
 from hitless.records import (
-    ADDRESS,
-    CLOCK_ROW,
     CONNECTION_ROW,
     OVERFLOW_ROW,
     REFLECTOR_ROW,
@@ -51,7 +48,6 @@ from hitless.records import (
     AgentReport,
     ProbeRecords,
     Rows,
-    map_ipv4,
 )
 from hitless.words import JsonObject, Nanoseconds
 
@@ -154,24 +150,17 @@ class RunStore:
     def write_records(self, records: ProbeRecords) -> None:
         """Write the probe records as Parquet, then remove the agents' own files."""
         with _writing(self.directory):
-            self._write_tables(records)
+            for name in ("sender", "reflector", "skipped", "connections", "overflows"):
+                write_rows(self.directory / f"{name}.parquet", getattr(records, name))
+            write_clocks(self.directory / "clocks.parquet", records.clocks)
         _write(self.directory / "agents.json", tuple[AgentReport, ...], records.reports)
         with _writing(self.agents_directory):
             shutil.rmtree(self.agents_directory)
 
-    def _write_tables(self, records: ProbeRecords) -> None:
-        for name in ("sender", "reflector", "skipped", "connections", "overflows"):
-            _write_rows(self.directory / f"{name}.parquet", getattr(records, name))
-        clocks = pa.concat_tables(
-            [_table(rows).append_column("agent", pa.array([agent] * rows.size)) for agent, rows in records.clocks.items()]
-            or [_table(np.empty(0, CLOCK_ROW)).append_column("agent", pa.array([], pa.string()))]
-        )
-        pq.write_table(clocks, self.directory / "clocks.parquet", compression="zstd")
-
     def write_load(self, records: LoadRecords) -> None:
         """Write the requests of the load as Parquet, then remove its processes' own files."""
         with _writing(self.directory):
-            _write_rows(self.directory / "load.parquet", records.rows)
+            write_rows(self.directory / "load.parquet", records.rows)
         _write(self.directory / "load.json", _Load, _Load(spec=records.spec, reports=records.reports))
         with _writing(self.load_directory):
             shutil.rmtree(self.load_directory)
@@ -325,14 +314,14 @@ class _Reader:
             sender=self._read_rows("sender", SENDER_ROW, self._names),
             reflector=self._read_rows("reflector", REFLECTOR_ROW),
             skipped=self._read_rows("skipped", SKIPPED_ROW),
-            clocks=self.attempt(lambda: _read_clocks(self._directory / "clocks.parquet"), {}),
+            clocks=self.attempt(lambda: read_clocks(self._directory / "clocks.parquet"), {}),
             reports=self.attempt(lambda: _read(self._directory / "agents.json", tuple[AgentReport, ...]), ()),
             connections=self._read_rows("connections", CONNECTION_ROW),
             overflows=self._read_rows("overflows", OVERFLOW_ROW),
         )
 
     def _read_rows(self, table: str, dtype: np.dtype[Any], names: Mapping[str, str] | None = None) -> Rows:
-        return self.attempt(lambda: _read_rows(self._directory / f"{table}.parquet", dtype, names), np.zeros(0, dtype))
+        return self.attempt(lambda: read_rows(self._directory / f"{table}.parquet", dtype, names), np.zeros(0, dtype))
 
 
 def _read_lines(path: Path) -> list[str]:
@@ -352,68 +341,12 @@ def _read_event(path: Path, number: int, line: str, *, is_last: bool) -> Event |
         raise RecordDamagedError(f"{path}: line {number}: {error}") from error
 
 
-def _read_clocks(path: Path) -> dict[str, Rows]:
-    table = _read_table(path)
-    if "agent" not in table.column_names:
-        raise RecordDamagedError(f"{path}: column 'agent' is missing")
-    agents = np.array(table["agent"].to_pylist(), dtype=object)
-    clocks = _read_rows(path, CLOCK_ROW)
-    return {agent: clocks[agents == agent] for agent in dict.fromkeys(agents.tolist())}
-
-
 def _read_load(directory: Path) -> LoadRecords | None:
     """Return the load's records, as its processes left them where they were not collected; None: there was no load."""
     if (directory / "load.json").exists():
         load = _read(directory / "load.json", _Load)
-        return LoadRecords(spec=load.spec, rows=_read_rows(directory / "load.parquet", REQUEST_ROW), reports=load.reports)
+        return LoadRecords(spec=load.spec, rows=read_rows(directory / "load.parquet", REQUEST_ROW), reports=load.reports)
     return read_load(directory / "load") if (directory / "load" / SPEC_FILE).exists() else None
-
-
-def _table(rows: Rows) -> pa.Table:
-    return pa.table({name: _encode_column(rows[name]) for name in rows.dtype.names or ()})
-
-
-def _encode_column(values: Rows) -> Any:  # noqa: ANN401 - whatever pyarrow takes
-    values = np.ascontiguousarray(values)
-    if values.dtype == ADDRESS:
-        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(ADDRESS.itemsize), len(values), [None, pa.py_buffer(values)])
-    return values
-
-
-def _decode_column(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> Rows:
-    if dtype != ADDRESS:
-        return np.asarray(column.to_numpy())
-    if pa.types.is_integer(column.type):  # version 1
-        return map_ipv4(column.to_numpy())
-    if column.type != pa.binary(ADDRESS.itemsize) or column.null_count:
-        raise ValueError(f"an address is {ADDRESS.itemsize} octets, not {column.type}")
-    return np.frombuffer(b"".join(column.to_pylist()), dtype=ADDRESS)
-
-
-def _write_rows(path: Path, rows: Rows) -> None:
-    pq.write_table(_table(rows), path, compression="zstd")
-
-
-def _read_table(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise RecordDamagedError(f"{path}: {error}") from error
-
-
-def _read_rows(path: Path, dtype: np.dtype[Any], names: Mapping[str, str] | None = None) -> Rows:
-    """Read a table; `names` has today's names of columns that had others. Raises RecordDamagedError."""
-    table = _read_table(path)
-    table = table.rename_columns([(names or {}).get(name, name) for name in table.column_names])
-    rows = np.empty(table.num_rows, dtype)
-    try:
-        for name in dtype.names or ():
-            rows[name] = _decode_column(table[name], dtype[name])
-    except KeyError as error:
-        raise RecordDamagedError(f"{path}: column {error} is missing") from error
-    except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
-        raise RecordDamagedError(f"{path}: a column does not hold numbers: {error}") from error
-    return rows
 
 
 def _write(path: Path, kind: Any, value: object) -> None:  # noqa: ANN401 - a type form
