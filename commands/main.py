@@ -7,6 +7,7 @@ Exit codes: 0 PASS, 1 FAIL, 20 INCONCLUSIVE (or the world did not do what it was
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 import traceback
@@ -357,6 +358,17 @@ def run_app(command_line: typer.Typer) -> None:
         traceback.print_exc()
         sys.stderr.write("hitless: this is a bug in hitless; please report it with the lines above\n")
         sys.exit(EXIT_BUG)
+    finally:
+        _flush_output()
+
+
+def _flush_output() -> None:
+    """Write what is still buffered: Python does so at its own end and answers a reader that is gone with exit code 120."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_PIPE)
 
 
 def _write_every_character() -> None:
