@@ -52,14 +52,16 @@ def test_no_other_cause_is_blamed(experiment: CauseExperiment) -> None:
     assert [answer.said for answer in undated if answer.said.cause.kind in DATED] == []
 
 
-def test_what_only_a_counter_tells_is_told_by_the_counter(experiment: CauseExperiment) -> None:
-    for kind, counter in (
-        (CauseKind.REVERSE_PATH_FILTER, "TcpExt.IPReversePathFilter"),
-        (CauseKind.TUNNEL_GONE, "Udp.NoPorts"),
-    ):
-        said = [answer.said.cause for answer in experiment.answers if answer.truth is not None and answer.truth.kind is kind]
-        assert {cause.kind for cause in said} == {kind}
-        assert all(counter in cause.text for cause in said)
+@pytest.mark.parametrize(
+    ("kind", "counter"),
+    [(CauseKind.REVERSE_PATH_FILTER, "TcpExt.IPReversePathFilter"), (CauseKind.TUNNEL_GONE, "Udp.NoPorts")],
+)
+def test_what_only_a_counter_tells_is_told_by_the_counter(experiment: CauseExperiment, kind: CauseKind, counter: str) -> None:
+    if kind is CauseKind.TUNNEL_GONE and experiment.history.facts.carrier == "ipip":
+        pytest.skip("missing: a counter of packets for an IPIP device that is down; the kernel has none")
+    said = [answer.said.cause for answer in experiment.answers if answer.truth is not None and answer.truth.kind is kind]
+    assert {cause.kind for cause in said} == {kind}
+    assert all(counter in cause.text for cause in said)
 
 
 def test_an_ungated_switch_loses_by_missing_routes_and_by_nothing_else(tmp_path: Path) -> None:
