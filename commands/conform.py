@@ -62,7 +62,8 @@ def conform(extension: Path, against: Path | None, output: Path, output_format: 
         named = "the double" if against is None else str(against)
         if different:
             rows = ((name, *outcomes) for name, outcomes in different.items())
-            print_table("Decisions that differ", ("case", str(extension), named), rows, has_numbers=False)
+            # Paths as headings would leave no room for the decisions.
+            print_table("Decisions that differ", ("case", "program", "against"), rows, has_numbers=False)
         sys.stdout.write(f"{plural(len(asked), 'case')} asked, {len(different)} differ from {named}: {directory}\n")
     return Verdict.FAIL if different else Verdict.PASS
 

@@ -143,3 +143,35 @@ def test_a_program_that_panics_in_the_middle_makes_the_run_inconclusive(tmp_path
     (error,) = judged.history.errors
     assert "gardener-extension-networking-calico ended with exit code 1" in error
     assert "panic: runtime error" in error
+
+
+def test_a_program_that_never_becomes_ready_ends_the_run_with_what_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clusters.programs.cluster._READY_S", 5.0)
+    idle = write_program(tmp_path / "extension", "import signal\nsys.stderr.write('waiting for caches\\n')\nsignal.pause()")
+    programs = Programs(extension=idle, resource_manager=reference(tmp_path, "resource_manager"))
+    with pytest.raises(WorldError) as caught:
+        run_arm(tmp_path, Arm.GATED, programs)
+    assert "the Network was not reconciled and applied after 5 s: Network: no status" in str(caught.value)
+    assert "waiting for caches" in str(caught.value)
+
+
+def test_a_control_plane_that_is_lost_makes_the_run_inconclusive(tmp_path: Path) -> None:
+    text = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from tests.programs import reference_extension\n"
+        "def kill(*_):\n"
+        "    for one in Path('/proc').glob('[0-9]*/cmdline'):\n"
+        "        if one.read_bytes().split(b'\\0')[0].endswith(b'/kube-apiserver'):\n"
+        "            os.kill(int(one.parent.name), signal.SIGKILL)\n"
+        "reference_extension.hold = kill\n"
+        "reference_extension.main()"
+    )
+    programs = Programs(
+        extension=write_program(tmp_path / "extension", text), resource_manager=reference(tmp_path, "resource_manager")
+    )
+    judged = run_arm(tmp_path, Arm.GATED, programs)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert any("kube-apiserver was killed by signal 9" in error for error in judged.history.errors)
