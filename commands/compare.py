@@ -72,7 +72,8 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format,
         )
     performer = make_performer(SwitchName.DOUBLES, programs=wanted.programs)
     backend = fit_backend(make_backend(wanted.backend, wanted.kind), performer)
-    options = replace(wanted.options, profile=backend.choose_profile(wanted.profile))
+    profile, rate_hz = backend.choose_profile(wanted.profile), wanted.options.rate_hz or backend.rate_hz
+    options = replace(wanted.options, profile=profile, rate_hz=rate_hz)
     case = make_case(load_scenario(find_scenario(wanted.scenario)), options)
     for arm in case.scenario.arm_plans:
         act = find_impossible(performer, case, arm)

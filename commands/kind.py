@@ -45,11 +45,11 @@ def images(
     states = list_images(docker, nodes)
     print_table(
         "Images of a kind cluster",
-        ("image", "here", "for, or how to get it"),
+        ("here", "image", "for, or how to get it"),
         (
-            (state.image.reference, "yes", _describe(state.image.purpose, state.reference))
+            ("yes", state.image.reference, _describe(state.image.purpose, state.reference))
             if state.reference is not None
-            else (state.image.reference, "no", f"{state.image.purpose}\n{describe_remedy(state.image)}")
+            else ("no", state.image.reference, f"{state.image.purpose}\n{describe_remedy(state.image)}")
             for state in states
         ),
         has_numbers=False,

@@ -80,7 +80,7 @@ def print_table(
         console.width = max(console.width, width_min)
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index and has_numbers else "left", no_wrap=index == 0)
+        table.add_column(column, justify="right" if index and has_numbers else "left", no_wrap=index == 0, overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table)

@@ -29,6 +29,7 @@ PARTS: Final = tuple(PartIdentity(name=name, is_double=False, version="") for na
 """Who switches an observed cluster: real programs whose versions cannot be seen from inside it."""
 AGENT_MARGIN_NS: Final = Nanoseconds(120 * SECOND)
 """Agents end by themselves this long after the observation should have ended, should they not be told to."""
+_NO_PATIENCE_NS: Final = Nanoseconds(0)
 _RETRY_NS: Final = Nanoseconds(1 * SECOND)
 """While the API is away."""
 
@@ -43,12 +44,18 @@ class CalicoObserver:
     """Of a SwitchObserver as well: it takes this one's place in a run, see `hitless.ports.Participant`."""
     watches: Final = frozenset(KINDS)
 
-    def __init__(self, kube: KubeApi, recorder: Recorder) -> None:
-        self._kube, self._recorder = kube, recorder
+    def __init__(self, kube: KubeApi, recorder: Recorder, patience_ns: Nanoseconds = _NO_PATIENCE_NS) -> None:
+        self._kube, self._recorder, self._patience_ns = kube, recorder, patience_ns
         self._seen = look(kube)
+        self._due_ns: Nanoseconds | None = None
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Look, and record what has changed since the last look; see Participant."""
+        if self._due_ns is None:
+            self._due_ns = Nanoseconds(now_ns + self._patience_ns)
+        if now_ns < self._due_ns:
+            return self._due_ns
+        self._due_ns = None
         return None if self._look() else Nanoseconds(now_ns + _RETRY_NS)
 
     def is_settled(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from clusters.kind.calico import block_affinities, calico_definitions
-from clusters.kubernetes.crashes import ReadLog, describe_crashes, find_crashes
+from clusters.kubernetes.crashes import ReadLog, describe_crashes, find_crashes, find_unready
 from gardener.conditions import calico_is_up, dated, network_unavailable, route_condition
 from gardener.doubles.route_controller import USER as ROUTE_CONTROLLER_USER
 from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME
@@ -145,8 +145,9 @@ class CalicoStart:
         return is_rolled_out(self._kube.get(Kind.DAEMON_SET, CALICO_NODE))
 
     def _describe_roll(self) -> str:
-        crashes = describe_crashes(self._kube.read_log, find_crashes(self._calico_pods()))
-        return crashes or str(self._kube.get(Kind.DAEMON_SET, CALICO_NODE).get("status") or "no status")
+        pods = self._calico_pods()
+        failed = describe_crashes(self._kube.read_log, find_crashes(pods) or find_unready(pods))
+        return failed or str(self._kube.get(Kind.DAEMON_SET, CALICO_NODE).get("status") or "no status")
 
     def _calico_pods(self) -> list[JsonObject]:
         labelled = ((pod["metadata"].get("labels") or {}, pod) for pod in self._kube.list(Kind.POD))

@@ -47,7 +47,7 @@ from hitless.fault_table import FaultTable
 from hitless.plural import plural
 from hitless.ports import Clock, Participant, Prober
 from hitless.waiting import wait_until
-from hitless.words import Capability, FlowSet, Kind, Mode, Overlay
+from hitless.words import MILLISECOND, Capability, FlowSet, Kind, Mode, Nanoseconds, Overlay
 from scenarios.faults import faults_missing
 from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.plan import Case
@@ -57,6 +57,8 @@ from switches.observer import CalicoObserver
 _UNDERLAY_MTU: Final = 1500
 """MTU of a docker network by default."""
 _POD_CIDR_S: Final = 60
+_LOOK_AFTER_NS: Final = Nanoseconds(150 * MILLISECOND)
+"""A look is four requests, which would delay what gardener-resource-manager's double applies meanwhile."""
 _AT_ONCE_MAX: Final = 8
 """Nodes that are wired or read at a time: each step is a docker client."""
 T = TypeVar("T")
@@ -180,7 +182,7 @@ class CalicoCluster:
         """Return what records real Calico and the nodes' routes, and holds the run until its roll is over."""
         watch = RouteWatch(self._docker, self._facts, recorder, self._clock)
         self._lock.callback(watch.close)
-        return (CalicoObserver(self.kube, recorder), watch)
+        return (CalicoObserver(self.kube, recorder, _LOOK_AFTER_NS), watch)
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Return the counters of every node and of the router that say why something is wrong; see `clusters.kind.nodes`."""

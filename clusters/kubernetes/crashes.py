@@ -25,14 +25,15 @@ class ReadLog(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crash:
-    """A container that ended with an error."""
+class FailedContainer:
+    """A container that ended with an error, or runs and is not ready."""
 
     namespace: str
     pod: str
     node: str
     container: str
-    exit_code: int
+    exit_code: int | None
+    """None: it runs."""
     restarts: int
     is_waiting: bool
     """Whether it waits to be started again; else it runs, or has just ended."""
@@ -40,39 +41,54 @@ class Crash:
     @property
     def is_hopeless(self) -> bool:
         """Whether waiting for it has no point."""
-        return self.restarts >= HOPELESS_RESTARTS
+        return self.exit_code is not None and self.restarts >= HOPELESS_RESTARTS
 
 
-def find_crashes(pods: Iterable[JsonObject]) -> tuple[Crash, ...]:
+def find_crashes(pods: Iterable[JsonObject]) -> tuple[FailedContainer, ...]:
     """Return the containers that are down by an error, those that crash most first. Source: Kubernetes API, ContainerStatus."""
     found = (crash for pod in pods for crash in _crashes_of(pod))
     return tuple(sorted(found, key=lambda crash: (-crash.restarts, crash.pod, crash.container)))
 
 
-def describe_crashes(read_log: ReadLog, crashes: Iterable[Crash], crashes_max: int = 2) -> str:
+def find_unready(pods: Iterable[JsonObject]) -> tuple[FailedContainer, ...]:
+    """Return the containers that run and are not ready, in order of their pods' names."""
+    return tuple(
+        _make(pod, container, None)
+        for pod in sorted(pods, key=name_of)
+        for container in (pod.get("status") or {}).get("containerStatuses") or ()
+        if "running" in (container.get("state") or {}) and not container.get("ready")
+    )
+
+
+def describe_crashes(read_log: ReadLog, crashes: Iterable[FailedContainer], crashes_max: int = 2) -> str:
     """Return a sentence for each of the first crashes, with the end of its log; empty: there is none."""
     return "; ".join(_describe(read_log, crash) for crash in tuple(crashes)[:crashes_max])
 
 
-def _crashes_of(pod: JsonObject) -> Iterator[Crash]:
+def _crashes_of(pod: JsonObject) -> Iterator[FailedContainer]:
     status: dict[str, Any] = pod.get("status") or {}
     for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
         state, last = container.get("state") or {}, container.get("lastState") or {}
         ended = state.get("terminated") or (last.get("terminated") if "waiting" in state else None)
         if ended and ended.get("exitCode"):
-            yield Crash(
-                namespace=pod["metadata"].get("namespace", "default"),
-                pod=name_of(pod),
-                node=pod["spec"].get("nodeName", ""),
-                container=container["name"],
-                exit_code=ended["exitCode"],
-                restarts=container.get("restartCount", 0),
-                is_waiting="waiting" in state,
-            )
+            yield _make(pod, container, ended["exitCode"])
 
 
-def _describe(read_log: ReadLog, crash: Crash) -> str:
-    text = f"container {crash.container} of pod {crash.pod} on {crash.node} ended with exit code {crash.exit_code}"
+def _make(pod: JsonObject, container: JsonObject, exit_code: int | None) -> FailedContainer:
+    return FailedContainer(
+        namespace=pod["metadata"].get("namespace", "default"),
+        pod=name_of(pod),
+        node=pod["spec"].get("nodeName", ""),
+        container=container["name"],
+        exit_code=exit_code,
+        restarts=container.get("restartCount", 0),
+        is_waiting="waiting" in (container.get("state") or {}),
+    )
+
+
+def _describe(read_log: ReadLog, crash: FailedContainer) -> str:
+    how = "is not ready" if crash.exit_code is None else f"ended with exit code {crash.exit_code}"
+    text = f"container {crash.container} of pod {crash.pod} on {crash.node} {how}"
     try:
         is_previous = crash.is_waiting and crash.restarts > 0
         log = read_log(crash.namespace, crash.pod, crash.container, lines_max=LINES_MAX, is_previous=is_previous)

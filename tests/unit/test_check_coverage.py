@@ -3,8 +3,9 @@ from dataclasses import replace
 from analysis.evidence import Evidence
 from checks.coverage import BYPASSES, IS_VALIDITY, check
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
+from hitless.facts import Part, PartIdentity
 from hitless.history import History
-from hitless.words import MILLISECOND
+from hitless.words import MILLISECOND, Arm, Overlay
 from tests.unit.histories import QUIET, event, held, history, records, report, switch_events
 
 
@@ -119,6 +120,21 @@ def test_a_gap_before_the_switch_does_not_matter_and_one_in_the_validation_time_
 def test_a_sender_that_stopped_early_leaves_a_gap() -> None:
     run = history(records=records({1: "." * 20, 2: QUIET}))
     assert _codes(run, missing_ratio=None) == ["probing-gap"]
+
+
+def _applied(rolled_ms: float, changed_ms: float, *, overlay: Overlay = Overlay.VXLAN, arm: Arm = Arm.GATED) -> list[str]:
+    daemon_set = event(rolled_ms, "manifest.applied", kind="DaemonSet", name="calico-node", mode="NATIVE")
+    events = tuple(sorted((*switch_events(pool_ms=changed_ms), daemon_set), key=lambda one: one.t_ns))
+    run = history(events=events)
+    parts = (PartIdentity(name=Part.RESOURCE_MANAGER, is_double=True, version="1"),)
+    return _codes(replace(run, header=replace(run.header, overlay=overlay, arm=arm, parts=parts)), pool_lag_ms=30)
+
+
+def test_a_double_that_is_slower_than_the_real_resource_manager_shows_nothing_of_it_where_that_matters() -> None:
+    assert _applied(60, 100) == ["pool-late"]
+    assert _applied(80, 100) == []
+    assert _applied(60, 100, overlay=Overlay.IPIP) == []
+    assert _applied(60, 100, arm=Arm.UNGATED) == []
 
 
 def _bypassed(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> list[str]:

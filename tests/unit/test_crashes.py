@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clusters.kubernetes.crashes import describe_crashes, find_crashes
+from clusters.kubernetes.crashes import describe_crashes, find_crashes, find_unready
 from hitless.errors import ApiUnavailableError
 from hitless.words import JsonObject
 
@@ -56,3 +56,15 @@ def test_a_log_that_cannot_be_read_is_said() -> None:
         raise ApiUnavailableError("no answer")
 
     assert describe_crashes(refuse, find_crashes([pod_of("a", main=crashed("felix", 5))])).endswith("cannot be read: no answer")
+
+
+def test_what_runs_and_is_not_ready_is_named_with_its_log_and_is_no_crash() -> None:
+    slow = {"name": "calico-node", "restartCount": 4, "ready": False, "state": {"running": {}}}
+    ready = {"name": "ensurer", "restartCount": 0, "ready": True, "state": {"running": {}}}
+    pods = [pod_of("b", main=slow), pod_of("a", main=ready), {**pod_of("c"), "status": {}}]
+    assert find_crashes(pods) == ()
+    (found,) = find_unready(pods)
+    assert not found.is_hopeless
+    assert describe_crashes(read_log, [found]).startswith(
+        "container calico-node of pod b on node-a1 is not ready; its log ends: "
+    )

@@ -10,7 +10,7 @@ from typing import cast
 
 from clusters.kind.cluster import CalicoCluster
 from clusters.kind.docker import Docker
-from gardener.conditions import other_conditions
+from gardener.conditions import calico_is_down, other_conditions
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.render import render
 from hitless.events import Recorder
@@ -64,6 +64,17 @@ def test_what_the_doubles_of_a_switch_record_themselves_is_left_to_them() -> Non
     observed = Observed()
     observed.switch_to_native()
     assert {event.name.partition(".")[0] for event in observed.calicos.events} <= {"roll", "pod", "condition"}
+
+
+def test_a_patient_observer_lets_others_go_first() -> None:
+    world, recorder = World(), TakenDown(World().clock)
+    observer = CalicoObserver(world.kube, recorder, seconds(1))
+    (name, *_) = sorted(node.name for node in world.nodes)
+    world.kube.merge_condition(name, calico_is_down(), actor="calico-node")
+    assert observer.reconcile(seconds(5)) == seconds(6)
+    assert recorder.events == []
+    assert observer.reconcile(seconds(6)) is None
+    assert [event.name for event in recorder.events] == ["condition.written"]
 
 
 def test_a_condition_of_calicos_that_goes_was_not_removed_by_calico() -> None:
