@@ -31,11 +31,11 @@ class ArmCase:
     arm: Arm
     trials: int = 1
     gap: str | None = None
-    """Why the scenario's expectations say nothing about these options; None: they do."""
+    """Why the scenario's expectations do not apply to these options; None: they apply."""
 
     @property
     def plan(self) -> ArmPlan:
-        """What the arm should come to."""
+        """The expectations of the arm."""
         return self.case.scenario.arm_plans[self.arm]
 
     @property
@@ -46,7 +46,7 @@ class ArmCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmOutcome:
-    """What became of it."""
+    """The outcome of an arm."""
 
     runs: tuple[JudgedRun, ...]
     directory: Path
@@ -65,7 +65,7 @@ class ArmOutcome:
 
     @property
     def explanation(self) -> str:
-        """The verdict and the findings behind it, for the one who reads a failed test."""
+        """The verdict and the findings behind it, for the message of a failed test."""
         lines = [f"{', '.join(self.verdicts)}; records in {self.directory}"]
         for judged in self.runs:
             for result in judged.results:
@@ -111,7 +111,7 @@ def judge_history(history: History) -> JudgedRun:
 
 
 def write_verdict(directory: Path, judged: JudgedRun) -> None:
-    """Store what the checks said beside the records."""
+    """Store the results of the checks beside the records."""
     document = {"verdict": judged.verdict, "results": [result.as_json() for result in judged.results]}
     write_json(directory / "verdict.json", document)
 

@@ -1,4 +1,4 @@
-"""Where a scenario can run: the one place that knows every cluster there is. Who switches it is another question."""
+"""The registry of clusters that a scenario can run on. Who performs the switch is another question."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WATCHED_RATE_HZ: Final = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeconfigOptions:
-    """What the command line says about a cluster that is only watched."""
+    """The options of a cluster that is only watched."""
 
     kubeconfig: Path | None = None
     context: str | None = None
@@ -48,18 +48,18 @@ class Backend:
     make_cluster: Callable[[Case, Clock], Cluster]
     """Returns the cluster that a scenario asks for, not up yet."""
     find_missing: Callable[[Case], tuple[str, ...]]
-    """Returns what a scenario needs and this backend does not offer here."""
+    """Returns the capabilities that a scenario needs and this backend lacks here."""
     profiles: tuple[Profile, ...]
     """Timing constants that work there, the default first: real parts take their real time."""
     switches: tuple[SwitchName, ...]
-    """Who can perform the switch there, the default first."""
+    """Possible performers of the switch, the default first."""
     needs_sandbox: bool = False
-    """Whether it lives in namespaces of this process's own."""
+    """Whether it runs in namespaces of this process."""
     rate_hz: float | None = None
     """Probes a second and flow by default; None: each scenario's own."""
 
     def choose_profile(self, profile: Profile | None) -> Profile:
-        """Return the timing constants to use. Raises UsageError: these do not work there."""
+        """Return the timing constants to use. Raises UsageError: this backend does not work with these."""
         if profile is None:
             return self.profiles[0]
         if profile not in self.profiles:
@@ -70,7 +70,7 @@ class Backend:
         return profile
 
     def choose_switch(self, switch: SwitchName | None) -> SwitchName:
-        """Return who performs the switch. Raises UsageError: they cannot do so there."""
+        """Return who performs the switch. Raises UsageError: that is not possible on this backend."""
         if switch is None:
             return self.switches[0]
         if switch not in self.switches:
@@ -104,8 +104,8 @@ def make_backend(
 
     Args:
         name: which one.
-        kind_options: what the command line says about a kind cluster; None: all at their defaults.
-        kubeconfig_options: what it says about a cluster that is only watched.
+        kind_options: of a kind cluster; None: the defaults.
+        kubeconfig_options: of a cluster that is only watched.
 
     Raises:
         UsageError: an option that the backend needs is missing.

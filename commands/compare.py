@@ -36,7 +36,7 @@ from scenarios.plan import Case, Options, make_case
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonOptions:
-    """What the command line says about a comparison."""
+    """The options of a comparison."""
 
     scenario: str
     """Name of a shipped scenario, or a YAML file."""
@@ -47,7 +47,7 @@ class ComparisonOptions:
     profile: Profile | None
     """None: the backend's default."""
     options: Options
-    """What is changed about the scenario; its profile is left to `profile`."""
+    """Changes of the scenario except its profile."""
     trials: range
     """Numbers of the runs of each arm."""
     is_rate_auto: bool = False
@@ -133,14 +133,14 @@ def compare_watched(paths: Sequence[Path], output: Path, output_format: Format, 
     directory = make_run_directory(output, scenario)
     for path, (runs, _) in sides.items():
         for folder in find_runs(path):
-            # A file system without links goes without: the report is whole, only `hitless judge` needs them.
+            # On a file system without links they are left out: only `hitless judge` needs them.
             with suppress(OSError):
                 (directory / f"{runs[0].history.header.arm.lower()}-{folder.name}").symlink_to(folder.resolve())
     return _tell(Comparison(scenario=scenario, runs=every, damaged=damaged), directory, output_format, prometheus)
 
 
 def check_comparable(watches: Mapping[Path, Sequence[History]]) -> None:
-    """Raise UsageError where stored watches are not the two arms of one comparison; name what differs and where."""
+    """Raise UsageError if stored watches are not the two arms of one comparison; it names the difference."""
     if len(watches) < len(Arm):
         raise UsageError(f"{', '.join(map(str, watches))} was given twice; give one watch of the arm UNGATED and one of GATED")
     arms: dict[Arm, Path] = {}
@@ -160,7 +160,7 @@ def check_comparable(watches: Mapping[Path, Sequence[History]]) -> None:
 
 
 def _describe(history: History) -> dict[str, str]:
-    """Return what two watches must have in common, in words."""
+    """Return the properties that two watches must share, in words."""
     header, zones = history.header, Counter(node.zone for node in history.facts.nodes)
     return {
         "scenario": header.scenario,
@@ -246,7 +246,7 @@ def read_stored(path: Path) -> tuple[tuple[JudgedRun, ...], tuple[str, ...]]:
 def _tell(
     comparison: Comparison, directory: Path, output_format: Format, prometheus: Path | None, *, must_store: bool = True
 ) -> Verdict:
-    """Write what there is to write, print it, and return the verdict, which neither can change."""
+    """Write the report, print the result, and return the verdict, which neither can change."""
     written = write_comparison(comparison, directory, must_store=must_store)
     found = written.summary
     if found is not None:
@@ -268,7 +268,7 @@ def _write_prometheus(path: Path | None, make: Callable[[], Summary]) -> None:
 
 
 def tell_single(judged: JudgedRun, output_format: Format) -> Verdict:
-    """Print the verdict of one run and what it rests on."""
+    """Print the verdict of one run and its findings."""
     header = judged.history.header
     if output_format is Format.JSON:
         document = {"verdict": judged.verdict, "results": [result.as_json() for result in judged.results]}

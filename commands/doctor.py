@@ -1,4 +1,4 @@
-"""`hitless doctor`: what this machine can do, what that means for the lab, and how to get what is missing."""
+"""`hitless doctor`: the features and limits of this machine, their effect on the lab, and how to get missing ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATES_HZ: Final = (1000, 200, 25)
 
 
 def examine() -> bool:
-    """Print what there is; return whether the lab can run its default scenario here."""
+    """Print features and limits; return whether the lab can run its default scenario here."""
     features = examine_lab()
     _print_features("This machine, for the lab", features)
     for_kind = examine_for_kind()

@@ -1,4 +1,4 @@
-"""`hitless lab`: a lab to play with by hand, held up by a process of its own; and `hitless clean`."""
+"""`hitless lab`: a lab for manual use, held by a process of its own; and the lab's part of `hitless clean`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def up(
         start_mode=mode,
         rp_filter=rp_filter,
         carrier=carrier,
-        # As Gardener renders it: VXLAN brings calico-ipam with it.
+        # As Gardener renders it: VXLAN uses calico-ipam.
         block_mask=26 if overlay is Overlay.VXLAN and mode is Mode.OVERLAY else None,
     )
     holder = start_holder(spec, name)
@@ -87,7 +87,7 @@ def down(name: Name = DEFAULT_NAME) -> None:
 
 
 def clean_up() -> None:
-    """Take away what belongs to owners that no longer live, and say what it was."""
+    """Remove the state files of dead labs, and print their names."""
     dead = clean_holders()
     for holder in dead:
         sys.stdout.write(f"removed the state of {holder.name}, whose owner is dead\n")

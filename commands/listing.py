@@ -1,4 +1,4 @@
-"""`hitless scenarios`: what the catalogue holds."""
+"""`hitless scenarios`: lists the catalogue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scenarios.loading import catalogue, load_scenario
 
 
 def print_scenarios() -> None:
-    """Print one line a scenario: name, title and what each arm should come to."""
+    """Print one line per scenario: name, title and the expected verdict of each arm."""
     for path in catalogue():
         scenario = load_scenario(path)
         expected = ", ".join(f"{arm} {plan.expect}" for arm, plan in scenario.arm_plans.items())

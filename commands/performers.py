@@ -1,4 +1,4 @@
-"""Who can perform the switch of a scenario: the registry. Where it happens is another question, see `commands.backends`."""
+"""The registry of performers of a switch. Where it happens is another question, see `commands.backends`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SwitchName(StrEnum):
 
 
 def _require_nothing() -> None:
-    """Everything that a performer in this process needs is there."""
+    """A performer in this process needs nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,19 +48,19 @@ class Performer:
 
     name: SwitchName
     acts: frozenset[Act]
-    """What it can do."""
+    """The acts that it can perform."""
     make_plan: Callable[[Case, Arm, int, Clock], RunPlan]
     """Returns what a trial of an arm does."""
     surround: Callable[[Cluster, Case, Arm, Path, Clock], Cluster]
     """Returns the cluster with what it brings along around it, for a run in this folder."""
     confirm: Callable[[Case, History], None]
-    """Raises WorldError where a stored run is no run of its scenario."""
+    """Raises WorldError if a stored run is no run of its scenario."""
     check: Callable[[], None] = _require_nothing
-    """Raises MissingCapabilityError where this machine lacks what it needs."""
+    """Raises MissingCapabilityError if this machine lacks something that it needs."""
     is_real_time: bool = False
     """Whether it takes its real time, so that only the profile `gardener` works."""
     label: str = ""
-    """How messages name it."""
+    """Its name in messages."""
 
 
 def make_performer(name: SwitchName, options: ObserverOptions | None = None, programs: Programs | None = None) -> Performer:
@@ -153,7 +153,7 @@ def _option_of(part: Part) -> str:
 
 
 def find_acts(case: Case, arm: Arm) -> dict[Act, str]:
-    """Return what has to be done for an arm to be what the scenario says, each with the words that name it."""
+    """Return the acts that an arm of the scenario needs, each with its name in messages."""
     scenario, plan = case.scenario, case.scenario.arm_plans[arm]
     faults = ", ".join(fault.name for fault in scenario.faults)
     needed = {
@@ -176,12 +176,12 @@ def find_acts(case: Case, arm: Arm) -> dict[Act, str]:
 
 
 def find_impossible(performer: Performer, case: Case, arm: Arm) -> str | None:
-    """Return the first thing that an arm needs done and the performer cannot do; None: there is none."""
+    """Return the first act that an arm needs and the performer cannot perform; None: there is none."""
     return next((words for act, words in find_acts(case, arm).items() if act not in performer.acts), None)
 
 
 def confirm_switched(case: Case, history: History) -> None:
-    """Raise WorldError where nothing switched the cluster: the run says nothing about the scenario."""
+    """Raise WorldError if nothing switched the cluster: the run then says nothing about the scenario."""
     if case.scenario.has_request and history.first_event("switch.requested") is None:
         waited_s = history.events[-1].t_ns / SECOND if history.events else 0.0
         raise WorldError(f"no switch to {case.scenario.wanted} was seen within {waited_s:.0f} s; start it after run.live")

@@ -1,4 +1,4 @@
-"""`--rate auto`: the rate that this machine answers cleanly, measured before a comparison."""
+"""`--rate auto`: finds the highest rate without missed ticks on this machine, before a comparison."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _CHECKS: Final[dict[str, JsonObject]] = {"coverage": {"missed_ticks_ratio": 0.02
 def choose_rate(case: Case, find_doubt: Callable[[Case], str | None]) -> tuple[Case, str]:
     """Return the case at the highest rate that this machine answers cleanly, and a line that says so.
 
-    None is higher than the scenario's own.
+    It is never higher than the scenario's own.
 
     Args:
         case: the scenario with every other option applied.
-        find_doubt: tries a case's rate and returns what is wrong with it, or None; see `find_doubt`.
+        find_doubt: tries a case's rate and returns what is wrong, or None; see `find_doubt`.
 
     Raises:
-        MissingCapabilityError: it answers none of them cleanly.
+        MissingCapabilityError: no rate is clean.
     """
     own_hz, doubt = case.scenario.rate_hz, ""
     rates_hz = tuple(rate_hz for rate_hz in RATES_HZ if rate_hz <= own_hz) or (own_hz,)

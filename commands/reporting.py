@@ -1,7 +1,7 @@
-"""Settling a verdict, then telling of it: the effects at the edge.
+"""Stores a verdict, then renders its reports.
 
-The verdict is stored before anything is rendered, and the exit code follows from it alone. A renderer that crashes costs its
-own file: the reason is printed, and the others go on.
+The verdict is stored before anything is rendered, and the exit code follows from it alone. If a renderer crashes, only its own
+file is missing: the reason is printed, and the others go on.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was written into a comparison's folder."""
+    """The files of a comparison's folder."""
 
     verdict: Verdict
     """Stored before anything was rendered."""
     summary: Summary | None
-    """None: it could not be made; nor was `summary.json`."""
+    """None: neither it nor `summary.json` could be made."""
     page_path: Path | None
     """The page, `report.html`; None: it could not be made."""
     document: JsonObject
-    """What `--format json` prints: the summary; where there is none, the verdict with its findings."""
+    """For `--format json`: the summary, or without one the verdict with its findings."""
 
 
 def write_comparison(comparison: Comparison, directory: Path, *, must_store: bool = True) -> Written:
     """Write `verdict.json` and `summary.json`, then `report.html`, `chart.svg` and `report.md`, each as far as it can be made.
 
     Args:
-        comparison: what is told of.
-        directory: where the files go.
-        must_store: whether a folder that cannot be written to is an error; else nothing is stored, and the verdict is told.
+        comparison: the judged runs.
+        directory: of the files.
+        must_store: whether a folder that is not writable is an error; otherwise only the verdict is printed.
 
     Raises:
         WorldError: the verdict cannot be written.
@@ -95,7 +95,7 @@ def write_arm(outcome: ArmOutcome) -> Written:
 
 
 def attempt(path: Path, make: Callable[[], Made]) -> Made | None:
-    """Return what was made; None, and a line on standard error, where it could not be."""
+    """Return the result; if it could not be made, None, with a line on standard error."""
     try:
         return make()
     except Exception as error:  # noqa: BLE001 - whatever it is, the verdict stands
