@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from analysis.evidence import Evidence
+from analysis.instrument import span
 from analysis.measure import Measures
 from analysis.paths.route_ends import RouteEnds
 from analysis.paths.ttl import TtlPaths, paths_of
@@ -144,8 +145,7 @@ def _judge_paths(evidence: Evidence) -> Iterator[Finding]:
 def _contradicts(history: History, flow: Flow, ends: RouteEnds, ttls: TtlPaths, since_ns: int) -> bool:
     """Return whether the last probes of a flow agree and cannot have taken a path of the end mode."""
     rows = history.records.sender
-    start, end = np.searchsorted(rows["flow"], (flow.id, flow.id + 1))
-    mine = rows[start:end]
+    mine = rows[span(rows["flow"], flow.id)]
     is_answered = (mine["copies"] > 0) & (mine["forward_ttl"] > 0) & (mine["send_began_ns"] >= since_ns)
     last = np.unique(mine["forward_ttl"][is_answered][-_PATH_PROBES:])
     wanted = np.uint8(paths_of(history.header.end_mode, ends))

@@ -54,7 +54,12 @@ def _decode_column(column: pa.ChunkedArray, dtype: np.dtype[Any]) -> Rows:
         return map_ipv4(column.to_numpy())
     if column.type != pa.binary(ADDRESS.itemsize) or column.null_count:
         raise ValueError(f"an address is {ADDRESS.itemsize} octets, not {column.type}")
-    return np.frombuffer(b"".join(column.to_pylist()), dtype=ADDRESS)
+    chunks = [
+        np.frombuffer(chunk.buffers()[1], dtype=ADDRESS, count=len(chunk), offset=chunk.offset * ADDRESS.itemsize)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate(chunks) if chunks else np.zeros(0, ADDRESS)
 
 
 def write_rows(path: Path, rows: Rows) -> None:
@@ -71,14 +76,21 @@ def _read_table(path: Path) -> pa.Table:
 
 def read_rows(path: Path, dtype: np.dtype[Any], names: Mapping[str, str] | None = None) -> Rows:
     """Read rows of a dtype; `names` has today's names of columns that had others. Raises RecordDamagedError."""
-    table = _read_table(path)
-    table = table.rename_columns([(names or {}).get(name, name) for name in table.column_names])
-    rows = np.empty(table.num_rows, dtype)
+    stored = {now: then for then, now in (names or {}).items()}
     try:
-        for name in dtype.names or ():
-            rows[name] = _decode_column(table[name], dtype[name])
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise RecordDamagedError(f"{path}: {error}") from error
+    rows = np.empty(file.metadata.num_rows, dtype)
+    try:
+        # Column by column: beside the rows of a large mesh its whole table would take as much memory again.
+        with file:
+            present = set(file.schema_arrow.names)
+            for name in dtype.names or ():
+                then = stored.get(name, name) if stored.get(name, name) in present else name
+                rows[name] = _decode_column(file.read(columns=[then])[then], dtype[name])
     except KeyError as error:
         raise RecordDamagedError(f"{path}: column {error} is missing") from error
-    except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
+    except (OSError, ValueError, TypeError, OverflowError, pa.ArrowException) as error:
         raise RecordDamagedError(f"{path}: a column does not hold numbers: {error}") from error
     return rows
