@@ -36,6 +36,9 @@ BUDGETS: Final[Mapping[str, float | None]] = {
 BEFORE_REQUEST_NS: Final = Nanoseconds(100 * MILLISECOND)
 """Gaps matter from this long before the operator's request until the probing stops, including the validation time."""
 
+FOLLOWED_NS: Final = Nanoseconds(1_000 * MILLISECOND)
+"""A node whose routes change within this time of the pool had a Felix that lived: a new one needs 4 s. Source: docs/kind.md."""
+
 BYPASSES: Final[Mapping[str, str]] = {
     "Management.probes": "probe",
     "Management.tunnels": "encapsulated packet",
@@ -249,7 +252,11 @@ def _ask_pace(history: History, limits: Limits) -> Iterator[Finding]:
     if rolled is None:
         return
     changed = next((t_ns for kind, t_ns in applied if kind == Kind.IP_POOL and t_ns >= rolled), None)
-    if changed is not None and changed - rolled > limit * MILLISECOND:
-        lag = f"{(changed - rolled) / MILLISECOND:.0f} ms"
-        text = f"the IPPool changed {lag} after the DaemonSet, because this machine is busy; allowed: {limit:g} ms"
-        yield _doubt("pool-late", text, t_ns=changed)
+    if changed is None or changed - rolled <= limit * MILLISECOND:
+        return
+    followed = {event.facts["node"] for event in history.events_named("calico.repointed") if event.t_ns < changed + FOLLOWED_NS}
+    if followed >= {node.name for node in history.facts.nodes}:
+        return
+    lag = f"{(changed - rolled) / MILLISECOND:.0f} ms"
+    text = f"the IPPool changed {lag} after the DaemonSet, because this machine is busy; allowed: {limit:g} ms"
+    yield _doubt("pool-late", text, t_ns=changed)
