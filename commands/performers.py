@@ -115,7 +115,7 @@ def read_programs(extension: str, resource_manager: str, route_controller: str) 
 
 
 def _make_program_performer(programs: Programs) -> Performer:
-    cannot = {Act.TAKE_API_AWAY, Act.PREPARE, Act.RESTART_PARTS, Act.DELAY_ROUTES}
+    cannot = {Act.TAKE_API_AWAY, Act.MIGRATE}
     if programs.extension is not None:
         cannot |= {Act.BREAK_GATE, Act.CHOOSE_RELEASE}
     if programs.route_controller is not None:
@@ -168,6 +168,7 @@ def find_acts(case: Case, arm: Arm) -> dict[Act, str]:
         Act.LEAVE_GATE_OFF: (arm is Arm.UNGATED and scenario.has_request, f", as {arm} does"),
         Act.KEEP_MODE: (scenario.has_request and scenario.wanted is scenario.start, ""),
         Act.TAKE_API_AWAY: (KUBE_API_DOWN in scenario.fault_names, f" ({KUBE_API_DOWN})"),
+        Act.MIGRATE: ("control-plane-migrated" in scenario.fault_names, ""),
         Act.IDEALISE_ROUTES: (scenario.cloud.route_controller is not RouteControllerMode.FAITHFUL, ""),
         Act.CHOOSE_RELEASE: (scenario.extension != LATEST.name, f" ({scenario.extension})"),
         Act.FAIL: (plan.expect is not Verdict.PASS, f": {plan.expect}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from gardener.conditions import calico_is_up, dated, route_condition
 from gardener.doubles.cloud import Cloud, CloudBehaviour
@@ -25,7 +26,7 @@ from hitless.events import Event, Recorder
 from hitless.facts import NodeFacts
 from hitless.fault_table import Fault, FaultTable
 from hitless.ports import Clock, KubeApi, Participant, RouteTables
-from hitless.words import JsonObject, Mode
+from hitless.words import JsonObject, Mode, Nanoseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +53,8 @@ class Switch:
         """What can be broken in the parts themselves."""
         return FaultTable(
             {
-                "route-controller-away": _away(self.route_controller, self.clock),
-                "extension-away": _away(self.extension, self.clock),
+                "route-controller-away": take_away(self.route_controller, self.clock),
+                "extension-away": take_away(self.extension, self.clock),
                 "network-annotated": Fault(inject=lambda _: self.extension.annotate(self.clock.now_ns()), cure=lambda _: None),
                 "control-plane-migrated": Fault(inject=lambda _: self._migrate(), cure=lambda _: self._restore()),
             }
@@ -81,7 +82,16 @@ class Switch:
         return all(double.is_settled() for double in self.participants)
 
 
-def _away(part: Extension | RouteController, clock: Clock) -> Fault:
+class Endable(Protocol):
+    """A part whose process can end and start anew: a double, or a program."""
+
+    def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does
+        """End the process, or start it anew."""
+        ...
+
+
+def take_away(part: Endable, clock: Clock) -> Fault:
+    """Return the fault of a part that is away."""
     return Fault(
         inject=lambda _: part.set_away(is_away=True, at_ns=clock.now_ns()),
         cure=lambda _: part.set_away(is_away=False, at_ns=clock.now_ns()),

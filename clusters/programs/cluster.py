@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -19,7 +20,7 @@ from clusters.programs.api_server import ApiServer, Assets
 from clusters.programs.ec2 import Ec2Endpoint
 from clusters.programs.extension import ExtensionProgram, start_extension
 from clusters.programs.identity import identify
-from clusters.programs.mirror import Mirror
+from clusters.programs.mirror import Mirror, node_as_created
 from clusters.programs.process import Process
 from clusters.programs.resource_manager import GarbageCollector, start_resource_manager
 from clusters.programs.route_controller import RouteControllerProgram
@@ -34,7 +35,7 @@ from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
 from hitless.load import Load
 from hitless.ports import Calibrator, Clock, Cluster, Faults, KubeApi, Participant, Prober, RouteTables
 from hitless.waiting import wait_until
-from hitless.words import MILLISECOND, Capability, JsonObject, Kind, Mode, Nanoseconds
+from hitless.words import MILLISECOND, Capability, Kind, Mode, Nanoseconds
 
 LOGS: Final = "programs"
 """Folder of the programs' logs in a run's folder."""
@@ -187,7 +188,7 @@ class ProgramCluster:
 
         def is_defined() -> bool:
             try:
-                installer.install((*secrets(kubeconfig), *map(_as_created, nodes)))
+                installer.install((*secrets(kubeconfig), *map(node_as_created, nodes)))
             except NotFoundError:
                 return False
             return True
@@ -206,7 +207,13 @@ class ProgramCluster:
 
     def _begin_extension(self, calls: ApiCalls, extension: Path, resource_manager: Path) -> None:
         spec = self._spec
-        adapter = ExtensionProgram(calls, self._inner.kube, spec.feature_gates, spec.timings.extension_reconcile_ns)
+        adapter = ExtensionProgram(
+            calls,
+            self._inner.kube,
+            spec.feature_gates,
+            spec.timings.extension_reconcile_ns,
+            partial(start_extension, extension, spec.feature_gates, self._server, self._logs),
+        )
         collector = GarbageCollector(calls)
         self._add(collector, collector.start, collector.stop)
 
@@ -221,10 +228,8 @@ class ProgramCluster:
         self._stack.callback(adapter.stop)
         self.extension = adapter
         manager = start_resource_manager(resource_manager, self._server, self._logs)
-        program = start_extension(extension, spec.feature_gates, self._server, self._logs)
-        for process in (manager, program):
-            self._stack.callback(process.end)
-            self._processes.append(process)
+        self._stack.callback(manager.end)
+        self._processes.append(manager)
 
         def is_applied() -> bool:
             self._check()
@@ -232,7 +237,7 @@ class ProgramCluster:
             return adapter.is_applied()
 
         def describe() -> str:
-            return f"{adapter.describe()}\n{program.quote()}\n{manager.quote()}"
+            return f"{adapter.describe()}\n{adapter.quote()}\n{manager.quote()}"
 
         unmet = "the Network was not reconciled and applied"
         wait_until(is_applied, timeout_s=_READY_S, poll_s=_POLL_S, unmet=unmet, describe=describe, clock=self._clock)
@@ -242,8 +247,11 @@ class ProgramCluster:
         routes = self._inner.routes
         cloud = routes if isinstance(routes, Cloud) else Cloud(routes, spec.behaviour, self._clock)
         create_ns = cloud.behaviour.create_ns
-        instances = {node["spec"]["providerID"].rpartition("/")[2]: node["metadata"]["name"] for node in kube.list(Kind.NODE)}
-        ec2 = Ec2Endpoint(cloud, instances, spec.timings.route_create_ns if create_ns is None else create_ns)
+
+        def read_instances() -> dict[str, str]:
+            return {node["spec"]["providerID"].rpartition("/")[2]: node["metadata"]["name"] for node in kube.list(Kind.NODE)}
+
+        ec2 = Ec2Endpoint(cloud, read_instances, spec.timings.route_create_ns if create_ns is None else create_ns)
         self._add(ec2, ec2.start, ec2.stop)
         controller = RouteControllerProgram(
             path,
@@ -268,6 +276,8 @@ class ProgramCluster:
         self._server.check()
         for process in self._processes:
             process.check()
+        if self.extension is not None:
+            self.extension.check()
 
     def _identify(self) -> tuple[PartIdentity, ...]:
         identities = [identify(part, path) for part, path in self._spec.programs.by_part().items()]
@@ -300,8 +310,3 @@ class _Guard:
     def is_settled(self) -> bool:
         """Return True: it has nothing to do."""
         return True
-
-
-def _as_created(node: JsonObject) -> JsonObject:
-    metadata = {key: value for key, value in node["metadata"].items() if key in {"name", "labels", "annotations"}}
-    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": node.get("spec") or {}}

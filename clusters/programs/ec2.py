@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,16 +55,17 @@ class Ec2Endpoint:
 
     Args:
         cloud: the route tables behind the cloud's API.
-        instances: instance id to name of the node.
+        read_instances: returns instance id to name of the node, as they are now.
         create_ns: how long CreateRoute and DeleteRoute take.
     """
 
     name: Final = "ec2"
     watches: Final[frozenset[Kind]] = frozenset()
 
-    def __init__(self, cloud: Cloud, instances: Mapping[str, str], create_ns: Nanoseconds) -> None:
-        self._cloud, self._nodes, self._create_ns = cloud, dict(instances), create_ns
-        self._instances = {node: instance for instance, node in instances.items()}
+    def __init__(self, cloud: Cloud, read_instances: Callable[[], Mapping[str, str]], create_ns: Nanoseconds) -> None:
+        self._cloud, self._read_instances, self._create_ns = cloud, read_instances, create_ns
+        self._nodes: dict[str, str] = {}
+        """Instance id to name of the node, of all that there ever were: a machine outlives its Node object."""
         self._queued: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._under_way: list[_Call] = []
         self._recorder: Recorder | None = None
@@ -122,6 +123,7 @@ class Ec2Endpoint:
             self._under_way.append(call)
 
     def _answer(self, call: _Call) -> _Answer:
+        self._nodes |= self._read_instances()
         try:
             match call.action:
                 case "DescribeRouteTables":
@@ -145,12 +147,13 @@ class Ec2Endpoint:
         return 200, f"{head}{content}</{call.action}Response>"
 
     def _describe_tables(self) -> str:
+        instances = {node: instance for instance, node in self._nodes.items()}
         tables = []
         for zone, routes in self._cloud.describe().items():
             items = "".join(
                 _item(
                     destinationCidrBlock=route.cidr,
-                    instanceId=self._instances.get(route.node, ""),
+                    instanceId=instances.get(route.node, ""),
                     state="active",
                     origin="CreateRoute",
                 )
@@ -186,11 +189,13 @@ class Ec2Endpoint:
             raise RouteTableError(f"The instance ID '{instance}' does not exist")
         facts = {"zone": zone, "cidr": cidr, "node": node}
         try:
-            self._cloud.create(CloudRoute(zone=zone, cidr=cidr, node=node))
+            route = CloudRoute(zone=zone, cidr=cidr, node=node)
+            self._cloud.create(route)
         except RouteTableError as error:
             self._record("route.failed", **facts, error=str(error))
             raise
-        self._record("route.created", **facts, began_ns=call.began_ns)
+        if self._cloud.is_effective(route):
+            self._record("route.created", **facts, began_ns=call.began_ns)
         return "<return>true</return>"
 
     def _delete(self, call: _Call) -> str:

@@ -8,6 +8,8 @@ only places where the program shows what it decided: which nodes it missed is no
 from __future__ import annotations
 
 import json
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -76,7 +78,7 @@ def _configuration(feature_gates: FeatureGates) -> JsonObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Request:
-    """What the operator asked for last."""
+    """One request of the operator."""
 
     shoot: Shoot
     due_ns: Nanoseconds
@@ -91,19 +93,29 @@ class ExtensionProgram:
         kube: the cluster's own, for the names of its nodes.
         feature_gates: of the extension.
         reconcile_ns: from the operator's request to the Network's change.
+        start_process: starts the program.
     """
 
     name: Final = NAME
     watches: Final[frozenset[Kind]] = frozenset()
 
-    def __init__(self, calls: ApiCalls, kube: KubeApi, feature_gates: FeatureGates, reconcile_ns: Nanoseconds) -> None:
+    def __init__(
+        self,
+        calls: ApiCalls,
+        kube: KubeApi,
+        feature_gates: FeatureGates,
+        reconcile_ns: Nanoseconds,
+        start_process: Callable[[], Process],
+    ) -> None:
         self._calls, self._installer, self._kube = calls, Installer(calls), kube
         self._feature_gates, self._reconcile_ns = feature_gates, reconcile_ns
         self._networks = Collection(calls, NETWORKS, "Network", SEED_NAMESPACE)
         self._managed = Collection(calls, MANAGED_RESOURCES, "ManagedResource", SEED_NAMESPACE)
+        self._start_process = start_process
+        self._process: Process | None = None
         self._recorder: Recorder | None = None
         self._shoot: Shoot | None = None
-        self._request: _Request | None = None
+        self._requests: deque[_Request] = deque()
         self._before: JsonObject | None = None
         """The last operation as it was before the last request; None: there was none."""
         self._written: Any = None
@@ -114,14 +126,16 @@ class ExtensionProgram:
         self._last_error: tuple[object, ...] | None = None
 
     def start(self, shoot: Shoot) -> None:
-        """Write the objects of a Shoot, and begin to follow. Raises ApiError."""
+        """Write the objects of a Shoot, begin to follow, and start the program. Raises ApiError, WorldError."""
         self._shoot = shoot
         self._installer.install((cluster(shoot), network(shoot)))
         self._networks.start()
         self._managed.start()
+        self._process = self._start_process()
 
     def stop(self) -> None:
         """End it. Safe to call twice."""
+        self.end_process()
         self._networks.stop()
         self._managed.stop()
 
@@ -132,20 +146,50 @@ class ExtensionProgram:
 
     def request(self, shoot: Shoot, at_ns: Nanoseconds) -> None:
         """Take a changed Shoot; gardenlet writes the Network `reconcile_ns` later."""
-        self._request = _Request(shoot=shoot, due_ns=Nanoseconds(at_ns + self._reconcile_ns))
+        self._requests.append(_Request(shoot=shoot, due_ns=Nanoseconds(at_ns + self._reconcile_ns)))
+
+    def annotate(self, _at_ns: Nanoseconds, /) -> None:
+        """Ask for a look, as gardenlet does when the Shoot is reconciled again."""
+        self._calls.call(
+            "PATCH",
+            NETWORKS.path(NETWORK, namespace=SEED_NAMESPACE),
+            about=f"Network {NETWORK}",
+            body={"metadata": {"annotations": {OPERATION: "reconcile"}}},
+            content_type=MERGE,
+        )
+
+    def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: ARG002, FBT001 - the program takes its own time
+        """End the program, or start it anew."""
+        self.end_process()
+        if not is_away:
+            self._process = self._start_process()
+
+    def end_process(self) -> None:
+        """End the program. Safe to call twice."""
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+
+    def check(self) -> None:
+        """Raise WorldError where the program has ended by itself."""
+        if self._process is not None:
+            self._process.check()
+
+    def quote(self) -> str:
+        """Return the last lines of its log."""
+        return "" if self._process is None else self._process.quote()
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
         """Write what is due, and record what is seen."""
-        if self._request is not None and now_ns >= self._request.due_ns:
-            self._write(self._request.shoot, now_ns)
-            self._request = None
+        if self._requests and now_ns >= self._requests[0].due_ns:
+            self._write(self._requests.popleft().shoot, now_ns)
         if not self._is_decided:
             self._look(now_ns)
         return Nanoseconds(now_ns + _POLL_NS)
 
     def is_settled(self) -> bool:
         """Return whether the last request is decided, and everything that was written is applied."""
-        return self._request is None and self._is_decided and self.is_applied()
+        return not self._requests and self._is_decided and self.is_applied()
 
     def is_applied(self) -> bool:
         """Return whether the Network is reconciled and its ManagedResource applied, both as they are now."""
@@ -190,13 +234,7 @@ class ExtensionProgram:
             self._record("gate.held", missing=None, error=error.get("description"), retry_ns=None)
         if now_ns >= self._annotated_ns + RETRY_NS:
             self._annotated_ns = now_ns
-            self._calls.call(
-                "PATCH",
-                NETWORKS.path(NETWORK, namespace=SEED_NAMESPACE),
-                about=f"Network {NETWORK}",
-                body={"metadata": {"annotations": {OPERATION: "reconcile"}}},
-                content_type=MERGE,
-            )
+            self.annotate(now_ns)
 
     def _decide(self, now_ns: Nanoseconds) -> None:
         """Record that the extension went on: what was asked and what it knew say how."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls
 from clusters.kubernetes.collection import Collection
+from clusters.kubernetes.installer import Installer
 from clusters.kubernetes.resources import NAMESPACE, RESOURCES
 from gardener.conditions import NETWORK_UNAVAILABLE, network_unavailable
 from gardener.doubles.route_controller import USER
@@ -50,7 +51,7 @@ class Mirror:
     watches: Final = frozenset({Kind.NODE})
 
     def __init__(self, calls: ApiCalls, kube: KubeApi) -> None:
-        self._calls, self._kube = calls, kube
+        self._calls, self._installer, self._kube = calls, Installer(calls), kube
         self._recorder: Recorder | None = None
         self._nodes = Collection(calls, RESOURCES[Kind.NODE], Kind.NODE.value)
         self._collections = {kind: Collection(calls, RESOURCES[kind], kind.value, NAMESPACE) for kind in _KINDS}
@@ -63,7 +64,8 @@ class Mirror:
         """Node to the revision of the last condition that was carried out: older news of it is stale."""
 
     def start(self) -> None:
-        """Begin to follow the programs' API."""
+        """Begin to follow the programs' API, which has the cluster's Nodes as they are now."""
+        self._conditions = {name_of(node): _read_condition(node) for node in self._kube.list(Kind.NODE)}
         for collection in (self._nodes, *self._collections.values()):
             collection.start()
 
@@ -78,7 +80,6 @@ class Mirror:
         for collection in self._collections.values():
             collection.take()
         self._contents = self._read_contents()
-        self._conditions = {name_of(node): _read_condition(node) for node in self._kube.list(Kind.NODE)}
 
     def find_calico_version(self) -> str | None:
         """Return the tag of calico-node's image as the programs rendered it; None: there is no calico-node."""
@@ -108,8 +109,14 @@ class Mirror:
             for node in self._nodes.take() or ()
             if _version_of(node) >= self._written.get(name_of(node), 0)
         }
-        for node in self._kube.list(Kind.NODE):
-            name = name_of(node)
+        nodes = {name_of(node): node for node in self._kube.list(Kind.NODE)}
+        for name in self._conditions.keys() - nodes.keys():
+            self._installer.uninstall([node_as_created({"metadata": {"name": name}})])
+            del self._conditions[name]
+        for name, node in nodes.items():
+            if name not in self._conditions:
+                self._installer.install([node_as_created(node)])
+                self._conditions[name], self._written[name] = None, _version_of(self._installer.get(node_as_created(node)))
             known, ours = self._conditions.get(name), _read_condition(node)
             there = theirs.get(name, known)
             if _says_other(there, known) and there is not None:
@@ -205,6 +212,12 @@ def _mode_of(kind: Kind, document: JsonObject) -> Mode | None:
             return pool_mode(document)
         case _:
             return None
+
+
+def node_as_created(node: JsonObject) -> JsonObject:
+    """Return a Node without its status and what a server adds."""
+    metadata = {key: value for key, value in node["metadata"].items() if key in {"name", "labels", "annotations"}}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": node.get("spec") or {}}
 
 
 def _read_condition(node: JsonObject) -> JsonObject | None:

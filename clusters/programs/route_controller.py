@@ -61,6 +61,7 @@ class RouteControllerProgram:
         self._replicas = replicas
         self._start_ns = Nanoseconds(0)
         self._process: Process | None = None
+        self._is_away = False
         self._silent_until: tuple[Nanoseconds, int] | None = None
 
     @property
@@ -74,6 +75,11 @@ class RouteControllerProgram:
         if not replicas:
             self.stop()
 
+    def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
+        """End the program, or start it anew as `scale` does; what the replicas say stays."""
+        self._is_away, self._start_ns = is_away, Nanoseconds(at_ns + self._pod_start_ns)
+        self.stop()
+
     def stop(self) -> None:
         """End the program. Safe to call twice."""
         if self._process is not None:
@@ -82,7 +88,7 @@ class RouteControllerProgram:
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
         """Start the program when its time has come, and see that it runs. Raises WorldError where it does not."""
-        if self._replicas and self._process is None and now_ns >= self._start_ns:
+        if self._replicas and not self._is_away and self._process is None and now_ns >= self._start_ns:
             self._process = self._start()
             self._silent_until = (Nanoseconds(now_ns + _SILENCE_NS), self._ec2.calls)
         if self._process is not None:
@@ -92,7 +98,7 @@ class RouteControllerProgram:
 
     def is_settled(self) -> bool:
         """Return whether it does not run, or every table has every node's route and every condition says so."""
-        if not self._replicas:
+        if not self._replicas or self._is_away:
             return True
         try:
             nodes = self._kube.list(Kind.NODE)

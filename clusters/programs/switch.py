@@ -12,17 +12,18 @@ from clusters.programs.extension import ExtensionProgram
 from clusters.programs.route_controller import RouteControllerProgram
 from gardener.doubles.control_plane import ControlPlane
 from gardener.doubles.extension import Extension
+from gardener.doubles.propagation import Propagation
 from gardener.doubles.route_controller import RouteController
 from gardener.shoot import Shoot
 from hitless.errors import BugError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts
-from hitless.fault_table import FaultTable
+from hitless.fault_table import Fault, FaultTable
 from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster, Participant
 from hitless.words import Arm
 from scenarios.plan import Case, make_switch_spec
-from switches.doubles import make_switch
+from switches.doubles import make_switch, take_away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,19 +33,30 @@ class ProgramSwitch:
     extension: Extension | ExtensionProgram
     control_plane: ControlPlane
     route_controller: RouteController | RouteControllerProgram
+    propagation: Propagation | None
+    """None: routes are effective at once."""
     recorder: Recorder
     wanted: tuple[Shoot, ...]
-    """The Shoot after each of the operator's requests."""
+    """What the operator asks for, one request after the other."""
+    clock: Clock
 
     @property
     def participants(self) -> tuple[Participant, ...]:
         """Who takes part in the loop."""
-        return (self.extension, self.control_plane, self.route_controller)
+        later = () if self.propagation is None else (self.propagation,)
+        return (self.extension, self.control_plane, self.route_controller, *later)
 
     @property
     def faults(self) -> FaultTable:
-        """None: see `switches.acts.Act.RESTART_PARTS`."""
-        return FaultTable({})
+        """What can be broken in the parts themselves."""
+        extension = self.extension
+        return FaultTable(
+            {
+                "route-controller-away": take_away(self.route_controller, self.clock),
+                "extension-away": take_away(extension, self.clock),
+                "network-annotated": Fault(inject=lambda _: extension.annotate(self.clock.now_ns()), cure=lambda _: None),
+            }
+        )
 
     def request(self, number: int) -> None:
         """Change the Shoot as the scenario says."""
@@ -78,20 +90,26 @@ def surround(cluster: Cluster, programs: Programs, case: Case, arm: Arm, directo
     )
 
 
-def _make_switch(case: Case, arm: Arm, clock: Clock, cluster: Cluster, _: ClusterFacts, recorder: Recorder) -> ProgramSwitch:
+def _make_switch(
+    case: Case, arm: Arm, clock: Clock, cluster: Cluster, facts: ClusterFacts, recorder: Recorder
+) -> ProgramSwitch:
     if not isinstance(cluster, ProgramCluster):
         raise BugError("programs were planned for a cluster that has none around it")
-    doubles = make_switch(make_switch_spec(case, arm), kube=cluster.kube, routes=cluster.routes, recorder=recorder, clock=clock)
+    spec = make_switch_spec(case, arm)
+    doubles = make_switch(spec, kube=cluster.kube, routes=cluster.routes, recorder=recorder, clock=clock)
     controller = cluster.route_controller or doubles.route_controller
     control_plane = ControlPlane(
         kube=cluster.kube, recorder=recorder, timings=case.timings, shoot=case.shoot, controller=controller
     )
     if cluster.extension is not None:
         cluster.extension.begin(recorder)
+    case.scenario.initial.prepare(cluster.kube, doubles.cloud.tables, facts, recorder)
     return ProgramSwitch(
         extension=cluster.extension or doubles.extension,
         control_plane=control_plane,
         route_controller=controller,
+        propagation=doubles.propagation if doubles.cloud.behaviour.effective_ns else None,
         recorder=recorder,
         wanted=case.wanted,
+        clock=clock,
     )

@@ -31,9 +31,12 @@ class World:
     writes: list[JsonObject] = field(default_factory=list)
     version: int = 100
 
-    def call(self, _method: str, _path: str, **request: Any) -> JsonObject:  # noqa: ANN401 - the body is JSON
-        self.version += 1
-        self.writes.append(request["body"])
+    def call(self, method: str, path: str, **request: Any) -> JsonObject:  # noqa: ANN401 - the body is JSON
+        if path == "/api/v1":
+            return {"resources": [{"name": "nodes", "kind": "Node", "namespaced": False}]}
+        if method != "GET":
+            self.version += 1
+            self.writes.append(request.get("body") or {method: path})
         return {"metadata": {"resourceVersion": str(self.version)}}
 
     def write(self, kind: Kind, name: str, *, is_told: bool = True, **content: Any) -> None:  # noqa: ANN401 - JSON
@@ -52,6 +55,9 @@ class Told(Collection):
     def __init__(self, world: World, _resource: object, kind: str, _namespace: str = "") -> None:
         self.world, self.kind = world, kind
         self.known: tuple[JsonObject, ...] = tuple(world.objects.get(kind, ()))
+
+    def start(self) -> None:
+        """Nothing runs."""
 
     @property
     def objects(self) -> tuple[JsonObject, ...]:
@@ -93,6 +99,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     kube.replace_status(node, actor="test")
     recorder = TakenDown(world.clock)
     mirror = Mirror(world, kube)  # type: ignore[arg-type]  # it is called as the API is
+    mirror.start()
     mirror.begin(recorder)
     return Rig(world, kube, recorder, mirror)
 
@@ -145,3 +152,16 @@ def test_a_condition_that_was_removed_stays_so_when_older_news_comes(rig: Rig) -
     rig.world.told.add(Kind.NODE.value)
     assert rig.look() == []
     assert rig.kube.get(Kind.NODE, NODE)["status"]["conditions"] == []
+
+
+def test_a_node_that_goes_and_comes_back_does_so_in_the_programs_api(rig: Rig) -> None:
+    node = rig.kube.get(Kind.NODE, NODE)
+    rig.kube.delete(Kind.NODE, NODE)
+    rig.look()
+    assert rig.world.writes == [{"DELETE": f"/api/v1/nodes/{NODE}"}]
+    rig.kube.apply({"kind": "Node", "metadata": {"name": NODE}, "spec": {"podCIDR": "100.96.0.0/24"}}, actor="test")
+    rig.kube.replace_status({**node, "metadata": {"name": NODE}}, actor="test")
+    rig.look()
+    created, condition = rig.world.writes[1:]
+    assert created["spec"] == {"podCIDR": "100.96.0.0/24"}
+    assert condition == {"status": {"conditions": [calico_is_up()]}}

@@ -1,0 +1,75 @@
+"""Which parts are programs: the options, what goes together, and what a program cannot do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clusters.programs.cluster import Programs
+from commands.backends import KubeconfigOptions, fit_backend, make_backend
+from commands.performers import SwitchName, find_impossible, make_performer, read_programs
+from commands.settings import DOUBLE, BackendName
+from hitless.errors import MissingCapabilityError, UsageError
+from hitless.words import Arm, Profile
+from scenarios.loading import find_scenario, load_scenario
+from scenarios.plan import Options, make_case
+
+EXTENSION = Programs(extension=Path("extension"), resource_manager=Path("manager"))
+CONTROLLER = Programs(route_controller=Path("controller"))
+
+
+def test_each_part_is_a_double_unless_a_path_is_given() -> None:
+    assert read_programs(DOUBLE, DOUBLE, DOUBLE) == Programs()
+    assert read_programs("extension", "manager", DOUBLE) == EXTENSION
+    assert read_programs(DOUBLE, DOUBLE, "controller") == CONTROLLER
+
+
+@pytest.mark.parametrize(
+    ("paths", "given", "missing"),
+    [(("a", DOUBLE, DOUBLE), "extension", "resource-manager"), ((DOUBLE, "a", "b"), "resource-manager", "extension")],
+)
+def test_extension_and_resource_manager_go_together(paths: tuple[str, str, str], given: str, missing: str) -> None:
+    with pytest.raises(UsageError, match=f"--{given} needs --{missing}"):
+        read_programs(*paths)
+
+
+def test_programs_have_no_effect_where_someone_else_switches() -> None:
+    with pytest.raises(UsageError, match="--route-controller has no effect with --switch observer"):
+        make_performer(SwitchName.OBSERVER, programs=CONTROLLER)
+
+
+def test_programs_run_in_the_lab_alone_and_in_real_time() -> None:
+    performer = make_performer(SwitchName.DOUBLES, programs=EXTENSION)
+    lab = fit_backend(make_backend(BackendName.LAB), performer)
+    assert lab.choose_profile(None) is Profile.GARDENER
+    with pytest.raises(UsageError, match="--profile fast does not work"):
+        lab.choose_profile(Profile.FAST)
+    watched = KubeconfigOptions(kubeconfig=Path("config"), image="prober")
+    for backend in (make_backend(BackendName.KIND), make_backend(BackendName.KUBECONFIG, None, watched)):
+        with pytest.raises(UsageError, match="--extension, --resource-manager does not work with --backend"):
+            fit_backend(backend, performer)
+
+
+@pytest.mark.parametrize(
+    ("programs", "scenario", "act"),
+    [
+        (EXTENSION, "mutant-first-node", "break the gate (opens-on-first-node)"),
+        (EXTENSION, "route-quota", None),
+        (EXTENSION, "old-extension", "be another release of the extension (v1.57)"),
+        (EXTENSION, "extension-restart", None),
+        (CONTROLLER, "route-quota", "make RouteCreated mean what it says"),
+        (CONTROLLER, "last-table-wins", None),
+        (CONTROLLER, "migration-during-hold", "move the control plane to another seed"),
+    ],
+)
+def test_what_a_program_cannot_do_is_named(programs: Programs, scenario: str, act: str | None) -> None:
+    case = make_case(load_scenario(find_scenario(scenario)), Options(profile=Profile.GARDENER))
+    performer = make_performer(SwitchName.DOUBLES, programs=programs)
+    assert find_impossible(performer, case, Arm.GATED) == act
+
+
+def test_a_missing_program_is_named_before_anything_runs() -> None:
+    performer = make_performer(SwitchName.DOUBLES, programs=CONTROLLER)
+    with pytest.raises(MissingCapabilityError, match="--route-controller controller: there is no such file"):
+        performer.check()
