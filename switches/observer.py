@@ -24,7 +24,7 @@ from switches.observation import Observed, Sighting, compare, observe
 KINDS: Final = (Kind.NODE, Kind.DAEMON_SET, Kind.IP_POOL, Kind.POD)
 """All that is read of a cluster."""
 CHECKS: Final = frozenset({"continuity", "connections", "sources", "hygiene"})
-"""What can be judged by what is seen from outside; the checks of validity come by themselves."""
+"""The checks that an observed run can answer; those of validity always run."""
 PARTS: Final = tuple(PartIdentity(name=name, is_double=False, version="") for name in GARDENER_PARTS)
 """Who switches an observed cluster: real programs whose versions cannot be seen from inside it."""
 AGENT_MARGIN_NS: Final = Nanoseconds(120 * SECOND)

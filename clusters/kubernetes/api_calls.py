@@ -1,8 +1,8 @@
 """One HTTP call to a Kubernetes API server: JSON in, JSON out, hitless errors, an identity.
 
-The official client brings what is tedious and dangerous: kubeconfig, tokens that expire, exec plug-ins, TLS, connections. Its
-generated classes are not used, since objects stay the plain dicts that the doubles write. Nothing is retried and nothing is
-slept here: urllib3's own retries would honour a Retry-After in the middle of the run's one loop.
+The official client provides kubeconfig, expiring tokens, exec plug-ins, TLS and connections. Its generated classes are not
+used, because objects are the plain dicts that the doubles write. Nothing here retries or sleeps: urllib3's retries would obey a
+Retry-After within the run's one loop.
 """
 
 from __future__ import annotations

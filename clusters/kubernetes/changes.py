@@ -26,7 +26,7 @@ class _Page:
     seen: int
     """The newest version that the watcher has seen."""
     told: set[int] = field(default_factory=set)
-    """Versions newer than `seen` that our own writes made and that have been told."""
+    """Versions newer than `seen` of hitless's own writes that were already reported."""
     gone: deque[str] = field(default_factory=lambda: deque(maxlen=_GONE_MAX))
     """UIDs of deleted objects that either the answer or the event has told of, but not both."""
 
