@@ -56,7 +56,9 @@ def test_no_other_cause_is_blamed(experiment: CauseExperiment) -> None:
     ("kind", "counter"),
     [(CauseKind.REVERSE_PATH_FILTER, "TcpExt.IPReversePathFilter"), (CauseKind.TUNNEL_GONE, "Udp.NoPorts")],
 )
-def test_what_only_a_counter_tells_is_told_by_the_counter(experiment: CauseExperiment, kind: CauseKind, counter: str) -> None:
+def test_a_cause_that_only_a_counter_shows_is_found_by_the_counter(
+    experiment: CauseExperiment, kind: CauseKind, counter: str
+) -> None:
     if kind is CauseKind.TUNNEL_GONE and experiment.history.facts.carrier == "ipip":
         pytest.skip("missing: a counter of packets for an IPIP device that is down; the kernel has none")
     said = [answer.said.cause for answer in experiment.answers if answer.truth is not None and answer.truth.kind is kind]

@@ -64,7 +64,7 @@ def test_a_program_runs_inside_a_namespace(holder: Holder, tmp_path: Path) -> No
     assert execute_inside(holder, "vpc", ["sh", "-c", "kill -TERM $$"]) == 128 + signal.SIGTERM
 
 
-def test_what_cannot_run_says_so(holder: Holder, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_program_that_cannot_run_is_named(holder: Holder, capfd: pytest.CaptureFixture[str]) -> None:
     assert execute_inside(holder, "vpc", ["no-such-program"]) == 127
     assert "no-such-program" in capfd.readouterr().err
     with pytest.raises(UsageError, match=r"node-z9.*vpc, node-a1"):

@@ -294,7 +294,7 @@ def test_a_file_that_ends_early_is_no_record(tmp_path: Path) -> None:
         fetch(ask, tmp_path)
 
 
-def test_an_api_that_stays_away_is_given_up(pods: ProberPods, host: ProcessPods) -> None:
+def test_an_api_that_stays_unavailable_ends_the_wait(pods: ProberPods, host: ProcessPods) -> None:
     host.failures = {"look": 1000}
     with pytest.raises(ApiUnavailableError):
         pods.ask_patiently("node-a1-mesh", {"do": "look"}, patience_s=0.0)

@@ -319,7 +319,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     assert load.processes == ()
 
 
-def test_without_locust_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locust_the_message_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clusters.lab.load.find_spec", lambda _name: None)
     with pytest.raises(MissingCapabilityError, match=r"Locust is not installed: pip install 'hitless\[load\]'"):
         LabLoad(LOOPBACK, lambda _name: None).start(make_spec(("p1",), ("p1", "p2")), tmp_path, 0)

@@ -191,7 +191,7 @@ def test_an_error_names_the_message_the_errno_and_the_kernels_words(netlink: Net
     assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_the_socket_goes_on_after_an_error(netlink: Netlink) -> None:
+def test_the_socket_works_after_an_error(netlink: Netlink) -> None:
     message = add_route(Route(destination="198.51.100.0/24", protocol=4, device=50))
     netlink.execute([message])
     with pytest.raises(WorldError, match="EEXIST"):

@@ -111,7 +111,7 @@ def order(agent: subprocess.Popen[bytes], **document: Any) -> None:  # noqa: ANN
     agent.stdin.flush()
 
 
-def test_agents_that_wait_and_linger_lose_no_probe_whatever_their_order(tmp_path: Path) -> None:
+def test_agents_that_wait_and_linger_lose_no_probe_in_any_order(tmp_path: Path) -> None:
     """The first to start would otherwise send to no peer, and the first to stop would take its reflector with it."""
     epoch_ns = time.monotonic_ns()
     # An agent that did not end with its order would linger for longer than `finish` waits.

@@ -128,7 +128,7 @@ def test_a_program_that_ends_at_once_ends_the_run_with_its_last_lines(tmp_path: 
     assert str(tmp_path / "run" / "programs" / "gardener-extension-networking-calico.log") in str(caught.value)
 
 
-def test_a_program_that_panics_in_the_middle_makes_the_run_inconclusive(tmp_path: Path) -> None:
+def test_a_program_that_panics_during_the_run_makes_it_inconclusive(tmp_path: Path) -> None:
     text = (
         "from tests.programs import reference_extension\n"
         "def panic(*_): raise SystemExit('panic: runtime error: invalid memory address')\n"

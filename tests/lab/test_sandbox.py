@@ -291,7 +291,7 @@ def be_refused() -> None:
     wait_childless()
 
 
-def test_a_refusal_is_told_in_the_process_that_asked() -> None:
+def test_a_refusal_is_raised_in_the_original_process() -> None:
     assert in_user_namespace_of_its_own(be_refused) == 0
 
 

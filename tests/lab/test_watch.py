@@ -237,7 +237,7 @@ def test_two_stored_watches_are_compared_and_judged_again_through_the_links(
         compare_watched((gated, gated / "1"), tmp_path, Format.JSON)
 
 
-def test_a_watch_in_which_nothing_happens_ends_when_it_is_told(
+def test_a_watch_without_a_switch_ends_on_request(
     make_stranger: Callable[..., tuple[StrangersCluster, RunClock]], tmp_path: Path
 ) -> None:
     cluster, clock = make_stranger(Arm.GATED, QuietCluster)

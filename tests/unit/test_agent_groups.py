@@ -26,7 +26,7 @@ def test_all_roles_and_classes_share_a_process() -> None:
     }
 
 
-def test_beyond_what_one_process_bears_each_agent_has_its_own() -> None:
+def test_above_the_capacity_of_one_process_each_agent_has_its_own() -> None:
     assert name_agents(*AT_THE_LIMIT) == {PROCESS: ["reflector", "sender"]}
     assert name_agents(*FLOWS) == {"reflector": ["reflector"], "sender": ["sender"]}
 

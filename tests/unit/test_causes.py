@@ -112,7 +112,7 @@ def test_cleanup_routes_that_removed_nothing_is_no_cause() -> None:
     assert only(run_with(down(400, 499), events, flows=SAME_ZONE)).cause.kind is CauseKind.UNEXPLAINED
 
 
-def test_birds_withdrawal_is_told_from_the_pools_change() -> None:
+def test_birds_withdrawal_is_distinguished_from_the_pools_change() -> None:
     events = [*all_routes(60, but=[("a", "node-a2")]), *repointed(300)]
     gone = event(600, "calico.repointed", node="node-a1", mode="NATIVE", cause="graceful-restart expired", routes=1)
     events += [replace(gone, facts={**gone.facts, "peers": ["node-a2"], "began_ns": ns(599)})]
@@ -149,7 +149,7 @@ def test_an_injected_fault_is_named_with_what_it_broke() -> None:
     assert found.score > 0.99
 
 
-def test_a_fault_of_which_no_more_is_known_is_named_by_its_times() -> None:
+def test_a_fault_without_details_is_attributed_by_its_times() -> None:
     fault = [event(300, "fault.injected", fault="cable-cut"), event(500, "fault.cured", fault="cable-cut")]
     found = only(run_with(down(300, 499), fault)).cause
     assert (found.kind, found.subjects) == (CauseKind.FAULT, ("cable-cut",))
@@ -229,7 +229,7 @@ def test_a_cluster_of_strict_filters_needs_no_counter() -> None:
     assert "their modes began to differ" in found.text
 
 
-def test_a_tunnel_that_the_receiver_has_no_more() -> None:
+def test_a_tunnel_device_that_is_gone_at_the_receiver() -> None:
     found = only(run_with(down(300, 499), [], **counters(node_b1={"Udp.NoPorts": 40}))).cause
     assert (found.kind, found.subjects) == (CauseKind.TUNNEL_GONE, ("tunnel device of node-b1",))
 
@@ -363,7 +363,7 @@ def test_the_scores_of_every_outage_make_one(pattern: str, events: list[Event]) 
         assert all(cause.evidence for cause in one.causes)
 
 
-def test_what_takes_over_while_the_flow_is_down_has_its_share() -> None:
+def test_a_cause_that_takes_over_during_an_outage_has_its_share() -> None:
     """A tunnel that is gone, until the sender stops to use it and finds that the cloud has no route."""
     events = [*all_routes(60, but=[("a", "node-b1")]), *repointed(400), route(600, "created", "a", "node-b1")]
     found = only(run_with(down(300, 599), events, **counters(node_b1={"Udp.NoPorts": 20}, vpc={"IpExt.InNoRoutes": 40})))

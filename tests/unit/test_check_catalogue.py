@@ -60,7 +60,7 @@ def test_budgets_reach_the_check() -> None:
     assert [result.verdict for result in run_checks(Evidence(run))] == [Verdict.PASS, Verdict.PASS, Verdict.FAIL]
 
 
-def test_a_check_that_raises_is_inconclusive_whatever_it_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_raises_is_inconclusive_despite_its_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "CATALOGUE", {**CATALOGUE, "books": _Crashing})
     result = run_checks(Evidence(history(header=header(checks={"books": {}}))))[-1]
     assert (result.verdict, [finding.code for finding in result.findings]) == (Verdict.INCONCLUSIVE, ["check-crashed"])

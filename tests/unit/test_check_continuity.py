@@ -35,7 +35,7 @@ def test_one_lost_probe_fails_where_no_downtime_is_allowed() -> None:
     assert finding.t_ns == 105_000_000
 
 
-def test_directions_and_lateness_are_told() -> None:
+def test_directions_and_lateness_are_reported() -> None:
     (finding,) = check(Evidence(_with("." * 10 + "XffL" + "." * 44)), {})
     assert "lost 4 of 58 probes (1 on the way out, 3 on the way back; 1 of them late)" in finding.text
 
@@ -71,7 +71,7 @@ def test_too_few_answers_prove_nothing() -> None:
 
 
 @pytest.mark.parametrize(("mark", "code"), [("D", "duplicated"), ("R", "reordered"), ("C", "corrupted")])
-def test_other_impairments_are_told_and_fail_only_over_their_budget(mark: str, code: str) -> None:
+def test_other_impairments_are_reported_and_fail_only_over_their_budget(mark: str, code: str) -> None:
     run = _with("." * 20 + mark + ".." + mark + "." * 34)
     assert _codes(run) == [("PASS", "blind-time"), ("PASS", code)]
     assert _codes(run, **{code: 2}) == [("PASS", "blind-time"), ("PASS", code)]
@@ -142,7 +142,7 @@ def test_what_a_nodes_network_refuses_is_no_instrument_loss(number: int, refused
     assert [finding.code for finding in check_coverage(Evidence(run), {"missing_ratio": None})] == []
 
 
-def test_what_a_node_lacks_of_its_own_is_the_instruments() -> None:
+def test_errors_by_a_nodes_own_resources_are_the_instruments() -> None:
     run = refusing(errno.ENOBUFS, "." * 20 + "E" + "." * 37)
     assert [finding.code for finding in check(Evidence(run), {}) if "host" in finding.code] == []
     assert [finding.code for finding in check_coverage(Evidence(run), {})] == ["send-errors"]

@@ -47,7 +47,7 @@ def test_agents_that_did_not_report() -> None:
     assert _codes(history(records=died)) == ["agent-unfinished"]
 
 
-def test_strays_are_told_and_harmless() -> None:
+def test_strays_are_reported_and_harmless() -> None:
     run = history(records=records({1: QUIET, 2: QUIET}, reports=(report("reflector", foreign=2, malformed=1),)))
     (finding,) = check(Evidence(run), {})
     assert (finding.verdict, finding.code) == ("PASS", "strays-dropped")

@@ -81,7 +81,7 @@ def test_a_blackhole_that_is_measured_as_something_else(pattern: str, expected: 
     assert _codes(calibrated(pattern, 22.5, 47.0)) == [expected]
 
 
-def test_a_cluster_that_cannot_calibrate_says_so_and_the_lab_must() -> None:
+def test_a_cluster_without_calibration_says_so_and_the_lab_must_calibrate() -> None:
     run = history(flows=(*pair_of_flows(), SPARE), records=records({1: QUIET, 2: QUIET, 3: QUIET}))
     excuse = event(41, "calibration.not_possible")
     elsewhere = replace(run, events=tuple(sorted((*run.events, excuse), key=lambda one: one.t_ns)))
@@ -192,7 +192,7 @@ def test_unknown_pressure_is_not_none() -> None:
         (clock_pairs(0), []),
     ],
 )
-def test_steps_of_the_clock_are_told_from_slewing(pairs: Rows, expected: list[str]) -> None:
+def test_steps_of_the_clock_are_distinguished_from_slewing(pairs: Rows, expected: list[str]) -> None:
     assert _codes(history(records=records({1: QUIET, 2: QUIET}, clocks={"reflector": pairs}))) == expected
 
 

@@ -59,7 +59,7 @@ def test_connections_that_were_served_are_said_to_be() -> None:
     )
 
 
-def test_a_reset_of_what_is_masqueraded_has_a_code_of_its_own() -> None:
+def test_a_reset_of_a_masqueraded_connection_has_its_own_code() -> None:
     findings = list(services.check(Evidence(cut_everywhere()), {}))
     assert codes(findings) == [("FAIL", "service-reset"), ("FAIL", "masqueraded-reset"), ("FAIL", "masqueraded-reset")]
     assert [(finding.flow, finding.t_ns) for finding in findings] == [(9, ns(109)), (8, ns(108)), (7, ns(107))]
@@ -101,7 +101,7 @@ def test_new_connections_are_complained_of_by_what_became_of_them() -> None:
     ]
 
 
-def test_flows_of_one_set_and_class_are_told_together_and_the_first_is_named() -> None:
+def test_flows_of_one_set_and_class_share_a_finding_that_names_the_first() -> None:
     flows = [service_flow(number, FlowSet.NODE_PORT) for number in (7, 8, 9)]
     rows = messages(quiet(0, 6, 7), reset_rows(8), reset_rows(9))
     run = tcp_history(flows, rows, story(opened(7), reset_story(8, at_ms=120), reset_story(9, at_ms=110)))

@@ -213,7 +213,7 @@ def test_a_stall_holds_what_it_was_made_of(outages: list[tuple[float, float, flo
         st.tuples(st.sampled_from(ConnectionEvent), st.integers(0, 1000), st.integers(0, 20), st.integers(0, 3)), max_size=8
     ),
 )
-def test_whatever_was_recorded_is_judged(
+def test_every_recorded_run_is_judged(
     fates: list[tuple[dict[str, float], bool]], events: list[tuple[ConnectionEvent, int, int, int]]
 ) -> None:
     rows = messages(*(message(tick, **fate) for tick, (fate, is_kept) in enumerate(fates) if is_kept))  # type: ignore[arg-type]

@@ -82,7 +82,7 @@ def test_a_node_that_goes_back_has_not_arrived() -> None:
     assert convergence_ms(with_events(history(), *there_and_back)) is None
 
 
-def test_without_a_request_or_a_change_of_mode_there_is_none() -> None:
+def test_without_a_request_or_a_change_of_mode_there_is_no_convergence_time() -> None:
     silent = tuple(one for one in switch_events() if one.name != "switch.requested")
     assert convergence_ms(history(events=silent)) is None
     assert convergence_ms(history(header=header(end_mode=Mode.OVERLAY, validation_ns=Nanoseconds(0)))) is None

@@ -47,7 +47,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @given(st.one_of(st.binary(max_size=80), st.text("{}[]:-,&*!?|>'\"%@\n ab1<=.~#", max_size=60)))
-def test_whatever_comes_only_a_usage_error_leaves(content: bytes | str) -> None:
+def test_any_input_raises_only_usage_errors(content: bytes | str) -> None:
     try:
         document = parse_document(content, "x.yaml")
     except UsageError:

@@ -53,7 +53,7 @@ def make_outage(since_ms: float, certain_ms: float, shortest_ms: float, end_ms: 
     )
 
 
-def test_windows_that_touch_are_one_and_empty_ones_are_none() -> None:
+def test_adjacent_windows_are_merged_and_empty_ones_dropped() -> None:
     assert make_windows([(5, 7), (1, 3), (3, 4), (9, 9), (6, 8)]) == ((1, 4), (5, 8))
 
 
@@ -64,7 +64,7 @@ def test_windows_meet_and_are_left_out() -> None:
     assert heads(((0, 10), (20, 22)), 3) == ((0, 3), (20, 22))
 
 
-def test_samples_in_nothing_are_none() -> None:
+def test_without_windows_no_sample_fails() -> None:
     assert count_hits((), 7) == Hits(fewest=0, most=0, nothing=1.0)
 
 

@@ -44,7 +44,7 @@ def raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> typer.Type
         (RecordDamagedError("run.json: not a run"), UNKNOWN),
     ],
 )
-def test_every_error_has_its_exit_code_and_is_told(
+def test_every_error_has_its_exit_code_and_its_message(
     error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -53,7 +53,7 @@ def test_every_error_has_its_exit_code_and_is_told(
     assert str(error) in capsys.readouterr().err
 
 
-def test_a_bug_is_told_with_its_traceback_and_asks_for_a_report(
+def test_a_bug_prints_its_traceback_and_asks_for_a_report(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

@@ -101,7 +101,7 @@ def test_gates_that_would_not_be_read_are_refused(text: str, message: str) -> No
 
 
 @pytest.mark.parametrize("text", [SHOOT + "---\n", "---\n" + SHOOT, f"kind: Secret\n---\n{SHOOT}"])
-def test_a_shoot_is_read_whatever_stands_beside_it(text: str) -> None:
+def test_a_shoot_is_read_beside_other_documents(text: str) -> None:
     assert parse_shoot(text, "x") == parse_shoot(SHOOT, "x")
 
 

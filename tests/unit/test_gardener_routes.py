@@ -421,7 +421,7 @@ def test_each_action_has_a_bucket_of_its_own() -> None:
         cloud.create(CloudRoute(zone="a", cidr="100.96.9.0/24", node="node-a1"))
 
 
-def test_a_pause_saves_up_no_more_than_the_burst() -> None:
+def test_a_pause_accumulates_at_most_the_burst() -> None:
     clock = JumpingClock()
     cloud = Cloud(MemoryTables(), CloudBehaviour(calls_per_second=10, burst=3), clock)
     clock.wait_until(Nanoseconds(60 * SECOND))

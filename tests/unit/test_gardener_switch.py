@@ -463,7 +463,7 @@ def test_vxlan_is_gated_as_well() -> None:
     assert pool_modes(bench) == ("Never", "Never")
 
 
-def test_an_unreachable_api_says_so_through_the_double() -> None:
+def test_an_unreachable_api_makes_the_gate_hold() -> None:
     bench = Bench()
     bench.kube.set_away(True)
     with pytest.raises(ApiUnavailableError):

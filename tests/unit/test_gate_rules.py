@@ -94,7 +94,7 @@ def test_silence_of_flows_that_were_not_answered_is_not_known(path: str) -> None
     assert state(RuleName.GATED_DOWNTIME, changed(summary(), path, value)) is State.NOT_KNOWN
 
 
-def test_beside_the_zero_stands_what_it_leaves_open() -> None:
+def test_a_zero_is_printed_with_its_upper_bound() -> None:
     text = text_of(RuleName.GATED_DOWNTIME, summary())
     assert "0 of 10,000 probes in 10 trials" in text
     assert "at most 25.9%" in text

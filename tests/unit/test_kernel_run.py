@@ -57,7 +57,7 @@ def test_what_is_named_in_a_plan_is_there() -> None:
     assert [path for path in paths if not (root / path).exists()] == []
 
 
-def test_a_machine_without_user_mode_linux_is_told_how_to_get_it(
+def test_a_machine_without_user_mode_linux_prints_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name, **_: None if name == "linux.uml" else f"/sbin/{name}")

@@ -21,7 +21,7 @@ def test_a_beginning_is_no_change() -> None:
     assert begun().take() == frozenset()
 
 
-def test_an_event_is_told_once() -> None:
+def test_an_event_is_reported_once() -> None:
     book = begun()
     book.note_event(NODE, 11)
     assert book.take() == {NODE}
@@ -53,7 +53,7 @@ def test_a_gap_counts_as_a_change_and_forgets_what_was_told_before() -> None:
     assert book.take() == {NODE}
 
 
-def test_a_write_to_an_unwatched_kind_is_told() -> None:
+def test_a_write_to_an_unwatched_kind_is_reported() -> None:
     book = ChangeBook()
     book.note_write(NODE, 5)
     assert book.take() == {NODE}
@@ -80,7 +80,7 @@ def test_kinds_do_not_mix() -> None:
 
 
 @given(data=st.data(), count=st.integers(1, 6))
-def test_whatever_comes_first_answer_or_event_every_change_is_told_once(data: st.DataObject, count: int) -> None:
+def test_every_change_is_reported_once_in_either_order_of_answer_and_event(data: st.DataObject, count: int) -> None:
     """Events come in order; the answer to a write comes at any time, and one kind of write is a deletion."""
     book = begun()
     deletions = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))

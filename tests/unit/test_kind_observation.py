@@ -138,7 +138,7 @@ def test_a_roll_is_followed_to_its_end() -> None:
     assert names == [["manifest.applied", "roll.started"], [], [], [], ["roll.finished"], [], []]
 
 
-def test_a_roll_that_goes_on_when_the_watch_begins_is_seen_to_end() -> None:
+def test_a_roll_in_progress_at_the_start_of_a_watch_is_seen_to_end() -> None:
     begun = world(daemon_sets=[daemon_set(Mode.NATIVE, 7, updated=1, available=1)])
     assert begun.rolling == 7
     done = world(begun, daemon_sets=[daemon_set(Mode.NATIVE, 7)])

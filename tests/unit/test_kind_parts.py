@@ -31,7 +31,7 @@ PLAN = make_plan(spec_of())
 ZONES = [IPv4Network(zone.subnet) for zone in PLAN.zones]
 
 
-def test_the_router_finds_its_interfaces_by_address_whatever_their_names() -> None:
+def test_the_router_finds_its_interfaces_by_address_not_by_name() -> None:
     batch = make_router_batch(PLAN, {"lo": ("127.0.0.1",), "eth1": ("10.250.0.1",), "eth0": ("10.250.1.1",)})
     assert batch.splitlines() == [
         "route flush default",
@@ -125,7 +125,7 @@ def test_an_owner_is_read_back_and_lives_as_long_as_its_process() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "host", "host/1", "host/one/2", "host/1/2/3", "/1/2", "host/1/²"])
-def test_what_names_no_owner_is_none(text: str) -> None:
+def test_a_text_without_an_owner_gives_none(text: str) -> None:
     assert parse_owner(text) is None
 
 
@@ -158,7 +158,7 @@ def test_a_roll_is_over_when_every_pod_is_new_and_ready(*, status: dict[str, int
     assert is_rolled_out({"metadata": {"generation": 2}, "status": status}) == is_so
 
 
-def test_a_node_is_ready_when_it_says_so() -> None:
+def test_a_node_is_ready_by_its_condition() -> None:
     assert is_ready({"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
     assert not is_ready({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})
     assert not is_ready({})

@@ -106,7 +106,7 @@ def test_a_network_that_is_held_for_ever_is_given_up_in_time_and_its_holder_name
     assert {"zone-a"} == set(engine.networks)
 
 
-def test_an_engine_that_counts_what_is_not_there_is_told_so(engine: Engine) -> None:
+def test_a_network_with_containers_that_are_gone_needs_a_restart_of_the_engine(engine: Engine) -> None:
     engine.hold("zone-a", counted=1)
     with pytest.raises(WorldError, match=r"zone-a cannot be removed .* no container is in it, .* restart the docker engine"):
         remove_networks(engine, ["zone-a"], JumpingClock())

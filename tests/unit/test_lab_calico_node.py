@@ -294,7 +294,7 @@ def test_a_cleanup_that_another_roll_interrupts_leaves_no_route_missing() -> Non
     assert routes(world) == full_mesh(Mode.OVERLAY)
 
 
-def test_while_the_api_is_away_cleanup_goes_on_and_felix_waits() -> None:
+def test_while_the_api_is_unavailable_cleanup_continues_and_felix_waits() -> None:
     world = World(gap_ms=1)
     world.request(make_shoot(Mode.NATIVE), at_ms=100)
     world.loop.at(ms(110), lambda: world.kube.set_away(True))
@@ -352,7 +352,7 @@ def test_nothing_is_settled_while_the_routes_lag_behind_the_pool(overlay: Overla
     start=st.sampled_from(Mode),
     back_ms=st.one_of(st.none(), st.integers(100, 900)),
 )
-def test_whatever_is_asked_for_last_is_what_the_nodes_end_with(
+def test_the_nodes_end_in_the_mode_that_was_requested_last(
     zones: int, per_zone: int, overlay: Overlay, start: Mode, back_ms: int | None
 ) -> None:
     other = Mode.NATIVE if start is Mode.OVERLAY else Mode.OVERLAY

@@ -103,7 +103,7 @@ def test_the_status_counts_what_is_there() -> None:
     assert not world.roll.is_settled()
 
 
-def test_a_second_change_in_the_middle_of_a_roll_supersedes_the_first() -> None:
+def test_a_second_change_during_a_roll_supersedes_the_first() -> None:
     world = World()
     world.loop.at(ms(100), lambda: change_template(world, "one"))
     world.loop.at(ms(350), lambda: change_template(world, "two"))
@@ -142,7 +142,7 @@ def test_a_pod_that_is_not_ready_is_replaced_first_and_beyond_the_budget() -> No
     assert sorted(event.facts["pod"] for event in world.recorder.named("pod.deleted")) == sorted(broken)
 
 
-def test_while_the_api_is_away_nothing_rolls_and_then_it_goes_on() -> None:
+def test_while_the_api_is_unavailable_nothing_rolls_and_then_it_continues() -> None:
     world = World()
     world.loop.at(ms(100), lambda: change_template(world, "one"))
     world.loop.at(ms(200), lambda: world.kube.set_away(True))

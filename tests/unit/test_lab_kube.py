@@ -39,7 +39,7 @@ class TestMemoryKubeConforms(KubeApiConformance):
         return "node-a1"
 
 
-def test_while_it_is_away_every_call_says_so_but_take_changes() -> None:
+def test_while_it_is_unavailable_every_call_except_take_changes_fails() -> None:
     kube = make_kube()
     watch = kube.watch(Kind.NODE)
     kube.set_away(True)
@@ -66,7 +66,7 @@ def test_when_it_comes_back_clients_list_again() -> None:
     assert kube.take_changes() == {Kind.NODE}
 
 
-def test_changes_are_told_once() -> None:
+def test_changes_are_reported_once() -> None:
     kube = make_kube()
     assert kube.take_changes() == {Kind.NODE}
     assert kube.take_changes() == frozenset()
@@ -74,7 +74,7 @@ def test_changes_are_told_once() -> None:
     assert kube.take_changes() == {Kind.NODE}
 
 
-def test_a_watch_begins_with_what_is_there_and_goes_on_with_what_changes() -> None:
+def test_a_watch_begins_with_the_present_objects_and_continues_with_changes() -> None:
     kube = make_kube()
     watch = kube.watch(Kind.NODE)
     assert [(kind, list(found)) for kind, found in watch.take().items()] == [(Kind.NODE, ["node-a1"])]

@@ -48,12 +48,12 @@ def test_what_could_not_be_asked_is_counted_when_it_was_due() -> None:
     assert [one.uses["new"].missed for one in found] == [0, 0, 0]
 
 
-def test_missed_times_of_several_users_are_told_apart() -> None:
+def test_missed_times_of_several_users_are_distinguished() -> None:
     found = load_seconds(load(request(1_050, due=ns(1_050), missed=1), request(1_020, due=ns(1_020), missed=2, **NEW)))
     assert [(one.second, one.totals.requests, one.totals.missed) for one in found] == [(0, 0, 3), (1, 2, 0)]
 
 
-def test_failures_are_counted_by_kind_and_an_aborted_request_is_none() -> None:
+def test_failures_are_counted_by_kind_and_an_aborted_request_is_no_failure() -> None:
     found = tally(
         rows(
             [

@@ -179,11 +179,11 @@ def test_a_request_that_is_interrupted_is_recorded_as_aborted() -> None:
     ],
     ids=str,
 )
-def test_what_the_kernel_says_has_its_name(error: OSError, refusal: RequestOutcome, failure: RequestOutcome) -> None:
+def test_errors_of_the_kernel_have_names(error: OSError, refusal: RequestOutcome, failure: RequestOutcome) -> None:
     assert (name_refusal(error), name_failure(error)) == (refusal, failure)
 
 
-def test_what_the_library_says_has_its_name() -> None:
+def test_errors_of_the_library_have_names() -> None:
     assert name_failure(http.client.RemoteDisconnected("")) is RequestOutcome.ENDED
     assert name_failure(http.client.IncompleteRead(b"")) is RequestOutcome.ENDED
     assert name_failure(http.client.BadStatusLine("")) is RequestOutcome.WRONG_ANSWER

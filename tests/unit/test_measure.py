@@ -136,7 +136,7 @@ def test_connections_of_their_own_have_no_order_to_keep() -> None:
     assert classify(rows, make_log(rows), THRESHOLD, is_log_whole=True, is_stream=False).is_reordered.sum() == 0
 
 
-def test_two_outages_are_told_apart() -> None:
+def test_two_outages_are_distinguished() -> None:
     rows = make_sender(20)
     log = make_log(rows)
     lose(rows, [3, 4, 9])

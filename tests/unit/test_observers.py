@@ -123,7 +123,7 @@ def test_an_observer_that_the_api_does_not_answer_asks_again_and_holds_the_run()
     assert observed.calico.is_settled()
 
 
-def test_who_has_seen_enough_ends_a_watch_in_the_middle_of_a_roll() -> None:
+def test_the_operator_can_end_a_watch_during_a_roll() -> None:
     world, asked = World(), [False]
     recorder = TakenDown(world.clock)
     observer = SwitchObserver(kube=world.kube, recorder=recorder, clock=world.clock, is_asked_to_end=lambda: asked[0])
@@ -175,7 +175,7 @@ class AppliedSwitch(FakeSwitch):
                 self._world.apply(document)
 
 
-def test_a_run_on_real_calico_does_not_settle_while_its_roll_goes_on(tmp_path: Path) -> None:
+def test_a_run_on_real_calico_does_not_settle_during_its_roll(tmp_path: Path) -> None:
     world = World()
     cluster = RealCalico(world)
     plan = make_plan(make_switch=lambda *_: AppliedSwitch(cluster), duration_ns_max=LONG)

@@ -73,7 +73,7 @@ def test_build_information_gives_version_and_commit(tmp_path: Path, is_modified:
     assert (identity.version, identity.commit) == ("v0.17.1", commit)
 
 
-def test_a_program_that_says_nothing_has_its_digest_alone(tmp_path: Path) -> None:
+def test_a_program_without_build_information_has_only_its_digest(tmp_path: Path) -> None:
     path = write_script(tmp_path / "program", "")
     identity = identify(Part.EXTENSION, path)
     assert (identity.version, identity.commit) == ("", None)

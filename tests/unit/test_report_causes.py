@@ -51,7 +51,7 @@ def test_an_arm_that_lost_nothing_has_no_causes() -> None:
     assert summarise(comparison(trials=1)).arms[Arm.GATED].causes == ()
 
 
-def test_what_nothing_explains_is_a_cause_of_its_own() -> None:
+def test_an_unexplained_outage_is_a_cause_of_its_own() -> None:
     leaking = judged(realistic(Arm.GATED, 1, gate_leaks=6))
     (cause,) = summarise_causes([leaking])
     assert (cause.cause, cause.outages, cause.subjects) == ("unexplained", 1, {})

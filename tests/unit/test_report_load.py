@@ -43,7 +43,7 @@ def with_load(*, is_whole: bool = True) -> Comparison:
     return Comparison(scenario="plain-switch", runs=tuple(runs))
 
 
-def test_a_comparison_without_load_says_nothing_of_it() -> None:
+def test_a_comparison_without_load_does_not_mention_it() -> None:
     runs = comparison(1)
     summary = summarise(runs)
     assert [arm.load for arm in summary.arms.values()] == [None, None]

@@ -301,7 +301,7 @@ def test_a_fault_that_is_due_exactly_at_the_end_is_injected_and_cured(execute: C
 
 
 @pytest.mark.parametrize("error", [WorldError("no"), KeyboardInterrupt(), RuntimeError("a bug")])
-def test_after_whatever_ends_a_live_run_the_probes_go_on_for_the_validation_time(
+def test_after_every_end_of_a_live_run_probing_continues_for_the_validation_time(
     execute: Callable[..., Executed], tmp_path: Path, error: BaseException
 ) -> None:
     with nullcontext() if isinstance(error, WorldError) else pytest.raises(type(error)):

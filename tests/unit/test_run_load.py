@@ -85,7 +85,7 @@ def test_an_interrupt_while_the_load_starts_comes_through(tmp_path: Path) -> Non
     assert read_history(tmp_path / "run").load is not None
 
 
-def test_a_cluster_that_makes_no_load_says_so(tmp_path: Path) -> None:
+def test_a_cluster_without_load_is_refused_for_a_scenario_with_load(tmp_path: Path) -> None:
     cluster, clock = FakeCluster(), JumpingClock()
     plan = make_plan(make_load=lambda _: spec())
     history = run(plan, cast("Cluster", cluster), clock, RunStore(tmp_path / "run", clock))

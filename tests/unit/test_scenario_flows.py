@@ -87,7 +87,7 @@ def test_nodes_with_one_pod_have_only_their_loopback_to_control() -> None:
     ]
 
 
-def test_labels_are_unique_whatever_is_asked_for() -> None:
+def test_labels_are_unique_for_every_combination() -> None:
     facts = make_facts(2, 2)
     flows = make_flows(facts, tuple(FlowSet))
     labels = Counter(flow.label for flow in flows)

@@ -283,7 +283,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(document=mutated(), profile=st.sampled_from(Profile), overlay=st.sampled_from([None, *Overlay]))
-def test_whatever_a_file_says_only_a_usage_error_leaves(
+def test_a_file_of_any_content_raises_only_usage_errors(
     folder: Path, document: dict[str, Any], profile: Profile, overlay: Overlay | None
 ) -> None:
     name = document.get("name")

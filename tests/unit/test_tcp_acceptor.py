@@ -198,7 +198,7 @@ FRAMES = st.lists(
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(FRAMES, st.binary(max_size=43), st.lists(st.integers(0, 500), max_size=4))
-def test_whatever_comes_only_its_own_messages_are_answered_up_to_the_first_that_is_none(
+def test_only_messages_of_its_flow_are_answered_until_the_first_invalid_one(
     accepting: Accepting, frames: list[bytes], tail: bytes, cuts: list[int]
 ) -> None:
     expected: list[bytes] = []

@@ -62,7 +62,7 @@ def test_a_connection_with_its_answer_fills_a_row_and_leaves_nothing_behind(send
     assert (sending.flow._attempts, sending.sender._tools.owners, sending.events) == ({}, {}, [])
 
 
-def test_many_at_a_time_are_told_apart(sending: Sending, port: Port) -> None:
+def test_many_connections_at_a_time_are_distinguished(sending: Sending, port: Port) -> None:
     ends = [begin(sending, port) for _ in range(4)]
     for opened in reversed(ends):
         probe = read_probe(opened)
@@ -113,7 +113,7 @@ def test_a_connection_into_silence_is_given_up(tmp_path: Path) -> None:
     port.close()
 
 
-def test_a_connection_whose_first_packet_was_lost_is_slow_and_says_so(tmp_path: Path) -> None:
+def test_a_connection_whose_first_packet_was_lost_is_slow(tmp_path: Path) -> None:
     port = Port(backlog=0)
     port.fill()
     sending = Sending(tmp_path, FlowClass.TCP_CONNECT, port.number)

@@ -126,7 +126,7 @@ def test_an_end_of_file_is_no_reset(sending: Sending, other_end: socket.socket) 
     assert (sending.events[1], sending.connections["errno"][1]) == (("ENDED", 0), 0)
 
 
-def test_messages_wait_for_a_connection_and_refusals_are_told_once(tmp_path: Path) -> None:
+def test_messages_wait_for_a_connection_and_refusals_are_recorded_once(tmp_path: Path) -> None:
     port = Port(backlog=None)
     sending = Sending(tmp_path, FlowClass.TCP_ESTABLISHED, port.number)
     sending.start()
@@ -178,7 +178,7 @@ def test_silence_is_given_up_after_a_while(tmp_path: Path) -> None:
     port.close()
 
 
-def test_no_way_is_told_at_once(tmp_path: Path) -> None:
+def test_an_unreachable_network_is_reported_at_once(tmp_path: Path) -> None:
     sending = Sending(tmp_path, FlowClass.TCP_ESTABLISHED, 9, address="127.255.255.255")  # a broadcast address: ENETUNREACH
     sending.start()
     assert sending.events == [("UNREACHABLE", 0)]

@@ -19,7 +19,7 @@ from tests.unit.comparisons import comparison
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437"])
 @pytest.mark.parametrize("verdict", list(Verdict))
-def test_the_exit_code_is_the_verdicts_whatever_the_terminals_encoding(
+def test_the_exit_code_is_the_verdicts_with_every_terminal_encoding(
     encoding: str, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]

@@ -64,7 +64,7 @@ def test_an_api_that_is_away_is_asked_again() -> None:
     assert clock.now_ns() == SECOND // 2
 
 
-def test_an_api_that_stays_away_is_the_reason() -> None:
+def test_an_api_that_stays_unavailable_is_the_reason() -> None:
     with pytest.raises(ApiUnavailableError) as raised:
         wait_until(answering(ApiUnavailableError("away")), timeout_s=3, poll_s=0.5, unmet="not so", clock=JumpingClock())
     assert str(raised.value) == "not so after 3 s: away"
@@ -77,7 +77,7 @@ def test_any_other_error_ends_the_wait_at_once() -> None:
     assert clock.now_ns() == 0
 
 
-def test_a_caller_that_can_do_without_it_is_told() -> None:
+def test_a_caller_that_can_do_without_it_gets_false() -> None:
     clock = JumpingClock()
     assert not came_true(answering("no"), timeout_s=2, poll_s=0.5, clock=clock)
     assert clock.now_ns() == 2 * SECOND

@@ -113,7 +113,7 @@ class ClusterConformance(WatchedClusterConformance):
         facts = cluster.up()
         assert set(cluster.routes.zones()) == {node.zone for node in facts.nodes}
 
-    def test_an_unknown_fault_is_refused_and_a_cure_of_the_whole_is_none(self, cluster: Cluster) -> None:
+    def test_an_unknown_fault_is_refused_and_an_unneeded_cure_is_no_error(self, cluster: Cluster) -> None:
         cluster.up()
         with pytest.raises(UsageError):
             cluster.faults.inject("no-such-fault", {})
