@@ -1,4 +1,4 @@
-"""The command line: `hitless compare`, `judge`, `follow`, `gate`, `history`, `scenarios`, `doctor`, `clean`, `lab`.
+"""The command line: `hitless compare`, `judge`, `follow`, `bundle`, `gate`, `history`, `scenarios`, `doctor`, `clean`, `lab`.
 
 Exit codes: 0 PASS, 1 FAIL, 20 INCONCLUSIVE (or the world did not do what it was told), 2 usage error, 3 a bug in hitless,
 130 interrupted, 141 the reader of the output is gone. `gate`: 0 go, 1 stop, 20 not decided.
@@ -207,6 +207,22 @@ def judge(
     from commands.compare import judge_stored  # noqa: PLC0415 - as above
 
     raise Outcome(EXIT_CODES[judge_stored(run, output_format, prometheus)])
+
+
+@app.command()
+def bundle(
+    run: Annotated[Path, typer.Argument(help="Folder of a stored comparison or of one stored run.")],
+    *,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Replace names of nodes, zones and endpoints, and addresses; no reports.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option(help="The file.", show_default="FOLDER.tar.gz here")] = None,
+) -> None:
+    """Pack a stored run into one file for a bug report."""
+    from commands.bundle import bundle as pack  # noqa: PLC0415 - as above
+
+    check_folder("--output", output)
+    sys.stdout.write(f"{pack(run, output, is_anonymous=anonymous)}\n")
 
 
 @app.command()

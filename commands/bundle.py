@@ -1,0 +1,126 @@
+"""`hitless bundle`: a stored run or comparison as one file for a bug report, with the names of the cluster or without."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from commands.anonymous import Pseudonyms
+from commands.compare import find_runs
+from hitless.errors import BugError, RecordDamagedError, UsageError, WorldError
+from hitless.parquet import read_rows, write_rows
+from hitless.records import CONNECTION_ROW, OVERFLOW_ROW, REFLECTOR_ROW
+from hitless.store import read_cluster
+from hitless.words import JsonObject
+
+KEY_OCTETS: Final = 32
+_DOCUMENTS: Final = ("run.json", "cluster.json", "agents.json", "final.json", "load.json", "verdict.json")
+_WITH_ADDRESSES: Final = {"reflector": REFLECTOR_ROW, "connections": CONNECTION_ROW, "overflows": OVERFLOW_ROW}
+_AS_THEY_ARE: Final = ("sender.parquet", "skipped.parquet", "clocks.parquet", "load.parquet")
+"""Numbers of flows, and times."""
+
+
+def bundle(path: Path, output: Path | None, *, is_anonymous: bool) -> Path:
+    """Pack what is stored at a path, and return the file.
+
+    Args:
+        path: folder of a comparison or of one run.
+        output: the file; None: `<folder>.tar.gz` in the current folder.
+        is_anonymous: leave out the reports, and replace names of nodes, zones and endpoints, and addresses.
+
+    Raises:
+        UsageError: there is no stored run, or the file is there already.
+        RecordDamagedError: the cluster of a run cannot be read, so that nothing can be made anonymous.
+        WorldError: the file cannot be written.
+    """
+    folders = find_runs(path)
+    target = Path(f"{path.resolve().name}{'-anonymous' if is_anonymous else ''}.tar.gz") if output is None else output
+    if target.exists():
+        raise UsageError(where="--output", found=f"{target}, which is there already", expected="a new file")
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            source = path
+            if is_anonymous:
+                source = Path(name) / "run"
+                _copy_anonymously(path, folders, source)
+            with tarfile.open(target, "x:gz") as archive:
+                archive.add(source, arcname=target.name.removesuffix(".tar.gz"), filter=_without_owner)
+    except OSError as error:
+        raise WorldError(f"cannot write {target}: {error.strerror or error}") from error
+    return target
+
+
+def _without_owner(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry
+
+
+def _copy_anonymously(path: Path, folders: tuple[Path, ...], target: Path) -> None:
+    """Copy the records; one key for all runs, so that a node has the same addresses in each."""
+    key, pseudonyms = secrets.token_bytes(KEY_OCTETS), None
+    for folder in folders:
+        read_cluster(folder)  # refuses what is damaged
+        pseudonyms = Pseudonyms(json.loads((folder / "cluster.json").read_bytes()), key)
+        inner = target if folder == path else target / folder.name
+        inner.mkdir(parents=True)
+        left_out = sorted({one.name for one in folder.iterdir()} - set(_copy_run(folder, inner, pseudonyms)))
+        if left_out:
+            sys.stderr.write(f"hitless: {folder}: left out: {', '.join(left_out)}\n")
+        _check(inner, pseudonyms)
+    if folders != (path,) and pseudonyms is not None and (path / "verdict.json").exists():
+        _write(target / "verdict.json", pseudonyms.replace_in(json.loads((path / "verdict.json").read_bytes())))
+
+
+def _copy_run(folder: Path, target: Path, pseudonyms: Pseudonyms) -> Iterator[str]:
+    """Copy one run's records and yield their names; what cannot be read is not copied."""
+    for name in _DOCUMENTS:
+        if (folder / name).exists():
+            try:
+                document = json.loads((folder / name).read_bytes())
+            except ValueError:
+                continue
+            _write(target / name, pseudonyms.replace_in(document))
+            yield name
+    lines = (folder / "events.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+    (target / "events.jsonl").write_text("".join(_replace_lines(lines, pseudonyms)), encoding="utf-8")
+    yield "events.jsonl"
+    for table, dtype in _WITH_ADDRESSES.items():
+        try:
+            rows = read_rows(folder / f"{table}.parquet", dtype)
+        except RecordDamagedError:
+            continue
+        write_rows(target / f"{table}.parquet", pseudonyms.replace_addresses(rows))
+        yield f"{table}.parquet"
+    for name in _AS_THEY_ARE:
+        if (folder / name).exists():
+            (target / name).write_bytes((folder / name).read_bytes())
+            yield name
+
+
+def _replace_lines(lines: list[str], pseudonyms: Pseudonyms) -> Iterator[str]:
+    for line in lines:
+        try:
+            document: JsonObject = json.loads(line)
+        except ValueError:
+            return  # the run was cut here
+        yield json.dumps(pseudonyms.replace_in(document)) + "\n"
+
+
+def _write(path: Path, document: object) -> None:
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _check(folder: Path, pseudonyms: Pseudonyms) -> None:
+    """Raise BugError where a name is left: better no bundle than one that tells."""
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        for name in pseudonyms.originals:
+            if name.encode() in content:
+                raise BugError(f"{path.name}: the name {name} would be left in the bundle")
