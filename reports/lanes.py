@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from analysis.judged import JudgedRun
-from analysis.route_history import RouteHistory, RouteMode, RouteTimeline
+from analysis.route_history import RouteMode, RouteTimeline
 from hitless.history import History
 from hitless.words import MILLISECOND, Mode
 from reports.origin import origin_ns
@@ -47,7 +47,7 @@ def mode_lanes(run: JudgedRun) -> tuple[Lane, ...]:
     """Return by what each node reached the others over time."""
     history = run.history
     names = [node.name for node in history.facts.nodes]
-    routes = RouteHistory(history)
+    routes = run.evidence.routes
     return tuple(
         Lane(row=name, segments=tuple(_modes(history, [routes.toward(name, peer) for peer in names if peer != name])))
         for name in names[:NODES_MAX]
