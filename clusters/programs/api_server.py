@@ -14,7 +14,6 @@ import secrets
 import shutil
 import ssl
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -86,16 +85,15 @@ class ApiServer:
 
     Args:
         assets: the programs.
-        logs: folder for the logs of both.
+        logs: folder for the logs of both, and for their data while they run.
     """
 
     def __init__(self, assets: Assets, logs: Path) -> None:
         self._assets, self._logs = assets, logs
-        self._stack = contextlib.ExitStack()
         self._processes: list[Process] = []
         self._token = secrets.token_hex(16)
         self._port = 0
-        self._data = Path()
+        self._data = logs / "data"
 
     @property
     def kubeconfig(self) -> Path:
@@ -114,8 +112,8 @@ class ApiServer:
 
     def up(self) -> None:
         """Start both and wait until the API is ready. Raises WorldError."""
-        self._data = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hitless-api-")))
-        (self._data / "certificates").mkdir()
+        # Beside the logs, where what a killed run leaves goes with the run's folder.
+        (self._data / "certificates").mkdir(parents=True)
         (self._data / "tokens.csv").write_text(f"{self._token},administrator,administrator,system:masters\n", encoding="utf-8")
         key = self._data / "service-account.key"
         command = [str(self._assets.openssl), "genrsa", "-out", str(key), "2048"]
@@ -164,7 +162,7 @@ class ApiServer:
         for process in reversed(self._processes):
             process.end()
         self._processes = []
-        self._stack.close()
+        shutil.rmtree(self._data, ignore_errors=True)
 
     def _start(self, name: str, *arguments: str) -> None:
         self._processes.append(Process(name, arguments, self._logs))

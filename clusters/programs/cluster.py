@@ -136,7 +136,6 @@ class ProgramCluster:
         """Bring up the cluster, then the API and the programs, in the start mode. Raises WorldError."""
         try:
             facts = self._inner.up()
-            self._logs.mkdir(parents=True, exist_ok=True)
             self._begin()
         except BaseException:
             self.down()
