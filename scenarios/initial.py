@@ -37,6 +37,8 @@ class Initial(Strict):
     """Node (or `all`) to the reason of its NetworkUnavailable, `absent` for none."""
     tables: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Zone to the nodes to which its route table has a route."""
+    manifest: Literal["readable", "unreadable"] = "readable"
+    """Whether the extension can read what it wrote last; gardener-resource-manager can in either case."""
     deleting: tuple[str, ...] = ()
     """Nodes whose deletion has begun and does not end: a finalizer holds the object."""
 

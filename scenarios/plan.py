@@ -12,7 +12,7 @@ from typing import Final
 from gardener.doubles.cloud import CloudBehaviour
 from gardener.doubles.mutants import MUTANTS
 from gardener.feature_gates import FeatureGates, load_feature_gates
-from gardener.gate import decide
+from gardener.gate import Gate, decide
 from gardener.releases import RELEASES
 from gardener.shoot import Shoot, load_shoot
 from gardener.timings import TIMINGS, Timings
@@ -286,14 +286,20 @@ class _ScenarioSwitch:
         self.parts.request(self.wanted[number])
 
 
+def blinded(gate: Gate) -> Gate:
+    """Return a gate that cannot read the last manifest."""
+    return lambda knowledge: gate(replace(knowledge, last_manifest=None))
+
+
 def make_switch_spec(case: Case, arm: Arm) -> SwitchSpec:
     """Return the settings of Gardener's parts in one arm."""
     plan = case.scenario.arm_plans[arm]
+    gate = decide if plan.mutant is None else MUTANTS[plan.mutant]
     return SwitchSpec(
         shoot=case.shoot,
         feature_gates=replace(case.feature_gates, seamless_overlay_switch=arm is Arm.GATED),
         timings=case.timings,
-        gate=decide if plan.mutant is None else MUTANTS[plan.mutant],
+        gate=blinded(gate) if case.scenario.initial.manifest == "unreadable" else gate,
         route_controller=case.scenario.cloud.route_controller,
         behaviour=case.behaviour,
     )

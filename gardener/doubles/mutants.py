@@ -1,46 +1,187 @@
-"""Gates that are broken on purpose: the checks must catch them.
+"""Gates that are broken on purpose: decision table and scenarios must catch each of them.
 
-Each breaks one thing only, the judgement over the nodes; feature gate, versions and manifest are read as the real one does.
+Each is wrong in one way, which a row of the decision table describes (tests/unit/test_gardener_gate.py). It gives the decision
+other knowledge, or judges the nodes otherwise; `python -m tests.mutants` says what catches it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from gardener.conditions import network_unavailable
-from gardener.gate import Gate, GateDecision, GateInput, decide_with, missing_nodes
+from gardener.gate import (
+    WAITING,
+    Gate,
+    GateDecision,
+    GateInput,
+    Outcome,
+    Reason,
+    decide,
+    decide_with,
+    has_route_created,
+    is_overlay_written,
+    missing_nodes,
+)
 from hitless.words import JsonObject
 
-
-def opens_on_first_node(knowledge: GateInput) -> GateDecision:
-    """Proceed as soon as one node has its route."""
-    return decide_with(knowledge, _missing_until_one_is_ready)
+Entries = Sequence[JsonObject]
+"""The NetworkUnavailable entries of a node."""
 
 
-def ignores_reason(knowledge: GateInput) -> GateDecision:
-    """Take NetworkUnavailable=False for a route, no matter who wrote it: calico-node's own CalicoIsUp opens this gate."""
-    return decide_with(knowledge, _missing_where_not_false)
+def _judging_entries(passes: Callable[[Entries], bool]) -> Gate:
+    """Judge each node by its NetworkUnavailable entries in another way."""
+
+    def missing(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
+        return tuple(node["metadata"]["name"] for node in nodes if not passes(network_unavailable(node)))
+
+    return partial(decide_with, missing=missing)
 
 
-def _missing_until_one_is_ready(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
+def _leaving_out(kept: Callable[[Sequence[JsonObject]], Sequence[JsonObject]]) -> Gate:
+    """Look at some of the nodes."""
+    return partial(decide_with, missing=lambda nodes: missing_nodes(kept(nodes)))
+
+
+def _knowing(change: Callable[[GateInput], dict[str, Any]]) -> Gate:
+    """Take something for known that is not so."""
+    return lambda knowledge: decide(replace(knowledge, **change(knowledge)))
+
+
+def _unless(reason: Reason) -> Gate:
+    """Ask the nodes although there is this reason not to."""
+
+    def gate(knowledge: GateInput) -> GateDecision:
+        decision = decide(knowledge)
+        return _ask_nodes(knowledge) if decision.reason is reason else decision
+
+    return gate
+
+
+def _ask_nodes(knowledge: GateInput) -> GateDecision:
+    missing = missing_nodes(knowledge.nodes or ())
+    if missing or knowledge.nodes is None:
+        return GateDecision(outcome=Outcome.HOLD, missing=missing, error=WAITING)
+    return GateDecision(outcome=Outcome.PROCEED)
+
+
+def _pair(entry: JsonObject) -> tuple[str, str]:
+    return str(entry.get("status")), str(entry.get("reason"))
+
+
+_CREATED: Final = ("False", "RouteCreated")
+
+
+def _opens_on_first_node(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
     missing = missing_nodes(nodes)
     return missing if len(missing) == len(nodes) else ()
 
 
-def _missing_where_not_false(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
-    return tuple(node["metadata"]["name"] for node in nodes if not _is_false_for_any_reason(node))
+def _ignores_type(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
+    return tuple(
+        node["metadata"]["name"]
+        for node in nodes
+        if not any(_pair(entry) == _CREATED for entry in (node.get("status") or {}).get("conditions") or ())
+    )
 
 
-def _is_false_for_any_reason(node: JsonObject) -> bool:
-    return any(entry.get("status") == "False" for entry in network_unavailable(node))
+def _waits_for_ready(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
+    def is_ready(node: JsonObject) -> bool:
+        return ("Ready", "True") in {(entry["type"], entry["status"]) for entry in node["status"]["conditions"]}
+
+    return tuple(node["metadata"]["name"] for node in nodes if not (has_route_created(node) and is_ready(node)))
+
+
+def _never_applies(_: GateInput) -> GateDecision:
+    return GateDecision(outcome=Outcome.NOT_APPLICABLE, reason=Reason.FEATURE_GATE_OFF)
+
+
+def _holds_without_nodes(knowledge: GateInput) -> GateDecision:
+    decision = decide(knowledge)
+    is_empty = decision.outcome is Outcome.PROCEED and not knowledge.nodes
+    return GateDecision(outcome=Outcome.HOLD, error=WAITING) if is_empty else decision
+
+
+def _holds_backwards_too(knowledge: GateInput) -> GateDecision:
+    """Guard the way from native to overlay as well."""
+    is_back = is_overlay_written(knowledge.last_manifest) is False and knowledge.shoot.overlay_enabled
+    is_on = decide(knowledge).reason is Reason.NO_SWITCH_FROM_OVERLAY
+    return _ask_nodes(knowledge) if is_back and is_on else decide(knowledge)
+
+
+def _opens_on_api_error(knowledge: GateInput) -> GateDecision:
+    decision = decide(knowledge)
+    is_blind = decision.outcome is Outcome.HOLD and knowledge.nodes is None
+    return GateDecision(outcome=Outcome.PROCEED) if is_blind else decision
+
+
+def _with_versions(*versions: str) -> Gate:
+    return _knowing(
+        lambda known: {
+            "feature_gates": replace(
+                known.feature_gates, release=replace(known.feature_gates.release, admission_versions=versions)
+            )
+        }
+    )
 
 
 MUTANTS: Final[Mapping[str, Gate]] = MappingProxyType(
     {
-        "opens-on-first-node": opens_on_first_node,
-        "ignores-reason": ignores_reason,
+        "opens-on-first-node": partial(decide_with, missing=_opens_on_first_node),
+        "looks-at-first-node": _leaving_out(lambda nodes: nodes[:1]),
+        "forgets-last-node": _leaving_out(lambda nodes: nodes[:-1]),
+        "skips-deleting-nodes": _leaving_out(
+            lambda nodes: [node for node in nodes if "deletionTimestamp" not in node["metadata"]]
+        ),
+        "waits-for-ready": partial(decide_with, missing=_waits_for_ready),
+        "ignores-reason": _judging_entries(lambda entries: any(_pair(entry)[0] == "False" for entry in entries)),
+        "ignores-status": _judging_entries(lambda entries: any(_pair(entry)[1] == "RouteCreated" for entry in entries)),
+        "ignores-type": partial(decide_with, missing=_ignores_type),
+        "takes-unknown-for-false": _judging_entries(
+            lambda entries: any(_pair(entry) in {_CREATED, ("Unknown", "RouteCreated")} for entry in entries)
+        ),
+        "takes-absent-for-created": _judging_entries(
+            lambda entries: not entries or any(_pair(entry) == _CREATED for entry in entries)
+        ),
+        "believes-first-entry": _judging_entries(lambda entries: any(_pair(entry) == _CREATED for entry in entries[:1])),
+        "believes-last-entry": _judging_entries(lambda entries: any(_pair(entry) == _CREATED for entry in entries[-1:])),
+        "ignores-case": _judging_entries(
+            lambda entries: any(tuple(map(str.lower, _pair(entry))) == ("false", "routecreated") for entry in entries)
+        ),
+        "holds-without-nodes": _holds_without_nodes,
+        "opens-on-api-error": _opens_on_api_error,
+        "never-applies": _never_applies,
+        "ignores-feature-gate": _unless(Reason.FEATURE_GATE_OFF),
+        "ignores-policy": _unless(Reason.ADMISSION_POLICY_UNAVAILABLE),
+        "wants-no-v1alpha1": _with_versions("v1beta1"),
+        "wants-no-v1beta1": _with_versions("v1alpha1"),
+        "takes-v1-below-1-36": _with_versions("v1alpha1", "v1beta1", "v1"),
+        "fails-closed": _unless(Reason.MANIFEST_UNREADABLE),
+        "holds-without-switch": _unless(Reason.NO_SWITCH_FROM_OVERLAY),
+        "holds-backwards-too": _holds_backwards_too,
     }
 )
 """Name to broken gate, as a scenario names it."""
+
+
+def _reads_twice(knowledge: GateInput) -> GateDecision:
+    decide(knowledge)
+    return decide(knowledge)
+
+
+def _names_first_only(knowledge: GateInput) -> GateDecision:
+    decision = decide(knowledge)
+    return replace(decision, missing=decision.missing[:1])
+
+
+VARIANTS: Final[Mapping[str, Gate]] = MappingProxyType(
+    {
+        "reads-nodes-backwards": partial(decide_with, missing=lambda nodes: missing_nodes(nodes[::-1])),
+        "names-first-missing-only": _names_first_only,
+        "asks-twice": _reads_twice,
+    }
+)
+"""Name to a gate that is written otherwise and decides the same: nothing may catch it."""

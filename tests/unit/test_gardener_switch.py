@@ -12,7 +12,7 @@ import pytest
 from gardener.doubles.backoff import DoublingBackoff
 from gardener.doubles.cloud import CloudBehaviour
 from gardener.doubles.extension import Extension
-from gardener.doubles.mutants import ignores_reason, opens_on_first_node
+from gardener.doubles.mutants import MUTANTS
 from gardener.doubles.route_plan import RouteControllerMode
 from gardener.feature_gates import FeatureGates
 from gardener.gate import decide
@@ -242,7 +242,7 @@ def test_once_written_the_gate_is_not_asked_again() -> None:
 
 def test_the_mutant_that_opens_on_the_first_node_opens_too_early() -> None:
     behaviour = CloudBehaviour(quota={"b": 3})
-    honest, broken = (Bench(behaviour=behaviour, mode=IDEAL, gate=gate) for gate in (decide, opens_on_first_node))
+    honest, broken = (Bench(behaviour=behaviour, mode=IDEAL, gate=gate) for gate in (decide, MUTANTS["opens-on-first-node"]))
     for bench in (honest, broken):
         bench.request()
         bench.run(Nanoseconds(3 * SECOND))
@@ -252,7 +252,7 @@ def test_the_mutant_that_opens_on_the_first_node_opens_too_early() -> None:
 
 def test_the_mutant_that_ignores_the_reason_opens_too_early() -> None:
     late = replace(FAST, control_plane_reconcile_ns=ms(400))
-    honest, broken = (Bench(timings=late, gate=gate) for gate in (decide, ignores_reason))
+    honest, broken = (Bench(timings=late, gate=gate) for gate in (decide, MUTANTS["ignores-reason"]))
     for bench in (honest, broken):
         bench.request()
         assert bench.run()

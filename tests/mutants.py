@@ -1,0 +1,139 @@
+"""Which rows of the decision table and which scenarios catch a broken gate: `python -m tests.mutants`.
+
+The table asks each mutant the question of every row. A scenario then runs with the doubles in memory, without packets: it is
+caught where other modes are written, or other routes are late. What packets say is seen in
+the lab: `pytest tests/lab/test_mutants.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+from clusters.faults import COMMON_FAULTS, common_faults
+from gardener.doubles.mutants import MUTANTS, VARIANTS
+from gardener.gate import Gate, decide
+from hitless.fault_table import FaultTable
+from hitless.loop import Loop
+from hitless.words import MILLISECOND, SECOND, Arm, Nanoseconds, Profile
+from scenarios.faults import OF_SWITCH
+from scenarios.loading import catalogue, load_scenario
+from scenarios.plan import Case, Options, blinded, make_case, make_switch_spec
+from switches.doubles import make_switch
+from tests.unit.fakes_gardener import NODES, Bench, ms
+from tests.unit.test_gardener_gate import ROWS, Row, ask
+from tests.unit.test_scenario_contradictions import FACTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catch:
+    """What catches one gate."""
+
+    name: str
+    rows: tuple[str, ...]
+    """Cases of the decision table that it decides otherwise."""
+    scenarios: tuple[str, ...]
+    """Scenarios whose outcome is another with it."""
+
+    @property
+    def is_caught(self) -> bool:
+        """Whether anything catches it."""
+        return bool(self.rows)
+
+
+def find_rows(gate: Gate) -> tuple[str, ...]:
+    """Return the rows that a gate decides otherwise than they say."""
+    return tuple(row.case for row in ROWS if not _is_decided(row, gate))
+
+
+def _is_decided(row: Row, gate: Gate) -> bool:
+    decision = ask(row, gate)
+    return (row.outcome, row.reason) == (decision.outcome, decision.reason)
+
+
+@cache
+def plain_cases() -> tuple[Case, ...]:
+    """Return the scenarios with a gated arm that the doubles can play without running nodes."""
+    cases = (make_case(load_scenario(path), Options(profile=Profile.FAST)) for path in catalogue())
+    return tuple(case for case in cases if _can_play(case))
+
+
+def _can_play(case: Case) -> bool:
+    scenario = case.scenario
+    is_plain = scenario.fault_names <= COMMON_FAULTS | OF_SWITCH and scenario.topology.nodes == len(NODES)
+    return is_plain and scenario.has_request and Arm.GATED in scenario.arm_plans
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a scenario came to in memory."""
+
+    modes: tuple[str, ...]
+    """The modes that were written, in order."""
+    late: int
+    """Routes that did not exist when a pool left the overlay."""
+
+
+def play(case: Case, gate: Gate) -> Outcome:
+    """Play the gated arm of a scenario with another gate."""
+    bench = Bench(shoot=case.shoot, start=case.shoot.mode, behaviour=case.behaviour, timings=case.timings)
+    is_blind = case.scenario.initial.manifest == "unreadable"
+    spec = replace(make_switch_spec(case, Arm.GATED), gate=blinded(gate) if is_blind else gate)
+    switch = make_switch(spec, kube=bench.kube, routes=bench.tables, recorder=bench.recorder, clock=bench.clock)
+    case.scenario.initial.prepare(bench.kube, bench.tables, FACTS, bench.recorder)
+    bench.loop = Loop(switch.participants, bench.kube, bench.clock)
+    for shoot, at_ms in zip(case.wanted, case.scenario.requests_at_ms, strict=True):
+        bench.loop.at(at_ms.ns(Profile.FAST, MILLISECOND), lambda shoot=shoot: switch.request(shoot))  # type: ignore[misc]
+    tables = (switch.faults, FaultTable(common_faults(bench.kube, switch.cloud)))
+    for fault in case.scenario.faults:
+        begin_ms, end_ms = fault.lasts(Profile.FAST)
+        broken = next(table for table in tables if fault.name in table.known())
+        bench.loop.at(ms(begin_ms), partial(broken.inject, fault.name, fault.options))
+        if fault.for_ms is not None:
+            bench.loop.at(ms(end_ms), partial(broken.cure, fault.name, fault.options))
+    bench.loop.run(lambda: False, Nanoseconds(round(case.scenario.duration_s.fast * SECOND)))
+    pools = [event for event in bench.recorder.named("manifest.applied") if event.facts["kind"] == "IPPool"]
+    gone_ns = min((event.t_ns for event in pools if event.facts["mode"] == "NATIVE"), default=None)
+    late = [t_ns for t_ns in bench.times("route.created") if gone_ns is not None and t_ns > gone_ns]
+    return Outcome(modes=tuple(dict.fromkeys(event.facts["mode"] for event in pools)), late=len(late))
+
+
+@cache
+def _honest(index: int) -> Outcome:
+    return play(plain_cases()[index], decide)
+
+
+def find_scenarios(gate: Gate) -> tuple[str, ...]:
+    """Return the scenarios that come to something else with a gate than with the real decision."""
+    cases = plain_cases()
+    return tuple(case.scenario.name for index, case in enumerate(cases) if play(case, gate) != _honest(index))
+
+
+def find_catches() -> Iterator[Catch]:
+    """Yield what catches each mutant."""
+    for name, gate in MUTANTS.items():
+        yield Catch(name=name, rows=find_rows(gate), scenarios=find_scenarios(gate))
+
+
+def main() -> int:
+    """Print the table; the exit code is 1 where a mutant lives or a correct variant is caught."""
+    catches = list(find_catches())
+    for catch in catches:
+        rows = f"{len(catch.rows)} of {len(ROWS)} rows, such as: {catch.rows[0]}" if catch.rows else "NOT CAUGHT"
+        sys.stdout.write(f"{catch.name}\n  decision table: {rows}\n")
+        sys.stdout.write(f"  scenarios in memory: {', '.join(catch.scenarios) or 'none'}\n")
+    caught, shown = sum(catch.is_caught for catch in catches), sum(bool(catch.scenarios) for catch in catches)
+    sys.stdout.write(f"caught by the decision table: {caught} of {len(catches)}; seen in a scenario as well: {shown}\n")
+    for case in plain_cases():
+        seen = [catch.name for catch in catches if case.scenario.name in catch.scenarios]
+        if seen:
+            sys.stdout.write(f"  {case.scenario.name}: {len(seen)}: {', '.join(seen)}\n")
+    wrong = [name for name, gate in VARIANTS.items() if find_rows(gate) or find_scenarios(gate)]
+    sys.stdout.write(f"correct variants: {len(VARIANTS) - len(wrong)} of {len(VARIANTS)} pass\n")
+    return int(caught < len(catches) or bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
