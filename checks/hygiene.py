@@ -8,24 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from analysis.causes.cloud_routes import CloudRoutes
 from analysis.evidence import Evidence
 from checks.budgets import read_budgets
 from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES, has_bird, is_calico_node, is_in_tunnel
 from hitless.facts import NodeState
 from hitless.history import History
 from hitless.objects import name_of
+from hitless.plural import plural
 from hitless.verdicts import Finding
 from hitless.words import JsonObject, Kind, Mode, Overlay, Verdict
 
 NAME: Final = "hygiene"
 IS_VALIDITY: Final = False
-BUDGETS: Final[Mapping[str, float | None]] = {}
-"""None: any leftover fails."""
+BUDGETS: Final[Mapping[str, float | None]] = {
+    "routes_left": None,  # routes in the cloud's tables on the way back to the overlay; null: any
+}
+"""Budget name to its default. Any leftover at a node fails."""
 
 
 def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     """Look for leftovers of the overlay (NATIVE) or for missing parts of it (OVERLAY)."""
-    read_budgets(NAME, budgets, BUDGETS)
+    limits = read_budgets(NAME, budgets, BUDGETS)
     history = evidence.history
     if not history.final_nodes:
         yield Finding(
@@ -42,6 +46,8 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
             for state in history.final_nodes:
                 yield from _judge_overlay(state, len(history.facts.nodes) - 1)
     yield from _judge_conditions(history)
+    if history.header.end_mode is Mode.OVERLAY is history.header.wanted_mode:
+        yield from _judge_tables(history, limits["routes_left"])
 
 
 def _judge_native(state: NodeState, overlay: Overlay) -> Iterator[Finding]:
@@ -94,6 +100,21 @@ def _left(code: str, node: str, what: str, routes: list[JsonObject]) -> Finding:
     some = ", ".join(f"{route.get('type', 'unicast')} {route.get('dst')}" for route in routes[:3])
     more = f" and {len(routes) - 3} more" if len(routes) > 3 else ""  # noqa: PLR2004 - three examples are enough
     return Finding(verdict=Verdict.FAIL, code=code, text=f"{node} still has {len(routes)} {what}: {some}{more}")
+
+
+def _judge_tables(history: History, limit: float | None) -> Iterator[Finding]:
+    """The overlay needs no route of the cloud; those that are left count against its quota. Source: docs/mechanics.md 2.1."""
+    cloud = CloudRoutes(history)
+    if not cloud.is_visible:
+        return
+    pairs = [(zone, node.name) for zone in sorted(history.facts.zone_gateways) for node in history.facts.nodes]
+    left = [(zone, node) for zone, node in pairs if cloud.toward(zone, node).is_present_at_end]
+    if left:
+        is_over = limit is not None and len(left) > limit
+        zone, node = left[0]
+        text = f"{plural(len(left), 'route')} left in the cloud's tables, such as that of zone {zone} to {node}"
+        text += f"; allowed: {limit:g}" if limit is not None else ""
+        yield Finding(verdict=Verdict.FAIL if is_over else Verdict.PASS, code="cloud-route-left", text=text)
 
 
 def _judge_conditions(history: History) -> Iterator[Finding]:

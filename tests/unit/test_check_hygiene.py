@@ -5,7 +5,7 @@ import pytest
 from analysis.evidence import Evidence
 from checks.hygiene import check
 from hitless.history import History
-from hitless.words import JsonObject, Overlay
+from hitless.words import JsonObject, Mode, Overlay, Verdict
 from tests.unit.histories import facts, header, held, history, node_object, tunnel_route
 
 
@@ -119,3 +119,15 @@ def test_where_bird_runs_at_the_end_its_routes_belong_there() -> None:
 
 def test_where_bird_runs_at_the_end_a_missing_route_is_found() -> None:
     assert _codes(_with_bird(missing=1)) == [("FAIL", "bird-route-missing")]
+
+
+def test_routes_that_stay_on_the_way_back_are_told_and_judged_where_a_budget_asks() -> None:
+    way_back = replace(header(), start_mode=Mode.NATIVE, wanted_mode=Mode.OVERLAY, end_mode=Mode.OVERLAY)
+    run = replace(held(), header=way_back, events=())
+    (told,) = check(Evidence(run), {})
+    assert (told.verdict, told.code) == (Verdict.PASS, "cloud-route-left")
+    (judged,) = check(Evidence(run), {"routes_left": 0})
+    pairs = len(run.facts.zone_gateways) * len(run.facts.nodes)
+    assert judged.verdict is Verdict.FAIL
+    assert judged.text == f"{pairs} routes left in the cloud's tables, such as that of zone a to node-a1; allowed: 0"
+    assert [finding.code for finding in check(Evidence(held()), {"routes_left": 0})] == []

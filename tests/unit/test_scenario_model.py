@@ -142,7 +142,12 @@ def test_the_catalogue_is_what_the_project_promises() -> None:
             "a check of the arm: books, continuity",
         ),
         (set_at(["books"], "arms", "GATED", "because"), "arms.GATED.because", "books", "no entry, because every check passes"),
-        (set_at("sleepy", "arms", "GATED", "mutant"), "arms.GATED.mutant", "sleepy", "opens-on-first-node, ignores-reason"),
+        (
+            set_at("sleepy", "arms", "GATED", "mutant"),
+            "arms.GATED.mutant",
+            "sleepy",
+            "opens-on-first-node, looks-at-first-node",
+        ),
         (set_at({}, "arms", "GATED", "checks", "magic"), "arms.GATED.checks", "magic", "coverage, instrument, continuity"),
         (
             set_at({"downtime": 0}, "arms", "GATED", "checks", "continuity"),
