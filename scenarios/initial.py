@@ -42,6 +42,11 @@ class Initial(Strict):
     deleting: tuple[str, ...] = ()
     """Nodes whose deletion has begun and does not end: a finalizer holds the object."""
 
+    @property
+    def names_nodes(self) -> bool:
+        """Whether it names nodes one by one."""
+        return bool(set(self.conditions) - {ALL_NODES} or self.deleting or any(self.tables.values()))
+
     def check(self, zones: frozenset[str], nodes: frozenset[str], quota: Mapping[str, int]) -> None:
         """Refuse nodes and zones that do not exist, and tables beyond their quota. Raises MisfitError."""
         if ALL_NODES in self.conditions and len(self.conditions) > 1:

@@ -373,7 +373,8 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
     if is_unnamed and Capability.HOST_ENDPOINTS in needed:
         # Calico allots it when the overlay comes on; a node's own packets would arrive from an unknown address.
         missing.append(f"{Capability.HOST_ENDPOINTS} whose tunnel's address is known beforehand")
-    return (*missing, *faults_missing(case.scenario.fault_names, COMMON_FAULTS))
+    named = ["nodes with the names of the lab's, which the scenario names"] if case.scenario.names_nodes else []
+    return (*missing, *faults_missing(case.scenario.fault_names, COMMON_FAULTS), *named)
 
 
 def roles_of(flow_sets: Iterable[FlowSet]) -> tuple[PodRole, ...]:

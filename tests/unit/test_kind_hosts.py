@@ -69,3 +69,12 @@ def test_host_flows_need_a_tunnel_whose_address_is_known_before_it_is_there() ->
         assert capabilities_missing(case_of("native-to-overlay", Overlay.IPIP, flow_set)) == ()
         assert capabilities_missing(case_of("plain-switch", Overlay.VXLAN, flow_set)) == ()
     assert capabilities_missing(case_of("native-to-overlay", Overlay.VXLAN)) == ()
+
+
+@pytest.mark.usefixtures("everything_else")
+def test_what_a_kind_cluster_cannot_break_is_missing_by_its_name() -> None:
+    named = "nodes with the names of the lab's, which the scenario names"
+    assert capabilities_missing(case_of("source-check-on", Overlay.IPIP)) == ("the fault source-check-on", named)
+    assert capabilities_missing(case_of("node-deleting-without-route", Overlay.IPIP)) == (named,)
+    assert capabilities_missing(case_of("stale-condition", Overlay.IPIP)) == ()
+    assert capabilities_missing(case_of("extension-restart", Overlay.IPIP)) == ()
