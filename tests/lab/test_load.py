@@ -274,7 +274,7 @@ class TestLabLoad(LoadConformance):
 
 
 def test_a_killed_worker_is_noticed_and_its_rows_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And Locust is told nothing by the user's own configuration."""
+    """The user's own configuration does not reach Locust."""
     (tmp_path / ".locust.conf").write_text("users = 1\nrun-time = 1s\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LOCUST_USERS", "1")

@@ -1,4 +1,4 @@
-"""What other tools print, read from what they really printed (tests/unit/captured)."""
+"""Parsers of other tools' output, tested on real output (tests/unit/captured)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why an outage happened, on hand-written runs: the right cause first, and no cause where there is none."""
+"""Causes of outages in hand-written runs: the right cause comes first, and without a cause there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a real cluster's objects say of the programs that it runs."""
+"""The programs of a real cluster, read from its objects."""
 
 from __future__ import annotations
 

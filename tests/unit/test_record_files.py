@@ -1,4 +1,4 @@
-"""Record files that are none: each is one kind of error, whatever stands in them."""
+"""Damaged record files: whatever their content, each raises one kind of error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report says of connections, family by family."""
+"""Connections in a report, family by family."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tests.unit.test_run import FakeCluster, make_plan
 
 
 class FakeLoad:
-    """Writes down what was asked of it among the cluster's calls, and fails where told to."""
+    """Records its calls among the cluster's, and fails on request."""
 
     def __init__(self, calls: list[str], fails_at: str = "", error: BaseException | None = None) -> None:
         self._calls, self._fails_at, self._error = calls, fails_at, error
