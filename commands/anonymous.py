@@ -49,7 +49,7 @@ class Pseudonyms:
 
     Args:
         cluster: the document `cluster.json`.
-        key: secret of this bundle; whoever has it can find the addresses again.
+        key: secret of this bundle; its holder can restore the addresses.
     """
 
     def __init__(self, cluster: JsonObject, key: bytes) -> None:
