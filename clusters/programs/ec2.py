@@ -73,6 +73,8 @@ class Ec2Endpoint:
         self._thread = threading.Thread(target=self._server.serve_forever, name="ec2", daemon=True)
         self.calls = 0
         """Calls that have been answered."""
+        self.answered_ns = Nanoseconds(0)
+        """When the last one was."""
 
     @property
     def url(self) -> str:
@@ -108,7 +110,7 @@ class Ec2Endpoint:
                 waiting.append(call)
             else:
                 call.answer.set_result(self._answer(call))
-                self.calls += 1
+                self.calls, self.answered_ns = self.calls + 1, now_ns
         self._under_way = waiting
         return Nanoseconds(now_ns + _POLL_NS)
 

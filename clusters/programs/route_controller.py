@@ -57,7 +57,8 @@ class RouteControllerProgram:
     ) -> None:
         self._path, self._server, self._ec2, self._logs = path, server, ec2, logs
         self._kube, self._tables, self._pod_cidr = kube, tables, pod_cidr
-        self._pod_start_ns = timings.route_controller_start_ns
+        self._pod_start_ns, self._tick_ns = timings.route_controller_start_ns, timings.route_controller_tick_ns
+        self._now_ns = Nanoseconds(0)
         self._replicas = replicas
         self._start_ns = Nanoseconds(0)
         self._process: Process | None = None
@@ -88,6 +89,7 @@ class RouteControllerProgram:
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
         """Start the program when its time has come, and see that it runs. Raises WorldError where it does not."""
+        self._now_ns = now_ns
         if self._replicas and not self._is_away and self._process is None and now_ns >= self._start_ns:
             self._process = self._start()
             self._silent_until = (Nanoseconds(now_ns + _SILENCE_NS), self._ec2.calls)
@@ -97,7 +99,10 @@ class RouteControllerProgram:
         return Nanoseconds(now_ns + _POLL_NS)
 
     def is_settled(self) -> bool:
-        """Return whether it does not run, or every table has every node's route and every condition says so."""
+        """Return whether it does not run, or every table has every node's route and every condition says so.
+
+        Another writer may have overwritten a condition, which the program does not mend: two ticks without a call will do.
+        """
         if not self._replicas or self._is_away:
             return True
         try:
@@ -106,7 +111,8 @@ class RouteControllerProgram:
             return False
         wanted = {node["spec"]["podCIDR"] for node in nodes if node["spec"].get("podCIDR")}
         is_routed = all(wanted == {route.cidr for route in self._tables.list(zone)} for zone in self._tables.zones())
-        return self._process is not None and is_routed and all(map(has_route_created, nodes))
+        is_quiet = self._now_ns >= self._ec2.answered_ns + 2 * self._tick_ns
+        return self._process is not None and is_routed and (is_quiet or all(map(has_route_created, nodes)))
 
     def _refuse_silence(self, process: Process, now_ns: Nanoseconds) -> None:
         if self._silent_until is None:
