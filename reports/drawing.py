@@ -84,7 +84,7 @@ def make_panel(run: JudgedRun) -> Panel:
     names = _row_names(history)
     causes = {(said.flow, said.outage.first_seq): said.cause.kind.value for said in run.evidence.causes}
     own, rest = _choose_flows(found)
-    rest_row = _rest_label(rest)
+    rest_row = _rest_label(rest, is_all=not own)
     bars = [bar for flow, measure in own for bar in _bars(measure, names[flow.id], origin, causes)]
     bars += [bar for _, measure in rest for bar in _bars(measure, rest_row, origin, causes)]
     families = tuple(family_bars(run, origin, causes))
@@ -177,9 +177,9 @@ def _choose_flows(
     return [pair for pair in found if pair[0].id in chosen], [pair for pair in found if pair[0].id not in chosen]
 
 
-def _rest_label(rest: Sequence[tuple[Flow, FlowMeasure]]) -> str:
+def _rest_label(rest: Sequence[tuple[Flow, FlowMeasure]], *, is_all: bool) -> str:
     hit = sum(measure.is_hit for _, measure in rest)
-    return f"{plural(len(rest), 'other flow')}, {hit or 'none'} hit"
+    return f"{plural(len(rest), 'flow' if is_all else 'other flow')}, {hit or 'none'} hit"
 
 
 def _note(run: JudgedRun, flow: Flow, measure: FlowMeasure) -> str:

@@ -11,6 +11,9 @@ ROOMS = tuple(ROOT / name for name in PROJECT["importlinter"]["root_packages"] i
 FOR_A_CHECKOUT = {"probes/_datagrams.c", "probes/image/Dockerfile", "probes/README.md", "reports/README.md"}
 """The prober's image is built from a checkout; what is compiled is installed as it was built."""
 
+RECORDS = ROOT / "reports" / "runs"
+"""Of runs in the checkout; ignored by git."""
+
 
 def test_every_room_is_installed() -> None:
     folders = {path.parent.relative_to(ROOT) for room in ROOMS for path in room.rglob("*.py")}
@@ -24,7 +27,6 @@ def test_every_file_that_is_no_module_is_installed_beside_them() -> None:
         for pattern in patterns
         for path in ROOT.joinpath(*package.split(".")).glob(pattern)
     }
-    present = {
-        path for room in ROOMS for path in room.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc", ".so"}
-    }
+    files = (path for room in ROOMS for path in room.rglob("*") if path.is_file() and not path.is_relative_to(RECORDS))
+    present = {path for path in files if path.suffix not in {".py", ".pyc", ".so"}}
     assert {str(path.relative_to(ROOT)) for path in present - installed} == FOR_A_CHECKOUT
