@@ -42,7 +42,10 @@ class ConvergenceTimes:
 
     def __init__(self, history: History, routes: RouteHistory, ttls: TtlPaths) -> None:
         self._history, self._routes, self._ttls = history, routes, ttls
-        self._request = history.first_event("switch.requested")
+        requests = tuple(history.events_named("switch.requested"))
+        asked = [request for request in requests if request.facts.get("mode") == history.header.end_mode]
+        # Of several requests the last one for the end mode starts the change that is measured.
+        self._request = next(iter([*asked[-1:], *requests]), None)
         self._is_switch = history.header.end_mode is not history.header.start_mode
 
     @property

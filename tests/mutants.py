@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import groupby
 
 from clusters.faults import COMMON_FAULTS, common_faults
 from gardener.doubles.mutants import MUTANTS, VARIANTS
@@ -97,7 +98,7 @@ def play(case: Case, gate: Gate) -> Outcome:
     pools = [event for event in bench.recorder.named("manifest.applied") if event.facts["kind"] == "IPPool"]
     gone_ns = min((event.t_ns for event in pools if event.facts["mode"] == "NATIVE"), default=None)
     late = [t_ns for t_ns in bench.times("route.created") if gone_ns is not None and t_ns > gone_ns]
-    return Outcome(modes=tuple(dict.fromkeys(event.facts["mode"] for event in pools)), late=len(late))
+    return Outcome(modes=tuple(mode for mode, _ in groupby(event.facts["mode"] for event in pools)), late=len(late))
 
 
 @cache

@@ -86,3 +86,10 @@ def test_without_a_request_or_a_change_of_mode_there_is_no_convergence_time() ->
     silent = tuple(one for one in switch_events() if one.name != "switch.requested")
     assert convergence_ms(history(events=silent)) is None
     assert convergence_ms(history(header=header(end_mode=Mode.OVERLAY, validation_ns=Nanoseconds(0)))) is None
+
+
+def test_of_several_requests_the_last_one_for_the_end_mode_counts() -> None:
+    told = history()
+    again = [event(60, "switch.requested", mode="OVERLAY"), event(80, "switch.requested", mode="NATIVE")]
+    several = replace(told, events=tuple(sorted([*told.events, *again], key=lambda one: one.t_ns)))
+    assert convergence_ms(several) == pytest.approx(105 + ANSWERED_MS - 80)
