@@ -46,6 +46,15 @@ def test_the_second_arm_of_a_scenario_writes_the_page_of_both(tmp_path: Path, or
     assert not (second / "1").exists()
 
 
+def test_of_two_arms_that_end_at_once_one_writes_the_page(tmp_path: Path) -> None:
+    first = _finish(tmp_path, Arm.UNGATED)
+    (tmp_path / "plain-switch.html").write_text("by the process of the other arm")
+    second = _finish(tmp_path, Arm.GATED)
+    assert (tmp_path / "plain-switch.html").read_text() == "by the process of the other arm"
+    assert (first / "1").exists(), "the other process may be reading them"
+    assert (second / "1").exists()
+
+
 def test_records_are_kept_of_an_arm_that_failed_or_where_asked(tmp_path: Path) -> None:
     failed = _finish(tmp_path, Arm.UNGATED, is_expected=False)
     asked = _finish(tmp_path, Arm.GATED, must_keep=True)
