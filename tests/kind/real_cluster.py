@@ -57,6 +57,7 @@ PARTS: Final = (
         arguments=("tests/kind/test_conformance_kind.py",),
         ci=("-k", "both_ends or reach_each_other or agree or unknown_fault"),
     ),
+    Part(name="non-privileged", arguments=("tests/kind/test_non_privileged_kind.py",)),
     Part(name="watch", arguments=("tests/kind/test_watch_kind.py",), ci=None),
 )
 
