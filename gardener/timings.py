@@ -1,8 +1,9 @@
 """The timing constants of every double, in one table with two columns.
 
 `gardener` has the constants of the real parts, each with its source; `fast` divides them by about 100, so that a whole
-comparison takes seconds, and keeps their order. What would then be shorter than a few probes is divided by less: a CreateRoute,
-a patch, the skew between nodes, BIRD's rewriting. `Observed` means the released programs, 2026-11-28; their versions are in
+comparison takes seconds, and keeps their order within each part. What would then be shorter than a few probes is divided by
+less: a CreateRoute, a patch, the skew between nodes, BIRD's rewriting. The caps of the back-offs are lower, so that the end of
+a hold says when the last route came. `Observed` means the released programs, 2026-11-28; their versions are in
 docs/mechanics.md, as are those of the projects whose files a source line names.
 """
 
@@ -120,7 +121,7 @@ TIMINGS: Final[dict[Profile, Timings]] = {
         deletion_requeue_ns=_ms(50),
         definitions_ns=_ms(8),
         apply_gap_ns=_ms(0.2),
-        route_controller_start_ns=_ms(10),
+        route_controller_start_ns=_ms(50),
         route_controller_first_tick_ns=_ms(50.5),
         route_controller_health_ns=_ms(250),
         throttle_pause_first_ns=_ms(3),
@@ -133,7 +134,7 @@ TIMINGS: Final[dict[Profile, Timings]] = {
         admission_live_ns=_ms(10),
         pool_seen_ns=_ms(18),
         pool_skew_ns_max=_ms(20),
-        vxlan_skew_ns_max=_ms(30),
+        vxlan_skew_ns_max=_ms(24),
         bird_rewrite_ns=_ms(40),
         containers_stop_ns=_ms(25),
         cleanup_routes_ns=_ms(50),

@@ -197,7 +197,7 @@ def test_vxlan_loses_routes_and_blackhole_with_the_pool_and_keeps_its_device_unt
     assert {(event.facts["mode"], event.facts["cause"], event.facts["routes"]) for event in withdrawn.values()} == {
         ("NATIVE", "IPPool", 3)
     }
-    assert sorted(event.t_ns / 1e6 for event in withdrawn.values()) == pytest.approx([118, 128, 138, 148])
+    assert sorted(event.t_ns / 1e6 for event in withdrawn.values()) == pytest.approx([118, 126, 134, 142])
     assert routes(world) == {node: {} for node in NAMES}
     assert [plane.has_blackhole for plane in world.planes.values()] == [False] * 4
     assert [plane.has_tunnel for plane in world.planes.values()] == [True] * 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from gardener.conditions import route_condition
 from gardener.doubles.cloud import CloudBehaviour
 from gardener.doubles.route_plan import RouteControllerMode
 from gardener.timings import TIMINGS
+from hitless.facts import CloudRoute
 from hitless.words import SECOND, Kind, Mode, Nanoseconds, Profile
 from tests.unit.fakes_gardener import NODES, Bench, make_shoot, ms
 
@@ -35,6 +37,24 @@ def since_opening(bench: Bench, kind: str) -> float:
     [opened] = bench.times("gate.opened") or bench.times("gate.not_applicable")
     applied = [at for at in bench.times("manifest.applied", kind=kind) if at > opened]
     return (applied[0] - opened) / SECOND
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("apply_gap", "resource_manager_start", "definitions", "deletion_requeue"),
+        ("annotation_seen", "restore_retry", "extension_start", "extension_reconcile"),
+        ("condition_write", "route_create", "route_controller_tick", "route_controller_first_tick", "route_controller_health"),
+        ("cleanup_route", "pool_skew", "vxlan_skew", "containers_stop", "bird_rewrite", "cleanup_routes"),
+        ("cleanup_routes", "felix_start", "calico_up", "ready", "bird_alone", "bird_graceful_restart"),
+    ],
+    ids=["resource manager", "extension", "route controller", "the pool changes", "a pod is replaced"],
+)
+def test_the_fast_profile_keeps_the_order_within_a_part(names: tuple[str, ...]) -> None:
+    for profile in Profile:
+        found = {field.name.removesuffix("_max").removesuffix("_ns"): field.name for field in fields(TIMINGS[profile])}
+        values = [getattr(TIMINGS[profile], found[name]) for name in names]
+        assert values == sorted(values)
 
 
 # gardener-resource-manager after the gate opened.
@@ -177,6 +197,26 @@ def test_a_throttled_call_is_tried_three_times_more_within_5_4_s() -> None:
     bench.run(seconds(60))
     created, failed = bench.times("route.created")[0], bench.times("route.failed")[0]
     assert (failed - created) / SECOND == pytest.approx(0.25 + 0.3 + 1.1 + 4.03, abs=0.01)
+
+
+def test_an_instance_is_looked_up_before_each_route_is_created(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = make_bench()
+    calls: list[str] = []
+    describe, create = bench.switch.cloud.describe_instance, bench.switch.cloud.create
+
+    def describe_instance() -> None:
+        calls.append("DescribeInstances")
+        describe()
+
+    def create_route(route: CloudRoute) -> None:
+        calls.append("CreateRoute")
+        create(route)
+
+    monkeypatch.setattr(bench.switch.cloud, "describe_instance", describe_instance)
+    monkeypatch.setattr(bench.switch.cloud, "create", create_route)
+    bench.request()
+    assert bench.run(seconds(120))
+    assert calls == ["DescribeInstances", "CreateRoute"] * 8
 
 
 @pytest.mark.parametrize("began_s", [8.0, 11.3])
