@@ -11,6 +11,7 @@ from clusters.lab.calico.node import make_skews
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.render import DEFAULT_POOL, NODE_CIDR_POOL, render
 from gardener.shoot import Shoot
+from hitless.loop import Loop
 from hitless.objects import name_of
 from hitless.words import Kind, Mode, Overlay
 from tests.unit.lab_fakes import ROUTE_CREATED, World, fast, make_nodes, make_shoot, ms
@@ -291,6 +292,25 @@ def test_a_cleanup_that_another_roll_interrupts_leaves_no_route_missing() -> Non
     assert len(cut) == 2
     world.request(make_shoot(), at_ms=196, kinds=kinds)
     world.run_until_settled(after_ms=300)
+    assert routes(world) == full_mesh(Mode.OVERLAY)
+
+
+def test_a_pod_that_another_deletes_is_replaced_and_starts_each_time() -> None:
+    world = World()
+    # The DaemonSet's controller comes first: calico-node never sees its node without a pod.
+    world.loop = Loop((world.roll, *world.calico), world.kube, world.clock)
+
+    def delete() -> None:
+        pods = [pod for pod in world.kube.list(Kind.POD) if pod["spec"]["nodeName"] == "node-a1"]
+        world.kube.delete(Kind.POD, name_of(pods[0]))
+
+    for at_ms in (100, 500):
+        world.loop.at(ms(at_ms), delete)
+    world.run_until_settled(after_ms=600)
+    assert world.recorder.times_ms("calico.felix_started", node="node-a1") == [180, 580]
+    assert world.recorder.times_ms("pod.ready", node="node-a1") == [300, 700]
+    world.run(3000)
+    assert world.recorder.named("calico.repointed") == []
     assert routes(world) == full_mesh(Mode.OVERLAY)
 
 
