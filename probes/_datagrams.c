@@ -1,7 +1,7 @@
 /* The inner loop of the datagram flows: what `probes.sender` and `probes.reflector` do for each packet, compiled.
  *
- * A batch costs an interpreter 100 us, whatever its size; here it costs what its system calls cost. The behaviour is that of the
- * Python code, and the same tests run against both. Rows, packets and token buckets are the numpy arrays of the Python objects.
+ * A batch costs an interpreter 100 us, whatever its size; here it costs what its system calls cost. The behaviour is that of
+ * the Python code, and the same tests run against both. Rows, packets and token buckets are the numpy arrays of the Python objects.
  *
  * The layouts are those of probes/stamp.py (RFC 8762, RFC 8972) and hitless/records.py. Linux, 64-bit, little-endian.
  */
@@ -64,6 +64,7 @@ typedef struct __attribute__((packed)) {
 
 typedef struct {
     int64_t size;
+    int used; /* slots that the last batch took */
     struct mmsghdr headers[SLOTS];
     struct iovec iovecs[SLOTS];
     struct sockaddr_in names[SLOTS];
@@ -110,6 +111,7 @@ static int64_t decode_ntp(uint64_t timestamp) {
 static int make_inbox(Inbox *inbox, Py_ssize_t size) {
     memset(inbox, 0, sizeof *inbox);
     inbox->size = size;
+    inbox->used = SLOTS;
     inbox->payload = PyMem_Calloc(SLOTS, size);
     if (!inbox->payload) {
         PyErr_NoMemory();
@@ -127,15 +129,18 @@ static int make_inbox(Inbox *inbox, Py_ssize_t size) {
 
 /* Receive what is there, without waiting. Returns the number of datagrams; -1: the socket failed, and the error is set. */
 static int receive(Inbox *inbox, int descriptor) {
-    for (int slot = 0; slot < SLOTS; slot++) {
+    for (int slot = 0; slot < inbox->used; slot++) {
         inbox->headers[slot].msg_hdr.msg_namelen = sizeof inbox->names[slot];
         inbox->headers[slot].msg_hdr.msg_controllen = sizeof inbox->control[slot].octets;
     }
+    inbox->used = 0;
     int count = recvmmsg(descriptor, inbox->headers, SLOTS, MSG_DONTWAIT | MSG_TRUNC, NULL);
     if (count < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
     if (count < 0)
         PyErr_SetFromErrno(PyExc_OSError);
+    else
+        inbox->used = count;
     return count;
 }
 
