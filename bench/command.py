@@ -20,6 +20,7 @@ from bench.causes import CAUSES
 from bench.cpu import CPU
 from bench.facts import describe_machine, say_machine
 from bench.gate import GATE
+from bench.hold import HOLD
 from bench.mesh import MESH
 from bench.peers import PEERS
 from bench.question import Question
@@ -33,7 +34,7 @@ from hitless.errors import BugError, HitlessError, UsageError, WorldError
 from hitless.store import write_json
 from hitless.words import JsonObject
 
-QUESTIONS: Final = (ACCURACY, PEERS, CPU, RATE, MESH, BRINGUP, CAUSES, REPORTS)
+QUESTIONS: Final = (ACCURACY, PEERS, CPU, RATE, MESH, BRINGUP, CAUSES, REPORTS, HOLD)
 ON_REQUEST: Final = (GATE,)
 """Runs only by name, because it takes half an hour."""
 SCHEMA: Final = "hitless.bench/2"
