@@ -30,7 +30,7 @@ from clusters.programs.seed_objects import (
     network,
 )
 from gardener.feature_gates import CONTROLLER_CONFIGURATION, FeatureGates
-from gardener.gate import Reason, has_route_created, is_admission_policy_available
+from gardener.gate import Reason, is_admission_policy_available
 from gardener.shoot import Shoot
 from hitless.events import Recorder
 from hitless.objects import name_of
@@ -115,6 +115,8 @@ class ExtensionProgram:
         self._process: Process | None = None
         self._recorder: Recorder | None = None
         self._shoot: Shoot | None = None
+        self._written_mode: Mode | None = None
+        """Mode of the manifests that the extension wrote last."""
         self._requests: deque[_Request] = deque()
         self._before: JsonObject | None = None
         """The last operation as it was before the last request; None: there was none."""
@@ -127,7 +129,7 @@ class ExtensionProgram:
 
     def start(self, shoot: Shoot) -> None:
         """Write the objects of a Shoot, begin to follow, and start the program. Raises ApiError, WorldError."""
-        self._shoot = shoot
+        self._shoot, self._written_mode = shoot, shoot.mode
         self._installer.install((cluster(shoot), network(shoot)))
         self._networks.start()
         self._managed.start()
@@ -242,7 +244,12 @@ class ExtensionProgram:
         reason = None if self._held_since_ns is not None else self._find_reason()
         if reason is not None:
             self._record("gate.not_applicable", reason=reason.value)
-            return
+        else:
+            self._record_opening(now_ns)
+        assert self._shoot is not None  # noqa: S101 - something was requested
+        self._written_mode = self._shoot.mode
+
+    def _record_opening(self, now_ns: Nanoseconds) -> None:
         held_ns = 0 if self._held_since_ns is None else now_ns - self._held_since_ns
         self._record("gate.opened", held_ns=held_ns, nodes=[name_of(node) for node in self._kube.list(Kind.NODE)])
 
@@ -253,9 +260,8 @@ class ExtensionProgram:
             return Reason.FEATURE_GATE_OFF
         if not is_admission_policy_available(self._shoot, self._feature_gates.release):
             return Reason.ADMISSION_POLICY_UNAVAILABLE
-        if self._shoot.mode is Mode.OVERLAY or not all(map(has_route_created, self._kube.list(Kind.NODE))):
-            return Reason.NO_SWITCH_FROM_OVERLAY
-        return None
+        is_switch = self._written_mode is Mode.OVERLAY and self._shoot.mode is Mode.NATIVE
+        return None if is_switch else Reason.NO_SWITCH_FROM_OVERLAY
 
     def _network(self) -> JsonObject:
         return next((one for one in self._networks.objects if name_of(one) == NETWORK), {})
