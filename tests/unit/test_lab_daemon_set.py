@@ -63,6 +63,25 @@ def test_a_deleted_pod_is_replaced_on_its_node_at_once_under_another_name() -> N
     assert events[1::2] == [("pod.created", node) for _, node in events[0::2]]
 
 
+def test_a_pod_that_someone_else_deletes_has_a_successor_that_starts_and_becomes_ready() -> None:
+    world = World()
+    name = pod_of(world, "node-a1")
+    for at_ms in (100, 1_000):
+        world.loop.at(ms(at_ms), lambda: world.kube.delete(Kind.POD, pod_of(world, "node-a1")))
+    world.run_until_settled(after_ms=1_001)
+    assert [(event.facts["node"], event.t_ns) for event in world.recorder.named("pod.deleted")] == [
+        ("node-a1", ms(100)),
+        ("node-a1", ms(1_000)),
+    ]
+    assert len(world.recorder.named("calico.felix_started")) == len(world.recorder.named("pod.ready")) == 2
+    assert pod_of(world, "node-a1") != name
+
+
+def pod_of(world: World, node: str) -> str:
+    (name,) = (pod["metadata"]["name"] for pod in world.kube.list(Kind.POD) if pod["spec"]["nodeName"] == node)
+    return str(name)
+
+
 def test_the_order_of_nodes_is_the_same_in_every_run_and_not_the_order_of_zones() -> None:
     orders = []
     for _ in range(2):

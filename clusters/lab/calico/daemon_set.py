@@ -129,8 +129,10 @@ class DaemonSetRoll:
         pods = changes.get(Kind.POD, {})
         for name, pod in pods.items():
             if pod is None:
-                # The successor needs another name even if the pod was deleted from outside, or it is taken for the same pod.
-                self._last_names.update((node, name) for node, held in self._pods.items() if held.name == name)
+                for node in [node for node, held in self._pods.items() if held.name == name]:
+                    # Another one deleted it. Its successor has another name, or the node would take it for the same pod.
+                    self._last_names[node] = name
+                    self._recorder.record("pod.deleted", node=node, pod=name)
                 self._pods = {node: held for node, held in self._pods.items() if held.name != name}
         for name, pod in pods.items():
             if pod is not None and is_calico_pod(pod):
