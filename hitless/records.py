@@ -103,7 +103,7 @@ SKIPPED_ROW: Final = np.dtype(
         ("woke", "<i8"),  # when the sender noticed that it was more than one interval late
     ]
 )
-"""One tick of a sender process (all its flows) that was skipped, never caught up."""
+"""One tick of a sender (all its flows) that was skipped, never caught up."""
 
 CLOCK_ROW: Final = np.dtype(
     [
