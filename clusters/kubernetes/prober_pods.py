@@ -161,8 +161,10 @@ class ProberPods:
 
     def _check_namespace(self) -> None:
         if self._exists(render_owned(self._spec)[0]):
-            owner = "of a run that is in progress or was killed" if self._owns_namespace() else "that hitless did not create"
-            allowed = f"none; if it is not in use, run `kubectl delete namespace {self._spec.namespace}`"
+            name, is_owned = self._spec.namespace, self._owns_namespace()
+            owner = "of a run that is in progress or was killed" if is_owned else "that hitless did not create"
+            remedy = f"run `hitless clean --kubeconfig FILE --namespace {name}`" if is_owned else "choose another --namespace"
+            allowed = f"none; {'if it is not in use, ' if is_owned else ''}{remedy}"
             raise UsageError(where="cluster", place=f"namespace {self._spec.namespace}", found=f"one {owner}", expected=allowed)
 
     def _owns_namespace(self) -> bool:

@@ -249,9 +249,10 @@ def test_a_namespace_that_is_there_is_not_taken_over(host: ProcessPods) -> None:
 def test_what_a_killed_run_left_is_replaced_only_where_that_was_asked_for(host: ProcessPods, pods: ProberPods) -> None:
     assert pods.endpoints
     other = ProberPods(host, SPEC, clock=HastyClock())
-    with pytest.raises(
-        UsageError, match=r"found one of a run that is in progress or was killed; expected .*kubectl delete namespace hitless"
-    ):
+    refusal = (
+        r"found one of a run that is in progress or was killed; expected .*hitless clean --kubeconfig FILE --namespace hitless"
+    )
+    with pytest.raises(UsageError, match=refusal):
         other.deploy(NODES)
     before = {supervisor.pid for supervisor in host.supervisors.values()}
     assert len(other.deploy(NODES, replaces=True)) == 6
