@@ -124,8 +124,8 @@ class DaemonSetRoll:
         if CALICO_NODE in changes.get(Kind.DAEMON_SET, {}):
             self._daemon_set = changes[Kind.DAEMON_SET][CALICO_NODE]
             self._wanted = template_hash(self._daemon_set) if self._daemon_set else ""
-        for name, node in changes.get(Kind.NODE, {}).items():
-            (self._nodes.add if node else self._nodes.discard)(name)
+        for name, content in changes.get(Kind.NODE, {}).items():
+            (self._nodes.add if content else self._nodes.discard)(name)
         pods = changes.get(Kind.POD, {})
         for name, pod in pods.items():
             if pod is None:
