@@ -159,7 +159,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             overlay=Overlay(option("--overlay")) if option("--overlay") else None,
             zones=option("--zones"),
             nodes_per_zone=option("--nodes-per-zone"),
-            rate_hz=option("--rate") or backend.rate_hz,
+            rate_hz=backend.choose_rate(option("--rate")),
             carrier=IpipCarrier(option("--carrier")) if option("--carrier") else None,
             calico_version=option("--calico-version"),
         )

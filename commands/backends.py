@@ -58,6 +58,10 @@ class Backend:
     rate_hz: float | None = None
     """Probes a second and flow by default; None: each scenario's own."""
 
+    def choose_rate(self, wanted: float | None) -> float | None:
+        """Return the rate of a run here, Hz; None: the scenario's own."""
+        return self.rate_hz if wanted is None else wanted
+
     def choose_profile(self, profile: Profile | None) -> Profile:
         """Return the timing constants to use. Raises UsageError: this backend does not work with these."""
         if profile is None:

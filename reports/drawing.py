@@ -116,7 +116,7 @@ def shown_span(panels: Sequence[Panel]) -> tuple[float, float]:
     began = min((panel.first_ms for panel in panels), default=0.0)
     ends = [bar.to_ms for panel in panels for bar in panel.bars] + [mark.at_ms for panel in panels for mark in panel.marks]
     if not ends:
-        return began, max((panel.last_ms for panel in panels), default=1.0)
+        return began, max([began + 1.0, *(panel.last_ms for panel in panels)])
     # What follows the last event is the validation time: of it so much is shown that the last label has room.
     last = max(*ends, began + 1.0, 1.0) * 1.14
     return max(began, -0.08 * last), last

@@ -38,6 +38,7 @@ NAMES = (
     "netem",
     "nft",
     "locust",
+    "compiled-loop",
 )
 
 

@@ -151,6 +151,11 @@ def test_where_nothing_happens_the_whole_probing_is_shown() -> None:
     assert "node-a1 &gt; node-b1" in render_svg(Comparison(scenario="x", runs=(quiet,)))
 
 
+def test_a_run_that_was_cut_off_before_its_first_probe_has_an_axis() -> None:
+    panel = replace(make_panel(judged(history(events=(event(0, "run.started"),)))), first_ms=0.0, last_ms=0.0)
+    assert shown_span([panel]) == (0.0, 1.0)
+
+
 def test_other_families_share_a_line_each_with_what_befell_their_connections() -> None:
     flow = tcp_flow(7)
     rows = messages(quiet(0, 4), message(4, delay_ms=600), quiet(20, 3))
