@@ -3,6 +3,7 @@
 # make test-kernel      the lab's tests and suites on another kernel, with IPIP, in user-mode Linux: what fits into eight minutes
 # make test-kernel-all  the same, everything
 # make reports   the page of a report in Chromium: what it shows, zoom, keyboard, dark mode, paper, axe-core; the Allure site
+# make programs  programs in the places of Gardener's doubles: reference programs, a real API server, EC2; `hitless conform`
 # make kind      what of the kind backend can be tested without images: docker, router, a real API server; skips say what is missing
 # make kind-images  every image that a kind cluster needs, from package registries alone; skips what is there and unchanged
 # make kind-ci      a real kind cluster with real Calico, in an engine of its own: what fits into the time of CI; or says what is missing
@@ -17,10 +18,12 @@ ARGS ?=
 PARALLEL ?= -n 2 --dist worksteal
 # The lab's own tests wait more than they work.
 LAB_PARALLEL ?= -n 4 --dist worksteal
+# They start a control plane each and have a time of their own in CI.
+PROGRAMS := tests/lab/test_programs.py tests/lab/test_conform.py
 FUZZ_S ?= 60
 FUZZED ?= wire reflector sender settings record scenario
 
-.PHONY: compare test lint unit reports lab suites test-kernel test-kernel-all kind kube-apiserver kind-images kind-ci kind-suites bench bench-peers fuzz format clean
+.PHONY: compare test lint unit reports lab suites programs test-kernel test-kernel-all kind kube-apiserver kind-images kind-ci kind-suites bench bench-peers fuzz format clean
 
 compare: .venv/.ready
 	$(BIN)/hitless compare $(ARGS)
@@ -44,7 +47,10 @@ reports: .venv/.ready-dev
 	$(BIN)/pytest tests/browser
 
 lab: .venv/.ready-dev
-	$(BIN)/pytest tests/lab $(LAB_PARALLEL)
+	$(BIN)/pytest tests/lab $(PROGRAMS:%=--ignore=%) $(LAB_PARALLEL)
+
+programs: .venv/.ready-dev
+	$(BIN)/pytest $(PROGRAMS) $(PARALLEL)
 
 suites: .venv/.ready-dev
 	$(BIN)/pytest suites/ --backend lab $(PARALLEL) $(ARGS)

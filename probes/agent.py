@@ -214,6 +214,9 @@ class Process:
             self._turn(_DRAIN_LOOK_S)
             for sender in self._senders:
                 sender.collect()
+        # Before the process lingers: acceptors of processes that end sooner close their side.
+        for sender in self._senders:
+            sender.hang_up()
 
     def _linger(self, end_ns: int) -> None:
         """Reflect on for those who have not stopped yet."""

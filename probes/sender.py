@@ -253,6 +253,9 @@ class Sender:
             if count < inbox.slots:
                 return
 
+    def hang_up(self) -> None:
+        """Do nothing: datagrams have no connections."""
+
     def finish(self) -> None:
         """Close the sockets and the records; count what the kernel dropped."""
         for opened in self._sockets:

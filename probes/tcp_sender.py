@@ -102,6 +102,7 @@ class TcpSender:
         self._to_offer: deque[tuple[_Pod, TcpFlow]] = deque()
         """What is left of the tick that is being sent."""
         self._looked_ns = 0
+        self._has_hung_up = False
         self._live_window = 4 * settings.live_answers + LIVE_WINDOW_NS // settings.interval_ns
 
     def _make_pods(self) -> tuple[_Pod, ...]:
@@ -196,18 +197,24 @@ class TcpSender:
             if owner is not None:
                 owner.serve(descriptor)
         now_ns = self.now_ns()
-        if self.is_started and now_ns - self._looked_ns >= _LOOK_NS:
+        if self.is_started and not self._has_hung_up and now_ns - self._looked_ns >= _LOOK_NS:
             self._looked_ns = now_ns
             for pod in self._pods:
                 for flow in pod.flows:
                     flow.look(now_ns)
 
-    def finish(self) -> None:
-        """Close the connections and the records."""
+    def hang_up(self) -> None:
+        """Close the connections. What their other ends do later is the end of the run, and is not recorded."""
         now_ns = self.now_ns()
         for pod in self._pods:
             for flow in pod.flows:
                 flow.finish(now_ns)
+        self._has_hung_up = True
+
+    def finish(self) -> None:
+        """Close the connections and the records."""
+        self.hang_up()
+        for pod in self._pods:
             pod.place.close()
         self._tools.epoll.close()
         self.counters.update(self._book.finish(self.ticks))

@@ -268,6 +268,19 @@ def test_the_end_closes_what_is_open(sending: Sending, other_end: socket.socket)
     assert (counters["probes"], counters["sent"], counters["answered"]) == (1, 1, 0)
 
 
+def test_what_the_other_end_does_after_hanging_up_is_not_recorded(
+    sending: Sending, other_end: socket.socket, port: Port
+) -> None:
+    sending.sender.stop()
+    sending.sender.hang_up()
+    other_end.close()
+    port.close()
+    sending.pass_time(5)  # long enough for a new try
+    sending.sender.step()
+    sending.sender.finish()
+    assert sending.events == [("OPENED", 0), ("CLOSED", 0)]
+
+
 def test_live_means_answered_often_enough_in_a_row(sending: Sending, other_end: socket.socket) -> None:
     for count in (1, 2):
         assert not sending.sender.is_live()
