@@ -99,7 +99,7 @@ def _run_sessions(sessions: Mapping[str, Sequence[str]], docker: Docker, process
     given = ["--backend", "kind", "--keep-cluster", "--kind-bin", str(kind), "--overlay", "vxlan"]
     given += ["--kind-kubectl-bin", str(state_folder() / KUBERNETES.name / "kubectl"), "--kind-image", pins.NODE_IMAGE]
     # What a busy machine kept the instrument from knowing is asked again; a FAIL never is.
-    given += ["--reruns", "2", "--only-rerun", "AssertionError: INCONCLUSIVE"]
+    given += ["--reruns", "3", "--only-rerun", "AssertionError: INCONCLUSIVE"]
     given += ["--calico-version", pins.CALICO, "--nodes-per-zone", "1", "--rate", "20"]
     inside = ["nsenter", "--target", str(process), "--net", "--"]
     told, failed = [], []
