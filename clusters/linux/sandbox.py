@@ -23,6 +23,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,7 @@ _OWN_PID_NAMESPACE: Final = Path("/proc/self/ns/pid")
 _PASSED_ON: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _WAITED_FOR: Final = _PASSED_ON | {signal.SIGCHLD}
 _REPEAT_NS: Final = 200_000_000
+_AGAIN_S: Final = 0.02
 """A second signal within this time is a copy: one that is sent to the group arrives directly and through P0 and P1."""
 _SIOCSIFFLAGS: Final = 0x8914
 """Source: linux/sockios.h."""
@@ -245,8 +247,21 @@ def _bind_entry(entry: os.DirEntry[str], target: Path) -> None:
 
 
 def _listen_to_signals() -> None:
-    """Install handlers for the signals that end a program, except for signals that were ignored at the start (nohup)."""
+    """Install handlers for the signals that end a program, except for signals that were ignored at the start (nohup).
+
+    Python drops what a handler raises while a finaliser runs. So such an interrupt is sent again a moment later.
+    """
     last_ns = -_REPEAT_NS
+    report = sys.unraisablehook
+
+    def send_again(dropped: sys.UnraisableHookArgs) -> None:
+        nonlocal last_ns
+        if not isinstance(dropped.exc_value, KeyboardInterrupt):
+            report(dropped)
+            return
+        last_ns = -_REPEAT_NS
+        name = str(dropped.exc_value) or signal.SIGINT.name
+        threading.Timer(_AGAIN_S, os.kill, (os.getpid(), signal.Signals[name])).start()
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         nonlocal last_ns
@@ -255,6 +270,7 @@ def _listen_to_signals() -> None:
         if not repeated:
             raise KeyboardInterrupt(signal.Signals(number).name)
 
+    sys.unraisablehook = send_again
     for number in _PASSED_ON:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, interrupt)

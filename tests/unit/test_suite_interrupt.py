@@ -27,3 +27,25 @@ def test_an_interrupt_between_two_lines_ends_a_session_as_any_other(tmp_path: Pa
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - built above
     assert "Traceback" not in ended.stderr
     assert ended.returncode == 2, ended
+
+
+IN_A_FINALISER = """
+import signal, time
+from clusters.linux.sandbox import _listen_to_signals
+
+class Last:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+_listen_to_signals()
+try:
+    Last()
+    time.sleep(20)
+except KeyboardInterrupt as interrupt:
+    print(interrupt)
+"""
+
+
+def test_an_interrupt_that_meets_a_finaliser_is_sent_again() -> None:
+    ended = subprocess.run([sys.executable, "-c", IN_A_FINALISER], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("SIGTERM\n", "", 0)
