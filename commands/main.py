@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Collection
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Final
 
 import typer
 
 from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
+from clusters.linux.interrupts import listen_to_signals
 from commands import history as history_commands
 from commands import kind as kind_commands
 from commands import lab as lab_commands
@@ -352,7 +351,7 @@ def main() -> None:
 
 def run_app(command_line: typer.Typer) -> None:
     """Run a command line; every error becomes one message and its exit code."""
-    _listen_to_signals()
+    listen_to_signals()
     _write_every_character()
     try:
         command_line()
@@ -392,17 +391,6 @@ def _write_every_character() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _listen_to_signals() -> None:
-    """Let SIGTERM and SIGHUP interrupt as Ctrl-C does; a signal that the caller had ignored (nohup) stays ignored."""
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
 
 
 if __name__ == "__main__":

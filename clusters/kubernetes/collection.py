@@ -16,12 +16,11 @@ from kubernetes import watch
 from clusters.kubernetes.api_calls import ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors
 from clusters.kubernetes.resources import Resource
+from clusters.kubernetes.watcher import end_watch
 from hitless.errors import ApiError
 from hitless.words import JsonObject
 
 _RETRY_S: Final = 0.2
-_STOP_S: Final = 0.05
-_STOP_ATTEMPTS_MAX: Final = 100
 
 
 class Collection:
@@ -52,12 +51,7 @@ class Collection:
     def stop(self) -> None:
         """End the thread. Safe to call twice, and before `start`."""
         self._stopping.set()
-        for _ in range(_STOP_ATTEMPTS_MAX):
-            if not self._thread.is_alive():
-                return
-            # Said again, since a watch that is just being opened does not hear it.
-            self._stream.stop()
-            self._thread.join(_STOP_S)
+        end_watch(self._thread, self._stream)
 
     @property
     def objects(self) -> tuple[JsonObject, ...]:

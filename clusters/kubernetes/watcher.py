@@ -21,11 +21,11 @@ from clusters.kubernetes.changes import ChangeBook
 from hitless.errors import ApiError, NotFoundError
 from hitless.words import Kind
 
+_STOP_S: Final = 0.05
+_STOP_ATTEMPTS_MAX: Final = 100
 _RETRY_FIRST_S: Final = 0.05
 _RETRY_MAX_S: Final = 2.0
 """A server that is back is noticed this late at most."""
-_STOP_S: Final = 0.05
-_STOP_ATTEMPTS_MAX: Final = 100
 """How long and how often to wait for the thread's end, which a connection attempt can hold up for seconds."""
 
 _FAILURES_MAX: Final = 20
@@ -71,12 +71,7 @@ class KindWatcher:
     def stop(self) -> None:
         """End the thread. Safe to call twice."""
         self._stopping.set()
-        for _ in range(_STOP_ATTEMPTS_MAX):
-            if not self._thread.is_alive():
-                return
-            # Said again, since a watch that is just being opened does not hear it.
-            self._stream.stop()
-            self._thread.join(_STOP_S)
+        end_watch(self._thread, self._stream)
 
     def _follow(self) -> None:
         delay_s = _RETRY_FIRST_S
@@ -108,3 +103,12 @@ class KindWatcher:
                 self._book.note_event(self._kind, event.version, deleted_uid=event.deleted_uid)
             if self._stopping.is_set():
                 return
+
+
+def end_watch(thread: threading.Thread, stream: watch.Watch) -> None:
+    """End a thread that watches, for 5 s at most. A watch that is just being opened does not hear that it is stopped."""
+    for _ in range(_STOP_ATTEMPTS_MAX):
+        if not thread.is_alive():
+            return
+        stream.stop()
+        thread.join(_STOP_S)

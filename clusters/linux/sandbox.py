@@ -23,24 +23,18 @@ import signal
 import socket
 import struct
 import sys
-import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Final, NoReturn
 
+from clusters.linux.interrupts import ENDING_SIGNALS, listen_to_signals
 from clusters.linux.namespaces import NETWORK_DIRECTORY, Clone, Mount, die_with_parent, mount, unshare
 from hitless.errors import MissingCapabilityError, WorldError
 
 _MARK: Final = "HITLESS_SANDBOX"
 """Environment variable that holds the link of the sandbox's PID namespace; programs started inside inherit it."""
 _OWN_PID_NAMESPACE: Final = Path("/proc/self/ns/pid")
-_PASSED_ON: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-_WAITED_FOR: Final = _PASSED_ON | {signal.SIGCHLD}
-_REPEAT_NS: Final = 200_000_000
-_AGAIN_S: Final = 0.02
-"""A second signal within this time is a copy: one that is sent to the group arrives directly and through P0 and P1."""
+_WAITED_FOR: Final = ENDING_SIGNALS | {signal.SIGCHLD}
 _SIOCSIFFLAGS: Final = 0x8914
 """Source: linux/sockios.h."""
 _IFF_UP: Final = 0x1
@@ -90,7 +84,7 @@ def enter_sandbox() -> None:
     _descend(lifeline, question)
     os.close(question)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    _listen_to_signals()
+    listen_to_signals()
 
 
 def enter_own_network() -> None:
@@ -178,7 +172,7 @@ def _attend(child: int) -> NoReturn:
         if ended:
             _end_like(status)
         caught = signal.sigwaitinfo(_WAITED_FOR)
-        if caught.si_signo in _PASSED_ON and caught.si_code <= 0:  # SI_USER, SI_QUEUE, SI_TKILL. Source: sigaction(2)
+        if caught.si_signo in ENDING_SIGNALS and caught.si_code <= 0:  # SI_USER, SI_QUEUE, SI_TKILL. Source: sigaction(2)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, caught.si_signo)
 
@@ -244,33 +238,3 @@ def _bind_entry(entry: os.DirEntry[str], target: Path) -> None:
     # An entry that cannot be bound (another user's, without root) stays empty.
     with contextlib.suppress(WorldError):
         mount(entry.path, target, None, Mount.BIND | Mount.RECURSIVE)
-
-
-def _listen_to_signals() -> None:
-    """Install handlers for the signals that end a program, except for signals that were ignored at the start (nohup).
-
-    Python drops what a handler raises while a finaliser runs. So such an interrupt is sent again a moment later.
-    """
-    last_ns = -_REPEAT_NS
-    report = sys.unraisablehook
-
-    def send_again(dropped: sys.UnraisableHookArgs) -> None:
-        nonlocal last_ns
-        if not isinstance(dropped.exc_value, KeyboardInterrupt):
-            report(dropped)
-            return
-        last_ns = -_REPEAT_NS
-        name = str(dropped.exc_value) or signal.SIGINT.name
-        threading.Timer(_AGAIN_S, os.kill, (os.getpid(), signal.Signals[name])).start()
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        nonlocal last_ns
-        now_ns = time.monotonic_ns()
-        repeated, last_ns = now_ns - last_ns < _REPEAT_NS, now_ns
-        if not repeated:
-            raise KeyboardInterrupt(signal.Signals(number).name)
-
-    sys.unraisablehook = send_again
-    for number in _PASSED_ON:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, interrupt)

@@ -30,17 +30,17 @@ def test_an_interrupt_between_two_lines_ends_a_session_as_any_other(tmp_path: Pa
 
 
 IN_A_FINALISER = """
-import signal, time
-from clusters.linux.sandbox import _listen_to_signals
+import signal, threading
+from clusters.linux.interrupts import listen_to_signals
 
 class Last:
     def __del__(self):
         signal.raise_signal(signal.SIGTERM)
 
-_listen_to_signals()
+listen_to_signals()
 try:
     Last()
-    time.sleep(20)
+    threading.Event().wait(20)
 except KeyboardInterrupt as interrupt:
     print(interrupt)
 """

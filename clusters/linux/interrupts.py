@@ -1,0 +1,47 @@
+"""The signals that end a program, as KeyboardInterrupt, whenever they come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Final
+
+ENDING_SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+_REPEAT_NS: Final = 200_000_000
+"""A second signal within this time is a copy: one that is sent to the group arrives directly and through the sandbox."""
+_AGAIN_S: Final = 0.02
+"""After so long an interrupt that was dropped is sent again; chosen here."""
+
+
+def listen_to_signals() -> None:
+    """Install handlers for the signals that end a program, except for signals that were ignored at the start (nohup).
+
+    Python drops what a handler raises while a finaliser runs. So such an interrupt is sent again a moment later.
+    """
+    last_ns = -_REPEAT_NS
+    report = sys.unraisablehook
+
+    def send_again(dropped: sys.UnraisableHookArgs) -> None:
+        nonlocal last_ns
+        if not isinstance(dropped.exc_value, KeyboardInterrupt):
+            report(dropped)
+            return
+        last_ns = -_REPEAT_NS
+        name = str(dropped.exc_value) or signal.SIGINT.name
+        threading.Timer(_AGAIN_S, os.kill, (os.getpid(), signal.Signals[name])).start()
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        nonlocal last_ns
+        now_ns = time.monotonic_ns()
+        repeated, last_ns = now_ns - last_ns < _REPEAT_NS, now_ns
+        if not repeated:
+            raise KeyboardInterrupt(signal.Signals(number).name)
+
+    sys.unraisablehook = send_again
+    for number in ENDING_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
