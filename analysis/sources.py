@@ -38,7 +38,7 @@ def seen_sources(history: History, flow: Flow) -> tuple[SeenSource, ...]:
     log = log[log["source"] != NO_ADDRESS]
     if not log.size:
         return ()
-    own = next(endpoint.address for endpoint in history.facts.endpoints if endpoint.name == flow.source)
+    own = next(endpoint.address_of(flow.ip_family) for endpoint in history.facts.endpoints if endpoint.name == flow.source)
     borders = [0, *(np.flatnonzero(log["source"][1:] != log["source"][:-1]) + 1).tolist(), log.size]
     return tuple(_stretch(flow, own, log[first:last]) for first, last in pairwise(borders))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hitless.facts import Flow, ProbeSpec
-from hitless.words import SECOND, FlowClass, Nanoseconds
+from hitless.words import SECOND, FlowClass, IpFamily, Nanoseconds
 
 SENDER: Final = "sender"
 REFLECTOR: Final = "reflector"
@@ -25,7 +25,7 @@ TCP_COST: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentGroup:
-    """The flows of one agent: one protocol, one interval and one size, so that each tick is one batch."""
+    """The flows of one agent: one protocol, address family, interval and size, so that each tick is one batch."""
 
     agent: str
     is_sender: bool
@@ -33,39 +33,49 @@ class AgentGroup:
     octets: int
     flows: tuple[Flow, ...]
 
+    @property
+    def ip_family(self) -> IpFamily:
+        """Address family of its packets."""
+        return self.flows[0].ip_family
+
 
 def group_flows(flows: Sequence[Flow], spec: ProbeSpec, endpoint: str | None = None) -> tuple[AgentGroup, ...]:
     """Return the agents that a run needs, reflectors first; the sender of the mesh is called `sender`.
 
-    The kernel answers ICMP. TCP flows have agents of their own at both ends.
+    The kernel answers ICMP. TCP flows and IPv6 have agents of their own at both ends.
 
     Args:
         flows: the flows.
         spec: how to probe.
         endpoint: only the agents of this one; None: one place holds all endpoints.
     """
-    reflected: dict[bool, list[Flow]] = {}
+    reflected: dict[tuple[bool, IpFamily], list[Flow]] = {}
     sent: dict[tuple[str, Nanoseconds, int], list[Flow]] = {}
     for flow in flows:
         is_tcp, interval_ns = flow.flow_class.is_tcp, flow.interval_ns or spec.interval_ns
         if flow.flow_class is not FlowClass.ICMP and endpoint in {None, flow.destination}:
-            reflected.setdefault(is_tcp, []).append(flow)
+            reflected.setdefault((is_tcp, flow.ip_family), []).append(flow)
         if endpoint in {None, flow.source}:
-            sent.setdefault(("tcp" if is_tcp else flow.flow_class.value, interval_ns, flow.octets), []).append(flow)
+            protocol = ("tcp" if is_tcp else flow.flow_class.value) + _suffix(flow.ip_family)
+            sent.setdefault((protocol, interval_ns, flow.octets), []).append(flow)
     groups = [
         AgentGroup(
-            agent=ACCEPTOR if is_tcp else REFLECTOR,
+            agent=(ACCEPTOR if is_tcp else REFLECTOR) + _suffix(family),
             is_sender=False,
             interval_ns=min(flow.interval_ns or spec.interval_ns for flow in some),
             octets=max(flow.octets for flow in some),
             flows=tuple(some),
         )
-        for is_tcp, some in sorted(reflected.items())
+        for (is_tcp, family), some in sorted(reflected.items())
     ]
     for number, ((protocol, interval_ns, octets), some) in enumerate(sent.items()):
         name = SENDER if number == 0 else f"{SENDER}-{protocol}-{octets}-{round(SECOND / interval_ns)}hz"
         groups.append(AgentGroup(agent=name, is_sender=True, interval_ns=interval_ns, octets=octets, flows=tuple(some)))
     return tuple(groups)
+
+
+def _suffix(family: IpFamily) -> str:
+    return "6" if family is IpFamily.IPV6 else ""
 
 
 def share_processes(groups: Sequence[AgentGroup]) -> Mapping[str, tuple[AgentGroup, ...]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Final
 
-from hitless.words import FlowClass, FlowId, FlowRole, FlowSet, JsonObject, Nanoseconds
+from hitless.words import FlowClass, FlowId, FlowRole, FlowSet, IpFamily, JsonObject, Nanoseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,14 @@ class NodeFacts:
     """The node's default gateway: the router's address in the zone."""
     tunnel_address: str = ""
     """IPv4 address of its tunnel device while the overlay is on; empty: not known."""
+    address6: str = ""
+    """IPv6 address of the node in its zone's subnet; empty: none, or not known."""
+    pod_cidr6: str = ""
+    """IPv6 prefix of its pods; empty: none, or not known."""
+
+    def address_of(self, family: IpFamily) -> str:
+        """Return its address in a family."""
+        return self.address6 if family is IpFamily.IPV6 else self.address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +55,17 @@ class Endpoint:
     """Whether it is in a node's own network."""
     is_outside: bool = False
     """Whether it is outside the cluster, a client of NodePorts. `node` is then its namespace or machine."""
+    address6: str = ""
+    """Its IPv6 address; empty: none."""
 
     @property
     def is_pod(self) -> bool:
         """Whether it is a pod in the pod network."""
         return not self.is_host and not self.is_outside
+
+    def address_of(self, family: IpFamily) -> str:
+        """Return its address in a family; empty: it has none."""
+        return self.address6 if family is IpFamily.IPV6 else self.address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,22 +87,33 @@ class Flow:
     interval_ns: Nanoseconds | None = None
     """Time between two of its probes; None: the run's (`RunHeader.interval_ns`)."""
     via: str | None = None
-    """ADDRESS:PORT of the Service that its packets are sent to; None: they are sent to the destination itself."""
+    """ADDRESS:PORT of the Service that its packets are sent to, an IPv6 address in brackets; None: they are sent to the
+    destination itself."""
+    ip_family: IpFamily = IpFamily.IPV4
 
     @property
     def family(self) -> str:
-        """What it has in common with others: its set, and its class where the set has several."""
+        """What it has in common with others: its set, its class where the set has several, and IPv6."""
+        words = [self.flow_set.value]
         if self.flow_class.is_tcp and self.flow_class.value != self.flow_set.value:
-            return f"{self.flow_set.value} {self.flow_class.value}"
-        return self.flow_set.value
+            words.append(self.flow_class.value)
+        if self.ip_family is IpFamily.IPV6:
+            words.append(self.ip_family.value)
+        return " ".join(words)
+
+    @property
+    def target(self) -> str:
+        """Address of `via`; empty: there is none."""
+        return (self.via or "").rpartition(":")[0].strip("[]")
 
     @property
     def label(self) -> str:
         """How reports name the flow; unique in the run."""
         between = f"{self.source} > {self.destination}"
         if self.flow_set is FlowSet.NODE_PORT:
-            between += f" by {(self.via or '').partition(':')[0]}"
-        return between if self.flow_set is FlowSet.UDP else f"{between} {self.family}"
+            between += f" by {self.target}"
+        what = self.family.removeprefix(FlowSet.UDP) if self.flow_set is FlowSet.UDP else f" {self.family}"
+        return between + what
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +128,8 @@ class ServiceFacts:
     """TCP port at every node's own address; externalTrafficPolicy Cluster."""
     destination: str
     """Name of the endpoint behind it."""
+    cluster_ip6: str = ""
+    """Its IPv6 ClusterIP; empty: none."""
 
 
 @unique

@@ -62,6 +62,14 @@ class IpipCarrier(StrEnum):
 
 
 @unique
+class IpFamily(StrEnum):
+    """Address family of packets, as a Shoot names it."""
+
+    IPV4 = "IPv4"
+    IPV6 = "IPv6"
+
+
+@unique
 class Profile(StrEnum):
     """Which column of the timing table is in force."""
 

@@ -2,7 +2,7 @@
 
 The small UDP mesh is always probed: it is the reference for every report's headline. Control flows, within a node and within a
 pod, are always probed, too. The other sets probe more slowly: they show whether something breaks and how, the mesh shows for
-how long.
+how long. A second address family is probed by flows of its own. The mesh of the headline and the calibration flow are IPv4.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Final
 
 from hitless.errors import WorldError
 from hitless.facts import ClusterFacts, Endpoint, Flow
-from hitless.words import SECOND, Capability, FlowClass, FlowId, FlowRole, FlowSet, Nanoseconds
+from hitless.words import SECOND, Capability, FlowClass, FlowId, FlowRole, FlowSet, IpFamily, Nanoseconds
 from probes.stamp import PACKET_OCTETS
 
 DATAGRAM_RATE_HZ: Final = 50.0
 """Probes per second and flow of the sets beside the mesh. Chosen here: 20 ms detect what the mesh's 5 ms measure."""
 TCP_RATE_HZ: Final = 20.0
 """Messages or connections per second and flow. Chosen here: each costs system calls of its own, not a share of a batch."""
-IP_AND_UDP_OCTETS: Final = 28
-"""Source: RFC 791 3.1 (20), RFC 768 (8)."""
+IP_AND_UDP_OCTETS: Final = {IpFamily.IPV4: 28, IpFamily.IPV6: 48}
+"""Source: RFC 791 3.1 (20), RFC 8200 3 (40), RFC 768 (8)."""
 
 SERVICE_SETS: Final = frozenset({FlowSet.CLUSTER_IP, FlowSet.HOST_CLUSTER_IP, FlowSet.NODE_PORT})
 CONNECTION_SETS: Final = frozenset({FlowSet.TCP_ESTABLISHED, FlowSet.TCP_CONNECT, FlowSet.POD_TO_HOST})
@@ -48,11 +48,11 @@ def capabilities_of(flow_sets: Iterable[FlowSet]) -> frozenset[Capability]:
     return frozenset(needed)
 
 
-def count_flows(nodes: int, flow_sets: Iterable[FlowSet]) -> int:
+def count_flows(nodes: int, flow_sets: Iterable[FlowSet], families: int = 1) -> int:
     """Return how many flows these sets make at the most in a cluster of this size; each needs a number of FlowId."""
     mesh = nodes * (nodes - 1)
     per_set = {FlowSet.POD_TO_HOST: 2 * mesh} | dict.fromkeys(SERVICE_SETS, 4 * nodes)
-    return 2 * nodes + 1 + sum(per_set.get(flow_set, mesh) for flow_set in {FlowSet.UDP, *flow_sets})
+    return families * (2 * nodes + 1 + sum(per_set.get(flow_set, mesh) for flow_set in {FlowSet.UDP, *flow_sets}))
 
 
 def make_flows(
@@ -60,7 +60,7 @@ def make_flows(
 ) -> tuple[Flow, ...]:
     """Return the flows of a run, numbered from 1: the mesh, the control flows, then the other sets in the given order.
 
-    The first pod of a node belongs to the mesh; the second answers the control flow.
+    The first pod of a node belongs to the mesh; the second answers the control flow. IPv6 follows IPv4 where both are probed.
 
     Args:
         facts: the cluster.
@@ -70,14 +70,15 @@ def make_flows(
     Raises:
         WorldError: the cluster has no endpoints for a set that is asked for.
     """
-    places = _Places.of(facts)
-    ends = [*_pod_ends(places, FlowSet.UDP), *_control_ends(places)]
-    for flow_set in dict.fromkeys(flow_sets):
-        if flow_set is not FlowSet.UDP:
+    ends: list[_Ends] = []
+    for family in map(IpFamily, facts.families_probed):
+        places = _Places.of(facts, family)
+        for flow_set in dict.fromkeys((FlowSet.UDP, *flow_sets)):
             found = list(_ends_of(flow_set, places))
-            if not found:
-                raise WorldError(f"the cluster has no endpoints for the flow set {flow_set}, so it cannot be probed")
-            ends += found
+            if not found and len(facts.nodes) > 1:
+                text = f"the cluster has no {family} endpoints for the flow set {flow_set}, so it cannot be probed"
+                raise WorldError(text)
+            ends += [*found, *_control_ends(places)] if flow_set is FlowSet.UDP else found
     mesh_rate_hz = SECOND / mesh_interval_ns if mesh_interval_ns else float("inf")
     return tuple(
         Flow(
@@ -92,6 +93,7 @@ def make_flows(
             if end.flow_set is FlowSet.UDP
             else Nanoseconds(round(SECOND / rate_hz(end.flow_class, mesh_rate_hz))),
             via=end.via,
+            ip_family=end.ip_family,
         )
         for number, end in enumerate(ends, 1)
     )
@@ -108,13 +110,15 @@ class _Ends:
     role: FlowRole = FlowRole.MESH
     octets: int = PACKET_OCTETS
     via: str | None = None
+    ip_family: IpFamily
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Places:
-    """The endpoints of a cluster by their role, each list in the order of the facts."""
+    """The endpoints of a cluster that have an address of a family, by their role, each list in the order of the facts."""
 
     facts: ClusterFacts
+    family: IpFamily
     mesh: tuple[Endpoint, ...]
     control: Mapping[str, Endpoint]
     """Node to its control pod."""
@@ -123,17 +127,19 @@ class _Places:
     outside: Endpoint | None
 
     @staticmethod
-    def of(facts: ClusterFacts) -> _Places:
+    def of(facts: ClusterFacts, family: IpFamily) -> _Places:
         by_node: dict[str, list[Endpoint]] = {}
-        for endpoint in facts.endpoints:
+        endpoints = [endpoint for endpoint in facts.endpoints if endpoint.address_of(family)]
+        for endpoint in endpoints:
             if endpoint.is_pod:
                 by_node.setdefault(endpoint.node, []).append(endpoint)
         return _Places(
             facts=facts,
+            family=family,
             mesh=tuple(pods[0] for pods in by_node.values()),
             control={node: pods[1] for node, pods in by_node.items() if len(pods) > 1},
-            hosts={endpoint.node: endpoint for endpoint in facts.endpoints if endpoint.is_host},
-            outside=next((endpoint for endpoint in facts.endpoints if endpoint.is_outside), None),
+            hosts={endpoint.node: endpoint for endpoint in endpoints if endpoint.is_host},
+            outside=next((endpoint for endpoint in endpoints if endpoint.is_outside), None),
         )
 
     def partners(self) -> Iterator[tuple[Endpoint, Endpoint]]:
@@ -149,7 +155,8 @@ class _Places:
 def _pod_ends(
     places: _Places, flow_set: FlowSet, flow_class: FlowClass = FlowClass.UDP, octets: int = PACKET_OCTETS
 ) -> Iterator[_Ends]:
-    role = FlowRole.MESH if flow_set is FlowSet.UDP else FlowRole.POD
+    is_reference = flow_set is FlowSet.UDP and places.family is IpFamily.IPV4
+    role = FlowRole.MESH if is_reference else FlowRole.POD
     for source, destination in permutations(places.mesh, 2):
         yield _Ends(
             source=source.name,
@@ -158,31 +165,35 @@ def _pod_ends(
             flow_class=flow_class,
             role=role,
             octets=octets,
+            ip_family=places.family,
         )
 
 
 def _control_ends(places: _Places) -> Iterator[_Ends]:
     """Yield a flow within each node and one within its first pod, which no switch can affect, and the calibration flow."""
+
+    def end(source: Endpoint, destination: Endpoint, role: FlowRole) -> _Ends:
+        return _Ends(source=source.name, destination=destination.name, flow_set=FlowSet.UDP, role=role, ip_family=places.family)
+
     for pod in places.mesh:
         if pod.node in places.control:
-            other = places.control[pod.node]
-            yield _Ends(source=pod.name, destination=other.name, flow_set=FlowSet.UDP, role=FlowRole.CONTROL)
+            yield end(pod, places.control[pod.node], FlowRole.CONTROL)
     for pod in places.mesh:
-        yield _Ends(source=pod.name, destination=pod.name, flow_set=FlowSet.UDP, role=FlowRole.CONTROL)
+        yield end(pod, pod, FlowRole.CONTROL)
     spare = tuple(places.control.values())
-    if len(spare) > 1:
-        yield _Ends(source=spare[0].name, destination=spare[-1].name, flow_set=FlowSet.UDP, role=FlowRole.CALIBRATION)
+    if len(spare) > 1 and places.family is IpFamily.IPV4:
+        yield end(spare[0], spare[-1], FlowRole.CALIBRATION)
 
 
 def _ends_of(flow_set: FlowSet, places: _Places) -> Iterator[_Ends]:
-    facts = places.facts
+    facts, headers = places.facts, IP_AND_UDP_OCTETS[places.family]
     match flow_set:
         case FlowSet.UDP:
             yield from _pod_ends(places, flow_set)
         case FlowSet.UDP_OVERLAY_MTU:
-            yield from _pod_ends(places, flow_set, octets=facts.overlay_pod_mtu - IP_AND_UDP_OCTETS)
+            yield from _pod_ends(places, flow_set, octets=facts.overlay_pod_mtu - headers)
         case FlowSet.UDP_NATIVE_MTU:
-            yield from _pod_ends(places, flow_set, octets=facts.native_pod_mtu - IP_AND_UDP_OCTETS)
+            yield from _pod_ends(places, flow_set, octets=facts.native_pod_mtu - headers)
         case FlowSet.ICMP:
             yield from _pod_ends(places, flow_set, FlowClass.ICMP)
         case FlowSet.TCP_ESTABLISHED:
@@ -205,7 +216,12 @@ def _host_ends(places: _Places, flow_set: FlowSet) -> Iterator[_Ends]:
         classes = (FlowClass.UDP,) if flow_set is FlowSet.HOST_TO_POD else (FlowClass.UDP, FlowClass.TCP_CONNECT)
         for flow_class in classes:
             yield _Ends(
-                source=source.name, destination=destination.name, flow_set=flow_set, flow_class=flow_class, role=FlowRole.HOST
+                source=source.name,
+                destination=destination.name,
+                flow_set=flow_set,
+                flow_class=flow_class,
+                role=FlowRole.HOST,
+                ip_family=places.family,
             )
 
 
@@ -217,12 +233,12 @@ def _service_ends(places: _Places, flow_set: FlowSet) -> Iterator[_Ends]:
         host = places.hosts.get(pod.node)
         if service is None:
             continue
-        via = f"{service.cluster_ip}:{service.port}"
+        via = _via(service.cluster_ip6 if places.family is IpFamily.IPV6 else service.cluster_ip, service.port)
         source: Endpoint | None = pod
         if flow_set is FlowSet.HOST_CLUSTER_IP:
             source = host
         elif flow_set is FlowSet.NODE_PORT:
-            source, via = places.outside, f"{nodes[pod.node].address}:{service.node_port}"
+            source, via = places.outside, _via(nodes[pod.node].address_of(places.family), service.node_port)
         if source is None:
             continue
         for flow_class in _TCP_CLASSES:
@@ -233,4 +249,9 @@ def _service_ends(places: _Places, flow_set: FlowSet) -> Iterator[_Ends]:
                 flow_class=flow_class,
                 role=FlowRole.SERVICE,
                 via=via,
+                ip_family=places.family,
             )
+
+
+def _via(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -99,13 +99,13 @@ def make_case(scenario: Scenario, options: Options) -> Case:
             be read.
     """
     scenario = _apply(scenario, options)
-    flows = count_flows(scenario.topology.nodes, scenario.flows.of(options.profile))
+    shoot = load_shoot(scenario.shoot)
+    flows = count_flows(scenario.topology.nodes, scenario.flows.of(options.profile), len(shoot.families))
     if flows > FLOWS_MAX:
         allowed = f"at most {FLOWS_MAX:,} (the STAMP Session Identifier has 16 bits): use fewer --zones or --nodes-per-zone"
         raise UsageError(
             where=str(scenario.file), place="flows", found=f"{plural(flows, 'flow')} in this topology", expected=allowed
         )
-    shoot = load_shoot(scenario.shoot)
     if options.overlay is not None:
         shoot = shoot.with_vxlan(enabled=options.overlay is Overlay.VXLAN)
     if options.carrier is not None and shoot.overlay is not Overlay.IPIP:

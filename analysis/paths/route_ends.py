@@ -30,11 +30,11 @@ def find_ends(flow: Flow, facts: ClusterFacts) -> RouteEnds | None:
     endpoints = {endpoint.name: endpoint for endpoint in facts.endpoints}
     source, destination = endpoints[flow.source], endpoints[flow.destination]
     nodes = {node.name: node for node in facts.nodes}
-    by_address = {node.address: node.name for node in facts.nodes}
+    by_address = {node.address_of(flow.ip_family): node.name for node in facts.nodes}
     sender = source.node
     if source.is_outside:
         # A client of a NodePort: the node that it addresses forwards the request, and the answer comes back through it.
-        sender = by_address.get((flow.via or "").rpartition(":")[0], "")
+        sender = by_address.get(flow.target, "")
     reflector = destination.node
     if sender == reflector or sender not in nodes or reflector not in nodes:
         return None

@@ -108,7 +108,7 @@ class LabProber:
             endpoints=tuple(
                 EndpointSettings(
                     name=name,
-                    address=endpoint.address,
+                    address=endpoint.address_of(group.ip_family),
                     namespace=self._namespace_path(name),
                     sends=group.is_sender,
                     reflects=not group.is_sender,

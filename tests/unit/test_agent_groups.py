@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from clusters.agent_groups import PROCESS, SHARED_HZ_MAX, TCP_COST, group_flows, share_processes
 from hitless.facts import Flow, ProbeSpec
-from hitless.words import SECOND, FlowClass, FlowId, FlowRole, Nanoseconds
+from hitless.words import SECOND, FlowClass, FlowId, FlowRole, IpFamily, Nanoseconds
 
 SPEC = ProbeSpec(interval_ns=Nanoseconds(SECOND // 1000), drain_ns=SECOND, duration_ns_max=SECOND)
 FLOWS = tuple(
@@ -39,3 +39,18 @@ def test_a_message_on_a_connection_weighs_as_much_as_many_datagrams() -> None:
 
 def test_without_flows_there_is_no_process() -> None:
     assert name_agents() == {}
+
+
+def test_ipv6_has_agents_of_its_own_at_both_ends() -> None:
+    second = [replace(flow, ip_family=IpFamily.IPV6) for flow in (FLOWS[0], TCP)]
+    groups = group_flows([FLOWS[0], TCP, *second], SPEC)
+    assert [(group.agent, group.ip_family) for group in groups] == [
+        ("reflector", IpFamily.IPV4),
+        ("reflector6", IpFamily.IPV6),
+        ("acceptor", IpFamily.IPV4),
+        ("acceptor6", IpFamily.IPV6),
+        ("sender", IpFamily.IPV4),
+        ("sender-tcp-44-1000hz", IpFamily.IPV4),
+        ("sender-udp6-44-1000hz", IpFamily.IPV6),
+        ("sender-tcp6-44-1000hz", IpFamily.IPV6),
+    ]

@@ -9,7 +9,7 @@ import pytest
 
 from hitless.errors import WorldError
 from hitless.facts import ClusterFacts, Endpoint, Flow, NodeFacts, ServiceFacts
-from hitless.words import MILLISECOND, SECOND, Capability, FlowClass, FlowRole, FlowSet, Nanoseconds
+from hitless.words import MILLISECOND, SECOND, Capability, FlowClass, FlowRole, FlowSet, IpFamily, Nanoseconds
 from scenarios.flows import capabilities_of, count_flows, make_flows, rate_hz
 
 
@@ -161,3 +161,61 @@ def test_a_set_that_the_cluster_has_no_endpoints_for_is_refused() -> None:
 def test_flows_are_counted_without_making_them(zones: int, nodes_per_zone: int, flow_sets: tuple[FlowSet, ...]) -> None:
     made = len(make_flows(make_facts(zones, nodes_per_zone), flow_sets))
     assert made <= count_flows(zones * nodes_per_zone, flow_sets) <= made + 12 * zones * nodes_per_zone
+
+
+def make_dual(facts: ClusterFacts) -> ClusterFacts:
+    return replace(
+        facts,
+        families=("IPv4", "IPv6"),
+        families_probed=("IPv4", "IPv6"),
+        nodes=tuple(replace(node, address6=f"fd00::{place + 1}") for place, node in enumerate(facts.nodes)),
+        endpoints=tuple(replace(one, address6=f"fd00:1::{place + 1}") for place, one in enumerate(facts.endpoints)),
+        services=tuple(replace(one, cluster_ip6=f"fd00:2::{place + 1}") for place, one in enumerate(facts.services)),
+    )
+
+
+def test_a_second_family_repeats_every_set_and_changes_no_flow_of_the_first() -> None:
+    facts = make_facts(2, 2)
+    single, dual = make_flows(facts, tuple(FlowSet)), make_flows(make_dual(facts), tuple(FlowSet))
+    first, second = dual[: len(single)], dual[len(single) :]
+    assert single == first
+    assert {flow.ip_family for flow in second} == {IpFamily.IPV6}
+    assert [flow.id for flow in dual] == list(range(1, len(dual) + 1))
+    known = {(flow.source, flow.destination, flow.flow_set, flow.flow_class) for flow in second}
+    assert known == {
+        (flow.source, flow.destination, flow.flow_set, flow.flow_class)
+        for flow in first
+        if flow.role is not FlowRole.CALIBRATION
+    }
+    assert len(dual) <= count_flows(4, tuple(FlowSet), 2)
+
+
+def test_the_headline_and_the_calibration_are_ipv4() -> None:
+    dual = make_flows(make_dual(make_facts(2, 2)))
+    roles = {family: Counter(flow.role for flow in dual if flow.ip_family is family) for family in IpFamily}
+    assert roles == {
+        IpFamily.IPV4: {FlowRole.MESH: 12, FlowRole.CONTROL: 8, FlowRole.CALIBRATION: 1},
+        IpFamily.IPV6: {FlowRole.POD: 12, FlowRole.CONTROL: 8},
+    }
+
+
+def test_labels_tell_the_families_apart() -> None:
+    labels = [flow.label for flow in make_flows(make_dual(make_facts(2, 2)), tuple(FlowSet))]
+    assert len(set(labels)) == len(labels)
+    assert "node-a1-mesh > node-b1-mesh IPv6" in labels
+    assert "node-a1-mesh > node-b1-mesh icmp IPv6" in labels
+    assert "outside > node-a2-mesh by fd00::1 node-port tcp-connect IPv6" in labels
+
+
+def test_an_ipv6_packet_of_a_full_mtu_carries_20_octets_less() -> None:
+    flows = [flow for flow in make_flows(make_dual(make_facts(2, 2)), (FlowSet.UDP_NATIVE_MTU,)) if flow.role is FlowRole.POD]
+    assert {flow.ip_family: flow.octets for flow in flows if flow.flow_set is FlowSet.UDP_NATIVE_MTU} == {
+        IpFamily.IPV4: 1472,
+        IpFamily.IPV6: 1452,
+    }
+
+
+def test_a_family_without_addresses_is_refused() -> None:
+    facts = replace(make_facts(2, 2), families_probed=("IPv4", "IPv6"))
+    with pytest.raises(WorldError, match="no IPv6 endpoints for the flow set udp"):
+        make_flows(facts)
