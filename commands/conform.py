@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -16,7 +15,7 @@ from commands.settings import Format, make_folder, make_run_directory
 from commands.terminal import print_table
 from gardener.observed.answers import ask_double, say
 from gardener.observed.cases import CASES
-from gardener.releases import LATEST, RELEASES, ExtensionRelease
+from gardener.releases import find_release
 from hitless.facts import Part
 from hitless.plural import plural
 from hitless.store import write_json
@@ -50,7 +49,7 @@ def conform(extension: Path, against: Path | None, output: Path, output_format: 
     if against is not None:
         other = _ask(against, directory / "against")
     else:
-        release = _release_of(identify(Part.EXTENSION, extension).version)
+        release = find_release(identify(Part.EXTENSION, extension).version)
         other = {name: simplify(CASES[name].double or say(ask_double(CASES[name], release))) for name in asked}
         asked = {name: _REFUSED.get(outcome, outcome) for name, outcome in asked.items()}
     different = {name: (asked[name], other[name]) for name in asked if asked[name] != other[name]}
@@ -71,9 +70,3 @@ def conform(extension: Path, against: Path | None, output: Path, output_format: 
 def _ask(program: Path, logs: Path) -> dict[str, str]:
     logs.mkdir(parents=True)
     return ask_program(program, logs)
-
-
-def _release_of(version: str) -> ExtensionRelease:
-    """Return the release that a version belongs to, by its minor version; the latest where it is not known."""
-    minor = re.match(r"v\d+\.\d+", version)
-    return RELEASES.get(minor[0], LATEST) if minor else LATEST

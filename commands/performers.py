@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum, unique
+from functools import partial
 from pathlib import Path
 
 from clusters.programs.api_server import find_assets
 from clusters.programs.cluster import Programs
 from clusters.programs.identity import check_program
-from clusters.programs.switch import plan_programs, surround
+from clusters.programs.switch import find_program_release, plan_programs, surround
 from commands.settings import DOUBLE
 from gardener.doubles.route_plan import RouteControllerMode
-from gardener.releases import LATEST
+from gardener.releases import LATEST, ExtensionRelease
 from hitless.errors import UsageError, WorldError
 from hitless.facts import Part
 from hitless.history import History
 from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster
 from hitless.words import SECOND, Arm, Verdict
-from scenarios.faults import KUBE_API_DOWN, OF_SWITCH
+from scenarios.faults import OF_SWITCH
 from scenarios.initial import Initial
 from scenarios.model import Cloud
 from scenarios.plan import Case, make_plan
@@ -49,6 +50,8 @@ class Performer:
     name: SwitchName
     acts: frozenset[Act]
     """The acts that it can perform."""
+    find_release: Callable[[], ExtensionRelease] = lambda: LATEST
+    """Returns the release of the extension, where a scenario names none."""
     make_plan: Callable[[Case, Arm, int, Clock], RunPlan]
     """Returns what a trial of an arm does."""
     surround: Callable[[Cluster, Case, Arm, Path, Clock], Cluster]
@@ -115,7 +118,7 @@ def read_programs(extension: str, resource_manager: str, route_controller: str) 
 
 
 def _make_program_performer(programs: Programs) -> Performer:
-    cannot = {Act.TAKE_API_AWAY, Act.MIGRATE}
+    cannot = set()
     if programs.extension is not None:
         cannot |= {Act.BREAK_GATE, Act.CHOOSE_RELEASE}
     if programs.route_controller is not None:
@@ -135,6 +138,7 @@ def _make_program_performer(programs: Programs) -> Performer:
     return Performer(
         name=SwitchName.DOUBLES,
         acts=frozenset(Act) - cannot,
+        find_release=partial(find_program_release, programs),
         make_plan=plan_with_programs,
         surround=surround_cluster,
         confirm=_accept,
@@ -152,8 +156,8 @@ def _option_of(part: Part) -> str:
     return f"--{part.value.replace(' ', '-')}"
 
 
-def find_acts(case: Case, arm: Arm) -> dict[Act, str]:
-    """Return the acts that an arm of the scenario needs, each with its name in messages."""
+def find_acts(case: Case, arm: Arm, release: ExtensionRelease) -> dict[Act, str]:
+    """Return the acts that an arm of the scenario needs of an extension of this release, each with its name in messages."""
     scenario, plan = case.scenario, case.scenario.arm_plans[arm]
     faults = ", ".join(fault.name for fault in scenario.faults)
     needed = {
@@ -167,10 +171,8 @@ def find_acts(case: Case, arm: Arm) -> dict[Act, str]:
         Act.CONFIGURE_EXTENSION: (scenario.controller_configuration is not None, ""),
         Act.LEAVE_GATE_OFF: (arm is Arm.UNGATED and scenario.has_request, f", as {arm} does"),
         Act.KEEP_MODE: (scenario.has_request and scenario.wanted is scenario.start, ""),
-        Act.TAKE_API_AWAY: (KUBE_API_DOWN in scenario.fault_names, f" ({KUBE_API_DOWN})"),
-        Act.MIGRATE: ("control-plane-migrated" in scenario.fault_names, ""),
         Act.IDEALISE_ROUTES: (scenario.cloud.route_controller is not RouteControllerMode.FAITHFUL, ""),
-        Act.CHOOSE_RELEASE: (scenario.extension != LATEST.name, f" ({scenario.extension})"),
+        Act.CHOOSE_RELEASE: (scenario.extension not in {LATEST.name, release.name}, f" ({scenario.extension})"),
         Act.FAIL: (plan.expect is not Verdict.PASS, f": {plan.expect}"),
     }
     return {act: f"{act}{detail}" for act, (is_needed, detail) in needed.items() if is_needed}
@@ -178,7 +180,8 @@ def find_acts(case: Case, arm: Arm) -> dict[Act, str]:
 
 def find_impossible(performer: Performer, case: Case, arm: Arm) -> str | None:
     """Return the first act that an arm needs and the performer cannot perform; None: there is none."""
-    return next((words for act, words in find_acts(case, arm).items() if act not in performer.acts), None)
+    needed = find_acts(case, arm, performer.find_release())
+    return next((words for act, words in needed.items() if act not in performer.acts), None)
 
 
 def confirm_switched(case: Case, history: History) -> None:

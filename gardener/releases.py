@@ -6,6 +6,7 @@ imagevector/images.yaml; v1.57.0 and v1.60-dev were also observed (gardener/obse
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -46,3 +47,9 @@ RELEASES: Final[Mapping[str, ExtensionRelease]] = {
 
 LATEST: Final = RELEASES["v1.60"]
 """The release that the doubles follow unless a scenario names another."""
+
+
+def find_release(version: str) -> ExtensionRelease:
+    """Return the release that a version belongs to, by its minor version; the latest where it is not known."""
+    minor = re.match(r"v\d+\.\d+", version)
+    return RELEASES.get(minor[0], LATEST) if minor else LATEST

@@ -10,8 +10,6 @@ class Act(StrEnum):
     """One act; its value completes the sentence that X cannot do it."""
 
     INJECT_FAULTS = "inject faults at their times"
-    TAKE_API_AWAY = "take the Kubernetes API away"
-    MIGRATE = "move the control plane to another seed"
     IDEALISE_ROUTES = "make RouteCreated mean what it says"
     CHOOSE_RELEASE = "be another release of the extension"
     PREPARE = "prepare nodes and route tables"

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from gardener.conditions import calico_is_up, dated, route_condition
 from gardener.doubles.cloud import Cloud, CloudBehaviour
-from gardener.doubles.control_plane import ControlPlane
+from gardener.doubles.control_plane import ControlPlane, Scaled
 from gardener.doubles.extension import Extension
 from gardener.doubles.propagation import Propagation
 from gardener.doubles.route_controller import RouteController
@@ -56,19 +56,9 @@ class Switch:
                 "route-controller-away": take_away(self.route_controller, self.clock),
                 "extension-away": take_away(self.extension, self.clock),
                 "network-annotated": Fault(inject=lambda _: self.extension.annotate(self.clock.now_ns()), cure=lambda _: None),
-                "control-plane-migrated": Fault(inject=lambda _: self._migrate(), cure=lambda _: self._restore()),
+                "control-plane-migrated": migrate(self.extension, self.control_plane, self.route_controller, self.clock),
             }
         )
-
-    def _migrate(self) -> None:
-        """Take the control plane away: the route controller ends, and what the extension wrote is forgotten."""
-        self.extension.migrate()
-        self.route_controller.scale(0, self.clock.now_ns())
-
-    def _restore(self) -> None:
-        """Bring it up in another seed."""
-        self.control_plane.restore(self.clock.now_ns())
-        self.extension.restore(self.clock.now_ns())
 
     def request(self, shoot: Shoot) -> Event:
         """Do what the operator does: change the Shoot. Returns `switch.requested`. Raises UsageError."""
@@ -96,6 +86,32 @@ def take_away(part: Endable, clock: Clock) -> Fault:
         inject=lambda _: part.set_away(is_away=True, at_ns=clock.now_ns()),
         cure=lambda _: part.set_away(is_away=False, at_ns=clock.now_ns()),
     )
+
+
+class Movable(Protocol):
+    """An extension whose control plane can move: a double, or a program."""
+
+    def migrate(self) -> None:
+        """Forget what was written."""
+        ...
+
+    def restore(self, at_ns: Nanoseconds, /) -> None:
+        """Begin anew in another seed."""
+        ...
+
+
+def migrate(extension: Movable, control_plane: ControlPlane, route_controller: Scaled, clock: Clock) -> Fault:
+    """Return the fault of a control plane that moves to another seed."""
+
+    def leave(_: JsonObject) -> None:
+        extension.migrate()
+        route_controller.scale(0, clock.now_ns())
+
+    def arrive(_: JsonObject) -> None:
+        control_plane.restore(clock.now_ns())
+        extension.restore(clock.now_ns())
+
+    return Fault(inject=leave, cure=arrive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

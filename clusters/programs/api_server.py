@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from clusters.linux.machine import Feature
+from clusters.programs.passage import Passage
 from clusters.programs.process import Process, free_port
 from hitless.errors import MissingCapabilityError, WorldError
 from hitless.waiting import wait_until
@@ -93,12 +94,18 @@ class ApiServer:
         self._processes: list[Process] = []
         self._token = secrets.token_hex(16)
         self._port = 0
+        self._passage: Passage | None = None
         self._data = logs / "data"
 
     @property
     def kubeconfig(self) -> Path:
         """An administrator's kubeconfig, with CA and token inline."""
         return self._data / "kubeconfig"
+
+    @property
+    def shoot_kubeconfig(self) -> Path:
+        """The same for what a program has to do with the Shoot, whose API alone may be away."""
+        return self._data / "shoot-kubeconfig"
 
     @property
     def certificate(self) -> tuple[Path, Path]:
@@ -150,7 +157,14 @@ class ApiServer:
         wait_until(
             self._is_ready, timeout_s=_READY_S, poll_s=_POLL_S, unmet="kube-apiserver is not ready", describe=self._quote
         )
-        self._write_kubeconfig()
+        self._passage = Passage(self._port)
+        self._write_kubeconfig(self.kubeconfig, self._port)
+        self._write_kubeconfig(self.shoot_kubeconfig, self._passage.port)
+
+    def set_shoot_away(self, is_away: bool) -> None:  # noqa: FBT001 - reads as what it does: set_shoot_away(True)
+        """Make the Shoot's API unavailable to the programs, or available again."""
+        assert self._passage is not None  # noqa: S101 - it is up
+        self._passage.set_away(is_away)
 
     def check(self) -> None:
         """Raise WorldError where one has ended."""
@@ -159,6 +173,9 @@ class ApiServer:
 
     def down(self) -> None:
         """End both and remove their data. Safe to call twice."""
+        if self._passage is not None:
+            self._passage.stop()
+            self._passage = None
         for process in reversed(self._processes):
             process.end()
         self._processes = []
@@ -182,9 +199,9 @@ class ApiServer:
                 return one.getresponse().read() == b"ok"
         return False
 
-    def _write_kubeconfig(self) -> None:
+    def _write_kubeconfig(self, path: Path, port: int) -> None:
         certificate, _ = self.certificate
-        cluster = {"server": f"https://127.0.0.1:{self._port}", "certificate-authority-data": _encode(certificate)}
+        cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority-data": _encode(certificate)}
         document: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -193,7 +210,7 @@ class ApiServer:
             "contexts": [{"name": "hitless", "context": {"cluster": "hitless", "user": "administrator"}}],
             "current-context": "hitless",
         }
-        self.kubeconfig.write_text(json.dumps(document), encoding="utf-8")
+        path.write_text(json.dumps(document), encoding="utf-8")
 
 
 def _encode(path: Path) -> str:

@@ -35,7 +35,8 @@ from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
 from hitless.load import Load
 from hitless.ports import Calibrator, Clock, Cluster, Faults, KubeApi, Participant, Prober, RouteTables
 from hitless.waiting import wait_until
-from hitless.words import MILLISECOND, Capability, Kind, Mode, Nanoseconds
+from hitless.words import MILLISECOND, Capability, JsonObject, Kind, Mode, Nanoseconds
+from scenarios.faults import KUBE_API_DOWN
 
 LOGS: Final = "programs"
 """Folder of the programs' logs in a run's folder."""
@@ -115,8 +116,8 @@ class ProgramCluster:
 
     @property
     def faults(self) -> Faults:
-        """The cluster's."""
-        return self._inner.faults
+        """The cluster's; where its API is away, the Shoot's is away from the programs as well."""
+        return _Faults(self._inner.faults, self._server)
 
     @property
     def calibrator(self) -> Calibrator | None:
@@ -182,7 +183,7 @@ class ProgramCluster:
         """Write what the programs find: definitions, secrets, the Nodes as they are now."""
         installer = Installer(calls)
         installer.install((*definitions(), *namespaces()))
-        kubeconfig = self._server.kubeconfig.read_text(encoding="utf-8")
+        kubeconfig = self._server.shoot_kubeconfig.read_text(encoding="utf-8")
         nodes = self._inner.kube.list(Kind.NODE)
 
         def is_defined() -> bool:
@@ -282,6 +283,29 @@ class ProgramCluster:
         identities = [identify(part, path) for part, path in self._spec.programs.by_part().items()]
         rendered = self._mirror.find_calico_version() if self._mirror is not None else None
         return tuple(replace(one, calico_version=rendered) if one.name is Part.EXTENSION else one for one in identities)
+
+
+class _Faults:
+    """Implements the Faults port; see `hitless.ports.Faults`."""
+
+    def __init__(self, inner: Faults, server: ApiServer) -> None:
+        self._inner, self._server = inner, server
+
+    def known(self) -> frozenset[str]:
+        """Return the cluster's."""
+        return self._inner.known()
+
+    def inject(self, name: str, options: JsonObject) -> None:
+        """Inject a fault. Raises UsageError."""
+        self._inner.inject(name, options)
+        if name == KUBE_API_DOWN:
+            self._server.set_shoot_away(True)
+
+    def cure(self, name: str, options: JsonObject) -> None:
+        """Cure a fault. Raises UsageError."""
+        if name == KUBE_API_DOWN:
+            self._server.set_shoot_away(False)
+        self._inner.cure(name, options)
 
 
 class _Player(Participant, Protocol):

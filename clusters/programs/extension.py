@@ -7,6 +7,7 @@ only places where the program shows what it decided: which nodes it missed is no
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import deque
 from collections.abc import Callable
@@ -25,17 +26,21 @@ from clusters.programs.seed_objects import (
     NETWORK,
     NETWORKS,
     OPERATION,
+    SECRETS,
     SEED_NAMESPACE,
     cluster,
     network,
+    secret,
 )
+from clusters.programs.stored_brotli import COMPRESSED_KEY, store
 from gardener.feature_gates import CONTROLLER_CONFIGURATION, FeatureGates
-from gardener.gate import Reason, is_admission_policy_available
+from gardener.gate import GateInput, Reason, decide
+from gardener.manifests.render import render
 from gardener.shoot import Shoot
 from hitless.events import Recorder
 from hitless.objects import name_of
 from hitless.ports import KubeApi
-from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds
+from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Nanoseconds
 
 NAME: Final = "gardener-extension-networking-calico"
 RETRY_NS: Final = Nanoseconds(180 * SECOND)
@@ -78,11 +83,12 @@ def _configuration(feature_gates: FeatureGates) -> JsonObject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Request:
-    """One request of the operator."""
+    """One request of the operator, or the arrival in another seed."""
 
     shoot: Shoot
     due_ns: Nanoseconds
     """When gardenlet writes the Network."""
+    operation: str = "reconcile"
 
 
 class ExtensionProgram:
@@ -115,21 +121,21 @@ class ExtensionProgram:
         self._process: Process | None = None
         self._recorder: Recorder | None = None
         self._shoot: Shoot | None = None
-        self._written_mode: Mode | None = None
-        """Mode of the manifests that the extension wrote last."""
+        self._written_shoot: Shoot | None = None
+        """The Shoot of the manifests that the extension wrote last; None: it cannot read them."""
         self._requests: deque[_Request] = deque()
         self._before: JsonObject | None = None
         """The last operation as it was before the last request; None: there was none."""
         self._written: Any = None
         """References to the secrets that the ManagedResource had at the last decision."""
-        self._is_decided = True
+        self._is_decided, self._is_migrated = True, False
         self._annotated_ns = Nanoseconds(0)
         self._held_since_ns: Nanoseconds | None = None
         self._last_error: tuple[object, ...] | None = None
 
     def start(self, shoot: Shoot) -> None:
         """Write the objects of a Shoot, begin to follow, and start the program. Raises ApiError, WorldError."""
-        self._shoot, self._written_mode = shoot, shoot.mode
+        self._shoot = self._written_shoot = shoot
         self._installer.install((cluster(shoot), network(shoot)))
         self._networks.start()
         self._managed.start()
@@ -150,13 +156,45 @@ class ExtensionProgram:
         """Take a changed Shoot; gardenlet writes the Network `reconcile_ns` later."""
         self._requests.append(_Request(shoot=shoot, due_ns=Nanoseconds(at_ns + self._reconcile_ns)))
 
+    def compress_manifest(self) -> None:
+        """Compress what the extension wrote last, as Gardener does: it cannot read that, the resource manager can."""
+        documents: list[bytes] = []
+        for reference in self._managed_resource()["spec"]["secretRefs"]:
+            path = SECRETS.path(reference["name"], namespace=SEED_NAMESPACE)
+            documents += map(base64.b64decode, self._calls.call("GET", path, about=path)["data"].values())
+        name = f"{MANAGED_RESOURCE}-compressed"
+        self._installer.install((secret(name, {COMPRESSED_KEY: store(b"\n---\n".join(documents))}),))
+        self._calls.call(
+            "PATCH",
+            MANAGED_RESOURCES.path(MANAGED_RESOURCE, namespace=SEED_NAMESPACE),
+            about=f"ManagedResource {MANAGED_RESOURCE}",
+            body={"spec": {"secretRefs": [{"name": name}]}},
+            content_type=MERGE,
+        )
+        self._written_shoot = None
+
+    def migrate(self) -> None:
+        """Ask the extension to leave this seed: it deletes its ManagedResource and keeps the objects."""
+        self._is_decided, self._is_migrated = True, True
+        self._held_since_ns = self._written_shoot = None
+        self._ask("migrate")
+
+    def restore(self, at_ns: Nanoseconds) -> None:
+        """Take the Shoot as it is in another seed; it is written `reconcile_ns` later, and once the extension has left."""
+        assert self._shoot is not None  # noqa: S101 - it was migrated
+        due_ns = Nanoseconds(at_ns + self._reconcile_ns)
+        self._requests.append(_Request(shoot=self._shoot, due_ns=due_ns, operation="restore"))
+
     def annotate(self, _at_ns: Nanoseconds, /) -> None:
         """Ask for a look, as gardenlet does when the Shoot is reconciled again."""
+        self._ask("reconcile")
+
+    def _ask(self, operation: str) -> None:
         self._calls.call(
             "PATCH",
             NETWORKS.path(NETWORK, namespace=SEED_NAMESPACE),
             about=f"Network {NETWORK}",
-            body={"metadata": {"annotations": {OPERATION: "reconcile"}}},
+            body={"metadata": {"annotations": {OPERATION: operation}}},
             content_type=MERGE,
         )
 
@@ -183,15 +221,15 @@ class ExtensionProgram:
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
         """Write what is due, and record what is seen."""
-        if self._requests and now_ns >= self._requests[0].due_ns:
-            self._write(self._requests.popleft().shoot, now_ns)
+        if self._requests and now_ns >= self._requests[0].due_ns and not self._is_leaving():
+            self._write(self._requests.popleft(), now_ns)
         if not self._is_decided:
             self._look(now_ns)
         return Nanoseconds(now_ns + _POLL_NS)
 
     def is_settled(self) -> bool:
         """Return whether the last request is decided, and everything that was written is applied."""
-        return not self._requests and self._is_decided and self.is_applied()
+        return not self._requests and self._is_decided and not self._is_migrated and self.is_applied()
 
     def is_applied(self) -> bool:
         """Return whether the Network is reconciled and its ManagedResource applied, both as they are now."""
@@ -208,11 +246,11 @@ class ExtensionProgram:
         said += [f"ManagedResource: {one.get('type')} {one.get('status')}: {one.get('message')}" for one in conditions]
         return "; ".join(said)
 
-    def _write(self, shoot: Shoot, now_ns: Nanoseconds) -> None:
+    def _write(self, request: _Request, now_ns: Nanoseconds) -> None:
         self._before = (self._network().get("status") or {}).get("lastOperation")
         self._written = self._read_written()
-        self._shoot, self._is_decided, self._held_since_ns = shoot, False, None
-        self._installer.install((cluster(shoot), network(shoot)))
+        self._shoot, self._is_decided, self._is_migrated, self._held_since_ns = request.shoot, False, False, None
+        self._installer.install((cluster(request.shoot), network(request.shoot, request.operation)))
         self._annotated_ns = now_ns
 
     def _look(self, now_ns: Nanoseconds) -> None:
@@ -246,8 +284,7 @@ class ExtensionProgram:
             self._record("gate.not_applicable", reason=reason.value)
         else:
             self._record_opening(now_ns)
-        assert self._shoot is not None  # noqa: S101 - something was requested
-        self._written_mode = self._shoot.mode
+        self._written_shoot = self._shoot
 
     def _record_opening(self, now_ns: Nanoseconds) -> None:
         held_ns = 0 if self._held_since_ns is None else now_ns - self._held_since_ns
@@ -256,12 +293,15 @@ class ExtensionProgram:
     def _find_reason(self) -> Reason | None:
         """Return why a gate that was not seen to hold did not apply, by the extension's own rules; None: it was open."""
         assert self._shoot is not None  # noqa: S101 - something was requested
-        if not self._feature_gates.seamless_overlay_switch:
-            return Reason.FEATURE_GATE_OFF
-        if not is_admission_policy_available(self._shoot, self._feature_gates.release):
-            return Reason.ADMISSION_POLICY_UNAVAILABLE
-        is_switch = self._written_mode is Mode.OVERLAY and self._shoot.mode is Mode.NATIVE
-        return None if is_switch else Reason.NO_SWITCH_FROM_OVERLAY
+        gates, before = self._feature_gates, self._written_shoot
+        manifest = None if before is None else render(before, gates)
+        return decide(GateInput(feature_gates=gates, shoot=self._shoot, last_manifest=manifest, nodes=())).reason
+
+    def _is_leaving(self) -> bool:
+        """Return whether the extension has been asked to leave this seed and has not left yet."""
+        operation = (self._network().get("status") or {}).get("lastOperation") or {}
+        has_left = (operation.get("type"), operation.get("state")) == ("Migrate", "Succeeded")
+        return self._is_migrated and (self._is_asked() or not has_left or bool(self._managed_resource()))
 
     def _network(self) -> JsonObject:
         return next((one for one in self._networks.objects if name_of(one) == NETWORK), {})

@@ -62,6 +62,8 @@ class Mirror:
         """Objects that have changed and are not carried yet, and when that was seen."""
         self._written: dict[str, int] = {}
         """Node to the revision of the last condition that was carried out: older news of it is stale."""
+        self._news: dict[str, JsonObject | None] = {}
+        """Node to its condition in the programs' API, where that is newer than what was looked at last."""
 
     def start(self) -> None:
         """Begin to follow the programs' API, which has the cluster's Nodes as they are now."""
@@ -104,7 +106,7 @@ class Mirror:
         return self._read_contents() == self._contents
 
     def _carry_conditions(self) -> None:
-        theirs = {
+        self._news |= {
             name_of(node): _read_condition(node)
             for node in self._nodes.take() or ()
             if _version_of(node) >= self._written.get(name_of(node), 0)
@@ -117,12 +119,15 @@ class Mirror:
             if name not in self._conditions:
                 self._installer.install([node_as_created(node)])
                 self._conditions[name], self._written[name] = None, _version_of(self._installer.get(node_as_created(node)))
+                self._news.pop(name, None)  # what is known of a Node that had the name before
             known, ours = self._conditions.get(name), _read_condition(node)
-            there = theirs.get(name, known)
+            there = self._news.get(name, known)
             if _says_other(there, known) and there is not None:
                 self._carry_in(name, there)
             elif _says_other(ours, known):
                 self._carry_out(name, ours)
+            # Last: the cluster's own API may be away, and the news is looked at again then.
+            self._news.pop(name, None)
 
     def _carry_in(self, node: str, condition: JsonObject) -> None:
         self._kube.merge_condition(node, condition, actor=USER)
@@ -157,8 +162,8 @@ class Mirror:
         last = max(versions[key] for key in due)
         for key in sorted(versions, key=versions.__getitem__):
             if versions[key] <= last:
-                del self._seen_ns[key]
                 self._carry(key, documents.get(key))
+                del self._seen_ns[key]
 
     def _carry(self, key: _Key, document: JsonObject | None) -> None:
         kind, name = key

@@ -43,14 +43,13 @@ def start_resource_manager(path: Path, server: ApiServer, logs: Path) -> Process
 
 def _configuration(server: ApiServer, certificates: Path) -> JsonObject:
     """Return the configuration: the ManagedResource controllers alone, no webhook, no leader election."""
-    kubeconfig = {"kubeconfig": str(server.kubeconfig)}
     off = {"enabled": False}
     controllers = ("garbageCollector", "csrApprover", "networkPolicy", "nodeCriticalComponents", "tokenRequestor")
     return {
         "apiVersion": "resourcemanager.config.gardener.cloud/v1alpha1",
         "kind": "ResourceManagerConfiguration",
-        "sourceClientConnection": {**kubeconfig, "namespaces": [SEED_NAMESPACE]},
-        "targetClientConnection": {**kubeconfig, "namespaces": [NAMESPACE]},
+        "sourceClientConnection": {"kubeconfig": str(server.kubeconfig), "namespaces": [SEED_NAMESPACE]},
+        "targetClientConnection": {"kubeconfig": str(server.shoot_kubeconfig), "namespaces": [NAMESPACE]},
         "leaderElection": {"leaderElect": False},
         "server": {
             "webhooks": {"bindAddress": "127.0.0.1", "port": free_port(), "tls": {"serverCertDir": str(certificates)}},

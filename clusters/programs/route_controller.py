@@ -131,7 +131,7 @@ class RouteControllerProgram:
             "--region=eu-central-1",
             f"--pod-network-cidr={self._pod_cidr}",
             f"--control-kubeconfig={self._server.kubeconfig}",
-            f"--target-kubeconfig={self._server.kubeconfig}",
+            f"--target-kubeconfig={self._server.shoot_kubeconfig}",
             "--leader-election=false",
             f"--health-probe-port={free_port()}",
             f"--metrics-port={free_port()}",

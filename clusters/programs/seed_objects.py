@@ -9,6 +9,7 @@ Source: what gardener-extension-networking-calico, gardener-resource-manager and
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Final
 
 from clusters.kubernetes.resources import Resource
@@ -29,6 +30,7 @@ CLUSTERS: Final = Resource(api_version="extensions.gardener.cloud/v1alpha1", plu
 MANAGED_RESOURCES: Final = Resource(
     api_version="resources.gardener.cloud/v1alpha1", plural="managedresources", is_namespaced=True
 )
+SECRETS: Final = Resource(api_version="v1", plural="secrets", is_namespaced=True)
 _DEFINED: Final = (
     (NETWORKS, "Network"),
     (CLUSTERS, "Cluster"),
@@ -52,8 +54,8 @@ def namespaces() -> tuple[JsonObject, ...]:
 def secrets(kubeconfig: str) -> tuple[JsonObject, ...]:
     """Return the secrets that the programs read: the Shoot's kubeconfig, and the cloud's credentials."""
     return (
-        _secret("gardener", {"kubeconfig": kubeconfig}),
-        _secret("cloudprovider", {"accessKeyID": "hitless", "secretAccessKey": "hitless"}),
+        secret("gardener", {"kubeconfig": kubeconfig.encode()}),
+        secret("cloudprovider", {"accessKeyID": b"hitless", "secretAccessKey": b"hitless"}),
     )
 
 
@@ -68,8 +70,8 @@ def cluster(shoot: Shoot) -> JsonObject:
     return {"apiVersion": CLUSTERS.api_version, "kind": "Cluster", "metadata": {"name": SEED_NAMESPACE}, "spec": spec}
 
 
-def network(shoot: Shoot) -> JsonObject:
-    """Return the Network as gardenlet writes it when a Shoot is reconciled."""
+def network(shoot: Shoot, operation: str = "reconcile") -> JsonObject:
+    """Return the Network as gardenlet writes it when a Shoot is reconciled, or restored."""
     spec: JsonObject = {
         "type": "calico",
         "podCIDR": shoot.pod_cidr,
@@ -81,7 +83,7 @@ def network(shoot: Shoot) -> JsonObject:
     return {
         "apiVersion": NETWORKS.api_version,
         "kind": "Network",
-        "metadata": {"name": NETWORK, "namespace": SEED_NAMESPACE, "annotations": {OPERATION: "reconcile"}},
+        "metadata": {"name": NETWORK, "namespace": SEED_NAMESPACE, "annotations": {OPERATION: operation}},
         "spec": spec,
     }
 
@@ -102,11 +104,12 @@ def _define(resource: Resource, kind: str) -> JsonObject:
     }
 
 
-def _secret(name: str, texts: dict[str, str]) -> JsonObject:
+def secret(name: str, contents: Mapping[str, bytes]) -> JsonObject:
+    """Return a secret of the Shoot's namespace."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": name, "namespace": SEED_NAMESPACE},
         "type": "Opaque",
-        "data": {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()},
+        "data": {key: base64.b64encode(content).decode() for key, content in contents.items()},
     }

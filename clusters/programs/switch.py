@@ -9,21 +9,23 @@ from pathlib import Path
 from clusters.programs.api_server import find_assets
 from clusters.programs.cluster import ProgramCluster, Programs, ProgramSpec
 from clusters.programs.extension import ExtensionProgram
+from clusters.programs.identity import identify
 from clusters.programs.route_controller import RouteControllerProgram
 from gardener.doubles.control_plane import ControlPlane
 from gardener.doubles.extension import Extension
 from gardener.doubles.propagation import Propagation
 from gardener.doubles.route_controller import RouteController
+from gardener.releases import LATEST, ExtensionRelease, find_release
 from gardener.shoot import Shoot
 from hitless.errors import BugError
 from hitless.events import Recorder
-from hitless.facts import ClusterFacts
+from hitless.facts import ClusterFacts, Part
 from hitless.fault_table import Fault, FaultTable
 from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster, Participant
 from hitless.words import Arm
 from scenarios.plan import Case, make_switch_spec
-from switches.doubles import make_switch, take_away
+from switches.doubles import make_switch, migrate, take_away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class ProgramSwitch:
                 "route-controller-away": take_away(self.route_controller, self.clock),
                 "extension-away": take_away(extension, self.clock),
                 "network-annotated": Fault(inject=lambda _: extension.annotate(self.clock.now_ns()), cure=lambda _: None),
+                "control-plane-migrated": migrate(extension, self.control_plane, self.route_controller, self.clock),
             }
         )
 
@@ -72,16 +75,25 @@ def plan_programs(plan: RunPlan, programs: Programs, case: Case, arm: Arm, clock
     return replace(plan, header=replace(plan.header, parts=parts), make_switch=partial(_make_switch, case, arm, clock))
 
 
+def find_program_release(programs: Programs) -> ExtensionRelease:
+    """Return the release of the extension, as the program states it; the latest where it is a double, or cannot be asked."""
+    path = programs.extension
+    return LATEST if path is None or not path.is_file() else find_release(identify(Part.EXTENSION, path).version)
+
+
 def surround(cluster: Cluster, programs: Programs, case: Case, arm: Arm, directory: Path, clock: Clock) -> ProgramCluster:
     """Return a cluster with the programs around it, not up yet. Raises MissingCapabilityError."""
     spec = make_switch_spec(case, arm)
+    gates = spec.feature_gates
+    if programs.extension is not None:
+        gates = replace(gates, release=find_program_release(programs))
     return ProgramCluster(
         cluster,
         ProgramSpec(
             programs=programs,
             assets=find_assets(),
             shoot=case.shoot,
-            feature_gates=spec.feature_gates,
+            feature_gates=gates,
             timings=case.timings,
             behaviour=case.behaviour,
             directory=directory,
@@ -102,6 +114,8 @@ def _make_switch(
         kube=cluster.kube, recorder=recorder, timings=case.timings, shoot=case.shoot, controller=controller
     )
     if cluster.extension is not None:
+        if case.scenario.initial.manifest == "unreadable":
+            cluster.extension.compress_manifest()
         cluster.extension.begin(recorder)
     case.scenario.initial.prepare(cluster.kube, doubles.cloud.tables, facts, recorder)
     return ProgramSwitch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import pytest
 
 from clusters.lab.kube import MemoryKube
 from clusters.programs.extension import RETRY_NS, ExtensionProgram
-from clusters.programs.seed_objects import MANAGED_RESOURCE, NETWORK
+from clusters.programs.seed_objects import MANAGED_RESOURCE, NETWORK, OPERATION
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.admission import admit
 from gardener.shoot import Shoot
@@ -28,15 +29,20 @@ class Seed:
     """The two objects that show what was decided, and the writes that reach the API."""
 
     network: JsonObject = field(default_factory=lambda: {"metadata": {"name": NETWORK, "generation": 1}, "status": {}})
-    written: str = "first"
+    written: str | None = "first"
+    """Name of the manifest's secret; None: there is no ManagedResource."""
     writes: list[JsonObject] = field(default_factory=list)
 
-    def say(self, state: str, at: int, error: str = "") -> None:
+    def say(self, state: str, at: int, error: str = "", kind: str = "Reconcile") -> None:
         """Report an operation, as the extension does after each look."""
-        status: JsonObject = {"lastOperation": {"state": state, "lastUpdateTime": at}, "observedGeneration": 1}
+        operation = {"type": kind, "state": state, "lastUpdateTime": at}
+        status: JsonObject = {"lastOperation": operation, "observedGeneration": 1}
         self.network = {**self.network, "status": status | ({"lastError": {"description": error}} if error else {})}
 
-    def call(self, *_: str, body: JsonObject, **__: object) -> JsonObject:
+    def call(self, method: str, *_: str, body: JsonObject | None = None, **__: object) -> JsonObject:
+        if method == "GET":
+            return {"data": {"objects.yaml": base64.b64encode(b"kind: DaemonSet").decode()}}
+        assert body is not None
         self.writes.append(body)
         return {}
 
@@ -56,13 +62,16 @@ class Shown:
     def objects(self) -> tuple[JsonObject, ...]:
         if self.kind == "Network":
             return (self.seed.network,)
+        if self.seed.written is None:
+            return ()
         spec = {"secretRefs": [{"name": self.seed.written}]}
         applied = {"observedGeneration": 1, "conditions": [{"type": "ResourcesApplied", "status": "True"}]}
         return ({"metadata": {"name": MANAGED_RESOURCE, "generation": 1}, "spec": spec, "status": applied},)
 
 
 class Rig:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, is_gated: bool = True) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, is_gated: bool = True, shoot: Shoot = ON) -> None:
+        self.shoot = shoot
         self.seed, clock = Seed(), JumpingClock()
         monkeypatch.setattr("clusters.programs.extension.Collection", self.seed.collect)
         self.seed.say("Succeeded", 0)
@@ -76,7 +85,7 @@ class Rig:
             lambda: cast("Any", None),
         )
         monkeypatch.setattr(self.program, "_installer", self)
-        self.program.start(ON)
+        self.program.start(shoot)
         self.program.begin(self.recorder)
 
     def install(self, documents: tuple[JsonObject, ...]) -> None:
@@ -134,6 +143,52 @@ def test_a_request_that_is_taken_back_while_it_is_held_is_no_switch(monkeypatch:
     rig.ask(ON)
     rig.seed.say("Succeeded", 2)
     assert rig.look() == [("gate.not_applicable", "no-switch-from-overlay")]
+
+
+def operations_of(writes: list[JsonObject]) -> list[str]:
+    """Return what was asked of the Network, in order."""
+    annotations = (write["metadata"].get("annotations") or {} for write in writes)
+    return [asked[OPERATION] for asked in annotations if OPERATION in asked]
+
+
+def test_a_dual_stack_shoot_is_no_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(monkeypatch, shoot=make_shoot(network={"overlay": {"enabled": True}}, families=("IPv4", "IPv6")))
+    rig.ask(rig.shoot.with_mode(Mode.NATIVE))
+    rig.seed.written = "second"
+    assert rig.look() == [("gate.not_applicable", "no-switch-from-overlay")]
+
+
+def test_a_manifest_that_is_compressed_is_no_switch_and_keeps_its_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(monkeypatch)
+    rig.program.compress_manifest()
+    secret, managed = rig.seed.writes[-2:]
+    assert managed["spec"]["secretRefs"] == [{"name": secret["metadata"]["name"]}]
+    assert b"kind: DaemonSet" in base64.b64decode(secret["data"]["data.yaml.br"])
+    rig.ask(ON.with_mode(Mode.NATIVE))
+    rig.seed.written = "second"
+    assert rig.look() == [("gate.not_applicable", "last-manifest-unreadable")]
+
+
+def test_a_restore_waits_until_the_extension_has_left_and_finds_nothing_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(monkeypatch)
+    rig.ask(ON.with_mode(Mode.NATIVE))
+    rig.seed.say("Error", 1, WAITING)
+    assert rig.look() == [("gate.held", None)]
+    rig.seed.writes.clear()
+    rig.program.migrate()
+    rig.program.restore(rig.now_ns)
+    rig.look(3)
+    rig.seed.say("Succeeded", 2, kind="Migrate")
+    rig.look()
+    assert operations_of(rig.seed.writes) == ["migrate"]
+    rig.seed.written = None
+    rig.look()
+    assert operations_of(rig.seed.writes) == ["migrate", "restore"]
+    assert not rig.program.is_settled()
+    rig.seed.written = "second"
+    assert rig.look() == [("gate.not_applicable", "last-manifest-unreadable")]
+    rig.seed.say("Succeeded", 3, kind="Restore")
+    assert rig.program.is_settled()
 
 
 def test_gardenlet_asks_again_after_three_minutes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,15 @@ def test_a_condition_of_the_route_controller_reaches_the_cluster(rig: Rig) -> No
     assert rig.world.writes == []
 
 
+def test_what_comes_while_the_clusters_own_api_is_away_is_carried_later(rig: Rig) -> None:
+    rig.kube.set_away(True)
+    rig.world.write(Kind.NODE, NODE, status={"conditions": [route_condition(is_created=True)]})
+    rig.world.write(Kind.IP_POOL, "pool", spec={"is": "new"})
+    assert rig.look() + rig.look(after_ms=1000) == []
+    rig.kube.set_away(False)
+    assert rig.look(after_ms=1000) + rig.look(after_ms=20) == [("condition.written", NODE), ("manifest.applied", "pool")]
+
+
 def test_a_condition_that_was_removed_stays_so_when_older_news_comes(rig: Rig) -> None:
     rig.world.write(Kind.NODE, NODE, is_told=False, status={"conditions": [calico_is_up()]})
     node = rig.kube.get(Kind.NODE, NODE)

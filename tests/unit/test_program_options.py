@@ -14,6 +14,7 @@ from hitless.errors import MissingCapabilityError, UsageError
 from hitless.words import Arm, Profile
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Options, make_case
+from tests.unit.test_program_identity import write_script
 
 EXTENSION = Programs(extension=Path("extension"), resource_manager=Path("manager"))
 CONTROLLER = Programs(route_controller=Path("controller"))
@@ -60,13 +61,22 @@ def test_programs_run_in_the_lab_alone_and_in_real_time() -> None:
         (EXTENSION, "extension-restart", None),
         (CONTROLLER, "route-quota", "make RouteCreated mean what it says"),
         (CONTROLLER, "last-table-wins", None),
-        (CONTROLLER, "migration-during-hold", "move the control plane to another seed"),
+        (EXTENSION, "migration-during-hold", None),
+        (EXTENSION, "kube-api-away", None),
     ],
 )
 def test_what_a_program_cannot_do_is_named(programs: Programs, scenario: str, act: str | None) -> None:
     case = make_case(load_scenario(find_scenario(scenario)), Options(profile=Profile.GARDENER))
     performer = make_performer(SwitchName.DOUBLES, programs=programs)
     assert find_impossible(performer, case, Arm.GATED) == act
+
+
+def test_a_program_of_the_release_that_a_scenario_names_can_be_it(tmp_path: Path) -> None:
+    case = make_case(load_scenario(find_scenario("old-extension")), Options(profile=Profile.GARDENER))
+    for version, act in (("v1.57.0", None), ("v1.58.0", "be another release of the extension (v1.57)")):
+        program = write_script(tmp_path / version, f"print('Kubernetes {version}')")
+        programs = Programs(extension=program, resource_manager=program)
+        assert find_impossible(make_performer(SwitchName.DOUBLES, programs=programs), case, Arm.GATED) == act
 
 
 def test_a_missing_program_is_named_before_anything_runs() -> None:

@@ -34,7 +34,7 @@ class Rig:
         self.kube = MemoryKube(admit=admit, clock=JumpingClock())
         self.program = RouteControllerProgram(
             program,
-            cast("Any", SimpleNamespace(kubeconfig="kubeconfig")),
+            cast("Any", SimpleNamespace(kubeconfig="kubeconfig", shoot_kubeconfig="shoot-kubeconfig")),
             cast("Any", self.ec2),
             kube=self.kube,
             tables=self.tables,
