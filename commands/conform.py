@@ -9,13 +9,13 @@ from typing import Final
 
 from clusters.linux.sandbox import enter_sandbox
 from clusters.programs.api_server import find_assets
-from clusters.programs.conformance import COURSES, ask_program, simplify
+from clusters.programs.conformance import ask_program, simplify
 from clusters.programs.identity import check_program, identify
 from commands.settings import Format, make_folder, make_run_directory
 from commands.terminal import print_table
 from gardener.observed.answers import ask_double, say
 from gardener.observed.cases import CASES
-from gardener.releases import find_release
+from gardener.releases import ExtensionRelease, find_release
 from hitless.facts import Part
 from hitless.plural import plural
 from hitless.store import write_json
@@ -49,11 +49,11 @@ def conform(extension: Path, against: Path | None, output: Path, output_format: 
     if against is not None:
         other = _ask(against, directory / "against")
     else:
-        release = find_release(identify(Part.EXTENSION, extension).version)
+        release = _release_of(extension)
         other = {name: simplify(CASES[name].double or say(ask_double(CASES[name], release))) for name in asked}
         asked = {name: _REFUSED.get(outcome, outcome) for name, outcome in asked.items()}
     different = {name: (asked[name], other[name]) for name in asked if asked[name] != other[name]}
-    document = {"asked": asked, "against": other, "different": sorted(different), "not_asked": sorted(COURSES)}
+    document = {"asked": asked, "against": other, "different": sorted(different)}
     write_json(directory / "conform.json", document)
     if output_format is Format.JSON:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
@@ -69,4 +69,8 @@ def conform(extension: Path, against: Path | None, output: Path, output_format: 
 
 def _ask(program: Path, logs: Path) -> dict[str, str]:
     logs.mkdir(parents=True)
-    return ask_program(program, logs)
+    return ask_program(program, _release_of(program), logs)
+
+
+def _release_of(program: Path) -> ExtensionRelease:
+    return find_release(identify(Part.EXTENSION, program).version)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -18,7 +19,7 @@ from typing import Final
 
 from clusters.kubernetes.api_calls import MERGE, ApiCalls, connect
 from clusters.kubernetes.installer import Installer
-from clusters.kubernetes.resources import RESOURCES, Resource
+from clusters.kubernetes.resources import RESOURCES
 from clusters.programs.api_server import ApiServer, find_assets
 from clusters.programs.extension import start_extension
 from clusters.programs.process import Process
@@ -27,21 +28,11 @@ from gardener.feature_gates import FeatureGates
 from gardener.gate import has_route_created
 from gardener.observed.answers import render_before
 from gardener.observed.cases import CASES, Case
-from gardener.releases import LATEST
+from gardener.releases import ExtensionRelease
 from hitless.errors import NotFoundError
 from hitless.waiting import came_true, wait_until
 from hitless.words import JsonObject, Kind
 
-COURSES: Final = frozenset(
-    {
-        "operation restore, ManagedResource there",
-        "operation restore, new seed (no ManagedResource)",
-        "operation migrate",
-        "overlay off, then on again while held -> no switch",
-    }
-)
-"""Cases that are a course of events and not one question: they are not asked."""
-_SECRETS: Final = Resource(api_version="v1", plural="secrets", is_namespaced=True)
 _READY_S: Final = 60.0
 _SILENCE_S: Final = 15.0
 """Cases of which none is decided for this long have timed out; most are decided within a second."""
@@ -51,11 +42,12 @@ _MANIFEST: Final = "written-last"
 _NOWHERE: Final = "https://127.0.0.1:1"
 
 
-def ask_program(extension: Path, logs: Path) -> dict[str, str]:
+def ask_program(extension: Path, release: ExtensionRelease, logs: Path) -> dict[str, str]:
     """Return what a program decides: case to one word of the table, without the table's brackets but `hold(api)`.
 
     Args:
         extension: the program.
+        release: that it belongs to: the last manifest is as it would have written it.
         logs: folder for the logs of the program and of its API server.
 
     Raises:
@@ -71,13 +63,13 @@ def ask_program(extension: Path, logs: Path) -> dict[str, str]:
         installer.install(definitions())
         program = start_extension(extension, FeatureGates(seamless_overlay_switch=True), server, logs)
         stack.callback(program.end)
-        asked = [name for name in CASES if name not in COURSES]
         answers: dict[str, str] = {}
-        for _, names in groupby(sorted(asked, key=_nodes_of), key=_nodes_of):
+        for _, names in groupby(sorted(CASES, key=_nodes_of), key=_nodes_of):
             group = tuple(names)
             _write_nodes(calls, installer, CASES[group[0]])
-            answers |= _ask_group(calls, installer, server, program, group)
-    return {name: answers[name] for name in asked}
+            _write_cases(installer, program, {name: tuple(_documents(name, release, server.kubeconfig)) for name in group})
+            answers |= _ask_group(calls, installer, program, group)
+    return {name: answers[name] for name in CASES}
 
 
 def simplify(outcome: str) -> str:
@@ -100,32 +92,40 @@ def _write_nodes(calls: ApiCalls, installer: Installer, case: Case) -> None:
         calls.call("PATCH", path, about="Node status", body=body, content_type=MERGE)
 
 
-def _ask_group(
-    calls: ApiCalls, installer: Installer, server: ApiServer, program: Process, names: Sequence[str]
-) -> dict[str, str]:
+def _write_cases(installer: Installer, program: Process, documents: Mapping[str, Sequence[JsonObject]]) -> None:
+    """Write what each case has before its Network."""
     written: set[str] = set()
 
     def are_written() -> bool:
         """Return whether every case is written; the definitions are served a little after they are applied."""
         program.check()
-        for name in names:
+        for name in documents:
             if name not in written:
                 try:
-                    installer.install(tuple(_documents(name, server.kubeconfig)))
+                    installer.install(documents[name])
                 except NotFoundError:
                     return False
                 written.add(name)
         return True
 
     wait_until(are_written, timeout_s=_READY_S, poll_s=_POLL_S, unmet="the API does not take the cases", describe=program.quote)
+
+
+def _ask_group(calls: ApiCalls, installer: Installer, program: Process, names: Sequence[str]) -> dict[str, str]:
+    """Ask cases with the same Nodes, which are written, and return what was decided of each."""
+    requests = {name: deque(_networks(name)) for name in names}
     for name in names:
-        installer.install([_network(name)])
+        installer.install([requests[name].popleft()])
     answers: dict[str, str] = {}
 
     def has_answered() -> bool:
         program.check()
         new = {name: _read_answer(calls, name) for name in names if name not in answers}
-        answers.update({name: answer for name, answer in new.items() if answer is not None})
+        for name, answer in new.items():
+            if answer is not None and requests[name]:
+                installer.install([requests[name].popleft()])
+            elif answer is not None:
+                answers[name] = answer
         return any(new.values())
 
     while len(answers) < len(names) and came_true(has_answered, timeout_s=_SILENCE_S, poll_s=_POLL_S):
@@ -133,7 +133,7 @@ def _ask_group(
     return {name: answers.get(name, "Timeout") for name in names}
 
 
-def _documents(name: str, kubeconfig: Path) -> Iterator[JsonObject]:
+def _documents(name: str, release: ExtensionRelease, kubeconfig: Path) -> Iterator[JsonObject]:
     """Return what a case has before its Network: namespace, kubeconfig, Cluster, the manifest that was written last."""
     case, namespace = CASES[name], _namespace_of(name)
     yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
@@ -147,7 +147,7 @@ def _documents(name: str, kubeconfig: Path) -> Iterator[JsonObject]:
         "cloudProfile": {**head, "kind": "CloudProfile"},
     }
     yield {"apiVersion": CLUSTERS.api_version, "kind": "Cluster", "metadata": {"name": namespace}, "spec": spec}
-    manifest = case.edit(list(render_before(case, LATEST)))
+    manifest = case.edit(list(render_before(case, release)))
     if manifest is not None:
         yield _secret(namespace, _MANIFEST, {"objects.yaml": "\n---\n".join(map(json.dumps, manifest))})
         yield {
@@ -158,23 +158,28 @@ def _documents(name: str, kubeconfig: Path) -> Iterator[JsonObject]:
         }
 
 
-def _network(name: str) -> JsonObject:
+def _networks(name: str) -> Iterator[JsonObject]:
+    """Return the Network of a case, as each of its requests has it."""
     case = CASES[name]
-    spec = {
-        "type": "calico",
-        "podCIDR": "100.96.0.0/11",
-        "serviceCIDR": "100.64.0.0/13",
-        "ipFamilies": (case.networking or {}).get("ipFamilies", ["IPv4"]),
-        "providerConfig": case.after,
-    }
-    metadata = {"name": _NETWORK, "namespace": _namespace_of(name), "annotations": {OPERATION: "reconcile"}}
-    return {"apiVersion": NETWORKS.api_version, "kind": "Network", "metadata": metadata, "spec": spec}
+    for config in (case.held, case.after) if case.held is not None else (case.after,):
+        spec = {
+            "type": "calico",
+            "podCIDR": "100.96.0.0/11",
+            "serviceCIDR": "100.64.0.0/13",
+            "ipFamilies": (case.networking or {}).get("ipFamilies", ["IPv4"]),
+            "providerConfig": config,
+        }
+        metadata = {"name": _NETWORK, "namespace": _namespace_of(name), "annotations": {OPERATION: case.operation}}
+        yield {"apiVersion": NETWORKS.api_version, "kind": "Network", "metadata": metadata, "spec": spec}
 
 
 def _read_answer(calls: ApiCalls, name: str) -> str | None:
-    """Return what was decided, or None where nothing was yet."""
+    """Return what was decided of the Network as it is now, or None where nothing was yet."""
     path = NETWORKS.path(_NETWORK, namespace=_namespace_of(name))
-    status = calls.call("GET", path, about=f"Network of {name}").get("status") or {}
+    network = calls.call("GET", path, about=f"Network of {name}")
+    status = network.get("status") or {}
+    if status.get("observedGeneration") != network["metadata"]["generation"]:
+        return None
     error = (status.get("lastError") or {}).get("description") or ""
     match (status.get("lastOperation") or {}).get("state"):
         case "Succeeded":

@@ -52,6 +52,10 @@ class Case:
     """NetworkConfig of which the last manifest was rendered, without apiVersion and kind."""
     after: JsonObject | None = field(default_factory=lambda: {**_HEAD, **_OFF})
     """spec.networking.providerConfig now."""
+    held: JsonObject | None = None
+    """spec.networking.providerConfig of an earlier request that is held; None: there is none."""
+    operation: str = "reconcile"
+    """What the Network is annotated with: reconcile, migrate or restore."""
     kubernetes: JsonObject = field(default_factory=dict)
     """What else spec.kubernetes holds, and what it has in place of version 1.36.1."""
     networking: JsonObject | None = field(default_factory=dict)
@@ -265,19 +269,27 @@ CASES: Final[Mapping[str, Case]] = {
     "Shoot status Failed": Case(shoot={"status": {"lastOperation": {"state": "Failed"}}}),
     "Shoot with deletionTimestamp": Case(shoot={"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
     "operation restore, ManagedResource there": Case(
-        double="hold", because="it never settles because the gate holds, 14 times a second: gardener.doubles.extension"
+        operation="restore",
+        double="hold",
+        because="it never settles because the gate holds, 14 times a second: gardener.doubles.extension",
     ),
     "operation restore, new seed (no ManagedResource)": Case(
-        edit=_unreadable, double="not-applicable(unreadable)", because="the double says why the gate does not apply"
+        operation="restore",
+        edit=_unreadable,
+        double="not-applicable(unreadable)",
+        because="the double says why the gate does not apply",
     ),
-    "operation migrate": Case(edit=_unreadable),
+    "operation migrate": Case(operation="migrate", edit=_unreadable),
     "no kubeconfig secret": Case(
         api_error='secrets "gardener" not found',
         because="the double has no kubeconfig: both errors of its API read as one that does not answer",
     ),
     "kubeconfig token refused (401)": Case(api_error=_UNAUTHORISED),
     "overlay off, then on again while held -> no switch": Case(
-        after={**_HEAD, **_ON}, double="not-applicable", because="the table says that the request was carried out, not why"
+        held={**_HEAD, **_OFF},
+        after={**_HEAD, **_ON},
+        double="not-applicable",
+        because="the table says that the request was carried out, not why",
     ),
 }  # fmt: skip
 """Name of a row to its input."""
