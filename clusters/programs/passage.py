@@ -97,6 +97,6 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 def _end(one: socket.socket) -> None:
-    """Wake whoever waits on a socket; the one who opened it closes it."""
+    """End both directions, which wakes the thread that reads; its opener closes the socket."""
     with contextlib.suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
