@@ -1,20 +1,52 @@
-"""Settings of a flow for an agent, the same on every cluster. Pure."""
+"""Settings of flows for agents, the same on every cluster. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from hitless.errors import UsageError
 from hitless.facts import Endpoint, Flow, NodeFacts
-from hitless.words import FlowRole, IpFamily
+from hitless.words import FlowId, FlowRole, IpFamily
 from probes.settings import FlowSettings
-from probes.stamp import PORT
+from probes.stamp import PORT, SSID_MAX
 
 
-def make_flow_settings(flow: Flow, endpoints: Mapping[str, Endpoint], nodes: Sequence[NodeFacts] = ()) -> FlowSettings:
+def assign_ssids(flows: Iterable[Flow], place_of: Callable[[str], str]) -> dict[FlowId, int]:
+    """Return the SSID of every flow: the smallest that no other flow of its two places has.
+
+    A run may have more flows than an SSID has values. It only has to be unique where it is read: at the agents of a flow's
+    source and of its destination. Source: RFC 8972 3 (locally unique; a reflector identifies a session by its addresses, too).
+
+    Args:
+        flows: of the run.
+        place_of: endpoint to the place that holds its agents: the endpoint itself, or one that holds several.
+
+    Raises:
+        UsageError: a place has more flows than an SSID has values.
+    """
+    used: dict[str, int] = {}
+    ssids: dict[FlowId, int] = {}
+    for flow in flows:
+        source, destination = place_of(flow.source), place_of(flow.destination)
+        taken = used.get(source, 0) | used.get(destination, 0)
+        free = ~taken & (taken + 1)  # the lowest bit that is 0; bit 0 is the SSID 1
+        ssids[flow.id] = ssid = free.bit_length()
+        if ssid > SSID_MAX:
+            where = f"{source or 'one prober'} sends and answers more than {SSID_MAX:,} flows"
+            raise UsageError(f"{where}, but a STAMP session identifier has 16 bits; use --mesh covering")
+        used[source] = used.get(source, 0) | free
+        used[destination] = used.get(destination, 0) | free
+    return ssids
+
+
+def make_flow_settings(
+    flow: Flow, ssid: int, endpoints: Mapping[str, Endpoint], nodes: Sequence[NodeFacts] = ()
+) -> FlowSettings:
     """Return the settings of one flow.
 
     Args:
         flow: the flow; both ends are among `endpoints`.
+        ssid: see `assign_ssids`.
         endpoints: by name.
         nodes: a masquerade may replace the source's address by one of theirs, because a NodePort can be entered at any node.
     """
@@ -22,6 +54,7 @@ def make_flow_settings(flow: Flow, endpoints: Mapping[str, Endpoint], nodes: Seq
     port = (flow.via or "").rpartition(":")[2]
     return FlowSettings(
         id=flow.id,
+        ssid=ssid,
         source=flow.source,
         source_address=source.address_of(flow.ip_family),
         destination=flow.destination,

@@ -73,7 +73,7 @@ class Flow:
     """An ordered pair of endpoints that is probed."""
 
     id: FlowId
-    """1 to 65,535, unique in the run: the SSID on the wire."""
+    """From 1, unique in the run."""
     source: str
     """Name of the endpoint that sends."""
     destination: str

@@ -13,9 +13,9 @@ Nanoseconds = NewType("Nanoseconds", int)
 """A point on the run clock (CLOCK_MONOTONIC since the run's start) or a length of time, in nanoseconds."""
 
 FlowId = NewType("FlowId", int)
-"""The number of a flow, from 1: 32 bits in a record; at most FLOWS_MAX on the wire, as the STAMP Session Identifier."""
-FLOWS_MAX: Final = 65_535
-"""The STAMP Session Identifier has 16 bits and 0 means none. Source: RFC 8972 3."""
+"""The number of a flow, from 1, unique in the run; on the wire the SSID of its agent's settings stands for it."""
+FLOW_ID_MAX: Final = 2**32 - 1
+"""It has 32 bits in a record."""
 
 JsonObject = dict[str, Any]
 """A Kubernetes-shaped object, or any other JSON object."""

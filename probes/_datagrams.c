@@ -419,7 +419,7 @@ static PyObject *sender_collect(PyObject *object, PyObject *arguments) {
 
 /* ---- Reflector ---- */
 
-enum { R_DESCRIPTORS, R_POD_OF_FLOW, R_SOURCES, R_NEXT_SEQ, R_RATE, R_BURST, R_TOKENS, R_REFILLED, R_BUFFERS };
+enum { R_DESCRIPTORS, R_POD_OF_FLOW, R_SOURCES, R_IDS, R_NEXT_SEQ, R_RATE, R_BURST, R_TOKENS, R_REFILLED, R_BUFFERS };
 enum { R_MALFORMED, R_FOREIGN, R_PROBES, R_RATE_LIMITED, R_ANSWERED, R_SEND_ERRORS, R_MALFORMED_TLVS, R_COUNTED };
 
 typedef struct {
@@ -449,12 +449,13 @@ static void free_reflector(PyObject *object) {
 }
 
 static PyObject *make_reflector(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(keywords)) {
-    static const char *names[] = {"descriptors", "pod_of_flow", "sources", "next_seq", "rate", "burst", "tokens", "refilled"};
+    static const char *names[] = {"descriptors", "pod_of_flow", "sources", "ids",    "next_seq",
+                                  "rate",        "burst",       "tokens",  "refilled"};
     PyObject *given[R_BUFFERS];
     long long epoch_ns, unanswered_max;
     Py_ssize_t octets;
-    if (!PyArg_ParseTuple(arguments, "LnLOOOOOOOO", &epoch_ns, &octets, &unanswered_max, &given[0], &given[1], &given[2],
-                          &given[3], &given[4], &given[5], &given[6], &given[7]))
+    if (!PyArg_ParseTuple(arguments, "LnLOOOOOOOOO", &epoch_ns, &octets, &unanswered_max, &given[0], &given[1], &given[2],
+                          &given[3], &given[4], &given[5], &given[6], &given[7], &given[8]))
         return NULL;
     Reflector *self = (Reflector *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     if (!self)
@@ -463,7 +464,7 @@ static PyObject *make_reflector(PyTypeObject *type, PyObject *arguments, PyObjec
     self->unanswered_left = unanswered_max;
     Py_ssize_t pods = 1;
     for (int index = 0; index < R_BUFFERS; index++) {
-        Py_ssize_t least[R_BUFFERS] = {4, IDS * 8, IDS * 4, IDS * 8, pods * 8, pods * 8, pods * 8, pods * 8};
+        Py_ssize_t least[R_BUFFERS] = {4, IDS * 8, IDS * 4, IDS * 4, IDS * 8, pods * 8, pods * 8, pods * 8, pods * 8};
         int is_written = index == R_NEXT_SEQ || index >= R_TOKENS;
         int flags = is_written ? PyBUF_WRITABLE : PyBUF_SIMPLE;
         if (take_buffer(given[index], &self->buffers[index], flags, least[index], names[index]))
@@ -605,7 +606,7 @@ static int answer_batch(Reflector *self, int64_t pod, int count, int error, int6
         }
         uint16_t flow = read16(packet + SSID);
         ReflectorRow *row = &self->rows[self->kept++];
-        *row = (ReflectorRow){.flow = flow,
+        *row = (ReflectorRow){.flow = VIEW(self, uint32_t, R_IDS)[flow],
                               .seq = read32(packet + SEQ),
                               .received = arrival.wall_ns - offset_ns,
                               .sent = NONE_NS,

@@ -79,7 +79,7 @@ class _Connection:
     @property
     def silence_ns_max(self) -> int:
         """How long it may say nothing."""
-        flow = self.listener.answering.flows.get(self.conversation.flow)
+        flow = self.listener.answering.flows.get(self.conversation.ssid)
         return IDLE_NS[flow.flow_class] if flow else NAMELESS_NS
 
 
@@ -155,10 +155,12 @@ class Acceptor:
             raise WorldError(message) from error
         finally:
             place.close()
-        known = {flow.id: KnownFlow(flow_class=flow.flow_class, sources=frozenset(_sources_of(flow))) for flow in flows}
+        known = {
+            flow.ssid: KnownFlow(id=flow.id, flow_class=flow.flow_class, sources=frozenset(_sources_of(flow))) for flow in flows
+        }
         allowed: Counter[bytes] = Counter()
         for flow in flows:
-            allowed.update(dict.fromkeys(known[flow.id].sources, self._connections_max(flow)))
+            allowed.update(dict.fromkeys(known[flow.ssid].sources, self._connections_max(flow)))
         rate, now_ns = RATE_MARGIN * len(flows) / self._settings.interval_ns, self._now_ns()
         self._listeners[opened.fileno()] = _Listener(
             opened=opened,

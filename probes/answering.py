@@ -22,6 +22,8 @@ from probes.stamp import encode_ntp
 class KnownFlow:
     """A flow that ends here."""
 
+    id: int
+    """FlowId: what the log calls it."""
     flow_class: FlowClass
     sources: frozenset[bytes]
     """Addresses that it may come from, as in a row: its source's, and what that may have been rewritten to on the way."""
@@ -33,8 +35,8 @@ class Conversation:
 
     source: bytes
     """Address of the other end as we see it, as a number."""
-    flow: int = 0
-    """FlowId; 0: it has not said a message yet."""
+    ssid: int = 0
+    """Of its flow; 0: it has not said a message yet."""
     inbox: bytearray = field(default_factory=bytearray)
     """The beginning of a message."""
 
@@ -69,7 +71,7 @@ class Answering:
     """Answers for one endpoint.
 
     Args:
-        flows: FlowId to what is known of it.
+        flows: SSID to what is known of it.
         bucket: a token an answer.
     """
 
@@ -98,7 +100,7 @@ class Answering:
                 number, sent_ns = self._next_seq[probe.ssid] & 0xFFFF_FFFF, times.sent_ns
                 self._next_seq[probe.ssid] += 1
                 answers.append(_answer(probe, seq=number, received=received, sent=sent, error=error))
-            rows.append((probe.ssid, probe.seq, times.received_ns, sent_ns, 0, number, conversation.source))
+            rows.append((self.flows[probe.ssid].id, probe.seq, times.received_ns, sent_ns, 0, number, conversation.source))
         return Reply(answers=b"".join(answers), rows=rows, end=end)
 
     def _read(self, conversation: Conversation) -> tuple[list[Probe], str]:
@@ -111,9 +113,9 @@ class Answering:
             if probe is None:
                 return probes, "malformed"
             flow = self.flows.get(probe.ssid)
-            if flow is None or conversation.source not in flow.sources or conversation.flow not in (0, probe.ssid):
+            if flow is None or conversation.source not in flow.sources or conversation.ssid not in (0, probe.ssid):
                 return probes, "foreign"
-            conversation.flow = probe.ssid
+            conversation.ssid = probe.ssid
             probes.append(probe)
         return probes, ""
 

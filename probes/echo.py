@@ -48,9 +48,9 @@ class EchoSender(Sender):
         super().__init__(settings, bridge, skipped, facts, datagrams)
         self._peers["port"] = 0  # what the kernel says of where a reply came from
 
-    def _make_packets(self, ids: npt.NDArray[np.uint32]) -> stamp.Octets:
-        body = super()._make_packets(ids)
-        packets = np.zeros((len(ids), HEADER_OCTETS + body.shape[1]), dtype=np.uint8)
+    def _make_packets(self, ssids: npt.NDArray[np.uint16]) -> stamp.Octets:
+        body = super()._make_packets(ssids)
+        packets = np.zeros((len(ssids), HEADER_OCTETS + body.shape[1]), dtype=np.uint8)
         packets[:, 0] = ECHO
         packets[:, HEADER_OCTETS:] = body
         return packets

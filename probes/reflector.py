@@ -63,6 +63,8 @@ class _KnownFlow(NamedTuple):
 
     pod: int
     """Index of the socket that it must come to."""
+    id: int
+    """What the log calls it."""
     sources: Mapping[int, bytes]
     """IPv4 addresses that it may come from, each as the log has it."""
 
@@ -108,16 +110,18 @@ class Reflector:
             (1 << 16, 1 + max((len(flow.rewritten_sources) for flow in flows), default=0)), np.uint32
         )
         """A flow's source, then what it may have been rewritten to on the way; 0 is no sender."""
+        self._ids = np.zeros(1 << 16, dtype=np.uint32)
         self._next_seq = np.zeros(1 << 16, dtype=np.int64)
         self._place_of_flow = np.zeros(1 << 16, dtype=np.intp)
         self._known: dict[int, _KnownFlow] = {}
         for flow in flows:
-            self._pod_of_flow[flow.id] = pods[flow.destination]
+            self._pod_of_flow[flow.ssid] = pods[flow.destination]
+            self._ids[flow.ssid] = flow.id
             allowed = (flow.source_address, *flow.rewritten_sources)
             packed = [pack_address(address) for address in allowed]
-            self._sources_of_flow[flow.id, : len(allowed)] = packed
-            self._known[flow.id] = _KnownFlow(
-                pods[flow.destination], dict(zip(packed, map(encode_address, allowed), strict=True))
+            self._sources_of_flow[flow.ssid, : len(allowed)] = packed
+            self._known[flow.ssid] = _KnownFlow(
+                pods[flow.destination], flow.id, dict(zip(packed, map(encode_address, allowed), strict=True))
             )
         self._inbox = Inbox(_INBOX_SLOTS, max(_INBOX_OCTETS_MIN, settings.packet_octets))
         self._outbox = Outbox(self._inbox.payload, self._inbox.names)
@@ -142,6 +146,7 @@ class Reflector:
             np.array(self.descriptors, dtype=np.int32),
             self._pod_of_flow,
             self._sources_of_flow,
+            self._ids,
             self._next_seq,
             self._rate,
             self._burst,
@@ -260,9 +265,10 @@ class Reflector:
     def _write_alone(self, place: int, came: Datagram, probe: Probe, seq: int) -> None:
         """Fill a row of the log; `sent` is filled in when it is sent."""
         columns = self._alone_columns
-        columns["flow"][place], columns["seq"][place], columns["ttl"][place] = probe.ssid, probe.seq, came.ttl
+        flow = self._known[probe.ssid]
+        columns["flow"][place], columns["seq"][place], columns["ttl"][place] = flow.id, probe.seq, came.ttl
         columns["received"][place] = came.wall_ns - self._bridge.offset_ns
-        columns["source"][place] = self._known[probe.ssid].sources[came.address]
+        columns["source"][place] = flow.sources[came.address]
         columns["reflector_seq"][place] = seq
         columns["sent"][place] = NONE_NS
 
@@ -340,7 +346,7 @@ class Reflector:
 
     def _make_rows(self, slots: npt.NDArray[np.intp], flows: npt.NDArray[np.intp], count: int) -> Rows:
         rows: Rows = np.zeros(len(slots), dtype=REFLECTOR_ROW)
-        rows["flow"] = flows
+        rows["flow"] = self._ids[flows]
         rows["seq"] = self._seqs[slots]
         rows["received"] = self._bridge.from_wall(self._inbox.wall_ns(count)[slots])
         rows["sent"] = NONE_NS

@@ -100,7 +100,8 @@ class Sender:
         """Longest time from a timestamp to the end of the call that sent it, since it was last set to 0."""
         self._count = len(flows)
         ids = np.array([flow.id for flow in flows], dtype=np.uint32)
-        self._packets = self._make_packets(ids)
+        ssids = np.array([flow.ssid for flow in flows], dtype=np.uint16)
+        self._packets = self._make_packets(ssids)
         self._probes = stamp.view_probes(self._packets, self.header_octets)
         self._seqs, self._errors = self._probes["seq"], self._probes["error"]
         self._peers: Rows = np.zeros(self._count, dtype=SOCKADDR)
@@ -111,7 +112,7 @@ class Sender:
         self._inbox = Inbox(_INBOX_SLOTS, max(128, self._packets.shape[1] + 64))
         self._pod_of_slot = np.zeros(_INBOX_SLOTS, dtype=np.intp)
         self._index_of = np.full(1 << 16, -1, dtype=np.intp)
-        self._index_of[ids] = np.arange(self._count)
+        self._index_of[ssids] = np.arange(self._count)
         self._table = SenderTable(settings.directory / f"{settings.agent}.sender", ids, settings.ticks_max, facts)
         self._open(settings)
         self._stamps = np.zeros((min(settings.ticks_max, _REMEMBERED_TICKS), len(self._pods)), dtype=np.uint64)
@@ -133,10 +134,10 @@ class Sender:
             self._stamps,
         )
 
-    def _make_packets(self, ids: npt.NDArray[np.uint32]) -> stamp.Octets:
+    def _make_packets(self, ssids: npt.NDArray[np.uint16]) -> stamp.Octets:
         """Return one datagram a flow with everything that stays the same from tick to tick."""
         seed = self._settings.phase_seed or 0
-        return stamp.make_probes(ids, self._settings.packet_octets, padding_seed=seed)
+        return stamp.make_probes(ssids, self._settings.packet_octets, padding_seed=seed)
 
     def _open(self, settings: AgentSettings) -> None:
         flows = settings.sent_flows

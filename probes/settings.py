@@ -3,7 +3,7 @@
     {"agent": "sender", "directory": "/run/x", "epoch_ns": 0, "interval_ns": 5000000, "packet_octets": 44, "live_answers": 5,
      "drain_ns": 2000000000, "duration_ns_max": 60000000000, "linger_ns": 0, "waits": false, "phase_seed": null,
      "endpoints": [{"name": "a", "address": "10.0.0.1", "namespace": null, "port": 8620, "sends": true, "reflects": false}],
-     "flows": [{"id": 1, "flow_class": "udp", "source": "a", "source_address": "10.0.0.1", "destination": "b",
+     "flows": [{"id": 70001, "ssid": 1, "flow_class": "udp", "source": "a", "source_address": "10.0.0.1", "destination": "b",
                 "destination_address": "10.0.0.2", "target_address": null, "port": 8620, "rewritten_sources": []}]}
 
 An agent sends the flows whose source is one of its endpoints with `sends`, and reflects those whose destination is one of its
@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hitless.words import FlowClass
+from hitless.words import FLOW_ID_MAX, FlowClass
 from probes.settings_file import INT64_MAX, FieldReader, read_document
-from probes.stamp import PACKET_OCTETS, PORT, TLV_HEADER_OCTETS
+from probes.stamp import PACKET_OCTETS, PORT, SSID_MAX, TLV_HEADER_OCTETS
 
 PACKET_OCTETS_MAX: Final = 9_000
 """Largest probe; nothing larger than a jumbo frame is of interest."""
@@ -52,7 +52,9 @@ class FlowSettings:
     """One flow."""
 
     id: int
-    """FlowId: the SSID on the wire."""
+    """FlowId: what the record calls it."""
+    ssid: int
+    """Session Identifier on the wire, 1 to 65,535, unique among the flows of an agent. Source: RFC 8972 3."""
     source: str
     """Name of the endpoint that sends."""
     source_address: str
@@ -180,7 +182,8 @@ def _endpoint(reader: FieldReader) -> EndpointSettings:
 
 def _flow(reader: FieldReader) -> FlowSettings:
     return FlowSettings(
-        id=reader.whole("id", 1, 65_535),
+        id=reader.whole("id", 1, FLOW_ID_MAX),
+        ssid=reader.whole("ssid", 1, SSID_MAX),
         source=reader.name("source"),
         source_address=reader.address("source_address"),
         destination=reader.name("destination"),
@@ -201,6 +204,8 @@ def _check_together(settings: AgentSettings, reader: FieldReader) -> None:
         raise reader.wrong("endpoints", f"{repeated!r} twice", "unique names")
     if repeated := _repeated([flow.id for flow in settings.flows]):
         raise reader.wrong("flows", f"id {repeated} twice", "unique ids")
+    if repeated := _repeated([flow.ssid for flow in settings.flows]):
+        raise reader.wrong("flows", f"ssid {repeated} twice", "unique SSIDs")
     kinds = {"TCP" if flow.flow_class.is_tcp else flow.flow_class.upper() for flow in settings.sent_flows}
     if len(kinds) > 1:
         raise reader.wrong("flows", f"{' and '.join(sorted(kinds))} to send", "UDP alone, ICMP alone, or TCP alone")

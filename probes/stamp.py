@@ -1,8 +1,9 @@
 """STAMP on the wire: whole batches of test packets as numpy views of one buffer.
 
-RFC 8762 with the extensions of RFC 8972 that the probing needs: the Session Identifier (SSID) names the flow, the Extra Padding
-TLV makes larger probes. Timestamps are NTP 64-bit (Z = 0). A test packet has 44 octets or more; shorter ones are dropped,
-because answering them as RFC 8762 4.6 allows would send more octets than came. The mode is the unauthenticated one.
+RFC 8762 with the extensions of RFC 8972 that the probing needs: the Session Identifier (SSID) tells the flows of an agent
+apart, the Extra Padding TLV makes larger probes. Timestamps are NTP 64-bit (Z = 0). A test packet has 44 octets or more; shorter
+ones are dropped, because answering them as RFC 8762 4.6 allows would send more octets than came. The mode is the
+unauthenticated one.
 
 Pure: nothing here touches a socket or a clock.
 """
@@ -26,6 +27,8 @@ PORT: Final = 8620
 """UDP port of the reflector: 862 (RFC 8762 4.1) is privileged."""
 PACKET_OCTETS: Final = 44
 """Least size of a test packet, both directions. Source: RFC 8762 4.2.1, 4.3.1."""
+SSID_MAX: Final = 65_535
+"""The SSID has 16 bits, and 0 means none. Source: RFC 8972 3."""
 TLV_HEADER_OCTETS: Final = 4
 """Flags, Type, Length. Source: RFC 8972 4."""
 EXTRA_PADDING: Final = 1
@@ -126,7 +129,7 @@ def make_probes(ssids: Integers, packet_octets: int, padding_seed: int = 0) -> O
     """Return one probe a flow with everything that stays the same from tick to tick.
 
     Args:
-        ssids: shape (flows,), FlowIds.
+        ssids: shape (flows,).
         packet_octets: UDP payload: 44, or 48 and more (a TLV takes four octets at least).
         padding_seed: seeds the padding, which is pseudorandom as RFC 8972 4.1 recommends.
 

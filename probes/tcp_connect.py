@@ -56,7 +56,7 @@ class TcpConnectFlow:
     """
 
     def __init__(self, flow: FlowSettings, index: int, tools: Tools) -> None:
-        self._id, self._index, self._tools = flow.id, index, tools
+        self._ssid, self._index, self._tools = flow.ssid, index, tools
         self._source, self._target = flow.source_address, (flow.sent_to, flow.port)
         self._attempts: dict[int, _Attempt] = {}
         """By descriptor, the oldest first."""
@@ -124,7 +124,7 @@ class TcpConnectFlow:
         if number:
             self._fail(attempt, number)
             return
-        content, timestamp = self._tools.make_probe(self._id, attempt.seq)
+        content, timestamp = self._tools.make_probe(self._ssid, attempt.seq)
         attempt.opened.send(content)  # whole: a fresh connection has room for more
         attempt.timestamp = timestamp
         self._tools.rewatch(attempt.opened, select.EPOLLIN)
@@ -138,7 +138,7 @@ class TcpConnectFlow:
         if len(attempt.inbox) < MESSAGE_OCTETS:
             return
         now_ns = self._tools.now_ns()
-        answer = self._tools.read_answer(attempt.inbox, self._id)
+        answer = self._tools.read_answer(attempt.inbox, self._ssid)
         if answer is not None and answer.sender_seq != attempt.seq:
             self._tools.counters["stale"] += 1
             answer = None

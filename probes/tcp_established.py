@@ -72,7 +72,8 @@ class TcpEstablishedFlow:
     """
 
     def __init__(self, flow: FlowSettings, index: int, place: Place, tools: Tools) -> None:
-        self._id, self._index, self._place, self._tools = flow.id, index, place, tools
+        self._id, self._ssid = flow.id, flow.ssid
+        self._index, self._place, self._tools = index, place, tools
         self._source, self._target = flow.source_address, (flow.sent_to, flow.port)
         self._opened: socket.socket | None = None
         self._is_open = self._is_full = False
@@ -100,7 +101,7 @@ class TcpEstablishedFlow:
         """Send a message, behind those that still wait."""
         tools = self._tools
         self._next_seq = seq + 1
-        content, timestamp = tools.make_probe(self._id, seq)
+        content, timestamp = tools.make_probe(self._ssid, seq)
         before_ns = tools.now_ns()
         tools.book.begin(self._index, seq, before_ns)
         self._queue.append(_Message(seq=seq, offered_ns=before_ns, rest=content, timestamp=timestamp))
@@ -235,7 +236,7 @@ class TcpEstablishedFlow:
         self._inbox += content
         now_ns, total = self._tools.now_ns(), count_retransmits(opened)
         while len(self._inbox) >= MESSAGE_OCTETS:
-            answer = self._tools.read_answer(self._inbox[:MESSAGE_OCTETS], self._id)
+            answer = self._tools.read_answer(self._inbox[:MESSAGE_OCTETS], self._ssid)
             del self._inbox[:MESSAGE_OCTETS]
             if answer is None:
                 return UNREADABLE

@@ -77,21 +77,21 @@ class Tools:
         """Tell of nothing more; to be called just before the socket is closed, which takes it out of the epoll."""
         self.owners.pop(opened.fileno(), None)
 
-    def make_probe(self, flow: int, seq: int) -> tuple[bytes, int]:
+    def make_probe(self, ssid: int, seq: int) -> tuple[bytes, int]:
         """Return a message with the time as it is now, and that time, NTP."""
         timestamp = encode_ntp(time.time_ns())
-        return encode_probe(Probe(seq=seq, timestamp=timestamp, error=self.bridge.error, ssid=flow)), timestamp
+        return encode_probe(Probe(seq=seq, timestamp=timestamp, error=self.bridge.error, ssid=ssid)), timestamp
 
     def note_call(self, began_ns: int, ended_ns: int) -> None:
         """Take note of how long a call took."""
         self.longest_call_ns = max(self.longest_call_ns, ended_ns - began_ns)
 
-    def read_answer(self, content: bytes | bytearray, flow: int) -> Answer | None:
-        """Return the answer to this flow that 44 octets are; None: they are none, which is counted."""
+    def read_answer(self, content: bytes | bytearray, ssid: int) -> Answer | None:
+        """Return the answer to the flow of this SSID that 44 octets are; None: they are none, which is counted."""
         answer = decode_answer(content)
         if answer is None:
             self.counters["malformed"] += 1
-        elif answer.ssid != flow:
+        elif answer.ssid != ssid:
             self.counters["foreign"] += 1
             return None
         return answer

@@ -10,7 +10,7 @@ from typing import Final
 from clusters.agent_groups import AgentGroup, group_flows
 from clusters.flow_settings import make_flow_settings
 from hitless.facts import Endpoint, Flow, NodeFacts, ProbeSpec
-from hitless.words import SECOND, JsonObject
+from hitless.words import SECOND, FlowId, JsonObject
 from probes.settings import AgentSettings, EndpointSettings
 
 _LINGER_EXTRA_NS: Final = 60 * SECOND
@@ -37,6 +37,7 @@ def plan_agents(
     spec: ProbeSpec,
     *,
     epoch_ns: int,
+    ssids: Mapping[FlowId, int],
     nodes: Sequence[NodeFacts] = (),
 ) -> tuple[PodAgent, ...]:
     """Return the agents of one endpoint, those that reflect first.
@@ -47,6 +48,7 @@ def plan_agents(
         flows: of the run; those of other endpoints are not its business.
         spec: how to probe.
         epoch_ns: the reading of the pod's CLOCK_MONOTONIC that is 0 on the run clock.
+        ssids: of the flows, see `assign_ssids`; a place is an endpoint.
         nodes: whose addresses a masquerade may put in the place of a source's.
     """
 
@@ -67,7 +69,7 @@ def plan_agents(
                     name=name, address=endpoints[name].address, sends=group.is_sender, reflects=not group.is_sender
                 ),
             ),
-            flows=tuple(make_flow_settings(flow, endpoints, nodes) for flow in group.flows),
+            flows=tuple(make_flow_settings(flow, ssids[flow.id], endpoints, nodes) for flow in group.flows),
         )
         return {place: value for place, value in settings.as_json().items() if place != "directory"}
 

@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from clusters.flow_settings import assign_ssids
 from clusters.kubernetes.clock_offsets import AgentRows, Offset, align, find_offsets
 from clusters.kubernetes.pod_agents import PodAgent, plan_agents
 from clusters.kubernetes.prober_pods import ProberPods
@@ -168,10 +169,17 @@ class KindProber:
 
     def _plan(self, flows: Sequence[Flow], spec: ProbeSpec) -> tuple[PodAgent, ...]:
         endpoints = {endpoint.name: endpoint for endpoint in self._pods.endpoints}
+        ssids = assign_ssids(flows, str)
+        flows_of: dict[str, list[Flow]] = {name: [] for name in self._clocks}
+        for flow in flows:
+            for name in {flow.source, flow.destination}:
+                flows_of[name].append(flow)
         return tuple(
             agent
             for name, clock in self._clocks.items()
-            for agent in plan_agents(endpoints, name, flows, spec, epoch_ns=clock.epoch_ns, nodes=self._pods.nodes)
+            for agent in plan_agents(
+                endpoints, name, flows_of[name], spec, epoch_ns=clock.epoch_ns, ssids=ssids, nodes=self._pods.nodes
+            )
         )
 
     def _start_agents(self, endpoint: str) -> None:

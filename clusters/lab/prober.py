@@ -6,18 +6,18 @@ paused with the harness, and never outlives it: it stops when its stdin ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from clusters.agent_groups import AgentGroup, group_flows, share_processes
-from clusters.flow_settings import make_flow_settings
+from clusters.flow_settings import assign_ssids, make_flow_settings
 from clusters.lab.stated_process import StatedProcess
 from hitless.agents import read_agents
 from hitless.errors import BugError
 from hitless.facts import Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.records import ProbeRecords
-from hitless.words import SECOND
+from hitless.words import SECOND, FlowId
 from probes.settings import AgentSettings, EndpointSettings
 from probes.settings_file import write_document
 
@@ -57,11 +57,11 @@ class LabProber:
             raise BugError("the prober is running: stop it before it starts again")
         self._directory, self._drain_s = directory, spec.drain_ns / 1e9
         directory.mkdir(parents=True, exist_ok=True)
-        groups = group_flows(flows, spec)
+        groups, ssids = group_flows(flows, spec), assign_ssids(flows, lambda _: "")
         self._names = tuple(group.agent for group in groups)
         try:
             for name, some in share_processes(groups).items():
-                process = _start_process(name, [self._settings(group, spec, epoch_ns) for group in some])
+                process = _start_process(name, [self._settings(group, ssids, spec, epoch_ns) for group in some])
                 (self._senders if any(group.is_sender for group in some) else self._reflectors)[name] = process
                 process.wait_state("listening", _START_S)
         except BaseException:
@@ -93,7 +93,7 @@ class LabProber:
             raise BugError("there are no records: the prober was never started")
         return read_agents(self._directory, self._names)
 
-    def _settings(self, group: AgentGroup, spec: ProbeSpec, epoch_ns: int) -> AgentSettings:
+    def _settings(self, group: AgentGroup, ssids: Mapping[FlowId, int], spec: ProbeSpec, epoch_ns: int) -> AgentSettings:
         used = {flow.source if group.is_sender else flow.destination for flow in group.flows}
         assert self._directory is not None  # noqa: S101 - `start` set it
         return AgentSettings(
@@ -116,7 +116,7 @@ class LabProber:
                 for name, endpoint in self._endpoints.items()
                 if name in used
             ),
-            flows=tuple(make_flow_settings(flow, self._endpoints, self._nodes) for flow in group.flows),
+            flows=tuple(make_flow_settings(flow, ssids[flow.id], self._endpoints, self._nodes) for flow in group.flows),
         )
 
 

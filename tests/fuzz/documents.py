@@ -40,7 +40,9 @@ def _settings_document() -> dict[str, Any]:
         drain_ns=0,
         duration_ns_max=1_000_000_000,
         endpoints=(EndpointSettings(name="a", address="10.0.0.1"),),
-        flows=(FlowSettings(id=1, source="a", source_address="10.0.0.1", destination="b", destination_address="10.0.0.2"),),
+        flows=(
+            FlowSettings(id=1, ssid=1, source="a", source_address="10.0.0.1", destination="b", destination_address="10.0.0.2"),
+        ),
     ).as_json()
 
 

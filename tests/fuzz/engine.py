@@ -46,6 +46,7 @@ def _settings(directory: Path, flows: tuple[FlowSettings, ...], endpoint: Endpoi
 def _flow(number: int, source: str, destination: str, port: int) -> FlowSettings:
     return FlowSettings(
         id=number,
+        ssid=number,
         source=source,
         source_address=source,
         destination=destination,

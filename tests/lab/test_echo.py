@@ -39,6 +39,7 @@ def make_sender(lab: LabNetwork, directory: Path, octets: int) -> EchoSender:
         flows=tuple(
             FlowSettings(
                 id=number,
+                ssid=number,
                 source="pod",
                 source_address=source.address,
                 destination=f"d{number}",

@@ -25,8 +25,22 @@ WAIT_S = 20.0
 def start_agent(directory: Path, name: str, **changes: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - JSON
     """Start the agent of one pod and return when it listens."""
     flows = [
-        {"id": 1, "source": "a", "source_address": ADDRESSES["a"], "destination": "b", "destination_address": ADDRESSES["b"]},
-        {"id": 2, "source": "b", "source_address": ADDRESSES["b"], "destination": "a", "destination_address": ADDRESSES["a"]},
+        {
+            "id": 1,
+            "ssid": 1,
+            "source": "a",
+            "source_address": ADDRESSES["a"],
+            "destination": "b",
+            "destination_address": ADDRESSES["b"],
+        },
+        {
+            "id": 2,
+            "ssid": 2,
+            "source": "b",
+            "source_address": ADDRESSES["b"],
+            "destination": "a",
+            "destination_address": ADDRESSES["a"],
+        },
     ]
     document = {
         "agent": name,

@@ -132,6 +132,7 @@ def test_the_files_alone_probe_on_loopback(image: Path) -> None:
         "flows": [
             {
                 "id": 1,
+                "ssid": 1,
                 "source": "alone",
                 "source_address": "127.9.0.1",
                 "destination": "alone",

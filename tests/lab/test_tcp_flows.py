@@ -50,6 +50,7 @@ class Probing:
         return tuple(
             FlowSettings(
                 id=number,
+                ssid=number,
                 source=source.name,
                 source_address=source.address,
                 destination=destination.name,

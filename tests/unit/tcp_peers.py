@@ -24,6 +24,8 @@ from probes.tcp_sender import TcpSender
 
 POD, PEER, STRANGER = "127.7.0.1", "127.7.0.2", "127.7.0.9"
 WAIT_S = 20.0
+WIDE = 70_000
+"""Added to an SSID it gives a flow id that no SSID can hold."""
 INTERVAL_NS = 50_000_000
 ABRUPT = struct.pack("ii", 1, 0)
 
@@ -114,7 +116,8 @@ class Sending:
     ) -> None:
         self.directory = directory
         flow = FlowSettings(
-            id=7,
+            id=WIDE + 7,
+            ssid=7,
             source="pod",
             source_address=source,
             destination="peer",
@@ -196,7 +199,8 @@ class Accepting:
         classes = {1: FlowClass.TCP_ESTABLISHED, 2: FlowClass.TCP_CONNECT, 3: FlowClass.TCP_CONNECT}
         flows = tuple(
             FlowSettings(
-                id=number,
+                id=WIDE + number,
+                ssid=number,
                 source="peer",
                 source_address=PEER,
                 destination="elsewhere" if number == 3 else "pod",

@@ -34,12 +34,14 @@ from probes.sockets import open_socket
 
 POD, PEER, BROADCAST = "127.3.0.1", "127.3.0.2", "127.255.255.255"
 WAIT_S = 5.0
+WIDE = 70_000
+"""Added to an SSID it gives a flow id that no SSID can hold."""
 
 
 def make_settings(
     directory: Path, *, port: int, destinations: list[str], octets: int = 44, sends: bool = True
 ) -> AgentSettings:
-    """One pod that sends to (or reflects for) these addresses; flow ids from 1."""
+    """One pod that sends to (or reflects for) these addresses; SSIDs from 1, flow ids too large for an SSID."""
     return AgentSettings(
         agent="x",
         directory=directory,
@@ -52,10 +54,23 @@ def make_settings(
         endpoints=(EndpointSettings(name="pod", address=POD, port=port, sends=sends, reflects=not sends),),
         flows=tuple(
             FlowSettings(
-                id=index, source="pod", source_address=POD, destination=f"d{index}", destination_address=address, port=port
+                id=WIDE + index,
+                ssid=index,
+                source="pod",
+                source_address=POD,
+                destination=f"d{index}",
+                destination_address=address,
+                port=port,
             )
             if sends
-            else FlowSettings(id=index, source=f"s{index}", source_address=address, destination="pod", destination_address=POD)
+            else FlowSettings(
+                id=WIDE + index,
+                ssid=index,
+                source=f"s{index}",
+                source_address=address,
+                destination="pod",
+                destination_address=POD,
+            )
             for index, address in enumerate(destinations, start=1)
         ),
     )
@@ -136,12 +151,12 @@ def test_an_answer_fills_its_row(peer: Peer) -> None:
     probe, _ = peer.tick()
     peer.answer(craft(probe))
     row, other = peer.rows[0], peer.rows[1]
-    assert (row["flow"], row["seq"], row["copies"], row["corrupted"], row["send_errno"]) == (1, 0, 1, 0, 0)
+    assert (row["flow"], row["seq"], row["copies"], row["corrupted"], row["send_errno"]) == (WIDE + 1, 0, 1, 0, 0)
     assert (row["forward_ttl"], row["return_ttl"], row["reflector_seq"]) == (61, 64, 40)
     assert row["send_began_ns"] <= row["send_ended_ns"]
     assert row["send_began_ns"] < row["received"] < row["send_began_ns"] + 5_000_000_000
     assert row["reflector_received"] == row["reflector_sent"] != -1
-    assert (other["flow"], other["copies"], other["received"], other["reflector_sent"]) == (2, 0, -1, -1)
+    assert (other["flow"], other["copies"], other["received"], other["reflector_sent"]) == (WIDE + 2, 0, -1, -1)
     assert peer.sender.has_outstanding()
 
 

@@ -15,6 +15,9 @@ from hitless.errors import UsageError
 from probes.agent import main
 from probes.settings import parse_settings, read_settings
 
+WIDE = 70_000
+"""Added to an SSID it gives a flow id that no SSID can hold."""
+
 
 def document(directory: Path) -> dict[str, Any]:
     return {
@@ -27,7 +30,8 @@ def document(directory: Path) -> dict[str, Any]:
         "endpoints": [{"name": "b", "address": "127.0.0.2"}, {"name": "a", "address": "127.0.0.1", "reflects": False}],
         "flows": [
             {
-                "id": number,
+                "id": WIDE + number,
+                "ssid": number,
                 "source": source,
                 "source_address": addresses[0],
                 "destination": destination,
@@ -53,8 +57,8 @@ def test_settings_survive_json(tmp_path: Path) -> None:
 
 def test_flows_of_a_source_stand_next_to_each_other_in_the_order_of_the_endpoints(tmp_path: Path) -> None:
     settings = parse_settings(document(tmp_path), where="x")
-    assert [flow.id for flow in settings.sent_flows] == [4, 2, 9]
-    assert [flow.id for flow in settings.reflected_flows] == [9]
+    assert [flow.id for flow in settings.sent_flows] == [WIDE + 4, WIDE + 2, WIDE + 9]
+    assert [flow.id for flow in settings.reflected_flows] == [WIDE + 9]
 
 
 @pytest.mark.parametrize(
@@ -68,8 +72,10 @@ def test_flows_of_a_source_stand_next_to_each_other_in_the_order_of_the_endpoint
         (("agent",), "../x", "agent: found '../x'"),
         (("flows",), {}, "flows: found an object; expected a list"),
         (("flows",), [], "flows: found none"),
-        (("flows", 1, "id"), 9, "flows: found id 9 twice"),
-        (("flows", 0, "id"), 65_536, "flows[0].id: found 65536; expected a whole number from 1 to 65535"),
+        (("flows", 1, "id"), WIDE + 9, "flows: found id 70009 twice"),
+        (("flows", 0, "id"), 1 << 32, "flows[0].id: found 4294967296; expected a whole number from 1 to 4294967295"),
+        (("flows", 1, "ssid"), 9, "flows: found ssid 9 twice"),
+        (("flows", 0, "ssid"), 65_536, "flows[0].ssid: found 65536; expected a whole number from 1 to 65535"),
         (("flows", 0, "source_address"), "127.0.0.9", "flows[0].source_address: found '127.0.0.9'"),
         (("flows", 2, "colour"), "red", "flows[2]: found the key 'colour'"),
         (("endpoints", 0, "address"), "::1", "endpoints[0].address: found '::1'; expected an IPv4 address"),

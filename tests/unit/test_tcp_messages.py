@@ -76,13 +76,15 @@ def test_every_nanosecond_survives_the_way_there_and_back(wall_ns: int) -> None:
 
 
 SOURCE, OTHER = encode_address("127.7.0.2"), encode_address("127.7.0.9")
+WIDE = 70_000
+"""Added to an SSID it gives a flow id that no SSID can hold."""
 TIMES = Times(received_ns=10, received_wall_ns=1_010, sent_ns=20, sent_wall_ns=1_020)
 
 
 def make_answering(tokens: float = 1e9) -> Answering:
     flows = {
-        1: KnownFlow(flow_class=FlowClass.TCP_ESTABLISHED, sources=frozenset({SOURCE})),
-        2: KnownFlow(flow_class=FlowClass.TCP_CONNECT, sources=frozenset({SOURCE, OTHER})),
+        1: KnownFlow(id=WIDE + 1, flow_class=FlowClass.TCP_ESTABLISHED, sources=frozenset({SOURCE})),
+        2: KnownFlow(id=WIDE + 2, flow_class=FlowClass.TCP_CONNECT, sources=frozenset({SOURCE, OTHER})),
     }
     return Answering(flows, TokenBucket(0, tokens, 0))
 
@@ -107,6 +109,7 @@ def test_never_more_goes_out_than_came_however_the_stream_is_cut(
             break
     assert len(answers) == MESSAGE_OCTETS * min(tokens, len(rows))
     assert [row[5] for row in rows] == [*range(min(tokens, len(rows))), *[UNANSWERED] * (len(rows) - tokens)]
+    assert {row[0] for row in rows} <= {WIDE + 1, WIDE + 2}
     assert [row[3] for row in rows] == [20 if row[5] != UNANSWERED else NONE_NS for row in rows]
 
 
