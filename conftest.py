@@ -19,12 +19,23 @@ from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
 from commands.backends import Backend, KubeconfigOptions, fit_backend, make_backend
 from commands.performers import Performer, SwitchName, find_impossible, make_performer, read_programs
 from commands.session_report import SessionReport, finish_arm, report_arm
-from commands.settings import DOUBLE, RUNS_HELP, TRIALS_MAX, BackendName, default_runs, make_fresh_directory, make_run_directory
+from commands.settings import (
+    DOUBLE,
+    MESH_HELP,
+    RUNS_HELP,
+    TRIALS_MAX,
+    BackendName,
+    default_runs,
+    make_fresh_directory,
+    make_run_directory,
+    read_mesh,
+)
 from gardener.calico_release import CALICO_VERSION
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
 from hitless.words import IpipCarrier, Overlay, Profile, Verdict
 from reports.gate.rules import Trait
 from scenarios.loading import catalogue, find_scenario, load_scenario
+from scenarios.mesh import FULL_MESH
 from scenarios.model import Scenario
 from scenarios.plan import Options, expectation_gap, make_case
 
@@ -62,6 +73,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--zones", type=int, default=None, help="number of zones (default: each scenario's own)")
     group.addoption("--nodes-per-zone", type=int, default=None, help="nodes a zone (default: each scenario's own)")
     group.addoption("--rate", type=float, default=None, help="probes a second a flow (default: each scenario's own)")
+    group.addoption("--mesh", default=None, help=f"{MESH_HELP} Default: full.")
     group.addoption("--trials", type=int, default=1, help="runs of each arm (default: 1)")
     group.addoption("--prober-image", default=None, help="with --backend kubeconfig: the probers' image, as nodes can pull it")
     group.addoption("--output", default=None, help=f"folder for the records (default: {RUNS_HELP})")
@@ -162,6 +174,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             rate_hz=backend.choose_rate(option("--rate")),
             carrier=IpipCarrier(option("--carrier")) if option("--carrier") else None,
             calico_version=option("--calico-version"),
+            mesh=read_mesh(option("--mesh")) or FULL_MESH,
         )
         if options.carrier is not None and backend.name is not BackendName.LAB:
             raise UsageError("--carrier needs --backend lab; leave it out")  # noqa: TRY301 - one place

@@ -11,7 +11,7 @@ from typing import Final
 from clusters.kind import cluster as kind
 from clusters.kind.config import KindOptions
 from clusters.kubernetes.prober_manifests import NAMESPACE
-from clusters.kubernetes.watched import check_records, find_mismatches, make_watched_cluster
+from clusters.kubernetes.watched import check_records, find_mismatches, make_watched_cluster, read_zones
 from clusters.lab import cluster as lab
 from commands.performers import Performer, SwitchName
 from commands.settings import BackendName
@@ -151,7 +151,8 @@ def _make_kubeconfig_backend(options: KubeconfigOptions) -> Backend:
         cluster = make_watched_cluster(kubeconfig, options.context, image=image, namespace=options.namespace)
         try:
             missing = find_mismatches(cluster.kube, case)
-            check_records(cluster.kube, rate_hz=case.scenario.rate_hz, until_s=ObserverOptions().until_s)
+            zones = read_zones(cluster.kube)
+            check_records(zones, case.mesh, rate_hz=case.scenario.rate_hz, until_s=ObserverOptions().until_s)
         finally:
             cluster.disconnect()
         return missing

@@ -24,6 +24,7 @@ from commands import lab as lab_commands
 from commands.settings import (
     AUTO,
     DOUBLE,
+    MESH_HELP,
     RUNS_HELP,
     TRIALS_MAX,
     BackendName,
@@ -31,11 +32,13 @@ from commands.settings import (
     GateFormat,
     Outcome,
     default_runs,
+    read_mesh,
     read_rate,
 )
 from hitless.errors import HitlessError, UsageError
 from hitless.words import Arm, IpipCarrier, Mode, Overlay, Profile, Verdict
 from reports.gate.rules import Trait
+from scenarios.mesh import FULL_MESH, FULL_NODES_MAX
 from scenarios.plan import Options
 
 EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 20}
@@ -84,6 +87,7 @@ def compare(  # noqa: PLR0913 - each is an option
     rate: Annotated[
         str | None, typer.Option(help="Probes a second a flow, or auto: 200, 100, 50 or 20, as this machine answers them.")
     ] = None,
+    mesh: Annotated[str | None, typer.Option(help=f"{MESH_HELP} Default: full.")] = None,
     cluster_name: Annotated[str, typer.Option(help="With kind: name of the cluster.")] = DEFAULT_CLUSTER_NAME,
     kind_bin: Annotated[Path | None, typer.Option(help="With kind: the program; default: from PATH.")] = None,
     kind_kubectl_bin: Annotated[Path | None, typer.Option(help="With kind: kubectl; default: from PATH.")] = None,
@@ -135,6 +139,7 @@ def compare(  # noqa: PLR0913 - each is an option
             nodes_per_zone=nodes_per_zone,
             rate_hz=None if is_auto else read_rate(rate),
             carrier=carrier,
+            mesh=read_mesh(mesh) or FULL_MESH,
         ),
         trials=range(first_trial, first_trial + trials),
         is_rate_auto=is_auto,
@@ -170,6 +175,9 @@ def watch(  # noqa: PLR0913 - each is an option
     context: Annotated[str | None, typer.Option(help="Which context; default: the current one.")] = None,
     namespace: Annotated[str, typer.Option(help="Where the probers go; must not be there.")] = "hitless",
     rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Probes a second a flow.")] = 20.0,
+    mesh: Annotated[
+        str | None, typer.Option(help=f"{MESH_HELP} Default: full; covering beyond {FULL_NODES_MAX} nodes.")
+    ] = None,
     until_seconds: Annotated[float, typer.Option(min=1, max=86_400, help="End at the latest after this.")] = 3600.0,
     until_idle: Annotated[
         float, typer.Option(min=0, help="End when a switch was seen and nothing has changed for this many seconds; 0: do not.")
@@ -186,6 +194,7 @@ def watch(  # noqa: PLR0913 - each is an option
     options = WatchOptions(
         observer=ObserverOptions(until_s=until_seconds, idle_s=until_idle or None),
         rate_hz=rate,
+        mesh=read_mesh(mesh),
         arm=Arm.GATED if gate else Arm.UNGATED,
         expected=expect,
     )

@@ -12,6 +12,7 @@ from typing import Final
 from platformdirs import user_state_path
 
 from hitless.errors import UsageError
+from scenarios.mesh import COVERING_TIMES, COVERING_TIMES_MAX, FULL_MESH, Mesh
 
 LATEST: Final = "latest"
 """Link beside the records to the newest of them."""
@@ -54,6 +55,25 @@ def read_rate(text: str | None) -> float | None:
     except ValueError as error:
         raise UsageError(where="--rate", found=repr(text), expected=f"a number, or {AUTO}") from error
 
+
+def read_mesh(text: str | None) -> Mesh | None:
+    """Return the mesh that `--mesh` names; None: none was given. Raises UsageError."""
+    name, _, times = (text or "").partition(":")
+    if text is None:
+        return None
+    if text == "full":
+        return FULL_MESH
+    if text == "covering":
+        return Mesh(times=COVERING_TIMES)
+    if name != "covering" or not (times.isascii() and times.isdigit() and 1 <= int(times) <= COVERING_TIMES_MAX):
+        allowed = f"full, covering, or covering:N with N from 1 to {COVERING_TIMES_MAX}"
+        raise UsageError(where="--mesh", found=repr(text), expected=allowed)
+    return Mesh(times=int(times))
+
+
+MESH_HELP: Final = (
+    f"Pairs of nodes to probe: full, or covering:N, each node from N ({COVERING_TIMES}) nodes of each zone, for large clusters."
+)
 
 TRIALS_MAX: Final = 100
 """Runs of each arm: more would take days."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from clusters.kubernetes.watched import check_records, make_watched_cluster, read_overlay
+from clusters.kubernetes.watched import check_records, make_watched_cluster, read_overlay, read_zones
 from commands.arms import ArmOutcome, execute_plan
 from commands.backends import WATCHED_RATE_HZ
 from commands.compare import tell_single
@@ -24,9 +24,11 @@ from hitless.events import Event
 from hitless.facts import ProbeSpec
 from hitless.history import RunHeader
 from hitless.plan import RunPlan
+from hitless.plural import plural
 from hitless.ports import Clock, KubeApi
 from hitless.words import SECOND, Arm, JsonObject, Mode, Nanoseconds, Profile, Verdict
 from scenarios.flows import make_flows
+from scenarios.mesh import COVERING_TIMES, FULL_MESH, FULL_NODES_MAX, Mesh
 from scenarios.plan import FORWARDING_DELAY_THRESHOLD_NS, VALIDATION_NS
 from switches.observer import AGENT_MARGIN_NS, PARTS, ObserverOptions, look, observe_switch, other_mode
 
@@ -42,6 +44,8 @@ class WatchOptions:
     """When the watch is over."""
     rate_hz: float = WATCHED_RATE_HZ
     """Probes a second a flow."""
+    mesh: Mesh | None = None
+    """Which pairs of nodes are probed; None: all, in a large cluster a covering mesh (`choose_mesh`)."""
     arm: Arm = Arm.GATED
     """What the operator says of the gate: it cannot be seen in the cluster."""
     expected: Mode | None = None
@@ -55,7 +59,9 @@ def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock) -> RunPl
         UsageError: the probers would write more than their volume holds, or the cluster has too few nodes.
         ApiError: the cluster cannot be read.
     """
-    check_records(kube, rate_hz=options.rate_hz, until_s=options.observer.until_s)
+    zones = read_zones(kube)
+    mesh = options.mesh or choose_mesh(zones)
+    check_records(zones, mesh, rate_hz=options.rate_hz, until_s=options.observer.until_s)
     seen = look(kube)
     interval_ns = Nanoseconds(round(SECOND / options.rate_hz))
     validation_ns = VALIDATION_NS[Profile.GARDENER]
@@ -84,7 +90,7 @@ def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock) -> RunPl
             drain_ns=FORWARDING_DELAY_THRESHOLD_NS,
             duration_ns_max=Nanoseconds(options.observer.until_ns + validation_ns + AGENT_MARGIN_NS),
         ),
-        make_flows=make_flows,
+        make_flows=partial(make_flows, mesh=mesh),
         make_switch=partial(observe_switch, clock, options.observer),
         faults=(),
         baseline_ns=Nanoseconds(0),
@@ -92,6 +98,19 @@ def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock) -> RunPl
         is_until_settled=True,
         requests_ns=(),
     )
+
+
+def choose_mesh(zones: Sequence[str]) -> Mesh:
+    """Return the mesh of a watch whose user left it open, given the zone of each node; say so where it is not the full one."""
+    if len(zones) <= FULL_NODES_MAX:
+        return FULL_MESH
+    mesh, pairs = Mesh(times=COVERING_TIMES), FULL_MESH.count(zones)
+    sources = plural(COVERING_TIMES, "node")
+    print_progress(
+        f"{len(zones):,} nodes: each is probed from {sources} of each zone, {mesh.count(zones):,} of {pairs:,} pairs; "
+        "--mesh full probes all"
+    )
+    return mesh
 
 
 def watch_cluster(

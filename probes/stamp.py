@@ -1,8 +1,8 @@
 """STAMP on the wire: whole batches of test packets as numpy views of one buffer.
 
 RFC 8762 with the extensions of RFC 8972 that the probing needs: the Session Identifier (SSID) tells the flows of an agent
-apart, the Extra Padding TLV makes larger probes. Timestamps are NTP 64-bit (Z = 0). A test packet has 44 octets or more; shorter
-ones are dropped, because answering them as RFC 8762 4.6 allows would send more octets than came. The mode is the
+apart, the Extra Padding TLV makes larger probes. Timestamps are NTP 64-bit (Z = 0). A test packet has 44 octets or more;
+shorter ones are dropped, because answering them as RFC 8762 4.6 allows would send more octets than came. The mode is the
 unauthenticated one.
 
 Pure: nothing here touches a socket or a clock.

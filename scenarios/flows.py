@@ -7,15 +7,15 @@ how long. A second address family is probed by flows of its own. The mesh of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Final
 
 from hitless.errors import WorldError
 from hitless.facts import ClusterFacts, Endpoint, Flow
 from hitless.words import SECOND, Capability, FlowClass, FlowId, FlowRole, FlowSet, IpFamily, Nanoseconds
 from probes.stamp import PACKET_OCTETS
+from scenarios.mesh import FULL_MESH, Mesh
 
 DATAGRAM_RATE_HZ: Final = 50.0
 """Probes per second and flow of the sets beside the mesh. Chosen here: 20 ms detect what the mesh's 5 ms measure."""
@@ -48,15 +48,18 @@ def capabilities_of(flow_sets: Iterable[FlowSet]) -> frozenset[Capability]:
     return frozenset(needed)
 
 
-def count_flows(nodes: int, flow_sets: Iterable[FlowSet], families: int = 1) -> int:
-    """Return how many flows these sets make at the most in a cluster of this size; each needs a number of FlowId."""
-    mesh = nodes * (nodes - 1)
-    per_set = {FlowSet.POD_TO_HOST: 2 * mesh} | dict.fromkeys(SERVICE_SETS, 4 * nodes)
-    return families * (2 * nodes + 1 + sum(per_set.get(flow_set, mesh) for flow_set in {FlowSet.UDP, *flow_sets}))
+def count_flows(zones: Sequence[str], flow_sets: Iterable[FlowSet], mesh: Mesh, families: int = 1) -> int:
+    """Return how many flows these sets make at the most in a cluster whose nodes are in these zones."""
+    nodes, pairs = len(zones), mesh.count(zones)
+    per_set = {FlowSet.POD_TO_HOST: 2 * pairs} | dict.fromkeys(SERVICE_SETS, 4 * nodes)
+    return families * (2 * nodes + 1 + sum(per_set.get(flow_set, pairs) for flow_set in {FlowSet.UDP, *flow_sets}))
 
 
 def make_flows(
-    facts: ClusterFacts, flow_sets: Iterable[FlowSet] = (FlowSet.UDP,), mesh_interval_ns: Nanoseconds | None = None
+    facts: ClusterFacts,
+    flow_sets: Iterable[FlowSet] = (FlowSet.UDP,),
+    mesh_interval_ns: Nanoseconds | None = None,
+    mesh: Mesh = FULL_MESH,
 ) -> tuple[Flow, ...]:
     """Return the flows of a run, numbered from 1: the mesh, the control flows, then the other sets in the given order.
 
@@ -66,13 +69,14 @@ def make_flows(
         facts: the cluster.
         flow_sets: of the scenario; `udp` is always added.
         mesh_interval_ns: time between two probes of a mesh flow; None: other sets probe at their own rate.
+        mesh: which pairs of nodes are probed, in every set.
 
     Raises:
         WorldError: the cluster has no endpoints for a set that is asked for.
     """
     ends: list[_Ends] = []
     for family in map(IpFamily, facts.families_probed):
-        places = _Places.of(facts, family)
+        places = _Places.of(facts, family, mesh)
         for flow_set in dict.fromkeys((FlowSet.UDP, *flow_sets)):
             found = list(_ends_of(flow_set, places))
             if not found and len(facts.nodes) > 1:
@@ -125,21 +129,25 @@ class _Places:
     hosts: Mapping[str, Endpoint]
     """Node to its own network's endpoint."""
     outside: Endpoint | None
+    pairs: tuple[tuple[Endpoint, Endpoint], ...]
+    """Pods of different nodes that are probed, source and destination."""
 
     @staticmethod
-    def of(facts: ClusterFacts, family: IpFamily) -> _Places:
+    def of(facts: ClusterFacts, family: IpFamily, mesh: Mesh) -> _Places:
         by_node: dict[str, list[Endpoint]] = {}
         endpoints = [endpoint for endpoint in facts.endpoints if endpoint.address_of(family)]
         for endpoint in endpoints:
             if endpoint.is_pod:
                 by_node.setdefault(endpoint.node, []).append(endpoint)
+        first = tuple(pods[0] for pods in by_node.values())
         return _Places(
             facts=facts,
             family=family,
-            mesh=tuple(pods[0] for pods in by_node.values()),
+            mesh=first,
             control={node: pods[1] for node, pods in by_node.items() if len(pods) > 1},
             hosts={endpoint.node: endpoint for endpoint in endpoints if endpoint.is_host},
             outside=next((endpoint for endpoint in endpoints if endpoint.is_outside), None),
+            pairs=tuple((first[source], first[other]) for source, other in mesh.pairs([pod.zone for pod in first])),
         )
 
     def partners(self) -> Iterator[tuple[Endpoint, Endpoint]]:
@@ -157,7 +165,7 @@ def _pod_ends(
 ) -> Iterator[_Ends]:
     is_reference = flow_set is FlowSet.UDP and places.family is IpFamily.IPV4
     role = FlowRole.MESH if is_reference else FlowRole.POD
-    for source, destination in permutations(places.mesh, 2):
+    for source, destination in places.pairs:
         yield _Ends(
             source=source.name,
             destination=destination.name,
@@ -207,7 +215,7 @@ def _ends_of(flow_set: FlowSet, places: _Places) -> Iterator[_Ends]:
 
 
 def _host_ends(places: _Places, flow_set: FlowSet) -> Iterator[_Ends]:
-    for one, other in permutations(places.mesh, 2):
+    for one, other in places.pairs:
         host = places.hosts.get(one.node if flow_set is FlowSet.HOST_TO_POD else other.node)
         if host is None:
             continue

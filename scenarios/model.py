@@ -27,7 +27,7 @@ from scenarios.per_profile import FlowsPerProfile, PerProfile, ProfileFlows, Pro
 SCENARIO_NAME: Final = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
 NODES_MAX: Final = 255
-"""Nodes of a cluster: their mesh and control flows, n * n of them, share the 65,535 numbers of FlowId."""
+"""Nodes of a cluster that a run makes itself: a full mesh of more has more flows than one prober tells apart (SSID_MAX)."""
 
 RATE_HZ_MIN: Final = 1.0
 """With slower probes a run would not become live in time (hitless.run.LIVE_TIMEOUT_S)."""
@@ -48,6 +48,11 @@ class Topology(Strict):
     def nodes(self) -> int:
         """Nodes in all."""
         return self.zones * self.nodes_per_zone
+
+    @property
+    def node_zones(self) -> tuple[str, ...]:
+        """The zone of each node."""
+        return tuple(zone for zone in sorted(self.zone_names) for _ in range(self.nodes_per_zone))
 
     @property
     def zone_names(self) -> frozenset[str]:

@@ -25,9 +25,11 @@ from hitless.history import RunHeader
 from hitless.plan import PlannedFault, RunPlan, Switch
 from hitless.plural import plural
 from hitless.ports import Clock, Cluster, Participant
-from hitless.words import FLOWS_MAX, MILLISECOND, SECOND, Arm, FlowSet, IpipCarrier, Nanoseconds, Overlay, Profile
+from hitless.words import MILLISECOND, SECOND, Arm, FlowSet, IpipCarrier, Nanoseconds, Overlay, Profile
+from probes.stamp import SSID_MAX
 from scenarios.flows import count_flows, make_flows
 from scenarios.load_plan import make_load
+from scenarios.mesh import FULL_MESH, Mesh
 from scenarios.model import NODES_MAX, RATE_HZ_MAX, RATE_HZ_MIN, ArmPlan, Scenario, Topology
 from switches.doubles import Switch as GardenerSwitch
 from switches.doubles import SwitchSpec, make_switch
@@ -60,6 +62,8 @@ class Options:
     """Of a lab's overlay ipip; None: the kernel's own, or what stands in for it."""
     calico_version: str | None = None
     """Calico that the extension renders; None: what its release renders."""
+    mesh: Mesh = FULL_MESH
+    """Which pairs of nodes are probed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,8 @@ class Case:
     behaviour: CloudBehaviour
     carrier: IpipCarrier | None = None
     """See `Options.carrier`."""
+    mesh: Mesh = FULL_MESH
+    """Which pairs of nodes are probed."""
 
     @property
     def flow_sets(self) -> tuple[FlowSet, ...]:
@@ -100,9 +106,12 @@ def make_case(scenario: Scenario, options: Options) -> Case:
     """
     scenario = _apply(scenario, options)
     shoot = load_shoot(scenario.shoot)
-    flows = count_flows(scenario.topology.nodes, scenario.flows.of(options.profile), len(shoot.families))
-    if flows > FLOWS_MAX:
-        allowed = f"at most {FLOWS_MAX:,} (the STAMP Session Identifier has 16 bits): use fewer --zones or --nodes-per-zone"
+    zones = scenario.topology.node_zones
+    flows = count_flows(zones, scenario.flows.of(options.profile), options.mesh, len(shoot.families))
+    if flows > SSID_MAX:
+        allowed = (
+            f"at most {SSID_MAX:,}, what one prober tells apart: use --mesh covering, or fewer --zones or --nodes-per-zone"
+        )
         raise UsageError(
             where=str(scenario.file), place="flows", found=f"{plural(flows, 'flow')} in this topology", expected=allowed
         )
@@ -131,6 +140,7 @@ def make_case(scenario: Scenario, options: Options) -> Case:
             release=release if options.calico_version is None else replace(release, calico_version=options.calico_version),
         ),
         carrier=options.carrier,
+        mesh=options.mesh,
         behaviour=CloudBehaviour(
             create_ns=timings.route_create_ns,
             quota=dict(cloud.quota),
@@ -219,7 +229,7 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
             drain_ns=FORWARDING_DELAY_THRESHOLD_NS,
             duration_ns_max=agents_ns,
         ),
-        make_flows=partial(make_flows, flow_sets=case.flow_sets, mesh_interval_ns=interval_ns),
+        make_flows=partial(make_flows, flow_sets=case.flow_sets, mesh_interval_ns=interval_ns, mesh=case.mesh),
         make_switch=partial(_make_switch, case, arm, clock),
         make_load=None if scenario.load is None else partial(make_load, scenario.load, duration_ns_max=agents_ns),
         faults=tuple(

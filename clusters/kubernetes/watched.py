@@ -6,6 +6,7 @@ It is a Cluster like the others, so the main path of a run serves it, too. It re
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
@@ -26,8 +27,10 @@ from hitless.facts import ClusterFacts, NodeFacts, NodeState, Part
 from hitless.objects import is_switched_on
 from hitless.plural import plural
 from hitless.ports import Faults, KubeApi, Participant, Prober, RouteTables
+from hitless.records import REFLECTOR_ROW, SENDER_ROW
 from hitless.words import Capability, JsonObject, Kind, Mode, Overlay
 from scenarios.flows import SERVICE_SETS, capabilities_of
+from scenarios.mesh import Mesh
 from scenarios.plan import Case
 from switches.observation import Observed
 from switches.observer import KINDS, CalicoObserver, look
@@ -36,8 +39,7 @@ ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 CAPABILITIES: Final = frozenset({Capability.FLOW_CLASSES, Capability.HOST_ENDPOINTS})
 """What the probers can do in any cluster."""
 RECORDS_OCTETS_MAX: Final = 1_500_000_000
-"""What a pod may write; its volume holds 2 GiB. A probe takes 62 octets at its sender and 27 at its reflector."""
-_PROBE_OCTETS: Final = 62 + 27
+"""What a pod may write; its volume holds 2 GiB."""
 _NODES_MIN: Final = 2
 """A mesh needs two ends."""
 
@@ -219,27 +221,40 @@ def find_mismatches(kube: KubeApi, case: Case) -> tuple[str, ...]:
     return tuple(missing)
 
 
-def check_records(kube: KubeApi, *, rate_hz: float, until_s: float) -> None:
+def read_zones(kube: KubeApi) -> tuple[str, ...]:
+    """Return the zone of each node. Raises ApiError."""
+    return tuple(_read_zone(node) for node in kube.list(Kind.NODE))
+
+
+def check_records(zones: Sequence[str], mesh: Mesh, *, rate_hz: float, until_s: float) -> None:
     """Raise UsageError where a cluster has too few nodes, or where the probers would write more than their volume holds.
 
     Args:
-        kube: the cluster's API.
+        zones: of each node.
+        mesh: which pairs of them are probed.
         rate_hz: probes a second a flow.
         until_s: how long it may be probed.
-
-    Raises:
-        ApiError: the cluster cannot be read.
     """
-    nodes = len(kube.list(Kind.NODE))
+    nodes = len(zones)
     if nodes < _NODES_MIN:
         raise UsageError(f"the cluster has {plural(nodes, 'node')}; probing needs at least 2")
-    if rate_hz * until_s * nodes * _PROBE_OCTETS > RECORDS_OCTETS_MAX:
-        seconds = RECORDS_OCTETS_MAX / (rate_hz * nodes * _PROBE_OCTETS)
+    control = 2 * SENDER_ROW.itemsize + REFLECTOR_ROW.itemsize  # a mesh pod sends to its node's other pod, and to itself
+    octets = Counter(dict.fromkeys(range(nodes), control))
+    for source, destination in mesh.pairs(zones):
+        octets[source] += SENDER_ROW.itemsize
+        octets[destination] += REFLECTOR_ROW.itemsize
+    octets_hz = rate_hz * max(octets.values())
+    if octets_hz * until_s > RECORDS_OCTETS_MAX:
+        seconds = RECORDS_OCTETS_MAX / octets_hz
         raise UsageError(
             f"the records of {until_s:g} s would not fit into the probers' volumes: {rate_hz:g} probes a second and "
-            f"{plural(nodes, 'node')} fill them in {seconds:.0f} s; use a smaller --rate, or with `hitless watch` a smaller "
-            "--until-seconds"
+            f"{plural(nodes, 'node')} fill them in {seconds:.0f} s; use a smaller --rate, --mesh covering, or with "
+            "`hitless watch` a smaller --until-seconds"
         )
+
+
+def _read_zone(node: JsonObject) -> str:
+    return (node["metadata"].get("labels") or {}).get(ZONE_LABEL) or "none"
 
 
 def read_node(node: JsonObject, overlay: Overlay) -> NodeFacts:
@@ -248,7 +263,7 @@ def read_node(node: JsonObject, overlay: Overlay) -> NodeFacts:
     internal = [entry["address"] for entry in addresses if entry.get("type") == "InternalIP" and ":" not in entry["address"]]
     return NodeFacts(
         name=node["metadata"]["name"],
-        zone=(node["metadata"].get("labels") or {}).get(ZONE_LABEL) or "none",
+        zone=_read_zone(node),
         address=internal[0] if internal else "",
         pod_cidr=(node.get("spec") or {}).get("podCIDR") or "",
         gateway="",

@@ -6,11 +6,14 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hitless.errors import WorldError
 from hitless.facts import ClusterFacts, Endpoint, Flow, NodeFacts, ServiceFacts
 from hitless.words import MILLISECOND, SECOND, Capability, FlowClass, FlowRole, FlowSet, IpFamily, Nanoseconds
 from scenarios.flows import capabilities_of, count_flows, make_flows, rate_hz
+from scenarios.mesh import FULL_MESH, Mesh
 
 
 def make_facts(zones: int, nodes_per_zone: int, pods: tuple[str, ...] = ("mesh", "control")) -> ClusterFacts:
@@ -159,8 +162,22 @@ def test_a_set_that_the_cluster_has_no_endpoints_for_is_refused() -> None:
 @pytest.mark.parametrize("flow_sets", [(FlowSet.UDP,), tuple(FlowSet), (FlowSet.UDP, FlowSet.NODE_PORT)])
 @pytest.mark.parametrize(("zones", "nodes_per_zone"), [(1, 2), (2, 2), (3, 3)])
 def test_flows_are_counted_without_making_them(zones: int, nodes_per_zone: int, flow_sets: tuple[FlowSet, ...]) -> None:
+    node_zones = tuple(zone for zone in "abc"[:zones] for _ in range(nodes_per_zone))
     made = len(make_flows(make_facts(zones, nodes_per_zone), flow_sets))
-    assert made <= count_flows(zones * nodes_per_zone, flow_sets) <= made + 12 * zones * nodes_per_zone
+    assert made <= count_flows(node_zones, flow_sets, FULL_MESH) <= made + 12 * zones * nodes_per_zone
+
+
+@given(st.integers(1, 3), st.integers(1, 5), st.integers(1, 3))
+def test_every_set_between_pods_and_hosts_keeps_to_the_mesh(zones: int, nodes_per_zone: int, times: int) -> None:
+    facts = make_facts(zones, nodes_per_zone)
+    mesh = Mesh(times=times)
+    node_of = {end.name: end.node for end in facts.endpoints}
+    names = [node.name for node in facts.nodes]
+    pairs = {(names[source], names[other]) for source, other in mesh.pairs([node.zone for node in facts.nodes])}
+    sets = (FlowSet.UDP, FlowSet.ICMP, FlowSet.TCP_CONNECT, FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST) if pairs else ()
+    flows = [flow for flow in make_flows(facts, sets, mesh=mesh) if flow.role not in {FlowRole.CONTROL, FlowRole.CALIBRATION}]
+    for flow_set in sets:
+        assert {(node_of[f.source], node_of[f.destination]) for f in flows if f.flow_set is flow_set} == pairs
 
 
 def make_dual(facts: ClusterFacts) -> ClusterFacts:
@@ -187,7 +204,7 @@ def test_a_second_family_repeats_every_set_and_changes_no_flow_of_the_first() ->
         for flow in first
         if flow.role is not FlowRole.CALIBRATION
     }
-    assert len(dual) <= count_flows(4, tuple(FlowSet), 2)
+    assert len(dual) <= count_flows("aabb", tuple(FlowSet), FULL_MESH, 2)
 
 
 def test_the_headline_and_the_calibration_are_ipv4() -> None:

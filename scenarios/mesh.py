@@ -1,0 +1,67 @@
+"""The mesh: which ordered pairs of nodes are probed. Pure.
+
+A full mesh probes every pair: nodes squared. A covering mesh probes every node from a few nodes of each zone, so that each
+entry of each zone's route table carries probes: nodes times zones. It misses a fault of one pair of nodes that it leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Final
+
+COVERING_TIMES: Final = 2
+"""Sources in each zone that probe a node, unless the user says otherwise: with one, its loss and the route's look the same."""
+COVERING_TIMES_MAX: Final = 100
+FULL_NODES_MAX: Final = 50
+"""A watch of more nodes probes a covering mesh by default: 2,450 flows in a full mesh, each pod in 98 of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mesh:
+    """How the pairs are chosen."""
+
+    times: int | None = None
+    """Sources in each zone that probe a node, as far as the zone has other nodes; None: a full mesh."""
+
+    def pairs(self, zones: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Yield the places of source and destination of every pair, each pair once, the same for the same zones.
+
+        Args:
+            zones: of each node.
+        """
+        if self.times is None:
+            yield from permutations(range(len(zones)), 2)
+        else:
+            yield from _cover(zones, self.times)
+
+    def count(self, zones: Sequence[str]) -> int:
+        """Return the number of pairs."""
+        if self.times is None:
+            return len(zones) * (len(zones) - 1)
+        return sum(1 for _ in self.pairs(zones))
+
+
+FULL_MESH: Final = Mesh()
+
+
+def _cover(zones: Sequence[str], times: int) -> Iterator[tuple[int, int]]:
+    """Yield pairs so that each node is probed from `times` nodes of each zone, and itself probes as many nodes.
+
+    Within a zone every node probes the next ones, so that each is a source as often as a destination. From another zone the
+    sources take turns: a place is as often a source as its neighbours, or once more.
+    """
+    members: dict[str, list[int]] = {}
+    for place, zone in enumerate(zones):
+        members.setdefault(zone, []).append(place)
+    for zone, sources in members.items():
+        turn = 0
+        for other, destinations in members.items():
+            for position, destination in enumerate(destinations):
+                if zone == other:
+                    chosen = [sources[(position + step) % len(sources)] for step in range(1, min(times + 1, len(sources)))]
+                else:
+                    chosen = [sources[(turn + step) % len(sources)] for step in range(min(times, len(sources)))]
+                    turn += times
+                yield from ((source, destination) for source in chosen)
