@@ -27,7 +27,7 @@ ENDPOINTS = {
 
 def test_addresses_are_of_the_family() -> None:
     flow = Flow(id=FlowId(1), source="host", destination="pod", role=FlowRole.POD, ip_family=IpFamily.IPV6)
-    found = make_flow_settings(flow, ENDPOINTS)
+    found = make_flow_settings(flow, 1, ENDPOINTS)
     assert (found.source_address, found.destination_address, found.sent_to) == ("fd00::1", "fd00:1::2", "fd00:1::2")
 
 
@@ -42,5 +42,5 @@ def test_a_service_is_reached_at_its_address_and_port_and_may_be_masqueraded() -
         via="[fd00::1]:30001",
         ip_family=IpFamily.IPV6,
     )
-    found = make_flow_settings(flow, ENDPOINTS, (NODE,))
+    found = make_flow_settings(flow, 1, ENDPOINTS, (NODE,))
     assert (found.sent_to, found.port, found.rewritten_sources) == ("fd00::1", 30001, ("fd00::1",))
