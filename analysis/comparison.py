@@ -167,8 +167,8 @@ def _say_unproven(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
 
 def _doubt_proof(run: JudgedRun) -> Iterator[Finding]:
     needed_ns = PROOF_INTERVALS * run.history.header.interval_ns
-    request = run.history.first_event("switch.requested")
-    requested_ns = 0 if request is None else request.t_ns
+    # An outage after any of several requests proves that the probes see loss.
+    requested_ns = min((request.t_ns for request in run.history.requests), default=0)
     if any(result.check == "books" and result.verdict is Verdict.INCONCLUSIVE for result in run.results):
         text = f"{_name(run)} lost probes that no counter accounts for: they prove nothing"
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-unexplained", text=text)

@@ -42,10 +42,7 @@ class ConvergenceTimes:
 
     def __init__(self, history: History, routes: RouteHistory, ttls: TtlPaths) -> None:
         self._history, self._routes, self._ttls = history, routes, ttls
-        requests = tuple(history.events_named("switch.requested"))
-        asked = [request for request in requests if request.facts.get("mode") == history.header.end_mode]
-        # Of several requests the last one for the end mode starts the change that is measured.
-        self._request = next(iter([*asked[-1:], *requests]), None)
+        self._request = history.request
         self._is_switch = history.header.end_mode is not history.header.start_mode
 
     @property
@@ -92,4 +89,4 @@ class ConvergenceTimes:
         held_ns = self._history.header.validation_ns - self._history.interval_of(flow)
         if index >= rows.size or int(rows["send_ended_ns"][-1] - rows["send_began_ns"][index]) < held_ns:
             return None
-        return Nanoseconds(int(rows["received"][index]) - (0 if self._request is None else self._request.t_ns))
+        return Nanoseconds(int(rows["received"][index]) - self._history.origin_ns)

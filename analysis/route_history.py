@@ -189,6 +189,11 @@ class RouteHistory:
             self._timelines[key] = self._make(node, peer)
         return self._timelines[key]
 
+    def followers(self, until_ns: int) -> frozenset[str]:
+        """Return the nodes that told before a time that they rewrote routes."""
+        repointed = (event for event in self.told if event.name == "calico.repointed")
+        return frozenset(str(event.facts["node"]) for event in repointed if event.t_ns < until_ns)
+
     def departure(self) -> RouteStep | None:
         """Return the first step by which a node left the tunnel, as nodes told it; None: no node told of one."""
         pairs = ((node, peer) for node in self._zones for peer in self._zones if node != peer)

@@ -118,9 +118,8 @@ def _judge_nodes(history: History) -> Iterator[Finding]:
 def _judge_paths(evidence: Evidence) -> Iterator[Finding]:
     """Packets take the path of the end mode, by the TTL at the reflector; only if the router is seen to decrement it."""
     history = evidence.history
-    requested = history.first_event("switch.requested")
     stopped = history.first_event("run.probing_stopped")
-    if requested is None or stopped is None:
+    if not history.requests or stopped is None:
         yield Finding(verdict=Verdict.PASS, code="path-not-visible", text="not applicable: no switch was requested")
         return
     ttls, wanted = evidence.ttls, history.header.end_mode

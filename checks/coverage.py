@@ -59,10 +59,10 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
         _ask_ticks,
         _ask_gaps,
         _ask_management,
-        _ask_pace,
     )
     for ask in questions:
         yield from ask(evidence.history, limits)
+    yield from _ask_pace(evidence, limits)
 
 
 def _doubt(code: str, text: str, *, t_ns: int | None = None) -> Finding:
@@ -82,11 +82,13 @@ def _ask_harness(history: History, _: Limits) -> Iterator[Finding]:
 
 def _ask_liveness(history: History, _: Limits) -> Iterator[Finding]:
     """Nothing may happen before every flow has been answered several times in a row."""
-    live, requested = history.first_event("run.live"), history.first_event("switch.requested")
+    live = history.first_event("run.live")
     if live is None:
         yield _doubt("not-live", "the probes were never answered on every flow")
-    elif requested is not None and requested.t_ns < live.t_ns:
-        yield _doubt("not-live-first", "the switch was requested before every flow was answered", t_ns=requested.t_ns)
+        return
+    for requested in history.requests[:1]:
+        if requested.t_ns < live.t_ns:
+            yield _doubt("not-live-first", "the switch was requested before every flow was answered", t_ns=requested.t_ns)
 
 
 def _ask_agents(history: History, _: Limits) -> Iterator[Finding]:
@@ -178,13 +180,13 @@ def _doubt_ticks(who: str, missed: int, ticks: int, limit: float, t_ns: int | No
 
 
 def _window(history: History) -> tuple[int, int] | None:
-    """Return the time in which a gap matters: from the switch, or from the start if there was no request, to the end."""
-    live, requested = history.first_event("run.live"), history.first_event("switch.requested")
+    """Return the time in which a gap matters: from the first request, or from the start if there was none, to the end."""
+    live = history.first_event("run.live")
     ends = tuple(history.events_named("run.probing_stopped", "run.interrupted"))
     if live is None or not ends:
         return None
-    first_ns = live.t_ns if requested is None else max(live.t_ns, requested.t_ns - BEFORE_REQUEST_NS)
-    return first_ns, ends[0].t_ns
+    requested_ns = min((request.t_ns for request in history.requests), default=Nanoseconds(0))
+    return max(live.t_ns, requested_ns - BEFORE_REQUEST_NS), ends[0].t_ns
 
 
 def _ask_gaps(history: History, limits: Limits) -> Iterator[Finding]:
@@ -236,13 +238,14 @@ def _ask_management(history: History, _: Limits) -> Iterator[Finding]:
             yield _doubt("bypassed-zones", text)
 
 
-def _ask_pace(history: History, limits: Limits) -> Iterator[Finding]:
+def _ask_pace(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     """A double that a busy machine makes slower than gardener-resource-manager shows nothing of the real one.
 
     With VXLAN the outcome depends on it: a calico-node that dies before the pool changes leaves its routes in the tunnel. The
     real one changes the pool 19 to 46 ms after the DaemonSet. Source: docs/kind.md, measured.
     """
-    header, limit = history.header, limits["pool_lag_ms"]
+    history, limit = evidence.history, limits["pool_lag_ms"]
+    header = history.header
     is_double = any(part.name == Part.RESOURCE_MANAGER and part.is_double for part in header.parts)
     matters = header.overlay is Overlay.VXLAN and header.arm is Arm.GATED and is_double
     if limit is None or not matters or history.first_event("fault.injected") is not None:
@@ -254,8 +257,7 @@ def _ask_pace(history: History, limits: Limits) -> Iterator[Finding]:
     changed = next((t_ns for kind, t_ns in applied if kind == Kind.IP_POOL and t_ns >= rolled), None)
     if changed is None or changed - rolled <= limit * MILLISECOND:
         return
-    followed = {event.facts["node"] for event in history.events_named("calico.repointed") if event.t_ns < changed + FOLLOWED_NS}
-    if followed >= {node.name for node in history.facts.nodes}:
+    if evidence.routes.followers(changed + FOLLOWED_NS) >= {node.name for node in history.facts.nodes}:
         return
     lag = f"{(changed - rolled) / MILLISECOND:.0f} ms"
     text = f"the IPPool changed {lag} after the DaemonSet, because this machine is busy; allowed: {limit:g} ms"

@@ -89,6 +89,23 @@ class History:
         """Yield the final objects of one kind."""
         return (document for document in self.final_objects if document.get("kind") == kind.value)
 
+    @property
+    def requests(self) -> tuple[Event, ...]:
+        """Every request of the operator, in order of time."""
+        return tuple(self.events_named("switch.requested"))
+
+    @property
+    def request(self) -> Event | None:
+        """The request that starts the measured change: the last one for the end mode, else the first. None: there was none."""
+        requests = self.requests
+        wanted = [one for one in requests if one.facts.get("mode") == self.header.end_mode]
+        return next(iter([*wanted[-1:], *requests]), None)
+
+    @property
+    def origin_ns(self) -> Nanoseconds:
+        """Where every report counts its times from: `request` (the Convergence Event Instant), or else the run's start."""
+        return Nanoseconds(0) if self.request is None else self.request.t_ns
+
     def first_event(self, name: str) -> Event | None:
         """Return the first event of a name, or None."""
         return next(self.events_named(name), None)

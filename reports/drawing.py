@@ -21,7 +21,6 @@ from hitless.plural import plural
 from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Kind
 from reports.cause_summary import causes_of_flow
 from reports.extracts import shown_run
-from reports.origin import origin_ns
 
 FLOWS_MAX: Final = 40
 """Flows that get a line of their own; beyond it those that lost nothing share one, then the lightest hit ones."""
@@ -79,7 +78,7 @@ class Panel:
 def make_panel(run: JudgedRun) -> Panel:
     """Return the drawing of one run, its labels not laid out yet: that needs the scale, which both panels share."""
     history = run.history
-    origin = origin_ns(history)
+    origin = history.origin_ns
     found = [(flow, run.measures[flow.id]) for flow in history.flows_of(FlowRole.MESH) if flow.id in run.measures]
     names = _row_names(history)
     causes = {(said.flow, said.outage.first_seq): said.cause.kind.value for said in run.evidence.causes}
@@ -245,6 +244,9 @@ def _marks(history: History, origin: int) -> Iterator[Mark]:
         event = history.first_event(name)
         if event is not None:
             yield mark(event, label)
+    requests = history.requests
+    for request in requests:
+        yield mark(request, "requested" if len(requests) == 1 else f"{request.facts.get('mode')} requested")
     routes = list(history.events_named("route.created"))
     if routes:
         yield mark(routes[0], "first route")
@@ -259,7 +261,6 @@ def _marks(history: History, origin: int) -> Iterator[Mark]:
 
 
 _MARKED: Final = {
-    "switch.requested": "requested",
     "gate.not_applicable": "gate not applicable",
     "gate.held": "gate holds",
     "gate.opened": "gate opened",

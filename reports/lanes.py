@@ -16,7 +16,6 @@ from analysis.judged import JudgedRun
 from analysis.route_history import RouteMode, RouteTimeline
 from hitless.history import History
 from hitless.words import MILLISECOND, Mode
-from reports.origin import origin_ns
 
 NODES_MAX: Final = 30
 """Nodes that get a lane each, in the cluster's order; the page says how many it leaves out."""
@@ -109,7 +108,7 @@ def _ends(history: History) -> tuple[int, int]:
 
 def _merge(history: History, edges: Sequence[int], states: Sequence[str], words: dict[str, str]) -> Iterator[Segment]:
     """Yield the stretches with equal neighbours joined."""
-    origin = origin_ns(history)
+    origin = history.origin_ns
     start = 0
     for index in range(1, len(states) + 1):
         if index == len(states) or states[index] != states[start]:

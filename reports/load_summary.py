@@ -15,7 +15,6 @@ from analysis.load_seconds import LoadSecond, LoadTotals, load_seconds, tally, t
 from hitless.history import History
 from hitless.load import LoadRecords
 from hitless.words import MILLISECOND, SECOND
-from reports.origin import origin_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,5 +74,5 @@ def _summarise_trial(history: History, load: LoadRecords) -> LoadTrial:
         totals=tally(load.rows),
         is_whole=all(report.finished for report in load.reports),
         late_ms_max=max((report.counters.get("late_ns_max", 0) for report in load.reports), default=0) / MILLISECOND,
-        seconds=load_seconds(load, origin_ns(history)),
+        seconds=load_seconds(load, history.origin_ns),
     )

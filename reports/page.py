@@ -24,7 +24,6 @@ from reports.identity import identity
 from reports.lanes import mode_lanes, route_lanes
 from reports.limits import limits
 from reports.load import make_load_tables
-from reports.origin import origin_ns
 from reports.paths import make_path_tables
 from reports.sentence import verdict_sentence
 from reports.summary import Summary
@@ -114,7 +113,7 @@ def _lay_out(panel: Panel, span: tuple[float, float]) -> tuple[Panel, dict[str, 
 
 def _events(history: History) -> JsonObject:
     """Return the events of a run as the script shows them: ms from the operator's request, name, facts in words."""
-    origin = origin_ns(history)
+    origin = history.origin_ns
     return {
         "run": f"{history.header.arm} trial {history.header.trial}",
         "count": len(history.events),

@@ -84,7 +84,7 @@ def summarise_paths(runs: Sequence[JudgedRun]) -> PathSummary:
     transitions: list[Transitions] = []
     flows = 0
     for run in runs:
-        request = run.history.first_event("switch.requested")
+        request = run.history.request
         for found in run.evidence.paths(FlowRole.MESH):
             flows += 1
             cells += count_cells(found)
