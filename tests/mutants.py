@@ -8,14 +8,16 @@ the lab: `pytest tests/lab/test_mutants.py`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import groupby
+from types import MappingProxyType
+from typing import Final
 
 from clusters.faults import COMMON_FAULTS, common_faults
-from gardener.doubles.mutants import MUTANTS, VARIANTS
-from gardener.gate import Gate, decide
+from gardener.doubles.mutants import MUTANTS
+from gardener.gate import Gate, GateDecision, GateInput, decide, decide_with, missing_nodes
 from hitless.fault_table import FaultTable
 from hitless.loop import Loop
 from hitless.words import MILLISECOND, SECOND, Arm, Nanoseconds, Profile
@@ -26,6 +28,26 @@ from switches.doubles import make_switch
 from tests.unit.fakes_gardener import NODES, Bench, ms
 from tests.unit.test_gardener_gate import ROWS, Row, ask
 from tests.unit.test_scenario_contradictions import FACTS
+
+
+def _reads_twice(knowledge: GateInput) -> GateDecision:
+    decide(knowledge)
+    return decide(knowledge)
+
+
+def _names_first_only(knowledge: GateInput) -> GateDecision:
+    decision = decide(knowledge)
+    return replace(decision, missing=decision.missing[:1])
+
+
+VARIANTS: Final[Mapping[str, Gate]] = MappingProxyType(
+    {
+        "reads-nodes-backwards": partial(decide_with, missing=lambda nodes: missing_nodes(nodes[::-1])),
+        "names-first-missing-only": _names_first_only,
+        "asks-twice": _reads_twice,
+    }
+)
+"""Name to a gate that is written otherwise and decides the same: nothing may catch it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,11 +68,6 @@ class ControlPlane:
         self._due_ns: Nanoseconds | None = None
         self._backoff = DoublingBackoff(first_ns=timings.extension_backoff_first_ns, max_ns=timings.extension_backoff_max_ns)
 
-    @property
-    def is_cleanup_completed(self) -> bool:
-        """The annotation aws.provider.extensions.gardener.cloud/calico-cleanup-completed of the ControlPlane."""
-        return self._is_cleanup_completed
-
     def request(self, shoot: Shoot, at_ns: Nanoseconds) -> None:
         """Take a changed Shoot: it is reconciled `control_plane_reconcile_ns` later."""
         self._shoot = shoot

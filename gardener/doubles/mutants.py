@@ -165,23 +165,3 @@ MUTANTS: Final[Mapping[str, Gate]] = MappingProxyType(
     }
 )
 """Name to broken gate, as a scenario names it."""
-
-
-def _reads_twice(knowledge: GateInput) -> GateDecision:
-    decide(knowledge)
-    return decide(knowledge)
-
-
-def _names_first_only(knowledge: GateInput) -> GateDecision:
-    decision = decide(knowledge)
-    return replace(decision, missing=decision.missing[:1])
-
-
-VARIANTS: Final[Mapping[str, Gate]] = MappingProxyType(
-    {
-        "reads-nodes-backwards": partial(decide_with, missing=lambda nodes: missing_nodes(nodes[::-1])),
-        "names-first-missing-only": _names_first_only,
-        "asks-twice": _reads_twice,
-    }
-)
-"""Name to a gate that is written otherwise and decides the same: nothing may catch it."""

@@ -8,11 +8,9 @@ on purpose. Errors and requests that never settle are one thing here: hitless re
 from __future__ import annotations
 
 import copy
-import csv
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from gardener.conditions import route_condition
@@ -21,27 +19,12 @@ from hitless.documents import parse_documents
 from hitless.objects import containers_of
 from hitless.words import JsonObject
 
-RELEASES_OBSERVED: Final = {"v1.60-dev": "v1.60", "v1.57.0": "v1.57"}
-"""Column of the table to the release of `gardener.releases` that it is about."""
-
-_FILE: Final = Path(__file__).with_name("decisions.tsv")
 _ON: Final[JsonObject] = {"overlay": {"enabled": True}}
 _OFF: Final[JsonObject] = {"overlay": {"enabled": False}}
 _GROUP: Final = "calico.networking.extensions.gardener.cloud"
 _HEAD: Final = {"apiVersion": f"{_GROUP}/v1alpha1", "kind": "NetworkConfig"}
 
 Manifest = list[JsonObject]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """One row of the table."""
-
-    case: str
-    outcomes: Mapping[str, str]
-    """Column to what was decided, in the table's words."""
-    last_error: str
-    """The Network's lastError in the first column's release, cut; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,20 +76,6 @@ class Case:
             {"kind": "Node", "metadata": {"name": f"node-{number}"}, "status": {"conditions": [entry] if entry else []}}
             for number, entry in enumerate(conditions)
         )
-
-
-def read_observations() -> tuple[Observation, ...]:
-    """Return the rows of the table."""
-    lines = [line for line in _FILE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    return tuple(
-        Observation(
-            case=row["case"],
-            outcomes={column: row[column] for column in RELEASES_OBSERVED},
-            last_error=row["lastError (cut)"] or "",
-        )
-        for row in rows
-    )
 
 
 def _server(*served: str, gate: object = True, **more: object) -> JsonObject:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gardener.doubles.mutants import MUTANTS, VARIANTS
+from gardener.doubles.mutants import MUTANTS
 from gardener.gate import decide
-from tests.mutants import find_rows, plain_cases, play
+from tests.mutants import VARIANTS, find_rows, plain_cases, play
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))

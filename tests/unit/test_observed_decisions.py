@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 from gardener.observed.answers import ask_double, say
-from gardener.observed.cases import CASES, RELEASES_OBSERVED, Observation, read_observations
+from gardener.observed.cases import CASES
 from gardener.releases import LATEST, RELEASES
 
-OBSERVATIONS = {seen.case: seen for seen in read_observations()}
+FILE: Final = Path(__file__).parents[2] / "gardener/observed/decisions.tsv"
+RELEASES_OBSERVED: Final = {"v1.60-dev": "v1.60", "v1.57.0": "v1.57"}
+"""Column of the table to the release of `gardener.releases` that it is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One row of the table."""
+
+    case: str
+    outcomes: Mapping[str, str]
+    """Column to what was decided, in the table's words."""
+    last_error: str
+    """The Network's lastError in the first column's release, cut; empty: none."""
+
+
+def read_observations() -> tuple[Observation, ...]:
+    """Return the rows of the table."""
+    lines = [line for line in FILE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return tuple(
+        Observation(
+            case=row["case"],
+            outcomes={column: row[column] for column in RELEASES_OBSERVED},
+            last_error=row["lastError (cut)"] or "",
+        )
+        for row in rows
+    )
+
+
+OBSERVATIONS: Final = {seen.case: seen for seen in read_observations()}
 REFUSED = {"Error", "Timeout"}
 """Errors and requests that never settle: hitless refuses such a Shoot by the name of the field."""
 

@@ -19,7 +19,6 @@ from hitless.errors import UsageError
 from hitless.objects import name_of
 from hitless.words import JsonObject, Kind, Mode, Overlay
 
-CALICO_IPAM: Final = "calico-ipam"
 HOST_LOCAL: Final = "host-local"
 
 _PROVIDER_CONFIG: Final = "spec.networking.providerConfig"
