@@ -1,4 +1,4 @@
-"""NetworkUnavailable: the one node condition that the switch turns on, and who writes what into it.
+"""NetworkUnavailable: the node condition on which the switch depends, and its writers.
 
 | status | reason | writer |
 |---|---|---|
@@ -50,7 +50,7 @@ def calico_is_down() -> JsonObject:
 
 
 def dated(condition: JsonObject, at: str) -> JsonObject:
-    """Return a condition as its writer sends it: every one of them says when it wrote, whether the status changed or not.
+    """Return a condition as its writer sends it: with the time of the write, whether the status changed or not.
 
     Source: aws-custom-route-controller pkg/util/nodeutil.go; calico node/pkg/lifecycle/utils.
     """

@@ -1,4 +1,4 @@
-"""The feature gates of gardener-extension-networking-calico, read from where an operator sets them.
+"""The feature gates of gardener-extension-networking-calico, read from the document in which an operator sets them.
 
 That is its ControllerConfiguration, or the ControllerDeployment or operator Extension that carries one as Helm values. Both
 feature gates are alpha and off by default. Source: pkg/features/features.go:20,28.
@@ -43,7 +43,7 @@ class FeatureGates:
     non_privileged_calico_node: bool = False
     """Run the long-lived calico-node container without privilege."""
     release: ExtensionRelease = LATEST
-    """The release of the extension: no feature gate, but as much a property of what is installed."""
+    """The release of the extension. It is no feature gate, but it is also a property of the installed extension."""
 
 
 def load_feature_gates(path: Path) -> FeatureGates:
@@ -54,7 +54,7 @@ def load_feature_gates(path: Path) -> FeatureGates:
 def parse_feature_gates(document: str | JsonObject, where: str) -> FeatureGates:
     """Read the feature gates from YAML text or from a document that was read already.
 
-    Other documents may stand beside the one that holds them: a ControllerRegistration, another extension's deployment.
+    The text may hold other documents as well, such as a ControllerRegistration or another extension's deployment.
 
     Raises:
         UsageError: no document or two that could hold them, a feature gate that the extension does not know or that stands in
@@ -123,7 +123,7 @@ def _is_calicos(content: JsonObject, registered: Collection[str]) -> bool:
 
 
 def _refuse_elsewhere(at: object, where: str, prefix: str, path: tuple[str, ...], right: tuple[str, ...]) -> None:
-    """Refuse a feature gate that stands where the extension does not look for it, and keys that are nearly the right ones."""
+    """Refuse a feature gate in a place that the extension does not read, and keys that are nearly right."""
     if isinstance(at, list):
         for number, item in enumerate(at):
             _refuse_elsewhere(item, where, prefix, (*path, str(number)), right)

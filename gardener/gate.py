@@ -1,10 +1,10 @@
-"""The gate: may the overlay go away now?
+"""The gate's decision: may the overlay be switched off now?
 
-Pure: what the Calico extension knows in one reconcile goes in, its decision comes out. It follows
-gardener-extension-networking-calico pkg/controller/actuator_reconcile.go:182-202 and 343-495, weaknesses included: it reads
-the conditions once, knows nothing of route tables, fails open where the last manifest cannot be read, does not look at
-readiness or deletion of a node, and passes with no node at all. One thing is added: a hold names every missing node,
-where the real one logs the first only.
+A pure function from what the Calico extension knows in one reconcile to its decision. It follows
+gardener-extension-networking-calico pkg/controller/actuator_reconcile.go:182-202 and 343-495, including its weaknesses: it
+reads the conditions once, does not know the route tables, fails open if the last manifest cannot be read, ignores whether a
+node is ready or being deleted, and passes if there is no node. One thing is added: a hold names every missing node, whereas the
+real extension logs only the first.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Reason(StrEnum):
 
     FEATURE_GATE_OFF = "feature-gate-off"
     ADMISSION_POLICY_UNAVAILABLE = "admission-policy-unavailable"
-    """MutatingAdmissionPolicy is not available: the real extension skips the gate without a word."""
+    """MutatingAdmissionPolicy is not available; the real extension skips the gate without a message."""
     MANIFEST_UNREADABLE = "last-manifest-unreadable"
     """The last written manifest has no readable calico-node: first reconcile, or a read error. Fails open."""
     NO_SWITCH_FROM_OVERLAY = "no-switch-from-overlay"
@@ -89,7 +89,7 @@ def decide(knowledge: GateInput) -> GateDecision:
 
 
 def decide_with(knowledge: GateInput, missing: Callable[[Sequence[JsonObject]], tuple[str, ...]]) -> GateDecision:
-    """Decide, with the judgement over the nodes as an argument: the seam at which mutants break the gate."""
+    """Decide with another way to find the missing nodes; mutants break the gate here."""
     reason = _reason_not_to_apply(knowledge)
     if reason is not None:
         return GateDecision(outcome=Outcome.NOT_APPLICABLE, reason=reason)
@@ -113,7 +113,7 @@ def has_route_created(node: JsonObject) -> bool:
 
 
 def is_admission_policy_available(shoot: Shoot, release: ExtensionRelease) -> bool:
-    """Return what the Calico extension takes for available. Source: actuator_reconcile.go:182-191, :472-495.
+    """Return whether the Calico extension considers the policy available. Source: actuator_reconcile.go:182-191, :472-495.
 
     Below 1.36 any of the release's API versions will do; provider-aws deploys the policy only with the fitting one
     (`gardener.manifests.admission.is_policy_deployed`).

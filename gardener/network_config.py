@@ -99,7 +99,7 @@ class Manifest(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, data: object) -> object:
-        """Take a key without a value for one that is left out, as the API server does."""
+        """Treat a key without a value as missing, as the API server does."""
         return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
@@ -113,7 +113,7 @@ class Switchable(Strict):
     """A feature with one switch."""
 
     enabled: bool = False
-    """Left out or null it is false, as in Go: `overlay: {}` turns the overlay off. Source: observed, v1.60-dev."""
+    """If it is missing or null it is false, as in Go: `overlay: {}` turns the overlay off. Source: observed, v1.60-dev."""
 
 
 class OverlayConfig(Switchable):
@@ -150,7 +150,7 @@ class AddressFamily6(AddressFamily):
 
 
 class Autoscaling(Strict):
-    """`autoScaling`: how requests of the Calico components are found. Read, not rendered."""
+    """`autoScaling`: how the resource requests of Calico's components are determined. Read, not rendered."""
 
     mode: Literal["cluster-proportional", "vpa", "static"]
     resources: dict[str, Any] | None = None

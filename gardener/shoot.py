@@ -1,8 +1,8 @@
-"""Shoot: what the operator wants, read from a real Gardener manifest.
+"""The Shoot, which says what the operator wants, read from a real Gardener manifest.
 
 Only the part that decides the switch is read: Kubernetes version, kube-apiserver feature gates and runtimeConfig, and the
-network with its NetworkConfig. Everything else that a Shoot may hold passes unread, except a key that looks like one of
-these: it is refused. A Shoot is frozen: a change of mind of the operator is another Shoot (`with_overlay`, `with_network`).
+network with its NetworkConfig. Other keys of a Shoot are ignored, but a key that resembles one of these is refused. A Shoot is
+frozen; each further request of the operator is another Shoot (`with_overlay`, `with_network`).
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class Shoot(_Lenient):
         return server is not None and (server.runtime_config or {}).get(group_version, False)
 
     def with_overlay(self, enabled: bool | None) -> Shoot:  # noqa: FBT001 - the value of the field itself, None included
-        """Return the Shoot with overlay.enabled set, or with the overlay section taken out (None); createPodRoutes stays."""
+        """Return the Shoot with overlay.enabled set, or without the overlay section (None); createPodRoutes stays."""
         if enabled is None:
             return self if self.network is None else self.with_network(overlay=None)
         old = self.network.overlay if self.network else None
@@ -322,7 +322,7 @@ def _check_version_given(document: Document, where: str) -> None:
 
 
 def _check_combinations(shoot: Shoot, where: str) -> None:
-    """Refuse what only two fields together make wrong.
+    """Refuse fields that contradict each other.
 
     Overlay with IPv6, VXLAN without overlay and every transition pass: nothing in the Calico extension refuses them.
     """

@@ -1,9 +1,9 @@
-"""The timing constants of every double, in one table with two columns.
+"""The timing constants of all doubles: one table with a column per profile.
 
 `gardener` has the constants of the real parts, each with its source; `fast` divides them by about 100, so that a whole
-comparison takes seconds, and keeps their order within each part. What would then be shorter than a few probes is divided by
-less: a CreateRoute, a patch, the skew between nodes, BIRD's rewriting. The caps of the back-offs are lower, so that the end of
-a hold says when the last route came. `Observed` means the released programs, 2026-11-28; their versions are in
+comparison takes seconds, and keeps their order within each part. Times that would become shorter than a few probes are divided
+by less: a CreateRoute, a patch, the skew between nodes, BIRD's rewriting. The caps of the back-offs are lower, so that the end
+of a hold says when the last route came. `Observed` means the released programs, 2026-11-28; their versions are in
 docs/mechanics.md, as are those of the projects whose files a source line names.
 """
 
@@ -47,7 +47,7 @@ class Timings:
     """From a changed secret, or the end of a requeue, to gardener-resource-manager's first object. Source: observed: ConfigMap
     5.2 s after the gate opened, which has this twice and the requeue once."""
     deletion_requeue_ns: Nanoseconds
-    """It comes back after this where it had to delete an object. Source: observed; gardener managedresource reconciler.go."""
+    """Time until it comes back after it had to delete an object. Source: observed; gardener managedresource reconciler.go."""
     definitions_ns: Nanoseconds
     """From the ConfigMap to the DaemonSet: CustomResourceDefinitions in between. Source: observed: DaemonSet at 6.0 to 6.4 s;
     with createPodRoutes, where nothing is deleted, the pool at about 0.8 s."""

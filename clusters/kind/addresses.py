@@ -8,8 +8,8 @@ r"""Names and addresses of a kind cluster's nodes, zones and router. Pure: they 
               \                  /
              NAME-router, .1 in every zone           one route table a zone
 
-The control plane is the first node of zone a and carries pods like every other: a Shoot has no node without, and the gate asks
-every Node for its route. docker's own address in a zone is .254, so that the router can be .1.
+The control plane is the first node of zone a and runs pods like every other node, because every node of a Shoot does and the
+gate checks the route of every Node. docker's own address in a zone is .254, so that the router can be .1.
 """
 
 from __future__ import annotations

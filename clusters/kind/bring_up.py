@@ -25,7 +25,8 @@ from scenarios.plan import Case
 POLL_S: Final = 0.5
 _DEFINED_S: Final = 30.0
 _ROLLED_S: Final = 300.0
-"""Images are loaded before, so nothing is pulled; a slow machine starts Calico in about a minute."""
+"""Longest time for a rollout. Images are loaded before, so nothing is pulled; a slow machine starts Calico in about a
+minute."""
 _CONDITION_S: Final = 60.0
 
 VARYING: Final = (
@@ -35,7 +36,7 @@ VARYING: Final = (
     (Kind.DEPLOYMENT, "calico-typha-deploy"),
     (Kind.IP_POOL, NODE_CIDR_POOL),
 )
-"""What one mode has and the other has not: deleted where the start mode is without."""
+"""Objects that only one of the modes has; they are deleted if the start mode does not have them."""
 
 
 class InstallsObjects(Protocol):
@@ -88,7 +89,7 @@ class CalicoStart:
         kube: the API.
         tables: the route tables; nothing in them yet.
         clock: to wait by.
-        tell: takes progress down.
+        tell: reports progress, a line at a time.
     """
 
     def __init__(self, case: Case, kube: ClusterApi, tables: StartTables, *, clock: Clock, tell: Callable[[str], None]) -> None:
@@ -165,8 +166,9 @@ class CalicoStart:
     def _write_conditions(self) -> None:
         """Leave on every node the condition that its mode's owner leaves there.
 
-        In overlay calico-node writes it itself when it starts. On a cluster that was switched before, its write may still have
-        been dropped by the policy that has just been deleted; so it is repeated, under the same name, until it is kept.
+        In overlay mode calico-node writes it itself when it starts. On a cluster that was switched before, the policy that has
+        just been deleted may still have dropped that write. So the write is repeated, under the same user name, until it is
+        kept.
         """
         is_native = self._mode is Mode.NATIVE
         condition = dated(route_condition(is_created=True) if is_native else calico_is_up(), read_wall_time())

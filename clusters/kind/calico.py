@@ -1,8 +1,8 @@
-"""Calico's custom resource definitions, rendered: the part of Calico's manifests that does not vary and is not its rights.
+"""Calico's custom resource definitions, rendered. They do not depend on the mode; the RBAC objects are rendered elsewhere.
 
 Each has the name, group, scope and version that Calico's clients ask for, and a schema that keeps whatever they write. Calico
-judges its objects itself, in libcalico-go and Felix; the defaults of its own schemas concern fields that are not
-written here. So nothing has to be fetched or copied. Pure.
+judges its objects itself, in libcalico-go and Felix; the defaults of its own schemas concern fields that are not written here.
+So nothing has to be downloaded or copied. Pure.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ _POLICIES: Final = {
     "AdminNetworkPolicy": "adminnetworkpolicies",
     "BaselineAdminNetworkPolicy": "baselineadminnetworkpolicies",
 }
-"""Felix and Typha list them at start and wait for them for ever where they are missing. Source: as above."""
+"""Felix and Typha list them at start, and wait forever if they are missing. Source: as above."""
 _APPROVAL: Final = "https://github.com/kubernetes-sigs/network-policy-api/pull/30"
-"""The API server takes no definition of a *.k8s.io group without it. Source: KEP-1111; the definitions named above."""
+"""The API server accepts no definition of a *.k8s.io group without it. Source: KEP-1111; the definitions named above."""
 
 
 def calico_definitions() -> tuple[JsonObject, ...]:
@@ -67,7 +67,7 @@ def calico_definitions() -> tuple[JsonObject, ...]:
 
 
 def block_affinities(nodes: Iterable[NodeFacts]) -> tuple[JsonObject, ...]:
-    """Return what has calico-ipam take each node's addresses from the node's podCIDR: its blocks belong to the node already.
+    """Return the affinities with which calico-ipam takes the addresses of each node from blocks in its podCIDR.
 
     The blocks themselves are made when the first address is taken. Source: calico libcalico-go/lib/ipam/ipam.go
     getBlockFromAffinity; lib/backend/k8s/resources/affinityblock.go for the names.

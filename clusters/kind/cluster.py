@@ -1,6 +1,6 @@
 """A kind cluster running Calico as a cluster: docker, router, kind, Calico and probers, put together.
 
-Everything that is made bears this process as its owner, and is removed in every case, unless it is to be kept.
+Everything that it creates names this process as its owner, and is removed in every case, unless it is to be kept.
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ _UNDERLAY_MTU: Final = 1500
 """MTU of a docker network by default."""
 _POD_CIDR_S: Final = 60
 _LOOK_AFTER_NS: Final = Nanoseconds(150 * MILLISECOND)
-"""A look is four requests, which would delay what gardener-resource-manager's double applies meanwhile."""
+"""Time before the observer's next look. A look makes four requests, which would delay what the double of
+gardener-resource-manager applies meanwhile."""
 _AT_ONCE_MAX: Final = 8
-"""Nodes that are wired or read at a time: each step is a docker client."""
+"""Number of nodes that are wired or read at the same time; each step starts a docker client."""
 T = TypeVar("T")
 
 
@@ -77,7 +78,7 @@ class ProberHandle(Prober, Protocol):
 
 
 Connect = Callable[[Path], tuple[ClusterApi, ProberHandle]]
-"""Connects to the API server of a kubeconfig; nothing is sent yet."""
+"""Connects to the API server of a kubeconfig, without sending anything yet."""
 Tell = Callable[[str], None]
 """Takes one line about progress."""
 
@@ -92,7 +93,7 @@ class CalicoCluster:
         clock: the run clock.
         docker: the engine.
         connect: how API and prober are reached.
-        tell: takes progress down.
+        tell: reports progress, a line at a time.
     """
 
     def __init__(
@@ -320,7 +321,7 @@ class DeployedProber(KindProber):
 
     Args:
         pods: where the agents run.
-        docker: the engine, from which records come home where the API does not bring them.
+        docker: the engine, from which records are copied if they cannot be fetched through the API.
     """
 
     def __init__(self, pods: ProberPods, docker: Docker) -> None:

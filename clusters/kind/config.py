@@ -1,6 +1,6 @@
 """kind's configuration document for a cluster, and the KindSpec of a scenario. Pure.
 
-What matters for the switch is written, never inherited: no default CNI, the pod network of the Shoot, one /24 of it a node by
+Everything that matters for the switch is set explicitly: no default CNI, the pod network of the Shoot, one /24 of it a node by
 kube-controller-manager, kube-proxy with iptables, and the Shoot's own feature gates. Every node gets its zone as a label and a
 providerID of AWS's form. The control plane has no taint: it is a node like the others (see `addresses`).
 """

@@ -1,7 +1,8 @@
 """The docker command line: argument lists in, text out, one message for every error.
 
-Every container and network that is made here bears labels, by which a later process finds what its owner left behind. The
-containers of nodes are kind's; they bear kind's label, and the cluster's networks, which are made first, vouch for them.
+Every container and network that is created here has labels, by which a later process finds what its owner left behind. kind
+creates the containers of the nodes; they have kind's label, and the networks of the cluster, which are created first, show
+whose they are.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ class Owner:
     host: str
     process: int
     started_ticks: int
-    """Since boot: with the PID it names one process for ever. Source: proc(5), /proc/pid/stat field 22."""
+    """Start time since boot; together with the PID it identifies a process. Source: proc(5), /proc/pid/stat field 22."""
 
     def __str__(self) -> str:
         return f"{self.host}/{self.process}/{self.started_ticks}"

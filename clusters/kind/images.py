@@ -1,8 +1,7 @@
-"""Images: what is there, what is missing, how archives are loaded, and how the router's image is made.
+"""The images of a kind cluster: finds which are there and which are missing, loads archives, builds the router's image.
 
-The router's image comes from its Dockerfile, whose base is the nodes' own image. Where that image is not available, the
-machine's own programs and the libraries they name are packed and imported: enough for zones, router and route tables without
-a registry.
+The router's image comes from its Dockerfile, whose base is the nodes' own image. If that image is not available, the machine's
+own programs and their libraries are packed and imported, which is enough for zones, router and route tables without a registry.
 """
 
 from __future__ import annotations
@@ -65,9 +64,9 @@ def load_archive(docker: Docker, archive: Path) -> tuple[str, ...]:
 
 
 def save_archive(docker: Docker, states: Sequence[ImageState], archive: Path) -> tuple[str, ...]:
-    """Write the images that are here into one archive for a machine without a registry, and return their names.
+    """Write the images that the engine has into one archive for a machine without a registry, and return their names.
 
-    An archive keeps names, not digests: what was pulled by its digest has no name yet, and gets it.
+    An archive keeps names, not digests, so an image that was pulled by its digest gets its name here.
 
     Raises:
         MissingCapabilityError: none of them is here.
@@ -107,13 +106,13 @@ def build_router_image(docker: Docker, base: str | None = None) -> None:
 
 
 def import_programs(docker: Docker, name: str, programs: Sequence[str], files: Sequence[Path] = ()) -> None:
-    """Make an image of this machine's programs, with the libraries they need; its command sleeps for ever.
+    """Make an image of this machine's programs and the libraries they need; its command sleeps forever.
 
     Args:
         docker: the engine.
         name: of the image.
         programs: names on PATH; `sleep` must be among them.
-        files: further files, such as plug-ins that no library list names; their libraries are taken along.
+        files: further files, such as plug-ins that no library list names; their libraries are added, too.
 
     Raises:
         MissingCapabilityError: a program is not installed.

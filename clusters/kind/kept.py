@@ -1,7 +1,7 @@
-"""Existing kind clusters: made by hitless, healthy, in use? And removal of what a dead owner left behind.
+"""Existing kind clusters: who made them, whether they are healthy and in use, and the removal of those of a dead owner.
 
-A cluster is known by its zones' networks: they are made first and removed last, and their labels say whose it is, from what it
-was made and whether it is kept. A kind cluster of the same name without them is left alone.
+A cluster is identified by the networks of its zones. They are created first and removed last, and their labels name the owner,
+the configuration, and whether the cluster is kept. A kind cluster of the same name without them is left alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a kind cluster needs of this machine, found by asking and trying, each with its remedy."""
+"""Checks of what a kind cluster needs from this machine, each with its remedy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CGROUP_2: Final = Path("/sys/fs/cgroup/cgroup.controllers")
 
 
 def examine_for_kind(options: KindOptions | None = None) -> tuple[Feature, ...]:
-    """Return every thing that a kind cluster needs, in the order in which its bring-up needs them."""
+    """Return all requirements of a kind cluster, in the order in which its bring-up needs them."""
     options = options or KindOptions()
     return (
         *_examine_docker(),

@@ -1,7 +1,7 @@
-"""What a node's container looks like from inside: routes, links, the kernel's counters, and what strays onto management.
+"""The inside of a node's container: routes, links, the kernel's counters, and packets that stray onto the management network.
 
-The books cannot be balanced here: a node's counters also count kubelet, containerd and the API server, and the pods' namespaces
-are not read. So only the counters that give a reason are offered, and the ledger finds none.
+The counters cannot be balanced here: a node's counters also count kubelet, containerd and the API server, and the pods'
+namespaces are not read. So only the counters that give a reason are offered, and there is no ledger.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REASONS: Final = (
     "Udp.NoPorts",
     "Udp.RcvbufErrors",
 )
-"""Counters that move only where something is wrong, whatever else runs on a node."""
+"""Counters that move only if something is wrong, whatever else runs on a node."""
 STRAY_PROBES: Final = "Management.probes"
 """Probes and answers that came in by a node's management interface: one is enough to doubt the topology."""
 STRAY_TUNNELS: Final = "Management.tunnels"
@@ -85,7 +85,7 @@ def read_counters(docker: Docker, container: str, *, is_node: bool) -> dict[str,
 
 
 def parse_strays(text: str) -> dict[str, int]:
-    """Add up what our rules have counted, from `iptables -v -S`; all 0 where they are missing."""
+    """Add up the counts of hitless's rules, from `iptables -v -S`; all 0 if the rules are missing."""
     counts = dict.fromkeys(_STRAYS, 0)
     for line in text.splitlines():
         match = _COUNTED.search(line)
@@ -111,8 +111,8 @@ def count_strays(docker: Docker, network: CloudNetwork, plan: KindPlan, node: No
 class ApiFirewall:
     """Makes the API server unavailable to clients on other nodes: connections are reset, new ones refused.
 
-    The container is not paused, since the probes of its node would stop with it; and what runs on the node itself keeps the
-    API, or the kubelet would restart the API server in the middle of the fault.
+    The container is not paused, because the probes of its node would stop, too. Programs on the node itself keep the API,
+    because the kubelet would otherwise restart the API server during the fault.
 
     Args:
         docker: the engine.
@@ -128,7 +128,7 @@ class ApiFirewall:
         self._docker, self._node, self._network, self._zones = docker, node, network, zones
 
     def set_away(self, is_away: bool, /) -> None:  # noqa: FBT001 - as the lab's API
-        """Take the API away, or give it back; either twice is no error. Raises WorldError."""
+        """Make the API unavailable, or available again; either twice is no error. Raises WorldError."""
         device = find_management_device(self._network.interfaces(self._node), self._zones, self._node)
         rule = ("INPUT", "-i", device, "-p", "tcp", "--dport", self._PORT, "-j", "REJECT", "--reject-with", "tcp-reset")
         if is_away and not self._is_present(rule):

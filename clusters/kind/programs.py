@@ -1,7 +1,7 @@
-"""kind and kubectl: found, never downloaded. And the one place where pytest-kind is used.
+"""The programs kind and kubectl, which are found and never downloaded; the only place that uses pytest-kind.
 
-pytest-kind's own fixture passes no configuration, and where it is given no programs it downloads old ones without a checksum.
-So its KindCluster is constructed here, with hitless's configuration and with programs that exist.
+pytest-kind's own fixture passes no configuration, and without programs it downloads old ones without a checksum. So hitless
+constructs its KindCluster here, with its own configuration and with programs that exist.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Taking containers and networks away so that nothing is left, whatever state the engine is in.
+"""Removal of containers and networks that leaves nothing behind, whatever state the engine is in.
 
 Containers go one after the other: `docker rm A B C` removes them at the same time, and engines before 28.1 keep the number of a
 network's endpoints in a record that they change without a lock. Of several decrements at once one can get lost; the network
@@ -23,7 +23,8 @@ from hitless.ports import Clock
 from hitless.waiting import wait_until
 
 GONE_S: Final = 15.0
-"""How long an engine may take to forget the endpoints of containers that are gone; ours: a loaded one takes a second or two."""
+"""How long an engine may take to forget the endpoints of containers that are gone. Chosen here: under load it takes a second or
+two."""
 _POLL_S: Final = 0.5
 _IN_USE: Final = re.compile(r"has (\d+ )?active endpoint")
 """Source: libnetwork error.go, ActiveEndpointsError; with a number from engine 28.1 on (moby pull request 49773)."""

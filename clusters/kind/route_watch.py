@@ -1,7 +1,7 @@
-"""When each node's routes to its peers changed, as its kernel tells: `ip monitor` on every node.
+"""The times at which each node's routes to its peers changed, from `ip monitor` on every node.
 
-The lab's calico-node double records these changes itself. Real Calico tells nothing of them, and what can be inferred from its
-objects has wide bounds.
+The lab's double of calico-node records these changes itself. Real Calico does not report them, and what its objects imply has
+wide bounds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from hitless.words import MILLISECOND, JsonObject, Kind, Mode, Nanoseconds
 _LOOK_NS: Final = Nanoseconds(200 * MILLISECOND)
 """Changes within one look are one event, with the times of the first and the last."""
 _MONITOR: Final = "ip -4 -ts monitor route link & read -r _; kill $!"
-"""The program ends with its standard input: a docker client that is killed does not end what it started."""
+"""The monitor ends when its standard input is closed, because a docker client that is killed does not end the program that it
+started."""
 _TUNNELS: Final = frozenset(TUNNEL_DEVICES.values())
 _LINE: Final = re.compile(r"\[(?P<at>[-0-9T:.]+)\] (?P<deleted>Deleted )?(?P<rest>.*)")
 _LINK: Final = re.compile(r"\d+: (?P<device>[^:@ ]+)[:@]")
@@ -38,7 +39,7 @@ _ROUTE: Final = re.compile(r"(?:unicast )?(?P<dst>[0-9./]+) (?:via (?P<via>[0-9.
 
 @unique
 class Reach(Enum):
-    """By what a node's own routes lead to a peer's pods."""
+    """How a node's own routes reach a peer's pods."""
 
     TUNNEL = "a route into the tunnel"
     ROUTE = "a route of its own"
@@ -72,7 +73,7 @@ class NodeRoutes:
                 self.routes[str(route["dst"])] = (peer, str(route["dev"]))
 
     def reach(self, peer: str) -> Reach:
-        """Return by what the node reaches a peer."""
+        """Return how the node reaches a peer."""
         devices = {device for name, device in self.routes.values() if name == peer}
         if devices & _TUNNELS:
             return Reach.TUNNEL
@@ -118,7 +119,7 @@ class RouteWatch:
     Args:
         docker: the engine.
         nodes: of the cluster.
-        recorder: takes `calico.repointed` and `calico.cleanup_routes` down.
+        recorder: records `calico.repointed` and `calico.cleanup_routes`.
         clock: the run clock.
     """
 

@@ -1,10 +1,10 @@
 """The cloud around a kind cluster: a docker network a zone, and the router container that owns one route table a zone.
 
-A node's default route points to its zone's address of the router. What the router finds no route for in the zone's table is
-refused (network unreachable) and never leaves: the router has no default route of its own, so traffic of a test cannot reach a
-real network. Nodes therefore pull no images; they are loaded.
+A node's default route points to its zone's address of the router. The router refuses packets for which the zone's table has no
+route (network unreachable). It has no default route of its own, so traffic of a test cannot reach a real network. For the same
+reason nodes cannot pull images; they are loaded.
 
-Interfaces are found by their address, never by name: docker hands out eth0 and eth1 in an order of its own.
+Interfaces are found by address, never by name, because docker assigns eth0 and eth1 in an arbitrary order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a kind cluster looks like: a frozen description. Names and addresses that follow from it stand in `addresses`.
+"""The frozen description of a kind cluster. `addresses` has the names and addresses that follow from it.
 
 Pure: nothing here touches docker.
 """
@@ -14,7 +14,7 @@ from hitless.errors import UsageError
 from hitless.words import Mode, Overlay
 
 NODES_MAX: Final = 16
-"""Chosen here: every node is a kubelet with its own containerd; a machine that carries more is rare."""
+"""Largest number of nodes. Chosen here: every node is a kubelet with its own containerd, and few machines can run more."""
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _NAME_ALLOWED: Final = "lower-case letters, digits and - inside, at most 40: it becomes part of host names"
 

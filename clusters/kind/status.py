@@ -1,4 +1,4 @@
-"""What a standing kind cluster looks like: its containers, and what its API server says of nodes and of Calico."""
+"""The state of a running kind cluster: its containers, and what its API server says about nodes and Calico."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hitless.plural import plural
 from hitless.words import JsonObject
 
 _KUBECTL: Final = ("kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "get", "--output", "json")
-"""On the control plane, as kubeadm leaves it: no program and no kubeconfig of this machine is needed."""
+"""kubectl on the control plane, as kubeadm installs it, so this machine needs no program and no kubeconfig."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

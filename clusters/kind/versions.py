@@ -1,7 +1,6 @@
-"""What a kind cluster is made of, pinned in one place: programs, images, and the digests that are known.
+"""The versions of everything that a kind cluster consists of: programs, images, and the digests that are known.
 
-A new version of anything is a change of this file and of nothing else (Calico's stands in
-`gardener.manifests.calico_node`, because the manifests must fit it).
+A new version changes this file only. Calico's version is in `gardener.calico_release`, because the manifests must match it.
 """
 
 from __future__ import annotations

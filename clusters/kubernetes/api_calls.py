@@ -1,8 +1,8 @@
-"""One HTTP call to a Kubernetes API server: JSON in, JSON out, hitless errors, an identity.
+"""HTTP calls to a Kubernetes API server: JSON in, JSON out, errors of hitless, and the user name of the caller.
 
 The official client provides kubeconfig, expiring tokens, exec plug-ins, TLS and connections. Its generated classes are not
-used, because objects are the plain dicts that the doubles write. Nothing here retries or sleeps: urllib3's retries would obey a
-Retry-After within the run's one loop.
+used, because objects are the plain dicts that the doubles write. Nothing here retries or sleeps, because a Retry-After that
+urllib3 obeyed would stop the run's only loop.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ MERGE: Final = "application/merge-patch+json"
 
 _CONNECT_S: Final = 2.0
 READ_S: Final = 5.0
-"""No call may hold the run's one loop longer. Calico's own limit for a condition is 2 s in all. Source: node pkg/lifecycle."""
+"""Longest time for which a call may stop the run's only loop. Calico's own limit for writing a condition is 2 s in all. Source:
+node pkg/lifecycle."""
 _WATCH_S: Final = 30
-"""The server ends a watch after this long, and it is resumed: a connection that died in silence is found out soon."""
+"""The server ends a watch after this time, and hitless resumes it. So a connection that died silently is noticed."""
 _WATCH_READ_S: Final = _WATCH_S + 5.0
 
 _CONNECTIONS_MAX: Final = 32
-"""Connections kept; a watch of every kind and the calls between."""
+"""Connections that are kept open: a watch per kind, and the calls in between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class ApiCalls:
 
     Args:
         api_client: the official client's; see `connect`.
-        read_s: how long an answer may take; a watch is more patient.
+        read_s: longest wait for an answer, s; a watch waits longer.
     """
 
     def __init__(self, api_client: client.ApiClient, read_s: float = READ_S) -> None:
@@ -110,8 +111,8 @@ class ApiCalls:
     def watch(self, path: str, *, about: str, version: int, stream: watch.Watch) -> Iterator[WatchEvent]:
         """Yield the events after a resource version until the server ends the watch, as it does after a while.
 
-        Watch.stream of the client: its `deserialize=False` is not used, since an expired version is a KeyError there; a
-        function without a declared return type has the same effect. With a timeout, resuming and listing are the caller's.
+        It uses the client's Watch.stream, but not its `deserialize=False`, which turns an expired version into a KeyError; a
+        function without a declared return type has the same effect. Because of the timeout the caller has to resume and list.
 
         Args:
             path: of the collection.

@@ -1,6 +1,6 @@
-"""What the Kubernetes client can raise, as hitless errors with one message: no library's exception leaves this room.
+"""Errors of the Kubernetes client as errors of hitless, with one message each. No exception of a library leaves this package.
 
-What to do next decides the class: try again later, read again, mend the access, mend the object.
+The class says what to do next: try again later, read again, correct the access, or correct the object.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from urllib3.exceptions import HTTPError
 from hitless.errors import ApiError, ApiUnavailableError, ConflictError, HitlessError, NotFoundError, UsageError
 
 _TEXT_LENGTH_MAX: Final = 500
-"""What a message quotes of an answer, characters."""
+"""Longest quotation of an answer in a message, characters."""
 
 _AWAY: Final = frozenset({408, 429, 500, 502, 503, 504})
-"""Statuses that a later attempt may cure. Source: k8s.io/apimachinery pkg/api/errors: IsServerTimeout, IsTimeout,
-IsTooManyRequests, IsInternalError, IsServiceUnavailable; 502 and 504 are a load balancer's."""
+"""HTTP statuses after which a later attempt may succeed. Source: k8s.io/apimachinery pkg/api/errors: IsServerTimeout,
+IsTimeout, IsTooManyRequests, IsInternalError, IsServiceUnavailable; 502 and 504 are a load balancer's."""
 
 _UNTYPED: Final = "failed to create typed patch object"
 """An object that does not fit its schema is a 500 in a server-side apply, and no attempt cures it. Source: k8s.io/apimachinery
@@ -34,7 +34,7 @@ class GoneError(ApiError):
 
 
 class DeniedError(ApiError):
-    """The user may not do this (HTTP 401, 403): mend the credentials or the RBAC objects."""
+    """The user may not do this (HTTP 401, 403): correct the credentials or the RBAC objects."""
 
 
 _CLASSES: Final[Mapping[int, type[ApiError]]] = {

@@ -1,9 +1,9 @@
-"""Which kinds changed: one book, written by a watcher a kind and by this process's own writes.
+"""The kinds that changed, as reported by one watcher per kind and by this process's own writes.
 
-A write is told as soon as it is answered, and the watch's event for it, which comes milliseconds later, is then not told
-again: a loop reacts at once, and an apply that changed nothing wakes no loop. Where a watcher cannot say what it missed, the
-kind counts as changed. Resource versions of one kind are compared as numbers. Source: Kubernetes 1.35, KEP-5504; etcd
-revisions before.
+A write is reported as soon as it is answered, so the loop reacts at once. The watch's event for it, which comes milliseconds
+later, is not reported again, and an apply that changed nothing wakes no loop. If a watcher cannot say what it missed, the kind
+counts as changed. Resource versions of one kind are compared as numbers. Source: Kubernetes 1.35, KEP-5504; etcd revisions
+before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 from hitless.words import Kind
 
 _GONE_MAX: Final = 1_000
-"""Deleted objects that are remembered until both the answer and the event have told of them."""
+"""Number of deleted objects that are remembered until both the answer and the event have reported them."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,10 +1,10 @@
-"""Agents on several kernels have several clocks: how far they are apart, from the probes themselves, and how surely.
+"""Offsets between the clocks of agents on different kernels, computed from the probes themselves, with their bounds.
 
 A probe left its sender not before `send_began_ns` (t1) and its answer came back at `received` (t4), by the sender's clock; it
 reached the reflector at t2 and its answer left there not before t3, by the reflector's. Nothing arrives before it was sent, so
 the offset that turns the reflector's time into the sender's lies between t1 - t2 and t4 - t3, whatever the paths' delays are.
-Every answered probe narrows that down; the narrowest are those with the shortest round trip. Clocks drift, so
-each window of the run has an offset of its own, and the bound covers how much it changes from one window to the next.
+Every answered probe narrows that interval; the probes with the shortest round trip narrow it most. Clocks drift, so each window
+of the run has an offset of its own, and the bound covers how much it changes from one window to the next.
 
 Agents on one kernel (kind, the lab) have one clock: offset and bound are 0 and nothing is touched.
 
@@ -25,7 +25,7 @@ import numpy.typing as npt
 from hitless.records import NONE_NS, Rows
 
 WINDOW_NS: Final = 5_000_000_000
-"""Long enough for many probes, short enough for clocks that drift by some parts in a million."""
+"""Length of a window: long enough for many probes, short enough for clocks that drift by a few parts per million."""
 
 Times = npt.NDArray[np.int64]
 

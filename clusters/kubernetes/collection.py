@@ -1,4 +1,4 @@
-"""A collection of a real API, followed: a thread watches and lists, so that the run's one loop reads without a call.
+"""A collection of a real API that a thread watches and lists, so that the run's only loop reads it without a call.
 
 Each event of the watch leads to a fresh list, which is small here, and the newest list is what `take` returns. It knows any
 resource; `KindKube` knows only the kinds of the switch.
@@ -45,7 +45,7 @@ class Collection:
         self._thread = threading.Thread(target=self._follow, name=f"follow {kind}", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow in the background; a resource that is not served yet is followed from the moment it is."""
+        """Start to follow in the background; a resource that is not served yet is followed as soon as it is."""
         self._thread.start()
 
     def stop(self) -> None:

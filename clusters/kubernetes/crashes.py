@@ -13,7 +13,7 @@ from hitless.words import JsonObject
 LINES_MAX: Final = 5
 """Of a log, in a message."""
 HOPELESS_RESTARTS: Final = 3
-"""A container that has crashed so often is not waited for: a slow API server explains one or two crashes."""
+"""Restarts after which a container is not waited for any longer. A slow API server explains one or two crashes."""
 
 
 class ReadLog(Protocol):

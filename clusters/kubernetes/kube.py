@@ -1,9 +1,9 @@
 """The Kubernetes API of a real cluster, as the switch uses it.
 
-Who writes what must be seen by the API server, because the admission policy judges by it: a write goes out under the user name
-of its actor, by impersonation. One set of credentials is enough for all actors, the RBAC objects and admission policies apply
-as to the ServiceAccount itself, and no token expires in the middle of a run; the kubeconfig's user needs the verb impersonate,
-which an administrator has. Reads, deletions and the installer's work go out under the kubeconfig's own user.
+The API server must see who writes, because the admission policy depends on it. A write therefore impersonates the user name of
+its actor: one set of credentials serves all actors, RBAC and admission policies apply as they do to the ServiceAccount itself,
+and no token expires during a run. The kubeconfig's user needs the verb impersonate, which an administrator has. Reads,
+deletions and the installer use the kubeconfig's own user.
 
 Server-side apply has one field manager for all actors: the port promises that an apply replaces any earlier one.
 """

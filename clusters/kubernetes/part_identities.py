@@ -1,4 +1,4 @@
-"""Which programs a real cluster runs, as its own objects say. Pure."""
+"""The programs that a real cluster runs, read from its own objects. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The agents of a pod: which of them a run needs, and what each is told. Pure."""
+"""The agents of a pod that a run needs, and the settings of each. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PodAgent:
     """Whose pod it is in."""
     is_sender: bool
     settings: JsonObject
-    """What it is told, but for the directory, which is its supervisor's."""
+    """Its settings, except the directory, which the supervisor chooses."""
 
 
 def plan_agents(

@@ -1,8 +1,8 @@
 """What the prober needs of a cluster that runs its pods: apply, get, delete, list pods, execute a command.
 
-It is a port of its own, so that a fake can stand in. A command in a pod goes from the API server
-to the node's kubelet by the node's own address (on a Gardener shoot through its VPN), never over the pod network; a stream may
-break at any time, so a command must be one that can be repeated.
+It is a port of its own, so that tests can use a fake. A command in a pod goes from the API server to the kubelet at the node's
+own address (on a Gardener shoot through its VPN), never over the pod network. A stream may break at any time, so a command must
+be safe to repeat.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MANAGER: Final = "hitless"
 """Field manager of what is applied."""
 _SLICE_S: Final = 1.0
 _SILENCE_S: Final = 10.0
-"""A handshake, or a frame that has begun, may take so long."""
+"""Longest time for a handshake, or for the rest of a frame that has begun."""
 _HANDSHAKE: Final = re.compile(r"Handshake status (\d{3}) (.*)", re.DOTALL)
 """What the client says of an upgrade that was refused. Source: websocket-client _handshake.py."""
 

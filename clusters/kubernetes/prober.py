@@ -1,8 +1,8 @@
-"""The prober of a Kubernetes cluster: in each of our pods one process with all its agents.
+"""The prober of a Kubernetes cluster: one process with all agents in each prober pod.
 
-Pods are told one after the other, by way of the API server; so they are first all made to listen, then told when to send,
-and at the end told when to stop, and each goes on answering until all have. Records stay in the pods while the run lasts and
-are fetched when it is over, by the same way, or (kind) straight from the node's disk: never over the path under test.
+Requests reach the pods one after the other, through the API server. So all pods start to listen first, then get the time at
+which to send, and at the end the time at which to stop; each answers until all have stopped. Records stay in the pods during
+the run. Afterwards they are fetched through the API server or (kind) from the node's disk, never over the path under test.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ Rescue = Callable[[JsonObject, Path], None]
 
 _START_S: Final = 60.0
 _STOP_MARGIN_S: Final = 20.0
-"""On top of `drain_ns`, before an agent is given up."""
+"""Waited in addition to `drain_ns` before an agent is given up."""
 _AHEAD_NS: Final = 2 * SECOND
-"""Between an order and the time that it names: all agents must have it by then."""
+"""Time between an order and the instant that it names, by which all agents must have received it."""
 _LOOK_S: Final = 0.3
-"""Looks are this far apart: each is a process in every pod."""
+"""Time between two looks, each of which starts a process in every pod."""
 _CLOCK_TRIES: Final = 3
 _PIECE_OCTETS: Final = 4 << 20
 
@@ -221,7 +221,7 @@ class KindProber:
                 continue
 
     def _try_fetch(self, name: str) -> WorldError | None:
-        """Bring an agent's files home, by the API or else by the rescue; return why that failed."""
+        """Fetch an agent's files through the API, or else by the rescue; return why that failed."""
         assert self._directory is not None  # noqa: S101 - `collect` checked
         try:
             fetch(lambda request: self._pods.ask_patiently(name, request), self._directory)
@@ -237,7 +237,7 @@ class KindProber:
 
 
 def fetch(ask: Callable[[JsonObject], JsonObject], directory: Path) -> None:
-    """Bring the files of one supervisor home, piece by piece: a piece whose stream broke is asked for again, not the whole.
+    """Fetch the files of one supervisor piece by piece. If a stream breaks, only its piece is requested again.
 
     Args:
         ask: hands a request to the supervisor and returns its answer.

@@ -2,8 +2,8 @@
 
 Two pods a node in the pod network (`mesh` is probed by every other node, `control` by its neighbour on the same node), and one
 in the node's own network (`host`). They hold no token of the API, no privilege and no capability, open one port (UDP, and TCP
-where a flow is of TCP), and write into one emptyDir with a limit. Deleting the namespace and the priority class takes all of it
-away again.
+where a flow is of TCP), and write into one emptyDir with a limit. Deleting the namespace and the priority class removes all of
+it.
 
 Pure.
 """
@@ -199,7 +199,7 @@ def _pod_spec(spec: ProberSpec, role: PodRole) -> JsonObject:
 
 
 def _container(spec: ProberSpec) -> JsonObject:
-    """No kubelet probe and no CPU limit: the one is traffic of its own, the other makes ticks late."""
+    """There is no kubelet probe, which would be additional traffic, and no CPU limit, which would make ticks late."""
     return {
         "name": CONTAINER,
         "image": spec.image,

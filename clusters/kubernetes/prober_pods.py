@@ -1,6 +1,6 @@
-"""The probers' pods in a cluster: bring them there, talk to their supervisors, take them away again.
+"""The probers' pods in a cluster: deploys them, talks to their supervisors, removes them.
 
-Nothing of this is on the path that is measured: requests go by way of the API server (`clusters.kubernetes.pod_host`). Where a
+None of this uses the path that is measured: requests go through the API server (`clusters.kubernetes.pod_host`). Where a
 cluster belongs to someone else, this is all that is written: one namespace and one priority class, both deleted at the end.
 """
 
@@ -36,7 +36,7 @@ _ASK_S: Final = 15.0
 _AT_ONCE_MAX: Final = 8
 """Requests at a time: enough to hide their latency, few enough for someone else's API server."""
 _RUNNING_S: Final = 300.0
-"""For images to be pulled and pods to start."""
+"""Time for pulling images and starting pods."""
 _GONE_S: Final = 120.0
 _LOOK_S: Final = 0.5
 T = TypeVar("T")

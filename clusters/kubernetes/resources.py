@@ -1,6 +1,6 @@
-"""Where the API server keeps what: kinds to paths.
+"""The API path of each kind.
 
-The kinds of the switch and of the probers are a table, because neither may depend on a discovery that fails at the wrong
+The kinds of the switch and of the probers are a table, so that a run does not depend on discovery, which may fail at the wrong
 moment. The version of the admission policy's group depends on the server and is asked for.
 """
 

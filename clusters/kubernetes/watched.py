@@ -1,4 +1,4 @@
-"""The cluster of a kubeconfig, which someone else switches: the probers go in, everything else is only read.
+"""The cluster of a kubeconfig, which someone else switches: hitless installs the probers and only reads everything else.
 
 It is a Cluster like the others, so the main path of a run serves it, too. It refuses whatever would change it: faults, routes.
 """

@@ -1,4 +1,4 @@
-"""Follows one kind in a thread of its own, for as long as it takes.
+"""A watch of one kind in a thread of its own that survives every failure.
 
 A watch that the server ended is resumed where it stopped. Everything else (a version that is too old, a server that is away, a
 broken stream, a kind that is not served yet) ends in the same way: wait, list, count the kind as changed, watch on. A watcher
@@ -25,7 +25,7 @@ _STOP_S: Final = 0.05
 _STOP_ATTEMPTS_MAX: Final = 100
 _RETRY_FIRST_S: Final = 0.05
 _RETRY_MAX_S: Final = 2.0
-"""A server that is back is noticed this late at most."""
+"""Longest time until a server that is back is noticed."""
 """How long and how often to wait for the thread's end, which a connection attempt can hold up for seconds."""
 
 _FAILURES_MAX: Final = 20

@@ -1,4 +1,4 @@
-"""How long to wait after a failure."""
+"""The back-off after failures."""
 
 from __future__ import annotations
 

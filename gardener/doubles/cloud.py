@@ -1,8 +1,8 @@
-"""The cloud around the route tables: quota, throttling, an API that is away, calls that take time, routes that come later.
+"""The cloud's API for route tables, with quota, throttling, outages, latency and routes that take effect later.
 
-It wraps a RouteTables and is one itself. A call acts at once or raises; how long it takes is not slept here but told
-(`create_ns`), and who calls schedules a second wake-up. AWS's answers are distinguished as its SDK does: RouteLimitExceeded,
-RequestLimitExceeded, no answer.
+It wraps a RouteTables and is one itself. A call acts at once or raises. It never sleeps: the caller models the latency
+(`create_ns`) by a later wake-up. AWS's errors are told apart as in its SDK: RouteLimitExceeded, RequestLimitExceeded, no
+answer.
 """
 
 from __future__ import annotations

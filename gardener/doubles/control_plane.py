@@ -1,4 +1,4 @@
-"""The double of provider-aws's ControlPlane reconcile: what makes the cloud's side of the switch begin.
+"""The double of provider-aws's ControlPlane reconcile, which starts the cloud's part of the switch.
 
 Overlay off: aws-custom-route-controller is scaled up, the admission policy is applied where it is available, and once, until
 the overlay comes back, the conditions that calico-node left are taken off the nodes. Overlay on: scaled to zero, the policy
@@ -44,11 +44,11 @@ class Scaled(Protocol):
 
 
 class ControlPlane:
-    """Scales the route controller, applies the admission policy, cleans the conditions up; a Participant.
+    """Scales the route controller, applies the admission policy and removes stale conditions; a Participant.
 
     Args:
         kube: the API of the Shoot.
-        recorder: takes the events down.
+        recorder: records the events.
         timings: how long things take.
         shoot: the Shoot before the operator's request; where its overlay is off, all of this was done long ago.
         controller: what is scaled.
@@ -78,7 +78,7 @@ class ControlPlane:
         self.request(self._shoot, at_ns)
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
-        """Reconcile the ControlPlane if it is due; all of it again after an error, as nothing in it harms twice."""
+        """Reconcile the ControlPlane if it is due. After an error all of it is repeated, because every step is idempotent."""
         if self._due_ns is not None and now_ns >= self._due_ns:
             self._due_ns = self._attempt(now_ns)
         # A request comes from outside the loop; looking up this often is early enough for it.
@@ -110,7 +110,7 @@ class ControlPlane:
             self._recorder.record("controller.scaled", name=self._controller.name, replicas=replicas)
 
     def _change_policy(self) -> None:
-        """Apply or delete policy and binding. When the API server honours them is the API server's affair."""
+        """Apply or delete policy and binding. The API server honours them later."""
         wanted = policy_manifests(self._shoot)
         if wanted == self._policy:
             return

@@ -1,9 +1,9 @@
 """The double of gardener-extension-networking-calico.
 
 A reconcile of the Network asks the gate. A hold is an error: nothing was written yet, the overlay stays as it is, and the next
-look comes after a doubling back-off. Otherwise the manifests go into the ManagedResource secret, and from then on "actual"
-equals "desired": whatever happens to the nodes afterwards, the gate is not asked again. Nodes do not wake the extension: the
-real one does not watch them. An annotation does, and a look that it causes counts as one more failure. Not modelled:
+reconcile comes after a doubling back-off. Otherwise the manifests are written to the ManagedResource secret. From then on
+"actual" equals "desired", so the gate is not asked again, whatever happens to the nodes. The extension does not watch nodes, so
+they do not wake it. An annotation does, and a reconcile that it causes and that holds counts as one more failure. Not modelled:
 gardenlet's own retries, which are such annotations.
 """
 
@@ -30,7 +30,7 @@ class Extension:
 
     Args:
         kube: the API of the Shoot.
-        recorder: takes the events down.
+        recorder: records the events.
         timings: how long things take.
         gate: who decides.
         feature_gates: of the extension.
@@ -86,11 +86,11 @@ class Extension:
         self._due_ns = Nanoseconds(at_ns + self._timings.extension_reconcile_ns)
 
     def annotate(self, at_ns: Nanoseconds) -> None:
-        """Take the annotation gardener.cloud/operation=reconcile: a look in place of the one that waits for the back-off."""
+        """Take the annotation gardener.cloud/operation=reconcile: reconcile now instead of after the back-off."""
         self._due_ns = Nanoseconds(at_ns + self._timings.annotation_seen_ns)
 
     def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
-        """End the process, or start it anew: it has no back-off then, and looks at a Network that is held or was changed.
+        """End the process, or start it again: it then has no back-off, and reconciles a Network that is held or was changed.
 
         gardener-resource-manager is another process: what was written is applied meanwhile.
         """
@@ -100,7 +100,7 @@ class Extension:
             self._due_ns = Nanoseconds(at_ns + self._timings.extension_start_ns)
 
     def migrate(self) -> None:
-        """Carry out operation=migrate: the ManagedResource goes, its objects stay, and no hold survives."""
+        """Carry out operation=migrate: the ManagedResource is deleted, its objects stay, and a hold ends."""
         self._written, self._due_ns, self._held_since_ns = None, None, None
         self._is_migrated = True
         self._backoff.forget()

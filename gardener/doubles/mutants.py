@@ -1,4 +1,4 @@
-"""Gates that are broken on purpose: decision table and scenarios must catch each of them.
+"""Gates that are broken on purpose. The decision table and the scenarios must catch each of them.
 
 Each is wrong in one way, which a row of the decision table describes (tests/unit/test_gardener_gate.py). It gives the decision
 other knowledge, or judges the nodes otherwise; `python -m tests.mutants` says what catches it.
@@ -47,7 +47,7 @@ def _leaving_out(kept: Callable[[Sequence[JsonObject]], Sequence[JsonObject]]) -
 
 
 def _knowing(change: Callable[[GateInput], dict[str, Any]]) -> Gate:
-    """Take something for known that is not so."""
+    """Decide with wrong knowledge."""
     return lambda knowledge: decide(replace(knowledge, **change(knowledge)))
 
 

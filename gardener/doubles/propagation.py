@@ -1,4 +1,4 @@
-"""The time that a cloud takes from accepting a route until packets follow it: the wake-ups for it.
+"""The delay between a cloud's acceptance of a route and its effect on packets.
 
 Source: docs/mechanics.md 5.1, L6; Amazon EC2 API reference, eventual consistency.
 """
@@ -20,7 +20,7 @@ class Propagation:
 
     Args:
         cloud: the route tables behind the cloud's API.
-        recorder: takes `route.created` down, which is when packets follow the route.
+        recorder: records `route.created`, at the time from which packets follow the route.
     """
 
     name: Final = "cloud"
@@ -30,7 +30,7 @@ class Propagation:
         self._cloud, self._recorder = cloud, recorder
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
-        """Let what is due become effective."""
+        """Make the routes effective that are due."""
         for route in self._cloud.take_effective(now_ns):
             self._recorder.record("route.created", zone=route.zone, cidr=route.cidr, node=route.node, began_ns=now_ns)
         return Nanoseconds(now_ns + _POLL_NS)

@@ -1,8 +1,8 @@
-"""The double of gardener-resource-manager: it brings what the extension wrote into the cluster.
+"""The double of gardener-resource-manager, which applies to the cluster what the extension wrote.
 
-A pass deletes at once what the ManagedResource no longer holds. If there was any, it stops (DeletionPending) and comes back
-after 5 s; only then it applies, object by object, CustomResourceDefinitions between the ConfigMap and the DaemonSet. So the
-IPPool changes about 6 s after the gate opened, or 1 s where nothing is deleted. Source: gardener
+A pass first deletes the objects that the ManagedResource no longer holds. If there were any, it stops (DeletionPending) and
+comes back after 5 s. Only then does it apply, object by object, with CustomResourceDefinitions between the ConfigMap and the
+DaemonSet. So the IPPool changes about 6 s after the gate opened, or 1 s where nothing is deleted. Source: gardener
 pkg/resourcemanager/controller/managedresource/reconciler.go (cleanOldResources, applyNewResources); observed.
 """
 
@@ -26,7 +26,7 @@ class ResourceManager:
 
     Args:
         kube: the API of the Shoot.
-        recorder: takes the events down.
+        recorder: records the events.
         timings: how long things take.
         applied: what it applied long ago.
     """
@@ -57,7 +57,7 @@ class ResourceManager:
         self._due_ns = Nanoseconds(at_ns + self._timings.resource_manager_start_ns)
 
     def abandon(self) -> None:
-        """Lose the ManagedResource and keep its objects: a later one does not know what this one applied."""
+        """Forget the ManagedResource and keep its objects; a later one does not know what this one applied."""
         self._in_cluster, self._wanted, self._todo, self._due_ns = set(), (), deque(), None
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:

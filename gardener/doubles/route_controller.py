@@ -1,12 +1,12 @@
-"""The double of aws-custom-route-controller: a route a node in every zone's table, then the nodes' conditions.
+"""The double of aws-custom-route-controller, which writes a route per node into every zone's table, then the nodes' conditions.
 
-Only a tick does work. An update describes all tables once, then deletes and creates one route after the other, then writes
-the conditions one after the other; a call or a patch takes time, which here is a second wake-up. A call that is throttled is
-tried again three times within itself, so that short throttling is invisible. A call that hangs has no time-out: it ends with
-its answer, or with the process, which its liveness probe restarts. What a condition says is
-`gardener.doubles.route_plan.conclude`. It does not watch conditions: one that another writer overwrites stays overwritten until
-nodes change, an update is retried or the sync period is over. Nodes are taken in order of their names; the real order is that
-of a Go map. Source: aws-custom-route-controller pkg/controller/reconciler.go:89-325, pkg/updater/routes.go:117-222; observed.
+Only a tick does work. An update describes all tables once, then deletes and creates one route after the other, then writes the
+conditions one after the other. The time of a call or patch is modelled by a later wake-up. A throttled call is retried three
+times inside the SDK, so short throttling is invisible. A call that hangs has no time-out: it ends with its answer, or when the
+liveness probe restarts the process. What a condition says is `gardener.doubles.route_plan.conclude`. It does not watch
+conditions: one that another writer overwrites stays overwritten until nodes change, an update is retried or the sync period is
+over. Nodes are taken in order of their names; the real order is that of a Go map. Source: aws-custom-route-controller
+pkg/controller/reconciler.go:89-325, pkg/updater/routes.go:117-222; observed.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _Step = Callable[[Nanoseconds], Nanoseconds]
 
 
 class RouteController:
-    """Keeps the tables and says so on the nodes; a Participant.
+    """Maintains the tables and reports on the nodes; a Participant.
 
     Args:
         kube: the API of the Shoot.
         cloud: the route tables behind the cloud's API.
-        recorder: takes the events down.
+        recorder: records the events.
         timings: how long things take.
         mode: what RouteCreated means.
         replicas: 0, or 1 where it has been running for long.
@@ -179,7 +179,7 @@ class RouteController:
         return self._begin_call(now_ns)
 
     def _conclude_nothing(self) -> dict[str, bool]:
-        """Say what a failed DescribeRouteTables means: nothing, or as the real one has it, that no node has a route."""
+        """Conclude from a failed DescribeRouteTables: nothing, or, as the real one does, that no node has a route."""
         match self._mode:
             case RouteControllerMode.IDEAL:
                 return {}

@@ -1,4 +1,4 @@
-"""What aws-custom-route-controller wants in the tables, and what it concludes from what became of it. Pure.
+"""The routes that aws-custom-route-controller wants, and the conditions that it concludes from its calls. Pure.
 
 Source: aws-custom-route-controller pkg/updater/routes.go:117-253, pkg/updater/node_route.go.
 """
@@ -21,7 +21,7 @@ class RouteControllerMode(StrEnum):
     IDEAL = "ideal"
     """Every table has the node's route."""
     FAITHFUL = "faithful"
-    """What the real one does: the table looked at last had or got the route."""
+    """What the real one does: the last table that it processed had or got the route."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

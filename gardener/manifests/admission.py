@@ -1,7 +1,7 @@
 """The MutatingAdmissionPolicy that keeps calico-node from writing NetworkUnavailable.
 
-Two things: the manifests for a real API server, and the policy's effect as a pure function for an API that has no CEL.
-Source: gardener-extension-provider-aws charts/internal/shoot-system-components/charts/calico-mutating-admission-policy and
+The manifests for a real API server, and the policy's effect as a pure function for an API without CEL. Source:
+gardener-extension-provider-aws charts/internal/shoot-system-components/charts/calico-mutating-admission-policy and
 pkg/controller/controlplane/valuesprovider.go:944-962, :1008-1061.
 """
 

@@ -1,4 +1,4 @@
-"""The DaemonSet calico-node as Gardener renders it: what the switch rolls.
+"""The DaemonSet calico-node as Gardener renders it; the switch rolls it.
 
 Source: gardener-extension-networking-calico charts/internal/calico/templates/node/daemonset-calico-node.yaml at v1.60.0-dev.
 Not rendered, because no mode changes them: bird-exporter, eBPF, Multus, the autoscalers' resource requests.

@@ -1,9 +1,9 @@
-"""What Calico stands on whatever the mode is: its ServiceAccounts with their rights, and Typha's Service.
+"""The objects that Calico needs in every mode: its ServiceAccounts with their rights, and Typha's Service.
 
 The rights are those that gardener-extension-networking-calico grants for Calico v3.31 (charts/internal/calico/templates, the
-files clusterrole-*.yaml, serviceaccount-*.yaml, service-calico-typha.yaml), less what only upgrades from v2.6 need. Not as
-there: a pod gets its ServiceAccount's token by the kubelet's default mount, since no gardener-resource-manager's webhook adds
-one. The custom resource definitions are rendered by clusters.kind.calico.
+files clusterrole-*.yaml, serviceaccount-*.yaml, service-calico-typha.yaml), except those that only upgrades from v2.6 need. One
+difference: a pod gets its ServiceAccount's token by the kubelet's default mount, because there is no webhook of
+gardener-resource-manager that adds one. The custom resource definitions are rendered by clusters.kind.calico.
 """
 
 from __future__ import annotations

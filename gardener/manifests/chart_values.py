@@ -1,4 +1,4 @@
-"""From a Shoot to the values of the Calico chart: every decision that makes one mode's manifests differ from another's.
+"""The values of the Calico chart for a Shoot: all decisions by which the manifests of the modes differ.
 
 It follows gardener-extension-networking-calico, pkg/controller/actuator_reconcile.go:145-222 (what the actuator fills in) and
 pkg/charts/utils.go:240-415 (what the chart gets), and keeps what is surprising there: an enabled `vxlan` turns the IPAM to

@@ -1,9 +1,8 @@
-"""Who may write what: a ServiceAccount and the least privilege for every part of the switch that writes to the API.
+"""A ServiceAccount with the least privilege for every part of the switch that writes to the API.
 
-The parts are doubles, yet they write to a real API server under the names of the real ones, so that its admission policy and
-its RBAC judge them as they would judge the originals. Reads and deletions are the harness's own: it has an administrator's
-kubeconfig. The Calico extension only reads, and has no account here. What Calico itself may do is
-`gardener.manifests.calico_rbac`.
+The parts are doubles, but they write to a real API server under the names of the real parts, so that admission policy and RBAC
+treat them like the originals. Reads and deletions are the harness's own: it has an administrator's kubeconfig. The Calico
+extension only reads, and has no account here. What Calico itself may do is `gardener.manifests.calico_rbac`.
 """
 
 from __future__ import annotations

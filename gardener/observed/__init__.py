@@ -1,1 +1,1 @@
-"""What released programs were seen to decide, to compare the doubles with."""
+"""Observed decisions of released programs, with which the doubles are compared."""

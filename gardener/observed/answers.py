@@ -1,4 +1,4 @@
-"""What the double decides in an observed case, in the words of the table."""
+"""The double's decision in an observed case, in the words of the table."""
 
 from __future__ import annotations
 
