@@ -2,7 +2,7 @@
 
 Each runs in its best setting, with the same precedence as hitless's agents:
 
-    fping -q -o -i 0 -p PERIOD -t 500 -c N     once an outage: its report is a sum over a run
+    fping -o -i 0 -p PERIOD -t 500 -c N        once an outage: its report is a sum over a run
     irtt server -i 0; irtt client -o JSON      all the time
     iperf3 -s -i 0.1; iperf3 -u -l 44          all the time; it counts in rows of 0.1 s, which is shorter than any pause
     ping -D -O -n -i INTERVAL                  all the time
@@ -28,7 +28,7 @@ from hitless.errors import WorldError
 from probes.clocks import Pair
 
 LEAD_S: Final = 0.08
-"""fping is started so long before an outage, at least."""
+"""From fping's first reply to an outage, at least."""
 _TAIL_S: Final = 0.1
 _PAYLOAD_OCTETS: Final = 44
 """Of an iperf3 datagram: as large as our probes."""
@@ -93,13 +93,14 @@ class Watchers:
             self._try(name, begin)
 
     def expect(self, length_s: float) -> None:
-        """Have fping watch the next outage, which comes in `LEAD_S` and one interval at most, and is about so long."""
+        """Return when fping watches: the next outage comes within `LEAD_S` and one interval, and takes about `length_s`."""
         interval_s = self._place.interval_s
         count = math.ceil((LEAD_S + interval_s + length_s + _TAIL_S) / interval_s)
-        shape = ["-q", "-o", "-i", "0", "-p", f"{interval_s * 1000:g}", "-t", "500", "-c", str(count)]
+        shape = ["-o", "-i", "0", "-p", f"{interval_s * 1000:g}", "-t", "500", "-c", str(count)]
 
         def begin() -> None:
             self._fpings.append(self._run(f"fping-{len(self._fpings)}", ["fping", *shape, self._place.address]))
+            self._fpings[-1].wait_text("[0]", _READY_S)
 
         if "fping" not in self.skipped:
             self._try("fping", begin)

@@ -11,12 +11,13 @@ from clusters.lab.kube import MemoryKube
 from gardener.conditions import network_unavailable
 from hitless.clock import RunClock
 from hitless.errors import UsageError
-from hitless.words import Kind, Mode
+from hitless.words import Capability, Kind, Mode
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.model import FaultStep
 from scenarios.per_profile import PerProfile
 from scenarios.plan import Options, make_case
 from tests.lab.lab_traffic import missing_pairs, pod_sockets, send_many
+from tests.lab.needs import need
 
 QUICK_S = 0.3
 MESH = ("node-a1-mesh", "node-b1-mesh")
@@ -43,6 +44,7 @@ def lost(lab: LabCluster) -> set[tuple[str, str]]:
 
 
 def test_a_source_check_drops_native_packets_of_its_node_and_passes_encapsulated_ones(lab: LabCluster) -> None:
+    need(Capability.NFT)
     is_native = lab._network.spec.start_mode is Mode.NATIVE
     lab.faults.inject("source-check-on", {"node": "node-b1"})
     between = {(a, b) for a, b in lost(lab) if a.rpartition("-")[0] != b.rpartition("-")[0]}
@@ -61,6 +63,7 @@ def test_a_lowered_mtu_lets_small_packets_pass_and_its_cure_restores_it(lab: Lab
 
 
 def test_refused_connections_leave_established_flows_alone() -> None:
+    need(Capability.NFT)
     lab = bring_up("native-to-overlay", "connections-refused")
     try:
         lab.up()

@@ -8,12 +8,12 @@ import pytest
 from scapy.contrib.stamp import STAMPSessionReflectorTestUnauthenticated as Answer
 
 from analysis.evidence import Evidence
-from clusters.lab.machine import capabilities
 from clusters.lab.network import LabNetwork
 from clusters.linux.netlink_queues import Impairment
 from hitless.words import MILLISECOND, Capability, FlowId
 from tests.lab.capture import capturing
 from tests.lab.lab_traffic import missing_pairs, pod_sockets
+from tests.lab.needs import need
 from tests.lab.test_wire import stamps
 from tests.lab.wire_session import INTERVAL_NS, THRESHOLD_NS, make_flows, probe
 
@@ -22,8 +22,7 @@ A1, B1 = "node-a1-mesh", "node-b1-mesh"
 
 @pytest.fixture
 def lab(native_lab: LabNetwork) -> LabNetwork:
-    if Capability.NETEM not in capabilities():
-        pytest.skip("missing: a kernel with netem")
+    need(Capability.NETEM)
     with pod_sockets(native_lab) as sockets:
         assert set() == missing_pairs(native_lab, sockets)  # or the first probes would wait for ARP, which is impaired as well
     return native_lab

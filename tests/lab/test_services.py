@@ -7,19 +7,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from clusters.lab.machine import capabilities
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
 from clusters.linux.namespaces import inside
 from hitless.words import Capability, Mode
+from tests.lab.needs import need
 
 WAIT_S = 5.0
 
 
 @pytest.fixture(params=[Mode.OVERLAY, Mode.NATIVE])
 def lab(request: pytest.FixtureRequest) -> Iterator[LabNetwork]:
-    if Capability.NFT not in capabilities():
-        pytest.skip("missing capability: nft")
+    need(Capability.NFT)
     network = LabNetwork(LabSpec(start_mode=request.param, has_services=True))
     network.up()
     pods, nodes = network.spec.pods, network.spec.nodes

@@ -29,6 +29,28 @@ def test_an_interrupt_between_two_lines_ends_a_session_as_any_other(tmp_path: Pa
     assert ended.returncode == 2, ended
 
 
+IN_AN_OLD_WRAPPER = """
+import pytest
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    yield
+    raise KeyboardInterrupt
+"""
+"""A plugin's hook wrapper of pluggy's old style, which the signal meets after its yield."""
+
+
+def test_an_interrupt_that_meets_an_old_hook_wrapper_ends_a_session_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(IN_AN_OLD_WRAPPER, encoding="utf-8")
+    path = tmp_path / "test_nothing.py"
+    path.write_text("def test_nothing(): pass", encoding="utf-8")
+    options = ("-c", "pyproject.toml", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={tmp_path}", "-o", "addopts=")
+    command = [sys.executable, "-m", "pytest", *options, str(path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - built above
+    assert "INTERNALERROR" not in ended.stdout
+    assert ended.returncode == 2, ended
+
+
 IN_A_FINALISER = """
 import signal, threading
 from clusters.linux.interrupts import listen_to_signals
