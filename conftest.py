@@ -18,6 +18,7 @@ from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
 from commands.backends import Backend, KubeconfigOptions, fit_backend, make_backend
 from commands.performers import Performer, SwitchName, find_impossible, make_performer, read_programs
+from commands.session_live import SessionLive
 from commands.session_report import SessionReport, finish_arm, report_arm
 from commands.settings import (
     DOUBLE,
@@ -96,6 +97,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if _is_worker(config):
         return
     config.pluginmanager.register(SessionReport(lambda: config.stash.get(_records, None)), "hitless-report")
+    if config.get_verbosity() >= 0:
+        config.pluginmanager.register(SessionLive(config, lambda: config.stash.get(_records, None)), "hitless-live")
     try:
         _register_gate(config)
         _register_history(config)

@@ -77,9 +77,7 @@ class ArmOutcome:
         return "\n".join(lines)
 
 
-def execute_trial(
-    backend: Backend, performer: Performer, case: Case, arm: Arm, trial: int, directory: Path, listener: Listener | None = None
-) -> JudgedRun:
+def execute_trial(backend: Backend, performer: Performer, case: Case, arm: Arm, trial: int, directory: Path) -> JudgedRun:
     """Bring a cluster up, execute one run in it, judge it and store the verdict in `directory`.
 
     Raises:
@@ -89,7 +87,7 @@ def execute_trial(
     clock = RunClock()
     plan = performer.make_plan(case, arm, trial, clock)
     cluster = performer.surround(backend.make_cluster(case, clock), case, arm, directory, clock)
-    judged = execute_plan(plan, cluster, clock, directory, listener)
+    judged = execute_plan(plan, cluster, clock, directory)
     performer.confirm(case, judged.history)
     return judged
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,18 +18,18 @@ from clusters.linux.sandbox import enter_sandbox
 from clusters.programs.cluster import Programs
 from commands.arms import execute_trial, judge_history
 from commands.backends import Backend, fit_backend, make_backend
+from commands.live import LiveView
 from commands.performers import Performer, SwitchName, find_impossible, make_performer
 from commands.rates import choose_rate, find_doubt
-from commands.reporting import attempt, write_comparison
+from commands.reporting import attempt, write_comparison, write_prometheus
 from commands.settings import BackendName, Format, make_folder, make_run_directory
-from commands.terminal import Progress, print_comparison
+from commands.terminal import print_comparison, print_run
 from hitless.errors import MissingCapabilityError, RecordDamagedError, UsageError
 from hitless.history import History
 from hitless.plural import plural
 from hitless.store import read_history
 from hitless.words import MILLISECOND, Arm, Profile, Verdict
-from reports.prometheus import render_prometheus
-from reports.summary import Summary, summarise
+from reports.summary import summarise
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case
 
@@ -107,11 +107,13 @@ def _run_trials(
     arms = tuple(case.scenario.arm_plans)
     order = sorted(((arm, trial) for arm in arms for trial in trials), key=_turn)
     runs = []
-    with Progress(len(order), is_shown=output_format is Format.TEXT) as progress:
+    view = LiveView(directory, sys.stderr) if output_format is Format.TEXT else None
+    with nullcontext() if view is None else closing(view):
         for arm, trial in order:
-            listener = progress.start(arm, trial)
-            judged = execute_trial(backend, performer, case, arm, trial, directory / f"{arm.lower()}-{trial}", listener)
-            progress.finish(judged)
+            judged = execute_trial(backend, performer, case, arm, trial, directory / f"{arm.lower()}-{trial}")
+            if view is not None:
+                view.erase()
+                print_run(judged)
             runs.append(judged)
     return tuple(runs)
 
@@ -207,7 +209,8 @@ def judge_stored(path: Path, output_format: Format, prometheus: Path | None = No
 def _tell_stored_run(history: History, output_format: Format, prometheus: Path | None) -> Verdict:
     judged = judge_history(history)
     alone = Comparison(scenario=history.header.scenario, runs=(judged,), has_rule=False)
-    _write_prometheus(prometheus, lambda: summarise(alone))
+    if prometheus is not None:
+        write_prometheus(prometheus, attempt(prometheus, lambda: summarise(alone)))
     return tell_single(judged, output_format)
 
 
@@ -248,9 +251,7 @@ def _tell(
 ) -> Verdict:
     """Write the report, print the result, and return the verdict, which neither can change."""
     written = write_comparison(comparison, directory, must_store=must_store)
-    found = written.summary
-    if found is not None:
-        _write_prometheus(prometheus, lambda: found)
+    write_prometheus(prometheus, written.summary)
     if output_format is Format.JSON:
         sys.stdout.write(json.dumps(written.document, indent=1) + "\n")
     elif written.summary is None:
@@ -258,13 +259,6 @@ def _tell(
     else:
         print_comparison(written.summary, written.page_path or directory)
     return written.verdict
-
-
-def _write_prometheus(path: Path | None, make: Callable[[], Summary]) -> None:
-    """Write the figures where they were asked for, whole or not at all: a collector may read at any time."""
-    if path is not None:
-        part = path.with_name(f".{path.name}.part")
-        attempt(path, lambda: (part.write_text(render_prometheus(make()), encoding="utf-8"), part.replace(path)))
 
 
 def tell_single(judged: JudgedRun, output_format: Format) -> Verdict:

@@ -68,7 +68,7 @@ def _follow_run(folder: Path, table: LiveTable, sleep: Callable[[float], None]) 
     if (folder / "final.json").exists():
         table.finish(_look_stored(folder))
         return
-    reader, waited_s = _RunReader(folder), 0.0
+    reader, waited_s = RunReader(folder), 0.0
     while not (folder / "final.json").exists() and waited_s < PATIENCE_S:
         has_more = reader.read()
         waited_s = 0.0 if has_more else waited_s + PERIOD_S
@@ -92,8 +92,12 @@ def _look_stored(folder: Path) -> Look:
     return run.look()
 
 
-class _RunReader:
-    """Reads on where it stopped."""
+class RunReader:
+    """Reads a run that lasts, on where it stopped.
+
+    Args:
+        folder: of the run, with its header.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -185,9 +185,11 @@ def watch(  # noqa: PLR0913 - each is an option
     gate: Annotated[bool, typer.Option(help="What you say of the feature gate; a watch cannot see it.")] = True,
     expect: Annotated[Mode | None, typer.Option(help="The mode to end in; then leftovers on the nodes count as well.")] = None,
     output: Output,
+    prometheus: Prometheus = None,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
     """Probe your cluster while you switch it. hitless installs only its probers, and removes them at the end."""
+    check_folder("--prometheus", prometheus)
     from commands.watch import WatchOptions, watch_cluster  # noqa: PLC0415 - only this command needs a Kubernetes client
     from switches.observer import ObserverOptions  # noqa: PLC0415 - as above
 
@@ -199,7 +201,14 @@ def watch(  # noqa: PLR0913 - each is an option
         expected=expect,
     )
     verdict = watch_cluster(
-        kubeconfig, context, options, image=image, namespace=namespace, output=output, output_format=output_format
+        kubeconfig,
+        context,
+        options,
+        image=image,
+        namespace=namespace,
+        output=output,
+        output_format=output_format,
+        prometheus=prometheus,
     )
     raise Outcome(EXIT_CODES[verdict])
 

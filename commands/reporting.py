@@ -21,6 +21,7 @@ from hitless.words import JsonObject, Verdict
 from reports.markdown import render_markdown
 from reports.page import render_page
 from reports.picture import render_svg
+from reports.prometheus import render_prometheus
 from reports.summary import Summary, summarise
 
 Made = TypeVar("Made")
@@ -92,6 +93,13 @@ def write_arm(outcome: ArmOutcome) -> Written:
     """Write the same for one arm of one scenario."""
     scenario = outcome.runs[0].history.header.scenario
     return write_comparison(Comparison(scenario=scenario, runs=outcome.runs, has_rule=False), outcome.directory)
+
+
+def write_prometheus(path: Path | None, summary: Summary | None) -> None:
+    """Write the figures where they were asked for, whole or not at all: a collector may read at any time."""
+    if path is not None and summary is not None:
+        part = path.with_name(f".{path.name}.part")
+        attempt(path, lambda: (part.write_text(render_prometheus(summary), encoding="utf-8"), part.replace(path)))
 
 
 def attempt(path: Path, make: Callable[[], Made]) -> Made | None:

@@ -1,8 +1,10 @@
-"""What the commands look like in a terminal: tables, and the live progress of a comparison. Only this module imports rich."""
+"""What the commands look like in a terminal: tables, and looks at runs that last. Only this module imports rich."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -10,15 +12,11 @@ from typing import Final, Self
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
 from analysis.judged import JudgedRun
-from hitless.events import Event
 from hitless.plural import plural
-from hitless.store import Listener
-from hitless.words import SECOND, Arm, FlowRole, Verdict
+from hitless.words import SECOND, FlowRole, Verdict
 from reports.live import Look, say_line
 from reports.sentence import verdict_sentence
 from reports.summary import Summary
@@ -93,27 +91,6 @@ def print_progress(text: str) -> None:
     Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
 
 
-_SAID: Final = {
-    "run.started": "bringing the lab up",
-    "run.live": "every flow is answered",
-    "switch.requested": "the operator asks for {mode}",
-    "gate.held": "the gate holds",
-    "gate.opened": "the gate opens",
-    "gate.not_applicable": "the gate does not apply: {reason}",
-    "manifest.applied": "applying {kind} {name}",
-    "route.created": "route to {cidr} in zone {zone}",
-    "route.failed": "route to {cidr} in zone {zone} failed",
-    "pod.deleted": "rolling {node}",
-    "pod.ready": "{node} is ready",
-    "roll.finished": "the roll is over",
-    "fault.injected": "fault {fault}",
-    "fault.cured": "fault {fault} cured",
-    "run.settled": "all has settled; validating",
-    "run.timed_out": "the time is over; validating",
-    "run.probing_stopped": "draining and collecting",
-}
-
-
 class LiveTable:
     """Shows looks at a run: on a terminal one table in place, elsewhere a line each; a context manager."""
 
@@ -145,68 +122,35 @@ class LiveTable:
             self.show(look)
 
 
+def draw_looks(looks: Sequence[Look], width: int) -> list[str]:
+    """Return the lines, `width` characters at the most, that show looks at runs one below the other."""
+    console = Console(width=width, highlight=False, force_terminal=True, file=io.StringIO())
+    with console.capture() as capture:
+        for look in looks:
+            console.print(_draw_look(look))
+    return capture.get().splitlines()
+
+
 def _draw_look(look: Look) -> Group:
-    facts = Table(title=look.title, title_justify="left", show_header=False)
-    for name, value in look.facts:
-        facts.add_row(name, value)
-    worst = Table(title="Flows that lose most, over the time of the run", title_justify="left", show_header=False)
+    facts = Table.grid(padding=(0, 2))
+    for left, right in zip_longest(look.facts[::2], look.facts[1::2], fillvalue=("", "")):
+        facts.add_row(f"[dim]{left[0]}[/]", left[1], f"[dim]{right[0]}[/]", right[1])
+    worst = Table.grid(padding=(0, 2))
     for flow, lost, line in look.worst:
-        worst.add_row(flow, plural(lost, "probe"), line)
-    return Group(facts, worst) if look.worst else Group(facts)
+        worst.add_row(escape(flow), plural(lost, "probe"), f"|{line}|")
+    title = f"[bold]{escape(look.title)}[/]"
+    if not look.worst:
+        return Group(title, facts)
+    return Group(title, facts, "[dim]flows that lose most, over the time of the run[/]", worst)
 
 
-class Progress:
-    """Shows the runs of a comparison as they go; a context manager.
-
-    Args:
-        runs: how many runs there will be.
-        is_shown: False: stay silent.
-    """
-
-    def __init__(self, runs: int, *, is_shown: bool) -> None:
-        console = Console(stderr=True, quiet=not is_shown)
-        self._console = console
-        self._bar = Bar(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=runs)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.stop()
-
-    def start(self, arm: Arm, trial: int) -> Listener:
-        """Begin to show a run; return what must be told its events."""
-        name = f"{arm} trial {trial}"
-        self._bar.update(self._task, description=f"{name}: starting")
-
-        def listen(event: Event) -> None:
-            said = _SAID.get(event.name)
-            if said is not None:
-                self._bar.update(self._task, description=f"{name}: {said.format_map(event.facts)}")
-
-        return listen
-
-    def finish(self, judged: JudgedRun) -> None:
-        """Write the run's line."""
-        header = judged.history.header
-        mesh = [judged.measures[flow.id] for flow in judged.history.flows if flow.role is FlowRole.MESH]
-        lost, hit = sum(flow.lost for flow in mesh), sum(flow.is_hit for flow in mesh)
-        took_s = judged.history.events[-1].t_ns / SECOND
-        self._console.print(
-            f"{header.arm:<8} trial {header.trial}: {judged.verdict:<12} lost {lost} of "
-            f"{plural(sum(flow.offered for flow in mesh), 'probe')}, {hit} of {plural(len(mesh), 'flow')} hit, {took_s:.1f} s",
-            highlight=False,
-            soft_wrap=True,
-        )
-        self._bar.advance(self._task)
+def print_run(judged: JudgedRun) -> None:
+    """Print on standard error what became of a run."""
+    header = judged.history.header
+    mesh = [judged.measures[flow.id] for flow in judged.history.flows if flow.role is FlowRole.MESH]
+    lost, hit = sum(flow.lost for flow in mesh), sum(flow.is_hit for flow in mesh)
+    took_s = judged.history.events[-1].t_ns / SECOND
+    print_progress(
+        f"{header.arm:<8} trial {header.trial}: {judged.verdict:<12} lost {lost} of "
+        f"{plural(sum(flow.offered for flow in mesh), 'probe')}, {hit} of {plural(len(mesh), 'flow')} hit, {took_s:.1f} s"
+    )

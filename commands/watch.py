@@ -16,7 +16,7 @@ from clusters.kubernetes.watched import check_records, make_watched_cluster, rea
 from commands.arms import ArmOutcome, execute_plan
 from commands.backends import WATCHED_RATE_HZ
 from commands.compare import tell_single
-from commands.reporting import write_arm
+from commands.reporting import write_arm, write_prometheus
 from commands.settings import Format, make_run_directory
 from commands.terminal import print_progress
 from hitless.clock import RunClock
@@ -122,6 +122,7 @@ def watch_cluster(
     namespace: str,
     output: Path,
     output_format: Format,
+    prometheus: Path | None = None,
 ) -> Verdict:
     """Watch a cluster until it is over; print and return the verdict.
 
@@ -133,6 +134,7 @@ def watch_cluster(
         namespace: where the probers go.
         output: folder for the records.
         output_format: what to print.
+        prometheus: file for the figures as Prometheus text; None: none.
 
     Raises:
         UsageError: an option or the kubeconfig is wrong; nothing was written to the cluster.
@@ -150,6 +152,7 @@ def watch_cluster(
         finally:
             cluster.disconnect()
     written = write_arm(ArmOutcome(runs=(judged,), directory=directory))
+    write_prometheus(prometheus, written.summary)
     tell_single(judged, output_format)
     if output_format is Format.TEXT:
         sys.stdout.write(f"report: {written.page_path or directory}\n")

@@ -90,14 +90,15 @@ class LiveRun:
         zones = 0 if self.facts is None else len(self.facts.zone_gateways)
         now_s = max([*self.offered, 0 if self.last is None else self.last.t_ns // SECOND])
         native = sum(self.modes.get(node, header.start_mode) is Mode.NATIVE for node in nodes)
-        lost_now = sum(at // SECOND == now_s for times in self.lost.values() for at in times)
+        settled_s = max(self.offered, default=0)
+        lost_now = sum(at // SECOND == settled_s for times in self.lost.values() for at in times)
         facts = (
             ("time", f"{now_s} s"),
             ("last event", "none" if self.last is None else self.last.name),
             ("gate", self.gate),
             ("native", f"{native} of {plural(len(nodes), 'node')}"),
             ("cloud routes", f"{len(self.routes)} of {len(nodes) * zones}"),
-            ("lost this second", f"{lost_now:,} of {self.offered[now_s]:,}" if self.offered else "known when the run is over"),
+            ("lost in the last second", f"{lost_now:,} of {self.offered[settled_s]:,}" if self.offered else "not known yet"),
             ("lost so far", f"{sum(map(len, self.lost.values())):,} of {self.offered.total():,}"),
         )
         labels = {int(flow.id): flow.label for flow in self.flows}

@@ -73,7 +73,7 @@ def test_a_run_is_followed_while_it_lasts(tmp_path: Path, capsys: pytest.Capture
     steps = live()
     follow(tmp_path / "run", lambda _seconds: next(steps))
     lines = capsys.readouterr().out.splitlines()
-    assert "lost this second known when the run is over" in lines[0]
+    assert "lost in the last second not known yet" in lines[0]
     assert "native 0 of 0 nodes" in lines[0]
     told = [line.split("lost so far ")[1].split(";")[0] for line in lines]
     offered = [int(one.split(" of ")[1].replace(",", "")) for one in told]

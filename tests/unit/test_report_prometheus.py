@@ -12,6 +12,7 @@ from analysis.comparison import Comparison
 from commands import compare
 from commands.compare import judge_stored
 from commands.main import check_folder
+from commands.reporting import write_prometheus
 from commands.settings import Format
 from hitless.errors import UsageError
 from hitless.history import History
@@ -87,3 +88,16 @@ def test_a_folder_that_is_missing_is_refused_beforehand(tmp_path: Path) -> None:
         check_folder("--prometheus", tmp_path / "nowhere" / "x.prom")
     check_folder("--prometheus", tmp_path / "x.prom")
     check_folder("--prometheus", None)
+
+
+def test_the_file_is_written_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    summary = summarise(comparison(1))
+    write_prometheus(tmp_path / "x.prom", summary)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.prom"]
+    assert (tmp_path / "x.prom").read_text(encoding="utf-8") == render_prometheus(summary)
+
+
+def test_without_a_file_or_a_summary_nothing_is_written(tmp_path: Path) -> None:
+    write_prometheus(None, summarise(comparison(1)))
+    write_prometheus(tmp_path / "x.prom", None)
+    assert list(tmp_path.iterdir()) == []
