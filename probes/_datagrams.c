@@ -29,6 +29,8 @@ enum {
     PTP_FORMAT = 0x40,      /* Z bit, RFC 8762 4.2.1 */
     ECHO_HEADER_OCTETS = 8, /* RFC 792 */
     ECHO_REPLY = 0,         /* RFC 792 */
+    ECHO_REPLY_6 = 129,     /* RFC 4443 4.2 */
+    ADDRESS_OCTETS = 16,    /* as hitless.records.ADDRESS */
     COPIES_MAX = 255,
     SLOTS = 128,            /* datagrams a recvmmsg */
     MESSAGES_MAX = 1024,    /* UIO_MAXIOV: more in one sendmmsg are left over */
@@ -62,12 +64,18 @@ typedef struct __attribute__((packed)) {
     uint8_t source[16];
 } ReflectorRow; /* hitless.records.REFLECTOR_ROW */
 
+typedef union {
+    struct sockaddr any;
+    struct sockaddr_in ipv4;
+    struct sockaddr_in6 ipv6;
+} Name;
+
 typedef struct {
     int64_t size;
     int used; /* slots that the last batch took */
     struct mmsghdr headers[SLOTS];
     struct iovec iovecs[SLOTS];
-    struct sockaddr_in names[SLOTS];
+    Name names[SLOTS];
     union {
         char octets[CMSG_SPACE(sizeof(struct timespec)) + CMSG_SPACE(sizeof(int))];
         struct cmsghdr aligned;
@@ -154,14 +162,16 @@ static int read_arrival(Inbox *inbox, int slot, Arrival *arrival) {
             memcpy(&time, CMSG_DATA(part), sizeof time);
             arrival->wall_ns = time.tv_sec * SECOND_NS + time.tv_nsec;
             found |= 1;
-        } else if (part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_TTL) {
+        } else if ((part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_TTL) ||
+                   (part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_HOPLIMIT)) {
             memcpy(&arrival->ttl, CMSG_DATA(part), sizeof arrival->ttl);
             found |= 2;
         }
     }
     if (found == 3)
         return 0;
-    PyErr_SetString(PyExc_ValueError, "unexpected control messages from the kernel, expected SCM_TIMESTAMPNS and IP_TTL");
+    PyErr_SetString(PyExc_ValueError,
+                    "unexpected control messages from the kernel, expected SCM_TIMESTAMPNS, and IP_TTL or IPV6_HOPLIMIT");
     return -1;
 }
 
@@ -175,6 +185,24 @@ static void send_all(int descriptor, struct mmsghdr *headers, int count, void (*
         else if (errno != EINTR)
             refuse(context, position++, errno);
     }
+}
+
+/* The address as a row has it: an IPv4 address is the IPv4-mapped one. Source: RFC 4291 2.5.5.2. */
+static void read_address(const Name *name, uint8_t address[ADDRESS_OCTETS]) {
+    static const uint8_t mapped[ADDRESS_OCTETS] = {[10] = 0xFF, [11] = 0xFF};
+    if (name->any.sa_family == AF_INET6) {
+        memcpy(address, &name->ipv6.sin6_addr, ADDRESS_OCTETS);
+        return;
+    }
+    memcpy(address, mapped, ADDRESS_OCTETS);
+    memcpy(address + 12, &name->ipv4.sin_addr, 4);
+}
+
+static int is_same_name(const Name *one, const Name *other) {
+    if (one->any.sa_family == AF_INET6)
+        return one->ipv6.sin6_port == other->ipv6.sin6_port &&
+               !memcmp(&one->ipv6.sin6_addr, &other->ipv6.sin6_addr, sizeof one->ipv6.sin6_addr);
+    return one->ipv4.sin_port == other->ipv4.sin_port && one->ipv4.sin_addr.s_addr == other->ipv4.sin_addr.s_addr;
 }
 
 static int is_probe(const uint8_t *packet, int64_t octets) { return octets >= PACKET_OCTETS && packet[MULTIPLIER] != 0; }
@@ -206,6 +234,7 @@ typedef struct {
     int64_t epoch_ns;
     int header; /* octets before the test packet: 0, or ICMP's 8 */
     int64_t flows, pods, octets, ticks_max, remembered;
+    int64_t name_octets; /* of each peer: sockaddr_in or sockaddr_in6 */
     int64_t counters[S_COUNTED]; /* of one `collect` */
     uint32_t turns;
     struct mmsghdr *headers;
@@ -254,8 +283,10 @@ static PyObject *make_sender(PyTypeObject *type, PyObject *arguments, PyObject *
     self->ticks_max = self->buffers[S_ROWS].len / (Py_ssize_t)sizeof(SenderRow) / self->flows;
     self->remembered = self->buffers[S_STAMPS].len / 8 / self->pods;
     Pod *pods = VIEW(self, Pod, S_PODS);
+    self->name_octets = self->buffers[S_PEERS].len / self->flows;
     int is_wrong = self->octets < header + PACKET_OCTETS || self->remembered < 1 ||
-                   self->buffers[S_PEERS].len != self->flows * (Py_ssize_t)sizeof(struct sockaddr_in);
+                   self->buffers[S_PEERS].len % self->flows ||
+                   (self->name_octets != sizeof(struct sockaddr_in) && self->name_octets != sizeof(struct sockaddr_in6));
     for (int index = 0; index < self->pods; index++)
         is_wrong |= pods[index].first < 0 || pods[index].last > self->flows || pods[index].first >= pods[index].last;
     for (int id = 0; id < IDS; id++)
@@ -273,8 +304,8 @@ static PyObject *make_sender(PyTypeObject *type, PyObject *arguments, PyObject *
     for (int64_t flow = 0; flow < self->flows; flow++) {
         self->iovecs[flow] = (struct iovec){VIEW(self, uint8_t, S_PACKETS) + flow * self->octets, self->octets};
         struct msghdr *message = &self->headers[flow].msg_hdr;
-        message->msg_name = VIEW(self, struct sockaddr_in, S_PEERS) + flow;
-        message->msg_namelen = sizeof(struct sockaddr_in);
+        message->msg_name = VIEW(self, uint8_t, S_PEERS) + flow * self->name_octets;
+        message->msg_namelen = self->name_octets;
         message->msg_iov = &self->iovecs[flow];
         message->msg_iovlen = 1;
     }
@@ -355,7 +386,8 @@ static int take_answer(Sender *self, int slot, int64_t pod, int64_t ticks, int64
     Arrival arrival;
     if (read_arrival(&self->inbox, slot, &arrival))
         return -1;
-    int is_readable = self->header ? octets >= self->header + PACKET_OCTETS && packet[0] == ECHO_REPLY
+    int reply = self->name_octets == sizeof(struct sockaddr_in6) ? ECHO_REPLY_6 : ECHO_REPLY;
+    int is_readable = self->header ? octets >= self->header + PACKET_OCTETS && packet[0] == reply
                                    : is_probe(packet, octets) && !(packet[SCALE] & PTP_FORMAT);
     if (!is_readable)
         return self->counters[S_MALFORMED]++, 0;
@@ -363,8 +395,8 @@ static int take_answer(Sender *self, int slot, int64_t pod, int64_t ticks, int64
     Pod owner = VIEW(self, Pod, S_PODS)[pod];
     if (flow < owner.first || flow >= owner.last)
         return self->counters[S_FOREIGN]++, 0;
-    const struct sockaddr_in *peer = VIEW(self, struct sockaddr_in, S_PEERS) + flow, *name = &self->inbox.names[slot];
-    if (name->sin_addr.s_addr != peer->sin_addr.s_addr || name->sin_port != peer->sin_port)
+    const Name *peer = (const Name *)(VIEW(self, uint8_t, S_PEERS) + flow * self->name_octets);
+    if (!is_same_name(peer, &self->inbox.names[slot]))
         return self->counters[S_FOREIGN]++, 0;
     int64_t seq = read32(packet + (self->header ? self->header + SEQ : SENDER_SEQ));
     if (seq >= ticks)
@@ -464,7 +496,8 @@ static PyObject *make_reflector(PyTypeObject *type, PyObject *arguments, PyObjec
     self->unanswered_left = unanswered_max;
     Py_ssize_t pods = 1;
     for (int index = 0; index < R_BUFFERS; index++) {
-        Py_ssize_t least[R_BUFFERS] = {4, IDS * 8, IDS * 4, IDS * 4, IDS * 8, pods * 8, pods * 8, pods * 8, pods * 8};
+        Py_ssize_t least[R_BUFFERS] = {4,       IDS * 8,  IDS * ADDRESS_OCTETS, IDS * 4, IDS * 8,
+                                       pods * 8, pods * 8, pods * 8,             pods * 8};
         int is_written = index == R_NEXT_SEQ || index >= R_TOKENS;
         int flags = is_written ? PyBUF_WRITABLE : PyBUF_SIMPLE;
         if (take_buffer(given[index], &self->buffers[index], flags, least[index], names[index]))
@@ -473,7 +506,7 @@ static PyObject *make_reflector(PyTypeObject *type, PyObject *arguments, PyObjec
         pods = self->buffers[R_DESCRIPTORS].len / 4;
     }
     self->pods = pods;
-    self->sources = self->buffers[R_SOURCES].len / 4 / IDS;
+    self->sources = self->buffers[R_SOURCES].len / ADDRESS_OCTETS / IDS;
     self->rows = PyMem_Calloc(TAKEN_MAX + SLOTS, sizeof *self->rows);
     if (!self->rows) {
         PyErr_NoMemory();
@@ -488,7 +521,6 @@ static PyObject *make_reflector(PyTypeObject *type, PyObject *arguments, PyObjec
     for (int message = 0; message < SLOTS; message++) {
         self->headers[message].msg_hdr.msg_iov = &self->iovecs[message];
         self->headers[message].msg_hdr.msg_iovlen = 1;
-        self->headers[message].msg_hdr.msg_namelen = sizeof(struct sockaddr_in);
     }
     return (PyObject *)self;
 failed:
@@ -497,13 +529,13 @@ failed:
 }
 
 /* Whether a probe names a flow that ends in this pod and comes from where that flow comes from. */
-static int is_ours(Reflector *self, const uint8_t *packet, int64_t pod, uint32_t address) {
+static int is_ours(Reflector *self, const uint8_t *packet, int64_t pod, const uint8_t *address) {
     uint16_t flow = read16(packet + SSID);
-    const uint32_t *sources = VIEW(self, uint32_t, R_SOURCES) + flow * self->sources;
+    const uint8_t *sources = VIEW(self, uint8_t, R_SOURCES) + flow * self->sources * ADDRESS_OCTETS;
     if (VIEW(self, int64_t, R_POD_OF_FLOW)[flow] != pod)
         return 0;
     for (int64_t index = 0; index < self->sources; index++)
-        if (sources[index] == address)
+        if (!memcmp(sources + index * ADDRESS_OCTETS, address, ADDRESS_OCTETS))
             return 1;
     return 0;
 }
@@ -585,7 +617,8 @@ static int answer_batch(Reflector *self, int64_t pod, int count, int error, int6
     for (int slot = 0; slot < count; slot++) {
         uint8_t *packet = self->inbox.payload + slot * self->inbox.size;
         int64_t octets = self->inbox.headers[slot].msg_len;
-        struct sockaddr_in *name = &self->inbox.names[slot];
+        Name *name = &self->inbox.names[slot];
+        uint8_t address[ADDRESS_OCTETS];
         Arrival arrival;
         if (read_arrival(&self->inbox, slot, &arrival))
             return -1;
@@ -593,7 +626,8 @@ static int answer_batch(Reflector *self, int64_t pod, int count, int error, int6
             counters[R_MALFORMED]++;
             continue;
         }
-        if (!is_ours(self, packet, pod, ntohl(name->sin_addr.s_addr))) {
+        read_address(name, address);
+        if (!is_ours(self, packet, pod, address)) {
             counters[R_FOREIGN]++;
             continue;
         }
@@ -611,9 +645,8 @@ static int answer_batch(Reflector *self, int64_t pod, int count, int error, int6
                               .received = arrival.wall_ns - offset_ns,
                               .sent = NONE_NS,
                               .ttl = arrival.ttl,
-                              .reflector_seq = UNANSWERED,
-                              .source = {[10] = 0xFF, [11] = 0xFF}};
-        memcpy(row->source + 12, &name->sin_addr, 4);
+                              .reflector_seq = UNANSWERED};
+        memcpy(row->source, address, ADDRESS_OCTETS);
         if (!is_allowed)
             continue;
         row->reflector_seq = (uint32_t)next_seq[flow]++;
@@ -621,7 +654,8 @@ static int answer_batch(Reflector *self, int64_t pod, int count, int error, int6
         counters[R_MALFORMED_TLVS] += mark_tlvs(packet, octets);
         self->row_of[messages] = row;
         self->iovecs[messages] = (struct iovec){packet, octets};
-        self->headers[messages++].msg_hdr.msg_name = name;
+        self->headers[messages].msg_hdr.msg_name = name;
+        self->headers[messages++].msg_hdr.msg_namelen = self->inbox.headers[slot].msg_hdr.msg_namelen;
     }
     send_answers(self, VIEW(self, int32_t, R_DESCRIPTORS)[pod], messages);
     return 0;

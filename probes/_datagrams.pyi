@@ -31,7 +31,7 @@ class Reflector:
         unanswered_max: int,
         descriptors: npt.NDArray[np.int32],
         pod_of_flow: npt.NDArray[np.int64],
-        sources: npt.NDArray[np.uint32],
+        sources: npt.NDArray[np.void],
         next_seq: npt.NDArray[np.int64],
         rate: npt.NDArray[np.float64],
         burst: npt.NDArray[np.float64],

@@ -24,6 +24,7 @@ from hitless.records import NONE_NS, REFLECTOR_ROW, encode_address
 from hitless.words import FlowClass
 from probes.answering import Answering, Conversation, KnownFlow, Times
 from probes.clocks import Bridge
+from probes.families import name_port
 from probes.limits import TokenBucket, connections_max
 from probes.messages import MESSAGE_OCTETS
 from probes.namespaces import Place
@@ -151,7 +152,7 @@ class Acceptor:
                 opened = make_listener(endpoint.address, endpoint.port, _BACKLOG)
         except OSError as error:
             where = endpoint.namespace or "the current namespace"
-            message = f"cannot open TCP {endpoint.address}:{endpoint.port} in {where}: {error.strerror}"
+            message = f"cannot open TCP {name_port(endpoint.address, endpoint.port)} in {where}: {error.strerror}"
             raise WorldError(message) from error
         finally:
             place.close()
@@ -173,7 +174,7 @@ class Acceptor:
     def _accept(self, listener: _Listener) -> None:
         for _ in range(_ACCEPTS_MAX):
             try:
-                opened, (address, _port) = listener.opened.accept()
+                opened, peer = listener.opened.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -182,7 +183,7 @@ class Acceptor:
                 self.counters["accept_errors"] += 1
                 self._push_out(self._connections)  # no descriptor is left: the listener would wake us without end
                 return
-            source, now_ns = encode_address(address), self._now_ns()
+            source, now_ns = encode_address(peer[0]), self._now_ns()
             if source not in listener.allowed:
                 self.counters["foreign"] += 1
                 close_abruptly(opened)

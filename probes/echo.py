@@ -3,12 +3,12 @@
 A request carries a whole STAMP test packet as its data, so that flow, sequence number and timestamp come back with the reply
 and nothing has to be remembered; the 16 bits of ICMP's own sequence number would wrap within a run. The kernel answers: there
 is no log of the far end, and the direction of a loss is not known. Sockets are ping sockets, which need no privilege where
-net.ipv4.ping_group_range allows them; the kernel writes identifier and checksum. Source: RFC 792; Linux net/ipv4/ping.c.
+net.ipv4.ping_group_range allows them; the kernel writes identifier and checksum. Source: RFC 792, RFC 4443; Linux
+net/ipv4/ping.c, net/ipv6/ping.c.
 """
 
 from __future__ import annotations
 
-import socket
 from types import ModuleType
 from typing import Any, ClassVar, Final
 
@@ -18,23 +18,21 @@ import numpy.typing as npt
 from hitless.records import Rows
 from probes import stamp
 from probes.clocks import Bridge
+from probes.families import family_of
 from probes.inner_loop import DATAGRAMS
 from probes.recording import GrowingTable
 from probes.sender import Sender
 from probes.settings import AgentSettings
 
 HEADER_OCTETS: Final = 8
-"""Type, code, checksum, identifier, sequence number. Source: RFC 792."""
-ECHO: Final = 8
-ECHO_REPLY: Final = 0
-"""Source: RFC 792."""
+"""Type, code, checksum, identifier, sequence number. Source: RFC 792, RFC 4443 4."""
 _SEQ_AT: Final = slice(6, 8)
 
 
 class EchoSender(Sender):
     """Sends and records the ICMP flows of the agent's endpoints; see `probes.sender.Sender`."""
 
-    protocol: ClassVar[int] = socket.IPPROTO_ICMP
+    is_echo: ClassVar[bool] = True
     header_octets: ClassVar[int] = HEADER_OCTETS
 
     def __init__(
@@ -51,7 +49,7 @@ class EchoSender(Sender):
     def _make_packets(self, ssids: npt.NDArray[np.uint16]) -> stamp.Octets:
         body = super()._make_packets(ssids)
         packets = np.zeros((len(ssids), HEADER_OCTETS + body.shape[1]), dtype=np.uint8)
-        packets[:, 0] = ECHO
+        packets[:, 0] = family_of(self._settings.sent_flows[0].sent_to).echo_request
         packets[:, HEADER_OCTETS:] = body
         return packets
 
@@ -63,7 +61,7 @@ class EchoSender(Sender):
         payload = self._inbox.payload[:count]
         echoes = stamp.view_probes(payload, HEADER_OCTETS)
         is_whole = self._inbox.octets(count) >= HEADER_OCTETS + stamp.PACKET_OCTETS
-        return np.asarray(is_whole & (payload[:, 0] == ECHO_REPLY), dtype=np.bool_), echoes["ssid"], echoes["seq"]
+        return np.asarray(is_whole & (payload[:, 0] == self._family.echo_reply), dtype=np.bool_), echoes["ssid"], echoes["seq"]
 
     def _fill_far_end(self, rows: Rows, at: npt.NDArray[np.int64], slots: npt.NDArray[np.intp]) -> None:
         """A kernel says nothing of when it answered, nor of the TTL with which the request came."""

@@ -28,6 +28,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from hitless.errors import HitlessError, WorldError
+from probes.families import family_of, name_port
 from probes.lifeline import cpu_counters, give_up_privileges, is_pipe, say
 from probes.load_settings import PlaceSettings, ServiceSettings, read_service_settings
 from probes.namespaces import Place
@@ -100,7 +101,7 @@ class _Listener(ThreadingTCPServer):
     timeout = 0
 
     def __init__(self, place: PlaceSettings, service: HttpService) -> None:
-        self.pod, self.service = place.pod, service
+        self.pod, self.service, self.address_family = place.pod, service, family_of(place.address).number
         super().__init__((place.address, place.port), _Handler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ANN401, ARG002 - the standard library's signature
@@ -192,7 +193,7 @@ class HttpService:
             with there.inside():
                 return _Listener(place, self)
         except OSError as error:
-            message = f"cannot listen at {place.address}:{place.port} of {place.pod}: {error.strerror}"
+            message = f"cannot listen at {name_port(place.address, place.port)} of {place.pod}: {error.strerror}"
             raise WorldError(message) from error
         finally:
             there.close()

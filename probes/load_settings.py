@@ -40,7 +40,7 @@ class PlaceSettings:
     pod: str
     """Name that its answers carry."""
     address: str
-    """IPv4 address to listen at."""
+    """Address to listen at, IPv4 or IPv6."""
     port: int = PORT
     """0: whichever is free; the service says which."""
     namespace: str | None = None
@@ -76,7 +76,6 @@ class PeerSettings:
     """Its place in LoadSpec.servers."""
     pod: str
     address: str
-    """IPv4."""
     port: int = PORT
 
 

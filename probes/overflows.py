@@ -21,7 +21,7 @@ LOOK_NS: Final = 100_000_000
 """Time between two looks: a look costs a system call a socket."""
 
 Watched = tuple[str, int, socket.socket]
-"""IPv4 address of an endpoint, the id of a flow that its socket serves, the socket."""
+"""Address of an endpoint, the id of a flow that its socket serves, the socket."""
 
 
 class OverflowWatch:

@@ -20,15 +20,16 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hitless.records import NONE_NS, REFLECTOR_ROW, Rows, encode_address, map_ipv4
+from hitless.records import ADDRESS, NONE_NS, REFLECTOR_ROW, Rows, encode_address
 from probes import stamp
 from probes.batches import rank_equals
 from probes.clocks import Bridge
+from probes.families import family_of, pack_address
 from probes.inner_loop import DATAGRAMS, explain_failure
 from probes.messages import MESSAGE_OCTETS, Answer, Probe, decode_probe, encode_answer
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings
-from probes.sockets import Datagram, Inbox, Outbox, count_overflows, open_socket, pack_address
+from probes.sockets import Datagram, Inbox, Outbox, count_overflows, open_socket
 
 RATE_MARGIN: Final = 4
 """An endpoint answers at most this many times its configured rate, on the average of a second."""
@@ -65,8 +66,8 @@ class _KnownFlow(NamedTuple):
     """Index of the socket that it must come to."""
     id: int
     """What the log calls it."""
-    sources: Mapping[int, bytes]
-    """IPv4 addresses that it may come from, each as the log has it."""
+    sources: Mapping[bytes, bytes]
+    """Addresses that it may come from, each as the log has it."""
 
 
 class Reflector:
@@ -107,9 +108,9 @@ class Reflector:
         pods = {endpoint.name: index for index, endpoint in enumerate(endpoints)}
         self._pod_of_flow = np.full(1 << 16, -1, dtype=np.intp)
         self._sources_of_flow = np.zeros(
-            (1 << 16, 1 + max((len(flow.rewritten_sources) for flow in flows), default=0)), np.uint32
+            (1 << 16, 1 + max((len(flow.rewritten_sources) for flow in flows), default=0)), ADDRESS
         )
-        """A flow's source, then what it may have been rewritten to on the way; 0 is no sender."""
+        """A flow's source, then what it may have been rewritten to on the way; all zero is no sender."""
         self._ids = np.zeros(1 << 16, dtype=np.uint32)
         self._next_seq = np.zeros(1 << 16, dtype=np.int64)
         self._place_of_flow = np.zeros(1 << 16, dtype=np.intp)
@@ -118,12 +119,10 @@ class Reflector:
             self._pod_of_flow[flow.ssid] = pods[flow.destination]
             self._ids[flow.ssid] = flow.id
             allowed = (flow.source_address, *flow.rewritten_sources)
-            packed = [pack_address(address) for address in allowed]
-            self._sources_of_flow[flow.ssid, : len(allowed)] = packed
-            self._known[flow.ssid] = _KnownFlow(
-                pods[flow.destination], flow.id, dict(zip(packed, map(encode_address, allowed), strict=True))
-            )
-        self._inbox = Inbox(_INBOX_SLOTS, max(_INBOX_OCTETS_MIN, settings.packet_octets))
+            sources = {pack_address(address): encode_address(address) for address in allowed}
+            self._sources_of_flow[flow.ssid, : len(sources)] = [*sources.values()]
+            self._known[flow.ssid] = _KnownFlow(pods[flow.destination], flow.id, sources)
+        self._inbox = Inbox(family_of(endpoints[0].address), _INBOX_SLOTS, max(_INBOX_OCTETS_MIN, settings.packet_octets))
         self._outbox = Outbox(self._inbox.payload, self._inbox.names)
         fields = stamp.view_probes(self._inbox.payload)
         self._ssids, self._seqs, self._timestamps = fields["ssid"], fields["seq"], fields["timestamp"]
@@ -309,7 +308,7 @@ class Reflector:
         flows = self._ssids[:count].astype(np.intp)
         pods = self._pod_of_slot[:count]
         known = readable & (self._pod_of_flow[flows] == pods)
-        known &= (self._sources_of_flow[flows] == inbox.names["address"][:count, np.newaxis]).any(axis=1)
+        known &= (self._sources_of_flow[flows] == inbox.sources(count)[:, np.newaxis]).any(axis=1)
         slots = known.nonzero()[0]
         if len(slots) < count:
             read = int(np.count_nonzero(readable))
@@ -351,7 +350,7 @@ class Reflector:
         rows["received"] = self._bridge.from_wall(self._inbox.wall_ns(count)[slots])
         rows["sent"] = NONE_NS
         rows["ttl"] = self._inbox.control["ttl"][slots]
-        rows["source"] = map_ipv4(self._inbox.names["address"][slots])
+        rows["source"] = self._inbox.sources(count)[slots]
         return rows
 
     def _number(self, flows: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:

@@ -7,7 +7,6 @@ its answer is looked for.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -21,11 +20,12 @@ from hitless.records import SKIPPED_ROW, Rows
 from probes import stamp
 from probes.batches import rank_equals
 from probes.clocks import Bridge
+from probes.families import family_of, pack_address
 from probes.inner_loop import DATAGRAMS, explain_failure
 from probes.pacing import Pacer, Wake
 from probes.recording import GrowingTable, SenderTable
 from probes.settings import AgentSettings
-from probes.sockets import SOCKADDR, Inbox, Outbox, count_overflows, open_socket, pack_address
+from probes.sockets import Inbox, Outbox, count_overflows, open_socket
 
 COLLECT_NS_MIN: Final = 4_000_000
 COLLECT_NS_MAX: Final = 100_000_000
@@ -74,7 +74,8 @@ class Sender:
 
     descriptor: ClassVar[None] = None
     """Nothing to wait for: answers are fetched after a tick."""
-    protocol: ClassVar[int] = socket.IPPROTO_UDP
+    is_echo: ClassVar[bool] = False
+    """Whether it sends ICMP instead of UDP."""
     header_octets: ClassVar[int] = 0
     """What stands before the test packet in the datagrams that the kernel takes and gives."""
 
@@ -104,12 +105,13 @@ class Sender:
         self._packets = self._make_packets(ssids)
         self._probes = stamp.view_probes(self._packets, self.header_octets)
         self._seqs, self._errors = self._probes["seq"], self._probes["error"]
-        self._peers: Rows = np.zeros(self._count, dtype=SOCKADDR)
-        self._peers["family"] = 2  # AF_INET
+        family = self._family = family_of(flows[0].sent_to)
+        self._peers: Rows = np.zeros(self._count, dtype=family.sockaddr)
+        self._peers["family"] = family.number
         self._peers["address"] = [pack_address(flow.sent_to) for flow in flows]
         self._peers["port"] = [flow.port for flow in flows]
         self._outbox = Outbox(self._packets, self._peers)
-        self._inbox = Inbox(_INBOX_SLOTS, max(128, self._packets.shape[1] + 64))
+        self._inbox = Inbox(family, _INBOX_SLOTS, max(128, self._packets.shape[1] + 64))
         self._pod_of_slot = np.zeros(_INBOX_SLOTS, dtype=np.intp)
         self._index_of = np.full(1 << 16, -1, dtype=np.intp)
         self._index_of[ssids] = np.arange(self._count)
@@ -144,7 +146,9 @@ class Sender:
         names = list(dict.fromkeys(flow.source for flow in flows))
         endpoints = {endpoint.name: endpoint for endpoint in settings.endpoints}
         self._pod_of_flow = np.array([names.index(flow.source) for flow in flows], dtype=np.intp)
-        self._sockets = [open_socket(endpoints[name].address, 0, endpoints[name].namespace, self.protocol) for name in names]
+        self._sockets = [
+            open_socket(endpoints[name].address, 0, endpoints[name].namespace, is_echo=self.is_echo) for name in names
+        ]
         example = {flow.source: flow.id for flow in flows}
         self.watched = [
             (endpoints[name].address, example[name], opened) for name, opened in zip(names, self._sockets, strict=True)

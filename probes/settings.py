@@ -7,19 +7,20 @@
                 "destination_address": "10.0.0.2", "target_address": null, "port": 8620, "rewritten_sources": []}]}
 
 An agent sends the flows whose source is one of its endpoints with `sends`, and reflects those whose destination is one of its
-endpoints with `reflects`; the other flows are not its business. What it sends is all datagrams of one class, or all TCP. No
-pydantic: this ships into pods.
+endpoints with `reflects`; the other flows are not its business. What it sends is all datagrams of one class, or all TCP. All
+addresses are of one family: a pod with two has an agent for each, in one process. No pydantic: this ships into pods.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from hitless.words import FLOW_ID_MAX, FlowClass
+from probes.families import family_of
 from probes.settings_file import INT64_MAX, FieldReader, read_document
 from probes.stamp import PACKET_OCTETS, PORT, SSID_MAX, TLV_HEADER_OCTETS
 
@@ -38,7 +39,7 @@ class EndpointSettings:
 
     name: str
     address: str
-    """IPv4 address of the pod."""
+    """Address of the pod, IPv4 or IPv6."""
     namespace: str | None = None
     """Path of its network namespace; None: the agent's own."""
     port: int = PORT
@@ -65,9 +66,9 @@ class FlowSettings:
     """Port of the reflector, or of the Service at `target_address`."""
     flow_class: FlowClass = FlowClass.UDP
     target_address: str | None = None
-    """IPv4 address that it is sent to, a Service's; None: the destination's own."""
+    """Address that it is sent to, a Service's; None: the destination's own."""
     rewritten_sources: tuple[str, ...] = ()
-    """IPv4 addresses that the source may have been rewritten to on the way."""
+    """Addresses that the source may have been rewritten to on the way."""
 
     @property
     def sent_to(self) -> str:
@@ -218,6 +219,8 @@ def _check_together(settings: AgentSettings, reader: FieldReader) -> None:
 
 
 def _check_addresses(settings: AgentSettings, reader: FieldReader) -> None:
+    if len(families := {family_of(address).name for address in _addresses_of(settings)}) > 1:
+        raise reader.wrong("", f"{' and '.join(sorted(families))} addresses", "one family; use one agent for each")
     addresses = {endpoint.name: endpoint.address for endpoint in settings.endpoints}
     for index, flow in enumerate(settings.flows):
         for side, name, address in (
@@ -228,6 +231,12 @@ def _check_addresses(settings: AgentSettings, reader: FieldReader) -> None:
                 raise reader.wrong(
                     f"flows[{index}].{side}_address", repr(address), f"{addresses[name]!r}, as the endpoint says"
                 )
+
+
+def _addresses_of(settings: AgentSettings) -> Iterator[str]:
+    yield from (endpoint.address for endpoint in settings.endpoints)
+    for flow in settings.flows:
+        yield from (flow.source_address, flow.destination_address, flow.sent_to, *flow.rewritten_sources)
 
 
 def _repeated(values: Sequence[Any]) -> Any:  # noqa: ANN401 - a name or a number, as given

@@ -121,15 +121,15 @@ class FieldReader:
         return path
 
     def address(self, key: str) -> str:
-        """Return an IPv4 address."""
+        """Return an IPv4 or IPv6 address, in its shortest form."""
         return self._address(key, self.text(key))
 
     def address_or_none(self, key: str) -> str | None:
-        """Return an IPv4 address; None: there is none."""
+        """Return an address; None: there is none."""
         return self.address(key) if self.has(key) else None
 
     def addresses(self, key: str) -> tuple[str, ...]:
-        """Return IPv4 addresses; none where the field is not there."""
+        """Return addresses; none where the field is not there."""
         if not self.has(key):
             return ()
         return tuple(self._address(f"{key}[{index}]", value) for index, value in enumerate(self._list(key)))
@@ -142,9 +142,12 @@ class FieldReader:
 
     def _address(self, key: str, value: object) -> str:
         try:
-            return str(ipaddress.IPv4Address(str(value)))
+            address = ipaddress.ip_address(str(value))
         except ValueError as error:
-            raise self.wrong(key, repr(value), "an IPv4 address") from error
+            raise self.wrong(key, repr(value), "an IPv4 or IPv6 address") from error
+        if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address.ipv4_mapped):
+            raise self.wrong(key, repr(value), "an IPv4 address, or an IPv6 address without a zone that is not IPv4-mapped")
+        return str(address)
 
     def _shown(self, key: str) -> str:
         return repr(self._document[key]) if key in self._document else "nothing"

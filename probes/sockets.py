@@ -1,6 +1,6 @@
 """Sockets that send and receive whole batches: `sendmmsg` and `recvmmsg` through ctypes on numpy buffers.
 
-Python's socket module moves one packet a call. Here the kernel's own structures (mmsghdr, iovec, sockaddr_in, cmsghdr) are
+Python's socket module moves one packet a call. Here the kernel's own structures (mmsghdr, iovec, sockaddr, cmsghdr) are
 numpy arrays whose addresses are computed once, so that a batch costs one system call and no loop over packets. Linux on
 64-bit little-endian machines only.
 """
@@ -21,12 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hitless.errors import MissingCapabilityError, WorldError
-from hitless.records import Rows
+from hitless.records import Rows, map_addresses
+from probes.families import Family, family_of, name_port
 from probes.namespaces import Place
 from probes.stamp import Octets
 
-SOCKADDR: Final = np.dtype([("family", "<u2"), ("port", ">u2"), ("address", ">u4"), ("zero", "<u8")])
-"""struct sockaddr_in. Source: linux/in.h."""
 _IOVEC: Final = np.dtype([("address", "<u8"), ("octets", "<u8")])
 """struct iovec. Source: linux/uio.h."""
 _MMSGHDR: Final = np.dtype(
@@ -56,14 +55,10 @@ CONTROL: Final = np.dtype(
         ("padding", "<i4"),
     ]
 )
-"""What the kernel writes beside each datagram: SCM_TIMESTAMPNS, then IP_TTL. Source: net/core and net/ipv4 of Linux
-(__sock_recv_cmsgs runs before ip_cmsg_recv_offset); `Inbox.check_control` looks whether it is so."""
+"""What the kernel writes beside each datagram: SCM_TIMESTAMPNS, then IP_TTL or IPV6_HOPLIMIT. Source: net/core, net/ipv4 and
+net/ipv6 of Linux (__sock_recv_cmsgs runs before ip_cmsg_recv_offset and ip6_datagram_recv_ctl); `Inbox.check_control` looks
+whether it is so."""
 
-_IP_MTU_DISCOVER: Final = 10
-_IP_PMTUDISC_PROBE: Final = 3
-"""Set DF and ignore what the path is said to carry: a probe that does not fit is lost, never cut. Source: ip(7)."""
-_IP_RECVTTL: Final = 12
-"""The TTL of each datagram comes beside it. Source: linux/in.h."""
 _SO_TIMESTAMPNS: Final = 35
 """Receive timestamps, ns, CLOCK_REALTIME. Source: asm-generic/socket.h (SO_TIMESTAMPNS_OLD)."""
 _SO_RCVBUFFORCE: Final = 33
@@ -78,20 +73,8 @@ _BUFFER_OCTETS: Final = 8 << 20
 """Wanted receive and send buffer: 10,000 small datagrams of about 800 octets of kernel memory each."""
 _CONTROL_WORDS: Final = [0, 1, 4, 5]
 """Words of 8 octets in CONTROL that never change: length, level and type of both messages."""
-_CONTROL_EXPECTED: Final = np.array(
-    [
-        32,
-        socket.SOL_SOCKET | _SO_TIMESTAMPNS << 32,
-        20,
-        socket.IPPROTO_IP | socket.IP_TTL << 32,
-    ],
-    dtype=np.uint64,
-)
-"""Their values: a cmsghdr has 16 octets, a timespec 16, the TTL 4. Source: cmsg(3)."""
-
 _CONTROL_FIELDS: Final = struct.Struct("<QQqqQQi4x")
 """CONTROL for one datagram: the constant words 0 and 1, the time, the constant words 4 and 5, the TTL."""
-_CONTROL_CONSTANTS: Final = tuple(_CONTROL_EXPECTED.tolist())
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _sendmmsg = _libc.sendmmsg
@@ -100,37 +83,33 @@ _recvmmsg = _libc.recvmmsg
 _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
 
 
-def pack_address(address: str) -> int:
-    """Return an IPv4 address as the integer that SOCKADDR's field holds."""
-    return int.from_bytes(socket.inet_aton(address), "big")
-
-
 class Datagram(NamedTuple):
     """What the kernel tells of one received datagram."""
 
     octets: int
     """Its length on the wire."""
-    address: int
-    """IPv4 address that it came from."""
+    address: bytes
+    """Address that it came from, as its family's sockaddr holds it."""
     wall_ns: int
     """When the kernel received it: CLOCK_REALTIME."""
     ttl: int
-    """The TTL with which it came."""
+    """The TTL or hop limit with which it came."""
 
 
 class Inbox:
     """Room for a batch of received datagrams, from any number of sockets one after the other.
 
     Args:
+        family: of the sockets.
         slots: datagrams in a batch.
         octets: room for each payload; a longer datagram is cut and `octets` tells its true length.
     """
 
-    def __init__(self, slots: int, octets: int) -> None:
+    def __init__(self, family: Family, slots: int, octets: int) -> None:
         _check_machine()
         self.slots = slots
         self.payload: Octets = np.zeros((slots, octets), dtype=np.uint8)
-        self.names: Rows = np.zeros(slots, dtype=SOCKADDR)
+        self.names: Rows = np.zeros(slots, dtype=family.sockaddr)
         self.control: Rows = np.zeros(slots, dtype=CONTROL)
         self._control_words = self.control.view(np.uint64).reshape(slots, -1)
         self._iovecs: Rows = np.zeros(slots, dtype=_IOVEC)
@@ -138,7 +117,7 @@ class Inbox:
         self._iovecs["octets"] = octets
         self._headers: Rows = np.zeros(slots, dtype=_MMSGHDR)
         self._headers["name"] = _addresses(self.names)
-        self._headers["name_octets"] = SOCKADDR.itemsize
+        self._headers["name_octets"] = family.sockaddr.itemsize
         self._headers["iov"] = _addresses(self._iovecs)
         self._headers["iov_count"] = 1
         self._headers["control"] = _addresses(self.control)
@@ -150,6 +129,9 @@ class Inbox:
         self._lengths, self._control_lengths = self._headers["octets"], self._headers["control_octets"]
         self._addresses = self.names["address"]
         self._control_octets = self.control.view(np.uint8).data
+        # A cmsghdr has 16 octets, a timespec 16, the TTL 4. Source: cmsg(3).
+        self._constants = (32, socket.SOL_SOCKET | _SO_TIMESTAMPNS << 32, 20, family.level | family.ttl_type << 32)
+        self._constant_words = np.array(self._constants, dtype=np.uint64)
 
     def receive(self, descriptor: int, first: int) -> int:
         """Receive what is there, without waiting, into the slots from `first` on.
@@ -180,7 +162,7 @@ class Inbox:
             self._control_octets, slot * CONTROL.itemsize
         )
         is_whole = self._control_lengths.item(slot) == CONTROL.itemsize
-        if not is_whole or (first, second, third, fourth) != _CONTROL_CONSTANTS:
+        if not is_whole or (first, second, third, fourth) != self._constants:
             self.check_control(slot + 1)
         wall_ns = seconds * 1_000_000_000 + rest_ns
         return Datagram(self._lengths.item(slot), self._addresses.item(slot), wall_ns, ttl)
@@ -200,9 +182,13 @@ class Inbox:
             WorldError: they do not; no time of this kernel can be trusted then.
         """
         whole = (self._headers["control_octets"][:count] == CONTROL.itemsize).all()
-        if not whole or not (self._control_words[:count, _CONTROL_WORDS] == _CONTROL_EXPECTED).all():
+        if not whole or not (self._control_words[:count, _CONTROL_WORDS] == self._constant_words).all():
             message = f"unexpected control messages from the kernel, expected {CONTROL.names}: {self.control[:1].tolist()}"
             raise WorldError(message)
+
+    def sources(self, count: int) -> npt.NDArray[np.void]:
+        """Return the addresses that the first `count` datagrams came from, as the records have them. Shape (count,), V16."""
+        return map_addresses(self.names["address"][:count])
 
     def wall_ns(self, count: int) -> npt.NDArray[np.int64]:
         """Return the kernel's receive times of the first `count` datagrams: CLOCK_REALTIME, ns."""
@@ -219,7 +205,7 @@ class Outbox:
 
     Args:
         payload: shape (slots, octets): where the datagrams lie.
-        names: shape (slots,) of SOCKADDR: where they go.
+        names: shape (slots,) of a family's `sockaddr`: where they go.
     """
 
     def __init__(self, payload: Octets, names: Rows) -> None:
@@ -230,7 +216,7 @@ class Outbox:
         self._iovecs["octets"] = payload.shape[1]
         self._fresh: Rows = np.zeros(len(names), dtype=_MMSGHDR)
         self._fresh["name"] = _addresses(names)
-        self._fresh["name_octets"] = SOCKADDR.itemsize
+        self._fresh["name_octets"] = names.dtype.itemsize
         self._fresh["iov"] = _addresses(self._iovecs)
         self._fresh["iov_count"] = 1
         self._headers = self._fresh.copy()
@@ -277,33 +263,30 @@ def _send(descriptor: int, base: int, first: int, last: int) -> dict[int, int]:
     return refused
 
 
-def open_socket(address: str, port: int, namespace: str | None = None, protocol: int = socket.IPPROTO_UDP) -> socket.socket:
-    """Open an unconnected datagram socket with kernel timestamps, TTL and DF, inside a network namespace.
-
-    The TTL sent is 255, so that the TTL received counts the hops. Source: RFC 5357 4.1.2; RFC 8762 4.3.1 carries it back.
+def open_socket(address: str, port: int, namespace: str | None = None, *, is_echo: bool = False) -> socket.socket:
+    """Open an unconnected datagram socket with kernel timestamps and TTL, never cut, inside a network namespace.
 
     Args:
-        address: IPv4 address to bind to.
+        address: to bind to; its family is the socket's.
         port: UDP port (ICMP: identifier), or 0 for an ephemeral one.
         namespace: path of the network namespace, or None for the present one.
-        protocol: IPPROTO_UDP, or IPPROTO_ICMP for echo requests without any privilege (net.ipv4.ping_group_range).
+        is_echo: whether it sends echo requests, without any privilege (net.ipv4.ping_group_range), instead of UDP.
 
     Raises:
-        WorldError: the namespace, the address or the port is not available.
+        WorldError: the namespace, the family, the address or the port is not available.
     """
-    place = Place(namespace)
+    family, place = family_of(address), Place(namespace)
     try:
         with place.inside():
-            opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, protocol)
+            opened = family.open(socket.SOCK_DGRAM, family.echo_protocol if is_echo else socket.IPPROTO_UDP)
     except OSError as error:
-        message = f"cannot open a socket in {namespace or 'the current namespace'}: {error.strerror}"
+        message = f"cannot open an {family.name} socket in {namespace or 'the current namespace'}: {error.strerror}"
         raise WorldError(message) from error
     finally:
         place.close()
     try:
-        opened.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
-        opened.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
-        opened.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_PROBE)
+        for option, value in family.datagram_options:
+            opened.setsockopt(family.level, option, value)
         opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_OCTETS)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_OCTETS)
@@ -312,8 +295,8 @@ def open_socket(address: str, port: int, namespace: str | None = None, protocol:
         opened.bind((address, port))
     except OSError as error:
         opened.close()
-        kind = "UDP" if protocol == socket.IPPROTO_UDP else "ICMP"
-        message = f"cannot open {kind} {address}:{port} in {namespace or 'the current namespace'}: {error.strerror}"
+        where = f"{name_port(address, port)} in {namespace or 'the current namespace'}"
+        message = f"cannot open {'ICMP' if is_echo else 'UDP'} {where}: {error.strerror}"
         raise WorldError(message) from error
     return opened
 

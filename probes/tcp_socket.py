@@ -17,6 +17,7 @@ from typing import Final
 
 from hitless.errors import WorldError
 from hitless.records import ConnectionEvent
+from probes.families import family_of
 from probes.messages import MESSAGE_OCTETS
 
 PATIENCE_NS: Final = 2_000_000_000
@@ -64,7 +65,7 @@ def make_socket(source: str) -> socket.socket:
     Raises:
         OSError: there is no descriptor left, or no such address here.
     """
-    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    opened = _open(source)
     try:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
@@ -82,7 +83,7 @@ def make_listener(address: str, port: int, backlog: int) -> socket.socket:
     Raises:
         OSError: the address or the port is not available.
     """
-    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    opened = _open(address)
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an earlier run left in TIME_WAIT is no obstacle
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -93,6 +94,10 @@ def make_listener(address: str, port: int, backlog: int) -> socket.socket:
         opened.close()
         raise
     return opened
+
+
+def _open(address: str) -> socket.socket:
+    return family_of(address).open(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
 
 def receive(opened: socket.socket, octets: int = RECEIVE_OCTETS) -> tuple[bytes, int | None]:

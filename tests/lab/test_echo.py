@@ -15,7 +15,8 @@ from hitless.records import Rows
 from hitless.words import FlowClass
 from probes import stamp
 from probes.clocks import Bridge
-from probes.echo import ECHO_REPLY, HEADER_OCTETS, EchoSender
+from probes.echo import HEADER_OCTETS, EchoSender
+from probes.families import IPV4
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 
@@ -91,7 +92,7 @@ def test_a_reply_with_another_timestamp_or_padding_is_corrupted(overlay_lab: Lab
     rows = exchange(sender)
     assert rows["corrupted"].tolist() == [0, 0]
     reply = sender._packets.copy()
-    reply[:, 0] = ECHO_REPLY
+    reply[:, 0] = IPV4.echo_reply
     for place, at in ((0, HEADER_OCTETS + 5), (1, HEADER_OCTETS + stamp.PACKET_OCTETS + 30)):
         reply[place, at] ^= 1
         sender._inbox.payload[place, : reply.shape[1]] = reply[place]
@@ -108,7 +109,7 @@ def test_other_packets_are_malformed_and_echo_replies_of_others_are_foreign(send
     sender._inbox._headers["octets"][0] = len(packet)
     readable, _, _ = sender._read(1)
     assert readable.tolist() == [False]  # a request is not a reply
-    packet[0] = ECHO_REPLY
+    packet[0] = IPV4.echo_reply
     packet[HEADER_OCTETS + 14 : HEADER_OCTETS + 16] = struct.pack(">H", 8)
     sender._inbox.payload[0, : len(packet)] = np.frombuffer(bytes(packet), dtype=np.uint8)
     readable, ssids, _ = sender._read(1)

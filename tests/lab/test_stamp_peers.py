@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import select
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +23,10 @@ from probes.sender import Sender
 from probes.stamp import PORT
 from tests.lab.capture import capturing
 from tests.lab.wire_session import make_flows, probe
-from tests.unit.test_probes_exchange import PEER, POD, make_settings
+from tests.unit.loopbacks import LOOPBACK_4
+from tests.unit.test_probes_exchange import make_settings
 
+POD, PEER = LOOPBACK_4.pod, LOOPBACK_4.peer
 A1, A2, B1 = (f"node-{name}-mesh" for name in ("a1", "a2", "b1"))
 WAIT_S = 20.0
 PROBES = 20
@@ -94,16 +95,10 @@ def running(*options: str) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def free_port(address: str) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind((address, 0))
-        return int(free.getsockname()[1])
-
-
 @needs_other
 def test_another_implementation_takes_our_answers(tmp_path: Path) -> None:
-    port = free_port(POD)
-    told = make_settings(tmp_path, port=port, destinations=[PEER], sends=False)
+    port = LOOPBACK_4.find_port()
+    told = make_settings(tmp_path, POD, port=port, destinations=[PEER], sends=False)
     reflector = Reflector(told, Bridge(0), GrowingTable(tmp_path / "x.reflector", "reflector", {}))
     options = ("-r", POD, "-p", str(port), "-S", PEER, "--ssid", "1", "-c", str(PROBES), "-d", "5ms", "-L", "1")
     with running(*options, "--output-format", "json") as other:
@@ -121,8 +116,8 @@ def test_another_implementation_takes_our_answers(tmp_path: Path) -> None:
 
 @needs_other
 def test_we_take_the_answers_of_another_implementation(tmp_path: Path) -> None:
-    port = free_port(PEER)
-    told = make_settings(tmp_path, port=port, destinations=[PEER])
+    port = LOOPBACK_4.find_port(address=PEER)
+    told = make_settings(tmp_path, POD, port=port, destinations=[PEER])
     sender = Sender(told, Bridge(0), GrowingTable(tmp_path / "x.skipped", "skipped", {}), {})
     rows: Rows = sender._table.rows
     with running("-i", "-S", PEER, "-o", str(port), "--stateful-reflector"):

@@ -18,6 +18,7 @@ from hitless.records import ConnectionEvent, Rows, read_record
 from hitless.words import FlowClass
 from probes.acceptor import Acceptor
 from probes.clocks import Bridge
+from probes.families import family_of
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 from probes.tcp_sender import TcpSender
@@ -42,10 +43,10 @@ def wait_until(is_true: Callable[[], bool], turn: Callable[[], None], *descripto
 class Port:
     """A port at which the test listens, if it wants to."""
 
-    def __init__(self, backlog: int | None = 16) -> None:
-        self.socket = socket.socket()
+    def __init__(self, backlog: int | None = 16, address: str = PEER) -> None:
+        self.socket = socket.socket(family_of(address).number)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind((PEER, 0))
+        self.socket.bind((address, 0))
         self.socket.settimeout(WAIT_S)
         self.number = int(self.socket.getsockname()[1])
         self.fillers: list[socket.socket] = []
@@ -190,11 +191,21 @@ class Sending:
 
 
 class Accepting:
-    """An acceptor at which two flows end: 1 is `tcp-established`, 2 `tcp-connect`, both of PEER; 3 ends elsewhere."""
+    """An acceptor at which two flows end: 1 is `tcp-established`, 2 `tcp-connect`, both of the peer; 3 ends elsewhere."""
 
-    def __init__(self, directory: Path, *, rewritten_sources: tuple[str, ...] = (), port: int | None = None) -> None:
-        with socket.socket() as free:
-            free.bind((POD, 0))
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        rewritten_sources: tuple[str, ...] = (),
+        port: int | None = None,
+        pod: str = POD,
+        peer: str = PEER,
+        stranger: str = STRANGER,
+    ) -> None:
+        self.pod = pod
+        with socket.socket(family_of(pod).number) as free:
+            free.bind((pod, 0))
             self.port = port or int(free.getsockname()[1])
         classes = {1: FlowClass.TCP_ESTABLISHED, 2: FlowClass.TCP_CONNECT, 3: FlowClass.TCP_CONNECT}
         flows = tuple(
@@ -202,9 +213,9 @@ class Accepting:
                 id=WIDE + number,
                 ssid=number,
                 source="peer",
-                source_address=PEER,
+                source_address=peer,
                 destination="elsewhere" if number == 3 else "pod",
-                destination_address=STRANGER if number == 3 else POD,
+                destination_address=stranger if number == 3 else pod,
                 flow_class=flow_class,
                 rewritten_sources=rewritten_sources,
             )
@@ -217,7 +228,7 @@ class Accepting:
             interval_ns=INTERVAL_NS,
             drain_ns=1_000_000_000,
             duration_ns_max=100_000_000_000,
-            endpoints=(EndpointSettings(name="pod", address=POD, port=self.port),),
+            endpoints=(EndpointSettings(name="pod", address=pod, port=self.port),),
             flows=flows,
         )
         self.log_path = directory / "x.reflector"
@@ -230,10 +241,10 @@ class Accepting:
 
     def connect(self, source: str = PEER) -> socket.socket:
         """Return a connection that was accepted, or at once closed again."""
-        opened = socket.socket()
+        opened = socket.socket(family_of(source).number)
         opened.settimeout(WAIT_S)
         opened.bind((source, 0))
-        opened.connect((POD, self.port))
+        opened.connect((self.pod, self.port))
         seen = self._seen()
         self.wait(lambda: self._seen() > seen)
         return opened

@@ -71,7 +71,7 @@ def test_settings_are_read_back_as_they_were_written(tmp_path: Path) -> None:
         ({"peers": []}, "peers", "one at least, for 4 users"),
         ({"peers": None}, "peers", "a list of objects"),
         ({"peers": [1]}, "peers[0]", "an object with server, pod, address, port"),
-        ({"peers": [{"server": 0, "pod": "b", "address": "b", "port": 1}]}, "peers[0].address", "an IPv4 address"),
+        ({"peers": [{"server": 0, "pod": "b", "address": "b", "port": 1}]}, "peers[0].address", "an IPv4 or IPv6 address"),
         ({"peers": [{"server": 0, "pod": "b", "address": "10.0.0.1", "port": 0}]}, "peers[0].port", "from 1 to 65535"),
         ({"peers": [{"server": 0, "pod": "b\r\n", "address": "10.0.0.1", "port": 1}]}, "peers[0].pod", "a name of letters"),
         ({"name": "../up"}, "name", "a name of letters"),

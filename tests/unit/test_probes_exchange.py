@@ -31,15 +31,17 @@ from probes.reflector import Reflector
 from probes.sender import Sender
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 from probes.sockets import open_socket
+from tests.unit.loopbacks import LOOPBACK_4, LOOPBACK_6, Loopback, loopback
 
-POD, PEER, BROADCAST = "127.3.0.1", "127.3.0.2", "127.255.255.255"
+__all__ = ["loopback"]
+
 WAIT_S = 5.0
 WIDE = 70_000
 """Added to an SSID it gives a flow id that no SSID can hold."""
 
 
 def make_settings(
-    directory: Path, *, port: int, destinations: list[str], octets: int = 44, sends: bool = True
+    directory: Path, pod: str, *, port: int, destinations: list[str], octets: int = 44, sends: bool = True
 ) -> AgentSettings:
     """One pod that sends to (or reflects for) these addresses; SSIDs from 1, flow ids too large for an SSID."""
     return AgentSettings(
@@ -51,13 +53,13 @@ def make_settings(
         live_answers=2,
         drain_ns=1_000_000_000,
         duration_ns_max=100_000_000,
-        endpoints=(EndpointSettings(name="pod", address=POD, port=port, sends=sends, reflects=not sends),),
+        endpoints=(EndpointSettings(name="pod", address=pod, port=port, sends=sends, reflects=not sends),),
         flows=tuple(
             FlowSettings(
                 id=WIDE + index,
                 ssid=index,
                 source="pod",
-                source_address=POD,
+                source_address=pod,
                 destination=f"d{index}",
                 destination_address=address,
                 port=port,
@@ -69,7 +71,7 @@ def make_settings(
                 source=f"s{index}",
                 source_address=address,
                 destination="pod",
-                destination_address=POD,
+                destination_address=pod,
             )
             for index, address in enumerate(destinations, start=1)
         ),
@@ -79,19 +81,27 @@ def make_settings(
 class Peer:
     """A sender whose peer is the test."""
 
-    def __init__(self, directory: Path, destinations: list[str], datagrams: ModuleType | None, octets: int = 44) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((PEER, 0))
+    def __init__(
+        self,
+        directory: Path,
+        loopback: Loopback,
+        datagrams: ModuleType | None,
+        destinations: list[str] | None = None,
+        octets: int = 44,
+    ) -> None:
+        self.loopback = loopback
+        self.socket = loopback.open()
         self.socket.settimeout(WAIT_S)
         port = self.socket.getsockname()[1]
-        told = make_settings(directory, port=port, destinations=destinations, octets=octets)
+        destinations = destinations or [loopback.peer] * 2
+        told = make_settings(directory, loopback.pod, port=port, destinations=destinations, octets=octets)
         self.sender = Sender(told, Bridge(0), GrowingTable(directory / "x.skipped", "skipped", {}), {}, datagrams)
         self.address = self.sender._sockets[0].getsockname()
 
     def tick(self) -> list[STAMPSessionSenderTestUnauthenticated]:
         """Send a tick; return what reached the peer."""
         self.sender._tick()
-        count = sum(1 for flow in self.sender._settings.sent_flows if flow.destination_address == PEER)
+        count = sum(1 for flow in self.sender._settings.sent_flows if flow.destination_address == self.loopback.peer)
         return [STAMPSessionSenderTestUnauthenticated(self.socket.recv(4096)) for _ in range(count)]
 
     def answer(self, content: bytes, by: socket.socket | None = None) -> None:
@@ -141,8 +151,8 @@ def datagrams(request: pytest.FixtureRequest) -> ModuleType | None:
 
 
 @pytest.fixture
-def peer(tmp_path: Path, datagrams: ModuleType | None) -> Iterator[Peer]:
-    made = Peer(tmp_path, [PEER, PEER], datagrams)
+def peer(tmp_path: Path, loopback: Loopback, datagrams: ModuleType | None) -> Iterator[Peer]:
+    made = Peer(tmp_path, loopback, datagrams)
     yield made
     made.close()
 
@@ -186,8 +196,10 @@ def test_a_false_echo_marks_the_row(peer: Peer) -> None:
     assert peer.rows["corrupted"][:2].tolist() == [1, 1]
 
 
-def test_padding_that_was_changed_on_the_way_marks_the_row(tmp_path: Path, datagrams: ModuleType | None) -> None:
-    peer = Peer(tmp_path, [PEER, PEER], datagrams, octets=200)
+def test_padding_that_was_changed_on_the_way_marks_the_row(
+    tmp_path: Path, loopback: Loopback, datagrams: ModuleType | None
+) -> None:
+    peer = Peer(tmp_path, loopback, datagrams, octets=200)
     probe, other = peer.tick()
     content = bytearray(craft(probe))
     content[150] ^= 1
@@ -214,8 +226,7 @@ def test_an_answer_to_a_probe_that_was_never_sent_is_stale(peer: Peer) -> None:
 def test_what_is_not_ours_is_dropped_and_counted(peer: Peer) -> None:
     probe, _ = peer.tick()
     peer.answer(craft(probe, ssid=3))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        stranger.bind((PEER, 0))  # right address, other port
+    with peer.loopback.open() as stranger:  # right address, other port
         peer.answer(craft(probe), by=stranger)
     peer.answer(craft(probe)[:43])
     peer.answer(b"")
@@ -231,11 +242,13 @@ def test_live_means_answered_often_enough_in_a_row(peer: Peer) -> None:
         assert peer.sender.is_live() is (turn == 3)
 
 
-def test_a_refused_probe_has_its_errno_in_its_row_alone(tmp_path: Path, datagrams: ModuleType | None) -> None:
-    peer = Peer(tmp_path, [PEER, BROADCAST, PEER, BROADCAST], datagrams)
+def test_a_refused_probe_has_its_errno_in_its_row_alone(
+    tmp_path: Path, loopback: Loopback, datagrams: ModuleType | None
+) -> None:
+    peer = Peer(tmp_path, loopback, datagrams, [loopback.peer, loopback.refused] * 2)
     assert [probe.ssid for probe in peer.tick()] == [1, 3]
     assert [probe.seq for probe in peer.tick()] == [1, 1]
-    assert peer.rows["send_errno"][:8].tolist() == [0, errno.EACCES] * 4
+    assert peer.rows["send_errno"][:8].tolist() == [0, loopback.refusal] * 4
     peer.close()
     assert (peer.sender.counters["probes"], peer.sender.counters["sent"], peer.sender.counters["answered"]) == (8, 4, 0)
 
@@ -254,13 +267,21 @@ def test_a_late_sender_skips_and_records(peer: Peer, tmp_path: Path) -> None:
     assert (rows["woke"] - rows["due"] > 1_000_000).all()
 
 
-def test_a_port_that_is_taken_is_a_world_error(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
-        holder.bind((POD, 0))
-        with pytest.raises(WorldError, match="Address already in use"):
-            open_socket(POD, holder.getsockname()[1])
+def test_a_port_that_is_taken_is_a_world_error(tmp_path: Path, loopback: Loopback) -> None:
+    with loopback.open(address=loopback.pod) as holder, pytest.raises(WorldError, match="Address already in use"):
+        open_socket(loopback.pod, holder.getsockname()[1])
     with pytest.raises(WorldError, match="No such file"):
-        open_socket(POD, 0, str(tmp_path / "nowhere"))
+        open_socket(loopback.pod, 0, str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("loopback", [LOOPBACK_6], indirect=True)
+def test_an_ipv6_socket_takes_no_ipv4(loopback: Loopback) -> None:
+    assert loopback.pod == "::1"
+    with open_socket("::", 0) as opened, LOOPBACK_4.open() as stranger:
+        stranger.connect(("127.0.0.1", opened.getsockname()[1]))
+        stranger.send(b"x")
+        with pytest.raises(ConnectionRefusedError):
+            stranger.send(b"x")
 
 
 def test_a_trimmed_record_ends_behind_its_last_row(tmp_path: Path) -> None:
@@ -279,17 +300,15 @@ def test_a_trimmed_record_ends_behind_its_last_row(tmp_path: Path) -> None:
 class Prober:
     """A reflector that the test probes."""
 
-    def __init__(self, directory: Path, datagrams: ModuleType | None) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((PEER, 0))
+    def __init__(self, directory: Path, loopback: Loopback, datagrams: ModuleType | None) -> None:
+        self.loopback = loopback
+        self.socket = loopback.open()
         self.socket.settimeout(WAIT_S)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind((POD, 0))
-            port = free.getsockname()[1]
-        told = make_settings(directory, port=port, destinations=[PEER, "127.3.0.9"], sends=False)
+        port = loopback.find_port()
+        told = make_settings(directory, loopback.pod, port=port, destinations=[loopback.peer, loopback.other], sends=False)
         self.log_path = directory / "x.reflector"
         self.reflector = Reflector(told, Bridge(0), GrowingTable(self.log_path, "reflector", {}), datagrams)
-        self.address = (POD, port)
+        self.address = (loopback.pod, port)
 
     def give(self, *contents: bytes, by: socket.socket | None = None) -> None:
         """Send packets and let the reflector take them; loopback delivers before sendto returns."""
@@ -314,9 +333,9 @@ class Prober:
 
 
 @pytest.fixture(params=["one by one", "as a batch", "compiled"])
-def prober(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Prober]:
+def prober(request: pytest.FixtureRequest, loopback: Loopback, tmp_path: Path) -> Iterator[Prober]:
     """All ways in which datagrams are answered: they must not differ."""
-    made = Prober(tmp_path, find_compiled() if request.param == "compiled" else None)
+    made = Prober(tmp_path, loopback, find_compiled() if request.param == "compiled" else None)
     if request.param == "as a batch":
         made.reflector.alone_max = 0
     yield made
@@ -347,7 +366,7 @@ def test_a_batch_is_answered_numbered_and_logged(prober: Prober) -> None:
     assert prober.log["reflector_seq"].tolist() == [0, 1, 2, 3]
     assert (prober.log["received"] <= prober.log["sent"]).all()
     assert prober.log["ttl"].tolist() == [64] * 4
-    assert {one.tobytes() for one in prober.log["source"]} == {encode_address(PEER)}
+    assert {one.tobytes() for one in prober.log["source"]} == {encode_address(prober.loopback.peer)}
     assert (prober.reflector.counters["answered"], prober.reflector.counters["probes"]) == (4, 4)
 
 
@@ -398,14 +417,15 @@ PACKETS = st.lists(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PACKETS, st.booleans())
 def test_nothing_foreign_is_ever_answered_and_all_is_counted(prober: Prober, contents: list[bytes], is_known: bool) -> None:  # noqa: FBT001 - Hypothesis gives it
+    # One IPv6 address is all that every loopback has; tests/lab has IPv6 strangers.
+    is_known |= prober.loopback is LOOPBACK_6
     prober.reflector._tokens[:] = 1000
     before = prober.reflector.counters.copy()
     if is_known:
         prober.give(*contents)
         expected = [content for content in contents if len(content) >= 44 and content[13] and content[14:16] == b"\0\1"]
     else:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            stranger.bind(("127.3.0.77", 0))
+        with prober.loopback.open(address=prober.loopback.other) as stranger:
             prober.give(*contents, by=stranger)
             assert select.select([stranger], [], [], 0)[0] == []
         expected = []

@@ -61,6 +61,13 @@ def test_flows_of_a_source_stand_next_to_each_other_in_the_order_of_the_endpoint
     assert [flow.id for flow in settings.reflected_flows] == [WIDE + 9]
 
 
+def test_an_ipv6_address_is_kept_in_its_shortest_form(tmp_path: Path) -> None:
+    text = json.dumps(document(tmp_path)).replace("127.0.0.", "fd00:0:0::")
+    settings = parse_settings(json.loads(text), where="x")
+    assert [endpoint.address for endpoint in settings.endpoints] == ["fd00::2", "fd00::1"]
+    assert [flow.sent_to for flow in settings.sent_flows] == ["fd00::3", "fd00::3", "fd00::2"]
+
+
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
@@ -78,7 +85,15 @@ def test_flows_of_a_source_stand_next_to_each_other_in_the_order_of_the_endpoint
         (("flows", 0, "ssid"), 65_536, "flows[0].ssid: found 65536; expected a whole number from 1 to 65535"),
         (("flows", 0, "source_address"), "127.0.0.9", "flows[0].source_address: found '127.0.0.9'"),
         (("flows", 2, "colour"), "red", "flows[2]: found the key 'colour'"),
-        (("endpoints", 0, "address"), "::1", "endpoints[0].address: found '::1'; expected an IPv4 address"),
+        (("endpoints", 0, "address"), "::1", "found IPv4 and IPv6 addresses; expected one family"),
+        (("flows", 0, "rewritten_sources"), ["fd00::1"], "found IPv4 and IPv6 addresses; expected one family"),
+        (("endpoints", 0, "address"), "a", "endpoints[0].address: found 'a'; expected an IPv4 or IPv6 address"),
+        (
+            ("endpoints", 0, "address"),
+            "fe80::1%eth0",
+            "endpoints[0].address: found 'fe80::1%eth0'; expected an IPv4 address, or",
+        ),
+        (("endpoints", 0, "address"), "::ffff:10.0.0.1", "endpoints[0].address: found '::ffff:10.0.0.1'; expected an IPv4"),
         (("endpoints", 0, "name"), "a", "endpoints: found 'a' twice"),
         (("duration_ns_max",), 86_400 * 10**9 + 1, "duration_ns_max: found"),
     ],
