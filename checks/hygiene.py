@@ -1,18 +1,17 @@
 """Hygiene: did the switch leave anything behind?
 
-It compares the final state of the nodes with the mode that the arm should end in.
+It compares the final state of the nodes and of the cloud's route tables with the mode that the arm should end in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
-from analysis.causes.cloud_routes import CloudRoutes
 from analysis.evidence import Evidence
 from checks.budgets import read_budgets
 from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES, has_bird, is_calico_node, is_in_tunnel
-from hitless.facts import NodeState
+from hitless.facts import CloudRoute, NodeState
 from hitless.history import History
 from hitless.objects import name_of
 from hitless.plural import plural
@@ -46,8 +45,7 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
             for state in history.final_nodes:
                 yield from _judge_overlay(state, len(history.facts.nodes) - 1)
     yield from _judge_conditions(history)
-    if history.header.end_mode is Mode.OVERLAY is history.header.wanted_mode:
-        yield from _judge_tables(history, limits["routes_left"])
+    yield from _judge_tables(history, limits["routes_left"])
 
 
 def _judge_native(state: NodeState, overlay: Overlay) -> Iterator[Finding]:
@@ -103,18 +101,44 @@ def _left(code: str, node: str, what: str, routes: list[JsonObject]) -> Finding:
 
 
 def _judge_tables(history: History, limit: float | None) -> Iterator[Finding]:
-    """The overlay needs no route of the cloud; those that are left count against its quota. Source: docs/mechanics.md 2.1."""
-    cloud = CloudRoutes(history)
-    if not cloud.is_visible:
+    """Native nodes need one route each in every table; the overlay needs none, and what is left counts against the quota.
+
+    A run that was recorded without its tables is not judged by them. Source: docs/mechanics.md 2.1.
+    """
+    routes = history.final_cloud_routes
+    if routes is None:
+        if limit is not None:
+            text = "the cloud's tables at the end are not known"
+            yield Finding(verdict=Verdict.INCONCLUSIVE, code="tables-not-read", text=text)
         return
-    pairs = [(zone, node.name) for zone in sorted(history.facts.zone_gateways) for node in history.facts.nodes]
-    left = [(zone, node) for zone, node in pairs if cloud.toward(zone, node).is_present_at_end]
-    if left:
-        is_over = limit is not None and len(left) > limit
-        zone, node = left[0]
-        text = f"{plural(len(left), 'route')} left in the cloud's tables, such as that of zone {zone} to {node}"
+    if history.header.end_mode is Mode.NATIVE:
+        yield from _judge_native_tables(history, routes)
+    elif routes and history.header.wanted_mode is Mode.OVERLAY:
+        is_over = limit is not None and len(routes) > limit
+        text = f"{plural(len(routes), 'route')} left in the cloud's tables, such as {_name(routes[0])}"
         text += f"; allowed: {limit:g}" if limit is not None else ""
         yield Finding(verdict=Verdict.FAIL if is_over else Verdict.PASS, code="cloud-route-left", text=text)
+
+
+def _judge_native_tables(history: History, routes: Collection[CloudRoute]) -> Iterator[Finding]:
+    """Judge by the nodes that are registered at the end: a route leads to the pods of one of them or astray."""
+    registered = {name_of(node) for node in history.final_objects_of(Kind.NODE)}
+    nodes = [node for node in history.facts.nodes if node.name in registered]
+    owners = {node.pod_cidr: node.name for node in nodes}
+    needed = {(zone, node.name) for zone in sorted(history.facts.zone_gateways) for node in nodes}
+    missing = sorted(needed - {(route.zone, route.node) for route in routes if owners.get(route.cidr) == route.node})
+    if missing:
+        zone, node = missing[0]
+        text = f"{plural(len(missing), 'route')} missing in the cloud's tables, such as that of zone {zone} to {node}"
+        yield Finding(verdict=Verdict.FAIL, code="cloud-route-missing", text=text)
+    strays = [route for route in routes if route.node not in registered or owners.get(route.cidr, route.node) != route.node]
+    if strays:
+        text = f"{plural(len(strays), 'route')} in the cloud's tables to no pods, such as {_name(strays[0])}"
+        yield Finding(verdict=Verdict.FAIL, code="cloud-route-astray", text=text)
+
+
+def _name(route: CloudRoute) -> str:
+    return f"that of zone {route.zone} to {route.node}"
 
 
 def _judge_conditions(history: History) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hitless.events import Event
-from hitless.facts import ClusterFacts, Flow, NodeState, Part, PartIdentity
+from hitless.facts import CloudRoute, ClusterFacts, Flow, NodeState, Part, PartIdentity
 from hitless.load import LoadRecords
 from hitless.records import ProbeRecords
 from hitless.words import Arm, FlowRole, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
@@ -64,6 +64,8 @@ class History:
     """The Node, IPPool and DaemonSet objects at the end."""
     errors: tuple[str, ...]
     """Steps that the harness failed to do; any makes the run INCONCLUSIVE."""
+    final_cloud_routes: tuple[CloudRoute, ...] | None = None
+    """The routes of every zone's table at the end; None: not read, as where the tables are out of reach."""
     load: LoadRecords | None = None
     """The records of the application load; None: the run had none."""
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from hitless.errors import HitlessError, MissingCapabilityError, WorldError
-from hitless.facts import ClusterFacts, Flow
+from hitless.facts import CloudRoute, ClusterFacts, Flow
 from hitless.history import History
 from hitless.load import Load
 from hitless.loop import Loop
@@ -20,7 +20,7 @@ from hitless.plural import plural
 from hitless.ports import Clock, Cluster, Faults
 from hitless.store import RunStore
 from hitless.waiting import wait_until
-from hitless.words import FlowRole, JsonObject, Kind, Nanoseconds
+from hitless.words import Capability, FlowRole, JsonObject, Kind, Nanoseconds
 
 LIVE_TIMEOUT_S: Final = 20.0
 """If the probes are not answered by then, the run is INCONCLUSIVE. Chosen here: agents start within a second or two."""
@@ -219,14 +219,22 @@ class _Execution:
             self._attempt("storing of the records", partial(self._store.write_records, records))
         counters = self._attempt("reading of counters", cluster.counters)
         nodes = self._attempt("reading of nodes", cluster.inspect)
+        routes = self._attempt("reading of the cloud's tables", self._read_tables)
         objects: list[JsonObject] = []
         for kind in (Kind.NODE, Kind.IP_POOL, Kind.DAEMON_SET):
             objects.extend(self._attempt(f"reading of {kind}", partial(cluster.kube.list, kind)) or ())
         try:
-            self._store.write_final(counters or {}, nodes or (), tuple(objects), tuple(self._errors))
+            self._store.write_final(counters or {}, nodes or (), tuple(objects), tuple(self._errors), routes)
         finally:
             if self._first_raised is not None:
                 raise self._first_raised
+
+    def _read_tables(self) -> tuple[CloudRoute, ...] | None:
+        """Return the routes of all tables; None: this cluster has no table within reach."""
+        if Capability.ROUTE_TABLES not in self._cluster.capabilities():
+            return None
+        tables = self._cluster.routes
+        return tuple(route for zone in tables.zones() for route in tables.list(zone))
 
     def _finish_load(self) -> None:
         """Stop the load while the probes still run: what it meets at the very end is on both records."""

@@ -32,7 +32,7 @@ from pydantic import TypeAdapter, ValidationError
 from hitless.agents import find_agents, read_agents
 from hitless.errors import RecordDamagedError, WorldError
 from hitless.events import Event
-from hitless.facts import ClusterFacts, Flow, NodeState
+from hitless.facts import CloudRoute, ClusterFacts, Flow, NodeState
 from hitless.history import History, RunHeader
 from hitless.load import LoadRecords, LoadSpec
 from hitless.load_records import SPEC_FILE, read_load
@@ -73,6 +73,7 @@ class _Final:
     nodes: tuple[NodeState, ...]
     objects: tuple[JsonObject, ...]
     errors: tuple[str, ...]
+    cloud_routes: tuple[CloudRoute, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,9 +172,10 @@ class RunStore:
         nodes: tuple[NodeState, ...],
         objects: tuple[JsonObject, ...],
         errors: tuple[str, ...],
+        cloud_routes: tuple[CloudRoute, ...] | None = None,
     ) -> None:
         """Write what there was at the end."""
-        final = _Final(counters_after=counters_after, nodes=nodes, objects=objects, errors=errors)
+        final = _Final(counters_after=counters_after, nodes=nodes, objects=objects, errors=errors, cloud_routes=cloud_routes)
         _write(self.directory / "final.json", _Final, final)
 
     def close(self) -> None:
@@ -237,6 +239,7 @@ def read_history(directory: Path, *, must_be_whole: bool = True) -> History:
         counters_after=final.counters_after,
         final_nodes=final.nodes,
         final_objects=final.objects,
+        final_cloud_routes=final.cloud_routes,
         errors=(*errors, *reader.lost),
         load=load,
     )

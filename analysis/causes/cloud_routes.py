@@ -43,11 +43,6 @@ class CloudTimeline:
     steps: tuple[CloudStep, ...]
     """In order of time; each changes something."""
 
-    @property
-    def is_present_at_end(self) -> bool:
-        """After the last step."""
-        return self.steps[-1].is_present if self.steps else self.is_present
-
 
 class CloudRoutes:
     """The routes of all tables in one run."""

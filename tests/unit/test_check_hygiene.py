@@ -4,6 +4,7 @@ import pytest
 
 from analysis.evidence import Evidence
 from checks.hygiene import check
+from hitless.facts import CloudRoute
 from hitless.history import History
 from hitless.words import JsonObject, Mode, Overlay, Verdict
 from tests.unit.histories import facts, header, held, history, node_object, tunnel_route
@@ -121,13 +122,48 @@ def test_where_bird_runs_at_the_end_a_missing_route_is_found() -> None:
     assert _codes(_with_bird(missing=1)) == [("FAIL", "bird-route-missing")]
 
 
+def _table_routes(run: History) -> tuple[CloudRoute, ...]:
+    zones = sorted(run.facts.zone_gateways)
+    return tuple(CloudRoute(zone=zone, cidr=node.pod_cidr, node=node.name) for zone in zones for node in run.facts.nodes)
+
+
 def test_routes_that_stay_on_the_way_back_are_told_and_judged_where_a_budget_asks() -> None:
     way_back = replace(header(), start_mode=Mode.NATIVE, wanted_mode=Mode.OVERLAY, end_mode=Mode.OVERLAY)
-    run = replace(held(), header=way_back, events=())
+    run = replace(held(), header=way_back, final_cloud_routes=_table_routes(held()))
     (told,) = check(Evidence(run), {})
     assert (told.verdict, told.code) == (Verdict.PASS, "cloud-route-left")
     (judged,) = check(Evidence(run), {"routes_left": 0})
-    pairs = len(run.facts.zone_gateways) * len(run.facts.nodes)
     assert judged.verdict is Verdict.FAIL
-    assert judged.text == f"{pairs} routes left in the cloud's tables, such as that of zone a to node-a1; allowed: 0"
-    assert [finding.code for finding in check(Evidence(held()), {"routes_left": 0})] == []
+    assert judged.text == "8 routes left in the cloud's tables, such as that of zone a to node-a1; allowed: 0"
+    assert [*check(Evidence(replace(run, final_cloud_routes=())), {"routes_left": 0})] == []
+
+
+def test_a_budget_for_tables_that_were_not_read_is_inconclusive() -> None:
+    assert [one.code for one in check(Evidence(held()), {"routes_left": 0})] == ["tables-not-read"]
+    assert [*check(Evidence(held()), {})] == []
+
+
+def test_a_gate_that_held_until_the_end_may_leave_the_routes_that_were_created_meanwhile() -> None:
+    run = replace(held(), final_cloud_routes=_table_routes(held())[:3])
+    assert [*check(Evidence(run), {"routes_left": 0})] == []
+
+
+def test_a_native_cluster_needs_every_route_in_every_table() -> None:
+    whole = history(final_cloud_routes=_table_routes(history()))
+    assert _codes(whole) == []
+    (missing,) = check(Evidence(replace(whole, final_cloud_routes=_table_routes(whole)[1:])), {})
+    assert (missing.verdict, missing.code) == ("FAIL", "cloud-route-missing")
+    assert missing.text == "1 route missing in the cloud's tables, such as that of zone a to node-a1"
+
+
+def test_a_route_that_leads_to_the_wrong_node_or_to_none_is_astray() -> None:
+    whole = history(final_cloud_routes=_table_routes(history()))
+    gone = replace(whole, final_objects=tuple(one for one in whole.final_objects if one["metadata"]["name"] != "node-b2"))
+    (left,) = check(Evidence(gone), {})
+    assert (left.code, left.text) == (
+        "cloud-route-astray",
+        "2 routes in the cloud's tables to no pods, such as that of zone a to node-b2",
+    )
+    wrong, *others = _table_routes(whole)
+    led_astray = replace(whole, final_cloud_routes=(replace(wrong, node="node-b1"), *others))
+    assert _codes(led_astray) == [("FAIL", "cloud-route-missing"), ("FAIL", "cloud-route-astray")]

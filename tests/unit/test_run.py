@@ -14,7 +14,7 @@ import pytest
 from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.events import Event, Recorder
-from hitless.facts import ClusterFacts, Endpoint, Flow, NodeFacts, ProbeSpec
+from hitless.facts import CloudRoute, ClusterFacts, Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.fault_table import Fault, FaultTable
 from hitless.history import RunHeader
 from hitless.load import Load
@@ -23,7 +23,7 @@ from hitless.ports import Cluster, Participant
 from hitless.records import CLOCK_ROW, REFLECTOR_ROW, SENDER_ROW, SKIPPED_ROW, AgentReport, ProbeRecords, encode_header
 from hitless.run import run
 from hitless.store import RunStore, read_history
-from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Kind, Mode, Nanoseconds, Overlay, Profile
+from hitless.words import MILLISECOND, Arm, Capability, FlowId, FlowRole, Kind, Mode, Nanoseconds, Overlay, Profile
 
 HEADER = RunHeader(
     scenario="fake",
@@ -81,13 +81,25 @@ def make_records() -> ProbeRecords:
     )
 
 
+class FakeTables:
+    """Two zones with a route each."""
+
+    def zones(self) -> tuple[str, ...]:
+        return ("a", "b")
+
+    def list(self, zone: str) -> tuple[CloudRoute, ...]:
+        return (CloudRoute(zone=zone, cidr="100.96.0.0/24", node="node-a1"),)
+
+
 class FakeCluster:
     """Every port in one; writes down what was asked of it and fails where told to."""
 
     def __init__(self, fails_at: str = "", error: BaseException | None = None) -> None:
         self.calls: list[str] = []
         self._fails_at, self._error = fails_at, error
-        self.kube = self.routes = self.prober = self.faults = self
+        self.kube = self.prober = self.faults = self
+        self.routes = FakeTables()
+        self.offered = frozenset({Capability.ROUTE_TABLES})
         self.calibrator = None
         self.load: Load | None = None
 
@@ -105,6 +117,9 @@ class FakeCluster:
 
     def participants(self, _: Recorder) -> Sequence[Participant]:
         return ()
+
+    def capabilities(self) -> frozenset[Capability]:
+        return self.offered
 
     def counters(self) -> dict[str, dict[str, int]]:
         self._call("counters")
@@ -209,6 +224,20 @@ def test_everything_happens_in_order_and_is_stored(execute: Callable[..., Execut
     assert history.counters_after == {"vpc": {"Ip.InReceives": 1}}
     assert history.errors == ()
     assert not (directory / "agents").exists()
+
+
+def test_the_tables_of_all_zones_are_read_at_the_end_where_a_cluster_has_any(execute: Callable[..., Executed]) -> None:
+    _, directory = execute(FakeCluster(), make_plan())
+    routes = tuple(CloudRoute(zone=zone, cidr="100.96.0.0/24", node="node-a1") for zone in "ab")
+    assert read_history(directory).final_cloud_routes == routes
+
+
+def test_no_table_is_read_where_the_tables_are_out_of_reach(execute: Callable[..., Executed]) -> None:
+    cluster = FakeCluster()
+    cluster.offered = frozenset()
+    _, directory = execute(cluster, make_plan())
+    history = read_history(directory)
+    assert (history.final_cloud_routes, history.errors) == (None, ())
 
 
 def test_faults_are_cured_in_reverse_order_at_the_end(execute: Callable[..., Executed]) -> None:
