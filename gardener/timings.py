@@ -86,6 +86,8 @@ class Timings:
     bird_rewrite_ns: Nanoseconds
     """From the pool no-snat-for-node-cidr, as a node sees it, until BIRD writes all its routes again. Source: observed, 0.4 to
     0.7 s after the first time; the cause is inferred."""
+    bird_scan_ns: Nanoseconds
+    """Until BIRD misses routes that somebody else deleted. Source: calico bird.cfg.template, `scan time 2`."""
     containers_stop_ns: Nanoseconds
     """From the deletion of a calico-node pod to the end of its containers: BIRD and Felix act on the pool until then. Source:
     observed, BIRD dead after 0.3 s."""
@@ -136,6 +138,7 @@ TIMINGS: Final[dict[Profile, Timings]] = {
         pool_skew_ns_max=_ms(20),
         vxlan_skew_ns_max=_ms(24),
         bird_rewrite_ns=_ms(40),
+        bird_scan_ns=_ms(15),
         containers_stop_ns=_ms(25),
         cleanup_routes_ns=_ms(50),
         cleanup_route_ns=_ms(0.5),
@@ -173,6 +176,7 @@ TIMINGS: Final[dict[Profile, Timings]] = {
         pool_skew_ns_max=_ms(126),
         vxlan_skew_ns_max=_ms(277),
         bird_rewrite_ns=_ms(550),
+        bird_scan_ns=_s(2),
         containers_stop_ns=_ms(300),
         cleanup_routes_ns=_ms(1700),
         cleanup_route_ns=_ms(20),

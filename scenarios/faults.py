@@ -21,6 +21,7 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
     "instance-unknown": {"node": str},
     "node-unregistered": {"node": str},
     "calico-node-restart": {"node": str},
+    "calico-node-lingers": {"node": str},
     "source-check-on": {"node": str},
     "connections-refused": {"node": str},
     "mtu-lowered": {"node": str, "octets": int},
@@ -39,6 +40,8 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
 - node-unregistered: the Node object is deleted while the machine keeps running; the cure registers it anew, without
   NetworkUnavailable, as a node that joins.
 - calico-node-restart: the pod of `node` is deleted; its DaemonSet makes another, so there is nothing to cure.
+- calico-node-lingers: where calico-node's pod of `node` is replaced, its containers end only when its successor's start, after
+  cleanup-routes.
 - source-check-on: the network interface of `node` drops packets that are neither from nor to the node's own address, as a
   cloud's source/destination check does.
 - connections-refused: `node` drops the first packet of every new connection, as with a full conntrack table.

@@ -14,7 +14,7 @@ import numpy as np
 from clusters.lab.calibrator import LabCalibrator
 from clusters.lab.calico.daemon_set import DaemonSetRoll, start_pods
 from clusters.lab.calico.data_plane import read_data_plane
-from clusters.lab.calico.node import make_calico_nodes
+from clusters.lab.calico.node import CalicoNode, make_calico_nodes
 from clusters.lab.faults import LAB_FAULTS, NEEDS_NFT, lab_faults
 from clusters.lab.kube import MemoryKube
 from clusters.lab.load import LabLoad
@@ -76,6 +76,8 @@ class LabCluster:
         self._network = LabNetwork(spec, clock)
         self._cloud: Cloud | None = None
         self._faults: FaultTable | None = None
+        self._calico: dict[str, CalicoNode] = {}
+        """Node to its double of calico-node, once there are participants."""
         self.kube = MemoryKube(admit=admit, clock=clock, admission_live_ns=timings.admission_live_ns)
         self.prober = LabProber(self._network.all_endpoints, self._network.endpoint_path, self._network.nodes)
         self.calibrator = LabCalibrator(self._network, clock)
@@ -109,7 +111,7 @@ class LabCluster:
                 network.impair(node, Impairment(**values))
         cloud = Cloud(network.tables, self._behaviour, self._clock)
         self._cloud = cloud
-        self._faults = FaultTable(lab_faults(self.kube, cloud, network))
+        self._faults = FaultTable(lab_faults(self.kube, cloud, network, self._calico))
         for document in self._make_objects(network.nodes):
             self.kube.apply(document, actor=_ACTOR)
             if "status" in document:
@@ -144,9 +146,9 @@ class LabCluster:
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
         """Return the DaemonSet roll and calico-node on every node."""
-        nodes = make_calico_nodes(
-            self._network.nodes, self._network.planes, kube=self.kube, recorder=recorder, timings=self._timings
-        )
+        facts = self._network.nodes
+        nodes = make_calico_nodes(facts, self._network.planes, kube=self.kube, recorder=recorder, timings=self._timings)
+        self._calico.update((node.name, double) for node, double in zip(facts, nodes, strict=True))
         return (DaemonSetRoll(kube=self.kube, recorder=recorder), *nodes)
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from clusters.faults import COMMON_FAULTS, common_faults
 from clusters.lab.addresses import UNDERLAY_DEVICE, NodePlan
+from clusters.lab.calico.node import CalicoNode
 from clusters.lab.calico.pods import is_calico_pod
 from clusters.lab.kube import MemoryKube
 from clusters.lab.network import LabNetwork
@@ -18,6 +20,7 @@ from hitless.words import JsonObject, Kind
 LAB_FAULTS: Final = COMMON_FAULTS | {
     "node-unregistered",
     "calico-node-restart",
+    "calico-node-lingers",
     "source-check-on",
     "connections-refused",
     "mtu-lowered",
@@ -32,13 +35,24 @@ _CONNECTIONS: Final = "connections"
 _KUBELET: Final = "system:node"
 
 
-def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork) -> dict[str, Fault]:
-    """Return name to fault."""
-    nodes = _Nodes(kube, network)
+def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapping[str, CalicoNode]) -> dict[str, Fault]:
+    """Return name to fault.
+
+    Args:
+        kube: the lab's API.
+        cloud: the route tables and the API around them.
+        network: nodes and their interfaces.
+        calico: node to its double of calico-node; filled once the run begins.
+    """
+    nodes = _Nodes(kube, network, calico)
     return {
         **common_faults(kube, cloud),
         "node-unregistered": Fault(inject=nodes.unregister, cure=nodes.register),
         "calico-node-restart": Fault(inject=nodes.restart_calico, cure=lambda _: None),
+        "calico-node-lingers": Fault(
+            inject=lambda options: nodes.set_lingering(options, is_lingering=True),
+            cure=lambda options: nodes.set_lingering(options, is_lingering=False),
+        ),
         "source-check-on": Fault(inject=nodes.check_sources, cure=lambda options: nodes.drop_rules(options, _SOURCE_CHECK)),
         "connections-refused": Fault(
             inject=nodes.refuse_connections, cure=lambda options: nodes.drop_rules(options, _CONNECTIONS)
@@ -50,8 +64,8 @@ def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork) -> dict[str,
 class _Nodes:
     """What can be broken at one node."""
 
-    def __init__(self, kube: MemoryKube, network: LabNetwork) -> None:
-        self._kube, self._network = kube, network
+    def __init__(self, kube: MemoryKube, network: LabNetwork, calico: Mapping[str, CalicoNode]) -> None:
+        self._kube, self._network, self._calico = kube, network, calico
         self._unregistered: dict[str, JsonObject] = {}
         self._ruled: set[tuple[str, str]] = set()
 
@@ -82,6 +96,10 @@ class _Nodes:
             raise UsageError(where="fault calico-node-restart", place=place, found=repr(name), expected="a node with a pod")
         for pod in pods:
             self._kube.delete(Kind.POD, pod["metadata"]["name"])
+
+    def set_lingering(self, options: JsonObject, *, is_lingering: bool) -> None:
+        """Let the containers of a replaced calico-node pod end late, or in time."""
+        self._calico[self._find(options).name].is_lingering = is_lingering
 
     def check_sources(self, options: JsonObject) -> None:
         """Drop at the node's interface what is neither from nor to its own address, after a masquerade."""

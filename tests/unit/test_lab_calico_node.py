@@ -62,6 +62,28 @@ def test_a_rolled_node_cleans_up_then_felix_starts_then_it_is_ready() -> None:
         assert steps[0].facts == {"node": node, "removed": 4, "began_ns": ms(deleted[0] + 50)}
 
 
+def test_a_bird_that_outlives_cleanup_routes_writes_its_routes_again_and_they_stay() -> None:
+    world = World()
+    world.calico[0].is_lingering = True
+    world.request(make_shoot(Mode.NATIVE), at_ms=100)
+    world.run_until_settled(after_ms=160)
+    kept = dict.fromkeys({*NAMES} - {"node-a1"}, Mode.NATIVE)
+    assert routes(world) == {node: kept if node == "node-a1" else {} for node in NAMES}
+    assert world.planes["node-a1"].has_blackhole
+    (scanned,) = world.recorder.named("calico.repointed", cause="kernel scan")
+    (deleted_ms,) = world.recorder.times_ms("pod.deleted", node="node-a1")
+    assert (scanned.facts["node"], scanned.t_ns / 1e6 - deleted_ms) == ("node-a1", 65)
+
+
+def test_a_bird_that_outlives_cleanup_routes_with_a_successor_keeps_what_both_write() -> None:
+    """With createPodRoutes the new BIRD writes the same routes, so nothing is left that is not its own."""
+    world = World()
+    world.calico[0].is_lingering = True
+    world.request(make_shoot(Mode.NATIVE, overlay={"enabled": False, "createPodRoutes": True}), at_ms=100)
+    world.run_until_settled(after_ms=160)
+    assert routes(world) == full_mesh(Mode.NATIVE)
+
+
 def test_the_pool_reaches_every_node_while_the_old_pods_run_and_at_another_time_each() -> None:
     world = World()
     world.request(make_shoot(Mode.NATIVE), at_ms=100, kinds=POOL_ONLY)

@@ -46,7 +46,7 @@ ON = {"at_ms": 300, "overlay": True}
         ({"then": [{"at_ms": 0, "overlay": True}]}, "then.0.at_ms.fast: found 0; expected after 0 ms, the request before"),
         ({"then": [{"at_ms": 6001, "overlay": True}]}, "then.0.at_ms.fast: found 6001; expected after 0 ms, "),
         ({"request": {}, "then": [ON]}, "then: found 1; expected no further requests without a first one"),
-        ({"faults": [fault("meteorite", 0)]}, "faults.0.name: found 'meteorite'; expected calico-node-restart, "),
+        ({"faults": [fault("meteorite", 0)]}, "faults.0.name: found 'meteorite'; expected calico-node-lingers, "),
         ({"faults": [fault("mtu-lowered", 0, node="node-a1")]}, "faults.0.options: found 'node'; expected node, octets"),
         (
             {"faults": [fault("source-check-on", 0, node="node-c1")]},

@@ -18,6 +18,7 @@ POOL_ADDED = "IPPool no-snat-for-node-cidr"
 SESSION_UP = "BGP session up"
 PEER_EXPIRED = "graceful-restart expired"
 RECOVERED = "graceful restart ended"
+SCANNED = "kernel scan"
 """Causes of `calico.repointed`."""
 
 
@@ -29,7 +30,7 @@ class Bird:
         peers: names of all other nodes: the mesh.
         plane: the node's routes.
         recorder: takes `calico.repointed` down.
-        timings: graceful restart, and the second rewrite.
+        timings: graceful restart, the second rewrite, and the scan of the kernel's routes.
     """
 
     def __init__(self, *, node: str, peers: frozenset[str], plane: NodePlane, recorder: Recorder, timings: Timings) -> None:
@@ -40,6 +41,9 @@ class Bird:
         self._restart_ns = timings.bird_graceful_restart_ns
         self._rewrite_after_ns = timings.bird_rewrite_ns
         self._rewrite_ns: Nanoseconds | None = None
+        self._scan_after_ns = timings.bird_scan_ns
+        self._scan_ns: Nanoseconds | None = None
+        """When it will miss what somebody else deleted, and write it again."""
         self._mode: Mode | None = None
         self._routes: dict[str, Mode] = {}
         self._has_blackhole = False
@@ -83,21 +87,23 @@ class Bird:
         self._mode = None
         self._alive = frozenset()
         self._expiry_ns = {}
-        self._recovery_end_ns = self._rewrite_ns = None
+        self._recovery_end_ns = self._rewrite_ns = self._scan_ns = None
 
     def plan_rewrite(self, now_ns: Nanoseconds) -> None:
         """Write every route again a little later, as BIRD does once the pool no-snat-for-node-cidr has appeared."""
         if self.is_running:
             self._rewrite_ns = Nanoseconds(now_ns + self._rewrite_after_ns)
 
-    def forget_routes(self, peers: Collection[str]) -> None:
+    def forget_routes(self, peers: Collection[str], now_ns: Nanoseconds) -> None:
         """Note that cleanup-routes deleted the routes to these peers."""
         self._routes = {peer: mode for peer, mode in self._routes.items() if peer not in peers}
+        self._plan_scan(now_ns)
 
-    def forget_all(self) -> None:
+    def forget_all(self, now_ns: Nanoseconds) -> None:
         """Note that cleanup-routes deleted every route of BIRD's protocol, the blackhole included."""
         self._routes = {}
         self._has_blackhole = False
+        self._plan_scan(now_ns)
 
     def reconcile(self, mode: Mode, birds: frozenset[str], now_ns: Nanoseconds) -> Nanoseconds | None:
         """Bring the kernel to what the configuration and the sessions say.
@@ -120,6 +126,10 @@ class Bird:
                 return self._recovery_end_ns
             self._recovery_end_ns = None
             cause = RECOVERED
+        if self._scan_ns is not None:
+            if now_ns < self._scan_ns:
+                return self._scan_ns
+            self._scan_ns, cause = None, SCANNED
         wanted = self._wanted
         self._withdraw(frozenset(self._routes) - wanted, PEER_EXPIRED if cause is SESSION_UP else cause)
         self._repoint(frozenset(peer for peer in wanted if self._routes.get(peer) is not mode), cause)
@@ -145,6 +155,10 @@ class Bird:
     @property
     def _wanted(self) -> frozenset[str]:
         return (self._alive | self._expiry_ns.keys()) if self._exports else frozenset()
+
+    def _plan_scan(self, now_ns: Nanoseconds) -> None:
+        if self.is_running and self._scan_ns is None:
+            self._scan_ns = Nanoseconds(now_ns + self._scan_after_ns)
 
     def _watch_peers(self, alive: frozenset[str], now_ns: Nanoseconds) -> None:
         for peer in self._alive - alive:

@@ -84,6 +84,8 @@ class CalicoNode:
         has_vxlan = plane.overlay is Overlay.VXLAN
         pool_skew_ns = timings.vxlan_skew_ns_max if has_vxlan else timings.pool_skew_ns_max
         self._pool_delay_ns = Nanoseconds(timings.pool_seen_ns + round(skew * pool_skew_ns))
+        self.is_lingering = False
+        """Whether the containers of a replaced pod outlive its successor's cleanup-routes; a fault sets it."""
         self._has_last_word = skew <= LAST_WORD_SKEW_MAX
         self._cleanup: deque[list[str]] = deque()
         self._cleaned: list[RouteChange] = []
@@ -181,14 +183,16 @@ class CalicoNode:
         self._cleaned.clear()
         if self._is_running:
             pending = [due_ns for due_ns, step in self._steps if step is _Step.STOP]
-            steps.append((min([*pending, Nanoseconds(changed_ns + timings.containers_stop_ns)]), _Step.STOP))
+            stop_ns = timings.felix_start_ns if self.is_lingering else timings.containers_stop_ns
+            steps.append((min([*pending, Nanoseconds(changed_ns + stop_ns)]), _Step.STOP))
         if pod is not None:
             if pod.has_cleanup:
                 steps.append((Nanoseconds(changed_ns + timings.cleanup_routes_ns), _Step.CLEANUP))
             steps.append((Nanoseconds(changed_ns + timings.felix_start_ns), _Step.START))
             steps.append((Nanoseconds(changed_ns + timings.calico_up_ns), _Step.UP))
             steps.append((Nanoseconds(changed_ns + timings.ready_ns), _Step.READY))
-        return steps
+        # Old containers that are to end when the new ones start end first: the sort is stable.
+        return sorted(steps, key=lambda each: each[0])
 
     def _take_steps(self, now_ns: Nanoseconds, *, is_reachable: bool) -> Nanoseconds | None:
         """Take the steps that are due; a start and being ready wait for the API, whose return wakes the double."""
@@ -235,12 +239,12 @@ class CalicoNode:
         if self._cleanup:
             batch = self._cleanup.popleft()
             self._cleaned.append(self._plane.withdraw(batch))
-            self._bird.forget_routes(batch)
+            self._bird.forget_routes(batch, now_ns)
             self._steps.insert(0, (Nanoseconds(now_ns + len(batch) * self._timings.cleanup_route_ns), _Step.CLEANUP))
             return
         last = self._plane.cleanup_routes()
         changes, self._cleaned = [*self._cleaned, last], []
-        self._bird.forget_all()
+        self._bird.forget_all(now_ns)
         self._recorder.record(
             "calico.cleanup_routes",
             t_ns=last.ended_ns,
