@@ -82,6 +82,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--history", default=None, help="add the session's summaries to this history (hitless history)")
     group.addoption("--release", default=None, help="with --history: version under test (default: the extension's)")
     group.addoption("--rules", default=None, help="with --baseline: rules file of the gate (default: the built-in rules)")
+    group.addoption("--decisions", default=None, help="with --baseline: the extension's decision table (hitless conform)")
     group.addoption(
         "--allow-different",
         action="append",
@@ -109,8 +110,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def _register_gate(config: pytest.Config) -> None:
     option = config.getoption
     if option("--baseline") is None:
-        if option("--rules") or option("--allow-different"):
-            raise UsageError("--rules and --allow-different have no effect without --baseline; leave them out")
+        if option("--rules") or option("--allow-different") or option("--decisions"):
+            raise UsageError("--rules, --allow-different and --decisions have no effect without --baseline; leave them out")
         return
     from commands.gate import read_question  # noqa: PLC0415 - scipy takes a second to import
     from commands.session_gate import SessionGate  # noqa: PLC0415 - as above
@@ -118,7 +119,8 @@ def _register_gate(config: pytest.Config) -> None:
     files = [path for name in option("--scenario") if (path := find_scenario(name)) not in catalogue()]
     rules = Path(option("--rules")).expanduser() if option("--rules") else None
     allowed = [Trait(name) for name in option("--allow-different")]
-    question = read_question(Path(option("--baseline")).expanduser(), rules, files, allowed)
+    decisions = Path(option("--decisions")).expanduser() if option("--decisions") else None
+    question = read_question(Path(option("--baseline")).expanduser(), rules, files, allowed, decisions)
     config.pluginmanager.register(SessionGate(question, lambda: config.stash.get(_records, None)), "hitless-gate")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from hitless.facts import Part
 from hitless.plural import plural
 from hitless.store import write_json
 from hitless.words import Verdict
+from reports.gate.decision_table import SCHEMA, DecisionTable
 
 _REFUSED: Final = {"Error": "refused", "Timeout": "refused"}
 """The double refuses what a program reports as an error, or never settles."""
@@ -53,7 +55,15 @@ def conform(extension: Path, against: Path | None, output: Path, output_format: 
         other = {name: simplify(CASES[name].double or say(ask_double(CASES[name], release))) for name in asked}
         asked = {name: _REFUSED.get(outcome, outcome) for name, outcome in asked.items()}
     different = {name: (asked[name], other[name]) for name in asked if asked[name] != other[name]}
-    document = {"asked": asked, "against": other, "different": sorted(different)}
+    table = DecisionTable(
+        schema=SCHEMA,
+        program=identify(Part.EXTENSION, extension),
+        other=None if against is None else identify(Part.EXTENSION, against),
+        asked=asked,
+        against=other,
+        different=tuple(sorted(different)),
+    )
+    document = asdict(table)
     write_json(directory / "conform.json", document)
     if output_format is Format.JSON:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -21,6 +21,7 @@ from hitless.documents import read_document
 from hitless.errors import UsageError
 from reports.gate.absolute import Plans
 from reports.gate.decision import Outcome, Release, decide_release
+from reports.gate.decision_table import StoredTable, parse_table
 from reports.gate.looks import Look
 from reports.gate.recorded import INTERVAL_MS, SOURCE, VALUES_MS
 from reports.gate.relative import make_plan, primary_values
@@ -48,6 +49,8 @@ class RunOptions:
     budget: int
     """Trials of each version at the most."""
     output: Path
+    decisions: Path | None = None
+    """The candidate's decision table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,20 +61,31 @@ class Question:
     rules: Rules
     plans: Plans
     allow_different: tuple[Trait, ...] = ()
+    decisions: StoredTable | None = None
 
     def decide(self, candidate: Path) -> Release:
         """Decide. Raises UsageError: the candidate cannot be read, or cannot be compared with the baseline."""
         side = _read_side("CANDIDATE", candidate)
-        return decide_release(self.baseline, side, self.rules, self.plans, self.allow_different)
+        return decide_release(self.baseline, side, self.rules, self.plans, self.allow_different, decisions=self.decisions)
 
 
 def read_question(
-    baseline: Path, rules_file: Path | None, scenario_files: Sequence[Path], allow_different: Collection[Trait]
+    baseline: Path,
+    rules_file: Path | None,
+    scenario_files: Sequence[Path],
+    allow_different: Collection[Trait],
+    decisions: Path | None = None,
 ) -> Question:
     """Read the baseline, the rules, and what the scenarios expect. Raises UsageError: one of them cannot be read."""
     rules, side = _read_rules(rules_file), _read_side("BASELINE", baseline)
     plans = _read_plans(side, rules, scenario_files)
-    return Question(baseline=side, rules=rules, plans=plans, allow_different=tuple(allow_different))
+    return Question(
+        baseline=side,
+        rules=rules,
+        plans=plans,
+        allow_different=tuple(allow_different),
+        decisions=_read_table(decisions),
+    )
 
 
 def gate_release(
@@ -80,6 +94,7 @@ def gate_release(
     scenario_files: Sequence[Path],
     allow_different: Collection[Trait],
     output_format: GateFormat,
+    decisions: Path | None = None,
 ) -> int:
     """Decide about a release, print the decision, and return the exit code.
 
@@ -88,7 +103,7 @@ def gate_release(
     """
     if len(paths) != 2:  # noqa: PLR2004 - a baseline and a candidate
         raise UsageError(f"found {len(paths)} of the two folders BASELINE and CANDIDATE; give both")
-    release = read_question(paths[0], rules_file, scenario_files, allow_different).decide(paths[1])
+    release = read_question(paths[0], rules_file, scenario_files, allow_different, decisions).decide(paths[1])
     sys.stdout.write(_render(release, output_format))
     return EXIT_CODES[release.outcome]
 
@@ -130,6 +145,7 @@ def run_gate(options: RunOptions, output_format: GateFormat) -> int:
         plans={name: load_scenario(path).arm_plans for name, path in sources.items()},
         allow_different=options.allow_different,
         budget=options.budget,
+        decisions=_read_table(options.decisions),
     )
     release, directory = run_versions(question, versions[0], versions[1], options.output)
     sys.stdout.write(_render(release, output_format))
@@ -182,6 +198,10 @@ def _read_rules(path: Path | None) -> Rules:
     return Rules() if path is None else read_rules(read_document(path), str(path), datetime.now(UTC).date())
 
 
+def _read_table(path: Path | None) -> StoredTable | None:
+    return None if path is None else parse_table(_read_content(path), str(path))
+
+
 def _read_side(name: str, path: Path) -> Side:
     if (path / "run.json").is_file():
         return make_side(name, str(path), [_summarise_run(path)])
@@ -224,8 +244,12 @@ def find_summaries(path: Path) -> tuple[Path, ...]:
 
 
 def _read_summary(path: Path) -> StoredSummary:
+    return parse_summary(_read_content(path), str(path))
+
+
+def _read_content(path: Path) -> bytes:
     try:
-        return parse_summary(path.read_bytes(), str(path))
+        return path.read_bytes()
     except OSError as error:
         raise UsageError(where=str(path), found=error.strerror or str(error), expected="a readable file") from error
 

@@ -26,6 +26,7 @@ from hitless.plural import plural
 from hitless.store import write_json
 from reports.gate.absolute import Plans
 from reports.gate.decision import Outcome, Release, decide_release
+from reports.gate.decision_table import StoredTable
 from reports.gate.findings import State
 from reports.gate.looks import between_looks, plan_looks
 from reports.gate.rules import RuleName, Rules, Trait
@@ -138,6 +139,8 @@ class RunQuestion:
     allow_different: Collection[Trait]
     budget: int
     """Trials of each version at the most."""
+    decisions: StoredTable | None = None
+    """Of the candidate's extension; None: not known."""
 
 
 def run_versions(question: RunQuestion, baseline: Version, candidate: Version, output: Path) -> tuple[Release, Path]:
@@ -170,7 +173,9 @@ def run_versions(question: RunQuestion, baseline: Version, candidate: Version, o
             sides = baseline.make_side(directory), candidate.make_side(directory)
             if is_asked:
                 look = looks.get(trial) or between_looks(trial)
-                release = decide_release(*sides, question.rules, question.plans, question.allow_different, look)
+                release = decide_release(
+                    *sides, question.rules, question.plans, question.allow_different, look, question.decisions
+                )
                 if trial == question.budget or _is_over(release):
                     break
             scenario, trial, is_asked = next(steps)

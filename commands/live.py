@@ -1,8 +1,8 @@
 """Live view beside a comparison or a session of suites: a process of its own that reads the files of the runs.
 
 The harness and the probe agents neither wait for it nor know of it, and it runs at the lowest priority. On a terminal it draws
-below the cursor and leaves the cursor where it was, so that whoever prints there need not wait for it either. Elsewhere it
-prints a line for each run that lasts. It ends with the process that started it, which holds the other end of its input.
+below the cursor and leaves the cursor where it was: other programs print there without waiting for it. Elsewhere it prints a
+line for each run that lasts. It ends with the process that started it, which holds the other end of its input.
 """
 
 from __future__ import annotations

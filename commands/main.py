@@ -265,6 +265,12 @@ def gate(  # noqa: PLR0913 - each is an option
     allow_different: Annotated[
         list[Trait] | None, typer.Option(help="Let the sides differ in this, and say so in the result; may be repeated.")
     ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="conform.json", help="The candidate's decision table, as `hitless conform` stored it.", dir_okay=False
+        ),
+    ] = None,
     self_test: Annotated[
         bool, typer.Option("--self-test", help="Simulate 10,000 decisions from recorded variance, or that of BASELINE.")
     ] = False,
@@ -287,7 +293,7 @@ def gate(  # noqa: PLR0913 - each is an option
     paths = [path for path in (baseline, candidate) if path is not None]
     given = {name for name in context.params if is_given(context, name)}
     if self_test:
-        refuse_beside("--self-test", given & {"scenario", "allow_different", *RUN_PARAMETERS})
+        refuse_beside("--self-test", given & {"scenario", "allow_different", "decisions", *RUN_PARAMETERS})
         looks = plan_looks(trials or 20) if run else [Look(pairs=trials or 10)]
         raise Outcome(check_gate(paths, rules, looks, output_format))
     if run:
@@ -300,12 +306,13 @@ def gate(  # noqa: PLR0913 - each is an option
             allow_different=tuple(allow_different or ()),
             budget=trials or 20,
             output=output,
+            decisions=decisions,
         )
         raise Outcome(run_gate(options, output_format))
     if idle := given & {"trials", *RUN_PARAMETERS}:
         words = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(idle))
         raise UsageError(f"{words} has no effect without --run; a decision takes every trial that it is given")
-    raise Outcome(gate_release(paths, rules, scenario or (), allow_different or (), output_format))
+    raise Outcome(gate_release(paths, rules, scenario or (), allow_different or (), output_format, decisions))
 
 
 @app.command()

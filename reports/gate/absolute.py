@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from analysis.comparison import PROOF_INTERVALS
-from hitless.facts import Part
 from hitless.plural import plural
 from hitless.words import Arm, Verdict
 from reports.gate.findings import RuleFinding, State
@@ -43,7 +42,6 @@ def find_absolute(candidate: Side, baseline: Side, plans: Plans, rules: Rules) -
             )
         else:
             yield from _ask_scenario(candidate, baseline, scenario, plans[scenario], is_required=scenario in rules.required)
-    yield from _ask_decisions(candidate)
 
 
 def _absent(scenario: str, text: str, evidence: str, *, is_required: bool = True) -> RuleFinding:
@@ -215,15 +213,3 @@ def _ask_books(scenario: str, arm: Arm, found: FoundArm, reference: FoundArm | N
 def _say_books(found: FoundArm) -> str:
     unexplained = found.arm.lost_unexplained
     return "no counters" if unexplained is None else plural(unexplained, "probe")
-
-
-def _ask_decisions(side: Side) -> Iterator[RuleFinding]:
-    if any(part.name is Part.EXTENSION and not part.is_double for part in side.parts):
-        yield RuleFinding(
-            rule=RuleName.DECISION_TABLE,
-            scenario=side.scenarios[0],
-            state=State.NOT_KNOWN,
-            text="the extension is real, and no summary says whether its decision table has changed",
-            evidence=side.path,
-            next_step="compare the decision tables, then state that in an allowance",
-        )

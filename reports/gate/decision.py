@@ -15,6 +15,7 @@ from hitless.facts import PartIdentity
 from hitless.plural import plural
 from hitless.words import JsonObject
 from reports.gate.absolute import Plans, find_absolute
+from reports.gate.decision_table import StoredTable, ask_table
 from reports.gate.findings import RuleFinding, State
 from reports.gate.looks import Look
 from reports.gate.relative import (
@@ -98,6 +99,7 @@ def decide_release(
     plans: Plans,
     allow_different: Collection[Trait] = (),
     look: Look | None = None,
+    decisions: StoredTable | None = None,
 ) -> Release:
     """Decide.
 
@@ -108,13 +110,16 @@ def decide_release(
         plans: what the scenarios expect.
         allow_different: traits that the sides need not have in common.
         look: of a sequential decision; None: the trials were given.
+        decisions: the decision table of the candidate's extension; None: it is not known.
 
     Raises:
-        UsageError: the sides cannot be compared.
+        UsageError: the sides cannot be compared, or the decision table is not theirs.
     """
     differences = find_differences(baseline, candidate, allow_different)
+    table = ask_table(decisions, candidate, baseline)
     primary_finding, primary = judge_primary(baseline, candidate, rules.primary, look)
-    findings = _apply_allowances((*find_absolute(candidate, baseline, plans, rules), primary_finding), rules)
+    absolute = (*find_absolute(candidate, baseline, plans, rules), *(() if table is None else (table,)))
+    findings = _apply_allowances((*absolute, primary_finding), rules)
     is_open = primary is not None and primary_finding.state is State.NOT_KNOWN
     return Release(
         outcome=_merge(findings),

@@ -40,7 +40,7 @@ class RuleName(StrEnum):
     MUTANT_CAUGHT = "mutant-caught"
     """A deliberately broken gate does not pass."""
     DECISION_TABLE = "decision-table"
-    """The real extension decides as before. No summary says so yet."""
+    """The real extension decides as before."""
     PRIMARY = "primary"
     """The one relative rule."""
 

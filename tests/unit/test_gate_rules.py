@@ -205,10 +205,6 @@ def test_the_expectations_of_a_scenario_that_is_not_shipped_are_not_known() -> N
     assert states(side(summary("my-switch")), Rules(required=()))["expected-verdict", "my-switch"] is State.NOT_KNOWN
 
 
-def test_the_decision_table_of_a_real_extension_is_not_known() -> None:
-    assert state(RuleName.DECISION_TABLE, changed(summary(), "parts.0.is_double", value=False)) is State.NOT_KNOWN
-
-
 def test_the_built_in_rules() -> None:
     assert read_rules({}, "rules.yaml", TODAY) == Rules()
     assert Rules().required == ("plain-switch",)
