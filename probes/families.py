@@ -19,11 +19,10 @@ _IP_MTU_DISCOVER: Final = 10
 _IP_RECVTTL: Final = 12
 """Source: linux/in.h."""
 _IPV6_MTU_DISCOVER: Final = 23
-_IPV6_DONTFRAG: Final = 62
 """Source: linux/in6.h."""
 _PMTUDISC_PROBE: Final = 3
 """IP_PMTUDISC_PROBE, IPV6_PMTUDISC_PROBE: ignore what the path is said to carry. A probe that does not fit is lost, never cut:
-IPv4 sets DF; in IPv6 only the sender cuts, which IPV6_DONTFRAG forbids. Source: ip(7), ipv6(7)."""
+IPv4 sets DF; in IPv6 only the sender could cut, and refuses. Source: ip(7), ipv6(7); net/ipv6/ip6_output.c ip6_sk_ignore_df."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,6 @@ IPV6: Final = Family(
         (socket.IPV6_UNICAST_HOPS, HOPS),
         (socket.IPV6_RECVHOPLIMIT, 1),
         (_IPV6_MTU_DISCOVER, _PMTUDISC_PROBE),
-        (_IPV6_DONTFRAG, 1),
     ),
     echo_protocol=socket.IPPROTO_ICMPV6,
     echo_request=128,
