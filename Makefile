@@ -8,6 +8,7 @@
 # make kind-images  every image that a kind cluster needs, from package registries alone; skips what is there and unchanged
 # make kind-ci      a real kind cluster with real Calico, in an engine of its own: what fits into the time of CI; or says what is missing
 # make kind-suites  the same, everything
+# make kind-compare  one scenario in the lab and on a real kind cluster: the events of both side by side
 # make bench     accuracy, CPU a probe, largest rate and mesh, bring-up, causes; beside fping, irtt, iperf3, ping and mininet
 # make bench-peers  install these from Debian; the bench skips who is missing
 # make fuzz      coverage-guided fuzzing of what reads packets and files, FUZZ_S seconds a target; what breaks a promise is kept
@@ -23,7 +24,7 @@ PROGRAMS := tests/lab/test_programs.py tests/lab/test_conform.py
 FUZZ_S ?= 60
 FUZZED ?= wire reflector sender settings record scenario
 
-.PHONY: compare test lint unit reports lab suites programs test-kernel test-kernel-all kind kube-apiserver kind-images kind-ci kind-suites bench bench-peers fuzz format clean
+.PHONY: compare test lint unit reports lab suites programs test-kernel test-kernel-all kind kube-apiserver kind-images kind-ci kind-suites kind-compare bench bench-peers fuzz format clean
 
 compare: .venv/.ready
 	$(BIN)/hitless compare $(ARGS)
@@ -72,6 +73,9 @@ kind-images: .venv/.ready-dev
 
 kind-ci: .venv/.ready-dev
 	$(BIN)/python -m tests.kind.real_cluster --ci $(ARGS)
+
+kind-compare: .venv/.ready-dev
+	$(BIN)/python -m tests.kind.compare $(ARGS)
 
 kind-suites: .venv/.ready-dev
 	$(BIN)/python -m tests.kind.real_cluster $(ARGS)

@@ -57,6 +57,8 @@ class Backend:
     """Whether it runs in namespaces of this process."""
     rate_hz: float | None = None
     """Probes a second and flow by default; None: each scenario's own."""
+    rate_watched_s: float = 0.5
+    """How long `--rate auto` watches each rate, s."""
 
     def choose_rate(self, wanted: float | None) -> float | None:
         """Return the rate of a run here, Hz; None: the scenario's own."""
@@ -132,6 +134,8 @@ def make_backend(
                 profiles=(Profile.GARDENER,),
                 switches=(SwitchName.DOUBLES, SwitchName.OBSERVER),
                 rate_hz=KIND_RATE_HZ,
+                # A control plane works in bursts, and a second at a low rate holds few ticks.
+                rate_watched_s=15.0,
             )
         case BackendName.KUBECONFIG:
             return _make_kubeconfig_backend(kubeconfig_options or KubeconfigOptions())

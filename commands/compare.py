@@ -72,7 +72,8 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format,
         )
     performer = make_performer(SwitchName.DOUBLES, programs=wanted.programs)
     backend = fit_backend(make_backend(wanted.backend, wanted.kind), performer)
-    profile, rate_hz = backend.choose_profile(wanted.profile), backend.choose_rate(wanted.options.rate_hz)
+    profile = backend.choose_profile(wanted.profile)
+    rate_hz = None if wanted.is_rate_auto else backend.choose_rate(wanted.options.rate_hz)
     options = replace(wanted.options, profile=profile, rate_hz=rate_hz)
     case = make_case(load_scenario(find_scenario(wanted.scenario)), options)
     for arm in case.scenario.arm_plans:

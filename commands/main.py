@@ -84,6 +84,7 @@ def compare(  # noqa: PLR0913 - each is an option
     carrier: Annotated[IpipCarrier | None, typer.Option(help="What carries ipip; default: ipip, if the kernel has it.")] = None,
     zones: Annotated[int | None, typer.Option(help="Number of zones; default: the scenario's.")] = None,
     nodes_per_zone: Annotated[int | None, typer.Option(help="Nodes a zone; default: the scenario's.")] = None,
+    calico_version: Annotated[str | None, typer.Option(help="Calico's tag; default: the extension's.")] = None,
     rate: Annotated[
         str | None, typer.Option(help="Probes a second a flow, or auto: 200, 100, 50 or 20, as this machine answers them.")
     ] = None,
@@ -125,7 +126,9 @@ def compare(  # noqa: PLR0913 - each is an option
         refuse_beside(f"--backend {backend}", given & KIND_PARAMETERS)
     is_auto = rate == AUTO
     if backend is not BackendName.LAB:
-        refuse_beside(f"--backend {backend}", ({"carrier"} & given) | ({"rate"} if is_auto else set()))
+        refuse_beside(f"--backend {backend}", {"carrier"} & given)
+    if extension != DOUBLE:
+        refuse_beside("--extension", {"calico_version"} & given)
     wanted = ComparisonOptions(
         scenario=scenario,
         backend=backend,
@@ -140,6 +143,7 @@ def compare(  # noqa: PLR0913 - each is an option
             rate_hz=None if is_auto else read_rate(rate),
             carrier=carrier,
             mesh=read_mesh(mesh) or FULL_MESH,
+            calico_version=calico_version,
         ),
         trials=range(first_trial, first_trial + trials),
         is_rate_auto=is_auto,

@@ -12,12 +12,11 @@ from commands.arms import execute_plan
 from commands.backends import Backend
 from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError
-from hitless.words import MILLISECOND, JsonObject, Nanoseconds, Verdict
+from hitless.words import SECOND, JsonObject, Nanoseconds, Verdict
 from scenarios.plan import Case, make_plan
 
 RATES_HZ: Final = (200.0, 100.0, 50.0, 20.0)
 """What is tried, in this order."""
-_WATCHED_NS: Final = Nanoseconds(500 * MILLISECOND)
 _CHECKS: Final[dict[str, JsonObject]] = {"coverage": {"missed_ticks_ratio": 0.02}}
 """Less than the 5 % that a run is allowed: a switch takes time of the same CPUs."""
 
@@ -61,7 +60,7 @@ def find_doubt(backend: Backend, case: Case) -> str | None:
         header=replace(plan.header, checks=_CHECKS, validation_ns=Nanoseconds(0)),
         faults=(),
         make_load=None,
-        baseline_ns=_WATCHED_NS,
+        baseline_ns=Nanoseconds(round(backend.rate_watched_s * SECOND)),
         duration_ns_max=Nanoseconds(0),
         requests_ns=(),
     )

@@ -14,7 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -72,24 +73,36 @@ def main() -> int:
     options = parser.parse_args()
     wanted = options.part or [part.name for part in PARTS if part.ci is not None or not options.ci]
     parts = [part for part in PARTS if part.name in wanted]
-    missing = (*missing_for_cluster(), *missing_for_build(find_stale(ALL, state_folder())))
+    missing = find_missing()
     if missing:
-        _say(f"SKIPPED, no real cluster was tested; missing: {'; '.join(missing)}")
+        say(f"SKIPPED, no real cluster was tested; missing: {'; '.join(missing)}")
         return SKIPPED
-    _end_by_signals()
-    began = time.monotonic()
-    state = state_folder()
-    state.mkdir(parents=True, exist_ok=True)
-    run_steps(ALL, state)
-    _say(f"images: {time.monotonic() - began:.0f} s")
-    runtime = state / RUNC_FILTER.name / RUNC_FILTER.name if needs_runc_filter() else None
-    root = state.parent / "docker"
-    with raised_limits(), running_engine(root, runtime) as (docker, process):
-        _load_node(docker, state, root)
+    end_by_signals()
+    with running_machine() as (docker, process):
         keeping = () if options.output is None else ("--keep", "--output", str(options.output.resolve()))
         more = (*keeping, *options.pytest)
         sessions = {part.name: (*part.arguments, *((part.ci or ()) if options.ci else ()), *more) for part in parts}
         return _run_sessions(sessions, docker, process)
+
+
+def find_missing() -> tuple[str, ...]:
+    """Return everything that keeps a real cluster from running on this machine, by name."""
+    return (*missing_for_cluster(), *missing_for_build(find_stale(ALL, state_folder())))
+
+
+@contextmanager
+def running_machine() -> Iterator[tuple[Docker, int]]:
+    """Run an engine that has the node image as the sources are now; give its client and the PID of its first process."""
+    began = time.monotonic()
+    state = state_folder()
+    state.mkdir(parents=True, exist_ok=True)
+    run_steps(ALL, state)
+    say(f"images: {time.monotonic() - began:.0f} s")
+    runtime = state / RUNC_FILTER.name / RUNC_FILTER.name if needs_runc_filter() else None
+    root = state.parent / "docker"
+    with raised_limits(), running_engine(root, runtime) as (docker, process):
+        _load_node(docker, state, root)
+        yield docker, process
 
 
 def _run_sessions(sessions: Mapping[str, Sequence[str]], docker: Docker, process: int) -> int:
@@ -111,7 +124,7 @@ def _run_sessions(sessions: Mapping[str, Sequence[str]], docker: Docker, process
         told.append(f"{name:<24} {time.monotonic() - began:6.0f} s  {'passed' if is_passed else 'FAILED'}")
         failed += [] if is_passed else [name]
     for line in told:
-        _say(line)
+        say(line)
     return 1 if failed else 0
 
 
@@ -128,10 +141,10 @@ def _load_node(docker: Docker, state: Path, root: Path) -> None:
         docker.run("rmi", ROUTER_IMAGE)
     docker.run("image", "prune", "--force")
     loaded.write_text(built, encoding="utf-8")
-    _say(f"node image loaded: {time.monotonic() - began:.0f} s")
+    say(f"node image loaded: {time.monotonic() - began:.0f} s")
 
 
-def _end_by_signals() -> None:
+def end_by_signals() -> None:
     """Have every signal that ends this process end it in order, so that what was started goes."""
 
     def end(number: int, _frame: FrameType | None) -> None:
@@ -141,7 +154,7 @@ def _end_by_signals() -> None:
         signal.signal(number, end)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     sys.stderr.write(f"real-cluster: {text}\n")
     sys.stderr.flush()
 

@@ -28,7 +28,9 @@ def make_debian(folder: Path) -> None:
         sys.exit("mmdebstrap is not installed; Debian: apt-get install mmdebstrap")
     excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
     sources = [str(path) for path in _sources()]
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar", f"--include={','.join(PACKAGES)}", *excluded]
+    # In a mount namespace: a program that walks /tmp cannot keep busy what it mounts, and nothing stays mounted.
+    command = ["unshare", "--mount", "mmdebstrap", "--quiet", "--variant=minbase", "--format=tar"]
+    command += [f"--include={','.join(PACKAGES)}", *excluded]
     run(*command, pins.DEBIAN, str(folder / "root.tar"), *sources, env={**os.environ, "SOURCE_DATE_EPOCH": "0"})
 
 

@@ -14,13 +14,13 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from clusters.kind.docker import LABEL_IMAGES
+from hitless.waiting import came_true
 from tests.kind.images import pins
 from tests.kind.images.archives import Image, LayerWriter, write_archive
 from tests.kind.images.debian import DEBIAN
@@ -117,11 +117,14 @@ def _running_containerd(programs: Path, store: Path) -> Iterator[tuple[str, ...]
 
 
 def _wait_ready(ctr: tuple[str, ...], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_S
-    while subprocess.run([*ctr, "version"], capture_output=True, check=False).returncode:  # noqa: S603 - built here
-        if process.poll() is not None or time.monotonic() > deadline:
-            sys.exit(f"containerd does not answer:\n{log.read_text(errors='replace')[-2000:]}")
-        time.sleep(0.1)
+    def answers() -> bool:
+        return subprocess.run([*ctr, "version"], capture_output=True, check=False).returncode == 0  # noqa: S603 - built here
+
+    def has_ended_or_answers() -> bool:
+        return process.poll() is not None or answers()
+
+    if not came_true(has_ended_or_answers, timeout_s=_START_S, poll_s=0.1) or process.poll() is not None:
+        sys.exit(f"containerd does not answer:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 def _add_kind_files(folder: Path, writer: LayerWriter) -> None:

@@ -77,6 +77,10 @@ def _calico_images(state: Path, folder: Path, root: Path) -> list[Image]:
     with LayerWriter(node) as writer:
         # A module's archive keeps no permissions: what runit and start_runit execute has to be executable again.
         writer.add_tree(built / "filesystem" / "etc", "/etc", mode=0o755)
+        # A calico-node that is not root makes folders here, as a member of their group: released images are built so.
+        # Source: calico node/Dockerfile.amd64; projectcalico/calico#8016.
+        for target in _GROUP_FOLDERS:
+            writer.add_folder(target, mode=0o775)
         writer.add_tree(built / "filesystem" / "sbin", "/usr/sbin", mode=0o755)
         # As in the released image, where they run as root for every user. Source: calico node/Dockerfile.amd64.
         writer.add_file(built / "calico-node", "/usr/bin/calico-node", mode=0o4755)
@@ -126,6 +130,7 @@ def _calico_images(state: Path, folder: Path, root: Path) -> list[Image]:
     ]
 
 
+_GROUP_FOLDERS: Final = ("/etc/service", "/etc/calico", "/etc/calico/confd")
 _CNI_PROGRAMS: Final = {"calico": "calico", "calico-ipam": "calico", "install": "install"}
 
 
