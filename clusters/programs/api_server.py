@@ -14,6 +14,7 @@ import secrets
 import shutil
 import ssl
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -87,11 +88,14 @@ class ApiServer:
     Args:
         assets: the programs.
         logs: folder for the logs of both, and for their data while they run.
+        flags: of kube-apiserver, beyond what it needs.
+        wrapper: words before each program, where something else is to start it.
     """
 
-    def __init__(self, assets: Assets, logs: Path) -> None:
-        self._assets, self._logs = assets, logs
+    def __init__(self, assets: Assets, logs: Path, flags: Sequence[str] = (), wrapper: Sequence[str] = ()) -> None:
+        self._assets, self._logs, self._flags, self._wrapper = assets, logs, tuple(flags), tuple(wrapper)
         self._processes: list[Process] = []
+        self._etcd_url = ""
         self._token = secrets.token_hex(16)
         self._port = 0
         self._passage: Passage | None = None
@@ -125,21 +129,29 @@ class ApiServer:
         key = self._data / "service-account.key"
         command = [str(self._assets.openssl), "genrsa", "-out", str(key), "2048"]
         subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own arguments
-        etcd_url = f"http://127.0.0.1:{free_port()}"
+        self._etcd_url = f"http://127.0.0.1:{free_port()}"
         self._port = free_port()
         self._start(
             "etcd",
             str(self._assets.etcd),
             f"--data-dir={self._data / 'etcd'}",
-            f"--listen-client-urls={etcd_url}",
-            f"--advertise-client-urls={etcd_url}",
+            f"--listen-client-urls={self._etcd_url}",
+            f"--advertise-client-urls={self._etcd_url}",
             f"--listen-peer-urls=http://127.0.0.1:{free_port()}",
             "--unsafe-no-fsync",
         )
+        self.start_server()
+        self._passage = Passage(self._port)
+        self._write_kubeconfig(self.kubeconfig, self._port)
+        self._write_kubeconfig(self.shoot_kubeconfig, self._passage.port)
+
+    def start_server(self) -> None:
+        """Start kube-apiserver over the data that is there, and wait until it is ready. Raises WorldError."""
+        key = self._data / "service-account.key"
         self._start(
             "kube-apiserver",
             str(self._assets.kube_apiserver),
-            f"--etcd-servers={etcd_url}",
+            f"--etcd-servers={self._etcd_url}",
             f"--cert-dir={self._data / 'certificates'}",
             "--bind-address=127.0.0.1",
             # The sandbox has no address but loopback, which must not be advertised; with no reconciler none is.
@@ -153,13 +165,15 @@ class ApiServer:
             f"--token-auth-file={self._data / 'tokens.csv'}",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--allow-privileged=true",
+            *self._flags,
         )
         wait_until(
             self._is_ready, timeout_s=_READY_S, poll_s=_POLL_S, unmet="kube-apiserver is not ready", describe=self._quote
         )
-        self._passage = Passage(self._port)
-        self._write_kubeconfig(self.kubeconfig, self._port)
-        self._write_kubeconfig(self.shoot_kubeconfig, self._passage.port)
+
+    def kill_server(self) -> None:
+        """Kill kube-apiserver, as a crash does; etcd and the data stay."""
+        self._processes.pop().kill()
 
     def set_shoot_away(self, is_away: bool) -> None:  # noqa: FBT001 - reads as what it does: set_shoot_away(True)
         """Make the Shoot's API unavailable to the programs, or available again."""
@@ -182,7 +196,7 @@ class ApiServer:
         shutil.rmtree(self._data, ignore_errors=True)
 
     def _start(self, name: str, *arguments: str) -> None:
-        self._processes.append(Process(name, arguments, self._logs))
+        self._processes.append(Process(name, [*self._wrapper, *arguments], self._logs))
 
     def _quote(self) -> str:
         return self._processes[-1].quote()

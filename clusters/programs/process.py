@@ -72,8 +72,12 @@ class Process:
             try:
                 self._process.wait(_END_S)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                self.kill()
+
+    def kill(self) -> None:
+        """Kill it, as a crash does. Safe to call twice."""
+        self._process.kill()
+        self._process.wait()
 
 
 def free_port() -> int:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from clusters.kubernetes.kube import KindKube
+from clusters.programs.api_server import ApiServer, find_assets
 from gardener.manifests.calico_rbac import calico_objects
 from gardener.manifests.rbac import make_account, make_grant, make_rule, part_objects
-from hitless.errors import ApiError
+from hitless.errors import ApiError, MissingCapabilityError
 from hitless.words import Kind
-from tests.kind.apiserver import ApiServer, MissingProgramError
 from tests.kind.ippool_crd import ip_pool_crd
 
 WAIT_S = 10.0
@@ -25,8 +25,9 @@ WAIT_S = 10.0
 def running_server(directory: Path, flags: Sequence[str] = ()) -> Iterator[ApiServer]:
     """Run a server that holds the accounts of all parts, IPPool's CRD, and the suite's own accounts, which may do all."""
     try:
-        server = ApiServer(directory, flags)
-    except MissingProgramError as missing:
+        # Outside the lab's sandbox it is the kernel that ends both with the tests.
+        server = ApiServer(find_assets(), directory, flags, wrapper=("setpriv", "--pdeathsig", "KILL"))
+    except MissingCapabilityError as missing:
         pytest.skip(f"missing: a Kubernetes API server: {missing}")
     try:
         server.up()

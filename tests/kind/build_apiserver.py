@@ -10,16 +10,16 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-VERSION: Final = "v1.36.3"
-"""Kubernetes; the newest 1.36 that the Go module index has. Its staging modules are v0.36.3."""
+from tests.kind.images import pins
+from tests.kind.images.go_programs import build as build_programs
+from tests.kind.images.go_programs import go, write_module
 
-CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hitless" / f"kubernetes-{VERSION}"
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hitless" / f"kubernetes-{pins.KUBERNETES}"
 """In the user's cache folder: another clone need not build again."""
 BINARY: Final = CACHE / "kube-apiserver"
 
@@ -45,46 +45,18 @@ def build() -> Path:
     return BINARY
 
 
-def _build_in(module: Path) -> Path:
-    (module / "go.mod").write_text(_go_mod(module), encoding="utf-8")
-    (module / "tools.go").write_text(f'package tools\n\nimport _ "{_PACKAGE}/app"\n', encoding="utf-8")
-    _go(module, "mod", "tidy")
-    major, minor, _ = VERSION.removeprefix("v").split(".")
-    stamps = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor}
-    flags = " ".join(f"-X {_VERSION_PACKAGE}.{name}={value}" for name, value in stamps.items())
-    unfinished = module / "kube-apiserver"
-    _go(module, "build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", str(unfinished), _PACKAGE)
-    return unfinished
-
-
-def _go_mod(directory: Path) -> str:
-    """Write the module: Kubernetes, and its staging modules by their published versions."""
-    answer = _go(directory, "mod", "download", "-json", f"k8s.io/kubernetes@{VERSION}")
-    upstream = Path(json.loads(answer)["GoMod"]).read_text(encoding="utf-8")
-    staging_version = VERSION.replace("v1.", "v0.", 1)
-    replaced = [f"\t{name} => {name} {staging_version}\n" for name in sorted(set(_STAGING.findall(upstream)))]
-    go_version = re.search(r"^go (\S+)$", upstream, re.MULTILINE)
-    if not replaced or go_version is None:
-        sys.exit(f"the go.mod of k8s.io/kubernetes {VERSION} looks different from what this file knows")
-    return (
-        f"module hitless.invalid/apiserver\n\ngo {go_version[1]}\n\n"
-        f"require k8s.io/kubernetes {VERSION}\n\nreplace (\n{''.join(replaced)})\n"
-    )
-
-
-def _go(directory: Path, *arguments: str) -> str:
-    settings = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", "GOWORK": "off"}
-    done = subprocess.run(  # noqa: S603 - our own arguments
-        ["go", *arguments],  # noqa: S607 - the user's go
-        cwd=directory,
-        env={**os.environ, **settings},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"go {' '.join(arguments[:2])} failed with status {done.returncode}")
-    return done.stdout
+def _build_in(folder: Path) -> Path:
+    answer = go(folder, "mod", "download", "-json", f"k8s.io/kubernetes@{pins.KUBERNETES}")
+    staging = sorted(set(_STAGING.findall(Path(json.loads(answer)["GoMod"]).read_text(encoding="utf-8"))))
+    if not staging:
+        sys.exit(f"the go.mod of k8s.io/kubernetes {pins.KUBERNETES} looks different from what this file knows")
+    version = pins.KUBERNETES.replace("v1.", "v0.", 1)
+    replaced = [f"{name} => {name} {version}" for name in staging]
+    write_module(folder, f"k8s.io/kubernetes {pins.KUBERNETES}", [f"{_PACKAGE}/app"], replaced)
+    major, minor, _ = pins.KUBERNETES.removeprefix("v").split(".")
+    stamps = {"gitVersion": pins.KUBERNETES, "gitMajor": major, "gitMinor": minor}
+    build_programs(folder, [_PACKAGE], stamps={f"{_VERSION_PACKAGE}.{name}": value for name, value in stamps.items()})
+    return folder / "kube-apiserver"
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import pytest
 
 from clusters.kind.docker import Docker
 from clusters.kubernetes.kube import KindKube
+from clusters.programs.api_server import ApiServer
 from tests.kind.api_world import register_node, running_server
-from tests.kind.apiserver import ApiServer
 from tests.kind.engine import missing_for_engine, running_engine
 from tests.kind.real_machine import machine
 

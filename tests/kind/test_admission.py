@@ -13,6 +13,7 @@ from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.api_errors import DeniedError
 from clusters.kubernetes.kube import KindKube
 from clusters.kubernetes.resources import NAMESPACE
+from clusters.programs.api_server import ApiServer
 from gardener.conditions import calico_is_down, calico_is_up, network_unavailable, route_condition
 from gardener.doubles.route_controller import USER as ROUTE_CONTROLLER
 from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME, admit, policy_manifests
@@ -20,7 +21,6 @@ from gardener.shoot import Shoot
 from hitless.documents import read_document
 from hitless.words import JsonObject, Kind, Mode
 from tests.kind.api_world import register_node, running_server, wait_until
-from tests.kind.apiserver import ApiServer
 from tests.unit.fakes_gardener import shipped_shoot
 
 PROVIDER = "gardener-extension-provider-aws"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +15,12 @@ from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.api_errors import DeniedError, GoneError
 from clusters.kubernetes.kube import KindKube
 from clusters.kubernetes.resources import RESOURCES
+from clusters.programs.api_server import ApiServer
 from gardener.conditions import route_condition
 from hitless.documents import read_document
 from hitless.errors import ApiError, ApiUnavailableError, BugError, ConflictError, NotFoundError, UsageError
 from hitless.words import JsonObject, Kind
 from tests.kind.api_world import is_served, register_node, running_server, wait_told, wait_until
-from tests.kind.apiserver import ApiServer
 from tests.lab.conformance.kube_api import ACTOR, KubeApiConformance, config_map, daemon_set
 
 
@@ -164,7 +165,7 @@ def change_kubeconfig(server: ApiServer, tmp_path: Path, section: str, changes: 
 
 
 def test_a_server_with_another_certificate_is_not_trusted(api_server: ApiServer, tmp_path: Path) -> None:
-    public = {"certificate-authority": certifi.where()}
+    public = {"certificate-authority-data": b64encode(Path(certifi.where()).read_bytes()).decode()}
     kube = KindKube.from_kubeconfig(change_kubeconfig(api_server, tmp_path, "clusters", public))
     with pytest.raises(DeniedError, match="certificate"):
         kube.list(Kind.NODE)

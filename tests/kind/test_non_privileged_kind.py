@@ -102,6 +102,8 @@ def judge(docker: Docker, pods: list[JsonObject], mode: Mode) -> None:
         for name, process in processes.items():
             assert not [power for bit, power in HOST_POWERS.items() if process.bounding >> bit & 1], name
             assert process.has_no_new_privileges, name
+        services = ("crictl", "exec", ids[CALICO_NODE].partition("://")[2], "ls", "/etc/service/enabled")
+        assert "felix" in docker.execute(pod["spec"]["nodeName"], *services).split()
         felix = processes[CALICO_NODE]
         assert (felix.uid, felix.gid) == (999, 0)
         assert [name for bit, name in GRANTED.items() if not felix.bounding >> bit & 1] == []

@@ -14,6 +14,7 @@ from clusters.kubernetes.kube import KindKube
 from clusters.kubernetes.pod_host import KubePodHost
 from clusters.kubernetes.prober_manifests import ProberSpec, render_owned, render_probers
 from clusters.kubernetes.prober_pods import ASK, ProberPods
+from clusters.programs.api_server import ApiServer
 from gardener.conditions import route_condition
 from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, WorldError
@@ -23,7 +24,6 @@ from hitless.words import JsonObject, Kind, Nanoseconds, Overlay
 from switches.observer import SwitchObserver
 from tests.clocks import HastyClock
 from tests.kind.api_world import register_node, wait_told
-from tests.kind.apiserver import ApiServer
 from tests.kind.exec_server import SUCCESS, ExecServer, failure
 from tests.lab.conformance.kube_api import ACTOR
 from tests.unit.test_kind_observation import daemon_set as plain_daemon_set

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from clusters.kubernetes.kube import KindKube
+from clusters.programs.api_server import ApiServer
 from commands.backends import Backend, KubeconfigOptions, make_backend
 from commands.settings import BackendName
 from hitless.errors import UsageError
@@ -14,7 +15,6 @@ from hitless.words import JsonObject, Mode, Overlay
 from scenarios.loading import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case
 from switches.observer import KINDS
-from tests.kind.apiserver import ApiServer
 from tests.kind.test_switch import Stage
 from tests.unit.fakes_gardener import shipped_shoot
 
