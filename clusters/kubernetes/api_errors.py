@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from kubernetes.client.exceptions import ApiException, OpenApiException
-from kubernetes.config import ConfigException
 from urllib3.exceptions import HTTPError
 
 from hitless.errors import ApiError, ApiUnavailableError, ConflictError, HitlessError, NotFoundError, UsageError
@@ -64,6 +62,9 @@ def refusal(request: str, status: int, body: str, *, reason: str = "") -> ApiErr
 @contextmanager
 def hitless_errors(request: str) -> Iterator[None]:
     """Turn everything that a call of the client can raise into an ApiError."""
+    from kubernetes.client.exceptions import ApiException, OpenApiException  # noqa: PLC0415 - see clusters.kubernetes.api_calls
+    from kubernetes.config import ConfigException  # noqa: PLC0415 - as above
+
     try:
         yield
     except HitlessError:
@@ -84,6 +85,8 @@ def hitless_errors(request: str) -> Iterator[None]:
 @contextmanager
 def kubeconfig_errors(kubeconfig: Path) -> Iterator[None]:
     """Turn everything that reading a kubeconfig can raise into a UsageError: the client takes the file's shape for granted."""
+    from kubernetes.config import ConfigException  # noqa: PLC0415 - see clusters.kubernetes.api_calls
+
     try:
         yield
     except HitlessError:

@@ -11,12 +11,10 @@ import threading
 from dataclasses import replace
 from typing import Final
 
-from kubernetes import watch
-
 from clusters.kubernetes.api_calls import ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors
 from clusters.kubernetes.resources import Resource
-from clusters.kubernetes.watcher import end_watch
+from clusters.kubernetes.watcher import end_watch, open_watch
 from hitless.errors import ApiError
 from hitless.words import JsonObject
 
@@ -40,7 +38,7 @@ class Collection:
         self._lock = threading.Lock()
         self._objects: tuple[JsonObject, ...] = ()
         self._is_new = False
-        self._stream = watch.Watch()
+        self._stream = open_watch()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"follow {kind}", daemon=True)
 

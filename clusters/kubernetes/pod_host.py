@@ -12,11 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
-from kubernetes.stream import stream
-from websocket import WebSocketException, setdefaulttimeout
-
 from clusters.kubernetes.api_calls import APPLY, ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors, refusal
 from clusters.kubernetes.resources import RESOURCES, path_of
@@ -74,6 +69,9 @@ class KubePodHost:
     """
 
     def __init__(self, calls: ApiCalls, kubeconfig: Path, context: str | None = None) -> None:
+        from kubernetes import client, config  # noqa: PLC0415 - see clusters.kubernetes.api_calls
+        from websocket import setdefaulttimeout  # noqa: PLC0415 - as above
+
         self._calls = calls
         self._settings = client.Configuration()
         setdefaulttimeout(_SILENCE_S)  # the client offers no other way to bound a handshake
@@ -105,8 +103,11 @@ class KubePodHost:
 
     def execute(self, namespace: str, pod: str, command: Sequence[str], line: bytes, timeout_s: float) -> bytes:
         """Run a command over a websocket; see PodHost."""
+        from kubernetes.client import ApiClient  # noqa: PLC0415 - see clusters.kubernetes.api_calls
+        from websocket import WebSocketException  # noqa: PLC0415 - as above
+
         request = f"EXEC Pod {pod}"
-        with hitless_errors(request), client.ApiClient(self._settings) as api_client:
+        with hitless_errors(request), ApiClient(self._settings) as api_client:
             opened = _open(api_client, request, namespace, pod, command)
             try:
                 return _talk(opened, request, line, timeout_s)
@@ -119,10 +120,14 @@ class KubePodHost:
 
 def _open(api_client: Any, request: str, namespace: str, pod: str, command: Sequence[str]) -> Any:  # noqa: ANN401 - no types
     """Open the stream. Raises ApiError: refused, by the status that the server gave, which the client hides in a text."""
+    from kubernetes.client import CoreV1Api  # noqa: PLC0415 - see clusters.kubernetes.api_calls
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - as above
+    from kubernetes.stream import stream  # noqa: PLC0415 - as above
+
     try:
         # The stream function replaces its client's request method while it connects: a client each, or threads mix.
         return stream(
-            client.CoreV1Api(api_client).connect_get_namespaced_pod_exec,
+            CoreV1Api(api_client).connect_get_namespaced_pod_exec,
             pod,
             namespace,
             command=list(command),

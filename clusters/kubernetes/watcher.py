@@ -11,15 +11,16 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final
-
-from kubernetes import watch
+from typing import TYPE_CHECKING, Final
 
 from clusters.kubernetes.api_calls import ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors
 from clusters.kubernetes.changes import ChangeBook
 from hitless.errors import ApiError, NotFoundError
 from hitless.words import Kind
+
+if TYPE_CHECKING:
+    from kubernetes import watch
 
 _STOP_S: Final = 0.05
 _STOP_ATTEMPTS_MAX: Final = 100
@@ -47,7 +48,7 @@ class KindWatcher:
         self._find_path = find_path
         self._calls = calls
         self._book = book
-        self._stream = watch.Watch()
+        self._stream = open_watch()
         self._stopping = threading.Event()
         self.version: int | None = None
         """Up to where the collection is known; None: it must be listed."""
@@ -103,6 +104,13 @@ class KindWatcher:
                 self._book.note_event(self._kind, event.version, deleted_uid=event.deleted_uid)
             if self._stopping.is_set():
                 return
+
+
+def open_watch() -> watch.Watch:
+    """Return a watch of the client, which another thread may stop."""
+    from kubernetes import watch  # noqa: PLC0415 - see clusters.kubernetes.api_calls
+
+    return watch.Watch()
 
 
 def end_watch(thread: threading.Thread, stream: watch.Watch) -> None:

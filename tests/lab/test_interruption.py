@@ -21,6 +21,7 @@ from tests.lab.test_sandbox import (
     wait_childless,
     world,
 )
+from tests.lab.test_suite_options import PLUGINS
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -32,7 +33,7 @@ NAMESPACES_MAX = 30
 """What one comparison needs (its lab of 13 and those in which it tries the machine, measured: 21 to 26), and no lab more."""
 COMPARE = ("-m", "commands.main", "compare", "--scenario", "nothing-happens", "--trials", "1", "--rate", "20")
 ONE_ARM = ("-m", "commands.main", "compare", "--scenario", "mutant-first-node", "--trials", "1", "--rate", "20")
-SUITES = ("-m", "pytest", str(ROOT / "suites"), "-v", "-p", "no:cacheprovider", "--scenario", "nothing-happens")
+SUITES = ("-m", "pytest", str(ROOT / "suites"), "-v", *PLUGINS, "--scenario", "nothing-happens")
 _KEPT = nothing_left  # a fixture
 
 End = Callable[[subprocess.Popen[str]], None]

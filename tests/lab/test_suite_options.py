@@ -16,10 +16,12 @@ from tests.lab.test_sandbox import outside_environment
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
+PLUGINS = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+"""The plug-in of Hypothesis takes a second of CPU in every process of a session, and the suites do not need it."""
 
 
 def run_suites(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-v", "-p", "no:cacheprovider", *options]
+    command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-v", *PLUGINS, *options]
     return subprocess.run(  # noqa: S603 - our own suites
         command,
         env=outside_environment() | environment,
