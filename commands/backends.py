@@ -10,6 +10,7 @@ from typing import Final
 
 from clusters.kind import cluster as kind
 from clusters.kind.config import KindOptions
+from clusters.kind.machine import capabilities_missing
 from clusters.kubernetes.prober_manifests import NAMESPACE
 from clusters.kubernetes.watched import check_records, find_mismatches, make_watched_cluster, read_zones
 from clusters.lab import cluster as lab
@@ -130,7 +131,7 @@ def make_backend(
             return Backend(
                 name=name,
                 make_cluster=partial(_make_kind_cluster, kind_options or KindOptions()),
-                find_missing=kind.capabilities_missing,
+                find_missing=capabilities_missing,
                 profiles=(Profile.GARDENER,),
                 switches=(SwitchName.DOUBLES, SwitchName.OBSERVER),
                 rate_hz=KIND_RATE_HZ,

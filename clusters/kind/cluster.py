@@ -16,7 +16,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from clusters.faults import COMMON_FAULTS, common_faults
+from clusters.faults import common_faults
 from clusters.kind.addresses import NodePlan, make_plan
 from clusters.kind.bring_up import POLL_S, CalicoStart, ClusterApi
 from clusters.kind.config import KindOptions, digest_spec, make_spec
@@ -47,9 +47,8 @@ from hitless.fault_table import FaultTable
 from hitless.plural import plural
 from hitless.ports import Clock, Participant, Prober
 from hitless.waiting import wait_until
-from hitless.words import MILLISECOND, Capability, FlowSet, Kind, Mode, Nanoseconds, Overlay
-from scenarios.faults import faults_missing
-from scenarios.flows import SERVICE_SETS, capabilities_of
+from hitless.words import MILLISECOND, Capability, FlowSet, Kind, Mode, Nanoseconds
+from scenarios.flows import capabilities_of
 from scenarios.plan import Case
 from switches.doubles import initial_objects
 from switches.observer import CalicoObserver
@@ -360,22 +359,6 @@ def make_kind_cluster(case: Case, clock: Clock, options: KindOptions, tell: Tell
         connect=connect_to,
         tell=tell or _tell_stderr,
     )
-
-
-def capabilities_missing(case: Case) -> tuple[str, ...]:
-    """Return what a scenario needs and a kind cluster on this machine does not offer; empty: nothing."""
-    overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
-    needed, flow_sets = {*case.scenario.needs, *capabilities_of(case.flow_sets), overlay}, set(case.flow_sets)
-    if not SERVICE_SETS & flow_sets:
-        # natOutgoing is calico-node's own here; only Services would have to be made by us.
-        needed.discard(Capability.NFT)
-    missing: list[str] = sorted(needed - kernel_capabilities())
-    is_unnamed = case.overlay is Overlay.VXLAN and case.scenario.start is Mode.NATIVE
-    if is_unnamed and Capability.HOST_ENDPOINTS in needed:
-        # Calico allots it when the overlay comes on; a node's own packets would arrive from an unknown address.
-        missing.append(f"{Capability.HOST_ENDPOINTS} whose tunnel's address is known beforehand")
-    named = ["nodes with the names of the lab's, which the scenario names"] if case.scenario.names_nodes else []
-    return (*missing, *faults_missing(case.scenario.fault_names, COMMON_FAULTS), *named)
 
 
 def roles_of(flow_sets: Iterable[FlowSet]) -> tuple[PodRole, ...]:

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from clusters.faults import COMMON_FAULTS
 from clusters.kind.config import KindOptions
 from clusters.kind.docker import REMEDY, Docker, find_docker
 from clusters.kind.images import find_image
@@ -14,7 +15,10 @@ from clusters.kind.programs import KIND_REMEDY, KUBECTL_REMEDY, find_program
 from clusters.kind.versions import CALICO_IMAGES, DEFAULT_NODE_VERSION, LOCAL_IMAGES, NODE_IMAGES
 from clusters.linux.machine import Feature, examine_machine
 from hitless.errors import MissingCapabilityError, WorldError
-from hitless.words import Capability
+from hitless.words import Capability, Mode, Overlay
+from scenarios.faults import faults_missing
+from scenarios.flows import SERVICE_SETS, capabilities_of
+from scenarios.plan import Case
 
 INSTANCES_MIN: Final = 512
 WATCHES_MIN: Final = 524_288
@@ -49,6 +53,22 @@ def kernel_capabilities() -> frozenset[Capability]:
     offered = {Capability.OVERLAY_IPIP: "ipip", Capability.OVERLAY_VXLAN: "vxlan"}
     always = {Capability.ROUTE_TABLES, Capability.FLOW_CLASSES, Capability.HOST_ENDPOINTS, Capability.REAL_CALICO}
     return frozenset(always | {one for one, name in offered.items() if name in present})
+
+
+def capabilities_missing(case: Case) -> tuple[str, ...]:
+    """Return what a scenario needs and a kind cluster on this machine does not offer; empty: nothing."""
+    overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
+    needed, flow_sets = {*case.scenario.needs, *capabilities_of(case.flow_sets), overlay}, set(case.flow_sets)
+    if not SERVICE_SETS & flow_sets:
+        # natOutgoing is calico-node's own here; only Services would have to be made by us.
+        needed.discard(Capability.NFT)
+    missing: list[str] = sorted(needed - kernel_capabilities())
+    is_unnamed = case.overlay is Overlay.VXLAN and case.scenario.start is Mode.NATIVE
+    if is_unnamed and Capability.HOST_ENDPOINTS in needed:
+        # Calico allots it when the overlay comes on; a node's own packets would arrive from an unknown address.
+        missing.append(f"{Capability.HOST_ENDPOINTS} whose tunnel's address is known beforehand")
+    named = ["nodes with the names of the lab's, which the scenario names"] if case.scenario.names_nodes else []
+    return (*missing, *faults_missing(case.scenario.fault_names, COMMON_FAULTS), *named)
 
 
 def _examine_docker() -> tuple[Feature, ...]:

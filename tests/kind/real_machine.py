@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from clusters.kind.cluster import capabilities_missing
 from clusters.kind.config import KindOptions, make_spec
 from clusters.kind.docker import Docker, find_docker
 from clusters.kind.images import find_images
 from clusters.kind.kept import remove_cluster
+from clusters.kind.machine import capabilities_missing
 from clusters.kind.programs import find_programs
 from clusters.kind.versions import calico_images
 from hitless.errors import MissingCapabilityError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.kind.cluster import capabilities_missing, roles_of
-from clusters.kind.machine import kernel_capabilities
+from clusters.kind.cluster import roles_of
+from clusters.kind.machine import capabilities_missing, kernel_capabilities
 from clusters.kubernetes.node_objects import read_tunnel_address
 from clusters.kubernetes.prober_manifests import PodRole
 from hitless.words import Capability, FlowSet, JsonObject, Overlay
@@ -50,7 +50,7 @@ def case_of(scenario: str, overlay: Overlay, *flow_sets: FlowSet) -> Case:
 def everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine whose kernel has both overlays."""
     offered = kernel_capabilities() | {Capability.OVERLAY_IPIP, Capability.OVERLAY_VXLAN}
-    monkeypatch.setattr("clusters.kind.cluster.kernel_capabilities", lambda: offered)
+    monkeypatch.setattr("clusters.kind.machine.kernel_capabilities", lambda: offered)
 
 
 @pytest.mark.usefixtures("everything_else")
