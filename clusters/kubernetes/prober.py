@@ -137,6 +137,8 @@ class KindProber:
         failures = [error for error in self._pods.each(self._clocks, self._try_fetch).values() if error is not None]
         if failures and len(failures) == len(self._clocks):
             raise WorldError(f"cannot read the records of any agent; the first error: {failures[0]}")
+        if not self._agents:
+            raise WorldError("there are no records: no prober said that it runs, so no agent was started")
         return merge_records(
             self._directory, {agent.name: self._clocks[agent.endpoint] for agent in self._agents}, self._clock_id
         )
