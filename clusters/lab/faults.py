@@ -49,10 +49,7 @@ def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapp
         **common_faults(kube, cloud),
         "node-unregistered": Fault(inject=nodes.unregister, cure=nodes.register),
         "calico-node-restart": Fault(inject=nodes.restart_calico, cure=lambda _: None),
-        "calico-node-lingers": Fault(
-            inject=lambda options: nodes.set_lingering(options, is_lingering=True),
-            cure=lambda options: nodes.set_lingering(options, is_lingering=False),
-        ),
+        "calico-node-lingers": Fault(inject=nodes.end_late, cure=nodes.end_in_time),
         "source-check-on": Fault(inject=nodes.check_sources, cure=lambda options: nodes.drop_rules(options, _SOURCE_CHECK)),
         "connections-refused": Fault(
             inject=nodes.refuse_connections, cure=lambda options: nodes.drop_rules(options, _CONNECTIONS)
@@ -97,9 +94,14 @@ class _Nodes:
         for pod in pods:
             self._kube.delete(Kind.POD, pod["metadata"]["name"])
 
-    def set_lingering(self, options: JsonObject, *, is_lingering: bool) -> None:
-        """Let the containers of a replaced calico-node pod end late, or in time."""
-        self._calico[self._find(options).name].is_lingering = is_lingering
+    def end_late(self, options: JsonObject) -> None:
+        """Let the containers of a replaced calico-node pod end late."""
+        self._calico[self._find(options).name].is_lingering = True
+
+    def end_in_time(self, options: JsonObject) -> None:
+        """Let them end in time."""
+        if (node := self._calico.get(options.get("node", ""))) is not None:
+            node.is_lingering = False
 
     def check_sources(self, options: JsonObject) -> None:
         """Drop at the node's interface what is neither from nor to its own address, after a masquerade."""
