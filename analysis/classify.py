@@ -28,7 +28,7 @@ def classify_flow(history: History, flow: Flow) -> Probes:
         log,
         history.header.forwarding_delay_threshold_ns,
         # The kernel answers ICMP, and it keeps no log.
-        is_log_whole=flow.flow_class is not FlowClass.ICMP and all(report.finished for report in records.reports),
+        is_log_whole=flow.flow_class is not FlowClass.ICMP and records.is_whole,
         clock_bound_ns=records.clock_bound_ns,
         run_clock_bound_ns=records.run_clock_bound_ns,
         is_stream=flow.flow_class is not FlowClass.TCP_CONNECT,

@@ -150,8 +150,9 @@ class _Overflow:
 
 def _overflows(history: History) -> Iterator[_Overflow]:
     """Yield the overflows of every socket. Adjacent ones are merged, because a probe on the border would count in both."""
-    flows = {int(flow.id): flow for flow in history.flows}
     rows = np.sort(history.records.overflows, order=["is_reflector", "flow", "since"])
+    wanted = {int(flow) for flow in rows["flow"]}
+    flows = {int(flow.id): flow for flow in history.flows if int(flow.id) in wanted} if wanted else {}
     at = 0
     while at < rows.size:
         end = at + 1

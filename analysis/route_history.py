@@ -165,6 +165,9 @@ class RouteHistory:
 
     def __init__(self, history: History) -> None:
         self._zones = {node.name: node.zone for node in history.facts.nodes}
+        self._members: dict[str | None, list[str]] = {}
+        for name, zone in self._zones.items():
+            self._members.setdefault(zone, []).append(name)
         self._is_native = history.header.start_mode is Mode.NATIVE
         self._is_vxlan = history.header.overlay is Overlay.VXLAN
         self.told = tuple(history.events_named("calico.repointed", "calico.cleanup_routes"))
@@ -194,10 +197,23 @@ class RouteHistory:
         repointed = (event for event in self.told if event.name == "calico.repointed")
         return frozenset(str(event.facts["node"]) for event in repointed if event.t_ns < until_ns)
 
+    def timelines(self, node: str) -> tuple[RouteTimeline, ...]:
+        """Return the timelines of a node toward all its peers, those that are alike once.
+
+        What a node told tells peers apart by the zone, its own or another, and by those that it names: so a large cluster needs
+        a few timelines a node, not one a peer.
+        """
+        named = {peer for _, event in self._changes.get(node, []) for peer in event.facts.get("peers", ())}
+        peers = [peer for peer in self._zones if peer in named] if named else []
+        own = self._zones.get(node)
+        near = (peer for peer in self._members.get(own, ()) if peer not in named and peer != node)
+        far = (peer for zone, members in self._members.items() if zone != own for peer in members if peer not in named)
+        peers += [peer for peer in (next(near, None), next(far, None)) if peer is not None]
+        return tuple(self.toward(node, peer) for peer in peers if peer != node)
+
     def departure(self) -> RouteStep | None:
         """Return the first step by which a node left the tunnel, as nodes told it; None: no node told of one."""
-        pairs = ((node, peer) for node in self._zones for peer in self._zones if node != peer)
-        steps = (step for node, peer in pairs for step in self.toward(node, peer).steps)
+        steps = (step for node in self._zones for line in self.timelines(node) for step in line.steps)
         left = (step for step in steps if step.next_hop is not NextHop.TUNNEL and step.knowledge is not Knowledge.INFERRED)
         return min(left, key=lambda step: step.at.earliest_ns, default=None)
 

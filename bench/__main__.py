@@ -23,7 +23,9 @@ def measure(
     quick: Annotated[bool, typer.Option(help="Few repetitions: shows that everything works, not how well.")] = False,
     only: Annotated[
         str | None,
-        typer.Option(help="Of accuracy, peers, cpu, rate, mesh, bringup, causes, reports, hold, with commas; default: all."),
+        typer.Option(
+            help="Of accuracy, peers, cpu, rate, mesh, bringup, causes, reports, scale, hold, with commas; default: all."
+        ),
     ] = None,
     output_format: Annotated[BenchFormat, typer.Option("--format", help="What to print.")] = BenchFormat.TEXT,
     stored: Annotated[Path | None, typer.Option("--from", help="A bench.json to show instead of measuring.")] = None,

@@ -26,6 +26,7 @@ from bench.peers import PEERS
 from bench.question import Question
 from bench.rate import RATE
 from bench.reports import REPORTS
+from bench.scale import SCALE
 from bench.tables import BenchFormat, Table, fill_in, to_markdown
 from clusters.linux.sandbox import enter_sandbox
 from commands.settings import Outcome, default_runs, make_run_directory
@@ -34,7 +35,7 @@ from hitless.errors import BugError, HitlessError, UsageError, WorldError
 from hitless.store import write_json
 from hitless.words import JsonObject
 
-QUESTIONS: Final = (ACCURACY, PEERS, CPU, RATE, MESH, BRINGUP, CAUSES, REPORTS, HOLD)
+QUESTIONS: Final = (ACCURACY, PEERS, CPU, RATE, MESH, BRINGUP, CAUSES, REPORTS, SCALE, HOLD)
 ON_REQUEST: Final = (GATE,)
 """Runs only by name, because it takes half an hour."""
 SCHEMA: Final = "hitless.bench/2"

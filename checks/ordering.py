@@ -5,12 +5,13 @@ This is the purpose of the gate, judged without a single probe: a late route is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from analysis.evidence import Evidence
 from checks.budgets import read_budgets
-from hitless.history import History
+from hitless.events import Event
 from hitless.plural import plural
 from hitless.verdicts import Finding
 from hitless.words import JsonObject, Kind, Mode, Nanoseconds, Verdict
@@ -32,7 +33,11 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
         return
     instant_ns, what = gone
     pairs = [(zone, node.name) for zone in sorted(history.facts.zone_gateways) for node in history.facts.nodes]
-    answers = [_judge_route(history, zone, node, instant_ns) for zone, node in pairs]
+    changes: defaultdict[tuple[object, object], list[Event]] = defaultdict(list)
+    for event in history.events_named("route.created", "route.deleted"):
+        changes[event.facts.get("zone"), event.facts.get("node")].append(event)
+    was_synced = history.first_event("routes.synced") is not None
+    answers = [_judge_route(changes[zone, node], zone, node, instant_ns, was_synced=was_synced) for zone, node in pairs]
     late = [finding for finding, _ in answers if finding is not None]
     yield from late
     if not late:
@@ -59,17 +64,14 @@ def _overlay_gone(evidence: Evidence) -> tuple[Nanoseconds, str] | None:
     return min(instants, default=None)
 
 
-def _judge_route(history: History, zone: str, node: str, gone_ns: Nanoseconds) -> tuple[Finding | None, int | None]:
+def _judge_route(
+    changes: Sequence[Event], zone: str, node: str, gone_ns: Nanoseconds, *, was_synced: bool
+) -> tuple[Finding | None, int | None]:
     """Return the finding where the route was late, or how long it had existed at `gone_ns` where that is known."""
-    changes = [
-        event
-        for event in history.events_named("route.created", "route.deleted")
-        if event.facts.get("zone") == zone and event.facts.get("node") == node
-    ]
     before = [event for event in changes if event.t_ns <= gone_ns]
     if before and before[-1].name == "route.created":
         return None, gone_ns - before[-1].t_ns
-    is_older = not changes and history.first_event("routes.synced") is not None
+    is_older = not changes and was_synced
     if is_older:
         # The route controller found the route; it did not have to create it.
         return None, None

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, unique
+from functools import cached_property
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -189,7 +190,7 @@ class AgentReport:
     """How far the agents' run clock may be off the harness's, which dates the events."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbeRecords:
     """The records of one run, of all agents."""
 
@@ -207,12 +208,17 @@ class ProbeRecords:
     overflows: Rows = field(default_factory=lambda: np.zeros(0, dtype=OVERFLOW_ROW))
     """OVERFLOW_ROW of all agents."""
 
-    @property
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether every agent lived to report."""
+        return all(report.finished for report in self.reports)
+
+    @cached_property
     def clock_bound_ns(self) -> int:
         """How far the times of two agents may be off each other."""
         return 2 * max((report.offset_bound_ns for report in self.reports), default=0)
 
-    @property
+    @cached_property
     def run_clock_bound_ns(self) -> int:
         """How far the times of probes may be off those of events."""
         return max((report.run_clock_bound_ns for report in self.reports), default=0)

@@ -22,6 +22,8 @@ from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Kind
 from reports.cause_summary import causes_of_flow
 from reports.extracts import shown_run
 
+BARS_MAX: Final = 200
+"""Bars of a line that flows share."""
 FLOWS_MAX: Final = 40
 """Flows that get a line of their own; beyond it those that lost nothing share one, then the lightest hit ones."""
 
@@ -85,9 +87,9 @@ def make_panel(run: JudgedRun) -> Panel:
     own, rest = _choose_flows(found)
     rest_row = _rest_label(rest, is_all=not own)
     bars = [bar for flow, measure in own for bar in _bars(measure, names[flow.id], origin, causes)]
-    bars += [bar for _, measure in rest for bar in _bars(measure, rest_row, origin, causes)]
+    bars += _visible([bar for _, measure in rest for bar in _bars(measure, rest_row, origin, causes)])
     families = tuple(family_bars(run, origin, causes))
-    bars += [bar for _, drawn in families for bar in drawn]
+    bars += [bar for _, drawn in families for bar in _visible(drawn)]
     before = history.records.sender["send_began_ns"]
     return Panel(
         title=_title(run, found),
@@ -186,6 +188,28 @@ def _note(run: JudgedRun, flow: Flow, measure: FlowMeasure) -> str:
         return f"lost none of {plural(measure.offered, 'probe')}"
     causes = ", ".join(f"{name} {share:.0%}" for name, share in causes_of_flow(run.evidence.causes, flow))
     return f"lost {measure.lost:,} of {plural(measure.offered, 'probe')}; cause: {causes or 'not known'}"
+
+
+def _visible(bars: Sequence[Bar]) -> list[Bar]:
+    """Return the bars of a line that flows share, without those that lie wholly beneath another where there are very many.
+
+    The longest BARS_MAX are kept. The line's label counts the flows; summary.json has every number.
+    """
+    if len(bars) <= BARS_MAX:
+        return list(bars)
+    found: list[Bar] = []
+    for bar in sorted(bars, key=lambda bar: (bar.sign, bar.from_ms, -bar.to_ms)):
+        above = found[-1] if found else None
+        is_beneath = (
+            above is not None
+            and above.sign == bar.sign
+            and bar.to_ms <= above.to_ms
+            and above.certain_from_ms <= bar.certain_from_ms
+            and bar.certain_to_ms <= above.certain_to_ms
+        )
+        if not is_beneath:
+            found.append(bar)
+    return sorted(found, key=lambda bar: bar.from_ms - bar.to_ms)[:BARS_MAX]
 
 
 Causes = Mapping[tuple[FlowId, int], str]

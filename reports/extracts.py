@@ -117,7 +117,9 @@ def group_findings(findings: Sequence[ReportedFinding]) -> tuple[FindingGroup, .
         groups.setdefault((finding.verdict, finding.check, finding.code, finding.arm), []).append(finding)
     rank = {Verdict.FAIL: 0, Verdict.INCONCLUSIVE: 1, Verdict.PASS: 2}
     listed = [
-        FindingGroup(verdict=verdict, check=check, code=code, arm=arm, count=len(group), example=group[0].text)
+        FindingGroup(
+            verdict=verdict, check=check, code=code, arm=arm, count=sum(1 + one.more for one in group), example=group[0].text
+        )
         for (verdict, check, code, arm), group in groups.items()
     ]
     return tuple(sorted(listed, key=lambda group: rank[group.verdict]))

@@ -47,10 +47,7 @@ def mode_lanes(run: JudgedRun) -> tuple[Lane, ...]:
     history = run.history
     names = [node.name for node in history.facts.nodes]
     routes = run.evidence.routes
-    return tuple(
-        Lane(row=name, segments=tuple(_modes(history, [routes.toward(name, peer) for peer in names if peer != name])))
-        for name in names[:NODES_MAX]
-    )
+    return tuple(Lane(row=name, segments=tuple(_modes(history, routes.timelines(name)))) for name in names[:NODES_MAX])
 
 
 def route_lanes(run: JudgedRun) -> tuple[Lane, ...]:

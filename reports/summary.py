@@ -11,8 +11,8 @@ Counts are sums over the trials and over the mesh flows of each; `*_max` go by t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
 
 from analysis.comparison import Comparison
@@ -21,7 +21,7 @@ from analysis.length import add_lengths
 from analysis.measure import Counts, FlowMeasure
 from hitless.facts import PartIdentity
 from hitless.verdicts import Finding
-from hitless.words import Arm, FlowRole, JsonObject, Verdict
+from hitless.words import Arm, FlowId, FlowRole, JsonObject, Verdict
 from reports.cause_summary import CauseSummary, summarise_causes
 from reports.connections import ConnectionTotals, summarise_connections
 from reports.load_summary import LoadSummary, summarise_load
@@ -30,6 +30,9 @@ from reports.quantities import Duration, duration_of, ms
 from reports.spread import Spread, make_spread
 
 SCHEMA: Final = "hitless.summary/2"
+
+FINDINGS_MAX: Final = 100
+"""Findings of a check with one code in one run: a large cluster has one a flow. All can be made again from the records."""
 
 _JUDGED: Final = (FlowRole.MESH, FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
 
@@ -60,6 +63,8 @@ class ReportedFinding:
     t_ms: float | None
     """Run clock, if it is about one instant."""
     text: str
+    more: int = 0
+    """Further findings of its kind in its run, which the summary leaves out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,13 +204,8 @@ def summarise(comparison: Comparison) -> Summary:
         forwarding_delay_threshold_ms=ms(header.forwarding_delay_threshold_ns),
         versions=dict(facts.versions),
         findings=(
-            *(_report(finding, "comparison", None) for finding in decision.findings),
-            *(
-                _report(finding, result.check, run)
-                for run in comparison.runs
-                for result in run.results
-                for finding in result.findings
-            ),
+            *(_report(finding, "comparison", None, {}) for finding in decision.findings),
+            *(one for run in comparison.runs for one in _report_run(run)),
         ),
         arms={arm: summarise_arm(runs) for arm, runs in arms.items() if runs},
     )
@@ -307,8 +307,21 @@ def _max_or_none(values: Iterable[float | None]) -> float | None:
     return None if None in known else max((value for value in known if value is not None), default=None)
 
 
-def _report(finding: Finding, check: str, run: JudgedRun | None) -> ReportedFinding:
-    labels = {} if run is None else {flow.id: flow.label for flow in run.history.flows}
+def _report_run(run: JudgedRun) -> Iterator[ReportedFinding]:
+    """Yield the findings of a run, of each kind the first FINDINGS_MAX; the last of these counts the others."""
+    labels = {flow.id: flow.label for flow in run.history.flows}
+    for result in run.results:
+        kinds: dict[tuple[Verdict, str], list[Finding]] = {}
+        for finding in result.findings:
+            kinds.setdefault((finding.verdict, finding.code), []).append(finding)
+        kept = {id(finding) for found in kinds.values() for finding in found[:FINDINGS_MAX]}
+        more = {id(found[:FINDINGS_MAX][-1]): max(0, len(found) - FINDINGS_MAX) for found in kinds.values()}
+        for finding in result.findings:
+            if id(finding) in kept:
+                yield replace(_report(finding, result.check, run, labels), more=more.get(id(finding), 0))
+
+
+def _report(finding: Finding, check: str, run: JudgedRun | None, labels: Mapping[FlowId, str]) -> ReportedFinding:
     return ReportedFinding(
         check=check,
         verdict=finding.verdict,

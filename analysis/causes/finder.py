@@ -20,7 +20,7 @@ from analysis.causes.segments import Way
 from analysis.causes.tunnel_candidates import NO_PORTS, TunnelCandidates
 from analysis.interval import instant_of, make_interval
 from analysis.measure import Measures
-from analysis.paths.route_ends import RouteEnds, find_ends
+from analysis.paths.route_ends import EndsFinder, RouteEnds
 from analysis.route_history import LEAD_NS, RouteHistory
 from hitless.facts import Endpoint, Flow
 from hitless.history import History
@@ -65,6 +65,7 @@ class CandidateFinder:
     def __init__(self, history: History, measures: Measures, routes: RouteHistory) -> None:
         self._history = history
         self._endpoints = {endpoint.name: endpoint for endpoint in history.facts.endpoints}
+        self._ends = EndsFinder(history.facts)
         self.moved = MovedCounters(history)
         named = {node.name for node in history.facts.nodes} | self._endpoints.keys() | {"machine"}
         self._missing = RouteCandidates(history, routes, self.moved.places - named)
@@ -79,7 +80,7 @@ class CandidateFinder:
         source, destination = self._endpoints[flow.source], self._endpoints[flow.destination]
         found = [*self._shared, *self._sockets(source, destination, way)]
         found += [candidate for node, candidate in self._at_nodes if node in (source.node, destination.node)]
-        ends = find_ends(flow, self._history.facts)
+        ends = self._ends.of(flow)
         if ends is None:
             return tuple(found)
         if flow.flow_set in _MASQUERADED:

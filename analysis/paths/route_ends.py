@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hitless.facts import ClusterFacts, Flow
+from hitless.words import IpFamily
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,24 +26,29 @@ class RouteEnds:
     """How many nodes forward a packet, either way: each end that is a pod has one. None: other hops may be before them."""
 
 
-def find_ends(flow: Flow, facts: ClusterFacts) -> RouteEnds | None:
-    """Return the two nodes of a flow, or None where it does not travel between two nodes of the cluster."""
-    endpoints = {endpoint.name: endpoint for endpoint in facts.endpoints}
-    source, destination = endpoints[flow.source], endpoints[flow.destination]
-    nodes = {node.name: node for node in facts.nodes}
-    by_address = {node.address_of(flow.ip_family): node.name for node in facts.nodes}
-    sender = source.node
-    if source.is_outside:
-        # A client of a NodePort: the node that it addresses forwards the request, and the answer comes back through it.
-        sender = by_address.get(flow.target, "")
-    reflector = destination.node
-    if sender == reflector or sender not in nodes or reflector not in nodes:
-        return None
-    return RouteEnds(
-        sender=sender,
-        reflector=reflector,
-        is_same_zone=nodes[sender].zone == nodes[reflector].zone,
-        is_to_pod=destination.is_pod,
-        is_back_to_pod=source.is_pod and destination.is_pod,
-        forwarding_nodes=None if source.is_outside else source.is_pod + destination.is_pod,
-    )
+class EndsFinder:
+    """Finds the ends of flows in one cluster."""
+
+    def __init__(self, facts: ClusterFacts) -> None:
+        self._endpoints = {endpoint.name: endpoint for endpoint in facts.endpoints}
+        self._nodes = {node.name: node for node in facts.nodes}
+        self._by_address = {node.address_of(family): node.name for node in facts.nodes for family in IpFamily}
+
+    def of(self, flow: Flow) -> RouteEnds | None:
+        """Return the two nodes of a flow, or None where it does not travel between two nodes of the cluster."""
+        source, destination = self._endpoints[flow.source], self._endpoints[flow.destination]
+        sender = source.node
+        if source.is_outside:
+            # A client of a NodePort: the node that it addresses forwards the request, and the answer comes back through it.
+            sender = self._by_address.get(flow.target, "")
+        reflector = destination.node
+        if sender == reflector or sender not in self._nodes or reflector not in self._nodes:
+            return None
+        return RouteEnds(
+            sender=sender,
+            reflector=reflector,
+            is_same_zone=self._nodes[sender].zone == self._nodes[reflector].zone,
+            is_to_pod=destination.is_pod,
+            is_back_to_pod=source.is_pod and destination.is_pod,
+            forwarding_nodes=None if source.is_outside else source.is_pod + destination.is_pod,
+        )

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.paths.route_ends import RouteEnds, find_ends
+from analysis.paths.route_ends import EndsFinder, RouteEnds
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import Rows
@@ -59,7 +59,8 @@ class TtlPaths:
     """The paths that the TTLs of one run allow."""
 
     def __init__(self, history: History) -> None:
-        found = {flow.id: find_ends(flow, history.facts) for flow in history.flows}
+        finder = EndsFinder(history.facts)
+        found = {flow.id: finder.of(flow) for flow in history.flows}
         self._ends: dict[FlowId, RouteEnds] = {number: ends for number, ends in found.items() if ends is not None}
         self.is_router_counted = self._sees_router(history.records.sender)
         """Whether any packet arrived with a TTL one lower than the nodes explain."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,15 @@ class PodAgent:
     is_sender: bool
     settings: JsonObject
     """Its settings, except the directory, which the supervisor chooses."""
+
+
+def flows_by_endpoint(flows: Iterable[Flow]) -> Mapping[str, Sequence[Flow]]:
+    """Return the flows that each endpoint takes part in: a large cluster's plan looks at each flow twice, not once a pod."""
+    found: defaultdict[str, list[Flow]] = defaultdict(list)
+    for flow in flows:
+        for name in {flow.source, flow.destination}:
+            found[name].append(flow)
+    return found
 
 
 def plan_agents(

@@ -19,7 +19,7 @@ import numpy as np
 
 from clusters.flow_settings import assign_ssids
 from clusters.kubernetes.clock_offsets import AgentRows, Offset, align, find_offsets
-from clusters.kubernetes.pod_agents import PodAgent, plan_agents
+from clusters.kubernetes.pod_agents import PodAgent, flows_by_endpoint, plan_agents
 from clusters.kubernetes.prober_pods import ProberPods
 from hitless.agents import read_agents
 from hitless.errors import ApiUnavailableError, BugError, WorldError
@@ -171,11 +171,7 @@ class KindProber:
 
     def _plan(self, flows: Sequence[Flow], spec: ProbeSpec) -> tuple[PodAgent, ...]:
         endpoints = {endpoint.name: endpoint for endpoint in self._pods.endpoints}
-        ssids = assign_ssids(flows, str)
-        flows_of: dict[str, list[Flow]] = {name: [] for name in self._clocks}
-        for flow in flows:
-            for name in {flow.source, flow.destination}:
-                flows_of[name].append(flow)
+        ssids, flows_of = assign_ssids(flows, str), flows_by_endpoint(flows)
         return tuple(
             agent
             for name, clock in self._clocks.items()

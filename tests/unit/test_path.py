@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analysis.evidence import Evidence
 from analysis.paths.path import Direction, Flags, FlowPaths
-from analysis.paths.route_ends import find_ends
+from analysis.paths.route_ends import EndsFinder
 from analysis.paths.ttl import PathBits, ProbePath
 from hitless.facts import Endpoint, Flow
 from hitless.history import History
@@ -231,7 +231,7 @@ def test_a_client_outside_enters_by_the_node_that_it_addresses(via: str | None, 
     client = Endpoint(name="client", node="client", zone="a", address="192.0.2.1", is_outside=True)
     cluster = replace(facts(), endpoints=(*facts().endpoints, client))
     flow = replace(IN_ZONE, source="client", destination="node-b1-mesh", flow_set=FlowSet.NODE_PORT, via=via)
-    found = find_ends(flow, cluster)
+    found = EndsFinder(cluster).of(flow)
     assert (found and (found.sender, found.reflector, found.forwarding_nodes)) == (sender and (sender, "node-b1", None))
 
 
