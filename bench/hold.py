@@ -34,11 +34,11 @@ from switches.doubles import SwitchSpec, initial_objects, make_switch
 
 _SHOOT: Final = Path(scenarios.__path__[0]) / "shoots" / "aws-1.36.yaml"
 ZONES: Final = ("a", "b", "c")
-_QUOTA_DEFAULT, _QUOTA_MAX = 500, 1000
-"""Routes of a table. Source: docs/mechanics.md, quota."""
+_QUOTA_ONCE, _QUOTA_DEFAULT, _QUOTA_MAX = 50, 500, 1000
+"""Routes of a table: AWS's former default, its default and its maximum. Source: docs/mechanics.md, quota."""
 _SLOW_HZ: Final = 2.0
 """CreateRoute calls a second that an API grants which others use as well; alone the controller makes 4 (250 ms a call)."""
-_GIVEN_UP_S: Final = 2 * 3600
+_GIVEN_UP_S: Final = 4 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +51,19 @@ class Shape:
 
 
 _SHAPES: Final = (
+    Shape(nodes=50, quota=_QUOTA_ONCE),
+    Shape(nodes=51, quota=_QUOTA_ONCE),
     Shape(nodes=50, quota=_QUOTA_DEFAULT),
     Shape(nodes=50, quota=_QUOTA_DEFAULT, calls_hz=_SLOW_HZ),
     Shape(nodes=500, quota=_QUOTA_DEFAULT),
     Shape(nodes=500, quota=_QUOTA_DEFAULT, calls_hz=_SLOW_HZ),
     Shape(nodes=501, quota=_QUOTA_DEFAULT),
     Shape(nodes=1000),
+    Shape(nodes=5000),
     Shape(nodes=5000, quota=None),
+    Shape(nodes=5000, quota=None, calls_hz=_SLOW_HZ),
 )
-_SHAPES_QUICK: Final = _SHAPES[:2]
+_SHAPES_QUICK: Final = _SHAPES[:3]
 
 
 class _Tables:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from analysis.comparison import Comparison
 from analysis.judged import JudgedRun
+from analysis.mesh_coverage import find_mesh_coverage
 from clusters.kind.config import KindOptions
 from clusters.linux.sandbox import enter_sandbox
 from clusters.programs.cluster import Programs
@@ -168,6 +169,7 @@ def _describe(history: History) -> dict[str, str]:
     return {
         "scenario": header.scenario,
         "topology": ", ".join(f"{plural(count, 'node')} in zone {zone}" for zone, count in sorted(zones.items())),
+        "mesh": find_mesh_coverage(history.facts, history.flows).text,
         "overlay": header.overlay.value,
         "switch": f"{header.start_mode} to {header.wanted_mode}",
         "probe interval": f"{header.interval_ns / MILLISECOND:g} ms",

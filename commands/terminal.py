@@ -48,6 +48,8 @@ def print_comparison(summary: Summary, report: Path) -> None:
         f"every duration is +- {summary.accuracy_ms:g} ms",
         soft_wrap=True,
     )
+    if summary.mesh is not None and not summary.mesh.is_full:
+        console.print(f"{summary.mesh.text}: the report says what that may miss", soft_wrap=True)
     if summary.families_not_probed:
         console.print(f"{' and '.join(summary.families_not_probed)} is not probed: this result says nothing about it")
     for finding in summary.findings:

@@ -20,6 +20,8 @@ def identity(summary: Summary) -> tuple[tuple[str, str], ...]:
 
 def _identity(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "cluster", f"{summary.cluster}, profile {summary.profile}"
+    if summary.mesh is not None and not summary.mesh.is_full:
+        yield "mesh", summary.mesh.text
     yield "carrier", summary.carrier
     for part in summary.parts:
         words = ["double" if part.is_double else "real", part.version]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from analysis.mesh_coverage import MeshCoverage
 from hitless.history import History
 from hitless.plural import plural
 from hitless.words import Arm
@@ -19,6 +20,8 @@ def limits(summary: Summary, first: History) -> tuple[str, ...]:
 def _limits(summary: Summary, first: History) -> Iterator[str]:
     for family in summary.families_not_probed:
         yield f"{family} is not probed, although the pods have it: this result says nothing about it."
+    if summary.mesh is not None and not summary.mesh.is_full:
+        yield from _mesh_limits(summary.mesh, summary.topology.nodes)
     for arm in Arm:
         if arm in summary.arms:
             blind_ms = summary.arms[arm].totals.blind_ms_max
@@ -58,3 +61,17 @@ def _limits(summary: Summary, first: History) -> Iterator[str]:
         )
     trials = max(arm.trials for arm in summary.arms.values())
     yield f"With {plural(trials, 'trial')} an arm, this shows that something can happen, not how often it does."
+
+
+def _mesh_limits(mesh: MeshCoverage, nodes: int) -> Iterator[str]:
+    """Yield what the mesh covered, and what it left out."""
+    routes = f"{mesh.routes_probed:,} of {plural(mesh.routes, 'route')} in the zones' tables to a node"
+    yield (
+        f"{mesh.text}. They take {routes}, each from at least {plural(mesh.sources_min, 'node')} of the zone; "
+        f"{mesh.nodes_two_ways:,} of {plural(nodes, 'node')} both sent and answered."
+    )
+    yield (
+        f"A fault of one of the other {plural(mesh.pairs - mesh.pairs_probed, 'pair')} of nodes, such as one node's own route, "
+        "tunnel entry or neighbour entry for one peer, may have gone unseen, and the longest outage of all pairs may be longer "
+        "than the longest measured one."
+    )

@@ -19,6 +19,7 @@ from analysis.comparison import Comparison
 from analysis.judged import JudgedRun
 from analysis.length import add_lengths
 from analysis.measure import Counts, FlowMeasure
+from analysis.mesh_coverage import MeshCoverage, find_mesh_coverage
 from hitless.facts import PartIdentity
 from hitless.verdicts import Finding
 from hitless.words import Arm, FlowId, FlowRole, JsonObject, Verdict
@@ -158,6 +159,8 @@ class Summary:
     """Every part under test, a double or the released program; a name that stands twice: the runs differ in it."""
     profile: str
     topology: Topology
+    mesh: MeshCoverage | None = None
+    """Which pairs of nodes the mesh flows probed; None: a summary that does not say."""
     interval_ms: float
     accuracy_ms: float
     """The accuracy interval is + and - this: the time between two probes of a flow (RFC 6413 6.1.3)."""
@@ -199,6 +202,7 @@ def summarise(comparison: Comparison) -> Summary:
         topology=Topology(
             zones=len(facts.zone_gateways), nodes=len(facts.nodes), pods=sum(end.is_pod for end in facts.endpoints)
         ),
+        mesh=find_mesh_coverage(facts, comparison.runs[0].history.flows),
         interval_ms=ms(header.interval_ns),
         accuracy_ms=ms(header.interval_ns),
         forwarding_delay_threshold_ms=ms(header.forwarding_delay_threshold_ns),

@@ -32,7 +32,8 @@ class EndsFinder:
     def __init__(self, facts: ClusterFacts) -> None:
         self._endpoints = {endpoint.name: endpoint for endpoint in facts.endpoints}
         self._nodes = {node.name: node for node in facts.nodes}
-        self._by_address = {node.address_of(family): node.name for node in facts.nodes for family in IpFamily}
+        addresses = ((node.address_of(family), node.name) for node in facts.nodes for family in IpFamily)
+        self._by_address = {address: name for address, name in addresses if address}
 
     def of(self, flow: Flow) -> RouteEnds | None:
         """Return the two nodes of a flow, or None where it does not travel between two nodes of the cluster."""

@@ -19,7 +19,7 @@ from hitless.facts import GARDENER_PARTS, PartIdentity
 from hitless.plural import plural
 from hitless.words import Arm, Verdict
 from reports.gate.rules import Trait
-from reports.summary import SCHEMA, ArmSummary, ReportedFinding, Summary, Topology
+from reports.summary import SCHEMA, ArmSummary, ReportedFinding, Summary
 
 _FAMILY: Final = SCHEMA.partition("/")[0]
 _SUMMARY: Final = TypeAdapter(Summary)
@@ -234,7 +234,7 @@ def _check_scenarios(baseline: Side, candidate: Side) -> None:
 def say_trait(summary: Summary, trait: Trait) -> str:
     """Return a trait in words."""
     said = {
-        Trait.TOPOLOGY: _say_topology(summary.topology),
+        Trait.TOPOLOGY: _say_topology(summary),
         Trait.PROFILE: summary.profile,
         Trait.RATE: f"a probe every {summary.interval_ms:g} ms",
         Trait.CARRIER: summary.carrier,
@@ -245,5 +245,9 @@ def say_trait(summary: Summary, trait: Trait) -> str:
     return said[trait]
 
 
-def _say_topology(topology: Topology) -> str:
-    return ", ".join((plural(topology.zones, "zone"), plural(topology.nodes, "node"), plural(topology.pods, "pod")))
+def _say_topology(summary: Summary) -> str:
+    topology, mesh = summary.topology, summary.mesh
+    words = [plural(topology.zones, "zone"), plural(topology.nodes, "node"), plural(topology.pods, "pod")]
+    if mesh is not None and not mesh.is_full:
+        words.append(mesh.text)
+    return ", ".join(words)

@@ -30,7 +30,7 @@ def test_a_table_that_is_full_by_one_route_keeps_it_shut() -> None:
     [
         ({}, ("50", "500", "all", "150", "50 s", "85 s", "15")),
         ({"quota": None, "calls_hz": 2.0}, ("50", "none", "2", "150", "50 s", "85 s", "15")),
-        ({"synced_s": 780.0, "opened_s": None}, ("50", "500", "all", "150", "13 min", "not within 2 h", "15")),
+        ({"synced_s": 780.0, "opened_s": None}, ("50", "500", "all", "150", "13 min", "not within 4 h", "15")),
     ],
 )
 def test_the_table(changes: dict[str, float | None], cells: tuple[str, ...]) -> None:

@@ -50,7 +50,7 @@ def test_watches_that_differ_are_refused_with_what_differs(change: dict[str, Any
 
 
 def test_another_topology_is_refused_in_words() -> None:
-    other = replace(watch(Arm.GATED), facts=facts("a", 1))
+    other = replace(watch(Arm.GATED), facts=facts("a", 1), flows=())
     message = r"their topology: 2 nodes in zone a, 2 nodes in zone b in a, 1 node in zone a in b"
     with pytest.raises(UsageError, match=message):
         check_comparable({A: [watch(Arm.UNGATED)], B: [other]})

@@ -10,7 +10,7 @@ from analysis.judged import JudgedRun
 from hitless.history import History
 from hitless.records import ConnectionEvent
 from hitless.words import Arm, FlowRole
-from reports.drawing import FLOWS_MAX, LABEL_PX, Bar, Mark, Panel, family_bars, lay_out, make_panel, shown_span
+from reports.drawing import BARS_MAX, FLOWS_MAX, LABEL_PX, Bar, Mark, Panel, family_bars, lay_out, make_panel, shown_span
 from reports.picture import render_svg, ticks
 from tests.unit.comparisons import comparison, judged
 from tests.unit.histories import QUIET, event, facts, header, held, history, lost, mesh_flows, ns, records
@@ -41,6 +41,15 @@ def _many(flows: int, hit: int) -> History:
 @pytest.fixture(scope="module")
 def svg() -> str:
     return render_svg(comparison())
+
+
+def test_a_line_that_flows_share_leaves_out_bars_that_lie_beneath_others() -> None:
+    panel = make_panel(judged(_many(870, 870)))
+    shared = [bar for bar in panel.bars if bar.row == "830 other flows, 830 hit"]
+    (longest,) = make_panel(judged(_many(1, 1))).bars
+    assert len(shared) <= BARS_MAX
+    assert min(bar.from_ms for bar in shared) == longest.from_ms
+    assert max(bar.to_ms for bar in shared) > longest.to_ms
 
 
 def test_the_svg_has_a_bar_for_every_outage(svg: str) -> None:

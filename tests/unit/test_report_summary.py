@@ -8,11 +8,12 @@ import pytest
 from analysis.comparison import Comparison
 from hitless.facts import Part, PartIdentity
 from hitless.history import History
-from hitless.words import Arm, Mode, Verdict
+from hitless.words import Arm, FlowRole, Mode, Verdict
+from reports.extracts import group_findings
 from reports.spread import Spread, make_spread
-from reports.summary import ReportedFinding, summarise
+from reports.summary import FINDINGS_MAX, ReportedFinding, summarise
 from tests.unit.comparisons import comparison, judged
-from tests.unit.histories import QUIET, event, facts, header, held, history, lost, records, switch_events
+from tests.unit.histories import QUIET, event, facts, header, held, history, lost, mesh_flows, records, switch_events
 
 _TOTALS = [
     "offered",
@@ -69,6 +70,7 @@ def test_the_schema_exactly() -> None:
         "parts",
         "profile",
         "topology",
+        "mesh",
         "interval_ms",
         "accuracy_ms",
         "forwarding_delay_threshold_ms",
@@ -109,7 +111,7 @@ def test_the_schema_exactly() -> None:
         "lost_unexplained",
         "totals",
     }
-    assert list(document["findings"][0]) == ["check", "verdict", "code", "arm", "trial", "flow", "t_ms", "text"]
+    assert list(document["findings"][0]) == ["check", "verdict", "code", "arm", "trial", "flow", "t_ms", "text", "more"]
 
 
 def test_the_parts_under_test_are_named_once_and_twice_where_the_runs_differ() -> None:
@@ -237,6 +239,17 @@ def test_findings_name_arm_trial_and_flow() -> None:
     )
     own = summary.findings[0]
     assert (own.check, own.code, own.arm, own.trial, own.flow, own.t_ms) == ("comparison", "hitless", None, None, None, None)
+
+
+def test_of_many_findings_of_a_kind_the_last_that_is_kept_counts_the_others() -> None:
+    cluster = facts("ab", 8)
+    mesh = tuple(flow for flow in mesh_flows(cluster) if flow.role is FlowRole.MESH)[: FINDINGS_MAX + 50]
+    run = judged(history(facts=cluster, flows=mesh, records=records({int(flow.id): lost(20, 10) for flow in mesh})))
+    summary = summarise(Comparison(scenario="plain-switch", runs=(run,)))
+    hit = [finding for finding in summary.findings if finding.code == "flow-lost-probes"]
+    assert [finding.more for finding in hit] == [*[0] * (FINDINGS_MAX - 1), 50]
+    (group,) = [group for group in group_findings(summary.findings) if group.code == "flow-lost-probes"]
+    assert group.count == FINDINGS_MAX + 50
 
 
 def test_trials_that_are_no_comparison_are_merged() -> None:

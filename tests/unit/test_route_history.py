@@ -245,3 +245,18 @@ def test_a_span_holds_every_mode_of_every_instant_in_it(
             found |= RouteMode(modes(told, (instant, instant))[0])
         expected.append(found)
     assert modes(told, *((since, since + length) for since, length in spans)) == expected
+
+
+@given(st.lists(st.lists(st.sampled_from(["node-a2", "node-a3", "node-b1", "node-c2"]), max_size=3) | st.none(), max_size=4))
+def test_the_few_timelines_of_a_node_are_all_that_it_has(named: list[list[str] | None]) -> None:
+    cluster = facts("abc", 4)
+    changes = [
+        repointed(100 + 20 * number, 110 + 20 * number, Mode.NATIVE if number % 2 == 0 else Mode.OVERLAY, peers)
+        for number, peers in enumerate(named)
+    ]
+    routes = RouteHistory(with_events(history(facts=cluster), *changes))
+    every = [routes.toward("node-a1", node.name) for node in cluster.nodes if node.name != "node-a1"]
+    found = routes.timelines("node-a1")
+    assert all(line in found for line in every)
+    assert all(line in every for line in found)
+    assert len(found) <= 2 + len({peer for peers in named for peer in peers or ()})
