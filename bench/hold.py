@@ -59,7 +59,6 @@ _SHAPES: Final = (
     Shape(nodes=500, quota=_QUOTA_DEFAULT, calls_hz=_SLOW_HZ),
     Shape(nodes=501, quota=_QUOTA_DEFAULT),
     Shape(nodes=1000),
-    Shape(nodes=5000),
     Shape(nodes=5000, quota=None),
     Shape(nodes=5000, quota=None, calls_hz=_SLOW_HZ),
 )
