@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+
 from analysis.comparison import Comparison
 from analysis.connections import Complaint, ConnectionMeasure
 from analysis.judged import JudgedRun
@@ -17,7 +19,9 @@ from analysis.measure import FlowMeasure
 from hitless.events import Event
 from hitless.facts import Flow
 from hitless.history import History
+from hitless.load import LoadRecords, RequestOutcome
 from hitless.plural import plural
+from hitless.records import Rows
 from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Kind
 from reports.cause_summary import causes_of_flow
 from reports.extracts import shown_run
@@ -90,11 +94,18 @@ def make_panel(run: JudgedRun) -> Panel:
     bars += _visible([bar for _, measure in rest for bar in _bars(measure, rest_row, origin, causes)])
     families = tuple(family_bars(run, origin, causes))
     bars += [bar for _, drawn in families for bar in _visible(drawn)]
+    load = () if history.load is None else (_load_line(history.load, origin),)
+    bars += [bar for _, _, drawn in load for bar in drawn]
     before = history.records.sender["send_began_ns"]
     return Panel(
         title=_title(run, found),
-        rows=(*(names[flow.id] for flow, _ in own), *((rest_row,) if rest else ()), *(row for row, _ in families)),
-        notes={names[flow.id]: _note(run, flow, measure) for flow, measure in own},
+        rows=(
+            *(names[flow.id] for flow, _ in own),
+            *((rest_row,) if rest else ()),
+            *(row for row, _ in families),
+            *(row for row, _, _ in load),
+        ),
+        notes={names[flow.id]: _note(run, flow, measure) for flow, measure in own} | {row: note for row, note, _ in load},
         bars=tuple(bars),
         marks=tuple(sorted(_marks(history, origin), key=lambda mark: mark.at_ms)),
         lanes=0,
@@ -256,6 +267,41 @@ def _connection_bars(measure: ConnectionMeasure, row: str, origin: int) -> Itera
         yield bar(stall.start_ns, stall.end_ns, "", f"a stall of {stall.wait_ns / MILLISECOND:.1f} ms, {stall.end}")
     for at_ns in measure.complaints.get(Complaint.RESET, ()):
         yield bar(at_ns, at_ns, "x", "a connection was reset")
+
+
+def _load_line(load: LoadRecords, origin: int) -> tuple[str, str, list[Bar]]:
+    """Return the line of the application load, its note, and a bar for each stretch in which requests failed or were slow.
+
+    Slow: the user still waited when the next request was due.
+    """
+    rows, row = load.rows, f"HTTP load, {plural(load.spec.users, 'user')}"
+    is_failed = np.isin(rows["outcome"], [outcome for outcome in RequestOutcome if outcome.is_failure])
+    is_slow = ~is_failed & (rows["ended"] - rows["began"] > load.spec.interval_ns)
+    stretches: list[list[int]] = []
+    end_ns = -1
+    for place in np.flatnonzero(is_failed | is_slow).tolist():
+        if rows["began"][place] > end_ns:
+            stretches.append([])
+        stretches[-1].append(place)
+        end_ns = max(end_ns, int(rows["ended"][place]))
+    bars = []
+    for places in stretches:
+        found = rows[places]
+        from_ms, to_ms = ((int(edge) - origin) / MILLISECOND for edge in (found["began"].min(), found["ended"].max()))
+        text = f"{_say_requests(found, int(is_slow[places].sum()))}, {from_ms:,.1f} to {to_ms:,.1f} ms"
+        bars.append(
+            Bar(row=row, from_ms=from_ms, certain_from_ms=from_ms, certain_to_ms=from_ms, to_ms=to_ms, sign="", text=text)
+        )
+    note = f"{plural(len(rows), 'request')}: {_say_requests(rows, int(is_slow.sum()))}"
+    return row, note, bars
+
+
+def _say_requests(rows: Rows, slow: int) -> str:
+    """Return how many requests failed, by kind, and how many were slow."""
+    outcomes = rows["outcome"].tolist()
+    failures = {one.label: outcomes.count(one) for one in RequestOutcome if one.is_failure and one in outcomes}
+    kinds = f" ({', '.join(f'{label} {count:,}' for label, count in failures.items())})" if failures else ""
+    return f"{sum(failures.values()) or 'none'} failed{kinds}, {slow or 'none'} slow"
 
 
 def _marks(history: History, origin: int) -> Iterator[Mark]:

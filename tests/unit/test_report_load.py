@@ -10,6 +10,7 @@ from analysis.evidence import Evidence
 from analysis.load_seconds import LoadSecond
 from hitless.load import ConnectionUse, RequestOutcome
 from hitless.words import MILLISECOND, Arm
+from reports.drawing import make_panel, make_panels
 from reports.load import SECONDS_MAX, choose_seconds, make_load_tables
 from reports.load_summary import summarise_load
 from reports.summary import summarise
@@ -79,6 +80,28 @@ def test_the_report_shows_both_arms_and_the_seconds_around_the_request() -> None
     assert "| 1 | 2 | 0 | 1 | 1.0 | 4.0 | - | - | - |" in text
     assert "A free user asked at most 2.5 ms late. Seconds that are not shown: 2; all are in summary.json." in text
     assert "A process of the load did not end in order" not in text
+
+
+def test_the_load_is_a_line_of_the_timeline_with_a_bar_where_requests_failed_or_were_slow() -> None:
+    ungated, gated = make_panels(with_load())
+    row = "HTTP load, 4 users"
+    assert (ungated.rows[-1], gated.rows[-1]) == (row, row)
+    assert [(bar.from_ms, bar.to_ms, bar.text) for bar in ungated.bars if bar.row == row] == [
+        (100, 2100, "1 failed (connect timed out 1), none slow, 100.0 to 2,100.0 ms")
+    ]
+    assert [bar for bar in gated.bars if bar.row == row] == []
+    assert ungated.notes[row] == "6 requests: 1 failed (connect timed out 1), none slow"
+
+
+def test_stretches_that_overlap_are_one_bar_and_a_slow_answer_counts() -> None:
+    timed_out = {"outcome": RequestOutcome.TIMED_OUT, "status": 0}
+    run = comparison(1).runs[0]
+    requests = (request(310, 150), request(400, 2000, **timed_out), request(2500, 101), request(2700, 100))
+    panel = make_panel(replace(run, evidence=Evidence(replace(run.history, load=load(*requests)))))
+    assert [(bar.from_ms, bar.to_ms, bar.text) for bar in panel.bars if bar.row == panel.rows[-1]] == [
+        (10, 2100, "1 failed (timed out 1), 1 slow, 10.0 to 2,100.0 ms"),
+        (2200, 2301, "none failed, 1 slow, 2,200.0 to 2,301.0 ms"),
+    ]
 
 
 def test_a_load_with_a_killed_process_is_not_whole() -> None:
