@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from commands.settings import Format
+from commands.settings import Format, check_folder
 from commands.terminal import print_table
-from hitless.errors import UsageError
+from hitless.errors import UsageError, WorldError
 from hitless.plural import plural
 from reports.gate.rules import Figure
 
@@ -54,15 +54,26 @@ def trend(
     *,
     scenario: Annotated[str, typer.Option(help="Name of the scenario.")] = "plain-switch",
     figure: Annotated[Figure, typer.Option(help="What is drawn.")] = Figure.GATE_HOLD_AFTER_ROUTES,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page with every figure, too.", dir_okay=False)
+    ] = None,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
     """Draw a figure over the releases, with the changes of its level and the allowances."""
     from commands.history_files import read_rows  # noqa: PLC0415 - as above
     from reports.trend import make_trend, render_trend  # noqa: PLC0415 - as above
+    from reports.trend_page import render_trend_page  # noqa: PLC0415 - as above
 
+    check_folder("--page", page)
     rows = read_rows(history)
     found = make_trend(rows, scenario, figure)
     if found is None:
         expected = ", ".join(sorted({row.scenario for row in rows})) or "nothing: the history is empty"
         raise UsageError(where="--scenario", found=scenario, expected=f"one that the history has: {expected}")
+    if page is not None:
+        trends = [trend for name in Figure if (trend := make_trend(rows, scenario, name)) is not None and trend.is_known]
+        try:
+            page.write_text(render_trend_page(trends or [found]), encoding="utf-8")
+        except OSError as error:
+            raise WorldError(f"cannot write {page}: {error.strerror or error}") from error
     sys.stdout.write(json.dumps(asdict(found), indent=1) + "\n" if output_format is Format.JSON else render_trend(found))

@@ -31,6 +31,7 @@ from commands.settings import (
     Format,
     GateFormat,
     Outcome,
+    check_folder,
     default_runs,
     read_mesh,
     read_rate,
@@ -150,12 +151,6 @@ def compare(  # noqa: PLR0913 - each is an option
         programs=read_programs(extension, resource_manager, route_controller),
     )
     raise Outcome(EXIT_CODES[compare_arms(wanted, output, output_format, prometheus)])
-
-
-def check_folder(option: str, path: Path | None) -> None:
-    """Refuse a file whose folder is missing, before anything runs. Raises UsageError."""
-    if path is not None and not path.parent.is_dir():
-        raise UsageError(where=option, found=str(path), expected="a file in a folder that exists")
 
 
 def is_given(context: typer.Context, name: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -30,6 +31,7 @@ from reports.summary import Summary, summarise
 
 INDEX: Final = "index.html"
 _ARM_FILE: Final = "arm.json"
+_COLOUR: Final = re.compile(r"\x1b\[[\d;]*m")
 _REASON_MAX: Final = 600
 """Characters of a reason that the index shows; pytest's own report has all."""
 
@@ -191,8 +193,9 @@ def _say_reason(report: pytest.TestReport) -> str:
     if isinstance(report.longrepr, tuple):  # of a skip: file, line, reason
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
-    text = report.longreprtext if crash is None else crash.message
-    return text.removeprefix("AssertionError: ").strip()[:_REASON_MAX]
+    text = _COLOUR.sub("", report.longreprtext if crash is None else crash.message)
+    # What pytest says of both sides of the assertion repeats the verdicts.
+    return text.removeprefix("AssertionError: ").partition("\nassert ")[0].strip()[:_REASON_MAX]
 
 
 def _write(path: Path, text: str) -> Path:

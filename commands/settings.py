@@ -107,6 +107,12 @@ class Outcome(Exception):  # noqa: N818 - not an error
         super().__init__(code)
 
 
+def check_folder(option: str, path: Path | None) -> None:
+    """Refuse a file whose folder is missing, before anything runs. Raises UsageError."""
+    if path is not None and not path.parent.is_dir():
+        raise UsageError(where=option, found=str(path), expected="a file in a folder that exists")
+
+
 def make_folder(output: Path) -> None:
     """Make the folder of the records, where it is missing. Raises UsageError: nothing can be written there."""
     try:

@@ -55,8 +55,8 @@ def render_svg(comparison: Comparison) -> str:
             f"<title>{escape(comparison.scenario)}: outages of each flow over time</title>",
             f"<style>{_STYLE}</style><defs>{_HATCH}</defs>",
             f'<rect width="{width}" height="{top:g}" fill="#fff"/>',
-            _text(MARGIN_PX, 18, comparison.scenario, "title"),
-            _text(MARGIN_PX, 34, LEGEND, "event"),
+            draw_text(MARGIN_PX, 18, comparison.scenario, "title"),
+            draw_text(MARGIN_PX, 34, LEGEND, "event"),
             *drawn,
             "</svg>\n",
         )
@@ -84,21 +84,21 @@ def _draw_panel(panel: Panel, span: tuple[float, float], top: float) -> Iterator
 
     labels_bottom = top + TITLE_PX + panel.lanes * LANE_PX
     bottom = labels_bottom + max(1, len(panel.rows)) * ROW_PX
-    yield _text(MARGIN_PX, top + 16, panel.title, "title")
+    yield draw_text(MARGIN_PX, top + 16, panel.title, "title")
     for tick in ticks(span):
         yield f'<line class="tick" x1="{x(tick)}" x2="{x(tick)}" y1="{labels_bottom:g}" y2="{bottom + 4:g}"/>'
-        yield _text(x(tick) - 8, bottom + 15, f"{tick:g}", "event")
-    yield _text(MARGIN_PX, bottom + 15, "ms since the operator's request", "event")
+        yield draw_text(x(tick) - 8, bottom + 15, f"{tick:g}", "event")
+    yield draw_text(MARGIN_PX, bottom + 15, "ms since the operator's request", "event")
     rows = {row: labels_bottom + (index + 0.5) * ROW_PX for index, row in enumerate(panel.rows)}
     for row, y in rows.items():
         yield f'<line class="span" x1="{x(panel.first_ms)}" x2="{x(panel.last_ms)}" y1="{y:g}" y2="{y:g}"/>'
-        yield _text(left - 6, y + 4, row if len(row) <= 34 else f"…{row[-33:]}", "name")  # noqa: PLR2004 - fits LABEL_PX
+        yield draw_text(left - 6, y + 4, row if len(row) <= 34 else f"…{row[-33:]}", "name")  # noqa: PLR2004 - fits LABEL_PX
     for bar in panel.bars:
         yield from _draw_bar(bar, x(bar.from_ms), x(bar.certain_from_ms), x(bar.certain_to_ms), x(bar.to_ms), rows[bar.row])
     for mark in panel.marks:
         y = labels_bottom - mark.lane * LANE_PX
         yield f'<line class="mark" x1="{x(mark.at_ms)}" x2="{x(mark.at_ms)}" y1="{y - 10:g}" y2="{bottom:g}"/>'
-        yield _text(x(mark.at_ms) + 3, y - 2, mark.label, "event")
+        yield draw_text(x(mark.at_ms) + 3, y - 2, mark.label, "event")
 
 
 def _draw_bar(bar: Bar, start: float, certain: float, certain_end: float, end: float, y: float) -> Sequence[str]:
@@ -110,9 +110,10 @@ def _draw_bar(bar: Bar, start: float, certain: float, certain_end: float, end: f
     if inner:
         drawn.append(f'<rect class="certain" x="{certain}" y="{y - 5:g}" width="{inner:.1f}" height="10"/>')
     if bar.sign:
-        drawn.append(_text(end + 2, y + 4, bar.sign, "sign"))
+        drawn.append(draw_text(end + 2, y + 4, bar.sign, "sign"))
     return [*drawn, "</g>"]
 
 
-def _text(x: float, y: float, text: str, style: str) -> str:
+def draw_text(x: float, y: float, text: str, style: str) -> str:
+    """Return a text element of a picture, escaped."""
     return f"<text class={quoteattr(style)} x={quoteattr(f'{x:g}')} y={quoteattr(f'{y:g}')}>{escape(text)}</text>"

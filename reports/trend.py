@@ -58,6 +58,11 @@ class Trend:
     """Trials of other set-ups."""
     points: tuple[ReleasePoint, ...]
 
+    @property
+    def is_known(self) -> bool:
+        """Whether any trial has the figure."""
+        return any(point.figure is not None for point in self.points)
+
 
 def make_trend(rows: Sequence[Row], scenario: str, figure: Figure) -> Trend | None:
     """Return the trend of a figure; None: the history has no trial of the scenario."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
+import xml.etree.ElementTree as ET
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from commands.history import trend as trend_command
 from commands.history_files import add_summaries, list_contents, read_rows
 from commands.session_history import SessionHistory
 from hitless.errors import UsageError
@@ -23,6 +25,7 @@ from reports.gate.recorded import VALUES_MS
 from reports.gate.rules import Figure
 from reports.releases import Row
 from reports.trend import Trend, find_changes, make_trend, render_trend
+from reports.trend_page import levels, render_trend_page
 from tests.unit.summaries import HOLDS_MS, changed, gated, summary, ungated
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "history.md"
@@ -203,3 +206,35 @@ def test_a_session_adds_its_summaries_whether_its_tests_passed_or_not(tmp_path: 
 def test_a_session_that_cannot_add_its_summaries_fails(tmp_path: Path) -> None:
     code, text = end_session(tmp_path, {**summary(), "parts": []})
     assert (code, "give --release" in text) == (2, True)
+
+
+def test_the_page_draws_levels_changes_and_allowances() -> None:
+    history = [replace(row, allowances=("a < b",) if row.release == "v2" else ()) for row in rows(0.0, 1.0, 60.0)]
+    trend = trend_of(history)
+    page = render_trend_page([trend])
+    picture = ET.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])  # noqa: S314 - made above
+    styles = [shape.get("class") for shape in picture.iter()]
+    assert [styles.count(name) for name in ("mean", "whisker", "level", "change")] == [3, 3, 2, 1]
+    assert [text.text for text in picture.iter("text")][-2:] == ["▲", "v2"]
+    assert "<td>a &lt; b</td>" in page
+    assert [(first, last) for first, last, _ in levels(trend.points)] == [(0, 1), (2, 2)]
+    assert "http" not in page
+
+
+def test_a_page_of_one_release_of_zeros_is_drawn() -> None:
+    history = [replace(row, gate_hold_after_routes_ms=0.0) for row in rows(0.0)]
+    assert render_trend_page([trend_of(history)]).count('class="mean"') == 1
+
+
+def test_the_command_writes_a_page_with_every_figure_that_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add_summaries(tmp_path / "history", [write(tmp_path / "a", summary())], "v1")
+    trend_command(tmp_path / "history", page=tmp_path / "trend.html")
+    assert capsys.readouterr().out.startswith("gate-hold-after-routes of plain-switch, ms")
+    page = (tmp_path / "trend.html").read_text(encoding="utf-8")
+    assert re.findall(r"<h2>([\w-]+), (\w+)</h2>", page) == [
+        ("gate-hold-after-routes", "ms"),
+        ("gate-hold", "ms"),
+        ("convergence", "ms"),
+        ("ungated-downtime", "ms"),
+        ("gate-looks", "looks"),
+    ]

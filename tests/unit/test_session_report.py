@@ -94,7 +94,9 @@ def test_the_figures_of_an_arm_are_properties_of_its_test(tmp_path: Path) -> Non
 def _report(outcome: Any, **said: str) -> pytest.TestReport:  # noqa: ANN401 - a Literal of pytest's
     longrepr = ("test_switch.py", 3, "Skipped: missing capability: nft") if outcome == "skipped" else None
     if outcome == "failed":
-        longrepr = "assert FAIL\nsecond line"  # type: ignore[assignment]  # pytest takes both
+        # With colours, and with what pytest adds of both sides.
+        told = "AssertionError: \x1b[31mFAIL\x1b[0m\nsecond line\nassert {'FAIL'} == {'PASS'}\n  Extra items"
+        longrepr = told  # type: ignore[assignment]  # pytest takes both
     name = f"{said['scenario']}-{said['arm'].lower()}"
     return pytest.TestReport(
         nodeid=f"suites/test_switch.py::test_switch[{name}]",
@@ -130,7 +132,7 @@ def test_the_session_ends_with_an_index_and_a_summary_of_the_job(tmp_path: Path,
     assert "missing capability: nft" in index
     step = (tmp_path / "step.md").read_text()
     assert step.startswith("# hitless suites: not as expected\n")
-    assert "| plain-switch-gated | not as expected | PASS | FAIL |  | assert FAIL |" in step
+    assert "| plain-switch-gated | not as expected | PASS | FAIL |  | FAIL |" in step
     assert "| plain-switch-ungated | as expected | FAIL | FAIL | 356 of 6,000 probes |  |" in step
 
 
@@ -157,7 +159,7 @@ def test_the_change_is_annotated_where_github_runs_the_session(
     plugin, terminal = _session(tmp_path), _Terminal()
     plugin.pytest_sessionfinish()
     plugin.pytest_terminal_summary(terminal)  # type: ignore[arg-type]  # all that it needs of pytest's
-    told = ["::error title=hitless plain-switch-gated::assert FAIL%0Asecond line"] if is_github else []
+    told = ["::error title=hitless plain-switch-gated::FAIL%0Asecond line"] if is_github else []
     assert terminal.lines == [*told, f"hitless: {tmp_path / 'index.html'}"]
 
 
