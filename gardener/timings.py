@@ -87,7 +87,7 @@ class Timings:
     """From the pool no-snat-for-node-cidr, as a node sees it, until BIRD writes all its routes again. Source: observed, 0.4 to
     0.7 s after the first time; the cause is inferred."""
     bird_scan_ns: Nanoseconds
-    """Until BIRD misses routes that somebody else deleted. Source: calico bird.cfg.template, `scan time 2`."""
+    """Until BIRD misses routes that another program deleted. Source: calico bird.cfg.template, `scan time 2`."""
     containers_stop_ns: Nanoseconds
     """From the deletion of a calico-node pod to the end of its containers: BIRD and Felix act on the pool until then. Source:
     observed, BIRD dead after 0.3 s."""

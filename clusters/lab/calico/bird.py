@@ -43,7 +43,7 @@ class Bird:
         self._rewrite_ns: Nanoseconds | None = None
         self._scan_after_ns = timings.bird_scan_ns
         self._scan_ns: Nanoseconds | None = None
-        """When it will miss what somebody else deleted, and write it again."""
+        """When it will miss what another program deleted, and write it again."""
         self._mode: Mode | None = None
         self._routes: dict[str, Mode] = {}
         self._has_blackhole = False
