@@ -20,6 +20,7 @@ from hitless.plural import plural
 from hitless.words import Arm, Verdict
 from reports.gate.rules import Trait
 from reports.summary import SCHEMA, ArmSummary, ReportedFinding, Summary
+from reports.summary_version_1 import SCHEMA_1, upgrade
 
 _FAMILY: Final = SCHEMA.partition("/")[0]
 _SUMMARY: Final = TypeAdapter(Summary)
@@ -119,8 +120,15 @@ def parse_summary(content: bytes, path: str) -> StoredSummary:
     except (ValueError, RecursionError) as error:
         raise UsageError(where=path, found=str(error), expected="a summary in JSON, with finite numbers") from error
     schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != SCHEMA:
+    if schema not in {SCHEMA, SCHEMA_1}:
         raise UsageError(where=path, place="schema", found=_say_schema(schema), expected=f"{SCHEMA}; `hitless judge` writes it")
+    if schema == SCHEMA_1:
+        try:
+            document = upgrade(document)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(
+                where=path, found=f"a {SCHEMA_1} without its figures ({error!r})", expected="a whole one"
+            ) from error
     try:
         summary = _SUMMARY.validate_python({name: value for name, value in document.items() if name != "schema"})
     except ValidationError as error:

@@ -18,6 +18,7 @@ from commands.settings import Format
 from hitless.errors import RecordDamagedError, UsageError
 from hitless.words import Verdict
 from tests.lab.test_sandbox import outside_environment, run_as_nobody
+from tests.unit.test_report_schema import check_schema
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
@@ -73,6 +74,7 @@ def test_the_plain_switch_passes_and_prints_what_it_stores(plain: tuple[Path, su
     directory, done = plain
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert done.stdout == (directory / "summary.json").read_text()
+    check_schema(json.loads(done.stdout))
     summary = json.loads(done.stdout)
     assert (summary["schema"], summary["verdict"], summary["scenario"]) == ("hitless.summary/2", "PASS", "plain-switch")
     assert summary["topology"] == {"zones": 2, "nodes": 4, "pods": 8}

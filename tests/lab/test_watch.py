@@ -32,6 +32,7 @@ from switches.observer import ObserverOptions
 from tests.clocks import HastyClock
 from tests.lab.conformance.cluster import WatchedClusterConformance
 from tests.lab.pod_cluster import ProcessPods
+from tests.unit.test_report_schema import check_schema
 
 IMAGE = "hitless/prober:1"
 
@@ -224,6 +225,7 @@ def test_two_stored_watches_are_compared_and_judged_again_through_the_links(
     assert compare_watched((gated, ungated), tmp_path, Format.JSON) is Verdict.PASS
     summary = json.loads(capsys.readouterr().out)
     assert (summary["verdict"], summary["scenario"]) == ("PASS", "watch")
+    check_schema(summary)
     latest = tmp_path / "latest"
     assert {path.name for path in latest.iterdir()} == {
         *("gated-1", "ungated-1", "verdict.json", "summary.json", "report.md", "chart.svg", "report.html")

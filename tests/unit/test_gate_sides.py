@@ -15,8 +15,10 @@ from hitless.errors import UsageError
 from hitless.words import Arm
 from reports.gate.rules import Trait
 from reports.gate.sides import Difference, Side, find_differences, make_side, parse_summary
+from reports.quantities import Duration
 from tests.unit.summaries import changed, gated, summary, ungated
 from tests.unit.test_record_version_1 import STORED
+from tests.unit.test_report_schema import check_schema
 
 
 def parse(document: object) -> None:
@@ -53,7 +55,7 @@ def test_a_summary_without_the_fields_that_were_added_later_is_read() -> None:
     [
         ([], "schema: found nothing"),
         ({}, "schema: found nothing"),
-        (summary() | {"schema": "hitless.summary/1"}, "found hitless.summary/1; expected hitless.summary/2"),
+        (summary() | {"schema": "hitless.summary/0"}, "found hitless.summary/0; expected hitless.summary/2"),
         (summary() | {"schema": "hitless.summary/3"}, "found hitless.summary/3, which is newer than this hitless reads"),
         (summary() | {"schema": "other.summary/3"}, "found other.summary/3;"),
         (changed(summary(), "interval_ms", "fast"), "interval_ms: found 'fast'"),
@@ -168,3 +170,21 @@ def test_a_session_with_a_comparison_that_was_not_judged_is_refused(tmp_path: Pa
     (tmp_path / "b" / "1").mkdir(parents=True)
     with pytest.raises(UsageError, match=re.escape(str(tmp_path / "b"))):
         find_summaries(tmp_path)
+
+
+def test_a_summary_of_the_first_version_is_read_with_its_figures() -> None:
+    content = (Path(__file__).parent / "records_v1" / "summary.json").read_bytes()
+    found = parse_summary(content, "x").summary
+    check_schema(found.as_json())
+    ungated_arm, gated_arm = found.arms[Arm.UNGATED], found.arms[Arm.GATED]
+    assert (ungated_arm.totals.lost, ungated_arm.totals.offered, gated_arm.totals.lost) == (44, 732, 0)
+    assert ungated_arm.totals.downtime_ms_max == Duration(shortest=199.081, likely=249.937, longest=300.794)
+    assert ungated_arm.totals.outage_ms_max == Duration(shortest=199.081, likely=249.9375, longest=300.794)
+    assert ungated_arm.per_trial[0].totals.flows_hit == 10
+    assert (found.kernel, found.parts) == (None, ())
+
+
+@pytest.mark.parametrize("arms", [{}, None, [], {"GATED": None}, {"GATED": {"per_trial": None}}])
+def test_a_summary_of_the_first_version_that_is_none_is_refused(arms: object) -> None:
+    with pytest.raises(UsageError, match="x: "):
+        parse_summary(json.dumps({"schema": "hitless.summary/1", "arms": arms}).encode(), "x")

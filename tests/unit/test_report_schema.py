@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from pydantic import TypeAdapter
 
 import reports.summary
 from analysis.comparison import Comparison
-from hitless.words import Arm
+from commands.arms import judge_history
+from hitless.store import read_history
+from hitless.words import Arm, JsonObject
 from reports.summary import SCHEMA, Summary, summarise
-from tests.unit.comparisons import comparison, judged
+from tests.unit.comparisons import comparison, judged, realistic
 from tests.unit.histories import header, history, lost, records
+from tests.unit.test_cut_records import store
 from tests.unit.test_report_load import with_load
 
 PATH = Path(reports.summary.__file__).with_name("summary.schema.json")
@@ -46,9 +50,27 @@ def _censored() -> Comparison:
     return Comparison(scenario="plain-switch", runs=(judged(run),), damaged=("gated-1/run.json: cut",))
 
 
-@pytest.mark.parametrize("make", [comparison, lambda: comparison(1, gate_leaks=3), with_load, _censored])
+def check_schema(document: JsonObject) -> None:
+    """Refuse a document that does not keep to the stored schema. Raises ValidationError."""
+    Draft202012Validator(json.loads(PATH.read_bytes())).validate(document)
+
+
+def _one_arm() -> Comparison:
+    """As `hitless watch`, and an arm of the suites."""
+    return Comparison(scenario="watch", runs=(judged(realistic(Arm.GATED, 1)),), has_rule=False)
+
+
+@pytest.mark.parametrize("make", [comparison, lambda: comparison(1, gate_leaks=3), with_load, _censored, _one_arm])
 def test_every_document_keeps_to_the_schema(make: Any) -> None:  # noqa: ANN401 - of several shapes
-    Draft202012Validator(json.loads(PATH.read_bytes())).validate(summarise(make()).as_json())
+    check_schema(summarise(make()).as_json())
+
+
+@pytest.mark.parametrize("name", ["final.json", "agents.json", "sender.parquet", "reflector.parquet", "events.jsonl"])
+def test_the_document_of_a_run_that_was_cut_keeps_to_the_schema(tmp_path: Path, name: str) -> None:
+    folder = store(tmp_path / "gated-1", Arm.GATED)
+    os.truncate(folder / name, (folder / name).stat().st_size // 2)
+    run = judge_history(read_history(folder, must_be_whole=False))
+    check_schema(summarise(Comparison(scenario="plain-switch", runs=(run,), has_rule=False)).as_json())
 
 
 @pytest.mark.parametrize(
@@ -58,7 +80,7 @@ def test_every_document_keeps_to_the_schema(make: Any) -> None:  # noqa: ANN401 
 def test_a_document_that_does_not_keep_to_it_is_refused(change: dict[str, object]) -> None:
     document = summarise(comparison(1)).as_json() | change
     with pytest.raises(ValidationError):
-        Draft202012Validator(json.loads(PATH.read_bytes())).validate(document)
+        check_schema(document)
 
 
 if __name__ == "__main__":
