@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Final
 
-from clusters.kind.addresses import KindPlan, ZonePlan
+from clusters.kind.addresses import KindPlan
 from clusters.kind.docker import Docker
+from clusters.route_tables import check_destination, find_zone
 from hitless.errors import RouteTableError, WorldError
 from hitless.facts import CloudRoute, NodeFacts
 from hitless.plural import plural
@@ -37,7 +38,7 @@ class KindRouteTables:
 
     def list(self, zone: str) -> tuple[CloudRoute, ...]:
         """Return the pod routes of a zone's table, in order of their destinations."""
-        table = str(self._zone(zone).table)
+        table = str(find_zone(self._zones, zone).table)
         seen = self._docker.execute_json(self._router, "ip", "-json", "route", "show", "table", table, "proto", CLOUD_PROTOCOL)
         found = [
             CloudRoute(zone=zone, cidr=route["dst"], node=self._by_address.get(route["gateway"], route["gateway"]))
@@ -48,7 +49,7 @@ class KindRouteTables:
 
     def create(self, route: CloudRoute) -> None:
         """Create a route; effective on return. Raises RouteTableError where its destination has one already."""
-        table, line = self._zone(route.zone).table, self._line(route)
+        table, line = find_zone(self._zones, route.zone).table, self._line(route)
         try:
             self._docker.execute(self._router, "ip", "route", "add", *line, "table", str(table))
         except WorldError as error:
@@ -58,7 +59,9 @@ class KindRouteTables:
 
     def create_all(self, routes: Sequence[CloudRoute]) -> None:
         """Create many routes in one call. Raises RouteTableError."""
-        lines = [f"route add {' '.join(self._line(route))} table {self._zone(route.zone).table}" for route in routes]
+        lines = [
+            f"route add {' '.join(self._line(route))} table {find_zone(self._zones, route.zone).table}" for route in routes
+        ]
         try:
             self._docker.execute(self._router, "ip", "-batch", "-", stdin="\n".join(lines) + "\n")
         except WorldError as error:
@@ -66,7 +69,7 @@ class KindRouteTables:
 
     def delete(self, zone: str, cidr: str) -> None:
         """Delete a route; effective on return. Raises RouteTableError where there is none."""
-        table, destination = self._zone(zone).table, _check_cidr(cidr)
+        table, destination = find_zone(self._zones, zone).table, check_destination(cidr)
         try:
             self._docker.execute(self._router, "ip", "route", "del", destination, "proto", CLOUD_PROTOCOL, "table", str(table))
         except WorldError as error:
@@ -81,21 +84,9 @@ class KindRouteTables:
 
     def _line(self, route: CloudRoute) -> tuple[str, ...]:
         """Return the words that describe a route. Raises RouteTableError: no such zone or node, or not a CIDR."""
-        self._zone(route.zone)
+        find_zone(self._zones, route.zone)
         node = self._nodes.get(route.node)
         if node is None:
             raise RouteTableError(f"route to {route.cidr}: the node {route.node} does not exist")
         # The gateway is looked up in the main table, where every zone is on-link.
-        return (_check_cidr(route.cidr), "via", node.address, "proto", CLOUD_PROTOCOL)
-
-    def _zone(self, name: str) -> ZonePlan:
-        if name not in self._zones:
-            raise RouteTableError(f"zone {name} has no route table")
-        return self._zones[name]
-
-
-def _check_cidr(cidr: str) -> str:
-    try:
-        return str(IPv4Network(cidr))
-    except ValueError as error:
-        raise RouteTableError(f"invalid destination: {error}") from error
+        return (check_destination(route.cidr), "via", node.address, "proto", CLOUD_PROTOCOL)

@@ -15,6 +15,7 @@ from enum import StrEnum, unique
 from typing import Final
 
 from hitless.words import JsonObject
+from probes.pod import SOCKET
 from probes.stamp import PORT
 
 NAMESPACE: Final = "hitless"
@@ -199,12 +200,19 @@ def _pod_spec(spec: ProberSpec, role: PodRole) -> JsonObject:
 
 
 def _container(spec: ProberSpec) -> JsonObject:
-    """There is no kubelet probe, which would be additional traffic, and no CPU limit, which would make ticks late."""
+    """Once it has started no kubelet probe follows, which would be additional work; a CPU limit would make ticks late."""
     return {
         "name": CONTAINER,
         "image": spec.image,
         "imagePullPolicy": spec.pull_policy,
         "args": ["serve", RECORDS],
+        # Ready only when the supervisor listens: on a busy machine Python's start takes seconds.
+        "startupProbe": {
+            "exec": {"command": ["test", "-S", f"{RECORDS}/{SOCKET}"]},
+            "periodSeconds": 1,
+            "timeoutSeconds": 10,
+            "failureThreshold": 60,
+        },
         "ports": [
             {"name": "stamp", "containerPort": PORT, "protocol": "UDP"},
             {"name": "messages", "containerPort": PORT, "protocol": "TCP"},

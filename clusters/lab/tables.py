@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Final
 
-from clusters.lab.addresses import LabPlan, ZonePlan
+from clusters.lab.addresses import LabPlan
 from clusters.linux.netlink import Message, Netlink
 from clusters.linux.netlink_dump import list_routes
 from clusters.linux.netlink_routes import Route, add_route, delete_route
+from clusters.route_tables import check_destination, find_zone
 from hitless.errors import RouteTableError
 from hitless.facts import CloudRoute
 from hitless.plural import plural
@@ -43,7 +44,7 @@ class LabRouteTables:
         """Return the pod routes of a zone's table, in order of their destinations."""
         found = [
             CloudRoute(zone=zone, cidr=route.destination, node=self._by_address.get(route.via or "", str(route.via)))
-            for route in list_routes(self._netlink, self._zone(zone).table)
+            for route in list_routes(self._netlink, find_zone(self._zones, zone).table)
             if route.protocol == CLOUD_PROTOCOL
         ]
         return tuple(sorted(found, key=lambda route: IPv4Network(route.cidr)))
@@ -60,19 +61,19 @@ class LabRouteTables:
 
     def delete(self, zone: str, cidr: str) -> None:
         """Delete a route; effective on return. Raises RouteTableError where there is none."""
-        message = delete_route(_check_cidr(cidr), table=self._zone(zone).table, protocol=CLOUD_PROTOCOL)
+        message = delete_route(check_destination(cidr), table=find_zone(self._zones, zone).table, protocol=CLOUD_PROTOCOL)
         if self._netlink.execute([message])[0]:
             raise RouteTableError(f"zone {zone} has no route to {cidr}")
 
     def make(self, route: CloudRoute) -> Message:
         """Return the message that creates a route. Raises RouteTableError: no such zone or node, or not a CIDR."""
         if route not in self._messages:
-            table = self._zone(route.zone).table
+            table = find_zone(self._zones, route.zone).table
             node = self._nodes.get(route.node)
             if node is None:
                 raise RouteTableError(f"route to {route.cidr}: the node {route.node} does not exist")
             kernel_route = Route(
-                destination=_check_cidr(route.cidr),
+                destination=check_destination(route.cidr),
                 protocol=CLOUD_PROTOCOL,
                 device=self._zones[node.zone].bridge_index,
                 via=node.address,
@@ -80,15 +81,3 @@ class LabRouteTables:
             )
             self._messages[route] = add_route(kernel_route, _EXISTS)
         return self._messages[route]
-
-    def _zone(self, name: str) -> ZonePlan:
-        if name not in self._zones:
-            raise RouteTableError(f"zone {name} has no route table")
-        return self._zones[name]
-
-
-def _check_cidr(cidr: str) -> str:
-    try:
-        return str(IPv4Network(cidr))
-    except ValueError as error:
-        raise RouteTableError(f"invalid destination: {error}") from error

@@ -82,6 +82,7 @@ def test_a_pod_has_nothing_that_it_does_not_need(role: PodRole) -> None:
     assert pod["tolerations"] == [{"operator": "Exists"}]
     assert "cpu" not in container["resources"]["limits"]
     assert not {"livenessProbe", "readinessProbe", "env", "envFrom"} & container.keys()
+    assert container["startupProbe"]["exec"]["command"] == ["test", "-S", f"{container['args'][1]}/supervisor.socket"]
 
 
 def test_no_two_roles_share_pods() -> None:
