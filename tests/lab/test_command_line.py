@@ -48,7 +48,7 @@ TOTALS_KEYS = {
     "downtime_plbm_ms_max",
     "convergence_ms_max",
 }
-FINDING_KEYS = {"check", "verdict", "code", "arm", "trial", "flow", "t_ms", "text"}
+FINDING_KEYS = {"check", "verdict", "code", "arm", "trial", "flow", "t_ms", "text", "more"}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -97,6 +97,23 @@ def test_the_plain_switch_passes_and_prints_what_it_stores(plain: tuple[Path, su
         "gated-1",
         "ungated-1",
     }
+
+
+def test_a_covering_mesh_sees_the_switch_and_says_what_it_left_out(tmp_path: Path) -> None:
+    done = run("compare", *FAST, "--mesh", "covering:1", "--zones", "3", "--nodes-per-zone", "3", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "27 of 72 ordered pairs of nodes were probed: the report says what that may miss" in done.stdout
+    summary = json.loads((tmp_path / "latest" / "summary.json").read_bytes())
+    assert summary["mesh"] == {
+        "pairs": 72,
+        "pairs_probed": 27,
+        "routes": 27,
+        "routes_probed": 27,
+        "sources_min": 1,
+        "nodes_two_ways": 9,
+    }
+    hit = {name: arm["totals"]["flows_hit"] for name, arm in summary["arms"].items()}
+    assert (hit["UNGATED"] > 0, hit["GATED"]) == (True, 0)
 
 
 def test_a_stored_comparison_is_judged_the_same(plain: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
