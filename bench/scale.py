@@ -106,7 +106,8 @@ def _make_cells(row: JsonObject, before: JsonObject | None) -> tuple[str, ...]:
 
 def _flow_ms(row: JsonObject) -> float:
     cpu_s: float = sum(row[step]["cpu_s"] for step in STEPS)
-    return cpu_s * 1000 / row["flows"]
+    flows: int = row["flows"]
+    return cpu_s * 1000 / flows
 
 
 def main(step: str, nodes: int, folder: Path) -> None:
