@@ -35,15 +35,15 @@ class ProbeBook:
         self._line = {name: table.line[name] for name in ("seq", "send_began_ns", "send_ended_ns")}
         self._columns = {name: table.rows[name] for name in table.rows.dtype.names or ()}
 
-    def begin(self, index: int, seq: int, before_ns: int) -> None:
+    def begin(self, index: int, seq: int, began_ns: int) -> None:
         """Write the row of a probe that is offered now."""
         self._line["seq"][index] = seq
-        self._line["send_began_ns"][index] = self._line["send_ended_ns"][index] = before_ns
+        self._line["send_began_ns"][index] = self._line["send_ended_ns"][index] = began_ns
         self._table.write(seq, index, index + 1)
 
-    def leave(self, index: int, seq: int, after_ns: int) -> None:
+    def leave(self, index: int, seq: int, ended_ns: int) -> None:
         """Note when the call ended that gave a probe to the kernel."""
-        self._columns["send_ended_ns"][seq * self._count + index] = after_ns
+        self._columns["send_ended_ns"][seq * self._count + index] = ended_ns
 
     def refuse(self, index: int, seq: int, number: int) -> None:
         """Note that a probe could not even be tried: it was never offered."""

@@ -54,8 +54,8 @@ class _Pod:
     """Its flows are first, ..., last - 1."""
     last: int
     timestamps: npt.NDArray[Any]
-    before: npt.NDArray[np.int64]
-    after: npt.NDArray[np.int64]
+    send_began: npt.NDArray[np.int64]
+    send_ended: npt.NDArray[np.int64]
 
 
 class Sender:
@@ -164,8 +164,8 @@ class Sender:
                     first=first,
                     last=last,
                     timestamps=self._probes["timestamp"][first:last],
-                    before=line["send_began_ns"][first:last],
-                    after=line["send_ended_ns"][first:last],
+                    send_began=line["send_began_ns"][first:last],
+                    send_ended=line["send_ended_ns"][first:last],
                 )
             )
         self._pods = tuple(pods)
@@ -300,12 +300,12 @@ class Sender:
             timestamp = stamp.encode_ntp(time.time_ns())
             pod.timestamps[:] = timestamp
             stamps[index] = timestamp
-            before_ns = self.now_ns()
+            began_ns = self.now_ns()
             refused = self._outbox.send(pod.descriptor, pod.first, pod.last)
-            after_ns = self.now_ns()
-            pod.before[:] = before_ns
-            pod.after[:] = after_ns
-            self.longest_call_ns = max(self.longest_call_ns, after_ns - stamped_ns)
+            ended_ns = self.now_ns()
+            pod.send_began[:] = began_ns
+            pod.send_ended[:] = ended_ns
+            self.longest_call_ns = max(self.longest_call_ns, ended_ns - stamped_ns)
             for place, number in refused.items():
                 line["send_errno"][place] = number
             self._table.write(seq, pod.first, pod.last)

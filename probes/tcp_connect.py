@@ -40,7 +40,7 @@ class _Attempt:
 
     seq: int
     opened: socket.socket
-    before_ns: int
+    began_ns: int
     timestamp: int = -1
     """That of its message, NTP; -1: it was not sent yet."""
     inbox: bytearray = field(default_factory=bytearray)
@@ -76,13 +76,13 @@ class TcpConnectFlow:
             book.begin(self._index, seq, tools.now_ns())
             book.refuse(self._index, seq, error.errno or errno.EIO)
             return
-        before_ns = tools.now_ns()
+        began_ns = tools.now_ns()
         number = opened.connect_ex(self._target)
-        after_ns = tools.now_ns()
-        book.begin(self._index, seq, before_ns)
-        book.leave(self._index, seq, after_ns)
-        tools.note_call(before_ns, after_ns)
-        attempt = _Attempt(seq=seq, opened=opened, before_ns=before_ns)
+        ended_ns = tools.now_ns()
+        book.begin(self._index, seq, began_ns)
+        book.leave(self._index, seq, ended_ns)
+        tools.note_call(began_ns, ended_ns)
+        attempt = _Attempt(seq=seq, opened=opened, began_ns=began_ns)
         self._attempts[opened.fileno()] = attempt
         if number in (0, errno.EINPROGRESS):
             tools.watch(opened, select.EPOLLOUT, self)
@@ -109,7 +109,7 @@ class TcpConnectFlow:
         """Give up what took too long."""
         while self._attempts:
             oldest = next(iter(self._attempts.values()))
-            if now_ns - oldest.before_ns < self._tools.patience_ns:
+            if now_ns - oldest.began_ns < self._tools.patience_ns:
                 return
             self._fail(oldest, errno.ETIMEDOUT)
 

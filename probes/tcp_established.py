@@ -102,12 +102,12 @@ class TcpEstablishedFlow:
         tools = self._tools
         self._next_seq = seq + 1
         content, timestamp = tools.make_probe(self._ssid, seq)
-        before_ns = tools.now_ns()
-        tools.book.begin(self._index, seq, before_ns)
-        self._queue.append(_Message(seq=seq, offered_ns=before_ns, rest=content, timestamp=timestamp))
+        began_ns = tools.now_ns()
+        tools.book.begin(self._index, seq, began_ns)
+        self._queue.append(_Message(seq=seq, offered_ns=began_ns, rest=content, timestamp=timestamp))
         if self._is_open and not self._is_full:
             self._flush()
-            tools.note_call(before_ns, tools.now_ns())
+            tools.note_call(began_ns, tools.now_ns())
 
     def serve(self, descriptor: int) -> None:
         """Take note of a connection that opened or failed to; read what came; write what waits."""

@@ -84,8 +84,8 @@ def explain_outages(
     history: History, flow: Flow, outages: Sequence[Outage], probes: Probes, finder: CandidateFinder
 ) -> Iterator[tuple[Outage, tuple[Explanation, ...]]]:
     """Yield every outage of a flow with an explanation for each of its segments."""
-    before = probes.rows["send_began_ns"]
-    scale = Scale(probed_ns=int(before[-1] - before[0]), origin_ns=history.origin_ns)
+    sent_ns = probes.rows["send_began_ns"]
+    scale = Scale(probed_ns=int(sent_ns[-1] - sent_ns[0]), origin_ns=history.origin_ns)
     splitter = Splitter(probes)
     candidates = {way: finder.of(flow, way) for way in Way}
     for outage in outages:
