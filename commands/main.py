@@ -10,46 +10,36 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
 from clusters.linux.interrupts import listen_to_signals
 from commands import history as history_commands
 from commands import kind as kind_commands
 from commands import lab as lab_commands
+from commands.compare_options import compare
+from commands.options import EXIT_CODES, GroupedCommand, Output, OutputFormat, Prometheus, is_given, refuse_beside
 from commands.settings import (
-    AUTO,
-    DOUBLE,
     MESH_HELP,
-    RUNS_HELP,
-    TRIALS_MAX,
-    BackendName,
     Format,
     GateFormat,
     Outcome,
     check_folder,
-    default_runs,
     read_mesh,
-    read_rate,
 )
 from hitless.errors import HitlessError, UsageError
-from hitless.words import Arm, IpipCarrier, Mode, Overlay, Profile, Verdict
+from hitless.words import Arm, Mode, Verdict
 from reports.gate.rules import Trait
-from scenarios.mesh import FULL_MESH, FULL_NODES_MAX
-from scenarios.plan import Options
+from scenarios.mesh import FULL_NODES_MAX
 
-EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 20}
 EXIT_BUG: Final = 3
 EXIT_INTERRUPTED: Final = 130
 EXIT_PIPE: Final = 141
 """The reader of the output is gone: as if ended by SIGPIPE."""
 RUN_PARAMETERS: Final = frozenset({"baseline_args", "candidate_args", "output"})
 """Of `hitless gate --run`."""
-KIND_PARAMETERS: Final = frozenset({"cluster_name", "kind_bin", "kind_kubectl_bin", "kind_image", "keep_cluster"})
 
 
 app = typer.Typer(
@@ -60,110 +50,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # boxes break messages that users search for
 )
+app.command(cls=GroupedCommand)(compare)
 app.add_typer(lab_commands.app, name="lab")
 app.add_typer(kind_commands.app, name="kind")
 app.add_typer(history_commands.app, name="history")
-
-
-Output = Annotated[Path, typer.Option(default_factory=default_runs, help="Folder for the records.", show_default=RUNS_HELP)]
-OutputFormat = Annotated[Format, typer.Option("--format", help="What to print.")]
-Prometheus = Annotated[
-    Path | None, typer.Option(help="File for the figures as Prometheus text.", dir_okay=False, metavar="FILE.prom")
-]
-
-
-@app.command()
-def compare(  # noqa: PLR0913 - each is an option
-    context: typer.Context,
-    *,
-    scenario: Annotated[str, typer.Option(help="Name of a shipped scenario, or a YAML file.")] = "plain-switch",
-    backend: Annotated[BackendName, typer.Option(help="Where.")] = BackendName.LAB,
-    trials: Annotated[int, typer.Option(min=1, max=TRIALS_MAX, help="Runs of each arm.")] = 3,
-    first_trial: Annotated[int, typer.Option(min=1, help="Number of the first of them.")] = 1,
-    profile: Annotated[Profile | None, typer.Option(help="Timing constants; default: lab fast, kind gardener.")] = None,
-    overlay: Annotated[Overlay | None, typer.Option(help="Encapsulation; default: the scenario's.")] = None,
-    carrier: Annotated[IpipCarrier | None, typer.Option(help="What carries ipip; default: ipip, if the kernel has it.")] = None,
-    zones: Annotated[int | None, typer.Option(help="Number of zones; default: the scenario's.")] = None,
-    nodes_per_zone: Annotated[int | None, typer.Option(help="Nodes a zone; default: the scenario's.")] = None,
-    calico_version: Annotated[str | None, typer.Option(help="Calico's tag; default: the extension's.")] = None,
-    rate: Annotated[
-        str | None, typer.Option(help="Probes a second a flow, or auto: 200, 100, 50 or 20, as this machine answers them.")
-    ] = None,
-    mesh: Annotated[str | None, typer.Option(help=f"{MESH_HELP} Default: full.")] = None,
-    cluster_name: Annotated[str, typer.Option(help="With kind: name of the cluster.")] = DEFAULT_CLUSTER_NAME,
-    kind_bin: Annotated[Path | None, typer.Option(help="With kind: the program; default: from PATH.")] = None,
-    kind_kubectl_bin: Annotated[Path | None, typer.Option(help="With kind: kubectl; default: from PATH.")] = None,
-    kind_image: Annotated[str | None, typer.Option(help="With kind: node image; default: the pinned one.")] = None,
-    keep_cluster: Annotated[
-        bool, typer.Option("--keep-cluster", help="With kind: use one cluster for all runs, and leave it up.")
-    ] = False,
-    extension: Annotated[
-        str, typer.Option(metavar="PROGRAM", help="The Calico extension: the path of its program, or double.")
-    ] = DOUBLE,
-    resource_manager: Annotated[
-        str, typer.Option(metavar="PROGRAM", help="gardener-resource-manager: the path of its program, or double.")
-    ] = DOUBLE,
-    route_controller: Annotated[
-        str, typer.Option(metavar="PROGRAM", help="aws-custom-route-controller: the path of its program, or double.")
-    ] = DOUBLE,
-    watched: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(metavar="UNGATED GATED", help="Run nothing: compare two stored watches of these folders."),
-    ] = None,
-    output: Output,
-    prometheus: Prometheus = None,
-    output_format: OutputFormat = Format.TEXT,
-) -> None:
-    """Switch without and with the gate, several times each, and show the downtime side by side."""
-    from commands.compare import ComparisonOptions, compare_arms, compare_watched  # noqa: PLC0415 - only this command needs it
-    from commands.performers import read_programs  # noqa: PLC0415 - as above
-
-    given = {name for name in context.params if is_given(context, name)}
-    check_folder("--prometheus", prometheus)
-    if watched is not None:
-        refuse_beside("--watched", given - {"watched", "output", "output_format", "prometheus"})
-        raise Outcome(EXIT_CODES[compare_watched(watched, output, output_format, prometheus)])
-    if backend is not BackendName.KIND:
-        refuse_beside(f"--backend {backend}", given & KIND_PARAMETERS)
-    is_auto = rate == AUTO
-    if backend is not BackendName.LAB:
-        refuse_beside(f"--backend {backend}", {"carrier"} & given)
-    if extension != DOUBLE:
-        refuse_beside("--extension", {"calico_version"} & given)
-    wanted = ComparisonOptions(
-        scenario=scenario,
-        backend=backend,
-        kind=KindOptions(
-            cluster_name=cluster_name, kind_bin=kind_bin, kubectl_bin=kind_kubectl_bin, image=kind_image, keep=keep_cluster
-        ),
-        profile=profile,
-        options=Options(
-            overlay=overlay,
-            zones=zones,
-            nodes_per_zone=nodes_per_zone,
-            rate_hz=None if is_auto else read_rate(rate),
-            carrier=carrier,
-            mesh=read_mesh(mesh) or FULL_MESH,
-            calico_version=calico_version,
-        ),
-        trials=range(first_trial, first_trial + trials),
-        is_rate_auto=is_auto,
-        programs=read_programs(extension, resource_manager, route_controller),
-    )
-    raise Outcome(EXIT_CODES[compare_arms(wanted, output, output_format, prometheus)])
-
-
-def is_given(context: typer.Context, name: str) -> bool:
-    """Return whether a parameter stood on the command line."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def refuse_beside(option: str, names: Collection[str]) -> None:
-    """Refuse options that would have no effect. Raises UsageError."""
-    if names:
-        words = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
-        raise UsageError(f"with {option}, leave out {words}: no effect")
 
 
 @app.command()

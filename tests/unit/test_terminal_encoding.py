@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from commands.main import EXIT_CODES, run_app
+from commands.main import run_app
+from commands.options import EXIT_CODES
 from commands.settings import Outcome
 from commands.terminal import print_comparison, print_progress, print_table
 from hitless.words import Verdict
