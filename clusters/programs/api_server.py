@@ -99,6 +99,8 @@ class ApiServer:
         self._token = secrets.token_hex(16)
         self._port = 0
         self._passage: Passage | None = None
+        self.is_shoot_away = False
+        """Whether the programs cannot reach the Shoot's API."""
         self._data = logs / "data"
 
     @property
@@ -178,6 +180,7 @@ class ApiServer:
     def set_shoot_away(self, is_away: bool) -> None:  # noqa: FBT001 - reads as what it does: set_shoot_away(True)
         """Make the Shoot's API unavailable to the programs, or available again."""
         assert self._passage is not None  # noqa: S101 - it is up
+        self.is_shoot_away = is_away
         self._passage.set_away(is_away)
 
     def check(self) -> None:

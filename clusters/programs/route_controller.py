@@ -21,7 +21,7 @@ from hitless.words import MILLISECOND, SECOND, Kind, Nanoseconds
 NAME: Final = "aws-custom-route-controller"
 _POLL_NS: Final = Nanoseconds(10 * MILLISECOND)
 _SILENCE_NS: Final = Nanoseconds(60 * SECOND)
-"""A program that has not called EC2 for the first time by then is not ready."""
+"""A program that has not called EC2 for the first time by then is not ready; the count begins once the Shoot's API is there."""
 
 
 class RouteControllerProgram:
@@ -120,6 +120,8 @@ class RouteControllerProgram:
         until_ns, calls = self._silent_until
         if self._ec2.calls > calls:
             self._silent_until = None
+        elif self._server.is_shoot_away:
+            self._silent_until = (Nanoseconds(now_ns + _SILENCE_NS), calls)
         elif now_ns >= until_ns:
             raise WorldError(f"{NAME} never became ready: no call to EC2 within {_SILENCE_NS // SECOND} s; {process.quote()}")
 

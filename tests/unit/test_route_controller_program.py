@@ -30,11 +30,12 @@ class Rig:
         program.write_text("#!/bin/sh\necho starting\nexec sleep 600\n", encoding="utf-8")
         program.chmod(0o755)
         self.ec2 = SimpleNamespace(url="http://127.0.0.1:1", calls=0, answered_ns=Nanoseconds(0))
+        self.server = SimpleNamespace(kubeconfig="kubeconfig", shoot_kubeconfig="shoot-kubeconfig", is_shoot_away=False)
         self.tables = MemoryTables()
         self.kube = MemoryKube(admit=admit, clock=JumpingClock())
         self.program = RouteControllerProgram(
             program,
-            cast("Any", SimpleNamespace(kubeconfig="kubeconfig", shoot_kubeconfig="shoot-kubeconfig")),
+            cast("Any", self.server),
             cast("Any", self.ec2),
             kube=self.kube,
             tables=self.tables,
@@ -106,3 +107,13 @@ def test_a_program_that_calls_nothing_for_a_minute_never_became_ready(rig: Rig) 
     rig.program.reconcile(Nanoseconds(started_ns + 59 * SECOND))
     with pytest.raises(WorldError, match="never became ready: no call to EC2 within 60 s"):
         rig.program.reconcile(Nanoseconds(started_ns + 60 * SECOND))
+
+
+def test_the_minute_begins_once_the_shoots_api_is_there(rig: Rig) -> None:
+    rig.server.is_shoot_away = True
+    back_ns = Nanoseconds(rig.start() + 60 * SECOND)
+    rig.program.reconcile(back_ns)
+    rig.server.is_shoot_away = False
+    rig.program.reconcile(Nanoseconds(back_ns + 59 * SECOND))
+    with pytest.raises(WorldError, match="never became ready"):
+        rig.program.reconcile(Nanoseconds(back_ns + 60 * SECOND))
