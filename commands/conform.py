@@ -73,9 +73,8 @@ def conform(extension: Path, against: Path | None, output: Path, output_format: 
             rows = ((name, *outcomes) for name, outcomes in different.items())
             # Paths as headings would leave no room for the decisions.
             print_table("Decisions that differ", ("case", "program", "against"), rows, has_numbers=False)
-        sys.stdout.write(
-            f"{plural(len(asked), 'case')} asked, {len(different)} decided otherwise than by {named}: {directory}\n"
-        )
+        differ = "differs" if len(different) == 1 else "differ"
+        sys.stdout.write(f"{plural(len(asked), 'case')} asked, {len(different)} {differ} from {named}: {directory}\n")
     return Verdict.FAIL if different else Verdict.PASS
 
 
