@@ -159,11 +159,16 @@ class ExtensionProgram:
     def compress_manifest(self) -> None:
         """Compress what the extension wrote last, as Gardener does: it cannot read that, the resource manager can."""
         documents: list[bytes] = []
+        compressed: JsonObject = {}
+        name = f"{MANAGED_RESOURCE}-compressed"
         for reference in self._managed_resource()["spec"]["secretRefs"]:
             path = SECRETS.path(reference["name"], namespace=SEED_NAMESPACE)
-            documents += map(base64.b64decode, self._calls.call("GET", path, about=path)["data"].values())
-        name = f"{MANAGED_RESOURCE}-compressed"
-        self._installer.install((secret(name, {COMPRESSED_KEY: store(b"\n---\n".join(documents))}),))
+            written = self._calls.call("GET", path, about=path)
+            documents += map(base64.b64decode, written["data"].values())
+            compressed = secret(name, {COMPRESSED_KEY: store(b"\n---\n".join(documents))})
+            # The extension would set missing labels first, and the resource manager would apply the old manifest again.
+            compressed["metadata"]["labels"] = written["metadata"].get("labels") or {}
+        self._installer.install((compressed,))
         self._calls.call(
             "PATCH",
             MANAGED_RESOURCES.path(MANAGED_RESOURCE, namespace=SEED_NAMESPACE),

@@ -41,7 +41,8 @@ class Seed:
 
     def call(self, method: str, *_: str, body: JsonObject | None = None, **__: object) -> JsonObject:
         if method == "GET":
-            return {"data": {"objects.yaml": base64.b64encode(b"kind: DaemonSet").decode()}}
+            data = {"objects.yaml": base64.b64encode(b"kind: DaemonSet").decode()}
+            return {"metadata": {"labels": {"collectable": "true"}}, "data": data}
         assert body is not None
         self.writes.append(body)
         return {}
@@ -164,6 +165,7 @@ def test_a_manifest_that_is_compressed_is_no_switch_and_keeps_its_content(monkey
     secret, managed = rig.seed.writes[-2:]
     assert managed["spec"]["secretRefs"] == [{"name": secret["metadata"]["name"]}]
     assert b"kind: DaemonSet" in base64.b64decode(secret["data"]["data.yaml.br"])
+    assert secret["metadata"]["labels"] == {"collectable": "true"}
     rig.ask(ON.with_mode(Mode.NATIVE))
     rig.seed.written = "second"
     assert rig.look() == [("gate.not_applicable", "last-manifest-unreadable")]
