@@ -102,16 +102,17 @@ def _judge_nodes(history: History) -> Iterator[Finding]:
             verdict=Verdict.INCONCLUSIVE, code="nodes-not-read", text="the state of the nodes at the end is not known"
         )
         return
-    has_peers = len(history.facts.nodes) > 1
+    nodes = history.remaining_nodes
+    has_peers = len(nodes) > 1
     strays = []
-    for state in history.final_nodes:
+    for state in nodes:
         in_tunnel = sum(1 for route in state.routes if is_tunnel_route(route))
         mode = Mode.OVERLAY if in_tunnel else Mode.NATIVE
         if has_peers and mode is not history.header.end_mode:
             strays.append(state.node)
     if strays:
         some = ", ".join(strays[:5])
-        text = f"{len(strays)} of {len(history.final_nodes)} nodes do not route in mode {history.header.end_mode}: {some}"
+        text = f"{len(strays)} of {len(nodes)} nodes do not route in mode {history.header.end_mode}: {some}"
         yield Finding(verdict=Verdict.FAIL, code="node-not-switched", text=text)
 
 

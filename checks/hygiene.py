@@ -35,15 +35,16 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
             verdict=Verdict.INCONCLUSIVE, code="nodes-not-read", text="the state of the nodes at the end is not known"
         )
         return
+    nodes = history.remaining_nodes
     match history.header.end_mode:
         case Mode.NATIVE:
             has_routes = any(has_bird(one) for one in history.final_objects_of(Kind.DAEMON_SET) if is_calico_node(one))
-            for state in history.final_nodes:
+            for state in nodes:
                 yield from _judge_native(state, history.header.overlay)
-                yield from _judge_bird(state, len(history.facts.nodes) - 1 if has_routes else None)
+                yield from _judge_bird(state, len(nodes) - 1 if has_routes else None)
         case Mode.OVERLAY:
-            for state in history.final_nodes:
-                yield from _judge_overlay(state, len(history.facts.nodes) - 1)
+            for state in nodes:
+                yield from _judge_overlay(state, len(nodes) - 1)
     yield from _judge_conditions(history)
     yield from _judge_tables(history, limits["routes_left"])
 

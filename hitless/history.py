@@ -70,6 +70,12 @@ class History:
     """The records of the application load; None: the run had none."""
 
     @property
+    def remaining_nodes(self) -> tuple[NodeState, ...]:
+        """The final state of the nodes that are still registered; of all where no Node object was read."""
+        registered = {document["metadata"]["name"] for document in self.final_objects_of(Kind.NODE)}
+        return tuple(state for state in self.final_nodes if not registered or state.node in registered)
+
+    @property
     def parts(self) -> tuple[PartIdentity, ...]:
         """Every part of the system under test, in the order of Part; empty for a run of record version 1."""
         order = list(Part)

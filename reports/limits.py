@@ -18,10 +18,7 @@ def limits(summary: Summary, first: History) -> tuple[str, ...]:
 
 
 def _limits(summary: Summary, first: History) -> Iterator[str]:
-    for family in summary.families_not_probed:
-        yield f"{family} is not probed, although the pods have it: this result says nothing about it."
-    if summary.mesh is not None and not summary.mesh.is_full:
-        yield from _mesh_limits(summary.mesh, summary.topology.nodes)
+    yield from _not_probed(summary, first)
     for arm in Arm:
         if arm in summary.arms:
             blind_ms = summary.arms[arm].totals.blind_ms_max
@@ -63,6 +60,16 @@ def _limits(summary: Summary, first: History) -> Iterator[str]:
     yield f"With {plural(trials, 'trial')} an arm, this shows that something can happen, not how often it does."
 
 
+def _not_probed(summary: Summary, first: History) -> Iterator[str]:
+    for family in summary.families_not_probed:
+        yield f"{family} is not probed, although the pods have it: this result says nothing about it."
+    if summary.mesh is not None and not summary.mesh.is_full:
+        yield from _mesh_limits(summary.mesh, summary.topology.nodes)
+    if left := _nodes_not_probed(first):
+        yield f"The pods of {', '.join(left)} are not probed: this result says nothing about them."
+    yield "Every probed pod runs before the switch begins: pods that start during it, as on a new node, are not probed."
+
+
 def _mesh_limits(mesh: MeshCoverage, nodes: int) -> Iterator[str]:
     """Yield what the mesh covered, and what it left out."""
     routes = f"{mesh.routes_probed:,} of {plural(mesh.routes, 'route')} in the zones' tables to a node"
@@ -75,3 +82,10 @@ def _mesh_limits(mesh: MeshCoverage, nodes: int) -> Iterator[str]:
         "tunnel entry or neighbour entry for one peer, may have gone unseen, and the longest outage of all pairs may be longer "
         "than the longest measured one."
     )
+
+
+def _nodes_not_probed(run: History) -> list[str]:
+    """Return the nodes whose pods take part in no flow, such as those that leave for good."""
+    probed = {end for flow in run.flows for end in (flow.source, flow.destination)}
+    nodes = {end.node for end in run.facts.endpoints if end.name in probed}
+    return sorted({end.node for end in run.facts.endpoints if end.is_pod} - nodes)

@@ -12,6 +12,7 @@ from hitless.errors import UsageError
 from hitless.words import JsonObject
 
 KUBE_API_DOWN: Final = "kube-api-down"
+NODE_LEAVES: Final = "node-leaves"
 
 FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
     KUBE_API_DOWN: {},
@@ -20,6 +21,7 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
     "node-route-lost": {"zone": str, "node": str},
     "instance-unknown": {"node": str},
     "node-unregistered": {"node": str},
+    NODE_LEAVES: {"node": str},
     "calico-node-restart": {"node": str},
     "calico-node-lingers": {"node": str},
     "source-check-on": {"node": str},
@@ -39,6 +41,7 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
 - instance-unknown: the cloud does not find the machine of `node`: CreateRoute to it fails.
 - node-unregistered: the Node object is deleted while the machine keeps running; the cure registers it anew, without
   NetworkUnavailable, as a node that joins.
+- node-leaves: the Node object is deleted and the machine is gone, for good; nothing to cure. The pods of `node` are not probed.
 - calico-node-restart: the pod of `node` is deleted; its DaemonSet makes another, so there is nothing to cure.
 - calico-node-lingers: where calico-node's pod of `node` is replaced, its containers end only when its successor's start, after
   cleanup-routes.
@@ -58,7 +61,7 @@ OF_SWITCH: Final = frozenset({"route-controller-away", "extension-away", "networ
 MOMENTARY: Final = frozenset({"calico-node-restart", "network-annotated"})
 """Faults that are over at once: they may follow each other without a cure in between."""
 
-THROUGH_API: Final = frozenset({"node-unregistered", "calico-node-restart"})
+THROUGH_API: Final = frozenset({"node-unregistered", NODE_LEAVES, "calico-node-restart"})
 """Faults that are brought about by calls to the Kubernetes API."""
 
 

@@ -17,8 +17,9 @@ from gardener.doubles.route_plan import RouteControllerMode
 from gardener.shoot import Shoot
 from hitless.documents import MisfitError
 from hitless.errors import UsageError
+from hitless.plural import plural
 from hitless.words import Arm, Capability, FlowSet, JsonObject, Mode, Overlay, Profile, Verdict
-from scenarios.faults import KUBE_API_DOWN, MOMENTARY, THROUGH_API
+from scenarios.faults import KUBE_API_DOWN, MOMENTARY, NODE_LEAVES, THROUGH_API
 from scenarios.flows import CONNECTION_SETS, SERVICE_SETS
 from scenarios.initial import Initial
 from scenarios.load_plan import LoadPlan
@@ -251,6 +252,11 @@ class Scenario(Strict):
         return frozenset(fault.name for fault in self.faults)
 
     @property
+    def leaving_nodes(self) -> frozenset[str]:
+        """Names of the nodes that leave for good; their pods are not probed."""
+        return frozenset(fault.options["node"] for fault in self.faults if fault.name == NODE_LEAVES)
+
+    @property
     def arm_plans(self) -> dict[Arm, ArmPlan]:
         """The arms that the scenario has, UNGATED first."""
         return {arm: self.arms[arm] for arm in Arm if arm in self.arms}
@@ -262,6 +268,7 @@ class Scenario(Strict):
             raise MisfitError("cloud.quota", f"zone {zone}", f"the topology's zones {', '.join(sorted(zones))}")
         self.check_places()
         self._check_times()
+        self._check_leaving()
         self._check_requests()
         if self.load is not None and Capability.LOCUST not in self.needs:
             raise MisfitError(
@@ -310,6 +317,16 @@ class Scenario(Strict):
                     raise MisfitError(f"then.{number}.at_ms.{profile}", f"{at_ms:g}", allowed)
                 before_ms = at_ms
 
+    def _check_leaving(self) -> None:
+        """Refuse a node that leaves and comes back, and a cluster of which too little stays."""
+        for number, fault in enumerate(self.faults):
+            if fault.name == NODE_LEAVES and fault.for_ms is not None:
+                allowed = f"no time: {NODE_LEAVES} is for good; a node that comes back is node-unregistered"
+                raise MisfitError(f"faults.{number}.for_ms", f"{fault.for_ms.fast:g}", allowed)
+        staying = self.topology.nodes - len(self.leaving_nodes)
+        if self.leaving_nodes and staying < 2:  # noqa: PLR2004 - a mesh needs two ends
+            raise MisfitError("faults", f"{plural(staying, 'node')} that stays", "2 nodes that stay, or more")
+
     def _check_times(self) -> None:
         """Refuse a run that ends before anything can happen, and faults after its end."""
         for profile in Profile:
@@ -328,9 +345,13 @@ class Scenario(Strict):
     def _check_overlap(self, number: int, fault: FaultStep, profile: Profile) -> None:
         """Refuse a fault that is in force already, or that needs an API which another one takes away."""
         begin_ms, end_ms = fault.lasts(profile)
+        place = f"faults.{number}.at_ms.{profile}"
         for other_number, other in enumerate(self.faults):
             other_begin_ms, other_end_ms = other.lasts(profile)
-            place = f"faults.{number}.at_ms.{profile}"
+            is_gone = other.name == NODE_LEAVES and other.options["node"] == fault.options.get("node")
+            if is_gone and other_number != number and begin_ms >= other_begin_ms:
+                allowed = f"before {other_begin_ms:g} ms, when {other.options['node']} leaves for good"
+                raise MisfitError(place, f"{begin_ms:g}", allowed)
             is_same = (other.name, other.options) == (fault.name, fault.options)
             if other_number < number and is_same and other_begin_ms < end_ms and begin_ms < other_end_ms:
                 if fault.name in MOMENTARY and begin_ms != other_begin_ms:

@@ -221,6 +221,7 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
     duration_ns = scenario.duration_s.ns(profile, SECOND)
     baseline_ns = scenario.baseline_ms.ns(profile, MILLISECOND)
     validation_ns = VALIDATION_NS[profile]
+    load = scenario.load
     agents_ns = Nanoseconds(baseline_ns + duration_ns + validation_ns + _AGENT_MARGIN_NS)
     return RunPlan(
         header=_make_header(case, arm, trial, plan, interval_ns),
@@ -229,9 +230,9 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
             drain_ns=FORWARDING_DELAY_THRESHOLD_NS,
             duration_ns_max=agents_ns,
         ),
-        make_flows=partial(make_flows, flow_sets=case.flow_sets, mesh_interval_ns=interval_ns, mesh=case.mesh),
+        make_flows=lambda facts: make_flows(_staying(facts, scenario), case.flow_sets, interval_ns, case.mesh),
         make_switch=partial(_make_switch, case, arm, clock),
-        make_load=None if scenario.load is None else partial(make_load, scenario.load, duration_ns_max=agents_ns),
+        make_load=None if load is None else lambda facts: make_load(load, _staying(facts, scenario), duration_ns_max=agents_ns),
         faults=tuple(
             PlannedFault(
                 name=fault.name,
@@ -247,6 +248,12 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
         is_until_settled=scenario.until == "settled",
         requests_ns=tuple(at_ms.ns(profile, MILLISECOND) for at_ms in scenario.requests_at_ms),
     )
+
+
+def _staying(facts: ClusterFacts, scenario: Scenario) -> ClusterFacts:
+    """Return the facts without the pods of nodes that leave for good: what they lose then says nothing about the switch."""
+    leaving = scenario.leaving_nodes
+    return replace(facts, endpoints=tuple(end for end in facts.endpoints if end.node not in leaving)) if leaving else facts
 
 
 def make_calibration_ns(interval_ns: Nanoseconds) -> Nanoseconds:

@@ -12,20 +12,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import groupby
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Final
 
-from clusters.faults import COMMON_FAULTS, common_faults
+from clusters.faults import COMMON_FAULTS
+from clusters.lab.faults import lab_faults
+from clusters.lab.network import LabNetwork
 from gardener.doubles.mutants import MUTANTS
 from gardener.gate import Gate, GateDecision, GateInput, decide, decide_with, missing_nodes
+from hitless.facts import NodeFacts
 from hitless.fault_table import FaultTable
 from hitless.loop import Loop
-from hitless.words import MILLISECOND, SECOND, Arm, Nanoseconds, Profile
+from hitless.words import MILLISECOND, SECOND, Nanoseconds, Profile
 from scenarios.faults import OF_SWITCH
 from scenarios.loading import catalogue, load_scenario
 from scenarios.plan import Case, Options, blinded, make_case, make_switch_spec
 from switches.doubles import make_switch
-from tests.unit.fakes_gardener import NODES, Bench, ms
+from tests.unit.fakes_gardener import Bench, ms
+from tests.unit.lab_fakes import make_nodes
 from tests.unit.test_gardener_gate import ROWS, Row, ask
 from tests.unit.test_scenario_contradictions import FACTS
 
@@ -78,15 +82,14 @@ def _is_decided(row: Row, gate: Gate) -> bool:
 
 @cache
 def plain_cases() -> tuple[Case, ...]:
-    """Return the scenarios with a gated arm that the doubles can play without running nodes."""
+    """Return the scenarios that the doubles can play without running nodes."""
     cases = (make_case(load_scenario(path), Options(profile=Profile.FAST)) for path in catalogue())
     return tuple(case for case in cases if _can_play(case))
 
 
 def _can_play(case: Case) -> bool:
     scenario = case.scenario
-    is_plain = scenario.fault_names <= COMMON_FAULTS | OF_SWITCH and scenario.topology.nodes == len(NODES)
-    return is_plain and scenario.has_request and Arm.GATED in scenario.arm_plans
+    return scenario.has_request and scenario.fault_names <= COMMON_FAULTS | OF_SWITCH | {"node-unregistered"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +102,26 @@ class Outcome:
     """Routes that did not exist when a pool left the overlay."""
 
 
+class _Places(LabNetwork):
+    """The network of a lab that has nodes and no namespaces."""
+
+    def __init__(self, nodes: tuple[NodeFacts, ...]) -> None:
+        self.plan = SimpleNamespace(nodes=nodes)  # type: ignore[assignment]
+
+
 def play(case: Case, gate: Gate) -> Outcome:
-    """Play the gated arm of a scenario with another gate."""
-    bench = Bench(shoot=case.shoot, start=case.shoot.mode, behaviour=case.behaviour, timings=case.timings)
+    """Play the gated arm of a scenario, or the only one that it has, with another gate."""
+    topology, arm = case.scenario.topology, [*case.scenario.arm_plans][-1]
+    nodes = make_nodes(topology.zones, topology.nodes_per_zone)
+    bench = Bench(shoot=case.shoot, start=case.shoot.mode, behaviour=case.behaviour, timings=case.timings, nodes=nodes)
     is_blind = case.scenario.initial.manifest == "unreadable"
-    spec = replace(make_switch_spec(case, Arm.GATED), gate=blinded(gate) if is_blind else gate)
+    spec = replace(make_switch_spec(case, arm), gate=blinded(gate) if is_blind else gate)
     switch = make_switch(spec, kube=bench.kube, routes=bench.tables, recorder=bench.recorder, clock=bench.clock)
-    case.scenario.initial.prepare(bench.kube, bench.tables, FACTS, bench.recorder)
+    case.scenario.initial.prepare(bench.kube, bench.tables, replace(FACTS, nodes=nodes), bench.recorder)
     bench.loop = Loop(switch.participants, bench.kube, bench.clock)
     for shoot, at_ms in zip(case.wanted, case.scenario.requests_at_ms, strict=True):
         bench.loop.at(at_ms.ns(Profile.FAST, MILLISECOND), lambda shoot=shoot: switch.request(shoot))  # type: ignore[misc]
-    tables = (switch.faults, FaultTable(common_faults(bench.kube, switch.cloud)))
+    tables = (switch.faults, FaultTable(lab_faults(bench.kube, switch.cloud, _Places(nodes), {})))
     for fault in case.scenario.faults:
         begin_ms, end_ms = fault.lasts(Profile.FAST)
         broken = next(table for table in tables if fault.name in table.known())

@@ -30,11 +30,15 @@ HARMLESS_FAULTS: Final = frozenset(
     {
         "kube-api-down",
         "route-api-down",
+        "route-api-hangs",
+        "network-annotated",
+        "control-plane-migrated",
         "instance-unknown",
         "route-controller-away",
         "extension-away",
         "node-unregistered",
         "calico-node-restart",
+        "calico-node-lingers",
     }
 )
 """Faults of what no packet passes; what they do to routes has events of its own."""

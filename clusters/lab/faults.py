@@ -19,6 +19,7 @@ from hitless.words import JsonObject, Kind
 
 LAB_FAULTS: Final = COMMON_FAULTS | {
     "node-unregistered",
+    "node-leaves",
     "calico-node-restart",
     "calico-node-lingers",
     "source-check-on",
@@ -44,10 +45,11 @@ def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapp
         network: nodes and their interfaces.
         calico: node to its double of calico-node; filled once the run begins.
     """
-    nodes = _Nodes(kube, network, calico)
+    nodes = _Nodes(kube, cloud, network, calico)
     return {
         **common_faults(kube, cloud),
         "node-unregistered": Fault(inject=nodes.unregister, cure=nodes.register),
+        "node-leaves": Fault(inject=nodes.leave, cure=lambda _: None),
         "calico-node-restart": Fault(inject=nodes.restart_calico, cure=lambda _: None),
         "calico-node-lingers": Fault(inject=nodes.end_late, cure=nodes.end_in_time),
         "source-check-on": Fault(inject=nodes.check_sources, cure=lambda options: nodes.drop_rules(options, _SOURCE_CHECK)),
@@ -61,8 +63,8 @@ def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapp
 class _Nodes:
     """What can be broken at one node."""
 
-    def __init__(self, kube: MemoryKube, network: LabNetwork, calico: Mapping[str, CalicoNode]) -> None:
-        self._kube, self._network, self._calico = kube, network, calico
+    def __init__(self, kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapping[str, CalicoNode]) -> None:
+        self._kube, self._cloud, self._network, self._calico = kube, cloud, network, calico
         self._unregistered: dict[str, JsonObject] = {}
         self._ruled: set[tuple[str, str]] = set()
 
@@ -83,6 +85,13 @@ class _Nodes:
         node = {**document, "metadata": metadata, "status": status}
         self._kube.apply(node, actor=_KUBELET)
         self._kube.replace_status(node, actor=_KUBELET)
+
+    def leave(self, options: JsonObject) -> None:
+        """Delete the Node object and switch the machine off; the cloud does not find it any more."""
+        name = self._find(options).name
+        self._kube.delete(Kind.NODE, name)
+        self._cloud.unknown.add(name)
+        self._network.set_underlay_down(name)
 
     def restart_calico(self, options: JsonObject) -> None:
         """Delete the node's calico-node pod. Raises UsageError: it has none."""

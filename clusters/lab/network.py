@@ -237,6 +237,10 @@ class LabNetwork:
         """Change the MTU of a node's eth0."""
         self._sockets[node].execute([set_link(UNDERLAY_DEVICE, is_up=True, mtu=octets)])
 
+    def set_underlay_down(self, node: str) -> None:
+        """Take a node's eth0 down, with the routes that use it."""
+        self._sockets[node].execute([set_link(UNDERLAY_DEVICE, is_up=False)])
+
     def _build(self) -> None:
         _allow_open_files()
         mount("tmpfs", NETWORK_DIRECTORY, "tmpfs", Mount.NO_SUID | Mount.NO_DEV, "mode=755")

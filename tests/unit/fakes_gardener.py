@@ -148,7 +148,7 @@ _LONG = Nanoseconds(10 * SECOND)
 class Bench:
     """A switch in memory, with a clock that jumps."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default
         self,
         *,
         shoot: Shoot | None = None,
@@ -159,15 +159,16 @@ class Bench:
         mode: RouteControllerMode = RouteControllerMode.FAITHFUL,
         timings: Timings = TIMINGS[Profile.FAST],
         is_main_table_last: bool = False,
+        nodes: tuple[NodeFacts, ...] = NODES,
     ) -> None:
         self.shoot = (shoot or shipped_shoot()).with_mode(start)
         self.clock = JumpingClock()
         self.kube = MemoryKube(admit=admit, clock=self.clock)
-        self.tables = MemoryTables()
+        self.tables = MemoryTables(tuple(dict.fromkeys(node.zone for node in nodes)))
         if start is Mode.NATIVE:
-            self.tables.fill(NODES)
+            self.tables.fill(nodes)
         self.recorder = ListRecorder(self.clock)
-        for document in initial_objects(self.shoot, NODES):
+        for document in initial_objects(self.shoot, nodes):
             self.kube.apply(document, actor="test")
             if "status" in document:
                 self.kube.replace_status(document, actor="test")

@@ -138,6 +138,16 @@ def test_routes_that_stay_on_the_way_back_are_told_and_judged_where_a_budget_ask
     assert [*check(Evidence(replace(run, final_cloud_routes=())), {"routes_left": 0})] == []
 
 
+def test_a_node_that_left_is_no_longer_looked_at() -> None:
+    run = held()
+    left = replace(run.final_nodes[-1], routes=(), devices=("lo",))
+    routes = tuple(replace(one, routes=one.routes[:-1]) for one in run.final_nodes[:-1])
+    gone = replace(run, final_nodes=(*routes, left))
+    assert {code for _, code in _codes(gone)} == {"tunnel-route-missing", "tunnel-device-missing"}
+    objects = tuple(one for one in run.final_objects if one["metadata"]["name"] != left.node)
+    assert _codes(replace(gone, final_objects=objects)) == []
+
+
 def test_a_budget_for_tables_that_were_not_read_is_inconclusive() -> None:
     assert [one.code for one in check(Evidence(held()), {"routes_left": 0})] == ["tables-not-read"]
     assert [*check(Evidence(held()), {})] == []

@@ -12,7 +12,7 @@ from reports.summary import summarise
 from reports.table import Row, comparison_rows, count_rows
 from reports.templating import escape_cell
 from tests.unit.comparisons import comparison, judged
-from tests.unit.histories import QUIET, header, held, history, lost, records, report
+from tests.unit.histories import QUIET, facts, header, held, history, lost, mesh_flows, records, report
 from tests.unit.test_report_load import with_load
 
 LINES_MAX = 60
@@ -168,4 +168,13 @@ def test_an_address_family_that_is_not_probed_is_named() -> None:
     run = judged(replace(history(), facts=replace(history().facts, families=("IPv4", "IPv6"))))
     text = _report(Comparison(scenario="dual", runs=(run,), has_rule=False))
     assert "- IPv6 is not probed, although the pods have it: this result says nothing about it." in text
-    assert "not probed" not in _report(comparison())
+    assert "IPv6" not in _report(comparison())
+
+
+def test_pods_that_no_flow_begins_or_ends_at_are_named() -> None:
+    whole = replace(history(), flows=mesh_flows(facts()))
+    some = replace(whole, flows=tuple(flow for flow in whole.flows if "node-b2" not in flow.label))
+    texts = [_report(Comparison(scenario="one", runs=(judged(run),), has_rule=False)) for run in (whole, some)]
+    named = ["- The pods of node-b2 are not probed: this result says nothing about them." in text for text in texts]
+    assert named == [False, True]
+    assert all("- Every probed pod runs before the switch begins: pods that start during it" in text for text in texts)

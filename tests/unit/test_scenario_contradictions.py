@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from gardener.conditions import network_unavailable
+from hitless.clock import JumpingClock
 from hitless.documents import read_document
 from hitless.errors import UsageError
 from hitless.facts import CloudRoute, ClusterFacts
 from hitless.words import Arm, JsonObject, Kind
 from scenarios.initial import Initial
 from scenarios.loading import CATALOGUE, load_scenario
-from scenarios.plan import Options, make_case
+from scenarios.plan import Options, make_case, make_plan
 from tests.unit.fakes_gardener import NODES, Bench
+from tests.unit.histories import facts
 
 
 def load(tmp_path: Path, **changes: Any) -> Any:  # noqa: ANN401 - any field
@@ -65,6 +67,18 @@ ON = {"at_ms": 300, "overlay": True}
             "faults.1.at_ms.fast: found 550 ms; expected a time at which the API is there",
         ),
         (
+            {"faults": [fault("node-leaves", 100, 500, node="node-a1")]},
+            "faults.0.for_ms: found 500; expected no time: node-leaves is for good",
+        ),
+        (
+            {"faults": [fault("node-leaves", 100, node="node-a1"), fault("calico-node-restart", 200, node="node-a1")]},
+            "faults.1.at_ms.fast: found 200; expected before 100 ms, when node-a1 leaves for good",
+        ),
+        (
+            {"faults": [fault("node-leaves", 0, node=node) for node in ("node-a1", "node-a2", "node-b1")]},
+            "faults: found 1 node that stays; expected 2 nodes that stay, or more",
+        ),
+        (
             {"initial": {"conditions": {"all": "RouteCreated", "node-a1": "absent"}}},
             "initial.conditions: found all, node-a1; expected all alone, or nodes by name",
         ),
@@ -96,6 +110,18 @@ def test_the_last_request_says_what_is_wanted_and_each_mode_that_is_asked_for_ca
     assert case.scenario.wanted == "NATIVE"
     assert [at_ms.fast for at_ms in case.scenario.requests_at_ms] == [0, 300, 600]
     assert load(tmp_path, then=[ON]).arm_plans[Arm.GATED].end == "NATIVE"
+
+
+def test_a_node_may_be_broken_before_it_leaves(tmp_path: Path) -> None:
+    steps = [fault("calico-node-restart", 100, node="node-a1"), fault("node-leaves", 200, node="node-a1")]
+    assert load(tmp_path, faults=steps).leaving_nodes == {"node-a1"}
+
+
+def test_no_pod_of_a_node_that_leaves_is_probed(tmp_path: Path) -> None:
+    case = make_case(load(tmp_path, faults=[fault("node-leaves", 200, node="node-b2")]), Options())
+    flows = make_plan(case, Arm.GATED, 1, JumpingClock()).make_flows(facts())
+    ends = {end.rpartition("-")[0] for flow in flows for end in (flow.source, flow.destination)}
+    assert ends == {"node-a1", "node-a2", "node-b1"}
 
 
 def test_fewer_nodes_than_a_fault_names_are_refused(tmp_path: Path) -> None:
