@@ -99,6 +99,6 @@ def find_cluster(name: str) -> Docker:
     if not docker.find_networks(f"{LABEL_CLUSTER}={name}"):
         names = {docker.network_labels(network)[LABEL_CLUSTER] for network in docker.find_networks(LABEL_CLUSTER)}
         raise UsageError(
-            where="--cluster-name", found=name, expected=", ".join(sorted(names)) or "nothing: no cluster of hitless stands"
+            where="--cluster-name", found=name, expected=", ".join(sorted(names)) or "nothing: hitless has no kind cluster here"
         )
     return docker

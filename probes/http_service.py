@@ -193,7 +193,7 @@ class HttpService:
             with there.inside():
                 return _Listener(place, self)
         except OSError as error:
-            message = f"cannot listen at {name_port(place.address, place.port)} of {place.pod}: {error.strerror}"
+            message = f"cannot listen on {name_port(place.address, place.port)} in {place.pod}: {error.strerror}"
             raise WorldError(message) from error
         finally:
             there.close()

@@ -41,7 +41,7 @@ class SenderTable:
                 file.write(encode_header("sender", facts))
                 file.truncate(HEADER_OCTETS + ticks_max * self._count * SENDER_ROW.itemsize)
         except OSError as error:
-            message = f"cannot make the record file {path}: {error.strerror}"
+            message = f"cannot create the record file {path}: {error.strerror}"
             raise WorldError(message) from error
         self.ticks: npt.NDArray[np.void] = np.memmap(
             path, dtype=SENDER_ROW, mode="r+", offset=HEADER_OCTETS, shape=(ticks_max, self._count)
@@ -87,7 +87,7 @@ class GrowingTable:
             self._file = path.open("wb", buffering=0)
             self._file.write(encode_header(table, facts))
         except OSError as error:
-            message = f"cannot make the record file {path}: {error.strerror}"
+            message = f"cannot create the record file {path}: {error.strerror}"
             raise WorldError(message) from error
 
     def append(self, rows: Rows) -> None:

@@ -61,7 +61,7 @@ class KindProber:
 
     Args:
         pods: where the agents run; deployed before `start`.
-        rescue: how records come home where the API does not bring them; None: not at all.
+        rescue: how records are fetched if the API fails; None: they are not.
         clock_id: of the harness.
     """
 
@@ -138,7 +138,7 @@ class KindProber:
         if failures and len(failures) == len(self._clocks):
             raise WorldError(f"cannot read the records of any agent; the first error: {failures[0]}")
         if not self._agents:
-            raise WorldError("there are no records: no prober said that it runs, so no agent was started")
+            raise WorldError("there are no records, because no prober reported that it runs")
         return merge_records(
             self._directory, {agent.name: self._clocks[agent.endpoint] for agent in self._agents}, self._clock_id
         )
@@ -202,7 +202,7 @@ class KindProber:
         for name, answer in answers.items():
             look = answer["process"]
             if look is None:
-                raise WorldError(f"the agents of {name} are gone, and so are their records")
+                raise WorldError(f"the agents of {name} have ended, and their records are lost")
             if look["code"] is not None and (look["code"] != 0 or "stopped" not in look["states"]):
                 complaint = f": {look['complaint']}" if look["complaint"] else ""
                 raise WorldError(f"the agents of {name} died with code {look['code']}{complaint}")

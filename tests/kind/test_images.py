@@ -142,8 +142,8 @@ def test_the_command_loads_lists_and_says_what_is_missing(engine: Docker, tmp_pa
         (("images", "--kubernetes", "1.2.3"), "--kubernetes: found '1.2.3'"),
         (("images", "--kubernetes", "1.20"), "on kind: 1.34, 1.35, 1.36, 1.37"),
         (("images", "--load", "/nowhere"), "--load: found /nowhere"),
-        (("images", "--cluster-name", "none"), "nothing: no cluster of hitless stands"),
-        (("down", "--cluster-name", "none"), "nothing: no cluster of hitless stands"),
+        (("images", "--cluster-name", "none"), "nothing: hitless has no kind cluster here"),
+        (("down", "--cluster-name", "none"), "nothing: hitless has no kind cluster here"),
     ],
 )
 def test_a_wrong_option_gives_one_message(engine: Docker, arguments: tuple[str, ...], words: str) -> None:

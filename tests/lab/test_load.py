@@ -314,7 +314,7 @@ def test_a_load_ends_by_itself(tmp_path: Path) -> None:
 def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     nowhere = (LOOPBACK[0], Endpoint(name="p2", node="n2", zone="a", address="203.0.113.1"))
     load = LabLoad(nowhere, lambda _name: None)
-    with pytest.raises(WorldError, match=r"the service process died with code 20: cannot listen at 203\.0\.113\.1:8080 of p2"):
+    with pytest.raises(WorldError, match=r"the service process died with code 20: cannot listen on 203\.0\.113\.1:8080 in p2"):
         load.start(make_spec(("p1",), ("p1", "p2")), tmp_path, time.monotonic_ns())
     assert load.processes == ()
 

@@ -179,5 +179,5 @@ def test_an_address_that_is_taken_is_named(running: Running, tmp_path: Path) -> 
     settings = ServiceSettings(
         name="service", directory=tmp_path, body_octets_max=1, connections_max=1, duration_ns_max=1, places=(place,)
     )
-    with pytest.raises(WorldError, match=rf"cannot listen at 127\.0\.0\.1:{place.port} of other: Address already in use"):
+    with pytest.raises(WorldError, match=rf"cannot listen on 127\.0\.0\.1:{place.port} in other: Address already in use"):
         HttpService(settings)

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT: Final = Path(__file__).parents[2]
-ERRORS: Final = frozenset(name for name in vars(hitless.errors) if name.endswith("Error")) | {"DeniedError", "MisfitError"}
+ERRORS: Final = frozenset(name for name in vars(hitless.errors) if name.endswith("Error")) | {
+    "DeniedError",
+    "GoneError",
+    "MisfitError",
+    "YamlError",
+}
 NOT_PRODUCT: Final = ("tests", "suites")
 
 FOREIGN: Final = re.compile(
