@@ -12,7 +12,7 @@ from clusters.kind import cluster as kind
 from clusters.kind.config import KindOptions
 from clusters.kind.machine import capabilities_missing
 from clusters.kubernetes.prober_manifests import NAMESPACE
-from clusters.kubernetes.watched import check_records, find_mismatches, make_watched_cluster, read_zones
+from clusters.kubernetes.watched import check_records, count_families, find_mismatches, make_watched_cluster, read_zones
 from clusters.lab import cluster as lab
 from commands.performers import Performer, SwitchName
 from commands.settings import BackendName
@@ -157,7 +157,13 @@ def _make_kubeconfig_backend(options: KubeconfigOptions) -> Backend:
         try:
             missing = find_mismatches(cluster.kube, case)
             zones = read_zones(cluster.kube)
-            check_records(zones, case.mesh, rate_hz=case.scenario.rate_hz, until_s=ObserverOptions().until_s)
+            check_records(
+                zones,
+                case.mesh,
+                rate_hz=case.scenario.rate_hz,
+                until_s=ObserverOptions().until_s,
+                families=count_families(cluster.kube),
+            )
         finally:
             cluster.disconnect()
         return missing

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from clusters.kubernetes.watched import check_records, make_watched_cluster, read_overlay, read_zones
+from clusters.kubernetes.watched import check_records, count_families, make_watched_cluster, read_overlay, read_zones
 from commands.arms import ArmOutcome, execute_plan
 from commands.backends import WATCHED_RATE_HZ
 from commands.compare import tell_single
@@ -61,7 +61,7 @@ def make_watch_plan(kube: KubeApi, options: WatchOptions, clock: Clock) -> RunPl
     """
     zones = read_zones(kube)
     mesh = options.mesh or choose_mesh(zones)
-    check_records(zones, mesh, rate_hz=options.rate_hz, until_s=options.observer.until_s)
+    check_records(zones, mesh, rate_hz=options.rate_hz, until_s=options.observer.until_s, families=count_families(kube))
     seen = look(kube)
     interval_ns = Nanoseconds(round(SECOND / options.rate_hz))
     validation_ns = VALIDATION_NS[Profile.GARDENER]

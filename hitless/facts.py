@@ -6,7 +6,7 @@ The ports take and return them, and a stored run contains them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Final
 
@@ -195,6 +195,8 @@ class ClusterFacts:
     """Address families of the pod network, as the Shoot names them."""
     families_probed: tuple[str, ...] = ("IPv4",)
     """Those of them that flows are probed in."""
+    families_unprobed: Mapping[str, str] = field(default_factory=dict)
+    """Why others of them are not probed: family to the reason, as it stands in a sentence."""
     permanent_neighbours: bool
     """Whether neighbour entries were permanent (above 20 nodes)."""
     rp_filter: int

@@ -23,6 +23,7 @@ def _identity(summary: Summary) -> Iterator[tuple[str, str]]:
     if summary.mesh is not None and not summary.mesh.is_full:
         yield "mesh", summary.mesh.text
     yield "carrier", summary.carrier
+    yield "address families", " and ".join(summary.families_probed)
     for part in summary.parts:
         words = ["double" if part.is_double else "real", part.version]
         if part.commit:

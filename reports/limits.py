@@ -62,7 +62,9 @@ def _limits(summary: Summary, first: History) -> Iterator[str]:
 
 def _not_probed(summary: Summary, first: History) -> Iterator[str]:
     for family in summary.families_not_probed:
-        yield f"{family} is not probed, although the pods have it: this result says nothing about it."
+        reason = first.facts.families_unprobed.get(family)
+        because = f" ({reason})" if reason else ""
+        yield f"{family} is not probed, although the pods have it{because}: this result says nothing about it."
     if summary.mesh is not None and not summary.mesh.is_full:
         yield from _mesh_limits(summary.mesh, summary.topology.nodes)
     if left := _nodes_not_probed(first):

@@ -153,6 +153,8 @@ class Summary:
     """What carried the overlay on the wire."""
     kernel: str | None
     """Release of the nodes' kernel; None: not known."""
+    families_probed: tuple[str, ...] = ("IPv4",)
+    """Address families that flows are probed in."""
     families_not_probed: tuple[str, ...] = ()
     """Address families that the pods have and that no flow is probed in."""
     parts: tuple[PartIdentity, ...]
@@ -196,6 +198,7 @@ def summarise(comparison: Comparison) -> Summary:
         cluster=facts.backend,
         carrier=facts.carrier,
         kernel=facts.versions.get("kernel"),
+        families_probed=facts.families_probed,
         families_not_probed=tuple(family for family in facts.families if family not in facts.families_probed),
         parts=tuple(dict.fromkeys(part for run in comparison.runs for part in run.history.parts)),
         profile=header.profile.value,

@@ -297,7 +297,8 @@ class CalicoCluster:
             pod_mtu=overlay_mtu if self._spec.start_mode is Mode.OVERLAY else _UNDERLAY_MTU,
             overlay_pod_mtu=overlay_mtu,
             native_pod_mtu=_UNDERLAY_MTU,
-            families=self._case.shoot.spec.networking.ip_families,
+            families=self._case.shoot.families,
+            families_unprobed=dict.fromkeys(self._case.shoot.families[1:], "kind clusters are made with IPv4 alone"),
             permanent_neighbours=False,
             rp_filter=self._spec.rp_filter,
             versions={

@@ -1,11 +1,12 @@
-"""What Node objects say that the probers need to know. Pure."""
+"""What Node and Pod objects say that the probers need to know. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
-from hitless.words import JsonObject, Overlay
+from hitless.words import IpFamily, JsonObject, Overlay
 
 ANNOTATIONS: Final = {
     Overlay.IPIP: "projectcalico.org/IPv4IPIPTunnelAddr",
@@ -14,6 +15,18 @@ ANNOTATIONS: Final = {
 """Where Calico writes the address of a node's tunnel device. Source: calico libcalico-go/lib/backend/k8s/resources/node.go."""
 TUNNEL_OCTETS: Final = {Overlay.IPIP: 20, Overlay.VXLAN: 50}
 """What the overlay takes off the pods' MTU. Source: calico felix int_dataplane.go:448-457 (docs/mechanics.md 4.6)."""
+
+
+def pick_address(addresses: Iterable[str], family: IpFamily) -> str:
+    """Return the first address of a family; empty: there is none."""
+    return next((address for address in addresses if (":" in address) is (family is IpFamily.IPV6)), "")
+
+
+def read_pod_addresses(pod: JsonObject) -> tuple[str, ...]:
+    """Return the addresses of a pod, the first one of its primary family; none: it has none yet."""
+    status = pod.get("status") or {}
+    entries = status.get("podIPs") or [{"ip": status.get("podIP")}]
+    return tuple(str(entry["ip"]) for entry in entries if entry.get("ip"))
 
 
 def read_tunnel_address(node: JsonObject, overlay: Overlay) -> str:

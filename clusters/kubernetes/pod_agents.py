@@ -76,7 +76,10 @@ def plan_agents(
             waits=True,
             endpoints=(
                 EndpointSettings(
-                    name=name, address=endpoints[name].address, sends=group.is_sender, reflects=not group.is_sender
+                    name=name,
+                    address=endpoints[name].address_of(group.ip_family),
+                    sends=group.is_sender,
+                    reflects=not group.is_sender,
                 ),
             ),
             flows=tuple(make_flow_settings(flow, ssids[flow.id], endpoints, nodes) for flow in group.flows),

@@ -132,6 +132,7 @@ def _service(spec: ProberSpec) -> JsonObject:
         "metadata": _metadata(spec, "prober"),
         "spec": {
             "clusterIP": "None",
+            "ipFamilyPolicy": "PreferDualStack",  # where the cluster has one family, that one
             "publishNotReadyAddresses": True,
             "selector": _labels(),
             "ports": [

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from clusters.kubernetes.node_objects import pick_address, read_pod_addresses
 from clusters.kubernetes.pod_host import PodHost
 from clusters.kubernetes.prober_manifests import (
     OWNER,
@@ -28,7 +29,7 @@ from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, World
 from hitless.facts import Endpoint, NodeFacts
 from hitless.ports import Clock
 from hitless.waiting import wait_until
-from hitless.words import JsonObject
+from hitless.words import IpFamily, JsonObject
 
 ASK: Final = ("python", "-s", "-P", "-m", "probes.pod", "ask", RECORDS)
 """The command that hands a request to a pod's supervisor."""
@@ -203,8 +204,17 @@ class ProberPods:
             for role in self._spec.roles:
                 pod, name = seen[role, node.name], f"{node.name}-{role.value}"
                 is_host = role is PodRole.HOST
-                address = node.address if is_host else pod["status"]["podIP"]
-                endpoints.append(Endpoint(name=name, node=node.name, zone=node.zone, address=address, is_host=is_host))
+                addresses = (node.address, node.address6) if is_host else read_pod_addresses(pod)
+                endpoints.append(
+                    Endpoint(
+                        name=name,
+                        node=node.name,
+                        zone=node.zone,
+                        address=pick_address(filter(None, addresses), IpFamily.IPV4),
+                        address6=pick_address(addresses, IpFamily.IPV6),
+                        is_host=is_host,
+                    )
+                )
                 self._pods[name] = pod["metadata"]["name"]
         self.endpoints = tuple(endpoints)
 
@@ -221,7 +231,7 @@ def _key_of(pod: JsonObject) -> tuple[PodRole, str] | None:
 def _is_running(pod: JsonObject) -> bool:
     status: Mapping[str, Any] = pod.get("status") or {}
     ready = [container.get("ready") for container in status.get("containerStatuses") or ()]
-    return status.get("phase") == "Running" and bool(status.get("podIP")) and bool(ready) and all(ready)
+    return status.get("phase") == "Running" and bool(read_pod_addresses(pod)) and bool(ready) and all(ready)
 
 
 def _describe_missing(wanted: set[tuple[PodRole, str]], seen: Mapping[tuple[PodRole, str], JsonObject]) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 
 from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.kube import KindKube
-from clusters.kubernetes.node_objects import TUNNEL_OCTETS, read_tunnel_address
+from clusters.kubernetes.node_objects import TUNNEL_OCTETS, pick_address, read_tunnel_address
 from clusters.kubernetes.part_identities import read_parts
 from clusters.kubernetes.pod_host import KubePodHost
 from clusters.kubernetes.prober import KindProber
@@ -23,12 +23,12 @@ from clusters.kubernetes.prober_manifests import ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
 from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
-from hitless.facts import ClusterFacts, NodeFacts, NodeState, Part
+from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState, Part
 from hitless.objects import is_switched_on
 from hitless.plural import plural
 from hitless.ports import Faults, KubeApi, Participant, Prober, RouteTables
 from hitless.records import REFLECTOR_ROW, SENDER_ROW
-from hitless.words import Capability, JsonObject, Kind, Mode, Overlay
+from hitless.words import Capability, IpFamily, JsonObject, Kind, Mode, Overlay
 from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.mesh import Mesh
 from scenarios.plan import Case
@@ -98,6 +98,7 @@ class WatchedCluster:
         nodes = tuple(read_node(node, overlay) for node in objects)
         endpoints = self._pods.deploy(nodes)
         try:
+            families, unprobed = read_families(endpoints)
             states = self._pods.inspect()
             first = next((end.name for end in endpoints if end.name.endswith("-mesh")), None)
             pod_mtu = 0 if first is None else _mtu(self._pods.ask_patiently(first, {"do": "inspect"}))
@@ -117,6 +118,9 @@ class WatchedCluster:
             pod_mtu=pod_mtu,
             overlay_pod_mtu=pod_mtu if is_overlay else max(0, underlay_mtu - TUNNEL_OCTETS[overlay]),
             native_pod_mtu=underlay_mtu if is_overlay else pod_mtu,
+            families=families,
+            families_probed=tuple(family for family in families if family not in unprobed),
+            families_unprobed=unprobed,
             permanent_neighbours=False,
             rp_filter=max((state["rp_filter"] for state in states.values()), default=0),
             versions={
@@ -226,7 +230,14 @@ def read_zones(kube: KubeApi) -> tuple[str, ...]:
     return tuple(_read_zone(node) for node in kube.list(Kind.NODE))
 
 
-def check_records(zones: Sequence[str], mesh: Mesh, *, rate_hz: float, until_s: float) -> None:
+def count_families(kube: KubeApi) -> int:
+    """Return how many address families pods may have, by the nodes' podCIDRs and the IPPools. Raises ApiError."""
+    cidrs = [cidr for node in kube.list(Kind.NODE) for cidr in (node.get("spec") or {}).get("podCIDRs") or ()]
+    cidrs += [pool["spec"]["cidr"] for pool in kube.list(Kind.IP_POOL)]
+    return max(1, len({":" in cidr for cidr in cidrs}))
+
+
+def check_records(zones: Sequence[str], mesh: Mesh, *, rate_hz: float, until_s: float, families: int = 1) -> None:
     """Raise UsageError where a cluster has too few nodes, or where the probers would write more than their volume holds.
 
     Args:
@@ -234,6 +245,7 @@ def check_records(zones: Sequence[str], mesh: Mesh, *, rate_hz: float, until_s: 
         mesh: which pairs of them are probed.
         rate_hz: probes a second a flow.
         until_s: how long it may be probed.
+        families: address families, each of which is probed.
     """
     nodes = len(zones)
     if nodes < _NODES_MIN:
@@ -243,7 +255,7 @@ def check_records(zones: Sequence[str], mesh: Mesh, *, rate_hz: float, until_s: 
     for source, destination in mesh.pairs(zones):
         octets[source] += SENDER_ROW.itemsize
         octets[destination] += REFLECTOR_ROW.itemsize
-    octets_hz = rate_hz * max(octets.values())
+    octets_hz = families * rate_hz * max(octets.values())
     if octets_hz * until_s > RECORDS_OCTETS_MAX:
         seconds = RECORDS_OCTETS_MAX / octets_hz
         raise UsageError(
@@ -260,15 +272,41 @@ def _read_zone(node: JsonObject) -> str:
 def read_node(node: JsonObject, overlay: Overlay) -> NodeFacts:
     """Return what a Node object says; its gateway is not among that."""
     addresses = (node.get("status") or {}).get("addresses") or ()
-    internal = [entry["address"] for entry in addresses if entry.get("type") == "InternalIP" and ":" not in entry["address"]]
+    internal = [entry["address"] for entry in addresses if entry.get("type") == "InternalIP"]
+    spec = node.get("spec") or {}
+    cidrs = spec.get("podCIDRs") or [spec.get("podCIDR") or ""]
     return NodeFacts(
         name=node["metadata"]["name"],
         zone=_read_zone(node),
-        address=internal[0] if internal else "",
-        pod_cidr=(node.get("spec") or {}).get("podCIDR") or "",
+        address=pick_address(internal, IpFamily.IPV4),
+        address6=pick_address(internal, IpFamily.IPV6),
+        pod_cidr=pick_address(filter(None, cidrs), IpFamily.IPV4),
+        pod_cidr6=pick_address(cidrs, IpFamily.IPV6),
         gateway="",
         tunnel_address=read_tunnel_address(node, overlay),
     )
+
+
+def read_families(endpoints: Sequence[Endpoint]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the address families that prober pods have, and of those that cannot be probed the reason.
+
+    Raises:
+        UsageError: a prober pod has no IPv4 address.
+    """
+    pods = [endpoint for endpoint in endpoints if endpoint.is_pod]
+    families, unprobed = [], {}
+    for family in IpFamily:
+        without = [pod.name for pod in pods if not pod.address_of(family)]
+        if without and family is IpFamily.IPV4:
+            raise UsageError(
+                f"{len(without)} of {plural(len(pods), 'prober pod')} have no IPv4 address, such as {without[0]}; hitless "
+                "watches clusters whose pods have IPv4, or IPv4 and IPv6"
+            )
+        if len(without) < len(pods):
+            families.append(family.value)
+        if 0 < len(without) < len(pods):
+            unprobed[family.value] = f"{len(without)} of {len(pods)} prober pods have no such address, such as {without[0]}"
+    return tuple(families), unprobed
 
 
 def read_overlay(observed: Observed) -> Overlay:

@@ -28,6 +28,7 @@ class ProcessPods:
     Args:
         directory: where each pod gets a folder.
         addresses: (role, node) to the address of that pod.
+        addresses6: the same in IPv6, of pods that have both families.
         prefix: what a supervisor's command line begins with, by (role, node): such as `nsenter`.
     """
 
@@ -36,8 +37,10 @@ class ProcessPods:
         directory: Path,
         addresses: Mapping[tuple[PodRole, str], str],
         prefix: Callable[[PodRole, str], Sequence[str]] = lambda _role, _node: (),
+        addresses6: Mapping[tuple[PodRole, str], str] | None = None,
     ) -> None:
         self._directory, self._addresses, self._prefix = directory, addresses, prefix
+        self._addresses6 = addresses6 or {}
         self.objects: dict[tuple[str, str], JsonObject] = {}
         self.supervisors: dict[str, subprocess.Popen[bytes]] = {}
         self.requests: list[str] = []
@@ -123,6 +126,8 @@ class ProcessPods:
         while not (self.folder(name) / SOCKET).exists():
             assert self.supervisors[name].poll() is None
             os.sched_yield()
+        # A node's own address in its status is that of its management network.
+        address = "192.0.2.1" if role is PodRole.HOST else self._addresses[role, node]
         self.objects["Pod", name] = {
             "metadata": {
                 "name": name,
@@ -133,8 +138,8 @@ class ProcessPods:
             "spec": {**template["spec"], "nodeName": node},
             "status": {
                 "phase": "Running",
-                # A node's own address in its status is that of its management network.
-                "podIP": "192.0.2.1" if role is PodRole.HOST else self._addresses[role, node],
+                "podIP": address,
+                "podIPs": [{"ip": one} for one in (address, self._addresses6.get((role, node))) if one],
                 "containerStatuses": [{"ready": True}],
             },
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,16 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyroute2 import IPRoute
 
 from clusters.kubernetes.prober import KindProber, fetch
 from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
+from clusters.kubernetes.watched import read_families
 from hitless.clock import RunClock
 from hitless.errors import ApiUnavailableError, BugError, UsageError, WorldError
 from hitless.facts import Flow, NodeFacts, ProbeSpec
 from hitless.ports import Prober
 from hitless.records import ConnectionEvent, encode_address
-from hitless.words import MILLISECOND, SECOND, FlowClass, FlowId, FlowRole, JsonObject, Nanoseconds
+from hitless.words import MILLISECOND, SECOND, FlowClass, FlowId, FlowRole, IpFamily, JsonObject, Nanoseconds
 from tests.clocks import HastyClock
 from tests.lab.conformance.prober import ProberConformance
 from tests.lab.pod_cluster import ProcessPods
@@ -146,6 +149,30 @@ def test_host_probers_bind_to_the_zone_address_and_see_the_node(pods: ProberPods
     assert [end.name for end in pods.endpoints if end.is_host] == ["node-a1-host", "node-b1-host"]
     assert [state.node for state in prober.inspect()] == ["node-a1", "node-b1"]
     assert "lo" in prober.inspect()[0].devices
+
+
+def test_pods_with_both_families_are_probed_in_both(tmp_path: Path) -> None:
+    addresses6 = {key: f"fd00:6::{place + 1}" for place, key in enumerate(ADDRESSES)}
+    with IPRoute() as route:
+        for address in addresses6.values():
+            route.addr("add", index=1, address=address, prefixlen=128, family=socket.AF_INET6)  # lo
+    nodes = tuple(replace(node, address6=addresses6[PodRole.HOST, node.name]) for node in NODES)
+    host = ProcessPods(tmp_path / "pods", ADDRESSES, addresses6=addresses6)
+    pods = ProberPods(host, SPEC, clock=HastyClock())
+    pods.deploy(nodes)
+    assert [end.address6 for end in pods.endpoints] == [addresses6[role, node.name] for node in nodes for role in PodRole]
+    assert read_families(pods.endpoints) == (("IPv4", "IPv6"), {})
+    to_host = Flow(id=FlowId(4), source="node-a1-mesh", destination="node-b1-host", role=FlowRole.HOST, ip_family=IpFamily.IPV6)
+    prober = KindProber(pods)
+    run(prober, tmp_path / "run", (*MESH[:2], replace(MESH[0], id=FlowId(3), ip_family=IpFamily.IPV6), to_host))
+    records = prober.collect()
+    assert set(records.sender["flow"].tolist()) == {1, 2, 3, 4}
+    assert (set(records.sender["copies"].tolist()), records.sender["send_errno"].sum()) == ({1}, 0)
+    sources = {number: set(records.reflector["source"][records.reflector["flow"] == number].tolist()) for number in (1, 3, 4)}
+    own = addresses6[PodRole.MESH, "node-a1"]
+    assert sources == {1: {encode_address("127.6.0.2")}, 3: {encode_address(own)}, 4: {encode_address(own)}}
+    assert set(records.sender["forward_ttl"].tolist()) == {255}
+    pods.remove()
 
 
 def test_flows_of_every_rate_size_and_protocol_have_agents_of_their_own_and_one_record(

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from clusters.kubernetes.watched import read_node, read_overlay
-from hitless.words import JsonObject, Mode, Overlay
+from clusters.kubernetes.node_objects import pick_address, read_pod_addresses
+from clusters.kubernetes.watched import read_families, read_node, read_overlay
+from hitless.errors import UsageError
+from hitless.facts import Endpoint
+from hitless.words import IpFamily, JsonObject, Mode, Overlay
 from switches.observation import Observed, Sighting, compare, is_rolled, observe
 from tests.unit.histories import node_object, pool
 
@@ -210,10 +213,34 @@ def test_which_overlay() -> None:
     assert read_overlay(world(pools=[pool(Mode.NATIVE)], daemon_sets=[felix])) is Overlay.VXLAN
 
 
-def test_a_node_is_read_by_its_ipv4_address_and_zone() -> None:
+def endpoint(name: str, address: str = "100.96.0.1", address6: str = "", *, is_host: bool = False) -> Endpoint:
+    return Endpoint(name=name, node="n", zone="a", address=address, address6=address6, is_host=is_host)
+
+
+def test_families_that_every_pod_has_are_probed_and_others_have_their_reason() -> None:
+    single, dual = endpoint("mesh"), endpoint("control", address6="fd00::1")
+    assert read_families([single]) == (("IPv4",), {})
+    assert read_families([dual, endpoint("host", is_host=True)]) == (("IPv4", "IPv6"), {})
+    assert read_families([single, dual]) == (
+        ("IPv4", "IPv6"),
+        {"IPv6": "1 of 2 prober pods have no such address, such as mesh"},
+    )
+    with pytest.raises(UsageError, match=r"1 of 2 prober pods have no IPv4 address, such as six"):
+        read_families([dual, endpoint("six", "", "fd00::2")])
+
+
+def test_the_addresses_of_a_pod() -> None:
+    both = [{"ip": "fd00::1"}, {"ip": "100.96.0.1"}]
+    assert read_pod_addresses({"status": {"podIP": "fd00::1", "podIPs": both}}) == ("fd00::1", "100.96.0.1")
+    assert [pick_address(("fd00::1", "100.96.0.1"), family) for family in IpFamily] == ["100.96.0.1", "fd00::1"]
+    assert read_pod_addresses({"status": {"podIP": "100.96.0.1"}}) == ("100.96.0.1",)
+    assert read_pod_addresses({"status": {"phase": "Pending"}}) == read_pod_addresses({}) == ()
+
+
+def test_a_node_is_read_by_its_addresses_and_zone() -> None:
     node = {
         "metadata": {"name": "n", "labels": {"topology.kubernetes.io/zone": "eu-west-1a"}},
-        "spec": {"podCIDR": "100.96.1.0/24"},
+        "spec": {"podCIDR": "100.96.1.0/24", "podCIDRs": ["100.96.1.0/24", "2001:db8:1::/80"]},
         "status": {
             "addresses": [
                 {"type": "Hostname", "address": "n"},
@@ -225,4 +252,5 @@ def test_a_node_is_read_by_its_ipv4_address_and_zone() -> None:
     facts = read_node(node, Overlay.IPIP)
     assert facts.tunnel_address == "100.96.1.1"
     assert (facts.name, facts.zone, facts.address, facts.pod_cidr) == ("n", "eu-west-1a", "10.250.0.7", "100.96.1.0/24")
+    assert (facts.address6, facts.pod_cidr6) == ("2001:db8::1", "2001:db8:1::/80")
     assert read_node({"metadata": {"name": "m"}}, Overlay.IPIP).zone == "none"

@@ -168,6 +168,11 @@ def test_an_address_family_that_is_not_probed_is_named() -> None:
     run = judged(replace(history(), facts=replace(history().facts, families=("IPv4", "IPv6"))))
     text = _report(Comparison(scenario="dual", runs=(run,), has_rule=False))
     assert "- IPv6 is not probed, although the pods have it: this result says nothing about it." in text
+    assert "; address families IPv4; " in text
+    reason = {"IPv6": "1 of 8 prober pods have no such address"}
+    run = judged(replace(history(), facts=replace(run.history.facts, families_unprobed=reason)))
+    text = _report(Comparison(scenario="dual", runs=(run,), has_rule=False))
+    assert "the pods have it (1 of 8 prober pods have no such address): this result" in text
     assert "IPv6" not in _report(comparison())
 
 

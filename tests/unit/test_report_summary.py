@@ -66,6 +66,7 @@ def test_the_schema_exactly() -> None:
         "cluster",
         "carrier",
         "kernel",
+        "families_probed",
         "families_not_probed",
         "parts",
         "profile",

@@ -174,6 +174,9 @@ def test_fast_constants_are_refused_where_real_parts_take_their_time() -> None:
 
 def test_records_that_would_not_fit_are_refused_before_anything_is_deployed() -> None:
     check_records(("a", "b"), FULL_MESH, rate_hz=20.0, until_s=3600.0)
+    with pytest.raises(UsageError, match=r"fill them in"):
+        check_records(("a", "b"), FULL_MESH, rate_hz=1000.0, until_s=4000.0, families=2)
+    check_records(("a", "b"), FULL_MESH, rate_hz=1000.0, until_s=4000.0)
     with pytest.raises(UsageError, match=r"^the cluster has 1 node; probing needs at least 2$"):
         check_records(("a",), FULL_MESH, rate_hz=20.0, until_s=3600.0)
     with pytest.raises(UsageError, match=r"2 nodes fill them in [0-9]+ s; use a smaller --rate, --mesh covering"):
