@@ -128,6 +128,13 @@ def test_a_program_that_ends_at_once_ends_the_run_with_its_last_lines(tmp_path: 
     assert str(tmp_path / "run" / "programs" / "gardener-extension-networking-calico.log") in str(caught.value)
 
 
+def run_with_extension(tmp_path: Path, text: str) -> JudgedRun:
+    """Run the gated arm with a program of this text as the extension."""
+    extension = write_program(tmp_path / "extension", text)
+    programs = Programs(extension=extension, resource_manager=reference(tmp_path, "resource_manager"))
+    return run_arm(tmp_path, Arm.GATED, programs)
+
+
 def test_a_program_that_panics_during_the_run_makes_it_inconclusive(tmp_path: Path) -> None:
     text = (
         "from tests.programs import reference_extension\n"
@@ -135,10 +142,7 @@ def test_a_program_that_panics_during_the_run_makes_it_inconclusive(tmp_path: Pa
         "reference_extension.hold = panic\n"
         "reference_extension.main()"
     )
-    programs = Programs(
-        extension=write_program(tmp_path / "extension", text), resource_manager=reference(tmp_path, "resource_manager")
-    )
-    judged = run_arm(tmp_path, Arm.GATED, programs)
+    judged = run_with_extension(tmp_path, text)
     assert judged.verdict is Verdict.INCONCLUSIVE
     (error,) = judged.history.errors
     assert "gardener-extension-networking-calico ended with exit code 1" in error
@@ -172,9 +176,6 @@ def test_a_control_plane_that_is_lost_makes_the_run_inconclusive(tmp_path: Path)
         "reference_extension.hold = kill\n"
         "reference_extension.main()"
     )
-    programs = Programs(
-        extension=write_program(tmp_path / "extension", text), resource_manager=reference(tmp_path, "resource_manager")
-    )
-    judged = run_arm(tmp_path, Arm.GATED, programs)
+    judged = run_with_extension(tmp_path, text)
     assert judged.verdict is Verdict.INCONCLUSIVE
     assert any("kube-apiserver was killed by signal 9" in error for error in judged.history.errors)
