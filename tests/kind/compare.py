@@ -96,7 +96,11 @@ def _tell(lab: Path, kind: Path) -> None:
     names = {f"{one.header.scenario} {one.header.arm}, {one.header.profile}" for one in (first, second)}
     if len(names) > 1:
         sys.exit(f"two different runs cannot be compared: {' and '.join(sorted(names))}")
-    sys.stdout.write(f"{names.pop()}\n\n{to_markdown(align(read_steps(first), read_steps(second)), SIDES)}")
+    try:
+        rows = align(read_steps(first), read_steps(second))
+    except ValueError as error:
+        sys.exit(f"{lab} and {kind}: {error}")
+    sys.stdout.write(f"{names.pop()}\n\n{to_markdown(rows, SIDES)}")
 
 
 if __name__ == "__main__":
