@@ -21,7 +21,7 @@ from analysis.route_history import RouteHistory
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import Rows
-from hitless.words import Mode, Nanoseconds
+from hitless.words import IpFamily, Mode, Nanoseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class ConvergenceTimes:
         return self._request is not None and self._is_switch and self._routes.is_inferred
 
     def of(self, flow: Flow, rows: Rows, is_impaired: npt.NDArray[np.bool_]) -> Convergence:
-        """Return when a flow had converged; NEVER for one within a node, or where no change of mode was asked for.
+        """Return when a flow had converged; NEVER for one within a node or in IPv6, or where no change of mode was asked for.
 
         It ends with the first probe from which on every probe is unimpaired, no TTL contradicts the end mode, and both nodes'
         routes are of that mode, held for the validation time.
@@ -59,7 +59,7 @@ class ConvergenceTimes:
         if self._request is None or not self._is_switch or not rows.size:
             return NEVER
         ends = self._ttls.ends(flow)
-        if ends is None:
+        if ends is None or flow.ip_family is IpFamily.IPV6:
             return NEVER
         end_mode = self._history.header.end_mode
         is_early = is_late = is_impaired

@@ -68,7 +68,7 @@ def is_instrument_loss(history: History, flow: Flow, rows: Rows, log: Rows) -> M
 def overflow_losses(history: History) -> Iterator[OverflowLoss]:
     """Yield every overflow with the number of lost probes in it and of all probes that its socket served."""
     sender, reflector = history.records.sender, history.records.reflector
-    addresses = {endpoint.name: endpoint.address for endpoint in history.facts.endpoints}
+    endpoints = {endpoint.name: endpoint for endpoint in history.facts.endpoints}
     for overflow in _overflows(history):
         missing = offered = 0
         for flow in history.flows:
@@ -77,7 +77,7 @@ def overflow_losses(history: History) -> Iterator[OverflowLoss]:
                 missing += int(np.count_nonzero(overflow.candidates(rows, log)))
                 offered += int(np.count_nonzero(rows["send_errno"] == 0))
         yield OverflowLoss(
-            address=addresses[overflow.end],
+            address=endpoints[overflow.end].address_of(overflow.example.ip_family),
             since_ns=overflow.since_ns,
             until_ns=overflow.until_ns,
             dropped=overflow.dropped,
@@ -124,7 +124,7 @@ class _Overflow:
 
     def serves(self, flow: Flow) -> bool:
         """Return whether the socket serves a flow: a reflector's all that end there, a sender's one class, size and rate."""
-        if flow.flow_class.is_tcp:
+        if flow.flow_class.is_tcp or flow.ip_family is not self.example.ip_family:
             return False
         if self.is_reflector:
             return flow.destination == self.end and flow.flow_class is not FlowClass.ICMP

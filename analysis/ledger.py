@@ -35,7 +35,7 @@ from typing import Final
 
 from analysis.measure import Measures
 from hitless.history import History
-from hitless.words import FlowRole
+from hitless.words import FlowRole, IpFamily
 
 MACHINE: Final = "machine"
 """The entry that is no namespace: it holds `Neigh.table_fulls`."""
@@ -92,7 +92,7 @@ class Ledger:
     refusals_unknown: int
     """Further packets that may have been dropped in namespaces whose kernel does not count them; 0 since Linux 6.8."""
     lost: int
-    """Lost probes of all flows that did not come late: something dropped them."""
+    """Lost probes of all IPv4 flows that did not come late: something dropped them."""
 
     @property
     def dropped(self) -> int:
@@ -111,7 +111,7 @@ class Ledger:
 
 
 def make_ledger(history: History, measures: Measures) -> Ledger | None:
-    """Balance the books of one run.
+    """Balance the books of one run, of IPv4: IPv6 has counters of its own, in which neighbour discovery counts, too.
 
     Returns:
         The ledger, or None where the cluster has no such counters.
@@ -135,7 +135,7 @@ def make_ledger(history: History, measures: Measures) -> Ledger | None:
         lost=sum(
             measures[flow.id].lost - measures[flow.id].late
             for flow in history.flows
-            if flow.id in measures and not flow.flow_class.is_tcp
+            if flow.id in measures and not flow.flow_class.is_tcp and flow.ip_family is IpFamily.IPV4
         ),
     )
 

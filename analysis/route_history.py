@@ -13,6 +13,9 @@ and the checks all read this timeline, so they cannot disagree.
 LAG_NS, and a replaced pod runs cleanup-routes before it is ready. If the final routes of a node contradict its last step, its
 mode is unknown from that step on.
 
+**IPv6.** The switch does not touch it. The lab never encapsulates it and sends it by the gateway; elsewhere nothing tells its
+next hop.
+
 Source: mechanics 1.6, 4.3, 4.4, 5. Pure; it looks at no probe.
 """
 
@@ -30,7 +33,7 @@ from analysis.interval import Interval, instant_of, make_interval
 from hitless.calico import is_tunnel_route
 from hitless.events import Event
 from hitless.history import History
-from hitless.words import SECOND, Kind, Mode, Nanoseconds, Overlay
+from hitless.words import SECOND, IpFamily, Kind, Mode, Nanoseconds, Overlay
 
 POOL_CHANGED: Final = "IPPool"
 """Cause of `calico.repointed`: the mode of the pool changed."""
@@ -184,9 +187,13 @@ class RouteHistory:
             if self.is_inferred
         }
         self._timelines: dict[tuple[str, str], RouteTimeline] = {}
+        unknown_ns = None if history.facts.backend == "lab" else 0
+        self._ipv6 = RouteTimeline(first=NextHop.GATEWAY, steps=(), unknown_ns=unknown_ns)
 
-    def toward(self, node: str, peer: str) -> RouteTimeline:
+    def toward(self, node: str, peer: str, family: IpFamily = IpFamily.IPV4) -> RouteTimeline:
         """Return a node's next hop for a peer over time."""
+        if family is IpFamily.IPV6:
+            return self._ipv6
         key = (node, peer)
         if key not in self._timelines:
             self._timelines[key] = self._make(node, peer)

@@ -14,7 +14,7 @@ from analysis.ledger import Ledger
 from checks.budgets import read_budgets
 from hitless.plural import plural
 from hitless.verdicts import Finding
-from hitless.words import JsonObject, Verdict
+from hitless.words import IpFamily, JsonObject, Verdict
 
 NAME: Final = "books"
 IS_VALIDITY: Final = False
@@ -25,13 +25,16 @@ BUDGETS: Final[Mapping[str, float | None]] = {
 
 
 def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
-    """Balance lost probes of all flows, control flows included, against the drops of all namespaces."""
+    """Balance lost probes of all IPv4 flows, control flows included, against the drops of all namespaces."""
     limits = read_budgets(NAME, budgets, BUDGETS)
     ledger = evidence.ledger
     if ledger is None:
         text = "not available: this cluster has no counters of every namespace between two pods"
         yield Finding(verdict=Verdict.PASS, code="counters-not-available", text=text)
         return
+    if any(flow.ip_family is IpFamily.IPV6 for flow in evidence.history.flows):
+        text = "the books are of IPv4: no lost IPv6 probe is in them"
+        yield Finding(verdict=Verdict.PASS, code="ipv6-not-balanced", text=text)
     limit = limits["lost_unexplained"]
     if limit is not None and ledger.lost_unexplained > limit:
         text = f"{ledger.lost_unexplained} of {plural(ledger.lost, 'lost probe')} not accounted for: {_drops(ledger)}"

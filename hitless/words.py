@@ -171,6 +171,8 @@ class Capability(StrEnum):
     """Flows other than small UDP: full-size, ICMP, TCP."""
     HOST_ENDPOINTS = "host-endpoints"
     """Probers in the nodes' own networks."""
+    IPV6 = "ipv6"
+    """Nodes, pods and Services with IPv6 addresses, too."""
     NETEM = "netem"
     """Links that delay, lose, copy and reorder packets as asked."""
     LOCUST = "locust"

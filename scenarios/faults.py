@@ -19,6 +19,7 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
     "route-api-down": {},
     "route-api-hangs": {},
     "node-route-lost": {"zone": str, "node": str},
+    "node-prefix-lost": {"node": str},
     "instance-unknown": {"node": str},
     "node-unregistered": {"node": str},
     NODE_LEAVES: {"node": str},
@@ -38,6 +39,7 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
 - route-api-down: every call to the cloud's route API fails.
 - route-api-hangs: no call to the cloud's route API gets an answer until it is cured.
 - node-route-lost: the route to `node` disappears from the table of `zone`; the cure creates it again unless it exists.
+- node-prefix-lost: the cloud no longer delivers packets to the IPv6 prefix of `node`, from any zone.
 - instance-unknown: the cloud does not find the machine of `node`: CreateRoute to it fails.
 - node-unregistered: the Node object is deleted while the machine keeps running; the cure registers it anew, without
   NetworkUnavailable, as a node that joins.
@@ -54,6 +56,9 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
 - control-plane-migrated: the control plane leaves its seed; its ManagedResources go, their objects stay. The cure restores it
   in another seed.
 """
+
+OF_IPV6: Final = frozenset({"node-prefix-lost"})
+"""Faults that need pods with IPv6 addresses."""
 
 OF_SWITCH: Final = frozenset({"route-controller-away", "extension-away", "network-annotated", "control-plane-migrated"})
 """Faults of the parts that perform the switch; the others are the cluster's."""

@@ -13,7 +13,7 @@ from gardener.shoot import Shoot, load_shoot
 from hitless.documents import read_document, validate
 from hitless.errors import UsageError
 from hitless.words import Mode
-from scenarios.faults import check_fault
+from scenarios.faults import OF_IPV6, check_fault
 from scenarios.model import Scenario
 
 CATALOGUE: Final = Path(__file__).parent / "catalogue"
@@ -50,7 +50,7 @@ def start_mode(shoot: Shoot, where: str) -> Mode:
     """
     families = shoot.spec.networking.ip_families
     if families[0] != "IPv4":
-        allowed = "IPv4, or IPv4 and IPv6, because hitless probes IPv4 only"
+        allowed = "IPv4, or IPv4 and IPv6, because the switch is one of IPv4"
         raise UsageError(where=where, place="spec.networking.ipFamilies", found=", ".join(families), expected=allowed)
     try:
         return compute_values(shoot, FeatureGates()).mode
@@ -67,6 +67,10 @@ def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
     if shoot.overlay not in scenario.overlays:
         found = ", ".join(scenario.overlays)
         raise UsageError(where=where, place="overlays", found=found, expected=f"{shoot.overlay} among them, {says}")
+    for name in sorted(scenario.fault_names & OF_IPV6):
+        if "IPv6" not in shoot.families:
+            allowed = f"no such fault, because pods have {', '.join(shoot.families)} alone, {says}"
+            raise UsageError(where=where, place="faults", found=name, expected=allowed)
     scenario.change_shoot(shoot)
 
 

@@ -224,12 +224,12 @@ def make_node(facts: NodeFacts, mode: Mode) -> JsonObject:
         },
         "spec": {
             "podCIDR": facts.pod_cidr,
-            "podCIDRs": [facts.pod_cidr],
+            "podCIDRs": [cidr for cidr in (facts.pod_cidr, facts.pod_cidr6) if cidr],
             "providerID": f"aws:///{facts.zone}/{instance}",
         },
         "status": {
             "addresses": [
-                {"type": "InternalIP", "address": facts.address},
+                *({"type": "InternalIP", "address": address} for address in (facts.address, facts.address6) if address),
                 {"type": "Hostname", "address": facts.name},
             ],
             "conditions": [ready, network],

@@ -24,7 +24,7 @@ from analysis.paths.route_ends import EndsFinder, RouteEnds
 from analysis.route_history import LEAD_NS, RouteHistory
 from hitless.facts import Endpoint, Flow
 from hitless.history import History
-from hitless.words import MILLISECOND, FlowRole, FlowSet, Nanoseconds
+from hitless.words import MILLISECOND, FlowRole, FlowSet, IpFamily, Nanoseconds
 
 HARMLESS_FAULTS: Final = frozenset(
     {
@@ -42,6 +42,8 @@ HARMLESS_FAULTS: Final = frozenset(
     }
 )
 """Faults of what no packet passes; what they do to routes has events of its own."""
+IPV6_FAULTS: Final = frozenset({"node-prefix-lost"})
+"""Faults that no IPv4 packet meets."""
 HEADER_OCTETS: Final = 28
 """Of IPv4 with UDP or ICMP. Source: RFC 791 3.1, RFC 768, RFC 792."""
 STALL_NS: Final = Nanoseconds(50 * MILLISECOND)
@@ -82,8 +84,12 @@ class CandidateFinder:
     def of(self, flow: Flow, way: Way) -> tuple[Candidate, ...]:
         """Return the candidates for a flow's loss in one direction; for both if the direction is unknown."""
         source, destination = self._endpoints[flow.source], self._endpoints[flow.destination]
-        found = [*self._shared, *self._sockets(source, destination, way)]
+        found = list(self._shared)
         found += [candidate for node, candidate in self._at_nodes if node in (source.node, destination.node)]
+        if flow.ip_family is IpFamily.IPV6:
+            return tuple(found)  # The switch, the route controller's routes and the counters are of IPv4.
+        found = [candidate for candidate in found if candidate.facts.get("fault") not in IPV6_FAULTS]
+        found += self._sockets(source, destination, way)
         ends = self._ends.of(flow)
         if ends is None:
             return tuple(found)

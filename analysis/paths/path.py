@@ -25,7 +25,7 @@ from analysis.route_history import ModeBits, RouteHistory, Times
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import Rows
-from hitless.words import FlowId, FlowRole, Mode
+from hitless.words import FlowId, FlowRole, IpFamily, Mode
 
 Flags = npt.NDArray[np.bool_]
 
@@ -100,7 +100,8 @@ def find_paths(
         ends = ttls.ends(flow)
         if ends is not None and flow.role in (roles or FlowRole):
             log = history.records.reflector
-            finder = _Finder(ends=ends, start=history.header.start_mode, ttls=ttls)
+            start = Mode.NATIVE if flow.ip_family is IpFamily.IPV6 else history.header.start_mode
+            finder = _Finder(ends=ends, start=start, ttls=ttls)
             yield finder.find(flow, probes[flow.id], log[span(log["flow"], flow.id)], routes)
 
 
@@ -114,6 +115,8 @@ class _Finder:
 
     def find(self, flow: Flow, probes: Probes, log: Rows, routes: RouteHistory) -> FlowPaths:
         spans, rows, ends = probe_spans(probes), probes.rows, self.ends
+        hops_out = routes.toward(ends.sender, ends.reflector, flow.ip_family)
+        hops_back = routes.toward(ends.reflector, ends.sender, flow.ip_family)
         # A corrupted answer proves nothing and a lost one carries nothing: the log replaces them.
         carried = np.where(rows["corrupted"] == 0, rows["forward_ttl"], 0)
         forward_ttls = np.where(carried == 0, _ttls_by_log(rows, log), carried)
@@ -123,7 +126,7 @@ class _Finder:
             out=self._direct(
                 since_ns=spans.out_since_ns,
                 until_ns=spans.out_until_ns,
-                modes=routes.toward(ends.sender, ends.reflector).between(spans.out_since_ns, spans.out_until_ns),
+                modes=hops_out.between(spans.out_since_ns, spans.out_until_ns),
                 # A node's own address is behind no tunnel.
                 fixed=None if ends.is_to_pod else paths_of(Mode.NATIVE, ends),
                 ttls=forward_ttls,
@@ -132,7 +135,7 @@ class _Finder:
             back=self._direct(
                 since_ns=spans.back_since_ns,
                 until_ns=spans.back_until_ns,
-                modes=routes.toward(ends.reflector, ends.sender).between(spans.back_since_ns, spans.back_until_ns),
+                modes=hops_back.between(spans.back_since_ns, spans.back_until_ns),
                 fixed=None if ends.is_back_to_pod else ANY_PATH,
                 ttls=rows["return_ttl"],
                 is_taken=(rows["copies"] > 0) | probes.is_far_end,

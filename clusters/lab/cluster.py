@@ -56,7 +56,7 @@ class LabCluster:
         timings: latencies of the doubles.
         behaviour: of the cloud's route API.
         make_objects: returns the initial objects.
-        families: the address families of the pod network; the lab's pods have IPv4 alone.
+        families: the address families of the pod network, all of which are probed.
         links: impairments of the nodes' links; None: none.
     """
 
@@ -130,6 +130,7 @@ class LabCluster:
             native_pod_mtu=network.native_pod_mtu,
             services=network.services,
             families=self._families,
+            families_probed=self._families,
             permanent_neighbours=network.spec.has_permanent_neighbours,
             rp_filter=network.spec.rp_filter,
             versions=_versions(),
@@ -172,7 +173,7 @@ def make_lab_cluster(case: Case, clock: Clock) -> LabCluster:
         timings=case.timings,
         behaviour=case.behaviour,
         make_objects=make_objects,
-        families=case.shoot.spec.networking.ip_families,
+        families=case.shoot.families,
         links=case.scenario.links,
     )
 
@@ -227,6 +228,7 @@ def _make_spec(case: Case) -> LabSpec:
         services=shoot.service_cidr,
         node_mask=shoot.node_mask,
         block_mask=block_mask,
+        has_ipv6=start.has_ipv6,
         veth_mtu=start.veth_mtu,
     )
 
@@ -246,8 +248,12 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
     make_spec(case)
     overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
     faults = case.scenario.fault_names
-    rules = {Capability.NFT} if faults & NEEDS_NFT else set()
-    missing: list[str] = sorted({*case.scenario.needs, *capabilities_of(case.flow_sets), *rules, overlay} - capabilities())
+    needed = {*case.scenario.needs, *capabilities_of(case.flow_sets), overlay}
+    if faults & NEEDS_NFT:
+        needed.add(Capability.NFT)
+    if "IPv6" in case.shoot.families:
+        needed.add(Capability.IPV6)
+    missing: list[str] = sorted(needed - capabilities())
     missing += faults_missing(faults, LAB_FAULTS)
     if case.carrier is not None and case.carrier not in ipip_carriers():
         missing.append(f"the carrier {case.carrier}")

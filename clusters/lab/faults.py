@@ -18,6 +18,7 @@ from hitless.fault_table import Fault
 from hitless.words import JsonObject, Kind
 
 LAB_FAULTS: Final = COMMON_FAULTS | {
+    "node-prefix-lost",
     "node-unregistered",
     "node-leaves",
     "calico-node-restart",
@@ -31,6 +32,8 @@ LAB_FAULTS: Final = COMMON_FAULTS | {
 NEEDS_NFT: Final = frozenset({"source-check-on", "connections-refused"})
 """Faults that are rules of nftables in a node."""
 
+_MTU_MIN: Final = {False: 576, True: 1280}
+"""Octets that every host must take, without and with IPv6. Source: RFC 791 3.1, RFC 8200 5."""
 _SOURCE_CHECK: Final = "source-check"
 _CONNECTIONS: Final = "connections"
 _KUBELET: Final = "system:node"
@@ -48,6 +51,7 @@ def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapp
     nodes = _Nodes(kube, cloud, network, calico)
     return {
         **common_faults(kube, cloud),
+        "node-prefix-lost": Fault(inject=nodes.lose_prefix, cure=nodes.delegate_prefix),
         "node-unregistered": Fault(inject=nodes.unregister, cure=nodes.register),
         "node-leaves": Fault(inject=nodes.leave, cure=lambda _: None),
         "calico-node-restart": Fault(inject=nodes.restart_calico, cure=lambda _: None),
@@ -67,6 +71,15 @@ class _Nodes:
         self._kube, self._cloud, self._network, self._calico = kube, cloud, network, calico
         self._unregistered: dict[str, JsonObject] = {}
         self._ruled: set[tuple[str, str]] = set()
+
+    def lose_prefix(self, options: JsonObject) -> None:
+        """Take the node's IPv6 prefix out of every zone's table. Raises WorldError: the lab has no IPv6."""
+        self._network.set_prefix(self._find(options).name, is_delegated=False)
+
+    def delegate_prefix(self, options: JsonObject) -> None:
+        """Put it back; having it already is no error."""
+        if options.get("node", "") in self._network.planes and self._network.spec.has_ipv6:
+            self._network.set_prefix(options["node"], is_delegated=True)
 
     def unregister(self, options: JsonObject) -> None:
         """Delete the Node object. Calico's pod follows; the kernel keeps its routes, and peers keep theirs for a while."""
@@ -149,11 +162,11 @@ class _Nodes:
             self._network.run_nft(name, f"delete table ip {table}\n")
 
     def lower_mtu(self, options: JsonObject) -> None:
-        """Change the MTU of the node's interface. Raises UsageError: IPv4 does not allow it, or it would be no lower."""
-        most = self._network.underlay_mtu
-        if not 576 <= options["octets"] < most:  # noqa: PLR2004 - RFC 791: every host takes 576 octets
+        """Change the MTU of the node's interface. Raises UsageError: IP does not allow it, or it would be no lower."""
+        least, most = _MTU_MIN[self._network.spec.has_ipv6], self._network.underlay_mtu
+        if not least <= options["octets"] < most:
             place, found = "options.octets", str(options["octets"])
-            raise UsageError(where="fault mtu-lowered", place=place, found=found, expected=f"576 to {most - 1}")
+            raise UsageError(where="fault mtu-lowered", place=place, found=found, expected=f"{least} to {most - 1}")
         self._network.set_underlay_mtu(self._find(options).name, options["octets"])
 
     def restore_mtu(self, options: JsonObject) -> None:

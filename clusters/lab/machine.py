@@ -53,6 +53,7 @@ def capabilities() -> frozenset[Capability]:
         Capability.ROUTE_TABLES: "policy-routing" in present,
         Capability.KERNEL_COUNTERS: True,
         Capability.NFT: "nft" in present,
+        Capability.IPV6: "ipv6" in present,
         Capability.NETEM: "netem" in present,
         Capability.LOCUST: "locust" in present,
         Capability.FLOW_CLASSES: True,

@@ -8,8 +8,10 @@ everything away: with its last file a namespace goes, and with it all that is in
 from __future__ import annotations
 
 import contextlib
+import errno
 import resource
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +30,7 @@ from clusters.lab.services import NodeRules, make_services, render_rules, run_nf
 from clusters.lab.spec import LabSpec
 from clusters.lab.tables import LabRouteTables
 from clusters.lab.tunnels import Carrier
-from clusters.lab.wiring import node_veth, pod_veth, wire_bridges, wire_node, wire_pod, wire_tables
+from clusters.lab.wiring import make_prefix_route, node_veth, pod_veth, wire_bridges, wire_node, wire_pod, wire_tables
 from clusters.linux.counters import read_counters
 from clusters.linux.fence import on_one_cpu, raise_fence, wait_gone
 from clusters.linux.machine import try_ipip
@@ -48,6 +50,7 @@ from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import list_links
 from clusters.linux.netlink_links import Link, add_veth, set_link
 from clusters.linux.netlink_queues import Impairment, set_netem
+from clusters.linux.netlink_routes import add_route, delete_route
 from clusters.linux.sandbox import is_inside
 from clusters.linux.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
 from hitless.clock import RunClock
@@ -229,6 +232,17 @@ class LabNetwork:
             raise WorldError(f"there is no {node} whose link could be impaired; there are {', '.join(self._planes)}")
         self._sockets[node].execute([set_netem(UNDERLAY_INDEX, impairment)])
 
+    def set_prefix(self, node: str, *, is_delegated: bool) -> None:
+        """Let the cloud deliver packets to a node's IPv6 prefix, or not. Raises WorldError: the lab has no IPv6."""
+        home, found = next((zone, one) for zone in self.plan.zones for one in zone.nodes if one.name == node)
+        if not found.pod_cidr6:
+            raise WorldError(f"{node} has no IPv6 prefix: the lab has no IPv6")
+        routes = [make_prefix_route(zone, home, found) for zone in self.plan.zones]
+        if is_delegated:
+            self._sockets[ROUTER].execute([add_route(route, frozenset({errno.EEXIST})) for route in routes])
+        else:
+            self._sockets[ROUTER].execute([delete_route(route.destination, table=route.table) for route in routes])
+
     def run_nft(self, node: str, commands: str) -> None:
         """Run commands of nftables in a node. Raises WorldError."""
         run_nft(self.namespace_path(node), commands)
@@ -258,9 +272,10 @@ class LabNetwork:
 
     def _make_namespaces(self) -> None:
         rp_filter = self.spec.rp_filter
-        kinds: dict[str, Sysctls] = dict.fromkeys(self.namespaces, make_sysctls(is_forwarding=False, rp_filter=0))
-        kinds |= dict.fromkeys((node.name for node in self.plan.nodes), make_sysctls(is_forwarding=True, rp_filter=rp_filter))
-        kinds[ROUTER] = make_sysctls(is_forwarding=True, rp_filter=0, is_bridging=True)
+        make = partial(make_sysctls, has_ipv6=self.spec.has_ipv6)
+        kinds: dict[str, Sysctls] = dict.fromkeys(self.namespaces, make(is_forwarding=False, rp_filter=0))
+        kinds |= dict.fromkeys((node.name for node in self.plan.nodes), make(is_forwarding=True, rp_filter=rp_filter))
+        kinds[ROUTER] = make(is_forwarding=True, rp_filter=0, is_bridging=True)
         with return_home():
             for name, values in kinds.items():
                 unshare(Clone.NETWORK)
@@ -284,7 +299,7 @@ class LabNetwork:
             self._add_veth(netlink, *pod_veth(pod, self.pod_mtu), pod.name)
         netlink.execute(list(wire_node(zone, node, has_neighbours=self.spec.has_permanent_neighbours)))
         with inside(self.namespace_path(node.name)):
-            write_sysctls(make_workload_sysctls(pod.device for pod in node.pods))
+            write_sysctls(make_workload_sysctls((pod.device for pod in node.pods), has_ipv6=self.spec.has_ipv6))
         for pod in node.pods:
             self._sockets[pod.name].execute(list(wire_pod(pod, has_neighbours=self.spec.has_permanent_neighbours)))
 

@@ -17,11 +17,12 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
-from clusters.lab.addresses import LabPlan, NodePlan
+from clusters.lab.addresses import PODS6, SERVICES6, LabPlan, NodePlan
 from clusters.linux.machine import find_nft
 from clusters.linux.namespaces import inside
 from hitless.errors import WorldError
 from hitless.facts import ServiceFacts
+from hitless.words import IpFamily
 from probes.stamp import PORT
 
 NODE_PORT_FIRST: Final = 30_000
@@ -44,6 +45,7 @@ def make_services(plan: LabPlan) -> tuple[ServiceFacts, ...]:
             port=PORT,
             node_port=NODE_PORT_FIRST + node.number,
             destination=node.mesh.name,
+            cluster_ip6=str(ip_network(SERVICES6)[_CLUSTER_IP_FIRST + node.number]) if node.address6 else "",
         )
         for node in plan.nodes[:254]
     )
@@ -58,17 +60,45 @@ def render_rules(plan: LabPlan, node: NodePlan, services: Sequence[ServiceFacts]
         services: all Services.
         tunnel_device: name of the tunnel device, which may be missing.
     """
-    backends = {other.mesh.name: other.mesh.address for other in plan.nodes}
-    ports = ", ".join(f"{service.node_port} : {backends[service.destination]}" for service in services)
-    clusters = ", ".join(f"{service.cluster_ip} : {backends[service.destination]}" for service in services)
-    addresses = ", ".join(service.cluster_ip for service in services)
+    both = [_render_proxy(plan, node, services, IpFamily.IPV4)]
+    if node.address6:
+        both.append(_render_proxy(plan, node, services, IpFamily.IPV6))
     return f"""\
-table ip kube-proxy {{
+{"".join(both)}table ip calico {{
+  chain postrouting {{
+    type nat hook postrouting priority srcnat + 1; policy accept;
+    oifname "{tunnel_device}" fib saddr type local ip saddr != {node.tunnel_address} masquerade
+    ip saddr @masq-pools ip daddr != @ipam-pools masquerade
+  }}
+  set masq-pools {{
+    type ipv4_addr; flags interval
+  }}
+  set ipam-pools {{
+    type ipv4_addr; flags interval
+  }}
+}}
+"""
+
+
+def _render_proxy(plan: LabPlan, node: NodePlan, services: Sequence[ServiceFacts], family: IpFamily) -> str:
+    """Return kube-proxy's rules of one family."""
+    if family is IpFamily.IPV4:
+        ip, own, pods = "ip", node.address, plan.pods
+        backends = {other.mesh.name: other.mesh.address for other in plan.nodes}
+        addresses = {service.name: service.cluster_ip for service in services}
+    else:
+        ip, own, pods = "ip6", node.address6, str(PODS6)
+        backends = {other.mesh.name: other.mesh.address6 for other in plan.nodes}
+        addresses = {service.name: service.cluster_ip6 for service in services}
+    ports = ", ".join(f"{service.node_port} : {backends[service.destination]}" for service in services)
+    clusters = ", ".join(f"{addresses[service.name]} : {backends[service.destination]}" for service in services)
+    return f"""\
+table {ip} kube-proxy {{
   chain services {{
-    ip daddr {node.address} tcp dport @node-ports meta mark set meta mark | {_MARK}
-    ip saddr != {plan.pods} ip daddr {{ {addresses} }} tcp dport {PORT} meta mark set meta mark | {_MARK}
-    ip daddr {node.address} dnat to tcp dport map {{ {ports} }} : {PORT}
-    tcp dport {PORT} dnat to ip daddr map {{ {clusters} }}
+    {ip} daddr {own} tcp dport @node-ports meta mark set meta mark | {_MARK}
+    {ip} saddr != {pods} {ip} daddr {{ {", ".join(addresses.values())} }} tcp dport {PORT} meta mark set meta mark | {_MARK}
+    {ip} daddr {own} dnat to tcp dport map {{ {ports} }} : {PORT}
+    tcp dport {PORT} dnat to {ip} daddr map {{ {clusters} }}
   }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
@@ -85,19 +115,6 @@ table ip kube-proxy {{
   set node-ports {{
     type inet_service
     elements = {{ {", ".join(str(service.node_port) for service in services)} }}
-  }}
-}}
-table ip calico {{
-  chain postrouting {{
-    type nat hook postrouting priority srcnat + 1; policy accept;
-    oifname "{tunnel_device}" fib saddr type local ip saddr != {node.tunnel_address} masquerade
-    ip saddr @masq-pools ip daddr != @ipam-pools masquerade
-  }}
-  set masq-pools {{
-    type ipv4_addr; flags interval
-  }}
-  set ipam-pools {{
-    type ipv4_addr; flags interval
   }}
 }}
 """

@@ -50,6 +50,8 @@ class LabSpec:
     """Prefix length of a podCIDR."""
     block_mask: int | None = None
     """Prefix length of the blocks in which calico-ipam keeps pods, outside any podCIDR; None: pods live in podCIDRs."""
+    has_ipv6: bool = False
+    """Whether nodes, pods and Services have IPv6 addresses as well. IPv6 is never encapsulated."""
     veth_mtu: int = 0
     """MTU of the pods' interface, octets; 0: the underlay's less the encapsulation."""
 

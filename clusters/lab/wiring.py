@@ -5,12 +5,14 @@ Pure: the messages follow from the plan. LabNetwork makes the namespaces and sen
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Final
 
 from clusters.lab.addresses import (
     POD_DEVICE,
     POD_GATEWAY,
+    POD_GATEWAY6,
     POD_GATEWAY_MAC,
     POD_INDEX,
     UNDERLAY_DEVICE,
@@ -27,6 +29,8 @@ from hitless.calico import PROTOCOL_BOOT
 
 PROTOCOL_DHCP: Final = 16
 """Route protocol of a node's default route, as on a cloud's nodes. Source: linux/rtnetlink.h RTPROT_DHCP."""
+PROTOCOL_RA: Final = 9
+"""Route protocol of a node's IPv6 default route. Source: linux/rtnetlink.h RTPROT_RA."""
 _RULE_PRIORITY_FIRST: Final = 1000
 
 
@@ -52,6 +56,8 @@ def wire_bridges(plan: LabPlan, mtu: int) -> Iterator[Message]:
     for zone in plan.zones:
         yield add_bridge(Link(name=zone.bridge, index=zone.bridge_index, mtu=mtu, mac=zone.mac))
         yield add_address(zone.gateway, 24, zone.bridge_index)
+        if zone.gateway6:
+            yield add_address(zone.gateway6, 64, zone.bridge_index)
 
 
 def wire_tables(plan: LabPlan, *, has_neighbours: bool) -> Iterator[Message]:
@@ -61,8 +67,31 @@ def wire_tables(plan: LabPlan, *, has_neighbours: bool) -> Iterator[Message]:
         for other in plan.zones:
             route = Route(destination=other.subnet, protocol=PROTOCOL_BOOT, device=other.bridge_index, table=zone.table)
             yield add_route(route)
+        if zone.subnet6:
+            yield from _wire_table6(plan, zone, _RULE_PRIORITY_FIRST + number)
         for node in zone.nodes if has_neighbours else ():
             yield set_neighbour(node.address, node.mac, zone.bridge_index)
+            if node.address6:
+                yield set_neighbour(node.address6, node.mac, zone.bridge_index)
+
+
+def _wire_table6(plan: LabPlan, zone: ZonePlan, priority: int) -> Iterator[Message]:
+    """Yield a zone's IPv6 table. The nodes' prefixes are in it from the start: no route controller creates them."""
+    yield add_table_rule(zone.bridge, zone.table, priority, family=socket.AF_INET6)
+    for other in plan.zones:
+        yield add_route(Route(destination=other.subnet6, protocol=PROTOCOL_BOOT, device=other.bridge_index, table=zone.table))
+        yield from (add_route(make_prefix_route(zone, other, node)) for node in other.nodes)
+
+
+def make_prefix_route(zone: ZonePlan, home: ZonePlan, node: NodePlan) -> Route:
+    """Return the route of a zone's table to the prefix that the cloud delegates to a node, whose zone is `home`."""
+    return Route(
+        destination=node.pod_cidr6,
+        protocol=PROTOCOL_BOOT,
+        device=home.bridge_index,
+        via=node.address6,
+        table=zone.table,
+    )
 
 
 def wire_node(zone: ZonePlan, node: NodePlan, *, has_neighbours: bool) -> Iterator[Message]:
@@ -73,6 +102,8 @@ def wire_node(zone: ZonePlan, node: NodePlan, *, has_neighbours: bool) -> Iterat
     yield add_route(Route(destination="0.0.0.0/0", protocol=PROTOCOL_DHCP, device=UNDERLAY_INDEX, via=node.gateway))
     for pod in node.pods:
         yield add_route(Route(destination=f"{pod.address}/32", protocol=PROTOCOL_BOOT, device=pod.device_index))
+    if node.address6:
+        yield from _wire_node6(zone, node, has_neighbours=has_neighbours)
     if has_neighbours:
         for pod in node.pods:
             yield set_neighbour(pod.address, pod.mac, pod.device_index)
@@ -80,6 +111,20 @@ def wire_node(zone: ZonePlan, node: NodePlan, *, has_neighbours: bool) -> Iterat
         for peer in zone.nodes:
             if peer is not node:
                 yield set_neighbour(peer.address, peer.mac, UNDERLAY_INDEX)
+
+
+def _wire_node6(zone: ZonePlan, node: NodePlan, *, has_neighbours: bool) -> Iterator[Message]:
+    yield add_address(node.address6, 64, UNDERLAY_INDEX)
+    yield add_route(Route(destination="::/0", protocol=PROTOCOL_RA, device=UNDERLAY_INDEX, via=zone.gateway6))
+    for pod in node.pods:
+        yield add_route(Route(destination=f"{pod.address6}/128", protocol=PROTOCOL_BOOT, device=pod.device_index))
+    if has_neighbours:
+        for pod in node.pods:
+            yield set_neighbour(pod.address6, pod.mac, pod.device_index)
+        yield set_neighbour(zone.gateway6, zone.mac, UNDERLAY_INDEX)
+        for peer in zone.nodes:
+            if peer is not node:
+                yield set_neighbour(peer.address6, peer.mac, UNDERLAY_INDEX)
 
 
 def wire_pod(pod: PodPlan, *, has_neighbours: bool) -> Iterator[Message]:
@@ -91,3 +136,8 @@ def wire_pod(pod: PodPlan, *, has_neighbours: bool) -> Iterator[Message]:
     yield add_route(Route(destination="0.0.0.0/0", protocol=PROTOCOL_BOOT, device=POD_INDEX, via=POD_GATEWAY))
     if has_neighbours:
         yield set_neighbour(POD_GATEWAY, POD_GATEWAY_MAC, POD_INDEX)
+    if pod.address6:
+        yield add_address(pod.address6, 128, POD_INDEX)
+        yield add_route(Route(destination="::/0", protocol=PROTOCOL_BOOT, device=POD_INDEX, via=POD_GATEWAY6))
+        if has_neighbours:
+            yield set_neighbour(POD_GATEWAY6, POD_GATEWAY_MAC, POD_INDEX)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -164,6 +165,12 @@ def _make_trials() -> Sequence[_Trial]:
             attempt=_try_messages(rule),
             tried="a rule by interface",
             remedy="a kernel with CONFIG_IP_MULTIPLE_TABLES",
+        ),
+        _Trial(
+            name="ipv6",
+            attempt=_try_messages([add_table_rule("lo", 101, 1000, family=socket.AF_INET6)]),
+            tried="an IPv6 rule by interface",
+            remedy="a kernel with CONFIG_IPV6 and CONFIG_IPV6_MULTIPLE_TABLES: for dual-stack scenarios",
         ),
         _Trial(
             name="ipip",

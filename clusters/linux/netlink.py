@@ -70,6 +70,12 @@ def pack_attribute(kind: int, payload: bytes) -> bytes:
     return _ATTRIBUTE.pack(length, kind) + payload + bytes(-length % 4)
 
 
+def pack_address(address: str) -> tuple[int, bytes]:
+    """Return the family of a literal IPv4 or IPv6 address, and its octets."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return family, socket.inet_pton(family, address)
+
+
 def make_message(kind: int, flags: int, body: bytes, text: str, tolerated: frozenset[int] = frozenset()) -> Message:
     """Put the header before a body (a fixed structure and its attributes) that is a multiple of 4 long."""
     header = HEADER.pack(HEADER.size + len(body), kind, REQUEST | ACKNOWLEDGE | flags, 0, 0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from clusters.linux.netlink import CREATE, EXCLUSIVE, NESTED, REPLACE, Message, make_message, pack_attribute
+from clusters.linux.netlink import CREATE, EXCLUSIVE, NESTED, REPLACE, Message, make_message, pack_address, pack_attribute
 
 NEW_LINK: Final = 16
 DELETE_LINK: Final = 17
@@ -28,6 +28,8 @@ _PEER: Final = NESTED | 1
 _PERMANENT: Final = 0x80
 _NO_ARP: Final = 0x40
 _SELF: Final = 0x02
+_NO_DAD: Final = 0x02
+"""IFA_F_NODAD: the address is usable at once. Source: linux/if_addr.h."""
 
 
 class LinkAttribute(IntEnum):
@@ -170,8 +172,9 @@ def delete_link(name: str) -> Message:
 
 
 def _address_body(address: str, prefix: int, index: int) -> bytes:
-    packed = socket.inet_aton(address)
-    return _ADDRESS_HEADER.pack(socket.AF_INET, prefix, 0, 0, index) + pack_attribute(2, packed) + pack_attribute(1, packed)
+    family, packed = pack_address(address)
+    flags = _NO_DAD if family == socket.AF_INET6 else 0
+    return _ADDRESS_HEADER.pack(family, prefix, flags, 0, index) + pack_attribute(2, packed) + pack_attribute(1, packed)
 
 
 def add_address(address: str, prefix: int, index: int) -> Message:
@@ -189,8 +192,9 @@ def delete_address(address: str, prefix: int, index: int) -> Message:
 
 def set_neighbour(address: str, mac: str, index: int) -> Message:
     """Write a neighbour entry that never expires."""
-    body = _NEIGHBOUR_HEADER.pack(socket.AF_INET, index, _PERMANENT, 0, 0)
-    body += pack_attribute(1, socket.inet_aton(address)) + pack_attribute(2, pack_mac(mac))
+    family, packed = pack_address(address)
+    body = _NEIGHBOUR_HEADER.pack(family, index, _PERMANENT, 0, 0)
+    body += pack_attribute(1, packed) + pack_attribute(2, pack_mac(mac))
     return make_message(NEW_NEIGHBOUR, CREATE | REPLACE, body, f"neigh replace {address} lladdr {mac} dev index {index}")
 
 

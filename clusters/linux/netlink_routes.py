@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from clusters.linux.netlink import CREATE, EXCLUSIVE, NESTED, Message, make_message, pack_attribute
+from clusters.linux.netlink import CREATE, EXCLUSIVE, NESTED, Message, make_message, pack_address, pack_attribute
 
 NEW_ROUTE: Final = 24
 DELETE_ROUTE: Final = 25
@@ -66,10 +66,10 @@ class RuleAttribute(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One IPv4 route."""
+    """One route, IPv4 or IPv6."""
 
     destination: str
-    """CIDR, such as `100.96.0.0/24`; `0.0.0.0/0` is the default route."""
+    """CIDR, such as `100.96.0.0/24`; `0.0.0.0/0` and `::/0` are the default routes."""
     protocol: int
     """RTPROT_*: who wrote it."""
     device: int | None = None
@@ -86,17 +86,18 @@ class Route:
 
 def _pack_route(route: Route, scope: int) -> bytes:
     address, _, prefix = route.destination.partition("/")
+    family, packed = pack_address(address)
     table = route.table if route.table < _SMALL_TABLE else 0
     flags = _ON_LINK if route.is_on_link else 0
     parts = [
-        ROUTE_HEADER.pack(socket.AF_INET, int(prefix), 0, 0, table, route.protocol, scope, route.route_type, flags),
-        pack_attribute(RouteAttribute.DESTINATION, socket.inet_aton(address)) if prefix != "0" else b"",
+        ROUTE_HEADER.pack(family, int(prefix), 0, 0, table, route.protocol, scope, route.route_type, flags),
+        pack_attribute(RouteAttribute.DESTINATION, packed) if prefix != "0" else b"",
         pack_attribute(RouteAttribute.TABLE, struct.pack("=I", route.table)),
     ]
     if route.device is not None:
         parts.append(pack_attribute(RouteAttribute.OUT_INTERFACE, struct.pack("=i", route.device)))
     if route.via is not None:
-        parts.append(pack_attribute(RouteAttribute.GATEWAY, socket.inet_aton(route.via)))
+        parts.append(pack_attribute(RouteAttribute.GATEWAY, pack_address(route.via)[1]))
     if route.encapsulation is not None:
         identifier, far_end = route.encapsulation
         inner = pack_attribute(_TUNNEL_ID, struct.pack("!Q", identifier))
@@ -130,28 +131,29 @@ def delete_route(
 ) -> Message:
     """Delete the route to a destination (protocol 0: any); a missing one gives ESRCH, tolerated by default."""
     address, _, prefix = destination.partition("/")
-    body = ROUTE_HEADER.pack(
-        socket.AF_INET, int(prefix), 0, 0, table if table < _SMALL_TABLE else 0, protocol, _SCOPE_NOWHERE, 0, 0
-    )
+    family, packed = pack_address(address)
+    body = ROUTE_HEADER.pack(family, int(prefix), 0, 0, table if table < _SMALL_TABLE else 0, protocol, _SCOPE_NOWHERE, 0, 0)
     if prefix != "0":
-        body += pack_attribute(RouteAttribute.DESTINATION, socket.inet_aton(address))
+        body += pack_attribute(RouteAttribute.DESTINATION, packed)
     body += pack_attribute(RouteAttribute.TABLE, struct.pack("=I", table))
     return make_message(DELETE_ROUTE, 0, body, f"route delete {destination} proto {protocol} table {table}", tolerated)
 
 
-def _rule_body(action: int, priority: int, table: int, attributes: bytes, destination_length: int = 0) -> bytes:
+def _rule_body(
+    action: int, priority: int, table: int, attributes: bytes, *, family: int = socket.AF_INET, destination_length: int = 0
+) -> bytes:
     return (
-        ROUTE_HEADER.pack(socket.AF_INET, destination_length, 0, 0, table, 0, 0, action, 0)
+        ROUTE_HEADER.pack(family, destination_length, 0, 0, table, 0, 0, action, 0)
         + attributes
         + pack_attribute(RuleAttribute.PRIORITY, struct.pack("=I", priority))
     )
 
 
-def add_table_rule(in_interface: str, table: int, priority: int) -> Message:
-    """Route packets that arrive on an interface by a table of its own."""
+def add_table_rule(in_interface: str, table: int, priority: int, *, family: int = socket.AF_INET) -> Message:
+    """Route packets of a family that arrive on an interface by a table of its own."""
     attributes = pack_attribute(RuleAttribute.IN_INTERFACE, in_interface.encode() + b"\0")
     attributes += pack_attribute(RuleAttribute.TABLE, struct.pack("=I", table))
-    body = _rule_body(1, priority, table if table < _SMALL_TABLE else 0, attributes)
+    body = _rule_body(1, priority, table if table < _SMALL_TABLE else 0, attributes, family=family)
     return make_message(NEW_RULE, CREATE | EXCLUSIVE, body, f"rule add iif {in_interface} lookup {table}")
 
 

@@ -26,14 +26,25 @@ _EVERYWHERE: Final = {
     "proxy_arp": "0",
 }
 
+_IPV6: Final = {
+    "disable_ipv6": "0",
+    "accept_dad": "0",
+    "accept_ra": "0",
+    "accept_redirects": "0",
+    "autoconf": "0",
+    "router_solicitations": "0",
+    "addr_gen_mode": "0",
+}
 
-def make_sysctls(*, is_forwarding: bool, rp_filter: int, is_bridging: bool = False) -> Sysctls:
+
+def make_sysctls(*, is_forwarding: bool, rp_filter: int, is_bridging: bool = False, has_ipv6: bool = False) -> Sysctls:
     """Return the settings of one namespace, in the order of writing.
 
     Args:
         is_forwarding: nodes and the router. It is written first, as it resets others. Source: ip-sysctl.rst.
         rp_filter: 0 off, 1 strict, 2 loose; the kernel takes the larger one of `all` and the interface.
         is_bridging: the namespace has bridges: keep netfilter off them.
+        has_ipv6: switch IPv6 on, without duplicate address detection (as Calico's CNI plugin does) and router advertisements.
     """
     values = {"ipv4/ip_forward": str(int(is_forwarding)), "ipv4/ip_default_ttl": "64"}
     # Unprivileged echo requests for group 0, which every sandbox has.
@@ -41,14 +52,18 @@ def make_sysctls(*, is_forwarding: bool, rp_filter: int, is_bridging: bool = Fal
     for scope in ("all", "default"):
         values[f"ipv4/conf/{scope}/rp_filter"] = str(rp_filter)
         values |= {f"ipv4/conf/{scope}/{name}": value for name, value in _EVERYWHERE.items()}
-        values[f"?ipv6/conf/{scope}/disable_ipv6"] = "1"
+        if has_ipv6:
+            values |= {f"ipv6/conf/{scope}/{name}": value for name, value in _IPV6.items()}
+            values[f"ipv6/conf/{scope}/forwarding"] = str(int(is_forwarding))
+        else:
+            values[f"?ipv6/conf/{scope}/disable_ipv6"] = "1"
     values["ipv4/conf/lo/rp_filter"] = str(rp_filter)
     if is_bridging:
         values |= {f"?bridge/bridge-nf-call-{table}": "0" for table in ("iptables", "ip6tables", "arptables")}
     return values
 
 
-def make_workload_sysctls(devices: Iterable[str]) -> Sysctls:
+def make_workload_sysctls(devices: Iterable[str], *, has_ipv6: bool = False) -> Sysctls:
     """Return the settings of cali* interfaces: the node answers every ARP request of its pods, at once.
 
     Source: calico felix endpoint_mgr.go, configureInterface. Without proxy_delay 0 the first packet takes up to a second.
@@ -57,6 +72,8 @@ def make_workload_sysctls(devices: Iterable[str]) -> Sysctls:
     for device in devices:
         values[f"ipv4/conf/{device}/proxy_arp"] = "1"
         values[f"ipv4/neigh/{device}/proxy_delay"] = "0"
+        if has_ipv6:
+            values[f"ipv6/conf/{device}/proxy_ndp"] = "1"
     return values
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 from scapy.layers.inet import IP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
@@ -17,6 +18,7 @@ from clusters.lab.network import LabNetwork
 from clusters.linux.namespaces import inside
 
 _ETH_P_ALL = 3
+_LAYERS = {0x0800: IP, 0x86DD: IPv6}
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
 _ROOM_OCTETS = 32 << 20
@@ -48,7 +50,7 @@ class Capture:
         self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the IPv4 packets seen so far, in order; none may have been missed."""
+        """Yield the IPv4 and IPv6 packets seen so far, in order; none may have been missed."""
         _, missed = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
         if missed and not self._has_room:
             pytest.skip("missing: root, for a receive buffer that holds a whole capture")
@@ -57,13 +59,14 @@ class Capture:
             while True:
                 octets, control, _, address = self._socket.recvmsg(_FRAME_OCTETS, 64)
                 protocol, kind, hardware = address[1], address[2], address[3]
-                if protocol == 0x0800:
+                if protocol in _LAYERS:
+                    layer = _LAYERS[protocol]
                     seconds, nanoseconds = struct.unpack("qq", control[0][2])
                     ethernet = hardware in (1, 772)  # ARPHRD_ETHER, ARPHRD_LOOPBACK; a layer-3 tunnel has no header
                     yield Frame(
                         wall_ns=seconds * 1_000_000_000 + nanoseconds,
                         is_outgoing=kind == socket.PACKET_OUTGOING,
-                        packet=Ether(octets)[IP] if ethernet else IP(octets),
+                        packet=Ether(octets)[layer] if ethernet else layer(octets),
                     )
 
     def close(self) -> None:

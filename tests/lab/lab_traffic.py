@@ -10,6 +10,7 @@ from itertools import permutations
 
 from clusters.lab.network import LabNetwork
 from clusters.linux.namespaces import inside
+from hitless.words import IpFamily
 
 PORT = 8620
 PATIENCE_S = 5.0
@@ -20,14 +21,15 @@ Sockets = Mapping[str, socket.socket]
 
 
 @contextmanager
-def pod_sockets(lab: LabNetwork) -> Iterator[Sockets]:
+def pod_sockets(lab: LabNetwork, family: IpFamily = IpFamily.IPV4) -> Iterator[Sockets]:
     """Give one UDP socket inside every pod, bound to the pod's address."""
+    domain = socket.AF_INET6 if family is IpFamily.IPV6 else socket.AF_INET
     opened: dict[str, socket.socket] = {}
     try:
         for endpoint in lab.endpoints:
             with inside(lab.namespace_path(endpoint.name)):
-                opened[endpoint.name] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            opened[endpoint.name].bind((endpoint.address, PORT))
+                opened[endpoint.name] = socket.socket(domain, socket.SOCK_DGRAM)
+            opened[endpoint.name].bind((endpoint.address_of(family), PORT))
             opened[endpoint.name].setblocking(False)  # noqa: FBT003 - the standard library's signature
         yield opened
     finally:
@@ -35,9 +37,11 @@ def pod_sockets(lab: LabNetwork) -> Iterator[Sockets]:
             one.close()
 
 
-def missing_pairs(lab: LabNetwork, sockets: Sockets, wait_s: float = PATIENCE_S) -> set[tuple[str, str]]:
+def missing_pairs(
+    lab: LabNetwork, sockets: Sockets, wait_s: float = PATIENCE_S, family: IpFamily = IpFamily.IPV4
+) -> set[tuple[str, str]]:
     """Send one packet from every pod to every other; return the pairs where none arrived."""
-    addresses = {endpoint.name: endpoint.address for endpoint in lab.endpoints}
+    addresses = {endpoint.name: endpoint.address_of(family) for endpoint in lab.endpoints}
     missing = set(permutations(sockets, 2))
     for source, destination in sorted(missing):
         sockets[source].sendto(source.encode(), (addresses[destination], PORT))

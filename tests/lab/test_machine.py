@@ -31,6 +31,7 @@ NAMES = (
     "veth",
     "bridge",
     "policy-routing",
+    "ipv6",
     "ipip",
     "vxlan-gpe",
     "lwtunnel-ip",

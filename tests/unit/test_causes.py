@@ -15,7 +15,7 @@ from analysis.evidence import Evidence
 from hitless.events import Event
 from hitless.facts import Endpoint, Flow
 from hitless.history import History
-from hitless.words import Arm, FlowClass, FlowId, FlowRole, FlowSet, Mode, Overlay
+from hitless.words import Arm, FlowClass, FlowId, FlowRole, FlowSet, IpFamily, Mode, Overlay
 from tests.unit.histories import QUIET, event, facts, header, history, lost, node_facts, ns, pair_of_flows, records
 
 TICKS = 200
@@ -153,6 +153,26 @@ def test_a_fault_without_details_is_attributed_by_its_times() -> None:
     fault = [event(300, "fault.injected", fault="cable-cut"), event(500, "fault.cured", fault="cable-cut")]
     found = only(run_with(down(300, 499), fault)).cause
     assert (found.kind, found.subjects) == (CauseKind.FAULT, ("cable-cut",))
+
+
+PREFIX_LOST = [
+    event(300, "fault.injected", fault="node-prefix-lost", options={"node": "node-b1"}, began_ns=ns(299)),
+    event(500, "fault.cured", fault="node-prefix-lost", options={"node": "node-b1"}, began_ns=ns(499)),
+]
+
+
+def test_a_lost_prefix_explains_an_outage_of_ipv6_and_none_of_ipv4() -> None:
+    run = run_with(down(300, 499), PREFIX_LOST)
+    ipv6 = tuple(replace(flow, ip_family=IpFamily.IPV6) for flow in run.flows)
+    kinds = [only(one).cause.kind for one in (run, replace(run, flows=ipv6))]
+    assert kinds == [CauseKind.UNEXPLAINED, CauseKind.FAULT]
+
+
+def test_a_missing_cloud_route_explains_no_outage_of_ipv6() -> None:
+    run = run_with(down(100, 299), [*repointed(100), *all_routes(300)])
+    ipv6 = tuple(replace(flow, ip_family=IpFamily.IPV6) for flow in run.flows)
+    kinds = [only(one).cause.kind for one in (run, replace(run, flows=ipv6))]
+    assert kinds == [CauseKind.POOL_BEFORE_ROUTES, CauseKind.UNEXPLAINED]
 
 
 def test_an_api_that_is_away_drops_no_packet() -> None:

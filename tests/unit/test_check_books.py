@@ -4,7 +4,7 @@ from analysis.evidence import Evidence
 from analysis.ledger import Place
 from checks.books import check
 from hitless.history import History
-from hitless.words import FlowClass, FlowId, FlowRole, Verdict
+from hitless.words import FlowClass, FlowId, FlowRole, IpFamily, Verdict
 from tests.unit.histories import QUIET, history, lost, records
 
 Counters = dict[str, dict[str, int]]
@@ -96,6 +96,13 @@ def test_a_late_probe_was_not_dropped() -> None:
     zero = {name: dict.fromkeys(counters, 0) for name, counters in _counters().items()}
     run = history(records=records({1: lost(10, 3, "L"), 2: QUIET}), counters_before=zero, counters_after=_counters())
     assert _codes(run) == [("PASS", "books-balanced")]
+
+
+def test_a_lost_ipv6_probe_is_in_no_book_and_that_is_said() -> None:
+    run = _history(3)
+    ipv6 = replace(run, flows=tuple(replace(flow, ip_family=IpFamily.IPV6) for flow in run.flows))
+    assert _codes(run) == [("INCONCLUSIVE", "loss-unexplained")]
+    assert _codes(ipv6) == [("PASS", "ipv6-not-balanced"), ("PASS", "books-balanced")]
 
 
 def test_control_flows_are_in_the_books_too() -> None:

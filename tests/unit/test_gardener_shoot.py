@@ -45,6 +45,7 @@ def test_every_shipped_shoot_is_read() -> None:
         "aws-1.34-without-admission": (Mode.OVERLAY, Overlay.IPIP, (1, 34)),
         "aws-1.34-with-admission": (Mode.OVERLAY, Overlay.IPIP, (1, 34)),
         "aws-1.36-dual-stack": (Mode.OVERLAY, Overlay.IPIP, (1, 36)),
+        "aws-1.36-dual-stack-migration": (Mode.OVERLAY, Overlay.IPIP, (1, 36)),
         "aws-1.36-pod-routes": (Mode.OVERLAY, Overlay.IPIP, (1, 36)),
         "aws-1.34-alpha-only": (Mode.OVERLAY, Overlay.IPIP, (1, 34)),
     }  # fmt: skip

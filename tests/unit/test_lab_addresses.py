@@ -106,3 +106,12 @@ def test_what_cannot_be_built_is_refused(values: dict[str, object], message: str
 
 def test_neighbours_are_written_by_hand_above_20_nodes() -> None:
     assert [LabSpec(nodes_per_zone=n).has_permanent_neighbours for n in (10, 11)] == [False, True]
+
+
+def test_a_dual_stack_lab_has_a_subnet_a_zone_and_a_prefix_a_node() -> None:
+    plan = make_plan(LabSpec(has_ipv6=True))
+    last = plan.nodes[-1]
+    assert (plan.zones[1].subnet6, plan.zones[1].gateway6) == ("fd00:10:250:1::/64", "fd00:10:250:1::1")
+    assert (last.address6, last.pod_cidr6) == ("fd00:10:250:1::c", "fd00:10:96:0:3::/80")
+    assert [pod.address6 for pod in last.pods] == ["fd00:10:96:0:3::2", "fd00:10:96:0:3::3"]
+    assert {one.address6 for one in make_plan(LabSpec()).endpoints} == {""}

@@ -72,6 +72,13 @@ def test_what_the_labs_nodes_do_not_have_is_refused(network: JsonObject, place: 
     assert (caught.value.place, caught.value.found) == (f"spec.networking.providerConfig.{place}", found)
 
 
+def test_a_dual_stack_plane_has_ipv6_and_one_with_pod_routes_is_refused() -> None:
+    both = ("IPv4", "IPv6")
+    assert [plane_of(network, families=both).has_ipv6 for network in (OVERLAY, NATIVE)] == [True, True]
+    with pytest.raises(UsageError, match=r"overlay\.createPodRoutes: found true with IPv6"):
+        plane_of({"overlay": {"enabled": False, "createPodRoutes": True}}, families=both)
+
+
 def test_disabled_pools_are_spared_and_encapsulate_nothing() -> None:
     off: JsonObject = {"metadata": {"name": "x"}, "spec": {"cidr": NODES, "disabled": True, "ipipMode": "Always"}}
     assert read_pools([off]) == Pools(spared=frozenset({NODES}))

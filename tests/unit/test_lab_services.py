@@ -45,3 +45,13 @@ def test_a_cluster_ip_is_masqueraded_for_callers_outside_the_pod_network_alone()
 def test_felix_masquerades_what_the_node_sends_into_the_tunnel_and_what_pods_send_elsewhere() -> None:
     assert 'oifname "tunl0" fib saddr type local ip saddr != 100.96.0.1 masquerade' in rules()
     assert "ip saddr @masq-pools ip daddr != @ipam-pools masquerade" in rules()
+
+
+def test_a_dual_stack_lab_has_the_same_rules_for_ipv6() -> None:
+    plan = make_plan(LabSpec(has_services=True, has_ipv6=True))
+    services = make_services(plan)
+    text = render_rules(plan, plan.nodes[0], services, "tunl0")
+    assert services[0].cluster_ip6 == "fd00:10:64::101"
+    assert "table ip6 kube-proxy {" in text
+    assert "ip6 daddr fd00:10:250::b dnat to tcp dport map { 30000 : fd00:10:96::2, 30001 : fd00:10:96:0:1::2, " in text
+    assert "ip6" not in "".join(rules())

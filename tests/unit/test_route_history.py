@@ -16,7 +16,7 @@ from checks.convergence import check
 from hitless.events import Event
 from hitless.facts import Flow
 from hitless.history import History
-from hitless.words import FlowId, FlowRole, Mode, Overlay
+from hitless.words import FlowId, FlowRole, IpFamily, Mode, Overlay
 from tests.unit.histories import ROUTER_TTL, event, facts, header, held, history, ns, records, switch_events
 
 MESH = Flow(id=FlowId(1), source="node-a1-mesh", destination="node-b1-mesh", role=FlowRole.MESH)
@@ -260,3 +260,11 @@ def test_the_few_timelines_of_a_node_are_all_that_it_has(named: list[list[str] |
     assert all(line in found for line in every)
     assert all(line in every for line in found)
     assert len(found) <= 2 + len({peer for peers in named for peer in peers or ()})
+
+
+def test_ipv6_goes_by_the_gateway_in_the_lab_and_is_unknown_elsewhere() -> None:
+    told = with_events(history(), repointed(100, 120))
+    watched = replace(told, facts=replace(told.facts, backend="kubeconfig"))
+    found = [RouteHistory(one).toward("node-a1", "node-b1", IpFamily.IPV6) for one in (told, watched)]
+    assert [one.between(np.array([ns(50)]), np.array([ns(500)])).tolist() for one in found] == [[NATIVE], [UNKNOWN]]
+    assert found[0].first is NextHop.GATEWAY

@@ -238,7 +238,7 @@ def test_a_shoot_whose_first_family_is_not_probed_is_refused(families: str, tmp_
         load_scenario(path)
     found = families.strip("[]")
     assert str(caught.value).endswith(
-        f"v6.yaml: spec.networking.ipFamilies: found {found}; expected IPv4, or IPv4 and IPv6, because hitless probes IPv4 only"
+        f"spec.networking.ipFamilies: found {found}; expected IPv4, or IPv4 and IPv6, because the switch is one of IPv4"
     )
 
 
@@ -320,3 +320,13 @@ def test_a_scenario_is_found_by_name_or_by_path() -> None:
         find_scenario("plain")
     with pytest.raises(UsageError, match=r"own\.yaml: No such file or directory; give the path of a readable file"):
         load_scenario(find_scenario("my/own.yaml"))
+
+
+def test_a_fault_of_ipv6_needs_a_shoot_with_ipv6(tmp_path: Path) -> None:
+    at_ms = {"fast": 100, "gardener": 100}
+    faults = [{"name": "node-prefix-lost", "options": {"node": "node-a1"}, "at_ms": at_ms}]
+    path = write(tmp_path, changed(set_at(faults, "faults")))
+    with pytest.raises(
+        UsageError, match="faults: found node-prefix-lost; expected no such fault, because pods have IPv4 alone"
+    ):
+        load_scenario(path)

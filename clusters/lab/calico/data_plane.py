@@ -56,6 +56,8 @@ class DataPlane:
     """Prefix length of the blocks in which calico-ipam keeps a node's pods; None: they live in the node's podCIDR."""
     veth_mtu: int
     """MTU of the pods' interface, octets; 0: what the encapsulation leaves."""
+    has_ipv6: bool = False
+    """Whether pods have IPv6 addresses, too."""
 
 
 def read_pools(pools: Iterable[JsonObject]) -> Pools:
@@ -97,12 +99,16 @@ def read_data_plane(objects: Iterable[JsonObject]) -> DataPlane:
     if pools.overlay is Overlay.VXLAN and pod.backend == "none":
         found = "calico_backend none with an IPPool of vxlanMode Always"
         raise _refusal("backend", found, "vxlan or bird: without either no node has a tunnel address")
+    if pod.has_ipv6 and pod.backend == "bird" and pools.mode is Mode.NATIVE:
+        found, allowed = "true with IPv6", "false: the lab's nodes have no BIRD for IPv6"
+        raise _refusal("overlay.createPodRoutes", found, allowed)
     return DataPlane(
         pools=pools,
         pods=pool["spec"]["cidr"],
         has_bird=pod.backend == "bird",
         block_mask=_read_block_mask(config, pool),
         veth_mtu=int(config["data"]["veth_mtu"]),
+        has_ipv6=pod.has_ipv6,
     )
 
 

@@ -43,6 +43,8 @@ class CalicoPod:
     """Whether FELIX_IPINIPENABLED is explicitly true."""
     has_wireguard: bool
     """Whether FELIX_WIREGUARDENABLED is true."""
+    has_ipv6: bool
+    """Whether FELIX_IPV6SUPPORT is true."""
     has_cleanup: bool
     """Whether it begins with cleanup-routes."""
     is_started: bool
@@ -84,6 +86,7 @@ def read_pod(document: JsonObject, config: JsonObject | None) -> CalicoPod:
         is_vxlan_refused=environment.get("FELIX_VXLANENABLED") == "false",
         is_ipip_enabled=environment.get("FELIX_IPINIPENABLED") == "true",
         has_wireguard=environment.get("FELIX_WIREGUARDENABLED") == "true",
+        has_ipv6=environment.get("FELIX_IPV6SUPPORT") == "true",
         has_cleanup=any(item["name"] == CLEANUP_CONTAINER for item in spec.get("initContainers", [])),
         is_started=False,
         is_ready=False,
