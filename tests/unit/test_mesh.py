@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands.settings import read_mesh
+from commands.watch import choose_mesh
 from hitless.errors import UsageError
-from scenarios.mesh import COVERING_TIMES, FULL_MESH, Mesh
+from scenarios.mesh import COVERING_TIMES, FULL_MESH, FULL_NODES_MAX, Mesh
 
 ZONES = st.lists(st.sampled_from("abcde"), max_size=40)
 TIMES = st.integers(1, 5)
@@ -73,3 +74,11 @@ def test_the_option_names_a_mesh(text: str | None, mesh: Mesh | None) -> None:
 def test_an_option_that_names_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--mesh: found '.*'; expected full, covering, or covering:N with N from 1 to 100$"):
         read_mesh(text)
+
+
+def test_a_watch_of_a_large_cluster_probes_a_covering_mesh_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    zones = ["abc"[node % 3] for node in range(FULL_NODES_MAX + 1)]
+    assert (choose_mesh(zones[:-1]), capsys.readouterr().err) == (FULL_MESH, "")
+    assert choose_mesh(zones) == Mesh(times=COVERING_TIMES)
+    said = "51 nodes: each is probed from 2 nodes of each zone, 306 of 2,550 pairs; --mesh full probes all"
+    assert said in " ".join(capsys.readouterr().err.split())
