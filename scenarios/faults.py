@@ -28,6 +28,7 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
     "source-check-on": {"node": str},
     "connections-refused": {"node": str},
     "mtu-lowered": {"node": str, "octets": int},
+    "wall-clock-stepped": {"ms": int},
     "route-controller-away": {},
     "extension-away": {},
     "network-annotated": {},
@@ -51,6 +52,8 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
   cloud's source/destination check does.
 - connections-refused: `node` drops the first packet of every new connection, as with a full conntrack table.
 - mtu-lowered: the MTU of the interface of `node` is `octets`.
+- wall-clock-stepped: the wall clock (CLOCK_REALTIME) of the machine is `ms` ahead, or behind where `ms` is negative. Only a
+  machine that is a process of the user's can do it: user-mode Linux.
 - route-controller-away, extension-away: the process does not run; it starts anew, without memory, when it is cured.
 - network-annotated: the operator, or gardenlet, annotates the Network, which makes the extension look; nothing to cure.
 - control-plane-migrated: the control plane leaves its seed; its ManagedResources go, their objects stay. The cure restores it

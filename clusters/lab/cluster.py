@@ -15,7 +15,7 @@ from clusters.lab.calibrator import LabCalibrator
 from clusters.lab.calico.daemon_set import DaemonSetRoll, start_pods
 from clusters.lab.calico.data_plane import read_data_plane
 from clusters.lab.calico.node import CalicoNode, make_calico_nodes
-from clusters.lab.faults import LAB_FAULTS, NEEDS_NFT, lab_faults
+from clusters.lab.faults import CLOCK_STEPPED, LAB_FAULTS, NEEDS_NFT, lab_faults
 from clusters.lab.kube import MemoryKube
 from clusters.lab.load import LabLoad
 from clusters.lab.machine import capabilities, ipip_carriers
@@ -23,6 +23,7 @@ from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from clusters.lab.spec import LabSpec
 from clusters.lab.tunnels import Carrier
+from clusters.linux.machine import has_own_wall_clock
 from clusters.linux.netlink_queues import Impairment
 from gardener.doubles.cloud import Cloud, CloudBehaviour
 from gardener.manifests.admission import admit
@@ -254,7 +255,7 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
     if "IPv6" in case.shoot.families:
         needed.add(Capability.IPV6)
     missing: list[str] = sorted(needed - capabilities())
-    missing += faults_missing(faults, LAB_FAULTS)
+    missing += faults_missing(faults, LAB_FAULTS if has_own_wall_clock() else LAB_FAULTS - {CLOCK_STEPPED})
     if case.carrier is not None and case.carrier not in ipip_carriers():
         missing.append(f"the carrier {case.carrier}")
     return tuple(missing)

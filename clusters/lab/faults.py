@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,9 +14,12 @@ from clusters.lab.kube import MemoryKube
 from clusters.lab.network import LabNetwork
 from gardener.conditions import other_conditions
 from gardener.doubles.cloud import Cloud
-from hitless.errors import UsageError
+from hitless.errors import UsageError, WorldError
 from hitless.fault_table import Fault
-from hitless.words import JsonObject, Kind
+from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds
+
+CLOCK_STEPPED: Final = "wall-clock-stepped"
+"""Breaks what every program of the machine reads, so it needs a machine of its own: see `has_own_wall_clock`."""
 
 LAB_FAULTS: Final = COMMON_FAULTS | {
     "node-prefix-lost",
@@ -26,6 +30,7 @@ LAB_FAULTS: Final = COMMON_FAULTS | {
     "source-check-on",
     "connections-refused",
     "mtu-lowered",
+    CLOCK_STEPPED,
 }
 """What `lab_faults` returns."""
 
@@ -48,7 +53,7 @@ def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapp
         network: nodes and their interfaces.
         calico: node to its double of calico-node; filled once the run begins.
     """
-    nodes = _Nodes(kube, cloud, network, calico)
+    nodes, clock = _Nodes(kube, cloud, network, calico), _WallClock()
     return {
         **common_faults(kube, cloud),
         "node-prefix-lost": Fault(inject=nodes.lose_prefix, cure=nodes.delegate_prefix),
@@ -61,6 +66,7 @@ def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapp
             inject=nodes.refuse_connections, cure=lambda options: nodes.drop_rules(options, _CONNECTIONS)
         ),
         "mtu-lowered": Fault(inject=nodes.lower_mtu, cure=nodes.restore_mtu),
+        CLOCK_STEPPED: Fault(inject=clock.step, cure=clock.step_back),
     }
 
 
@@ -184,3 +190,28 @@ class _Nodes:
         if options["node"] not in nodes:
             raise UsageError(where="fault", place="options.node", found=repr(options["node"]), expected=", ".join(nodes))
         return nodes[options["node"]]
+
+
+class _WallClock:
+    """CLOCK_REALTIME of the machine. It has no namespace, so a step reaches every program."""
+
+    def __init__(self) -> None:
+        self._ahead_ns = Nanoseconds(0)
+
+    def step(self, options: JsonObject) -> None:
+        """Set the clock ahead, or back. Raises UsageError: nothing would change; WorldError: the machine forbids it."""
+        if options["ms"] == 0:
+            raise UsageError(where=f"fault {CLOCK_STEPPED}", place="options.ms", found="0", expected="a number other than 0")
+        self._move(Nanoseconds(options["ms"] * MILLISECOND))
+
+    def step_back(self, _: JsonObject) -> None:
+        """Undo the step."""
+        if self._ahead_ns:
+            self._move(Nanoseconds(-self._ahead_ns))
+
+    def _move(self, by_ns: Nanoseconds) -> None:
+        try:
+            time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME) + by_ns)
+        except OSError as error:
+            raise WorldError(f"cannot set the wall clock: {error.strerror}") from error
+        self._ahead_ns = Nanoseconds(self._ahead_ns + by_ns)

@@ -16,6 +16,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from clusters.linux.namespaces import THREAD_NETWORK, Clone, open_namespace, return_home, unshare
@@ -105,6 +106,15 @@ def try_ipip() -> str | None:
 def find_ipip_refusal(kinds: Iterable[str]) -> str | None:
     """Return None if one of the links' kinds is IPIP: the kernel has it, whether the device is new or was there before."""
     return None if "ipip" in kinds else "the kernel answered that the device exists, but there is no IPIP device"
+
+
+def has_own_wall_clock() -> bool:
+    """Return whether the machine's CLOCK_REALTIME is its user's alone to set: user-mode Linux, a kernel as a process.
+
+    The clock has no namespace, and a virtual machine may belong to others as well. Source: Linux arch/um/kernel/um_arch.c
+    show_cpuinfo.
+    """
+    return "User Mode Linux" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
 
 
 def find_nft() -> str:

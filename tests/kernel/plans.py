@@ -10,7 +10,7 @@ _SOME: Final = ("ipip", "counters", "wire", "netem", "machine", "netlink", "netw
 _AS_USER: Final = ("ipip", "machine", "node_plane", "counters")
 _SUITES: Final = ("suites/", "--carrier", "ipip", "--rate", "20")
 """The rate is what the guest carries for a mesh of four nodes while the host is busy, too."""
-_SCENARIOS_SOME: Final = ("plain-switch", "nothing-happens", "lossy-links")
+_SCENARIOS_SOME: Final = ("plain-switch", "nothing-happens", "lossy-links", "clock-stepped")
 _USER: Final = ("env", "HOME=/tmp/user", "setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--no-new-privs")
 
 
