@@ -28,7 +28,7 @@ def _make_table(setting: JsonObject) -> Table:
     counts = ("injections", "outages", "said", "right", "named")
     return Table(
         title=(
-            f"Causes of outages: {setting['runs']} runs, every kind {setting['each']} times in each, {setting['rate_hz']:g} Hz"
+            f"Causes of outages: {setting['runs']} runs, {setting['each']} of every kind in each, {setting['rate_hz']:g} Hz"
         ),
         columns=("cause", *counts, "precision", "recall"),
         rows=tuple(

@@ -39,7 +39,7 @@ def run_cause_bench(*, is_quick: bool) -> list[JsonObject]:
 
 
 def _measure(runs: int, each: int) -> JsonObject:
-    print_progress(f"causes: {runs} runs, every kind of cause {each} times in each ...")
+    print_progress(f"causes: {runs} runs, {each} of every kind of cause in each ...")
     experiments = [_experiment(seed, each) for seed in range(SEED_FIRST, SEED_FIRST + runs)]
     scores = score_causes(experiments)
     document: JsonObject = {
@@ -64,7 +64,7 @@ def _print(document: JsonObject) -> None:
     wrong = [entry for entry in document["confusions"] if entry["truth"] != entry["said"]]
     taken = ", ".join(f"{entry['outages']} of {entry['truth'] or 'nothing broken'} for {entry['said']}" for entry in wrong)
     print_table(
-        f"Causes of outages: {document['runs']} runs, every kind {document['each']} times in each, {document['rate_hz']:g} Hz",
+        f"Causes of outages: {document['runs']} runs, {document['each']} of every kind in each, {document['rate_hz']:g} Hz",
         ("cause", "broken", "outages", "said", "right", "precision", "recall"),
         (
             (str(row["kind"] or "all"), *(str(row[name]) for name in names), _say(row["precision"]), _say(row["recall"]))

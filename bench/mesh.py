@@ -89,7 +89,8 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
 
 
 def _make_cells(step: JsonObject) -> tuple[str, ...]:
-    machine = "" if step["machine_us"] is None else f"{step['machine_us']:.1f} ({say_kinds(step['busy'])})"
+    kinds = say_kinds(step["busy"])
+    machine = "" if step["machine_us"] is None else f"{step['machine_us']:.1f}" + (f" ({kinds})" if kinds else "")
     return (
         f"{step['nodes']}",
         f"{step['flows']:,}",
