@@ -122,16 +122,16 @@ def measure_hold(shape: Shape, give_up_s: float = _GIVEN_UP_S) -> JsonObject:
     )
     spec = SwitchSpec(
         shoot=shoot,
+        wanted=(shoot.with_mode(Mode.NATIVE),),
         feature_gates=FeatureGates(seamless_overlay_switch=True),
         timings=TIMINGS[Profile.GARDENER],
         gate=decide,
         route_controller=RouteControllerMode.FAITHFUL,
-        is_main_table_last=False,
         behaviour=behaviour,
     )
     switch = make_switch(spec, kube=kube, routes=_Tables(), recorder=events, clock=clock)
     loop = Loop(switch.participants, kube, clock)
-    loop.at(Nanoseconds(0), lambda: switch.request(shoot.with_mode(Mode.NATIVE)))
+    loop.at(Nanoseconds(0), lambda: switch.request(0))
     loop.run(lambda: bool(events.times_s("gate.opened")), Nanoseconds(round(give_up_s * SECOND)))
     opened, synced = events.times_s("gate.opened"), events.times_s("routes.synced")
     return {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gardener.releases import LATEST, ExtensionRelease
-from hitless.documents import Document, choose_document, misplaced, nearest, parse_documents, read_documents, refuse_misplaced
+from hitless.documents import Document, choose_document, misplaced, nearest, read_documents, refuse_misplaced
 from hitless.errors import UsageError
 from hitless.words import JsonObject
 
@@ -47,25 +47,19 @@ class FeatureGates:
 
 
 def load_feature_gates(path: Path) -> FeatureGates:
-    """Read the feature gates from a file: see `parse_feature_gates`. Raises UsageError."""
-    return _choose_gates(read_documents(path), str(path))
+    """Read the feature gates from a file: see `read_feature_gates`. Raises UsageError."""
+    return read_feature_gates(read_documents(path), str(path))
 
 
-def parse_feature_gates(document: str | JsonObject, where: str) -> FeatureGates:
-    """Read the feature gates from YAML text or from a document that was read already.
+def read_feature_gates(documents: Sequence[Document], where: str) -> FeatureGates:
+    """Read the feature gates from the document among these that holds them.
 
-    The text may hold other documents as well, such as a ControllerRegistration or another extension's deployment.
+    The others may be a ControllerRegistration, or another extension's deployment.
 
     Raises:
         UsageError: no document or two that could hold them, a feature gate that the extension does not know or that stands in
             another place, a value that is not true or false.
     """
-    if isinstance(document, str):
-        return _choose_gates(parse_documents(document, where), where)
-    return _choose_gates((Document(place="", content=document),), where)
-
-
-def _choose_gates(documents: Sequence[Document], where: str) -> FeatureGates:
     registered = {name for document in documents for name in _registered_deployments(document.content)}
 
     def is_wanted(content: JsonObject) -> bool:

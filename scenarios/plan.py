@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
@@ -20,19 +19,17 @@ from hitless.documents import MisfitError
 from hitless.errors import UsageError
 from hitless.events import Recorder
 from hitless.facts import GARDENER_PARTS, ClusterFacts, PartIdentity, ProbeSpec
-from hitless.fault_table import FaultTable
 from hitless.history import RunHeader
-from hitless.plan import PlannedFault, RunPlan, Switch
+from hitless.plan import PlannedFault, RunPlan
 from hitless.plural import plural
-from hitless.ports import Clock, Cluster, Participant
+from hitless.ports import Clock, Cluster
 from hitless.words import MILLISECOND, SECOND, Arm, FlowSet, IpipCarrier, Nanoseconds, Overlay, Profile
 from probes.stamp import SSID_MAX
 from scenarios.flows import count_flows, make_flows
 from scenarios.load_plan import make_load
 from scenarios.mesh import FULL_MESH, Mesh
 from scenarios.model import NODES_MAX, RATE_HZ_MAX, RATE_HZ_MIN, ArmPlan, Scenario, Topology
-from switches.doubles import Switch as GardenerSwitch
-from switches.doubles import SwitchSpec, make_switch
+from switches.doubles import Switch, SwitchSpec, make_switch
 
 FORWARDING_DELAY_THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)
 """An answer that takes longer counts as lost. Source: RFC 6412 3.7.6 leaves the value to the tester; docs/measuring.md."""
@@ -281,28 +278,6 @@ def _make_header(case: Case, arm: Arm, trial: int, plan: ArmPlan, interval_ns: N
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ScenarioSwitch:
-    """Gardener's parts, and what the scenario's operator asks of them."""
-
-    parts: GardenerSwitch
-    wanted: tuple[Shoot, ...]
-
-    @property
-    def participants(self) -> Sequence[Participant]:
-        """Who takes part in the loop."""
-        return self.parts.participants
-
-    @property
-    def faults(self) -> FaultTable:
-        """What can be broken in these parts."""
-        return self.parts.faults
-
-    def request(self, number: int) -> None:
-        """Change the Shoot as the scenario says."""
-        self.parts.request(self.wanted[number])
-
-
 def blinded(gate: Gate) -> Gate:
     """Return a gate that cannot read the last manifest."""
     return lambda knowledge: gate(replace(knowledge, last_manifest=None))
@@ -314,6 +289,7 @@ def make_switch_spec(case: Case, arm: Arm) -> SwitchSpec:
     gate = decide if plan.mutant is None else MUTANTS[plan.mutant]
     return SwitchSpec(
         shoot=case.shoot,
+        wanted=case.wanted,
         feature_gates=replace(case.feature_gates, seamless_overlay_switch=arm is Arm.GATED),
         timings=case.timings,
         gate=blinded(gate) if case.scenario.initial.manifest == "unreadable" else gate,
@@ -324,6 +300,6 @@ def make_switch_spec(case: Case, arm: Arm) -> SwitchSpec:
 
 def _make_switch(case: Case, arm: Arm, clock: Clock, cluster: Cluster, facts: ClusterFacts, recorder: Recorder) -> Switch:
     spec = make_switch_spec(case, arm)
-    parts = make_switch(spec, kube=cluster.kube, routes=cluster.routes, recorder=recorder, clock=clock)
-    case.scenario.initial.prepare(cluster.kube, parts.cloud.tables, facts, recorder)
-    return _ScenarioSwitch(parts=parts, wanted=case.wanted)
+    switch = make_switch(spec, kube=cluster.kube, routes=cluster.routes, recorder=recorder, clock=clock)
+    case.scenario.initial.prepare(cluster.kube, switch.cloud.tables, facts, recorder)
+    return switch

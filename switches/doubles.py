@@ -22,7 +22,7 @@ from gardener.manifests.render import DEFAULT_POOL, name_of, pool_from_environme
 from gardener.shoot import Shoot
 from gardener.timings import Timings
 from hitless.clock import read_wall_time
-from hitless.events import Event, Recorder
+from hitless.events import Recorder
 from hitless.facts import NodeFacts
 from hitless.fault_table import Fault, FaultTable
 from hitless.ports import Clock, KubeApi, Participant, RouteTables
@@ -31,7 +31,7 @@ from hitless.words import JsonObject, Mode, Nanoseconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
-    """Gardener's parts in one run."""
+    """Gardener's parts in one run; see `hitless.plan.Switch`."""
 
     extension: Extension
     control_plane: ControlPlane
@@ -40,6 +40,8 @@ class Switch:
     """The route tables as the cloud's API offers them."""
     propagation: Propagation
     recorder: Recorder
+    wanted: Sequence[Shoot]
+    """See `SwitchSpec.wanted`."""
     clock: Clock
 
     @property
@@ -60,16 +62,12 @@ class Switch:
             }
         )
 
-    def request(self, shoot: Shoot) -> Event:
-        """Do what the operator does: change the Shoot. Returns `switch.requested`. Raises UsageError."""
+    def request(self, number: int) -> None:
+        """Do what the operator does: change the Shoot. Raises UsageError."""
+        shoot = self.wanted[number]
         event = self.recorder.record("switch.requested", mode=shoot.mode.value)
         self.extension.request(shoot, event.t_ns)
         self.control_plane.request(shoot, event.t_ns)
-        return event
-
-    def is_settled(self) -> bool:
-        """Return whether no part has anything left to do."""
-        return all(double.is_settled() for double in self.participants)
 
 
 class Endable(Protocol):
@@ -120,6 +118,8 @@ class SwitchSpec:
 
     shoot: Shoot
     """The Shoot before the operator's request."""
+    wanted: Sequence[Shoot] = ()
+    """The Shoot after each of the operator's requests."""
     feature_gates: FeatureGates
     """Of the Calico extension."""
     timings: Timings
@@ -127,8 +127,6 @@ class SwitchSpec:
     """Who decides: the real decision or a mutant."""
     route_controller: RouteControllerMode = RouteControllerMode.FAITHFUL
     """What RouteCreated means."""
-    is_main_table_last: bool = False
-    """Faithful only: the VPC's main table is listed last. See `gardener.doubles.route_plan.conclude`."""
     behaviour: CloudBehaviour = field(default_factory=CloudBehaviour)
     """Of the cloud, where the route tables are not behind a Cloud already."""
 
@@ -155,7 +153,6 @@ def make_switch(spec: SwitchSpec, *, kube: KubeApi, routes: RouteTables, recorde
         timings=spec.timings,
         mode=spec.route_controller,
         replicas=1 if shoot.mode is Mode.NATIVE else 0,
-        is_main_table_last=spec.is_main_table_last,
     )
     extension = Extension(
         kube=kube,
@@ -174,6 +171,7 @@ def make_switch(spec: SwitchSpec, *, kube: KubeApi, routes: RouteTables, recorde
         cloud=cloud,
         propagation=Propagation(cloud=cloud, recorder=recorder),
         recorder=recorder,
+        wanted=spec.wanted,
         clock=clock,
     )
 

@@ -22,7 +22,7 @@ from gardener.timings import Timings
 from hitless.errors import ApiError
 from hitless.events import Recorder
 from hitless.ports import KubeApi
-from hitless.words import MILLISECOND, JsonObject, Kind, Mode, Nanoseconds
+from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds
 
 
 class Extension:
@@ -61,23 +61,12 @@ class Extension:
         self._shoot = shoot
         self._rendered: tuple[JsonObject, ...] = tuple(written or ())
         self._written: tuple[JsonObject, ...] | None = None if written is None else tuple(written)
-        self._written_mode = shoot.mode
         self._manager = ResourceManager(kube=kube, recorder=recorder, timings=timings, applied=written or ())
         self._due_ns: Nanoseconds | None = None
         self._is_away = self._is_migrated = self._is_restoring = False
         self._held_since_ns: Nanoseconds | None = None
         first_ns, max_ns = timings.extension_backoff_first_ns, timings.extension_backoff_max_ns
         self._backoff = DoublingBackoff(first_ns=first_ns, max_ns=max_ns)
-
-    @property
-    def mode(self) -> Mode:
-        """The mode of the last written manifests."""
-        return self._written_mode
-
-    @property
-    def written(self) -> tuple[JsonObject, ...] | None:
-        """What the ManagedResource secret holds."""
-        return self._written
 
     def request(self, shoot: Shoot, at_ns: Nanoseconds) -> None:
         """Take a changed Shoot: its Network is reconciled `extension_reconcile_ns` later. Raises UsageError."""
@@ -140,8 +129,8 @@ class Extension:
         self._backoff.forget()
         # Unchanged content makes gardener-resource-manager do nothing.
         if self._rendered != self._written:
-            self._written, self._written_mode = self._rendered, self._shoot.mode
-            self._manager.take(self._rendered, self._written_mode, now_ns)
+            self._written = self._rendered
+            self._manager.take(self._rendered, self._shoot.mode, now_ns)
         return None
 
     def _hold(self, decision: GateDecision, now_ns: Nanoseconds) -> Nanoseconds:

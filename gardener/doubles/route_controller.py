@@ -49,7 +49,6 @@ class RouteController:
         timings: how long things take.
         mode: what RouteCreated means.
         replicas: 0, or 1 where it has been running for long.
-        is_main_table_last: faithful only: the VPC's main table is listed last (see `conclude`).
         wall_time: the wall clock as the API writes it, for lastTransitionTime.
     """
 
@@ -65,7 +64,6 @@ class RouteController:
         timings: Timings,
         mode: RouteControllerMode,
         replicas: int,
-        is_main_table_last: bool = False,
         wall_time: Callable[[], str] = read_wall_time,
     ) -> None:
         self._kube = kube
@@ -73,7 +71,6 @@ class RouteController:
         self._recorder = recorder
         self._timings = timings
         self._mode = mode
-        self._is_main_table_last = is_main_table_last
         self._wall_time = wall_time
         latency_ns = cloud.behaviour.create_ns
         self._call_ns = timings.route_create_ns if latency_ns is None else latency_ns
@@ -188,13 +185,7 @@ class RouteController:
 
     def _begin_call(self, now_ns: Nanoseconds) -> Nanoseconds:
         if not self._calls:
-            results = conclude(
-                self._mode,
-                self._cloud.zones(),
-                tuple(self._wanted.values()),
-                self._attempts,
-                is_main_table_last=self._is_main_table_last,
-            )
+            results = conclude(self._mode, self._cloud.zones(), tuple(self._wanted.values()), self._attempts)
             errors = [attempt.error for attempt in self._attempts if attempt.error is not None]
             return self._end_update(now_ns, results, errors)
         self._step, self._began_ns = self._end_call, now_ns

@@ -91,12 +91,7 @@ def plan_table(zone: str, present: Sequence[CloudRoute], wanted: Sequence[NodeRo
 
 
 def conclude(
-    mode: RouteControllerMode,
-    zones: Sequence[str],
-    wanted: Sequence[NodeRoute],
-    attempts: Sequence[Attempt],
-    *,
-    is_main_table_last: bool = False,
+    mode: RouteControllerMode, zones: Sequence[str], wanted: Sequence[NodeRoute], attempts: Sequence[Attempt]
 ) -> dict[str, bool]:
     """Return for each podCIDR whether its node is to report RouteCreated.
 
@@ -105,15 +100,11 @@ def conclude(
         zones: the tables in the order in which they were looked at.
         wanted: the routes that every table should have.
         attempts: what became of each call; a route without one was there already.
-        is_main_table_last: faithful only: the VPC's main table is listed last, wants no node's route, and so calls
-            everything good.
     """
     failed = {(at.call.route.zone, at.call.route.cidr) for at in attempts if at.error is not None and not at.call.is_delete}
     match mode:
         case RouteControllerMode.IDEAL:
             return {route.cidr: not any((zone, route.cidr) in failed for zone in zones) for route in wanted}
-        case RouteControllerMode.FAITHFUL if is_main_table_last:
-            return {route.cidr: True for route in wanted}
         case RouteControllerMode.FAITHFUL:
             return {route.cidr: (zones[-1], route.cidr) not in failed for route in wanted}
 

@@ -42,14 +42,18 @@ class Stage:
         for document in self.objects:
             if "status" in document:
                 kube.replace_status(document, actor="hitless-conformance")
-        spec = SwitchSpec(shoot=self.shoot, feature_gates=GATES, timings=TIMINGS[Profile.FAST])
+        self.wanted = [self.shoot.with_mode(mode) for mode in Mode]
+        spec = SwitchSpec(shoot=self.shoot, wanted=self.wanted, feature_gates=GATES, timings=TIMINGS[Profile.FAST])
         self.switch: Switch = make_switch(spec, kube=kube, routes=self.tables, recorder=self.recorder, clock=self.clock)
 
     def run(self, wanted: Mode) -> None:
         """Request a mode and run until everything is settled."""
-        self.switch.request(self.shoot.with_mode(wanted))
+        self.switch.request([*Mode].index(wanted))
         deadline_ns = Nanoseconds(self.clock.now_ns() + LONG)
-        assert Loop(self.switch.participants, self.kube, self.clock).run(self.switch.is_settled, deadline_ns)
+        assert Loop(self.switch.participants, self.kube, self.clock).run(self.is_settled, deadline_ns)
+
+    def is_settled(self) -> bool:
+        return all(double.is_settled() for double in self.switch.participants)
 
     def names(self, *names: str) -> list[str]:
         return [event.name for event in self.recorder.named(*names)]
@@ -151,7 +155,7 @@ def test_a_part_without_its_rights_fails_and_says_so(overlay: Stage) -> None:
     }
     installer.install([{**role, "rules": []}])
     try:
-        overlay.switch.request(overlay.shoot.with_mode(Mode.NATIVE))
+        overlay.switch.request([*Mode].index(Mode.NATIVE))
         loop = Loop(overlay.switch.participants, overlay.kube, overlay.clock)
         assert loop.run(lambda: overlay.names("reconcile.failed") != [], LONG)
     finally:

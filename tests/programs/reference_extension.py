@@ -8,13 +8,14 @@ import json
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 
 from clusters.kubernetes.api_calls import ApiCalls
 from clusters.kubernetes.collection import Collection
 from clusters.kubernetes.installer import Installer
 from clusters.kubernetes.resources import RESOURCES, Resource
 from clusters.programs.seed_objects import CLUSTERS, MANAGED_RESOURCE, MANAGED_RESOURCES, NETWORKS, OPERATION
-from gardener.feature_gates import FeatureGates, parse_feature_gates
+from gardener.feature_gates import FeatureGates, load_feature_gates
 from gardener.gate import GateInput, Outcome, decide
 from gardener.manifests.render import render
 from gardener.shoot import parse_shoot
@@ -28,7 +29,6 @@ from tests.programs.reference_api import (
     patch,
     patch_status,
     pause,
-    read_config,
     read_flags,
     read_objects,
     say,
@@ -52,7 +52,7 @@ class Backoff:
 
 def main() -> None:
     flags = read_flags("config-file", "kubeconfig")
-    gates = parse_feature_gates(read_config(flags, "config_file"), "--config-file")
+    gates = load_feature_gates(Path(flags.config_file))
     calls = connect_to(flags.kubeconfig)
     networks = Collection(calls, NETWORKS, "Network")
     networks.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ _LONG = Nanoseconds(10 * SECOND)
 class Bench:
     """A switch in memory, with a clock that jumps."""
 
-    def __init__(  # noqa: PLR0913 - each has a default
+    def __init__(
         self,
         *,
         shoot: Shoot | None = None,
@@ -158,7 +159,6 @@ class Bench:
         behaviour: CloudBehaviour | None = None,
         mode: RouteControllerMode = RouteControllerMode.FAITHFUL,
         timings: Timings = TIMINGS[Profile.FAST],
-        is_main_table_last: bool = False,
         nodes: tuple[NodeFacts, ...] = NODES,
     ) -> None:
         self.shoot = (shoot or shipped_shoot()).with_mode(start)
@@ -172,13 +172,14 @@ class Bench:
             self.kube.apply(document, actor="test")
             if "status" in document:
                 self.kube.replace_status(document, actor="test")
+        self.wanted: list[Shoot] = []
         spec = SwitchSpec(
             shoot=self.shoot,
+            wanted=self.wanted,
             feature_gates=FeatureGates(seamless_overlay_switch=is_gated),
             timings=timings,
             gate=gate,
             route_controller=mode,
-            is_main_table_last=is_main_table_last,
             behaviour=behaviour or CloudBehaviour(),
         )
         self.switch = make_switch(spec, kube=self.kube, routes=self.tables, recorder=self.recorder, clock=self.clock)
@@ -186,19 +187,24 @@ class Bench:
 
     def request(self, shoot: Shoot | None = None, *, at_ns: Nanoseconds = _START) -> None:
         """Plan the operator's request: by default, overlay off."""
-        wanted = shoot or self.shoot.with_mode(Mode.NATIVE)
+        self.wanted.append(shoot or self.shoot.with_mode(Mode.NATIVE))
+        self.loop.at(at_ns, partial(self.switch.request, len(self.wanted) - 1))
 
-        def act() -> None:
-            self.switch.request(wanted)
+    def change(self, shoot: Shoot) -> None:
+        """Make the operator's request now."""
+        self.wanted.append(shoot)
+        self.switch.request(len(self.wanted) - 1)
 
-        self.loop.at(at_ns, act)
+    def is_settled(self) -> bool:
+        """Return whether no part has anything left to do."""
+        return all(double.is_settled() for double in self.switch.participants)
 
     def run(self, until_ns: Nanoseconds = _LONG) -> bool:
         """Run until everything is settled after the request, or until the time is over; returns whether it settled."""
         requested = self.recorder.named
 
         def is_over() -> bool:
-            return bool(requested("switch.requested")) and self.switch.is_settled()
+            return bool(requested("switch.requested")) and self.is_settled()
 
         return self.loop.run(is_over, until_ns)
 

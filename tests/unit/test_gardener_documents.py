@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from gardener.feature_gates import FeatureGates, parse_feature_gates
+from gardener.feature_gates import FeatureGates, read_feature_gates
 from gardener.shoot import parse_shoot
+from hitless.documents import parse_documents
 from hitless.errors import UsageError
 from tests.unit.fakes_gardener import SHOOTS
 
@@ -52,7 +53,7 @@ def registration(name: str) -> str:
     ],
 )
 def test_the_one_document_that_holds_the_gates_is_read(text: str, gates: FeatureGates) -> None:
-    assert parse_feature_gates(text, "x") == gates
+    assert read_feature_gates(parse_documents(text, "x"), "x") == gates
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_the_one_document_that_holds_the_gates_is_read(text: str, gates: Feature
 )
 def test_gates_that_would_not_be_read_are_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_feature_gates(text, "x")
+        read_feature_gates(parse_documents(text, "x"), "x")
     assert str(caught.value).startswith(message)
 
 

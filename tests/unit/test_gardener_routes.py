@@ -356,7 +356,6 @@ def test_what_route_created_means(failed: tuple[str, ...], ideal: bool, faithful
     ]
     found = [conclude(mode, ("a", "b"), wanted, attempts)["100.96.1.0/24"] for mode in (IDEAL, FAITHFUL)]
     assert found == [ideal, faithful]
-    assert conclude(FAITHFUL, ("a", "b"), wanted, attempts, is_main_table_last=True)["100.96.1.0/24"]
 
 
 # The cloud.

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gardener.feature_gates import FeatureGates, load_feature_gates, parse_feature_gates
+from gardener.feature_gates import FeatureGates, load_feature_gates, read_feature_gates
 from gardener.shoot import Shoot, load_shoot, parse_shoot
-from hitless.documents import parse_document
+from hitless.documents import Document, parse_document, parse_documents
 from hitless.errors import UsageError
 from hitless.words import Mode, Overlay
 from tests.unit.fakes_gardener import CONFIGURATIONS, SHOOTS, make_shoot, shipped_shoot
@@ -237,9 +237,10 @@ def test_any_value_anywhere_gives_a_shoot_or_a_usage_error(data: st.DataObject, 
             at[key] = value
             break
         at = at[key]
-    for read in (parse_shoot, parse_feature_gates):
-        with contextlib.suppress(UsageError):
-            read(document, "x")
+    with contextlib.suppress(UsageError):
+        parse_shoot(document, "x")
+    with contextlib.suppress(UsageError):
+        read_feature_gates((Document(place="", content=document),), "x")
 
 
 @given(st.sampled_from(["ipv4", "ipam", "vethMTU", "overlay", "vxlan", "autoScaling", "ipAutodetectionMethod"]), values)
@@ -293,7 +294,7 @@ DEPLOYMENT = "apiVersion: core.gardener.cloud/v1beta1\nkind: ControllerDeploymen
     ],
 )
 def test_feature_gates_are_read(text: str, gates: FeatureGates) -> None:
-    assert gates == parse_feature_gates(text, "x")
+    assert gates == read_feature_gates(parse_documents(text, "x"), "x")
 
 
 @pytest.mark.parametrize(
@@ -309,5 +310,5 @@ def test_feature_gates_are_read(text: str, gates: FeatureGates) -> None:
 )  # fmt: skip
 def test_wrong_feature_gates_are_named(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_feature_gates(text, "x")
+        read_feature_gates(parse_documents(text, "x"), "x")
     assert str(caught.value).startswith(message)

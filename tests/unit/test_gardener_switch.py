@@ -16,7 +16,6 @@ from gardener.doubles.mutants import MUTANTS
 from gardener.doubles.route_plan import RouteControllerMode
 from gardener.feature_gates import FeatureGates
 from gardener.gate import decide
-from gardener.manifests.render import render
 from gardener.timings import TIMINGS
 from hitless.errors import ApiUnavailableError, ConflictError, UsageError
 from hitless.loop import Loop
@@ -59,7 +58,6 @@ def test_gated_it_holds_until_the_last_node_has_its_route_then_applies_in_order(
     assert touched(bench) == NATIVE_OBJECTS
     assert bench.facts("gate.opened") == [{"held_ns": opened - bench.times("gate.held")[0], "nodes": NAMES}]
     assert pool_modes(bench) == ("Never", "Never")
-    assert bench.switch.extension.mode is Mode.NATIVE
 
 
 def test_ungated_it_deletes_then_pauses_then_applies_one_after_the_other_before_the_routes_are_there() -> None:
@@ -111,7 +109,7 @@ def test_a_table_at_its_quota_holds_for_ever_with_the_overlay_untouched() -> Non
     assert bench.names("gate.opened", "routes.synced") == []
     assert bench.facts("gate.held")[-1]["missing"] == ["node-b1", "node-b2"]
     assert {facts["zone"] for facts in bench.facts("route.failed")} == {"b"}
-    assert not bench.switch.is_settled()
+    assert not bench.is_settled()
 
 
 def test_faithful_a_quota_in_a_table_that_is_not_last_opens_the_gate_on_false_evidence() -> None:
@@ -123,14 +121,6 @@ def test_faithful_a_quota_in_a_table_that_is_not_last_opens_the_gate_on_false_ev
     assert bench.names("routes.synced") == []
     assert [route.node for route in bench.tables.list("a")] == ["node-a1", "node-a2"]
     assert pool_modes(bench) == ("Never", "Never")
-
-
-def test_faithful_a_main_table_that_comes_last_calls_everything_good() -> None:
-    bench = Bench(behaviour=CloudBehaviour(quota={"a": 0, "b": 0}), is_main_table_last=True)
-    bench.request()
-    bench.run(Nanoseconds(3 * SECOND))
-    assert len(bench.names("gate.opened")) == 1
-    assert bench.tables.list("a") == bench.tables.list("b") == ()
 
 
 def test_a_route_api_that_is_down_and_comes_back_delays_the_switch() -> None:
@@ -176,7 +166,7 @@ def test_off_on_off_cleans_up_and_is_gated_each_time() -> None:
     second = [event for event in bench.recorder.named("gate.held") if event.t_ns > ms(2500)]
     assert second[0].facts["retry_ns"] == ms(5)
     assert bench.facts("gate.opened")[1]["held_ns"] == bench.times("gate.opened")[1] - second[0].t_ns
-    assert bench.switch.is_settled()
+    assert bench.is_settled()
 
 
 def test_another_setting_is_applied_once_and_rolls_once() -> None:
@@ -225,7 +215,7 @@ def test_a_request_taken_back_while_it_is_held_leaves_no_trace() -> None:
     assert bench.run()
     bench.run_for(ms(1000))
     assert touched(bench) == []
-    assert bench.switch.is_settled()
+    assert bench.is_settled()
 
 
 def test_once_written_the_gate_is_not_asked_again() -> None:
@@ -236,7 +226,7 @@ def test_once_written_the_gate_is_not_asked_again() -> None:
     bench.switch.extension.request(bench.shoot.with_mode(Mode.NATIVE).with_network(veth_mtu="1400"), bench.clock.now_ns())
     bench.run_for(Nanoseconds(5 * SECOND))
     assert [facts["reason"] for facts in bench.facts("gate.not_applicable")] == ["no-switch-from-overlay"]
-    assert bench.switch.is_settled()
+    assert bench.is_settled()
 
 
 def test_the_mutant_that_opens_on_the_first_node_opens_too_early() -> None:
@@ -370,14 +360,15 @@ def test_a_first_reconcile_without_a_secret_fails_open() -> None:
     extension.request(shoot, ms(0))
     extension.reconcile(FAST.extension_reconcile_ns)
     assert bench.facts("gate.not_applicable") == [{"reason": "last-manifest-unreadable"}]
-    assert extension.written == render(shoot, FeatureGates())
+    assert Loop([extension], bench.kube, bench.clock).run(extension.is_settled, Nanoseconds(3 * SECOND))
+    assert pool_modes(bench) == ("Never", "Never")
 
 
 def test_a_request_that_cannot_be_rendered_is_refused_when_it_is_made() -> None:
     bench = Bench()
     ebpf = bench.shoot.with_network(ebpf_dataplane={"enabled": True})
     with pytest.raises(UsageError, match="ebpfDataplane"):
-        bench.switch.request(ebpf)
+        bench.change(ebpf)
     assert bench.switch.extension.is_settled()
 
 
@@ -409,7 +400,7 @@ def count_calls(touched_ms: Sequence[float]) -> dict[str, int]:
     bench = Bench()
     counted = [Counted(participant) for participant in bench.switch.participants]
     loop = Loop(counted, bench.kube, bench.clock)
-    loop.at(ms(1), lambda: bench.switch.request(bench.shoot.with_mode(Mode.NATIVE)))
+    loop.at(ms(1), lambda: bench.change(bench.shoot.with_mode(Mode.NATIVE)))
 
     def touch(label: str) -> None:
         node = bench.kube.get(Kind.NODE, "node-b1")
@@ -467,6 +458,6 @@ def test_an_unreachable_api_makes_the_gate_hold() -> None:
     bench.kube.set_away(True)
     with pytest.raises(ApiUnavailableError):
         bench.kube.list(Kind.NODE)
-    bench.switch.request(bench.shoot.with_mode(Mode.NATIVE))
+    bench.change(bench.shoot.with_mode(Mode.NATIVE))
     bench.switch.extension.reconcile(FAST.extension_reconcile_ns)
     assert bench.names("gate.held") == ["gate.held"]

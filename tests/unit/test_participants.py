@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -37,10 +38,7 @@ class TestDoublesOfGardener(ParticipantConformance):
 
     @pytest.fixture
     def switch_over(self, bench: Bench) -> Callable[[], None]:
-        def act() -> None:
-            bench.switch.request(bench.shoot.with_mode(Mode.NATIVE))
-
-        return act
+        return partial(bench.change, bench.shoot.with_mode(Mode.NATIVE))
 
 
 class TestDoublesOfCalico(ParticipantConformance):
