@@ -13,12 +13,12 @@ from typing import Any, Final
 from analysis.causes.cloud_routes import NODE_ROUTE_LOST
 from analysis.route_history import POOL_CHANGED
 from bench.lab.drop_switch import DropSwitch
+from bench.lab.netlink_messages import set_master
 from clusters.lab.addresses import ROUTER
 from clusters.lab.calico.plane import RouteChange
 from clusters.lab.network import LabNetwork
 from clusters.linux.namespaces import inside
 from clusters.linux.netlink import Netlink
-from clusters.linux.netlink_links import set_master
 from clusters.linux.sysctls import write_sysctls
 from hitless.events import Event
 from hitless.facts import CloudRoute

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 
+from bench.lab.netlink_messages import set_blackhole_rule
 from clusters.lab.addresses import ROUTER
 from clusters.lab.network import LabNetwork
 from clusters.linux.netlink import Message, Netlink
-from clusters.linux.netlink_routes import set_blackhole_rule
 
 _PRIORITY_FIRST = 10
 """Before the zones' rules, after the local table."""

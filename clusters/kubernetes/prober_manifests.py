@@ -27,6 +27,8 @@ OWNER: Final = "hitless"
 CONTAINER: Final = "prober"
 RECORDS: Final = "/records"
 """Where the pod's supervisor has its emptyDir."""
+_RECORDS_LIMIT: Final = "2Gi"
+"""Of that volume: a probe takes 62 octets at its sender and 27 at its reflector."""
 USER_ID: Final = 65_532
 """Numeric, so that the kubelet can see that it is not root; the image's user."""
 _PING_GROUPS: Final = f"{USER_ID} {USER_ID}"
@@ -58,11 +60,6 @@ class ProberSpec:
     """`Never` where the image was loaded into the nodes."""
     namespace: str = NAMESPACE
     roles: tuple[PodRole, ...] = tuple(PodRole)
-    records_limit: str = "2Gi"
-    """Size limit of a pod's records: a probe takes 62 octets at its sender and 27 at its reflector."""
-    has_network_policy: bool = False
-    """Whether only probers may reach probers. The reflector answers its own flows alone in any case; a policy is one more
-    thing on the path that is measured."""
 
 
 def render_probers(spec: ProberSpec) -> tuple[JsonObject, ...]:
@@ -72,7 +69,6 @@ def render_probers(spec: ProberSpec) -> tuple[JsonObject, ...]:
         _priority_class(),
         _service_account(spec),
         _service(spec),
-        *((_network_policy(spec),) if spec.has_network_policy else ()),
         *(_daemon_set(spec, role) for role in spec.roles),
     )
 
@@ -143,22 +139,6 @@ def _service(spec: ProberSpec) -> JsonObject:
     }
 
 
-def _network_policy(spec: ProberSpec) -> JsonObject:
-    peers = [{"podSelector": {"matchLabels": _labels()}}]
-    ports = [{"port": PORT, "protocol": protocol} for protocol in ("UDP", "TCP")]
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": _metadata(spec, "prober"),
-        "spec": {
-            "podSelector": {"matchLabels": _labels()},
-            "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": peers, "ports": ports}],
-            "egress": [{"to": peers, "ports": ports}],
-        },
-    }
-
-
 def _daemon_set(spec: ProberSpec, role: PodRole) -> JsonObject:
     selector = {"app.kubernetes.io/name": "hitless-prober", ROLE_LABEL: role.value}
     return {
@@ -196,7 +176,7 @@ def _pod_spec(spec: ProberSpec, role: PodRole) -> JsonObject:
             **({} if role is PodRole.HOST else {"sysctls": [{"name": "net.ipv4.ping_group_range", "value": _PING_GROUPS}]}),
         },
         "containers": [_container(spec)],
-        "volumes": [{"name": "records", "emptyDir": {"sizeLimit": spec.records_limit}}],
+        "volumes": [{"name": "records", "emptyDir": {"sizeLimit": _RECORDS_LIMIT}}],
     }
 
 
@@ -220,7 +200,7 @@ def _container(spec: ProberSpec) -> JsonObject:
         ],
         "resources": {
             "requests": {"cpu": "50m", "memory": "96Mi"},
-            "limits": {"memory": "512Mi", "ephemeral-storage": spec.records_limit},
+            "limits": {"memory": "512Mi", "ephemeral-storage": _RECORDS_LIMIT},
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -64,7 +64,6 @@ RESOURCES: Final[Mapping[str, Resource]] = MappingProxyType(
         "Namespace": _resource("v1", "namespaces", is_namespaced=False),
         "ServiceAccount": _resource("v1", "serviceaccounts", is_namespaced=True),
         "Service": _resource("v1", "services", is_namespaced=True),
-        "NetworkPolicy": _resource("networking.k8s.io/v1", "networkpolicies", is_namespaced=True),
         "PriorityClass": _resource("scheduling.k8s.io/v1", "priorityclasses", is_namespaced=False),
     }
 )

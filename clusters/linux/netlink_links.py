@@ -77,10 +77,16 @@ def pack_mac(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
 
 
+def pack_name(name: str, *, index: int = 0, is_up: bool | None = None) -> bytes:
+    """Encode the header and the name of a link; is_up None: it stays as it is."""
+    flags, mask = IFF_UP if is_up else 0, 0 if is_up is None else IFF_UP
+    header = LINK_HEADER.pack(socket.AF_UNSPEC, 0, index, flags, mask)
+    return header + pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
+
+
 def _pack_link(link: Link, *, is_up: bool = True) -> bytes:
     """Encode header and attributes, without the kind."""
-    parts = [LINK_HEADER.pack(socket.AF_UNSPEC, 0, link.index or 0, IFF_UP if is_up else 0, IFF_UP)]
-    parts.append(pack_attribute(LinkAttribute.NAME, link.name.encode() + b"\0"))
+    parts = [pack_name(link.name, index=link.index or 0, is_up=is_up)]
     if link.mtu is not None:
         parts.append(pack_attribute(LinkAttribute.MTU, struct.pack("=I", link.mtu)))
     if link.mac is not None:
@@ -145,8 +151,7 @@ def add_ipip(link: Link) -> Message:
 
 def set_link(name: str, *, is_up: bool, mtu: int | None = None) -> Message:
     """Change a link by its name."""
-    body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, 0, IFF_UP if is_up else 0, IFF_UP)
-    body += pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
+    body = pack_name(name, is_up=is_up)
     if mtu is not None:
         body += pack_attribute(LinkAttribute.MTU, struct.pack("=I", mtu))
     return make_message(NEW_LINK, 0, body, f"link set {name} {'up' if is_up else 'down'}")
@@ -154,21 +159,12 @@ def set_link(name: str, *, is_up: bool, mtu: int | None = None) -> Message:
 
 def rename_link(index: int, name: str) -> Message:
     """Rename a link that is down."""
-    body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, index, 0, 0) + pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
-    return make_message(NEW_LINK, 0, body, f"link set index {index} name {name}")
-
-
-def set_master(name: str, master: int) -> Message:
-    """Make a link a port of a bridge; 0: of none."""
-    body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
-    body += pack_attribute(LinkAttribute.MASTER, struct.pack("=I", master))
-    return make_message(NEW_LINK, 0, body, f"link set {name} master index {master}")
+    return make_message(NEW_LINK, 0, pack_name(name, index=index), f"link set index {index} name {name}")
 
 
 def delete_link(name: str) -> Message:
     """Delete a link by its name; a missing one is no error."""
-    body = LINK_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + pack_attribute(LinkAttribute.NAME, name.encode() + b"\0")
-    return make_message(DELETE_LINK, 0, body, f"link delete {name}", frozenset({errno.ENODEV}))
+    return make_message(DELETE_LINK, 0, pack_name(name), f"link delete {name}", frozenset({errno.ENODEV}))
 
 
 def _address_body(address: str, prefix: int, index: int) -> bytes:

@@ -15,7 +15,6 @@ NEW_ROUTE: Final = 24
 DELETE_ROUTE: Final = 25
 GET_ROUTE: Final = 26
 NEW_RULE: Final = 32
-DELETE_RULE: Final = 33
 MAIN_TABLE: Final = 254
 ROUTE_HEADER: Final = struct.Struct("=BBBBBBBBI")
 """struct rtmsg: family, destination length, source length, tos, table, protocol, scope, type, flags; struct fib_rule_hdr: the
@@ -30,10 +29,12 @@ _ON_LINK: Final = 4
 _SCOPE_LINK: Final = 253
 _SCOPE_NOWHERE: Final = 255
 _SMALL_TABLE: Final = 256
+_LOOK_UP: Final = 1
+"""FR_ACT_TO_TBL."""
 
 
 class RouteType(IntEnum):
-    """RTN_*; a rule's action has the same number for BLACKHOLE."""
+    """RTN_*."""
 
     UNICAST = 1
     LOCAL = 2
@@ -58,7 +59,6 @@ class RouteAttribute(IntEnum):
 class RuleAttribute(IntEnum):
     """FRA_*."""
 
-    DESTINATION = 1
     IN_INTERFACE = 3
     PRIORITY = 6
     TABLE = 15
@@ -84,13 +84,17 @@ class Route:
     table: int = MAIN_TABLE
 
 
+def _octet_of(table: int) -> int:
+    """Return what the header says of a table; 0: it is named by an attribute alone."""
+    return table if table < _SMALL_TABLE else 0
+
+
 def _pack_route(route: Route, scope: int) -> bytes:
     address, _, prefix = route.destination.partition("/")
     family, packed = pack_address(address)
-    table = route.table if route.table < _SMALL_TABLE else 0
     flags = _ON_LINK if route.is_on_link else 0
     parts = [
-        ROUTE_HEADER.pack(family, int(prefix), 0, 0, table, route.protocol, scope, route.route_type, flags),
+        ROUTE_HEADER.pack(family, int(prefix), 0, 0, _octet_of(route.table), route.protocol, scope, route.route_type, flags),
         pack_attribute(RouteAttribute.DESTINATION, packed) if prefix != "0" else b"",
         pack_attribute(RouteAttribute.TABLE, struct.pack("=I", route.table)),
     ]
@@ -126,41 +130,22 @@ def add_route(route: Route, tolerated: frozenset[int] = frozenset()) -> Message:
     return make_message(NEW_ROUTE, CREATE | EXCLUSIVE, _pack_route(route, _scope_of(route)), text, tolerated)
 
 
-def delete_route(
-    destination: str, *, table: int = MAIN_TABLE, protocol: int = 0, tolerated: frozenset[int] = frozenset({errno.ESRCH})
-) -> Message:
-    """Delete the route to a destination (protocol 0: any); a missing one gives ESRCH, tolerated by default."""
+def delete_route(destination: str, *, table: int = MAIN_TABLE, protocol: int = 0) -> Message:
+    """Delete the route to a destination (protocol 0: any); a missing one gives ESRCH and is no error."""
     address, _, prefix = destination.partition("/")
     family, packed = pack_address(address)
-    body = ROUTE_HEADER.pack(family, int(prefix), 0, 0, table if table < _SMALL_TABLE else 0, protocol, _SCOPE_NOWHERE, 0, 0)
+    body = ROUTE_HEADER.pack(family, int(prefix), 0, 0, _octet_of(table), protocol, _SCOPE_NOWHERE, 0, 0)
     if prefix != "0":
         body += pack_attribute(RouteAttribute.DESTINATION, packed)
     body += pack_attribute(RouteAttribute.TABLE, struct.pack("=I", table))
-    return make_message(DELETE_ROUTE, 0, body, f"route delete {destination} proto {protocol} table {table}", tolerated)
-
-
-def _rule_body(
-    action: int, priority: int, table: int, attributes: bytes, *, family: int = socket.AF_INET, destination_length: int = 0
-) -> bytes:
-    return (
-        ROUTE_HEADER.pack(family, destination_length, 0, 0, table, 0, 0, action, 0)
-        + attributes
-        + pack_attribute(RuleAttribute.PRIORITY, struct.pack("=I", priority))
-    )
+    text = f"route delete {destination} proto {protocol} table {table}"
+    return make_message(DELETE_ROUTE, 0, body, text, frozenset({errno.ESRCH}))
 
 
 def add_table_rule(in_interface: str, table: int, priority: int, *, family: int = socket.AF_INET) -> Message:
     """Route packets of a family that arrive on an interface by a table of its own."""
-    attributes = pack_attribute(RuleAttribute.IN_INTERFACE, in_interface.encode() + b"\0")
-    attributes += pack_attribute(RuleAttribute.TABLE, struct.pack("=I", table))
-    body = _rule_body(1, priority, table if table < _SMALL_TABLE else 0, attributes, family=family)
+    body = ROUTE_HEADER.pack(family, 0, 0, 0, _octet_of(table), 0, 0, _LOOK_UP, 0)
+    body += pack_attribute(RuleAttribute.IN_INTERFACE, in_interface.encode() + b"\0")
+    body += pack_attribute(RuleAttribute.TABLE, struct.pack("=I", table))
+    body += pack_attribute(RuleAttribute.PRIORITY, struct.pack("=I", priority))
     return make_message(NEW_RULE, CREATE | EXCLUSIVE, body, f"rule add iif {in_interface} lookup {table}")
-
-
-def set_blackhole_rule(address: str, priority: int, *, is_present: bool) -> Message:
-    """Start or stop dropping packets to an address, before any table is looked up."""
-    attributes = pack_attribute(RuleAttribute.DESTINATION, socket.inet_aton(address))
-    body = _rule_body(RouteType.BLACKHOLE, priority, 0, attributes, destination_length=32)
-    if is_present:
-        return make_message(NEW_RULE, CREATE | EXCLUSIVE, body, f"rule add to {address} blackhole", frozenset({errno.EEXIST}))
-    return make_message(DELETE_RULE, 0, body, f"rule delete to {address} blackhole", frozenset({errno.ENOENT}))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.kube import KindKube
 from clusters.programs.api_server import ApiServer, find_assets
 from gardener.manifests.calico_rbac import calico_objects
@@ -31,7 +32,7 @@ def running_server(directory: Path, flags: Sequence[str] = ()) -> Iterator[ApiSe
         pytest.skip(f"missing: a Kubernetes API server: {missing}")
     try:
         server.up()
-        kube = KindKube.from_kubeconfig(server.kubeconfig)
+        kube = KindKube(connect(server.kubeconfig))
         suite = ("hitless-conformance", "hitless-conformance-other")
         everything = make_rule(["*"], ["*"], group="*")
         kube.installer.install(
@@ -48,6 +49,17 @@ def running_server(directory: Path, flags: Sequence[str] = ()) -> Iterator[ApiSe
         yield server
     finally:
         server.down()
+
+
+@contextmanager
+def watched_api(kubeconfig: Path) -> Iterator[KindKube]:
+    """Follow the API of a kubeconfig, and end the watches."""
+    kube = KindKube(connect(kubeconfig))
+    try:
+        kube.start()
+        yield kube
+    finally:
+        kube.stop()
 
 
 def is_served(kube: KindKube, kind: Kind) -> bool:

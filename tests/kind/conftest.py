@@ -9,7 +9,7 @@ import pytest
 from clusters.kind.docker import Docker
 from clusters.kubernetes.kube import KindKube
 from clusters.programs.api_server import ApiServer
-from tests.kind.api_world import register_node, running_server
+from tests.kind.api_world import register_node, running_server, watched_api
 from tests.kind.engine import missing_for_engine, running_engine
 from tests.kind.real_machine import machine
 
@@ -26,7 +26,7 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 @pytest.fixture
 def kube_api(api_server: ApiServer) -> Iterator[KindKube]:
     """The API, watched."""
-    with KindKube.from_kubeconfig(api_server.kubeconfig) as kube:
+    with watched_api(api_server.kubeconfig) as kube:
         yield kube
 
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import io
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clusters.kind.addresses import NodePlan
 from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, Docker
-from clusters.kind.images import ROUTER_PROGRAMS, import_programs
 from clusters.kind.removal import remove_containers, remove_networks
 from clusters.kind.router import CloudNetwork
+from clusters.kind.versions import ROUTER_IMAGE
 from hitless.errors import WorldError
 from hitless.facts import NodeFacts
 
 IMAGE = "hitless/stand-in:1"
+ROUTER_PROGRAMS = ("sleep", "cat", "ip", "sysctl")
 PROGRAMS = (*ROUTER_PROGRAMS, "ping", "iptables", "bash")
 PLUG_INS = Path("/usr/lib/x86_64-linux-gnu/xtables")
+_LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
+"""A line of ldd: `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`, or the loader without an arrow."""
 
 
 def import_image(docker: Docker) -> None:
@@ -23,6 +32,42 @@ def import_image(docker: Docker) -> None:
         for name in ("libxt_standard.so", "libxt_tcp.so", "libxt_udp.so", "libxt_comment.so", "libipt_REJECT.so")
     )
     import_programs(docker, IMAGE, PROGRAMS, tuple(file for file in files if file.exists()))
+
+
+def import_router(docker: Docker) -> None:
+    """Make a router image without the nodes' own image, which its Dockerfile builds on."""
+    import_programs(docker, ROUTER_IMAGE, ROUTER_PROGRAMS)
+
+
+def import_programs(docker: Docker, name: str, programs: Sequence[str], files: Sequence[Path] = ()) -> None:
+    """Make an image of this machine's programs and files, with the libraries they need; its command sleeps forever."""
+    change = ("--change", 'CMD ["/bin/sleep","infinity"]', "--change", f"LABEL {LABEL_CLUSTER}=image")
+    docker.run("import", *change, "-", name, stdin=_pack(programs, files))
+
+
+def _pack(programs: Sequence[str], files: Sequence[Path]) -> bytes:
+    """Return a tar archive of a root file system: programs in /bin, libraries and files where they are here."""
+    found = {program: Path(shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin") or program) for program in programs}
+    paths = {f"bin/{program}": path for program, path in found.items()}
+    paths |= {str(one).lstrip("/"): one for one in files}
+    paths |= {str(one).lstrip("/"): one for path in (*found.values(), *files) for one in _libraries(path)}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for folder in ("proc", "sys", "dev", "tmp", "run", "etc"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(entry)
+        for target, path in paths.items():
+            archive.add(path.resolve(), arcname=target, recursive=False)
+    return buffer.getvalue()
+
+
+def _libraries(path: Path) -> Iterator[Path]:
+    """Yield the shared libraries that a program or library names, and the loader; none for a static program."""
+    done = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - fixed words
+    for line in done.stdout.splitlines():
+        if match := _LIBRARY.search(line):
+            yield Path(match[1])
 
 
 def facts_of(node: NodePlan, number: int) -> NodeFacts:

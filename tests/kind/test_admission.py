@@ -67,7 +67,7 @@ def make_native() -> Shoot:
 @pytest.fixture(scope="module")
 def policed(api_server: ApiServer) -> Iterator[str]:
     """The name of a node while the policy is live."""
-    kube = KindKube.from_kubeconfig(api_server.kubeconfig)
+    kube = KindKube(connect(api_server.kubeconfig))
     node = register_node(kube, "node-policed")
     install_policy(kube, node, make_native())
     yield node
@@ -163,7 +163,7 @@ def test_in_v1beta1_it_does_the_same(tmp_path: Path) -> None:
     shoot = shipped_shoot("aws-1.34-with-admission").with_mode(Mode.NATIVE)
     assert {document["apiVersion"] for document in policy_manifests(shoot)} == {"admissionregistration.k8s.io/v1beta1"}
     with running_server(tmp_path, flags) as server:
-        kube = KindKube.from_kubeconfig(server.kubeconfig)
+        kube = KindKube(connect(server.kubeconfig))
         register_node(kube, "node-a1")
         assert install_policy(kube, "node-a1", shoot) < LIVE_S_MAX
         assert [item["metadata"]["name"] for item in kube.list(Kind.ADMISSION_POLICY)] == [POLICY_NAME]

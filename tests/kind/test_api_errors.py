@@ -77,7 +77,7 @@ def test_every_status_says_what_to_do_next(tmp_path: Path, status: int, call: st
         exchange.send(status, status_document("the reason"), Retry_After="30")
 
     with scripted_api(tmp_path, reply) as (kubeconfig, server):
-        kube = KindKube.from_kubeconfig(kubeconfig)
+        kube = KindKube(connect(kubeconfig))
         error = raised(kube, call)
         kube.stop()
     assert type(error) is STATUSES[status]
@@ -127,7 +127,7 @@ def test_an_answer_that_is_none_means_away(tmp_path: Path, reply: Callable[[Exch
 @pytest.mark.parametrize("call", list(CALLS))
 def test_a_server_that_does_not_listen_is_unavailable(tmp_path: Path, call: str) -> None:
     # Port 1 of loopback: only root may listen there, and nothing does.
-    kube = KindKube.from_kubeconfig(write_kubeconfig(tmp_path, "http://127.0.0.1:1"))
+    kube = KindKube(connect(write_kubeconfig(tmp_path, "http://127.0.0.1:1")))
     assert type(raised(kube, call)) is ApiUnavailableError
     kube.stop()
 
@@ -144,7 +144,7 @@ def test_a_server_that_does_not_listen_is_unavailable(tmp_path: Path, call: str)
 )
 def test_json_that_is_not_the_apis_means_away(tmp_path: Path, call: str, answer: JsonObject) -> None:
     with scripted_api(tmp_path, lambda exchange: exchange.send_json(answer)) as (kubeconfig, _):
-        kube = KindKube.from_kubeconfig(kubeconfig)
+        kube = KindKube(connect(kubeconfig))
         assert type(raised(kube, call)) is ApiUnavailableError
         kube.stop()
 
@@ -156,14 +156,14 @@ def test_a_kubeconfig_that_is_none_is_bad_input(tmp_path: Path, text: str) -> No
     path = tmp_path / "kubeconfig"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError):
-        KindKube.from_kubeconfig(path)
+        KindKube(connect(path))
 
 
 def test_a_kubeconfig_that_is_not_there_or_lacks_the_context_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
-        KindKube.from_kubeconfig(tmp_path / "none")
+        KindKube(connect(tmp_path / "none"))
     with pytest.raises(UsageError, match="elsewhere"):
-        KindKube.from_kubeconfig(write_kubeconfig(tmp_path, "http://127.0.0.1:1"), "elsewhere")
+        KindKube(connect(write_kubeconfig(tmp_path, "http://127.0.0.1:1"), "elsewhere"))
 
 
 @given(status=st.integers(100, 599), body=st.text(max_size=2_000))

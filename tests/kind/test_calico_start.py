@@ -16,7 +16,7 @@ from hitless.facts import CloudRoute, NodeFacts
 from hitless.waiting import wait_until
 from hitless.words import JsonObject, Kind
 from switches.doubles import initial_objects
-from tests.kind.api_world import running_server
+from tests.kind.api_world import running_server, watched_api
 from tests.kind.kind_cases import case_of
 
 NODES = tuple(
@@ -30,7 +30,7 @@ NODES = tuple(
 @pytest.fixture(scope="module")
 def kube_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KindKube]:
     """A server of this module's own, since its definitions take the place of the other tests'."""
-    with running_server(tmp_path_factory.mktemp("api-server")) as server, KindKube.from_kubeconfig(server.kubeconfig) as kube:
+    with running_server(tmp_path_factory.mktemp("api-server")) as server, watched_api(server.kubeconfig) as kube:
         yield kube
 
 

@@ -20,7 +20,6 @@ from clusters.kind.bring_up import ClusterApi
 from clusters.kind.cluster import CalicoCluster, ProberHandle
 from clusters.kind.config import KindOptions, make_spec
 from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, LABEL_KEEP, LABEL_OWNER, Docker, Owner, this_process
-from clusters.kind.images import build_router_image
 from clusters.kind.kept import clean_clusters
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
 from clusters.kind.versions import CALICO_IMAGES, PROBER_IMAGE
@@ -32,7 +31,7 @@ from hitless.store import EventLog
 from hitless.words import Kind
 from tests.kind.cluster_parts import PlacedProber, StartedApi
 from tests.kind.kind_cases import case_of
-from tests.kind.stand_ins import IMAGE, import_image, remove_strays
+from tests.kind.stand_ins import IMAGE, import_image, import_router, remove_strays
 
 STUB = Path(__file__).parent / "stub_kind.py"
 NAME = "trial"
@@ -92,7 +91,7 @@ class Workshop:
 
 @pytest.fixture(scope="module")
 def engine(docker: Docker) -> Docker:
-    build_router_image(docker)
+    import_router(docker)
     import_image(docker)
     for name in (*(image.name for image in CALICO_IMAGES), PROBER_IMAGE):
         docker.run("tag", IMAGE, name)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -16,12 +14,10 @@ from clusters.kind.docker import Docker
 from clusters.kind.images import (
     ROUTER_DOCKERFILE,
     ImageState,
-    build_router_image,
     find_image,
     find_images,
     list_images,
     load_archive,
-    pack_programs,
     save_archive,
 )
 from clusters.kind.versions import CALICO_IMAGES, NODE_IMAGES, PROBER_IMAGE, ROUTER_IMAGE, PinnedImage
@@ -47,20 +43,6 @@ def save(docker: Docker, name: str, directory: Path) -> Path:
     docker.run("save", "--output", str(directory / "archive.tar"), name)
     docker.run("rmi", name)
     return directory / "archive.tar"
-
-
-def test_programs_are_packed_with_their_libraries_and_the_loader() -> None:
-    with tarfile.open(fileobj=BytesIO(pack_programs(["sleep", "ip"]))) as archive:
-        names = archive.getnames()
-    assert {"bin/sleep", "bin/ip", "proc", "sys"} <= set(names)
-    assert [name for name in names if "libc.so" in name]
-    assert [name for name in names if Path(name).name.startswith(("ld-linux", "ld-musl"))]
-    assert len(names) == len(set(names))
-
-
-def test_a_program_that_is_not_installed_is_named() -> None:
-    with pytest.raises(MissingCapabilityError, match="no-such-program, needed for the router image"):
-        pack_programs(["sleep", "no-such-program"])
 
 
 def test_an_archive_is_loaded_and_its_image_found_by_its_tag(engine: Docker, tmp_path: Path) -> None:
@@ -194,9 +176,3 @@ def test_the_names_to_pull_are_pinned_and_need_no_docker(monkeypatch: pytest.Mon
     monkeypatch.undo()
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [NODE.reference, *(image.name for image in CALICO_IMAGES)]
-
-
-def test_the_router_image_of_this_machines_programs_can_route(engine: Docker) -> None:
-    build_router_image(engine)
-    shown = engine.run("run", "--rm", "--pull", "never", ROUTER_IMAGE, "ip", "-json", "rule", "show")
-    assert '"table":"main"' in shown

@@ -20,7 +20,7 @@ from gardener.conditions import route_condition
 from hitless.documents import read_document
 from hitless.errors import ApiError, ApiUnavailableError, BugError, ConflictError, NotFoundError, UsageError
 from hitless.words import JsonObject, Kind
-from tests.kind.api_world import is_served, register_node, running_server, wait_told, wait_until
+from tests.kind.api_world import is_served, register_node, running_server, wait_told, wait_until, watched_api
 from tests.lab.conformance.kube_api import ACTOR, KubeApiConformance, config_map, daemon_set
 
 
@@ -31,7 +31,7 @@ class TestKindKubeConforms(KubeApiConformance):
 @pytest.fixture
 def other(api_server: ApiServer) -> Iterator[KindKube]:
     """Another client's connection."""
-    kube = KindKube.from_kubeconfig(api_server.kubeconfig)
+    kube = KindKube(connect(api_server.kubeconfig))
     yield kube
     kube.stop()
 
@@ -120,7 +120,7 @@ def own_server(tmp_path: Path) -> Iterator[ApiServer]:
 
 
 def test_a_server_that_dies_and_comes_back_is_watched_on(own_server: ApiServer) -> None:
-    with KindKube.from_kubeconfig(own_server.kubeconfig) as kube:
+    with watched_api(own_server.kubeconfig) as kube:
         register_node(kube, "node-a1")
         wait_told(kube, Kind.NODE)
         own_server.kill_server()
@@ -138,7 +138,7 @@ def test_a_server_that_dies_and_comes_back_is_watched_on(own_server: ApiServer) 
         wait_until(is_told, "not every kind was listed again")
         kube.merge_condition("node-a1", route_condition(is_created=True), actor=ACTOR)
         assert kube.take_changes() == {Kind.NODE}
-        other = KindKube.from_kubeconfig(own_server.kubeconfig)
+        other = KindKube(connect(own_server.kubeconfig))
         other.apply(config_map("hitless-others"), actor=ACTOR)
         wait_told(kube, Kind.CONFIG_MAP)
         other.stop()
@@ -166,21 +166,21 @@ def change_kubeconfig(server: ApiServer, tmp_path: Path, section: str, changes: 
 
 def test_a_server_with_another_certificate_is_not_trusted(api_server: ApiServer, tmp_path: Path) -> None:
     public = {"certificate-authority-data": b64encode(Path(certifi.where()).read_bytes()).decode()}
-    kube = KindKube.from_kubeconfig(change_kubeconfig(api_server, tmp_path, "clusters", public))
+    kube = KindKube(connect(change_kubeconfig(api_server, tmp_path, "clusters", public)))
     with pytest.raises(DeniedError, match="certificate"):
         kube.list(Kind.NODE)
     kube.stop()
 
 
 def test_a_token_that_is_wrong_is_denied(api_server: ApiServer, tmp_path: Path) -> None:
-    kube = KindKube.from_kubeconfig(change_kubeconfig(api_server, tmp_path, "users", {"token": "wrong"}))
+    kube = KindKube(connect(change_kubeconfig(api_server, tmp_path, "users", {"token": "wrong"})))
     with pytest.raises(DeniedError, match="HTTP 401"):
         kube.list(Kind.NODE)
     kube.stop()
 
 
 def test_a_kind_that_is_served_later_is_watched_from_then_on(own_server: ApiServer) -> None:
-    other = KindKube.from_kubeconfig(own_server.kubeconfig)
+    other = KindKube(connect(own_server.kubeconfig))
     crd = {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -189,7 +189,7 @@ def test_a_kind_that_is_served_later_is_watched_from_then_on(own_server: ApiServ
     kept = other.installer.get(crd)
     other.installer.uninstall([crd])
     wait_until(lambda: not is_served(other, Kind.IP_POOL), "the CRD is still there")
-    with KindKube.from_kubeconfig(own_server.kubeconfig) as kube:
+    with watched_api(own_server.kubeconfig) as kube:
         other.installer.install([kept])
         wait_told(kube, Kind.IP_POOL)
     other.stop()

@@ -11,7 +11,6 @@ import pytest
 
 from clusters.kind.cluster import make_kind_cluster
 from clusters.kind.docker import KIND_LABEL, Docker
-from clusters.kubernetes.kube import KindKube
 from hitless.calico import CALICO_NODE
 from hitless.clock import RunClock
 from hitless.errors import WorldError
@@ -19,6 +18,7 @@ from hitless.objects import name_of
 from hitless.words import JsonObject, Kind, Mode, Profile
 from scenarios.loading import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case
+from tests.kind.api_world import watched_api
 from tests.kind.real_machine import Machine
 
 PRIVILEGED: Final = {
@@ -62,7 +62,7 @@ def read_process(docker: Docker, node: str, container_id: str) -> Process:
 
 
 def calico_pods(kubeconfig: Path) -> list[JsonObject]:
-    with KindKube.from_kubeconfig(kubeconfig) as kube:
+    with watched_api(kubeconfig) as kube:
         pods = kube.list(Kind.POD)
     return [pod for pod in pods if (pod["metadata"].get("labels") or {}).get("k8s-app") == CALICO_NODE]
 

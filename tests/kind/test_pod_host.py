@@ -28,7 +28,7 @@ from tests.kind.exec_server import SUCCESS, ExecServer, failure
 from tests.lab.conformance.kube_api import ACTOR
 from tests.unit.test_kind_observation import daemon_set as plain_daemon_set
 
-SPEC = ProberSpec(image="hitless/prober:1", namespace="hitless-here", has_network_policy=True)
+SPEC = ProberSpec(image="hitless/prober:1", namespace="hitless-here")
 OTHER = ProberSpec(image="hitless/prober:1", namespace="hitless-there")
 
 

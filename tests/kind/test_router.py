@@ -10,7 +10,6 @@ import pytest
 
 from clusters.kind.addresses import KindPlan, make_plan
 from clusters.kind.docker import LABEL_CLUSTER, LABEL_OWNER, Docker, parse_owner, this_process
-from clusters.kind.images import build_router_image
 from clusters.kind.removal import remove_containers, remove_networks
 from clusters.kind.router import CloudNetwork
 from clusters.kind.spec import KindSpec
@@ -19,7 +18,7 @@ from hitless.errors import WorldError
 from hitless.facts import NodeFacts
 from hitless.ports import RouteTables
 from hitless.words import Mode, Overlay
-from tests.kind.stand_ins import facts_of, import_image, is_reached, join, remove_strays, start_node
+from tests.kind.stand_ins import facts_of, import_image, import_router, is_reached, join, remove_strays, start_node
 from tests.lab.conformance.route_tables import RouteTablesConformance, make_route
 
 MANAGEMENT = "kind"
@@ -42,7 +41,7 @@ FACTS = tuple(facts_of(node, number) for number, node in enumerate(PLAN.nodes))
 @pytest.fixture(scope="module")
 def engine(docker: Docker) -> Docker:
     """The engine with the images that these tests need, made of this machine's programs."""
-    build_router_image(docker)
+    import_router(docker)
     import_image(docker)
     return docker
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.kube import KindKube
 from hitless.words import JsonObject, Kind
 from tests.kind.api_world import wait_told, wait_until
@@ -60,7 +61,7 @@ def reset(exchange: Exchange) -> None:
 
 def run(tmp_path: Path, script: Script, until: Callable[[KindKube], object]) -> None:
     with scripted_api(tmp_path, script) as (kubeconfig, _):
-        kube = KindKube.from_kubeconfig(kubeconfig)
+        kube = KindKube(connect(kubeconfig))
         kube.start([Kind.NODE])
         try:
             until(kube)
@@ -144,7 +145,7 @@ def test_what_the_answer_has_told_the_event_does_not_tell_again(tmp_path: Path) 
             script(exchange)
 
     with scripted_api(tmp_path, reply) as (kubeconfig, _):
-        kube = KindKube.from_kubeconfig(kubeconfig)
+        kube = KindKube(connect(kubeconfig))
         kube.start([Kind.NODE])
         wait_until(lambda: kube.watchers[0].version == 12, "the bookmark was not read")
         assert kube.take_changes() == {Kind.NODE}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pyroute2 import IPRoute
 
+from bench.lab.netlink_messages import set_blackhole_rule, set_master
 from clusters.linux.namespaces import THREAD_NETWORK, Clone, set_namespace, unshare
 from clusters.linux.netlink import Message, Netlink
 from clusters.linux.netlink_dump import list_links, list_routes, read_neighbour_table
@@ -25,7 +26,6 @@ from clusters.linux.netlink_links import (
     delete_link,
     set_forwarding_entry,
     set_link,
-    set_master,
     set_neighbour,
 )
 from clusters.linux.netlink_routes import (
@@ -34,7 +34,6 @@ from clusters.linux.netlink_routes import (
     add_route,
     add_table_rule,
     delete_route,
-    set_blackhole_rule,
 )
 from hitless.errors import WorldError
 

@@ -21,7 +21,6 @@ from hitless.words import JsonObject
 
 SPECS = {
     "plain": ProberSpec(image=PROBER_IMAGE),
-    "policy": ProberSpec(image=PROBER_IMAGE, has_network_policy=True),
     "pods only": ProberSpec(
         image=PROBER_IMAGE, roles=(PodRole.MESH, PodRole.CONTROL), namespace="probers", pull_policy="Never"
     ),
@@ -41,8 +40,8 @@ def test_every_object_fits_the_schema(spec: ProberSpec, version: str) -> None:
 
 
 def test_the_objects_come_in_an_order_in_which_they_can_be_applied() -> None:
-    kinds = [document["kind"] for document in render_probers(SPECS["policy"])]
-    order = ["Namespace", "PriorityClass", "ServiceAccount", "Service", "NetworkPolicy", "DaemonSet", "DaemonSet", "DaemonSet"]
+    kinds = [document["kind"] for document in render_probers(SPECS["plain"])]
+    order = ["Namespace", "PriorityClass", "ServiceAccount", "Service", "DaemonSet", "DaemonSet", "DaemonSet"]
     assert kinds == order
 
 
@@ -106,4 +105,4 @@ def test_the_namespace_admits_no_more_than_its_pods_need() -> None:
         name: render_probers(spec)[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
         for name, spec in SPECS.items()
     }
-    assert levels == {"plain": "privileged", "policy": "privileged", "pods only": "restricted"}
+    assert levels == {"plain": "privileged", "pods only": "restricted"}
