@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from pydantic import Field
 
-from gardener.conditions import calico_is_down, calico_is_up, dated, other_conditions, route_condition
+from gardener.conditions import NETWORK_UNAVAILABLE, calico_is_down, calico_is_up, dated, route_condition
 from gardener.doubles.route_controller import USER
 from hitless.clock import read_wall_time
 from hitless.documents import MisfitError
@@ -18,7 +18,8 @@ from hitless.ports import KubeApi, RouteTables
 from hitless.words import JsonObject, Kind
 from scenarios.per_profile import Strict
 
-Reason = Literal["RouteCreated", "NoRouteCreated", "CalicoIsUp", "CalicoIsDown", "absent"]
+Reason = Literal["RouteCreated", "NoRouteCreated", "CalicoIsUp", "CalicoIsDown", "RouteCreated/Unknown", "absent"]
+"""Of a condition as its writer writes it; after a slash, the status to which a patch by hand has changed it."""
 
 ALL_NODES: Final = "all"
 
@@ -27,7 +28,15 @@ _CONDITIONS: Final[Mapping[str, JsonObject]] = {
     "NoRouteCreated": route_condition(is_created=False),
     "CalicoIsUp": calico_is_up(),
     "CalicoIsDown": calico_is_down(),
+    "RouteCreated/Unknown": {**route_condition(is_created=True), "status": "Unknown"},
 }
+_NOT_READY: Final[JsonObject] = {
+    "type": "Ready",
+    "status": "False",
+    "reason": "KubeletNotReady",
+    "message": "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady",
+}
+"""Source: kubernetes pkg/kubelet/nodestatus/setters.go ReadyCondition, pkg/kubelet/runtime.go networkErrors."""
 
 
 class Initial(Strict):
@@ -41,11 +50,13 @@ class Initial(Strict):
     """Whether the extension can read what it wrote last; gardener-resource-manager can in either case."""
     deleting: tuple[str, ...] = ()
     """Nodes whose deletion has begun and does not end: a finalizer holds the object."""
+    not_ready: tuple[str, ...] = ()
+    """Nodes that are not Ready because their CNI configuration is gone; pods in a node's own network are replaced as ever."""
 
     @property
     def names_nodes(self) -> bool:
         """Whether it names nodes one by one."""
-        return bool(set(self.conditions) - {ALL_NODES} or self.deleting or any(self.tables.values()))
+        return bool(set(self.conditions) - {ALL_NODES} or self.deleting or self.not_ready or any(self.tables.values()))
 
     def check(self, zones: frozenset[str], nodes: frozenset[str], quota: Mapping[str, int]) -> None:
         """Refuse nodes and zones that do not exist, and tables beyond their quota. Raises MisfitError."""
@@ -54,6 +65,7 @@ class Initial(Strict):
         named = {
             "initial.conditions": set(self.conditions) - {ALL_NODES},
             "initial.deleting": set(self.deleting),
+            "initial.not_ready": set(self.not_ready),
             **{f"initial.tables.{zone}": set(held) for zone, held in self.tables.items()},
         }
         for place, names in named.items():
@@ -70,7 +82,10 @@ class Initial(Strict):
         for node in facts.nodes:
             reason = self.conditions.get(node.name) or self.conditions.get(ALL_NODES)
             if reason is not None:
-                _set_condition(kube, node.name, reason)
+                written = [_CONDITIONS[reason]] if reason in _CONDITIONS else []
+                _set_condition(kube, node.name, NETWORK_UNAVAILABLE, written)
+            if node.name in self.not_ready:
+                _set_condition(kube, node.name, "Ready", [_NOT_READY])
             if node.name in self.deleting:
                 document = kube.get(Kind.NODE, node.name)
                 document["metadata"]["deletionTimestamp"] = read_wall_time()
@@ -93,9 +108,9 @@ def _record(recorder: Recorder, name: str, route: CloudRoute) -> None:
     recorder.record(name, zone=route.zone, cidr=route.cidr, node=route.node, began_ns=0)
 
 
-def _set_condition(kube: KubeApi, node: str, reason: str) -> None:
-    """Write NetworkUnavailable as its writer would, or take it away."""
+def _set_condition(kube: KubeApi, node: str, of_type: str, written: Sequence[JsonObject]) -> None:
+    """Write a condition as its writer would, or take it away."""
     document = kube.get(Kind.NODE, node)
-    written = [dated(_CONDITIONS[reason], read_wall_time())] if reason in _CONDITIONS else []
-    document["status"]["conditions"] = [*other_conditions(document), *written]
+    others = [entry for entry in document["status"]["conditions"] if entry["type"] != of_type]
+    document["status"]["conditions"] = [*others, *(dated(entry, read_wall_time()) for entry in written)]
     kube.replace_status(document, actor=USER)

@@ -83,6 +83,7 @@ ON = {"at_ms": 300, "overlay": True}
             "initial.conditions: found all, node-a1; expected all alone, or nodes by name",
         ),
         ({"initial": {"deleting": ["node-z1"]}}, "initial.deleting: found node-z1; expected nodes of the topology: node-a1, "),
+        ({"initial": {"not_ready": ["node-z1"]}}, "initial.not_ready: found node-z1; expected nodes of the topology: "),
         ({"initial": {"tables": {"c": []}}}, "initial.tables: found zone c; expected the topology's zones a, b"),
         (
             {"initial": {"tables": {"a": ["node-a1", "node-a2"]}}, "cloud": {"quota": {"a": 1}}},
@@ -157,6 +158,22 @@ def test_conditions_are_there_before_the_request() -> None:
         for node in bench.kube.list(Kind.NODE)
     }
     assert reasons == {"node-a1": ["RouteCreated"], "node-a2": ["CalicoIsUp"], "node-b1": ["CalicoIsUp"], "node-b2": []}
+
+
+def test_a_condition_whose_status_was_patched_keeps_its_reason() -> None:
+    bench = prepared(Initial(conditions={"all": "RouteCreated/Unknown"}))
+    entries = {(entry["status"], entry["reason"]) for node in bench.kube.list(Kind.NODE) for entry in network_unavailable(node)}
+    assert entries == {("Unknown", "RouteCreated")}
+
+
+def test_a_node_that_is_not_ready_says_so_once_and_keeps_its_condition() -> None:
+    bench = prepared(Initial(not_ready=("node-b2",)))
+    ready = {
+        node["metadata"]["name"]: [entry["status"] for entry in node["status"]["conditions"] if entry["type"] == "Ready"]
+        for node in bench.kube.list(Kind.NODE)
+    }
+    assert ready == {"node-a1": ["True"], "node-a2": ["True"], "node-b1": ["True"], "node-b2": ["False"]}
+    assert [entry["reason"] for entry in network_unavailable(bench.kube.get(Kind.NODE, "node-b2"))] == ["CalicoIsUp"]
 
 
 def test_a_node_that_is_being_deleted_says_so_and_keeps_its_condition() -> None:
