@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from gardener.doubles.mutants import MUTANTS
 from hitless.errors import UsageError
 from scenarios.loading import find_scenario, load_scenario
 from tests.mutants import Catch, describe_total
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --scenario, keep of the tests of broken gates those of the gates that these scenarios have."""
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --scenario, leave the broken gates out where no scenario has one."""
+    return True if collection_path.stem == "test_mutants" and not _find_gates(config) else None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of every broken gate, with --scenario of those that the scenarios have."""
+    if "broken_gate" in metafunc.fixturenames:
+        metafunc.parametrize("broken_gate", _find_gates(metafunc.config))
+
+
+def _find_gates(config: pytest.Config) -> list[str]:
     names = config.getoption("--scenario")
     if not names:
-        return
-    broken: set[str | None] = set()
+        return list(MUTANTS)
     with suppress(UsageError):  # the collection of the scenarios says what is wrong
-        broken = {arm.mutant for name in names for arm in load_scenario(find_scenario(name)).arms.values()}
-    others = [item for item in items if item.path.stem == "test_mutants" and item.callspec.params["gate"] not in broken]  # type: ignore[attr-defined]  # of a parametrized Function
-    config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if item not in others]
+        arms = [arm for name in names for arm in load_scenario(find_scenario(name)).arms.values()]
+        return list(dict.fromkeys(arm.mutant for arm in arms if arm.mutant is not None))
+    return []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
