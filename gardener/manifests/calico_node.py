@@ -26,7 +26,7 @@ def render_daemon_set(values: ChartValues, config_checksum: str) -> JsonObject:
     """
     labels = {
         "k8s-app": "calico-node",
-        "gardener.doubles.cloud/role": "system-component",
+        "gardener.cloud/role": "system-component",
         "node.gardener.cloud/critical-component": "true",
     }
     reach = {f"networking.gardener.cloud/to-{where}": "allowed" for where in ("public-networks", "apiserver", "dns")}

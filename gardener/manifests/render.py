@@ -198,7 +198,7 @@ def _kube_controllers(values: ChartValues) -> JsonObject:
 
 
 def _deployment(name: str, app: str, strategy: JsonObject, pod: JsonObject, *, preserve_resources: bool = False) -> JsonObject:
-    labels = {"k8s-app": app, "gardener.doubles.cloud/role": "system-component"}
+    labels = {"k8s-app": app, "gardener.cloud/role": "system-component"}
     reach = {f"networking.gardener.cloud/to-{where}": "allowed" for where in ("public-networks", "apiserver", "dns")}
     template: JsonObject = {"labels": {**labels, **reach, "origin": "gardener"}}
     metadata: JsonObject = {"name": name, "namespace": "kube-system", "labels": labels}
