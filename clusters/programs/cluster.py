@@ -71,6 +71,8 @@ class ProgramSpec:
     feature_gates: FeatureGates
     """Of the extension."""
     timings: Timings
+    calico_version: str
+    """Tag of the Calico images that the cluster's nodes have."""
     behaviour: CloudBehaviour
     """Of the cloud, where the cluster's route tables are not behind a Cloud already."""
     directory: Path
@@ -151,11 +153,15 @@ class ProgramCluster:
             last.callback(self._stack.close)
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
-        """Return the cluster's own, and what plays the world around the programs."""
+        """Return what plays the world around the programs, and the cluster's own.
+
+        In this order they are asked whether they have settled. Who needs calls to a real cluster for the answer comes last, so
+        that no call delays what the mirror has yet to carry.
+        """
         for player in self._players:
             player.begin(recorder)
-        guard = _Guard(self._check)
-        return (*self._inner.participants(recorder), *self._players, guard)
+        controller = () if self.route_controller is None else (self.route_controller,)
+        return (*self._players, _Guard(self._check), *self._inner.participants(recorder), *controller)
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Return the cluster's."""
@@ -171,8 +177,9 @@ class ProgramCluster:
         calls = connect(server.kubeconfig)
         self._stack.callback(calls.close)
         self._install(calls)
-        mirror = Mirror(calls, self._inner.kube)
+        mirror = Mirror(calls, self._inner.kube, spec.calico_version)
         self._add(mirror, mirror.start, mirror.stop)
+        self._players.append(mirror.outward)
         self._mirror = mirror
         if spec.programs.extension is not None and spec.programs.resource_manager is not None:
             self._begin_extension(calls, spec.programs.extension, spec.programs.resource_manager)

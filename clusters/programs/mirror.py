@@ -1,23 +1,25 @@
 """The mirror between the programs' API and the cluster's own: the conditions of Nodes both ways, Calico's objects inward.
 
 Calico's objects are carried only where they changed since the run began: the API server's defaults alone would otherwise roll
-every pod. What the programs wrote is read by watches in threads of their own; the loop's thread alone acts. Where both sides
-changed a condition between two looks, the programs' side wins.
+every pod. Their images are those of the cluster: a node has no others. What the programs wrote is read by watches in threads of
+their own; the loop's thread alone acts. Where both sides changed a condition between two looks, the programs' side wins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, Final
 
 from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls
 from clusters.kubernetes.collection import Collection
 from clusters.kubernetes.installer import Installer
 from clusters.kubernetes.resources import NAMESPACE, RESOURCES
+from gardener.calico_release import CALICO_IMAGES, calico_image
 from gardener.conditions import NETWORK_UNAVAILABLE, network_unavailable
 from gardener.doubles.route_controller import USER
 from hitless.calico import pool_mode, template_mode
-from hitless.errors import ApiUnavailableError
+from hitless.errors import ApiUnavailableError, NotFoundError
 from hitless.events import Recorder
 from hitless.objects import name_of
 from hitless.ports import KubeApi
@@ -42,16 +44,22 @@ _Key = tuple[Kind, str]
 class Mirror:
     """Carries changes between two APIs; a Participant.
 
+    It looks at the programs' API; its part `outward` looks at the cluster's Nodes, whenever one has changed. On a real cluster
+    a look is a call, and this loop has no time for one every 2 ms.
+
     Args:
         calls: the programs' API.
         kube: the cluster's own.
+        calico_version: tag of the Calico images that the cluster's nodes have.
     """
 
     name: Final = "mirror"
-    watches: Final = frozenset({Kind.NODE})
+    watches: Final[frozenset[Kind]] = frozenset()
 
-    def __init__(self, calls: ApiCalls, kube: KubeApi) -> None:
-        self._calls, self._installer, self._kube = calls, Installer(calls), kube
+    def __init__(self, calls: ApiCalls, kube: KubeApi, calico_version: str) -> None:
+        self._calls, self._installer, self._kube, self._calico_version = calls, Installer(calls), kube, calico_version
+        self.outward = Outward(self)
+        """A participant of its own."""
         self._recorder: Recorder | None = None
         self._nodes = Collection(calls, RESOURCES[Kind.NODE], Kind.NODE.value)
         self._collections = {kind: Collection(calls, RESOURCES[kind], kind.value, NAMESPACE) for kind in _KINDS}
@@ -93,9 +101,9 @@ class Mirror:
         return None
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
-        """Carry what changed on either side since the last look."""
+        """Carry inward what changed in the programs' API since the last look."""
         try:
-            self._carry_conditions()
+            self._carry_conditions_in()
             self._carry_objects(now_ns)
         except ApiUnavailableError:
             return Nanoseconds(now_ns + _RETRY_NS)
@@ -105,12 +113,9 @@ class Mirror:
         """Return whether the objects here and there are the same."""
         return self._read_contents() == self._contents
 
-    def _carry_conditions(self) -> None:
-        self._news |= {
-            name_of(node): _read_condition(node)
-            for node in self._nodes.take() or ()
-            if _version_of(node) >= self._written.get(name_of(node), 0)
-        }
+    def carry_nodes(self) -> None:
+        """Carry outward what changed of the cluster's Nodes. Raises ApiUnavailableError: the cluster's API is away."""
+        self._carry_conditions_in()
         nodes = {name_of(node): node for node in self._kube.list(Kind.NODE)}
         for name in self._conditions.keys() - nodes.keys():
             self._installer.uninstall([node_as_created({"metadata": {"name": name}})])
@@ -119,18 +124,27 @@ class Mirror:
             if name not in self._conditions:
                 self._installer.install([node_as_created(node)])
                 self._conditions[name], self._written[name] = None, _version_of(self._installer.get(node_as_created(node)))
-                self._news.pop(name, None)  # what is known of a Node that had the name before
-            known, ours = self._conditions.get(name), _read_condition(node)
-            there = self._news.get(name, known)
-            if _says_other(there, known) and there is not None:
-                self._carry_in(name, there)
-            elif _says_other(ours, known):
-                self._carry_out(name, ours)
+            condition = _read_condition(node)
+            if _says_other(condition, self._conditions[name]):
+                self._carry_out(name, condition)
+
+    def _carry_conditions_in(self) -> None:
+        self._news |= {
+            name_of(node): _read_condition(node)
+            for node in self._nodes.take() or ()
+            if _version_of(node) >= self._written.get(name_of(node), 0)
+        }
+        for name, condition in tuple(self._news.items()):
+            if name in self._conditions and condition is not None and _says_other(condition, self._conditions[name]):
+                self._carry_in(name, condition)
             # Last: the cluster's own API may be away, and the news is looked at again then.
-            self._news.pop(name, None)
+            del self._news[name]
 
     def _carry_in(self, node: str, condition: JsonObject) -> None:
-        self._kube.merge_condition(node, condition, actor=USER)
+        try:
+            self._kube.merge_condition(node, condition, actor=USER)
+        except NotFoundError:
+            return  # it has just gone, which `outward` is about to see
         self._conditions[node] = condition
         facts = {"status": condition.get("status"), "reason": condition.get("reason")}
         self._record("condition.written", node=node, **facts, actor=ROUTE_CONTROLLER)
@@ -172,7 +186,7 @@ class Mirror:
             del self._contents[key]
             self._record("object.deleted", kind=kind.value, name=name)
             return
-        self._kube.apply(_as_applied(document), actor=RESOURCE_MANAGER)
+        self._kube.apply(_as_applied(document, self._calico_version), actor=RESOURCE_MANAGER)
         self._contents[key] = _content_of(document)
         mode = _mode_of(kind, document)
         self._record("manifest.applied", kind=kind.value, name=name, mode=None if mode is None else mode.value)
@@ -194,6 +208,35 @@ class Mirror:
             self._recorder.record(event, **facts)
 
 
+class Outward:
+    """The way from the cluster's Nodes to the programs' API; a Participant that is called when a Node has changed.
+
+    Args:
+        mirror: does it.
+    """
+
+    name: Final = "mirror-outward"
+    watches: Final = frozenset({Kind.NODE})
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+
+    def begin(self, recorder: Recorder) -> None:
+        """Nothing that it does is an event."""
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
+        """Carry what changed; later, while the cluster's own API is away."""
+        try:
+            self._mirror.carry_nodes()
+        except ApiUnavailableError:
+            return Nanoseconds(now_ns + _RETRY_NS)
+        return None
+
+    def is_settled(self) -> bool:
+        """Return True: it has nothing to do unless a Node changes."""
+        return True
+
+
 def _content_of(document: JsonObject) -> JsonObject:
     return {key: document[key] for key in _CONTENT if key in document}
 
@@ -203,10 +246,16 @@ def _version_of(document: JsonObject | None) -> int:
     return 0 if document is None else int(document["metadata"]["resourceVersion"])
 
 
-def _as_applied(document: JsonObject) -> JsonObject:
+def _as_applied(document: JsonObject, calico_version: str) -> JsonObject:
     kept = ("name", "namespace", "labels", "annotations")
     metadata = {key: value for key, value in document["metadata"].items() if key in kept}
-    return {"apiVersion": document["apiVersion"], "kind": document["kind"], "metadata": metadata, **_content_of(document)}
+    content = deepcopy(_content_of(document))
+    pods = ((content.get("spec") or {}).get("template") or {}).get("spec") or {}
+    for container in (*(pods.get("initContainers") or ()), *(pods.get("containers") or ())):
+        name = str(container.get("image", "")).partition("@")[0].rpartition("/")[2].partition(":")[0]
+        if name in CALICO_IMAGES:
+            container["image"] = calico_image(name, calico_version)
+    return {"apiVersion": document["apiVersion"], "kind": document["kind"], "metadata": metadata, **content}
 
 
 def _mode_of(kind: Kind, document: JsonObject) -> Mode | None:

@@ -1,6 +1,7 @@
 """A program of the system under test as a process: its log in the run's folder, its end noticed and quoted.
 
-The lab's sandbox ends every process with the run, however that ends; `end` is the polite way before.
+`end` is the polite end. A harness that is killed takes its programs along, with a sandbox and without: `clusters.linux.bound`
+starts each. They follow the thread that started them, which is the run's own.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,7 +43,7 @@ class Process:
         try:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(  # noqa: S603 - programs that the user named
-                    list(arguments),
+                    [sys.executable, "-m", "clusters.linux.bound", str(os.getpid()), *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -50,6 +52,11 @@ class Process:
                 )
         except OSError as error:
             raise WorldError(f"cannot start {name} ({arguments[0]}): {error.strerror or error}") from error
+
+    @property
+    def pid(self) -> int:
+        """Its process ID."""
+        return self._process.pid
 
     def check(self) -> None:
         """Raise WorldError with the last lines of its log where it has ended."""

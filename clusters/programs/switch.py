@@ -44,9 +44,11 @@ class ProgramSwitch:
 
     @property
     def participants(self) -> tuple[Participant, ...]:
-        """Who takes part in the loop."""
+        """Who takes part in the loop; a route controller that is a program is the cluster's participant."""
+        controller = self.route_controller
+        double = () if isinstance(controller, RouteControllerProgram) else (controller,)
         later = () if self.propagation is None else (self.propagation,)
-        return (self.extension, self.control_plane, self.route_controller, *later)
+        return (self.extension, self.control_plane, *double, *later)
 
     @property
     def faults(self) -> FaultTable:
@@ -95,6 +97,7 @@ def surround(cluster: Cluster, programs: Programs, case: Case, arm: Arm, directo
             shoot=case.shoot,
             feature_gates=gates,
             timings=case.timings,
+            calico_version=case.feature_gates.release.calico_version,
             behaviour=case.behaviour,
             directory=directory,
         ),

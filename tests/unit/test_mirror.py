@@ -77,11 +77,18 @@ class Rig:
     kube: MemoryKube
     recorder: TakenDown
     mirror: Mirror
+    outward_ns: Nanoseconds | None = None
+    """When the way outward is due."""
 
     def look(self, after_ms: float = 0.0) -> list[tuple[str, Any]]:
         """Look once, this much later, and return the names of the events with their objects."""
         self.world.clock.wait_until(Nanoseconds(self.world.clock.now_ns() + round(after_ms * MILLISECOND)))
-        self.mirror.reconcile(self.world.clock.now_ns())
+        now_ns = self.world.clock.now_ns()
+        if Kind.NODE in self.kube.take_changes():
+            self.outward_ns = now_ns
+        if self.outward_ns is not None and now_ns >= self.outward_ns:
+            self.outward_ns = self.mirror.outward.reconcile(now_ns)
+        self.mirror.reconcile(now_ns)
         events, self.recorder.events[:] = list(self.recorder.events), []
         assert all(map(is_in_the_contract, events))
         return [(event.name, event.facts.get("name", event.facts.get("node"))) for event in events]
@@ -98,7 +105,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     kube.apply(node, actor="test")
     kube.replace_status(node, actor="test")
     recorder = TakenDown(world.clock)
-    mirror = Mirror(world, kube)  # type: ignore[arg-type]  # it is called as the API is
+    mirror = Mirror(world, kube, "v3.28.4")  # type: ignore[arg-type]  # it is called as the API is
     mirror.start()
     mirror.begin(recorder)
     return Rig(world, kube, recorder, mirror)
@@ -174,3 +181,39 @@ def test_a_node_that_goes_and_comes_back_does_so_in_the_programs_api(rig: Rig) -
     created, condition = rig.world.writes[1:]
     assert created["spec"] == {"podCIDR": "100.96.0.0/24"}
     assert condition == {"status": {"conditions": [calico_is_up()]}}
+
+
+def test_nodes_are_read_only_when_one_has_changed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.look()
+    monkeypatch.setattr(rig.kube, "list", None)
+    assert rig.look(after_ms=1000) == []
+    rig.world.write(Kind.NODE, NODE, status={"conditions": [route_condition(is_created=True)]})
+    assert rig.look() == [("condition.written", NODE)]
+
+
+def test_news_of_a_node_that_has_just_gone_is_dropped(rig: Rig) -> None:
+    rig.look()
+    rig.kube.delete(Kind.NODE, NODE)
+    rig.world.write(Kind.NODE, NODE, status={"conditions": [route_condition(is_created=True)]})
+    rig.mirror.reconcile(rig.world.clock.now_ns())
+    assert rig.recorder.events == []
+    assert rig.look() == []
+    assert rig.world.writes == [{"DELETE": f"/api/v1/nodes/{NODE}"}]
+
+
+def test_calicos_images_are_those_that_the_clusters_nodes_have(rig: Rig) -> None:
+    named = {"install-cni": "registry.example:5000/3rd/calico/cni@sha256:0", "other": "registry.example/autoscaler:v1"}
+    pods = {
+        "initContainers": [{"name": name, "image": image} for name, image in named.items()],
+        "containers": [{"name": "calico-node", "image": "quay.io/calico/node:v3.31.6"}],
+    }
+    rig.world.write(Kind.DAEMON_SET, "calico-node", spec={"template": {"spec": pods}})
+    rig.look()
+    assert rig.look(after_ms=20) == [("manifest.applied", "calico-node")]
+    carried = rig.kube.get(Kind.DAEMON_SET, "calico-node")["spec"]["template"]["spec"]
+    assert [one["image"] for one in (*carried["initContainers"], *carried["containers"])] == [
+        "quay.io/calico/cni:v3.28.4",
+        "registry.example/autoscaler:v1",
+        "quay.io/calico/node:v3.28.4",
+    ]
+    assert rig.mirror.is_settled()
