@@ -1,4 +1,4 @@
-"""The faults that every cluster with a cloud double has: of the two APIs and of the cloud's routes.
+"""The faults that every cluster with a cloud double has: of the two APIs, of the cloud's routes, of calico-node's pods.
 
 A fault acts on the world below the doubles, so that they meet it as the real parts would: an API that does not answer, a route
 that is gone although its condition says otherwise. Names and options: `scenarios.faults`.
@@ -9,12 +9,17 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from gardener.doubles.cloud import Cloud
+from hitless.calico import is_calico_pod
 from hitless.errors import UsageError
 from hitless.facts import CloudRoute
 from hitless.fault_table import Fault
-from hitless.words import JsonObject
+from hitless.ports import KubeApi
+from hitless.words import JsonObject, Kind
 
-COMMON_FAULTS: Final = frozenset({"kube-api-down", "route-api-down", "route-api-hangs", "node-route-lost", "instance-unknown"})
+CALICO_NODE_RESTART: Final = "calico-node-restart"
+COMMON_FAULTS: Final = frozenset(
+    {"kube-api-down", "route-api-down", "route-api-hangs", "node-route-lost", "instance-unknown", CALICO_NODE_RESTART}
+)
 """What `common_faults` returns."""
 
 
@@ -26,16 +31,17 @@ class SwitchableApi(Protocol):
         ...
 
 
-def common_faults(kube: SwitchableApi, cloud: Cloud) -> dict[str, Fault]:
+def common_faults(server: SwitchableApi, kube: KubeApi, cloud: Cloud) -> dict[str, Fault]:
     """Return name to fault.
 
     Args:
-        kube: the API.
+        server: the API server.
+        kube: its API.
         cloud: the route tables and the API around them.
     """
     lost = _LostRoutes(cloud)
     return {
-        "kube-api-down": Fault(inject=lambda _: kube.set_away(True), cure=lambda _: kube.set_away(False)),
+        "kube-api-down": Fault(inject=lambda _: server.set_away(True), cure=lambda _: server.set_away(False)),
         "route-api-down": Fault(inject=lambda _: cloud.begin_outage(), cure=lambda _: cloud.end_outage()),
         "route-api-hangs": Fault(inject=lambda _: cloud.begin_hang(), cure=lambda _: cloud.end_hang()),
         "node-route-lost": Fault(inject=lost.lose, cure=lost.restore),
@@ -43,7 +49,20 @@ def common_faults(kube: SwitchableApi, cloud: Cloud) -> dict[str, Fault]:
             inject=lambda options: cloud.unknown.add(options["node"]),
             cure=lambda options: cloud.unknown.discard(options.get("node", "")),
         ),
+        CALICO_NODE_RESTART: Fault(inject=lambda options: _restart_calico(kube, options), cure=lambda _: None),
     }
+
+
+def _restart_calico(kube: KubeApi, options: JsonObject) -> None:
+    """Delete the node's calico-node pod. Raises UsageError: it has none."""
+    pods = {pod["metadata"]["name"]: pod["spec"].get("nodeName") for pod in kube.list(Kind.POD) if is_calico_pod(pod)}
+    names = [name for name, node in pods.items() if node == options["node"]]
+    if not names:
+        found, where = repr(options["node"]), f"fault {CALICO_NODE_RESTART}"
+        allowed = f"a node with a pod of calico-node: {', '.join(sorted(filter(None, pods.values()))) or 'there is none'}"
+        raise UsageError(where=where, place="options.node", found=found, expected=allowed)
+    for name in names:
+        kube.delete(Kind.POD, name)
 
 
 class _LostRoutes:

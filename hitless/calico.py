@@ -30,6 +30,12 @@ def is_calico_node(document: JsonObject) -> bool:
     return document.get("kind") == Kind.DAEMON_SET.value and name_of(document) == CALICO_NODE
 
 
+def is_calico_pod(document: JsonObject) -> bool:
+    """Return whether a Pod belongs to calico-node's DaemonSet."""
+    owners = document["metadata"].get("ownerReferences", [])
+    return any(owner.get("kind") == Kind.DAEMON_SET.value and owner.get("name") == CALICO_NODE for owner in owners)
+
+
 def is_in_tunnel(route: JsonObject) -> bool:
     """Return whether a route uses a tunnel device."""
     return route.get("dev") in TUNNEL_DEVICES.values()

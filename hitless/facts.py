@@ -205,6 +205,15 @@ class ClusterFacts:
     parts: tuple[PartIdentity, ...] = ()
     """The parts under test that the cluster brings: all but those of Gardener. Empty: a run of record version 1."""
 
+    @property
+    def node_names(self) -> Mapping[str, str]:
+        """What scenarios call a node to its name here: `node-a2` is the second node of zone a."""
+        names: dict[str, str] = {}
+        for zone in dict.fromkeys(node.zone for node in self.nodes):
+            within = [node.name for node in self.nodes if node.zone == zone]
+            names |= {f"node-{zone}{number}": name for number, name in enumerate(within, 1)}
+        return names
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeSpec:

@@ -5,8 +5,9 @@ It knows no scenario and no cluster: a frozen plan says what to do, and it acts 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -117,7 +118,7 @@ class _Execution:
         loop = Loop(participants, cluster.kube, clock)
         loop.run(lambda: False, Nanoseconds(clock.now_ns() + plan.baseline_ns))
         start_ns = clock.now_ns()
-        self._plan_faults(loop, start_ns)
+        self._plan_faults(loop, start_ns, facts.node_names)
         for number, at_ns in enumerate(plan.requests_ns):
             loop.at(Nanoseconds(start_ns + at_ns), partial(self._request, switch, number))
         if plan.requests_ns:
@@ -174,8 +175,10 @@ class _Execution:
             "calibration.pulsed", t_ns=restored[1], flow=flow.id, **dict(zip(names, (*dropped, *restored), strict=True))
         )
 
-    def _plan_faults(self, loop: Loop, start_ns: Nanoseconds) -> None:
-        for fault in self._plan.faults:
+    def _plan_faults(self, loop: Loop, start_ns: Nanoseconds, names: Mapping[str, str]) -> None:
+        for planned in self._plan.faults:
+            options = planned.options
+            fault = replace(planned, options={**options, "node": names[options["node"]]}) if "node" in options else planned
             loop.at(Nanoseconds(start_ns + fault.at_ns), partial(self._inject, fault))
             if fault.for_ns is not None:
                 loop.at(Nanoseconds(start_ns + fault.at_ns + fault.for_ns), partial(self._cure, fault))

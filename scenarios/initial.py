@@ -53,11 +53,6 @@ class Initial(Strict):
     not_ready: tuple[str, ...] = ()
     """Nodes that are not Ready because their CNI configuration is gone; pods in a node's own network are replaced as ever."""
 
-    @property
-    def names_nodes(self) -> bool:
-        """Whether it names nodes one by one."""
-        return bool(set(self.conditions) - {ALL_NODES} or self.deleting or self.not_ready or any(self.tables.values()))
-
     def check(self, zones: frozenset[str], nodes: frozenset[str], quota: Mapping[str, int]) -> None:
         """Refuse nodes and zones that do not exist, and tables beyond their quota. Raises MisfitError."""
         if ALL_NODES in self.conditions and len(self.conditions) > 1:
@@ -79,20 +74,22 @@ class Initial(Strict):
 
     def prepare(self, kube: KubeApi, tables: RouteTables, facts: ClusterFacts, recorder: Recorder) -> None:
         """Bring it about. Raises ApiError, RouteTableError."""
+        called = {name: label for label, name in facts.node_names.items()}
         for node in facts.nodes:
-            reason = self.conditions.get(node.name) or self.conditions.get(ALL_NODES)
+            label = called[node.name]
+            reason = self.conditions.get(label) or self.conditions.get(ALL_NODES)
             if reason is not None:
                 written = [_CONDITIONS[reason]] if reason in _CONDITIONS else []
                 _set_condition(kube, node.name, NETWORK_UNAVAILABLE, written)
-            if node.name in self.not_ready:
+            if label in self.not_ready:
                 _set_condition(kube, node.name, "Ready", [_NOT_READY])
-            if node.name in self.deleting:
+            if label in self.deleting:
                 document = kube.get(Kind.NODE, node.name)
                 document["metadata"]["deletionTimestamp"] = read_wall_time()
                 kube.apply(document, actor=USER)
         for zone, held in self.tables.items():
-            routes = (CloudRoute(zone=zone, cidr=node.pod_cidr, node=node.name) for node in facts.nodes if node.name in held)
-            wanted = {route.cidr: route for route in routes}
+            nodes = [node for node in facts.nodes if called[node.name] in held]
+            wanted = {node.pod_cidr: CloudRoute(zone=zone, cidr=node.pod_cidr, node=node.name) for node in nodes}
             present = {route.cidr: route for route in tables.list(zone)}
             for cidr, route in present.items():
                 if wanted.get(cidr) != route:

@@ -242,11 +242,6 @@ class Scenario(Strict):
         return (*first, *(request.at_ms for request in self.then))
 
     @property
-    def names_nodes(self) -> bool:
-        """Whether anything in it is said of one node by its name."""
-        return self.initial.names_nodes or any("node" in fault.options for fault in self.faults)
-
-    @property
     def fault_names(self) -> frozenset[str]:
         """Names of its faults."""
         return frozenset(fault.name for fault in self.faults)

@@ -16,7 +16,7 @@ from itertools import groupby
 from types import MappingProxyType, SimpleNamespace
 from typing import Final
 
-from clusters.faults import COMMON_FAULTS
+from clusters.faults import CALICO_NODE_RESTART, COMMON_FAULTS
 from clusters.lab.faults import lab_faults
 from clusters.lab.network import LabNetwork
 from gardener.doubles.mutants import MUTANTS
@@ -107,7 +107,9 @@ def plain_cases() -> tuple[Case, ...]:
 
 def _can_play(case: Case) -> bool:
     scenario = case.scenario
-    return scenario.has_request and scenario.fault_names <= COMMON_FAULTS | OF_SWITCH | {"node-unregistered"}
+    return scenario.has_request and scenario.fault_names <= (COMMON_FAULTS - {CALICO_NODE_RESTART}) | OF_SWITCH | {
+        "node-unregistered"
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -224,7 +224,8 @@ class CalicoCluster:
         kube.take_changes()
         cloud = self._cloud = Cloud(tables, self._case.behaviour, self._clock)
         zones = [IPv4Network(zone.subnet) for zone in self._plan.zones]
-        self._faults = FaultTable(common_faults(ApiFirewall(docker, self._plan.nodes[0].name, network, zones), cloud))
+        firewall = ApiFirewall(docker, self._plan.nodes[0].name, network, zones)
+        self._faults = FaultTable(common_faults(firewall, kube, cloud))
         self._tell("placing the probers")
         endpoints = prober.deploy(facts)
         self._is_whole = True

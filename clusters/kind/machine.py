@@ -67,8 +67,10 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
     if is_unnamed and Capability.HOST_ENDPOINTS in needed:
         # Calico allots it when the overlay comes on; a node's own packets would arrive from an unknown address.
         missing.append(f"{Capability.HOST_ENDPOINTS} whose tunnel's address is known beforehand")
-    named = ["nodes with the names of the lab's, which the scenario names"] if case.scenario.names_nodes else []
-    return (*missing, *faults_missing(case.scenario.fault_names, COMMON_FAULTS), *named)
+    initial = case.scenario.initial
+    unwritable = ["Node objects that only the run writes: kubelet and the API server keep deletion and Ready to themselves"]
+    held = unwritable if initial.deleting or initial.not_ready else []
+    return (*missing, *faults_missing(case.scenario.fault_names, COMMON_FAULTS), *held)
 
 
 def _examine_docker() -> tuple[Feature, ...]:

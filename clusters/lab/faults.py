@@ -9,7 +9,6 @@ from typing import Final
 from clusters.faults import COMMON_FAULTS, common_faults
 from clusters.lab.addresses import UNDERLAY_DEVICE, NodePlan
 from clusters.lab.calico.node import CalicoNode
-from clusters.lab.calico.pods import is_calico_pod
 from clusters.lab.kube import MemoryKube
 from clusters.lab.network import LabNetwork
 from gardener.conditions import other_conditions
@@ -25,7 +24,6 @@ LAB_FAULTS: Final = COMMON_FAULTS | {
     "node-prefix-lost",
     "node-unregistered",
     "node-leaves",
-    "calico-node-restart",
     "calico-node-lingers",
     "source-check-on",
     "connections-refused",
@@ -55,11 +53,10 @@ def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapp
     """
     nodes, clock = _Nodes(kube, cloud, network, calico), _WallClock()
     return {
-        **common_faults(kube, cloud),
+        **common_faults(kube, kube, cloud),
         "node-prefix-lost": Fault(inject=nodes.lose_prefix, cure=nodes.delegate_prefix),
         "node-unregistered": Fault(inject=nodes.unregister, cure=nodes.register),
         "node-leaves": Fault(inject=nodes.leave, cure=lambda _: None),
-        "calico-node-restart": Fault(inject=nodes.restart_calico, cure=lambda _: None),
         "calico-node-lingers": Fault(inject=nodes.end_late, cure=nodes.end_in_time),
         "source-check-on": Fault(inject=nodes.check_sources, cure=lambda options: nodes.drop_rules(options, _SOURCE_CHECK)),
         "connections-refused": Fault(
@@ -111,16 +108,6 @@ class _Nodes:
         self._kube.delete(Kind.NODE, name)
         self._cloud.unknown.add(name)
         self._network.set_underlay_down(name)
-
-    def restart_calico(self, options: JsonObject) -> None:
-        """Delete the node's calico-node pod. Raises UsageError: it has none."""
-        name = self._find(options).name
-        pods = [pod for pod in self._kube.list(Kind.POD) if is_calico_pod(pod) and pod["spec"]["nodeName"] == name]
-        if not pods:
-            place = "options.node"
-            raise UsageError(where="fault calico-node-restart", place=place, found=repr(name), expected="a node with a pod")
-        for pod in pods:
-            self._kube.delete(Kind.POD, pod["metadata"]["name"])
 
     def end_late(self, options: JsonObject) -> None:
         """Let the containers of a replaced calico-node pod end late."""

@@ -88,14 +88,6 @@ def test_an_unregistered_node_comes_back_without_its_condition(lab: LabCluster) 
     assert (after["spec"], network_unavailable(before) != (), network_unavailable(after)) == (before["spec"], True, ())
 
 
-def test_a_restarted_calico_node_loses_its_pod(lab: LabCluster) -> None:
-    pods = {pod["spec"]["nodeName"] for pod in lab.kube.list(Kind.POD)}
-    lab.faults.inject("calico-node-restart", {"node": "node-a1"})
-    assert {pod["spec"]["nodeName"] for pod in lab.kube.list(Kind.POD)} == pods - {"node-a1"}
-    with pytest.raises(UsageError, match="expected a node with a pod"):
-        lab.faults.inject("calico-node-restart", {"node": "node-a1"})
-
-
 def test_a_node_that_does_not_exist_is_refused(lab: LabCluster) -> None:
     with pytest.raises(UsageError, match="found 'node-z9'; expected node-a1, node-a2, node-b1, node-b2"):
         lab.faults.inject("node-unregistered", {"node": "node-z9"})

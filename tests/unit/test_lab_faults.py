@@ -53,7 +53,7 @@ class Broken:
         self.tables.create(ROUTE)
         self.tables.create(OTHER)
         self.cloud = Cloud(self.tables, CloudBehaviour(), JumpingClock())
-        self.faults = FaultTable(common_faults(self.kube, self.cloud))
+        self.faults = FaultTable(common_faults(self.kube, self.kube, self.cloud))
 
 
 def test_every_fault_that_can_be_named_is_the_labs_or_the_switchs() -> None:
@@ -92,6 +92,22 @@ def test_no_route_to_an_unknown_machine_can_be_created_until_the_cloud_finds_it(
     world.faults.cure("instance-unknown", {"node": "node-a1"})
     world.cloud.create(route)
     assert world.cloud.list("a") == (route,)
+
+
+def test_a_restart_deletes_the_calico_node_pod_of_one_node_alone() -> None:
+    world = Broken()
+    for name, node, owner in (
+        ("c-1", "node-a1", "calico-node"),
+        ("c-2", "node-a2", "calico-node"),
+        ("p-1", "node-a1", "kube-proxy"),
+    ):
+        owners = [{"kind": "DaemonSet", "name": owner}]
+        pod = {"kind": "Pod", "metadata": {"name": name, "ownerReferences": owners}, "spec": {"nodeName": node}}
+        world.kube.apply(pod, actor="test")
+    world.faults.inject("calico-node-restart", {"node": "node-a1"})
+    assert [pod["metadata"]["name"] for pod in world.kube.list(Kind.POD)] == ["c-2", "p-1"]
+    with pytest.raises(UsageError, match="found 'node-a1'; expected a node with a pod of calico-node: node-a2"):
+        world.faults.inject("calico-node-restart", {"node": "node-a1"})
 
 
 OF_A1 = {"zone": "b", "node": "node-a1"}
@@ -171,5 +187,5 @@ def test_a_fault_that_cannot_be_is_refused_and_breaks_nothing(name: str, options
 
 
 def test_an_unknown_cure_is_refused() -> None:
-    with pytest.raises(UsageError, match="found 'meteorite'; expected instance-unknown, kube-api-down"):
+    with pytest.raises(UsageError, match="found 'meteorite'; expected calico-node-restart, instance-unknown, kube-api-down"):
         Broken().faults.cure("meteorite", {})

@@ -96,6 +96,7 @@ class FakeCluster:
 
     def __init__(self, fails_at: str = "", error: BaseException | None = None) -> None:
         self.calls: list[str] = []
+        self.facts = FACTS
         self._fails_at, self._error = fails_at, error
         self.kube = self.prober = self.faults = self
         self.routes = FakeTables()
@@ -110,7 +111,7 @@ class FakeCluster:
 
     def up(self) -> ClusterFacts:
         self._call("up")
-        return FACTS
+        return self.facts
 
     def down(self) -> None:
         self._call("down")
@@ -263,6 +264,19 @@ def test_a_faults_events_tell_what_it_broke_and_when(execute: Callable[..., Exec
     assert (injected.facts["fault"], injected.facts["options"]) == ("a", {"zone": "b"})
     assert (cured.facts["fault"], cured.facts["options"]) == ("a", {"zone": "b"})
     assert injected.facts["began_ns"] <= injected.t_ns <= cured.facts["began_ns"] <= cured.t_ns
+
+
+def test_a_fault_breaks_the_node_that_the_cluster_has_at_the_place_that_the_scenario_names(
+    execute: Callable[..., Executed],
+) -> None:
+    cluster = FakeCluster()
+    places = (("kind-control-plane", "a"), ("kind-worker", "b"), ("kind-worker2", "b"))
+    nodes = tuple(replace(FACTS.nodes[0], name=name, zone=zone) for name, zone in places)
+    cluster.facts = replace(FACTS, nodes=nodes)
+    fault = PlannedFault(name="a", options={"node": "node-b2"}, at_ns=Nanoseconds(0), for_ns=None)
+    _, directory = execute(cluster, make_plan(faults=(fault,), is_until_settled=False))
+    events = read_history(directory).events_named("fault.injected", "fault.cured")
+    assert [event.facts["options"] for event in events] == [{"node": "kind-worker2"}] * 2
 
 
 @pytest.mark.parametrize("place", ["start", "is_live", "request", "inject a", "cure a", "stop", "collect", "inspect"])

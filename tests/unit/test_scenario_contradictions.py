@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,15 @@ def test_a_node_that_is_being_deleted_says_so_and_keeps_its_condition() -> None:
     node = bench.kube.get(Kind.NODE, "node-b2")
     assert "deletionTimestamp" in node["metadata"]
     assert [entry["reason"] for entry in network_unavailable(node)] == ["CalicoIsUp"]
+
+
+def test_what_is_said_of_a_node_is_prepared_at_its_place_whatever_its_name() -> None:
+    nodes = tuple(replace(node, name=f"kind-{number}") for number, node in enumerate(NODES))
+    bench = Bench(nodes=nodes)
+    initial = Initial(conditions={"node-b2": "absent"}, tables={"b": ("node-a2",)})
+    initial.prepare(bench.kube, bench.tables, replace(FACTS, nodes=nodes), bench.recorder)
+    assert [node["metadata"]["name"] for node in bench.kube.list(Kind.NODE) if not network_unavailable(node)] == ["kind-3"]
+    assert [route.node for route in bench.tables.list("b")] == ["kind-1"]
 
 
 def test_a_table_has_the_routes_that_are_asked_for_and_no_others() -> None:

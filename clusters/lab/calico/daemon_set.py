@@ -18,7 +18,6 @@ from clusters.lab.calico.felix_vxlan import publish_tunnel_address
 from clusters.lab.calico.pods import (
     CONFIG_MAP,
     HASH_LABEL,
-    is_calico_pod,
     is_pod_ready,
     make_pod,
     make_status,
@@ -28,7 +27,7 @@ from clusters.lab.calico.pods import (
 from clusters.lab.kube import MemoryKube
 from gardener.conditions import calico_is_up, dated
 from gardener.manifests.admission import CALICO_NODE_USER
-from hitless.calico import CALICO_NODE
+from hitless.calico import CALICO_NODE, is_calico_pod
 from hitless.clock import read_wall_time
 from hitless.errors import ApiUnavailableError, UsageError
 from hitless.events import Recorder

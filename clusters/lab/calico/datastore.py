@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from clusters.lab.calico.data_plane import Pools, read_pools
-from clusters.lab.calico.pods import CONFIG_MAP, CalicoPod, is_calico_pod, read_pod, template_hash, with_status
+from clusters.lab.calico.pods import CONFIG_MAP, CalicoPod, read_pod, template_hash, with_status
 from clusters.lab.kube import MemoryKube
-from hitless.calico import CALICO_NODE
+from hitless.calico import CALICO_NODE, is_calico_pod
 from hitless.errors import ApiUnavailableError
 from hitless.words import JsonObject, Kind
 

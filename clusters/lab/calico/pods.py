@@ -101,12 +101,6 @@ def with_status(pod: CalicoPod, document: JsonObject) -> CalicoPod:
     return replace(pod, is_started=is_started, is_ready=is_pod_ready(document))
 
 
-def is_calico_pod(document: JsonObject) -> bool:
-    """Return whether a Pod belongs to the DaemonSet."""
-    owners = document["metadata"].get("ownerReferences", [])
-    return any(owner.get("kind") == Kind.DAEMON_SET.value and owner.get("name") == CALICO_NODE for owner in owners)
-
-
 def is_pod_ready(document: JsonObject) -> bool:
     """Return whether a Pod's condition Ready is True."""
     conditions = document.get("status", {}).get("conditions", [])
