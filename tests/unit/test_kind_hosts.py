@@ -1,14 +1,19 @@
-"""Host-network probers on kind: which scenarios get them, and by which addresses a node's packets are known."""
+"""What kind offers: host-network probers and the addresses of a node's packets, faults, and what it refuses."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from clusters.faults import COMMON_FAULTS
 from clusters.kind.cluster import roles_of
 from clusters.kind.machine import capabilities_missing, kernel_capabilities
 from clusters.kubernetes.node_objects import read_tunnel_address
 from clusters.kubernetes.prober_manifests import PodRole
 from hitless.words import Capability, FlowSet, JsonObject, Overlay
+from scenarios.faults import FAULTS, OF_SWITCH
 from scenarios.loading import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case
 
@@ -81,3 +86,11 @@ def test_what_a_kind_cluster_cannot_break_is_missing_by_its_name() -> None:
         assert capabilities_missing(case_of(scenario, Overlay.IPIP)) == unwritable
     assert capabilities_missing(case_of("stale-condition", Overlay.IPIP)) == ()
     assert capabilities_missing(case_of("extension-restart", Overlay.IPIP)) == ()
+
+
+def test_the_documentation_says_of_every_fault_whether_kind_can_perform_it() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "kind.md").read_text(encoding="utf-8")
+    table = text.partition("## Which faults a kind cluster can perform")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
+    said = {name: answer.split()[0].rstrip(";") for names, answer in rows for name in re.findall(r"`([^`]+)`", names)}
+    assert {name: "yes" if name in COMMON_FAULTS | OF_SWITCH else "no" for name in FAULTS} == said
