@@ -13,7 +13,6 @@ import select
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -106,7 +105,7 @@ class Acceptor:
         self._listeners: dict[int, _Listener] = {}
         self._connections: dict[int, _Connection] = {}
         self._rows: list[tuple[int | bytes, ...]] = []
-        self._swept_ns = self._now_ns()
+        self._swept_ns = self._bridge.now_ns()
         flows = [flow for flow in settings.reflected_flows if flow.flow_class.is_tcp]
         allow_open_files(sum(self._connections_max(flow) for flow in flows))
         for endpoint in settings.endpoints:
@@ -125,7 +124,7 @@ class Acceptor:
         if self._rows:
             self._log.append(np.array(self._rows, dtype=REFLECTOR_ROW))
             self._rows.clear()
-        now_ns = self._now_ns()
+        now_ns = self._bridge.now_ns()
         if now_ns - self._swept_ns >= SWEEP_NS:
             self._swept_ns = now_ns
             self._sweep(now_ns)
@@ -138,9 +137,6 @@ class Acceptor:
             listener.opened.close()
         self._epoll.close()
         self._log.close()
-
-    def _now_ns(self) -> int:
-        return time.monotonic_ns() - self._settings.epoch_ns
 
     def _connections_max(self, flow: FlowSettings) -> int:
         return connections_max(flow.flow_class, self._settings.interval_ns, self._patience_ns)
@@ -156,13 +152,14 @@ class Acceptor:
             raise WorldError(message) from error
         finally:
             place.close()
-        known = {
-            flow.ssid: KnownFlow(id=flow.id, flow_class=flow.flow_class, sources=frozenset(_sources_of(flow))) for flow in flows
-        }
+        known: dict[int, KnownFlow] = {}
+        for flow in flows:
+            sources = frozenset(map(encode_address, flow.sources))
+            known[flow.ssid] = KnownFlow(id=flow.id, flow_class=flow.flow_class, sources=sources)
         allowed: Counter[bytes] = Counter()
         for flow in flows:
             allowed.update(dict.fromkeys(known[flow.ssid].sources, self._connections_max(flow)))
-        rate, now_ns = RATE_MARGIN * len(flows) / self._settings.interval_ns, self._now_ns()
+        rate, now_ns = RATE_MARGIN * len(flows) / self._settings.interval_ns, self._bridge.now_ns()
         self._listeners[opened.fileno()] = _Listener(
             opened=opened,
             allowed=dict(allowed),
@@ -183,7 +180,7 @@ class Acceptor:
                 self.counters["accept_errors"] += 1
                 self._push_out(self._connections)  # no descriptor is left: the listener would wake us without end
                 return
-            source, now_ns = encode_address(peer[0]), self._now_ns()
+            source, now_ns = encode_address(peer[0]), self._bridge.now_ns()
             if source not in listener.allowed:
                 self.counters["foreign"] += 1
                 close_abruptly(opened)
@@ -241,11 +238,11 @@ class Acceptor:
             self.counters["malformed"] += bool(connection.conversation.inbox)  # a message that was never finished
             self._close(connection)
             return
-        connection.heard_ns = self._now_ns()
+        connection.heard_ns = self._bridge.now_ns()
         self._answer(connection, content, wall_ns)
 
     def _answer(self, connection: _Connection, content: bytes, wall_ns: int | None) -> None:
-        now_ns, now_wall_ns, pair = self._now_ns(), time.time_ns(), self._bridge.pair
+        now_ns, now_wall_ns, pair = self._bridge.now_ns(), time.time_ns(), self._bridge.pair
         times = Times(
             received_ns=now_ns if wall_ns is None else wall_ns - (pair.wall_ns - pair.monotonic_ns),
             received_wall_ns=now_wall_ns if wall_ns is None else wall_ns,
@@ -280,8 +277,3 @@ class Acceptor:
             connection.is_full = bool(connection.outbox)
             self._epoll.modify(connection.opened.fileno(), select.EPOLLOUT if connection.is_full else select.EPOLLIN)
         return True
-
-
-def _sources_of(flow: FlowSettings) -> Iterator[bytes]:
-    yield encode_address(flow.source_address)
-    yield from (encode_address(address) for address in flow.rewritten_sources)

@@ -9,20 +9,15 @@ net/ipv4/ping.c, net/ipv6/ping.c.
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from hitless.records import Rows
 from probes import stamp
-from probes.clocks import Bridge
 from probes.families import family_of
-from probes.inner_loop import DATAGRAMS
-from probes.recording import GrowingTable
 from probes.sender import Sender
-from probes.settings import AgentSettings
 
 HEADER_OCTETS: Final = 8
 """Type, code, checksum, identifier, sequence number. Source: RFC 792, RFC 4443 4."""
@@ -34,17 +29,6 @@ class EchoSender(Sender):
 
     is_echo: ClassVar[bool] = True
     header_octets: ClassVar[int] = HEADER_OCTETS
-
-    def __init__(
-        self,
-        settings: AgentSettings,
-        bridge: Bridge,
-        skipped: GrowingTable,
-        facts: dict[str, Any],
-        datagrams: ModuleType | None = DATAGRAMS,
-    ) -> None:
-        super().__init__(settings, bridge, skipped, facts, datagrams)
-        self._peers["port"] = 0  # what the kernel says of where a reply came from
 
     def _make_packets(self, ssids: npt.NDArray[np.uint16]) -> stamp.Octets:
         body = super()._make_packets(ssids)

@@ -7,21 +7,16 @@
 from __future__ import annotations
 
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING, Final
+from importlib import import_module
+from types import ModuleType
+from typing import Final
 
 from hitless.errors import WorldError
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-    from probes import _datagrams
-
-    DATAGRAMS: ModuleType | None = _datagrams
-else:
-    try:
-        from probes import _datagrams as DATAGRAMS  # noqa: N812 - a constant of this module
-    except ImportError:
-        DATAGRAMS = None
+try:
+    DATAGRAMS: ModuleType | None = import_module("probes._datagrams")
+except ImportError:
+    DATAGRAMS = None
 
 
 @unique

@@ -14,13 +14,10 @@ import os
 import resource
 import stat
 import sys
-from pathlib import Path
 from typing import Any, Final, TextIO
 
 from hitless.errors import WorldError
 
-_CLONE_NEWNET: Final = 0x4000_0000
-"""Source: linux/sched.h."""
 _PR_SET_NO_NEW_PRIVS: Final = 38
 """Source: linux/prctl.h."""
 _CAPABILITY_VERSION_3: Final = 0x2008_0522
@@ -42,20 +39,6 @@ def is_pipe(descriptor: int) -> bool:
     except OSError:
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-
-
-def enter_network(namespace: str) -> None:
-    """Move this thread into a network namespace for good; threads that it starts from now on are in it as well.
-
-    Raises:
-        WorldError: there is no such namespace, or it may not be entered.
-    """
-    try:
-        with Path(namespace).open("rb") as there:
-            _check(_libc.setns(there.fileno(), _CLONE_NEWNET))
-    except OSError as error:
-        message = f"cannot enter the network namespace {namespace}: {error.strerror}"
-        raise WorldError(message) from error
 
 
 def cpu_counters() -> dict[str, int]:

@@ -35,9 +35,10 @@ import numpy as np
 from hitless.errors import HitlessError
 from hitless.load import ConnectionUse, RequestOutcome
 from hitless.records import REQUEST_ROW
-from probes.lifeline import cpu_counters, enter_network, give_up_privileges, is_pipe, say
+from probes.lifeline import cpu_counters, give_up_privileges, is_pipe, say
 from probes.load_settings import LocustSettings, read_locust_settings
 from probes.load_user import LoadUser, Request
+from probes.namespaces import Place
 from probes.orders import OrderReader, StopOrder
 from probes.pacing import Pacer
 from probes.recording import GrowingTable, write_report
@@ -253,8 +254,7 @@ def begin(environment: Any, runner: Any, **_: Any) -> None:  # noqa: ANN401 - Lo
         process = Process(settings, states, runner)
         if settings.users:
             process = PodUser.worker = Worker(settings, states, runner)
-        if settings.namespace is not None:
-            enter_network(settings.namespace)
+        Place(settings.namespace).enter()
         give_up_privileges()
     except HitlessError as error:
         sys.stderr.write(f"{error}\n")

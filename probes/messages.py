@@ -20,11 +20,6 @@ _MULTIPLIER: Final = 0x00FF
 """Of the Error Estimate; 0 is corrupt. Source: RFC 4656 4.1.2."""
 _PTP_FORMAT: Final = 0x4000
 """Z bit of the Error Estimate. Source: RFC 8762 4.2.1."""
-_NTP_EPOCH_S: Final = 2_208_988_800
-"""Seconds from 1900 (NTP era 0) to 1970. Source: RFC 5905 6."""
-_SECOND_NS: Final = 1_000_000_000
-_ERA_1_SECONDS: Final = 1 << 31
-"""NTP seconds below this belong to era 1, which begins in 2036. Source: RFC 4330 3."""
 
 
 class Probe(NamedTuple):
@@ -77,10 +72,3 @@ def decode_answer(content: bytes | bytearray) -> Answer | None:
     """Return the answer that 44 octets are; None: they are none, or its timestamps are not NTP's."""
     answer = Answer(*_ANSWER.unpack(content))
     return answer if answer.error & _MULTIPLIER and not answer.error & _PTP_FORMAT else None
-
-
-def decode_ntp(timestamp: int) -> int:
-    """Return an NTP 64-bit timestamp as a wall time, ns since 1970; as `stamp.decode_ntp_batch` does, for one."""
-    seconds, fraction = timestamp >> 32, timestamp & 0xFFFF_FFFF
-    seconds += 1 << 32 if seconds < _ERA_1_SECONDS else 0
-    return (seconds - _NTP_EPOCH_S) * _SECOND_NS + ((fraction * _SECOND_NS + (1 << 31)) >> 32)

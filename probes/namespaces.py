@@ -58,6 +58,11 @@ class Place:
             self._is_inside = False
             _enter(self._home)
 
+    def enter(self) -> None:
+        """Move this thread there for good; threads that it starts from now on are there as well. Raises WorldError."""
+        if self._there >= 0:
+            _enter(self._there)
+
     def close(self) -> None:
         """Let go of the namespace. Safe to call twice."""
         for descriptor in (self._there, self._home):

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from probes.clocks import Bridge
-from probes.messages import Answer, decode_ntp
+from probes.messages import Answer
 from probes.recording import SenderTable
+from probes.stamp import decode_ntp
 
-LIVE_WINDOW_NS: Final = 250_000_000
-"""An answered streak that ended longer ago than this (and some ticks) says nothing about now."""
 _COPIES_MAX: Final = 255
 _RETRANSMITS_MAX: Final = 255
 
@@ -82,27 +79,3 @@ class ProbeBook:
             return False
         copies[place] = min(int(copies[place]) + 1, _COPIES_MAX)
         return True
-
-    def is_live(self, ticks: int, wanted: int, window: int) -> bool:
-        """Tell whether every flow was answered `wanted` times in a row within the last `window` of these ticks."""
-        if ticks < wanted:
-            return False
-        answered = self._table.ticks["copies"][max(0, ticks - window) : ticks] > 0
-        streaks = np.lib.stride_tricks.sliding_window_view(answered, wanted, axis=0).all(axis=-1)
-        return bool(streaks.any(axis=0).all())
-
-    def has_outstanding(self, ticks: int, recent: int) -> bool:
-        """Tell whether one of the last `recent` of these ticks still waits for an answer."""
-        rows = self._table.ticks[max(0, ticks - recent) : ticks]
-        return bool(((rows["copies"] == 0) & (rows["send_errno"] == 0) & (rows["failure"] == 0)).any())
-
-    def finish(self, ticks: int) -> dict[str, int]:
-        """Close the table behind the last tick; return what a report counts of it."""
-        rows = self._table.ticks[:ticks]
-        counted = {
-            "probes": int(rows.size),
-            "sent": int(np.count_nonzero(rows["send_errno"] == 0)),
-            "answered": int(np.count_nonzero(rows["copies"])),
-        }
-        self._table.finish(ticks)
-        return counted

@@ -8,14 +8,12 @@ becomes of the answer: that is how the direction of every loss is known. Source:
 
 from __future__ import annotations
 
-import struct
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from itertools import groupby, pairwise
-from operator import itemgetter
+from collections.abc import Iterable
+from itertools import pairwise
 from types import ModuleType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +22,11 @@ from hitless.records import ADDRESS, NONE_NS, REFLECTOR_ROW, Rows, encode_addres
 from probes import stamp
 from probes.batches import rank_equals
 from probes.clocks import Bridge
-from probes.families import family_of, pack_address
+from probes.families import family_of
 from probes.inner_loop import DATAGRAMS, explain_failure
-from probes.messages import MESSAGE_OCTETS, Answer, Probe, decode_probe, encode_answer
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings
-from probes.sockets import Datagram, Inbox, Outbox, count_overflows, open_socket
+from probes.sockets import Inbox, Outbox, count_overflows, open_socket
 
 RATE_MARGIN: Final = 4
 """An endpoint answers at most this many times its configured rate, on the average of a second."""
@@ -45,29 +42,10 @@ _INBOX_OCTETS_MIN: Final = 2048
 _ROUNDS_MAX: Final = 8
 """Full inboxes in one go; a flood must not keep a sender in the same process waiting."""
 
-
-ALONE_MAX: Final = 8
-"""As few datagrams are answered one by one. Measured: one costs 20 us so, and a batch 90 us at least, 97 of three."""
-
-
-_TIMESTAMP: Final = struct.Struct(">Q")
-_TIMESTAMP_AT: Final = 4
-"""Octet of the timestamp in `stamp.ANSWER`."""
-
-
+_GATHERED_MIN: Final = 9
+"""With this many flows a reflector waits for the rest of a tick: one batch costs less than several."""
 _COUNTED: Final = ("malformed", "foreign", "probes", "rate_limited", "answered", "send_errors", "malformed_tlvs")
 """Counters of the compiled loop, in its order."""
-
-
-class _KnownFlow(NamedTuple):
-    """What one datagram of a flow is held against."""
-
-    pod: int
-    """Index of the socket that it must come to."""
-    id: int
-    """What the log calls it."""
-    sources: Mapping[bytes, bytes]
-    """Addresses that it may come from, each as the log has it."""
 
 
 class Reflector:
@@ -86,7 +64,7 @@ class Reflector:
     def __init__(
         self, settings: AgentSettings, bridge: Bridge, log: GrowingTable, datagrams: ModuleType | None = DATAGRAMS
     ) -> None:
-        self._bridge, self._log, self._epoch_ns = bridge, log, settings.epoch_ns
+        self._bridge, self._log = bridge, log
         self.counters: Counter[str] = Counter()
         flows = [flow for flow in settings.reflected_flows if not flow.flow_class.is_tcp]
         destinations = {flow.destination for flow in flows}
@@ -94,9 +72,7 @@ class Reflector:
         self._sockets = [open_socket(endpoint.address, endpoint.port, endpoint.namespace) for endpoint in endpoints]
         self.descriptors = tuple(opened.fileno() for opened in self._sockets)
         """One a pod: readable when a probe has come."""
-        self.alone_max = ALONE_MAX
-        """Datagrams that are answered one by one; more at once are answered as a batch."""
-        self.comes_in_batches = len(flows) > ALONE_MAX
+        self.comes_in_batches = len(flows) >= _GATHERED_MIN
         """Whether it pays to wait for the rest of a tick."""
         example = {flow.destination: flow.id for flow in flows}
         self.watched = [
@@ -114,14 +90,11 @@ class Reflector:
         self._ids = np.zeros(1 << 16, dtype=np.uint32)
         self._next_seq = np.zeros(1 << 16, dtype=np.int64)
         self._place_of_flow = np.zeros(1 << 16, dtype=np.intp)
-        self._known: dict[int, _KnownFlow] = {}
         for flow in flows:
             self._pod_of_flow[flow.ssid] = pods[flow.destination]
             self._ids[flow.ssid] = flow.id
-            allowed = (flow.source_address, *flow.rewritten_sources)
-            sources = {pack_address(address): encode_address(address) for address in allowed}
-            self._sources_of_flow[flow.ssid, : len(sources)] = [*sources.values()]
-            self._known[flow.ssid] = _KnownFlow(pods[flow.destination], flow.id, sources)
+            sources = [encode_address(address) for address in flow.sources]
+            self._sources_of_flow[flow.ssid, : len(sources)] = sources
         self._inbox = Inbox(family_of(endpoints[0].address), _INBOX_SLOTS, max(_INBOX_OCTETS_MIN, settings.packet_octets))
         self._outbox = Outbox(self._inbox.payload, self._inbox.names)
         fields = stamp.view_probes(self._inbox.payload)
@@ -132,14 +105,11 @@ class Reflector:
         """Answers a nanosecond that each pod may send."""
         self._burst = np.maximum(BURST_MIN, self._rate * 1e9)
         self._tokens = self._burst.copy()
-        self._refilled_ns = np.full(len(pods), self._now_ns(), dtype=np.int64)
-        self._alone: Rows = np.zeros(ALONE_MAX, dtype=REFLECTOR_ROW)
-        self._alone_columns = {name: self._alone[name] for name in REFLECTOR_ROW.names or ()}
-        self._payload = self._inbox.payload.reshape(-1).data
+        self._refilled_ns = np.full(len(pods), self._bridge.now_ns(), dtype=np.int64)
         self._unanswered = 0
         self._turns = 0
         self._compiled = datagrams and datagrams.Reflector(
-            self._epoch_ns,
+            settings.epoch_ns,
             self._inbox.payload.shape[1],
             UNANSWERED_ROWS_MAX,
             np.array(self.descriptors, dtype=np.int32),
@@ -170,10 +140,8 @@ class Reflector:
                 count += got
                 if count == inbox.slots:
                     break
-            if count > self.alone_max:
+            if count:
                 self._answer(count)
-            elif count:
-                self._answer_alone(count)
             inbox.clear(count)
             if count < inbox.slots:
                 return
@@ -195,110 +163,6 @@ class Reflector:
             self.counters["receive_overflows"] += count_overflows(opened)
             opened.close()
         self._log.close()
-
-    def _now_ns(self) -> int:
-        return time.monotonic_ns() - self._epoch_ns
-
-    def _answer_alone(self, count: int) -> None:
-        """Do for a few datagrams, one by one, what `_answer` does for a batch."""
-        kept, answers = 0, list[tuple[tuple[int, int], int, int]]()
-        for slot in range(count):
-            came, pod = self._inbox.datagram(slot), self._pod_of_slot.item(slot)
-            probe = self._read_alone(slot, came, pod)
-            if probe is None:
-                continue
-            seq = UNANSWERED
-            if self._is_allowed_alone(pod):
-                seq = self._number_alone(probe.ssid)
-                self._turn_alone(slot, came, probe, seq)
-                # Equal keys stand for slots of one pod, next to each other: one call sends them.
-                answers.append(((pod, slot - len(answers)), slot, kept))
-            elif not self._is_logged_alone():
-                continue
-            self._write_alone(kept, came, probe, seq)
-            kept += 1
-        for (pod, _), group in groupby(answers, key=itemgetter(0)):
-            self._send_alone(self.descriptors[pod], [(slot, place) for _, slot, place in group])
-        if kept:
-            self._log.append(self._alone[:kept])
-
-    def _read_alone(self, slot: int, came: Datagram, pod: int) -> Probe | None:
-        """Return the probe that a slot holds; None: it is not to be answered, which is counted."""
-        width = self._inbox.payload.shape[1]
-        packet = self._payload[slot * width : slot * width + MESSAGE_OCTETS]
-        probe = decode_probe(packet) if MESSAGE_OCTETS <= came.octets <= width else None
-        if probe is None:
-            self.counters["malformed"] += 1
-            return None
-        flow = self._known.get(probe.ssid)
-        if flow is None or flow.pod != pod or came.address not in flow.sources:
-            self.counters["foreign"] += 1
-            return None
-        self.counters["probes"] += 1
-        return probe
-
-    def _number_alone(self, flow: int) -> int:
-        seq = self._next_seq.item(flow)
-        self._next_seq[flow] = seq + 1
-        return int(seq & 0xFFFF_FFFF)
-
-    def _turn_alone(self, slot: int, came: Datagram, probe: Probe, seq: int) -> None:
-        """Turn a probe into its answer where it lies."""
-        answer = Answer(
-            seq=seq,
-            timestamp=0,  # written just before it is sent
-            error=self._bridge.error,
-            ssid=probe.ssid,
-            received=stamp.encode_ntp(came.wall_ns),
-            sender_seq=probe.seq,
-            sender_timestamp=probe.timestamp,
-            sender_error=probe.error,
-            sender_ttl=came.ttl,
-        )
-        at = slot * self._inbox.payload.shape[1]
-        self._payload[at : at + MESSAGE_OCTETS] = encode_answer(answer)
-        if came.octets > MESSAGE_OCTETS:
-            slots, octets = np.array([slot]), np.array([came.octets])
-            self.counters["malformed_tlvs"] += stamp.mark_tlvs(self._inbox.payload, slots, octets)
-
-    def _write_alone(self, place: int, came: Datagram, probe: Probe, seq: int) -> None:
-        """Fill a row of the log; `sent` is filled in when it is sent."""
-        columns = self._alone_columns
-        flow = self._known[probe.ssid]
-        columns["flow"][place], columns["seq"][place], columns["ttl"][place] = flow.id, probe.seq, came.ttl
-        columns["received"][place] = came.wall_ns - self._bridge.offset_ns
-        columns["source"][place] = flow.sources[came.address]
-        columns["reflector_seq"][place] = seq
-        columns["sent"][place] = NONE_NS
-
-    def _send_alone(self, descriptor: int, answers: list[tuple[int, int]]) -> None:
-        """Send the answers of one pod, each (slot, row), in slots next to each other, by one call."""
-        width, timestamp = self._inbox.payload.shape[1], stamp.encode_ntp(time.time_ns())
-        for slot, _ in answers:
-            _TIMESTAMP.pack_into(self._payload, slot * width + _TIMESTAMP_AT, timestamp)
-        first = answers[0][0]
-        lengths = [self._inbox.length(slot) for slot, _ in answers]
-        sent_ns = self._now_ns()
-        refused = self._outbox.send_slots(descriptor, first, lengths)
-        self.counters["answered"] += len(answers) - len(refused)
-        self.counters["send_errors"] += len(refused)
-        for slot, place in answers:
-            self._alone_columns["sent"][place] = NONE_NS if slot in refused else sent_ns
-
-    def _is_logged_alone(self) -> bool:
-        """Count a probe beyond the rate limit; tell whether it still goes into the log."""
-        self.counters["rate_limited"] += 1
-        return self._may_log(1)
-
-    def _is_allowed_alone(self, pod: int) -> bool:
-        """Take a token of the pod's bucket; False: there is none."""
-        now_ns = self._now_ns()
-        filled = self._tokens.item(pod) + self._rate.item(pod) * (now_ns - self._refilled_ns.item(pod))
-        tokens = min(self._burst.item(pod), filled)
-        self._refilled_ns[pod] = now_ns
-        is_allowed = tokens >= 1
-        self._tokens[pod] = tokens - is_allowed
-        return bool(is_allowed)
 
     def _answer(self, count: int) -> None:
         inbox = self._inbox
@@ -365,7 +229,7 @@ class Reflector:
 
     def _is_allowed(self, pods: npt.NDArray[np.intp]) -> stamp.Mask:
         """Take a token of the pod's bucket for each probe; those for which there is none are not answered."""
-        now_ns = self._now_ns()
+        now_ns = self._bridge.now_ns()
         np.minimum(self._burst, self._tokens + self._rate * (now_ns - self._refilled_ns), out=self._tokens)
         self._refilled_ns[:] = now_ns
         wanted = np.bincount(pods, minlength=len(self._tokens))
@@ -390,7 +254,7 @@ class Reflector:
         borders = [0, *((pods[1:] != pods[:-1]).nonzero()[0] + 1).tolist(), len(pods)]
         for first, last in pairwise(borders):
             self._timestamps[slots[first:last]] = stamp.encode_ntp(time.time_ns())
-            rows["sent"][places[first:last]] = self._now_ns()
+            rows["sent"][places[first:last]] = self._bridge.now_ns()
             refused = self._outbox.send(self.descriptors[int(pods[first])], first, last)
             self.counters["answered"] += last - first - len(refused)
             for message in refused:

@@ -8,7 +8,6 @@ its answer is looked for.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar, Final
@@ -16,16 +15,16 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from hitless.records import SKIPPED_ROW, Rows
+from hitless.records import Rows
 from probes import stamp
 from probes.batches import rank_equals
 from probes.clocks import Bridge
 from probes.families import family_of, pack_address
 from probes.inner_loop import DATAGRAMS, explain_failure
-from probes.pacing import Pacer, Wake
-from probes.recording import GrowingTable, SenderTable
+from probes.recording import GrowingTable
 from probes.settings import AgentSettings
 from probes.sockets import Inbox, Outbox, count_overflows, open_socket
+from probes.ticked_sender import TickedSender
 
 COLLECT_NS_MIN: Final = 4_000_000
 COLLECT_NS_MAX: Final = 100_000_000
@@ -39,8 +38,6 @@ _ROUNDS_MAX: Final = 8
 _REMEMBERED_TICKS: Final = 1 << 17
 """Ticks whose timestamps are remembered; the echo in a later answer is trusted."""
 _COPIES_MAX: Final = 255
-_LIVE_WINDOW_NS: Final = 250_000_000
-"""An answered streak that ended longer ago than this (and some ticks) says nothing about now."""
 _DROPPED_AS: Final = ("malformed", "foreign", "stale")
 """Counters of the questions that are asked of an answer, in their order."""
 
@@ -58,7 +55,7 @@ class _Pod:
     send_ended: npt.NDArray[np.int64]
 
 
-class Sender:
+class Sender(TickedSender):
     """Sends and records the datagram flows of the agent's endpoints.
 
     Args:
@@ -72,8 +69,6 @@ class Sender:
         WorldError: a socket or the record file is not available.
     """
 
-    descriptor: ClassVar[None] = None
-    """Nothing to wait for: answers are fetched after a tick."""
     is_echo: ClassVar[bool] = False
     """Whether it sends ICMP instead of UDP."""
     header_octets: ClassVar[int] = 0
@@ -87,20 +82,9 @@ class Sender:
         facts: dict[str, Any],
         datagrams: ModuleType | None = DATAGRAMS,
     ) -> None:
-        self._settings, self._bridge, self._skipped = settings, bridge, skipped
-        self._epoch_ns = settings.epoch_ns
+        super().__init__(settings, bridge, skipped, facts)
         flows = settings.sent_flows
-        self.counters: Counter[str] = Counter()
-        self.lateness_ns_max = 0
-        """How much later than due the latest tick was sent; skipped ones are another matter."""
-        self.ticks = 0
-        """Ticks sent: the seq of the next one."""
-        self.is_started = False
-        """Whether it was told when to send."""
-        self.longest_call_ns = 0
-        """Longest time from a timestamp to the end of the call that sent it, since it was last set to 0."""
         self._count = len(flows)
-        ids = np.array([flow.id for flow in flows], dtype=np.uint32)
         ssids = np.array([flow.ssid for flow in flows], dtype=np.uint16)
         self._packets = self._make_packets(ssids)
         self._probes = stamp.view_probes(self._packets, self.header_octets)
@@ -109,28 +93,26 @@ class Sender:
         self._peers: Rows = np.zeros(self._count, dtype=family.sockaddr)
         self._peers["family"] = family.number
         self._peers["address"] = [pack_address(flow.sent_to) for flow in flows]
-        self._peers["port"] = [flow.port for flow in flows]
+        # Of an echo reply the kernel names no port.
+        self._peers["port"] = 0 if self.is_echo else [flow.port for flow in flows]
         self._outbox = Outbox(self._packets, self._peers)
         self._inbox = Inbox(family, _INBOX_SLOTS, max(128, self._packets.shape[1] + 64))
         self._pod_of_slot = np.zeros(_INBOX_SLOTS, dtype=np.intp)
         self._index_of = np.full(1 << 16, -1, dtype=np.intp)
         self._index_of[ssids] = np.arange(self._count)
-        self._table = SenderTable(settings.directory / f"{settings.agent}.sender", ids, settings.ticks_max, facts)
         self._open(settings)
         self._stamps = np.zeros((min(settings.ticks_max, _REMEMBERED_TICKS), len(self._pods)), dtype=np.uint64)
-        self._pacer: Pacer | None = None
         self._collected_ns = 0
         most = max(pod.last - pod.first for pod in self._pods)
         self._collect_ns = min(COLLECT_NS_MAX, max(COLLECT_NS_MIN, _WAITING_ANSWERS * settings.interval_ns // most))
         self._turns = 0
-        self._live_window = 4 * settings.live_answers + _LIVE_WINDOW_NS // settings.interval_ns
         self._compiled = datagrams and datagrams.Sender(
-            self._epoch_ns,
+            settings.epoch_ns,
             self.header_octets,
             self._packets,
             self._peers,
             np.array([(pod.descriptor, pod.first, pod.last) for pod in self._pods], dtype=np.int32),
-            ids,
+            self._ids,
             self._index_of,
             self._table.rows,
             self._stamps,
@@ -170,64 +152,14 @@ class Sender:
             )
         self._pods = tuple(pods)
 
-    def now_ns(self) -> int:
-        """Return the present on the run clock."""
-        return time.monotonic_ns() - self._epoch_ns
-
-    def start(self, start_ns: int) -> int:
-        """Draw the phase; no tick is due before `start_ns` (run clock).
-
-        Returns:
-            When the first tick is due, run clock.
-        """
-        self._pacer = Pacer(self._settings.interval_ns, start_ns, self._settings.phase_seed)
-        self.is_started = True
-        return self._pacer.due_ns
-
     def step(self) -> None:
         """Send the tick that is due, if one is, and fetch answers if it is time."""
         now_ns = self.now_ns()
-        if self._pacer is not None:
-            due_ns = self._pacer.due_ns
-            wake = self._pacer.look(now_ns)
-            self._record_skipped(wake, now_ns)
-            if wake.is_due and not self.is_exhausted:
-                late_ns = now_ns - due_ns - wake.skipped_ns[1] * self._settings.interval_ns
-                self.lateness_ns_max = max(self.lateness_ns_max, late_ns)
-                self._tick()
+        if self._is_tick_due(now_ns):
+            self._tick()
         if now_ns - self._collected_ns >= self._collect_ns:
             self._collected_ns = now_ns
             self.collect()
-
-    @property
-    def due_ns(self) -> int | None:
-        """When the next tick is due, run clock; None: it does not send."""
-        return None if self._pacer is None else self._pacer.due_ns
-
-    def stop(self) -> None:
-        """Send nothing more."""
-        self._pacer = None
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether every tick that `duration_ns_max` allows was sent."""
-        return self.ticks >= self._settings.ticks_max
-
-    def is_live(self) -> bool:
-        """Fetch answers; return whether every flow was answered `live_answers` times in a row lately."""
-        self.collect()
-        wanted = self._settings.live_answers
-        if self.ticks < wanted:
-            return False
-        answered = self._table.ticks["copies"][max(0, self.ticks - self._live_window) : self.ticks] > 0
-        streaks = np.lib.stride_tricks.sliding_window_view(answered, wanted, axis=0).all(axis=-1)
-        return bool(streaks.any(axis=0).all())
-
-    def has_outstanding(self) -> bool:
-        """Return whether a probe of the last `drain_ns` still waits for its answer."""
-        recent = self._settings.drain_ns // self._settings.interval_ns + 2
-        rows = self._table.ticks[max(0, self.ticks - recent) : self.ticks]
-        return bool(((rows["copies"] == 0) & (rows["send_errno"] == 0)).any())
 
     def collect(self) -> None:
         """Fetch the answers that have come, of all pods, and fill their rows; each time another pod comes first."""
@@ -266,28 +198,11 @@ class Sender:
         for opened in self._sockets:
             self.counters["receive_overflows"] += count_overflows(opened)
             opened.close()
-        rows = self._table.ticks[: self.ticks]
-        self.counters["ticks"] = self.ticks
-        self.counters["probes"] = rows.size
-        self.counters["sent"] = int(np.count_nonzero(rows["send_errno"] == 0))
-        self.counters["answered"] = int(np.count_nonzero(rows["copies"]))
-        self.counters["lateness_ns_max"] = self.lateness_ns_max
-        self._table.finish(self.ticks)
-        self._skipped.close()
-
-    def _record_skipped(self, wake: Wake, now_ns: int) -> None:
-        first_ns, count = wake.skipped_ns
-        if count:
-            self.counters["ticks_skipped"] += count
-            rows = np.zeros(count, dtype=SKIPPED_ROW)
-            rows["due"] = first_ns + np.arange(count) * self._settings.interval_ns
-            rows["woke"] = now_ns
-            self._skipped.append(rows)
+        super().finish()
 
     def _tick(self) -> None:
         if self._compiled:
-            longest_ns = self._compiled.tick(self.ticks, self._bridge.error)
-            self.longest_call_ns = max(self.longest_call_ns, longest_ns)
+            self._note_call(0, self._compiled.tick(self.ticks, self._bridge.error))
             self.ticks += 1
             return
         seq, line = self.ticks, self._table.line
@@ -305,7 +220,7 @@ class Sender:
             ended_ns = self.now_ns()
             pod.send_began[:] = began_ns
             pod.send_ended[:] = ended_ns
-            self.longest_call_ns = max(self.longest_call_ns, ended_ns - stamped_ns)
+            self._note_call(stamped_ns, ended_ns)
             for place, number in refused.items():
                 line["send_errno"][place] = number
             self._table.write(seq, pod.first, pod.last)

@@ -75,6 +75,11 @@ class FlowSettings:
         """The address that it is sent to."""
         return self.target_address or self.destination_address
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Addresses that its packets may come from."""
+        return (self.source_address, *self.rewritten_sources)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
@@ -236,7 +241,7 @@ def _check_addresses(settings: AgentSettings, reader: FieldReader) -> None:
 def _addresses_of(settings: AgentSettings) -> Iterator[str]:
     yield from (endpoint.address for endpoint in settings.endpoints)
     for flow in settings.flows:
-        yield from (flow.source_address, flow.destination_address, flow.sent_to, *flow.rewritten_sources)
+        yield from (flow.destination_address, flow.sent_to, *flow.sources)
 
 
 def _repeated(values: Sequence[Any]) -> Any:  # noqa: ANN401 - a name or a number, as given

@@ -14,8 +14,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +58,7 @@ CONTROL: Final = np.dtype(
 net/ipv6 of Linux (__sock_recv_cmsgs runs before ip_cmsg_recv_offset and ip6_datagram_recv_ctl); `Inbox.check_control` looks
 whether it is so."""
 
-_SO_TIMESTAMPNS: Final = 35
+SO_TIMESTAMPNS: Final = 35
 """Receive timestamps, ns, CLOCK_REALTIME. Source: asm-generic/socket.h (SO_TIMESTAMPNS_OLD)."""
 _SO_RCVBUFFORCE: Final = 33
 """SO_RCVBUF beyond rmem_max, for CAP_NET_ADMIN. Source: asm-generic/socket.h."""
@@ -73,27 +72,12 @@ _BUFFER_OCTETS: Final = 8 << 20
 """Wanted receive and send buffer: 10,000 small datagrams of about 800 octets of kernel memory each."""
 _CONTROL_WORDS: Final = [0, 1, 4, 5]
 """Words of 8 octets in CONTROL that never change: length, level and type of both messages."""
-_CONTROL_FIELDS: Final = struct.Struct("<QQqqQQi4x")
-"""CONTROL for one datagram: the constant words 0 and 1, the time, the constant words 4 and 5, the TTL."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _sendmmsg = _libc.sendmmsg
 _sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
 _recvmmsg = _libc.recvmmsg
 _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
-
-
-class Datagram(NamedTuple):
-    """What the kernel tells of one received datagram."""
-
-    octets: int
-    """Its length on the wire."""
-    address: bytes
-    """Address that it came from, as its family's sockaddr holds it."""
-    wall_ns: int
-    """When the kernel received it: CLOCK_REALTIME."""
-    ttl: int
-    """The TTL or hop limit with which it came."""
 
 
 class Inbox:
@@ -125,13 +109,9 @@ class Inbox:
         self._base = self._headers.ctypes.data
         self._headers_octets = self._headers.view(np.uint8).reshape(slots, -1)
         self._fresh_octets = self._headers_octets.copy()
-        # For one datagram at a time: one number of a column, without an array around it.
-        self._lengths, self._control_lengths = self._headers["octets"], self._headers["control_octets"]
-        self._addresses = self.names["address"]
-        self._control_octets = self.control.view(np.uint8).data
         # A cmsghdr has 16 octets, a timespec 16, the TTL 4. Source: cmsg(3).
-        self._constants = (32, socket.SOL_SOCKET | _SO_TIMESTAMPNS << 32, 20, family.level | family.ttl_type << 32)
-        self._constant_words = np.array(self._constants, dtype=np.uint64)
+        constants = (32, socket.SOL_SOCKET | SO_TIMESTAMPNS << 32, 20, family.level | family.ttl_type << 32)
+        self._constant_words = np.array(constants, dtype=np.uint64)
 
     def receive(self, descriptor: int, first: int) -> int:
         """Receive what is there, without waiting, into the slots from `first` on.
@@ -151,25 +131,6 @@ class Inbox:
             return 0
         message = f"recvmmsg: {os.strerror(number)}"
         raise WorldError(message)
-
-    def datagram(self, slot: int) -> Datagram:
-        """Return what the kernel told of one datagram: as `octets`, `wall_ns` and `check_control` do for a batch.
-
-        Raises:
-            WorldError: as `check_control`.
-        """
-        first, second, seconds, rest_ns, third, fourth, ttl = _CONTROL_FIELDS.unpack_from(
-            self._control_octets, slot * CONTROL.itemsize
-        )
-        is_whole = self._control_lengths.item(slot) == CONTROL.itemsize
-        if not is_whole or (first, second, third, fourth) != self._constants:
-            self.check_control(slot + 1)
-        wall_ns = seconds * 1_000_000_000 + rest_ns
-        return Datagram(self._lengths.item(slot), self._addresses.item(slot), wall_ns, ttl)
-
-    def length(self, slot: int) -> int:
-        """Return the length of one datagram as it was on the wire."""
-        return int(self._lengths.item(slot))
 
     def octets(self, count: int) -> npt.NDArray[np.int64]:
         """Return the lengths of the first `count` datagrams as they were on the wire."""
@@ -221,14 +182,6 @@ class Outbox:
         self._fresh["iov_count"] = 1
         self._headers = self._fresh.copy()
         self._base = self._headers.ctypes.data
-        self._fresh_base = self._fresh.ctypes.data
-        self._lengths = self._iovecs["octets"]
-
-    def send_slots(self, descriptor: int, first: int, lengths: Sequence[int]) -> dict[int, int]:
-        """Send what lies in the slots first, first + 1, ..., with these lengths; see `send`. Returns slot to errno."""
-        for slot, length in enumerate(lengths, first):
-            self._lengths[slot] = length
-        return _send(descriptor, self._fresh_base, first, first + len(lengths))
 
     def choose(self, slots: npt.NDArray[np.intp], octets: npt.NDArray[np.int64]) -> None:
         """Line up these slots, with these lengths, as messages 0, 1, ... of the next `send`."""
@@ -243,24 +196,19 @@ class Outbox:
         Returns:
             Message number to errno of what the kernel refused; empty as a rule.
         """
-        return _send(descriptor, self._base, first, last)
-
-
-def _send(descriptor: int, base: int, first: int, last: int) -> dict[int, int]:
-    """Send the messages whose headers lie at `base`; see `Outbox.send`."""
-    refused: dict[int, int] = {}
-    position = first
-    while position < last:
-        room = min(last - position, _MESSAGES_MAX)
-        sent = int(_sendmmsg(descriptor, base + position * _MMSGHDR.itemsize, room, socket.MSG_DONTWAIT))
-        if sent > 0:
-            position += sent
-            continue
-        number = ctypes.get_errno()
-        if number != errno.EINTR:
-            refused[position] = number
-            position += 1
-    return refused
+        refused: dict[int, int] = {}
+        position = first
+        while position < last:
+            room = min(last - position, _MESSAGES_MAX)
+            sent = int(_sendmmsg(descriptor, self._base + position * _MMSGHDR.itemsize, room, socket.MSG_DONTWAIT))
+            if sent > 0:
+                position += sent
+                continue
+            number = ctypes.get_errno()
+            if number != errno.EINTR:
+                refused[position] = number
+                position += 1
+        return refused
 
 
 def open_socket(address: str, port: int, namespace: str | None = None, *, is_echo: bool = False) -> socket.socket:
@@ -287,7 +235,7 @@ def open_socket(address: str, port: int, namespace: str | None = None, *, is_ech
     try:
         for option, value in family.datagram_options:
             opened.setsockopt(family.level, option, value)
-        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_OCTETS)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_OCTETS)
         with contextlib.suppress(PermissionError):  # without CAP_NET_ADMIN rmem_max bounds the buffer

@@ -89,6 +89,13 @@ def encode_ntp(wall_ns: int) -> int:
     return ((seconds + _NTP_EPOCH_S) & 0xFFFF_FFFF) << 32 | (rest_ns << 32) // _SECOND_NS
 
 
+def decode_ntp(timestamp: int) -> int:
+    """Return an NTP 64-bit timestamp as a wall time, ns since 1970."""
+    seconds, fraction = timestamp >> 32, timestamp & 0xFFFF_FFFF
+    seconds += 1 << 32 if seconds < _ERA_1_SECONDS else 0
+    return (seconds - _NTP_EPOCH_S) * _SECOND_NS + ((fraction * _SECOND_NS + (1 << 31)) >> 32)
+
+
 def encode_ntp_batch(wall_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
     """Return wall times (ns since 1970, not before it) as NTP 64-bit timestamps."""
     unsigned = wall_ns.astype(np.uint64)

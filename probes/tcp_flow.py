@@ -6,6 +6,7 @@ import select
 import socket
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -44,8 +45,6 @@ class TcpFlow(Protocol):
 class Tools:
     """What the flows of one sender share."""
 
-    epoch_ns: int
-    """CLOCK_MONOTONIC reading that is 0 on the run clock."""
     interval_ns: int
     patience_ns: int
     """How long an answer, or a connection, is waited for."""
@@ -54,15 +53,15 @@ class Tools:
     connections: GrowingTable
     """CONNECTION_ROWs go there."""
     counters: Counter[str]
+    note_call: Callable[[int, int], None]
+    """Takes note of when a call that sent a probe began and ended."""
     epoll: select.epoll = field(default_factory=select.epoll)
     owners: dict[int, TcpFlow] = field(default_factory=dict)
     """Descriptor to the flow that hears of it."""
-    longest_call_ns: int = 0
-    """Longest time from reading the clock for a probe's timestamp to the end of the call that sent it."""
 
     def now_ns(self) -> int:
         """Return the present on the run clock."""
-        return time.monotonic_ns() - self.epoch_ns
+        return self.bridge.now_ns()
 
     def watch(self, opened: socket.socket, events: int, owner: TcpFlow) -> None:
         """Tell `owner` of these events from now on."""
@@ -81,10 +80,6 @@ class Tools:
         """Return a message with the time as it is now, and that time, NTP."""
         timestamp = encode_ntp(time.time_ns())
         return encode_probe(Probe(seq=seq, timestamp=timestamp, error=self.bridge.error, ssid=ssid)), timestamp
-
-    def note_call(self, began_ns: int, ended_ns: int) -> None:
-        """Take note of how long a call took."""
-        self.longest_call_ns = max(self.longest_call_ns, ended_ns - began_ns)
 
     def read_answer(self, content: bytes | bytearray, ssid: int) -> Answer | None:
         """Return the answer to the flow of this SSID that 44 octets are; None: they are none, which is counted."""

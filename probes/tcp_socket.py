@@ -19,6 +19,7 @@ from hitless.errors import WorldError
 from hitless.records import ConnectionEvent
 from probes.families import family_of
 from probes.messages import MESSAGE_OCTETS
+from probes.sockets import SO_TIMESTAMPNS
 
 PATIENCE_NS: Final = 2_000_000_000
 """A connection that is not made by then is given up, whatever the kernel would still try. A lost SYN is sent again after 1 s
@@ -47,8 +48,6 @@ UNREADABLE: Final = errno.EBADMSG
 
 _IP_BIND_ADDRESS_NO_PORT: Final = 24
 """The port is chosen at connect(), by the whole 4-tuple: the same one serves many destinations. Source: ip(7), Linux 4.2."""
-_SO_TIMESTAMPNS: Final = 35
-"""Receive timestamps, ns, CLOCK_REALTIME. Source: asm-generic/socket.h (SO_TIMESTAMPNS_OLD)."""
 _TIMESPEC: Final = struct.Struct("qq")
 _CONTROL_OCTETS: Final = socket.CMSG_SPACE(_TIMESPEC.size)
 _TOTAL_RETRANS: Final = struct.Struct("100xI")
@@ -68,7 +67,7 @@ def make_socket(source: str) -> socket.socket:
     opened = _open(source)
     try:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         opened.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
         opened.bind((source, 0))
     except OSError:
@@ -87,7 +86,7 @@ def make_listener(address: str, port: int, backlog: int) -> socket.socket:
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an earlier run left in TIME_WAIT is no obstacle
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         opened.bind((address, port))
         opened.listen(backlog)
     except OSError:
@@ -112,7 +111,7 @@ def receive(opened: socket.socket, octets: int = RECEIVE_OCTETS) -> tuple[bytes,
     """
     content, controls, _, _ = opened.recvmsg(octets, _CONTROL_OCTETS)
     for level, kind, value in controls:
-        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, rest_ns = _TIMESPEC.unpack(value)
             return content, seconds * 1_000_000_000 + rest_ns
     return content, None

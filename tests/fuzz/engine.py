@@ -15,7 +15,7 @@ from pathlib import Path
 
 from probes.clocks import Bridge
 from probes.recording import GrowingTable
-from probes.reflector import ALONE_MAX, Reflector
+from probes.reflector import Reflector
 from probes.sender import Sender
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 from tests.fuzz.target import Check, Draws, Target
@@ -26,8 +26,6 @@ _OCTETS = 44
 _WAIT_S = 5.0
 _INTERVAL_NS, _DRAIN_NS = 1_000_000, 1_000_000_000
 _NTP_2026 = 3_976_000_000 << 32
-_COMPILED = 2
-"""The choice of the compiled loop, where it was built; 0 and 1 are Python's ways: as a batch, one by one."""
 
 
 def _settings(directory: Path, flows: tuple[FlowSettings, ...], endpoint: EndpointSettings) -> AgentSettings:
@@ -122,8 +120,7 @@ def _open_reflector() -> Iterator[Check]:
 
         def check(content: bytes) -> None:
             draws = Draws(content)
-            way = draws.number(2)
-            reflector._compiled, reflector.alone_max = compiled if way == _COMPILED else None, ALONE_MAX if way else 0
+            reflector._compiled = compiled if draws.number(1) else None
             reflector._tokens[:] = _PACKETS_MAX
             true = [_probe(seq, ssid) for seq in (3, 4) for ssid in (1, 2)]
             contents = _draw_packets(draws, true)

@@ -157,13 +157,13 @@ class Sending:
 
     def pass_time(self, seconds: float) -> None:
         """Let the clock jump, and the sender look at it."""
-        tools = self.sender._tools
-        tools.epoch_ns -= round(seconds * 1e9)
-        tools.bridge._epoch_ns = tools.epoch_ns
-        tools.bridge.renew()
+        bridge = self.sender._bridge
+        bridge._epoch_ns -= round(seconds * 1e9)
+        bridge.renew()
         self.sender.collect()
 
     def wait(self, is_true: Callable[[], bool]) -> None:
+        assert self.sender.descriptor is not None
         wait_until(is_true, self.sender.collect, self.sender.descriptor)
 
     @property
@@ -172,7 +172,7 @@ class Sending:
 
     @property
     def rows(self) -> Rows:
-        return self.sender._book._table.rows[: self.sender.ticks]
+        return self.sender._table.rows[: self.sender.ticks]
 
     @property
     def connections(self) -> Rows:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hitless.records import REFLECTOR_ROW
 from probes import settings as settings_module
 from probes import stamp
-from probes.reflector import Reflector
 from probes.sender import Sender
 from tests.fuzz import documents
 from tests.fuzz.target import Check, Target
@@ -60,8 +59,6 @@ def say_yes(packets: np.ndarray, _octets: np.ndarray) -> np.ndarray:
         ("wire", stamp, "is_answer", stamp.is_probe),
         ("reflector", stamp, "is_probe", say_yes),
         ("reflector", stamp, "turn_into_answers", lambda *_, **__: None),
-        ("reflector", Reflector, "_read_alone", lambda *_: None),
-        ("reflector", Reflector, "_turn_alone", lambda *_: None),
         ("sender", stamp, "is_answer", stamp.is_probe),
         ("sender", Sender, "_is_true_echo", lambda _self, slots, _flows, _seqs: np.ones(len(slots), dtype=np.bool_)),
         ("settings", settings_module, "_check_together", lambda *_: None),

@@ -61,7 +61,7 @@ def test_a_message_and_its_answer_fill_a_row(sending: Sending, other_end: socket
 def test_the_receive_time_is_the_kernels(sending: Sending, other_end: socket.socket) -> None:
     """Where the kernel says none it is the time of the reading; it begins a little after the first socket asked for it."""
     late_ns = 1_000_000_000
-    sending.sender._tools.epoch_ns -= late_ns  # as if we came a second late; the bridge knows nothing of it
+    sending.sender._bridge._epoch_ns -= late_ns  # as if we came a second late; the bridge knows nothing of it
 
     def is_the_kernels() -> bool:
         sending.tick()
@@ -294,7 +294,7 @@ def test_live_means_answered_often_enough_in_a_row(sending: Sending, other_end: 
 def test_ticks_that_are_late_are_skipped_and_recorded(port: Port, tmp_path: Path) -> None:
     sending = Sending(tmp_path, FlowClass.TCP_ESTABLISHED, port.number)
     first_ns = sending.sender.start(sending.sender.now_ns())
-    sending.sender._tools.epoch_ns -= 1_000_000_000
+    sending.sender._bridge._epoch_ns -= 1_000_000_000
     sending.sender.step()
     assert sending.sender.ticks == 1
     _, rows = read_record(tmp_path / "x.skipped")
@@ -306,11 +306,11 @@ def test_a_large_tick_takes_several_turns_and_is_one_tick(port: Port, tmp_path: 
     count = 2 * _OFFERS_MAX + 1
     sending = Sending(tmp_path, FlowClass.TCP_CONNECT, port.number, count=count)
     first_ns = sending.sender.start(sending.sender.now_ns())
-    sending.sender._tools.epoch_ns -= first_ns - sending.sender.now_ns()  # the first tick is due
+    sending.sender._bridge._epoch_ns -= first_ns - sending.sender.now_ns()  # the first tick is due
     offered = []
     while not sending.sender.ticks:
         sending.sender.step()
-        offered.append(int(np.count_nonzero(sending.sender._book._table.rows["flow"][:count])))
+        offered.append(int(np.count_nonzero(sending.sender._table.rows["flow"][:count])))
         assert sending.sender.due_ns == 0 or sending.sender.ticks
     assert offered == [_OFFERS_MAX, 2 * _OFFERS_MAX, count]
     assert sending.sender.due_ns is not None

@@ -19,7 +19,6 @@ from probes.messages import (
     Answer,
     Probe,
     decode_answer,
-    decode_ntp,
     decode_probe,
     encode_answer,
     encode_probe,
@@ -67,12 +66,12 @@ def test_what_is_a_message_is_decided_as_for_batches(content: bytes) -> None:
 
 @given(U64)
 def test_a_timestamp_is_read_as_in_batches(timestamp: int) -> None:
-    assert decode_ntp(timestamp) == stamp.decode_ntp_batch(np.array([timestamp], np.uint64))[0]
+    assert stamp.decode_ntp(timestamp) == stamp.decode_ntp_batch(np.array([timestamp], np.uint64))[0]
 
 
 @given(st.integers(0, 4_000_000_000 * 10**9))
 def test_every_nanosecond_survives_the_way_there_and_back(wall_ns: int) -> None:
-    assert decode_ntp(stamp.encode_ntp(wall_ns)) == wall_ns
+    assert stamp.decode_ntp(stamp.encode_ntp(wall_ns)) == wall_ns
 
 
 SOURCE, OTHER = encode_address("127.7.0.2"), encode_address("127.7.0.9")
