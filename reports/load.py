@@ -1,4 +1,4 @@
-"""The part of the report about application load, as rows of strings; the words are in templates/load.md.j2."""
+"""The part of the report about application load, as rows of strings; the words are in templates/page-details.html.j2."""
 
 from __future__ import annotations
 
@@ -21,43 +21,13 @@ SECONDS_AFTER: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TotalRow:
-    """The users of one kind of one arm."""
-
-    arm: Arm
-    use: str
-    """`reused`, `new`."""
-    requests: str
-    failed: str
-    missed: str
-    p50: str
-    p99: str
-    max: str
-    failures: str
-    """Kinds of failures and how many of each."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecondRow:
-    """One second."""
-
-    second: int
-    requests: str
-    failed: str
-    missed: str
-    latencies: tuple[str, ...]
-    """p50 and p99 of each kind of users, one after the other."""
-    failures: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialTable:
     """The seconds of one trial."""
 
     arm: Arm
     trial: int
-    uses: tuple[str, ...]
-    rows: tuple[SecondRow, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
     left_out: int
     """Seconds that are not shown."""
     is_whole: bool
@@ -70,7 +40,8 @@ class LoadTables:
 
     load: LoadSummary
     """What was asked for: the same in both arms."""
-    totals: tuple[TotalRow, ...]
+    totals: tuple[tuple[str, ...], ...]
+    """A row for each arm and kind of users: arm, kind, requests, failed, missed, p50, p99, longest, kinds of failures."""
     trials: tuple[TrialTable, ...]
 
 
@@ -86,7 +57,17 @@ def make_load_tables(summary: Summary, shown: Mapping[Arm, int]) -> LoadTables |
         return None
     return LoadTables(
         load=next(iter(loads.values())),
-        totals=tuple(_total_row(arm, use, found) for arm, load in loads.items() for use, found in load.uses.items()),
+        totals=tuple(
+            (
+                arm,
+                use,
+                *_say_counts(found),
+                *map(_say_ms, (found.latency_ms_p50, found.latency_ms_p99, found.latency_ms_max)),
+                _say_failures(found),
+            )
+            for arm, load in loads.items()
+            for use, found in load.uses.items()
+        ),
         trials=tuple(
             _trial_table(arm, load, trial)
             for arm, load in loads.items()
@@ -111,47 +92,31 @@ def choose_seconds(seconds: Sequence[LoadSecond]) -> tuple[LoadSecond, ...]:
 
 
 def _trial_table(arm: Arm, load: LoadSummary, trial: LoadTrial) -> TrialTable:
-    uses = tuple(load.uses)
     shown = choose_seconds(trial.seconds)
+    percentiles = (f"{use} {percentile}" for use in load.uses for percentile in ("p50", "p99"))
     return TrialTable(
         arm=arm,
         trial=trial.trial,
-        uses=uses,
-        rows=tuple(_second_row(one, uses) for one in shown),
+        columns=("second", "requests", "failed", "not asked", *percentiles, "failures"),
+        rows=tuple(_second_row(one, tuple(load.uses)) for one in shown),
         left_out=len(trial.seconds) - len(shown),
         is_whole=trial.is_whole,
         late_ms_max=trial.late_ms_max,
     )
 
 
-def _total_row(arm: Arm, use: str, found: LoadTotals) -> TotalRow:
-    return TotalRow(
-        arm=arm,
-        use=use,
-        requests=say_count(found.requests),
-        failed=say_count(found.failed),
-        missed=say_count(found.missed),
-        p50=_say_ms(found.latency_ms_p50),
-        p99=_say_ms(found.latency_ms_p99),
-        max=_say_ms(found.latency_ms_max),
-        failures=_say_failures(found),
-    )
-
-
-def _second_row(one: LoadSecond, uses: Sequence[str]) -> SecondRow:
+def _second_row(one: LoadSecond, uses: Sequence[str]) -> tuple[str, ...]:
     found = [one.uses.get(use) for use in uses]
-    return SecondRow(
-        second=one.second,
-        requests=say_count(one.totals.requests),
-        failed=say_count(one.totals.failed),
-        missed=say_count(one.totals.missed),
-        latencies=tuple(
-            _say_ms(latency_ms)
-            for totals in found
-            for latency_ms in ((None, None) if totals is None else (totals.latency_ms_p50, totals.latency_ms_p99))
-        ),
-        failures=_say_failures(one.totals),
+    latencies_ms = (
+        latency_ms
+        for totals in found
+        for latency_ms in ((None, None) if totals is None else (totals.latency_ms_p50, totals.latency_ms_p99))
     )
+    return str(one.second), *_say_counts(one.totals), *map(_say_ms, latencies_ms), _say_failures(one.totals)
+
+
+def _say_counts(found: LoadTotals) -> tuple[str, ...]:
+    return tuple(map(say_count, (found.requests, found.failed, found.missed)))
 
 
 def _say_failures(found: LoadTotals) -> str:

@@ -29,10 +29,10 @@ def comparison_rows(summary: Summary) -> tuple[Row, ...]:
     accuracy_ms = summary.accuracy_ms
 
     def per_totals(label: str, say: Callable[[Totals], str]) -> Row:
-        return _row(summary, label, lambda arm: say(arm.totals))
+        return arm_row(summary, label, lambda arm: say(arm.totals))
 
     return (
-        _row(summary, "trials", lambda arm: ", ".join(f"{trial.verdict}" for trial in arm.per_trial)),
+        arm_row(summary, "trials", lambda arm: ", ".join(f"{trial.verdict}" for trial in arm.per_trial)),
         per_totals("flows hit", lambda totals: say_share(totals.flows_hit, totals.flows)),
         per_totals("probes lost", lambda totals: say_share(totals.lost, totals.offered)),
         per_totals("longest outage", lambda totals: _say_longest_outage(totals, accuracy_ms)),
@@ -49,10 +49,10 @@ def comparison_rows(summary: Summary) -> tuple[Row, ...]:
             lambda totals: say_duration(totals.downtime_ms_sum, accuracy_ms) if totals.lost else "none seen",
         ),
         per_totals("outages that may have gone unseen", _say_blind),
-        _row(summary, "full convergence time", lambda arm: _say_convergence(arm, accuracy_ms)),
-        _row(summary, "gate held", _say_gate),
-        _row(summary, "control flows lost", lambda arm: say_share(arm.control.lost, arm.control.offered)),
-        _row(summary, "loss unexplained", lambda arm: say_count(arm.lost_unexplained)),
+        arm_row(summary, "full convergence time", lambda arm: _say_convergence(arm, accuracy_ms)),
+        arm_row(summary, "gate held", _say_gate),
+        arm_row(summary, "control flows lost", lambda arm: say_share(arm.control.lost, arm.control.offered)),
+        arm_row(summary, "loss unexplained", lambda arm: say_count(arm.lost_unexplained)),
     )
 
 
@@ -67,14 +67,17 @@ def family_rows(summary: Summary) -> tuple[Row, ...]:
     families = tuple(dict.fromkeys(name for arm in summary.arms.values() for name in arm.classes))
     if len(families) < 2:  # noqa: PLR2004 - one is the table above
         return ()
-    return tuple(_row(summary, name, partial(_say_family, name)) for name in families)
+    return tuple(arm_row(summary, name, partial(_say_family, name)) for name in families)
 
 
 def count_rows(summary: Summary, flow_class: str) -> tuple[Row, ...]:
     """Return the counts of one flow class. Each probe is in one class of RFC 6412 3.8.1; late ones are part of lost."""
 
     def per_class(label: str, say: Callable[[Totals], int]) -> Row:
-        return _row(summary, label, lambda arm: say_count(say(arm.classes[flow_class])) if flow_class in arm.classes else NONE)
+        def count(arm: ArmSummary) -> str:
+            return say_count(say(arm.classes[flow_class])) if flow_class in arm.classes else NONE
+
+        return arm_row(summary, label, count)
 
     return (
         per_class("offered", lambda totals: totals.offered),
@@ -89,11 +92,12 @@ def count_rows(summary: Summary, flow_class: str) -> tuple[Row, ...]:
         per_class("corrupted", lambda totals: totals.corrupted),
         per_class("send errors (not offered)", lambda totals: totals.send_errors),
         per_class("lost by the instrument (not offered)", lambda totals: totals.lost_instrument),
-        _row(summary, "missed ticks (all flows at once)", lambda arm: say_count(arm.ticks_missed)),
+        arm_row(summary, "missed ticks (all flows at once)", lambda arm: say_count(arm.ticks_missed)),
     )
 
 
-def _row(summary: Summary, label: str, say: Callable[[ArmSummary], str]) -> Row:
+def arm_row(summary: Summary, label: str, say: Callable[[ArmSummary], str]) -> Row:
+    """Return a line with what is to be said of each arm."""
     cells = {arm: say(summary.arms[arm]) if arm in summary.arms else NONE for arm in Arm}
     return Row(label=label, ungated=cells[Arm.UNGATED], gated=cells[Arm.GATED])
 
