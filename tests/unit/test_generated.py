@@ -27,11 +27,19 @@ def test_a_correct_gate_lets_the_overlay_go_only_when_every_route_exists(
     assert outcome.modes[-1:] == ("NATIVE",)
 
 
-def test_a_broken_gate_is_found_by_the_same_scenarios(tmp_path: Path) -> None:
+def test_a_broken_gate_is_found_and_the_example_shrinks_to_a_scenario_that_loads(tmp_path: Path) -> None:
+    failed: list[JsonObject] = []
+
     @settings(max_examples=20, deadline=None, database=None)
     @given(document=documents())
     def play_broken(document: JsonObject) -> None:
-        assert play(make_case(load_document(document, tmp_path), Options()), MUTANTS["takes-absent-for-created"]).late == 0
+        late = play(make_case(load_document(document, tmp_path), Options()), MUTANTS["takes-absent-for-created"]).late
+        if late:
+            failed.append(document)
+        assert late == 0
 
     with pytest.raises(AssertionError):
         play_broken()
+    smallest = failed[-1]
+    assert (smallest["topology"], smallest["faults"], smallest["then"]) == ({"zones": 2, "nodes_per_zone": 1}, [], [])
+    assert load_document(smallest, tmp_path).name == "generated"
