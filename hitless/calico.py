@@ -13,6 +13,16 @@ from hitless.words import JsonObject, Kind, Mode, Overlay
 
 CALICO_NODE: Final = "calico-node"
 """Name of the DaemonSet and of its main container. Source: networking-calico chart daemonset-calico-node.yaml."""
+CALICO_CONFIG: Final = "calico-config"
+"""Name of the ConfigMap from which calico-node takes its environment. Source: networking-calico chart configmap."""
+CALICO_GROUP: Final = "crd.projectcalico.org"
+"""API group of Calico's own objects."""
+TUNNEL_ANNOTATIONS: Final[Mapping[Overlay, str]] = {
+    Overlay.IPIP: "projectcalico.org/IPv4IPIPTunnelAddr",
+    Overlay.VXLAN: "projectcalico.org/IPv4VXLANTunnelAddr",
+}
+"""Overlay to the annotation with the address of a Node's tunnel device. Source: calico
+libcalico-go/lib/backend/k8s/resources/node.go."""
 TUNNEL_DEVICES: Final[Mapping[Overlay, str]] = {Overlay.IPIP: "tunl0", Overlay.VXLAN: "vxlan.calico"}
 """Overlay to the name of its tunnel device. Source: calico felix dataplane/linux."""
 OVERLAY_VARIABLES: Final = ("FELIX_IPINIPENABLED", "FELIX_VXLANENABLED")
@@ -30,9 +40,9 @@ def is_calico_node(document: JsonObject) -> bool:
     return document.get("kind") == Kind.DAEMON_SET.value and name_of(document) == CALICO_NODE
 
 
-def is_calico_pod(document: JsonObject) -> bool:
+def is_calico_pod(pod: JsonObject) -> bool:
     """Return whether a Pod belongs to calico-node's DaemonSet."""
-    owners = document["metadata"].get("ownerReferences", [])
+    owners = pod["metadata"].get("ownerReferences") or ()
     return any(owner.get("kind") == Kind.DAEMON_SET.value and owner.get("name") == CALICO_NODE for owner in owners)
 
 

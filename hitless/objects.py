@@ -21,3 +21,26 @@ def is_switched_on(workload: JsonObject | None, *variables: str) -> bool:
     """Return whether one of these environment variables is "true" in any container of a workload."""
     entries = (entry for container in containers_of(workload) for entry in container.get("env") or ())
     return any(entry.get("name") in variables and entry.get("value") == "true" for entry in entries)
+
+
+def is_ready(document: JsonObject) -> bool:
+    """Return whether the condition Ready of a Node or Pod is True."""
+    conditions = (document.get("status") or {}).get("conditions") or ()
+    return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
+
+
+def is_behind(daemon_set: JsonObject) -> bool:
+    """Return whether pods of a DaemonSet have an older template than its present one, as far as its controller has seen it."""
+    status = daemon_set.get("status") or {}
+    is_unnoticed = status.get("observedGeneration", 0) < daemon_set["metadata"].get("generation", 0)
+    return bool(is_unnoticed or status.get("updatedNumberScheduled", 0) < status.get("desiredNumberScheduled", 0))
+
+
+def is_rolled(daemon_set: JsonObject) -> bool:
+    """Return whether there are pods, and each has the present template and is available.
+
+    Source: Kubernetes API, DaemonSetStatus.
+    """
+    status = daemon_set.get("status") or {}
+    desired = status.get("desiredNumberScheduled", 0)
+    return not is_behind(daemon_set) and 0 < desired <= status.get("numberAvailable", 0)

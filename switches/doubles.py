@@ -18,13 +18,14 @@ from gardener.feature_gates import FeatureGates
 from gardener.gate import Gate, decide
 from gardener.manifests.admission import policy_manifests
 from gardener.manifests.chart_values import compute_values
-from gardener.manifests.render import DEFAULT_POOL, name_of, pool_from_environment, render
+from gardener.manifests.render import DEFAULT_POOL, pool_from_environment, render
 from gardener.shoot import Shoot
 from gardener.timings import Timings
 from hitless.clock import read_wall_time
 from hitless.events import Recorder
 from hitless.facts import NodeFacts
 from hitless.fault_table import Fault, FaultTable
+from hitless.objects import name_of
 from hitless.ports import Clock, KubeApi, Participant, RouteTables
 from hitless.words import JsonObject, Mode, Nanoseconds
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gardener.conditions import NETWORK_UNAVAILABLE, network_unavailable
-from hitless.calico import CALICO_NODE, pool_mode, template_mode
-from hitless.objects import name_of
+from hitless.calico import CALICO_NODE, is_calico_pod, pool_mode, template_mode
+from hitless.objects import is_behind, is_ready, is_rolled, name_of
 from hitless.words import JsonObject, Kind, Mode
 
 UNKNOWN: Final = "unknown"
@@ -44,14 +44,16 @@ class Observed:
     @property
     def modes(self) -> frozenset[Mode]:
         """The modes that the DaemonSet and the pools ask for: one, except while a switch goes on."""
-        found = {mode for pool in self.pools.values() if (mode := pool_mode(pool)) is not None}
-        return frozenset(found | ({template_mode(self.daemon_set)} if self.daemon_set else set()))
+        return frozenset(self._pool_modes | ({template_mode(self.daemon_set)} if self.daemon_set else set()))
 
     @property
     def mode(self) -> Mode:
         """The mode of the pools, which is the one that routes follow."""
-        found = {mode for pool in self.pools.values() if (mode := pool_mode(pool)) is not None}
-        return Mode.OVERLAY if Mode.OVERLAY in found else Mode.NATIVE
+        return Mode.OVERLAY if Mode.OVERLAY in self._pool_modes else Mode.NATIVE
+
+    @property
+    def _pool_modes(self) -> set[Mode]:
+        return {mode for pool in self.pools.values() if (mode := pool_mode(pool)) is not None}
 
 
 def observe(
@@ -68,14 +70,14 @@ def observe(
     if daemon_set is not None and not is_rolled(daemon_set):
         generation = daemon_set["metadata"].get("generation", 0)
         if before is None or before.daemon_set is None:
-            rolling = generation if daemon_set.get("status") and _is_behind(daemon_set) else None
+            rolling = generation if daemon_set.get("status") and is_behind(daemon_set) else None
         else:
             rolling = generation if _has_new_template(before.daemon_set, daemon_set) else before.rolling
     return Observed(
         nodes={name_of(node): node for node in nodes},
         daemon_set=daemon_set,
         pools={name_of(pool): pool for pool in pools},
-        pods={_uid(pod): pod for pod in pods if _is_calico(pod)},
+        pods={_uid(pod): pod for pod in pods if is_calico_pod(pod) and pod["spec"].get("nodeName")},
         rolling=rolling,
     )
 
@@ -90,19 +92,6 @@ def compare(before: Observed, after: Observed) -> tuple[Sighting, ...]:
         *_compare_pods(before.pods, after.pods),
         *_end_roll(before, after),
     )
-
-
-def is_rolled(daemon_set: JsonObject) -> bool:
-    """Return whether every pod has the present template and is available. Source: Kubernetes API, DaemonSetStatus."""
-    status = daemon_set.get("status") or {}
-    desired = status.get("desiredNumberScheduled", 0)
-    return not _is_behind(daemon_set) and bool(status.get("numberAvailable", 0) >= desired)
-
-
-def _is_behind(daemon_set: JsonObject) -> bool:
-    status = daemon_set.get("status") or {}
-    is_unnoticed = status.get("observedGeneration", 0) < daemon_set["metadata"].get("generation", 0)
-    return bool(is_unnoticed or status.get("updatedNumberScheduled", 0) < status.get("desiredNumberScheduled", 0))
 
 
 def _compare_conditions(before: Mapping[str, JsonObject], after: Mapping[str, JsonObject]) -> Iterator[Sighting]:
@@ -163,23 +152,12 @@ def _compare_pods(before: Mapping[str, JsonObject], after: Mapping[str, JsonObje
     for uid, pod in sorted(after.items(), key=lambda item: name_of(item[1])):
         if uid not in before:
             yield "pod.created", _pod_facts(pod)
-        if _is_ready(pod) and not (uid in before and _is_ready(before[uid])):
+        if is_ready(pod) and not (uid in before and is_ready(before[uid])):
             yield "pod.ready", _pod_facts(pod)
 
 
 def _pod_facts(pod: JsonObject) -> dict[str, Any]:
     return {"node": pod["spec"].get("nodeName"), "pod": name_of(pod)}
-
-
-def _is_calico(pod: JsonObject) -> bool:
-    owners = pod["metadata"].get("ownerReferences") or ()
-    is_owned = any(owner.get("kind") == Kind.DAEMON_SET.value and owner.get("name") == CALICO_NODE for owner in owners)
-    return is_owned and bool(pod["spec"].get("nodeName"))
-
-
-def _is_ready(pod: JsonObject) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
 
 
 def _uid(document: JsonObject) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from clusters.kind.calico import block_affinities, calico_definitions
 from clusters.kubernetes.crashes import ReadLog, describe_crashes, find_crashes, find_unready
@@ -13,10 +13,11 @@ from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_
 from gardener.manifests.calico_rbac import calico_objects
 from gardener.manifests.rbac import part_objects
 from gardener.manifests.render import NODE_CIDR_POOL
-from hitless.calico import CALICO_NODE
+from hitless.calico import CALICO_NODE, is_calico_pod
 from hitless.clock import read_wall_time
 from hitless.errors import NotFoundError, WorldError
 from hitless.facts import CloudRoute, NodeFacts
+from hitless.objects import is_ready, is_rolled, name_of
 from hitless.ports import Clock, KubeApi
 from hitless.waiting import wait_until
 from hitless.words import JsonObject, Kind, Mode
@@ -124,7 +125,7 @@ class CalicoStart:
         installer.install(wanted)
         self._tell("waiting for calico-node on every node")
         self._wait(self._is_rolled_out, _ROLLED_S, "calico-node does not run on every node", self._describe_roll)
-        self._wait(self._are_ready, _ROLLED_S, "not every Node is Ready", self._describe_nodes)
+        self._wait(lambda: not self._unready(), _ROLLED_S, "not every Node is Ready", self._unready)
         self._write_conditions()
 
     def _remove_other_mode(self, wanted: Sequence[JsonObject]) -> None:
@@ -143,7 +144,7 @@ class CalicoStart:
     def _is_rolled_out(self) -> bool:
         if hopeless := [crash for crash in find_crashes(self._calico_pods()) if crash.is_hopeless]:
             raise WorldError(f"calico-node does not start: {describe_crashes(self._kube.read_log, hopeless)}")
-        return is_rolled_out(self._kube.get(Kind.DAEMON_SET, CALICO_NODE))
+        return is_rolled(self._kube.get(Kind.DAEMON_SET, CALICO_NODE))
 
     def _describe_roll(self) -> str:
         pods = self._calico_pods()
@@ -151,17 +152,10 @@ class CalicoStart:
         return failed or str(self._kube.get(Kind.DAEMON_SET, CALICO_NODE).get("status") or "no status")
 
     def _calico_pods(self) -> list[JsonObject]:
-        labelled = ((pod["metadata"].get("labels") or {}, pod) for pod in self._kube.list(Kind.POD))
-        return [pod for labels, pod in labelled if labels.get("k8s-app") == CALICO_NODE]
+        return [pod for pod in self._kube.list(Kind.POD) if is_calico_pod(pod)]
 
-    def _are_ready(self) -> bool:
-        return not self._unready()
-
-    def _unready(self) -> list[str]:
-        return [str(node["metadata"]["name"]) for node in self._kube.list(Kind.NODE) if not is_ready(node)]
-
-    def _describe_nodes(self) -> str:
-        return ", ".join(self._unready())
+    def _unready(self) -> str:
+        return ", ".join(name_of(node) for node in self._kube.list(Kind.NODE) if not is_ready(node))
 
     def _write_conditions(self) -> None:
         """Leave on every node the condition that its mode's owner leaves there.
@@ -188,17 +182,3 @@ class CalicoStart:
 
     def _wait(self, is_so: Callable[[], bool], timeout_s: float, unmet: str, describe: Callable[[], str] | None = None) -> None:
         wait_until(is_so, timeout_s=timeout_s, poll_s=POLL_S, unmet=unmet, describe=describe, clock=self._clock)
-
-
-def is_rolled_out(daemon_set: JsonObject) -> bool:
-    """Return whether every pod of a DaemonSet is of its present template and ready."""
-    status: dict[str, Any] = daemon_set.get("status") or {}
-    wanted = status.get("desiredNumberScheduled", 0)
-    is_seen = status.get("observedGeneration") == daemon_set["metadata"].get("generation")
-    return bool(is_seen and wanted and status.get("updatedNumberScheduled") == status.get("numberReady") == wanted)
-
-
-def is_ready(node: JsonObject) -> bool:
-    """Return whether a Node says that it is Ready."""
-    conditions = (node.get("status") or {}).get("conditions") or ()
-    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network
 from typing import Final
 
+from hitless.calico import CALICO_GROUP
 from hitless.facts import NodeFacts
 from hitless.words import JsonObject
 
-GROUP: Final = "crd.projectcalico.org"
 POLICY_GROUP: Final = "policy.networking.k8s.io"
 BLOCK_MASK: Final = 26
 """Of the rendered IPPool: blockSize."""
@@ -59,8 +59,8 @@ _APPROVAL: Final = "https://github.com/kubernetes-sigs/network-policy-api/pull/3
 def calico_definitions() -> tuple[JsonObject, ...]:
     """Return the definitions, in order of their names."""
     documents = [
-        *(_define(GROUP, "v1", kind, plural, "Cluster") for kind, plural in _CLUSTER_WIDE.items()),
-        *(_define(GROUP, "v1", kind, plural, "Namespaced") for kind, plural in _NAMESPACED.items()),
+        *(_define(CALICO_GROUP, "v1", kind, plural, "Cluster") for kind, plural in _CLUSTER_WIDE.items()),
+        *(_define(CALICO_GROUP, "v1", kind, plural, "Namespaced") for kind, plural in _NAMESPACED.items()),
         *(_define(POLICY_GROUP, "v1alpha1", kind, plural, "Cluster") for kind, plural in _POLICIES.items()),
     ]
     return tuple(sorted(documents, key=lambda document: str(document["metadata"]["name"])))
@@ -74,7 +74,7 @@ def block_affinities(nodes: Iterable[NodeFacts]) -> tuple[JsonObject, ...]:
     """
     return tuple(
         {
-            "apiVersion": f"{GROUP}/v1",
+            "apiVersion": f"{CALICO_GROUP}/v1",
             "kind": "BlockAffinity",
             "metadata": {"name": f"{node.name}-{str(block).replace('.', '-').replace('/', '-')}"},
             "spec": {"cidr": str(block), "node": node.name, "state": "confirmed", "deleted": "false"},

@@ -24,8 +24,6 @@ from scenarios.plan import Case
 DEFAULT_CLUSTER_NAME: Final = "hitless"
 NODE_MASK_BITS: Final = 24
 """Length of a node's podCIDR. Source: kube-controller-manager --node-cidr-mask-size, whose default is the same."""
-DEFAULT_SERVICE_CIDR: Final = "100.64.0.0/13"
-"""Source: gardener example/50-seed.yaml, networks.shootDefaults.services."""
 _IMAGE_VERSION: Final = re.compile(r":v(\d{1,2})\.(\d{1,3})\.\d{1,3}(@|$)")
 
 
@@ -71,7 +69,7 @@ def make_spec(case: Case, options: KindOptions) -> KindSpec:
         calico_version=case.feature_gates.release.calico_version,
         has_arranged_blocks=case.has_arranged_blocks,
         pod_cidr=shoot.pod_cidr,
-        service_cidr=networking.services or DEFAULT_SERVICE_CIDR,
+        service_cidr=shoot.service_cidr,
         feature_gates=tuple(sorted(name for name, is_on in gates.items() if is_on)),
         runtime_config=tuple(sorted(name for name, is_on in served.items() if is_on)),
     )

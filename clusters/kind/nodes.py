@@ -17,6 +17,7 @@ from clusters.kind.docker import Docker
 from clusters.kind.router import CloudNetwork, find_management_device
 from clusters.kubernetes.prober import Rescue
 from clusters.linux.counters import parse_counters
+from clusters.linux.netlink_routes import RouteType
 from hitless.errors import WorldError
 from hitless.facts import NodeState
 from hitless.words import JsonObject
@@ -37,8 +38,7 @@ STRAY_PROBES: Final = "Management.probes"
 STRAY_TUNNELS: Final = "Management.tunnels"
 """Encapsulated packets (IPIP, VXLAN) that came in there."""
 
-_ROUTE_TYPES: Final = {1: "unicast", 2: "local", 3: "broadcast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
-"""Source: linux/rtnetlink.h RTN_*."""
+_ROUTE_TYPES: Final = {one.value: one.name.lower() for one in RouteType}
 _COMMENT: Final = "hitless-{}"
 _STRAYS: Final = {
     STRAY_PROBES: tuple((protocol, side, str(PORT)) for protocol in ("udp", "tcp") for side in ("--dport", "--sport")),

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from clusters.kind.bring_up import is_ready
 from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, Docker
 from clusters.kind.nodes import read_state
 from hitless.calico import CALICO_NODE, is_tunnel_route
 from hitless.errors import WorldError
 from hitless.facts import NodeState
-from hitless.objects import name_of
+from hitless.objects import is_ready, name_of
 from hitless.plural import plural
 from hitless.words import JsonObject
 

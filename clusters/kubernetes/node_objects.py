@@ -6,13 +6,9 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
+from hitless.calico import TUNNEL_ANNOTATIONS
 from hitless.words import IpFamily, JsonObject, Overlay
 
-ANNOTATIONS: Final = {
-    Overlay.IPIP: "projectcalico.org/IPv4IPIPTunnelAddr",
-    Overlay.VXLAN: "projectcalico.org/IPv4VXLANTunnelAddr",
-}
-"""Where Calico writes the address of a node's tunnel device. Source: calico libcalico-go/lib/backend/k8s/resources/node.go."""
 TUNNEL_OCTETS: Final = {Overlay.IPIP: 20, Overlay.VXLAN: 50}
 """What the overlay takes off the pods' MTU. Source: calico felix int_dataplane.go:448-457 (docs/mechanics.md 4.6)."""
 
@@ -35,7 +31,7 @@ def read_tunnel_address(node: JsonObject, overlay: Overlay) -> str:
     With host-local IPAM and USE_POD_CIDR nothing is annotated for IPIP, and the address never changes. That of VXLAN comes and
     goes with the overlay. Source: calico node.go:563-580, allocateip.go:78-87 and 260-275 (docs/mechanics.md 4.2, 4.4).
     """
-    annotated = (node["metadata"].get("annotations") or {}).get(ANNOTATIONS[overlay], "")
+    annotated = (node["metadata"].get("annotations") or {}).get(TUNNEL_ANNOTATIONS[overlay], "")
     cidr = (node.get("spec") or {}).get("podCIDR") or ""
     if annotated or overlay is not Overlay.IPIP or ":" in cidr or not cidr:
         return str(annotated)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
+from hitless.calico import CALICO_GROUP
 from hitless.errors import UsageError
 from hitless.words import JsonObject, Kind
 
@@ -58,7 +59,7 @@ RESOURCES: Final[Mapping[str, Resource]] = MappingProxyType(
         Kind.CONFIG_MAP: _resource("v1", "configmaps", is_namespaced=True),
         Kind.DAEMON_SET: _resource("apps/v1", "daemonsets", is_namespaced=True),
         Kind.DEPLOYMENT: _resource("apps/v1", "deployments", is_namespaced=True),
-        Kind.IP_POOL: _resource("crd.projectcalico.org/v1", "ippools", is_namespaced=False),
+        Kind.IP_POOL: _resource(f"{CALICO_GROUP}/v1", "ippools", is_namespaced=False),
         Kind.ADMISSION_POLICY: _resource(f"{POLICY_GROUP}/v1", "mutatingadmissionpolicies", is_namespaced=False),
         Kind.ADMISSION_POLICY_BINDING: _resource(f"{POLICY_GROUP}/v1", "mutatingadmissionpolicybindings", is_namespaced=False),
         "Namespace": _resource("v1", "namespaces", is_namespaced=False),

@@ -26,6 +26,7 @@ from gardener.gate import (
     is_overlay_written,
     missing_nodes,
 )
+from hitless.objects import is_ready
 from hitless.words import JsonObject
 
 Entries = Sequence[JsonObject]
@@ -89,9 +90,6 @@ def _ignores_type(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
 
 
 def _waits_for_ready(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
-    def is_ready(node: JsonObject) -> bool:
-        return ("Ready", "True") in {(entry["type"], entry["status"]) for entry in node["status"]["conditions"]}
-
     return tuple(node["metadata"]["name"] for node in nodes if not (has_route_created(node) and is_ready(node)))
 
 

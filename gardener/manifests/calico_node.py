@@ -11,6 +11,7 @@ from typing import Any, Final
 from gardener.calico_release import calico_image
 from gardener.manifests.calico_scripts import CLEANUP_BIRD_ROUTES, ENSURE_CONDITION, LOG_MTU_ISSUES, SNAT_TO_UPSTREAM_DNS
 from gardener.manifests.chart_values import ChartValues
+from hitless.calico import CALICO_CONFIG
 from hitless.words import JsonObject
 
 CLEANUP_ROUTES: Final = "cleanup-routes"
@@ -286,7 +287,7 @@ def _plain(name: str, value: str) -> JsonObject:
 
 
 def _from_config(name: str, key: str) -> JsonObject:
-    return {"name": name, "valueFrom": {"configMapKeyRef": {"name": "calico-config", "key": key}}}
+    return {"name": name, "valueFrom": {"configMapKeyRef": {"name": CALICO_CONFIG, "key": key}}}
 
 
 def _node_name(name: str) -> JsonObject:

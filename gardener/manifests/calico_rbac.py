@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 from gardener.manifests.rbac import NAMESPACE, make_account, make_grant, make_rule
+from hitless.calico import CALICO_GROUP
 from hitless.words import JsonObject
-
-GROUP: Final = "crd.projectcalico.org"
 
 _READ: Final = ("list", "watch")
 _GET: Final = ("get", "list", "watch")
@@ -53,12 +52,12 @@ def _node_rules() -> list[JsonObject]:
         make_rule(["patch"], ["pods/status"]),
         make_rule(_READ, ["networkpolicies"], group="networking.k8s.io"),
         make_rule(_READ, ["adminnetworkpolicies", "baselineadminnetworkpolicies"], group="policy.networking.k8s.io"),
-        make_rule(_GET, _WATCHED, group=GROUP),
-        make_rule(["create"], ["tiers"], group=GROUP),
-        make_rule(("create", "update"), ["clusterinformations", "felixconfigurations", "ippools"], group=GROUP),
-        make_rule(["update"], ["caliconodestatuses"], group=GROUP),
-        make_rule(_OWN, ["blockaffinities", "ipamblocks", "ipamhandles"], group=GROUP),
-        make_rule(("get", "create"), ["ipamconfigs"], group=GROUP),
+        make_rule(_GET, _WATCHED, group=CALICO_GROUP),
+        make_rule(["create"], ["tiers"], group=CALICO_GROUP),
+        make_rule(("create", "update"), ["clusterinformations", "felixconfigurations", "ippools"], group=CALICO_GROUP),
+        make_rule(["update"], ["caliconodestatuses"], group=CALICO_GROUP),
+        make_rule(_OWN, ["blockaffinities", "ipamblocks", "ipamhandles"], group=CALICO_GROUP),
+        make_rule(("get", "create"), ["ipamconfigs"], group=CALICO_GROUP),
         make_rule(["get"], ["daemonsets"], group="apps"),
     ]
 
@@ -69,7 +68,7 @@ def _cni_rules() -> list[JsonObject]:
     return [
         make_rule(["get"], ["namespaces", "nodes", "pods"]),
         make_rule(["patch"], ["pods/status"]),
-        make_rule(_OWN, [*allocated, "clusterinformations", "ippools", "ipreservations"], group=GROUP),
+        make_rule(_OWN, [*allocated, "clusterinformations", "ippools", "ipreservations"], group=CALICO_GROUP),
     ]
 
 
@@ -78,14 +77,14 @@ def _kube_controllers_rules() -> list[JsonObject]:
     return [
         make_rule(_GET, ["namespaces", "nodes", "pods"]),
         make_rule((*_GET, "update"), ["services", "services/status"]),
-        make_rule(["list"], ["ipreservations"], group=GROUP),
-        make_rule(_READ, ["ippools"], group=GROUP),
+        make_rule(["list"], ["ipreservations"], group=CALICO_GROUP),
+        make_rule(_READ, ["ippools"], group=CALICO_GROUP),
         make_rule(
             (*_OWN, "watch"),
             ["blockaffinities", "hostendpoints", "ipamblocks", "ipamconfigs", "ipamhandles", "tiers"],
-            group=GROUP,
+            group=CALICO_GROUP,
         ),
-        make_rule((*_GET, "create", "update"), ["clusterinformations", "kubecontrollersconfigurations"], group=GROUP),
+        make_rule((*_GET, "create", "update"), ["clusterinformations", "kubecontrollersconfigurations"], group=CALICO_GROUP),
     ]
 
 

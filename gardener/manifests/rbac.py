@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gardener.manifests.admission import BINDING_NAME, POLICY_NAME
+from hitless.calico import CALICO_CONFIG, CALICO_GROUP
 from hitless.words import JsonObject
 
 NAMESPACE: Final = "kube-system"
@@ -72,12 +73,12 @@ def _resource_manager() -> tuple[JsonObject, ...]:
     deployments = ("calico-kube-controllers", "calico-typha-deploy")
     inside = [
         make_rule(["create"], ["configmaps"]),
-        make_rule(["patch"], ["configmaps"], names=["calico-config"]),
+        make_rule(["patch"], ["configmaps"], names=[CALICO_CONFIG]),
         make_rule(["create"], ["daemonsets", "deployments"], group="apps"),
         make_rule(["patch"], ["daemonsets"], group="apps", names=["calico-node"]),
         make_rule(["patch"], ["deployments"], group="apps", names=deployments),
     ]
-    pools = [make_rule(_CREATE, ["ippools"], group="crd.projectcalico.org")]
+    pools = [make_rule(_CREATE, ["ippools"], group=CALICO_GROUP)]
     return make_account(name), *make_grant(name, inside, namespace=NAMESPACE), *make_grant(f"{name}-pools", pools, name)
 
 

@@ -17,6 +17,8 @@ from gardener.feature_gates import FeatureGates
 from gardener.manifests.calico_node import render_daemon_set
 from gardener.manifests.chart_values import ChartValues, compute_values
 from gardener.shoot import Shoot
+from hitless.calico import CALICO_CONFIG, CALICO_GROUP
+from hitless.objects import name_of
 from hitless.words import JsonObject, Kind
 
 DEFAULT_POOL: Final = "default-ipv4-ippool"
@@ -47,12 +49,6 @@ def render(shoot: Shoot, feature_gates: FeatureGates) -> tuple[JsonObject, ...]:
     return tuple(sorted(documents, key=lambda document: (_APPLY_ORDER.index(Kind(document["kind"])), name_of(document))))
 
 
-def name_of(document: JsonObject) -> str:
-    """Return metadata.name."""
-    name: str = document["metadata"]["name"]
-    return name
-
-
 def key_of(document: JsonObject) -> tuple[Kind, str]:
     """Return kind and name, which tell an object from every other."""
     return Kind(document["kind"]), name_of(document)
@@ -72,7 +68,7 @@ def _config_map(values: ChartValues) -> JsonObject:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": "calico-config", "namespace": "kube-system"},
+        "metadata": {"name": CALICO_CONFIG, "namespace": "kube-system"},
         "data": {
             "typha_service_name": "calico-typha" if values.typha else "none",
             "calico_backend": values.backend,
@@ -248,4 +244,4 @@ def _pool(name: str, cidr: str, *, ipip: str, vxlan: str) -> JsonObject:
 
 
 def _ip_pool(name: str, spec: JsonObject) -> JsonObject:
-    return {"apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool", "metadata": {"name": name}, "spec": spec}
+    return {"apiVersion": f"{CALICO_GROUP}/v1", "kind": "IPPool", "metadata": {"name": name}, "spec": spec}

@@ -60,7 +60,9 @@ def report(kube: KindKube, line: str) -> None:
         ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ready"}
         kube.merge_condition(node["metadata"]["name"], ready, actor="hitless-conformance")
     stored = kube.get(Kind.DAEMON_SET, "calico-node")
-    counts = dict.fromkeys(("desiredNumberScheduled", "updatedNumberScheduled", "numberReady", "currentNumberScheduled"), 2)
+    counts = dict.fromkeys(
+        ("desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable", "numberReady", "currentNumberScheduled"), 2
+    )
     status = {**counts, "numberMisscheduled": 0, "observedGeneration": stored["metadata"]["generation"]}
     kube.replace_status({**stored, "status": status}, actor="hitless-conformance")
 

@@ -10,8 +10,9 @@ from clusters.kubernetes.node_objects import pick_address, read_pod_addresses
 from clusters.kubernetes.watched import read_families, read_node, read_overlay
 from hitless.errors import UsageError
 from hitless.facts import Endpoint
+from hitless.objects import is_rolled
 from hitless.words import IpFamily, JsonObject, Mode, Overlay
-from switches.observation import Observed, Sighting, compare, is_rolled, observe
+from switches.observation import Observed, Sighting, compare, observe
 from tests.unit.histories import node_object, pool
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from clusters.kind.addresses import make_plan
-from clusters.kind.bring_up import is_ready, is_rolled_out
 from clusters.kind.calico import calico_definitions
 from clusters.kind.config import KindOptions
 from clusters.kind.docker import Docker, Owner, parse_owner, this_process
@@ -24,6 +23,7 @@ from clusters.kubernetes.prober_manifests import ProberSpec, render_probers
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.render import render
 from hitless.errors import WorldError
+from hitless.objects import is_ready, is_rolled
 from tests.unit.fakes_gardener import make_shoot
 from tests.unit.test_kind_config import spec_of
 
@@ -147,15 +147,15 @@ def test_definitions_are_calicos_and_each_keeps_what_is_written() -> None:
     [
         ({}, False),
         ({"observedGeneration": 2}, False),
-        ({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberReady": 3}, True),
-        ({"observedGeneration": 1, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberReady": 3}, False),
-        ({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 2, "numberReady": 3}, False),
-        ({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberReady": 2}, False),
-        ({"observedGeneration": 2, "desiredNumberScheduled": 0, "updatedNumberScheduled": 0, "numberReady": 0}, False),
+        ({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 3}, True),
+        ({"observedGeneration": 1, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 3}, False),
+        ({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 2, "numberAvailable": 3}, False),
+        ({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 2}, False),
+        ({"observedGeneration": 2, "desiredNumberScheduled": 0, "updatedNumberScheduled": 0, "numberAvailable": 0}, False),
     ],
 )
-def test_a_roll_is_over_when_every_pod_is_new_and_ready(*, status: dict[str, int], is_so: bool) -> None:
-    assert is_rolled_out({"metadata": {"generation": 2}, "status": status}) == is_so
+def test_a_roll_is_over_when_every_pod_is_new_and_available(*, status: dict[str, int], is_so: bool) -> None:
+    assert is_rolled({"metadata": {"generation": 2}, "status": status}) == is_so
 
 
 def test_a_node_is_ready_by_its_condition() -> None:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clusters.lab.calico.datastore import TUNNEL_ADDRESS
 from clusters.lab.calico.node import make_skews
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.render import DEFAULT_POOL, NODE_CIDR_POOL, render
 from gardener.shoot import Shoot
+from hitless.calico import TUNNEL_ANNOTATIONS
 from hitless.loop import Loop
 from hitless.objects import name_of
 from hitless.words import Kind, Mode, Overlay
@@ -239,7 +239,7 @@ def test_vxlan_to_native_rolls_without_touching_what_is_gone() -> None:
         gone_ms = next(at for at, what in plane.calls if what == "tunnel False")
         assert next(event.t_ns / 1e6 for event in withdrawn if event.facts["node"] == node) <= gone_ms
     annotations = [node["metadata"].get("annotations", {}) for node in world.kube.list(Kind.NODE)]
-    assert [TUNNEL_ADDRESS in found for found in annotations] == [False] * 4
+    assert [TUNNEL_ANNOTATIONS[Overlay.VXLAN] in found for found in annotations] == [False] * 4
 
 
 def test_native_to_vxlan_builds_devices_then_routes() -> None:

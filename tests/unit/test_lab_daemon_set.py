@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusters.lab.calico.daemon_set import max_unavailable
-from clusters.lab.calico.pods import is_pod_ready, template_hash
+from clusters.lab.calico.pods import template_hash
 from hitless.calico import CALICO_NODE
 from hitless.errors import UsageError
+from hitless.objects import is_ready
 from hitless.words import JsonObject, Kind, Mode
 from tests.unit.lab_fakes import OPERATOR, World, fast, make_nodes, ms
 
@@ -26,7 +27,7 @@ def test_a_cluster_starts_with_ready_pods_of_the_present_template() -> None:
     world = World()
     pods = world.kube.list(Kind.POD)
     assert sorted(pod["spec"]["nodeName"] for pod in pods) == [node.name for node in world.nodes]
-    assert all(is_pod_ready(pod) for pod in pods)
+    assert all(is_ready(pod) for pod in pods)
     expected = template_hash(world.kube.get(Kind.DAEMON_SET, CALICO_NODE))
     assert {pod["metadata"]["labels"]["controller-revision-hash"] for pod in pods} == {expected}
 
@@ -200,7 +201,7 @@ def test_never_more_pods_away_than_allowed(nodes: int, limit: int | str, ready_m
 
     def look() -> bool:
         for name, pod in watch.take().get(Kind.POD, {}).items():
-            (ready.add if pod is not None and is_pod_ready(pod) else ready.discard)(name)
+            (ready.add if pod is not None and is_ready(pod) else ready.discard)(name)
         away.append(nodes - len(ready))
         return world.clock.now_ns() > ms(10 + (again_ms or 0)) and world.is_settled()
 

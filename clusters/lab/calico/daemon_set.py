@@ -12,13 +12,12 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from clusters.lab.calico.data_plane import read_pools
 from clusters.lab.calico.felix_vxlan import publish_tunnel_address
 from clusters.lab.calico.pods import (
-    CONFIG_MAP,
     HASH_LABEL,
-    is_pod_ready,
     make_pod,
     make_status,
     read_pod,
@@ -27,11 +26,12 @@ from clusters.lab.calico.pods import (
 from clusters.lab.kube import MemoryKube
 from gardener.conditions import calico_is_up, dated
 from gardener.manifests.admission import CALICO_NODE_USER
-from hitless.calico import CALICO_NODE, is_calico_pod
+from hitless.calico import CALICO_CONFIG, CALICO_NODE, is_calico_pod
 from hitless.clock import read_wall_time
 from hitless.errors import ApiUnavailableError, UsageError
 from hitless.events import Recorder
 from hitless.facts import NodeFacts
+from hitless.objects import is_ready
 from hitless.words import JsonObject, Kind, Nanoseconds, Overlay
 
 _ACTOR = "system:serviceaccount:kube-system:daemon-set-controller"
@@ -55,10 +55,13 @@ class DaemonSetRoll:
         recorder: takes the events down.
     """
 
+    name: Final = "daemon-set-controller"
+    watches: Final = frozenset({Kind.POD, Kind.DAEMON_SET, Kind.NODE})
+
     def __init__(self, *, kube: MemoryKube, recorder: Recorder) -> None:
         self._kube = kube
         self._recorder = recorder
-        self._watch = kube.watch(Kind.POD, Kind.NODE, Kind.DAEMON_SET)
+        self._watch = kube.watch(*self.watches)
         self._daemon_set: JsonObject | None = None
         self._wanted = ""
         """Hash of the template that the DaemonSet has now."""
@@ -69,16 +72,6 @@ class DaemonSetRoll:
         self._refresh()
         is_uniform = all(pod.template == self._wanted for pod in self._pods.values())
         self._template = self._wanted if is_uniform else None
-
-    @property
-    def name(self) -> str:
-        """Unique in the run."""
-        return "daemon-set-controller"
-
-    @property
-    def watches(self) -> frozenset[Kind]:
-        """Pods, the DaemonSet, and Nodes that come or go."""
-        return frozenset({Kind.POD, Kind.DAEMON_SET, Kind.NODE})
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:  # noqa: ARG002 - it acts on changes, never on time
         """Replace what may be replaced now; see Participant."""
@@ -136,7 +129,7 @@ class DaemonSetRoll:
         for name, pod in pods.items():
             if pod is not None and is_calico_pod(pod):
                 template = pod["metadata"]["labels"][HASH_LABEL]
-                self._pods[pod["spec"]["nodeName"]] = _Pod(name=name, template=template, is_ready=is_pod_ready(pod))
+                self._pods[pod["spec"]["nodeName"]] = _Pod(name=name, template=template, is_ready=is_ready(pod))
         return True
 
     def _replaceable(self, template: str, limit: int) -> list[str]:
@@ -218,7 +211,7 @@ def start_pods(kube: MemoryKube, nodes: Sequence[NodeFacts]) -> None:
         NotFoundError: an object is missing.
     """
     daemon_set = kube.get(Kind.DAEMON_SET, CALICO_NODE)
-    config = kube.get(Kind.CONFIG_MAP, CONFIG_MAP)
+    config = kube.get(Kind.CONFIG_MAP, CALICO_CONFIG)
     pools = read_pools(kube.list(Kind.IP_POOL))
     for node in nodes:
         document = kube.apply(make_pod(daemon_set, node.name, None), actor=_ACTOR)

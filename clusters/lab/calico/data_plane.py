@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from clusters.lab.calico.pods import CONFIG_MAP, make_pod, read_pod
+from clusters.lab.calico.pods import make_pod, read_pod
 from gardener.manifests.render import DEFAULT_POOL
-from hitless.calico import is_calico_node
+from hitless.calico import CALICO_CONFIG, is_calico_node
 from hitless.errors import UsageError
 from hitless.objects import name_of
 from hitless.words import JsonObject, Kind, Mode, Overlay
@@ -87,7 +87,7 @@ def read_data_plane(objects: Iterable[JsonObject]) -> DataPlane:
     """
     documents = tuple(objects)
     daemon_set = next(document for document in documents if is_calico_node(document))
-    config = _find(documents, Kind.CONFIG_MAP, CONFIG_MAP)
+    config = _find(documents, Kind.CONFIG_MAP, CALICO_CONFIG)
     pool = _find(documents, Kind.IP_POOL, DEFAULT_POOL)
     pools = read_pools(document for document in documents if document.get("kind") == Kind.IP_POOL.value)
     pod = read_pod(make_pod(daemon_set, "node", None), config)

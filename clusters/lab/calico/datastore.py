@@ -7,17 +7,13 @@ the calico-node pods, whose BIRD runs where (what a node's BGP sessions would te
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from clusters.lab.calico.data_plane import Pools, read_pools
-from clusters.lab.calico.pods import CONFIG_MAP, CalicoPod, read_pod, template_hash, with_status
+from clusters.lab.calico.pods import CalicoPod, read_pod, template_hash, with_status
 from clusters.lab.kube import MemoryKube
-from hitless.calico import CALICO_NODE, is_calico_pod
+from hitless.calico import CALICO_CONFIG, CALICO_NODE, TUNNEL_ANNOTATIONS, is_calico_pod
 from hitless.errors import ApiUnavailableError
-from hitless.words import JsonObject, Kind
-
-TUNNEL_ADDRESS: Final = "projectcalico.org/IPv4VXLANTunnelAddr"
-"""Annotation of a Node that has a VTEP. Source: calico libcalico-go/lib/backend/k8s/conversion NodeBgpIpv4VXLANTunnelAddr."""
+from hitless.words import JsonObject, Kind, Overlay
 
 
 class Datastore:
@@ -31,11 +27,15 @@ class Datastore:
         self._watch = kube.watch(Kind.CONFIG_MAP, Kind.NODE, Kind.IP_POOL, Kind.DAEMON_SET, Kind.POD)
         self._config: JsonObject | None = None
         self._pods: dict[str, CalicoPod] = {}
-        self._vteps: frozenset[str] = frozenset()
-        self._birds: frozenset[str] = frozenset()
         self._pool_objects: dict[str, JsonObject] = {}
-        self._pools = Pools()
-        self._template: str | None = None
+        self.vteps: frozenset[str] = frozenset()
+        """Names of the nodes that have a VXLAN tunnel address."""
+        self.birds: frozenset[str] = frozenset()
+        """Names of the nodes whose BIRD runs."""
+        self.pools = Pools()
+        """What the IPPools order now."""
+        self.template: str | None = None
+        """Hash of the DaemonSet's template now; None: no DaemonSet."""
         self.refresh()
 
     def refresh(self) -> bool:
@@ -44,51 +44,31 @@ class Datastore:
             changes = self._watch.take()
         except ApiUnavailableError:
             return False
-        if CONFIG_MAP in changes.get(Kind.CONFIG_MAP, {}):
-            self._config = changes[Kind.CONFIG_MAP][CONFIG_MAP]
+        if CALICO_CONFIG in changes.get(Kind.CONFIG_MAP, {}):
+            self._config = changes[Kind.CONFIG_MAP][CALICO_CONFIG]
         if Kind.IP_POOL in changes:
             merged = {**self._pool_objects, **changes[Kind.IP_POOL]}
             self._pool_objects = {name: pool for name, pool in merged.items() if pool is not None}
-            self._pools = read_pools(self._pool_objects.values())
+            self.pools = read_pools(self._pool_objects.values())
         if CALICO_NODE in changes.get(Kind.DAEMON_SET, {}):
             document = changes[Kind.DAEMON_SET][CALICO_NODE]
-            self._template = template_hash(document) if document else None
+            self.template = template_hash(document) if document else None
         if Kind.NODE in changes:
             self._read_vteps(changes[Kind.NODE])
         if Kind.POD in changes:
             self._read_pods(changes[Kind.POD])
         return True
 
-    @property
-    def pools(self) -> Pools:
-        """What the IPPools order now."""
-        return self._pools
-
-    @property
-    def template(self) -> str | None:
-        """Hash of the DaemonSet's template now; None: no DaemonSet."""
-        return self._template
-
-    @property
-    def birds(self) -> frozenset[str]:
-        """Names of the nodes whose BIRD runs."""
-        return self._birds
-
-    @property
-    def vteps(self) -> frozenset[str]:
-        """Names of the nodes that have a VXLAN tunnel address."""
-        return self._vteps
-
     def pod(self, node: str) -> CalicoPod | None:
         """Return the calico-node pod of a node, or None."""
         return self._pods.get(node)
 
     def _read_vteps(self, changes: Mapping[str, JsonObject | None]) -> None:
-        vteps = set(self._vteps) - changes.keys()
+        vteps = set(self.vteps) - changes.keys()
         for name, document in changes.items():
-            if document and TUNNEL_ADDRESS in document["metadata"].get("annotations", {}):
+            if document and TUNNEL_ANNOTATIONS[Overlay.VXLAN] in document["metadata"].get("annotations", {}):
                 vteps.add(name)
-        self._vteps = frozenset(vteps)
+        self.vteps = frozenset(vteps)
 
     def _read_pods(self, changes: Mapping[str, JsonObject | None]) -> None:
         for name, document in changes.items():
@@ -100,4 +80,4 @@ class Datastore:
                 # A container keeps the environment with which it was created, whatever the ConfigMap says later.
                 pod = read_pod(document, self._config) if old is None or old.name != name else with_status(old, document)
                 self._pods[pod.node] = pod
-        self._birds = frozenset(node for node, pod in self._pods.items() if pod.has_bird)
+        self.birds = frozenset(node for node, pod in self._pods.items() if pod.has_bird)

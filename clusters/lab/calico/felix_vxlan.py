@@ -8,13 +8,13 @@ Source: observed, Calico 3.28; for the start of VXLAN, mechanics 4.3.
 from __future__ import annotations
 
 from clusters.lab.calico.bird import POOL_CHANGED
-from clusters.lab.calico.datastore import TUNNEL_ADDRESS
 from clusters.lab.calico.plane import NodePlane, RouteChange
 from clusters.lab.kube import MemoryKube
 from gardener.manifests.admission import CALICO_NODE_USER
+from hitless.calico import TUNNEL_ANNOTATIONS
 from hitless.events import Recorder
 from hitless.facts import NodeFacts
-from hitless.words import Kind, Mode, Nanoseconds
+from hitless.words import Kind, Mode, Nanoseconds, Overlay
 
 VTEP_FOUND = "VTEP found"
 """Cause of `calico.repointed`: a peer's tunnel address appeared."""
@@ -142,7 +142,7 @@ def publish_tunnel_address(kube: MemoryKube, node: NodeFacts, *, present: bool) 
     """
     document = kube.get(Kind.NODE, node.name)
     annotations = document["metadata"].setdefault("annotations", {})
-    annotations.pop(TUNNEL_ADDRESS, None)
+    annotations.pop(TUNNEL_ANNOTATIONS[Overlay.VXLAN], None)
     if present:
-        annotations[TUNNEL_ADDRESS] = node.address
+        annotations[TUNNEL_ANNOTATIONS[Overlay.VXLAN]] = node.address
     kube.apply(document, actor=CALICO_NODE_USER)

@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from clusters.lab.json_merge import copy_json
-from hitless.calico import CALICO_NODE
+from gardener.manifests.calico_node import CLEANUP_ROUTES
+from hitless.calico import CALICO_CONFIG, CALICO_NODE
 from hitless.errors import UsageError
+from hitless.objects import is_ready
 from hitless.words import JsonObject, Kind
 
-CONFIG_MAP: Final = "calico-config"
-CLEANUP_CONTAINER: Final = "cleanup-routes"
-"""The init container that deletes what BIRD wrote. Source: mechanics 1.6; NC PR #229."""
 HASH_LABEL: Final = "controller-revision-hash"
 """Which template a pod has. Source: k8s.io/api apps/v1 DefaultDaemonSetUniqueLabelKey."""
 BACKENDS: Final = ("bird", "vxlan", "none")
@@ -87,7 +86,7 @@ def read_pod(document: JsonObject, config: JsonObject | None) -> CalicoPod:
         is_ipip_enabled=environment.get("FELIX_IPINIPENABLED") == "true",
         has_wireguard=environment.get("FELIX_WIREGUARDENABLED") == "true",
         has_ipv6=environment.get("FELIX_IPV6SUPPORT") == "true",
-        has_cleanup=any(item["name"] == CLEANUP_CONTAINER for item in spec.get("initContainers", [])),
+        has_cleanup=any(item["name"] == CLEANUP_ROUTES for item in spec.get("initContainers", [])),
         is_started=False,
         is_ready=False,
     )
@@ -98,13 +97,7 @@ def with_status(pod: CalicoPod, document: JsonObject) -> CalicoPod:
     """Return the same pod with the status that its document has now."""
     statuses = document.get("status", {}).get("containerStatuses", [])
     is_started = any(item["name"] == CALICO_NODE and item.get("started") is True for item in statuses)
-    return replace(pod, is_started=is_started, is_ready=is_pod_ready(document))
-
-
-def is_pod_ready(document: JsonObject) -> bool:
-    """Return whether a Pod's condition Ready is True."""
-    conditions = document.get("status", {}).get("conditions", [])
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+    return replace(pod, is_started=is_started, is_ready=is_ready(document))
 
 
 def make_pod(daemon_set: JsonObject, node: str, predecessor: str | None) -> JsonObject:
@@ -154,7 +147,7 @@ def _environment(container: JsonObject, config: JsonObject | None) -> dict[str, 
         reference = entry.get("valueFrom", {}).get("configMapKeyRef")
         if "value" in entry:
             environment[entry["name"]] = entry["value"]
-        elif reference and reference["name"] == CONFIG_MAP and config:
+        elif reference and reference["name"] == CALICO_CONFIG and config:
             value = config.get("data", {}).get(reference["key"])
             if value is not None:
                 environment[entry["name"]] = value
