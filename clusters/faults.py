@@ -42,8 +42,8 @@ def common_faults(server: SwitchableApi, kube: KubeApi, cloud: Cloud) -> dict[st
     lost = _LostRoutes(cloud)
     return {
         "kube-api-down": Fault(inject=lambda _: server.set_away(True), cure=lambda _: server.set_away(False)),
-        "route-api-down": Fault(inject=lambda _: cloud.begin_outage(), cure=lambda _: cloud.end_outage()),
-        "route-api-hangs": Fault(inject=lambda _: cloud.begin_hang(), cure=lambda _: cloud.end_hang()),
+        "route-api-down": Fault(inject=lambda _: cloud.set_away(True), cure=lambda _: cloud.set_away(False)),
+        "route-api-hangs": Fault(inject=lambda _: cloud.set_hanging(True), cure=lambda _: cloud.set_hanging(False)),
         "node-route-lost": Fault(inject=lost.lose, cure=lost.restore),
         "instance-unknown": Fault(
             inject=lambda options: cloud.unknown.add(options["node"]),

@@ -78,8 +78,8 @@ def _examine_docker() -> tuple[Feature, ...]:
         docker = find_docker()
         version = docker.version()
     except MissingCapabilityError as error:
-        return (Feature(name="docker", is_present=False, detail=str(error).partition(";")[0], remedy=REMEDY),)
-    return (Feature(name="docker", is_present=True, detail=f"engine {version}", remedy=""), _examine_images(docker))
+        return (Feature.of("docker", str(error).partition(";")[0], "", REMEDY),)
+    return (Feature.of("docker", None, f"engine {version}", REMEDY), _examine_images(docker))
 
 
 def _examine_images(docker: Docker) -> Feature:
@@ -87,19 +87,19 @@ def _examine_images(docker: Docker) -> Feature:
     try:
         missing = [image.name for image in needed if find_image(docker, image).reference is None]
     except WorldError as error:
-        return _feature("images for kind", str(error), "", "start Docker")
+        return Feature.of("images for kind", str(error), "", "start Docker")
     refusal = f"{len(missing)} of {len(needed)} missing, such as {missing[0]}" if missing else None
-    return _feature("images for kind", refusal, f"all {len(needed)} are here", "hitless kind images says how to get them")
+    return Feature.of("images for kind", refusal, f"all {len(needed)} are here", "hitless kind images says how to get them")
 
 
 def _examine_program(name: str, given: Path | None, remedy: str) -> Feature:
     found = find_program(name, given)
-    return _feature(name, f"no {name} on PATH" if found is None else None, str(found), remedy)
+    return Feature.of(name, f"no {name} on PATH" if found is None else None, str(found), remedy)
 
 
 def _examine_cgroup() -> Feature:
     refusal = None if _CGROUP_2.exists() else "this machine mounts cgroup v1; node images of Kubernetes 1.35 on refuse it"
-    return _feature("cgroup v2", refusal, "mounted", "boot with systemd.unified_cgroup_hierarchy=1")
+    return Feature.of("cgroup v2", refusal, "mounted", "boot with systemd.unified_cgroup_hierarchy=1")
 
 
 def _examine_modules() -> tuple[Feature, ...]:
@@ -107,7 +107,7 @@ def _examine_modules() -> tuple[Feature, ...]:
     remedy: Callable[[str], str] = "a kernel with it (modprobe {0}); Calico needs the device itself, nothing stands in".format
     found = {feature.name: feature for feature in examine_machine()}
     return tuple(
-        _feature(
+        Feature.of(
             f"{name} for kind",
             None if name in found and found[name].is_present else (found[name].detail if name in found else "not tried"),
             "made a device",
@@ -122,10 +122,6 @@ def _examine_limit(name: str, least: int) -> Feature:
     try:
         value = int((_INOTIFY / name).read_text(encoding="ascii"))
     except (OSError, ValueError) as error:
-        return _feature(key, f"cannot be read: {error}", "", f"sysctl {key}={least}")
+        return Feature.of(key, f"cannot be read: {error}", "", f"sysctl {key}={least}")
     refusal = None if value >= least else f"{value}; {least} are needed for several nodes"
-    return _feature(key, refusal, str(value), f"sysctl {key}={least}")
-
-
-def _feature(name: str, refusal: str | None, detail: str, remedy: str) -> Feature:
-    return Feature(name=name, is_present=refusal is None, detail=refusal or detail, remedy="" if refusal is None else remedy)
+    return Feature.of(key, refusal, str(value), f"sysctl {key}={least}")

@@ -26,7 +26,7 @@ from hitless.events import Recorder
 from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState, Part
 from hitless.objects import is_switched_on
 from hitless.plural import plural
-from hitless.ports import Faults, KubeApi, Participant, Prober, RouteTables
+from hitless.ports import Faults, KubeApi, Participant, RouteTables
 from hitless.records import REFLECTOR_ROW, SENDER_ROW
 from hitless.words import Capability, IpFamily, JsonObject, Kind, Mode, Overlay
 from scenarios.flows import SERVICE_SETS, capabilities_of
@@ -51,19 +51,10 @@ class WatchedCluster:
         kube: its API; only read.
         pods: where the probers go.
         prober: over the same pods.
-        backend: what the facts call it.
     """
 
-    def __init__(
-        self,
-        *,
-        kube: KubeApi,
-        pods: ProberPods,
-        prober: KindProber,
-        backend: str = "kubeconfig",
-    ) -> None:
-        self.kube = kube
-        self._pods, self._prober, self._backend = pods, prober, backend
+    def __init__(self, *, kube: KubeApi, pods: ProberPods, prober: KindProber) -> None:
+        self.kube, self.prober, self._pods = kube, prober, pods
 
     @property
     def routes(self) -> RouteTables:
@@ -74,11 +65,6 @@ class WatchedCluster:
     """hitless drops no packets in a watched cluster."""
     load = None
     """hitless puts no load on a watched cluster."""
-
-    @property
-    def prober(self) -> Prober:
-        """Its prober."""
-        return self._prober
 
     @property
     def faults(self) -> Faults:
@@ -109,7 +95,7 @@ class WatchedCluster:
         underlay_mtu = min((_mtu(state) for state in states.values()), default=0)
         is_overlay = seen.mode is Mode.OVERLAY
         return ClusterFacts(
-            backend=self._backend,
+            backend="kubeconfig",
             carrier=overlay.value,
             nodes=nodes,
             endpoints=endpoints,
@@ -134,7 +120,7 @@ class WatchedCluster:
     def down(self) -> None:
         """Stop the agents and take the probers away. Safe to call twice."""
         try:
-            self._prober.stop()
+            self.prober.stop()
         finally:
             self._pods.remove()
 
@@ -148,7 +134,7 @@ class WatchedCluster:
 
     def inspect(self) -> tuple[NodeState, ...]:
         """Return the state of every node, as its host prober sees it."""
-        return self._prober.inspect()
+        return self.prober.inspect()
 
 
 class KubeconfigCluster(WatchedCluster):
@@ -180,13 +166,7 @@ class KubeconfigCluster(WatchedCluster):
         self._connection.stop()
 
 
-def make_watched_cluster(
-    kubeconfig: Path,
-    context: str | None,
-    *,
-    image: str,
-    namespace: str,
-) -> KubeconfigCluster:
+def make_watched_cluster(kubeconfig: Path, context: str | None, *, image: str, namespace: str) -> KubeconfigCluster:
     """Return the cluster of a kubeconfig, connected, nothing in it yet. Raises UsageError: the kubeconfig cannot be used."""
     calls = connect(kubeconfig, context)
     pods = ProberPods(KubePodHost(calls, kubeconfig, context), ProberSpec(image=image, namespace=namespace))

@@ -13,7 +13,6 @@ from clusters.lab.kube import MemoryKube
 from clusters.lab.network import LabNetwork
 from gardener.conditions import other_conditions
 from gardener.doubles.cloud import Cloud
-from hitless.calico import is_calico_pod
 from hitless.errors import UsageError, WorldError
 from hitless.fault_table import Fault
 from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds

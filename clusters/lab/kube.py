@@ -48,7 +48,8 @@ class MemoryKube:
         self._changed: set[Kind] = set()
         self._watches: list[Watch] = []
         self._version = 0
-        self._is_away = False
+        self.is_away = False
+        """Whether every call raises ApiUnavailableError now."""
 
     def get(self, kind: Kind, name: str) -> JsonObject:
         """Return a copy of one object. Raises NotFoundError."""
@@ -119,19 +120,14 @@ class MemoryKube:
         self._watches.append(watch)
         return watch
 
-    @property
-    def is_away(self) -> bool:
-        """Whether every call raises ApiUnavailableError now."""
-        return self._is_away
-
     def set_away(self, away: bool) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
         """Make every call raise ApiUnavailableError, or serve again.
 
         When the API is back, every kind counts as changed: clients whose watch broke list again.
         """
-        if self._is_away and not away:
+        if self.is_away and not away:
             self._changed.update(kind for kind, objects in self._objects.items() if objects)
-        self._is_away = away
+        self.is_away = away
 
     def _write_status(self, kind: Kind, name: str, wanted: JsonObject, actor: str) -> JsonObject:
         old = self._objects[kind][name]
@@ -173,7 +169,7 @@ class MemoryKube:
             watch.notice(kind, name)
 
     def _refuse_while_away(self) -> None:
-        if self._is_away:
+        if self.is_away:
             raise ApiUnavailableError("the Kubernetes API does not answer")
 
 

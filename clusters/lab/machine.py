@@ -12,22 +12,14 @@ from probes.inner_loop import INNER_LOOP, InnerLoop
 
 def examine_lab() -> tuple[Feature, ...]:
     """Return every feature that the lab knows how to use, the necessary ones first. See `examine_machine`."""
-    return (*examine_machine(), _find_locust(), _find_inner_loop())
-
-
-def _find_locust() -> Feature:
-    is_present = has_locust()
-    remedy = "pip install 'hitless[load]', or -e '.[load]' in a checkout: for scenarios with application load"
-    detail = "looked for the library" if is_present else "not installed"
-    return Feature(name="locust", is_present=is_present, detail=detail, remedy="" if is_present else remedy)
-
-
-def _find_inner_loop() -> Feature:
-    """Return whether probe agents on this machine have the compiled inner loop."""
-    is_present = INNER_LOOP is InnerLoop.COMPILED
-    remedy = "install a C compiler (Debian: gcc, libc6-dev) and hitless again: agents then take a fraction of the CPU"
-    detail = "imported it" if is_present else "not built: agents handle datagrams in Python"
-    return Feature(name="compiled-loop", is_present=is_present, detail=detail, remedy="" if is_present else remedy)
+    locust = "pip install 'hitless[load]', or -e '.[load]' in a checkout: for scenarios with application load"
+    compiler = "install a C compiler (Debian: gcc, libc6-dev) and hitless again: agents then take a fraction of the CPU"
+    not_built = None if INNER_LOOP is InnerLoop.COMPILED else "not built: agents handle datagrams in Python"
+    return (
+        *examine_machine(),
+        Feature.of("locust", None if has_locust() else "not installed", "looked for the library", locust),
+        Feature.of("compiled-loop", not_built, "imported it", compiler),
+    )
 
 
 @cache

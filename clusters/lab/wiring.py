@@ -70,9 +70,7 @@ def wire_tables(plan: LabPlan, *, has_neighbours: bool) -> Iterator[Message]:
         if zone.subnet6:
             yield from _wire_table6(plan, zone, _RULE_PRIORITY_FIRST + number)
         for node in zone.nodes if has_neighbours else ():
-            yield set_neighbour(node.address, node.mac, zone.bridge_index)
-            if node.address6:
-                yield set_neighbour(node.address6, node.mac, zone.bridge_index)
+            yield from _wire_neighbour(node, zone.bridge_index)
 
 
 def _wire_table6(plan: LabPlan, zone: ZonePlan, priority: int) -> Iterator[Message]:
@@ -100,31 +98,21 @@ def wire_node(zone: ZonePlan, node: NodePlan, *, has_neighbours: bool) -> Iterat
     yield set_link(UNDERLAY_DEVICE, is_up=True)
     yield add_address(node.address, 24, UNDERLAY_INDEX)
     yield add_route(Route(destination="0.0.0.0/0", protocol=PROTOCOL_DHCP, device=UNDERLAY_INDEX, via=node.gateway))
-    for pod in node.pods:
-        yield add_route(Route(destination=f"{pod.address}/32", protocol=PROTOCOL_BOOT, device=pod.device_index))
     if node.address6:
-        yield from _wire_node6(zone, node, has_neighbours=has_neighbours)
-    if has_neighbours:
-        for pod in node.pods:
-            yield set_neighbour(pod.address, pod.mac, pod.device_index)
-        yield set_neighbour(zone.gateway, zone.mac, UNDERLAY_INDEX)
-        for peer in zone.nodes:
-            if peer is not node:
-                yield set_neighbour(peer.address, peer.mac, UNDERLAY_INDEX)
-
-
-def _wire_node6(zone: ZonePlan, node: NodePlan, *, has_neighbours: bool) -> Iterator[Message]:
-    yield add_address(node.address6, 64, UNDERLAY_INDEX)
-    yield add_route(Route(destination="::/0", protocol=PROTOCOL_RA, device=UNDERLAY_INDEX, via=zone.gateway6))
+        yield add_address(node.address6, 64, UNDERLAY_INDEX)
+        yield add_route(Route(destination="::/0", protocol=PROTOCOL_RA, device=UNDERLAY_INDEX, via=zone.gateway6))
     for pod in node.pods:
-        yield add_route(Route(destination=f"{pod.address6}/128", protocol=PROTOCOL_BOOT, device=pod.device_index))
+        for destination in (f"{pod.address}/32", *([f"{pod.address6}/128"] if pod.address6 else [])):
+            yield add_route(Route(destination=destination, protocol=PROTOCOL_BOOT, device=pod.device_index))
     if has_neighbours:
         for pod in node.pods:
-            yield set_neighbour(pod.address6, pod.mac, pod.device_index)
-        yield set_neighbour(zone.gateway6, zone.mac, UNDERLAY_INDEX)
+            yield from _wire_neighbour(pod, pod.device_index)
+        yield set_neighbour(zone.gateway, zone.mac, UNDERLAY_INDEX)
+        if zone.gateway6:
+            yield set_neighbour(zone.gateway6, zone.mac, UNDERLAY_INDEX)
         for peer in zone.nodes:
             if peer is not node:
-                yield set_neighbour(peer.address6, peer.mac, UNDERLAY_INDEX)
+                yield from _wire_neighbour(peer, UNDERLAY_INDEX)
 
 
 def wire_pod(pod: PodPlan, *, has_neighbours: bool) -> Iterator[Message]:
@@ -134,10 +122,15 @@ def wire_pod(pod: PodPlan, *, has_neighbours: bool) -> Iterator[Message]:
     yield add_address(pod.address, 32, POD_INDEX)
     yield add_route(Route(destination=f"{POD_GATEWAY}/32", protocol=PROTOCOL_BOOT, device=POD_INDEX))
     yield add_route(Route(destination="0.0.0.0/0", protocol=PROTOCOL_BOOT, device=POD_INDEX, via=POD_GATEWAY))
-    if has_neighbours:
-        yield set_neighbour(POD_GATEWAY, POD_GATEWAY_MAC, POD_INDEX)
     if pod.address6:
         yield add_address(pod.address6, 128, POD_INDEX)
         yield add_route(Route(destination="::/0", protocol=PROTOCOL_BOOT, device=POD_INDEX, via=POD_GATEWAY6))
-        if has_neighbours:
-            yield set_neighbour(POD_GATEWAY6, POD_GATEWAY_MAC, POD_INDEX)
+    for gateway in (POD_GATEWAY, *([POD_GATEWAY6] if pod.address6 else [])) if has_neighbours else ():
+        yield set_neighbour(gateway, POD_GATEWAY_MAC, POD_INDEX)
+
+
+def _wire_neighbour(neighbour: NodePlan | PodPlan, index: int) -> Iterator[Message]:
+    """Yield the entries of a neighbour behind an interface, one for each of its addresses."""
+    yield set_neighbour(neighbour.address, neighbour.mac, index)
+    if neighbour.address6:
+        yield set_neighbour(neighbour.address6, neighbour.mac, index)

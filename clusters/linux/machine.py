@@ -13,11 +13,11 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from clusters.linux.namespaces import THREAD_NETWORK, Clone, open_namespace, return_home, unshare
 from clusters.linux.netlink import Message, Netlink
@@ -66,14 +66,17 @@ class Feature:
     remedy: str
     """How to get it; empty: it is present."""
 
+    @classmethod
+    def of(cls, name: str, refusal: str | None, found: str, remedy: str) -> Self:
+        """Return a feature that is present unless something refused it.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trial:
-    name: str
-    attempt: Callable[[], str | None]
-    """Returns the refusal, or None."""
-    tried: str
-    remedy: str
+        Args:
+            name: of the feature.
+            refusal: why it is missing; None: it is present.
+            found: the detail where it is present.
+            remedy: how to get it where it is missing.
+        """
+        return cls(name=name, is_present=refusal is None, detail=refusal or found, remedy="" if refusal is None else remedy)
 
 
 def examine_machine() -> tuple[Feature, ...]:
@@ -127,111 +130,49 @@ def find_nft() -> str:
 
 def _describe_privilege() -> tuple[Feature, Feature]:
     user = os.geteuid()
+    root = "root of the sandbox" if is_inside() else "root"
     refusal = _refusal_in_child(lambda: unshare(Clone.USER | Clone.NETWORK))
     return (
-        Feature(
-            name="privilege",
-            is_present=user == 0,
-            detail="root" + (" of the sandbox" if is_inside() else "") if user == 0 else f"user {user}",
-            remedy="" if user == 0 else "none needed where user namespaces are present",
-        ),
-        Feature(
-            name="user-namespaces",
-            is_present=refusal is None,
-            detail=refusal or "made one with a network namespace inside",
-            remedy="" if refusal is None else _USER_NAMESPACE_REMEDY,
-        ),
+        Feature.of("privilege", f"user {user}" if user else None, root, "none needed where user namespaces are present"),
+        Feature.of("user-namespaces", refusal, "made one with a network namespace inside", _USER_NAMESPACE_REMEDY),
     )
 
 
 def _run_trials() -> list[Feature]:
     """Try every feature in this process, which has its own namespaces."""
-    present = Feature(name="namespaces", is_present=True, detail="mount, PID and network namespaces", remedy="")
-    return [present, *(_run_trial(trial) for trial in _make_trials())]
-
-
-def _run_trial(trial: _Trial) -> Feature:
-    refusal = trial.attempt()
-    remedy = "" if refusal is None else trial.remedy
-    return Feature(name=trial.name, is_present=refusal is None, detail=refusal or trial.tried, remedy=remedy)
-
-
-def _make_trials() -> Sequence[_Trial]:
+    feature = Feature.of
     module = "a kernel with {} (modprobe {}, or the distribution's package of extra modules)".format
+    trial, netem = Link(name="trial"), set_netem(LOOPBACK_INDEX, Impairment())
     gpe = add_vxlan_gpe(Link(name="trial", index=_TRIAL_INDEX), port=4790)
     encapsulated = Route(destination="192.0.2.0/24", protocol=4, device=_TRIAL_INDEX, encapsulation=(1, "198.51.100.1"))
-    vxlan = add_vxlan(Link(name="trial"), identifier=4096, port=4789, local="127.0.0.1", lower=1)
-    rule = [add_table_rule("lo", 101, 1000)]
-    return (
-        _Trial(name="veth", attempt=_try_veth, tried="made a pair", remedy=module("CONFIG_VETH", "veth")),
-        _Trial(
-            name="bridge",
-            attempt=_try_messages([add_bridge(Link(name="trial"))]),
-            tried="made one",
-            remedy=module("CONFIG_BRIDGE", "bridge"),
-        ),
-        _Trial(
-            name="policy-routing",
-            attempt=_try_messages(rule),
-            tried="a rule by interface",
-            remedy="a kernel with CONFIG_IP_MULTIPLE_TABLES",
-        ),
-        _Trial(
-            name="ipv6",
-            attempt=_try_messages([add_table_rule("lo", 101, 1000, family=socket.AF_INET6)]),
-            tried="an IPv6 rule by interface",
-            remedy="a kernel with CONFIG_IPV6 and CONFIG_IPV6_MULTIPLE_TABLES: for dual-stack scenarios",
-        ),
-        _Trial(
-            name="ipip",
-            attempt=try_ipip,
-            tried="made a device, or found the module's own",
-            remedy=module("CONFIG_NET_IPIP", "ipip")
-            + "; without it VXLAN-GPE carries IPIP's traffic, and every report says so",
-        ),
-        _Trial(
-            name="vxlan-gpe",
-            attempt=_try_messages([gpe]),
-            tried="a layer-3 device in metadata mode",
-            remedy=module("CONFIG_VXLAN", "vxlan"),
-        ),
-        _Trial(
-            name="lwtunnel-ip",
-            attempt=_try_messages([gpe, add_route(encapsulated)]),
-            tried="a route with encap ip",
-            remedy="a kernel with CONFIG_LWTUNNEL",
-        ),
-        _Trial(
-            name="vxlan",
-            attempt=_try_messages([set_link("lo", is_up=True), vxlan]),
-            tried="made a device",
-            remedy=module("CONFIG_VXLAN", "vxlan"),
-        ),
-        _Trial(
-            name="netem",
-            attempt=_try_messages([set_netem(LOOPBACK_INDEX, Impairment())]),
-            tried="made it a queue",
-            remedy=module("CONFIG_NET_SCH_NETEM", "sch_netem"),
-        ),
-        _Trial(
-            name="nft",
-            attempt=_try_nft,
-            tried="made a table",
-            remedy="install nftables (the program nft) and a kernel with CONFIG_NF_TABLES",
-        ),
-    )
+    vxlan = (set_link("lo", is_up=True), add_vxlan(trial, identifier=4096, port=4789, local="127.0.0.1", lower=1))
+    rule, rule6 = (add_table_rule("lo", 101, 1000, family=family) for family in (socket.AF_INET, socket.AF_INET6))
+    ipip_remedy = module("CONFIG_NET_IPIP", "ipip") + "; without it VXLAN-GPE carries IPIP's traffic, and every report says so"
+    ipv6_remedy = "a kernel with CONFIG_IPV6 and CONFIG_IPV6_MULTIPLE_TABLES: for dual-stack scenarios"
+    nft_remedy = "install nftables (the program nft) and a kernel with CONFIG_NF_TABLES"
+    return [
+        feature("namespaces", None, "mount, PID and network namespaces", ""),
+        feature("veth", _try_veth(), "made a pair", module("CONFIG_VETH", "veth")),
+        feature("bridge", _try(add_bridge(trial)), "made one", module("CONFIG_BRIDGE", "bridge")),
+        feature("policy-routing", _try(rule), "a rule by interface", "a kernel with CONFIG_IP_MULTIPLE_TABLES"),
+        feature("ipv6", _try(rule6), "an IPv6 rule by interface", ipv6_remedy),
+        feature("ipip", try_ipip(), "made a device, or found the module's own", ipip_remedy),
+        feature("vxlan-gpe", _try(gpe), "a layer-3 device in metadata mode", module("CONFIG_VXLAN", "vxlan")),
+        feature("lwtunnel-ip", _try(gpe, add_route(encapsulated)), "a route with encap ip", "a kernel with CONFIG_LWTUNNEL"),
+        feature("vxlan", _try(*vxlan), "made a device", module("CONFIG_VXLAN", "vxlan")),
+        feature("netem", _try(netem), "made it a queue", module("CONFIG_NET_SCH_NETEM", "sch_netem")),
+        feature("nft", _try_nft(), "made a table", nft_remedy),
+    ]
 
 
-def _try_messages(messages: Sequence[Message]) -> Callable[[], str | None]:
-    def attempt() -> str | None:
-        try:
-            with _throwaway_network(), Netlink() as netlink:
-                netlink.execute(messages)
-        except WorldError as error:
-            return str(error)
-        return None
-
-    return attempt
+def _try(*messages: Message) -> str | None:
+    """Return why the kernel refuses these messages in a network of their own; None: it does not."""
+    try:
+        with _throwaway_network(), Netlink() as netlink:
+            netlink.execute(messages)
+    except WorldError as error:
+        return str(error)
+    return None
 
 
 def _try_veth() -> str | None:
@@ -274,7 +215,7 @@ def _run_trials_in_child() -> list[Feature]:
 
     answer, refusal = _ask_child(try_there)
     if refusal is not None:
-        return [Feature(name="namespaces", is_present=False, detail=refusal, remedy=_USER_NAMESPACE_REMEDY)]
+        return [Feature.of("namespaces", refusal, "", _USER_NAMESPACE_REMEDY)]
     return [Feature(**document) for document in json.loads(answer)]
 
 

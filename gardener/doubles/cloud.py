@@ -75,21 +75,13 @@ class Cloud:
         self.unknown: set[str] = set()
         """Nodes whose machines the API does not find: no route to them can be created."""
 
-    def begin_outage(self) -> None:
-        """Let every call fail from now on."""
-        self._is_away = True
+    def set_away(self, is_away: bool) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
+        """Let every call fail from now on, or answer again."""
+        self._is_away = is_away
 
-    def end_outage(self) -> None:
-        """Answer again."""
-        self._is_away = False
-
-    def begin_hang(self) -> None:
-        """Leave every call without an answer from now on."""
-        self.is_hanging = True
-
-    def end_hang(self) -> None:
-        """Answer the calls that wait, and all others."""
-        self.is_hanging = False
+    def set_hanging(self, is_hanging: bool) -> None:  # noqa: FBT001 - as above
+        """Leave every call without an answer from now on, or answer those that wait and all others."""
+        self.is_hanging = is_hanging
 
     def zones(self) -> tuple[str, ...]:
         """Return the zones in the order in which the API lists their tables; known without a call."""

@@ -74,21 +74,17 @@ class RouteController:
         self._wall_time = wall_time
         latency_ns = cloud.behaviour.create_ns
         self._call_ns = timings.route_create_ns if latency_ns is None else latency_ns
-        self._replicas = replicas
+        self.replicas = replicas
+        """How many run: 0 or 1."""
         self._is_away = False
         self._due_ns = Nanoseconds(0)
         self._forget(self._due_ns)
 
-    @property
-    def replicas(self) -> int:
-        """How many run: 0 or 1."""
-        return self._replicas
-
     def scale(self, replicas: int, at_ns: Nanoseconds) -> None:
         """Start the controller, or end it, whatever it was doing."""
-        if replicas == self._replicas:
+        if replicas == self.replicas:
             return
-        self._replicas = replicas
+        self.replicas = replicas
         self._start(at_ns)
 
     def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
@@ -98,7 +94,7 @@ class RouteController:
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Take the next step if it is due."""
-        if self._replicas == 0 or self._is_away:
+        if self.replicas == 0 or self._is_away:
             # Being scaled comes from outside the loop; looking up this often is early enough for the first tick.
             return Nanoseconds(now_ns + max(self._timings.route_controller_start_ns, MILLISECOND))
         if now_ns >= self._due_ns:
@@ -108,7 +104,7 @@ class RouteController:
     def is_settled(self) -> bool:
         """Return whether it does not run, or waits for a tick with nothing failed and nothing left from the last update."""
         is_waiting = self._step == self._tick and self._has_updated and not self._is_changed
-        return self._replicas == 0 or (is_waiting and self._retry_delay_ns == 0 and not self._is_away)
+        return self.replicas == 0 or (is_waiting and self._retry_delay_ns == 0 and not self._is_away)
 
     def _start(self, at_ns: Nanoseconds) -> Nanoseconds:
         """Start the process; returns when its first tick comes."""

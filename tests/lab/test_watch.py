@@ -85,7 +85,7 @@ class StrangersCluster(WatchedCluster):
         }
         self.host = ProcessPods(directory, addresses, self._enter)
         pods = ProberPods(self.host, ProberSpec(image=IMAGE), clock=HastyClock())
-        super().__init__(kube=cast("KubeApi", ReadOnly(lab.kube)), pods=pods, prober=KindProber(pods), backend="lab")
+        super().__init__(kube=cast("KubeApi", ReadOnly(lab.kube)), pods=pods, prober=KindProber(pods))
 
     def _enter(self, role: PodRole, node: str) -> tuple[str, str]:
         name = node if role is PodRole.HOST else f"{node}-{role.value}"

@@ -132,7 +132,7 @@ def test_each_action_is_throttled_by_itself(rig: Rig) -> None:
 
 
 def test_an_outage_is_answered_as_unavailable(rig: Rig) -> None:
-    rig.cloud.begin_outage()
+    rig.cloud.set_away(True)
     assert code_of(rig.call("DescribeRouteTables")) == (503, "Unavailable")
 
 
@@ -150,10 +150,10 @@ def test_a_wrong_call_is_refused_by_name(rig: Rig, action: str, parameters: dict
 
 
 def test_a_hanging_api_answers_once_it_is_healed(rig: Rig) -> None:
-    rig.cloud.begin_hang()
+    rig.cloud.set_hanging(True)
     answer = rig.send("DescribeRouteTables")
     rig.endpoint.reconcile(rig.clock.now_ns())
     assert (answer.done(), rig.endpoint.is_settled()) == (False, False)
-    rig.cloud.end_hang()
+    rig.cloud.set_hanging(False)
     rig.endpoint.reconcile(rig.clock.now_ns())
     assert answer.result(10)[0] == 200

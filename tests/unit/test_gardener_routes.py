@@ -173,7 +173,7 @@ def test_a_node_without_pod_cidr_or_instance_is_skipped_and_never_gets_the_condi
 
 def test_after_a_failure_it_looks_again_on_a_tick_ever_later() -> None:
     routes = Routes(mode=IDEAL)
-    routes.cloud.begin_outage()
+    routes.cloud.set_away(True)
     routes.run_for(Nanoseconds(4 * SECOND))
     failures = routes.recorder.named("reconcile.failed")
     waits = [event.facts["retry_ns"] for event in failures]
@@ -191,14 +191,14 @@ def test_after_a_failure_it_looks_again_on_a_tick_ever_later() -> None:
 def test_faithful_an_api_that_does_not_answer_takes_the_route_from_every_node() -> None:
     routes = Routes()
     routes.run_for(ms(1000))
-    routes.cloud.begin_outage()
+    routes.cloud.set_away(True)
     node = routes.kube.get(Kind.NODE, "node-a1")
     routes.kube.apply(
         {**node, "spec": {**node["spec"], "podCIDR": "100.96.9.0/24", "podCIDRs": ["100.96.9.0/24"]}}, actor="test"
     )
     routes.run_for(ms(1200))
     assert set(routes.reasons().values()) == {"NoRouteCreated"}
-    routes.cloud.end_outage()
+    routes.cloud.set_away(False)
     routes.run_for(ms(3000))
     assert set(routes.reasons().values()) == {"RouteCreated"}
     assert len(routes.recorder.named("routes.synced")) == 2
@@ -206,7 +206,7 @@ def test_faithful_an_api_that_does_not_answer_takes_the_route_from_every_node() 
 
 def test_ideal_an_api_that_does_not_answer_says_nothing() -> None:
     routes = Routes(mode=IDEAL)
-    routes.cloud.begin_outage()
+    routes.cloud.set_away(True)
     routes.run_for(ms(500))
     assert set(routes.reasons().values()) == {"CalicoIsUp"}
 
@@ -376,13 +376,13 @@ def test_a_full_table_refuses_and_the_others_do_not() -> None:
 
 def test_an_outage_refuses_every_call_until_it_ends() -> None:
     cloud = Cloud(MemoryTables(), CloudBehaviour(), JumpingClock())
-    cloud.begin_outage()
+    cloud.set_away(True)
     for call in (cloud.describe, lambda: cloud.list("a"), lambda: cloud.create(ROUTE), lambda: cloud.delete("a", ROUTE.cidr)):
         with pytest.raises(RouteApiUnavailableError):
             call()
     assert cloud.zones() == ("a", "b")
-    cloud.end_outage()
-    cloud.end_outage()
+    cloud.set_away(False)
+    cloud.set_away(False)
     assert cloud.list("a") == ()
 
 

@@ -126,8 +126,8 @@ def test_faithful_a_quota_in_a_table_that_is_not_last_opens_the_gate_on_false_ev
 def test_a_route_api_that_is_down_and_comes_back_delays_the_switch() -> None:
     bench = Bench()
     bench.request()
-    bench.loop.at(ms(0), bench.switch.cloud.begin_outage)
-    bench.loop.at(ms(600), bench.switch.cloud.end_outage)
+    bench.loop.at(ms(0), lambda: bench.switch.cloud.set_away(True))
+    bench.loop.at(ms(600), lambda: bench.switch.cloud.set_away(False))
     assert bench.run()
     assert {facts["reason"] for facts in bench.facts("condition.written")} == {"NoRouteCreated", "RouteCreated"}
     [opened] = bench.times("gate.opened")

@@ -223,8 +223,8 @@ def test_an_instance_is_looked_up_before_each_route_is_created(monkeypatch: pyte
 def test_a_call_that_hangs_has_no_time_out_and_ends_with_its_answer(began_s: float) -> None:
     bench = make_bench()
     bench.request()
-    bench.loop.at(seconds(began_s), bench.switch.cloud.begin_hang)
-    bench.loop.at(seconds(30), bench.switch.cloud.end_hang)
+    bench.loop.at(seconds(began_s), lambda: bench.switch.cloud.set_hanging(True))
+    bench.loop.at(seconds(30), lambda: bench.switch.cloud.set_hanging(False))
     assert bench.run(seconds(120))
     assert bench.names("reconcile.failed") == []
     assert next(at for at in bench.times("route.created") if at > seconds(began_s)) >= seconds(30)
@@ -234,8 +234,8 @@ def test_a_call_that_hangs_has_no_time_out_and_ends_with_its_answer(began_s: flo
 def test_a_call_that_hangs_for_25_s_ends_with_its_process() -> None:
     bench = make_bench()
     bench.request()
-    bench.loop.at(seconds(11.3), bench.switch.cloud.begin_hang)
-    bench.loop.at(seconds(60), bench.switch.cloud.end_hang)
+    bench.loop.at(seconds(11.3), lambda: bench.switch.cloud.set_hanging(True))
+    bench.loop.at(seconds(60), lambda: bench.switch.cloud.set_hanging(False))
     assert bench.run(seconds(200))
     [failed] = bench.times("reconcile.failed")
     # The call that was under way at 11.3 s should have ended at 11.3 s, the next quarter of a second after the first tick.

@@ -91,16 +91,10 @@ class LabNodePlane:
         self._netlink, self._namespace, self._rp_filter = netlink, namespace, rp_filter
         self._tunnel_index: int | None = None
         self._rules = rules
-
-    @property
-    def node(self) -> str:
+        self.node = plan.name
         """Name of the node."""
-        return self._plan.name
-
-    @property
-    def overlay(self) -> Overlay:
+        self.overlay = Overlay.VXLAN if book.carrier is Carrier.VXLAN else Overlay.IPIP
         """Which encapsulation OVERLAY means here."""
-        return Overlay.VXLAN if self._book.carrier is Carrier.VXLAN else Overlay.IPIP
 
     def repoint(self, mode: Mode, peers: Collection[str]) -> RouteChange:
         """Point the routes to the blocks of these peers, each by delete + add."""
