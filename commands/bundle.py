@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sys
 import tarfile
@@ -42,7 +43,7 @@ def bundle(path: Path, output: Path | None, *, is_anonymous: bool) -> Path:
     folders = find_runs(path)
     target = Path(f"{path.resolve().name}{'-anonymous' if is_anonymous else ''}.tar.gz") if output is None else output
     if target.exists():
-        raise UsageError(where="--output", found=f"{target}, which is there already", expected="a new file")
+        raise UsageError(f"{target} exists; name a new file", where="--output")
     try:
         with tempfile.TemporaryDirectory() as name:
             source = path
@@ -118,9 +119,14 @@ def _write(path: Path, document: object) -> None:
 
 
 def _check(folder: Path, pseudonyms: Pseudonyms) -> None:
-    """Raise BugError where a name is left: better no bundle than one that tells."""
+    """Raise BugError if a file still has a name: no bundle is better than one that identifies a cluster.
+
+    Kubernetes names have no underscore, so `is_outside` is a key and not the name `outside`.
+    """
+    names = [re.compile(rb"(?<![A-Za-z0-9_])" + re.escape(name.encode()) + rb"(?![A-Za-z0-9_])") for name in pseudonyms.originals]
     for path in folder.iterdir():
         content = path.read_bytes()
-        for name in pseudonyms.originals:
-            if name.encode() in content:
-                raise BugError(f"{path.name}: the name {name} would be left in the bundle")
+        for pattern in names:
+            found = pattern.search(content)
+            if found is not None:
+                raise BugError(f"{path.name}: the name {found[0].decode()} would be left in the bundle")

@@ -17,7 +17,7 @@ from commands.anonymous import Pseudonyms
 from commands.bundle import bundle
 from commands.compare import judge_stored, read_stored
 from commands.settings import Format
-from hitless.errors import RecordDamagedError, UsageError
+from hitless.errors import BugError, RecordDamagedError, UsageError
 from hitless.store import read_history, write_json
 from hitless.words import Arm, Verdict
 from tests.unit.test_cut_records import store
@@ -104,9 +104,28 @@ def test_a_run_without_its_cluster_cannot_be_made_anonymous(stored: Path, tmp_pa
         bundle(stored, tmp_path / "x.tar.gz", is_anonymous=True)
 
 
+def test_an_endpoint_whose_name_is_part_of_a_key_is_made_anonymous(stored: Path, tmp_path: Path) -> None:
+    path = stored / "gated-1" / "cluster.json"
+    document = json.loads(path.read_bytes())
+    first = document["facts"]["endpoints"][0]
+    document["facts"]["endpoints"].append(first | {"name": "outside", "node": "vpc", "is_outside": True})
+    write_json(path, document)
+    found = _unpack(bundle(stored / "gated-1", tmp_path / "x.tar.gz", is_anonymous=True), tmp_path / "unpacked")
+    last = json.loads((found / "cluster.json").read_bytes())["facts"]["endpoints"][-1]
+    assert (last["name"], last["is_outside"]) == (f"endpoint-{len(document['facts']['endpoints'])}", True)
+
+
+def test_a_name_that_was_not_replaced_refuses_the_bundle(stored: Path, tmp_path: Path) -> None:
+    path = stored / "gated-1" / "events.jsonl"
+    event = json.loads(path.read_text().splitlines()[0]) | {"host": "vpc.node-a1"}
+    path.write_text(f"{json.dumps(event)}\n{path.read_text()}")
+    with pytest.raises(BugError, match=r"events\.jsonl: the name node-a1 would be left in the bundle"):
+        bundle(stored / "gated-1", tmp_path / "x.tar.gz", is_anonymous=True)
+
+
 def test_a_file_is_not_overwritten(stored: Path, tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").touch()
-    with pytest.raises(UsageError, match="which is there already; expected a new file"):
+    with pytest.raises(UsageError, match="exists; name a new file"):
         bundle(stored, tmp_path / "x.tar.gz", is_anonymous=False)
 
 
