@@ -89,7 +89,9 @@ def compare_verdict(runs: Sequence[JudgedRun], doubts: tuple[Finding, ...] = ())
 
 def _doubt_damaged(damaged: Sequence[str]) -> Iterator[Finding]:
     for reason in damaged:
-        yield Finding(verdict=Verdict.INCONCLUSIVE, code="run-damaged", text=f"a run cannot be read and is left out: {reason}")
+        yield Finding(
+            verdict=Verdict.INCONCLUSIVE, code="run-damaged", text=f"a run is left out, because it cannot be read: {reason}"
+        )
 
 
 def _name(run: JudgedRun) -> str:

@@ -82,8 +82,8 @@ class _LostRoutes:
         lost = [route for route in present if route.node == node]
         if not lost:
             nodes = ", ".join(sorted({route.node for route in present}))
-            allowed = nodes or f"no such fault, because zone {zone} has no routes"
-            raise UsageError(where="fault node-route-lost", place="node", found=repr(node), expected=allowed)
+            problem = f"zone {zone} has no route to {node}; it has routes to {nodes}" if nodes else f"zone {zone} has no routes"
+            raise UsageError(problem, where="fault node-route-lost", place="node")
         for route in lost:
             self._tables.delete(zone, route.cidr)
             self._lost.setdefault((zone, node), []).append(route)

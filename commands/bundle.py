@@ -123,7 +123,9 @@ def _check(folder: Path, pseudonyms: Pseudonyms) -> None:
 
     Kubernetes names have no underscore, so `is_outside` is a key and not the name `outside`.
     """
-    names = [re.compile(rb"(?<![A-Za-z0-9_])" + re.escape(name.encode()) + rb"(?![A-Za-z0-9_])") for name in pseudonyms.originals]
+    names = [
+        re.compile(rb"(?<![A-Za-z0-9_])" + re.escape(name.encode()) + rb"(?![A-Za-z0-9_])") for name in pseudonyms.originals
+    ]
     for path in folder.iterdir():
         content = path.read_bytes()
         for pattern in names:

@@ -222,7 +222,8 @@ def find_runs(path: Path) -> tuple[Path, ...]:
     if (path / "run.json").exists():
         return (path,)
     if not any(path.glob("*/run.json")):
-        raise UsageError(where="RUN", found=str(path), expected="a folder of a stored comparison or of one stored run")
+        what = "no stored run here" if path.exists() else "does not exist"
+        raise UsageError(f"{what}; give the folder of a stored comparison or of one stored run", where=str(path))
     return tuple(sorted(folder for folder in path.iterdir() if folder.is_dir()))
 
 

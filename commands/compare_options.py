@@ -99,7 +99,10 @@ def compare(  # noqa: PLR0913 - each is an option
     prometheus: Prometheus = None,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
-    """Switch without and with the gate, several times each, and show the downtime side by side."""
+    """Switch without and with the gate, and compare.
+
+    Switches several times each, and shows the downtime side by side.
+    """
     from commands.compare import ComparisonOptions, compare_arms, compare_watched  # noqa: PLC0415 - only its call needs it
     from commands.performers import read_programs  # noqa: PLC0415 - as above
 

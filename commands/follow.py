@@ -39,7 +39,8 @@ def follow(path: Path, sleep: Callable[[float], None] = time.sleep) -> None:
         UsageError: there is no folder.
     """
     if not path.is_dir():
-        raise UsageError(where="RUN", found=str(path), expected="a folder of a comparison or of one run")
+        what = "no folder" if path.exists() else "does not exist"
+        raise UsageError(f"{what}; give the folder of a comparison or of one run", where=str(path))
     shown: set[Path] = set()
     waited_s = 0.0
     with LiveTable() as table:

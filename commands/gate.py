@@ -102,7 +102,7 @@ def gate_release(
         UsageError: an input cannot be read, or the sides cannot be compared.
     """
     if len(paths) != 2:  # noqa: PLR2004 - a baseline and a candidate
-        raise UsageError(f"found {len(paths)} of the two folders BASELINE and CANDIDATE; give both")
+        raise UsageError(f"give two folders, BASELINE and CANDIDATE; found {len(paths)}")
     release = read_question(paths[0], rules_file, scenario_files, allow_different, decisions).decide(paths[1])
     sys.stdout.write(_render(release, output_format))
     return EXIT_CODES[release.outcome]
@@ -232,7 +232,8 @@ def find_summaries(path: Path) -> tuple[Path, ...]:
     found = tuple(folder / _SUMMARY for folder in folders if (folder / _SUMMARY).is_file())
     if not found:
         expected = f"a {_SUMMARY}, the folder of a comparison or of a run, or that of a session of suites"
-        raise UsageError(where=str(path), found=f"no {_SUMMARY}" if path.exists() else "nothing", expected=expected)
+        what = f"no {_SUMMARY} here" if path.exists() else "does not exist"
+        raise UsageError(f"{what}; give {expected}", where=str(path))
     lacking = [folder for folder in folders if folder / _SUMMARY not in found]
     if lacking:
         raise UsageError(

@@ -51,11 +51,7 @@ class Version:
     def __init__(self, name: str, arguments: Sequence[str]) -> None:
         taken = sorted({argument.partition("=")[0] for argument in arguments} & _OURS)
         if taken:
-            raise UsageError(
-                where=f"--{name.lower()}-args",
-                found=", ".join(taken),
-                expected="options that make the version; --run sets these",
-            )
+            raise UsageError(f"leave out {', '.join(taken)}; `hitless gate --run` sets them", where=f"--{name.lower()}-args")
         self.name, self.arguments = name, tuple(arguments)
         self._runs: dict[str, list[JudgedRun]] = {}
         self._new: list[tuple[str, Path]] = []

@@ -104,7 +104,7 @@ def read_rows(history: Path) -> tuple[Row, ...]:
     """
     files = sorted(history.glob("*.parquet")) if history.is_dir() else []
     if not files:
-        raise UsageError(where=str(history), found="no Parquet file", expected="a history; `hitless history add` makes one")
+        raise UsageError("no history here; create one with `hitless history add`", where=str(history))
     rows = [row for path in files for row in _read_file(path)]
     return tuple(sorted(rows, key=lambda row: row.recorded_at))
 
@@ -116,7 +116,7 @@ def _read_file(path: Path) -> Iterator[Row]:
         raise UsageError(where=str(path), found=str(error), expected="a Parquet file of a history") from error
     schema = (table.schema.metadata or {}).get(_KEY, b"no schema").decode(errors="replace")
     if schema != SCHEMA or not table.schema.equals(_COLUMNS):
-        raise UsageError(where=str(path), found=schema, expected=f"the columns of {SCHEMA}, which this hitless reads")
+        raise UsageError(where=str(path), found=schema, expected=f"{SCHEMA}, the schema that this version reads")
     for one in table.to_pylist():
         yield Row(**{**one, "allowances": tuple(one["allowances"])})
 

@@ -58,13 +58,12 @@ def up(
 @app.command(name="list")
 def list_labs() -> None:
     """List the labs that are up."""
-    for holder in list_holders():
-        if holder.is_alive and holder.spec is not None:
-            spec = holder.spec
-            sys.stdout.write(
-                f"{holder.name}: {plural(spec.zones, 'zone')} of {plural(spec.nodes_per_zone, 'node')}, "
-                f"{spec.overlay}, {spec.start_mode}\n"
-            )
+    living = [(holder.name, holder.spec) for holder in list_holders() if holder.is_alive and holder.spec is not None]
+    for name, spec in living:
+        size = f"{plural(spec.zones, 'zone')} of {plural(spec.nodes_per_zone, 'node')}"
+        sys.stdout.write(f"{name}: {size}, {spec.overlay}, {spec.start_mode}\n")
+    if not living:
+        sys.stderr.write("no lab is up; start one with `hitless lab up`\n")
 
 
 @app.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -77,7 +77,10 @@ def watch(  # noqa: PLR0913 - each is an option
     prometheus: Prometheus = None,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
-    """Probe your cluster while you switch it. hitless installs only its probers, and removes them at the end."""
+    """Probe your cluster while you switch it.
+
+    hitless installs only its probers, and removes them at the end.
+    """
     check_folder("--prometheus", prometheus)
     from commands.watch import WatchOptions, watch_cluster  # noqa: PLC0415 - only this command needs a Kubernetes client
     from switches.observer import ObserverOptions  # noqa: PLC0415 - as above
@@ -108,7 +111,7 @@ def judge(
     output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
     prometheus: Prometheus = None,
 ) -> None:
-    """Judge stored records again: the verdict is the same as when they were fresh."""
+    """Judge stored records again, with the same verdict."""
     check_folder("--prometheus", prometheus)
     from commands.compare import judge_stored  # noqa: PLC0415 - as above
 
@@ -133,7 +136,10 @@ def bundle(
 
 @app.command()
 def follow(run: Annotated[Path, typer.Argument(help="Folder of a comparison or of one run, also of one that lasts.")]) -> None:
-    """Show a run while it lasts, or as it is stored: modes, cloud routes, loss a second, the flows that lose most."""
+    """Show a run, stored or still going.
+
+    Shows modes, cloud routes, loss a second, and the flows that lose most.
+    """
     from commands.follow import follow as show  # noqa: PLC0415 - as above
 
     show(run)
@@ -175,7 +181,10 @@ def gate(  # noqa: PLR0913 - each is an option
     output: Output,
     output_format: Annotated[GateFormat, typer.Option("--format", help="What to print.")] = GateFormat.TEXT,
 ) -> None:
-    """Decide whether a candidate may be released: 0 go, 1 stop, 20 not decided."""
+    """Decide whether a version may be released.
+
+    Exit code: 0 go, 1 stop, 20 not decided.
+    """
     from commands.gate import RunOptions, check_gate, gate_release, run_gate  # noqa: PLC0415 - as above
     from reports.gate.looks import Look, plan_looks  # noqa: PLC0415 - as above
 
@@ -212,7 +221,10 @@ def conform(
     output: Output,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
-    """Ask a released extension every case of the decision table, and show where it differs."""
+    """Ask a released extension the decision table.
+
+    Asks every case, and shows where the extension differs from the double or from another release.
+    """
     from commands import conform as conform_command  # noqa: PLC0415 - only this command needs it
 
     raise Outcome(EXIT_CODES[conform_command.conform(extension, against, output, output_format)])
@@ -228,7 +240,7 @@ def scenarios() -> None:
 
 @app.command()
 def doctor() -> None:
-    """Check this machine and explain how to install what is missing."""
+    """Check this machine and explain what is missing."""
     from commands.doctor import examine  # noqa: PLC0415 - as above
 
     raise Outcome(0 if examine() else EXIT_CODES[Verdict.INCONCLUSIVE])
@@ -244,7 +256,10 @@ def clean(
     kube_context: Annotated[str | None, typer.Option("--context", help="Which context; default: the current one.")] = None,
     namespace: Annotated[str, typer.Option(help="Where the probers are.")] = "hitless",
 ) -> None:
-    """Remove labs and kind clusters that killed runs left behind; with --kubeconfig, the probers in that cluster."""
+    """Remove what killed runs left behind.
+
+    Removes labs and kind clusters; with --kubeconfig, the probers in that cluster.
+    """
     if kubeconfig is None:
         without = {"context" if name == "kube_context" else name for name in context.params if is_given(context, name)}
         if without:

@@ -54,4 +54,5 @@ def refuse_beside(option: str, names: Collection[str]) -> None:
     """Refuse options that would have no effect. Raises UsageError."""
     if names:
         words = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
-        raise UsageError(f"with {option}, leave out {words}: no effect")
+        has, them = ("has", "it") if len(names) == 1 else ("have", "them")
+        raise UsageError(f"{words} {has} no effect with {option}; leave {them} out")

@@ -209,7 +209,7 @@ def _read(path: Path) -> bytes:
 def _parse(content: bytes | str, where: str) -> list[YamlDocument]:
     """Return the documents that are not empty. Raises UsageError."""
     if len(content) > DOCUMENT_OCTETS_MAX:
-        raise UsageError(where=where, found="a larger file", expected=f"at most {DOCUMENT_OCTETS_MAX:,} octets")
+        raise UsageError(f"larger than {DOCUMENT_OCTETS_MAX:,} octets, the most that is read", where=where)
     try:
         documents = read_yaml(content)
     except YamlError as error:

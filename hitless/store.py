@@ -296,7 +296,7 @@ class _Reader:
         except RecordDamagedError as error:
             if self._must_be_whole:
                 raise
-            self.lost.append(f"{error}: it is left out")
+            self.lost.append(f"a file is left out, because it cannot be read: {error}")
             return instead
 
     def read_events(self) -> tuple[Event, ...]:
@@ -330,7 +330,9 @@ class _Reader:
 def _read_lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise RecordDamagedError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
         raise RecordDamagedError(f"{path}: {error}") from error
 
 

@@ -11,7 +11,7 @@ def verdict_sentence(summary: Summary) -> str:
     """Return why the verdict is what it is."""
     own = [finding.text for finding in summary.findings if finding.check == "comparison"]
     if own:
-        more = f" (and {len(own) - 1} more of the kind)" if len(own) > 1 else ""
+        more = f" (and {plural(len(own) - 1, 'more finding')})" if len(own) > 1 else ""
         return f"{own[0]}{more}."
     trials = [trial for arm in summary.arms.values() for trial in arm.per_trial]
     parts = [f"{sum(trial.verdict is verdict for trial in trials)} {verdict}" for verdict in Verdict]

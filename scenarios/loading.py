@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,8 +70,8 @@ def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
         raise UsageError(where=where, place="overlays", found=found, expected=f"{shoot.overlay} among them, {says}")
     for name in sorted(scenario.fault_names & OF_IPV6):
         if "IPv6" not in shoot.families:
-            allowed = f"no such fault, because pods have {', '.join(shoot.families)} alone, {says}"
-            raise UsageError(where=where, place="faults", found=name, expected=allowed)
+            problem = f"{name} needs pods with IPv6; they have {', '.join(shoot.families)} alone, {says}"
+            raise UsageError(problem, where=where, place="faults")
     scenario.change_shoot(shoot)
 
 
@@ -99,11 +100,13 @@ def find_scenario(name: str) -> Path:
     """Return the file of a shipped scenario, or `name` itself if it is the path of a file.
 
     Raises:
-        UsageError: neither; names what there is.
+        UsageError: neither; suggests the nearest name.
     """
     shipped = {path.stem: path for path in catalogue()}
     if name in shipped:
         return shipped[name]
     if name.endswith((".yaml", ".yml")):
         return Path(name)
-    raise UsageError(where="scenario", found=name, expected=f"a YAML file, or one of {', '.join(shipped)}")
+    near = get_close_matches(name, shipped, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "; give a YAML file, or a name from `hitless scenarios`"
+    raise UsageError(f"no scenario {name}{hint}", where="--scenario")

@@ -138,7 +138,7 @@ class KindProber:
         if failures and len(failures) == len(self._clocks):
             raise WorldError(f"cannot read the records of any agent; the first error: {failures[0]}")
         if not self._agents:
-            raise WorldError("there are no records, because no prober reported that it runs")
+            raise WorldError("no records: no prober reported that it is running")
         return merge_records(
             self._directory, {agent.name: self._clocks[agent.endpoint] for agent in self._agents}, self._clock_id
         )

@@ -62,7 +62,8 @@ class LabSpec:
             if not least <= value <= most:
                 raise UsageError(where="lab", place=place, found=str(value), expected=f"{least} to {most}")
         if self.carrier is not None and self.overlay is not Overlay.IPIP:
-            raise UsageError(where="lab", place="carrier", found=f"{self.carrier} for {self.overlay}", expected="none")
+            problem = f"{self.carrier} carries IPIP and the overlay is {self.overlay}; leave out the carrier"
+            raise UsageError(problem, where="lab", place="carrier")
         self._check_networks()
 
     def _check_networks(self) -> None:

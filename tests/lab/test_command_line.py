@@ -160,7 +160,7 @@ def test_exit_codes_of_what_is_no_success(scenario: str, code: int, verdict: str
         (("--overlay", "geneve"), "Error: Invalid value for '--overlay'"),
         (("--sleep",), "Error: No such option: --sleep"),
         (("--zones", "1", "--nodes-per-zone", "1"), "hitless: --zones and --nodes-per-zone: found 1 * 1 nodes; expected 2 to"),
-        (("--scenario", "nope"), "hitless: scenario: found nope; expected a YAML file, or one of admission-unavailable"),
+        (("--scenario", "nope"), "hitless: --scenario: no scenario nope; give a YAML file, or a name from `hitless scenarios`"),
         (("--scenario", "no.yaml"), "hitless: no.yaml: No such file or directory; give the path of a readable file"),
         (("--scenario", "BROKEN"), "scenario.yaml: line 2, column 1: found "),
         (("--scenario", "UNKNOWN_FAULT"), "unknown-fault.yaml: faults.0.name: found 'meteor'; expected "),
@@ -274,7 +274,7 @@ def test_a_damaged_record_is_named_in_the_report_and_the_comparison_is_inconclus
     truncate(copy / "gated-1" / "sender.parquet")
     done = run("judge", str(copy))
     assert (done.returncode, done.stderr) == (20, "")
-    assert f"a run cannot be read and is left out: {copy}/gated-1/sender.parquet: " in done.stdout
+    assert f"a run is left out, because it cannot be read: {copy}/gated-1/sender.parquet: " in done.stdout
 
 
 @pytest.mark.parametrize("folder", ["missing", "empty", "file"])
@@ -283,7 +283,8 @@ def test_a_folder_that_is_no_run_is_a_usage_error(folder: str, tmp_path: Path) -
     (tmp_path / "file").write_text("x")
     done = run("judge", str(tmp_path / folder))
     assert (done.returncode, done.stdout) == (2, "")
-    expected = f"hitless: RUN: found {tmp_path / folder}; expected a folder of a stored comparison or of one stored run\n"
+    what = "does not exist" if folder == "missing" else "no stored run here"
+    expected = f"hitless: {tmp_path / folder}: {what}; give the folder of a stored comparison or of one stored run\n"
     assert done.stderr == expected
 
 

@@ -26,7 +26,7 @@ from hitless.errors import UsageError
         ("", "x.yaml: found nothing; expected a mapping"),
         ("a:\n\tb: 1", "x.yaml: line 2, column 1: found found character"),
         ("a: \x01", "x.yaml: found unacceptable character #x0001"),
-        (" " * (DOCUMENT_OCTETS_MAX + 1), "x.yaml: found a larger file"),
+        (" " * (DOCUMENT_OCTETS_MAX + 1), "x.yaml: larger than "),
     ],
 )
 def test_a_bad_document_gives_one_message(text: str, message: str) -> None:

@@ -274,7 +274,7 @@ def test_bad_input_prints_no_decision(tmp_path: Path, capsys: pytest.CaptureFixt
     rules.write_text("requird: [plain-switch]\n", encoding="utf-8")
     with pytest.raises(UsageError, match="requird"):
         gate_release(paths, rules, (), (), GateFormat.TEXT)
-    with pytest.raises(UsageError, match="found 1 of the two folders"):
+    with pytest.raises(UsageError, match="give two folders, BASELINE and CANDIDATE; found 1"):
         gate_release(paths[:1], None, (), (), GateFormat.TEXT)
     with pytest.raises(UsageError, match="--scenario: found slow-routes"):
         gate_release(paths, None, [Path("scenarios/catalogue/slow-routes.yaml")], (), GateFormat.TEXT)

@@ -139,5 +139,5 @@ def test_between_two_looks_nothing_is_decided() -> None:
 
 
 def test_versions_do_not_say_what_a_trial_is() -> None:
-    with pytest.raises(UsageError, match="--candidate-args: found --format, --trials"):
+    with pytest.raises(UsageError, match="--candidate-args: leave out --format, --trials; `hitless gate --run` sets them"):
         Version("CANDIDATE", ["--rate", "50", "--trials", "3", "--format=json"])

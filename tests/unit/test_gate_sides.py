@@ -159,9 +159,9 @@ def test_a_file_a_comparison_and_a_session_are_found(tmp_path: Path) -> None:
 
 
 def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"found no summary\.json"):
+    with pytest.raises(UsageError, match=r"no summary\.json here"):
         find_summaries(tmp_path)
-    with pytest.raises(UsageError, match="missing: found nothing"):
+    with pytest.raises(UsageError, match="missing: does not exist"):
         find_summaries(tmp_path / "missing")
 
 

@@ -91,10 +91,10 @@ def test_bad_input_adds_nothing(tmp_path: Path) -> None:
 
 
 def test_files_of_another_kind_or_version_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="found no Parquet file"):
+    with pytest.raises(UsageError, match="no history here; create one with"):
         read_rows(tmp_path)
     pq.write_table(pa.table({"x": [1]}), tmp_path / "foreign.parquet")
-    with pytest.raises(UsageError, match=r"foreign.parquet: found no schema; expected the columns of hitless.history/1"):
+    with pytest.raises(UsageError, match=r"foreign.parquet: found no schema; expected hitless.history/1"):
         read_rows(tmp_path)
     (tmp_path / "foreign.parquet").write_bytes(b"no Parquet")
     with pytest.raises(UsageError, match=r"foreign.parquet"):

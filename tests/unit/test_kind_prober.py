@@ -26,5 +26,5 @@ class CrashedPods:
 def test_a_run_whose_probers_never_ran_has_no_records_and_says_so(tmp_path: Path) -> None:
     prober = KindProber(cast("ProberPods", CrashedPods()))
     prober._directory = tmp_path
-    with pytest.raises(WorldError, match="there are no records, because no prober reported that it runs"):
+    with pytest.raises(WorldError, match="no records: no prober reported that it is running"):
         prober.collect()

@@ -36,7 +36,7 @@ def test_the_verdict_comes_first() -> None:
 
 def test_a_gate_that_leaks_is_named() -> None:
     text = _report(comparison(gate_leaks=2))
-    assert "**FAIL**: GATED trial 1 lost 2 probes (and 1 more of the kind)." in text
+    assert "**FAIL**: GATED trial 1 lost 2 probes (and 1 more finding)." in text
 
 
 @pytest.mark.parametrize("runs", [comparison(3), comparison(3, gate_leaks=2), with_load()])
