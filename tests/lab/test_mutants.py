@@ -19,8 +19,6 @@ from scenarios.plan import Options, make_case
     ("mutant", "scenario"),
     [
         ("forgets-last-node", "mutant-first-node"),
-        ("looks-at-first-node", "route-quota"),
-        ("takes-absent-for-created", "plain-switch"),
         ("never-applies", "plain-switch"),
         ("opens-on-api-error", "kube-api-away"),
         ("skips-deleting-nodes", "node-deleting-without-route"),
