@@ -8,7 +8,7 @@ how long. A second address family is probed by flows of its own. The mesh of the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hitless.errors import WorldError
@@ -74,47 +74,21 @@ def make_flows(
     Raises:
         WorldError: the cluster has no endpoints for a set that is asked for.
     """
-    ends: list[_Ends] = []
+    flows: list[Flow] = []
     for family in map(IpFamily, facts.families_probed):
         places = _Places.of(facts, family, mesh)
         for flow_set in dict.fromkeys((FlowSet.UDP, *flow_sets)):
-            found = list(_ends_of(flow_set, places))
+            found = list(_flows_of(flow_set, places))
             if not found and len(facts.nodes) > 1:
                 text = f"the cluster has no {family} endpoints for the flow set {flow_set}, so it cannot be probed"
                 raise WorldError(text)
-            ends += [*found, *_control_ends(places)] if flow_set is FlowSet.UDP else found
+            flows += [*found, *_control_flows(places)] if flow_set is FlowSet.UDP else found
     mesh_rate_hz = SECOND / mesh_interval_ns if mesh_interval_ns else float("inf")
-    return tuple(
-        Flow(
-            id=FlowId(number),
-            source=end.source,
-            destination=end.destination,
-            role=end.role,
-            flow_class=end.flow_class,
-            flow_set=end.flow_set,
-            octets=end.octets,
-            interval_ns=None
-            if end.flow_set is FlowSet.UDP
-            else Nanoseconds(round(SECOND / rate_hz(end.flow_class, mesh_rate_hz))),
-            via=end.via,
-            ip_family=end.ip_family,
-        )
-        for number, end in enumerate(ends, 1)
-    )
 
+    def interval_ns(flow: Flow) -> Nanoseconds | None:
+        return None if flow.flow_set is FlowSet.UDP else Nanoseconds(round(SECOND / rate_hz(flow.flow_class, mesh_rate_hz)))
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ends:
-    """One flow, before it has a number."""
-
-    source: str
-    destination: str
-    flow_set: FlowSet
-    flow_class: FlowClass = FlowClass.UDP
-    role: FlowRole = FlowRole.MESH
-    octets: int = PACKET_OCTETS
-    via: str | None = None
-    ip_family: IpFamily
+    return tuple(replace(flow, id=FlowId(number), interval_ns=interval_ns(flow)) for number, flow in enumerate(flows, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,106 +133,103 @@ class _Places:
                 if partner is not None:
                     yield pod, partner
 
-
-def _pod_ends(
-    places: _Places, flow_set: FlowSet, flow_class: FlowClass = FlowClass.UDP, octets: int = PACKET_OCTETS
-) -> Iterator[_Ends]:
-    is_reference = flow_set is FlowSet.UDP and places.family is IpFamily.IPV4
-    role = FlowRole.MESH if is_reference else FlowRole.POD
-    for source, destination in places.pairs:
-        yield _Ends(
+    def flow(
+        self,
+        source: Endpoint,
+        destination: Endpoint,
+        flow_set: FlowSet,
+        role: FlowRole,
+        *,
+        flow_class: FlowClass = FlowClass.UDP,
+        octets: int = PACKET_OCTETS,
+        via: str | None = None,
+    ) -> Flow:
+        """Return a flow of this family, before it has a number and an interval."""
+        return Flow(
+            id=FlowId(0),
             source=source.name,
             destination=destination.name,
-            flow_set=flow_set,
-            flow_class=flow_class,
             role=role,
+            flow_class=flow_class,
+            flow_set=flow_set,
             octets=octets,
-            ip_family=places.family,
+            via=via,
+            ip_family=self.family,
         )
 
 
-def _control_ends(places: _Places) -> Iterator[_Ends]:
+def _pod_flows(
+    places: _Places, flow_set: FlowSet, *, flow_class: FlowClass = FlowClass.UDP, octets: int = PACKET_OCTETS
+) -> Iterator[Flow]:
+    is_reference = flow_set is FlowSet.UDP and places.family is IpFamily.IPV4
+    role = FlowRole.MESH if is_reference else FlowRole.POD
+    for source, destination in places.pairs:
+        yield places.flow(source, destination, flow_set, role, flow_class=flow_class, octets=octets)
+
+
+def _control_flows(places: _Places) -> Iterator[Flow]:
     """Yield a flow within each node and one within its first pod, which no switch can affect, and the calibration flow."""
-
-    def end(source: Endpoint, destination: Endpoint, role: FlowRole) -> _Ends:
-        return _Ends(source=source.name, destination=destination.name, flow_set=FlowSet.UDP, role=role, ip_family=places.family)
-
     for pod in places.mesh:
         if pod.node in places.control:
-            yield end(pod, places.control[pod.node], FlowRole.CONTROL)
+            yield places.flow(pod, places.control[pod.node], FlowSet.UDP, FlowRole.CONTROL)
     for pod in places.mesh:
-        yield end(pod, pod, FlowRole.CONTROL)
+        yield places.flow(pod, pod, FlowSet.UDP, FlowRole.CONTROL)
     spare = tuple(places.control.values())
     if len(spare) > 1 and places.family is IpFamily.IPV4:
-        yield end(spare[0], spare[-1], FlowRole.CALIBRATION)
+        yield places.flow(spare[0], spare[-1], FlowSet.UDP, FlowRole.CALIBRATION)
 
 
-def _ends_of(flow_set: FlowSet, places: _Places) -> Iterator[_Ends]:
+def _flows_of(flow_set: FlowSet, places: _Places) -> Iterator[Flow]:
     facts, headers = places.facts, IP_AND_UDP_OCTETS[places.family]
     match flow_set:
         case FlowSet.UDP:
-            yield from _pod_ends(places, flow_set)
+            yield from _pod_flows(places, flow_set)
         case FlowSet.UDP_OVERLAY_MTU:
-            yield from _pod_ends(places, flow_set, octets=facts.overlay_pod_mtu - headers)
+            yield from _pod_flows(places, flow_set, octets=facts.overlay_pod_mtu - headers)
         case FlowSet.UDP_NATIVE_MTU:
-            yield from _pod_ends(places, flow_set, octets=facts.native_pod_mtu - headers)
+            yield from _pod_flows(places, flow_set, octets=facts.native_pod_mtu - headers)
         case FlowSet.ICMP:
-            yield from _pod_ends(places, flow_set, FlowClass.ICMP)
+            yield from _pod_flows(places, flow_set, flow_class=FlowClass.ICMP)
         case FlowSet.TCP_ESTABLISHED:
-            yield from _pod_ends(places, flow_set, FlowClass.TCP_ESTABLISHED)
+            yield from _pod_flows(places, flow_set, flow_class=FlowClass.TCP_ESTABLISHED)
         case FlowSet.TCP_CONNECT:
-            yield from _pod_ends(places, flow_set, FlowClass.TCP_CONNECT)
+            yield from _pod_flows(places, flow_set, flow_class=FlowClass.TCP_CONNECT)
         case FlowSet.HOST_TO_POD | FlowSet.POD_TO_HOST:
-            yield from _host_ends(places, flow_set)
+            yield from _host_flows(places, flow_set)
         case FlowSet.CLUSTER_IP | FlowSet.HOST_CLUSTER_IP | FlowSet.NODE_PORT:
-            yield from _service_ends(places, flow_set)
+            yield from _service_flows(places, flow_set)
 
 
-def _host_ends(places: _Places, flow_set: FlowSet) -> Iterator[_Ends]:
+def _host_flows(places: _Places, flow_set: FlowSet) -> Iterator[Flow]:
     for one, other in places.pairs:
         host = places.hosts.get(one.node if flow_set is FlowSet.HOST_TO_POD else other.node)
         if host is None:
             continue
-        source, destination = (host, other) if flow_set is FlowSet.HOST_TO_POD else (one, host)
+        if flow_set is FlowSet.HOST_TO_POD:
+            yield places.flow(host, other, flow_set, FlowRole.HOST)
+            continue
         # Conntrack keeps the first source of a UDP flow; only new connections show the present rewriting.
-        classes = (FlowClass.UDP,) if flow_set is FlowSet.HOST_TO_POD else (FlowClass.UDP, FlowClass.TCP_CONNECT)
-        for flow_class in classes:
-            yield _Ends(
-                source=source.name,
-                destination=destination.name,
-                flow_set=flow_set,
-                flow_class=flow_class,
-                role=FlowRole.HOST,
-                ip_family=places.family,
-            )
+        for flow_class in (FlowClass.UDP, FlowClass.TCP_CONNECT):
+            yield places.flow(one, host, flow_set, FlowRole.HOST, flow_class=flow_class)
 
 
-def _service_ends(places: _Places, flow_set: FlowSet) -> Iterator[_Ends]:
+def _service_flows(places: _Places, flow_set: FlowSet) -> Iterator[Flow]:
     services = {service.destination: service for service in places.facts.services}
     nodes = {node.name: node for node in places.facts.nodes}
     for pod, backend in places.partners():
         service = services.get(backend.name)
-        host = places.hosts.get(pod.node)
         if service is None:
             continue
         via = _via(service.cluster_ip6 if places.family is IpFamily.IPV6 else service.cluster_ip, service.port)
         source: Endpoint | None = pod
         if flow_set is FlowSet.HOST_CLUSTER_IP:
-            source = host
+            source = places.hosts.get(pod.node)
         elif flow_set is FlowSet.NODE_PORT:
             source, via = places.outside, _via(nodes[pod.node].address_of(places.family), service.node_port)
         if source is None:
             continue
         for flow_class in _TCP_CLASSES:
-            yield _Ends(
-                source=source.name,
-                destination=backend.name,
-                flow_set=flow_set,
-                flow_class=flow_class,
-                role=FlowRole.SERVICE,
-                via=via,
-                ip_family=places.family,
-            )
+            yield places.flow(source, backend, flow_set, FlowRole.SERVICE, flow_class=flow_class, via=via)
 
 
 def _via(address: str, port: int) -> str:

@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from itertools import chain, zip_longest
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from hitless.documents import MisfitError
 from hitless.facts import ClusterFacts, Endpoint
 from hitless.load import BODY_OCTETS_MAX, CLIENTS_MAX, REQUESTS_HZ_MAX, SERVERS_MAX, USERS_MAX, LoadSpec
 from hitless.words import MILLISECOND, SECOND, Nanoseconds
+from scenarios.per_profile import Strict
 
 
-class LoadPlan(BaseModel):
+class LoadPlan(Strict):
     """HTTP users between pods, beside the probes; needs the capability `locust`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     users: Annotated[int, Field(ge=2, le=USERS_MAX)] = 12
     """In all. Every second one opens a new connection for each request, the others keep theirs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Generic, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -18,19 +18,26 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class PerProfile(Strict):
-    """A number for each profile."""
+Value = TypeVar("Value")
 
-    fast: Annotated[float, Field(ge=0, le=NUMBER_MAX)]
-    gardener: Annotated[float, Field(ge=0, le=NUMBER_MAX)]
 
-    def of(self, profile: Profile) -> float:
-        """Return the number for a profile."""
+class _OfProfile(Strict, Generic[Value]):
+    """A value for each profile."""
+
+    fast: Value
+    gardener: Value
+
+    def of(self, profile: Profile) -> Value:
+        """Return the value for a profile."""
         match profile:
             case Profile.FAST:
                 return self.fast
             case Profile.GARDENER:
                 return self.gardener
+
+
+class PerProfile(_OfProfile[Annotated[float, Field(ge=0, le=NUMBER_MAX)]]):
+    """A number for each profile."""
 
     def ns(self, profile: Profile, unit_ns: int) -> Nanoseconds:
         """Return the number for a profile as nanoseconds, given its unit."""
@@ -46,22 +53,8 @@ def _both(value: object) -> object:
 ProfileNumber = Annotated[PerProfile, BeforeValidator(_both)]
 
 
-FlowSets = Annotated[tuple[FlowSet, ...], Field(min_length=1)]
-
-
-class FlowsPerProfile(Strict):
+class FlowsPerProfile(_OfProfile[Annotated[tuple[FlowSet, ...], Field(min_length=1)]]):
     """The sets of flows for each profile."""
-
-    fast: FlowSets
-    gardener: FlowSets
-
-    def of(self, profile: Profile) -> tuple[FlowSet, ...]:
-        """Return the sets for a profile."""
-        match profile:
-            case Profile.FAST:
-                return self.fast
-            case Profile.GARDENER:
-                return self.gardener
 
 
 def _both_lists(value: object) -> object:

@@ -19,38 +19,15 @@ POLICY_GROUP: Final = "policy.networking.k8s.io"
 BLOCK_MASK: Final = 26
 """Of the rendered IPPool: blockSize."""
 
-_CLUSTER_WIDE: Final = {
-    "BGPConfiguration": "bgpconfigurations",
-    "BGPFilter": "bgpfilters",
-    "BGPPeer": "bgppeers",
-    "BlockAffinity": "blockaffinities",
-    "CalicoNodeStatus": "caliconodestatuses",
-    "ClusterInformation": "clusterinformations",
-    "FelixConfiguration": "felixconfigurations",
-    "GlobalNetworkPolicy": "globalnetworkpolicies",
-    "GlobalNetworkSet": "globalnetworksets",
-    "HostEndpoint": "hostendpoints",
-    "IPAMBlock": "ipamblocks",
-    "IPAMConfig": "ipamconfigs",
-    "IPAMHandle": "ipamhandles",
-    "IPPool": "ippools",
-    "IPReservation": "ipreservations",
-    "KubeControllersConfiguration": "kubecontrollersconfigurations",
-    "StagedGlobalNetworkPolicy": "stagedglobalnetworkpolicies",
-    "Tier": "tiers",
-}
-_NAMESPACED: Final = {
-    "NetworkPolicy": "networkpolicies",
-    "NetworkSet": "networksets",
-    "StagedKubernetesNetworkPolicy": "stagedkubernetesnetworkpolicies",
-    "StagedNetworkPolicy": "stagednetworkpolicies",
-}
-"""Kind to plural. Source: calico v3.31.6 libcalico-go/config/crd; the same set as in gardener-extension-networking-calico
+_CLUSTER_WIDE: Final = (
+    *("BGPConfiguration", "BGPFilter", "BGPPeer", "BlockAffinity", "CalicoNodeStatus", "ClusterInformation"),
+    *("FelixConfiguration", "GlobalNetworkPolicy", "GlobalNetworkSet", "HostEndpoint", "IPAMBlock", "IPAMConfig", "IPAMHandle"),
+    *("IPPool", "IPReservation", "KubeControllersConfiguration", "StagedGlobalNetworkPolicy", "Tier"),
+)
+_NAMESPACED: Final = ("NetworkPolicy", "NetworkSet", "StagedKubernetesNetworkPolicy", "StagedNetworkPolicy")
+"""Source: calico v3.31.6 libcalico-go/config/crd; the same set as in gardener-extension-networking-calico
 charts/internal/calico/templates/custom-resource-definition."""
-_POLICIES: Final = {
-    "AdminNetworkPolicy": "adminnetworkpolicies",
-    "BaselineAdminNetworkPolicy": "baselineadminnetworkpolicies",
-}
+_POLICIES: Final = ("AdminNetworkPolicy", "BaselineAdminNetworkPolicy")
 """Felix and Typha list them at start, and wait forever if they are missing. Source: as above."""
 _APPROVAL: Final = "https://github.com/kubernetes-sigs/network-policy-api/pull/30"
 """The API server accepts no definition of a *.k8s.io group without it. Source: KEP-1111; the definitions named above."""
@@ -59,9 +36,9 @@ _APPROVAL: Final = "https://github.com/kubernetes-sigs/network-policy-api/pull/3
 def calico_definitions() -> tuple[JsonObject, ...]:
     """Return the definitions, in order of their names."""
     documents = [
-        *(_define(CALICO_GROUP, "v1", kind, plural, "Cluster") for kind, plural in _CLUSTER_WIDE.items()),
-        *(_define(CALICO_GROUP, "v1", kind, plural, "Namespaced") for kind, plural in _NAMESPACED.items()),
-        *(_define(POLICY_GROUP, "v1alpha1", kind, plural, "Cluster") for kind, plural in _POLICIES.items()),
+        *(_define(CALICO_GROUP, "v1", kind, "Cluster") for kind in _CLUSTER_WIDE),
+        *(_define(CALICO_GROUP, "v1", kind, "Namespaced") for kind in _NAMESPACED),
+        *(_define(POLICY_GROUP, "v1alpha1", kind, "Cluster") for kind in _POLICIES),
     ]
     return tuple(sorted(documents, key=lambda document: str(document["metadata"]["name"])))
 
@@ -84,7 +61,8 @@ def block_affinities(nodes: Iterable[NodeFacts]) -> tuple[JsonObject, ...]:
     )
 
 
-def _define(group: str, version: str, kind: str, plural: str, scope: str) -> JsonObject:
+def _define(group: str, version: str, kind: str, scope: str) -> JsonObject:
+    plural = _plural_of(kind.lower())
     metadata: JsonObject = {"name": f"{plural}.{group}"}
     if group == POLICY_GROUP:
         metadata["annotations"] = {"api-approved.kubernetes.io": _APPROVAL}
@@ -104,3 +82,10 @@ def _define(group: str, version: str, kind: str, plural: str, scope: str) -> Jso
             "versions": [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
         },
     }
+
+
+def _plural_of(singular: str) -> str:
+    """Return the plural by the rule of Kubernetes. Source: k8s.io/apimachinery pkg/api/meta UnsafeGuessKindToResource."""
+    if singular.endswith("s"):
+        return f"{singular}es"
+    return f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"

@@ -11,7 +11,7 @@ from typing import Final
 
 from clusters.kubernetes.api_calls import APPLY, ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors
-from clusters.kubernetes.resources import NAMESPACE, Resource
+from clusters.kubernetes.resources import NAMESPACE, Resource, describe
 from hitless.errors import NotFoundError, UsageError
 from hitless.words import JsonObject
 
@@ -51,7 +51,7 @@ def server_side_apply(
         replace(resource, api_version=str(body["apiVersion"])).path(
             metadata["name"], namespace=metadata.get("namespace", NAMESPACE)
         ),
-        about=f"{document.get('kind')} {metadata['name']}",
+        about=describe(document),
         query=query,
         body=body,
         content_type=APPLY,
@@ -82,13 +82,13 @@ class Installer:
 
     def get(self, document: JsonObject) -> JsonObject:
         """Return the object of this kind, namespace and name as it is now."""
-        return self._calls.call("GET", self._path(document), about=_about(document))
+        return self._calls.call("GET", self._path(document), about=describe(document))
 
     def uninstall(self, documents: Sequence[JsonObject]) -> None:
         """Delete objects in reverse order; what is gone already is no error."""
         for document in reversed(documents):
             try:
-                self._calls.call("DELETE", self._path(document), about=_about(document))
+                self._calls.call("DELETE", self._path(document), about=describe(document))
             except NotFoundError:
                 continue
 
@@ -120,7 +120,3 @@ class Installer:
                     self._discovered[api_version, item["kind"]] = Resource(
                         api_version=api_version, plural=item["name"], is_namespaced=item["namespaced"]
                     )
-
-
-def _about(document: JsonObject) -> str:
-    return f"{document['kind']} {document['metadata']['name']}"

@@ -12,15 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from clusters.kubernetes.api_calls import APPLY, ApiCalls
+from clusters.kubernetes.api_calls import ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors, refusal
-from clusters.kubernetes.resources import RESOURCES, path_of
+from clusters.kubernetes.installer import server_side_apply
+from clusters.kubernetes.resources import RESOURCES, describe, path_of
 from hitless.errors import ApiUnavailableError, NotFoundError, WorldError
 from hitless.waiting import came_true
 from hitless.words import JsonObject, Kind
 
-_MANAGER: Final = "hitless"
-"""Field manager of what is applied."""
 _SLICE_S: Final = 1.0
 _SILENCE_S: Final = 10.0
 """Longest time for a handshake, or for the rest of a frame that has begun."""
@@ -82,17 +81,16 @@ class KubePodHost:
 
     def apply(self, document: JsonObject) -> None:
         """Apply by the server, with force; see PodHost."""
-        query: dict[str, str | bool] = {"fieldManager": _MANAGER, "force": True}
-        self._calls.call("PATCH", path_of(document), about=_about(document), query=query, body=document, content_type=APPLY)
+        server_side_apply(self._calls, RESOURCES[document["kind"]], document, user=None)
 
     def get(self, document: JsonObject) -> JsonObject:
         """Return the object as it is; see PodHost."""
-        return self._calls.call("GET", path_of(document), about=_about(document))
+        return self._calls.call("GET", path_of(document), about=describe(document))
 
     def delete(self, document: JsonObject) -> None:
         """Delete in the background; see PodHost."""
         try:
-            self._calls.call("DELETE", path_of(document), about=_about(document), query={"propagationPolicy": "Background"})
+            self._calls.call("DELETE", path_of(document), about=describe(document), query={"propagationPolicy": "Background"})
         except NotFoundError:
             return
 
@@ -169,7 +167,3 @@ def _talk(opened: Any, request: str, line: bytes, timeout_s: float) -> bytes:  #
     if code != 0:
         raise WorldError(f"{request}: the command ended with {code}: {complaint.decode(errors='replace').strip()[-500:]}")
     return b"".join(said)
-
-
-def _about(document: JsonObject) -> str:
-    return f"{document['kind']} {document['metadata']['name']}"

@@ -77,6 +77,11 @@ def path_of(document: JsonObject) -> str:
     return RESOURCES[document["kind"]].path(metadata["name"], namespace=metadata.get("namespace", NAMESPACE))
 
 
+def describe(document: JsonObject) -> str:
+    """Return what messages call an object: its kind and its name."""
+    return f"{document['kind']} {document['metadata']['name']}"
+
+
 def check_namespace(document: JsonObject, kind: Kind) -> None:
     """Refuse an object in another namespace: it would be written and never found again. Raises UsageError."""
     namespace = document["metadata"].get("namespace")

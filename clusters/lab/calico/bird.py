@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from clusters.lab.calico.plane import NodePlane, RouteChange
+from clusters.lab.calico.plane import NodePlane, RouteChange, record_change
 from gardener.timings import Timings
 from hitless.events import Recorder
 from hitless.words import Mode, Nanoseconds, Overlay
@@ -188,14 +188,4 @@ class Bird:
             self._record(change, peers, Mode.NATIVE, cause)
 
     def _record(self, change: RouteChange, peers: frozenset[str], mode: Mode, cause: str) -> None:
-        which = {} if peers == self._peers else {"peers": sorted(peers)}
-        self._recorder.record(
-            "calico.repointed",
-            t_ns=change.ended_ns,
-            node=self._node,
-            mode=mode.value,
-            cause=cause,
-            routes=change.routes,
-            began_ns=int(change.began_ns),
-            **which,
-        )
+        record_change(self._recorder, change, self._node, mode, cause, None if peers == self._peers else peers)

@@ -8,7 +8,7 @@ Source: observed, Calico 3.28; for the start of VXLAN, mechanics 4.3.
 from __future__ import annotations
 
 from clusters.lab.calico.bird import POOL_CHANGED
-from clusters.lab.calico.plane import NodePlane, RouteChange
+from clusters.lab.calico.plane import NodePlane, RouteChange, record_change
 from clusters.lab.kube import MemoryKube
 from gardener.manifests.admission import CALICO_NODE_USER
 from hitless.calico import TUNNEL_ANNOTATIONS
@@ -119,17 +119,7 @@ class FelixVxlan:
         self._routes = wanted
 
     def _record(self, change: RouteChange, peers: frozenset[str], mode: Mode, cause: str) -> None:
-        which = {} if peers == self._peers else {"peers": sorted(peers)}
-        self._recorder.record(
-            "calico.repointed",
-            t_ns=change.ended_ns,
-            node=self._node.name,
-            mode=mode.value,
-            cause=cause,
-            routes=change.routes,
-            began_ns=int(change.began_ns),
-            **which,
-        )
+        record_change(self._recorder, change, self._node.name, mode, cause, None if peers == self._peers else peers)
 
 
 def publish_tunnel_address(kube: MemoryKube, node: NodeFacts, *, present: bool) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from hitless.events import Recorder
 from hitless.facts import NodeState
-from hitless.words import Mode, Nanoseconds, Overlay
+from hitless.words import JsonObject, Mode, Nanoseconds, Overlay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,15 @@ class RouteChange:
     """Run clock just before the kernel was told."""
     ended_ns: Nanoseconds
     """Run clock after it acknowledged the last message."""
+
+
+def record_change(
+    recorder: Recorder, change: RouteChange, node: str, mode: Mode, cause: str, peers: frozenset[str] | None
+) -> None:
+    """Record `calico.repointed`: the routes to these peers of a node were written or withdrawn; None: to all of them."""
+    facts: JsonObject = {"node": node, "mode": mode.value, "cause": cause, "routes": change.routes}
+    which = {} if peers is None else {"peers": sorted(peers)}
+    recorder.record("calico.repointed", t_ns=change.ended_ns, began_ns=int(change.began_ns), **facts, **which)
 
 
 class NodePlane(Protocol):
