@@ -66,7 +66,7 @@ def _restart_calico(kube: KubeApi, options: JsonObject) -> None:
 
 
 class _LostRoutes:
-    """Takes routes out of the tables themselves: no call of the API, and no outage of it, is involved."""
+    """Takes routes out of the tables themselves, not through the cloud's API, so an outage of the API does not matter."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._tables = cloud.tables

@@ -1,4 +1,4 @@
-"""What the RouteTables of every cluster refuse alike: a zone that there is not, a destination that is none."""
+"""Checks that the RouteTables of every cluster share: the zone exists, the destination is a CIDR."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ WAITING: Final = "waiting for routes to be created on all nodes before disabling
 """The error of a hold. Source: actuator_reconcile.go:355; observed."""
 
 Gate = Callable[[GateInput], GateDecision]
-"""Anything that decides as a gate does: `decide`, or a deliberately broken one."""
+"""A decision function: `decide`, or one that is broken on purpose."""
 
 
 def decide(knowledge: GateInput) -> GateDecision:

@@ -49,7 +49,7 @@ def capabilities_of(flow_sets: Iterable[FlowSet]) -> frozenset[Capability]:
 
 
 def count_flows(zones: Sequence[str], flow_sets: Iterable[FlowSet], mesh: Mesh, families: int = 1) -> int:
-    """Return how many flows these sets make at the most in a cluster whose nodes are in these zones."""
+    """Return the largest number of flows that these sets make in a cluster whose nodes are in these zones."""
     nodes, pairs = len(zones), mesh.count(zones)
     per_set = {FlowSet.POD_TO_HOST: 2 * pairs} | dict.fromkeys(SERVICE_SETS, 4 * nodes)
     return families * (2 * nodes + 1 + sum(per_set.get(flow_set, pairs) for flow_set in {FlowSet.UDP, *flow_sets}))

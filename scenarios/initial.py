@@ -73,7 +73,7 @@ class Initial(Strict):
                 raise MisfitError(f"initial.tables.{zone}", plural(len(held), "route"), f"at most the quota, {quota[zone]}")
 
     def prepare(self, kube: KubeApi, tables: RouteTables, facts: ClusterFacts, recorder: Recorder) -> None:
-        """Bring it about. Raises ApiError, RouteTableError."""
+        """Write these conditions and routes. Raises ApiError, RouteTableError."""
         called = {name: label for label, name in facts.node_names.items()}
         for node in facts.nodes:
             label = called[node.name]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from hitless.words import FlowSet, Nanoseconds, Profile
 
 NUMBER_MAX: Final = 10_000_000
-"""No time in a scenario is longer: in ms nearly three hours, in s a season. A limit on everything."""
+"""Largest number in a scenario: nearly three hours in ms, about four months in s. Chosen here."""
 
 
 class Strict(BaseModel):

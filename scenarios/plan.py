@@ -40,10 +40,10 @@ VALIDATION_NS: Final = {Profile.FAST: Nanoseconds(1 * SECOND), Profile.GARDENER:
 CALIBRATION_INTERVALS: Final = (20.0, 30.0)
 """A calibration pulse lasts a random real number of probe intervals within these bounds: its phase is never the probes'."""
 CALIBRATION_NS_MIN: Final = Nanoseconds(50 * MILLISECOND)
-"""And this at least, so that at high rates the calls that begin and end it weigh little."""
+"""Shortest pulse: at high rates the calls that begin and end it would otherwise take a large part of it."""
 
 _AGENT_MARGIN_NS: Final = Nanoseconds(60 * SECOND)
-"""Agents outlive the plan by this at the most, should the harness be unable to stop them."""
+"""If the harness cannot stop them, agents end by themselves at most this long after the plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class Case:
 
     @property
     def has_arranged_blocks(self) -> bool:
-        """Whether a cluster has to see to it that calico-ipam's blocks lie in the nodes' podCIDRs."""
+        """Whether a cluster has to put calico-ipam's blocks into the nodes' podCIDRs."""
         return self.scenario.pod_addresses == "pod-cidr" and self.overlay is Overlay.VXLAN
 
 
@@ -185,7 +185,7 @@ def _apply(scenario: Scenario, options: Options) -> Scenario:
 def expectation_gap(scenario: Scenario, options: Options) -> str | None:
     """Return why what the scenario expects says nothing about a run with these options; None: it does.
 
-    A comparison may be made all the same; a test that compares with the expectation must be skipped.
+    A comparison is still possible; a test that compares with the expectation must be skipped.
     """
     if options.overlay is not None and options.overlay not in scenario.overlays:
         return f"{scenario.name} says what to expect of {', '.join(scenario.overlays)}, not of {options.overlay}"

@@ -139,7 +139,7 @@ def make_switch(spec: SwitchSpec, *, kube: KubeApi, routes: RouteTables, recorde
         spec: what they are to be like.
         kube: the API of the Shoot; holds `initial_objects`.
         routes: the cloud's route tables, or a Cloud around them, which is then used as it is.
-        recorder: takes the events down.
+        recorder: records the events.
         clock: the run clock.
 
     Raises:

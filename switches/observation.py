@@ -43,7 +43,7 @@ class Observed:
 
     @property
     def modes(self) -> frozenset[Mode]:
-        """The modes that the DaemonSet and the pools ask for: one, except while a switch goes on."""
+        """The modes that the DaemonSet and the pools ask for: one, except during a switch."""
         return frozenset(self._pool_modes | ({template_mode(self.daemon_set)} if self.daemon_set else set()))
 
     @property
@@ -64,7 +64,7 @@ def observe(
     pools: Sequence[JsonObject],
     pods: Sequence[JsonObject],
 ) -> Observed:
-    """Return the objects as they are now; `before` says whether a roll was going on."""
+    """Return the present objects; `before` says whether a roll was in progress."""
     daemon_set = next((one for one in daemon_sets if name_of(one) == CALICO_NODE), None)
     rolling = None
     if daemon_set is not None and not is_rolled(daemon_set):
@@ -83,7 +83,7 @@ def observe(
 
 
 def compare(before: Observed, after: Observed) -> tuple[Sighting, ...]:
-    """Return what happened in between, in the order in which one thing causes the next."""
+    """Return the events between two observations, causes before effects."""
     return (
         *_compare_conditions(before.nodes, after.nodes),
         *_compare_daemon_sets(before.daemon_set, after.daemon_set),

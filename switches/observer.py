@@ -28,7 +28,7 @@ CHECKS: Final = frozenset({"continuity", "connections", "sources", "hygiene"})
 PARTS: Final = tuple(PartIdentity(name=name, is_double=False, version="") for name in GARDENER_PARTS)
 """Who switches an observed cluster: real programs whose versions cannot be seen from inside it."""
 AGENT_MARGIN_NS: Final = Nanoseconds(120 * SECOND)
-"""Agents end by themselves this long after the observation should have ended, should they not be told to."""
+"""Agents that nothing stops end by themselves this long after the observation should have ended."""
 _NO_PATIENCE_NS: Final = Nanoseconds(0)
 _RETRY_NS: Final = Nanoseconds(1 * SECOND)
 """While the API is away."""
@@ -59,8 +59,8 @@ class CalicoObserver:
         return None if self._look() else Nanoseconds(now_ns + _RETRY_NS)
 
     def is_settled(self) -> bool:
-        """Return whether no roll is going on: every pod of calico-node has the present template and is available."""
-        # What a participant has just applied may not have come by the watch yet: the last word is a fresh look.
+        """Return whether no roll is in progress: every pod of calico-node has the present template and is available."""
+        # The watch may not have reported yet what a participant has just applied, so only a fresh look counts.
         return self._seen.rolling is None and self._look() and self._seen.rolling is None
 
     def _look(self) -> bool:
@@ -86,10 +86,10 @@ class SwitchObserver(CalicoObserver):
 
     Args:
         kube: the API.
-        recorder: takes the events down.
+        recorder: records the events.
         clock: the run clock.
         idle_ns: it is settled when a switch was seen and nothing has changed for this long; None: never on its own.
-        is_asked_to_end: whether the operator has seen enough.
+        is_asked_to_end: whether the operator wants the watch to end.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class ObserverOptions:
     idle_s: float | None = 60.0
     """When a switch was seen and nothing has changed for this long; None: not on its own."""
     is_asked_to_end: Callable[[], bool] = lambda: False
-    """Whether the operator has seen enough."""
+    """Whether the operator wants the watch to end."""
 
     @property
     def until_ns(self) -> Nanoseconds:

@@ -98,14 +98,14 @@ class CalicoStart:
         self._kube, self._tables, self._clock, self._tell = kube, tables, clock, tell
 
     def bring(self, nodes: Sequence[NodeFacts], objects: Sequence[JsonObject]) -> None:
-        """Apply the objects of the start mode and return when Calico runs everywhere and every condition is as it should be.
+        """Apply the objects of the start mode and return when Calico runs on every node and every condition is right.
 
         Args:
             nodes: the nodes.
             objects: `switches.doubles.initial_objects`; the Nodes among them are the kubelets' and are left alone.
 
         Raises:
-            WorldError: something did not come about in time.
+            WorldError: a condition was not met in time.
         """
         wanted = [document for document in objects if document["kind"] != Kind.NODE.value]
         self._tell(f"applying Calico in mode {self._mode}")

@@ -148,7 +148,7 @@ class CalicoCluster:
             return self._up()
         except BaseException as error:
             self._is_whole = False
-            # An error can be looked into on a cluster that was to be kept; an interrupt wants everything gone.
+            # After an error the user may examine a cluster that was to be kept; after an interrupt everything is removed.
             self._is_wired = self._is_wired and isinstance(error, HitlessError)
             if self._is_wired and self._options.keep:
                 self._tell(f"the cluster {self._spec.name} is kept as it is; take it down with hitless kind down")
@@ -237,7 +237,7 @@ class CalicoCluster:
         standing = find_standing(docker, nodes, plan)
         defect = find_defect(docker, network, plan, digest_spec(spec)) if standing else None
         is_reused = standing and defect is None
-        # Everything with this name belongs to hitless from here on; `down` removes it.
+        # From here on everything with this name belongs to hitless, and `down` removes it.
         self._nodes = nodes
         if standing and not is_reused:
             self._tell(f"the cluster {spec.name} is up and cannot be used again: {defect}; creating it again")
@@ -338,7 +338,7 @@ class DeployedProber(KindProber):
         self._deployed.remove()
 
 
-def make_kind_cluster(case: Case, clock: Clock, options: KindOptions, tell: Tell | None = None) -> CalicoCluster:
+def make_kind_cluster(case: Case, clock: Clock, options: KindOptions) -> CalicoCluster:
     """Return the kind cluster that a scenario asks for, not up yet.
 
     Raises:
@@ -359,7 +359,7 @@ def make_kind_cluster(case: Case, clock: Clock, options: KindOptions, tell: Tell
         clock=clock,
         docker=docker,
         connect=connect_to,
-        tell=tell or _tell_stderr,
+        tell=_tell_stderr,
     )
 
 

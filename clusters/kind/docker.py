@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from clusters.linux.processes import read_start
 from hitless.errors import MissingCapabilityError, WorldError
 
 LABEL_CLUSTER: Final = "hitless.cluster"
@@ -167,13 +168,13 @@ class Owner:
     @property
     def is_alive(self) -> bool:
         """Whether the process lives; one on another host counts as alive, because that cannot be checked from here."""
-        return self.host != socket.gethostname() or _read_start(self.process) == self.started_ticks
+        return self.host != socket.gethostname() or read_start(self.process) == self.started_ticks
 
 
 def this_process() -> Owner:
     """Return this process as an owner."""
     process = os.getpid()
-    return Owner(host=socket.gethostname(), process=process, started_ticks=_read_start(process) or 0)
+    return Owner(host=socket.gethostname(), process=process, started_ticks=read_start(process) or 0)
 
 
 def parse_owner(text: str) -> Owner | None:
@@ -191,13 +192,3 @@ def find_docker(host: str | None = None) -> Docker:
     if program is None:
         raise MissingCapabilityError(f"docker is not on PATH; {REMEDY}")
     return Docker(Path(program), host)
-
-
-def _read_start(process: int) -> int | None:
-    """Return a process's start time, or None where there is none such."""
-    try:
-        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    # The second field is the program's name in brackets and may hold anything; what follows the last bracket is plain.
-    return int(text.rpartition(")")[2].split()[19])

@@ -60,7 +60,7 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
     overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
     needed, flow_sets = {*case.scenario.needs, *capabilities_of(case.flow_sets), overlay}, set(case.flow_sets)
     if not SERVICE_SETS & flow_sets:
-        # natOutgoing is calico-node's own here; only Services would have to be made by us.
+        # Real calico-node implements natOutgoing; hitless makes no Services on kind.
         needed.discard(Capability.NFT)
     missing: list[str] = sorted(needed - kernel_capabilities())
     is_unnamed = case.overlay is Overlay.VXLAN and case.scenario.start is Mode.NATIVE

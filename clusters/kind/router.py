@@ -118,7 +118,7 @@ class CloudNetwork:
         self._docker.run(
             *("run", "--detach", "--name", router, "--hostname", router, *self._label_options()),
             *("--network", first.network, "--ip", first.gateway, "--pull", "never"),
-            # Only the network is its business; a writable /proc/sys needs the paths unmasked, not a privileged container.
+            # It changes only the network; a writable /proc/sys needs the paths unmasked, not a privileged container.
             *("--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--security-opt", "systempaths=unconfined"),
             self._image,
         )

@@ -28,7 +28,7 @@ class _Page:
     told: set[int] = field(default_factory=set)
     """Versions newer than `seen` of hitless's own writes that were already reported."""
     gone: deque[str] = field(default_factory=lambda: deque(maxlen=_GONE_MAX))
-    """UIDs of deleted objects that either the answer or the event has told of, but not both."""
+    """UIDs of deleted objects that either the answer or the event has reported, but not both."""
 
 
 class ChangeBook:
@@ -46,18 +46,18 @@ class ChangeBook:
             return changed
 
     def begin(self, kind: Kind, version: int) -> None:
-        """Take note of where the watch of a kind begins; nothing has changed by that."""
+        """Note the version at which the watch of a kind begins; this is no change."""
         with self._lock:
             self._pages[kind] = _Page(seen=version)
 
     def note_gap(self, kind: Kind, version: int) -> None:
-        """Take note that events were missed and the kind was listed again: it counts as changed."""
+        """Note that events were missed and the kind was listed again: it counts as changed."""
         with self._lock:
             self._pages[kind] = _Page(seen=version)
             self._changed.add(kind)
 
     def note_event(self, kind: Kind, version: int, *, deleted_uid: str | None = None) -> None:
-        """Take note of an event of the watch; `deleted_uid` is the object's UID where it was deleted."""
+        """Note an event of the watch; `deleted_uid` is the object's UID where it was deleted."""
         with self._lock:
             page = self._pages[kind]
             page.seen = max(page.seen, version)
@@ -69,9 +69,9 @@ class ChangeBook:
                 self._changed.add(kind)
 
     def note_write(self, kind: Kind, version: int) -> None:
-        """Take note of the version that a write of our own was answered with: news where it is newer than all that was seen.
+        """Note the version in the answer to a write by hitless: a change if it is newer than every version seen.
 
-        Where nothing was seen yet, because the kind was not served, it counts as news.
+        If none was seen yet, because the kind was not served, it counts as a change.
         """
         with self._lock:
             page = self._pages.get(kind)
@@ -82,7 +82,7 @@ class ChangeBook:
             self._changed.add(kind)
 
     def note_deletion(self, kind: Kind, uid: str) -> None:
-        """Take note that an object is gone, as the answer to our own deletion says."""
+        """Note that an object is gone, as the answer to a deletion by hitless says."""
         with self._lock:
             page = self._pages.get(kind)
             if page is None or not _cross_off(page, uid):
@@ -90,7 +90,7 @@ class ChangeBook:
 
 
 def _cross_off(page: _Page, uid: str) -> bool:
-    """Return whether the deletion was told already; else remember that it is being told now."""
+    """Return whether the deletion was reported already; if not, remember that it is reported now."""
     if uid in page.gone:
         page.gone.remove(uid)
         return True

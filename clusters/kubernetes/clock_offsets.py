@@ -32,7 +32,7 @@ Times = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentRows:
-    """What one agent recorded, on its own clock."""
+    """The records of one agent, on its own clock."""
 
     agent: str
     clock: str

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from hitless.errors import ApiError
 from hitless.objects import name_of
 from hitless.words import JsonObject
 
+_DESCRIBED_MAX: Final = 2
+"""Containers named in a message."""
 LINES_MAX: Final = 5
 """Of a log, in a message."""
 HOPELESS_RESTARTS: Final = 3
@@ -45,7 +48,7 @@ class FailedContainer:
 
 
 def find_crashes(pods: Iterable[JsonObject]) -> tuple[FailedContainer, ...]:
-    """Return the containers that are down by an error, those that crash most first. Source: Kubernetes API, ContainerStatus."""
+    """Return the containers that ended with an error, most restarts first. Source: Kubernetes API, ContainerStatus."""
     found = (crash for pod in pods for crash in _crashes_of(pod))
     return tuple(sorted(found, key=lambda crash: (-crash.restarts, crash.pod, crash.container)))
 
@@ -60,9 +63,9 @@ def find_unready(pods: Iterable[JsonObject]) -> tuple[FailedContainer, ...]:
     )
 
 
-def describe_crashes(read_log: ReadLog, crashes: Iterable[FailedContainer], crashes_max: int = 2) -> str:
+def describe_crashes(read_log: ReadLog, crashes: Iterable[FailedContainer]) -> str:
     """Return a sentence for each of the first crashes, with the end of its log; empty: there is none."""
-    return "; ".join(_describe(read_log, crash) for crash in tuple(crashes)[:crashes_max])
+    return "; ".join(_describe(read_log, crash) for crash in islice(crashes, _DESCRIBED_MAX))
 
 
 def _crashes_of(pod: JsonObject) -> Iterator[FailedContainer]:

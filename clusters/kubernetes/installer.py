@@ -1,4 +1,4 @@
-"""Server-side apply, and with it the objects that the switch does not know: RBAC, CRDs, Services, the probers' DaemonSets.
+"""Server-side apply of any object, also of kinds that the switch does not know: RBAC, CRDs, Services, the probers' DaemonSets.
 
 It must not be used for what the switch writes: those writes have an actor, and go through `KindKube`.
 """
@@ -33,7 +33,7 @@ def server_side_apply(
         resource: where it is kept; an apiVersion of the object's own wins.
         document: the object; without a namespace it goes to kube-system.
         user: whom to impersonate; None: the kubeconfig's own user.
-        is_dry_run: only have it judged, unknown fields included.
+        is_dry_run: only validate it, unknown fields included.
 
     Raises:
         ApiError: as `ApiCalls.call`.
@@ -76,7 +76,7 @@ class Installer:
             server_side_apply(self._calls, self._find(document), document, user=None)
 
     def validate(self, documents: Sequence[JsonObject]) -> None:
-        """Have the server judge objects without storing them: schema, unknown fields, defaulting, admission."""
+        """Have the server validate objects without storing them: schema, unknown fields, defaulting, admission."""
         for document in documents:
             server_side_apply(self._calls, self._find(document), document, user=None, is_dry_run=True)
 

@@ -40,7 +40,7 @@ class KindKube:
         self._policy_version: str | None = None
 
     def start(self, kinds: Sequence[Kind] = tuple(Kind)) -> None:
-        """Begin to watch: every change from now on is told by `take_changes`. Raises ApiError."""
+        """Begin to watch: `take_changes` reports every change from now on. Raises ApiError."""
         if self.watchers:
             raise BugError("the Kubernetes API is already being watched")
         self.watchers = tuple(
@@ -97,7 +97,7 @@ class KindKube:
             answer = self._calls.call("DELETE", self._resource(kind).path(name), about=f"{kind.value} {name}")
         except NotFoundError:
             return
-        # What is gone at once is answered with a Status that names it, what takes its time with the object.
+        # The server answers with a Status where the object is gone, with the object itself where its deletion takes time.
         if answer.get("kind") == "Status":
             with hitless_errors(f"DELETE {kind.value} {name}"):
                 uid = str(answer["details"]["uid"])

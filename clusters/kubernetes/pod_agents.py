@@ -55,11 +55,11 @@ def plan_agents(
     Args:
         endpoints: all of them, by name.
         name: of the endpoint.
-        flows: of the run; those of other endpoints are not its business.
+        flows: of the run; those between other endpoints are ignored.
         spec: how to probe.
         epoch_ns: the reading of the pod's CLOCK_MONOTONIC that is 0 on the run clock.
         ssids: of the flows, see `assign_ssids`; a place is an endpoint.
-        nodes: whose addresses a masquerade may put in the place of a source's.
+        nodes: a masquerade may replace a source's address by one of theirs.
     """
 
     def tell(group: AgentGroup) -> JsonObject:

@@ -35,7 +35,7 @@ Rescue = Callable[[JsonObject, Path], None]
 
 _START_S: Final = 60.0
 _STOP_MARGIN_S: Final = 20.0
-"""Waited in addition to `drain_ns` before an agent is given up."""
+"""Waited beyond `drain_ns` before hitless gives up an agent."""
 _AHEAD_NS: Final = 2 * SECOND
 """Time between an order and the instant that it names, by which all agents must have received it."""
 _LOOK_S: Final = 0.3
@@ -62,12 +62,11 @@ class KindProber:
     Args:
         pods: where the agents run; deployed before `start`.
         rescue: how records are fetched if the API fails; None: they are not.
-        clock_id: of the harness.
     """
 
-    def __init__(self, pods: ProberPods, rescue: Rescue | None = None, clock_id: str | None = None) -> None:
+    def __init__(self, pods: ProberPods, rescue: Rescue | None = None) -> None:
         self._pods, self._rescue = pods, rescue
-        self._clock_id = read_clock_id() if clock_id is None else clock_id
+        self._clock_id = read_clock_id()
         self._spec: ProbeSpec | None = None
         self._directory: Path | None = None
         self._epoch_ns = 0
@@ -108,7 +107,7 @@ class KindProber:
         try:
             self._is_live = self._have_said({"live"}, {agent.endpoint for agent in self._agents if agent.is_sender})
         except ApiUnavailableError:
-            return self._is_live  # nothing is known anew
+            return self._is_live  # the last answer stands
         return self._is_live
 
     def stop(self) -> None:
@@ -130,7 +129,7 @@ class KindProber:
 
         Raises:
             RecordDamagedError: a record that was fetched cannot be read.
-            WorldError: there is not one record.
+            WorldError: no agent left a record.
         """
         if self._directory is None:
             raise BugError("there are no records: the prober was never started")
@@ -191,12 +190,12 @@ class KindProber:
         self._pods.each(self._clocks, lambda name: self._pods.ask_patiently(name, request))
 
     def _wait_states(self, states: set[str], timeout_s: float) -> None:
-        """Return when every pod has said one of these. Raises WorldError: one's agents died, or did not say so in time."""
+        """Return when every pod has reported one of these states. Raises WorldError: agents died, or did not report in time."""
         unmet = f"not every prober is {' or '.join(sorted(states))}"
         wait_until(lambda: self._have_said(states, self._clocks), timeout_s=timeout_s, poll_s=_LOOK_S, unmet=unmet)
 
     def _have_said(self, states: set[str], endpoints: Collection[str]) -> bool:
-        """Return whether the agents of these endpoints have; of all of them it is made sure that they live."""
+        """Return whether the agents of these endpoints have reported one of the states. Raises WorldError if any agent died."""
         answers = self._pods.each(self._clocks, lambda name: self._pods.ask_patiently(name, {"do": "look"}))
         said: dict[str, set[str]] = {}
         for name, answer in answers.items():

@@ -76,7 +76,7 @@ class WatchedCluster:
         return CAPABILITIES
 
     def up(self) -> ClusterFacts:
-        """Put the probers in. Raises WorldError, UsageError; nothing is left behind then."""
+        """Deploy the probers. Raises WorldError, UsageError; nothing is left behind then."""
         seen = look(self.kube)
         overlay = read_overlay(seen)
         objects = self.kube.list(Kind.NODE)
@@ -118,7 +118,7 @@ class WatchedCluster:
         )
 
     def down(self) -> None:
-        """Stop the agents and take the probers away. Safe to call twice."""
+        """Stop the agents and remove the probers. Safe to call twice."""
         try:
             self.prober.stop()
         finally:
@@ -150,12 +150,12 @@ class KubeconfigCluster(WatchedCluster):
         self._connection = connection
 
     def up(self) -> ClusterFacts:
-        """Begin to watch, put the probers in. Raises WorldError, UsageError; `down` is to be called all the same."""
+        """Begin to watch, deploy the probers. Raises WorldError, UsageError; call `down` after an error, too."""
         self._connection.start(KINDS)
         return super().up()
 
     def down(self) -> None:
-        """Take the probers away, end the watch. Safe to call twice."""
+        """Remove the probers and end the watch. Safe to call twice."""
         try:
             super().down()
         finally:
@@ -250,7 +250,7 @@ def _read_zone(node: JsonObject) -> str:
 
 
 def read_node(node: JsonObject, overlay: Overlay) -> NodeFacts:
-    """Return what a Node object says; its gateway is not among that."""
+    """Return what a Node object says of a node; it does not name the gateway."""
     addresses = (node.get("status") or {}).get("addresses") or ()
     internal = [entry["address"] for entry in addresses if entry.get("type") == "InternalIP"]
     spec = node.get("spec") or {}

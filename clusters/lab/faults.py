@@ -68,7 +68,7 @@ def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapp
 
 
 class _Nodes:
-    """What can be broken at one node."""
+    """The faults of single nodes."""
 
     def __init__(self, kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapping[str, CalicoNode]) -> None:
         self._kube, self._cloud, self._network, self._calico = kube, cloud, network, calico
@@ -110,11 +110,11 @@ class _Nodes:
         self._network.set_underlay_down(name)
 
     def end_late(self, options: JsonObject) -> None:
-        """Let the containers of a replaced calico-node pod end late."""
+        """Have the containers of a replaced calico-node pod end late."""
         self._calico[self._find(options).name].is_lingering = True
 
     def end_in_time(self, options: JsonObject) -> None:
-        """Let them end in time."""
+        """Have them end in time."""
         if (node := self._calico.get(options.get("node", ""))) is not None:
             node.is_lingering = False
 

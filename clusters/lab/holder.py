@@ -28,6 +28,7 @@ from pydantic import TypeAdapter
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
 from clusters.linux.namespaces import NETWORK_DIRECTORY, Clone, open_namespace, set_namespace
+from clusters.linux.processes import read_start
 from clusters.linux.sandbox import enter_sandbox, leave_mark_behind, mark_inside
 from hitless.errors import HitlessError, UsageError, WorldError
 from hitless.words import JsonObject
@@ -97,7 +98,7 @@ def start_holder(spec: LabSpec, name: str = DEFAULT_NAME) -> Holder:
         raise WorldError(answer.decode() or f"the lab's process ended with exit code {process.returncode}")
     process.returncode = 0  # it outlives this process, which must not wait for it
     first = _CREDENTIALS.unpack(ancillary[0][2])[0]
-    state = {"process": first, "started_ticks": _read_start(first), "spec": asdict(spec)}
+    state = {"process": first, "started_ticks": read_start(first), "spec": asdict(spec)}
     path.write_text(json.dumps(state), encoding="utf-8")
     return find_holder(name)
 
@@ -208,7 +209,7 @@ def _open_process(holder: Holder) -> int:
         descriptor = os.pidfd_open(holder.process)
     except OSError as error:
         raise WorldError(f"the lab {holder.name} is gone") from error
-    if _read_start(holder.process) != holder.started_ticks:
+    if read_start(holder.process) != holder.started_ticks:
         os.close(descriptor)
         raise WorldError(f"the lab {holder.name} is gone: its process id belongs to another process now")
     # A zombie still has its number and its start time, but no namespaces.
@@ -266,15 +267,6 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _read_start(process: int) -> int | None:
-    """Return a process's start time in clock ticks since boot; None: there is none. Source: proc(5)."""
-    try:
-        line = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    return int(line.rpartition(")")[2].split()[19])
 
 
 def _hold(path: Path, spec: LabSpec, channel: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Copying and merging of JSON objects, as the Kubernetes API server does it.
+"""Copies and merges JSON objects as the Kubernetes API server does.
 
 Pure. The in-memory API copies every object that goes in or out, so the copy handles JSON values alone (measured on a
 calico-node pod: 11 us, copy.deepcopy 32 us).

@@ -109,7 +109,7 @@ class LabLoad:
         stop_ns = time.monotonic_ns() - self._epoch_ns
         for worker in self._workers:
             worker.order(order="stop", at_ns=stop_ns)
-        # A worker that is still not drained is stopped below all the same.
+        # A worker that has not drained in time is stopped below as well.
         came_true(self._are_drained, timeout_s=self._timeout_s + _STOP_S, poll_s=_LISTEN_S)
         # The master tells the workers to end, and waits for their last statistics.
         for process in (self._master, *self._workers, self._service):

@@ -227,13 +227,13 @@ class LabNetwork:
         return tuple(plane.state() for plane in self._planes.values())
 
     def impair(self, node: str, impairment: Impairment) -> None:
-        """Let a node's eth0 delay, lose, copy or reorder what it sends. Raises WorldError: no such node, or no netem."""
+        """Make a node's eth0 delay, lose, copy or reorder what it sends. Raises WorldError: no such node, or no netem."""
         if node not in self._planes:
             raise WorldError(f"there is no {node} whose link could be impaired; there are {', '.join(self._planes)}")
         self._sockets[node].execute([set_netem(UNDERLAY_INDEX, impairment)])
 
     def set_prefix(self, node: str, *, is_delegated: bool) -> None:
-        """Let the cloud deliver packets to a node's IPv6 prefix, or not. Raises WorldError: the lab has no IPv6."""
+        """Have the cloud deliver packets to a node's IPv6 prefix, or drop them. Raises WorldError: the lab has no IPv6."""
         home, found = next((zone, one) for zone in self.plan.zones for one in zone.nodes if one.name == node)
         if not found.pod_cidr6:
             raise WorldError(f"{node} has no IPv6 prefix: the lab has no IPv6")

@@ -26,7 +26,7 @@ class LabRouteTables:
 
     Args:
         plan: zones and nodes.
-        netlink: a socket in the router's namespace; it is the caller's to close.
+        netlink: a socket in the router's namespace; the caller closes it.
     """
 
     def __init__(self, plan: LabPlan, netlink: Netlink) -> None:

@@ -1,4 +1,4 @@
-"""The signals that end a program, as KeyboardInterrupt, whenever they come."""
+"""Handlers that turn the signals that end a program into KeyboardInterrupt, at any moment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENDING_SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _REPEAT_NS: Final = 200_000_000
 """A second signal within this time is a copy: one that is sent to the group arrives directly and through the sandbox."""
 _AGAIN_S: Final = 0.02
-"""After so long an interrupt that was dropped is sent again; chosen here."""
+"""Delay after which a dropped interrupt is sent again. Chosen here."""
 
 
 def listen_to_signals() -> None:

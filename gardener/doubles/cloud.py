@@ -69,14 +69,14 @@ class Cloud:
         self._clock = clock
         self._is_away = False
         self.is_hanging = False
-        """Whether a call that begins now, or has begun, gets no answer; who calls asks first and again."""
+        """Whether calls that begin now, or have begun, get no answer; the caller polls it."""
         self._buckets: dict[str, _Bucket] = {}
         self._accepted: dict[CloudRoute, Nanoseconds] = {}
         self.unknown: set[str] = set()
         """Nodes whose machines the API does not find: no route to them can be created."""
 
     def set_away(self, is_away: bool) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
-        """Let every call fail from now on, or answer again."""
+        """Make every call fail from now on, or succeed again."""
         self._is_away = is_away
 
     def set_hanging(self, is_hanging: bool) -> None:  # noqa: FBT001 - as above

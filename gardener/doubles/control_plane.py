@@ -78,10 +78,10 @@ class ControlPlane:
         self.request(self._shoot, at_ns)
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
-        """Reconcile the ControlPlane if it is due. After an error all of it is repeated, because every step is idempotent."""
+        """Reconcile the ControlPlane if it is due. After an error every step is repeated: each is idempotent."""
         if self._due_ns is not None and now_ns >= self._due_ns:
             self._due_ns = self._attempt(now_ns)
-        # A request comes from outside the loop; looking up this often is early enough for it.
+        # Requests come from outside the loop; a wake-up this often notices them early enough.
         idle_ns = now_ns + max(self._timings.control_plane_reconcile_ns, MILLISECOND)
         return Nanoseconds(idle_ns if self._due_ns is None else min(self._due_ns, idle_ns))
 

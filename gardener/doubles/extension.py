@@ -104,7 +104,7 @@ class Extension:
         """Reconcile the Network if it is due, then let gardener-resource-manager do what is due."""
         if self._due_ns is not None and now_ns >= self._due_ns and not self._is_away:
             self._due_ns = self._reconcile_network(now_ns)
-        # Requests and annotations come from outside the loop; looking up this often is early enough for them.
+        # Requests and annotations come from outside the loop; a wake-up this often notices them early enough.
         idle_ns = Nanoseconds(now_ns + max(self._timings.annotation_seen_ns, 5 * MILLISECOND))
         look_ns = None if self._is_away else self._due_ns
         return min(due for due in (look_ns, self._manager.reconcile(now_ns), idle_ns) if due is not None)

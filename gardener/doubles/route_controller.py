@@ -1,7 +1,7 @@
 """The double of aws-custom-route-controller, which writes a route per node into every zone's table, then the nodes' conditions.
 
 Only a tick does work. An update describes all tables once, then deletes and creates one route after the other, then writes the
-conditions one after the other. The time of a call or patch is modelled by a later wake-up. A throttled call is retried three
+conditions in the same way. The time of a call or patch is modelled by a later wake-up. A throttled call is retried three
 times inside the SDK, so short throttling is invisible. A call that hangs has no time-out: it ends with its answer, or when the
 liveness probe restarts the process. What a condition says is `gardener.doubles.route_plan.conclude`. It does not watch
 conditions: one that another writer overwrites stays overwritten until nodes change, an update is retried or the sync period is
@@ -95,7 +95,7 @@ class RouteController:
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Take the next step if it is due."""
         if self.replicas == 0 or self._is_away:
-            # Being scaled comes from outside the loop; looking up this often is early enough for the first tick.
+            # Scaling comes from outside the loop; a wake-up this often is early enough for the first tick.
             return Nanoseconds(now_ns + max(self._timings.route_controller_start_ns, MILLISECOND))
         if now_ns >= self._due_ns:
             self._due_ns = self._step(now_ns)
@@ -311,7 +311,7 @@ class RouteController:
         return max(now_ns, self._next_tick_ns)
 
     def _tell_synced(self) -> None:
-        """Record `routes.synced` when it becomes true; this look is the harness's own and costs no call."""
+        """Record `routes.synced` when it becomes true; the harness reads the tables itself, without a call."""
         try:
             nodes = self._kube.list(Kind.NODE)
         except ApiError:

@@ -43,7 +43,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What became of one call."""
+    """The result of one call."""
 
     call: Call
     error: str | None
@@ -99,7 +99,7 @@ def conclude(
         mode: what RouteCreated means.
         zones: the tables in the order in which they were looked at.
         wanted: the routes that every table should have.
-        attempts: what became of each call; a route without one was there already.
+        attempts: the result of each call; a route without a call was there already.
     """
     failed = {(at.call.route.zone, at.call.route.cidr) for at in attempts if at.error is not None and not at.call.is_delete}
     match mode:

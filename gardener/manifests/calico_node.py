@@ -18,6 +18,13 @@ CLEANUP_ROUTES: Final = "cleanup-routes"
 """Name of the init container that deletes BIRD's routes: present exactly where the overlay is explicitly off."""
 
 
+SYSTEM_COMPONENT: Final = {"gardener.cloud/role": "system-component"}
+"""Label of everything that Gardener puts into a Shoot's kube-system."""
+REACH: Final = {f"networking.gardener.cloud/to-{where}": "allowed" for where in ("public-networks", "apiserver", "dns")}
+"""Labels with which Gardener's network policies let a pod reach these."""
+EVERY_TAINT: Final = [{"effect": effect, "operator": "Exists"} for effect in ("NoSchedule", "NoExecute")]
+
+
 def render_daemon_set(values: ChartValues, config_checksum: str) -> JsonObject:
     """Render the DaemonSet.
 
@@ -25,12 +32,7 @@ def render_daemon_set(values: ChartValues, config_checksum: str) -> JsonObject:
         values: the chart's values.
         config_checksum: SHA-256 of the ConfigMap: a changed backend rolls the DaemonSet through this annotation.
     """
-    labels = {
-        "k8s-app": "calico-node",
-        "gardener.cloud/role": "system-component",
-        "node.gardener.cloud/critical-component": "true",
-    }
-    reach = {f"networking.gardener.cloud/to-{where}": "allowed" for where in ("public-networks", "apiserver", "dns")}
+    labels = {"k8s-app": "calico-node", **SYSTEM_COMPONENT, "node.gardener.cloud/critical-component": "true"}
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
@@ -45,7 +47,7 @@ def render_daemon_set(values: ChartValues, config_checksum: str) -> JsonObject:
             "selector": {"matchLabels": {"k8s-app": "calico-node"}},
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}},
             "template": {
-                "metadata": {"labels": {**labels, **reach}, "annotations": {"checksum/configmap-calico": config_checksum}},
+                "metadata": {"labels": {**labels, **REACH}, "annotations": {"checksum/configmap-calico": config_checksum}},
                 "spec": _pod_spec(values),
             },
         },
@@ -56,7 +58,7 @@ def _pod_spec(values: ChartValues) -> JsonObject:
     return {
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "hostNetwork": True,
-        "tolerations": [{"effect": effect, "operator": "Exists"} for effect in ("NoSchedule", "NoExecute")],
+        "tolerations": EVERY_TAINT,
         "serviceAccountName": "calico-node",
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         # Grace 0 deletes the pod object at once; the DaemonSet controller replaces it without waiting for its end.

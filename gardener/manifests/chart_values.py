@@ -1,7 +1,7 @@
 """The values of the Calico chart for a Shoot: all decisions by which the manifests of the modes differ.
 
 It follows gardener-extension-networking-calico, pkg/controller/actuator_reconcile.go:145-222 (what the actuator fills in) and
-pkg/charts/utils.go:240-415 (what the chart gets), and keeps what is surprising there: an enabled `vxlan` turns the IPAM to
+pkg/charts/utils.go:240-415 (what the chart gets), including its surprises: an enabled `vxlan` turns the IPAM to
 calico-ipam even while the overlay is off, and IPv6 turns FELIX_IPINIPENABLED off whatever the overlay says.
 """
 

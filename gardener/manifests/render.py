@@ -14,7 +14,7 @@ from typing import Final
 
 from gardener.calico_release import calico_image, enabled_controllers
 from gardener.feature_gates import FeatureGates
-from gardener.manifests.calico_node import render_daemon_set
+from gardener.manifests.calico_node import EVERY_TAINT, REACH, SYSTEM_COMPONENT, render_daemon_set
 from gardener.manifests.chart_values import ChartValues, compute_values
 from gardener.shoot import Shoot
 from hitless.calico import CALICO_CONFIG, CALICO_GROUP
@@ -140,7 +140,7 @@ def _typha(values: ChartValues) -> JsonObject:
         "securityContext": {"runAsNonRoot": True, "allowPrivilegeEscalation": False},
     }
     pod: JsonObject = {
-        "tolerations": [{"effect": effect, "operator": "Exists"} for effect in ("NoSchedule", "NoExecute")],
+        "tolerations": EVERY_TAINT,
         "hostNetwork": True,
         "terminationGracePeriodSeconds": 300,
         "priorityClassName": "system-cluster-critical",
@@ -194,9 +194,8 @@ def _kube_controllers(values: ChartValues) -> JsonObject:
 
 
 def _deployment(name: str, app: str, strategy: JsonObject, pod: JsonObject, *, preserve_resources: bool = False) -> JsonObject:
-    labels = {"k8s-app": app, "gardener.cloud/role": "system-component"}
-    reach = {f"networking.gardener.cloud/to-{where}": "allowed" for where in ("public-networks", "apiserver", "dns")}
-    template: JsonObject = {"labels": {**labels, **reach, "origin": "gardener"}}
+    labels = {"k8s-app": app, **SYSTEM_COMPONENT}
+    template: JsonObject = {"labels": {**labels, **REACH, "origin": "gardener"}}
     metadata: JsonObject = {"name": name, "namespace": "kube-system", "labels": labels}
     if preserve_resources:
         metadata["annotations"] = {"resources.gardener.cloud/preserve-resources": "true"}

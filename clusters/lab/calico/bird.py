@@ -29,7 +29,7 @@ class Bird:
         node: name of the node.
         peers: names of all other nodes: the mesh.
         plane: the node's routes.
-        recorder: takes `calico.repointed` down.
+        recorder: records `calico.repointed`.
         timings: graceful restart, the second rewrite, and the scan of the kernel's routes.
     """
 

@@ -52,7 +52,7 @@ class DaemonSetRoll:
 
     Args:
         kube: the API.
-        recorder: takes the events down.
+        recorder: records the events.
     """
 
     name: Final = "daemon-set-controller"

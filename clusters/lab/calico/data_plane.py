@@ -1,4 +1,4 @@
-"""What Calico's objects order: the one reading of ConfigMap, DaemonSet and IPPools, for the lab's network and its calico-nodes.
+"""Reader of ConfigMap, DaemonSet and IPPools: what the lab's network and its calico-nodes have to do.
 
 Whatever changes packets is obeyed, or refused with the Shoot's field that it comes from. Pure.
 
@@ -28,14 +28,14 @@ _POOL_MODES: Final[Mapping[str, bool]] = {"Always": True, "Never": False}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pools:
-    """What all IPPools together order; without any nothing is encapsulated and nothing masqueraded."""
+    """What all IPPools together ask for; without pools nothing is encapsulated and nothing masqueraded."""
 
     overlay: Overlay | None = None
     """How packets between nodes are encapsulated; None: not at all."""
     masqueraded: frozenset[str] = frozenset()
     """CIDRs whose pods get the node's address when they leave: the pools with natOutgoing."""
     spared: frozenset[str] = frozenset()
-    """CIDRs to which they keep their own: all pools, disabled ones too. Source: calico felix masq_mgr.go."""
+    """CIDRs to which pods keep their own address: all pools, disabled ones too. Source: calico felix masq_mgr.go."""
 
     @property
     def mode(self) -> Mode:

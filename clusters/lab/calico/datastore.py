@@ -1,4 +1,4 @@
-"""What every calico-node learns from the Kubernetes API, read once for all nodes of the lab.
+"""The state that every calico-node reads from the Kubernetes API, read once for all nodes of the lab.
 
 A real node holds a watch each. Here 200 of them would copy 200 pods at every change, so one reader keeps what they all see:
 the calico-node pods, whose BIRD runs where (what a node's BGP sessions would tell it), the tunnel addresses, the pools.
@@ -33,7 +33,7 @@ class Datastore:
         self.birds: frozenset[str] = frozenset()
         """Names of the nodes whose BIRD runs."""
         self.pools = Pools()
-        """What the IPPools order now."""
+        """What the IPPools ask for now."""
         self.template: str | None = None
         """Hash of the DaemonSet's template now; None: no DaemonSet."""
         self.refresh()

@@ -28,7 +28,7 @@ class FelixVxlan:
         peers: names of all other nodes.
         plane: the node's routes and device.
         kube: where the node's tunnel address is published.
-        recorder: takes `calico.repointed` down.
+        recorder: records `calico.repointed`.
         restart_ns: Felix notices, restarts and syncs within this time when VXLAN begins on the node.
     """
 
@@ -97,7 +97,7 @@ class FelixVxlan:
         return self.reconcile(is_enabled=is_enabled, vteps=vteps, now_ns=now_ns)
 
     def is_settled(self, *, is_enabled: bool, vteps: frozenset[str]) -> bool:
-        """Return whether nothing is left to do as things stand."""
+        """Return whether routes and device already are what the pool and the tunnel addresses ask for."""
         return self._has_device >= is_enabled and self._routes == (vteps & self._peers if is_enabled else frozenset())
 
     def _set_device(self, *, present: bool) -> None:

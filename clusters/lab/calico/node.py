@@ -58,7 +58,7 @@ class CalicoNode:
         plane: the node's routes and tunnel device.
         kube: the API, for the pod's status and the node's condition.
         datastore: what the node learns from the API; one for all nodes.
-        recorder: takes the events down.
+        recorder: records the events.
         timings: how long things take.
         skew: how slow this node is among the others to see a changed pool, from 0 (the first) to 1 (the last).
     """
@@ -150,7 +150,7 @@ class CalicoNode:
         return self._mode is Mode.OVERLAY and self._pod is not None and not self._pod.is_vxlan_refused
 
     def _adopt(self) -> None:
-        """Take the node over as it stands: a pod whose containers run has written its routes long ago."""
+        """Take the node over in its present state: a pod whose containers run has written its routes long ago."""
         self._datastore.refresh()
         self._pools = self._datastore.pools
         self._plane.set_pools(masqueraded=self._pools.masqueraded, spared=self._pools.spared)
@@ -231,7 +231,7 @@ class CalicoNode:
         self._pool_due_ns = None
 
     def _clean_up(self, now_ns: Nanoseconds) -> None:
-        """Delete BIRD's routes one after the other, in CLEANUP_BATCHES_MAX batches at most; with the last goes what is left."""
+        """Delete BIRD's routes in at most CLEANUP_BATCHES_MAX batches; the last deletes whatever is left."""
         if not self._cleaned and not self._cleanup:
             peers = sorted(self._bird.routes)
             size = max(1, -(-len(peers) // CLEANUP_BATCHES_MAX))
@@ -338,13 +338,13 @@ def make_calico_nodes(
 ) -> tuple[CalicoNode, ...]:
     """Return the doubles of all nodes, with one view of the API and skews that differ.
 
-    Call it once the pods are there (`start_pods`) and before anything changes: the doubles take the nodes over as they stand.
+    Call it once the pods exist (`start_pods`) and before anything changes: the doubles take the present state as settled.
 
     Args:
         nodes: the nodes.
         planes: name of the node to its plane.
         kube: the API.
-        recorder: takes the events down.
+        recorder: records the events.
         timings: how long things take.
     """
     datastore = Datastore(kube)

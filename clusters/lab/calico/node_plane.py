@@ -68,7 +68,7 @@ class LabNodePlane:
         plan: the node.
         nodes: all nodes by name.
         book: the lab's encoded routes.
-        netlink: a socket in the node's namespace; it is the caller's to close.
+        netlink: a socket in the node's namespace; the caller closes it.
         namespace: file of the node's namespace.
         clock: for the times of RouteChange.
         rp_filter: of the tunnel device.

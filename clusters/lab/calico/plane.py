@@ -74,12 +74,9 @@ class NodePlane(Protocol):
         ...
 
     def set_pools(self, *, masqueraded: Collection[str], spared: Collection[str]) -> None:
-        """Masquerade what comes from these CIDRs, except to those: natOutgoing.
-
-        So already is no error, and neither is a node without rules.
-        """
+        """Masquerade packets from these CIDRs, except to those: natOutgoing. A node without rules ignores it."""
         ...
 
     def state(self) -> NodeState:
-        """Return the node's main table and devices."""
+        """Return the node's main route table and devices."""
         ...

@@ -1,0 +1,15 @@
+"""The identity of a process: its PID may be given to another one later, PID and start time together are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def read_start(process: int) -> int | None:
+    """Return a process's start time in clock ticks since boot; None: there is no such process. Source: proc(5)."""
+    try:
+        line = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The second field is the program's name in brackets and may hold anything; what follows the last bracket is plain.
+    return int(line.rpartition(")")[2].split()[19])
