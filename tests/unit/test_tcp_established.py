@@ -219,7 +219,9 @@ def test_what_does_not_fit_into_the_buffers_is_sent_later_and_whole(
         if select.select([other_end], [], [], 0)[0]:
             came += other_end.recv(65_536)
 
-    wait_until(lambda: len(came) == 44 * count, read, other_end.fileno(), sending.sender.descriptor)
+    descriptor = sending.sender.descriptor
+    assert descriptor is not None
+    wait_until(lambda: len(came) == 44 * count, read, other_end.fileno(), descriptor)
     assert [int.from_bytes(came[at : at + 4], "big") for at in range(0, len(came), 44)] == list(range(count))
     assert len(sending.flow._sent) == count
     assert (tmp_path / "x.connection").exists()
