@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.instrument import is_instrument_loss, span
+from analysis.instrument import find_entries, is_instrument_loss, span
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import NONE_NS, Rows
@@ -163,11 +163,7 @@ def _times_by_log(rows: Rows, log: Rows) -> tuple[npt.NDArray[np.int64], npt.NDA
     stands for it, since the probe was there.
     """
     received, sent = np.full(rows.size, NONE_NS, dtype=np.int64), np.full(rows.size, NONE_NS, dtype=np.int64)
-    if log.size:
-        seqs, first = np.unique(log["seq"], return_index=True)
-        place = np.minimum(np.searchsorted(seqs, rows["seq"]), seqs.size - 1)
-        is_known = seqs[place] == rows["seq"]
-        entries = log[first][place[is_known]]
-        received[is_known] = entries["received"]
-        sent[is_known] = np.where(entries["sent"] == NONE_NS, entries["received"], entries["sent"])
+    is_known, entries = find_entries(rows, log)
+    received[is_known] = entries["received"]
+    sent[is_known] = np.where(entries["sent"] == NONE_NS, entries["received"], entries["sent"])
     return received, sent

@@ -127,7 +127,7 @@ def judge_flow(
         complaints = _complain_of_connects(rows, is_answered)
         opened = int(np.count_nonzero(is_answered)) + len(complaints[Complaint.RESET]) + len(complaints[Complaint.ENDED])
     else:
-        stalls = tuple(find_stalls(flow, rows, connections))
+        stalls = tuple(find_stalls(rows, connections))
         complaints = _complain_of_established(connections)
         complaints[Complaint.STALLED] = tuple(stall.start_ns for stall in stalls)
         opened = int(np.count_nonzero(connections["what"] == ConnectionEvent.OPENED))

@@ -40,7 +40,6 @@ class OverflowLoss:
     address: str
     """Of the endpoint."""
     since_ns: Nanoseconds
-    until_ns: Nanoseconds
     dropped: int
     """Datagrams that the socket dropped."""
     missing: int
@@ -79,7 +78,6 @@ def overflow_losses(history: History) -> Iterator[OverflowLoss]:
         yield OverflowLoss(
             address=endpoints[overflow.end].address_of(overflow.example.ip_family),
             since_ns=overflow.since_ns,
-            until_ns=overflow.until_ns,
             dropped=overflow.dropped,
             missing=missing,
             offered=offered,
@@ -104,6 +102,17 @@ def span(flows: npt.NDArray[np.uint32], flow: FlowId) -> slice:
     Uses bisection, because numpy's search copies the whole column each time to align and widen it.
     """
     return slice(bisect_left(flows, flow), bisect_right(flows, flow))
+
+
+def find_entries(rows: Rows, log: Rows) -> tuple[Mask, Rows]:
+    """Return which probes of a flow are in its reflector's log, and the first entry of each of these, in the same order."""
+    seqs, first = np.unique(log["seq"], return_index=True)
+    place = np.searchsorted(seqs, rows["seq"])
+    is_known = np.zeros(rows.size, dtype=np.bool_)
+    is_inside = place < seqs.size
+    is_known[is_inside] = seqs[place[is_inside]] == rows["seq"][is_inside]
+    entries: Rows = log[first[place[is_known]]]
+    return is_known, entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,16 +144,12 @@ class _Overflow:
         """Return a flow's lost probes that the socket may have dropped: on the way out at a reflector, back at a sender."""
         is_lost = (rows["copies"] == 0) & (rows["send_errno"] == 0)
         came = rows["send_began_ns"].copy()
-        log = log[np.argsort(log["seq"], kind="stable")]
-        place = np.searchsorted(log["seq"], rows["seq"]) if log.size else np.zeros(rows.size, dtype=np.intp)
-        place = np.minimum(place, max(0, log.size - 1))
-        is_logged = log["seq"][place] == rows["seq"] if log.size else np.zeros(rows.size, dtype=np.bool_)
+        is_logged, entries = find_entries(rows, log)
         if self.example.flow_class is not FlowClass.ICMP:
             is_lost &= is_logged != self.is_reflector
             if not self.is_reflector:
                 # An answer is dropped on arrival, however long its probe had waited at a busy reflector.
-                sent = np.where(log["sent"] == NONE_NS, log["received"], log["sent"])
-                came[is_logged] = sent[place[is_logged]]
+                came[is_logged] = np.where(entries["sent"] == NONE_NS, entries["received"], entries["sent"])
         return np.asarray(is_lost & (came >= self.since_ns - TRAVEL_NS) & (came <= self.until_ns), dtype=np.bool_)
 
 

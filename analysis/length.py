@@ -25,6 +25,11 @@ class Length:
         return self.longest_ns is None
 
     @property
+    def best_ns(self) -> Nanoseconds:
+        """The likely length; the shortest where there is none."""
+        return self.shortest_ns if self.likely_ns is None else self.likely_ns
+
+    @property
     def rank(self) -> tuple[bool, int]:
         """Sort key: by the longest bound; a censored length is longer than every other, and ranks by its shortest."""
         return (True, self.shortest_ns) if self.longest_ns is None else (False, self.longest_ns)

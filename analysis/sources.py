@@ -28,8 +28,6 @@ class SeenSource:
     """Whether that is not the source's own."""
     first_ns: Nanoseconds
     """Run clock: when the first probe of the stretch was received."""
-    last_ns: Nanoseconds
-    probes: int
 
 
 def seen_sources(history: History, flow: Flow) -> tuple[SeenSource, ...]:
@@ -50,6 +48,4 @@ def _stretch(flow: Flow, own: str, log: Rows) -> SeenSource:
         address=address,
         is_rewritten=address != own,
         first_ns=Nanoseconds(int(log["received"][0])),
-        last_ns=Nanoseconds(int(log["received"][-1])),
-        probes=int(log.size),
     )

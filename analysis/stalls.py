@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from hitless.records import ConnectionEvent, Rows
-from hitless.words import FlowId, Nanoseconds
+from hitless.words import Nanoseconds
 
 STALL_NS: Final = Nanoseconds(200_000_000)
 """A message that waits longer was sent again, once at least. Source: include/net/tcp.h TCP_RTO_MIN (HZ / 5)."""
@@ -41,24 +41,12 @@ _ENDS: Final = (ConnectionEvent.RESET, ConnectionEvent.ENDED, ConnectionEvent.CL
 class Stall:
     """A maximal run of messages of one connection that waited longer than STALL_NS."""
 
-    flow: FlowId
-    connection: int
-    """Number of the connection in its flow, from 0."""
-    first_seq: int
-    """Sequence number of the first message that waited."""
-    messages: int
-    """How many waited."""
     start_ns: Nanoseconds
     """When the first of them was offered: the connection had fallen silent by then."""
     end_ns: Nanoseconds
     """When the last of them was answered, or the connection ended, or we stopped listening."""
-    longest_ns: Nanoseconds | None
-    """From the last message before it that did not wait until the end: it lasted no longer. None: there was no such message, or
-    no end."""
     wait_ns: Nanoseconds
     """The longest that one message waited."""
-    retransmits: int
-    """Segments that were sent again for it, as far as answers told."""
     end: StallEnd
 
     @property
@@ -67,13 +55,12 @@ class Stall:
         return Nanoseconds(self.end_ns - self.start_ns)
 
 
-def find_stalls(flow: FlowId, rows: Rows, connections: Rows) -> Iterator[Stall]:
+def find_stalls(rows: Rows, connections: Rows) -> Iterator[Stall]:
     """Yield the stalls of one `tcp-established` flow, connection by connection.
 
     What was offered while there was no connection stalled on none: it is left out.
 
     Args:
-        flow: its id.
         rows: SENDER_ROW of the flow that were offered, by seq.
         connections: CONNECTION_ROW of the flow, by time.
     """
@@ -87,10 +74,10 @@ def find_stalls(flow: FlowId, rows: Rows, connections: Rows) -> Iterator[Stall]:
         else:  # the agent did not live to close it
             seen = np.maximum(rows["send_ended_ns"], rows["received"])
             ended_ns, what = int(np.max(seen, initial=int(opening["at"]))), ConnectionEvent.CLOSED
-        yield from _stalls_of(flow, number, rows[is_mine], ended_ns, _END_OF_EVENT.get(what, StallEnd.SILENT))
+        yield from _stalls_of(rows[is_mine], ended_ns, _END_OF_EVENT.get(what, StallEnd.SILENT))
 
 
-def _stalls_of(flow: FlowId, connection: int, rows: Rows, ended_ns: int, ended: StallEnd) -> Iterator[Stall]:
+def _stalls_of(rows: Rows, ended_ns: int, ended: StallEnd) -> Iterator[Stall]:
     """Yield the stalls of one connection, whose messages are given, and when and how it ended."""
     has_answer = rows["copies"] > 0
     until_ns = np.where(has_answer, rows["received"], ended_ns)
@@ -100,19 +87,10 @@ def _stalls_of(flow: FlowId, connection: int, rows: Rows, ended_ns: int, ended: 
         run = slice(first, behind)
         came_back = bool(has_answer[behind - 1 :].any())  # the last that waited was answered, or one after it was
         end_ns = _back_ns(rows[run], rows[behind:]) if came_back else ended_ns
-        longest_ns = None
-        if first and (came_back or ended is not StallEnd.SILENT):
-            longest_ns = Nanoseconds(end_ns - int(rows["send_began_ns"][first - 1]))
         yield Stall(
-            flow=flow,
-            connection=connection,
-            first_seq=int(rows["seq"][first]),
-            messages=behind - first,
             start_ns=Nanoseconds(int(rows["send_began_ns"][first])),
             end_ns=Nanoseconds(end_ns),
-            longest_ns=longest_ns,
             wait_ns=Nanoseconds(int(np.max(waits_ns[run]))),
-            retransmits=int(rows["retransmits"][run].sum()),
             end=StallEnd.RECOVERED if came_back else ended,
         )
 

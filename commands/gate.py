@@ -199,20 +199,20 @@ def _read_rules(path: Path | None) -> Rules:
 
 
 def _read_table(path: Path | None) -> StoredTable | None:
-    return None if path is None else parse_table(_read_content(path), str(path))
+    return None if path is None else parse_table(read_content(path), str(path))
 
 
 def _read_side(name: str, path: Path) -> Side:
     if (path / "run.json").is_file():
         return make_side(name, str(path), [_summarise_run(path)])
-    return make_side(name, str(path), [_read_summary(file) for file in find_summaries(path)])
+    return make_side(name, str(path), [parse_summary(read_content(file), str(file)) for file in find_summaries(path)])
 
 
 def _summarise_run(path: Path) -> StoredSummary:
     """Return the summary of one stored run. Raises RecordDamagedError."""
     (run,), _ = read_stored(path)
     comparison = Comparison(scenario=run.history.header.scenario, runs=(run,), has_rule=False)
-    return parse_summary(json.dumps(summarise(comparison).as_json()).encode(), str(path))
+    return StoredSummary(path=str(path), summary=summarise(comparison))
 
 
 def find_summaries(path: Path) -> tuple[Path, ...]:
@@ -244,11 +244,8 @@ def find_summaries(path: Path) -> tuple[Path, ...]:
     return found
 
 
-def _read_summary(path: Path) -> StoredSummary:
-    return parse_summary(_read_content(path), str(path))
-
-
-def _read_content(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
+    """Return the octets of a file. Raises UsageError: it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -6,7 +6,6 @@ A trial is `hitless compare --trials 1` with the version's own arguments, in a p
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from reports.gate.decision_table import StoredTable
 from reports.gate.findings import State
 from reports.gate.looks import between_looks, plan_looks
 from reports.gate.rules import RuleName, Rules, Trait
-from reports.gate.sides import Side, make_side, parse_summary
+from reports.gate.sides import Side, StoredSummary, make_side
 from reports.summary import summarise
 
 _OURS: Final = frozenset({"--scenario", "--trials", "--first-trial", "--output", "--format", "--watched"})
@@ -94,9 +93,9 @@ class Version:
         stored = []
         for scenario, comparison in self._comparisons():
             path = place / scenario / "summary.json"
-            document = summarise(comparison).as_json()
-            write_json(path, document)
-            stored.append(parse_summary(json.dumps(document).encode(), str(path)))
+            summary = summarise(comparison)
+            write_json(path, summary.as_json())
+            stored.append(StoredSummary(path=str(path), summary=summary))
         return make_side(self.name, str(place), stored)
 
     def report(self, directory: Path) -> None:

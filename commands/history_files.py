@@ -18,7 +18,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from commands.gate import find_summaries
+from commands.gate import find_summaries, read_content
 from hitless.errors import UsageError, WorldError
 from hitless.words import JsonObject
 from reports.gate.sides import parse_summary
@@ -66,10 +66,7 @@ def add_summaries(history: Path, paths: Sequence[Path], release: str | None) -> 
 
 def _read_summary(path: Path, release: str | None) -> tuple[str, pa.Table]:
     """Return the name and the content of a summary's file."""
-    try:
-        content, written_s = path.read_bytes(), path.stat().st_mtime
-    except OSError as error:
-        raise UsageError(where=str(path), found=error.strerror or str(error), expected="a readable file") from error
+    content, written_s = read_content(path), path.stat().st_mtime
     stored = parse_summary(content, str(path))
     version = release or name_release(stored.summary.parts)
     if version is None:

@@ -233,9 +233,13 @@ def conform(
 @app.command()
 def scenarios() -> None:
     """List the scenarios that are shipped."""
-    from commands.listing import print_scenarios  # noqa: PLC0415 - as above
+    from scenarios.loading import catalogue, load_scenario  # noqa: PLC0415 - as above
 
-    print_scenarios()
+    found = [load_scenario(path) for path in catalogue()]
+    width = max(len(scenario.name) for scenario in found)
+    for scenario in found:
+        expected = ", ".join(f"{arm} {plan.expect}" for arm, plan in scenario.arm_plans.items())
+        sys.stdout.write(f"{scenario.name:<{width}}  {scenario.title} ({expected})\n")
 
 
 @app.command()

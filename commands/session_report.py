@@ -182,7 +182,6 @@ class SessionReport:
             verdicts=said.get("verdict", ""),
             figures=lost,
             reason=_say_reason(report),
-            folder=folder,
             page=page if page is not None and records is not None and (records / page).exists() else None,
         )
 

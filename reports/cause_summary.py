@@ -76,7 +76,7 @@ def summarise_causes(runs: Sequence[JudgedRun]) -> tuple[CauseSummary, ...]:
     total_ms = 0.0
     for run in runs:
         for flow, said in _said(run):
-            total_ms += _length_ms(said.outage)
+            total_ms += said.outage.best_ns / MILLISECOND
             for cause in said.causes:
                 part = _Part(run=run, flow=flow, outage=said.outage, cause=cause, is_likeliest=cause is said.cause)
                 by_cause[cause.kind].append(part)
@@ -91,7 +91,7 @@ def causes_of_flow(said: Sequence[Attribution], flow: Flow) -> tuple[tuple[str, 
         if one.flow == flow.id:
             for cause in one.causes:
                 # An outage of one probe may have a length of 0, and is one all the same.
-                shares[cause.kind.value] += cause.score * max(_length_ms(one.outage), 1e-6)
+                shares[cause.kind.value] += cause.score * max(one.outage.best_ns / MILLISECOND, 1e-6)
     total = sum(shares.values())
     return tuple(sorted(((name, share / total) for name, share in shares.items()), key=lambda item: (-item[1], item[0])))
 
@@ -103,7 +103,7 @@ def _said(run: JudgedRun) -> Iterator[tuple[Flow, Attribution]]:
 
 def _summarise(kind: CauseKind, parts: Sequence[_Part], total_ms: float) -> CauseSummary:
     likeliest = [part for part in parts if part.is_likeliest]
-    downtime_ms = sum(part.cause.score * _length_ms(part.outage) for part in parts)
+    downtime_ms = sum(part.cause.score * part.outage.best_ns / MILLISECOND for part in parts)
     subjects = Counter(name for part in parts for name in part.cause.subjects)
     clearest = max(parts, key=lambda part: (part.cause.score, len(part.cause.evidence)))
     return CauseSummary(
@@ -123,7 +123,3 @@ def _summarise(kind: CauseKind, parts: Sequence[_Part], total_ms: float) -> Caus
             evidence=tuple(evidence.text for evidence in clearest.cause.evidence),
         ),
     )
-
-
-def _length_ms(outage: Outage) -> float:
-    return (outage.shortest_ns if outage.likely_ns is None else outage.likely_ns) / MILLISECOND

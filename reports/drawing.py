@@ -15,6 +15,7 @@ import numpy as np
 from analysis.comparison import Comparison
 from analysis.connections import Complaint, ConnectionMeasure
 from analysis.judged import JudgedRun
+from analysis.load_seconds import tally
 from analysis.measure import FlowMeasure
 from hitless.events import Event
 from hitless.facts import Flow
@@ -259,14 +260,17 @@ def family_bars(run: JudgedRun, origin: int, causes: Causes) -> Iterator[tuple[s
 
 
 def _connection_bars(measure: ConnectionMeasure, row: str, origin: int) -> Iterator[Bar]:
-    def bar(from_ns: int, to_ns: int, sign: str, text: str) -> Bar:
-        from_ms, to_ms = (from_ns - origin) / MILLISECOND, (to_ns - origin) / MILLISECOND
-        return Bar(row=row, from_ms=from_ms, certain_from_ms=from_ms, certain_to_ms=from_ms, to_ms=to_ms, sign=sign, text=text)
-
     for stall in measure.stalls:
-        yield bar(stall.start_ns, stall.end_ns, "", f"a stall of {stall.wait_ns / MILLISECOND:.1f} ms, {stall.end}")
+        text = f"a stall of {stall.wait_ns / MILLISECOND:.1f} ms, {stall.end}"
+        yield _possible_bar(row, stall.start_ns - origin, stall.end_ns - origin, text)
     for at_ns in measure.complaints.get(Complaint.RESET, ()):
-        yield bar(at_ns, at_ns, "x", "a connection was reset")
+        yield _possible_bar(row, at_ns - origin, at_ns - origin, "a connection was reset", sign="x")
+
+
+def _possible_bar(row: str, from_ns: int, to_ns: int, text: str, sign: str = "") -> Bar:
+    """Return a bar without a certain part."""
+    from_ms, to_ms = from_ns / MILLISECOND, to_ns / MILLISECOND
+    return Bar(row=row, from_ms=from_ms, certain_from_ms=from_ms, certain_to_ms=from_ms, to_ms=to_ms, sign=sign, text=text)
 
 
 def _load_line(load: LoadRecords, origin: int) -> tuple[str, str, list[Bar]]:
@@ -287,21 +291,20 @@ def _load_line(load: LoadRecords, origin: int) -> tuple[str, str, list[Bar]]:
     bars = []
     for places in stretches:
         found = rows[places]
-        from_ms, to_ms = ((int(edge) - origin) / MILLISECOND for edge in (found["began"].min(), found["ended"].max()))
-        text = f"{_say_requests(found, int(is_slow[places].sum()))}, {from_ms:,.1f} to {to_ms:,.1f} ms"
-        bars.append(
-            Bar(row=row, from_ms=from_ms, certain_from_ms=from_ms, certain_to_ms=from_ms, to_ms=to_ms, sign="", text=text)
+        from_ns, to_ns = int(found["began"].min()) - origin, int(found["ended"].max()) - origin
+        text = (
+            f"{_say_requests(found, int(is_slow[places].sum()))}, {from_ns / MILLISECOND:,.1f} to {to_ns / MILLISECOND:,.1f} ms"
         )
+        bars.append(_possible_bar(row, from_ns, to_ns, text))
     note = f"{plural(len(rows), 'request')}: {_say_requests(rows, int(is_slow.sum()))}"
     return row, note, bars
 
 
 def _say_requests(rows: Rows, slow: int) -> str:
     """Return how many requests failed, by kind, and how many were slow."""
-    outcomes = rows["outcome"].tolist()
-    failures = {one.label: outcomes.count(one) for one in RequestOutcome if one.is_failure and one in outcomes}
-    kinds = f" ({', '.join(f'{label} {count:,}' for label, count in failures.items())})" if failures else ""
-    return f"{sum(failures.values()) or 'none'} failed{kinds}, {slow or 'none'} slow"
+    found = tally(rows)
+    kinds = f" ({', '.join(f'{label} {count:,}' for label, count in found.failures.items())})" if found.failures else ""
+    return f"{found.failed or 'none'} failed{kinds}, {slow or 'none'} slow"
 
 
 def _marks(history: History, origin: int) -> Iterator[Mark]:

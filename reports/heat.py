@@ -52,14 +52,9 @@ def make_heat_map(runs: Sequence[JudgedRun]) -> HeatMap:
         for flow in run.history.flows_of(FlowRole.MESH):
             if flow.id in run.measures:
                 found[place_of[flow.source], place_of[flow.destination]].append(run.measures[flow.id])
-    worst_ms = max((_down_ms(measure) for measures in found.values() for measure in measures), default=0.0)
+    worst_ms = max((measure.downtime.best_ns for measures in found.values() for measure in measures), default=0) / MILLISECOND
     rows = tuple(tuple(_cell(found.get((source, to), []), worst_ms) for to in names) for source in names)
     return HeatMap(place="node" if is_small else "zone", names=names, rows=rows)
-
-
-def _down_ms(measure: FlowMeasure) -> float:
-    downtime = measure.downtime
-    return (downtime.shortest_ns if downtime.likely_ns is None else downtime.likely_ns) / MILLISECOND
 
 
 def _cell(measures: Sequence[FlowMeasure], worst_ms: float) -> Cell:
@@ -68,7 +63,7 @@ def _cell(measures: Sequence[FlowMeasure], worst_ms: float) -> Cell:
     hit = sum(measure.is_hit for measure in measures)
     if not hit:
         return Cell(text="0", level=0, note=f"{plural(len(measures), 'flow')}, none lost a probe")
-    longest_ms = max(map(_down_ms, measures))
+    longest_ms = max(measure.downtime.best_ns for measure in measures) / MILLISECOND
     level = max(1, round(longest_ms / worst_ms * LEVELS)) if worst_ms else 1
     note = f"{hit} of {plural(len(measures), 'flow')} lost probes, down at most {longest_ms:,.1f} ms"
     return Cell(text=f"{longest_ms:,.0f}", level=level, note=note)

@@ -13,12 +13,8 @@ _DIGEST_CHARACTERS: Final = len("sha256:") + 12
 """The summary has the whole of both."""
 
 
-def identity(summary: Summary) -> tuple[tuple[str, str], ...]:
-    """Return names and values."""
-    return tuple(_identity(summary))
-
-
-def _identity(summary: Summary) -> Iterator[tuple[str, str]]:
+def identity(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Yield names and values."""
     yield "cluster", f"{summary.cluster}, profile {summary.profile}"
     if summary.mesh is not None and not summary.mesh.is_full:
         yield "mesh", summary.mesh.text

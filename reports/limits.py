@@ -12,12 +12,8 @@ from reports.quantities import say_ms
 from reports.summary import Summary
 
 
-def limits(summary: Summary, first: History) -> tuple[str, ...]:
-    """Return the sentences; `first` is any run of the comparison."""
-    return tuple(_limits(summary, first))
-
-
-def _limits(summary: Summary, first: History) -> Iterator[str]:
+def limits(summary: Summary, first: History) -> Iterator[str]:
+    """Yield the sentences; `first` is any run of the comparison."""
     yield from _not_probed(summary, first)
     for arm in Arm:
         if arm in summary.arms:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 
 from hitless.plural import plural
-from reports.templating import escape_cell, read_asset, render
+from reports.templating import markdown_table, read_asset, render
 
 
 @unique
@@ -35,8 +35,6 @@ class ArmEntry:
     """What it lost, in a few words."""
     reason: str
     """Why it was skipped or failed; else empty."""
-    folder: str | None
-    """Name of its folder in the session's; None: it has none."""
     page: str | None
     """Address of its page, relative to the index; None: there is none."""
 
@@ -78,5 +76,4 @@ def render_step_summary(session: SessionIndex) -> str:
 
 def _table(arms: Sequence[ArmEntry]) -> list[str]:
     rows = [(arm.name, arm.state, arm.expected, arm.verdicts, arm.figures, arm.reason.partition("\n")[0]) for arm in arms]
-    head = ["| arm | | expected | verdict | lost | why |", "|---|---|---|---|---|---|"]
-    return head + [f"| {' | '.join(escape_cell(cell) for cell in row)} |" for row in rows]
+    return markdown_table(("arm", "", "expected", "verdict", "lost", "why"), rows)

@@ -23,7 +23,7 @@ from analysis.mesh_coverage import MeshCoverage, find_mesh_coverage
 from hitless.facts import PartIdentity
 from hitless.verdicts import Finding
 from hitless.words import Arm, FlowId, FlowRole, JsonObject, Verdict
-from reports.cause_summary import CauseSummary, summarise_causes
+from reports.cause_summary import JUDGED, CauseSummary, summarise_causes
 from reports.connections import ConnectionTotals, summarise_connections
 from reports.load_summary import LoadSummary, summarise_load
 from reports.path_summary import PathSummary, summarise_paths
@@ -34,8 +34,6 @@ SCHEMA: Final = "hitless.summary/2"
 
 FINDINGS_MAX: Final = 100
 """Findings of a check with one code in one run: a large cluster has one a flow. All can be made again from the records."""
-
-_JUDGED: Final = (FlowRole.MESH, FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +220,7 @@ def summarise_arm(runs: Sequence[JudgedRun]) -> ArmSummary:
     """Summarise the runs of one arm."""
     per_trial = tuple(_summarise_trial(run) for run in runs)
     mesh = [measure for run in runs for measure in measures_of(run, FlowRole.MESH)]
-    families = dict.fromkeys(flow.family for run in runs for flow in run.history.flows_of(*_JUDGED))
+    families = dict.fromkeys(flow.family for run in runs for flow in run.history.flows_of(*JUDGED))
     holds = [trial.gate_hold_ms for trial in per_trial]
     unexplained = [trial.lost_unexplained for trial in per_trial]
     return ArmSummary(
@@ -235,7 +233,9 @@ def summarise_arm(runs: Sequence[JudgedRun]) -> ArmSummary:
             "convergence_ms": make_spread([ms(measure.convergence_ns) for measure in mesh]),
             "downtime_ms": make_spread([ms(measure.downtime.likely_ns) for measure in mesh]),
         },
-        classes={name: _total([found for run in runs for found in _measures_of_family(run, name)]) for name in families},
+        classes={
+            name: _total([found for run in runs for found in measures_of(run, *JUDGED, family=name)]) for name in families
+        },
         connections=summarise_connections(runs),
         causes=summarise_causes(runs),
         control=_total([measure for run in runs for measure in measures_of(run, FlowRole.CONTROL)]),
@@ -245,14 +245,10 @@ def summarise_arm(runs: Sequence[JudgedRun]) -> ArmSummary:
     )
 
 
-def measures_of(run: JudgedRun, role: FlowRole) -> list[FlowMeasure]:
-    """Return the measures of the flows of one role."""
-    return [run.measures[flow.id] for flow in run.history.flows_of(role) if flow.id in run.measures]
-
-
-def _measures_of_family(run: JudgedRun, name: str) -> list[FlowMeasure]:
-    flows = run.history.flows_of(*_JUDGED)
-    return [run.measures[flow.id] for flow in flows if flow.family == name and flow.id in run.measures]
+def measures_of(run: JudgedRun, *roles: FlowRole, family: str | None = None) -> list[FlowMeasure]:
+    """Return the measures of the flows of some roles, of one family or of all."""
+    flows = (flow for flow in run.history.flows_of(*roles) if family is None or flow.family == family)
+    return [run.measures[flow.id] for flow in flows if flow.id in run.measures]
 
 
 def _summarise_trial(run: JudgedRun) -> TrialSummary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Final
@@ -51,6 +52,12 @@ def _make_environment(accuracy_ms: float, *, escapes: bool) -> Environment:
         drops=lambda value: say_count(value) if value else NONE,
     )
     return environment
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return the lines of a table of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(map(escape_cell, line))} |" for line in lines]
 
 
 def escape_cell(text: object) -> str:

@@ -118,7 +118,7 @@ def _excuse(outage: Outage, explanations: Sequence[Explanation], history: Histor
     """Return the evidence for `unexplained`: how many candidates there were, and what coincided with the outage."""
     candidates = {likelihood.key for explanation in explanations for likelihood in explanation.likelihoods}
     text = f"none of {len(candidates)} candidates fits better than chance" if candidates else "there is no candidate"
-    found = [Indication(text=text, odds=1.0, facts={"candidates": len(candidates)})]
+    found = [Indication(text=text, odds=1.0)]
     coincident = [
         event
         for event in history.events
@@ -127,5 +127,5 @@ def _excuse(outage: Outage, explanations: Sequence[Explanation], history: Histor
     for event in coincident[:_COINCIDENT_MAX]:
         node = f" of {event.facts['node']}" if "node" in event.facts else ""
         text = f"{event.name}{node} coincides, and cannot drop a packet"
-        found.append(Indication(text=text, odds=1.0, facts={"event": event.name, **event.facts}))
+        found.append(Indication(text=text, odds=1.0))
     return tuple(found)

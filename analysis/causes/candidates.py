@@ -5,10 +5,9 @@ A candidate was there; whether it dropped packets is not known. `analysis.causes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import Any, Final
+from typing import Final
 
 from analysis.interval import Interval
 
@@ -85,5 +84,3 @@ class Candidate:
     """Odds against `unexplained` before any evidence."""
     counter: KernelCounter | None = None
     """The kernel counter that counts its drops; None: there is none."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """The same for machines: JSON values."""

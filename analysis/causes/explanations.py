@@ -114,7 +114,7 @@ def _explain(history: History, flow: Flow, segment: Segment, candidates: Sequenc
         Likelihood(
             candidate=candidate,
             evidence=[
-                Indication(text=candidate.text, odds=1.0, facts=dict(candidate.facts)),
+                Indication(text=candidate.text, odds=1.0),
                 *weigh_times(candidate, segment, instants[candidate.kind], scale),
             ],
         )
@@ -134,4 +134,4 @@ def _own_likelihood(kind: CauseKind, subject: str, text: str, share: float) -> L
     """Return a candidate that the losses themselves show, weighed by the share of them that do."""
     odds = 1 / NOT_COUNTED if share >= 1 else share / (1 - share)
     candidate = Candidate(kind=kind, subject=subject, text=text, began=make_interval(0, 0), ended=None, begin_text="")
-    return Likelihood(candidate=candidate, evidence=[Indication(text=text, odds=odds, facts={"share": share})])
+    return Likelihood(candidate=candidate, evidence=[Indication(text=text, odds=odds)])

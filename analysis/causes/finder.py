@@ -88,7 +88,7 @@ class CandidateFinder:
         found += [candidate for node, candidate in self._at_nodes if node in (source.node, destination.node)]
         if flow.ip_family is IpFamily.IPV6:
             return tuple(found)  # The switch, the route controller's routes and the counters are of IPv4.
-        found = [candidate for candidate in found if candidate.facts.get("fault") not in IPV6_FAULTS]
+        found = [candidate for candidate in found if candidate.subject not in IPV6_FAULTS]
         found += self._sockets(source, destination, way)
         ends = self._ends.of(flow)
         if ends is None:
@@ -128,7 +128,6 @@ class CandidateFinder:
                     is_end_free=True,
                     prior=_SOCKET_PRIOR,
                     counter=KernelCounter(name=counter, places=frozenset({endpoint.name})),
-                    facts={"endpoint": endpoint.name},
                 )
 
     def _control_outages(self, measures: Measures) -> Iterator[tuple[str, Candidate]]:
@@ -146,7 +145,6 @@ class CandidateFinder:
                         ended=None if outage.is_censored else make_interval(outage.end_ns - STALL_NS, outage.end_ns),
                         begin_text=f"{flow.label} went down",
                         end_text=f"{flow.label} was answered again",
-                        facts={"flow": flow.label},
                     ),
                 )
 
@@ -166,7 +164,6 @@ class CandidateFinder:
                     begin_text=f"{event.name} on {ends.sender}",
                     is_end_free=True,
                     prior=_MASQUERADE_PRIOR,
-                    facts={"node": ends.sender},
                 )
 
 
@@ -193,7 +190,6 @@ def _faults(history: History) -> Iterator[Candidate]:
             begin_text=f"fault.injected {name}",
             end_text=f"fault.cured {name}",
             prior=_FAULT_PRIOR,
-            facts={"fault": name},
         )
 
 
@@ -213,7 +209,6 @@ def _rolls(history: History) -> Iterator[tuple[str, Candidate]]:
                 begin_text=f"{event.name} on {node}",
                 is_end_free=True,
                 prior=_ROLL_PRIOR,
-                facts={"node": node},
             ),
         )
 
@@ -236,5 +231,4 @@ def _stalls(history: History) -> Iterator[Candidate]:
             begin_text="a skipped tick",
             is_end_free=True,
             prior=_STALL_PRIOR,
-            facts={"due_ms": int(began_ns) / MILLISECOND},
         )

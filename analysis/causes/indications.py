@@ -14,7 +14,7 @@ from typing import Final
 from analysis.causes.candidates import Candidate, KernelCounter
 from analysis.causes.segments import Segment
 from analysis.interval import Interval
-from hitless.words import MILLISECOND, SECOND, JsonObject, Nanoseconds
+from hitless.words import MILLISECOND, SECOND, Nanoseconds
 
 ODDS_MAX: Final = 1000.0
 """Largest odds of one coincidence, because clocks and models are no better. Chosen here."""
@@ -41,8 +41,6 @@ class Indication:
     text: str
     odds: float
     """How many times more likely it is if this is the cause; below 1: it speaks against it."""
-    facts: JsonObject
-    """The same for machines; times in ms of the run clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +92,7 @@ def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: floa
     odds = COUNTED_MAX if share >= 1 else max(NOT_COUNTED, min(COUNTED_MAX, share / (1 - share)))
     where = ", ".join(sorted(counter.places))
     text = f"{counter.name} of {where} moved by {moved:,}; it could have counted {eligible:,} lost probes, these to {share:.0%}"
-    facts: JsonObject = {"counter": counter.name, "moved": moved, "eligible": eligible, "share": share}
-    return Indication(text=text, odds=odds, facts=facts)
+    return Indication(text=text, odds=odds)
 
 
 def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Indication:
@@ -110,7 +107,7 @@ def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Indication
     share = hit / exposed * own / all_lost
     odds = EXACTLY if share == 1 else max(FORBIDDEN, share**2)
     text = f"{hit} of the {exposed} flows that it would hit were down; it could have caused {own:,} of {all_lost:,} losses"
-    return Indication(text=text, odds=odds, facts={"hit": hit, "exposed": exposed, "own": own, "lost": all_lost})
+    return Indication(text=text, odds=odds)
 
 
 def _weigh_onset(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Indication | None:
@@ -120,16 +117,15 @@ def _weigh_onset(candidate: Candidate, segment: Segment, instants: int, scale: S
     if began.meets(onset):
         text = f"it began as {candidate.begin_text} at {scale.say(began.latest_ns)}"
         return _coincidence(text, began, onset, instants, scale)
-    facts: JsonObject = {"began_ms": began.latest_ns / MILLISECOND, "onset_ms": onset.earliest_ns / MILLISECOND}
     if candidate.is_begin_free:
         # The time alone made it a candidate. It must not count as evidence again.
-        return Indication(text="its beginning left no event", odds=1.0, facts=facts)
+        return Indication(text="its beginning left no event", odds=1.0)
     lag_ns = onset.earliest_ns - began.latest_ns
     odds = FORBIDDEN
     if lag_ns <= LAG_NS:
         odds = max(odds, LAGGED * min(ODDS_MAX, 1 / scale.chance(2 * lag_ns + onset.length_ns, instants)))
     text = f"the flow was still answered {lag_ns / MILLISECOND:,.1f} ms after {candidate.begin_text}"
-    return Indication(text=text, odds=odds, facts=facts)
+    return Indication(text=text, odds=odds)
 
 
 def _weigh_end(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Indication | None:
@@ -145,11 +141,11 @@ def _weigh_end(candidate: Candidate, segment: Segment, instants: int, scale: Sca
         if candidate.is_end_free:
             return None
         text = f"the flow was answered again at {scale.say(end.latest_ns)}, before this had ended"
-        return Indication(text=text, odds=FORBIDDEN, facts={"end_ms": end.latest_ns / MILLISECOND})
+        return Indication(text=text, odds=FORBIDDEN)
     lag_ns = end.earliest_ns - ended.latest_ns
     text = f"it lasted {lag_ns / MILLISECOND:,.1f} ms longer than that: {candidate.end_text or 'that ended'}"
     odds = 4 * LAGGED if lag_ns <= LAG_NS else FORBIDDEN
-    return Indication(text=text, odds=odds, facts={"ended_ms": ended.latest_ns / MILLISECOND})
+    return Indication(text=text, odds=odds)
 
 
 def _weigh_lasting(candidate: Candidate, scale: Scale) -> Indication:
@@ -157,9 +153,9 @@ def _weigh_lasting(candidate: Candidate, scale: Scale) -> Indication:
     ended = candidate.ended
     if ended is None:
         odds = 1.0 if candidate.is_end_free else LASTED
-        return Indication(text="both lasted until the probing ended", odds=odds, facts={})
+        return Indication(text="both lasted until the probing ended", odds=odds)
     text = f"it lasted on although {candidate.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
-    return Indication(text=text, odds=FORBIDDEN, facts={"ended_ms": ended.latest_ns / MILLISECOND})
+    return Indication(text=text, odds=FORBIDDEN)
 
 
 def _coincidence(text: str, instant: Interval, window: Interval, instants: int, scale: Scale) -> Indication:
@@ -169,5 +165,4 @@ def _coincidence(text: str, instant: Interval, window: Interval, instants: int, 
     return Indication(
         text=f"{text}, which is known to {width_ms:.1f} ms: by chance one time in {odds:,.0f}",
         odds=odds,
-        facts={"at_ms": instant.latest_ns / MILLISECOND, "window_ms": width_ms, "chance": chance},
     )

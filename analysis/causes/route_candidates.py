@@ -17,7 +17,7 @@ from analysis.causes.cloud_routes import NODE_ROUTE_LOST, CloudRoutes, CloudTime
 from analysis.interval import Interval, make_interval
 from analysis.route_history import Knowledge, NextHop, RouteHistory, RouteTimeline, Trigger
 from hitless.history import History
-from hitless.words import MILLISECOND, Nanoseconds
+from hitless.words import Nanoseconds
 
 NO_ROUTE: Final = "IpExt.InNoRoutes"
 GAP_NS_MAX: Final = Nanoseconds(100_000_000)
@@ -109,7 +109,6 @@ class RouteCandidates:
             is_end_free=not is_known,
             prior=MUST if is_sure else _MAYBE,
             counter=self._reason,
-            facts={"node": node, "peer": peer, "zone": zone, "began_ms": began.at.latest_ns / MILLISECOND},
         )
 
 

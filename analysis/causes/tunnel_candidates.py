@@ -62,7 +62,6 @@ class TunnelCandidates:
                 is_end_free=not self._is_strict,
                 prior=MUST if self._is_strict else _COUNTED,
                 counter=None if moved is None else KernelCounter(name=REVERSE_PATH, places=frozenset({peer})),
-                facts={"node": peer, "peer": node},
             )
 
     def _without_tunnel(self, node: str, peer: str) -> Iterator[Candidate]:
@@ -83,7 +82,6 @@ class TunnelCandidates:
                 is_end_free=True,
                 prior=_COUNTED if moved else _UNCOUNTED,
                 counter=None if moved is None else KernelCounter(name=NO_PORTS, places=frozenset({peer})),
-                facts={"node": peer, "peer": node},
             )
 
     def too_large(self, node: str, peer: str, octets: int) -> Iterator[Candidate]:
@@ -104,7 +102,6 @@ class TunnelCandidates:
                 begin_text=f"{node} encapsulated",
                 end_text=f"{node} stopped encapsulating",
                 counter=None if moved is None else KernelCounter(name=TOO_BIG, places=frozenset({node})),
-                facts={"node": node, "peer": peer, "octets": octets, "mtu": self._tunnel_mtu},
             )
 
     def _times(self, node: str, peer: str, is_broken: Condition) -> Iterator[tuple[Interval, Interval | None]]:

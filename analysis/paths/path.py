@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.classify import Probes
-from analysis.instrument import span
+from analysis.instrument import find_entries, span
 from analysis.paths.probe_times import probe_spans
 from analysis.paths.route_ends import RouteEnds
 from analysis.paths.ttl import ANY_PATH, NATIVE_PATHS, PathBits, ProbePath, TtlPaths, paths_of
@@ -170,8 +170,7 @@ class _Finder:
 
 def _ttls_by_log(rows: Rows, log: Rows) -> npt.NDArray[np.uint8]:
     """Return the TTL with which the reflector first received every probe, by its log; 0 where the log does not have it."""
-    if not log.size:
-        return np.zeros(rows.size, dtype=np.uint8)
-    seqs, first = np.unique(log["seq"], return_index=True)
-    place = np.minimum(np.searchsorted(seqs, rows["seq"]), seqs.size - 1)
-    return np.where(seqs[place] == rows["seq"], log["ttl"][first][place], 0).astype(np.uint8)
+    ttls = np.zeros(rows.size, dtype=np.uint8)
+    is_known, entries = find_entries(rows, log)
+    ttls[is_known] = entries["ttl"]
+    return ttls

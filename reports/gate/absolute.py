@@ -22,6 +22,8 @@ from scenarios.model import ArmPlan
 
 Plans = Mapping[str, Mapping[Arm, ArmPlan]]
 """Scenario to what its arms should come to."""
+Answer = tuple[RuleName, State, str, str]
+"""Rule, whether it holds, what was found, and what to do where it does not hold."""
 
 _JUDGE: Final = "run it again; `hitless judge` on its records says more"
 
@@ -32,27 +34,30 @@ def find_absolute(candidate: Side, baseline: Side, plans: Plans, rules: Rules) -
         if scenario not in candidate.scenarios:
             yield _absent(scenario, "it was not run, or was skipped", candidate.path)
         elif scenario not in plans:
-            yield RuleFinding(
-                rule=RuleName.EXPECTED_VERDICT,
-                scenario=scenario,
-                state=State.NOT_KNOWN,
-                text="the scenario is not shipped, so that its expectations are not known",
-                evidence=candidate.path,
-                next_step="give its file with --scenario",
-            )
+            text = "the scenario is not shipped, so that its expectations are not known"
+            answer = RuleName.EXPECTED_VERDICT, State.NOT_KNOWN, text, "give its file with --scenario"
+            yield _make_finding(scenario, answer, candidate.path)
         else:
             yield from _ask_scenario(candidate, baseline, scenario, plans[scenario], is_required=scenario in rules.required)
 
 
-def _absent(scenario: str, text: str, evidence: str, *, is_required: bool = True) -> RuleFinding:
+def _make_finding(scenario: str, answer: Answer, evidence: str) -> RuleFinding:
+    rule, state, text, next_step = answer
     return RuleFinding(
-        rule=RuleName.SCENARIO_PRESENT,
+        rule=rule,
         scenario=scenario,
-        state=State.BROKEN if is_required else State.NOT_KNOWN,
-        text=f"{'required, but ' if is_required else ''}{text}",
+        state=state,
+        text=text,
         evidence=evidence,
-        next_step="run it with both versions; `hitless doctor` says what this machine lacks",
+        next_step="" if state is State.HOLDS else next_step,
     )
+
+
+def _absent(scenario: str, text: str, evidence: str, *, is_required: bool = True) -> RuleFinding:
+    state = State.BROKEN if is_required else State.NOT_KNOWN
+    said = f"{'required, but ' if is_required else ''}{text}"
+    next_step = "run it with both versions; `hitless doctor` says what this machine lacks"
+    return _make_finding(scenario, (RuleName.SCENARIO_PRESENT, state, said, next_step), evidence)
 
 
 def _ask_scenario(
@@ -64,17 +69,20 @@ def _ask_scenario(
     else:
         text = ", ".join(f"{plural(found.arm.trials, 'trial')} of {arm}" for arm, found in _arms(side, scenario, plans))
         path = next(found.path for _, found in _arms(side, scenario, plans))
-        yield RuleFinding(rule=RuleName.SCENARIO_PRESENT, scenario=scenario, state=State.HOLDS, text=text, evidence=path)
+        yield _make_finding(scenario, (RuleName.SCENARIO_PRESENT, State.HOLDS, text, ""), path)
     for arm, found in _arms(side, scenario, plans):
-        plan = plans[arm]
-        reference = baseline.find_arm(scenario, arm)
-        yield _ask_verdicts(scenario, arm, plan, found, reference)
-        if arm is Arm.GATED and plan.expect is Verdict.PASS:
-            yield _ask_downtime(scenario, plan, found, reference)
-        if arm is Arm.UNGATED and plan.expect is Verdict.FAIL and "continuity" in plan.because:
-            yield _ask_sensitivity(scenario, found, reference)
-        yield _ask_controls(scenario, arm, found, reference)
-        yield _ask_books(scenario, arm, found, reference)
+        for answer in _ask_arm(arm, plans[arm], found, baseline.find_arm(scenario, arm)):
+            yield _make_finding(scenario, answer, found.path)
+
+
+def _ask_arm(arm: Arm, plan: ArmPlan, found: FoundArm, reference: FoundArm | None) -> Iterator[Answer]:
+    yield _ask_verdicts(arm, plan, found, reference)
+    if arm is Arm.GATED and plan.expect is Verdict.PASS:
+        yield _ask_downtime(plan, found, reference)
+    if arm is Arm.UNGATED and plan.expect is Verdict.FAIL and "continuity" in plan.because:
+        yield _ask_sensitivity(found, reference)
+    yield _ask_controls(arm, found, reference)
+    yield _ask_books(arm, found, reference)
 
 
 def _both(say: Callable[[FoundArm], str], found: FoundArm, reference: FoundArm | None) -> str:
@@ -89,21 +97,16 @@ def _arms(side: Side, scenario: str, plans: Mapping[Arm, ArmPlan]) -> Iterator[t
             yield arm, found
 
 
-def _ask_verdicts(scenario: str, arm: Arm, plan: ArmPlan, found: FoundArm, reference: FoundArm | None) -> RuleFinding:
+def _ask_verdicts(arm: Arm, plan: ArmPlan, found: FoundArm, reference: FoundArm | None) -> Answer:
+    rule = RuleName.MUTANT_CAUGHT if plan.mutant else RuleName.EXPECTED_VERDICT
     wrong = [trial for trial in found.arm.per_trial if trial.verdict is not plan.expect]
     unseen = [] if wrong else sorted(set(plan.because) - found.failing(arm))
     is_unclear = bool(wrong) and all(trial.verdict is Verdict.INCONCLUSIVE for trial in wrong)
     subject = f"{arm} with the broken gate {plan.mutant}" if plan.mutant else arm.value
     reasons = f", but not because of {' and '.join(unseen)}, as the scenario expects" if unseen else ""
     said = _both(_say_verdicts, found, reference) if wrong or unseen else _say_verdicts(found)
-    return RuleFinding(
-        rule=RuleName.MUTANT_CAUGHT if plan.mutant else RuleName.EXPECTED_VERDICT,
-        scenario=scenario,
-        state=State.NOT_KNOWN if is_unclear else State.BROKEN if wrong or unseen else State.HOLDS,
-        text=f"{subject}: expected {plan.expect}{reasons}: {said}",
-        evidence=found.path,
-        next_step=_JUDGE if wrong or unseen else "",
-    )
+    state = State.NOT_KNOWN if is_unclear else State.BROKEN if wrong or unseen else State.HOLDS
+    return rule, state, f"{subject}: expected {plan.expect}{reasons}: {said}", _JUDGE
 
 
 def _say_verdicts(found: FoundArm) -> str:
@@ -112,7 +115,7 @@ def _say_verdicts(found: FoundArm) -> str:
     return f"{counts} of {plural(len(verdicts), 'trial')}"
 
 
-def _ask_downtime(scenario: str, plan: ArmPlan, found: FoundArm, reference: FoundArm | None) -> RuleFinding:
+def _ask_downtime(plan: ArmPlan, found: FoundArm, reference: FoundArm | None) -> Answer:
     arm = found.arm
     is_hit = bool(arm.totals.lost or any(found.lost_by_class.values()) or any(trial.totals.lost for trial in arm.per_trial))
     background = float(plan.checks.get("continuity", {}).get("background_loss_ratio") or 0)
@@ -126,10 +129,7 @@ def _ask_downtime(scenario: str, plan: ArmPlan, found: FoundArm, reference: Foun
     else:
         state = State.HOLDS
         text = f"GATED {_say_loss(found)}; no outage longer than {arm.totals.blind_ms_max:g} ms could be missed"
-    next_step = "" if state is State.HOLDS else "see causes and worst flows in the report beside the summary"
-    return RuleFinding(
-        rule=RuleName.GATED_DOWNTIME, scenario=scenario, state=state, text=text, evidence=found.path, next_step=next_step
-    )
+    return RuleName.GATED_DOWNTIME, state, text, "see causes and worst flows in the report beside the summary"
 
 
 def _say_loss(found: FoundArm) -> str:
@@ -146,7 +146,7 @@ def _say_loss(found: FoundArm) -> str:
     return f"lost {lost} in {where}{most}; probability of a trial with loss: at most {bound:.1%} ({said})"
 
 
-def _ask_sensitivity(scenario: str, found: FoundArm, reference: FoundArm | None) -> RuleFinding:
+def _ask_sensitivity(found: FoundArm, reference: FoundArm | None) -> Answer:
     needed_ms = PROOF_INTERVALS * found.interval_ms
 
     def say(one: FoundArm) -> str:
@@ -157,16 +157,10 @@ def _ask_sensitivity(scenario: str, found: FoundArm, reference: FoundArm | None)
 
     is_proven = all(_shortest_ms(trial) >= needed_ms for trial in found.arm.per_trial)
     said = say(found) if is_proven else _both(say, found, reference)
-    return RuleFinding(
-        rule=RuleName.UNGATED_SENSITIVITY,
-        scenario=scenario,
-        state=State.HOLDS if is_proven else State.NOT_KNOWN,
-        text=f"UNGATED was down for at least {needed_ms:g} ms for certain in {said}",
-        evidence=found.path,
-        next_step=""
-        if is_proven
-        else "raise --rate, or use a scenario with slower routes: it is not proven that loss would be seen",
-    )
+    state = State.HOLDS if is_proven else State.NOT_KNOWN
+    text = f"UNGATED was down for at least {needed_ms:g} ms for certain in {said}"
+    next_step = "raise --rate, or use a scenario with slower routes: it is not proven that loss would be seen"
+    return RuleName.UNGATED_SENSITIVITY, state, text, next_step
 
 
 def _shortest_ms(trial: TrialSummary) -> float:
@@ -174,7 +168,7 @@ def _shortest_ms(trial: TrialSummary) -> float:
     return 0.0 if longest is None or not trial.totals.lost else longest.shortest
 
 
-def _ask_controls(scenario: str, arm: Arm, found: FoundArm, reference: FoundArm | None) -> RuleFinding:
+def _ask_controls(arm: Arm, found: FoundArm, reference: FoundArm | None) -> Answer:
     control = found.arm.control
     if not control.offered:
         state, text = State.NOT_KNOWN, f"{arm} has no control flow"
@@ -182,17 +176,15 @@ def _ask_controls(scenario: str, arm: Arm, found: FoundArm, reference: FoundArm 
         state, text = State.BROKEN, f"control flows of {arm} {_both(_say_control, found, reference)}"
     else:
         state, text = State.HOLDS, f"control flows of {arm} {_say_control(found)}"
-    next_step = "" if state is State.HOLDS else "the instrument is in doubt: run again on a quiet machine or at a lower --rate"
-    return RuleFinding(
-        rule=RuleName.CONTROLS_SILENT, scenario=scenario, state=state, text=text, evidence=found.path, next_step=next_step
-    )
+    next_step = "the instrument is in doubt: run again on a quiet machine or at a lower --rate"
+    return RuleName.CONTROLS_SILENT, state, text, next_step
 
 
 def _say_control(found: FoundArm) -> str:
     return f"lost {found.arm.control.lost:,} of {plural(found.arm.control.offered, 'probe')}"
 
 
-def _ask_books(scenario: str, arm: Arm, found: FoundArm, reference: FoundArm | None) -> RuleFinding:
+def _ask_books(arm: Arm, found: FoundArm, reference: FoundArm | None) -> Answer:
     unexplained = found.arm.lost_unexplained
     if unexplained is None:
         state, text = State.NOT_KNOWN, f"{arm} has no counters, so that its lost probes are not accounted for"
@@ -200,14 +192,7 @@ def _ask_books(scenario: str, arm: Arm, found: FoundArm, reference: FoundArm | N
         state, text = State.BROKEN, f"no counter accounts for some lost probes of {arm}: {_both(_say_books, found, reference)}"
     else:
         state, text = State.HOLDS, f"{arm}: every lost probe is accounted for"
-    return RuleFinding(
-        rule=RuleName.BOOKS_BALANCED,
-        scenario=scenario,
-        state=state,
-        text=text,
-        evidence=found.path,
-        next_step="" if state is State.HOLDS else "see the ledger of drops in the report beside the summary",
-    )
+    return RuleName.BOOKS_BALANCED, state, text, "see the ledger of drops in the report beside the summary"
 
 
 def _say_books(found: FoundArm) -> str:

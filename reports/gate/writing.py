@@ -14,6 +14,7 @@ from reports.gate.relative import Losses, Plan, Resets, say_relative
 from reports.gate.sides import say_part
 from reports.gate.simulation import SelfTest
 from reports.github import annotate
+from reports.templating import markdown_table
 
 _COLUMNS: Final = ("rule", "scenario", "state", "what was found", "evidence", "next step")
 
@@ -53,17 +54,12 @@ def render_markdown(release: Release) -> str:
     ]
     shown = [finding for finding in release.findings if finding.state is not State.HOLDS]
     if shown:
-        lines += [*_table(shown), ""]
+        lines += [*markdown_table(_COLUMNS, map(_row, shown)), ""]
     holding = [finding for finding in release.findings if finding.state is State.HOLDS]
-    lines += [*_fold(f"{plural(len(holding), 'rule')} held", _table(holding))]
+    lines += [*_fold(f"{plural(len(holding), 'rule')} held", markdown_table(_COLUMNS, map(_row, holding)))]
     lines += [*_fold("Advisory figures", [f"- {text}" for text in _advisory(release)])]
     lines += [*(f"- {text}" for text in _notes(release)), ""]
     return "\n".join(lines)
-
-
-def _table(findings: list[RuleFinding]) -> list[str]:
-    rows = [_COLUMNS, ("---",) * len(_COLUMNS), *map(_row, findings)]
-    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
 
 
 def _row(finding: RuleFinding) -> tuple[str, ...]:

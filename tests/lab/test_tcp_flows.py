@@ -175,11 +175,9 @@ def test_an_outage_is_a_stall_that_recovers_and_makes_new_connections_slow(probi
             assert {one: found.count(one) for one in found.complaints} == {Complaint.STALLED: 1}
             (stall,) = found.stalls
             assert (stall.end, found.opened) == (StallEnd.RECOVERED, 1)
-            assert stall.longest_ns is not None
-            assert stall.longest_ns >= outage_ns
             assert stall.shortest_ns >= outage_ns - 2 * INTERVAL_NS
             assert stall.start_ns + probing.epoch_ns <= restored_after_ns
-            assert stall.retransmits > 0
+            assert records.sender["retransmits"][records.sender["flow"] == flow.id].any()
         else:
             assert set(found.complaints) == {Complaint.SLOW}
             rows = records.sender[(records.sender["flow"] == flow.id) & (records.sender["retransmits"] > 0)]

@@ -36,7 +36,7 @@ def judge(rows: Rows, connections: Rows | None = None, flow_class: FlowClass = F
 
 
 def only_stall(rows: Rows, connections: Rows) -> Stall:
-    (stall,) = find_stalls(FLOW, rows, connections)
+    (stall,) = find_stalls(rows, connections)
     return stall
 
 
@@ -51,15 +51,15 @@ def test_a_stall_that_recovered() -> None:
     rows = messages(quiet(0, 4), *waiting, quiet(16, 10))
     found = judge(rows, story(opened(), told(ConnectionEvent.CLOSED, 3300, seq=26)))
     (stall,) = found.stalls
-    assert (stall.first_seq, stall.messages, stall.end, stall.retransmits) == (4, 11, StallEnd.RECOVERED, 3)
+    assert stall.end is StallEnd.RECOVERED
     assert (stall.start_ns, stall.end_ns, stall.wait_ns) == (ns(200), ns(950), ns(750))
-    assert (stall.shortest_ns, stall.longest_ns) == (ns(750), ns(800))
+    assert stall.shortest_ns == ns(750)
     assert {complaint: found.count(complaint) for complaint in found.complaints} == {Complaint.STALLED: 1}
 
 
 def test_exactly_the_least_time_out_is_no_stall() -> None:
     rows = messages(quiet(0, 2), message(2, delay_ms=200), quiet(3, 2))
-    assert list(find_stalls(FLOW, rows, opened())) == []
+    assert list(find_stalls(rows, opened())) == []
 
 
 def test_a_stall_that_ended_in_a_reset_and_what_follows_on_the_next_connection() -> None:
@@ -73,8 +73,7 @@ def test_a_stall_that_ended_in_a_reset_and_what_follows_on_the_next_connection()
     )
     found = judge(rows, connections)
     (stall,) = found.stalls
-    assert (stall.first_seq, stall.messages, stall.end, stall.connection) == (2, 2, StallEnd.RESET, 0)
-    assert (stall.start_ns, stall.end_ns, stall.longest_ns) == (ns(100), ns(390), ns(340))
+    assert (stall.start_ns, stall.end_ns, stall.end) == (ns(100), ns(390), StallEnd.RESET)
     assert (found.opened, found.unconnected_ns) == (2, ns(30))
     assert {one: found.count(one) for one in found.complaints} == {Complaint.RESET: 1, Complaint.STALLED: 1}
 
@@ -90,10 +89,10 @@ def test_a_reset_out_of_the_blue_is_no_stall() -> None:
     assert (found.stalls, found.complaints, found.unconnected_ns) == ((), {Complaint.RESET: (ns(101),)}, ns(1))
 
 
-def test_silence_until_the_end_has_no_longest() -> None:
+def test_silence_until_the_end_is_a_silent_stall() -> None:
     rows = messages(quiet(0, 2), *(message(tick, delay_ms=None) for tick in range(2, 6)))
     stall = only_stall(rows, story(opened(), told(ConnectionEvent.CLOSED, 2300, seq=6)))
-    assert (stall.end, stall.messages, stall.shortest_ns, stall.longest_ns) == (StallEnd.SILENT, 4, ns(2200), None)
+    assert (stall.end, stall.shortest_ns) == (StallEnd.SILENT, ns(2200))
     found = judge(rows, story(opened(), told(ConnectionEvent.CLOSED, 2300, seq=6)))
     assert found.count(Complaint.LOST) == 4
 
@@ -101,7 +100,7 @@ def test_silence_until_the_end_has_no_longest() -> None:
 def test_an_agent_that_was_killed_leaves_a_stall_as_long_as_it_was_seen() -> None:
     rows = messages(quiet(0, 2), *(message(tick, delay_ms=None) for tick in range(2, 10)))
     stall = only_stall(rows, opened())
-    assert (stall.end, stall.end_ns, stall.messages) == (StallEnd.SILENT, ns(450) + 5_000, 4)
+    assert (stall.end, stall.end_ns) == (StallEnd.SILENT, ns(450) + 5_000)
 
 
 def test_what_was_not_even_tried_was_not_offered() -> None:
@@ -194,17 +193,13 @@ def test_a_stall_holds_what_it_was_made_of(outages: list[tuple[float, float, flo
         before_ms = tick * INTERVAL_MS
         back_ms = next((back for dropped, back in truths if dropped <= before_ms < back), before_ms)
         rows.append(message(tick, delay_ms=back_ms - before_ms + DELAY_MS))
-    stalls = list(
-        find_stalls(FLOW, messages(*rows), story(opened(), told(ConnectionEvent.CLOSED, at_ms + 5000, seq=len(rows))))
-    )
+    stalls = list(find_stalls(messages(*rows), story(opened(), told(ConnectionEvent.CLOSED, at_ms + 5000, seq=len(rows)))))
     assert [stall.end for stall in stalls] == [StallEnd.RECOVERED] * len(truths)
     for stall, (dropped_ms, back_ms) in zip(stalls, truths, strict=True):
         silence_ns = ns(back_ms - dropped_ms)
-        assert stall.longest_ns is not None
-        # A nanosecond on either side is the rounding of the simulation.
-        assert stall.longest_ns >= silence_ns - 1
+        # A nanosecond is the rounding of the simulation.
         assert silence_ns - ns(INTERVAL_MS) - 1 <= stall.shortest_ns <= silence_ns + ns(DELAY_MS) + 1
-        assert stall.shortest_ns == stall.wait_ns or stall.messages > 1
+        assert stall.shortest_ns >= stall.wait_ns
 
 
 @given(
@@ -223,5 +218,5 @@ def test_every_recorded_run_is_judged(
     found = judge(rows, connections)
     failed = int(np.count_nonzero(rows["failure"]))
     assert found.answered + found.count(Complaint.LOST) + failed == found.offered == rows.size
-    assert all(stall.wait_ns > ns(200) and stall.messages > 0 for stall in found.stalls)
+    assert all(stall.wait_ns > ns(200) for stall in found.stalls)
     assert found.unconnected_ns >= 0

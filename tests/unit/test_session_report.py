@@ -181,7 +181,6 @@ def test_no_reason_can_break_the_index_or_a_workflow_command() -> None:
         verdicts="FAIL",
         figures="",
         reason=evil,
-        folder=None,
         page=None,
     )
     session = SessionIndex(title="t", arms=(entry,), comparisons=())
