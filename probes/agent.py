@@ -32,7 +32,7 @@ from typing import Final
 from hitless.errors import HitlessError, UsageError
 from probes.clocks import Bridge
 from probes.lifeline import is_pipe, say
-from probes.orders import EndOrder, OrderReader, SendOrder, StopOrder
+from probes.orders import OrderKind, OrderReader
 from probes.overflows import LOOK_NS
 from probes.roles import Roles
 from probes.settings import AgentSettings, read_settings
@@ -190,12 +190,12 @@ class Process:
             self._is_stopping = self._is_ending = True
             self._epoll.unregister(0)
         for order in self._orders.feed(content):
-            match order:
-                case SendOrder(at_ns=at_ns):
-                    self._start_ticking(max(at_ns, self._now_ns()))
-                case StopOrder(at_ns=at_ns):
-                    self._stop_ns = min(self._stop_ns, at_ns)
-                case EndOrder():
+            match order.kind:
+                case OrderKind.SEND:
+                    self._start_ticking(max(order.at_ns, self._now_ns()))
+                case OrderKind.STOP:
+                    self._stop_ns = min(self._stop_ns, order.at_ns)
+                case OrderKind.END:
                     self._is_stopping = self._is_ending = True
 
     def _start_ticking(self, start_ns: int) -> None:

@@ -39,7 +39,7 @@ from probes.lifeline import cpu_counters, give_up_privileges, is_pipe, say
 from probes.load_settings import LocustSettings, read_locust_settings
 from probes.load_user import LoadUser, Request
 from probes.namespaces import Place
-from probes.orders import OrderReader, StopOrder
+from probes.orders import OrderKind, OrderReader
 from probes.pacing import Pacer
 from probes.recording import GrowingTable, write_report
 
@@ -104,7 +104,7 @@ class Process:
         gevent.os.make_nonblocking(0)
         while content := gevent.os.nb_read(0, 4096):
             for order in orders.feed(content):
-                if isinstance(order, StopOrder):
+                if order.kind is OrderKind.STOP:
                     gevent.spawn(self.drain, order.at_ns)
                 else:
                     self.quit()

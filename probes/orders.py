@@ -15,34 +15,32 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum, unique
 from typing import Any, Final
 
 _LINE_OCTETS_MAX: Final = 4096
 """A longer line is no order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendOrder:
+@unique
+class OrderKind(StrEnum):
+    """What is to be done."""
+
+    SEND = "send"
     """Send from `at_ns` on."""
-
-    at_ns: int
-    """Run clock, ns."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopOrder:
+    STOP = "stop"
     """Send nothing from `at_ns` on."""
-
-    at_ns: int
-    """Run clock, ns."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndOrder:
+    END = "end"
     """Stop at once and do not linger."""
 
 
-Order = SendOrder | StopOrder | EndOrder
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One order."""
+
+    kind: OrderKind
+    at_ns: int = 0
+    """Run clock, ns; without a meaning for END."""
 
 
 class OrderReader:
@@ -67,26 +65,15 @@ def parse_order(line: bytes) -> Order | None:
         document: Any = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(document, dict):
-        return None
-    at_ns = document.get("at_ns")
-    match document.get("order"):
-        case "send" if type(at_ns) is int:
-            return SendOrder(at_ns=at_ns)
-        case "stop" if type(at_ns) is int:
-            return StopOrder(at_ns=at_ns)
-        case "end":
-            return EndOrder()
+    match document:
+        case {"order": "end"}:
+            return Order(kind=OrderKind.END)
+        case {"order": "send" | "stop" as kind, "at_ns": int(at_ns)} if type(at_ns) is int:
+            return Order(kind=OrderKind(kind), at_ns=at_ns)
         case _:
             return None
 
 
 def encode_order(order: Order) -> dict[str, Any]:
     """Return an order as one JSON object: what `parse_order` reads."""
-    match order:
-        case SendOrder(at_ns=at_ns):
-            return {"order": "send", "at_ns": at_ns}
-        case StopOrder(at_ns=at_ns):
-            return {"order": "stop", "at_ns": at_ns}
-        case EndOrder():
-            return {"order": "end"}
+    return {"order": order.kind.value, **({} if order.kind is OrderKind.END else {"at_ns": order.at_ns})}

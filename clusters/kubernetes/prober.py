@@ -28,7 +28,7 @@ from hitless.records import ProbeRecords, Rows
 from hitless.waiting import wait_until
 from hitless.words import SECOND, JsonObject
 from probes.clocks import read_clock_id
-from probes.orders import EndOrder, Order, SendOrder, StopOrder, encode_order
+from probes.orders import Order, OrderKind, encode_order
 
 Rescue = Callable[[JsonObject, Path], None]
 """Brings the records of a Pod object into a folder without the help of its API. Raises WorldError."""
@@ -94,7 +94,7 @@ class KindProber:
             self._clocks = {name: clock for name, clock in self._clocks.items() if name in with_agents}
             self._pods.each(self._clocks, self._start_agents)
             self._wait_states({"listening"}, _START_S)
-            self._order(SendOrder(at_ns=self._now_ns() + _AHEAD_NS))
+            self._order(Order(kind=OrderKind.SEND, at_ns=self._now_ns() + _AHEAD_NS))
         except BaseException:
             self._abandon()
             raise
@@ -115,11 +115,11 @@ class KindProber:
         if not self._is_running or self._spec is None:
             return
         self._is_running = False
-        self._order(StopOrder(at_ns=self._now_ns()))
+        self._order(Order(kind=OrderKind.STOP, at_ns=self._now_ns()))
         try:
             self._wait_states({"drained", "stopped"}, self._spec.drain_ns / SECOND + _STOP_MARGIN_S)
         finally:
-            self._order(EndOrder())
+            self._order(Order(kind=OrderKind.END))
         self._wait_states({"stopped"}, _STOP_MARGIN_S)
 
     def collect(self) -> ProbeRecords:
@@ -213,7 +213,7 @@ class KindProber:
         self._is_running = False
         for name in self._clocks:
             try:
-                self._pods.ask(name, {"do": "order", "order": encode_order(EndOrder())})
+                self._pods.ask(name, {"do": "order", "order": encode_order(Order(kind=OrderKind.END))})
             except WorldError:
                 continue
 

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.orders import EndOrder, Order, OrderReader, SendOrder, StopOrder, encode_order, parse_order
+from probes.orders import Order, OrderKind, OrderReader, encode_order, parse_order
 
 TIMES = st.integers(min_value=-(1 << 62), max_value=1 << 62)
-ORDERS = st.one_of(st.builds(SendOrder, at_ns=TIMES), st.builds(StopOrder, at_ns=TIMES), st.just(EndOrder()))
+TIMED = st.builds(Order, kind=st.sampled_from((OrderKind.SEND, OrderKind.STOP)), at_ns=TIMES)
+ORDERS = st.one_of(TIMED, st.just(Order(kind=OrderKind.END)))
 
 
 @given(orders=st.lists(ORDERS, max_size=5), cuts=st.lists(st.integers(1, 40), min_size=1, max_size=20))
@@ -34,6 +35,7 @@ def test_every_order_arrives_however_the_pipe_cuts_it(orders: list[Order], cuts:
         b"end",
         b"[]",
         b'{"order": "END"}',
+        b'{"order": [1], "at_ns": 1}',
         b'{"order": "send"}',
         b'{"order": "send", "at_ns": "1"}',
         b'{"order": "stop", "at_ns": true}',
