@@ -15,12 +15,12 @@ import numpy as np
 
 from analysis.comparison import Comparison
 from commands.compare import read_stored
-from commands.gate_run import RunQuestion, Version, run_versions, say_looks
+from commands.gate_run import Version, run_versions, say_looks
 from commands.settings import GateFormat
 from hitless.documents import read_document
 from hitless.errors import UsageError
 from reports.gate.absolute import Plans
-from reports.gate.decision import Outcome, Release, decide_release
+from reports.gate.decision import Outcome, Question, Release, decide_release
 from reports.gate.decision_table import StoredTable, parse_table
 from reports.gate.looks import Look
 from reports.gate.recorded import INTERVAL_MS, SOURCE, VALUES_MS
@@ -54,19 +54,15 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What is asked of a candidate: all that can be read before there is one."""
+class BaselineQuestion:
+    """What is asked of a candidate beside a baseline."""
 
     baseline: Side
-    rules: Rules
-    plans: Plans
-    allow_different: tuple[Trait, ...] = ()
-    decisions: StoredTable | None = None
+    question: Question
 
     def decide(self, candidate: Path) -> Release:
         """Decide. Raises UsageError: the candidate cannot be read, or cannot be compared with the baseline."""
-        side = _read_side("CANDIDATE", candidate)
-        return decide_release(self.baseline, side, self.rules, self.plans, self.allow_different, decisions=self.decisions)
+        return decide_release(self.baseline, _read_side("CANDIDATE", candidate), self.question)
 
 
 def read_question(
@@ -75,17 +71,12 @@ def read_question(
     scenario_files: Sequence[Path],
     allow_different: Collection[Trait],
     decisions: Path | None = None,
-) -> Question:
+) -> BaselineQuestion:
     """Read the baseline, the rules, and what the scenarios expect. Raises UsageError: one of them cannot be read."""
     rules, side = _read_rules(rules_file), _read_side("BASELINE", baseline)
     plans = _read_plans(side, rules, scenario_files)
-    return Question(
-        baseline=side,
-        rules=rules,
-        plans=plans,
-        allow_different=tuple(allow_different),
-        decisions=_read_table(decisions),
-    )
+    question = Question(rules=rules, plans=plans, allow_different=tuple(allow_different), decisions=_read_table(decisions))
+    return BaselineQuestion(baseline=side, question=question)
 
 
 def gate_release(
@@ -139,15 +130,14 @@ def run_gate(options: RunOptions, output_format: GateFormat) -> int:
     ]
     for line in (say_looks(options.budget), _say_recorded_plan(rules)):
         sys.stderr.write(f"hitless: {line}\n")
-    question = RunQuestion(
+    question = Question(
         rules=rules,
-        sources={name: str(path) for name, path in sources.items()},
         plans={name: load_scenario(path).arm_plans for name, path in sources.items()},
         allow_different=options.allow_different,
-        budget=options.budget,
         decisions=_read_table(options.decisions),
     )
-    release, directory = run_versions(question, versions[0], versions[1], options.output)
+    named = {name: str(path) for name, path in sources.items()}
+    release, directory = run_versions(question, named, options.budget, versions[0], versions[1], options.output)
     sys.stdout.write(_render(release, output_format))
     sys.stderr.write(f"hitless: the trials and gate.json are in {directory}\n")
     return EXIT_CODES[release.outcome]

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +22,10 @@ from commands.settings import LATEST, make_run_directory
 from hitless.errors import UsageError, WorldError
 from hitless.plural import plural
 from hitless.store import write_json
-from reports.gate.absolute import Plans
-from reports.gate.decision import Outcome, Release, decide_release
-from reports.gate.decision_table import StoredTable
+from reports.gate.decision import Outcome, Question, Release, decide_release
 from reports.gate.findings import State
 from reports.gate.looks import between_looks, plan_looks
-from reports.gate.rules import RuleName, Rules, Trait
+from reports.gate.rules import RuleName
 from reports.gate.sides import Side, StoredSummary, make_side
 from reports.summary import summarise
 
@@ -123,26 +120,21 @@ def _execute(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(command, process.returncode, "", errors)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunQuestion:
-    """What decides, and how long it may take."""
-
-    rules: Rules
-    sources: Mapping[str, str]
-    """Scenario to what `compare --scenario` takes: the primary one, and those that the rules require."""
-    plans: Plans
-    allow_different: Collection[Trait]
-    budget: int
-    """Trials of each version at the most."""
-    decisions: StoredTable | None = None
-    """Of the candidate's extension; None: not known."""
-
-
-def run_versions(question: RunQuestion, baseline: Version, candidate: Version, output: Path) -> tuple[Release, Path]:
+def run_versions(
+    question: Question, sources: Mapping[str, str], budget: int, baseline: Version, candidate: Version, output: Path
+) -> tuple[Release, Path]:
     """Run trials until the release is decided, and store them with the decision, gate.json.
 
     Every scenario that the rules require is run once by each version, the primary one until decided. A rule that does not hold
     ends the trials: more of them cannot mend it.
+
+    Args:
+        question: what decides.
+        sources: scenario to what `compare --scenario` takes: the primary one, and those that the rules require.
+        budget: trials of each version at the most.
+        baseline: the last release.
+        candidate: the version that may be released.
+        output: where the folder is made.
 
     Returns:
         The decision, and the folder.
@@ -152,13 +144,13 @@ def run_versions(question: RunQuestion, baseline: Version, candidate: Version, o
             pair was complete.
         WorldError: a trial gave no result.
     """
-    looks = {look.pairs: look for look in plan_looks(question.budget)}
-    steps = _order(question.rules.primary.scenario, question.sources, question.budget)
+    looks = {look.pairs: look for look in plan_looks(budget)}
+    steps = _order(question.rules.primary.scenario, sources, budget)
     with tempfile.TemporaryDirectory(prefix="hitless-gate-") as folder:
 
         def run_pair(scenario: str, trial: int) -> None:
             for version in (baseline, candidate) if trial % 2 else (candidate, baseline):
-                said = version.run_trial(scenario, question.sources[scenario], trial, Path(folder))
+                said = version.run_trial(scenario, sources[scenario], trial, Path(folder))
                 sys.stderr.write(f"hitless: {scenario} trial {trial}, {version.name}: {said}\n")
 
         scenario, trial, is_asked = next(steps)
@@ -167,11 +159,8 @@ def run_versions(question: RunQuestion, baseline: Version, candidate: Version, o
         while True:
             sides = baseline.make_side(directory), candidate.make_side(directory)
             if is_asked:
-                look = looks.get(trial) or between_looks(trial)
-                release = decide_release(
-                    *sides, question.rules, question.plans, question.allow_different, look, question.decisions
-                )
-                if trial == question.budget or _is_over(release):
+                release = decide_release(*sides, question, looks.get(trial) or between_looks(trial))
+                if trial == budget or _is_over(release):
                     break
             scenario, trial, is_asked = next(steps)
             run_pair(scenario, trial)

@@ -20,7 +20,7 @@ from commands import history as history_commands
 from commands import kind as kind_commands
 from commands import lab as lab_commands
 from commands.compare_options import compare
-from commands.options import EXIT_CODES, GroupedCommand, Output, OutputFormat, Prometheus, is_given, refuse_beside
+from commands.options import EXIT_CODES, GroupedCommand, Output, OutputFormat, Prometheus, is_given, name_options, refuse_beside
 from commands.settings import (
     MESH_HELP,
     Format,
@@ -208,8 +208,7 @@ def gate(  # noqa: PLR0913 - each is an option
         )
         raise Outcome(run_gate(options, output_format))
     if idle := given & {"trials", *RUN_PARAMETERS}:
-        words = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(idle))
-        raise UsageError(f"{words} has no effect without --run; a decision takes every trial that it is given")
+        raise UsageError(f"{name_options(idle)} has no effect without --run; a decision takes every trial that it is given")
     raise Outcome(gate_release(paths, rules, scenario or (), allow_different or (), output_format, decisions))
 
 

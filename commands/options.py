@@ -53,6 +53,10 @@ def is_given(context: typer.Context, name: str) -> bool:
 def refuse_beside(option: str, names: Collection[str]) -> None:
     """Refuse options that would have no effect. Raises UsageError."""
     if names:
-        words = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))
         has, them = ("has", "it") if len(names) == 1 else ("have", "them")
-        raise UsageError(f"{words} {has} no effect with {option}; leave {them} out")
+        raise UsageError(f"{name_options(names)} {has} no effect with {option}; leave {them} out")
+
+
+def name_options(names: Collection[str]) -> str:
+    """Return options as messages name them."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in sorted(names))

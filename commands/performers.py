@@ -39,6 +39,15 @@ class SwitchName(StrEnum):
     """Someone else switches; hitless only records it."""
 
 
+def _stand_alone(cluster: Cluster, _case: Case, _arm: Arm, _directory: Path, _clock: Clock) -> Cluster:
+    """Return the cluster as it is: all that is needed is in it."""
+    return cluster
+
+
+def _accept(_case: Case, _history: History) -> None:
+    """The doubles do what the scenario says, or the run has errors."""
+
+
 def _require_nothing() -> None:
     """A performer in this process needs nothing."""
 
@@ -54,9 +63,9 @@ class Performer:
     """Returns the release of the extension, where a scenario names none."""
     make_plan: Callable[[Case, Arm, int, Clock], RunPlan]
     """Returns what a trial of an arm does."""
-    surround: Callable[[Cluster, Case, Arm, Path, Clock], Cluster]
+    surround: Callable[[Cluster, Case, Arm, Path, Clock], Cluster] = _stand_alone
     """Returns the cluster with what it brings along around it, for a run in this folder."""
-    confirm: Callable[[Case, History], None]
+    confirm: Callable[[Case, History], None] = _accept
     """Raises WorldError if a stored run is no run of its scenario."""
     check: Callable[[], None] = _require_nothing
     """Raises MissingCapabilityError if this machine lacks something that it needs."""
@@ -84,23 +93,14 @@ def make_performer(name: SwitchName, options: ObserverOptions | None = None, pro
         return _make_program_performer(programs)
     match name:
         case SwitchName.DOUBLES:
-            return Performer(
-                name=name, acts=frozenset(Act), make_plan=make_plan, surround=_stand_alone, confirm=_accept, label=label
-            )
+            return Performer(name=name, acts=frozenset(Act), make_plan=make_plan, label=label)
         case SwitchName.OBSERVER:
             observer = options or ObserverOptions()
 
             def plan_observed(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
                 return observe_plan(make_plan(case, arm, trial, clock), clock, observer)
 
-            return Performer(
-                name=name,
-                acts=frozenset(),
-                make_plan=plan_observed,
-                surround=_stand_alone,
-                confirm=confirm_switched,
-                label=label,
-            )
+            return Performer(name=name, acts=frozenset(), make_plan=plan_observed, confirm=confirm_switched, label=label)
 
 
 def read_programs(extension: str, resource_manager: str, route_controller: str) -> Programs:
@@ -141,7 +141,6 @@ def _make_program_performer(programs: Programs) -> Performer:
         find_release=partial(find_program_release, programs),
         make_plan=plan_with_programs,
         surround=surround_cluster,
-        confirm=_accept,
         check=check,
         is_real_time=True,
         label=f"a program as {_name_options(programs)}",
@@ -189,12 +188,3 @@ def confirm_switched(case: Case, history: History) -> None:
     if case.scenario.has_request and not history.requests:
         waited_s = history.events[-1].t_ns / SECOND if history.events else 0.0
         raise WorldError(f"no switch to {case.scenario.wanted} was seen within {waited_s:.0f} s; start it after run.live")
-
-
-def _stand_alone(cluster: Cluster, _case: Case, _arm: Arm, _directory: Path, _clock: Clock) -> Cluster:
-    """Return the cluster as it is: all that is needed is in it."""
-    return cluster
-
-
-def _accept(_case: Case, _history: History) -> None:
-    """The doubles do what the scenario says, or the run has errors."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.gate import EXIT_CODES, Question
+from commands.gate import EXIT_CODES, BaselineQuestion
 from hitless.errors import UsageError
 from hitless.store import write_json
 from reports.gate.decision import Outcome
@@ -26,14 +26,14 @@ class SessionGate:
         find_records: returns the session's folder; None: nothing was run.
     """
 
-    def __init__(self, question: Question, find_records: Callable[[], Path | None]) -> None:
+    def __init__(self, question: BaselineQuestion, find_records: Callable[[], Path | None]) -> None:
         self._question = question
         self._find_records = find_records
         self._text = ""
 
     def pytest_report_header(self) -> str:
         """Say beforehand how many trials a decision needs."""
-        side, primary = self._question.baseline, self._question.rules.primary
+        side, primary = self._question.baseline, self._question.question.rules.primary
         return f"release gate: baseline {side.path}; {say_plan(plan_trials(side, primary))}"
 
     @pytest.hookimpl(trylast=True)

@@ -248,10 +248,9 @@ def map_addresses(packed: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
 
 def map_ipv4(numbers: npt.NDArray[np.unsignedinteger[Any]]) -> npt.NDArray[np.void]:
     """Return the 16 octets of IPv4 addresses that are numbers. Shape (n,) to (n,), V16; 0 becomes no address."""
-    octets = np.zeros((len(numbers), 16), dtype=np.uint8)
-    octets[numbers != 0, 10:12] = 0xFF
-    octets[:, 12:] = numbers.astype(">u4").view(np.uint8).reshape(-1, 4)
-    return octets.view(ADDRESS)[:, 0]
+    found = map_addresses(numbers.astype(">u4").view("V4"))
+    found[numbers == 0] = NO_ADDRESS
+    return found
 
 
 def encode_header(table: str, facts: Mapping[str, Any]) -> bytes:

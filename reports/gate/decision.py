@@ -6,7 +6,7 @@ stop if a rule is broken; else not decided if one is not known; else go. There i
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum, unique
 from typing import Final
@@ -92,31 +92,34 @@ class Release:
         return document
 
 
-def decide_release(
-    baseline: Side,
-    candidate: Side,
-    rules: Rules,
-    plans: Plans,
-    allow_different: Collection[Trait] = (),
-    look: Look | None = None,
-    decisions: StoredTable | None = None,
-) -> Release:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What decides about a candidate: all that is known before there is one."""
+
+    rules: Rules
+    plans: Plans
+    """What the scenarios expect."""
+    allow_different: tuple[Trait, ...] = ()
+    """Traits that the sides need not have in common."""
+    decisions: StoredTable | None = None
+    """The decision table of the candidate's extension; None: it is not known."""
+
+
+def decide_release(baseline: Side, candidate: Side, question: Question, look: Look | None = None) -> Release:
     """Decide.
 
     Args:
         baseline: the last release.
         candidate: what may be released.
-        rules: what decides.
-        plans: what the scenarios expect.
-        allow_different: traits that the sides need not have in common.
+        question: what decides.
         look: of a sequential decision; None: the trials were given.
-        decisions: the decision table of the candidate's extension; None: it is not known.
 
     Raises:
         UsageError: the sides cannot be compared, or the decision table is not theirs.
     """
+    rules, plans, allow_different = question.rules, question.plans, question.allow_different
     differences = find_differences(baseline, candidate, allow_different)
-    table = ask_table(decisions, candidate, baseline)
+    table = ask_table(question.decisions, candidate, baseline)
     primary_finding, primary = judge_primary(baseline, candidate, rules.primary, look)
     absolute = (*find_absolute(candidate, baseline, plans, rules), *(() if table is None else (table,)))
     findings = _apply_allowances((*absolute, primary_finding), rules)

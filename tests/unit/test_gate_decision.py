@@ -15,7 +15,7 @@ import pytest
 from commands.gate import check_gate, gate_release
 from commands.settings import GateFormat
 from hitless.errors import UsageError
-from reports.gate.decision import Outcome, Release, decide_release
+from reports.gate.decision import Outcome, Question, Release, decide_release
 from reports.gate.findings import State
 from reports.gate.looks import Look
 from reports.gate.recorded import INTERVAL_MS, VALUES_MS
@@ -32,7 +32,8 @@ def decide(
     candidate: dict[str, Any], baseline: dict[str, Any] | None = None, rules: Rules | None = None, allow: Sequence[Trait] = ()
 ) -> Release:
     first, second = side(baseline or summary(), name="BASELINE"), side(candidate)
-    return decide_release(first, second, rules or Rules(), plans("plain-switch"), allow)
+    question = Question(rules=rules or Rules(), plans=plans("plain-switch"), allow_different=tuple(allow))
+    return decide_release(first, second, question)
 
 
 def of_holds(*holds_ms: float | None) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commands.gate_run import RunQuestion, Version, run_versions, say_looks
+from commands.gate_run import Version, run_versions, say_looks
 from hitless.errors import UsageError
-from reports.gate.decision import Outcome, Release
+from reports.gate.decision import Outcome, Question, Release
 from reports.gate.looks import Look, between_looks, plan_looks
 from reports.gate.recorded import INTERVAL_MS, VALUES_MS
 from reports.gate.rules import Primary, RuleName, Rules
@@ -78,11 +78,11 @@ def run(
 ) -> tuple[Release, FakeVersion]:
     """Run 20 pairs at the most against a good baseline."""
     names = ("plain-switch", *others)
-    question = RunQuestion(
-        rules=Rules(required=names), sources={name: name for name in names}, plans=plans(*names), allow_different=(), budget=20
-    )
+    question, sources = Question(rules=Rules(required=names), plans=plans(*names)), {name: name for name in names}
     candidate = FakeVersion("CANDIDATE", holds_ms, changes)
-    release, folder = run_versions(question, FakeVersion("BASELINE", [*HOLDS_MS, *HOLDS_MS]), candidate, tmp_path / "runs")
+    release, folder = run_versions(
+        question, sources, 20, FakeVersion("BASELINE", [*HOLDS_MS, *HOLDS_MS]), candidate, tmp_path / "runs"
+    )
     assert (folder / "gate.json").is_file()
     return release, candidate
 
