@@ -14,7 +14,7 @@ from hitless.words import JsonObject
 KUBE_API_DOWN: Final = "kube-api-down"
 NODE_LEAVES: Final = "node-leaves"
 
-FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
+FAULTS: Final[Mapping[str, Mapping[str, type | range]]] = {
     KUBE_API_DOWN: {},
     "route-api-down": {},
     "route-api-hangs": {},
@@ -27,7 +27,7 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
     "calico-node-lingers": {"node": str},
     "source-check-on": {"node": str},
     "connections-refused": {"node": str},
-    "mtu-lowered": {"node": str, "octets": int},
+    "mtu-lowered": {"node": str, "octets": range(1280, 1500)},
     "wall-clock-stepped": {"ms": int},
     "route-controller-away": {},
     "extension-away": {},
@@ -51,7 +51,7 @@ FAULTS: Final[Mapping[str, Mapping[str, type]]] = {
 - source-check-on: the network interface of `node` drops packets that are neither from nor to the node's own address, as a
   cloud's source/destination check does.
 - connections-refused: `node` drops the first packet of every new connection, as with a full conntrack table.
-- mtu-lowered: the MTU of the interface of `node` is `octets`.
+- mtu-lowered: the MTU of `node`'s interface is `octets`, at least the minimum of IPv6 (RFC 8200, 5), below Ethernet's 1,500.
 - wall-clock-stepped: the wall clock (CLOCK_REALTIME) of the machine is `ms` ahead, or behind where `ms` is negative. Only a
   machine that is a process of the user's can do it: user-mode Linux.
 - route-controller-away, extension-away: the process does not run; it starts anew, without memory, when it is cured.
@@ -83,8 +83,12 @@ def check_fault(name: str, options: JsonObject) -> None:
         allowed = ", ".join(sorted(needed)) or "no options"
         raise UsageError(where=f"fault {name}", place="options", found=found, expected=allowed)
     for key, wanted in needed.items():
-        if type(options[key]) is not wanted:
-            allowed = "a name" if wanted is str else "a whole number"
+        if isinstance(wanted, range):
+            is_allowed = type(options[key]) is int and options[key] in wanted
+            allowed = f"a whole number, {wanted.start} to {wanted.stop - 1}"
+        else:
+            is_allowed, allowed = type(options[key]) is wanted, "a name" if wanted is str else "a whole number"
+        if not is_allowed:
             raise UsageError(where=f"fault {name}", place=f"options.{key}", found=repr(options[key]), expected=allowed)
 
 

@@ -35,8 +35,6 @@ LAB_FAULTS: Final = COMMON_FAULTS | {
 NEEDS_NFT: Final = frozenset({"source-check-on", "connections-refused"})
 """Faults that are rules of nftables in a node."""
 
-_MTU_MIN: Final = {False: 576, True: 1280}
-"""Octets that every host must take, without and with IPv6. Source: RFC 791 3.1, RFC 8200 5."""
 _SOURCE_CHECK: Final = "source-check"
 _CONNECTIONS: Final = "connections"
 _KUBELET: Final = "system:node"
@@ -155,11 +153,7 @@ class _Nodes:
             self._network.run_nft(name, f"delete table ip {table}\n")
 
     def lower_mtu(self, options: JsonObject) -> None:
-        """Change the MTU of the node's interface. Raises UsageError: IP does not allow it, or it would be no lower."""
-        least, most = _MTU_MIN[self._network.spec.has_ipv6], self._network.underlay_mtu
-        if not least <= options["octets"] < most:
-            place, found = "options.octets", str(options["octets"])
-            raise UsageError(where="fault mtu-lowered", place=place, found=found, expected=f"{least} to {most - 1}")
+        """Change the MTU of the node's interface."""
         self._network.set_underlay_mtu(self._find(options).name, options["octets"])
 
     def restore_mtu(self, options: JsonObject) -> None:

@@ -7,11 +7,14 @@ from typing import Final
 
 _SOME: Final = ("ipip", "counters", "wire", "netem", "machine", "netlink", "network", "node_plane")
 """Files of tests/lab that ask what kernels differ in."""
-_AS_USER: Final = ("ipip", "machine", "node_plane", "counters")
 _SUITES: Final = ("suites/", "--carrier", "ipip", "--rate", "20")
 """The rate is what the guest carries for a mesh of four nodes while the host is busy, too."""
 _SCENARIOS_SOME: Final = ("plain-switch", "nothing-happens", "lossy-links", "clock-stepped")
-_USER: Final = ("env", "HOME=/tmp/user", "setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--no-new-privs")
+_USER: Final = (
+    *("env", "HOME=/tmp/user", "HYPOTHESIS_STORAGE_DIRECTORY=/tmp/user/hypothesis"),
+    *("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--no-new-privs"),
+)
+"""The checkout belongs to root, so what a session keeps goes elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,7 @@ def _find(names: tuple[str, ...]) -> tuple[str, ...]:
 PLANS: Final = {
     "some": (
         Step(name="lab", arguments=_find(_SOME)),
-        Step(name="lab-as-user", arguments=_find(_AS_USER), is_root=False),
+        Step(name="lab-as-user", arguments=_find(_SOME), is_root=False),
         Step(name="suites", arguments=(*_SUITES, *(f"--scenario={name}" for name in _SCENARIOS_SOME))),
     ),
     "all": (

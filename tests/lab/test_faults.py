@@ -58,8 +58,6 @@ def test_a_lowered_mtu_lets_small_packets_pass_and_its_cure_restores_it(lab: Lab
     lab.faults.inject("mtu-lowered", {"node": "node-b1", "octets": 1400})
     assert lost(lab) == set()
     lab.faults.cure("mtu-lowered", {"node": "node-b1"})
-    with pytest.raises(UsageError, match="expected 576 to"):
-        lab.faults.inject("mtu-lowered", {"node": "node-b1", "octets": 9000})
 
 
 def test_refused_connections_leave_established_flows_alone() -> None:

@@ -154,7 +154,12 @@ def test_healing_what_is_whole_is_no_error() -> None:
         (
             "mtu-lowered",
             {"node": "node-a1", "octets": "1400"},
-            "fault mtu-lowered: options.octets: found '1400'; expected a whole number",
+            "fault mtu-lowered: options.octets: found '1400'; expected a whole number, 1280 to 1499",
+        ),
+        (
+            "mtu-lowered",
+            {"node": "node-a1", "octets": 9000},
+            "fault mtu-lowered: options.octets: found 9000; expected a whole number, 1280 to 1499",
         ),
         ("kube-api-down", {"zone": "a"}, "fault kube-api-down: options: found 'zone'; expected no options"),
         ("node-route-lost", {}, "fault node-route-lost: options: found no options; expected node, zone"),
