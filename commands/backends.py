@@ -99,8 +99,11 @@ def fit_backend(backend: Backend, performer: Performer) -> Backend:
     """
     if not performer.is_real_time:
         return backend
-    if backend.name is not BackendName.LAB:
-        raise UsageError(f"{performer.label} does not work with --backend {backend.name}; use --backend {BackendName.LAB}")
+    if SwitchName.DOUBLES not in backend.switches:
+        raise UsageError(
+            f"{performer.label} does not work with --backend {backend.name}: hitless only watches that cluster; "
+            f"use --backend {BackendName.LAB} or {BackendName.KIND}"
+        )
     return replace(backend, profiles=(Profile.GARDENER,))
 
 

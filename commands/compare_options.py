@@ -75,7 +75,11 @@ def compare(  # noqa: PLR0913 - each is an option
         bool, typer.Option("--keep-cluster", help="Use one cluster for all runs, and leave it up.", rich_help_panel=_KIND)
     ] = False,
     calico_version: Annotated[
-        str | None, typer.Option(help="Calico's tag; default: the extension's.", rich_help_panel=_TESTED)
+        str | None,
+        typer.Option(
+            help="Calico's tag; default: the extension's. Beside --extension on kind: the images of the nodes.",
+            rich_help_panel=_TESTED,
+        ),
     ] = None,
     extension: Annotated[
         str,
@@ -116,7 +120,7 @@ def compare(  # noqa: PLR0913 - each is an option
     is_auto = rate == AUTO
     if backend is not BackendName.LAB:
         refuse_beside(f"--backend {backend}", {"carrier"} & given)
-    if extension != DOUBLE:
+    if extension != DOUBLE and backend is not BackendName.KIND:
         refuse_beside("--extension", {"calico_version"} & given)
     wanted = ComparisonOptions(
         scenario=scenario,

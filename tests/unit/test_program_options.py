@@ -40,16 +40,18 @@ def test_programs_have_no_effect_where_someone_else_switches() -> None:
         make_performer(SwitchName.OBSERVER, programs=CONTROLLER)
 
 
-def test_programs_run_in_the_lab_alone_and_in_real_time() -> None:
-    performer = make_performer(SwitchName.DOUBLES, programs=EXTENSION)
-    lab = fit_backend(make_backend(BackendName.LAB), performer)
-    assert lab.choose_profile(None) is Profile.GARDENER
+@pytest.mark.parametrize("name", [BackendName.LAB, BackendName.KIND])
+def test_programs_run_in_real_time(name: BackendName) -> None:
+    backend = fit_backend(make_backend(name), make_performer(SwitchName.DOUBLES, programs=EXTENSION))
+    assert backend.choose_profile(None) is Profile.GARDENER
     with pytest.raises(UsageError, match="--profile fast does not work"):
-        lab.choose_profile(Profile.FAST)
-    watched = KubeconfigOptions(kubeconfig=Path("config"), image="prober")
-    for backend in (make_backend(BackendName.KIND), make_backend(BackendName.KUBECONFIG, None, watched)):
-        with pytest.raises(UsageError, match="--extension, --resource-manager does not work with --backend"):
-            fit_backend(backend, performer)
+        backend.choose_profile(Profile.FAST)
+
+
+def test_programs_are_refused_where_hitless_only_watches() -> None:
+    watched = make_backend(BackendName.KUBECONFIG, None, KubeconfigOptions(kubeconfig=Path("config"), image="prober"))
+    with pytest.raises(UsageError, match="--extension, --resource-manager does not work with --backend kubeconfig"):
+        fit_backend(watched, make_performer(SwitchName.DOUBLES, programs=EXTENSION))
 
 
 @pytest.mark.parametrize(
