@@ -170,7 +170,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     option = metafunc.config.getoption
     try:
         backend = _backend(metafunc.config)
-        backend = fit_backend(backend, _performer(metafunc.config, backend))
+        backend = fit_backend(backend, _performer(metafunc.config, backend), option("--calico-version"))
         options = Options(
             profile=backend.choose_profile(Profile(option("--profile")) if option("--profile") else None),
             overlay=Overlay(option("--overlay")) if option("--overlay") else None,
@@ -183,8 +183,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
         if options.carrier is not None and backend.name is not BackendName.LAB:
             raise UsageError("--carrier needs --backend lab; leave it out")  # noqa: TRY301 - one place
-        if options.calico_version and option("--extension") != DOUBLE and backend.name is not BackendName.KIND:
-            raise UsageError("--calico-version has no effect with --extension: the program renders its own; leave it out")  # noqa: TRY301 - one place
         if not 1 <= option("--trials") <= TRIALS_MAX:
             raise UsageError(f"--trials must be 1 to {TRIALS_MAX}")  # noqa: TRY301 - one place
         paths = dict.fromkeys(find_scenario(name) for name in option("--scenario")) or catalogue()

@@ -20,6 +20,7 @@ from hitless.errors import UsageError
 from hitless.ports import Clock, Cluster
 from hitless.words import Profile
 from scenarios.plan import Case
+from switches.acts import Act
 from switches.observer import ObserverOptions
 
 KIND_RATE_HZ: Final = 20.0
@@ -91,11 +92,16 @@ class Backend:
         return switch
 
 
-def fit_backend(backend: Backend, performer: Performer) -> Backend:
+def fit_backend(backend: Backend, performer: Performer, calico_version: str | None = None) -> Backend:
     """Return a backend as a performer leaves it: beside programs the real time alone works.
 
+    Args:
+        backend: as it is by itself.
+        performer: who switches.
+        calico_version: that the user asks for; None: nothing is asked.
+
     Raises:
-        UsageError: the performer's programs cannot be used there.
+        UsageError: the performer's programs cannot be used there, or it makes no difference there which Calico was asked for.
     """
     if not performer.is_real_time:
         return backend
@@ -103,6 +109,10 @@ def fit_backend(backend: Backend, performer: Performer) -> Backend:
         raise UsageError(
             f"{performer.label} does not work with --backend {backend.name}: hitless only watches that cluster; "
             f"use --backend {BackendName.LAB} or {BackendName.KIND}"
+        )
+    if calico_version is not None and backend.name is BackendName.LAB and Act.CHOOSE_RELEASE not in performer.acts:
+        raise UsageError(
+            "--calico-version has no effect beside --extension in the lab: the program renders its own; leave it out"
         )
     return replace(backend, profiles=(Profile.GARDENER,))
 

@@ -72,7 +72,7 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format,
             "use `hitless watch` for each arm, then `hitless compare --watched UNGATED GATED`"
         )
     performer = make_performer(SwitchName.DOUBLES, programs=wanted.programs)
-    backend = fit_backend(make_backend(wanted.backend, wanted.kind), performer)
+    backend = fit_backend(make_backend(wanted.backend, wanted.kind), performer, wanted.options.calico_version)
     profile = backend.choose_profile(wanted.profile)
     rate_hz = None if wanted.is_rate_auto else backend.choose_rate(wanted.options.rate_hz)
     options = replace(wanted.options, profile=profile, rate_hz=rate_hz)

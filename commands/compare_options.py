@@ -120,8 +120,6 @@ def compare(  # noqa: PLR0913 - each is an option
     is_auto = rate == AUTO
     if backend is not BackendName.LAB:
         refuse_beside(f"--backend {backend}", {"carrier"} & given)
-    if extension != DOUBLE and backend is not BackendName.KIND:
-        refuse_beside("--extension", {"calico_version"} & given)
     wanted = ComparisonOptions(
         scenario=scenario,
         backend=backend,

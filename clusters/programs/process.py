@@ -6,12 +6,14 @@ starts each. They follow the thread that started them, which is the run's own.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,10 @@ from hitless.errors import WorldError
 _QUOTED_LINES: Final = 8
 _QUOTED_CHARACTERS: Final = 400
 _END_S: Final = 5.0
+_PORTS: Final = range(20_000, 32_768)
+_next_ports: Final[Iterator[int]] = itertools.cycle(
+    (*_PORTS[os.getpid() % len(_PORTS) :], *_PORTS[: os.getpid() % len(_PORTS)])
+)
 
 
 class Process:
@@ -88,8 +94,13 @@ class Process:
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of the loopback that nothing listens on; a process gets each once.
+
+    The kernel gives none of them to a connection, which could take it before the program does. Source: ip(7),
+    ip_local_port_range.
+    """
+    for port in itertools.islice(_next_ports, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise WorldError(f"no TCP port from {_PORTS[0]} to {_PORTS[-1]} is free on the loopback")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from clusters.programs.process import Process
+from clusters.programs.process import Process, free_port
 from hitless.errors import WorldError
 from hitless.waiting import wait_until
 
@@ -66,3 +67,13 @@ def test_one_that_cannot_be_started_is_named_with_the_reason(tmp_path: Path) -> 
     wait_until(has_ended, timeout_s=20, poll_s=0.01, unmet="it still runs")
     with pytest.raises(WorldError, match=r"broken ended with exit code 127(.|\n)*cannot start .*: Exec format error"):
         process.check()
+
+
+def test_a_port_is_given_once_and_never_one_that_the_kernel_gives_to_connections() -> None:
+    with socket.socket() as listener:
+        taken = free_port()
+        listener.bind(("127.0.0.1", taken + 1))
+        ports = [taken, *(free_port() for _ in range(50))]
+    assert taken + 1 not in ports
+    assert len(set(ports)) == len(ports)
+    assert all(port < 32_768 for port in ports)

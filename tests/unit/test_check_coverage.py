@@ -122,24 +122,36 @@ def test_a_sender_that_stopped_early_leaves_a_gap() -> None:
     assert _codes(run, missing_ratio=None) == ["probing-gap"]
 
 
+DOUBLE = PartIdentity(name=Part.RESOURCE_MANAGER, is_double=True, version="1")
+
+
 def _applied(
-    rolled_ms: float, changed_ms: float, *, overlay: Overlay = Overlay.VXLAN, arm: Arm = Arm.GATED, has_followed: bool = False
+    rolled_ms: float,
+    changed_ms: float,
+    *,
+    overlay: Overlay = Overlay.VXLAN,
+    arm: Arm = Arm.GATED,
+    has_followed: bool = False,
+    part: PartIdentity = DOUBLE,
 ) -> list[str]:
     daemon_set = event(rolled_ms, "manifest.applied", kind="DaemonSet", name="calico-node", mode="NATIVE")
     switch = [one for one in switch_events(pool_ms=changed_ms) if has_followed or one.name != "calico.repointed"]
     events = tuple(sorted((*switch, daemon_set), key=lambda one: one.t_ns))
     run = history(events=events)
-    parts = (PartIdentity(name=Part.RESOURCE_MANAGER, is_double=True, version="1"),)
-    return _codes(replace(run, header=replace(run.header, overlay=overlay, arm=arm, parts=parts)), pool_lag_ms=30)
+    header = replace(run.header, overlay=overlay, arm=arm, parts=())
+    return _codes(replace(run, header=header, facts=replace(run.facts, parts=(part,))), pool_lag_ms=30)
 
 
-def test_a_double_that_is_slower_than_the_real_resource_manager_shows_nothing_of_it_where_that_matters() -> None:
+def test_a_resource_manager_that_this_machine_slows_shows_nothing_of_one_in_a_seed_where_that_matters() -> None:
     assert _applied(60, 100) == ["pool-late"]
     assert _applied(80, 100) == []
     # The nodes followed at once: calico-node lived, however late the pool was.
     assert _applied(60, 100, has_followed=True) == []
     assert _applied(60, 100, overlay=Overlay.IPIP) == []
     assert _applied(60, 100, arm=Arm.UNGATED) == []
+    in_a_seed = replace(DOUBLE, is_double=False)
+    assert _applied(60, 100, part=in_a_seed) == []
+    assert _applied(60, 100, part=replace(in_a_seed, path="/bin/manager")) == ["pool-late"]
 
 
 def _bypassed(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> list[str]:
