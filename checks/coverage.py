@@ -239,11 +239,11 @@ def _ask_management(history: History, _: Limits) -> Iterator[Finding]:
 
 
 def _ask_pace(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
-    """A resource manager that a busy machine slows, double or program, shows nothing of one in a seed.
+    """A resource manager, double or program, that a busy machine slows down is not representative of one in a seed.
 
-    With VXLAN the outcome depends on it: a calico-node that dies before the pool changes leaves its routes in the tunnel. On a
-    quiet machine the program changes the pool 19 to 46 ms after the DaemonSet, at a load of 8 to 13 after 280 to 450 ms. One
-    that a cluster brings along has no path here and its own pace. Source: docs/kind.md, docs/real-parts.md, measured.
+    With VXLAN the outcome depends on its pace: a calico-node that dies before the pool changes leaves its routes in the tunnel.
+    On a quiet machine the program changes the pool 19 to 46 ms after the DaemonSet, at a load of 8 to 13 after 280 to 450 ms. A
+    resource manager that the cluster already has is not judged. Source: docs/kind.md, docs/real-parts.md, measured.
     """
     history, limit = evidence.history, limits["pool_lag_ms"]
     header = history.header

@@ -19,7 +19,7 @@ from hitless.plural import plural
 
 EXIT_MISSING: Final = 20
 
-app = typer.Typer(help="Prepare this machine for kind clusters; bring one up, look into it, remove it.", no_args_is_help=True)
+app = typer.Typer(help="Start, inspect and remove kind clusters and their images.", no_args_is_help=True)
 
 
 @app.command()
@@ -32,7 +32,10 @@ def images(
     names: Annotated[bool, typer.Option("--names", help="Only print what to pull, one a line; needs no docker.")] = False,
     save: Annotated[Path | None, typer.Option(help="Write what is here into this archive, for --load elsewhere.")] = None,
 ) -> None:
-    """List the images of a kind cluster, pinned, and say which are here; exit code 20 where one is missing."""
+    """List the pinned images of a kind cluster.
+
+    Says which are present; the exit code is 20 if one is missing.
+    """
     nodes = tuple(NODE_IMAGES.values()) if kubernetes is None else (find_node_image(_parse_version(kubernetes)),)
     if names:
         sys.stdout.writelines(f"{image.reference}\n" for image in (*nodes, *CALICO_IMAGES))

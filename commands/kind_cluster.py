@@ -35,7 +35,10 @@ def up(  # noqa: PLR0913 - each is an option
     kind_kubectl_bin: Annotated[Path | None, typer.Option(help="kubectl; default: from PATH.")] = None,
     kind_image: Annotated[str | None, typer.Option(help="Node image; default: the pinned one.")] = None,
 ) -> None:
-    """Bring a cluster with Calico up and leave it up; `hitless compare --keep-cluster` and the suites use it again."""
+    """Bring up a cluster with Calico that stays up.
+
+    `hitless compare --keep-cluster` and the suites use it again.
+    """
     from commands.backends import make_backend  # noqa: PLC0415 - a Kubernetes client takes its time
 
     options = Options(
@@ -59,7 +62,7 @@ def up(  # noqa: PLR0913 - each is an option
 
 
 def status(*, cluster_name: ClusterName = DEFAULT_CLUSTER_NAME) -> None:
-    """Say what the containers of a cluster do, and what its nodes and Calico are like."""
+    """Show the containers, nodes and Calico of a cluster."""
     docker = find_cluster(cluster_name)
     rows = [(one.name, one.state) for one in read_status(docker, cluster_name)]
     print_table(f"The kind cluster {cluster_name}", ("container", "state"), rows, has_numbers=False)
@@ -71,7 +74,10 @@ def run_in_node(
     *,
     cluster_name: ClusterName = DEFAULT_CLUSTER_NAME,
 ) -> None:
-    """Run a command in a node or in the router; the exit code is the command's."""
+    """Run a command in a node or in the router.
+
+    The exit code is the command's.
+    """
     docker = find_cluster(cluster_name)
     labels = (f"{KIND_LABEL}={cluster_name}", f"{LABEL_CLUSTER}={cluster_name}")
     present = {name for label in labels for name in docker.find_containers(label)}

@@ -107,7 +107,7 @@ def watch(  # noqa: PLR0913 - each is an option
 
 @app.command()
 def judge(
-    run: Annotated[Path, typer.Argument(help="Folder of a stored comparison or of one stored run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a stored comparison or of one stored run.")],
     output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
     prometheus: Prometheus = None,
 ) -> None:
@@ -120,7 +120,7 @@ def judge(
 
 @app.command()
 def bundle(
-    run: Annotated[Path, typer.Argument(help="Folder of a stored comparison or of one stored run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a stored comparison or of one stored run.")],
     *,
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="Replace names of nodes, zones and endpoints, and addresses; no reports.")
@@ -135,7 +135,9 @@ def bundle(
 
 
 @app.command()
-def follow(run: Annotated[Path, typer.Argument(help="Folder of a comparison or of one run, also of one that lasts.")]) -> None:
+def follow(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a comparison or of one run, also of one that lasts.")],
+) -> None:
     """Show a run, stored or still going.
 
     Shows modes, cloud routes, loss a second, and the flows that lose most.

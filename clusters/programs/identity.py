@@ -37,7 +37,7 @@ def check_program(option: str, path: Path) -> None:
         MissingCapabilityError: there is no such file, or it may not be executed.
     """
     if not path.is_file():
-        raise MissingCapabilityError(f"{option} {path}: there is no such file; give the path of the program, or `double`")
+        raise MissingCapabilityError(f"{option} {path}: no such file; give the path of the program")
     if not os.access(path, os.X_OK):
         raise MissingCapabilityError(f"{option} {path}: it is not executable; run `chmod +x {path}`")
 

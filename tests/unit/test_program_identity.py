@@ -36,7 +36,7 @@ def go_program(path: Path, module: str) -> Path:
 
 
 def test_a_missing_program_is_named_with_its_option(tmp_path: Path) -> None:
-    with pytest.raises(MissingCapabilityError, match=r"--extension .*/none: there is no such file"):
+    with pytest.raises(MissingCapabilityError, match=r"--extension .*/none: no such file"):
         check_program("--extension", tmp_path / "none")
 
 

@@ -92,5 +92,5 @@ def test_a_program_of_the_release_that_a_scenario_names_can_be_it(tmp_path: Path
 
 def test_a_missing_program_is_named_before_anything_runs() -> None:
     performer = make_performer(SwitchName.DOUBLES, programs=CONTROLLER)
-    with pytest.raises(MissingCapabilityError, match="--route-controller controller: there is no such file"):
+    with pytest.raises(MissingCapabilityError, match="--route-controller controller: no such file"):
         performer.check()
