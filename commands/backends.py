@@ -134,7 +134,7 @@ def make_backend(
         case BackendName.LAB:
             return Backend(
                 name=name,
-                make_cluster=lab.make_lab_cluster,
+                make_cluster=lab.LabCluster,
                 find_missing=lab.capabilities_missing,
                 profiles=(Profile.FAST, Profile.GARDENER),
                 switches=(SwitchName.DOUBLES,),

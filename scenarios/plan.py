@@ -23,9 +23,9 @@ from hitless.history import RunHeader
 from hitless.plan import PlannedFault, RunPlan
 from hitless.plural import plural
 from hitless.ports import Clock, Cluster
-from hitless.words import MILLISECOND, SECOND, Arm, FlowSet, IpipCarrier, Nanoseconds, Overlay, Profile
+from hitless.words import MILLISECOND, SECOND, Arm, Capability, FlowSet, IpipCarrier, Nanoseconds, Overlay, Profile
 from probes.stamp import SSID_MAX
-from scenarios.flows import count_flows, make_flows
+from scenarios.flows import capabilities_of, count_flows, make_flows
 from scenarios.load_plan import make_load
 from scenarios.mesh import FULL_MESH, Mesh
 from scenarios.model import NODES_MAX, RATE_HZ_MAX, RATE_HZ_MIN, ArmPlan, Scenario, Topology
@@ -87,6 +87,12 @@ class Case:
     def flow_sets(self) -> tuple[FlowSet, ...]:
         """The sets of flows that are probed."""
         return self.scenario.flows.of(self.profile)
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """The capabilities that a cluster must have to run it: the scenario's own, its flows', and the overlay."""
+        overlay = Capability.OVERLAY_VXLAN if self.overlay is Overlay.VXLAN else Capability.OVERLAY_IPIP
+        return self.scenario.needs | capabilities_of(self.flow_sets) | {overlay}
 
     @property
     def has_arranged_blocks(self) -> bool:

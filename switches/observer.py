@@ -88,31 +88,23 @@ class SwitchObserver(CalicoObserver):
         kube: the API.
         recorder: records the events.
         clock: the run clock.
-        idle_ns: it is settled when a switch was seen and nothing has changed for this long; None: never on its own.
-        is_asked_to_end: whether the operator wants the watch to end.
+        options: when the switch is over.
     """
 
-    def __init__(
-        self,
-        *,
-        kube: KubeApi,
-        recorder: Recorder,
-        clock: Clock,
-        idle_ns: Nanoseconds | None = None,
-        is_asked_to_end: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, *, kube: KubeApi, recorder: Recorder, clock: Clock, options: ObserverOptions) -> None:
         super().__init__(kube, recorder)
-        self._clock, self._idle_ns, self._is_asked_to_end = clock, idle_ns, is_asked_to_end
+        self._clock, self._options = clock, options
         self._start_mode = self._seen.mode
         self._changed_ns = clock.now_ns()
         self._has_switched = False
 
     def is_settled(self) -> bool:
         """Return whether the watch is over: the operator ended it, or a switch is complete."""
-        if self._is_asked_to_end():
+        if self._options.is_asked_to_end():
             return True
         is_at_rest = self._has_switched and self._seen.rolling is None and len(self._seen.modes) == 1
-        return self._idle_ns is not None and is_at_rest and self._clock.now_ns() - self._changed_ns >= self._idle_ns
+        idle_s = self._options.idle_s
+        return idle_s is not None and is_at_rest and self._clock.now_ns() - self._changed_ns >= idle_s * SECOND
 
     def _take(self, sightings: Sequence[Sighting]) -> None:
         self._changed_ns = self._clock.now_ns()
@@ -166,11 +158,7 @@ def observe_switch(
     clock: Clock, options: ObserverOptions, cluster: Cluster, _: ClusterFacts, recorder: Recorder
 ) -> ObservedSwitch:
     """Begin to observe a cluster that is up. Raises ApiError."""
-    idle_ns = None if options.idle_s is None else Nanoseconds(round(options.idle_s * SECOND))
-    observer = SwitchObserver(
-        kube=cluster.kube, recorder=recorder, clock=clock, idle_ns=idle_ns, is_asked_to_end=options.is_asked_to_end
-    )
-    return ObservedSwitch(observer=observer)
+    return ObservedSwitch(observer=SwitchObserver(kube=cluster.kube, recorder=recorder, clock=clock, options=options))
 
 
 def observe_plan(plan: RunPlan, clock: Clock, options: ObserverOptions) -> RunPlan:

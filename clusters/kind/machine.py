@@ -17,7 +17,7 @@ from clusters.linux.machine import Feature, examine_machine
 from hitless.errors import MissingCapabilityError, WorldError
 from hitless.words import Capability, Mode, Overlay
 from scenarios.faults import faults_missing
-from scenarios.flows import SERVICE_SETS, capabilities_of
+from scenarios.flows import SERVICE_SETS
 from scenarios.plan import Case
 
 INSTANCES_MIN: Final = 512
@@ -57,8 +57,7 @@ def kernel_capabilities() -> frozenset[Capability]:
 
 def capabilities_missing(case: Case) -> tuple[str, ...]:
     """Return what a scenario needs and a kind cluster on this machine does not offer; empty: nothing."""
-    overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
-    needed, flow_sets = {*case.scenario.needs, *capabilities_of(case.flow_sets), overlay}, set(case.flow_sets)
+    needed, flow_sets = set(case.needs), set(case.flow_sets)
     if not SERVICE_SETS & flow_sets:
         # Real calico-node implements natOutgoing; hitless makes no Services on kind.
         needed.discard(Capability.NFT)

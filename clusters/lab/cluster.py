@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from ipaddress import IPv4Network
 from typing import Final
@@ -25,23 +25,18 @@ from clusters.lab.spec import LabSpec
 from clusters.lab.tunnels import Carrier
 from clusters.linux.machine import has_own_wall_clock
 from clusters.linux.netlink_queues import Impairment
-from gardener.doubles.cloud import Cloud, CloudBehaviour
+from gardener.doubles.cloud import Cloud
 from gardener.manifests.admission import admit
-from gardener.timings import Timings
 from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
-from hitless.facts import ClusterFacts, NodeFacts, NodeState, Part, PartIdentity
+from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
 from hitless.fault_table import FaultTable
 from hitless.ports import Clock, Participant
-from hitless.words import Capability, JsonObject, Mode, Overlay
+from hitless.words import Capability, Mode, Overlay
 from scenarios.faults import faults_missing
 from scenarios.flows import capabilities_of
-from scenarios.model import Links
 from scenarios.plan import Case
 from switches.doubles import calico_objects, initial_objects
-
-MakeObjects = Callable[[Sequence[NodeFacts]], tuple[JsonObject, ...]]
-"""Returns the objects that the API holds when the cluster is up: nodes and Calico in the start mode."""
 
 _NODE_NETWORKS: Final = ("10.250.0.0/16", "172.20.0.0/16", "192.168.0.0/16")
 """Tried in this order if the Shoot names none."""
@@ -52,34 +47,21 @@ class LabCluster:
     """Implements the Cluster port; see `hitless.ports.Cluster`.
 
     Args:
-        spec: what to build.
+        case: the scenario with its options.
         clock: the run clock.
-        timings: latencies of the doubles.
-        behaviour: of the cloud's route API.
-        make_objects: returns the initial objects.
-        families: the address families of the pod network, all of which are probed.
-        links: impairments of the nodes' links; None: none.
+
+    Raises:
+        UsageError: the Shoot asks for something that the lab's nodes lack; see `make_spec`.
     """
 
-    def __init__(
-        self,
-        *,
-        spec: LabSpec,
-        clock: Clock,
-        timings: Timings,
-        behaviour: CloudBehaviour,
-        make_objects: MakeObjects,
-        families: tuple[str, ...] = ("IPv4",),
-        links: Links | None = None,
-    ) -> None:
-        self._families, self._links = families, links
-        self._clock, self._timings, self._behaviour, self._make_objects = clock, timings, behaviour, make_objects
-        self._network = LabNetwork(spec, clock)
+    def __init__(self, case: Case, clock: Clock) -> None:
+        self._case, self._clock = case, clock
+        self._network = LabNetwork(make_spec(case), clock)
         self._cloud: Cloud | None = None
         self._faults: FaultTable | None = None
         self._calico: dict[str, CalicoNode] = {}
         """Node to its double of calico-node, once there are participants."""
-        self.kube = MemoryKube(admit=admit, clock=clock, admission_live_ns=timings.admission_live_ns)
+        self.kube = MemoryKube(admit=admit, clock=clock, admission_live_ns=case.timings.admission_live_ns)
         self.prober = LabProber(self._network.all_endpoints, self._network.endpoint_path, self._network.nodes)
         self.calibrator = LabCalibrator(self._network, clock)
         self.load = LabLoad(self._network.endpoints, self._network.endpoint_path)
@@ -106,14 +88,15 @@ class LabCluster:
         """Build the network, then the objects of the start mode and their pods. Raises WorldError."""
         network = self._network
         network.up()
-        if self._links is not None:
-            values = self._links.model_dump(exclude={"nodes"})
-            for node in self._links.nodes or network.planes:
+        links, families = self._case.scenario.links, self._case.shoot.families
+        if links is not None:
+            values = links.model_dump(exclude={"nodes"})
+            for node in links.nodes or network.planes:
                 network.impair(node, Impairment(**values))
-        cloud = Cloud(network.tables, self._behaviour, self._clock)
+        cloud = Cloud(network.tables, self._case.behaviour, self._clock)
         self._cloud = cloud
         self._faults = FaultTable(lab_faults(self.kube, cloud, network, self._calico))
-        for document in self._make_objects(network.nodes):
+        for document in initial_objects(self._case.shoot, network.nodes, self._case.feature_gates):
             self.kube.apply(document, actor=_ACTOR)
             if "status" in document:
                 self.kube.replace_status(document, actor=_ACTOR)
@@ -130,8 +113,8 @@ class LabCluster:
             overlay_pod_mtu=network.overlay_pod_mtu,
             native_pod_mtu=network.native_pod_mtu,
             services=network.services,
-            families=self._families,
-            families_probed=self._families,
+            families=families,
+            families_probed=families,
             permanent_neighbours=network.spec.has_permanent_neighbours,
             rp_filter=network.spec.rp_filter,
             versions=_versions(),
@@ -149,7 +132,7 @@ class LabCluster:
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
         """Return the DaemonSet roll and calico-node on every node."""
         facts = self._network.nodes
-        nodes = make_calico_nodes(facts, self._network.planes, kube=self.kube, recorder=recorder, timings=self._timings)
+        nodes = make_calico_nodes(facts, self._network.planes, kube=self.kube, recorder=recorder, timings=self._case.timings)
         self._calico.update((node.name, double) for node, double in zip(facts, nodes, strict=True))
         return (DaemonSetRoll(kube=self.kube, recorder=recorder), *nodes)
 
@@ -160,23 +143,6 @@ class LabCluster:
     def inspect(self) -> tuple[NodeState, ...]:
         """Return the state of every node."""
         return self._network.inspect()
-
-
-def make_lab_cluster(case: Case, clock: Clock) -> LabCluster:
-    """Return the lab that a scenario asks for, not up yet."""
-
-    def make_objects(nodes: Sequence[NodeFacts]) -> tuple[JsonObject, ...]:
-        return initial_objects(case.shoot, nodes, case.feature_gates)
-
-    return LabCluster(
-        spec=make_spec(case),
-        clock=clock,
-        timings=case.timings,
-        behaviour=case.behaviour,
-        make_objects=make_objects,
-        families=case.shoot.families,
-        links=case.scenario.links,
-    )
 
 
 def make_spec(case: Case) -> LabSpec:
@@ -247,9 +213,7 @@ def _choose_node_network(*taken: str) -> str:
 def capabilities_missing(case: Case) -> tuple[str, ...]:
     """Return the capabilities that a scenario needs and a lab on this machine lacks. Raises UsageError."""
     make_spec(case)
-    overlay = {Overlay.IPIP: Capability.OVERLAY_IPIP, Overlay.VXLAN: Capability.OVERLAY_VXLAN}[case.overlay]
-    faults = case.scenario.fault_names
-    needed = {*case.scenario.needs, *capabilities_of(case.flow_sets), overlay}
+    faults, needed = case.scenario.fault_names, set(case.needs)
     if faults & NEEDS_NFT:
         needed.add(Capability.NFT)
     if "IPv6" in case.shoot.families:

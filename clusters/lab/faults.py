@@ -11,6 +11,7 @@ from clusters.lab.addresses import UNDERLAY_DEVICE, NodePlan
 from clusters.lab.calico.node import CalicoNode
 from clusters.lab.kube import MemoryKube
 from clusters.lab.network import LabNetwork
+from clusters.lab.services import run_nft
 from gardener.conditions import other_conditions
 from gardener.doubles.cloud import Cloud
 from hitless.errors import UsageError, WorldError
@@ -150,7 +151,7 @@ class _Nodes:
         name = options.get("node", "")
         if (name, table) in self._ruled:
             self._ruled.discard((name, table))
-            self._network.run_nft(name, f"delete table ip {table}\n")
+            run_nft(self._network.namespace_path(name), f"delete table ip {table}\n")
 
     def lower_mtu(self, options: JsonObject) -> None:
         """Change the MTU of the node's interface."""
@@ -163,7 +164,7 @@ class _Nodes:
 
     def _load_rules(self, node: NodePlan, table: str, chains: str) -> None:
         if (node.name, table) not in self._ruled:
-            self._network.run_nft(node.name, f"table ip {table} {{{chains}\n}}\n")
+            run_nft(self._network.namespace_path(node.name), f"table ip {table} {{{chains}\n}}\n")
             self._ruled.add((node.name, table))
 
     def _find(self, options: JsonObject) -> NodePlan:

@@ -26,7 +26,7 @@ from clusters.lab.addresses import (
 from clusters.lab.calico.node_plane import LabNodePlane, RouteBook
 from clusters.lab.calico.plane import NodePlane
 from clusters.lab.machine import ipip_carriers
-from clusters.lab.services import NodeRules, make_services, render_rules, run_nft
+from clusters.lab.services import NodeRules, make_services, render_rules
 from clusters.lab.spec import LabSpec
 from clusters.lab.tables import LabRouteTables
 from clusters.lab.tunnels import Carrier
@@ -242,10 +242,6 @@ class LabNetwork:
             self._sockets[ROUTER].execute([add_route(route, frozenset({errno.EEXIST})) for route in routes])
         else:
             self._sockets[ROUTER].execute([delete_route(route.destination, table=route.table) for route in routes])
-
-    def run_nft(self, node: str, commands: str) -> None:
-        """Run commands of nftables in a node. Raises WorldError."""
-        run_nft(self.namespace_path(node), commands)
 
     def set_underlay_mtu(self, node: str, octets: int) -> None:
         """Change the MTU of a node's eth0."""

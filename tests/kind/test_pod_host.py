@@ -21,7 +21,7 @@ from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, World
 from hitless.events import Event
 from hitless.ports import Participant
 from hitless.words import JsonObject, Kind, Nanoseconds, Overlay
-from switches.observer import SwitchObserver
+from switches.observer import ObserverOptions, SwitchObserver
 from tests.clocks import HastyClock
 from tests.kind.api_world import register_node, wait_told
 from tests.kind.exec_server import SUCCESS, ExecServer, failure
@@ -120,7 +120,7 @@ def test_what_others_do_to_a_real_cluster_is_seen(kube_api: KindKube) -> None:
         kube_api.apply(document, actor=ACTOR)
     kube_api.take_changes()
     seen, clock = Recording(), JumpingClock()
-    observer = SwitchObserver(kube=kube_api, recorder=seen, clock=clock, idle_ns=Nanoseconds(5))
+    observer = SwitchObserver(kube=kube_api, recorder=seen, clock=clock, options=ObserverOptions(idle_s=5e-9))
     observers = (observer,)
     try:
         kube_api.merge_condition(node, route_condition(is_created=True), actor=ACTOR)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from clusters.lab.cluster import LabCluster, make_lab_cluster
+from clusters.lab.cluster import LabCluster
 from hitless.clock import RunClock
 from hitless.events import Recorder
 from hitless.facts import Flow
@@ -34,7 +34,7 @@ def recorder(clock: RunClock) -> Recorder:
 
 @pytest.fixture(params=["plain-switch", "native-to-overlay"])
 def cluster(request: pytest.FixtureRequest, clock: RunClock) -> Iterator[LabCluster]:
-    lab = make_lab_cluster(make_case(load_scenario(find_scenario(request.param)), Options()), clock)
+    lab = LabCluster(make_case(load_scenario(find_scenario(request.param)), Options()), clock)
     yield lab
     lab.down()
 
@@ -46,7 +46,7 @@ class TestLabCluster(ClusterConformance):
 class TestLabCalibrator(CalibratorConformance):
     @pytest.fixture
     def lab(self, clock: RunClock) -> Iterator[LabCluster]:
-        lab = make_lab_cluster(make_case(load_scenario(find_scenario("plain-switch")), Options()), clock)
+        lab = LabCluster(make_case(load_scenario(find_scenario("plain-switch")), Options()), clock)
         yield lab
         lab.down()
 
@@ -65,7 +65,7 @@ class TestLabCalibrator(CalibratorConformance):
 
 def test_a_switch_leaves_every_event_that_a_cluster_must_record(clock: RunClock) -> None:
     case, recorder = make_case(load_scenario(find_scenario("plain-switch")), Options()), TakenDown(clock)
-    lab = make_lab_cluster(case, clock)
+    lab = LabCluster(case, clock)
     try:
         facts = lab.up()
         switch = make_plan(case, Arm.GATED, 1, clock).make_switch(lab, facts, TakenDown(clock))
@@ -85,7 +85,7 @@ def test_a_switch_leaves_every_event_that_a_cluster_must_record(clock: RunClock)
 
 def test_vxlan_gives_pods_addresses_outside_of_their_nodes_cidr(clock: RunClock) -> None:
     case = make_case(load_scenario(find_scenario("vxlan-switch")), Options())
-    lab: Cluster = make_lab_cluster(case, clock)
+    lab: Cluster = LabCluster(case, clock)
     try:
         facts = lab.up()
     finally:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clusters.lab.cluster import LabCluster, make_lab_cluster
+from clusters.lab.cluster import LabCluster
 from clusters.lab.kube import MemoryKube
 from gardener.conditions import network_unavailable
 from hitless.clock import RunClock
@@ -27,7 +27,7 @@ def bring_up(name: str, *faults: str) -> LabCluster:
     at_once = PerProfile(fast=0, gardener=0)
     steps = tuple(FaultStep(name=fault, at_ms=at_once) for fault in faults)
     scenario = load_scenario(find_scenario(name)).model_copy(update={"faults": steps})
-    return make_lab_cluster(make_case(scenario, Options()), RunClock())
+    return LabCluster(make_case(scenario, Options()), RunClock())
 
 
 @pytest.fixture(params=["plain-switch", "native-to-overlay"])

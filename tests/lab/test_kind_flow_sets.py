@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.lab.cluster import make_lab_cluster
+from clusters.lab.cluster import LabCluster
 from hitless.clock import RunClock
 from hitless.facts import ProbeSpec
 from hitless.records import encode_address
@@ -29,7 +29,7 @@ def clock() -> RunClock:
 @pytest.fixture
 def cluster(clock: RunClock, tmp_path: Path) -> Iterator[StrangersCluster]:
     case = make_case(load_scenario(find_scenario("plain-switch")), Options(nodes_per_zone=1))
-    lab = make_lab_cluster(case, clock)
+    lab = LabCluster(case, clock)
     stranger = StrangersCluster(lab, case, Arm.GATED, clock, tmp_path / "pods")
     try:
         yield stranger

@@ -15,7 +15,7 @@ from clusters.kubernetes.prober import KindProber
 from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
 from clusters.kubernetes.watched import WatchedCluster
-from clusters.lab.cluster import LabCluster, make_lab_cluster
+from clusters.lab.cluster import LabCluster
 from commands.arms import execute_plan
 from commands.compare import compare_watched, judge_stored
 from commands.settings import Format
@@ -129,7 +129,7 @@ def watches(tmp_path_factory: pytest.TempPathFactory) -> dict[Arm, Watched]:
     for arm in Arm:
         clock, directory = RunClock(), tmp_path_factory.mktemp(arm.lower())
         case = make_case(load_scenario(find_scenario("plain-switch")), Options())
-        lab = make_lab_cluster(case, clock)
+        lab = LabCluster(case, clock)
         try:
             cluster = StrangersCluster(lab, case, arm, clock, directory / "pods")
             judged = watch(cluster, clock, directory / "watch" / "1", arm=arm)
@@ -146,7 +146,7 @@ def make_stranger(tmp_path: Path) -> Iterator[Callable[..., tuple[StrangersClust
     def make(arm: Arm, kind: type[StrangersCluster] = StrangersCluster) -> tuple[StrangersCluster, RunClock]:
         clock = RunClock()
         case = make_case(load_scenario(find_scenario("plain-switch")), Options())
-        labs.append(make_lab_cluster(case, clock))
+        labs.append(LabCluster(case, clock))
         return kind(labs[-1], case, arm, clock, tmp_path / "pods"), clock
 
     yield make
@@ -166,7 +166,7 @@ class TestWatchedCluster(WatchedClusterConformance):
     @pytest.fixture
     def cluster(self, clock: RunClock, tmp_path: Path) -> Iterator[WatchedCluster]:
         case = make_case(load_scenario(find_scenario("plain-switch")), Options())
-        lab = make_lab_cluster(case, clock)
+        lab = LabCluster(case, clock)
         watched = QuietCluster(lab, case, Arm.GATED, clock, tmp_path / "pods")
         yield watched
         watched.down()

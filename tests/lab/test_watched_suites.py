@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clusters.kubernetes.watched import find_mismatches
-from clusters.lab.cluster import LabCluster, make_lab_cluster
+from clusters.lab.cluster import LabCluster
 from commands.arms import execute_trial
 from commands.backends import Backend, KubeconfigOptions, make_backend
 from commands.performers import SwitchName, find_impossible, make_performer
@@ -36,7 +36,7 @@ def make_watched(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
         def make_cluster(case: Case, clock: Clock) -> Cluster:
             for lab in labs:
                 lab.down()
-            labs.append(make_lab_cluster(case, clock))
+            labs.append(LabCluster(case, clock))
             assert isinstance(clock, RunClock)
             kind = StrangersCluster if switches else QuietCluster
             return kind(labs[-1], case, Arm.GATED, clock, tmp_path / f"pods-{len(labs)}")
@@ -81,7 +81,7 @@ def test_nothing_happens_is_true_of_a_cluster_that_is_left_alone(make_watched: C
 
 def test_a_lab_is_as_its_scenario_begins() -> None:
     case = case_of("plain-switch")
-    lab = make_lab_cluster(case, RunClock())
+    lab = LabCluster(case, RunClock())
     try:
         lab.up()
         assert find_mismatches(lab.kube, case) == ()

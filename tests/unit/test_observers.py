@@ -20,7 +20,7 @@ from hitless.ports import Cluster, Participant
 from hitless.run import run
 from hitless.store import RunStore, read_history
 from hitless.words import SECOND, Kind, Mode, Nanoseconds
-from switches.observer import CalicoObserver, SwitchObserver
+from switches.observer import CalicoObserver, ObserverOptions, SwitchObserver
 from tests.unit.lab_fakes import TakenDown, World, make_shoot, seconds
 from tests.unit.test_run import FakeCluster, FakeSwitch, make_plan
 
@@ -35,7 +35,9 @@ class Observed:
         self.clock, self.kube = self.world.clock, self.world.kube
         self.calicos, self.everything = TakenDown(self.clock), TakenDown(self.clock)
         self.calico = CalicoObserver(self.kube, self.calicos)
-        self.switch = SwitchObserver(kube=self.kube, recorder=self.everything, clock=self.clock, idle_ns=seconds(1))
+        self.switch = SwitchObserver(
+            kube=self.kube, recorder=self.everything, clock=self.clock, options=ObserverOptions(idle_s=1)
+        )
         self.world.loop = Loop((*self.world.participants, self.calico, self.switch), self.kube, self.clock)
 
     def switch_to_native(self) -> None:
@@ -126,7 +128,12 @@ def test_an_observer_that_the_api_does_not_answer_asks_again_and_holds_the_run()
 def test_the_operator_can_end_a_watch_during_a_roll() -> None:
     world, asked = World(), [False]
     recorder = TakenDown(world.clock)
-    observer = SwitchObserver(kube=world.kube, recorder=recorder, clock=world.clock, is_asked_to_end=lambda: asked[0])
+    observer = SwitchObserver(
+        kube=world.kube,
+        recorder=recorder,
+        clock=world.clock,
+        options=ObserverOptions(idle_s=None, is_asked_to_end=lambda: asked[0]),
+    )
     world.request(make_shoot(Mode.NATIVE), kinds=(Kind.DAEMON_SET,))
     world.loop.run(lambda: world.kube.get(Kind.DAEMON_SET, "calico-node")["metadata"]["generation"] > 1, LONG)
     assert not observer.is_settled()
@@ -195,7 +202,7 @@ def test_the_observer_of_a_switch_takes_the_place_of_the_clusters(tmp_path: Path
     def make_switch(_cluster: Cluster, _facts: ClusterFacts, recorder: Recorder) -> AppliedSwitch:
         switch = AppliedSwitch(cluster)
         switch.participants = (
-            SwitchObserver(kube=world.kube, recorder=recorder, clock=world.clock, idle_ns=Nanoseconds(SECOND)),
+            SwitchObserver(kube=world.kube, recorder=recorder, clock=world.clock, options=ObserverOptions(idle_s=1)),
         )
         return switch
 

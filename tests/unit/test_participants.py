@@ -12,8 +12,8 @@ from gardener.manifests.admission import policy_manifests
 from gardener.manifests.render import render
 from hitless.clock import JumpingClock
 from hitless.ports import KubeApi, Participant
-from hitless.words import SECOND, Mode, Nanoseconds
-from switches.observer import CalicoObserver, SwitchObserver
+from hitless.words import Mode
+from switches.observer import CalicoObserver, ObserverOptions, SwitchObserver
 from tests.lab.conformance.participant import ParticipantConformance
 from tests.unit.fakes_gardener import Bench
 from tests.unit.lab_fakes import World, make_shoot
@@ -74,7 +74,7 @@ class TestObserverOfSwitch(TestDoublesOfCalico):
     @pytest.fixture
     def participants(self, world: World) -> Sequence[Participant]:
         kube, recorder = world.kube, world.recorder
-        switch = SwitchObserver(kube=kube, recorder=recorder, clock=world.clock, idle_ns=Nanoseconds(SECOND))
+        switch = SwitchObserver(kube=kube, recorder=recorder, clock=world.clock, options=ObserverOptions(idle_s=1))
         return (switch, *world.participants)
 
 
