@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _STOP_S: Final = 0.05
 _STOP_ATTEMPTS_MAX: Final = 100
+"""How long and how often to wait for the thread's end, which a connection attempt can hold up for seconds."""
 _RETRY_FIRST_S: Final = 0.05
 _RETRY_MAX_S: Final = 2.0
 """Longest time until a server that is back is noticed."""
-"""How long and how often to wait for the thread's end, which a connection attempt can hold up for seconds."""
 
 _FAILURES_MAX: Final = 20
 

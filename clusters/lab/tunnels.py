@@ -1,4 +1,4 @@
-"""The overlay's carriers: which device, which MTU, which messages. Pure, but for `choose_carrier`.
+"""The overlay's carriers: which device, which MTU, which messages. Pure.
 
 | carrier | device | wire | cost | route to a peer's block |
 |---|---|---|---|---|
