@@ -188,7 +188,7 @@ def _judge_held(history: History, measures: Measures) -> Iterator[Finding]:
     stopped = history.first_event("run.probing_stopped")
     validation_ns = history.header.validation_ns
     if ended is None or stopped is None or stopped.t_ns - ended.t_ns < validation_ns:
-        text = f"probing ended before the end of the validation time of {validation_ns / MILLISECOND:g} ms"
+        text = f"probing ended before the validation time of {validation_ns / MILLISECOND:g} ms was over"
         yield Finding(verdict=Verdict.INCONCLUSIVE, code="validation-too-short", text=text)
         return
     since_ns = stopped.t_ns - validation_ns

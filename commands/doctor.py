@@ -64,7 +64,7 @@ def _name_limits(limits: Limits) -> tuple[tuple[str, int | None], ...]:
 
 
 def _say(value: int | None) -> str:
-    return "not to be read" if value is None else f"{value:,}"
+    return "cannot be read" if value is None else f"{value:,}"
 
 
 def _print_features(title: str, features: Sequence[Feature]) -> None:

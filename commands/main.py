@@ -71,7 +71,7 @@ def watch(  # noqa: PLR0913 - each is an option
     until_idle: Annotated[
         float, typer.Option(min=0, help="End when a switch was seen and nothing has changed for this many seconds; 0: do not.")
     ] = 60.0,
-    gate: Annotated[bool, typer.Option(help="What you say of the feature gate; a watch cannot see it.")] = True,
+    gate: Annotated[bool, typer.Option(help="Whether the feature gate is on in this cluster; a watch cannot see it.")] = True,
     expect: Annotated[Mode | None, typer.Option(help="The mode to end in; then leftovers on the nodes count as well.")] = None,
     output: Output,
     prometheus: Prometheus = None,

@@ -1,4 +1,4 @@
-"""What several commands' options share: their types, the refusal of options without effect, and help in groups."""
+"""Options of several commands: their types, the refusal of options without effect, and help in groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `pytest suites/` ends with: an index page, a page for each scenario whose arms both ran, what GitHub's runner reads.
+"""Reports at the end of `pytest suites/`: an index, a page for each scenario whose arms both ran, annotations for GitHub.
 
 Arms may have run in several processes (pytest-xdist). Each leaves `arm.json` in its folder when it is over; the second of a
 scenario finds the first one's, reads its records and writes the comparison as `SCENARIO.html` into the session's folder. It is

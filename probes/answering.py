@@ -1,4 +1,4 @@
-"""What the far end of TCP flows says to what came: pure, so that no input is too strange to be tried.
+"""Answers of the far end of TCP flows. Pure, so that any input can be tested.
 
 A message is answered if it is one, names a flow that ends here, and comes from where that flow comes from. Anything else ends
 the connection: its framing cannot be trusted any more. 44 octets go out for 44 that came, never more. Source: RFC 8762 4.3
@@ -31,7 +31,7 @@ class KnownFlow:
 
 @dataclass(slots=True, kw_only=True)
 class Conversation:
-    """What is known of a connection by what came on it."""
+    """The state of one connection, as its messages tell it."""
 
     source: bytes
     """Address of the other end as we see it, as a number."""
@@ -43,7 +43,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """When it was, for everything that was read at once."""
+    """Times of everything that was read at once."""
 
     received_ns: int
     """Run clock."""
@@ -57,7 +57,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What is to be done about what came."""
+    """The answers to what came, and its rows for the log."""
 
     answers: bytes
     """To be sent back."""

@@ -1,4 +1,4 @@
-"""Which inner loop the agents have: the compiled one (`_datagrams.c`), or Python and numpy where it was not built.
+"""The inner loop of the agents: the compiled one (`_datagrams.c`), or Python and numpy where it was not built.
 
 `pip install` builds it where there is a C compiler. Both behave alike; the compiled one takes a fraction of the CPU
 (docs/benchmarks.md).

@@ -1,4 +1,4 @@
-"""What a child process of the harness does: report its states, notice the end of its parent, give up its privileges.
+"""A child process of the harness: it reports its states, notices the end of its parent and gives up its privileges.
 
 It reports states on stdout, a JSON line each. It stops when its stdin, a pipe, ends. Once its sockets are open it needs no more
 privileges than an ordinary user has.

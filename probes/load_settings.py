@@ -1,4 +1,4 @@
-"""What the processes of the application load are told: one JSON file each, checked before anything is opened.
+"""Settings of the processes of the application load: one JSON file each, checked before anything is opened.
 
 The service (`probes.http_service`):
 

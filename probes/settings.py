@@ -1,4 +1,4 @@
-"""What an agent is told: one JSON file, checked whole before anything is opened.
+"""Settings of an agent: one JSON file, checked whole before anything is opened.
 
     {"agent": "sender", "directory": "/run/x", "epoch_ns": 0, "interval_ns": 5000000, "packet_octets": 44, "live_answers": 5,
      "drain_ns": 2000000000, "duration_ns_max": 60000000000, "linger_ns": 0, "waits": false, "phase_seed": null,

@@ -1,4 +1,4 @@
-"""What every TCP flow of a sender has in common: the tools that they share, and what the sender asks of them."""
+"""The interface of a TCP flow to its sender, and the tools that the flows of one sender share."""
 
 from __future__ import annotations
 

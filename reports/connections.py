@@ -1,4 +1,4 @@
-"""What became of TCP connections, family by family: for the summary and as rows of the report. Pure."""
+"""TCP connections, family by family: their totals for the summary, and rows of the report. Pure."""
 
 from __future__ import annotations
 

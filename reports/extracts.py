@@ -1,4 +1,4 @@
-"""What a report takes out of a comparison beside the summary: the trial to show, the worst flows, the drops by place."""
+"""Extracts of a comparison, which a report shows beside the summary: the trial to show, the worst flows, the drops by place."""
 
 from __future__ import annotations
 

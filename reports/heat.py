@@ -65,5 +65,5 @@ def _cell(measures: Sequence[FlowMeasure], worst_ms: float) -> Cell:
         return Cell(text="0", level=0, note=f"{plural(len(measures), 'flow')}, none lost a probe")
     longest_ms = max(measure.downtime.best_ns for measure in measures) / MILLISECOND
     level = max(1, round(longest_ms / worst_ms * LEVELS)) if worst_ms else 1
-    note = f"{hit} of {plural(len(measures), 'flow')} lost probes, down at most {longest_ms:,.1f} ms"
+    note = f"{hit} of {plural(len(measures), 'flow')} lost probes, down for at most {longest_ms:,.1f} ms"
     return Cell(text=f"{longest_ms:,.0f}", level=level, note=note)

@@ -1,4 +1,4 @@
-"""What was tested, in a few words each: the cluster, what carried the overlay, and every part. Pure."""
+"""The identity of what was tested: the cluster, what carried the overlay, and every part. Pure."""
 
 from __future__ import annotations
 

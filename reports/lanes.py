@@ -1,4 +1,4 @@
-"""What the nodes were at every time, as lanes below the flows: the mode of their routes, and whether cloud routes led to them.
+"""Lanes below the flows: the mode of each node's routes over time, and whether cloud routes led to the node.
 
 Pure. The modes are those of analysis/route_history, so the lanes cannot contradict paths and causes.
 """

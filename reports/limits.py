@@ -1,4 +1,4 @@
-"""What a comparison could not have seen, in sentences. Pure."""
+"""Limits of a comparison: sentences about what it could not have seen. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session of the suites ends with: an index of its arms, as a page and as Markdown. Pure."""
+"""The index of a session of the suites: its arms, as a page and as Markdown. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reports.templating import markdown_table, read_asset, render
 
 @unique
 class State(StrEnum):
-    """What became of the test of an arm."""
+    """The result of an arm's test."""
 
     EXPECTED = "as expected"
     UNEXPECTED = "not as expected"

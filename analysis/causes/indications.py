@@ -91,7 +91,8 @@ def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: floa
     """
     odds = COUNTED_MAX if share >= 1 else max(NOT_COUNTED, min(COUNTED_MAX, share / (1 - share)))
     where = ", ".join(sorted(counter.places))
-    text = f"{counter.name} of {where} moved by {moved:,}; it could have counted {eligible:,} lost probes, these to {share:.0%}"
+    counted = f"it could have counted {eligible:,} lost probes, these with probability {share:.0%}"
+    text = f"{counter.name} of {where} moved by {moved:,}; {counted}"
     return Indication(text=text, odds=odds)
 
 
@@ -143,7 +144,7 @@ def _weigh_end(candidate: Candidate, segment: Segment, instants: int, scale: Sca
         text = f"the flow was answered again at {scale.say(end.latest_ns)}, before this had ended"
         return Indication(text=text, odds=FORBIDDEN)
     lag_ns = end.earliest_ns - ended.latest_ns
-    text = f"it lasted {lag_ns / MILLISECOND:,.1f} ms longer than that: {candidate.end_text or 'that ended'}"
+    text = f"it lasted another {lag_ns / MILLISECOND:,.1f} ms after {candidate.end_text or 'that ended'}"
     odds = 4 * LAGGED if lag_ns <= LAG_NS else FORBIDDEN
     return Indication(text=text, odds=odds)
 
@@ -153,7 +154,7 @@ def _weigh_lasting(candidate: Candidate, scale: Scale) -> Indication:
     ended = candidate.ended
     if ended is None:
         odds = 1.0 if candidate.is_end_free else LASTED
-        return Indication(text="both lasted until the probing ended", odds=odds)
+        return Indication(text="both lasted until probing ended", odds=odds)
     text = f"it lasted on although {candidate.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
     return Indication(text=text, odds=FORBIDDEN)
 

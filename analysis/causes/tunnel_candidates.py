@@ -53,7 +53,7 @@ class TunnelCandidates:
             yield Candidate(
                 kind=CauseKind.REVERSE_PATH_FILTER,
                 subject=f"rp_filter of {peer}",
-                text=f"{node} and {peer} were of different modes: {peer} got packets by another device than it answers by",
+                text=f"{node} and {peer} were in different modes: {peer} received packets on another device than it answers by",
                 began=began,
                 ended=ended,
                 begin_text="their modes began to differ",
@@ -96,7 +96,7 @@ class TunnelCandidates:
             yield Candidate(
                 kind=CauseKind.TOO_LARGE,
                 subject=f"packets of {octets} octets",
-                text=f"{node} sent packets of {octets} octets to {peer} by a tunnel that takes {self._tunnel_mtu}",
+                text=f"{node} sent packets of {octets} octets to {peer} through a tunnel with an MTU of {self._tunnel_mtu}",
                 began=began,
                 ended=ended,
                 begin_text=f"{node} encapsulated",

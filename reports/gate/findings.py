@@ -1,4 +1,4 @@
-"""What the release gate finds: a rule that holds, is broken, or cannot be decided."""
+"""Findings of the release gate: a rule that holds, is broken, or cannot be decided."""
 
 from __future__ import annotations
 

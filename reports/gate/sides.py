@@ -158,7 +158,7 @@ def _say_schema(schema: object) -> str:
     name, _, version = str(schema).partition("/")
     newest = SCHEMA.rpartition("/")[2]
     if name == _FAMILY and version.isdigit() and int(version) > int(newest):
-        return f"{schema}, which is newer than this hitless reads"
+        return f"{schema}, which is newer than this version of hitless reads"
     return str(schema)
 
 

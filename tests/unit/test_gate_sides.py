@@ -56,7 +56,10 @@ def test_a_summary_without_the_fields_that_were_added_later_is_read() -> None:
         ([], "schema: found nothing"),
         ({}, "schema: found nothing"),
         (summary() | {"schema": "hitless.summary/0"}, "found hitless.summary/0; expected hitless.summary/2"),
-        (summary() | {"schema": "hitless.summary/3"}, "found hitless.summary/3, which is newer than this hitless reads"),
+        (
+            summary() | {"schema": "hitless.summary/3"},
+            "found hitless.summary/3, which is newer than this version of hitless reads",
+        ),
         (summary() | {"schema": "other.summary/3"}, "found other.summary/3;"),
         (changed(summary(), "interval_ms", "fast"), "interval_ms: found 'fast'"),
         (changed(summary(), "interval_ms", 0), "interval_ms: found 0"),

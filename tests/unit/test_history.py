@@ -80,7 +80,7 @@ def test_the_allowances_of_the_stored_decision_are_in_the_rows(tmp_path: Path) -
 
 def test_bad_input_adds_nothing(tmp_path: Path) -> None:
     good, bad = write(tmp_path / "good", summary()), write(tmp_path / "bad", {"schema": "hitless.summary/9"})
-    with pytest.raises(UsageError, match="newer than this hitless reads"):
+    with pytest.raises(UsageError, match="newer than this version of hitless reads"):
         add_summaries(tmp_path / "history", [good, bad], None)
     nameless = write(tmp_path / "nameless", {**summary(), "parts": []})
     with pytest.raises(UsageError, match="give --release"):
