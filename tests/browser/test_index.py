@@ -20,7 +20,6 @@ def _entry(name: str, state: State, page: str | None) -> ArmEntry:
         verdicts="PASS",
         figures="",
         reason="",
-        folder=None,
         page=page,
     )
 
