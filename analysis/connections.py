@@ -71,7 +71,6 @@ _Complaints = dict[Complaint, tuple[Nanoseconds, ...]]
 class ConnectionMeasure:
     """The connections of one flow."""
 
-    flow: FlowId
     offered: int
     """Messages that were to be sent."""
     answered: int
@@ -96,7 +95,6 @@ def measure_connections(history: History) -> Mapping[FlowId, ConnectionMeasure]:
     records, threshold_ns = history.records, history.header.forwarding_delay_threshold_ns
     return {
         flow.id: judge_flow(
-            flow.id,
             flow.flow_class,
             records.sender[span(records.sender["flow"], flow.id)],
             records.connections[span(records.connections["flow"], flow.id)],
@@ -107,13 +105,10 @@ def measure_connections(history: History) -> Mapping[FlowId, ConnectionMeasure]:
     }
 
 
-def judge_flow(
-    flow: FlowId, flow_class: FlowClass, rows: Rows, connections: Rows, threshold_ns: Nanoseconds
-) -> ConnectionMeasure:
+def judge_flow(flow_class: FlowClass, rows: Rows, connections: Rows, threshold_ns: Nanoseconds) -> ConnectionMeasure:
     """Judge one TCP flow.
 
     Args:
-        flow: its id.
         flow_class: of TCP.
         rows: SENDER_ROW of the flow, by seq.
         connections: CONNECTION_ROW of the flow, by time; `tcp-connect` has none.
@@ -133,7 +128,6 @@ def judge_flow(
         opened = int(np.count_nonzero(connections["what"] == ConnectionEvent.OPENED))
     complaints[Complaint.LOST] = _instants(rows["send_began_ns"][is_lost])
     return ConnectionMeasure(
-        flow=flow,
         offered=int(rows.size),
         answered=int(np.count_nonzero(is_answered)),
         opened=opened,

@@ -22,7 +22,7 @@ from bench.lab.drop_switch import DropSwitch
 from clusters.lab.network import LabNetwork
 from hitless.agents import read_agents
 from hitless.records import ConnectionEvent, ProbeRecords, encode_address, read_record
-from hitless.words import SECOND, FlowClass, FlowId, Nanoseconds
+from hitless.words import SECOND, FlowClass, Nanoseconds
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 
 ROOT = Path(__file__).parents[2]
@@ -143,7 +143,6 @@ def judge_all(probing: Probing, records: ProbeRecords) -> dict[int, tuple[FlowSe
         flow.id: (
             flow,
             judge_flow(
-                FlowId(flow.id),
                 flow.flow_class,
                 records.sender[records.sender["flow"] == flow.id],
                 records.connections[records.connections["flow"] == flow.id],

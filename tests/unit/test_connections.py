@@ -32,7 +32,7 @@ THRESHOLD_NS = Nanoseconds(2 * SECOND)
 
 
 def judge(rows: Rows, connections: Rows | None = None, flow_class: FlowClass = FlowClass.TCP_ESTABLISHED) -> ConnectionMeasure:
-    return judge_flow(FLOW, flow_class, rows, story() if connections is None else connections, THRESHOLD_NS)
+    return judge_flow(flow_class, rows, story() if connections is None else connections, THRESHOLD_NS)
 
 
 def only_stall(rows: Rows, connections: Rows) -> Stall:
