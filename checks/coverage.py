@@ -19,7 +19,7 @@ from hitless.facts import Part
 from hitless.history import History
 from hitless.plural import plural
 from hitless.records import STRAYS, Rows
-from hitless.verdicts import Finding
+from hitless.verdicts import Finding, doubt
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject, Kind, Nanoseconds, Overlay, Verdict
 
 NAME: Final = "coverage"
@@ -65,42 +65,37 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
     yield from _ask_pace(evidence, limits)
 
 
-def _doubt(code: str, text: str, *, t_ns: int | None = None) -> Finding:
-    at_ns = None if t_ns is None else Nanoseconds(t_ns)
-    return Finding(verdict=Verdict.INCONCLUSIVE, code=code, text=text, t_ns=at_ns)
-
-
 def _ask_harness(history: History, _: Limits) -> Iterator[Finding]:
     for error in history.errors:
-        yield _doubt("harness-error", error)
+        yield doubt("harness-error", error)
     interrupted = history.first_event("run.interrupted")
     if interrupted is not None:
-        yield _doubt("interrupted", "the run was interrupted", t_ns=interrupted.t_ns)
+        yield doubt("interrupted", "the run was interrupted", t_ns=interrupted.t_ns)
     elif not any(history.events_named("run.settled", "run.timed_out")) and not history.errors:
-        yield _doubt("run-unfinished", "the run neither settled nor used up its time")
+        yield doubt("run-unfinished", "the run neither settled nor used up its time")
 
 
 def _ask_liveness(history: History, _: Limits) -> Iterator[Finding]:
     """Nothing may happen before every flow has been answered several times in a row."""
     live = history.first_event("run.live")
     if live is None:
-        yield _doubt("not-live", "the probes were never answered on every flow")
+        yield doubt("not-live", "the probes were never answered on every flow")
         return
     for requested in history.requests[:1]:
         if requested.t_ns < live.t_ns:
-            yield _doubt("not-live-first", "the switch was requested before every flow was answered", t_ns=requested.t_ns)
+            yield doubt("not-live-first", "the switch was requested before every flow was answered", t_ns=requested.t_ns)
 
 
 def _ask_agents(history: History, _: Limits) -> Iterator[Finding]:
     if not history.records.reports:
-        yield _doubt("agent-unfinished", "no probe agent reported")
+        yield doubt("agent-unfinished", "no probe agent reported")
     for report in history.records.reports:
         if not report.finished:
-            yield _doubt("agent-unfinished", f"the agent {report.agent} ended without a report")
+            yield doubt("agent-unfinished", f"the agent {report.agent} ended without a report")
         if report.counters.get("rate_limited", 0):
             unanswered = plural(report.counters["rate_limited"], "probe")
             text = f"the agent {report.agent} left {unanswered} unanswered: they exceeded its rate limit"
-            yield _doubt("rate-limited", text)
+            yield doubt("rate-limited", text)
         strays = {name: report.counters.get(name, 0) for name in STRAYS}
         if any(strays.values()):
             found = ", ".join(f"{count} {name}" for name, count in strays.items() if count)
@@ -119,12 +114,12 @@ def _offered(history: History) -> Rows:
 def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
     """Every flow offers about as many probes as fit into the time."""
     if not history.flows_of(FlowRole.MESH):
-        yield _doubt("no-mesh-flows", "there is no flow between pods of different nodes")
+        yield doubt("no-mesh-flows", "there is no flow between pods of different nodes")
     rows = _offered(history)
     counts = np.bincount(rows["flow"], minlength=max((flow.id for flow in history.flows), default=0) + 1)
     silent = [flow.label for flow in history.flows if counts[flow.id] == 0]
     if silent:
-        yield _doubt("flow-silent", f"{plural(len(silent), 'flow')} sent no probe at all, such as {silent[0]}")
+        yield doubt("flow-silent", f"{plural(len(silent), 'flow')} sent no probe at all, such as {silent[0]}")
     if rows.size == 0:
         return
     last_ns = int(rows["send_began_ns"].max())
@@ -143,13 +138,13 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
         worst = min(short, key=lambda flow: int(counts[flow.id]))
         text = f"{plural(len(short), 'flow')} offered too few probes"
         text += f"; the worst, {worst.label}, {counts[worst.id]} of {expected[worst.id]}"
-        yield _doubt("flow-probes-missing", text)
+        yield doubt("flow-probes-missing", text)
     # Probes that a node's own network refuses to send may be lost by the switch: continuity judges them.
     errors = int(np.count_nonzero((history.records.sender["send_errno"] != 0) & ~is_network_refusal(history)))
     allowed = limits["send_errors"]
     if allowed is not None and errors > allowed:
         text = f"the kernel refused to send {plural(errors, 'probe')}; allowed: {allowed:g}"
-        yield _doubt("send-errors", text)
+        yield doubt("send-errors", text)
 
 
 def _ask_ticks(history: History, limits: Limits) -> Iterator[Finding]:
@@ -176,7 +171,7 @@ def _ask_ticks(history: History, limits: Limits) -> Iterator[Finding]:
 
 def _doubt_ticks(who: str, missed: int, ticks: int, limit: float, t_ns: int | None) -> Finding:
     text = f"{who} skipped {missed} of {plural(ticks, 'tick')} ({missed / ticks:.1%}); allowed: {limit:.1%}"
-    return _doubt("ticks-missed", text, t_ns=t_ns)
+    return doubt("ticks-missed", text, t_ns=t_ns)
 
 
 def _window(history: History) -> tuple[int, int] | None:
@@ -211,7 +206,7 @@ def _ask_gaps(history: History, limits: Limits) -> Iterator[Finding]:
             f"({worst:.1f} intervals) between the request and the end; "
             f"allowed: {limit:g} intervals"
         )
-        yield _doubt("probing-gap", text, t_ns=worst_at_ns)
+        yield doubt("probing-gap", text, t_ns=worst_at_ns)
 
 
 def _probing_instants(before: npt.NDArray[np.int64], first_ns: int, last_ns: int) -> npt.NDArray[np.int64]:
@@ -235,7 +230,7 @@ def _ask_management(history: History, _: Limits) -> Iterator[Finding]:
             place, count = next(iter(hit.items()))
             seen = f"{plural(sum(hit.values()), what)} came in by the management interface of {plural(len(hit), 'node')}"
             text = f"{seen}, {count} of them at {place}: they did not take the path under test"
-            yield _doubt("bypassed-zones", text)
+            yield doubt("bypassed-zones", text)
 
 
 def _ask_pace(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
@@ -262,4 +257,4 @@ def _ask_pace(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
         return
     lag = f"{(changed - rolled) / MILLISECOND:.0f} ms"
     text = f"the IPPool changed {lag} after the DaemonSet, because this machine is busy; allowed: {limit:g} ms"
-    yield _doubt("pool-late", text, t_ns=changed)
+    yield doubt("pool-late", text, t_ns=changed)

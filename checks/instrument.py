@@ -15,8 +15,8 @@ from analysis.evidence import Evidence
 from checks.budgets import read_budgets
 from hitless.history import History
 from hitless.plural import plural
-from hitless.verdicts import Finding
-from hitless.words import MICROSECOND, FlowRole, JsonObject, Nanoseconds, Verdict
+from hitless.verdicts import Finding, doubt
+from hitless.words import MICROSECOND, FlowRole, JsonObject, Verdict
 
 NAME: Final = "instrument"
 IS_VALIDITY: Final = True
@@ -48,18 +48,13 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
         yield from ask(evidence, limits)
 
 
-def _doubt(code: str, text: str, *, t_ns: int | None = None) -> Finding:
-    at_ns = None if t_ns is None else Nanoseconds(t_ns)
-    return Finding(verdict=Verdict.INCONCLUSIVE, code=code, text=text, t_ns=at_ns)
-
-
 def _ask_controls(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     """No switch can affect a flow within a node: if it loses a probe, the instrument lost it."""
     for flow in evidence.history.flows_of(FlowRole.CONTROL):
         found = evidence.measures.get(flow.id)
         if found is not None and found.is_hit:
             at_ns = found.outages[0].onset_after_ns if found.outages else None
-            yield _doubt(
+            yield doubt(
                 "control-lost",
                 f"the control flow {flow.label} lost {found.lost} of {plural(found.offered, 'probe')}",
                 t_ns=at_ns,
@@ -72,7 +67,7 @@ def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     untold = sum(report.counters.get("receive_overflows", 0) for report in evidence.history.records.reports)
     untold -= sum(loss.dropped for loss in losses)
     if untold > 0:
-        yield _doubt("receive-overflow", f"sockets of the instrument dropped {plural(untold, 'datagram')} at unknown times")
+        yield doubt("receive-overflow", f"sockets of the instrument dropped {plural(untold, 'datagram')} at unknown times")
     if not losses:
         return
     taken, dropped = sum(loss.missing for loss in losses), sum(loss.dropped for loss in losses)
@@ -81,9 +76,9 @@ def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     limit = limits["instrument_loss_ratio"]
     if mixed:
         text += f", but at {mixed[0].address} {mixed[0].missing} were missing for {mixed[0].dropped}: the network lost some too"
-        yield _doubt("instrument-loss-mixed", text, t_ns=mixed[0].since_ns)
+        yield doubt("instrument-loss-mixed", text, t_ns=mixed[0].since_ns)
     elif limit is not None and any(max(loss.missing, loss.dropped) > loss.offered * limit for loss in losses):
-        yield _doubt("receive-overflow", f"{text}; {limit:.1%} are allowed", t_ns=losses[0].since_ns)
+        yield doubt("receive-overflow", f"{text}; {limit:.1%} are allowed", t_ns=losses[0].since_ns)
     else:
         yield Finding(verdict=Verdict.PASS, code="instrument-loss", text=text, t_ns=losses[0].since_ns)
 
@@ -112,7 +107,7 @@ def _ask_calibration(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     ]
     if len(found) != 1 or found[0].longest_ns is None:
         text = f"a blackhole of {truth_ms} on the calibration flow was seen as {plural(len(found), 'outage')}"
-        yield _doubt("calibration-missed", text, t_ns=pulse.t_ns)
+        yield doubt("calibration-missed", text, t_ns=pulse.t_ns)
         return
     shortest, longest = found[0].shortest_ns, found[0].longest_ns
     error_ns = (shortest + longest) / 2 - (truth_shortest + truth_longest) / 2
@@ -123,7 +118,7 @@ def _ask_calibration(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     is_within = shortest <= truth_longest and truth_shortest <= longest
     allowed_ns = history.header.interval_ns + (truth_longest - truth_shortest) / 2
     if not is_within or abs(error_ns) > allowed_ns:
-        yield _doubt("calibration-off", f"{text}; {allowed_ns / 1e6:.2f} ms are allowed", t_ns=pulse.t_ns)
+        yield doubt("calibration-off", f"{text}; {allowed_ns / 1e6:.2f} ms are allowed", t_ns=pulse.t_ns)
     else:
         yield Finding(verdict=Verdict.PASS, code="calibrated", text=text, t_ns=pulse.t_ns)
 
@@ -136,7 +131,7 @@ def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     if waited_us is None or not lasted_us:
         text = "the time for which tasks waited for a CPU is unknown: the kernel offers no pressure stall information"
         if limit is not None:
-            yield _doubt("cpu-pressure-unknown", f"{text}; {limit:.0%} are allowed")
+            yield doubt("cpu-pressure-unknown", f"{text}; {limit:.0%} are allowed")
         elif history.counters_after:
             yield Finding(verdict=Verdict.PASS, code="cpu-pressure-unknown", text=text)
         return
@@ -144,7 +139,7 @@ def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     ratio = waited_us / lasted_us
     text = f"tasks waited for a CPU for {ratio:.0%} of the time; the latest tick was sent {late_ns / 1e6:.2f} ms after its time"
     if limit is not None and ratio > limit:
-        yield _doubt("cpu-pressure", f"{text}; {limit:.0%} are allowed")
+        yield doubt("cpu-pressure", f"{text}; {limit:.0%} are allowed")
     else:
         yield Finding(verdict=Verdict.PASS, code="cpu-pressure", text=text)
 
@@ -164,14 +159,14 @@ def _ask_clocks(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
         allowed = limit * MICROSECOND + elapsed * SLEW_PPM // 1_000_000 + pairs["width"][1:] + pairs["width"][:-1]
         for index in np.flatnonzero(moved > allowed):
             text = f"the wall clock of the agent {agent} stepped by {int(moved[index]) / 1e3:.0f} us"
-            yield _doubt("clock-step", text, t_ns=int(pairs["monotonic"][index]))
+            yield doubt("clock-step", text, t_ns=int(pairs["monotonic"][index]))
 
 
 def _ask_neighbours(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     """All namespaces share the machine's neighbour table: if it overflows, packets are dropped although routes exist."""
     overflows = _grown(evidence.history, "Neigh.table_fulls")
     if overflows:
-        yield _doubt("neighbour-table-full", f"the machine's neighbour table overflowed {plural(overflows, 'time')}")
+        yield doubt("neighbour-table-full", f"the machine's neighbour table overflowed {plural(overflows, 'time')}")
 
 
 def _grown(history: History, name: str) -> int | None:

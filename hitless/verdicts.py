@@ -32,6 +32,11 @@ class Finding:
         return asdict(self)
 
 
+def doubt(code: str, text: str, *, t_ns: int | None = None) -> Finding:
+    """Return a finding that leaves the verdict open."""
+    return Finding(verdict=Verdict.INCONCLUSIVE, code=code, text=text, t_ns=None if t_ns is None else Nanoseconds(t_ns))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     """The answer of one check to one history."""
