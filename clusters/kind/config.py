@@ -1,7 +1,7 @@
 """kind's configuration document for a cluster, and the KindSpec of a scenario. Pure.
 
-Everything that matters for the switch is set explicitly: no default CNI, the pod network of the Shoot, one /24 of it a node by
-kube-controller-manager, kube-proxy with iptables, and the Shoot's own feature gates. Every node gets its zone as a label and a
+Set explicitly, because the switch depends on it: no default CNI, the pod network of the Shoot, of which kube-controller-manager
+gives each node a part, kube-proxy with iptables, and the Shoot's own feature gates. Every node gets its zone as a label and a
 providerID of AWS's form. The control plane has no taint: it is a node like the others (see `addresses`).
 """
 
@@ -22,8 +22,6 @@ from hitless.words import JsonObject
 from scenarios.plan import Case
 
 DEFAULT_CLUSTER_NAME: Final = "hitless"
-NODE_MASK_BITS: Final = 24
-"""Length of a node's podCIDR. Source: kube-controller-manager --node-cidr-mask-size, whose default is the same."""
 _IMAGE_VERSION: Final = re.compile(r":v(\d{1,2})\.(\d{1,3})\.\d{1,3}(@|$)")
 
 
@@ -69,6 +67,7 @@ def make_spec(case: Case, options: KindOptions) -> KindSpec:
         calico_version=case.feature_gates.release.calico_version,
         has_arranged_blocks=case.has_arranged_blocks,
         pod_cidr=shoot.pod_cidr,
+        node_mask=shoot.node_mask,
         service_cidr=shoot.service_cidr,
         feature_gates=tuple(sorted(name for name, is_on in gates.items() if is_on)),
         runtime_config=tuple(sorted(name for name, is_on in served.items() if is_on)),
@@ -84,7 +83,7 @@ def cluster_config(spec: KindSpec) -> JsonObject:
     controller_manager = {
         "allocate-node-cidrs": "true",
         "cluster-cidr": spec.pod_cidr,
-        "node-cidr-mask-size": str(NODE_MASK_BITS),
+        "node-cidr-mask-size": str(spec.node_mask),
     }
     patch = {"kind": "ClusterConfiguration", "controllerManager": {"extraArgs": controller_manager}}
     document: JsonObject = {

@@ -41,7 +41,9 @@ class KindSpec:
     has_arranged_blocks: bool = False
     """Whether calico-ipam's blocks lie in the nodes' podCIDRs: those of a cluster cannot be moved."""
     pod_cidr: str
-    """Of the cluster; every node gets a /24 of it."""
+    """Of the cluster."""
+    node_mask: int
+    """Prefix length of each node's part of it."""
     service_cidr: str
     feature_gates: tuple[str, ...] = ()
     """Feature gates of every Kubernetes component that are switched on."""

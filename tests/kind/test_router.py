@@ -32,6 +32,7 @@ SPEC = KindSpec(
     kubernetes=(1, 36),
     image="kindest/node:none",
     pod_cidr="100.96.0.0/11",
+    node_mask=24,
     service_cidr="100.64.0.0/13",
 )
 PLAN = make_plan(SPEC)

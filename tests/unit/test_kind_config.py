@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,17 @@ def test_no_default_cni_the_shoots_networks_and_iptables() -> None:
         "serviceSubnet": "100.64.0.0/13",
         "kubeProxyMode": "iptables",
     }
+
+
+def test_a_nodes_pod_cidr_is_as_long_as_the_shoot_says(tmp_path: Path) -> None:
+    shoot = (CATALOGUE.parent / "shoots" / "aws-1.36.yaml").read_text(encoding="utf-8")
+    mask = "kubeControllerManager: {nodeCIDRMaskSize: 25}\n    kubeProxy:"
+    (tmp_path / "shoot.yaml").write_text(shoot.replace("kubeProxy:", mask), encoding="utf-8")
+    scenario = (CATALOGUE / "plain-switch.yaml").read_text(encoding="utf-8").replace("../shoots/aws-1.36.yaml", "shoot.yaml")
+    (tmp_path / "plain-switch.yaml").write_text(scenario, encoding="utf-8")
+    spec = make_spec(make_case(load_scenario(tmp_path / "plain-switch.yaml"), Options()), KindOptions())
+    (patch,) = cluster_config(spec)["kubeadmConfigPatches"]
+    assert json.loads(patch)["controllerManager"]["extraArgs"]["node-cidr-mask-size"] == "25"
 
 
 def test_before_1_36_the_shoots_feature_gates_and_api_versions_are_switched_on() -> None:
@@ -88,8 +100,13 @@ def test_addresses_are_unique_and_the_router_is_the_first_of_every_zone() -> Non
 def test_the_digest_tells_configurations_apart_but_not_modes() -> None:
     spec = spec_of()
     assert digest_spec(spec) == digest_spec(replace(spec, start_mode=Mode.NATIVE, rp_filter=1, overlay=Overlay.VXLAN))
-    others = (replace(spec, zones=3), replace(spec, image="kindest/node:v1.36.0"), replace(spec, pod_cidr="10.0.0.0/16"))
-    assert len({digest_spec(spec), *map(digest_spec, others)}) == 4
+    others = (
+        replace(spec, zones=3),
+        replace(spec, image="kindest/node:v1.36.0"),
+        replace(spec, pod_cidr="10.0.0.0/16"),
+        replace(spec, node_mask=25),
+    )
+    assert len({digest_spec(spec), *map(digest_spec, others)}) == 5
 
 
 def test_an_image_of_another_version_than_the_shoots_is_refused() -> None:
