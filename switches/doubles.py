@@ -30,36 +30,63 @@ from hitless.ports import Clock, KubeApi, Participant, RouteTables
 from hitless.words import JsonObject, Mode, Nanoseconds
 
 
+class Endable(Protocol):
+    """A part whose process can end and start anew: a double, or a program."""
+
+    def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does
+        """End the process, or start it anew."""
+        ...
+
+
+class ExtensionPart(Participant, Endable, Protocol):
+    """The extension: a double, or a program."""
+
+    def request(self, shoot: Shoot, at_ns: Nanoseconds) -> None:
+        """Get the Shoot that the operator asks for."""
+        ...
+
+    def annotate(self, at_ns: Nanoseconds, /) -> None:
+        """Look, because the Network was annotated."""
+        ...
+
+    def migrate(self) -> None:
+        """Forget what was written: the control plane leaves its seed."""
+        ...
+
+    def restore(self, at_ns: Nanoseconds) -> None:
+        """Begin anew in another seed."""
+        ...
+
+
+class RouteControllerPart(Endable, Scaled, Protocol):
+    """The route controller: a double, or what starts and ends the program."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
     """Gardener's parts in one run; see `hitless.plan.Switch`."""
 
-    extension: Extension
+    extension: ExtensionPart
     control_plane: ControlPlane
-    route_controller: RouteController
+    route_controller: RouteControllerPart
     cloud: Cloud
     """The route tables as the cloud's API offers them."""
-    propagation: Propagation
+    participants: tuple[Participant, ...]
+    """Who takes part in the loop."""
     recorder: Recorder
     wanted: Sequence[Shoot]
     """See `SwitchSpec.wanted`."""
     clock: Clock
 
     @property
-    def participants(self) -> tuple[Participant, ...]:
-        """Who takes part in the loop."""
-        later = (self.propagation,) if self.cloud.behaviour.effective_ns else ()
-        return (self.extension, self.control_plane, self.route_controller, *later)
-
-    @property
     def faults(self) -> FaultTable:
         """What can be broken in the parts themselves."""
         return FaultTable(
             {
-                "route-controller-away": take_away(self.route_controller, self.clock),
-                "extension-away": take_away(self.extension, self.clock),
+                "route-controller-away": _take_away(self.route_controller, self.clock),
+                "extension-away": _take_away(self.extension, self.clock),
                 "network-annotated": Fault(inject=lambda _: self.extension.annotate(self.clock.now_ns()), cure=lambda _: None),
-                "control-plane-migrated": migrate(self.extension, self.control_plane, self.route_controller, self.clock),
+                "control-plane-migrated": self._migrate(),
             }
         )
 
@@ -70,47 +97,26 @@ class Switch:
         self.extension.request(shoot, event.t_ns)
         self.control_plane.request(shoot, event.t_ns)
 
+    def _migrate(self) -> Fault:
+        """Return the fault of a control plane that moves to another seed."""
 
-class Endable(Protocol):
-    """A part whose process can end and start anew: a double, or a program."""
+        def leave(_: JsonObject) -> None:
+            self.extension.migrate()
+            self.route_controller.scale(0, self.clock.now_ns())
 
-    def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does
-        """End the process, or start it anew."""
-        ...
+        def arrive(_: JsonObject) -> None:
+            self.control_plane.restore(self.clock.now_ns())
+            self.extension.restore(self.clock.now_ns())
+
+        return Fault(inject=leave, cure=arrive)
 
 
-def take_away(part: Endable, clock: Clock) -> Fault:
+def _take_away(part: Endable, clock: Clock) -> Fault:
     """Return the fault of a part that is away."""
     return Fault(
         inject=lambda _: part.set_away(is_away=True, at_ns=clock.now_ns()),
         cure=lambda _: part.set_away(is_away=False, at_ns=clock.now_ns()),
     )
-
-
-class Movable(Protocol):
-    """An extension whose control plane can move: a double, or a program."""
-
-    def migrate(self) -> None:
-        """Forget what was written."""
-        ...
-
-    def restore(self, at_ns: Nanoseconds, /) -> None:
-        """Begin anew in another seed."""
-        ...
-
-
-def migrate(extension: Movable, control_plane: ControlPlane, route_controller: Scaled, clock: Clock) -> Fault:
-    """Return the fault of a control plane that moves to another seed."""
-
-    def leave(_: JsonObject) -> None:
-        extension.migrate()
-        route_controller.scale(0, clock.now_ns())
-
-    def arrive(_: JsonObject) -> None:
-        control_plane.restore(clock.now_ns())
-        extension.restore(clock.now_ns())
-
-    return Fault(inject=leave, cure=arrive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +138,16 @@ class SwitchSpec:
     """Of the cloud, where the route tables are not behind a Cloud already."""
 
 
-def make_switch(spec: SwitchSpec, *, kube: KubeApi, routes: RouteTables, recorder: Recorder, clock: Clock) -> Switch:
+def make_switch(
+    spec: SwitchSpec,
+    *,
+    kube: KubeApi,
+    routes: RouteTables,
+    recorder: Recorder,
+    clock: Clock,
+    extension: ExtensionPart | None = None,
+    route_controller: RouteControllerPart | None = None,
+) -> Switch:
     """Build the parts for one run.
 
     Args:
@@ -141,36 +156,40 @@ def make_switch(spec: SwitchSpec, *, kube: KubeApi, routes: RouteTables, recorde
         routes: the cloud's route tables, or a Cloud around them, which is then used as it is.
         recorder: records the events.
         clock: the run clock.
+        extension: in the place of the double.
+        route_controller: in the place of the double; the cluster lets it take part in the loop.
 
     Raises:
         UsageError: the Shoot asks for what is not supported (eBPF).
     """
-    shoot = spec.shoot
+    shoot, timings = spec.shoot, spec.timings
     cloud = routes if isinstance(routes, Cloud) else Cloud(routes, spec.behaviour, clock)
-    controller = RouteController(
+    double = RouteController(
         kube=kube,
         cloud=cloud,
         recorder=recorder,
-        timings=spec.timings,
+        timings=timings,
         mode=spec.route_controller,
         replicas=1 if shoot.mode is Mode.NATIVE else 0,
     )
-    extension = Extension(
+    controller = route_controller or double
+    extension = extension or Extension(
         kube=kube,
         recorder=recorder,
-        timings=spec.timings,
+        timings=timings,
         gate=spec.gate,
         feature_gates=spec.feature_gates,
         shoot=shoot,
         written=render(shoot, spec.feature_gates),
     )
-    control_plane = ControlPlane(kube=kube, recorder=recorder, timings=spec.timings, shoot=shoot, controller=controller)
+    control_plane = ControlPlane(kube=kube, recorder=recorder, timings=timings, shoot=shoot, controller=controller)
+    later = (Propagation(cloud=cloud, recorder=recorder),) if cloud.behaviour.effective_ns else ()
     return Switch(
         extension=extension,
         control_plane=control_plane,
         route_controller=controller,
         cloud=cloud,
-        propagation=Propagation(cloud=cloud, recorder=recorder),
+        participants=(extension, control_plane, *(() if route_controller else (double,)), *later),
         recorder=recorder,
         wanted=spec.wanted,
         clock=clock,
