@@ -134,7 +134,7 @@ def test_a_session_with_a_baseline_ends_with_the_release_gates_answer_across_wor
 def test_a_baseline_that_cannot_be_read_ends_the_session_before_anything_runs(tmp_path: Path) -> None:
     done = run_suites("--scenario", "plain-switch", "--baseline", str(tmp_path / "nowhere"))
     assert done.returncode == 2, done.stdout
-    assert f"hitless: {tmp_path / 'nowhere'}: found nothing" in done.stdout + done.stderr
+    assert f"hitless: {tmp_path / 'nowhere'}: does not exist" in done.stdout + done.stderr
     alone = run_suites("--scenario", "plain-switch", "--rules", "rules.yaml")
     assert alone.returncode == 2, alone.stdout
     assert not (tmp_path / "runs").exists()

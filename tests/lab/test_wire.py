@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,7 +32,9 @@ A1, A2, B1, B2 = (f"node-{name}-mesh" for name in ("a1", "a2", "b1", "b2"))
 STAMP_PORT = 8620
 GPE_PORT, VXLAN_PORT = 4790, 4789
 
-needs_tun = pytest.mark.skipif(not Path("/dev/net/tun").exists(), reason="missing: /dev/net/tun")
+needs_tun = pytest.mark.skipif(
+    not os.access("/dev/net/tun", os.R_OK | os.W_OK), reason="missing: /dev/net/tun, which this user may read and write"
+)
 needs_rules = pytest.mark.skipif(not has_rules(), reason="missing: nft or iptables-legacy, the programs")
 
 
