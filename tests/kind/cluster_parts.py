@@ -47,7 +47,8 @@ class StartedApi(MemoryKube):
             stored = self.apply(document, actor="administrator")
             if kind == Kind.DAEMON_SET.value:
                 count, generation = len(self.list(Kind.NODE)), stored["metadata"]["generation"]
-                status = {"desiredNumberScheduled": count, "updatedNumberScheduled": count, "numberReady": count}
+                told = ("desiredNumberScheduled", "updatedNumberScheduled", "numberReady", "numberAvailable")
+                status = dict.fromkeys(told, count)
                 self.replace_status({**document, "status": {**status, "observedGeneration": generation}}, actor="controller")
 
     def start(self) -> None:
