@@ -17,6 +17,7 @@ from types import ModuleType
 
 import pytest
 from pyroute2 import IPRoute
+from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 from scapy.compat import raw
 from scapy.contrib.stamp import STAMPSessionSenderTestUnauthenticated
 from scapy.layers.inet import UDP
@@ -67,8 +68,8 @@ def address_eth0(name: str, *addresses: str) -> None:
         (loopback,), (index,) = (route.link_lookup(ifname=device) for device in ("lo", "eth0"))
         for device in (loopback, index):
             route.link("set", index=device, state="up")
-        for address in addresses:
-            route.addr("add", index=index, address=address, prefixlen=64, family=socket.AF_INET6)
+        for address in addresses:  # without NODAD an address is usable only after a while, even where accept_dad is 0
+            route.addr("add", index=index, address=address, prefixlen=64, family=socket.AF_INET6, flags=IFA_F_NODAD)
         route.route("add", dst="::/0", gateway=GATEWAYS[name], family=socket.AF_INET6)
 
 
@@ -82,7 +83,6 @@ def net() -> Iterator[Net]:
                 descriptor = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
                 for scope in ("all", "default"):
                     write_sysctl(f"{scope}/disable_ipv6", 0)
-                    write_sysctl(f"{scope}/accept_dad", 0)
                 write_sysctl("all/forwarding", int(name == "router"))
             stack.callback(os.close, descriptor)
             paths[name] = Path(f"/proc/self/fd/{descriptor}")
@@ -92,7 +92,7 @@ def net() -> Iterator[Net]:
                 route.link("add", ifname=name, kind="veth", peer={"ifname": "eth0", "net_ns_fd": there})
                 (index,) = route.link_lookup(ifname=name)
                 route.link("set", index=index, state="up")
-                route.addr("add", index=index, address=gateway, prefixlen=64, family=socket.AF_INET6)
+                route.addr("add", index=index, address=gateway, prefixlen=64, family=socket.AF_INET6, flags=IFA_F_NODAD)
         with inside(paths["pod"]):
             address_eth0("pod", POD)
             Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 0")
