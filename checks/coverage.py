@@ -256,5 +256,5 @@ def _ask_pace(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     if evidence.routes.followers(changed + FOLLOWED_NS) >= {node.name for node in history.facts.nodes}:
         return
     lag = f"{(changed - rolled) / MILLISECOND:.0f} ms"
-    text = f"the IPPool changed {lag} after the DaemonSet, because this machine is busy; allowed: {limit:g} ms"
+    text = f"the IPPool changed {lag} after the DaemonSet; allowed: {limit:g} ms; repeat on a quieter machine"
     yield doubt("pool-late", text, t_ns=changed)

@@ -19,7 +19,7 @@ from hitless.run import run
 from hitless.store import Listener, RunStore, write_json
 from hitless.verdicts import judge
 from hitless.words import Arm, Verdict
-from scenarios.model import ArmPlan
+from scenarios.parts import ArmPlan
 from scenarios.plan import Case
 
 

@@ -23,7 +23,7 @@ from hitless.ports import Clock, Cluster
 from hitless.words import SECOND, Arm, Verdict
 from scenarios.faults import OF_SWITCH
 from scenarios.initial import Initial
-from scenarios.model import Cloud
+from scenarios.parts import Cloud
 from scenarios.plan import Case, make_plan
 from switches.acts import Act
 from switches.observer import ObserverOptions, observe_plan

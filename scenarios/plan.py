@@ -28,7 +28,8 @@ from probes.stamp import SSID_MAX
 from scenarios.flows import capabilities_of, count_flows, make_flows
 from scenarios.load_plan import make_load
 from scenarios.mesh import FULL_MESH, Mesh
-from scenarios.model import NODES_MAX, RATE_HZ_MAX, RATE_HZ_MIN, ArmPlan, Scenario, Topology
+from scenarios.model import RATE_HZ_MAX, RATE_HZ_MIN, Scenario
+from scenarios.parts import NODES_MAX, ArmPlan, Topology
 from switches.doubles import Switch, SwitchSpec, make_switch
 
 FORWARDING_DELAY_THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)

@@ -18,7 +18,7 @@ from reports.gate.rules import RuleName, Rules
 from reports.gate.sides import FoundArm, Side
 from reports.quantities import say_duration
 from reports.summary import TrialSummary
-from scenarios.model import ArmPlan
+from scenarios.parts import ArmPlan
 
 Plans = Mapping[str, Mapping[Arm, ArmPlan]]
 """Scenario to what its arms should come to."""

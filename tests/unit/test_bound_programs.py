@@ -15,12 +15,12 @@ from hitless.errors import WorldError
 from hitless.waiting import wait_until
 
 HARNESS = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from clusters.programs.process import Process
 process = Process("sleeper", ["sleep", "600"], Path(sys.argv[1]))
 print(process.pid, flush=True)
-time.sleep(600)
+signal.pause()
 """
 
 

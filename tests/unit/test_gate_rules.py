@@ -18,7 +18,7 @@ from reports.gate.findings import State
 from reports.gate.rules import Allowance, Figure, Primary, RuleName, Rules, read_rules
 from reports.gate.sides import Side, make_side, parse_summary
 from scenarios.loading import find_scenario, load_scenario
-from scenarios.model import ArmPlan
+from scenarios.parts import ArmPlan
 from tests.unit.summaries import arm, changed, gated, summary, trial, ungated
 
 TODAY = date(2026, 12, 1)
