@@ -47,7 +47,7 @@ from clusters.linux.namespaces import (
     unshare,
 )
 from clusters.linux.netlink import Netlink
-from clusters.linux.netlink_dump import list_links
+from clusters.linux.netlink_dump import list_links, list_unready_addresses6
 from clusters.linux.netlink_links import Link, add_veth, set_link
 from clusters.linux.netlink_queues import Impairment, set_netem
 from clusters.linux.netlink_routes import add_route, delete_route
@@ -342,20 +342,23 @@ class LabNetwork:
         return rules
 
     def _wait_links(self) -> None:
-        """Wait until the kernel has seen every carrier: until then a veth drops what it is given."""
+        """Wait until every link has its carrier and every IPv6 address receives: until then packets are dropped."""
         for name, netlink in self._sockets.items():
-            _wait_carriers(name, netlink)
+            _wait_links(name, netlink, has_ipv6=self.spec.has_ipv6)
 
 
-def _wait_carriers(node: str, netlink: Netlink) -> None:
+def _wait_links(node: str, netlink: Netlink, *, has_ipv6: bool) -> None:
     waiting: list[str] = []
 
-    def are_up() -> bool:
-        waiting[:] = [link.name for link in list_links(netlink) if link.is_up and not link.is_running]
+    def are_ready() -> bool:
+        links = list_links(netlink)
+        waiting[:] = [f"carrier of {link.name}" for link in links if link.is_up and not link.is_running]
+        if has_ipv6 and not waiting:
+            waiting[:] = list_unready_addresses6(netlink, links)
         return not waiting
 
-    unmet = f"{node}: links without carrier"
-    wait_until(are_up, timeout_s=_LINKS_UP_S, poll_s=_LINKS_UP_POLL_S, unmet=unmet, describe=lambda: " ".join(waiting))
+    unmet = f"{node}: not ready"
+    wait_until(are_ready, timeout_s=_LINKS_UP_S, poll_s=_LINKS_UP_POLL_S, unmet=unmet, describe=lambda: ", ".join(waiting))
 
 
 def _allow_open_files() -> None:

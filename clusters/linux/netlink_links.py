@@ -22,7 +22,7 @@ LINK_HEADER: Final = struct.Struct("=BxHiII")
 IFF_UP: Final = 0x1
 LOOPBACK_INDEX: Final = 1
 
-_ADDRESS_HEADER: Final = struct.Struct("=BBBBi")
+ADDRESS_HEADER: Final = struct.Struct("=BBBBi")
 _NEIGHBOUR_HEADER: Final = struct.Struct("=BxxxiHBB")
 _PEER: Final = NESTED | 1
 _PERMANENT: Final = 0x80
@@ -170,7 +170,7 @@ def delete_link(name: str) -> Message:
 def _address_body(address: str, prefix: int, index: int) -> bytes:
     family, packed = pack_address(address)
     flags = _NO_DAD if family == socket.AF_INET6 else 0
-    return _ADDRESS_HEADER.pack(family, prefix, flags, 0, index) + pack_attribute(2, packed) + pack_attribute(1, packed)
+    return ADDRESS_HEADER.pack(family, prefix, flags, 0, index) + pack_attribute(2, packed) + pack_attribute(1, packed)
 
 
 def add_address(address: str, prefix: int, index: int) -> Message:

@@ -17,7 +17,6 @@ from types import ModuleType
 
 import pytest
 from pyroute2 import IPRoute
-from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
 from scapy.compat import raw
 from scapy.contrib.stamp import STAMPSessionSenderTestUnauthenticated
 from scapy.layers.inet import UDP
@@ -25,7 +24,10 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import Ether
 
 from clusters.linux.namespaces import THREAD_NETWORK, Clone, inside, return_home, unshare
+from clusters.linux.netlink import Netlink
+from clusters.linux.netlink_dump import list_links, list_unready_addresses6
 from hitless.records import Rows, encode_address, read_record
+from hitless.waiting import wait_until
 from hitless.words import FlowClass
 from probes.clocks import Bridge
 from probes.echo import EchoSender
@@ -68,9 +70,23 @@ def address_eth0(name: str, *addresses: str) -> None:
         (loopback,), (index,) = (route.link_lookup(ifname=device) for device in ("lo", "eth0"))
         for device in (loopback, index):
             route.link("set", index=device, state="up")
-        for address in addresses:  # without NODAD an address is usable only after a while, even where accept_dad is 0
-            route.addr("add", index=index, address=address, prefixlen=64, family=socket.AF_INET6, flags=IFA_F_NODAD)
+        for address in addresses:
+            route.addr("add", index=index, address=address, prefixlen=64, family=socket.AF_INET6)
         route.route("add", dst="::/0", gateway=GATEWAYS[name], family=socket.AF_INET6)
+
+
+def wait_addresses(name: str, path: Path) -> None:
+    with inside(path):
+        netlink = Netlink(name=name)
+    try:
+        wait_until(
+            lambda: not list_unready_addresses6(netlink, list_links(netlink)),
+            timeout_s=WAIT_S,
+            poll_s=0.002,
+            unmet=f"addresses of {name}",
+        )
+    finally:
+        netlink.close()
 
 
 @pytest.fixture
@@ -83,6 +99,7 @@ def net() -> Iterator[Net]:
                 descriptor = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
                 for scope in ("all", "default"):
                     write_sysctl(f"{scope}/disable_ipv6", 0)
+                    write_sysctl(f"{scope}/accept_dad", 0)
                 write_sysctl("all/forwarding", int(name == "router"))
             stack.callback(os.close, descriptor)
             paths[name] = Path(f"/proc/self/fd/{descriptor}")
@@ -92,12 +109,14 @@ def net() -> Iterator[Net]:
                 route.link("add", ifname=name, kind="veth", peer={"ifname": "eth0", "net_ns_fd": there})
                 (index,) = route.link_lookup(ifname=name)
                 route.link("set", index=index, state="up")
-                route.addr("add", index=index, address=gateway, prefixlen=64, family=socket.AF_INET6, flags=IFA_F_NODAD)
+                route.addr("add", index=index, address=gateway, prefixlen=64, family=socket.AF_INET6)
         with inside(paths["pod"]):
             address_eth0("pod", POD)
             Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 0")
         with inside(paths["peer"]):
             address_eth0("peer", PEER, STRANGER)
+        for name, path in paths.items():
+            wait_addresses(name, path)
         yield Net(paths=paths)
 
 

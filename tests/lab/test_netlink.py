@@ -14,7 +14,7 @@ from pyroute2 import IPRoute
 from bench.lab.netlink_messages import set_blackhole_rule, set_master
 from clusters.linux.namespaces import THREAD_NETWORK, Clone, set_namespace, unshare
 from clusters.linux.netlink import Message, Netlink
-from clusters.linux.netlink_dump import list_links, list_routes, read_neighbour_table
+from clusters.linux.netlink_dump import list_links, list_routes, list_unready_addresses6, read_neighbour_table
 from clusters.linux.netlink_links import (
     Link,
     add_address,
@@ -36,6 +36,7 @@ from clusters.linux.netlink_routes import (
     delete_route,
 )
 from hitless.errors import WorldError
+from hitless.waiting import wait_until
 
 
 @pytest.fixture
@@ -217,3 +218,25 @@ def test_links_and_the_machines_neighbour_table_are_read(netlink: Netlink) -> No
 
 def test_an_empty_table_has_no_routes(netlink: Netlink) -> None:
     assert list_routes(netlink, 4242) == []
+
+
+def test_an_address_is_ready_once_it_receives(netlink: Netlink) -> None:
+    settings = Path("/proc/sys/net/ipv6/conf/default")
+    (settings / "disable_ipv6").write_text("0")
+    home = os.open(THREAD_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
+    netlink.execute([add_veth(Link(name="a", index=70), Link(name="b", index=71, mac="02:00:00:00:00:71"), home)])
+    os.close(home)
+    netlink.execute([set_link("lo", is_up=True), add_address("2001:db8::a", 64, 70), set_link("a", is_up=True)])
+
+    def unready() -> list[str]:
+        return [one for one in list_unready_addresses6(netlink, list_links(netlink)) if not one.endswith("br0")]
+
+    before = unready()  # the other end is down: no carrier
+    assert before[-2:] == ["link-local of a", "link-local of b"]
+    netlink.execute([set_link("b", is_up=True)])
+    wait_until(lambda: not unready(), timeout_s=10.0, poll_s=0.01, unmet="addresses without a local route")
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("fe80::ff:fe00:71", 0, 0, 71))
+        receiver.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        receiver.sendto(b"here", receiver.getsockname())
+        assert receiver.recv(10) == b"here"
