@@ -18,7 +18,7 @@ ARGS ?=
 # Two cores carry two labs at the rates of the tests and of the catalogue.
 PARALLEL ?= -n 2 --dist worksteal
 # The lab's own tests wait more than they work.
-LAB_PARALLEL ?= -n 4 --dist worksteal
+LAB_PARALLEL ?= -n 4 --dist loadgroup
 # They start a control plane each and have a time of their own in CI.
 PROGRAMS := tests/lab/test_programs.py tests/lab/test_conform.py
 FUZZ_S ?= 60

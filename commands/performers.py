@@ -186,5 +186,6 @@ def find_impossible(performer: Performer, case: Case, arm: Arm) -> str | None:
 def confirm_switched(case: Case, history: History) -> None:
     """Raise WorldError if nothing switched the cluster: the run then says nothing about the scenario."""
     if case.scenario.has_request and not history.requests:
-        waited_s = history.events[-1].t_ns / SECOND if history.events else 0.0
+        watched = tuple(history.events_named("run.live", "run.settled", "run.timed_out"))
+        waited_s = (watched[-1].t_ns - watched[0].t_ns) / SECOND if watched else 0.0
         raise WorldError(f"no switch to {case.scenario.wanted} was seen within {waited_s:.0f} s; start it after run.live")

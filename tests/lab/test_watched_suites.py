@@ -67,8 +67,9 @@ def test_an_observed_switch_is_judged_as_the_scenario_says(make_watched: Callabl
 
 
 def test_without_a_switch_there_is_no_verdict_for_the_scenario(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
-    with pytest.raises(WorldError, match="no switch to NATIVE was seen within"):
-        execute_trial(make_watched(switches=False), OBSERVER, case_of("plain-switch"), Arm.GATED, 1, tmp_path / "run")
+    impatient = make_performer(SwitchName.OBSERVER, ObserverOptions(until_s=3.0, idle_s=1.0))
+    with pytest.raises(WorldError, match="no switch to NATIVE was seen within 3 s"):
+        execute_trial(make_watched(switches=False), impatient, case_of("plain-switch"), Arm.GATED, 1, tmp_path / "run")
     assert (tmp_path / "run" / "verdict.json").exists()
 
 
