@@ -14,7 +14,7 @@ from typing import Final
 from analysis.background import find_background, without_background
 from analysis.judged import JudgedRun
 from hitless.plural import plural
-from hitless.verdicts import Finding, merge
+from hitless.verdicts import Finding, doubt, failure, merge, note
 from hitless.words import MILLISECOND, Arm, FlowRole, Nanoseconds, Verdict
 
 PROOF_INTERVALS: Final = 3
@@ -83,15 +83,13 @@ def compare_verdict(runs: Sequence[JudgedRun], doubts: tuple[Finding, ...] = ())
     lost = plural(losses[0], "probe") if len(set(losses)) == 1 else f"{min(losses):,} to {max(losses):,} probes"
     beyond = " beyond the links' own loss" if any(map(_background_ratio, runs)) else ""
     text = f"GATED lost nothing{beyond} in {plural(gated, 'trial')}; UNGATED lost {lost} a trial, so loss would have been seen"
-    good = Finding(verdict=Verdict.PASS, code="hitless", text=text)
+    good = note("hitless", text)
     return Decision(verdict=Verdict.PASS, findings=(good, *_say_unproven(runs)))
 
 
 def _doubt_damaged(damaged: Sequence[str]) -> Iterator[Finding]:
     for reason in damaged:
-        yield Finding(
-            verdict=Verdict.INCONCLUSIVE, code="run-damaged", text=f"a run is left out, because it cannot be read: {reason}"
-        )
+        yield doubt("run-damaged", f"a run is left out, because it cannot be read: {reason}")
 
 
 def _name(run: JudgedRun) -> str:
@@ -126,7 +124,7 @@ def _find_invalid(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
                 )
             )
             text = f"{_name(run)} is not valid ({reasons or 'no validity check ran'}): the measurement cannot be trusted"
-            yield Finding(verdict=Verdict.INCONCLUSIVE, code="run-invalid", text=text)
+            yield doubt("run-invalid", text)
 
 
 def _find_failed(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
@@ -135,20 +133,19 @@ def _find_failed(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
             continue
         lost = _lost(run)
         if lost:
-            yield Finding(verdict=Verdict.FAIL, code="gated-lost", text=f"{_name(run)} lost {plural(lost, 'probe')}")
+            yield failure("gated-lost", f"{_name(run)} lost {plural(lost, 'probe')}")
         elif run.verdict is Verdict.FAIL:
             failed = ", ".join(result.check for result in run.results if result.verdict is Verdict.FAIL)
-            yield Finding(verdict=Verdict.FAIL, code="gated-failed", text=f"{_name(run)} failed: {failed}")
+            yield failure("gated-failed", f"{_name(run)} failed: {failed}")
 
 
 def _find_unproven(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
     for arm in Arm:
         if not any(run.history.header.arm is arm for run in runs):
-            yield Finding(verdict=Verdict.INCONCLUSIVE, code="arm-missing", text=f"there is no trial of {arm}")
+            yield doubt("arm-missing", f"there is no trial of {arm}")
     for run in runs:
         if run.history.header.arm is Arm.GATED and run.verdict is Verdict.INCONCLUSIVE:
-            text = f"{_name(run)} is inconclusive"
-            yield Finding(verdict=Verdict.INCONCLUSIVE, code="gated-inconclusive", text=text)
+            yield doubt("gated-inconclusive", f"{_name(run)} is inconclusive")
         if run.history.header.arm is Arm.UNGATED:
             yield from _doubt_proof(run)
 
@@ -164,7 +161,7 @@ def _say_unproven(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
     unproven = [family for family, lost in families.items() if not lost]
     if unproven:
         text = f"{', '.join(unproven)} lost nothing in UNGATED either: a clean GATED proves nothing for them"
-        yield Finding(verdict=Verdict.PASS, code="family-not-proven", text=text)
+        yield note("family-not-proven", text)
 
 
 def _doubt_proof(run: JudgedRun) -> Iterator[Finding]:
@@ -172,12 +169,10 @@ def _doubt_proof(run: JudgedRun) -> Iterator[Finding]:
     # An outage after any of several requests proves that the probes see loss.
     requested_ns = min((request.t_ns for request in run.history.requests), default=0)
     if any(result.check == "books" and result.verdict is Verdict.INCONCLUSIVE for result in run.results):
-        text = f"{_name(run)} lost probes that no counter accounts for: they prove nothing"
-        yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-unexplained", text=text)
+        yield doubt("ungated-unexplained", f"{_name(run)} lost probes that no counter accounts for: they prove nothing")
         return
     if not _lost(run):
-        text = f"{_name(run)} lost nothing, so it is not proven that loss would have been seen"
-        yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-lost-nothing", text=text)
+        yield doubt("ungated-lost-nothing", f"{_name(run)} lost nothing, so it is not proven that loss would have been seen")
         return
     longest_ns = max(
         (
@@ -194,4 +189,4 @@ def _doubt_proof(run: JudgedRun) -> Iterator[Finding]:
             f"{_name(run)} showed no outage of at least {needed_ns / MILLISECOND:g} ms for certain, the longest "
             f"{longest_ns / MILLISECOND:.1f} ms: it is not proven that loss would have been seen"
         )
-        yield Finding(verdict=Verdict.INCONCLUSIVE, code="ungated-outage-short", text=text)
+        yield doubt("ungated-outage-short", text)

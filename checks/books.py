@@ -6,47 +6,42 @@ is understood.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
 
 from analysis.evidence import Evidence
 from analysis.ledger import Ledger
-from checks.budgets import read_budgets
+from checks.check import Limits, make_check
 from hitless.plural import plural
-from hitless.verdicts import Finding
-from hitless.words import IpFamily, JsonObject, Verdict
-
-NAME: Final = "books"
-IS_VALIDITY: Final = False
-BUDGETS: Final[Mapping[str, float | None]] = {
-    "lost_unexplained": 0,  # probes; null: any
-}
-"""Budget name to its default."""
+from hitless.verdicts import Finding, doubt, note
+from hitless.words import IpFamily
 
 
-def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
+@make_check(
+    "books",
+    budgets={
+        "lost_unexplained": 0,  # probes; null: any
+    },
+)
+def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Balance lost probes of all IPv4 flows, control flows included, against the drops of all namespaces."""
-    limits = read_budgets(NAME, budgets, BUDGETS)
     ledger = evidence.ledger
     if ledger is None:
-        text = "not available: this cluster has no counters of every namespace between two pods"
-        yield Finding(verdict=Verdict.PASS, code="counters-not-available", text=text)
+        yield note("counters-not-available", "not available: this cluster has no counters of every namespace between two pods")
         return
     if any(flow.ip_family is IpFamily.IPV6 for flow in evidence.history.flows):
-        text = "the books are of IPv4: no lost IPv6 probe is in them"
-        yield Finding(verdict=Verdict.PASS, code="ipv6-not-balanced", text=text)
+        yield note("ipv6-not-balanced", "the books are of IPv4: no lost IPv6 probe is in them")
     limit = limits["lost_unexplained"]
     if limit is not None and ledger.lost_unexplained > limit:
         text = f"{ledger.lost_unexplained} of {plural(ledger.lost, 'lost probe')} not accounted for: {_drops(ledger)}"
-        yield Finding(verdict=Verdict.INCONCLUSIVE, code="loss-unexplained", text=text)
+        yield doubt("loss-unexplained", text)
         return
     text = f"{plural(ledger.lost, 'probe')} lost; {_drops(ledger)}"
-    yield Finding(verdict=Verdict.PASS, code="books-balanced", text=text)
+    yield note("books-balanced", text)
     if ledger.surplus:
         text = (
             f"the kernel dropped {plural(ledger.surplus, 'packet')} beyond the lost probes: other traffic, or answers to copies"
         )
-        yield Finding(verdict=Verdict.PASS, code="drops-surplus", text=text)
+        yield note("drops-surplus", text)
 
 
 def _drops(ledger: Ledger) -> str:

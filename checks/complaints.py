@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 from analysis.connections import Complaint, ConnectionMeasure
+from analysis.evidence import Evidence
 from analysis.stalls import StallEnd
+from checks.check import Limits
 from hitless.facts import Flow
 from hitless.plural import plural
-from hitless.verdicts import Finding
-from hitless.words import FlowClass, FlowSet, Nanoseconds, Verdict
+from hitless.verdicts import Finding, doubt, failure, note
+from hitless.words import FlowRole
 
 BUDGET_OF: Final[Mapping[Complaint, str]] = {
     Complaint.RESET: "resets",
@@ -41,71 +42,56 @@ _WORDS: Final[Mapping[Complaint, tuple[str, str]]] = {
 Measured = tuple[Flow, ConnectionMeasure]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
-    """Flows of one set and class, which share a finding."""
-
-    flow_set: FlowSet
-    flow_class: FlowClass
-    flows: tuple[Measured, ...]
-
-    def met(self, complaint: Complaint) -> list[tuple[Nanoseconds, Flow]]:
-        """Return when and on which flow a complaint occurred, in order of time."""
-        found = [(at_ns, flow) for flow, measure in self.flows for at_ns in measure.complaints.get(complaint, ())]
-        return sorted(found, key=lambda one: one[0])
-
-
-def judge_complaints(
-    flows: Sequence[Measured],
-    limits: Mapping[str, float | None],
-    complaints: Sequence[Complaint],
-    name_code: Callable[[FlowSet, FlowClass, Complaint], str],
+def judge_connections(
+    evidence: Evidence,
+    roles: Sequence[FlowRole],
+    limits: Limits,
+    name_code: Callable[[Flow, Complaint], str],
+    *,
+    what: str,
+    code_unprobed: str,
+    code_good: str,
 ) -> Iterator[Finding]:
-    """Yield a finding for every complaint of every set and class of flows; over its budget it is a failure.
+    """Judge the connections of every set and class of TCP flows; a complaint over its budget is a failure.
 
     Args:
-        flows: with the results of their connections.
-        limits: budget name to the number allowed over all these flows; None: any number.
-        complaints: those to judge.
-        name_code: returns the code of a finding.
+        evidence: of the run.
+        roles: of the flows.
+        limits: budget name to the number allowed over all these flows; None: any number. Complaints without one are not judged.
+        name_code: returns the code of a finding for such a flow.
+        what: what is probed, in a sentence.
+        code_unprobed: of the doubt that a flow offered no message, so that no complaint was possible.
+        code_good: of the note that there is nothing to complain of.
     """
-    groups = _group(flows)
-    for complaint in complaints:
-        limit, total = limits[BUDGET_OF[complaint]], sum(measure.count(complaint) for _, measure in flows)
-        verdict = Verdict.FAIL if limit is not None and total > limit else Verdict.PASS
-        allowed = "any number" if limit is None else f"{limit:g} in all"
-        for group in groups:
-            met = group.met(complaint)
-            if met:
-                code = name_code(group.flow_set, group.flow_class, complaint)
-                text = f"{_describe(group, complaint, met)}; allowed: {allowed}"
-                yield Finding(verdict=verdict, code=code, text=text, flow=met[0][1].id, t_ns=met[0][0])
-
-
-def say_unprobed(flows: Sequence[Measured], code: str) -> Iterator[Finding]:
-    """Yield a doubt if a flow offered no message: then no complaint was possible."""
+    measures = evidence.connections
+    flows = [(flow, measures[flow.id]) for flow in evidence.history.flows_of(*roles) if flow.id in measures]
+    if not flows:
+        yield note("not-applicable", f"not applicable: {what}")
+        return
     unprobed = [flow for flow, measure in flows if not measure.offered]
     if unprobed:
         text = f"on {plural(len(unprobed), 'flow')} no message was offered, such as {unprobed[0].label}"
-        yield Finding(verdict=Verdict.INCONCLUSIVE, code=code, text=text, flow=unprobed[0].id)
+        yield doubt(code_unprobed, text, flow=unprobed[0].id)
+    totals = {complaint: sum(measure.count(complaint) for _, measure in flows) for complaint in BUDGET_OF}
+    groups = [tuple(group) for _, group in groupby(sorted(flows, key=_kind), _kind)]
+    judged = {complaint: limits[name] for complaint, name in BUDGET_OF.items() if name in limits}
+    for complaint, limit in judged.items():
+        tell = failure if limit is not None and totals[complaint] > limit else note
+        allowed = "any number" if limit is None else f"{limit:g} in all"
+        for group in groups:
+            met = sorted((at_ns, flow.id, flow) for flow, measure in group for at_ns in measure.complaints.get(complaint, ()))
+            if met:
+                at_ns, _, first = met[0]
+                text = f"{_describe(group, complaint, [flow for _, _, flow in met])}; allowed: {allowed}"
+                yield tell(name_code(first, complaint), text, flow=first.id, t_ns=at_ns)
+    if not any(totals[complaint] for complaint in judged):
+        opened, answered = (sum(getattr(measure, name) for _, measure in flows) for name in ("opened", "answered"))
+        text = f"{plural(len(flows), 'flow')} opened {plural(opened, 'connection')}; answered in time: "
+        yield note(code_good, f"{text}{plural(answered, 'message')}; none was cut, refused, slow or stalled")
 
 
-def count_opened(flows: Sequence[Measured]) -> str:
-    """Return how many connections were opened and messages answered, as a sentence's beginning."""
-    opened, answered = (sum(getattr(measure, name) for _, measure in flows) for name in ("opened", "answered"))
-    return (
-        f"{plural(len(flows), 'flow')} opened {plural(opened, 'connection')}; answered in time: {plural(answered, 'message')}"
-    )
-
-
-def _group(flows: Sequence[Measured]) -> list[_Group]:
-    def key(one: Measured) -> tuple[str, str]:
-        return one[0].flow_set.value, one[0].flow_class.value
-
-    return [
-        _Group(flow_set=FlowSet(flow_set), flow_class=FlowClass(flow_class), flows=tuple(group))
-        for (flow_set, flow_class), group in groupby(sorted(flows, key=key), key)
-    ]
+def _kind(one: Measured) -> tuple[str, str]:
+    return one[0].flow_set.value, one[0].flow_class.value
 
 
 def _count(complaint: Complaint, count: int) -> str:
@@ -113,20 +99,20 @@ def _count(complaint: Complaint, count: int) -> str:
     return f"{plural(count, noun)} {'was' if count == 1 else 'were'} {fate}"
 
 
-def _describe(group: _Group, complaint: Complaint, met: Sequence[tuple[Nanoseconds, Flow]]) -> str:
-    hit = len({flow.id for _, flow in met})
-    family = group.flows[0][0].family
-    text = f"{family}: {_count(complaint, len(met))}, on {hit} of {plural(len(group.flows), 'flow')}"
+def _describe(group: Sequence[Measured], complaint: Complaint, met: Sequence[Flow]) -> str:
+    hit = len({flow.id for flow in met})
+    family = group[0][0].family
+    text = f"{family}: {_count(complaint, len(met))}, on {hit} of {plural(len(group), 'flow')}"
     if complaint is Complaint.STALLED:
         text = f"{text}; {_describe_stalls(group)}"
     elif complaint in {Complaint.RESET, Complaint.ENDED}:
-        longest_ns = max(measure.unconnected_ns for _, measure in group.flows)
+        longest_ns = max(measure.unconnected_ns for _, measure in group)
         text = f"{text}, without a connection for {longest_ns / 1e6:.1f} ms at most" if longest_ns else text
-    return f"{text}, first on {met[0][1].label}"
+    return f"{text}, first on {met[0].label}"
 
 
-def _describe_stalls(group: _Group) -> str:
-    stalls = [stall for _, measure in group.flows for stall in measure.stalls]
+def _describe_stalls(group: Sequence[Measured]) -> str:
+    stalls = [stall for _, measure in group for stall in measure.stalls]
     ends = {end: sum(stall.end is end for stall in stalls) for end in StallEnd}
     counts = ", ".join(f"{count} {end.value}" for end, count in ends.items() if count)
     return f"the longest for {max(stall.shortest_ns for stall in stalls) / 1e6:.1f} ms ({counts})"

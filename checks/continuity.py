@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -18,29 +17,27 @@ from analysis.background import Background, find_background, without_background
 from analysis.evidence import Evidence
 from analysis.instrument import is_network_refusal
 from analysis.measure import FlowMeasure
-from checks.budgets import read_budgets
+from checks.check import Limits, make_check
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.plural import plural
-from hitless.verdicts import Finding
-from hitless.words import FlowRole, JsonObject, Nanoseconds, Verdict
-
-NAME: Final = "continuity"
-IS_VALIDITY: Final = False
-BUDGETS: Final[Mapping[str, float | None]] = {
-    "downtime_ms": 0,  # per flow; null: any
-    "background_loss_ratio": 0,  # of probes that the links lose with or without a switch
-    "duplicated": None,  # probes over all flows; null: any
-    "reordered": None,
-    "corrupted": None,
-    "host_refused": 1,  # probes of a flow that a node's kernel refused as its output device changed; null: any
-}
-"""Budget name to its default."""
+from hitless.verdicts import Finding, doubt, failure, note
+from hitless.words import FlowRole, Nanoseconds
 
 
-def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
+@make_check(
+    "continuity",
+    budgets={
+        "downtime_ms": 0,  # per flow; null: any
+        "background_loss_ratio": 0,  # of probes that the links lose with or without a switch
+        "duplicated": None,  # probes over all flows; null: any
+        "reordered": None,
+        "corrupted": None,
+        "host_refused": 1,  # probes of a flow that a node's kernel refused as its output device changed; null: any
+    },
+)
+def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Judge the loss of each flow, then other impairments of its probes."""
-    limits = read_budgets(NAME, budgets, BUDGETS)
     history, measures = evidence.history, evidence.measures
     judged = history.flows_of(FlowRole.MESH, FlowRole.POD, FlowRole.HOST)
     judged_flows = [(flow, measures[flow.id]) for flow in judged if flow.id in measures]
@@ -67,14 +64,14 @@ def _judge_hit(flow: Flow, found: FlowMeasure, limit_ms: float) -> Finding:
     first_ns = found.outages[0].onset_after_ns if found.outages else None
     limit_ns = limit_ms * 1e6
     if limit_ms == 0:
-        return Finding(verdict=Verdict.FAIL, code="flow-lost-probes", text=text, flow=flow.id, t_ns=first_ns)
+        return failure("flow-lost-probes", text, flow=flow.id, t_ns=first_ns)
     text = f"{text}; allowed: {limit_ms:g} ms of downtime"
     if found.downtime.shortest_ns > limit_ns:
-        return Finding(verdict=Verdict.FAIL, code="flow-downtime-over-budget", text=text, flow=flow.id, t_ns=first_ns)
+        return failure("flow-downtime-over-budget", text, flow=flow.id, t_ns=first_ns)
     if found.downtime.longest_ns is None or found.downtime.longest_ns > limit_ns:
         # Both the truth and the budget are between the bounds: only a shorter interval could decide.
-        return Finding(verdict=Verdict.INCONCLUSIVE, code="flow-downtime-unclear", text=text, flow=flow.id, t_ns=first_ns)
-    return Finding(verdict=Verdict.PASS, code="flow-downtime-within-budget", text=text, flow=flow.id, t_ns=first_ns)
+        return doubt("flow-downtime-unclear", text, flow=flow.id, t_ns=first_ns)
+    return note("flow-downtime-within-budget", text, flow=flow.id, t_ns=first_ns)
 
 
 def _judge_background(background: Background) -> Finding:
@@ -83,8 +80,8 @@ def _judge_background(background: Background) -> Finding:
         f"{plural(background.length_max, 'probe')}, which the links lose anyway; expected: at most {background.allowed}"
     )
     if background.lost > background.allowed:
-        return Finding(verdict=Verdict.FAIL, code="loss-above-background", text=text)
-    return Finding(verdict=Verdict.PASS, code="background-loss", text=text)
+        return failure("loss-above-background", text)
+    return note("background-loss", text)
 
 
 def _directions(found: FlowMeasure) -> str:
@@ -114,13 +111,13 @@ def _say_blind_time(family: str, flows_found: list[FlowMeasure]) -> Iterator[Fin
     if len(blind) < len(untouched):
         flows = len(untouched) - len(blind)
         text = f"on {plural(flows, f'{family} flow')} too few probes were answered to say that there was no outage"
-        yield Finding(verdict=Verdict.INCONCLUSIVE, code="blind-time-unbounded", text=text)
+        yield doubt("blind-time-unbounded", text)
         return
     text = (
         f"{len(untouched)} of {plural(len(flows_found), f'{family} flow')} lost no probe: "
         f"no outage longer than {max(blind) / 1e6:.1f} ms could have been missed on them"
     )
-    yield Finding(verdict=Verdict.PASS, code="blind-time", text=text)
+    yield note("blind-time", text)
 
 
 def _judge_refused(history: History, limit: float | None) -> Iterator[Finding]:
@@ -140,16 +137,15 @@ def _judge_refused(history: History, limit: float | None) -> Iterator[Finding]:
         text = f"the kernel refused to send {plural(some.size, 'probe')} of {plural(flows.size, 'flow')} from nodes: {reasons}"
         first_ns = Nanoseconds(int(some["send_began_ns"].min()))
         if not is_masquerade:
-            yield Finding(verdict=Verdict.FAIL, code="host-unreachable", text=text, t_ns=first_ns)
+            yield failure("host-unreachable", text, t_ns=first_ns)
         elif limit is not None and int(counts.max()) > limit:
-            text = f"{text}; allowed: {limit:g} a flow"
-            yield Finding(verdict=Verdict.FAIL, code="host-refused-over-budget", text=text, t_ns=first_ns)
+            yield failure("host-refused-over-budget", f"{text}; allowed: {limit:g} a flow", t_ns=first_ns)
         else:
-            yield Finding(verdict=Verdict.PASS, code="host-refused", text=text, t_ns=first_ns)
+            yield note("host-refused", text, t_ns=first_ns)
 
 
 def _judge_impairment(impairment: str, count: int, flows: int, limit: float | None) -> Finding:
     text = f"{impairment}: {plural(count, 'probe')}, on {plural(flows, 'flow')}"
     if limit is not None and count > limit:
-        return Finding(verdict=Verdict.FAIL, code=f"{impairment}-over-budget", text=f"{text}; allowed: {limit:g}")
-    return Finding(verdict=Verdict.PASS, code=impairment, text=text)
+        return failure(f"{impairment}-over-budget", f"{text}; allowed: {limit:g}")
+    return note(impairment, text)

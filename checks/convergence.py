@@ -5,7 +5,7 @@ Objects show what was requested, routes what was done, and flows which path the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -15,38 +15,35 @@ from analysis.instrument import span
 from analysis.measure import Measures
 from analysis.paths.route_ends import RouteEnds
 from analysis.paths.ttl import TtlPaths, paths_of
-from checks.budgets import read_budgets
+from checks.check import Limits, make_check
 from hitless.calico import is_calico_node, is_tunnel_route, pool_mode, template_mode
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.objects import name_of
 from hitless.plural import plural
-from hitless.verdicts import Finding
+from hitless.verdicts import Finding, doubt, failure, note
 from hitless.words import MILLISECOND, FlowRole, JsonObject, Kind, Mode, Nanoseconds, Verdict
-
-NAME: Final = "convergence"
-IS_VALIDITY: Final = False
-BUDGETS: Final[Mapping[str, float | None]] = {
-    "convergence_ms": None,  # Full Convergence Time; null: any
-    "rolls": None,  # expected number of DaemonSet rolls; null: any
-}
-"""Budget name to its default."""
 
 _PATH_PROBES: Final = 5
 """Number of last probes that show a flow's path. Source: RFC 6412 3.7.5."""
 
 
-def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
+@make_check(
+    "convergence",
+    budgets={
+        "convergence_ms": None,  # Full Convergence Time; null: any
+        "rolls": None,  # expected number of DaemonSet rolls; null: any
+    },
+)
+def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Compare objects, nodes and flows at the end with the arm's end mode."""
-    limits = read_budgets(NAME, budgets, BUDGETS)
     history, measures = evidence.history, evidence.measures
     yield from _judge_objects(history)
     yield from _judge_rolls(history, limits["rolls"])
     yield from _judge_nodes(history)
     yield from _judge_paths(evidence)
     if history.header.end_mode is history.header.start_mode:
-        text = f"not applicable to the flows' times: the arm stays in {history.header.end_mode}"
-        yield Finding(verdict=Verdict.PASS, code="no-convergence-expected", text=text)
+        yield note("no-convergence-expected", f"not applicable to the flows' times: the arm stays in {history.header.end_mode}")
     else:
         yield from _judge_times(evidence, limits["convergence_ms"])
     yield from _judge_held(history, measures)
@@ -58,17 +55,15 @@ def _judge_objects(history: History) -> Iterator[Finding]:
     pools = [(pool, pool_mode(pool)) for pool in history.final_objects_of(Kind.IP_POOL)]
     sets = tuple(document for document in history.final_objects if is_calico_node(document))
     if not any(mode is not None for _, mode in pools) or not sets:
-        text = "the IPPool or the DaemonSet calico-node at the end is not known"
-        yield Finding(verdict=Verdict.INCONCLUSIVE, code="objects-not-read", text=text)
+        yield doubt("objects-not-read", "the IPPool or the DaemonSet calico-node at the end is not known")
     for pool, mode in pools:
         if mode is not None and mode is not wanted:
-            text = f"the IPPool {name_of(pool)} says {mode} at the end; expected: {wanted}"
-            yield Finding(verdict=Verdict.FAIL, code="pool-not-switched", text=text)
+            yield failure("pool-not-switched", f"the IPPool {name_of(pool)} says {mode} at the end; expected: {wanted}")
     for daemon_set in sets:
         mode = template_mode(daemon_set)
         if mode is not wanted:
             text = f"the DaemonSet {name_of(daemon_set)} says {mode} at the end; expected: {wanted}"
-            yield Finding(verdict=Verdict.FAIL, code="daemonset-not-switched", text=text)
+            yield failure("daemonset-not-switched", text)
         yield from _judge_roll(history, daemon_set)
 
 
@@ -83,24 +78,20 @@ def _judge_roll(history: History, daemon_set: JsonObject) -> Iterator[Finding]:
     is_open = bool(started) and started[-1] not in finished
     if is_behind or is_open:
         where = f"{updated} of {desired} pods are updated" if is_behind else f"generation {started[-1]} did not finish"
-        text = f"the roll of {name_of(daemon_set)} is not over: {where}"
-        yield Finding(verdict=Verdict.FAIL, code="roll-unfinished", text=text)
+        yield failure("roll-unfinished", f"the roll of {name_of(daemon_set)} is not over: {where}")
 
 
 def _judge_rolls(history: History, wanted: float | None) -> Iterator[Finding]:
     """A change that is no switch rolls once, no change rolls never."""
     started = sum(1 for _ in history.events_named("roll.started"))
     if wanted is not None and started != wanted:
-        text = f"the DaemonSet rolled {plural(started, 'time')}; expected {wanted:g}"
-        yield Finding(verdict=Verdict.FAIL, code="rolls-unexpected", text=text)
+        yield failure("rolls-unexpected", f"the DaemonSet rolled {plural(started, 'time')}; expected {wanted:g}")
 
 
 def _judge_nodes(history: History) -> Iterator[Finding]:
     """Every node's routes are of the end mode."""
     if not history.final_nodes:
-        yield Finding(
-            verdict=Verdict.INCONCLUSIVE, code="nodes-not-read", text="the state of the nodes at the end is not known"
-        )
+        yield doubt("nodes-not-read", "the state of the nodes at the end is not known")
         return
     nodes = history.remaining_nodes
     has_peers = len(nodes) > 1
@@ -113,7 +104,7 @@ def _judge_nodes(history: History) -> Iterator[Finding]:
     if strays:
         some = ", ".join(strays[:5])
         text = f"{len(strays)} of {len(nodes)} nodes do not route in mode {history.header.end_mode}: {some}"
-        yield Finding(verdict=Verdict.FAIL, code="node-not-switched", text=text)
+        yield failure("node-not-switched", text)
 
 
 def _judge_paths(evidence: Evidence) -> Iterator[Finding]:
@@ -121,13 +112,13 @@ def _judge_paths(evidence: Evidence) -> Iterator[Finding]:
     history = evidence.history
     stopped = history.first_event("run.probing_stopped")
     if not history.requests or stopped is None:
-        yield Finding(verdict=Verdict.PASS, code="path-not-visible", text="not applicable: no switch was requested")
+        yield note("path-not-visible", "not applicable: no switch was requested")
         return
     ttls, wanted = evidence.ttls, history.header.end_mode
     if not ttls.is_router_counted:
         text = "the TTL does not show the router, so the flows' path is not visible"
         if wanted is not history.header.start_mode:
-            yield Finding(verdict=Verdict.PASS, code="path-not-visible", text=text)
+            yield note("path-not-visible", text)
         return
     since_ns = stopped.t_ns - history.header.validation_ns
     for flow in history.flows_of(FlowRole.MESH):
@@ -136,10 +127,10 @@ def _judge_paths(evidence: Evidence) -> Iterator[Finding]:
             continue
         if wanted is history.header.start_mode:
             text = f"{flow.label} took another path at the end than that of {wanted}, but the mode should not have changed"
-            yield Finding(verdict=Verdict.FAIL, code="path-changed", text=text, flow=flow.id)
+            yield failure("path-changed", text, flow=flow.id)
         else:
             text = f"{flow.label} does not take the path of {wanted} at the end, as its TTL shows"
-            yield Finding(verdict=Verdict.FAIL, code="path-not-switched", text=text, flow=flow.id)
+            yield failure("path-not-switched", text, flow=flow.id)
 
 
 def _contradicts(history: History, flow: Flow, ends: RouteEnds, ttls: TtlPaths, since_ns: int) -> bool:
@@ -163,10 +154,10 @@ def _judge_times(evidence: Evidence, limit_ms: float | None) -> Iterator[Finding
         probes = evidence.probes[flow.id]
         if times.of(flow, probes.rows, probes.is_impaired).earliest_ns is not None:
             text = f"{flow.label} may use the new path: the times of its nodes' route changes are too uncertain to tell"
-            yield Finding(verdict=Verdict.INCONCLUSIVE, code="convergence-not-known", text=text, flow=flow.id)
+            yield doubt("convergence-not-known", text, flow=flow.id)
         else:
             text = f"{flow.label} did not use the new path without impairment before probing ended"
-            yield Finding(verdict=Verdict.FAIL, code="flow-not-converged", text=text, flow=flow.id)
+            yield failure("flow-not-converged", text, flow=flow.id)
     if not times_ns:
         return
     full_ms = max(times_ns) / MILLISECOND
@@ -179,7 +170,7 @@ def _judge_times(evidence: Evidence, limit_ms: float | None) -> Iterator[Finding
         yield Finding(verdict=verdict, code="convergence-over-budget", text=text)
     else:
         text = f"{plural(len(times_ns), 'flow')} converged, the slowest {full_ms:.1f} ms ({accuracy}) after the request"
-        yield Finding(verdict=Verdict.PASS, code="converged", text=text)
+        yield note("converged", text)
 
 
 def _judge_held(history: History, measures: Measures) -> Iterator[Finding]:
@@ -189,7 +180,7 @@ def _judge_held(history: History, measures: Measures) -> Iterator[Finding]:
     validation_ns = history.header.validation_ns
     if ended is None or stopped is None or stopped.t_ns - ended.t_ns < validation_ns:
         text = f"probing ended before the validation time of {validation_ns / MILLISECOND:g} ms was over"
-        yield Finding(verdict=Verdict.INCONCLUSIVE, code="validation-too-short", text=text)
+        yield doubt("validation-too-short", text)
         return
     since_ns = stopped.t_ns - validation_ns
     for flow in history.flows_of(FlowRole.MESH):
@@ -197,4 +188,4 @@ def _judge_held(history: History, measures: Measures) -> Iterator[Finding]:
         if found is not None and found.outages and found.outages[-1].end_ns > since_ns:
             text = f"{flow.label} lost probes in the validation time of {validation_ns / MILLISECOND:g} ms"
             at_ns = Nanoseconds(found.outages[-1].onset_after_ns)
-            yield Finding(verdict=Verdict.FAIL, code="not-sustained", text=text, flow=flow.id, t_ns=at_ns)
+            yield failure("not-sustained", text, flow=flow.id, t_ns=at_ns)

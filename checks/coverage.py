@@ -14,24 +14,13 @@ import numpy.typing as npt
 
 from analysis.evidence import Evidence
 from analysis.instrument import is_network_refusal, span
-from checks.budgets import read_budgets
+from checks.check import Limits, make_check
 from hitless.facts import Part
 from hitless.history import History
 from hitless.plural import plural
 from hitless.records import STRAYS, Rows
-from hitless.verdicts import Finding, doubt
-from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject, Kind, Nanoseconds, Overlay, Verdict
-
-NAME: Final = "coverage"
-IS_VALIDITY: Final = True
-BUDGETS: Final[Mapping[str, float | None]] = {
-    "missing_ratio": 0.1,  # of the probes that a flow should have offered: twice the skipped ticks, for the ends of the run
-    "missed_ticks_ratio": 0.05,  # of the ticks of the run: a few only coarsen blind_ms, more mean that the sender lags
-    "gap_intervals": 10,  # between two probes of a flow, while it matters
-    "send_errors": 0,  # probes that the kernel refused
-    "pool_lag_ms": 300,  # of the IPPool behind the DaemonSet, where this machine applies them and it matters
-}
-"""Budget name to its default; chosen here."""
+from hitless.verdicts import Finding, doubt, note
+from hitless.words import MILLISECOND, Arm, FlowRole, Kind, Nanoseconds, Overlay
 
 BEFORE_REQUEST_NS: Final = Nanoseconds(100 * MILLISECOND)
 """Gaps matter from this long before the operator's request until the probing stops, including the validation time."""
@@ -45,12 +34,20 @@ BYPASSES: Final[Mapping[str, str]] = {
 }
 """Counters of packets that came in by a node's management interface, where a cluster has one, to what they count."""
 
-Limits = Mapping[str, float | None]
 
-
-def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
+@make_check(
+    "coverage",
+    budgets={
+        "missing_ratio": 0.1,  # of the probes that a flow should have offered: twice the skipped ticks, for the ends of the run
+        "missed_ticks_ratio": 0.05,  # of the ticks of the run: a few only coarsen blind_ms, more mean that the sender lags
+        "gap_intervals": 10,  # between two probes of a flow, while it matters
+        "send_errors": 0,  # probes that the kernel refused
+        "pool_lag_ms": 300,  # of the IPPool behind the DaemonSet, where this machine applies them and it matters
+    },
+    is_validity=True,
+)
+def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Ask each question in turn; yield one finding for each that fails."""
-    limits = read_budgets(NAME, budgets, BUDGETS)
     questions: tuple[Callable[[History, Limits], Iterator[Finding]], ...] = (
         _ask_harness,
         _ask_liveness,
@@ -94,13 +91,11 @@ def _ask_agents(history: History, _: Limits) -> Iterator[Finding]:
             yield doubt("agent-unfinished", f"the agent {report.agent} ended without a report")
         if report.counters.get("rate_limited", 0):
             unanswered = plural(report.counters["rate_limited"], "probe")
-            text = f"the agent {report.agent} left {unanswered} unanswered: they exceeded its rate limit"
-            yield doubt("rate-limited", text)
+            yield doubt("rate-limited", f"the agent {report.agent} left {unanswered} unanswered: they exceeded its rate limit")
         strays = {name: report.counters.get(name, 0) for name in STRAYS}
         if any(strays.values()):
             found = ", ".join(f"{count} {name}" for name, count in strays.items() if count)
-            text = f"the agent {report.agent} dropped packets that were not its own: {found}"
-            yield Finding(verdict=Verdict.PASS, code="strays-dropped", text=text)
+            yield note("strays-dropped", f"the agent {report.agent} dropped packets that were not its own: {found}")
 
 
 def _offered(history: History) -> Rows:
@@ -143,8 +138,7 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
     errors = int(np.count_nonzero((history.records.sender["send_errno"] != 0) & ~is_network_refusal(history)))
     allowed = limits["send_errors"]
     if allowed is not None and errors > allowed:
-        text = f"the kernel refused to send {plural(errors, 'probe')}; allowed: {allowed:g}"
-        yield doubt("send-errors", text)
+        yield doubt("send-errors", f"the kernel refused to send {plural(errors, 'probe')}; allowed: {allowed:g}")
 
 
 def _ask_ticks(history: History, limits: Limits) -> Iterator[Finding]:
@@ -229,8 +223,7 @@ def _ask_management(history: History, _: Limits) -> Iterator[Finding]:
         if hit:
             place, count = next(iter(hit.items()))
             seen = f"{plural(sum(hit.values()), what)} came in by the management interface of {plural(len(hit), 'node')}"
-            text = f"{seen}, {count} of them at {place}: they did not take the path under test"
-            yield doubt("bypassed-zones", text)
+            yield doubt("bypassed-zones", f"{seen}, {count} of them at {place}: they did not take the path under test")
 
 
 def _ask_pace(evidence: Evidence, limits: Limits) -> Iterator[Finding]:

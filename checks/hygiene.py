@@ -5,35 +5,30 @@ It compares the final state of the nodes and of the cloud's route tables with th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator
 
 from analysis.evidence import Evidence
-from checks.budgets import read_budgets
+from checks.check import Limits, make_check
 from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES, has_bird, is_calico_node, is_in_tunnel
 from hitless.facts import CloudRoute, NodeState
 from hitless.history import History
 from hitless.objects import name_of
 from hitless.plural import plural
-from hitless.verdicts import Finding
+from hitless.verdicts import Finding, doubt, failure
 from hitless.words import JsonObject, Kind, Mode, Overlay, Verdict
 
-NAME: Final = "hygiene"
-IS_VALIDITY: Final = False
-BUDGETS: Final[Mapping[str, float | None]] = {
-    "routes_left": None,  # routes in the cloud's tables on the way back to the overlay; null: any
-}
-"""Budget name to its default. Any leftover at a node fails."""
 
-
-def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
+@make_check(
+    "hygiene",
+    budgets={  # any leftover at a node fails
+        "routes_left": None,  # routes in the cloud's tables on the way back to the overlay; null: any
+    },
+)
+def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Look for leftovers of the overlay (NATIVE) or for missing parts of it (OVERLAY)."""
-    limits = read_budgets(NAME, budgets, BUDGETS)
     history = evidence.history
     if not history.final_nodes:
-        yield Finding(
-            verdict=Verdict.INCONCLUSIVE, code="nodes-not-read", text="the state of the nodes at the end is not known"
-        )
+        yield doubt("nodes-not-read", "the state of the nodes at the end is not known")
         return
     nodes = history.remaining_nodes
     match history.header.end_mode:
@@ -62,8 +57,7 @@ def _judge_native(state: NodeState, overlay: Overlay) -> Iterator[Finding]:
     if of_felix:
         yield _left("felix-blackhole-left", state.node, "blackholes of Felix (protocol 80)", of_felix)
     if overlay is Overlay.VXLAN and TUNNEL_DEVICES[overlay] in state.devices:
-        text = f"{state.node} still has the device {TUNNEL_DEVICES[overlay]}"
-        yield Finding(verdict=Verdict.FAIL, code="tunnel-device-left", text=text)
+        yield failure("tunnel-device-left", f"{state.node} still has the device {TUNNEL_DEVICES[overlay]}")
 
 
 def _judge_bird(state: NodeState, peers: int | None) -> Iterator[Finding]:
@@ -81,7 +75,7 @@ def _judge_bird(state: NodeState, peers: int | None) -> Iterator[Finding]:
     reached = {route.get("dst") for route in of_bird if route.get("type", "unicast") == "unicast"}
     if len(reached) < peers:
         text = f"{state.node} has routes of BIRD for {len(reached)} destinations; it runs BIRD and has {peers} peers"
-        yield Finding(verdict=Verdict.FAIL, code="bird-route-missing", text=text)
+        yield failure("bird-route-missing", text)
 
 
 def _judge_overlay(state: NodeState, peers: int) -> Iterator[Finding]:
@@ -89,16 +83,15 @@ def _judge_overlay(state: NodeState, peers: int) -> Iterator[Finding]:
     reached = {route.get("dst") for route in state.routes if is_in_tunnel(route)}
     if len(reached) < peers:
         text = f"{state.node} has routes into the tunnel for {len(reached)} destinations; it has {peers} peers"
-        yield Finding(verdict=Verdict.FAIL, code="tunnel-route-missing", text=text)
+        yield failure("tunnel-route-missing", text)
     if peers and not any(device in TUNNEL_DEVICES.values() for device in state.devices):
-        text = f"{state.node} has no tunnel device that is up"
-        yield Finding(verdict=Verdict.FAIL, code="tunnel-device-missing", text=text)
+        yield failure("tunnel-device-missing", f"{state.node} has no tunnel device that is up")
 
 
 def _left(code: str, node: str, what: str, routes: list[JsonObject]) -> Finding:
     some = ", ".join(f"{route.get('type', 'unicast')} {route.get('dst')}" for route in routes[:3])
     more = f" and {len(routes) - 3} more" if len(routes) > 3 else ""  # noqa: PLR2004 - three examples are enough
-    return Finding(verdict=Verdict.FAIL, code=code, text=f"{node} still has {len(routes)} {what}: {some}{more}")
+    return failure(code, f"{node} still has {len(routes)} {what}: {some}{more}")
 
 
 def _judge_tables(history: History, limit: float | None) -> Iterator[Finding]:
@@ -109,8 +102,7 @@ def _judge_tables(history: History, limit: float | None) -> Iterator[Finding]:
     routes = history.final_cloud_routes
     if routes is None:
         if limit is not None:
-            text = "the cloud's tables at the end are not known"
-            yield Finding(verdict=Verdict.INCONCLUSIVE, code="tables-not-read", text=text)
+            yield doubt("tables-not-read", "the cloud's tables at the end are not known")
         return
     if history.header.end_mode is Mode.NATIVE:
         yield from _judge_native_tables(history, routes)
@@ -131,11 +123,11 @@ def _judge_native_tables(history: History, routes: Collection[CloudRoute]) -> It
     if missing:
         zone, node = missing[0]
         text = f"{plural(len(missing), 'route')} missing in the cloud's tables, such as that of zone {zone} to {node}"
-        yield Finding(verdict=Verdict.FAIL, code="cloud-route-missing", text=text)
+        yield failure("cloud-route-missing", text)
     strays = [route for route in routes if route.node not in registered or owners.get(route.cidr, route.node) != route.node]
     if strays:
         text = f"{plural(len(strays), 'route')} in the cloud's tables to no pods, such as {_name(strays[0])}"
-        yield Finding(verdict=Verdict.FAIL, code="cloud-route-astray", text=text)
+        yield failure("cloud-route-astray", text)
 
 
 def _name(route: CloudRoute) -> str:

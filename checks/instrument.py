@@ -6,36 +6,33 @@ of the prober's sockets, waiting for a CPU, clocks and neighbour table. While on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import numpy as np
 
 from analysis.evidence import Evidence
-from checks.budgets import read_budgets
+from checks.check import Limits, make_check
 from hitless.history import History
 from hitless.plural import plural
-from hitless.verdicts import Finding, doubt
-from hitless.words import MICROSECOND, FlowRole, JsonObject, Verdict
-
-NAME: Final = "instrument"
-IS_VALIDITY: Final = True
-BUDGETS: Final[Mapping[str, float | None]] = {
-    "instrument_loss_ratio": 0.001,  # datagrams dropped by the prober's own sockets, of the probes that they served
-    "pressure_ratio": None,  # of the run's time in which some task waited for a CPU (PSI); null: only said
-    "clock_step_us": 100,  # between two neighbouring pairs, beyond their width and slewing
-}
-"""Budget name to its default; chosen here."""
+from hitless.verdicts import Finding, doubt, note
+from hitless.words import MICROSECOND, FlowRole, Verdict
 
 SLEW_PPM: Final = 500
 """The kernel slews CLOCK_REALTIME at most this fast under NTP. Source: Linux include/linux/timex.h MAXFREQ, RFC 5905 11.3."""
 
-Limits = Mapping[str, float | None]
 
-
-def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
+@make_check(
+    "instrument",
+    budgets={
+        "instrument_loss_ratio": 0.001,  # datagrams dropped by the prober's own sockets, of the probes that they served
+        "pressure_ratio": None,  # of the run's time in which some task waited for a CPU (PSI); null: only said
+        "clock_step_us": 100,  # between two neighbouring pairs, beyond their width and slewing
+    },
+    is_validity=True,
+)
+def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Ask each question in turn; yield one finding for each that fails or deserves a mention."""
-    limits = read_budgets(NAME, budgets, BUDGETS)
     questions: tuple[Callable[[Evidence, Limits], Iterator[Finding]], ...] = (
         _ask_controls,
         _ask_calibration,
@@ -80,7 +77,7 @@ def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     elif limit is not None and any(max(loss.missing, loss.dropped) > loss.offered * limit for loss in losses):
         yield doubt("receive-overflow", f"{text}; {limit:.1%} are allowed", t_ns=losses[0].since_ns)
     else:
-        yield Finding(verdict=Verdict.PASS, code="instrument-loss", text=text, t_ns=losses[0].since_ns)
+        yield note("instrument-loss", text, t_ns=losses[0].since_ns)
 
 
 def _ask_calibration(evidence: Evidence, _: Limits) -> Iterator[Finding]:
@@ -120,7 +117,7 @@ def _ask_calibration(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     if not is_within or abs(error_ns) > allowed_ns:
         yield doubt("calibration-off", f"{text}; {allowed_ns / 1e6:.2f} ms are allowed", t_ns=pulse.t_ns)
     else:
-        yield Finding(verdict=Verdict.PASS, code="calibrated", text=text, t_ns=pulse.t_ns)
+        yield note("calibrated", text, t_ns=pulse.t_ns)
 
 
 def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
@@ -133,7 +130,7 @@ def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
         if limit is not None:
             yield doubt("cpu-pressure-unknown", f"{text}; {limit:.0%} are allowed")
         elif history.counters_after:
-            yield Finding(verdict=Verdict.PASS, code="cpu-pressure-unknown", text=text)
+            yield note("cpu-pressure-unknown", text)
         return
     late_ns = max((report.counters.get("lateness_ns_max", 0) for report in history.records.reports), default=0)
     ratio = waited_us / lasted_us
@@ -141,7 +138,7 @@ def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     if limit is not None and ratio > limit:
         yield doubt("cpu-pressure", f"{text}; {limit:.0%} are allowed")
     else:
-        yield Finding(verdict=Verdict.PASS, code="cpu-pressure", text=text)
+        yield note("cpu-pressure", text)
 
 
 def _ask_clocks(evidence: Evidence, limits: Limits) -> Iterator[Finding]:

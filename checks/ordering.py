@@ -6,30 +6,23 @@ This is the purpose of the gate, judged without a single probe: a late route is 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
 
 from analysis.evidence import Evidence
-from checks.budgets import read_budgets
+from checks.check import Limits, make_check
 from hitless.events import Event
 from hitless.plural import plural
-from hitless.verdicts import Finding
-from hitless.words import JsonObject, Kind, Mode, Nanoseconds, Verdict
-
-NAME: Final = "ordering"
-IS_VALIDITY: Final = False
-BUDGETS: Final[Mapping[str, float | None]] = {}
-"""None: any late route fails."""
+from hitless.verdicts import Finding, failure, note
+from hitless.words import Kind, Mode, Nanoseconds
 
 
-def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
+@make_check("ordering")  # no budget: any late route fails
+def check(evidence: Evidence, _: Limits) -> Iterable[Finding]:
     """Compare the time of each route of each zone's table with the instant from which packets need it."""
-    read_budgets(NAME, budgets, BUDGETS)
     history = evidence.history
     gone = _overlay_gone(evidence)
     if history.header.start_mode is not Mode.OVERLAY or gone is None:
-        text = "not applicable: the overlay never went away"
-        yield Finding(verdict=Verdict.PASS, code="not-applicable", text=text)
+        yield note("not-applicable", "not applicable: the overlay never went away")
         return
     instant_ns, what = gone
     pairs = [(zone, node.name) for zone in sorted(history.facts.zone_gateways) for node in history.facts.nodes]
@@ -44,7 +37,7 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
         margins_ns = [margin_ns for _, margin_ns in answers if margin_ns is not None]
         youngest = f"the newest for {min(margins_ns) / 1e6:.1f} ms" if margins_ns else "since before the run"
         text = f"all {plural(len(pairs), 'route')} existed when the overlay went away ({what}), {youngest}"
-        yield Finding(verdict=Verdict.PASS, code="routes-first", text=text, t_ns=instant_ns)
+        yield note("routes-first", text, t_ns=instant_ns)
 
 
 def _overlay_gone(evidence: Evidence) -> tuple[Nanoseconds, str] | None:
@@ -79,7 +72,7 @@ def _judge_route(
     where = f"the route to {node} in the table of zone {zone}"
     if created is None:
         text = f"{where} did not exist when the overlay went away, and was never created"
-        return Finding(verdict=Verdict.FAIL, code="route-missing", text=text, t_ns=gone_ns), None
+        return failure("route-missing", text, t_ns=gone_ns), None
     late_ns = created.t_ns - gone_ns
     text = f"{where} was created {late_ns / 1e6:.1f} ms after the overlay went away"
-    return Finding(verdict=Verdict.FAIL, code="route-late", text=text, t_ns=created.t_ns), None
+    return failure("route-late", text, t_ns=created.t_ns), None

@@ -9,41 +9,40 @@ found here is no matter of the routes, and no gate can prevent it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from analysis.connections import Complaint
 from analysis.evidence import Evidence
-from checks.budgets import read_budgets
-from checks.complaints import BUDGET_OF, count_opened, judge_complaints, say_unprobed
+from checks.check import Limits, make_check
+from checks.complaints import BUDGET_OF, judge_connections
+from hitless.facts import Flow
 from hitless.verdicts import Finding
-from hitless.words import FlowClass, FlowRole, FlowSet, JsonObject, Verdict
+from hitless.words import FlowClass, FlowRole, FlowSet
 
-NAME: Final = "services"
-IS_VALIDITY: Final = False
-BUDGETS: Final[Mapping[str, float | None]] = dict.fromkeys(BUDGET_OF.values(), 0)
-"""All of them: an application that uses a Service minds each. Numbers over all flows through Services; null: any."""
 MASQUERADED: Final = frozenset({FlowSet.NODE_PORT, FlowSet.HOST_CLUSTER_IP})
 """Sets whose source is rewritten by the node that they pass first."""
 
 
-def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
+@make_check(
+    "services",
+    # All of them: an application that uses a Service minds each. Numbers over all flows through Services; null: any.
+    budgets=dict.fromkeys(BUDGET_OF.values(), 0),
+)
+def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Judge the connections of each set and class of flows through Services."""
-    limits = read_budgets(NAME, budgets, BUDGETS)
-    measures = evidence.connections
-    flows = [(flow, measures[flow.id]) for flow in evidence.history.flows_of(FlowRole.SERVICE) if flow.id in measures]
-    if not flows:
-        text = "not applicable: nothing was probed through a Service"
-        yield Finding(verdict=Verdict.PASS, code="not-applicable", text=text)
-        return
-    yield from say_unprobed(flows, "service-not-probed")
-    yield from judge_complaints(flows, limits, tuple(BUDGET_OF), _name_code)
-    if not any(measure.complaints for _, measure in flows):
-        text = f"{count_opened(flows)}; none was cut, refused, slow or stalled"
-        yield Finding(verdict=Verdict.PASS, code="services-served", text=text)
+    return judge_connections(
+        evidence,
+        (FlowRole.SERVICE,),
+        limits,
+        _name_code,
+        what="nothing was probed through a Service",
+        code_unprobed="service-not-probed",
+        code_good="services-served",
+    )
 
 
-def _name_code(flow_set: FlowSet, flow_class: FlowClass, complaint: Complaint) -> str:
-    if complaint is Complaint.RESET and flow_class is FlowClass.TCP_ESTABLISHED and flow_set in MASQUERADED:
+def _name_code(flow: Flow, complaint: Complaint) -> str:
+    if complaint is Complaint.RESET and flow.flow_class is FlowClass.TCP_ESTABLISHED and flow.flow_set in MASQUERADED:
         return "masqueraded-reset"
     return f"service-{complaint.value}"

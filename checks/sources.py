@@ -6,27 +6,25 @@ A changed source is no loss, but what filters by it (a resolver's access list, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
 
 from analysis.evidence import Evidence
 from analysis.sources import SeenSource, seen_sources
-from checks.budgets import read_budgets
+from checks.check import Limits, make_check
 from hitless.plural import plural
-from hitless.verdicts import Finding
-from hitless.words import FlowRole, JsonObject, Verdict
-
-NAME: Final = "sources"
-IS_VALIDITY: Final = False
-BUDGETS: Final[Mapping[str, float | None]] = {
-    "changed": None,  # flows whose source address changed during the run; null: any
-}
-"""Budget name to its default."""
+from hitless.verdicts import Finding, doubt, note
+from hitless.words import FlowRole, Verdict
 
 
-def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
+@make_check(
+    "sources",
+    budgets={
+        "changed": None,  # flows whose source address changed during the run; null: any
+    },
+)
+def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Say for each family of host and Service flows how its source looked from the other end."""
-    limit = read_budgets(NAME, budgets, BUDGETS)["changed"]
+    limit = limits["changed"]
     asked = evidence.history.flows_of(FlowRole.HOST, FlowRole.SERVICE)
     families: dict[str, list[tuple[SeenSource, ...]]] = {}
     for flow in asked:
@@ -34,7 +32,7 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
             families.setdefault(flow.family, []).append(seen)
     if limit is not None and asked and not families:
         text = f"no probe of {plural(len(asked), 'flow')} was logged at the other end: their source addresses are not known"
-        yield Finding(verdict=Verdict.INCONCLUSIVE, code="source-unknown", text=text)
+        yield doubt("source-unknown", text)
     for family, flows in families.items():
         changed = [seen for seen in flows if len({stretch.address for stretch in seen}) > 1]
         always = sum(all(stretch.is_rewritten for stretch in seen) for seen in flows)
@@ -44,7 +42,7 @@ def check(evidence: Evidence, budgets: JsonObject) -> Iterable[Finding]:
             f"{never} always from the source's own"
         )
         if not changed:
-            yield Finding(verdict=Verdict.PASS, code="source-kept", text=text)
+            yield note("source-kept", text)
             continue
         first, *_, last = changed[0]
         text += f"; {len(changed)} changed, such as {first.flow.label} from {first.address} to {last.address}"

@@ -32,9 +32,23 @@ class Finding:
         return asdict(self)
 
 
-def doubt(code: str, text: str, *, t_ns: int | None = None) -> Finding:
+def note(code: str, text: str, *, flow: FlowId | None = None, t_ns: int | None = None) -> Finding:
+    """Return a finding that fails nothing."""
+    return _find(Verdict.PASS, code, text, flow, t_ns)
+
+
+def doubt(code: str, text: str, *, flow: FlowId | None = None, t_ns: int | None = None) -> Finding:
     """Return a finding that leaves the verdict open."""
-    return Finding(verdict=Verdict.INCONCLUSIVE, code=code, text=text, t_ns=None if t_ns is None else Nanoseconds(t_ns))
+    return _find(Verdict.INCONCLUSIVE, code, text, flow, t_ns)
+
+
+def failure(code: str, text: str, *, flow: FlowId | None = None, t_ns: int | None = None) -> Finding:
+    """Return a finding that fails the check."""
+    return _find(Verdict.FAIL, code, text, flow, t_ns)
+
+
+def _find(verdict: Verdict, code: str, text: str, flow: FlowId | None, t_ns: int | None) -> Finding:
+    return Finding(verdict=verdict, code=code, text=text, flow=flow, t_ns=None if t_ns is None else Nanoseconds(t_ns))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

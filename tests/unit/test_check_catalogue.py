@@ -7,8 +7,9 @@ import checks
 from analysis.evidence import Evidence
 from checks import catalogue
 from checks.catalogue import CATALOGUE, read_checks, run_checks
+from checks.check import Limits, make_check
 from hitless.errors import UsageError
-from hitless.verdicts import Finding, judge
+from hitless.verdicts import Finding, failure, judge
 from hitless.words import JsonObject, Verdict
 from tests.unit.histories import header, history
 
@@ -23,15 +24,10 @@ _ALL = {
 }
 
 
-class _Crashing:
-    NAME = "books"
-    IS_VALIDITY = False
-    BUDGETS: dict[str, float | None] = {}  # noqa: RUF012 - a module's constant, as the check has it
-
-    @staticmethod
-    def check(evidence: Evidence, budgets: JsonObject) -> Iterator[Finding]:
-        yield Finding(verdict=Verdict.FAIL, code="half-done", text="")
-        raise ZeroDivisionError(f"{evidence.history.header.trial} {budgets}")
+@make_check("books")
+def crashing(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
+    yield failure("half-done", "")
+    raise ZeroDivisionError(f"{evidence.history.header.trial} {dict(limits)}")
 
 
 def test_a_good_run_passes_every_check() -> None:
@@ -61,7 +57,7 @@ def test_budgets_reach_the_check() -> None:
 
 
 def test_a_check_that_raises_is_inconclusive_despite_its_findings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "CATALOGUE", {**CATALOGUE, "books": _Crashing})
+    monkeypatch.setattr(catalogue, "CATALOGUE", {**CATALOGUE, "books": crashing})
     result = run_checks(Evidence(history(header=header(checks={"books": {}}))))[-1]
     assert (result.verdict, [finding.code for finding in result.findings]) == (Verdict.INCONCLUSIVE, ["check-crashed"])
     assert result.findings[0].text == "the check books crashed: ZeroDivisionError: 1 {}"
@@ -87,5 +83,5 @@ def test_an_unknown_check_in_a_header_is_a_usage_error() -> None:
 
 
 def test_every_file_of_a_check_is_in_the_catalogue() -> None:
-    files = {path.stem for path in Path(checks.__path__[0]).glob("*.py") if "\nIS_VALIDITY" in path.read_text("utf-8")}
+    files = {path.stem for path in Path(checks.__path__[0]).glob("*.py") if "\n@make_check" in path.read_text("utf-8")}
     assert files == set(CATALOGUE)

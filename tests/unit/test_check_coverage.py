@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from analysis.evidence import Evidence
-from checks.coverage import BYPASSES, IS_VALIDITY, check
+from checks.coverage import BYPASSES, check
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
 from hitless.facts import Part, PartIdentity
 from hitless.history import History
@@ -18,7 +18,7 @@ def _without(*names: str) -> History:
 
 
 def test_a_good_run_raises_no_doubt() -> None:
-    assert IS_VALIDITY
+    assert check.is_validity
     assert list(check(Evidence(history()), {})) == []
     assert list(check(Evidence(held()), {})) == []
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.evidence import Evidence
-from checks.instrument import IS_VALIDITY, check
+from checks.instrument import check
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import OVERFLOW_ROW, Rows, encode_address
@@ -36,7 +36,7 @@ def _codes(run: History, **budgets: float | None) -> list[str]:
 
 
 def test_a_good_run_raises_no_doubt() -> None:
-    assert IS_VALIDITY
+    assert check.is_validity
     assert said(history()) == []
 
 
