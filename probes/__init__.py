@@ -1,1 +1,1 @@
-"""How we look: STAMP wire format, batched engine, agent."""
+"""How we look: STAMP wire format, sender and reflector, agent."""

@@ -25,11 +25,11 @@ from probes.answering import Answering, Conversation, KnownFlow, Times
 from probes.clocks import Bridge
 from probes.families import name_port
 from probes.limits import TokenBucket, connections_max
-from probes.messages import MESSAGE_OCTETS
 from probes.namespaces import Place
 from probes.recording import GrowingTable
 from probes.reflector import BURST_MIN, RATE_MARGIN
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
+from probes.stamp import PACKET_OCTETS
 from probes.tcp_socket import PATIENCE_NS, allow_open_files, close_abruptly, make_listener, receive
 
 STALL_NS: Final = 60_000_000_000
@@ -250,7 +250,7 @@ class Acceptor:
             sent_wall_ns=now_wall_ns,
         )
         reply = connection.listener.answering.reply(connection.conversation, content, times, self._bridge.error)
-        count, rows = len(reply.answers) // MESSAGE_OCTETS, reply.rows
+        count, rows = len(reply.answers) // PACKET_OCTETS, reply.rows
         connection.outbox = reply.answers
         is_alive = not count or self._send(connection)
         if not is_alive:

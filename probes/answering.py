@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 
 from hitless.records import NONE_NS
 from hitless.words import FlowClass
-from probes.limits import TokenBucket
-from probes.messages import MESSAGE_OCTETS, Answer, Probe, decode_probe, encode_answer
-from probes.reflector import UNANSWERED
-from probes.stamp import encode_ntp
+from probes.limits import UNANSWERED, TokenBucket
+from probes.stamp import PACKET_OCTETS, Probe, answer_probe, decode_probe, encode_ntp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +97,7 @@ class Answering:
             if self._bucket.take(times.sent_ns):
                 number, sent_ns = self._next_seq[probe.ssid] & 0xFFFF_FFFF, times.sent_ns
                 self._next_seq[probe.ssid] += 1
-                answers.append(_answer(probe, seq=number, received=received, sent=sent, error=error))
+                answers.append(answer_probe(probe, seq=number, timestamp=sent, received=received, error=error, ttl=0))
             rows.append((self.flows[probe.ssid].id, probe.seq, times.received_ns, sent_ns, 0, number, conversation.source))
         return Reply(answers=b"".join(answers), rows=rows, end=end)
 
@@ -107,9 +105,9 @@ class Answering:
         """Return the messages that are whole, and why there are no more of them."""
         probes: list[Probe] = []
         inbox = conversation.inbox
-        while len(inbox) >= MESSAGE_OCTETS:
-            probe = decode_probe(inbox[:MESSAGE_OCTETS])
-            del inbox[:MESSAGE_OCTETS]
+        while len(inbox) >= PACKET_OCTETS:
+            probe = decode_probe(inbox[:PACKET_OCTETS])
+            del inbox[:PACKET_OCTETS]
             if probe is None:
                 return probes, "malformed"
             flow = self.flows.get(probe.ssid)
@@ -118,18 +116,3 @@ class Answering:
             conversation.ssid = probe.ssid
             probes.append(probe)
         return probes, ""
-
-
-def _answer(probe: Probe, *, seq: int, received: int, sent: int, error: int) -> bytes:
-    answer = Answer(
-        seq=seq,
-        timestamp=sent,
-        error=error,
-        ssid=probe.ssid,
-        received=received,
-        sender_seq=probe.seq,
-        sender_timestamp=probe.timestamp,
-        sender_error=probe.error,
-        sender_ttl=0,
-    )
-    return encode_answer(answer)

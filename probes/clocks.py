@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from probes import stamp
 
 PAIR_PERIOD_NS: Final = 1_000_000_000
@@ -135,10 +132,6 @@ class Bridge:
     def offset_ns(self) -> int:
         """What wall time is ahead of the run clock."""
         return self.pair.wall_ns - self.pair.monotonic_ns
-
-    def from_wall(self, wall_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Convert wall times to the run clock."""
-        return wall_ns - self.offset_ns
 
     def _measure_error(self, longest_call_ns: int) -> None:
         clock_ns, is_synchronised = read_clock_error()

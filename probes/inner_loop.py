@@ -1,22 +1,19 @@
-"""The inner loop of the agents: the compiled one (`_datagrams.c`), or Python and numpy where it was not built.
+"""The inner loop of the agents: the compiled one (`_datagrams.c`), or Python's (`probes.datagrams`) where it was not built.
 
-`pip install` builds it where there is a C compiler. Both behave alike; the compiled one takes a fraction of the CPU
-(docs/benchmarks.md).
+`pip install` builds it where there is a C compiler. Both have the same classes and behave alike; the compiled one takes a
+fraction of the CPU (docs/benchmarks.md). It takes the records' rows as they lie in memory, so its machine is 64-bit and
+little-endian.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from enum import StrEnum, unique
 from importlib import import_module
 from types import ModuleType
-from typing import Final
 
 from hitless.errors import WorldError
-
-try:
-    DATAGRAMS: ModuleType | None = import_module("probes._datagrams")
-except ImportError:
-    DATAGRAMS = None
 
 
 @unique
@@ -27,10 +24,17 @@ class InnerLoop(StrEnum):
     PYTHON = "python"
 
 
-INNER_LOOP: Final = InnerLoop.PYTHON if DATAGRAMS is None else InnerLoop.COMPILED
-"""The one that agents have here."""
+def _load() -> tuple[InnerLoop, ModuleType]:
+    if sys.byteorder == "little" and sys.maxsize > 1 << 32:
+        with contextlib.suppress(ImportError):
+            return InnerLoop.COMPILED, import_module("probes._datagrams")
+    return InnerLoop.PYTHON, import_module("probes.datagrams")
+
+
+INNER_LOOP, DATAGRAMS = _load()
+"""The one that agents have here, and its module."""
 
 
 def explain_failure(call: str, error: OSError | ValueError) -> WorldError:
-    """Return what the compiled loop's error means: a socket failed, or the kernel does not say what it was asked for."""
+    """Return what the loop's error means: a socket failed, or the kernel does not say what it was asked for."""
     return WorldError(f"{call}: {error.strerror if isinstance(error, OSError) else error}")

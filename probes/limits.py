@@ -6,6 +6,8 @@ from typing import Final
 
 from hitless.words import FlowClass
 
+UNANSWERED: Final = 0xFFFF_FFFF
+"""reflector_seq of a probe that was logged but not answered because of the rate limit."""
 RECONNECTS_MAX: Final = 4
 """Connections of a `tcp-established` flow that the far end may hold: the present one, and those of which it has not heard that
 they are gone."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from probes.clocks import Bridge
-from probes.messages import Answer
 from probes.recording import SenderTable
-from probes.stamp import decode_ntp
+from probes.stamp import Answer, decode_ntp
 
 _COPIES_MAX: Final = 255
 _RETRANSMITS_MAX: Final = 255

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hitless.records import CLOCK_ROW, STRAYS
-from hitless.words import FlowClass
 from probes.clocks import Bridge, Pair, read_clock_id
 from probes.inner_loop import INNER_LOOP
 from probes.overflows import OverflowWatch
@@ -80,10 +79,6 @@ class Roles:
             from probes.tcp_sender import TcpSender  # noqa: PLC0415 - most agents have no TCP flows
 
             return TcpSender(settings, bridge, skipped, self._make_table("connection"), self._facts)
-        if settings.sent_class is FlowClass.ICMP:
-            from probes.echo import EchoSender  # noqa: PLC0415 - nor ICMP flows
-
-            return EchoSender(settings, bridge, skipped, self._facts)
         return Sender(settings, bridge, skipped, self._facts)
 
     def note(self, pair: Pair) -> None:

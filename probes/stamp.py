@@ -1,27 +1,27 @@
-"""STAMP on the wire: whole batches of test packets as numpy views of one buffer.
+"""STAMP on the wire: the test packets of both directions, one at a time, and the probes of an agent as one buffer.
 
 RFC 8762 with the extensions of RFC 8972 that the probing needs: the Session Identifier (SSID) tells the flows of an agent
 apart, the Extra Padding TLV makes larger probes. Timestamps are NTP 64-bit (Z = 0). A test packet has 44 octets or more;
 shorter ones are dropped, because answering them as RFC 8762 4.6 allows would send more octets than came. The mode is the
 unauthenticated one.
 
+On a connection a message is the fixed 44 octets, no TLVs: that is the whole framing. What does not look like a message there
+cannot be skipped, because the start of the next one is unknown.
+
 Pure: nothing here touches a socket or a clock.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+import struct
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from hitless.records import Rows
-
 Octets = npt.NDArray[np.uint8]
 """Shape (packets, octets): one row a packet."""
-Integers = npt.NDArray[Any]
-"""One-dimensional, some integer dtype."""
-Mask = npt.NDArray[np.bool_]
+Content = bytes | bytearray | memoryview
 
 PORT: Final = 8620
 """UDP port of the reflector: 862 (RFC 8762 4.1) is privileged."""
@@ -40,44 +40,127 @@ MALFORMED: Final = 0x40
 TLVS_MAX: Final = 16
 """TLVs after this many are returned as they came: with U = 1, not understood, which is the truth. It bounds the work."""
 
-PROBE: Final = np.dtype(
-    [
-        ("seq", ">u4"),
-        ("timestamp", ">u8"),
-        ("error", ">u2"),
-        ("ssid", ">u2"),
-        ("zero", "u1", 28),  # MBZ
-    ]
-)
-"""Session-Sender test packet. Source: RFC 8762 4.2.1 with the SSID of RFC 8972 3."""
-
-ANSWER: Final = np.dtype(
-    [
-        ("seq", ">u4"),  # the reflector's own
-        ("timestamp", ">u8"),  # when the reflector sent it
-        ("error", ">u2"),
-        ("ssid", ">u2"),
-        ("received", ">u8"),  # when the reflector received the probe
-        ("sender_seq", ">u4"),
-        ("sender_timestamp", ">u8"),
-        ("sender_error", ">u2"),
-        ("zero_1", ">u2"),  # MBZ
-        ("sender_ttl", "u1"),
-        ("zero_2", "u1", 3),  # MBZ
-    ]
-)
-"""Session-Reflector test packet of a stateful reflector. Source: RFC 8762 4.3.1 with the SSID of RFC 8972 3."""
-
-
-_SCALE_AT: Final = 12
-"""Octet with S, Z and Scale of the Error Estimate, both directions; the Multiplier follows."""
+_PROBE: Final = struct.Struct(">IQHH28x")
+_CHANGING: Final = struct.Struct(">IQH")
+"""The fields of a probe that change from tick to tick: seq, timestamp, Error Estimate."""
+_ANSWER: Final = struct.Struct(">IQHHQIQH2xB3x")
+_SSID_AT: Final = 14
+_MULTIPLIER: Final = 0x00FF
+"""Of the Error Estimate; 0 is corrupt. Source: RFC 4656 4.1.2."""
+_PTP_FORMAT: Final = 0x4000
+"""Z bit of the Error Estimate: the timestamps are PTP's. Source: RFC 8762 4.2.1, RFC 8186 2.1."""
 _NTP_EPOCH_S: Final = 2_208_988_800
 """Seconds from 1900 (NTP era 0) to 1970. Source: RFC 5905 6."""
 _SECOND_NS: Final = 1_000_000_000
 _ERA_1_SECONDS: Final = 1 << 31
 """NTP seconds below this belong to era 1, which begins in 2036. Source: RFC 4330 3."""
-_PTP_FORMAT: Final = 0x40
-"""Z bit: the timestamps are PTP's. Source: RFC 8762 4.2.1, RFC 8186 2.1."""
+
+
+class Probe(NamedTuple):
+    """A Session-Sender test packet. Source: RFC 8762 4.2.1 with the SSID of RFC 8972 3."""
+
+    seq: int
+    timestamp: int
+    """NTP 64-bit."""
+    error: int
+    """Error Estimate."""
+    ssid: int
+    """The flow."""
+
+
+class Answer(NamedTuple):
+    """A Session-Reflector test packet, stateful. Source: RFC 8762 4.3.1 with the SSID of RFC 8972 3."""
+
+    seq: int
+    """The reflector's own."""
+    timestamp: int
+    """When the reflector sent it, NTP 64-bit."""
+    error: int
+    ssid: int
+    received: int
+    """When the reflector received the probe, NTP 64-bit."""
+    sender_seq: int
+    sender_timestamp: int
+    sender_error: int
+    sender_ttl: int
+    """0: TCP does not tell it."""
+
+
+def encode_probe(probe: Probe) -> bytes:
+    """Return a probe as it stands on the wire."""
+    return _PROBE.pack(*probe)
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """Return an answer as it stands on the wire."""
+    return _ANSWER.pack(*answer)
+
+
+def read_probe(content: Content, offset: int = 0) -> Probe:
+    """Return the 44 octets from `offset` on as a probe, whatever they say."""
+    return Probe(*_PROBE.unpack_from(content, offset))
+
+
+def decode_probe(content: Content) -> Probe | None:
+    """Return the probe that a packet begins with; None: it is too short, or its Error Estimate has no multiplier.
+
+    MBZ octets are ignored on receipt, and the timestamp's format is the sender's own affair. Source: RFC 8762 4.2.1;
+    RFC 4656 4.1.2: a multiplier of 0 is corrupt.
+    """
+    probe = read_probe(content) if len(content) >= PACKET_OCTETS else None
+    return probe if probe is not None and probe.error & _MULTIPLIER else None
+
+
+def decode_answer(content: Content) -> Answer | None:
+    """Return the answer that a packet begins with; None: as `decode_probe`, or its timestamps are not NTP's."""
+    answer = Answer(*_ANSWER.unpack_from(content)) if len(content) >= PACKET_OCTETS else None
+    return answer if answer is not None and answer.error & _MULTIPLIER and not answer.error & _PTP_FORMAT else None
+
+
+def answer_probe(probe: Probe, *, seq: int, timestamp: int, received: int, error: int, ttl: int) -> bytes:
+    """Return the answer to a probe, without what follows its 44 octets. Source: RFC 8762 4.3.1; RFC 8972 3: the SSID is copied.
+
+    Args:
+        probe: what came.
+        seq: the reflector's own sequence number.
+        timestamp: when the answer leaves, NTP.
+        received: when the probe came, NTP.
+        error: the reflector's Error Estimate.
+        ttl: with which the probe came; 0: not known.
+    """
+    return encode_answer(
+        Answer(
+            seq=seq & 0xFFFF_FFFF,
+            timestamp=timestamp,
+            error=error,
+            ssid=probe.ssid,
+            received=received,
+            sender_seq=probe.seq,
+            sender_timestamp=probe.timestamp,
+            sender_error=probe.error,
+            sender_ttl=ttl,
+        )
+    )
+
+
+def mark_tlvs(tlvs: bytes) -> tuple[bytes, bool]:
+    """Return what follows a probe's 44 octets as the answer has it, and whether a TLV of it is malformed.
+
+    U is cleared on Extra Padding and set on other types, M is set where one does not fit. What follows a malformed TLV cannot
+    be found and stays as it came. Source: RFC 8972 4.
+    """
+    made, position = bytearray(tlvs), 0
+    for _ in range(TLVS_MAX):
+        left = len(made) - position
+        if not left:
+            break
+        size = TLV_HEADER_OCTETS + int.from_bytes(made[position + 2 : position + 4], "big")
+        if left < TLV_HEADER_OCTETS or size > left:
+            made[position] |= MALFORMED
+            return bytes(made), True
+        made[position] = 0 if made[position + 1] == EXTRA_PADDING else UNRECOGNISED
+        position += size
+    return bytes(made), False
 
 
 def encode_ntp(wall_ns: int) -> int:
@@ -90,29 +173,10 @@ def encode_ntp(wall_ns: int) -> int:
 
 
 def decode_ntp(timestamp: int) -> int:
-    """Return an NTP 64-bit timestamp as a wall time, ns since 1970."""
+    """Return an NTP 64-bit timestamp as a wall time, ns since 1970; 1968 to 2104 can be told apart."""
     seconds, fraction = timestamp >> 32, timestamp & 0xFFFF_FFFF
     seconds += 1 << 32 if seconds < _ERA_1_SECONDS else 0
     return (seconds - _NTP_EPOCH_S) * _SECOND_NS + ((fraction * _SECOND_NS + (1 << 31)) >> 32)
-
-
-def encode_ntp_batch(wall_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-    """Return wall times (ns since 1970, not before it) as NTP 64-bit timestamps."""
-    unsigned = wall_ns.astype(np.uint64)
-    seconds = unsigned // np.uint64(_SECOND_NS)
-    rest_ns = unsigned - seconds * np.uint64(_SECOND_NS)
-    whole = (seconds + np.uint64(_NTP_EPOCH_S)) << np.uint64(32)  # the shift drops the era
-    return whole | (rest_ns << np.uint64(32)) // np.uint64(_SECOND_NS)
-
-
-def decode_ntp_batch(timestamps: Integers) -> npt.NDArray[np.int64]:
-    """Return NTP 64-bit timestamps as wall times, ns since 1970; 1968 to 2104 can be told apart."""
-    unsigned = timestamps.astype(np.uint64)
-    seconds = (unsigned >> np.uint64(32)).astype(np.int64)
-    seconds += np.where(seconds < _ERA_1_SECONDS, 1 << 32, 0)
-    fraction = unsigned & np.uint64(0xFFFF_FFFF)
-    rest_ns = (fraction * np.uint64(_SECOND_NS) + np.uint64(1 << 31)) >> np.uint64(32)
-    return np.asarray((seconds - _NTP_EPOCH_S) * _SECOND_NS + rest_ns.astype(np.int64), dtype=np.int64)
 
 
 def encode_error(error_ns: int, *, is_synchronised: bool) -> int:
@@ -132,8 +196,8 @@ def encode_error(error_ns: int, *, is_synchronised: bool) -> int:
     return (int(is_synchronised) << 15) | (min(scale, 0x3F) << 8) | multiplier
 
 
-def make_probes(ssids: Integers, packet_octets: int, padding_seed: int = 0) -> Octets:
-    """Return one probe a flow with everything that stays the same from tick to tick.
+def make_probes(ssids: npt.NDArray[Any], packet_octets: int, padding_seed: int = 0) -> Octets:
+    """Return one probe a flow with everything that stays the same from tick to tick; see `write_tick`.
 
     Args:
         ssids: shape (flows,).
@@ -141,10 +205,10 @@ def make_probes(ssids: Integers, packet_octets: int, padding_seed: int = 0) -> O
         padding_seed: seeds the padding, which is pseudorandom as RFC 8972 4.1 recommends.
 
     Returns:
-        Shape (flows, packet_octets). `view_probes` gives the fields that change: seq, timestamp, error.
+        Shape (flows, packet_octets).
     """
     packets = np.zeros((len(ssids), packet_octets), dtype=np.uint8)
-    view_probes(packets)["ssid"] = ssids
+    packets[:, _SSID_AT : _SSID_AT + 2] = ssids.astype(">u2").view(np.uint8).reshape(-1, 2)
     if packet_octets > PACKET_OCTETS:
         padding = PACKET_OCTETS + TLV_HEADER_OCTETS
         length = packet_octets - padding
@@ -154,119 +218,6 @@ def make_probes(ssids: Integers, packet_octets: int, padding_seed: int = 0) -> O
     return packets
 
 
-def view_probes(packets: Octets, offset: int = 0) -> Rows:
-    """Return the octets of every packet, from `offset` on, as PROBE fields: a view, shape (packets,)."""
-    return np.ndarray((len(packets),), dtype=PROBE, buffer=packets.data, offset=offset, strides=(packets.strides[0],))
-
-
-def view_answers(packets: Octets) -> Rows:
-    """Return the first octets of every packet as ANSWER fields: a view, shape (packets,)."""
-    return np.ndarray((len(packets),), dtype=ANSWER, buffer=packets.data, strides=(packets.strides[0],))
-
-
-def is_probe(packets: Octets, octets: Integers) -> Mask:
-    """Tell which packets are test packets: long enough, and their Error Estimate has a multiplier.
-
-    MBZ octets are ignored on receipt, and the timestamp's format is the sender's own affair. Source: RFC 8762 4.2.1;
-    RFC 4656 4.1.2: a multiplier of 0 is corrupt.
-
-    Args:
-        packets: shape (packets, at least 44); what lies behind `octets` in it decides nothing.
-        octets: shape (packets,), UDP payload lengths.
-    """
-    return np.asarray((octets >= PACKET_OCTETS) & (packets[:, _SCALE_AT + 1] != 0), dtype=np.bool_)
-
-
-def is_answer(packets: Octets, octets: Integers) -> Mask:
-    """Tell which packets are answers that can be read: as `is_probe`, and their timestamps are NTP (Z = 0)."""
-    is_ntp = (packets[:, _SCALE_AT] & _PTP_FORMAT) == 0
-    return np.asarray(is_probe(packets, octets) & is_ntp, dtype=np.bool_)
-
-
-def turn_into_answers(
-    packets: Octets,
-    rows: npt.NDArray[np.intp],
-    *,
-    reflector_seqs: Integers,
-    received: npt.NDArray[np.uint64],
-    ttls: Integers,
-    error: int,
-) -> None:
-    """Turn probes into answers where they lie. The length, the SSID and the TLVs stay.
-
-    The timestamp is left to the caller.
-
-    Source: RFC 8762 4.3.1 (fields), RFC 8972 3 (SSID is copied) and 4 (TLVs come back).
-
-    Args:
-        packets: shape (slots, octets), the receive buffer.
-        rows: which slots to turn.
-        reflector_seqs: the reflector's sequence number of each.
-        received: when each was received, NTP.
-        ttls: the TTL with which each came.
-        error: the reflector's Error Estimate.
-    """
-    answers = view_answers(packets)
-    probes = view_probes(packets)[rows]  # fancy indexing copies: what came is needed while it is overwritten
-    made = np.zeros(len(rows), dtype=ANSWER)
-    made["seq"] = reflector_seqs
-    made["error"] = error
-    made["ssid"] = probes["ssid"]
-    made["received"] = received
-    made["sender_seq"] = probes["seq"]
-    made["sender_timestamp"] = probes["timestamp"]
-    made["sender_error"] = probes["error"]
-    made["sender_ttl"] = ttls
-    answers[rows] = made
-
-
-def mark_tlvs(packets: Octets, rows: npt.NDArray[np.intp], octets: Integers) -> int:
-    """Set the flags of every TLV: U cleared on Extra Padding, U set on other types, M where one does not fit.
-
-    What follows a malformed TLV cannot be found and stays as it came. Source: RFC 8972 4.
-
-    Args:
-        packets: shape (slots, octets), the receive buffer.
-        rows: which slots to look at.
-        octets: shape (len(rows),), UDP payload length of each.
-
-    Returns:
-        The number of packets with a malformed TLV.
-    """
-    position = np.full(len(rows), PACKET_OCTETS, dtype=np.intp)
-    marked = 0
-    for _ in range(TLVS_MAX):
-        left = octets.astype(np.intp) - position
-        more = left > 0
-        if not more.any():
-            break
-        rows, octets, position, left = rows[more], octets[more], position[more], left[more]
-        kind, size = _read_headers(packets, rows, position)
-        fits = (left >= TLV_HEADER_OCTETS) & (size <= left)
-        packets[rows[fits], position[fits]] = np.where(kind[fits] == EXTRA_PADDING, 0, UNRECOGNISED)
-        packets[rows[~fits], position[~fits]] |= MALFORMED
-        marked += int(np.count_nonzero(~fits))
-        rows, octets, position = rows[fits], octets[fits], (position + size)[fits]
-    return marked
-
-
-def _read_headers(
-    packets: Octets, rows: npt.NDArray[np.intp], position: npt.NDArray[np.intp]
-) -> tuple[Octets, npt.NDArray[np.intp]]:
-    """Return the type of each TLV and its size with its header, which the packet may be too short for."""
-    at = np.minimum(position, packets.shape[1] - TLV_HEADER_OCTETS)  # a cut header is not read, its length is
-    return packets[rows, at + 1], TLV_HEADER_OCTETS + packets[rows, at + 2].astype(np.intp) * 256 + packets[rows, at + 3]
-
-
-def has_same_padding(packets: Octets, probes: Octets) -> Mask:
-    """Tell which answers return the padding that was sent and do not call it malformed.
-
-    Args:
-        packets: shape (answers, at least probes.shape[1]), as received, whole.
-        probes: shape (answers, probe octets), the probe of each.
-    """
-    octets = probes.shape[1]
-    if octets == PACKET_OCTETS:
-        return np.ones(len(probes), dtype=np.bool_)
-    same = (packets[:, PACKET_OCTETS + 1 : octets] == probes[:, PACKET_OCTETS + 1 :]).all(axis=1)
-    return np.asarray(same & ((packets[:, PACKET_OCTETS] & MALFORMED) == 0), dtype=np.bool_)
+def write_tick(packet: memoryview, offset: int, *, seq: int, timestamp: int, error: int) -> None:
+    """Write what changes from tick to tick into a probe that begins at `offset`."""
+    _CHANGING.pack_into(packet, offset, seq, timestamp, error)

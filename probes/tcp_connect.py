@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 
 from hitless.words import FlowClass
 from probes.limits import connections_max
-from probes.messages import MESSAGE_OCTETS
 from probes.settings import FlowSettings
+from probes.stamp import PACKET_OCTETS
 from probes.tcp_flow import Tools
 from probes.tcp_socket import (
     CLOSED_BY_PEER,
@@ -130,12 +130,12 @@ class TcpConnectFlow:
         self._tools.rewatch(attempt.opened, select.EPOLLIN)
 
     def _receive(self, attempt: _Attempt) -> None:
-        content, wall_ns = receive(attempt.opened, MESSAGE_OCTETS - len(attempt.inbox))
+        content, wall_ns = receive(attempt.opened, PACKET_OCTETS - len(attempt.inbox))
         if not content:
             self._fail(attempt, CLOSED_BY_PEER)
             return
         attempt.inbox += content
-        if len(attempt.inbox) < MESSAGE_OCTETS:
+        if len(attempt.inbox) < PACKET_OCTETS:
             return
         now_ns = self._tools.now_ns()
         answer = self._tools.read_answer(attempt.inbox, self._ssid)

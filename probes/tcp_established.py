@@ -18,9 +18,9 @@ from typing import Final
 import numpy as np
 
 from hitless.records import CONNECTION_ROW, ConnectionEvent
-from probes.messages import MESSAGE_OCTETS
 from probes.namespaces import Place
 from probes.settings import FlowSettings
+from probes.stamp import PACKET_OCTETS
 from probes.tcp_flow import Tools
 from probes.tcp_socket import (
     CLOSED_BY_PEER,
@@ -58,7 +58,7 @@ class _Message:
     @property
     def is_cut(self) -> bool:
         """Whether a part of it was sent: the connection needs the rest."""
-        return len(self.rest) < MESSAGE_OCTETS
+        return len(self.rest) < PACKET_OCTETS
 
 
 class TcpEstablishedFlow:
@@ -235,9 +235,9 @@ class TcpEstablishedFlow:
             return 0
         self._inbox += content
         now_ns, total = self._tools.now_ns(), count_retransmits(opened)
-        while len(self._inbox) >= MESSAGE_OCTETS:
-            answer = self._tools.read_answer(self._inbox[:MESSAGE_OCTETS], self._ssid)
-            del self._inbox[:MESSAGE_OCTETS]
+        while len(self._inbox) >= PACKET_OCTETS:
+            answer = self._tools.read_answer(self._inbox[:PACKET_OCTETS], self._ssid)
+            del self._inbox[:PACKET_OCTETS]
             if answer is None:
                 return UNREADABLE
             timestamp = self._sent.pop(answer.sender_seq, None)

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from probes.clocks import Bridge
-from probes.messages import Answer, Probe, decode_answer, encode_probe
 from probes.probe_book import ProbeBook
 from probes.recording import GrowingTable
-from probes.stamp import encode_ntp
+from probes.stamp import Answer, Probe, decode_answer, encode_ntp, encode_probe
 
 
 class TcpFlow(Protocol):

@@ -18,13 +18,13 @@ from typing import Final
 from hitless.errors import WorldError
 from hitless.records import ConnectionEvent
 from probes.families import family_of
-from probes.messages import MESSAGE_OCTETS
-from probes.sockets import SO_TIMESTAMPNS
+from probes.sockets import SO_TIMESTAMPNS, TIMESPEC_OCTETS, find_time
+from probes.stamp import PACKET_OCTETS
 
 PATIENCE_NS: Final = 2_000_000_000
 """A connection that is not made by then is given up, whatever the kernel would still try. A lost SYN is sent again after 1 s
 (RFC 6298 2.1), so that one lost SYN makes a slow connection, not a lost one. Source: RFC 6412 3.7.6, the threshold."""
-RECEIVE_OCTETS: Final = 64 * MESSAGE_OCTETS
+RECEIVE_OCTETS: Final = 64 * PACKET_OCTETS
 """Read at once: what a stall of three seconds at 20 messages a second leaves behind."""
 OWN_FAULTS: Final = frozenset(
     {
@@ -48,8 +48,7 @@ UNREADABLE: Final = errno.EBADMSG
 
 _IP_BIND_ADDRESS_NO_PORT: Final = 24
 """The port is chosen at connect(), by the whole 4-tuple: the same one serves many destinations. Source: ip(7), Linux 4.2."""
-_TIMESPEC: Final = struct.Struct("qq")
-_CONTROL_OCTETS: Final = socket.CMSG_SPACE(_TIMESPEC.size)
+_CONTROL_OCTETS: Final = socket.CMSG_SPACE(TIMESPEC_OCTETS)
 _TOTAL_RETRANS: Final = struct.Struct("100xI")
 """tcpi_total_retrans: segments sent again, SYNs included. Source: linux/tcp.h struct tcp_info."""
 _ABRUPT: Final = struct.pack("ii", 1, 0)
@@ -110,11 +109,7 @@ def receive(opened: socket.socket, octets: int = RECEIVE_OCTETS) -> tuple[bytes,
         OSError: BlockingIOError where nothing is there; anything else is the end of the connection.
     """
     content, controls, _, _ = opened.recvmsg(octets, _CONTROL_OCTETS)
-    for level, kind, value in controls:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            seconds, rest_ns = _TIMESPEC.unpack(value)
-            return content, seconds * 1_000_000_000 + rest_ns
-    return content, None
+    return content, find_time(controls)
 
 
 def read_error(opened: socket.socket) -> int:

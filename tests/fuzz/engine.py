@@ -11,9 +11,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
+from probes import datagrams
 from probes.clocks import Bridge
+from probes.inner_loop import DATAGRAMS
 from probes.recording import GrowingTable
 from probes.reflector import Reflector
 from probes.sender import Sender
@@ -107,24 +111,27 @@ def _judge_probes(contents: list[bytes]) -> tuple[list[bytes], Counter[str]]:
     return answered, counts
 
 
+def _make_reflector(directory: Path, loop: ModuleType) -> tuple[Reflector, int]:
+    """Return a reflector with this inner loop, and its port."""
+    with _played(POD) as free:
+        port = free.getsockname()[1]
+    flows = (_flow(1, PEER, POD, port), _flow(2, STRANGER, POD, port))
+    told = _settings(directory, flows, EndpointSettings(name=POD, address=POD, port=port, sends=False))
+    return Reflector(told, Bridge(0), GrowingTable(directory / f"{port}.reflector", "reflector", {}), loop), port
+
+
 @contextmanager
 def _open_reflector() -> Iterator[Check]:
-    with tempfile.TemporaryDirectory() as name, _played(PEER) as peer, _played(POD) as free:
-        directory, port = Path(name), free.getsockname()[1]
-        free.close()
-        flows = (_flow(1, PEER, POD, port), _flow(2, STRANGER, POD, port))
-        endpoint = EndpointSettings(name=POD, address=POD, port=port, sends=False)
-        log = directory / "x.reflector"
-        reflector = Reflector(_settings(directory, flows, endpoint), Bridge(0), GrowingTable(log, "reflector", {}))
-        compiled = reflector._compiled
+    with tempfile.TemporaryDirectory() as name, _played(PEER) as peer:
+        ends = [_make_reflector(Path(name), loop) for loop in (datagrams, DATAGRAMS)]
 
         def check(content: bytes) -> None:
             draws = Draws(content)
-            reflector._compiled = compiled if draws.number(1) else None
+            reflector, port = ends[draws.number(1)]
             reflector._tokens[:] = _PACKETS_MAX
+            reflector.counters.clear()
             true = [_probe(seq, ssid) for seq in (3, 4) for ssid in (1, 2)]
             contents = _draw_packets(draws, true)
-            reflector.counters.clear()
             for packet in contents:
                 peer.sendto(packet, (POD, port))
             reflector.reflect(reflector.descriptors)
@@ -136,7 +143,8 @@ def _open_reflector() -> Iterator[Check]:
         try:
             yield check
         finally:
-            reflector.finish()
+            for reflector, _ in ends:
+                reflector.finish()
 
 
 def _judge_answers(contents: list[bytes], sent: list[bytes]) -> tuple[list[int], list[bool], Counter[str]]:
@@ -162,12 +170,15 @@ def _open_sender() -> Iterator[Check]:
         directory, port = Path(name), peer.getsockname()[1]
         flows = (_flow(1, POD, PEER, port), _flow(2, POD, PEER, port))
         told = _settings(directory, flows, EndpointSettings(name=POD, address=POD, reflects=False))
-        sender = Sender(told, Bridge(0), GrowingTable(directory / "x.skipped", "skipped", {}), {})
-        address, compiled = sender._sockets[0].getsockname(), sender._compiled
+        senders = [
+            Sender(replace(told, agent=agent), Bridge(0), GrowingTable(directory / f"{agent}.skipped", "skipped", {}), {}, loop)
+            for agent, loop in (("python", datagrams), ("built", DATAGRAMS))
+        ]
 
         def check(content: bytes) -> None:
             draws = Draws(content)
-            sender._compiled = compiled if draws.number(1) else None
+            sender = senders[draws.number(1)]
+            address = sender._sockets[0].getsockname()
             sender.ticks = 0
             sender.counters.clear()
             sender._tick()
@@ -189,7 +200,8 @@ def _open_sender() -> Iterator[Check]:
         try:
             yield check
         finally:
-            sender.finish()
+            for sender in senders:
+                sender.finish()
 
 
 _AS_IT_IS = bytes([1, 0, 1])
@@ -204,11 +216,11 @@ def _changed_at(place: int) -> bytes:
 REFLECTOR = Target(
     name="reflector",
     open=_open_reflector,
-    # How they are answered; the choice of a true packet, then what is made of it: 4 is a probe of a known flow,
+    # Which inner loop answers them; the choice of a true packet, then what is made of it: 4 is a probe of a known flow,
     # 5 another source's.
     seeds=tuple(
         way + packets
-        for way in (b"\0", b"\1", b"\2")
+        for way in (b"\0", b"\1")
         for packets in (
             (b"\4" + _AS_IT_IS) * 2,
             b"\4" + _changed_at(3) + b"\4" + _changed_at(13) + b"\4" + _AS_IT_IS,
@@ -219,7 +231,7 @@ REFLECTOR = Target(
 SENDER = Target(
     name="sender",
     open=_open_sender,
-    # Whether the loop is the compiled one; 5 is the answer to the first probe, 2 that probe itself, 4 an answer to an earlier
+    # Which inner loop takes them; 5 is the answer to the first probe, 2 that probe itself, 4 an answer to an earlier
     # sending of its number.
     seeds=tuple(
         way + packets

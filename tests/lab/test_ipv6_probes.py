@@ -29,9 +29,9 @@ from clusters.linux.netlink_dump import list_links, list_unready_addresses6
 from hitless.records import Rows, encode_address, read_record
 from hitless.waiting import wait_until
 from hitless.words import FlowClass
+from probes import datagrams as python_loop
 from probes.clocks import Bridge
-from probes.echo import EchoSender
-from probes.inner_loop import DATAGRAMS
+from probes.inner_loop import DATAGRAMS, INNER_LOOP, InnerLoop
 from probes.recording import GrowingTable
 from probes.reflector import Reflector
 from probes.sender import Sender
@@ -120,11 +120,11 @@ def net() -> Iterator[Net]:
         yield Net(paths=paths)
 
 
-@pytest.fixture(params=["python", "compiled"])
-def datagrams(request: pytest.FixtureRequest) -> ModuleType | None:
-    if request.param == "compiled" and DATAGRAMS is None:
+@pytest.fixture(params=list(InnerLoop))
+def datagrams(request: pytest.FixtureRequest) -> ModuleType:
+    if request.param is InnerLoop.COMPILED and INNER_LOOP is not InnerLoop.COMPILED:
         pytest.skip("missing: the compiled inner loop; pip install builds it where there is a C compiler")
-    return DATAGRAMS if request.param == "compiled" else None
+    return DATAGRAMS if request.param is InnerLoop.COMPILED else python_loop
 
 
 def make_settings(
@@ -156,12 +156,11 @@ def make_settings(
     )
 
 
-def make_sender(settings: AgentSettings, datagrams: ModuleType | None) -> Sender:
-    kind = EchoSender if settings.sent_class is FlowClass.ICMP else Sender
-    return kind(settings, Bridge(0), GrowingTable(settings.directory / "x.skipped", "skipped", {}), {}, datagrams)
+def make_sender(settings: AgentSettings, datagrams: ModuleType) -> Sender:
+    return Sender(settings, Bridge(0), GrowingTable(settings.directory / "x.skipped", "skipped", {}), {}, datagrams)
 
 
-def make_reflector(settings: AgentSettings, datagrams: ModuleType | None) -> Reflector:
+def make_reflector(settings: AgentSettings, datagrams: ModuleType) -> Reflector:
     return Reflector(settings, Bridge(0), GrowingTable(settings.directory / "x.reflector", "reflector", {}), datagrams)
 
 
@@ -205,7 +204,7 @@ def without_offload(net: Net) -> None:
             set_offload_off(opened, name)
 
 
-def test_probes_and_answers_cross_a_router_whole(net: Net, tmp_path: Path, datagrams: ModuleType | None) -> None:
+def test_probes_and_answers_cross_a_router_whole(net: Net, tmp_path: Path, datagrams: ModuleType) -> None:
     without_offload(net)
     sender = make_sender(make_settings(net, tmp_path, octets=200, sends=True), datagrams)
     reflector = make_reflector(make_settings(net, tmp_path, octets=200, sends=False), datagrams)
@@ -230,7 +229,7 @@ def test_probes_and_answers_cross_a_router_whole(net: Net, tmp_path: Path, datag
     assert (log["ttl"].tolist(), log["source"].tolist()) == ([254], [encode_address(POD)])
 
 
-def test_a_stranger_is_not_answered(net: Net, tmp_path: Path, datagrams: ModuleType | None) -> None:
+def test_a_stranger_is_not_answered(net: Net, tmp_path: Path, datagrams: ModuleType) -> None:
     reflector = make_reflector(make_settings(net, tmp_path, sends=False), datagrams)
     with inside(net.paths["peer"]):
         stranger = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
@@ -243,7 +242,7 @@ def test_a_stranger_is_not_answered(net: Net, tmp_path: Path, datagrams: ModuleT
     reflector.finish()
 
 
-def test_a_probe_that_does_not_fit_is_never_cut(net: Net, tmp_path: Path, datagrams: ModuleType | None) -> None:
+def test_a_probe_that_does_not_fit_is_never_cut(net: Net, tmp_path: Path, datagrams: ModuleType) -> None:
     whole = make_sender(make_settings(net, tmp_path, octets=MTU - HEADERS_OCTETS, sends=True), datagrams)
     whole._tick()
     assert whole._table.ticks[0]["send_errno"].tolist() == [0]
@@ -254,7 +253,7 @@ def test_a_probe_that_does_not_fit_is_never_cut(net: Net, tmp_path: Path, datagr
     larger.finish()
 
 
-def test_what_a_narrow_link_said_does_not_cut_the_next_probe(net: Net, tmp_path: Path, datagrams: ModuleType | None) -> None:
+def test_what_a_narrow_link_said_does_not_cut_the_next_probe(net: Net, tmp_path: Path, datagrams: ModuleType) -> None:
     without_offload(net)
     with inside(net.paths["router"]), IPRoute() as route:
         route.link("set", index=route.link_lookup(ifname="peer")[0], mtu=1400)
@@ -267,7 +266,7 @@ def test_what_a_narrow_link_said_does_not_cut_the_next_probe(net: Net, tmp_path:
     sender.finish()
 
 
-def test_the_kernel_answers_echo_requests(net: Net, tmp_path: Path, datagrams: ModuleType | None) -> None:
+def test_the_kernel_answers_echo_requests(net: Net, tmp_path: Path, datagrams: ModuleType) -> None:
     without_offload(net)
     sender = make_sender(make_settings(net, tmp_path, octets=100, sends=True, flow_class=FlowClass.ICMP), datagrams)
     with net.capture("pod") as at_pod:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
 from scapy.compat import raw
 from scapy.contrib.stamp import STAMPSessionReflectorTestUnauthenticated as Answer
@@ -22,7 +21,7 @@ from analysis.measure import FlowMeasure
 from clusters.lab.network import LabNetwork
 from hitless.history import History
 from hitless.words import MILLISECOND, FlowId
-from probes.stamp import decode_ntp_batch
+from probes.stamp import decode_ntp
 from tests.lab.capture import Frame, capturing
 from tests.lab.kernels import COUNTS_TRANSMITS
 from tests.lab.relay import Relay, Treatment, names
@@ -75,8 +74,8 @@ def test_what_the_pods_send_is_stamp_and_what_is_recorded_was_on_the_wire(overla
     for frame, stamp in sent:
         row = rows[stamp.ssid, stamp.seq]
         assert row["send_began_ns"] - slack_ns <= run_clock_ns(history, frame.wall_ns) <= row["send_ended_ns"] + slack_ns
-        octets = np.frombuffer(raw(stamp)[4:12], ">u8")
-        assert run_clock_ns(history, int(decode_ntp_batch(octets)[0])) <= row["send_began_ns"] + slack_ns
+        sent_ns = decode_ntp(int.from_bytes(raw(stamp)[4:12], "big"))
+        assert run_clock_ns(history, sent_ns) <= row["send_began_ns"] + slack_ns
     answers = stamps(at_source, Answer, is_outgoing=False)
     answered = sender[sender["copies"] == 1]
     fields = [(s.ssid, s.seq_sender, f.packet[IP].ttl, s.ttl_sender, s.seq) for f, s in answers]

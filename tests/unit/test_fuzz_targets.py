@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,9 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hitless.records import REFLECTOR_ROW
+from probes import datagrams, stamp
 from probes import settings as settings_module
-from probes import stamp
-from probes.sender import Sender
 from tests.fuzz import documents
 from tests.fuzz.target import Check, Target
 from tests.fuzz.targets import TARGETS
@@ -48,19 +48,23 @@ def try_seeds(target: Target) -> None:
             check(seed)
 
 
-def say_yes(packets: np.ndarray, _octets: np.ndarray) -> np.ndarray:
-    return np.ones(len(packets), dtype=np.bool_)
+def decode_any_probe(content: bytes) -> stamp.Probe:
+    return stamp.read_probe(content.ljust(44, b"\1"))
+
+
+def decode_any_answer(content: bytes) -> stamp.Answer:
+    return stamp.Answer(*struct.unpack(">IQHHQIQH2xB3x", content[:44].ljust(44, b"\1")))
 
 
 @pytest.mark.parametrize(
     ("name", "owner", "attribute", "broken"),
     [
-        ("wire", stamp, "mark_tlvs", lambda *_: 0),
-        ("wire", stamp, "is_answer", stamp.is_probe),
-        ("reflector", stamp, "is_probe", say_yes),
-        ("reflector", stamp, "turn_into_answers", lambda *_, **__: None),
-        ("sender", stamp, "is_answer", stamp.is_probe),
-        ("sender", Sender, "_is_true_echo", lambda _self, slots, _flows, _seqs: np.ones(len(slots), dtype=np.bool_)),
+        ("wire", stamp, "mark_tlvs", lambda tlvs: (tlvs, False)),
+        ("wire", stamp, "decode_answer", decode_any_answer),
+        ("reflector", stamp, "decode_probe", decode_any_probe),
+        ("reflector", stamp, "answer_probe", lambda *_, **__: bytes(44)),
+        ("sender", stamp, "decode_answer", decode_any_answer),
+        ("sender", datagrams, "_COPIES_MAX", 1),
         ("settings", settings_module, "_check_together", lambda *_: None),
         ("record", documents, "read_record", lambda _path: ({"table": "clock"}, np.zeros(1, dtype=REFLECTOR_ROW))),
     ],

@@ -22,15 +22,18 @@ from scapy.contrib.stamp import (
 
 from hitless.agents import trim
 from hitless.errors import WorldError
-from hitless.records import Rows, encode_address, read_record
-from probes import reflector as reflector_module
+from hitless.records import SENDER_ROW, Rows, encode_address, read_record
+from probes import datagrams as python_loop
 from probes.clocks import Bridge
-from probes.inner_loop import DATAGRAMS
+from probes.families import family_of, pack_address
+from probes.inner_loop import DATAGRAMS, INNER_LOOP, InnerLoop
+from probes.limits import UNANSWERED
 from probes.recording import GrowingTable, SenderTable
 from probes.reflector import Reflector
-from probes.sender import Sender
+from probes.sender import ECHO_HEADER_OCTETS, Sender
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 from probes.sockets import open_socket
+from probes.stamp import make_probes
 from tests.unit.loopbacks import LOOPBACK_4, LOOPBACK_6, Loopback, loopback
 
 __all__ = ["loopback"]
@@ -85,7 +88,7 @@ class Peer:
         self,
         directory: Path,
         loopback: Loopback,
-        datagrams: ModuleType | None,
+        datagrams: ModuleType,
         destinations: list[str] | None = None,
         octets: int = 44,
     ) -> None:
@@ -138,20 +141,20 @@ def craft(probe: STAMPSessionSenderTestUnauthenticated, **changes: int) -> bytes
     return bytes(answer + tlvs)
 
 
-def find_compiled() -> ModuleType:
-    if DATAGRAMS is None:
+def find_loop(kind: InnerLoop) -> ModuleType:
+    if kind is InnerLoop.COMPILED and INNER_LOOP is not kind:
         pytest.skip("missing: the compiled inner loop; pip install builds it where there is a C compiler")
-    return DATAGRAMS
+    return DATAGRAMS if kind is InnerLoop.COMPILED else python_loop
 
 
-@pytest.fixture(params=["python", "compiled"])
-def datagrams(request: pytest.FixtureRequest) -> ModuleType | None:
+@pytest.fixture(params=list(InnerLoop))
+def datagrams(request: pytest.FixtureRequest) -> ModuleType:
     """Both inner loops: they must not differ."""
-    return find_compiled() if request.param == "compiled" else None
+    return find_loop(request.param)
 
 
 @pytest.fixture
-def peer(tmp_path: Path, loopback: Loopback, datagrams: ModuleType | None) -> Iterator[Peer]:
+def peer(tmp_path: Path, loopback: Loopback, datagrams: ModuleType) -> Iterator[Peer]:
     made = Peer(tmp_path, loopback, datagrams)
     yield made
     made.close()
@@ -196,9 +199,7 @@ def test_a_false_echo_marks_the_row(peer: Peer) -> None:
     assert peer.rows["corrupted"][:2].tolist() == [1, 1]
 
 
-def test_padding_that_was_changed_on_the_way_marks_the_row(
-    tmp_path: Path, loopback: Loopback, datagrams: ModuleType | None
-) -> None:
+def test_padding_that_was_changed_on_the_way_marks_the_row(tmp_path: Path, loopback: Loopback, datagrams: ModuleType) -> None:
     peer = Peer(tmp_path, loopback, datagrams, octets=200)
     probe, other = peer.tick()
     content = bytearray(craft(probe))
@@ -242,9 +243,7 @@ def test_live_means_answered_often_enough_in_a_row(peer: Peer) -> None:
         assert peer.sender.is_live() is (turn == 3)
 
 
-def test_a_refused_probe_has_its_errno_in_its_row_alone(
-    tmp_path: Path, loopback: Loopback, datagrams: ModuleType | None
-) -> None:
+def test_a_refused_probe_has_its_errno_in_its_row_alone(tmp_path: Path, loopback: Loopback, datagrams: ModuleType) -> None:
     peer = Peer(tmp_path, loopback, datagrams, [loopback.peer, loopback.refused] * 2)
     assert [probe.ssid for probe in peer.tick()] == [1, 3]
     assert [probe.seq for probe in peer.tick()] == [1, 1]
@@ -297,10 +296,80 @@ def test_a_trimmed_record_ends_behind_its_last_row(tmp_path: Path) -> None:
     assert (header["agent"], rows["flow"].tolist(), rows["seq"].tolist()) == ("x", [7, 8, 7], [0, 0, 1])
 
 
+class Echo:
+    """The inner loop with ICMP's header, on UDP sockets: the test plays the kernel that answers."""
+
+    def __init__(self, loopback: Loopback, datagrams: ModuleType) -> None:
+        self.opened, self.peer = open_socket(loopback.pod, 0), loopback.open()
+        self.peer.settimeout(WAIT_S)
+        self.family = family_of(loopback.peer)
+        packets = np.pad(make_probes(np.array([7], dtype=np.uint16), 100), ((0, 0), (ECHO_HEADER_OCTETS, 0)))
+        packets[:, 0] = self.family.echo_request
+        peers = np.zeros(1, dtype=self.family.sockaddr)
+        peers["family"], peers["address"] = self.family.number, [pack_address(loopback.peer)]
+        peers["port"] = self.peer.getsockname()[1]
+        index = np.full(1 << 16, -1, dtype=np.intp)
+        index[7] = 0
+        self.rows = np.zeros(0x1_0004, dtype=SENDER_ROW)
+        pods, ids = np.array([(self.opened.fileno(), 0, 1)], dtype=np.int32), np.array([WIDE], dtype=np.uint32)
+        stamps = np.zeros((4, 1), dtype=np.uint64)
+        self.loop = datagrams.Sender(0, ECHO_HEADER_OCTETS, packets, peers, pods, ids, index, self.rows, stamps)
+
+    def exchange(
+        self, seq: int, changed_at: int | None = None, kind: int | None = None
+    ) -> tuple[np.void, tuple[int, ...], bytes]:
+        """Send a request, answer it, perhaps with an octet changed; return its row, what was dropped, and the request."""
+        self.loop.tick(seq, 1)
+        request, address = self.peer.recvfrom(4096)
+        reply = bytearray(request)
+        reply[0] = self.family.echo_reply if kind is None else kind
+        if changed_at is not None:
+            reply[changed_at] ^= 1
+        self.peer.sendto(reply, address)
+        assert select.select([self.opened], [], [], WAIT_S)[0]
+        return self.rows[seq], self.loop.collect(seq + 1, 0), request
+
+    def close(self) -> None:
+        self.opened.close()
+        self.peer.close()
+
+
+@pytest.fixture
+def echo(loopback: Loopback, datagrams: ModuleType) -> Iterator[Echo]:
+    made = Echo(loopback, datagrams)
+    yield made
+    made.close()
+
+
+def test_an_echo_reply_fills_its_row_without_a_far_end(echo: Echo) -> None:
+    row, dropped, _ = echo.exchange(2)
+    assert (row["flow"], row["seq"], row["copies"], row["corrupted"], dropped) == (WIDE, 2, 1, 0, (0, 0, 0))
+    assert (row["return_ttl"], row["forward_ttl"], row["reflector_received"], row["reflector_sent"]) == (64, 0, -1, -1)
+
+
+def test_icmps_own_sequence_number_wraps_and_ours_does_not(echo: Echo) -> None:
+    row, dropped, request = echo.exchange(0x1_0002)
+    assert (request[6:8], request[8:12]) == (b"\0\2", b"\0\1\0\2")
+    assert (row["copies"], dropped) == (1, (0, 0, 0))
+
+
+@pytest.mark.parametrize("changed_at", [ECHO_HEADER_OCTETS + 5, ECHO_HEADER_OCTETS + 44, ECHO_HEADER_OCTETS + 80])
+def test_an_echo_reply_with_another_timestamp_or_padding_is_corrupted(echo: Echo, changed_at: int) -> None:
+    row, _, _ = echo.exchange(0, changed_at)
+    assert (row["copies"], row["corrupted"]) == (1, 1)
+
+
+def test_echo_requests_are_malformed_and_replies_of_others_foreign(echo: Echo) -> None:
+    row, dropped, _ = echo.exchange(0, kind=echo.family.echo_request)
+    assert (row["copies"], dropped) == (0, (1, 0, 0))
+    row, dropped, _ = echo.exchange(1, ECHO_HEADER_OCTETS + 15)
+    assert (row["copies"], dropped) == (0, (0, 1, 0))
+
+
 class Prober:
     """A reflector that the test probes."""
 
-    def __init__(self, directory: Path, loopback: Loopback, datagrams: ModuleType | None) -> None:
+    def __init__(self, directory: Path, loopback: Loopback, datagrams: ModuleType) -> None:
         self.loopback = loopback
         self.socket = loopback.open()
         self.socket.settimeout(WAIT_S)
@@ -332,10 +401,10 @@ class Prober:
         self.socket.close()
 
 
-@pytest.fixture(params=["python", "compiled"])
+@pytest.fixture(params=list(InnerLoop))
 def prober(request: pytest.FixtureRequest, loopback: Loopback, tmp_path: Path) -> Iterator[Prober]:
     """Both inner loops: they must not differ."""
-    made = Prober(tmp_path, loopback, find_compiled() if request.param == "compiled" else None)
+    made = Prober(tmp_path, loopback, find_loop(request.param))
     yield made
     made.close()
 
@@ -385,7 +454,7 @@ def test_beyond_the_rate_nothing_is_answered_but_all_is_logged(prober: Prober) -
     prober.give(*(probe(seq) for seq in range(8)))
     assert len(prober.answers()) == 5
     assert prober.reflector.counters["rate_limited"] == 3
-    assert prober.log["reflector_seq"].tolist() == [0, 1, 2, 3, 4, *[reflector_module.UNANSWERED] * 3]
+    assert prober.log["reflector_seq"].tolist() == [0, 1, 2, 3, 4, *[UNANSWERED] * 3]
     assert (prober.log["sent"] == -1).tolist() == [False] * 5 + [True] * 3
 
 

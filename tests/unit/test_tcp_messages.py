@@ -1,77 +1,26 @@
-"""Single messages are what batches are: the same layouts, the same times, the same questions."""
+"""The far end of TCP flows: what is answered, and what ends a connection."""
 
 from __future__ import annotations
 
 import errno
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hitless.records import NONE_NS, ConnectionEvent, encode_address
 from hitless.words import FlowClass
-from probes import stamp
 from probes.answering import Answering, Conversation, KnownFlow, Times
-from probes.limits import TokenBucket, connections_max
-from probes.messages import (
-    MESSAGE_OCTETS,
-    Answer,
+from probes.limits import UNANSWERED, TokenBucket, connections_max
+from probes.stamp import (
+    PACKET_OCTETS,
     Probe,
-    decode_answer,
-    decode_probe,
-    encode_answer,
     encode_probe,
 )
-from probes.reflector import UNANSWERED
 from probes.tcp_socket import name_failure
 
-U8, U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32, 64))
+U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
 PROBES = st.builds(Probe, seq=U32, timestamp=U64, error=U16, ssid=U16)
-ANSWERS = st.builds(
-    Answer,
-    seq=U32,
-    timestamp=U64,
-    error=U16,
-    ssid=U16,
-    received=U64,
-    sender_seq=U32,
-    sender_timestamp=U64,
-    sender_error=U16,
-    sender_ttl=U8,
-)
-CONTENT = st.binary(min_size=MESSAGE_OCTETS, max_size=MESSAGE_OCTETS)
-
-
-@given(PROBES)
-def test_a_probe_lies_on_the_wire_as_a_batch_has_it(probe: Probe) -> None:
-    (row,) = np.frombuffer(encode_probe(probe), stamp.PROBE)
-    assert [int(row[name]) for name in Probe._fields] == list(probe)
-    assert not row["zero"].any()
-
-
-@given(ANSWERS)
-def test_an_answer_lies_on_the_wire_as_a_batch_has_it(answer: Answer) -> None:
-    (row,) = np.frombuffer(encode_answer(answer), stamp.ANSWER)
-    assert [int(row[name]) for name in Answer._fields] == list(answer)
-    assert (int(row["zero_1"]), row["zero_2"].any()) == (0, False)
-
-
-@given(CONTENT)
-def test_what_is_a_message_is_decided_as_for_batches(content: bytes) -> None:
-    packets, octets = np.frombuffer(content, np.uint8).reshape(1, -1), np.array([MESSAGE_OCTETS])
-    assert (decode_probe(content) is not None) == bool(stamp.is_probe(packets, octets)[0])
-    assert (decode_answer(content) is not None) == bool(stamp.is_answer(packets, octets)[0])
-
-
-@given(U64)
-def test_a_timestamp_is_read_as_in_batches(timestamp: int) -> None:
-    assert stamp.decode_ntp(timestamp) == stamp.decode_ntp_batch(np.array([timestamp], np.uint64))[0]
-
-
-@given(st.integers(0, 4_000_000_000 * 10**9))
-def test_every_nanosecond_survives_the_way_there_and_back(wall_ns: int) -> None:
-    assert stamp.decode_ntp(stamp.encode_ntp(wall_ns)) == wall_ns
 
 
 SOURCE, OTHER = encode_address("127.7.0.2"), encode_address("127.7.0.9")
@@ -103,10 +52,10 @@ def test_never_more_goes_out_than_came_however_the_stream_is_cut(
         taken += len(content)
         reply = answering.reply(conversation, content, TIMES, error=1)
         answers, rows = answers + reply.answers, rows + reply.rows
-        assert len(answers) <= MESSAGE_OCTETS * (taken // MESSAGE_OCTETS)
+        assert len(answers) <= PACKET_OCTETS * (taken // PACKET_OCTETS)
         if reply.end:
             break
-    assert len(answers) == MESSAGE_OCTETS * min(tokens, len(rows))
+    assert len(answers) == PACKET_OCTETS * min(tokens, len(rows))
     assert [row[5] for row in rows] == [*range(min(tokens, len(rows))), *[UNANSWERED] * (len(rows) - tokens)]
     assert {row[0] for row in rows} <= {WIDE + 1, WIDE + 2}
     assert [row[3] for row in rows] == [20 if row[5] != UNANSWERED else NONE_NS for row in rows]
