@@ -55,6 +55,7 @@ REASONS: Final = (
     "Udp.NoPorts",
     "Udp.RcvbufErrors",
     "Udp.SndbufErrors",
+    "Link.InDrops",
 )
 """Counters that give a reason, shown if they move. Blackhole and unreachable routes, nft and failed ARP move none."""
 

@@ -35,7 +35,7 @@ class CauseKind(StrEnum):
     TUNNEL_GONE = "tunnel-gone"
     """The sender encapsulates and the receiver has no tunnel device any more."""
     TOO_LARGE = "too-large"
-    """The packets are larger than the tunnel's MTU and must not be fragmented."""
+    """The packets are larger than the MTU of the tunnel or of a node's interface, and must not be fragmented."""
     MASQUERADE_CHANGED = "masquerade-changed"
     """The output device of a masqueraded flow changed, which ends its conntrack entry."""
     FAULT = "fault"

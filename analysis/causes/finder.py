@@ -12,11 +12,13 @@ from typing import Final
 
 import numpy as np
 
+from analysis.causes.broken_times import list_faults
 from analysis.causes.candidates import Candidate, CauseKind, KernelCounter
 from analysis.causes.cloud_routes import NODE_ROUTE_LOST, WATCHED
 from analysis.causes.moved_counters import MovedCounters
 from analysis.causes.route_candidates import RouteCandidates
 from analysis.causes.segments import Way
+from analysis.causes.size_candidates import MTU_LOWERED, SizeCandidates
 from analysis.causes.tunnel_candidates import NO_PORTS, TunnelCandidates
 from analysis.interval import instant_of, make_interval
 from analysis.measure import Measures
@@ -76,6 +78,7 @@ class CandidateFinder:
         named = {node.name for node in history.facts.nodes} | self._endpoints.keys() | {"machine"}
         self._missing = RouteCandidates(history, routes, self.moved.places - named)
         self._modes = TunnelCandidates(history, routes, self.moved)
+        self._sizes = SizeCandidates(history, routes, self.moved)
         self._shared = (*_faults(history), *_stalls(history))
         self._at_nodes = (*_rolls(history), *self._control_outages(measures))
         self._routes = routes
@@ -98,10 +101,10 @@ class CandidateFinder:
         octets = 0 if flow.flow_class.is_tcp else flow.octets + HEADER_OCTETS
         if way is not Way.BACK and destination.is_pod:
             found += self._between(ends.sender, ends.reflector, destination.address)
-            found += self._modes.too_large(ends.sender, ends.reflector, octets)
+            found += self._sizes.toward(ends.sender, ends.reflector, octets)
         if way is not Way.OUT and source.is_pod:
             found += self._between(ends.reflector, ends.sender, source.address)
-            found += self._modes.too_large(ends.reflector, ends.sender, octets)
+            found += self._sizes.toward(ends.reflector, ends.sender, octets)
         return tuple(found)
 
     def _between(self, node: str, peer: str, address: str) -> tuple[Candidate, ...]:
@@ -169,26 +172,18 @@ class CandidateFinder:
 
 def _faults(history: History) -> Iterator[Candidate]:
     """Yield the faults that may affect packets in unknown ways."""
-    for event in history.events_named("fault.injected"):
-        name = str(event.facts["fault"])
-        is_placed = name == NODE_ROUTE_LOST and {"zone", "node"} <= (event.facts.get("options") or {}).keys()
-        if name in HARMLESS_FAULTS or is_placed:
+    for fault in list_faults(history):
+        is_placed = fault.name == NODE_ROUTE_LOST and {"zone", "node"} <= fault.options.keys()
+        if fault.name in HARMLESS_FAULTS or fault.name == MTU_LOWERED or is_placed:
             continue
-        options = event.facts.get("options")
-        cured = (
-            one
-            for one in history.events_named("fault.cured")
-            if one.facts["fault"] == name and one.facts.get("options", options) == options and one.t_ns >= event.t_ns
-        )
-        cure = next(cured, None)
         yield Candidate(
             kind=CauseKind.FAULT,
-            subject=name,
-            text=f"the fault {name} was in force",
-            began=instant_of(event),
-            ended=None if cure is None else instant_of(cure),
-            begin_text=f"fault.injected {name}",
-            end_text=f"fault.cured {name}",
+            subject=fault.name,
+            text=f"the fault {fault.name} was in force",
+            began=fault.began,
+            ended=fault.ended,
+            begin_text=f"fault.injected {fault.name}",
+            end_text=f"fault.cured {fault.name}",
             prior=_FAULT_PRIOR,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from analysis.causes.attribution import Attribution
 from analysis.causes.candidates import CauseKind
 from analysis.evidence import Evidence
 from bench.lab.accuracy import wait_live
-from bench.lab.cause_scenes import STAGES, distract
+from bench.lab.cause_scenes import LARGE_OCTETS, STAGES, distract
 from bench.lab.cause_world import CauseWorld, EventList
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
@@ -134,14 +134,15 @@ def run_cause_experiment(
 
 
 def make_flows(network: LabNetwork) -> tuple[Flow, ...]:
-    """Return a flow between every two mesh pods, then one within every node."""
+    """Return a flow between every two mesh pods, large packets from every second pair, then one within every node."""
     names = [node.mesh.name for node in network.plan.nodes]
     pairs = [(source, destination, FlowRole.MESH) for source, destination in permutations(names, 2)]
     pairs += [(node.mesh.name, node.control.name, FlowRole.CONTROL) for node in network.plan.nodes]
-    return tuple(
+    flows = (
         Flow(id=FlowId(number), source=source, destination=destination, role=role)
         for number, (source, destination, role) in enumerate(pairs, 1)
     )
+    return tuple(replace(flow, octets=LARGE_OCTETS) if flow.role is FlowRole.MESH and flow.id % 2 else flow for flow in flows)
 
 
 def _play(world: CauseWorld, clock: RunClock, choice: random.Random, kinds: Sequence[CauseKind]) -> Iterator[Injection]:

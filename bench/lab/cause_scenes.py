@@ -14,6 +14,7 @@ from typing import Final
 
 from analysis.causes.candidates import CauseKind
 from analysis.causes.cloud_routes import NODE_ROUTE_LOST
+from analysis.causes.finder import HEADER_OCTETS
 from bench.lab.cause_world import LOOSE, STRICT, CauseWorld
 from hitless.words import Mode
 
@@ -21,6 +22,8 @@ SKEW_MS: Final = 20.0
 """Nodes see a changed pool within so long of each other, as in the fast profile. Source: gardener.timings."""
 CREATE_MS: Final = (5.0, 40.0)
 """Between two routes that are created. Source: the same, route_create_ns."""
+LARGE_OCTETS: Final = 1200
+"""Payload of every second flow's probes: they differ from the others by size alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +137,17 @@ def tunnel_gone(world: CauseWorld, choice: random.Random) -> Scene:
     )
 
 
+def too_large(world: CauseWorld, choice: random.Random) -> Scene:
+    """Lower the MTU of a node's interface below what the tunnel makes of the large packets; small ones pass."""
+    node = choice.choice(sorted(world.nodes))
+    return Scene(
+        kind=CauseKind.TOO_LARGE,
+        subjects=frozenset({f"interface of {node}"}),
+        break_it=lambda: world.lower_mtu(node, LARGE_OCTETS + HEADER_OCTETS),
+        heal_it=lambda: world.restore_mtu(node),
+    )
+
+
 STAGES: Final[Mapping[CauseKind, Stage]] = {
     CauseKind.POOL_BEFORE_ROUTES: pool_before_routes,
     CauseKind.CLEANUP_BEFORE_ROUTES: cleanup_before_routes,
@@ -141,6 +155,7 @@ STAGES: Final[Mapping[CauseKind, Stage]] = {
     CauseKind.FAULT: fault,
     CauseKind.REVERSE_PATH_FILTER: reverse_path_filter,
     CauseKind.TUNNEL_GONE: tunnel_gone,
+    CauseKind.TOO_LARGE: too_large,
     CauseKind.UNEXPLAINED: unexplained,
 }
 

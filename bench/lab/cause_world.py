@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from analysis.causes.cloud_routes import NODE_ROUTE_LOST
+from analysis.causes.size_candidates import MTU_LOWERED
 from analysis.route_history import POOL_CHANGED
 from bench.lab.drop_switch import DropSwitch
 from bench.lab.netlink_messages import set_master
@@ -23,7 +24,7 @@ from clusters.linux.sysctls import write_sysctls
 from hitless.events import Event
 from hitless.facts import CloudRoute
 from hitless.ports import Clock
-from hitless.words import Kind, Mode, Nanoseconds
+from hitless.words import JsonObject, Kind, Mode, Nanoseconds
 
 SETTLE_S: Final = 0.03
 """Until what is on its way has arrived: a packet that was routed by an old route must not meet a new table."""
@@ -71,6 +72,7 @@ class CauseWorld:
         self._without_tunnel: set[str] = set()
         self._native: set[str] = set()
         self._cleaned: set[str] = set()
+        self._lowered: dict[str, JsonObject] = {}
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -180,6 +182,19 @@ class CauseWorld:
         """Take a node's tunnel device away, or give it back; nothing tells of it."""
         self._network.planes[node].set_tunnel(present=is_present)
         (self._without_tunnel.discard if is_present else self._without_tunnel.add)(node)
+
+    def lower_mtu(self, node: str, octets: int) -> None:
+        """Lower the MTU of a node's interface by the fault of that name."""
+        began_ns = self._clock.now_ns()
+        self._network.set_underlay_mtu(node, octets)
+        self._lowered[node] = {"node": node, "octets": octets}
+        self.events.record("fault.injected", fault=MTU_LOWERED, options=self._lowered[node], began_ns=int(began_ns))
+
+    def restore_mtu(self, node: str) -> None:
+        """Heal the fault."""
+        began_ns = self._clock.now_ns()
+        self._network.set_underlay_mtu(node, self._network.underlay_mtu)
+        self.events.record("fault.cured", fault=MTU_LOWERED, options=self._lowered.pop(node), began_ns=int(began_ns))
 
     def _told(self, name: str, node: str, change: RouteChange, **facts: Any) -> None:  # noqa: ANN401 - JSON
         self.events.record(name, t_ns=change.ended_ns, node=node, began_ns=int(change.began_ns), **facts)

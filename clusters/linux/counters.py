@@ -19,6 +19,8 @@ from hitless.calico import TUNNEL_DEVICES
 MACHINE: Final = "machine"
 """Entry of the counters that belong to no namespace."""
 _FILES: Final = ("snmp", "netstat")
+_LINK: Final = "eth0"
+"""The interface of every node and pod of a lab."""
 _OCTETS: Final = 1 << 16
 _SENT_BY_TRANSPORTS: Final = ("Udp.OutDatagrams", "Icmp.OutMsgs", "Tcp.OutSegs", "Tcp.RetransSegs")
 
@@ -38,18 +40,22 @@ def parse_counters(text: str) -> dict[str, int]:
     return counters
 
 
-def parse_tunnel(text: str) -> dict[str, int]:
-    """Return how many packets an overlay's tunnel device received and sent, from /proc/net/dev; empty: there is none.
+def parse_devices(text: str) -> dict[str, int]:
+    """Return what the devices of a namespace count, from /proc/net/dev; a device that is not there has no entry.
 
     Returns:
-        `Tunnel.InPackets` and `Tunnel.OutPackets`. Source: Linux, net/core/net-procfs.c.
+        `Tunnel.InPackets` and `Tunnel.OutPackets` of an overlay's tunnel device; `Link.InDrops` of eth0: frames that it did not
+        hand to IP, such as those that are larger than its MTU. Source: Linux, net/core/net-procfs.c.
     """
+    found: dict[str, int] = {}
     for line in text.splitlines():
         name, _, rest = line.strip().partition(":")
+        fields = rest.split()
         if name in TUNNEL_DEVICES.values():
-            fields = rest.split()
-            return {"Tunnel.InPackets": int(fields[1]), "Tunnel.OutPackets": int(fields[9])}
-    return {}
+            found |= {"Tunnel.InPackets": int(fields[1]), "Tunnel.OutPackets": int(fields[9])}
+        elif name == _LINK:
+            found["Link.InDrops"] = int(fields[3])
+    return found
 
 
 def as_rfc_4293(counters: Mapping[str, int]) -> dict[str, int]:
@@ -92,7 +98,7 @@ def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]
     for namespace in namespaces:
         with inside(namespace):
             found = parse_counters("".join(_read(f"/proc/thread-self/net/{name}") for name in _FILES))
-            counters[namespace.name] = as_rfc_4293(found | parse_tunnel(_read("/proc/thread-self/net/dev")))
+            counters[namespace.name] = as_rfc_4293(found | parse_devices(_read("/proc/thread-self/net/dev")))
     with Netlink() as netlink:
         counters[MACHINE] = {"Neigh.table_fulls": read_neighbour_table(netlink).table_fulls} | _read_pressure()
     return counters

@@ -23,6 +23,7 @@ DATED = (
     CauseKind.CLEANUP_BEFORE_ROUTES,
     CauseKind.ROUTE_DELETED,
     CauseKind.FAULT,
+    CauseKind.TOO_LARGE,
 )
 """What begins and ends with events."""
 
@@ -54,11 +55,13 @@ def test_no_other_cause_is_blamed(experiment: CauseExperiment) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "counter"),
-    [(CauseKind.REVERSE_PATH_FILTER, "TcpExt.IPReversePathFilter"), (CauseKind.TUNNEL_GONE, "Udp.NoPorts")],
+    [
+        (CauseKind.REVERSE_PATH_FILTER, "TcpExt.IPReversePathFilter"),
+        (CauseKind.TUNNEL_GONE, "Udp.NoPorts"),
+        (CauseKind.TOO_LARGE, "Link.InDrops"),
+    ],
 )
-def test_a_cause_that_only_a_counter_shows_is_found_by_the_counter(
-    experiment: CauseExperiment, kind: CauseKind, counter: str
-) -> None:
+def test_the_counter_of_a_cause_is_named(experiment: CauseExperiment, kind: CauseKind, counter: str) -> None:
     if kind is CauseKind.TUNNEL_GONE and experiment.history.facts.carrier == "ipip":
         pytest.skip("missing: a counter of packets for an IPIP device that is down; the kernel has none")
     said = [answer.said.cause for answer in experiment.answers if answer.truth is not None and answer.truth.kind is kind]

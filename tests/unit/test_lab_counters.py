@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clusters.lab.capacity import Limits, count_neighbours, estimate_capacity
-from clusters.linux.counters import as_rfc_4293, parse_counters, parse_tunnel
+from clusters.linux.counters import as_rfc_4293, parse_counters, parse_devices
 from clusters.linux.sysctls import make_sysctls, make_workload_sysctls
 
 SNMP = """Ip: Forwarding DefaultTTL InReceives
@@ -57,15 +57,16 @@ def test_the_neighbour_table_overflows_at_about_32_nodes_in_one_zone() -> None:
     assert count_neighbours(29, zones=1) < 1024 <= count_neighbours(30, zones=1)
 
 
-def test_a_tunnel_devices_packets_are_read_by_its_name() -> None:
+def test_devices_are_read_by_their_names() -> None:
     text = """\
 Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
     lo: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0
+  eth0: 9000 70 0 20 0 0 0 0 8000 80 0 5 0 0 0 0
  tunl0: 4400 50 0 0 0 0 0 0 5280 60 1 0 0 0 0 0
 """
-    assert parse_tunnel(text) == {"Tunnel.InPackets": 50, "Tunnel.OutPackets": 60}
-    assert parse_tunnel("  eth0: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n") == {}
+    assert parse_devices(text) == {"Link.InDrops": 20, "Tunnel.InPackets": 50, "Tunnel.OutPackets": 60}
+    assert parse_devices("  cali1: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n") == {}
 
 
 OLD = {"Ip.InReceives": 90, "Ip.ForwDatagrams": 60, "Ip.OutRequests": 160, "Ip.OutDiscards": 0, "Udp.OutDatagrams": 98}
