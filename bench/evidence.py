@@ -23,12 +23,22 @@ from hitless.words import JsonObject
 
 DOCUMENT: Final = Path("docs/evidence.md")
 ROWS: Final = Path("docs/evidence.json")
-COLUMNS: Final = ("scenario", "arm", "where", "real parts", "Gardener's parts", "nodes", "verdicts", "probes lost", "date")
+COLUMNS: Final = (
+    "scenario",
+    "arm",
+    "where",
+    "real parts of the cluster",
+    "Gardener's parts",
+    "nodes",
+    "verdicts",
+    "probes lost",
+    "date",
+)
 _SCHEMA: Final = "hitless.summary/"
 _DATE: Final = re.compile(r"(20\d\d)(\d\d)(\d\d)T(\d\d)(\d\d)\d\dZ")
 """In the names of folders of runs."""
-_SHOWN: Final = ("calico", "kubernetes", "kernel", *GARDENER_PARTS)
-"""Parts whose versions are shown; the tunnel stands in a column of its own."""
+_SHOWN: Final = ("calico", "kubernetes", "kernel")
+"""Parts of a cluster whose versions are shown; the tunnel stands in a column of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -42,9 +52,9 @@ class Seen:
     carrier: str
     """What carried the overlay."""
     real: str
-    """Real parts with their versions; empty: none."""
+    """Real parts of the cluster with their versions; empty: none."""
     gardener: str
-    """Gardener's parts: double or real."""
+    """Gardener's parts: the programs with their versions, then the doubles."""
     nodes: int
     verdicts: str
     """How many trials came to what."""
@@ -85,8 +95,7 @@ def read_rows(path: Path) -> tuple[Seen, ...]:
 
 
 def _make_row(summary: JsonObject, arm: str, date: str) -> Seen:
-    parts = [part for part in summary["parts"] if part["version"] and not part["is_double"] and part["name"] in _SHOWN]
-    gardeners = [part for part in summary["parts"] if part["name"] in GARDENER_PARTS]
+    shown = [part for part in summary["parts"] if part["version"] and not part["is_double"] and part["name"] in _SHOWN]
     verdicts = Counter(str(trial["verdict"]) for trial in summary["arms"][arm]["per_trial"])
     totals = summary["arms"][arm]["totals"]
     return Seen(
@@ -95,13 +104,21 @@ def _make_row(summary: JsonObject, arm: str, date: str) -> Seen:
         cluster=summary["cluster"],
         carrier=summary["carrier"],
         # A kernel's name behind the first dash is its builder's.
-        real=", ".join(sorted(f"{one['name']} {_shorten(one)}" for one in parts)),
-        gardener="double" if all(part["is_double"] for part in gardeners) else "real",
+        real=", ".join(sorted(f"{one['name']} {_shorten(one)}" for one in shown)),
+        gardener=_describe_gardener([part for part in summary["parts"] if part["name"] in GARDENER_PARTS]),
         nodes=summary["topology"]["nodes"],
         verdicts=", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items())),
         lost=f"{totals['lost']:,} of {totals['offered']:,}",
         date=date,
     )
+
+
+def _describe_gardener(parts: Sequence[JsonObject]) -> str:
+    programs = ", ".join(sorted(f"{part['name']} {part['version']}" for part in parts if not part["is_double"]))
+    doubles = ", ".join(sorted(part["name"] for part in parts if part["is_double"]))
+    if not programs:
+        return "doubles"
+    return f"{programs}; double: {doubles}" if doubles else programs
 
 
 def _shorten(part: JsonObject) -> str:

@@ -20,7 +20,7 @@ ROW = Seen(
     cluster="kind",
     carrier="vxlan",
     real="calico v3.28.4, kernel 6.18.44",
-    gardener="double",
+    gardener="doubles",
     nodes=2,
     verdicts="1 FAIL, 2 PASS",
     lost="3 of 1,000",
@@ -59,6 +59,22 @@ def test_a_row_says_what_the_summary_says(tmp_path: Path) -> None:
     assert find_summaries([tmp_path]) == (path.resolve(),)
     assert read_rows(path) == (ROW,)
     assert load_rows(dump_rows([ROW])) == (ROW,)
+
+
+def test_it_is_said_which_of_gardeners_parts_were_programs(tmp_path: Path) -> None:
+    extension = {"name": "extension", "is_double": False, "version": "v1.60"}
+    manager = {"name": "resource manager", "is_double": False, "version": "v1.148"}
+    controller = {"name": "route controller", "is_double": False, "version": "v0.17"}
+    document = summary()
+    rest = document["parts"][1:]
+    described = []
+    for number, parts in enumerate([[extension, manager, {**controller, "is_double": True}], [extension, manager, controller]]):
+        path = store(tmp_path / str(number), {**document, "parts": [*parts, *rest]})
+        described += [(row.real, row.gardener) for row in read_rows(path)]
+    assert described == [
+        (ROW.real, "extension v1.60, resource manager v1.148; double: route controller"),
+        (ROW.real, "extension v1.60, resource manager v1.148, route controller v0.17"),
+    ]
 
 
 @pytest.mark.parametrize("document", [{}, {"schema": "other/1"}, {**summary(), "arms": 3}, []])
