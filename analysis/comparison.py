@@ -142,7 +142,11 @@ def _find_failed(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
 def _find_unproven(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
     for arm in Arm:
         if not any(run.history.header.arm is arm for run in runs):
-            yield doubt("arm-missing", f"there is no trial of {arm}")
+            text = (
+                f"there is no trial of {arm}: the comparison's folder has no {arm.lower()}-1, or the scenario has no such arm; "
+                "run `hitless compare` again, or judge the runs of the other arm one by one with `hitless judge`"
+            )
+            yield doubt("arm-missing", text)
     for run in runs:
         if run.history.header.arm is Arm.GATED and run.verdict is Verdict.INCONCLUSIVE:
             yield doubt("gated-inconclusive", f"{_name(run)} is inconclusive")

@@ -23,7 +23,6 @@ from gardener.gate import decide
 from gardener.manifests.admission import admit
 from gardener.shoot import load_shoot
 from gardener.timings import TIMINGS
-from hitless.clock import JumpingClock
 from hitless.errors import RouteTableError
 from hitless.events import Event
 from hitless.facts import CloudRoute, NodeFacts
@@ -31,6 +30,7 @@ from hitless.loop import Loop
 from hitless.ports import Clock
 from hitless.words import SECOND, JsonObject, Mode, Nanoseconds, Profile
 from switches.doubles import SwitchSpec, initial_objects, make_switch
+from tests.clocks import JumpingClock
 
 _SHOOT: Final = Path(scenarios.__path__[0]) / "shoots" / "aws-1.36.yaml"
 ZONES: Final = ("a", "b", "c")

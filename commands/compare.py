@@ -10,6 +10,7 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from analysis.comparison import Comparison
 from analysis.judged import JudgedRun
@@ -33,6 +34,9 @@ from hitless.words import MILLISECOND, Arm, Profile, Verdict
 from reports.summary import summarise
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case
+
+ALIKE_MAX: Final = 3
+"""Findings of one kind that the judgement of a single run prints; of more it prints the first and their number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +270,7 @@ def _tell(
 
 
 def tell_single(judged: JudgedRun, output_format: Format) -> Verdict:
-    """Print the verdict of one run and its findings."""
+    """Print the verdict of one run and its findings; of many of one kind the first, with their number."""
     header = judged.history.header
     if output_format is Format.JSON:
         document = {"verdict": judged.verdict, "results": [result.as_json() for result in judged.results]}
@@ -275,6 +279,11 @@ def tell_single(judged: JudgedRun, output_format: Format) -> Verdict:
         sys.stdout.write(f"{header.scenario} {header.arm} trial {header.trial}: {judged.verdict}\n")
         for result in judged.results:
             sys.stdout.write(f"  {result.check}: {result.verdict}\n")
+            kinds: dict[tuple[Verdict, str], list[str]] = {}
             for finding in result.findings:
-                sys.stdout.write(f"    {finding.verdict} {finding.code}: {finding.text}\n")
+                kinds.setdefault((finding.verdict, finding.code), []).append(finding.text)
+            for (verdict, code), texts in kinds.items():
+                others = len(texts) - 1 if len(texts) > ALIKE_MAX else 0
+                more = f" (and {plural(others, 'more finding')} like it; --format json has all)" if others else ""
+                sys.stdout.writelines(f"    {verdict} {code}: {text}{more}\n" for text in texts[: len(texts) - others])
     return judged.verdict

@@ -81,7 +81,7 @@ def execute(
 @app.command()
 def down(name: Name = DEFAULT_NAME) -> None:
     """Stop a lab with everything that runs in it."""
-    stop_holder(find_holder(name))
+    stop_holder(find_holder(name, "there is nothing to stop; `hitless clean` removes what killed labs left"))
     sys.stdout.write(f"{name} is down\n")
 
 

@@ -33,24 +33,3 @@ class RunClock:
         delay_ns = due_ns - self.now_ns()
         if delay_ns > 0:
             time.sleep(delay_ns / 1e9)
-
-
-class JumpingClock:
-    """A clock for tests: time passes only by waiting.
-
-    Args:
-        start_ns: the first reading.
-    """
-
-    epoch_ns: Final = 0
-
-    def __init__(self, start_ns: int = 0) -> None:
-        self._now_ns = start_ns
-
-    def now_ns(self) -> Nanoseconds:
-        """Return the present time, ns."""
-        return Nanoseconds(self._now_ns)
-
-    def wait_until(self, due_ns: Nanoseconds) -> None:
-        """Jump to `due_ns`; time never runs backwards."""
-        self._now_ns = max(self._now_ns, due_ns)

@@ -1,6 +1,8 @@
-"""Clocks for tests that wait for real processes."""
+"""Clocks for tests: one for those that wait for real processes, one on which time passes only by waiting."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from hitless.clock import RunClock
 from hitless.words import Nanoseconds
@@ -11,3 +13,24 @@ class HastyClock(RunClock):
 
     def wait_until(self, due_ns: Nanoseconds) -> None:
         """Return at once."""
+
+
+class JumpingClock:
+    """A clock on which time passes only by waiting.
+
+    Args:
+        start_ns: the first reading.
+    """
+
+    epoch_ns: Final = 0
+
+    def __init__(self, start_ns: int = 0) -> None:
+        self._now_ns = start_ns
+
+    def now_ns(self) -> Nanoseconds:
+        """Return the present time, ns."""
+        return Nanoseconds(self._now_ns)
+
+    def wait_until(self, due_ns: Nanoseconds) -> None:
+        """Jump to `due_ns`; time never runs backwards."""
+        self._now_ns = max(self._now_ns, due_ns)

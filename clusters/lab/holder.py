@@ -111,11 +111,11 @@ def list_holders() -> tuple[Holder, ...]:
     return tuple(_read_holder(path) for path in sorted(directory.glob("*.json")))
 
 
-def find_holder(name: str = DEFAULT_NAME) -> Holder:
-    """Return the living holder of that name. Raises UsageError: none is up."""
+def find_holder(name: str = DEFAULT_NAME, advice: str = "start one with `hitless lab up`") -> Holder:
+    """Return the living holder of that name. Raises UsageError: it is not up; the advice is for when none is."""
     living = {holder.name: holder for holder in list_holders() if holder.is_alive}
     if name not in living:
-        which = f"the labs that are up: {', '.join(living)}" if living else "start one with `hitless lab up`"
+        which = f"the labs that are up: {', '.join(living)}" if living else advice
         raise UsageError(f"no lab named {name} is up; {which}")
     return living[name]
 

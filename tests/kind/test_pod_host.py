@@ -16,13 +16,12 @@ from clusters.kubernetes.prober_manifests import ProberSpec, render_owned, rende
 from clusters.kubernetes.prober_pods import ASK, ProberPods
 from clusters.programs.api_server import ApiServer
 from gardener.conditions import route_condition
-from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, WorldError
 from hitless.events import Event
 from hitless.ports import Participant
 from hitless.words import JsonObject, Kind, Nanoseconds, Overlay
 from switches.observer import ObserverOptions, SwitchObserver
-from tests.clocks import HastyClock
+from tests.clocks import HastyClock, JumpingClock
 from tests.kind.api_world import register_node, wait_told
 from tests.kind.exec_server import SUCCESS, ExecServer, failure
 from tests.lab.conformance.kube_api import ACTOR

@@ -16,7 +16,6 @@ from gardener.gate import Gate, decide
 from gardener.manifests.admission import admit
 from gardener.shoot import Shoot, load_shoot, parse_shoot
 from gardener.timings import TIMINGS, Timings
-from hitless.clock import JumpingClock
 from hitless.errors import RouteTableError
 from hitless.events import Event
 from hitless.facts import CloudRoute, NodeFacts
@@ -24,6 +23,7 @@ from hitless.loop import Loop
 from hitless.ports import Clock
 from hitless.words import MILLISECOND, SECOND, JsonObject, Mode, Nanoseconds, Profile
 from switches.doubles import SwitchSpec, initial_objects, make_switch
+from tests.clocks import JumpingClock
 
 SHOOTS = Path(__file__).parents[2] / "scenarios" / "shoots"
 CONFIGURATIONS = SHOOTS.parent / "configurations"

@@ -16,13 +16,13 @@ from gardener.manifests.render import render
 from gardener.shoot import Shoot, parse_shoot
 from gardener.timings import TIMINGS, Timings
 from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES
-from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.events import Event
 from hitless.facts import NodeFacts, NodeState
 from hitless.loop import Loop
 from hitless.ports import Clock, Participant
 from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
+from tests.clocks import JumpingClock
 
 OPERATOR = "gardener-resource-manager"
 ROUTE_CREATED = {"type": "NetworkUnavailable", "status": "False", "reason": "RouteCreated"}

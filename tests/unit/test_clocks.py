@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from hitless.clock import JumpingClock, RunClock
+from hitless.clock import RunClock
 from hitless.ports import Clock
+from tests.clocks import JumpingClock
 from tests.lab.conformance.clock import ClockConformance
 
 

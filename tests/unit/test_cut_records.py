@@ -11,10 +11,10 @@ import pytest
 
 from commands.compare import judge_stored
 from commands.settings import Format
-from hitless.clock import JumpingClock
 from hitless.errors import RecordDamagedError
 from hitless.store import RunStore, read_history
 from hitless.words import Arm, Verdict
+from tests.clocks import JumpingClock
 from tests.unit.comparisons import realistic
 
 WHOLE = {"run.json", "cluster.json"}

@@ -14,9 +14,9 @@ import pytest
 from clusters.programs.ec2 import Ec2Endpoint
 from clusters.programs.seed_objects import SEED_NAMESPACE
 from gardener.doubles.cloud import Cloud, CloudBehaviour
-from hitless.clock import JumpingClock
 from hitless.facts import CloudRoute
 from hitless.words import MILLISECOND, Nanoseconds
+from tests.clocks import JumpingClock
 from tests.event_contract import is_in_the_contract
 from tests.unit.fakes_gardener import MemoryTables
 from tests.unit.lab_fakes import TakenDown

@@ -14,8 +14,8 @@ from clusters.programs.seed_objects import MANAGED_RESOURCE, NETWORK, OPERATION
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.admission import admit
 from gardener.shoot import Shoot
-from hitless.clock import JumpingClock
 from hitless.words import SECOND, JsonObject, Mode, Nanoseconds
+from tests.clocks import JumpingClock
 from tests.event_contract import is_in_the_contract
 from tests.unit.fakes_gardener import make_shoot
 from tests.unit.lab_fakes import TakenDown

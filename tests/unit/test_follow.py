@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from commands.follow import PATIENCE_S, PERIOD_S, follow
-from hitless.clock import JumpingClock
 from hitless.errors import UsageError
 from hitless.records import SENDER_ROW
 from hitless.store import RunStore, write_json
 from hitless.words import SECOND, Arm
 from probes.recording import SenderTable
 from reports.live import COLUMNS, LiveRun, say_line
+from tests.clocks import JumpingClock
 from tests.unit.comparisons import realistic
 from tests.unit.test_cut_records import store
 

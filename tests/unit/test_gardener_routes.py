@@ -28,11 +28,11 @@ from gardener.gate import is_admission_policy_available
 from gardener.manifests.admission import CALICO_NODE_USER, admit, is_policy_deployed, policy_manifests
 from gardener.releases import LATEST
 from gardener.timings import TIMINGS
-from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, RouteApiUnavailableError, RouteQuotaError, RouteTableError, RouteThrottledError
 from hitless.facts import CloudRoute
 from hitless.loop import Loop
 from hitless.words import SECOND, JsonObject, Kind, Nanoseconds, Profile
+from tests.clocks import JumpingClock
 from tests.unit.fakes_gardener import (
     CALICO_IS_UP,
     NODES,

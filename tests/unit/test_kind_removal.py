@@ -10,9 +10,9 @@ import pytest
 
 from clusters.kind.docker import Docker
 from clusters.kind.removal import GONE_S, remove_containers, remove_networks
-from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.words import SECOND
+from tests.clocks import JumpingClock
 
 
 @dataclass(slots=True, kw_only=True)

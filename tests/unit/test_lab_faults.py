@@ -9,12 +9,12 @@ from clusters.lab.faults import LAB_FAULTS
 from clusters.lab.kube import MemoryKube
 from gardener.doubles.cloud import Cloud, CloudBehaviour
 from gardener.manifests.admission import admit
-from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, RouteApiUnavailableError, RouteTableError, UsageError
 from hitless.facts import CloudRoute
 from hitless.fault_table import FaultTable
 from hitless.words import JsonObject, Kind
 from scenarios.faults import FAULTS, OF_SWITCH, check_fault, faults_missing
+from tests.clocks import JumpingClock
 from tests.unit.fakes_gardener import Bench
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from clusters.lab.json_merge import copy_json, merge_condition
 from clusters.lab.kube import MemoryKube
 from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME, admit
-from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, BugError, ConflictError, UsageError
 from hitless.words import JsonObject, Kind, Nanoseconds
+from tests.clocks import JumpingClock
 from tests.lab.conformance.kube_api import ACTOR, KubeApiConformance, config_map, daemon_set, entries
 
 POLICY = {"kind": "MutatingAdmissionPolicy", "metadata": {"name": POLICY_NAME}, "spec": {}}

@@ -15,11 +15,11 @@ import pytest
 from commands import live
 from commands.live import SILENCE_S, LiveView, RunsUnderWay, is_drawable, place_below
 from commands.terminal import draw_looks
-from hitless.clock import JumpingClock
 from hitless.store import RunStore
 from hitless.words import Arm
 from probes.recording import SenderTable
 from reports.live import say_line
+from tests.clocks import JumpingClock
 from tests.unit.comparisons import realistic
 
 TITLE: Final = "plain-switch UNGATED trial 1"

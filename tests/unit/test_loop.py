@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import cast
 
-from hitless.clock import JumpingClock
 from hitless.loop import Loop
 from hitless.ports import KubeApi
 from hitless.words import Kind, Nanoseconds
+from tests.clocks import JumpingClock
 
 
 class FakeKube:

@@ -12,8 +12,8 @@ from clusters.lab.kube import MemoryKube
 from clusters.programs.mirror import MANAGED_BY, Mirror
 from gardener.conditions import calico_is_up, route_condition
 from gardener.manifests.admission import admit
-from hitless.clock import JumpingClock
 from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds
+from tests.clocks import JumpingClock
 from tests.event_contract import is_in_the_contract
 from tests.unit.lab_fakes import TakenDown
 

@@ -10,10 +10,10 @@ import pytest
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.admission import policy_manifests
 from gardener.manifests.render import render
-from hitless.clock import JumpingClock
 from hitless.ports import KubeApi, Participant
 from hitless.words import Mode
 from switches.observer import CalicoObserver, ObserverOptions, SwitchObserver
+from tests.clocks import JumpingClock
 from tests.lab.conformance.participant import ParticipantConformance
 from tests.unit.fakes_gardener import Bench
 from tests.unit.lab_fakes import World, make_shoot

@@ -10,14 +10,18 @@ from typing import Any, Never
 
 import pytest
 
+from analysis.evidence import Evidence
+from analysis.judged import JudgedRun
 from commands import compare, reporting
-from commands.compare import judge_stored, read_stored
+from commands.compare import judge_stored, read_stored, tell_single
 from commands.reporting import write_comparison
 from commands.settings import Format
 from hitless.errors import RecordDamagedError, WorldError
 from hitless.history import History
+from hitless.verdicts import CheckResult, failure
 from hitless.words import Arm, Verdict
 from tests.unit.comparisons import comparison, realistic
+from tests.unit.histories import history
 
 FILES = {"verdict.json", "summary.json", "chart.svg", "report.html", "report.md"}
 
@@ -175,3 +179,22 @@ def test_a_folder_without_its_first_file_counts_as_cut(tmp_path: Path, monkeypat
     (path / "gated-1" / "run.json").unlink()
     runs, damaged = read_stored(path)
     assert ([run.history.header.arm for run in runs], len(damaged)) == ([Arm.UNGATED], 1)
+
+
+@pytest.mark.parametrize(
+    ("flows", "lines"),
+    [
+        (3, ["FAIL flow-not-converged: flow 0", "FAIL flow-not-converged: flow 1", "FAIL flow-not-converged: flow 2"]),
+        (12, ["FAIL flow-not-converged: flow 0 (and 11 more findings like it; --format json has all)"]),
+    ],
+)
+def test_a_single_run_prints_many_findings_of_one_kind_in_one_line(
+    capsys: pytest.CaptureFixture[str], flows: int, lines: list[str]
+) -> None:
+    findings = tuple(failure("flow-not-converged", f"flow {number}") for number in range(flows))
+    result = CheckResult(check="convergence", is_validity=False, verdict=Verdict.FAIL, findings=findings)
+    judged = JudgedRun(evidence=Evidence(history()), results=(result,), verdict=Verdict.FAIL)
+    assert tell_single(judged, Format.TEXT) is Verdict.FAIL
+    first, check, *found = capsys.readouterr().out.splitlines()
+    assert (first, check) == ("plain-switch GATED trial 1: FAIL", "  convergence: FAIL")
+    assert [line.strip() for line in found] == lines

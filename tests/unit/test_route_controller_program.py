@@ -14,10 +14,10 @@ from clusters.programs.route_controller import RouteControllerProgram
 from gardener.conditions import calico_is_up, route_condition
 from gardener.manifests.admission import admit
 from gardener.timings import TIMINGS
-from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.facts import CloudRoute
 from hitless.words import SECOND, JsonObject, Nanoseconds, Profile
+from tests.clocks import JumpingClock
 from tests.unit.fakes_gardener import MemoryTables
 
 CIDR = "100.96.0.0/24"

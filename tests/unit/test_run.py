@@ -11,7 +11,6 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.events import Event, Recorder
 from hitless.facts import CloudRoute, ClusterFacts, Endpoint, Flow, NodeFacts, ProbeSpec
@@ -24,6 +23,7 @@ from hitless.records import CLOCK_ROW, REFLECTOR_ROW, SENDER_ROW, SKIPPED_ROW, A
 from hitless.run import run
 from hitless.store import RunStore, read_history
 from hitless.words import MILLISECOND, Arm, Capability, FlowId, FlowRole, Kind, Mode, Nanoseconds, Overlay, Profile
+from tests.clocks import JumpingClock
 
 HEADER = RunHeader(
     scenario="fake",

@@ -7,7 +7,6 @@ from typing import cast
 
 import pytest
 
-from hitless.clock import JumpingClock
 from hitless.errors import WorldError
 from hitless.history import History
 from hitless.load import LoadRecords, LoadSpec
@@ -15,6 +14,7 @@ from hitless.load_records import write_spec
 from hitless.ports import Cluster
 from hitless.run import run
 from hitless.store import RunStore, read_history
+from tests.clocks import JumpingClock
 from tests.unit.load_rows import load, request, spec
 from tests.unit.test_run import FakeCluster, make_plan
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from gardener.conditions import network_unavailable
-from hitless.clock import JumpingClock
 from hitless.documents import read_document
 from hitless.errors import UsageError
 from hitless.facts import CloudRoute, ClusterFacts
@@ -18,6 +17,7 @@ from hitless.words import Arm, JsonObject, Kind
 from scenarios.initial import Initial
 from scenarios.loading import CATALOGUE, load_scenario
 from scenarios.plan import Options, make_case, make_plan
+from tests.clocks import JumpingClock
 from tests.unit.fakes_gardener import NODES, Bench
 from tests.unit.histories import facts
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hitless.clock import JumpingClock
 from hitless.errors import RecordDamagedError
 from hitless.load import LoadRecords
 from hitless.load_records import write_spec
 from hitless.records import AgentReport
 from hitless.store import RunStore, read_history
 from probes.recording import GrowingTable
+from tests.clocks import JumpingClock
 from tests.unit.histories import history
 from tests.unit.load_rows import load, request, spec
 

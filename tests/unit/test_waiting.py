@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from hitless.clock import JumpingClock
 from hitless.errors import ApiUnavailableError, WorldError
 from hitless.waiting import came_true, wait_until
 from hitless.words import SECOND
+from tests.clocks import JumpingClock
 
 
 def answering(*answers: str | Exception) -> Callable[[], bool]:

@@ -15,7 +15,6 @@ from commands.backends import KubeconfigOptions, make_backend
 from commands.performers import SwitchName, confirm_switched, find_impossible, make_performer
 from commands.settings import BackendName
 from gardener.manifests.admission import admit
-from hitless.clock import JumpingClock
 from hitless.errors import UsageError, WorldError
 from hitless.facts import NodeFacts
 from hitless.words import SECOND, Arm, FlowSet, Mode, Nanoseconds, Overlay, Profile
@@ -24,6 +23,7 @@ from scenarios.mesh import FULL_MESH
 from scenarios.plan import Case, Options, make_case, make_plan
 from switches.doubles import initial_objects
 from switches.observer import CHECKS
+from tests.clocks import JumpingClock
 from tests.unit.histories import history, switch_events
 
 ROOT = Path(__file__).parents[2]

@@ -10,10 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from hitless.clock import JumpingClock
 from hitless.loop import Loop
 from hitless.ports import KubeApi, Participant
 from hitless.words import SECOND, Kind, Nanoseconds
+from tests.clocks import JumpingClock
 
 
 class Held:
