@@ -18,9 +18,8 @@ from analysis.judged import JudgedRun
 from hitless.plural import plural
 from hitless.words import SECOND, FlowRole, Verdict
 from reports.live import Look, say_line
-from reports.sentence import verdict_sentence
 from reports.summary import Summary
-from reports.table import comparison_rows, family_rows
+from reports.table import comparison_rows, family_rows, verdict_sentence
 
 _COLOURS: Final = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUSIVE: "yellow"}
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from analysis.load_seconds import LoadSecond, LoadTotals
 from hitless.words import Arm
 from reports.load_summary import LoadSummary, LoadTrial
 from reports.quantities import NONE, say_count
-from reports.summary import Summary
 
 SECONDS_MAX: Final = 40
 """Seconds of a trial that are printed; all are in summary.json."""
@@ -20,61 +18,23 @@ SECONDS_AFTER: Final = 6
 """Seconds after it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialTable:
-    """The seconds of one trial."""
-
-    arm: Arm
-    trial: int
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    left_out: int
-    """Seconds that are not shown."""
-    is_whole: bool
-    late_ms_max: float
+def load_rows(loads: Mapping[Arm, LoadSummary]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each arm and kind of users: arm, kind, requests, failed, missed, p50, p99, longest, kinds of failures."""
+    for arm, load in loads.items():
+        for use, found in load.uses.items():
+            latencies_ms = (found.latency_ms_p50, found.latency_ms_p99, found.latency_ms_max)
+            yield arm, use, *_say_counts(found), *map(_say_ms, latencies_ms), _say_failures(found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadTables:
-    """Everything that the report says of the load."""
-
-    load: LoadSummary
-    """What was asked for: the same in both arms."""
-    totals: tuple[tuple[str, ...], ...]
-    """A row for each arm and kind of users: arm, kind, requests, failed, missed, p50, p99, longest, kinds of failures."""
-    trials: tuple[TrialTable, ...]
+def second_columns(load: LoadSummary) -> tuple[str, ...]:
+    """Return the heading of each column of `second_rows`."""
+    percentiles = (f"{use} {percentile}" for use in load.uses for percentile in ("p50", "p99"))
+    return "second", "requests", "failed", "not asked", *percentiles, "failures"
 
 
-def make_load_tables(summary: Summary, shown: Mapping[Arm, int]) -> LoadTables | None:
-    """Return the tables; None: no run had a load.
-
-    Args:
-        summary: of the comparison.
-        shown: arm to the trial that the report shows.
-    """
-    loads = {arm: found.load for arm, found in summary.arms.items() if found.load is not None}
-    if not loads:
-        return None
-    return LoadTables(
-        load=next(iter(loads.values())),
-        totals=tuple(
-            (
-                arm,
-                use,
-                *_say_counts(found),
-                *map(_say_ms, (found.latency_ms_p50, found.latency_ms_p99, found.latency_ms_max)),
-                _say_failures(found),
-            )
-            for arm, load in loads.items()
-            for use, found in load.uses.items()
-        ),
-        trials=tuple(
-            _trial_table(arm, load, trial)
-            for arm, load in loads.items()
-            for trial in load.per_trial
-            if trial.trial == shown.get(arm)
-        ),
-    )
+def second_rows(load: LoadSummary, trial: LoadTrial) -> tuple[tuple[str, ...], ...]:
+    """Return a row for each second of a trial that is worth showing."""
+    return tuple(_second_row(one, tuple(load.uses)) for one in choose_seconds(trial.seconds))
 
 
 def choose_seconds(seconds: Sequence[LoadSecond]) -> tuple[LoadSecond, ...]:
@@ -89,20 +49,6 @@ def choose_seconds(seconds: Sequence[LoadSecond]) -> tuple[LoadSecond, ...]:
     ]
     closest = sorted(worth, key=lambda one: abs(one.second))[:SECONDS_MAX]
     return tuple(sorted(closest, key=lambda one: one.second))
-
-
-def _trial_table(arm: Arm, load: LoadSummary, trial: LoadTrial) -> TrialTable:
-    shown = choose_seconds(trial.seconds)
-    percentiles = (f"{use} {percentile}" for use in load.uses for percentile in ("p50", "p99"))
-    return TrialTable(
-        arm=arm,
-        trial=trial.trial,
-        columns=("second", "requests", "failed", "not asked", *percentiles, "failures"),
-        rows=tuple(_second_row(one, tuple(load.uses)) for one in shown),
-        left_out=len(trial.seconds) - len(shown),
-        is_whole=trial.is_whole,
-        late_ms_max=trial.late_ms_max,
-    )
 
 
 def _second_row(one: LoadSecond, uses: Sequence[str]) -> tuple[str, ...]:

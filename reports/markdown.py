@@ -7,11 +7,9 @@ from typing import Final
 from analysis.comparison import Comparison
 from hitless.plural import plural
 from reports.extracts import group_findings
-from reports.identity import identity
 from reports.limits import limits
-from reports.sentence import verdict_sentence
 from reports.summary import Summary
-from reports.table import headline_rows
+from reports.table import headline_rows, identity, verdict_sentence
 from reports.templating import render
 
 CAUSES_MAX: Final = 5

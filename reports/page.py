@@ -15,21 +15,18 @@ from markupsafe import Markup
 from analysis.comparison import Comparison
 from hitless.history import History
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject
-from reports.causes import cause_rows, example_rows
+from reports.causes import cause_rows, example_rows, worst_rows
 from reports.connections import connection_rows
 from reports.drawing import Panel, lay_out, make_panels, shown_span
 from reports.extracts import arm_drops, count_lost_datagrams, group_findings, shown_run, worst_flows
 from reports.heat import make_heat_map
-from reports.identity import identity
 from reports.lanes import mode_lanes, route_lanes
 from reports.limits import limits
-from reports.load import make_load_tables
-from reports.paths import make_path_tables
-from reports.sentence import verdict_sentence
+from reports.load import load_rows, second_columns, second_rows
+from reports.paths import egress_rows, mode_rows, transition_rows
 from reports.summary import Summary
-from reports.table import comparison_rows, count_rows, family_rows, headline_rows
+from reports.table import comparison_rows, count_rows, family_rows, headline_rows, identity, verdict_sentence
 from reports.templating import read_asset, render
-from reports.worst import worst_rows
 
 WORST_FLOWS_MAX: Final = 30
 PLACES_MAX: Final = 20
@@ -51,6 +48,7 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
     span = shown_span(panels)
     drops = {arm: arm_drops(comparison.runs_of(arm)) for arm in summary.arms}
     first = comparison.runs[0].history
+    loads = {arm: found.load for arm, found in summary.arms.items() if found.load is not None}
     return render(
         "page.html.j2",
         accuracy_ms=summary.accuracy_ms,
@@ -74,8 +72,17 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
         heat={arm: make_heat_map(comparison.runs_of(arm)) for arm in shown},
         lanes=[(arm, run.history.header.trial, mode_lanes(run), route_lanes(run)) for arm, run in shown.items()],
         nodes=len(first.facts.nodes),
-        paths=make_path_tables(summary),
-        load=make_load_tables(summary, {arm: run.history.header.trial for arm, run in shown.items()}),
+        egress=list(egress_rows(summary)),
+        modes=list(mode_rows(summary)),
+        transitions=list(transition_rows(summary)),
+        loads=loads,
+        load_rows=list(load_rows(loads)),
+        load_seconds=[
+            (arm, trial, second_columns(load), second_rows(load, trial))
+            for arm, load in loads.items()
+            for trial in load.per_trial
+            if arm in shown and trial.trial == shown[arm].history.header.trial
+        ],
         lost_datagrams={arm: count_lost_datagrams(comparison.runs_of(arm)) for arm in summary.arms},
         drops={arm: found[:PLACES_MAX] for arm, found in drops.items() if found is not None},
         findings=[

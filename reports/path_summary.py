@@ -19,8 +19,7 @@ from analysis.paths.path import Direction, Flags
 from analysis.paths.transitions import Transitions, find_transitions
 from analysis.paths.ttl import ProbePath
 from hitless.words import MILLISECOND, FlowRole
-from reports.quantities import Duration, duration_of
-from reports.spread import Spread, make_spread
+from reports.quantities import Duration, Spread, duration_of, make_spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from hitless.words import Verdict
-from reports.identity import identity
 from reports.quantities import Duration
 from reports.summary import ArmSummary, Summary
+from reports.table import identity
 
 MS_PER_S: Final = 1000.0
 

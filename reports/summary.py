@@ -27,8 +27,7 @@ from reports.cause_summary import JUDGED, CauseSummary, summarise_causes
 from reports.connections import ConnectionTotals, summarise_connections
 from reports.load_summary import LoadSummary, summarise_load
 from reports.path_summary import PathSummary, summarise_paths
-from reports.quantities import Duration, duration_of, ms
-from reports.spread import Spread, make_spread
+from reports.quantities import Duration, Spread, duration_of, make_spread, ms
 
 SCHEMA: Final = "hitless.summary/2"
 

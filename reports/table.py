@@ -1,18 +1,26 @@
-"""The table of a comparison, as rows of strings: ungated beside gated. The terminal and the Markdown report print the same."""
+"""A comparison in words: the sentence of its verdict, what was tested, and its table, ungated beside gated, as rows of strings.
+
+Terminal, page and Markdown print the same. Pure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from hitless.plural import plural
-from hitless.words import Arm
+from hitless.words import Arm, Verdict
 from reports.quantities import NONE, say_count, say_duration, say_ms, say_share
 from reports.summary import ArmSummary, Summary, Totals
 
 _HEADLINE: Final = ("longest downtime of a flow", "flows hit", "probes lost", "gate held", "full convergence time")
+
+_COMMIT_CHARACTERS: Final = 12
+_DIGEST_CHARACTERS: Final = len("sha256:") + 12
+"""The summary has the whole of both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +30,37 @@ class Row:
     label: str
     ungated: str
     gated: str
+
+
+def verdict_sentence(summary: Summary) -> str:
+    """Return the one sentence that a reader takes away: why the verdict is what it is."""
+    own = [finding.text for finding in summary.findings if finding.check == "comparison"]
+    if own:
+        more = f" (and {plural(len(own) - 1, 'more finding')})" if len(own) > 1 else ""
+        return f"{own[0]}{more}."
+    trials = [trial for arm in summary.arms.values() for trial in arm.per_trial]
+    parts = [f"{sum(trial.verdict is verdict for trial in trials)} {verdict}" for verdict in Verdict]
+    return f"of {plural(len(trials), 'trial')}: {', '.join(parts)}."
+
+
+def identity(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Yield name and value of what was tested: the cluster, what carried the overlay, and every part."""
+    yield "cluster", f"{summary.cluster}, profile {summary.profile}"
+    if summary.mesh is not None and not summary.mesh.is_full:
+        yield "mesh", summary.mesh.text
+    yield "carrier", summary.carrier
+    yield "address families", " and ".join(summary.families_probed)
+    for part in summary.parts:
+        words = ["double" if part.is_double else "real", part.version]
+        if part.commit:
+            words.append(f"at {part.commit[:_COMMIT_CHARACTERS]}")
+        if part.path and part.digest:
+            words.append(f"({Path(part.path).name}, {part.digest[:_DIGEST_CHARACTERS]})")
+        if part.calico_version:
+            words.append(f"renders Calico {part.calico_version}")
+        yield part.name.value, " ".join(word for word in words if word)
+    if not summary.parts and summary.kernel:
+        yield "kernel", summary.kernel
 
 
 def comparison_rows(summary: Summary) -> tuple[Row, ...]:

@@ -12,9 +12,8 @@ from playwright.sync_api import Browser, Page
 
 from analysis.comparison import Comparison
 from reports.page import render_page
-from reports.sentence import verdict_sentence
 from reports.summary import summarise
-from reports.table import comparison_rows, headline_rows
+from reports.table import comparison_rows, headline_rows, verdict_sentence
 from tests.browser.chromium import started
 from tests.unit.comparisons import comparison
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from analysis.mesh_coverage import MeshCoverage, find_mesh_coverage
 from bench.synthetic_runs import SyntheticRun
-from reports.identity import identity
 from reports.limits import limits
 from reports.summary import summarise
+from reports.table import identity
 from scenarios.mesh import FULL_MESH, Mesh
 from tests.unit.comparisons import comparison
 

@@ -11,7 +11,7 @@ from analysis.load_seconds import LoadSecond
 from hitless.load import ConnectionUse, RequestOutcome
 from hitless.words import MILLISECOND, Arm
 from reports.drawing import make_panel, make_panels
-from reports.load import SECONDS_MAX, choose_seconds, make_load_tables
+from reports.load import SECONDS_MAX, choose_seconds
 from reports.load_summary import summarise_load
 from reports.summary import summarise
 from tests.unit.comparisons import comparison
@@ -49,7 +49,6 @@ def test_a_comparison_without_load_does_not_mention_it() -> None:
     summary = summarise(runs)
     assert [arm.load for arm in summary.arms.values()] == [None, None]
     assert summary.as_json()["arms"]["GATED"]["load"] is None
-    assert make_load_tables(summary, {Arm.GATED: 1}) is None
     assert "Application load" not in page_text(runs)
 
 

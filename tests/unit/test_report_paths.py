@@ -8,7 +8,7 @@ from analysis.comparison import Comparison
 from hitless.history import History
 from hitless.words import Arm
 from reports.path_summary import PathSummary, summarise_paths
-from reports.paths import make_path_tables
+from reports.paths import egress_rows, mode_rows, transition_rows
 from reports.quantities import Duration
 from reports.summary import summarise
 from reports.table import Row
@@ -98,21 +98,22 @@ def test_a_held_switch_makes_no_transition() -> None:
 
 def test_the_tables_have_the_arms_beside_each_other() -> None:
     runs = Comparison(scenario="x", runs=(judged(switched(lost(20, 10))), judged(held())))
-    tables = make_path_tables(summarise(runs))
-    rows = {row.label: row for row in tables.egress}
+    summary = summarise(runs)
+    rows = {row.label: row for row in egress_rows(summary)}
     assert rows["out: packets"] == Row(label="out: packets", ungated="58", gated="58")
     assert rows["back: packets"] == Row(label="back: packets", ungated="48", gated="58")
     assert rows["back: by the Next-Best Egress"].ungated == "29 of 48 (60.42%)"
     assert rows["out: by tunnel / directly / by the router"].gated == "58 / 0 / 0"
-    assert tables.modes == (
+    assert list(mode_rows(summary)) == [
         ("OVERLAY", "OVERLAY", "0 of 19", "0 of 58"),
         ("NATIVE", "NATIVE", "7 of 35 (7 / 0 / 0)", "-"),
         ("UNKNOWN", "NATIVE", "3 of 4 (3 / 0 / 0)", "-"),
-    )
-    event = tables.transitions[0]
+    ]
+    transitions = list(transition_rows(summary))
+    event = transitions[0]
     assert event[:3] == ("event transition (0 ended by an impaired probe)", Arm.UNGATED, "1 of 1")
     assert event[-1] == "52.5 ms ±5 (50.0 to 55.0)"
-    assert {row[1] for row in tables.transitions} == {Arm.UNGATED}
+    assert {row[1] for row in transitions} == {Arm.UNGATED}
 
 
 def test_the_report_says_which_path_is_which() -> None:

@@ -10,7 +10,7 @@ from hitless.facts import Part, PartIdentity
 from hitless.history import History
 from hitless.words import Arm, FlowRole, Mode, Verdict
 from reports.extracts import group_findings
-from reports.spread import Spread, make_spread
+from reports.quantities import Spread, make_spread
 from reports.summary import FINDINGS_MAX, ReportedFinding, summarise
 from tests.unit.comparisons import comparison, judged
 from tests.unit.histories import QUIET, event, facts, header, held, history, lost, mesh_flows, records, switch_events
