@@ -113,15 +113,19 @@ def _register_gate(config: pytest.Config) -> None:
         if option("--rules") or option("--allow-different") or option("--decisions"):
             raise UsageError("--rules, --allow-different and --decisions have no effect without --baseline; leave them out")
         return
-    from commands.gate import read_question  # noqa: PLC0415 - scipy takes a second to import
+    from commands.gate import GateOptions, read_question, read_side  # noqa: PLC0415 - scipy takes a second to import
     from commands.session_gate import SessionGate  # noqa: PLC0415 - as above
 
     files = [path for name in option("--scenario") if (path := find_scenario(name)) not in catalogue()]
-    rules = Path(option("--rules")).expanduser() if option("--rules") else None
-    allowed = [Trait(name) for name in option("--allow-different")]
-    decisions = Path(option("--decisions")).expanduser() if option("--decisions") else None
-    question = read_question(Path(option("--baseline")).expanduser(), rules, files, allowed, decisions)
-    config.pluginmanager.register(SessionGate(question, lambda: config.stash.get(_records, None)), "hitless-gate")
+    options = GateOptions(
+        rules_file=Path(option("--rules")).expanduser() if option("--rules") else None,
+        scenario_files=tuple(files),
+        allow_different=tuple(Trait(name) for name in option("--allow-different")),
+        decisions=Path(option("--decisions")).expanduser() if option("--decisions") else None,
+    )
+    baseline = read_side("BASELINE", Path(option("--baseline")).expanduser())
+    gate = SessionGate(baseline, read_question(options, baseline), lambda: config.stash.get(_records, None))
+    config.pluginmanager.register(gate, "hitless-gate")
 
 
 def _register_history(config: pytest.Config) -> None:

@@ -34,12 +34,9 @@ class KubeconfigOptions:
     """The options of a cluster that is only watched."""
 
     kubeconfig: Path | None = None
-    context: str | None = None
-    """None: the current one."""
+    """Its current context is used."""
     image: str | None = None
     """The probers', as the cluster's nodes can pull it."""
-    namespace: str = NAMESPACE
-    """Where the probers go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +140,7 @@ def make_backend(
         case BackendName.KIND:
             return Backend(
                 name=name,
-                make_cluster=partial(_make_kind_cluster, kind_options or KindOptions()),
+                make_cluster=partial(kind.make_kind_cluster, options=kind_options or KindOptions()),
                 find_missing=capabilities_missing,
                 profiles=(Profile.GARDENER,),
                 switches=(SwitchName.DOUBLES, SwitchName.OBSERVER),
@@ -161,12 +158,10 @@ def _make_kubeconfig_backend(options: KubeconfigOptions) -> Backend:
         raise UsageError("--kubeconfig is required with --backend kubeconfig")
     if image is None:
         raise UsageError("--prober-image is required with --backend kubeconfig")
-
-    def make_cluster(_case: Case, _clock: Clock) -> Cluster:
-        return make_watched_cluster(kubeconfig, options.context, image=image, namespace=options.namespace)
+    connect = partial(make_watched_cluster, kubeconfig, None, image=image, namespace=NAMESPACE)
 
     def find_missing(case: Case) -> tuple[str, ...]:
-        cluster = make_watched_cluster(kubeconfig, options.context, image=image, namespace=options.namespace)
+        cluster = connect()
         try:
             missing = find_mismatches(cluster.kube, case)
             zones = read_zones(cluster.kube)
@@ -183,13 +178,9 @@ def _make_kubeconfig_backend(options: KubeconfigOptions) -> Backend:
 
     return Backend(
         name=BackendName.KUBECONFIG,
-        make_cluster=make_cluster,
+        make_cluster=lambda _case, _clock: connect(),
         find_missing=find_missing,
         profiles=(Profile.GARDENER,),
         switches=(SwitchName.OBSERVER,),
         rate_hz=WATCHED_RATE_HZ,
     )
-
-
-def _make_kind_cluster(options: KindOptions, case: Case, clock: Clock) -> Cluster:
-    return kind.make_kind_cluster(case, clock, options)

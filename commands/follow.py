@@ -42,20 +42,31 @@ def follow(path: Path, sleep: Callable[[float], None] = time.sleep) -> None:
         what = "no folder" if path.exists() else "does not exist"
         raise UsageError(f"{what}; give the folder of a comparison or of one run", where=str(path))
     shown: set[Path] = set()
+    reader: RunReader | None = None
     waited_s = 0.0
     with LiveTable() as table:
-        while waited_s < PATIENCE_S:
+        while True:
             folder = _next_run(path, shown)
-            if folder is None:
-                if shown and ((path / "run.json").exists() or (path / "verdict.json").exists()):
-                    return
+            if folder is None and shown and ((path / "run.json").exists() or (path / "verdict.json").exists()):
+                return
+            is_stopped = waited_s >= PATIENCE_S
+            if is_stopped:
+                sys.stderr.write(
+                    f"hitless: {folder or path}: nothing was written for {PATIENCE_S:g} s; the run was stopped before its end\n"
+                )
+            if folder is not None and (is_stopped or (folder / "final.json").exists()):
+                table.finish(_look_stored(folder))
+                shown.add(folder)
+                reader, waited_s = None, 0.0
+            elif is_stopped:
+                return
+            else:
+                if folder is not None:
+                    reader = reader or RunReader(folder)
+                    waited_s = 0.0 if reader.read() else waited_s
+                    table.show(reader.run.look())
                 sleep(PERIOD_S)
                 waited_s += PERIOD_S
-                continue
-            shown.add(folder)
-            waited_s = 0.0
-            _follow_run(folder, table, sleep)
-    _say_stopped(path)
 
 
 def _next_run(path: Path, shown: set[Path]) -> Path | None:
@@ -63,25 +74,6 @@ def _next_run(path: Path, shown: set[Path]) -> Path | None:
     found = [path] if (path / "run.json").exists() else [one.parent for one in path.glob("*/run.json")]
     fresh = [folder for folder in found if folder not in shown]
     return min(fresh, key=lambda folder: (folder / "run.json").stat().st_mtime_ns, default=None)
-
-
-def _follow_run(folder: Path, table: LiveTable, sleep: Callable[[float], None]) -> None:
-    if (folder / "final.json").exists():
-        table.finish(_look_stored(folder))
-        return
-    reader, waited_s = RunReader(folder), 0.0
-    while not (folder / "final.json").exists() and waited_s < PATIENCE_S:
-        has_more = reader.read()
-        waited_s = 0.0 if has_more else waited_s + PERIOD_S
-        table.show(reader.run.look())
-        sleep(PERIOD_S)
-    if waited_s >= PATIENCE_S:
-        _say_stopped(folder)
-    table.finish(_look_stored(folder))
-
-
-def _say_stopped(path: Path) -> None:
-    sys.stderr.write(f"hitless: {path}: nothing was written for {PATIENCE_S:g} s; the run was stopped before its end\n")
 
 
 def _look_stored(folder: Path) -> Look:

@@ -21,7 +21,7 @@ from hitless.documents import read_document
 from hitless.errors import UsageError
 from reports.gate.absolute import Plans
 from reports.gate.decision import Outcome, Question, Release, decide_release
-from reports.gate.decision_table import StoredTable, parse_table
+from reports.gate.decision_table import parse_table
 from reports.gate.looks import Look
 from reports.gate.recorded import INTERVAL_MS, SOURCE, VALUES_MS
 from reports.gate.relative import make_plan, primary_values
@@ -37,56 +37,29 @@ _SUMMARY: Final = "summary.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What the command line says about `--run`."""
+class GateOptions:
+    """What the command line says about a decision, beside the sides."""
 
-    baseline_args: str
-    """Arguments of `hitless compare` that make the last release."""
-    candidate_args: str
-    rules_file: Path | None
-    scenario_files: tuple[Path, ...]
-    allow_different: tuple[Trait, ...]
-    budget: int
-    """Trials of each version at the most."""
-    output: Path
+    rules_file: Path | None = None
+    """None: the built-in rules."""
+    scenario_files: tuple[Path, ...] = ()
+    """Scenarios that are not shipped."""
+    allow_different: tuple[Trait, ...] = ()
     decisions: Path | None = None
     """The candidate's decision table."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaselineQuestion:
-    """What is asked of a candidate beside a baseline."""
-
-    baseline: Side
-    question: Question
-
-    def decide(self, candidate: Path) -> Release:
-        """Decide. Raises UsageError: the candidate cannot be read, or cannot be compared with the baseline."""
-        return decide_release(self.baseline, _read_side("CANDIDATE", candidate), self.question)
+def read_question(options: GateOptions, baseline: Side | None = None) -> Question:
+    """Read the rules, and what the scenarios expect that the rules name and the baseline has. Raises UsageError."""
+    path = options.rules_file
+    rules = Rules() if path is None else read_rules(read_document(path), str(path), datetime.now(UTC).date())
+    wanted = {*rules.required, *((rules.primary.scenario,) if baseline is None else baseline.scenarios)}
+    table = None if options.decisions is None else parse_table(read_content(options.decisions), str(options.decisions))
+    plans = _read_plans(wanted, options.scenario_files)
+    return Question(rules=rules, plans=plans, allow_different=options.allow_different, decisions=table)
 
 
-def read_question(
-    baseline: Path,
-    rules_file: Path | None,
-    scenario_files: Sequence[Path],
-    allow_different: Collection[Trait],
-    decisions: Path | None = None,
-) -> BaselineQuestion:
-    """Read the baseline, the rules, and what the scenarios expect. Raises UsageError: one of them cannot be read."""
-    rules, side = _read_rules(rules_file), _read_side("BASELINE", baseline)
-    plans = _read_plans(side, rules, scenario_files)
-    question = Question(rules=rules, plans=plans, allow_different=tuple(allow_different), decisions=_read_table(decisions))
-    return BaselineQuestion(baseline=side, question=question)
-
-
-def gate_release(
-    paths: Sequence[Path],
-    rules_file: Path | None,
-    scenario_files: Sequence[Path],
-    allow_different: Collection[Trait],
-    output_format: GateFormat,
-    decisions: Path | None = None,
-) -> int:
+def gate_release(paths: Sequence[Path], options: GateOptions, output_format: GateFormat) -> int:
     """Decide about a release, print the decision, and return the exit code.
 
     Raises:
@@ -94,7 +67,8 @@ def gate_release(
     """
     if len(paths) != 2:  # noqa: PLR2004 - a baseline and a candidate
         raise UsageError(f"give two folders, BASELINE and CANDIDATE; found {len(paths)}")
-    release = read_question(paths[0], rules_file, scenario_files, allow_different, decisions).decide(paths[1])
+    baseline = read_side("BASELINE", paths[0])
+    release = decide_release(baseline, read_side("CANDIDATE", paths[1]), read_question(options, baseline))
     sys.stdout.write(_render(release, output_format))
     return EXIT_CODES[release.outcome]
 
@@ -113,31 +87,31 @@ def _render(release: Release, output_format: GateFormat) -> str:
             return render_annotations(release)
 
 
-def run_gate(options: RunOptions, output_format: GateFormat) -> int:
+def run_gate(arguments: tuple[str, str], options: GateOptions, budget: int, output: Path, output_format: GateFormat) -> int:
     """Run both versions until the release is decided, print the decision, and return the exit code.
+
+    Args:
+        arguments: of `hitless compare`: those that make the last release, and those that make the candidate.
+        options: what decides.
+        budget: trials of each version at the most.
+        output: folder for the records.
+        output_format: what to print.
 
     Raises:
         UsageError: an input is wrong; nothing was written.
         WorldError: a trial gave no result.
     """
-    rules = _read_rules(options.rules_file)
+    question = read_question(options)
     files = {load_scenario(path).name: path for path in options.scenario_files}
-    wanted = sorted({rules.primary.scenario, *rules.required})
-    sources = {name: find_scenario(str(files.get(name, name))) for name in wanted}
-    versions = [
+    wanted = sorted({question.rules.primary.scenario, *question.rules.required})
+    sources = {name: str(find_scenario(str(files.get(name, name)))) for name in wanted}
+    baseline, candidate = (
         Version(name, _split(f"--{name.lower()}-args", text))
-        for name, text in (("BASELINE", options.baseline_args), ("CANDIDATE", options.candidate_args))
-    ]
-    for line in (say_looks(options.budget), _say_recorded_plan(rules)):
-        sys.stderr.write(f"hitless: {line}\n")
-    question = Question(
-        rules=rules,
-        plans={name: load_scenario(path).arm_plans for name, path in sources.items()},
-        allow_different=options.allow_different,
-        decisions=_read_table(options.decisions),
+        for name, text in zip(("BASELINE", "CANDIDATE"), arguments, strict=True)
     )
-    named = {name: str(path) for name, path in sources.items()}
-    release, directory = run_versions(question, named, options.budget, versions[0], versions[1], options.output)
+    for line in (say_looks(budget), _say_recorded_plan(question.rules)):
+        sys.stderr.write(f"hitless: {line}\n")
+    release, directory = run_versions(question, sources, budget, baseline, candidate, output)
     sys.stdout.write(_render(release, output_format))
     sys.stderr.write(f"hitless: the trials and gate.json are in {directory}\n")
     return EXIT_CODES[release.outcome]
@@ -162,13 +136,13 @@ def check_gate(paths: Sequence[Path], rules_file: Path | None, looks: Sequence[L
     Raises:
         UsageError: the values cannot be read, are too few, or belong to another figure.
     """
-    rules = _read_rules(rules_file)
+    rules = read_question(GateOptions(rules_file=rules_file)).rules
     if len(paths) > 1:
         raise UsageError("--self-test draws from the runs of one version; give one folder, or none for the recorded values")
     if output_format not in {GateFormat.TEXT, GateFormat.JSON}:
         raise UsageError(where="--format", found=output_format, expected="text or json with --self-test")
     if paths:
-        values, interval_ms = primary_values(_read_side("BASELINE", paths[0]), rules.primary)
+        values, interval_ms = primary_values(read_side("BASELINE", paths[0]), rules.primary)
         source = str(paths[0])
     elif rules.primary.figure is Figure.GATE_HOLD_AFTER_ROUTES:
         values, interval_ms, source = np.array(VALUES_MS), INTERVAL_MS, SOURCE
@@ -184,15 +158,8 @@ def check_gate(paths: Sequence[Path], rules_file: Path | None, looks: Sequence[L
     return 0 if found.is_good else 1
 
 
-def _read_rules(path: Path | None) -> Rules:
-    return Rules() if path is None else read_rules(read_document(path), str(path), datetime.now(UTC).date())
-
-
-def _read_table(path: Path | None) -> StoredTable | None:
-    return None if path is None else parse_table(read_content(path), str(path))
-
-
-def _read_side(name: str, path: Path) -> Side:
+def read_side(name: str, path: Path) -> Side:
+    """Read one side of a decision. Raises UsageError: there is nothing, or it cannot be read."""
     if (path / "run.json").is_file():
         return make_side(name, str(path), [_summarise_run(path)])
     return make_side(name, str(path), [parse_summary(read_content(file), str(file)) for file in find_summaries(path)])
@@ -242,15 +209,13 @@ def read_content(path: Path) -> bytes:
         raise UsageError(where=str(path), found=error.strerror or str(error), expected="a readable file") from error
 
 
-def _read_plans(side: Side, rules: Rules, files: Sequence[Path]) -> Plans:
-    """Return what the arms of the scenarios should come to: of those that are shipped, and of the given files.
+def _read_plans(wanted: Collection[str], files: Sequence[Path]) -> Plans:
+    """Return what the arms of the wanted scenarios should come to: of those that are shipped, and of the given files.
 
     Raises:
-        UsageError: a file is no scenario, or one that neither was run nor is required.
+        UsageError: a file is no scenario, or is not wanted.
     """
-    wanted = {*side.scenarios, *rules.required}
-    shipped = [path for path in catalogue() if path.stem in wanted]
-    scenarios = [load_scenario(path) for path in (*shipped, *files)]
+    scenarios = [load_scenario(path) for path in (*(path for path in catalogue() if path.stem in wanted), *files)]
     for scenario in scenarios:
         if scenario.name not in wanted:
             raise UsageError(

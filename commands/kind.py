@@ -1,4 +1,4 @@
-"""`hitless kind`: images of kind clusters, the commands of `kind_cluster`, and the part of `hitless clean` that is theirs."""
+"""`hitless kind`: images, clusters with Calico to look around in, and the part of `hitless clean` that is theirs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,25 @@ from typing import Annotated, Final
 
 import typer
 
-from clusters.kind.docker import find_docker
+from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
+from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, Docker, find_docker
 from clusters.kind.images import describe_remedy, list_images, load_archive, save_archive
-from clusters.kind.kept import clean_clusters
+from clusters.kind.kept import clean_clusters, in_use, remove_cluster
+from clusters.kind.status import read_status
 from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES, find_node_image
-from commands import kind_cluster
+from commands.settings import BackendName, Outcome
 from commands.terminal import print_table
+from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError, UsageError, WorldError
 from hitless.plural import plural
+from hitless.words import Overlay, Profile
+from scenarios.loading import find_scenario, load_scenario
+from scenarios.plan import Options, make_case
 
 EXIT_MISSING: Final = 20
+
+ClusterName = Annotated[str, typer.Option("--cluster-name", help="Name of the kind cluster.")]
+KindBin = Annotated[Path | None, typer.Option("--kind-bin", help="kind; default: from PATH.")]
 
 app = typer.Typer(help="Start, inspect and remove kind clusters and their images.", no_args_is_help=True)
 
@@ -28,7 +37,7 @@ def images(
     load: Annotated[list[Path] | None, typer.Option(help="Load this `docker save` archive first; may be repeated.")] = None,
     kubernetes: Annotated[str | None, typer.Option(help="Only the node image of this version, such as 1.36.")] = None,
     cluster_name: Annotated[str | None, typer.Option(help="Copy what is here into the nodes of this cluster, too.")] = None,
-    kind_bin: Annotated[Path | None, typer.Option(help="kind; default: from PATH.")] = None,
+    kind_bin: KindBin = None,
     names: Annotated[bool, typer.Option("--names", help="Only print what to pull, one a line; needs no docker.")] = False,
     save: Annotated[Path | None, typer.Option(help="Write what is here into this archive, for --load elsewhere.")] = None,
 ) -> None:
@@ -68,13 +77,83 @@ def images(
     raise typer.Exit(0 if has_node and not vital & set(missing) else EXIT_MISSING)
 
 
-for _command, _name in (
-    (kind_cluster.up, "up"),
-    (kind_cluster.status, "status"),
-    (kind_cluster.run_in_node, "exec"),
-    (kind_cluster.down, "down"),
-):
-    app.command(_name)(_command)
+@app.command()
+def up(  # noqa: PLR0913 - each is an option
+    *,
+    cluster_name: ClusterName = DEFAULT_CLUSTER_NAME,
+    scenario: Annotated[str, typer.Option(help="Whose Shoot and start mode: a scenario, or a YAML file.")] = "plain-switch",
+    overlay: Annotated[Overlay | None, typer.Option(help="Encapsulation; default: the scenario's.")] = None,
+    zones: Annotated[int | None, typer.Option(help="Number of zones; default: the scenario's.")] = None,
+    nodes_per_zone: Annotated[int | None, typer.Option(help="Nodes a zone; default: the scenario's.")] = None,
+    calico_version: Annotated[str | None, typer.Option(help="Calico's tag; default: the extension's.")] = None,
+    kind_bin: KindBin = None,
+    kind_kubectl_bin: Annotated[Path | None, typer.Option(help="kubectl; default: from PATH.")] = None,
+    kind_image: Annotated[str | None, typer.Option(help="Node image; default: the pinned one.")] = None,
+) -> None:
+    """Bring up a cluster with Calico that stays up.
+
+    `hitless compare --keep-cluster` and the suites use it again.
+    """
+    from commands.backends import make_backend  # noqa: PLC0415 - a Kubernetes client takes its time
+
+    options = Options(
+        profile=Profile.GARDENER, overlay=overlay, zones=zones, nodes_per_zone=nodes_per_zone, calico_version=calico_version
+    )
+    case = make_case(load_scenario(find_scenario(scenario)), options)
+    backend = make_backend(
+        BackendName.KIND,
+        KindOptions(cluster_name=cluster_name, kind_bin=kind_bin, kubectl_bin=kind_kubectl_bin, image=kind_image, keep=True),
+    )
+    missing = backend.find_missing(case)
+    if missing:
+        raise MissingCapabilityError(f"this machine lacks {', '.join(missing)}; run `hitless doctor` to see how to get it")
+    cluster = backend.make_cluster(case, RunClock())
+    try:
+        cluster.up()
+    finally:
+        cluster.down()
+    status(cluster_name=cluster_name)
+    sys.stdout.write(f"kubeconfig: {Path.cwd() / '.pytest-kind' / cluster_name / 'kubeconfig'}\n")
+
+
+@app.command()
+def status(*, cluster_name: ClusterName = DEFAULT_CLUSTER_NAME) -> None:
+    """Show the containers, nodes and Calico of a cluster."""
+    docker = _find_cluster(cluster_name)
+    rows = [(one.name, one.state) for one in read_status(docker, cluster_name)]
+    print_table(f"The kind cluster {cluster_name}", ("container", "state"), rows, has_numbers=False)
+
+
+@app.command(name="exec")
+def run_in_node(
+    container: Annotated[str, typer.Argument(help="A node or the router, such as worker or router; `hitless kind status`.")],
+    command: Annotated[list[str], typer.Argument(help="What to run there, such as ip route; after -- if it has options.")],
+    *,
+    cluster_name: ClusterName = DEFAULT_CLUSTER_NAME,
+) -> None:
+    """Run a command in a node or in the router.
+
+    The exit code is the command's.
+    """
+    docker = _find_cluster(cluster_name)
+    labels = (f"{KIND_LABEL}={cluster_name}", f"{LABEL_CLUSTER}={cluster_name}")
+    present = {name for label in labels for name in docker.find_containers(label)}
+    name = next((one for one in (container, f"{cluster_name}-{container}") if one in present), None)
+    if name is None:
+        allowed = ", ".join(sorted(one.removeprefix(f"{cluster_name}-") for one in present))
+        raise UsageError(where="NODE", found=container, expected=allowed or "nothing: the cluster has no containers")
+    terminal = ("--tty",) if sys.stdin.isatty() and sys.stdout.isatty() else ()
+    sys.stdout.flush()
+    raise Outcome(docker.hand_over("exec", "--interactive", *terminal, name, *command))
+
+
+@app.command()
+def down(*, cluster_name: ClusterName = DEFAULT_CLUSTER_NAME) -> None:
+    """Remove a cluster that was kept: nodes, router and zones."""
+    docker = _find_cluster(cluster_name)
+    with in_use(cluster_name):
+        remove_cluster(docker, cluster_name)
+    sys.stdout.write(f"{cluster_name} is down\n")
 
 
 def clean_up() -> None:
@@ -94,7 +173,7 @@ def _load_into(cluster: str, kind_bin: Path | None, references: list[str]) -> No
 
     skipped = {image.name for image in NODE_IMAGES.values()} | {LOCAL_IMAGES[0].name}
     wanted = [reference for reference in references if reference.partition("@")[0] not in skipped]
-    kind_cluster.find_cluster(cluster)
+    _find_cluster(cluster)
     if not wanted:
         raise WorldError("Docker has none of the images to copy into the nodes; `hitless kind images` says how to get them")
     load_images(kind_bin, cluster, wanted)
@@ -110,3 +189,15 @@ def _parse_version(text: str) -> tuple[int, int]:
 
 def _describe(purpose: str, reference: str) -> str:
     return purpose if "@" in reference else f"{purpose}; by its tag"
+
+
+def _find_cluster(name: str) -> Docker:
+    """Return the engine that has a cluster. Raises UsageError: it has none of this name."""
+    docker = find_docker()
+    docker.version()
+    if not docker.find_networks(f"{LABEL_CLUSTER}={name}"):
+        names = {docker.network_labels(network)[LABEL_CLUSTER] for network in docker.find_networks(LABEL_CLUSTER)}
+        raise UsageError(
+            where="--cluster-name", found=name, expected=", ".join(sorted(names)) or "nothing: hitless has no kind cluster here"
+        )
+    return docker

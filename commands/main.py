@@ -187,7 +187,7 @@ def gate(  # noqa: PLR0913 - each is an option
 
     Exit code: 0 go, 1 stop, 20 not decided.
     """
-    from commands.gate import RunOptions, check_gate, gate_release, run_gate  # noqa: PLC0415 - as above
+    from commands.gate import GateOptions, check_gate, gate_release, run_gate  # noqa: PLC0415 - as above
     from reports.gate.looks import Look, plan_looks  # noqa: PLC0415 - as above
 
     paths = [path for path in (baseline, candidate) if path is not None]
@@ -196,22 +196,18 @@ def gate(  # noqa: PLR0913 - each is an option
         refuse_beside("--self-test", given & {"scenario", "allow_different", "decisions", *RUN_PARAMETERS})
         looks = plan_looks(trials or 20) if run else [Look(pairs=trials or 10)]
         raise Outcome(check_gate(paths, rules, looks, output_format))
+    options = GateOptions(
+        rules_file=rules,
+        scenario_files=tuple(scenario or ()),
+        allow_different=tuple(allow_different or ()),
+        decisions=decisions,
+    )
     if run:
         refuse_beside("--run", given & {"baseline", "candidate"})
-        options = RunOptions(
-            baseline_args=baseline_args,
-            candidate_args=candidate_args,
-            rules_file=rules,
-            scenario_files=tuple(scenario or ()),
-            allow_different=tuple(allow_different or ()),
-            budget=trials or 20,
-            output=output,
-            decisions=decisions,
-        )
-        raise Outcome(run_gate(options, output_format))
+        raise Outcome(run_gate((baseline_args, candidate_args), options, trials or 20, output, output_format))
     if idle := given & {"trials", *RUN_PARAMETERS}:
         raise UsageError(f"{name_options(idle)} has no effect without --run; a decision takes every trial that it is given")
-    raise Outcome(gate_release(paths, rules, scenario or (), allow_different or (), output_format, decisions))
+    raise Outcome(gate_release(paths, options, output_format))
 
 
 @app.command()

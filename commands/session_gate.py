@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from commands.gate import EXIT_CODES, BaselineQuestion
+from commands.gate import EXIT_CODES, read_side
 from hitless.errors import UsageError
 from hitless.store import write_json
-from reports.gate.decision import Outcome
+from reports.gate.decision import Outcome, Question, decide_release
 from reports.gate.relative import plan_trials
+from reports.gate.sides import Side
 from reports.gate.writing import render_text, say_plan
 
 
@@ -22,19 +23,20 @@ class SessionGate:
     """Plugin of pytest.
 
     Args:
-        question: what is asked of the session's summaries.
+        baseline: the last release.
+        question: what decides about the session's summaries.
         find_records: returns the session's folder; None: nothing was run.
     """
 
-    def __init__(self, question: BaselineQuestion, find_records: Callable[[], Path | None]) -> None:
-        self._question = question
+    def __init__(self, baseline: Side, question: Question, find_records: Callable[[], Path | None]) -> None:
+        self._baseline, self._question = baseline, question
         self._find_records = find_records
         self._text = ""
 
     def pytest_report_header(self) -> str:
         """Say beforehand how many trials a decision needs."""
-        side, primary = self._question.baseline, self._question.question.rules.primary
-        return f"release gate: baseline {side.path}; {say_plan(plan_trials(side, primary))}"
+        plan = plan_trials(self._baseline, self._question.rules.primary)
+        return f"release gate: baseline {self._baseline.path}; {say_plan(plan)}"
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -44,7 +46,7 @@ class SessionGate:
             self._text = "no decision: the session ended early, or ran no scenario"
             return
         try:
-            release = self._question.decide(records)
+            release = decide_release(self._baseline, read_side("CANDIDATE", records), self._question)
         except UsageError as error:
             self._text, session.exitstatus = f"no decision: {error}", error.exit_code
             return

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from commands.gate import check_gate, gate_release
+from commands.gate import GateOptions, check_gate, gate_release
 from commands.settings import GateFormat
 from hitless.errors import UsageError
 from reports.gate.decision import Outcome, Question, Release, decide_release
@@ -265,7 +265,7 @@ def test_the_exit_code_is_the_outcome(
 ) -> None:
     paths = [write(tmp_path / "a", summary()), write(tmp_path / "b", candidate)]
     for output_format in GateFormat:
-        assert gate_release(paths, None, (), (), output_format) == code
+        assert gate_release(paths, GateOptions(), output_format) == code
         assert capsys.readouterr().out
 
 
@@ -274,11 +274,11 @@ def test_bad_input_prints_no_decision(tmp_path: Path, capsys: pytest.CaptureFixt
     rules = tmp_path / "rules.yaml"
     rules.write_text("requird: [plain-switch]\n", encoding="utf-8")
     with pytest.raises(UsageError, match="requird"):
-        gate_release(paths, rules, (), (), GateFormat.TEXT)
+        gate_release(paths, GateOptions(rules_file=rules), GateFormat.TEXT)
     with pytest.raises(UsageError, match="give two folders, BASELINE and CANDIDATE; found 1"):
-        gate_release(paths[:1], None, (), (), GateFormat.TEXT)
+        gate_release(paths[:1], GateOptions(), GateFormat.TEXT)
     with pytest.raises(UsageError, match="--scenario: found slow-routes"):
-        gate_release(paths, None, [Path("scenarios/catalogue/slow-routes.yaml")], (), GateFormat.TEXT)
+        gate_release(paths, GateOptions(scenario_files=(Path("scenarios/catalogue/slow-routes.yaml"),)), GateFormat.TEXT)
     assert capsys.readouterr().out == ""
 
 

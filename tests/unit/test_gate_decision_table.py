@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from commands.gate import gate_release
+from commands.gate import GateOptions, gate_release
 from commands.settings import GateFormat
 from hitless.errors import UsageError
 from reports.gate.decision_table import ask_table, parse_table
@@ -110,5 +110,5 @@ def test_the_gate_obeys_the_table(
     for name, document in (("base", real(OLD)), ("next", real(NEW)), ("table", table(**changes))):
         (tmp_path / name).write_text(json.dumps(document), encoding="utf-8")
     paths = [tmp_path / "base", tmp_path / "next"]
-    assert gate_release(paths, None, (), (), GateFormat.TEXT, tmp_path / "table") == code
+    assert gate_release(paths, GateOptions(decisions=tmp_path / "table"), GateFormat.TEXT) == code
     assert "decision-table" in capsys.readouterr().out

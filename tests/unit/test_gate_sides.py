@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from commands.gate import find_summaries, read_question
+from commands.gate import find_summaries, read_side
 from hitless.errors import UsageError
 from hitless.words import Arm
 from reports.gate.rules import Trait
@@ -33,7 +33,7 @@ def side(name: str, *documents: dict[str, Any]) -> Side:
 def test_the_folder_of_one_run_is_a_side_of_one_arm(tmp_path: Path) -> None:
     with tarfile.open(STORED) as archive:
         archive.extractall(tmp_path, filter="data")
-    found = read_question(tmp_path / "gated-1", None, (), ()).baseline
+    found = read_side("BASELINE", tmp_path / "gated-1")
     assert found.scenarios == ("plain-switch",)
     assert [(arm.value, one.trials) for stored in found.stored for arm, one in stored.summary.arms.items()] == [("GATED", 1)]
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from commands.gate import read_question
+from commands.gate import GateOptions, read_question, read_side
 from commands.session_gate import SessionGate
 from hitless.errors import UsageError
 from hitless.words import Arm
@@ -37,7 +37,9 @@ def end_session(
     if rules is not None:
         file = tmp_path / "rules.yaml"
         file.write_text(rules, encoding="utf-8")
-    gate = SessionGate(read_question(base, file, (), ()), lambda: new if is_run else None)
+    side = read_side("BASELINE", base)
+    question = read_question(GateOptions(rules_file=file), side)
+    gate = SessionGate(side, question, lambda: new if is_run else None)
     session = SimpleNamespace(exitstatus=status)
     gate.pytest_sessionfinish(cast("pytest.Session", session))
     lines: list[str] = []
@@ -90,7 +92,8 @@ def test_sides_that_cannot_be_compared_end_with_2(tmp_path: Path) -> None:
 
 
 def test_the_trials_that_are_needed_are_printed_beforehand(tmp_path: Path) -> None:
-    gate = SessionGate(read_question(write_session(tmp_path / "base", summary()), None, (), ()), lambda: None)
+    side = read_side("BASELINE", write_session(tmp_path / "base", summary()))
+    gate = SessionGate(side, read_question(GateOptions(), side), lambda: None)
     assert (
         "needed trials, from the baseline alone: 7 trials of each version find a growth of 40 ms" in gate.pytest_report_header()
     )
