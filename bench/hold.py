@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import scenarios
 from bench.question import Question
@@ -23,14 +23,12 @@ from gardener.gate import decide
 from gardener.manifests.admission import admit
 from gardener.shoot import load_shoot
 from gardener.timings import TIMINGS
-from hitless.errors import RouteTableError
-from hitless.events import Event
-from hitless.facts import CloudRoute, NodeFacts
+from hitless.facts import NodeFacts
 from hitless.loop import Loop
-from hitless.ports import Clock
 from hitless.words import SECOND, JsonObject, Mode, Nanoseconds, Profile
 from switches.doubles import SwitchSpec, initial_objects, make_switch
 from tests.clocks import JumpingClock
+from tests.unit.fakes_gardener import ListRecorder, MemoryTables
 
 _SHOOT: Final = Path(scenarios.__path__[0]) / "shoots" / "aws-1.36.yaml"
 ZONES: Final = ("a", "b", "c")
@@ -65,41 +63,6 @@ _SHAPES: Final = (
 _SHAPES_QUICK: Final = _SHAPES[:3]
 
 
-class _Tables:
-    """RouteTables in memory."""
-
-    def __init__(self) -> None:
-        self._tables: dict[str, dict[str, CloudRoute]] = {zone: {} for zone in ZONES}
-
-    def zones(self) -> tuple[str, ...]:
-        return ZONES
-
-    def list(self, zone: str) -> tuple[CloudRoute, ...]:
-        return tuple(self._tables[zone].values())
-
-    def create(self, route: CloudRoute) -> None:
-        self._tables[route.zone][route.cidr] = route
-
-    def delete(self, zone: str, cidr: str) -> None:
-        if self._tables[zone].pop(cidr, None) is None:
-            raise RouteTableError(f"there is no route to {cidr} in zone {zone}")
-
-
-class _Events:
-    """A Recorder that keeps the events."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.events: list[Event] = []
-
-    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
-        self.events.append(Event(t_ns=self._clock.now_ns() if t_ns is None else t_ns, name=name, facts=facts))
-        return self.events[-1]
-
-    def times_s(self, name: str) -> list[float]:
-        return [event.t_ns / SECOND for event in self.events if event.name == name]
-
-
 def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
     rows = []
     for shape in _SHAPES_QUICK if is_quick else _SHAPES:
@@ -112,7 +75,7 @@ def measure_hold(shape: Shape, give_up_s: float = _GIVEN_UP_S) -> JsonObject:
     """Switch a Shoot of this size from overlay to native; return what the gate did until it opened, or the time was over."""
     shoot = load_shoot(_SHOOT).with_mode(Mode.OVERLAY)
     clock = JumpingClock()
-    kube, events = MemoryKube(admit=admit, clock=clock), _Events(clock)
+    kube, events = MemoryKube(admit=admit, clock=clock), ListRecorder(clock)
     for document in initial_objects(shoot, _make_nodes(shape.nodes)):
         kube.apply(document, actor="bench")
         if "status" in document:
@@ -129,20 +92,24 @@ def measure_hold(shape: Shape, give_up_s: float = _GIVEN_UP_S) -> JsonObject:
         route_controller=RouteControllerMode.FAITHFUL,
         behaviour=behaviour,
     )
-    switch = make_switch(spec, kube=kube, routes=_Tables(), recorder=events, clock=clock)
+    switch = make_switch(spec, kube=kube, routes=MemoryTables(ZONES), recorder=events, clock=clock)
     loop = Loop(switch.participants, kube, clock)
     loop.at(Nanoseconds(0), lambda: switch.request(0))
-    loop.run(lambda: bool(events.times_s("gate.opened")), Nanoseconds(round(give_up_s * SECOND)))
-    opened, synced = events.times_s("gate.opened"), events.times_s("routes.synced")
+
+    def times_s(name: str) -> list[float]:
+        return [event.t_ns / SECOND for event in events.named(name)]
+
+    loop.run(lambda: bool(times_s("gate.opened")), Nanoseconds(round(give_up_s * SECOND)))
+    opened, synced = times_s("gate.opened"), times_s("routes.synced")
     return {
         "nodes": shape.nodes,
         "quota": shape.quota,
         "calls_hz": shape.calls_hz,
-        "routes": len(events.times_s("route.created")),
-        "failed": len(events.times_s("route.failed")),
+        "routes": len(times_s("route.created")),
+        "failed": len(times_s("route.failed")),
         "synced_s": synced[0] if synced else None,
         "opened_s": opened[0] if opened else None,
-        "looks": len(events.times_s("gate.held")) + len(opened),
+        "looks": len(times_s("gate.held")) + len(opened),
     }
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from analysis.causes.candidates import CauseKind
 from bench.lab.cause_experiment import Answer, CauseExperiment
-
-SURE: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +25,6 @@ class CauseScore:
     """Of both."""
     named: int
     """Of the right ones, those where what was broken was named, and nothing else."""
-    sure: int
-    """Of what was said, what had a score of at least SURE."""
-    sure_right: int
-    """Of that, what was right."""
 
     @property
     def precision(self) -> float | None:
@@ -75,14 +68,11 @@ def count_confusions(experiments: Iterable[CauseExperiment]) -> tuple[Confusion,
 def _score(kind: CauseKind | None, answers: Sequence[Answer], injections: int) -> CauseScore:
     true = [answer for answer in answers if answer.truth is not None and kind in (None, answer.truth.kind)]
     said = [answer for answer in answers if kind in (None, answer.said.cause.kind)]
-    sure = [answer for answer in said if answer.said.cause.score >= SURE]
     return CauseScore(
         kind=kind,
         injections=injections,
         outages=len(true),
         said=len(said),
-        sure=len(sure),
-        sure_right=sum(answer.is_right for answer in sure),
         right=sum(answer.is_right for answer in true),
         named=sum(answer.is_subject_right for answer in true),
     )
