@@ -18,15 +18,13 @@ from analysis.classify import classify
 from analysis.measure import find_outages
 from bench.accuracy import BLUR_SHARE
 from bench.estimates import SentProbes, by_count_ns, describe_errors
-from bench.lab.accuracy import make_pair, wait_live
+from bench.lab.accuracy import make_pair, probed_lab, wait_live
 from bench.lab.injection import Lengths, Truth, inject, precedence
 from bench.question import Question
 from bench.tables import Table
 from bench.watchers import LEAD_S, Estimate, Place, Watchers
 from clusters.lab.network import LabNetwork
-from clusters.lab.prober import LabProber
 from clusters.lab.sharp_switch import SharpSwitch
-from clusters.lab.spec import LabSpec
 from commands.terminal import print_progress
 from hitless.clock import RunClock
 from hitless.facts import Flow, ProbeSpec
@@ -49,29 +47,23 @@ def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
 
 def _measure(rate_hz: float, count: int) -> JsonObject:
     print_progress(f"peers at {rate_hz:g} Hz: {count} outages, all tools on one path ...")
-    clock, network = RunClock(), LabNetwork(LabSpec())
-    network.up()
-    prober = LabProber(network.endpoints, lambda name: str(network.namespace_path(name)))
-    try:
-        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-            is_preferred = stack.enter_context(precedence())
-            switch = stack.enter_context(SharpSwitch(network, [node.address for node in network.nodes]))
-            (flow,) = make_pair(network)
-            interval_ns = Nanoseconds(round(SECOND / rate_hz))
-            probing = ProbeSpec(interval_ns=interval_ns, drain_ns=_THRESHOLD_NS, duration_ns_max=_DURATION_NS_MAX)
-            prober.start([flow], probing, Path(folder) / "agents", clock.epoch_ns)
-            wait_live(prober)
-            place = _make_place(network, flow, rate_hz)
-            watchers = Watchers(place, Path(folder), stack)
-            watchers.start()
-            pair = take_pair(clock.epoch_ns)
-            truths = _inject_all(switch, watchers, place, count, clock.epoch_ns)
-            watchers.stop()
-            prober.stop()
-            estimates = _our_estimates(flow, truths, prober.collect(), rate_hz) + watchers.estimates(truths, pair)
-    finally:
+    clock = RunClock()
+    with probed_lab(clock) as (network, prober), tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        is_preferred = stack.enter_context(precedence())
+        switch = stack.enter_context(SharpSwitch(network, [node.address for node in network.nodes]))
+        (flow,) = make_pair(network)
+        interval_ns = Nanoseconds(round(SECOND / rate_hz))
+        probing = ProbeSpec(interval_ns=interval_ns, drain_ns=_THRESHOLD_NS, duration_ns_max=_DURATION_NS_MAX)
+        prober.start([flow], probing, Path(folder) / "agents", clock.epoch_ns)
+        wait_live(prober)
+        place = _make_place(network, flow, rate_hz)
+        watchers = Watchers(place, Path(folder), stack)
+        watchers.start()
+        pair = take_pair(clock.epoch_ns)
+        truths = _inject_all(switch, watchers, place, count, clock.epoch_ns)
+        watchers.stop()
         prober.stop()
-        network.down()
+        estimates = _our_estimates(flow, truths, prober.collect(), rate_hz) + watchers.estimates(truths, pair)
     sharp = [index for index, truth in enumerate(truths) if truth.blur_ns <= BLUR_SHARE * interval_ns]
     rows = [_make_row(estimate, truths, sharp, interval_ns) for estimate in estimates]
     rows += [{"tool": tool, "skipped": why} for tool, why in watchers.skipped.items()]

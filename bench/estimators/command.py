@@ -22,11 +22,10 @@ def show_estimates(path: Path) -> None:
         own = [run for run in runs if run.history.header.arm is arm]
         if own:
             rows = tool_rows(estimate_arm(own), own[0].history.header.interval_ns / MILLISECOND)
-            cells = [(row.tool, row.does, row.worst_flow, row.all_flows, row.flows_reported, row.nothing) for row in rows]
             print_table(
                 f"{arm}: estimates by models of the tools (docs/estimators.md)",
                 COLUMNS,
-                cells,
+                rows,
                 has_numbers=False,
                 width_min=WIDTH,
             )

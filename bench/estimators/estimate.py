@@ -106,8 +106,8 @@ def make_path(outages: Sequence[Outage], *, is_open: bool = False, clock_bound_n
 
 def read_flow(tool: Tool, path: Path) -> Reading:
     """Return what a tool would have reported of one flow."""
-    least = _count(tool, path, path.surely, tool.slowest_ns, _surely)
-    utmost = _count(tool, path, path.possibly, tool.quickest_ns, _possibly)
+    least = _count(tool, path, path.surely, tool.slowest_ns, lambda down, failure: fails_surely(down, failure.surely))
+    utmost = _count(tool, path, path.possibly, tool.quickest_ns, lambda down, failure: fails_possibly(down, failure.possibly))
     most = None if path.until_ns is not None else utmost.most * tool.worth
     return Reading(report=(least.fewest * tool.worth, most), nothing=(utmost.nothing, least.nothing))
 
@@ -116,7 +116,7 @@ def estimate_arm(runs: Sequence[JudgedRun]) -> ArmEstimates:
     """Return what each tool would have reported of the runs of one arm; there is one at least."""
     trials = [_paths_of(run) for run in runs]
     hit = [(measure, path) for trial in trials for measure, path in trial if measure.outages]
-    worst = max(hit, key=lambda one: _by_longest(one[0]), default=None)
+    worst = max(hit, key=lambda one: one[0].downtime.rank, default=None)
     agents = max(1, *(len(run.history.facts.nodes) for run in runs))
     return ArmEstimates(
         flows=sum(len(trial) for trial in trials),
@@ -171,19 +171,6 @@ def _count(tool: Tool, path: Path, down: Windows, period_ns: int, fails: Callabl
     if path.until_ns is not None:
         failing = make_windows((begin, min(end, path.until_ns)) for begin, end in failing)
     return count_hits(failing, period_ns)
-
-
-def _surely(down: Windows, failure: Failure) -> Windows:
-    return fails_surely(down, failure.surely)
-
-
-def _possibly(down: Windows, failure: Failure) -> Windows:
-    return fails_possibly(down, failure.possibly)
-
-
-def _by_longest(measure: FlowMeasure) -> tuple[bool, int]:
-    """Sort key: no bound is longer than any."""
-    return measure.downtime.rank
 
 
 def _downtime_ms(measure: FlowMeasure) -> Range:

@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from bench.estimators.estimate import ArmEstimates, Range, Share
 from bench.estimators.tools import Unit
 from reports.quantities import NONE, Duration, say_duration
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolRow:
-    """One line of an arm's table."""
-
-    tool: str
-    does: str
-    """How it samples and what it reports."""
-    worst_flow: str
-    all_flows: str
-    flows_reported: str
-    nothing: str
-
-
-def tool_rows(found: ArmEstimates, interval_ms: float) -> tuple[ToolRow, ...]:
-    """Return the line of hitless and one a tool."""
-    own = ToolRow(
-        tool="hitless",
-        does=f"a probe each {interval_ms:g} ms; an outage's two lengths",
-        worst_flow=_say_range(found.worst_flow_ms, interval_ms),
-        all_flows=_say_range(found.all_flows_ms, interval_ms),
-        flows_reported=f"{found.flows_hit:,}",
-        nothing=NONE,
+def tool_rows(found: ArmEstimates, interval_ms: float) -> Iterator[tuple[str, ...]]:
+    """Yield the line of hitless and one a tool: name, how it samples, worst flow, all flows, flows reported, nothing."""
+    yield (
+        "hitless",
+        f"a probe each {interval_ms:g} ms; an outage's two lengths",
+        _say_range(found.worst_flow_ms, interval_ms),
+        _say_range(found.all_flows_ms, interval_ms),
+        f"{found.flows_hit:,}",
+        NONE,
     )
-    return (
-        own,
-        *(
-            ToolRow(
-                tool=name,
-                does=estimate.does,
-                worst_flow=say_range(estimate.worst_flow, estimate.unit),
-                all_flows=say_range(estimate.all_flows, estimate.unit),
-                flows_reported=say_mean(estimate.flows_reported),
-                nothing=say_share(estimate.nothing),
-            )
-            for name, estimate in found.tools.items()
-        ),
-    )
+    for name, estimate in found.tools.items():
+        yield (
+            name,
+            estimate.does,
+            say_range(estimate.worst_flow, estimate.unit),
+            say_range(estimate.all_flows, estimate.unit),
+            say_mean(estimate.flows_reported),
+            say_share(estimate.nothing),
+        )
 
 
 def say_range(found: Range | None, unit: Unit) -> str:

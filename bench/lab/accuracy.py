@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
@@ -114,11 +115,8 @@ def measure_accuracy(
         WorldError: the lab or the agents failed.
     """
     clock = RunClock()
-    network = LabNetwork(LabSpec(), clock)
     interval_ns = Nanoseconds(round(SECOND / rate_hz))
-    network.up()
-    prober = LabProber(network.endpoints, lambda name: str(network.namespace_path(name)))
-    try:
+    with probed_lab(clock) as (network, prober):
         flows = make_pair(network) if is_pair else make_mesh(network)
         probing = ProbeSpec(interval_ns=interval_ns, drain_ns=_THRESHOLD_NS, duration_ns_max=Nanoseconds(1800 * SECOND))
         with SharpSwitch(network, [node.address for node in network.nodes]) as switch:
@@ -127,10 +125,20 @@ def measure_accuracy(
             truths = _inject_all(switch, count, Lengths(seed, _PAUSE_MS, length_ms), clock.epoch_ns, blur_ns_max)
             prober.stop()
         records = prober.collect()
+    return _compare(flows, _crosses_router(network, flows), truths, records, interval_ns)
+
+
+@contextmanager
+def probed_lab(clock: RunClock) -> Iterator[tuple[LabNetwork, LabProber]]:
+    """Bring a lab of 2 x 2 nodes up, with a prober for it; end both. Inside the sandbox only. Raises WorldError."""
+    network = LabNetwork(LabSpec(), clock)
+    network.up()
+    prober = LabProber(network.endpoints, lambda name: str(network.namespace_path(name)))
+    try:
+        yield network, prober
     finally:
         prober.stop()
         network.down()
-    return _compare(flows, _crosses_router(network, flows), truths, records, interval_ns)
 
 
 def make_pair(network: LabNetwork) -> tuple[Flow, ...]:

@@ -17,16 +17,15 @@ from typing import Final
 from analysis.causes.attribution import Attribution
 from analysis.causes.candidates import CauseKind
 from analysis.evidence import Evidence
-from bench.lab.accuracy import wait_live
+from bench.lab.accuracy import probed_lab, wait_live
 from bench.lab.cause_scenes import LARGE_OCTETS, STAGES, distract
-from bench.lab.cause_world import CauseWorld, EventList
+from bench.lab.cause_world import CauseWorld
 from clusters.lab.network import LabNetwork
-from clusters.lab.prober import LabProber
-from clusters.lab.spec import LabSpec
 from hitless.clock import RunClock
 from hitless.facts import ClusterFacts, Flow, ProbeSpec
 from hitless.history import History, RunHeader
 from hitless.words import SECOND, Arm, FlowId, FlowRole, Mode, Nanoseconds, Overlay, Profile
+from tests.unit.fakes_gardener import ListRecorder
 
 HOLD_MS: Final = (25.0, 250.0)
 """Something is broken for so long, log-uniformly."""
@@ -96,12 +95,9 @@ def run_cause_experiment(
     """
     choice = random.Random(seed)  # noqa: S311 - scenes, not secrets
     clock = RunClock()
-    network = LabNetwork(LabSpec(), clock)
     interval_ns = Nanoseconds(round(SECOND / rate_hz))
-    events = EventList(clock)
-    network.up()
-    prober = LabProber(network.endpoints, lambda name: str(network.namespace_path(name)))
-    try:
+    events = ListRecorder(clock)
+    with probed_lab(clock) as (network, prober):
         flows = make_flows(network)
         before = network.counters()
         probing = ProbeSpec(interval_ns=interval_ns, drain_ns=_THRESHOLD_NS, duration_ns_max=Nanoseconds(1800 * SECOND))
@@ -117,7 +113,7 @@ def run_cause_experiment(
             header=_header(interval_ns),
             facts=_facts(network),
             flows=flows,
-            events=events.in_order,
+            events=tuple(sorted(events.events, key=lambda event: event.t_ns)),
             records=prober.collect(),
             counters_before=before,
             counters_after=network.counters(),
@@ -125,9 +121,6 @@ def run_cause_experiment(
             final_objects=(),
             errors=(),
         )
-    finally:
-        prober.stop()
-        network.down()
     said = Evidence(history).causes
     answers = tuple(Answer(truth=_truth(one, injections), said=one) for one in said)
     return CauseExperiment(injections=injections, answers=answers, history=history)

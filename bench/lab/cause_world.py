@@ -21,38 +21,15 @@ from clusters.lab.network import LabNetwork
 from clusters.linux.namespaces import inside
 from clusters.linux.netlink import Netlink
 from clusters.linux.sysctls import write_sysctls
-from hitless.events import Event
 from hitless.facts import CloudRoute
 from hitless.ports import Clock
-from hitless.words import JsonObject, Kind, Mode, Nanoseconds
+from hitless.words import JsonObject, Kind, Mode
+from tests.unit.fakes_gardener import ListRecorder
 
 SETTLE_S: Final = 0.03
 """Until what is on its way has arrived: a packet that was routed by an old route must not meet a new table."""
 STRICT: Final = 1
 LOOSE: Final = 2
-
-
-class EventList:
-    """A Recorder that keeps events in memory.
-
-    Args:
-        clock: the run clock.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._events: list[Event] = []
-
-    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
-        """Record an event at `t_ns` (default: now) and return it."""
-        event = Event(t_ns=self._clock.now_ns() if t_ns is None else t_ns, name=name, facts=facts)
-        self._events.append(event)
-        return event
-
-    @property
-    def in_order(self) -> tuple[Event, ...]:
-        """The events by time."""
-        return tuple(sorted(self._events, key=lambda event: event.t_ns))
 
 
 class CauseWorld:
@@ -64,7 +41,7 @@ class CauseWorld:
         events: where changes are written down.
     """
 
-    def __init__(self, network: LabNetwork, clock: Clock, events: EventList) -> None:
+    def __init__(self, network: LabNetwork, clock: Clock, events: ListRecorder) -> None:
         self._network, self._clock, self.events = network, clock, events
         self.nodes = {node.name: node for node in network.nodes}
         self.zones = tuple(sorted({node.zone for node in network.nodes}))

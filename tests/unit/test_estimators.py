@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from analysis.judged import JudgedRun
 from analysis.measure import Outage
 from bench.estimators.estimate import Path, Reading, estimate_arm, make_path, read_flow
-from bench.estimators.table import ToolRow, say_mean, say_range, say_share, tool_rows
+from bench.estimators.table import say_mean, say_range, say_share, tool_rows
 from bench.estimators.tools import Tool, Unit, make_fping, make_tools
 from bench.estimators.tries import Tries, connect, fails_possibly, fails_surely, send_again
 from bench.estimators.windows import Hits, count_hits, heads, leave_out, make_windows, meet
@@ -311,18 +311,12 @@ def test_only_an_outage_that_is_open_at_the_end_has_no_most(pattern: str, is_ope
 
 def test_the_report_has_a_line_a_tool_below_ours() -> None:
     runs = [run for run in comparison().runs if run.history.header.arm is Arm.UNGATED]
-    ours, slow, fast, *_ = rows = tool_rows(estimate_arm(runs), 5)
+    ours, slow, fast, *_ = rows = list(tool_rows(estimate_arm(runs), 5))
     assert len(rows) == 1 + len(make_tools(4))
-    assert ours == ToolRow(
-        tool="hitless",
-        does="a probe each 5 ms; an outage's two lengths",
-        worst_flow="250.0 to 260.1 ms ±5",
-        all_flows="3,559.5 to 3,721.6 ms ±5",
-        flows_reported="16",
-        nothing="-",
-    )
-    assert (slow.worst_flow, slow.flows_reported, slow.nothing) == ("0 to 1,000 ms", "3.6 to 3.7", "12.0% to 13.3%")
-    assert (fast.worst_flow, fast.flows_reported, fast.nothing) == ("240 to 270 ms", "16.0", "0.0%")
+    lengths = ("250.0 to 260.1 ms ±5", "3,559.5 to 3,721.6 ms ±5")
+    assert ours == ("hitless", "a probe each 5 ms; an outage's two lengths", *lengths, "16", "-")
+    assert (slow[2], *slow[4:]) == ("0 to 1,000 ms", "3.6 to 3.7", "12.0% to 13.3%")
+    assert (fast[2], *fast[4:]) == ("240 to 270 ms", "16.0", "0.0%")
 
 
 def test_what_is_said_of_ranges() -> None:
