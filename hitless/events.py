@@ -16,6 +16,7 @@ and the attribution read them, so names and fact keys are a contract:
 | `reconcile.failed` | actor, error, retry_ns |
 | `manifest.applied` | kind, name, mode (the Mode it renders) or None |
 | `object.deleted` | kind, name |
+| `object.written` | kind, name, after_ns (not there yet then), waited_us (`read_waited_us`; None: not known): by a program |
 | `condition.written` | node, status, reason, actor |
 | `condition.dropped` | node, reason, actor: the admission policy kept the write away |
 | `condition.removed` | node, reason, actor |

@@ -15,6 +15,7 @@ from clusters.linux.namespaces import inside
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import read_neighbour_table
 from hitless.calico import TUNNEL_DEVICES
+from hitless.words import SECOND
 
 MACHINE: Final = "machine"
 """Entry of the counters that belong to no namespace."""
@@ -104,17 +105,31 @@ def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]
     return counters
 
 
-def _read_pressure() -> dict[str, int]:
-    """Return how long some task has waited for a CPU and the time of the reading, us; empty on a kernel without PSI.
+def read_waited_us() -> int | None:
+    """Return for how long some task of the machine has waited for CPU, memory or disk, or the hypervisor has kept a CPU; us.
 
-    Source: Linux Documentation/accounting/psi.rst.
+    The four are added although they overlap, so what a program was delayed by the machine is at most the difference of two
+    readings. None: the kernel has no PSI. Source: Linux Documentation/accounting/psi.rst, proc_stat(5) (steal).
     """
+    waited_us = [_read_stall_us(resource) for resource in ("cpu", "memory", "io")]
+    stolen_ticks = int(Path("/proc/stat").read_text(encoding="ascii").split()[8])
+    stolen_us = stolen_ticks * SECOND // (1000 * os.sysconf("SC_CLK_TCK"))
+    return None if None in waited_us else stolen_us + sum(one for one in waited_us if one is not None)
+
+
+def _read_pressure() -> dict[str, int]:
+    """Return how long some task has waited for a CPU and the time of the reading, us; empty on a kernel without PSI."""
+    total_us = _read_stall_us("cpu")
+    return {} if total_us is None else {"Pressure.cpu_some_us": total_us, "Pressure.read_at_us": time.monotonic_ns() // 1000}
+
+
+def _read_stall_us(resource: str) -> int | None:
+    """Return how long some task has waited for a resource, us; None: the kernel has no PSI."""
     try:
-        line = Path("/proc/pressure/cpu").read_text(encoding="ascii").splitlines()[0]
+        line = Path(f"/proc/pressure/{resource}").read_text(encoding="ascii").splitlines()[0]
     except OSError:
-        return {}
-    total_us = int(line.rpartition("total=")[2])
-    return {"Pressure.cpu_some_us": total_us, "Pressure.read_at_us": time.monotonic_ns() // 1000}
+        return None
+    return int(line.rpartition("total=")[2])
 
 
 def _read(path: str) -> str:

@@ -15,6 +15,7 @@ from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls
 from clusters.kubernetes.collection import Collection
 from clusters.kubernetes.installer import Installer
 from clusters.kubernetes.resources import NAMESPACE, RESOURCES
+from clusters.linux.counters import read_waited_us
 from gardener.calico_release import CALICO_IMAGES, calico_image
 from gardener.conditions import NETWORK_UNAVAILABLE, network_unavailable
 from gardener.doubles.route_controller import USER
@@ -68,6 +69,8 @@ class Mirror:
         """Node to what both sides said of its network at the last look; None: nothing."""
         self._seen_ns: dict[_Key, Nanoseconds] = {}
         """Objects that have changed and are not carried yet, and when that was seen."""
+        self._looked_ns = Nanoseconds(0)
+        """When the objects were looked at last."""
         self._written: dict[str, int] = {}
         """Node to the revision of the last condition that was carried out: older news of it is stale."""
         self._news: dict[str, JsonObject | None] = {}
@@ -168,7 +171,11 @@ class Mirror:
         if any(one is not None for one in news):
             changed = {key for key, document in documents.items() if self._contents.get(key) != _content_of(document)}
             gone = self._contents.keys() - documents.keys()
+            for kind, name in sorted(changed - self._seen_ns.keys()):
+                facts = {"after_ns": int(self._looked_ns), "waited_us": read_waited_us()}
+                self._record("object.written", kind=kind.value, name=name, **facts)
             self._seen_ns = {key: self._seen_ns.get(key, now_ns) for key in changed | gone}
+        self._looked_ns = now_ns
         due = [key for key, seen_ns in self._seen_ns.items() if now_ns >= seen_ns + _PATIENCE_NS]
         if not due:
             return

@@ -1,12 +1,14 @@
 from dataclasses import replace
 
+import pytest
+
 from analysis.evidence import Evidence
 from checks.coverage import BYPASSES, check
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
 from hitless.facts import Part, PartIdentity
 from hitless.history import History
-from hitless.words import MILLISECOND, Arm, Overlay
-from tests.unit.histories import QUIET, event, held, history, records, report, switch_events
+from hitless.words import MILLISECOND, Arm, Overlay, Verdict
+from tests.unit.histories import QUIET, event, held, history, ns, records, report, switch_events
 
 
 def _codes(run: History, **budgets: float | None) -> list[str]:
@@ -152,6 +154,47 @@ def test_a_resource_manager_that_this_machine_slows_shows_nothing_of_one_in_a_se
     in_a_seed = replace(DOUBLE, is_double=False)
     assert _applied(60, 100, part=in_a_seed) == []
     assert _applied(60, 100, part=replace(in_a_seed, path="/bin/manager")) == ["pool-late"]
+
+
+def _paced(written_ms: float, seen_ms: float, waited_ms: float | None) -> list[tuple[Verdict, str, str]]:
+    """Return what is found in a run in which a program wrote DaemonSet and pool so far apart, while tasks waited so long."""
+    waited_us = [None if waited_ms is None else 7_000, None if waited_ms is None else round(7_000 + waited_ms * 1000)]
+    written = [
+        event(60, "object.written", kind="DaemonSet", name="calico-node", after_ns=ns(59), waited_us=waited_us[0]),
+        event(60 + seen_ms, "object.written", kind="IPPool", name="pool", after_ns=ns(60 + written_ms), waited_us=waited_us[1]),
+    ]
+    daemon_set = event(61, "manifest.applied", kind="DaemonSet", name="calico-node", mode="NATIVE")
+    switch = [one for one in switch_events(pool_ms=150) if one.name != "calico.repointed"]
+    events = tuple(sorted((*switch, daemon_set, *written), key=lambda one: one.t_ns))
+    run = history(events=events)
+    header = replace(run.header, overlay=Overlay.VXLAN, arm=Arm.GATED, parts=())
+    program = replace(DOUBLE, is_double=False, path="/bin/manager")
+    judged = replace(run, header=header, facts=replace(run.facts, parts=(program,)))
+    found = check(Evidence(judged), {"pool_lag_ms": 30})
+    return [(finding.verdict, finding.code, finding.text) for finding in found if finding.code.startswith("pool")]
+
+
+def test_a_program_that_is_late_while_no_task_waits_is_late_by_itself() -> None:
+    """The run counts: what was lost is a FAIL of continuity."""
+    late = "the IPPool changed 89 ms after the DaemonSet; allowed: 30 ms; at least {} ms of them are the resource manager's own"
+    late += ": no task of the machine waited then"
+    assert _paced(80, 82, 0) == [(Verdict.PASS, "pool-late-by-program", late.format(80))]
+    assert _paced(80, 82, 49) == [(Verdict.PASS, "pool-late-by-program", late.format(31))]
+
+
+@pytest.mark.parametrize(
+    ("written_ms", "waited_ms"),
+    [
+        (80, 51),  # 29 ms are left
+        (80, None),
+        (5, 0),  # the harness did not look between 65 and 142 ms: the pool may have been written at once
+    ],
+)
+def test_a_program_that_its_machine_or_the_harness_may_have_delayed_shows_nothing(
+    written_ms: float, waited_ms: float | None
+) -> None:
+    text = "the IPPool changed 89 ms after the DaemonSet; allowed: 30 ms; repeat on a quieter machine"
+    assert _paced(written_ms, 82, waited_ms) == [(Verdict.INCONCLUSIVE, "pool-late", text)]
 
 
 def _bypassed(before: dict[str, dict[str, int]], after: dict[str, dict[str, int]]) -> list[str]:

@@ -12,6 +12,7 @@ from clusters.lab.kube import MemoryKube
 from clusters.programs.mirror import MANAGED_BY, Mirror
 from gardener.conditions import calico_is_up, route_condition
 from gardener.manifests.admission import admit
+from hitless.events import Event
 from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds
 from tests.clocks import JumpingClock
 from tests.event_contract import is_in_the_contract
@@ -79,6 +80,8 @@ class Rig:
     mirror: Mirror
     outward_ns: Nanoseconds | None = None
     """When the way outward is due."""
+    written: list[Event] = field(default_factory=list)
+    """What was seen that the programs wrote."""
 
     def look(self, after_ms: float = 0.0) -> list[tuple[str, Any]]:
         """Look once, this much later, and return the names of the events with their objects."""
@@ -91,7 +94,8 @@ class Rig:
         self.mirror.reconcile(now_ns)
         events, self.recorder.events[:] = list(self.recorder.events), []
         assert all(map(is_in_the_contract, events))
-        return [(event.name, event.facts.get("name", event.facts.get("node"))) for event in events]
+        self.written += [event for event in events if event.name == "object.written"]
+        return [(one.name, one.facts.get("name", one.facts.get("node"))) for one in events if one.name != "object.written"]
 
 
 @pytest.fixture
@@ -114,6 +118,20 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
 def test_what_was_there_when_the_run_began_is_not_carried(rig: Rig) -> None:
     rig.world.told.add(Kind.DAEMON_SET.value)
     assert rig.look(0) + rig.look(PATIENCE_NS / MILLISECOND) == []
+
+
+def test_it_is_recorded_between_which_two_looks_a_program_wrote(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited_us = iter([100, 250])
+    monkeypatch.setattr("clusters.programs.mirror.read_waited_us", lambda: next(waited_us))
+    rig.look()
+    rig.world.write(Kind.DAEMON_SET, "calico-node", spec={"is": "new", "template": {}})
+    rig.look(after_ms=3)
+    rig.look(after_ms=40)
+    rig.world.write(Kind.IP_POOL, "pool", spec={"is": "new"})
+    rig.look(after_ms=7)
+    rig.look(after_ms=20)
+    told = [(one.facts["name"], int(one.t_ns) - one.facts["after_ns"], one.facts["waited_us"]) for one in rig.written]
+    assert told == [("calico-node", 3 * MILLISECOND, 100), ("pool", 7 * MILLISECOND, 250)]
 
 
 def test_an_earlier_change_that_is_told_later_is_carried_first(rig: Rig) -> None:
