@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from hitless.load import BODY_OCTETS_MAX, USERS_MAX
-from probes.settings_file import INT64_MAX, FieldReader, read_document
+from probes.settings_file import INT64_MAX, Address, Name, Port, Text, read_document, read_fields, refuse
 
 PORT: Final = 8080
 """Of the service in each pod."""
@@ -31,19 +31,21 @@ _INTERVAL_NS_MIN: Final = 1_000_000
 """1,000 requests a second of one user: more than any can make."""
 _CONNECTIONS_MAX: Final = 4_096
 _PLACES_MAX: Final = 256
+_Octets = Annotated[int, range(BODY_OCTETS_MAX + 1)]
+_Duration = Annotated[int, range(1, _DURATION_NS_MAX + 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceSettings:
     """One pod in which the service listens."""
 
-    pod: str
+    pod: Name
     """Name that its answers carry."""
-    address: str
+    address: Address
     """Address to listen at, IPv4 or IPv6."""
-    port: int = PORT
+    port: Annotated[int, range(1 << 16)] = PORT
     """0: whichever is free; the service says which."""
-    namespace: str | None = None
+    namespace: Text | None = None
     """Path of the pod's network namespace; None: the service's own."""
 
 
@@ -51,15 +53,15 @@ class PlaceSettings:
 class ServiceSettings:
     """All that the service is told."""
 
-    name: str
+    name: Name
     """Its report is called NAME.json."""
     directory: Path
     """Where that goes; it exists."""
-    body_octets_max: int
+    body_octets_max: _Octets
     """Largest body that may be asked for."""
-    connections_max: int
+    connections_max: Annotated[int, range(1, _CONNECTIONS_MAX + 1)]
     """Open connections in all pods together; more are closed as they come."""
-    duration_ns_max: int
+    duration_ns_max: _Duration
     """It ends on its own after this."""
     places: tuple[PlaceSettings, ...]
 
@@ -72,38 +74,38 @@ class ServiceSettings:
 class PeerSettings:
     """One pod that users may ask."""
 
-    server: int
+    server: Annotated[int, range(1 << 16)]
     """Its place in LoadSpec.servers."""
-    pod: str
-    address: str
-    port: int = PORT
+    pod: Name
+    address: Address
+    port: Port = PORT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocustSettings:
     """What hitless tells a Locust process beside Locust's own options."""
 
-    name: str
+    name: Name
     """Its files are called NAME.requests and NAME.json."""
     directory: Path
     """Where they go; it exists."""
-    epoch_ns: int
+    epoch_ns: Annotated[int, range(-INT64_MAX, INT64_MAX + 1)]
     """CLOCK_MONOTONIC reading that is 0 on the run clock."""
-    namespace: str | None = None
+    namespace: Text | None = None
     """Path of the pod's network namespace, where users' connections are made; None: the present one."""
-    client: int = 0
+    client: Annotated[int, range(USERS_MAX + 1)] = 0
     """The pod's place in LoadSpec.clients."""
     peers: tuple[PeerSettings, ...] = ()
     """Whom its users ask, each user one of them; a worker has one at least."""
-    users: int = 0
+    users: Annotated[int, range(USERS_MAX + 1)] = 0
     """How many it will be given; it is live when this many have been answered. 0: a master."""
-    interval_ns: int = 1_000_000_000
+    interval_ns: Annotated[int, range(_INTERVAL_NS_MIN, _DURATION_NS_MAX + 1)] = 1_000_000_000
     """Time between two requests of a user."""
-    body_octets: int = 0
+    body_octets: _Octets = 0
     """Asked of each answer."""
-    timeout_ns: int = 1_000_000_000
+    timeout_ns: _Duration = 1_000_000_000
     """A user gives up a request after this."""
-    duration_ns_max: int
+    duration_ns_max: _Duration
     """The process ends on its own after this."""
 
     def as_json(self) -> dict[str, Any]:
@@ -113,54 +115,15 @@ class LocustSettings:
 
 def read_service_settings(path: Path) -> ServiceSettings:
     """Read and check the service's settings. Raises UsageError."""
-    reader = FieldReader(str(path), "", read_document(path), ServiceSettings)
-    settings = ServiceSettings(
-        name=reader.name("name"),
-        directory=reader.directory("directory"),
-        body_octets_max=reader.whole("body_octets_max", 0, BODY_OCTETS_MAX),
-        connections_max=reader.whole("connections_max", 1, _CONNECTIONS_MAX),
-        duration_ns_max=reader.whole("duration_ns_max", 1, _DURATION_NS_MAX),
-        places=tuple(_place(one) for one in reader.each("places", PlaceSettings)),
-    )
+    settings = read_fields(ServiceSettings, read_document(path), str(path))
     if not 1 <= len(settings.places) <= _PLACES_MAX:
-        raise reader.wrong("places", f"{len(settings.places)} pods", f"1 to {_PLACES_MAX}")
+        refuse(str(path), "places", f"{len(settings.places)} pods", f"1 to {_PLACES_MAX}")
     return settings
 
 
 def read_locust_settings(path: Path) -> LocustSettings:
     """Read and check the settings of a master or a worker. Raises UsageError."""
-    reader = FieldReader(str(path), "", read_document(path), LocustSettings)
-    settings = LocustSettings(
-        name=reader.name("name"),
-        directory=reader.directory("directory"),
-        epoch_ns=reader.whole("epoch_ns", -INT64_MAX, INT64_MAX),
-        namespace=reader.text_or_none("namespace"),
-        client=reader.whole("client", 0, USERS_MAX),
-        peers=tuple(_peer(one) for one in reader.each("peers", PeerSettings)),
-        users=reader.whole("users", 0, USERS_MAX),
-        interval_ns=reader.whole("interval_ns", _INTERVAL_NS_MIN, _DURATION_NS_MAX),
-        body_octets=reader.whole("body_octets", 0, BODY_OCTETS_MAX),
-        timeout_ns=reader.whole("timeout_ns", 1, _DURATION_NS_MAX),
-        duration_ns_max=reader.whole("duration_ns_max", 1, _DURATION_NS_MAX),
-    )
+    settings = read_fields(LocustSettings, read_document(path), str(path))
     if settings.users and not settings.peers:
-        raise reader.wrong("peers", "none", f"one at least, for {settings.users} users")
+        refuse(str(path), "peers", "none", f"one at least, for {settings.users} users")
     return settings
-
-
-def _place(reader: FieldReader) -> PlaceSettings:
-    return PlaceSettings(
-        pod=reader.name("pod"),
-        address=reader.address("address"),
-        port=reader.whole("port", 0, 65_535),
-        namespace=reader.text_or_none("namespace"),
-    )
-
-
-def _peer(reader: FieldReader) -> PeerSettings:
-    return PeerSettings(
-        server=reader.whole("server", 0, 65_535),
-        pod=reader.name("pod"),
-        address=reader.address("address"),
-        port=reader.whole("port", 1, 65_535),
-    )

@@ -17,18 +17,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from hitless.words import FLOW_ID_MAX, FlowClass
 from probes.families import family_of
-from probes.settings_file import INT64_MAX, FieldReader, read_document
+from probes.settings_file import INT64_MAX, Address, Name, Port, Text, read_document, read_fields, refuse
 from probes.stamp import PACKET_OCTETS, PORT, SSID_MAX, TLV_HEADER_OCTETS
 
 PACKET_OCTETS_MAX: Final = 9_000
 """Largest probe; nothing larger than a jumbo frame is of interest."""
 _INTERVAL_NS_MIN: Final = 50_000
 """20,000 ticks a second: more is beyond an interpreter's wake-up."""
-_DURATION_NS_MAX: Final = 24 * 3600 * 10**9
+_HOUR_NS: Final = 3600 * 10**9
+_PATIENCE_NS_MAX: Final = 600 * 10**9
 _ROWS_MAX: Final = 1 << 30
 """Rows of a sender's table: 60 GB of sparse file. A longer run needs a longer interval."""
 
@@ -37,12 +38,12 @@ _ROWS_MAX: Final = 1 << 30
 class EndpointSettings:
     """One pod that the agent holds sockets in."""
 
-    name: str
-    address: str
+    name: Name
+    address: Address
     """Address of the pod, IPv4 or IPv6."""
-    namespace: str | None = None
+    namespace: Text | None = None
     """Path of its network namespace; None: the agent's own."""
-    port: int = PORT
+    port: Port = PORT
     """UDP port of its reflector."""
     sends: bool = True
     reflects: bool = True
@@ -52,22 +53,22 @@ class EndpointSettings:
 class FlowSettings:
     """One flow."""
 
-    id: int
+    id: Annotated[int, range(1, FLOW_ID_MAX + 1)]
     """FlowId: what the record calls it."""
-    ssid: int
-    """Session Identifier on the wire, 1 to 65,535, unique among the flows of an agent. Source: RFC 8972 3."""
-    source: str
+    ssid: Annotated[int, range(1, SSID_MAX + 1)]
+    """Session Identifier on the wire, unique among the flows of an agent. Source: RFC 8972 3."""
+    source: Name
     """Name of the endpoint that sends."""
-    source_address: str
-    destination: str
+    source_address: Address
+    destination: Name
     """Name of the endpoint that reflects."""
-    destination_address: str
-    port: int = PORT
+    destination_address: Address
+    port: Port = PORT
     """Port of the reflector, or of the Service at `target_address`."""
     flow_class: FlowClass = FlowClass.UDP
-    target_address: str | None = None
+    target_address: Address | None = None
     """Address that it is sent to, a Service's; None: the destination's own."""
-    rewritten_sources: tuple[str, ...] = ()
+    rewritten_sources: tuple[Address, ...] = ()
     """Addresses that the source may have been rewritten to on the way."""
 
     @property
@@ -85,27 +86,27 @@ class FlowSettings:
 class AgentSettings:
     """All that an agent is told."""
 
-    agent: str
+    agent: Name
     """Its name: record files are called AGENT.sender, AGENT.clock, ..."""
     directory: Path
     """Where they go; it exists."""
-    epoch_ns: int
+    epoch_ns: Annotated[int, range(-INT64_MAX, INT64_MAX + 1)]
     """CLOCK_MONOTONIC reading that is 0 on the run clock."""
-    interval_ns: int
+    interval_ns: Annotated[int, range(_INTERVAL_NS_MIN, _HOUR_NS + 1)]
     """Time between two ticks."""
-    packet_octets: int = PACKET_OCTETS
+    packet_octets: Annotated[int, range(PACKET_OCTETS, PACKET_OCTETS_MAX + 1)] = PACKET_OCTETS
     """UDP payload of a probe."""
-    live_answers: int = 5
+    live_answers: Annotated[int, range(1, 1001)] = 5
     """Answers in a row that make a flow live."""
-    drain_ns: int
+    drain_ns: Annotated[int, range(_PATIENCE_NS_MAX + 1)]
     """How long to listen after the last tick."""
-    duration_ns_max: int
+    duration_ns_max: Annotated[int, range(1, 24 * _HOUR_NS + 1)]
     """The agent stops on its own after this."""
-    linger_ns: int = 0
+    linger_ns: Annotated[int, range(_PATIENCE_NS_MAX + 1)] = 0
     """How long it reflects after it stopped sending, unless it is told to end: others may stop later."""
     waits: bool = False
     """Whether it only reflects until an order says when to send."""
-    phase_seed: int | None = None
+    phase_seed: Annotated[int, range(INT64_MAX + 1)] | None = None
     """Seeds the start phase; None: random."""
     endpoints: tuple[EndpointSettings, ...]
     flows: tuple[FlowSettings, ...]
@@ -153,79 +154,36 @@ def parse_settings(document: object, *, where: str) -> AgentSettings:
     Raises:
         UsageError: with the place and what is allowed there.
     """
-    reader = FieldReader(where, "", document, AgentSettings)
-    endpoints = tuple(_endpoint(one) for one in reader.each("endpoints", EndpointSettings))
-    flows = tuple(_flow(one) for one in reader.each("flows", FlowSettings))
-    settings = AgentSettings(
-        agent=reader.name("agent"),
-        directory=reader.directory("directory"),
-        epoch_ns=reader.whole("epoch_ns", -INT64_MAX, INT64_MAX),
-        interval_ns=reader.whole("interval_ns", _INTERVAL_NS_MIN, 3600 * 10**9),
-        packet_octets=reader.whole("packet_octets", PACKET_OCTETS, PACKET_OCTETS_MAX, PACKET_OCTETS),
-        live_answers=reader.whole("live_answers", 1, 1000, 5),
-        drain_ns=reader.whole("drain_ns", 0, 600 * 10**9),
-        duration_ns_max=reader.whole("duration_ns_max", 1, _DURATION_NS_MAX),
-        linger_ns=reader.whole("linger_ns", 0, 600 * 10**9, 0),
-        waits=reader.yes("waits", default=False),
-        phase_seed=reader.whole("phase_seed", 0, INT64_MAX) if reader.has("phase_seed") else None,
-        endpoints=endpoints,
-        flows=flows,
-    )
-    _check_together(settings, reader)
+    settings = read_fields(AgentSettings, document, where)
+    _check_together(settings, where)
     return settings
 
 
-def _endpoint(reader: FieldReader) -> EndpointSettings:
-    return EndpointSettings(
-        name=reader.name("name"),
-        address=reader.address("address"),
-        namespace=reader.text_or_none("namespace"),
-        port=reader.whole("port", 1, 65_535, PORT),
-        sends=reader.yes("sends"),
-        reflects=reader.yes("reflects"),
-    )
-
-
-def _flow(reader: FieldReader) -> FlowSettings:
-    return FlowSettings(
-        id=reader.whole("id", 1, FLOW_ID_MAX),
-        ssid=reader.whole("ssid", 1, SSID_MAX),
-        source=reader.name("source"),
-        source_address=reader.address("source_address"),
-        destination=reader.name("destination"),
-        destination_address=reader.address("destination_address"),
-        port=reader.whole("port", 1, 65_535, PORT),
-        flow_class=FlowClass(reader.one_of("flow_class", tuple(FlowClass), FlowClass.UDP)),
-        target_address=reader.address_or_none("target_address"),
-        rewritten_sources=reader.addresses("rewritten_sources"),
-    )
-
-
-def _check_together(settings: AgentSettings, reader: FieldReader) -> None:
+def _check_together(settings: AgentSettings, where: str) -> None:
     """Check what no single field can say."""
     if PACKET_OCTETS < settings.packet_octets < PACKET_OCTETS + TLV_HEADER_OCTETS:
         allowed = f"{PACKET_OCTETS}, or {PACKET_OCTETS + TLV_HEADER_OCTETS} and more: a TLV has four octets at least"
-        raise reader.wrong("packet_octets", settings.packet_octets, allowed)
+        refuse(where, "packet_octets", settings.packet_octets, allowed)
     if repeated := _repeated([endpoint.name for endpoint in settings.endpoints]):
-        raise reader.wrong("endpoints", f"{repeated!r} twice", "unique names")
+        refuse(where, "endpoints", f"{repeated!r} twice", "unique names")
     if repeated := _repeated([flow.id for flow in settings.flows]):
-        raise reader.wrong("flows", f"id {repeated} twice", "unique ids")
+        refuse(where, "flows", f"id {repeated} twice", "unique ids")
     if repeated := _repeated([flow.ssid for flow in settings.flows]):
-        raise reader.wrong("flows", f"ssid {repeated} twice", "unique SSIDs")
+        refuse(where, "flows", f"ssid {repeated} twice", "unique SSIDs")
     kinds = {"TCP" if flow.flow_class.is_tcp else flow.flow_class.upper() for flow in settings.sent_flows}
     if len(kinds) > 1:
-        raise reader.wrong("flows", f"{' and '.join(sorted(kinds))} to send", "UDP alone, ICMP alone, or TCP alone")
+        refuse(where, "flows", f"{' and '.join(sorted(kinds))} to send", "UDP alone, ICMP alone, or TCP alone")
     if not settings.sent_flows and not settings.reflected_flows:
-        raise reader.wrong("flows", "none that an endpoint sends or reflects", "at least one")
+        refuse(where, "flows", "none that an endpoint sends or reflects", "at least one")
     if settings.ticks_max * max(1, len(settings.sent_flows)) > _ROWS_MAX:
         rows = settings.ticks_max * len(settings.sent_flows)
-        raise reader.wrong("duration_ns_max", f"{rows} probes", f"{_ROWS_MAX} at most")
-    _check_addresses(settings, reader)
+        refuse(where, "duration_ns_max", f"{rows} probes", f"{_ROWS_MAX} at most")
+    _check_addresses(settings, where)
 
 
-def _check_addresses(settings: AgentSettings, reader: FieldReader) -> None:
+def _check_addresses(settings: AgentSettings, where: str) -> None:
     if len(families := {family_of(address).name for address in _addresses_of(settings)}) > 1:
-        raise reader.wrong("", f"{' and '.join(sorted(families))} addresses", "one family; use one agent for each")
+        refuse(where, "", f"{' and '.join(sorted(families))} addresses", "one family; use one agent for each")
     addresses = {endpoint.name: endpoint.address for endpoint in settings.endpoints}
     for index, flow in enumerate(settings.flows):
         for side, name, address in (
@@ -233,9 +191,7 @@ def _check_addresses(settings: AgentSettings, reader: FieldReader) -> None:
             ("destination", flow.destination, flow.destination_address),
         ):
             if addresses.get(name, address) != address:
-                raise reader.wrong(
-                    f"flows[{index}].{side}_address", repr(address), f"{addresses[name]!r}, as the endpoint says"
-                )
+                refuse(where, f"flows[{index}].{side}_address", repr(address), f"{addresses[name]!r}, as the endpoint says")
 
 
 def _addresses_of(settings: AgentSettings) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Settings files: one JSON object that a process of this project is told, read field by field.
+"""Settings files: one JSON object that a process of this project is told, read into a dataclass by the types of its fields.
 
-Every reader of settings uses this one, so that a wrong field is refused the same way everywhere: with the file, the place in
-it, what was found and what is allowed. No pydantic: this ships into pods.
+A field says all that is known of it: its type, and by `Annotated` the range of a number or the check of a text. A wrong field
+is refused with the file, the place in it, what was found and what is allowed. No pydantic: this ships into pods.
 """
 
 from __future__ import annotations
@@ -9,16 +9,56 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from types import NoneType
+from typing import Annotated, Any, Final, NoReturn, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from hitless.errors import UsageError, WorldError
 
 INT64_MAX: Final = (1 << 63) - 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """A name becomes part of a file's name, or travels in a header of HTTP."""
+
+Shape = TypeVar("Shape")
+
+
+class _RefusedError(ValueError):
+    """What is allowed instead."""
+
+
+def _check_text(text: str) -> str:
+    if not text or "\0" in text:
+        raise _RefusedError("a string that is not empty")
+    return text
+
+
+def _check_name(text: str) -> str:
+    if not _NAME.fullmatch(_check_text(text)):
+        raise _RefusedError("a name of letters, digits, '.', '_' and '-'")
+    return text
+
+
+def _check_address(text: str) -> str:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise _RefusedError("an IPv4 or IPv6 address") from error
+    if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address.ipv4_mapped):
+        raise _RefusedError("an IPv4 address, or an IPv6 address without a zone that is not IPv4-mapped")
+    return str(address)
+
+
+Text = Annotated[str, _check_text]
+"""A string that is not empty."""
+Name = Annotated[str, _check_name]
+"""A name that is safe in a path and in a header."""
+Address = Annotated[str, _check_address]
+"""An IPv4 or IPv6 address, in its shortest form."""
+Port = Annotated[int, range(1, 1 << 16)]
 
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
@@ -40,117 +80,76 @@ def read_document(path: Path) -> object:
         raise UsageError(where=str(path), problem=f"not JSON: {error}; write one JSON object") from error
 
 
-class FieldReader:
-    """Reads the fields of one JSON object; every method raises UsageError, with the place, where a field is wrong.
+def read_fields(shape: type[Shape], document: object, where: str, place: str = "") -> Shape:
+    """Return the dataclass that a JSON object holds; a field with a default may be left out.
 
     Args:
-        where: how messages name the document.
-        place: where the object lies in it; empty: it is the whole document.
+        shape: the dataclass.
         document: the object.
-        shape: the dataclass whose fields it may have.
+        where: how messages name the document.
+        place: where the object is in it; empty: it is the whole document.
+
+    Raises:
+        UsageError: a field is wrong, missing or not known.
     """
+    hints, required = _fields_of(cast("Any", shape))
+    if not isinstance(document, dict):
+        refuse(where, place, _kind(document), f"an object with {', '.join(hints)}")
+    for key in document:
+        if key not in hints:
+            refuse(where, place, f"the key {key!r}", ", ".join(hints))
+    start = f"{place}." if place else ""
+    given = {**dict.fromkeys(required, ...), **document}
+    return shape(**{key: _read(hints[key], value, where, start + key) for key, value in given.items()})
 
-    def __init__(self, where: str, place: str, document: object, shape: type[Any]) -> None:
-        self._where, self._place = where, place
-        known = [field.name for field in fields(shape)]
-        if not isinstance(document, dict):
-            raise self.wrong("", _kind(document), f"an object with {', '.join(known)}")
-        self._document: Mapping[str, Any] = document
-        for key in document:
-            if key not in known:
-                raise self.wrong("", f"the key {key!r}", ", ".join(known))
 
-    def wrong(self, key: str, found: object, allowed: str) -> UsageError:
-        """Return the error that says what is wrong with a field; an empty key is the object itself."""
-        place = ".".join(part for part in (self._place, key) if part)
-        return UsageError(where=self._where, place=place, found=str(found)[:200], expected=allowed)
+def refuse(where: str, place: str, found: object, allowed: str) -> NoReturn:
+    """Raise the UsageError that says what is wrong with a field."""
+    raise UsageError(where=where, place=place, found=str(found)[:200], expected=allowed)
 
-    def has(self, key: str) -> bool:
-        """Tell whether a field is there and not null."""
-        return self._document.get(key) is not None
 
-    def each(self, key: str, shape: type[Any]) -> list[FieldReader]:
-        """Return a reader for each object of a list."""
-        found = self._list(key)
-        return [FieldReader(self._where, f"{key}[{index}]", one, shape) for index, one in enumerate(found)]
+@cache
+def _fields_of(shape: Any) -> tuple[Mapping[str, Any], tuple[str, ...]]:  # noqa: ANN401 - a dataclass
+    """Return the type of each field, and the names of those without a default."""
+    hints = get_type_hints(shape, include_extras=True)
+    return hints, tuple(one.name for one in fields(shape) if one.default is MISSING and one.default_factory is MISSING)
 
-    def whole(self, key: str, least: int, most: int, default: int | None = None) -> int:
-        """Return a whole number."""
-        value = self._document.get(key, default)
-        if type(value) is not int or not least <= value <= most:
-            raise self.wrong(key, self._shown(key), f"a whole number from {least} to {most}")
-        return value
 
-    def yes(self, key: str, *, default: bool = True) -> bool:
-        """Return a truth value."""
-        value = self._document.get(key, default)
-        if type(value) is not bool:
-            raise self.wrong(key, self._shown(key), "true or false")
-        return value
+def _read(hint: Any, value: Any, where: str, place: str) -> Any:  # noqa: ANN401 - as the field says
+    """Return a value of a field's type; an ellipsis stands for a field that is missing."""
+    arguments, shown = get_args(hint), "nothing" if value is ... else repr(value)
+    if NoneType in arguments:
+        return None if value is None else _read(arguments[0], value, where, place)
+    if is_dataclass(hint):
+        return read_fields(cast("type[Any]", hint), value, where, place)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            refuse(where, place, _kind(value), "a list of objects")
+        return tuple(_read(arguments[0], one, where, f"{place}[{at}]") for at, one in enumerate(value))
+    try:
+        return _check_value(hint, arguments, value)
+    except _RefusedError as error:
+        refuse(where, place, value if hint is Path else shown, str(error))
 
-    def text(self, key: str) -> str:
-        """Return a string that is not empty."""
-        value = self._document.get(key)
-        if not isinstance(value, str) or not value or "\0" in value:
-            raise self.wrong(key, self._shown(key), "a string that is not empty")
-        return value
 
-    def text_or_none(self, key: str) -> str | None:
-        """Return a string that is not empty; None: there is none."""
-        return self.text(key) if self.has(key) else None
-
-    def name(self, key: str) -> str:
-        """Return a name that is safe in a path and in a header."""
-        value = self.text(key)
-        if not _NAME.fullmatch(value):
-            raise self.wrong(key, repr(value), "a name of letters, digits, '.', '_' and '-'")
-        return value
-
-    def one_of(self, key: str, allowed: Sequence[str], default: str) -> str:
-        """Return one of some strings."""
-        value = self._document.get(key, default)
-        if value not in allowed:
-            raise self.wrong(key, self._shown(key), f"one of {', '.join(allowed)}")
-        return str(value)
-
-    def directory(self, key: str) -> Path:
-        """Return a directory that exists."""
-        path = Path(self.text(key))
-        if not path.is_dir():
-            raise self.wrong(key, str(path), "a directory that exists")
-        return path
-
-    def address(self, key: str) -> str:
-        """Return an IPv4 or IPv6 address, in its shortest form."""
-        return self._address(key, self.text(key))
-
-    def address_or_none(self, key: str) -> str | None:
-        """Return an address; None: there is none."""
-        return self.address(key) if self.has(key) else None
-
-    def addresses(self, key: str) -> tuple[str, ...]:
-        """Return addresses; none where the field is not there."""
-        if not self.has(key):
-            return ()
-        return tuple(self._address(f"{key}[{index}]", value) for index, value in enumerate(self._list(key)))
-
-    def _list(self, key: str) -> list[Any]:
-        found = self._document.get(key)
-        if not isinstance(found, list):
-            raise self.wrong(key, _kind(found), "a list of objects")
-        return found
-
-    def _address(self, key: str, value: object) -> str:
-        try:
-            address = ipaddress.ip_address(str(value))
-        except ValueError as error:
-            raise self.wrong(key, repr(value), "an IPv4 or IPv6 address") from error
-        if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address.ipv4_mapped):
-            raise self.wrong(key, repr(value), "an IPv4 address, or an IPv6 address without a zone that is not IPv4-mapped")
-        return str(address)
-
-    def _shown(self, key: str) -> str:
-        return repr(self._document[key]) if key in self._document else "nothing"
+def _check_value(hint: Any, arguments: tuple[Any, ...], value: Any) -> Any:  # noqa: ANN401 - as above
+    """Return a single value of a field's type. Raises _RefusedError."""
+    if arguments and arguments[0] is int:
+        if type(value) is not int or value not in arguments[1]:
+            raise _RefusedError(f"a whole number from {arguments[1][0]} to {arguments[1][-1]}")
+    elif arguments:
+        return arguments[1](value if isinstance(value, str) else "")
+    elif hint is Path:
+        if not Path(_check_text(str(value))).is_dir():
+            raise _RefusedError("a directory that exists")
+        return Path(value)
+    elif issubclass(hint, Enum):
+        if value not in list(hint):
+            raise _RefusedError(f"one of {', '.join(hint)}")
+        return hint(value)
+    elif type(value) is not bool:
+        raise _RefusedError("true or false")
+    return value
 
 
 def _kind(value: object) -> str:
