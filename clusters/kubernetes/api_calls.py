@@ -47,8 +47,6 @@ class WatchEvent:
     """The collection's resource version after it."""
     is_bookmark: bool
     """Nothing happened; the version alone is news."""
-    deleted_uid: str | None
-    """UID of the object that was deleted; None: it was created or changed."""
 
 
 class ApiCalls:
@@ -150,7 +148,6 @@ class ApiCalls:
                 yield WatchEvent(
                     version=int(metadata["resourceVersion"]),
                     is_bookmark=event["type"] == "BOOKMARK",
-                    deleted_uid=str(metadata["uid"]) if event["type"] == "DELETED" else None,
                 )
 
     def close(self) -> None:

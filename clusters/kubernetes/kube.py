@@ -10,12 +10,12 @@ Server-side apply has one field manager for all actors: the port promises that a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 
 from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors
-from clusters.kubernetes.changes import ChangeBook
 from clusters.kubernetes.crashes import ReadLog
 from clusters.kubernetes.installer import Installer, server_side_apply
 from clusters.kubernetes.resources import NAMESPACE, POLICY_VERSIONS, RESOURCES, Resource, check_namespace
@@ -34,30 +34,32 @@ class KindKube:
         """For the objects that the switch does not know."""
         self.read_log: ReadLog = calls.read_log
         """Reads a container's log."""
-        self._book = ChangeBook()
-        self.watchers: tuple[KindWatcher, ...] = ()
-        """One a kind, between `start` and `stop`."""
+        self.watchers: dict[Kind, KindWatcher] = {}
+        """By kind, between `start` and `stop`."""
+        self._told: dict[Kind, int] = {}
+        """Kind to the version up to which its changes were told."""
+        self._changed: set[Kind] = set()
+        """What this process's own writes changed since the last `take_changes`."""
         self._policy_version: str | None = None
 
     def start(self, kinds: Sequence[Kind] = tuple(Kind)) -> None:
         """Begin to watch: `take_changes` reports every change from now on. Raises ApiError."""
         if self.watchers:
             raise BugError("the Kubernetes API is already being watched")
-        self.watchers = tuple(
-            KindWatcher(kind, find_path=partial(self._find_path, kind), calls=self._calls, book=self._book) for kind in kinds
-        )
+        self.watchers = {kind: KindWatcher(self._calls, kind.value, partial(self._find_path, kind)) for kind in kinds}
         try:
-            for watcher in self.watchers:
+            for kind, watcher in self.watchers.items():
                 watcher.start()
+                self._told[kind] = watcher.version or 0
         except ApiError:
             self.stop()
             raise
 
     def stop(self) -> None:
         """End all watches and connections. Safe to call twice."""
-        for watcher in self.watchers:
+        for watcher in self.watchers.values():
             watcher.stop()
-        self.watchers = ()
+        self.watchers = {}
         self._calls.close()
 
     def get(self, kind: Kind, name: str) -> JsonObject:
@@ -88,22 +90,14 @@ class KindKube:
         kind, _ = identify(document)
         check_namespace(document, kind)
         applied = server_side_apply(self._calls, self._resource(kind), document, user=user_of(actor))
-        self._book.note_write(kind, _version(applied))
+        self._note_write(kind, applied)
         return applied
 
     def delete(self, kind: Kind, name: str) -> None:
         """Delete an object; deleting what is not there is no error."""
-        try:
-            answer = self._calls.call("DELETE", self._resource(kind).path(name), about=f"{kind.value} {name}")
-        except NotFoundError:
-            return
-        # The server answers with a Status where the object is gone, with the object itself where its deletion takes time.
-        if answer.get("kind") == "Status":
-            with hitless_errors(f"DELETE {kind.value} {name}"):
-                uid = str(answer["details"]["uid"])
-            self._book.note_deletion(kind, uid)
-        else:
-            self._book.note_write(kind, _version(answer))
+        with contextlib.suppress(NotFoundError):
+            self._calls.call("DELETE", self._resource(kind).path(name), about=f"{kind.value} {name}")
+            self._changed.add(kind)
 
     def replace_status(self, document: JsonObject, *, actor: str) -> JsonObject:
         """PUT the status as `actor`. Raises ConflictError, NotFoundError, UsageError."""
@@ -118,7 +112,7 @@ class KindKube:
             body={**document, "apiVersion": document.get("apiVersion", resource.api_version)},
             user=user_of(actor),
         )
-        self._book.note_write(kind, _version(stored))
+        self._note_write(kind, stored)
         return stored
 
     def merge_condition(self, node: str, condition: JsonObject, *, actor: str) -> JsonObject:
@@ -132,14 +126,30 @@ class KindKube:
             content_type=STRATEGIC_MERGE,
             user=user_of(actor),
         )
-        self._book.note_write(Kind.NODE, _version(stored))
+        self._note_write(Kind.NODE, stored)
         return stored
 
     def take_changes(self) -> frozenset[Kind]:
         """Return the kinds that changed since the last call, and forget them. Raises BugError before `start`."""
         if not self.watchers:
             raise BugError("the Kubernetes API is not being watched; call start first")
-        return self._book.take()
+        for kind, watcher in self.watchers.items():
+            if watcher.has_missed or watcher.changed > self._told[kind]:
+                watcher.has_missed, self._told[kind] = False, max(watcher.changed, self._told[kind])
+                self._changed.add(kind)
+        changed, self._changed = frozenset(self._changed), set()
+        return changed
+
+    def _note_write(self, kind: Kind, answer: JsonObject) -> None:
+        """Tell a write at once; the watch does not tell it again, and an apply that changed nothing is not told.
+
+        Who hears of a change looks at everything, so a change by others that came before need not be told once more.
+        """
+        with hitless_errors("the answer to a write"):
+            version = int(answer["metadata"]["resourceVersion"])
+        if version > self._told.get(kind, 0):
+            self._told[kind] = version
+            self._changed.add(kind)
 
     def _find_path(self, kind: Kind) -> str:
         return self._resource(kind).path()
@@ -179,8 +189,3 @@ def user_of(actor: str) -> str:
 def _manager(actor: str) -> str:
     """Return the manager that managedFields names for a written status: the last part of the user name."""
     return actor.rsplit(":", 1)[-1]
-
-
-def _version(document: JsonObject) -> int:
-    with hitless_errors("the answer to a write"):
-        return int(document["metadata"]["resourceVersion"])

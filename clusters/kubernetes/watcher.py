@@ -1,8 +1,10 @@
-"""A watch of one kind in a thread of its own that survives every failure.
+"""Watches of collections of a real API, each in a thread of its own that survives every failure.
 
 A watch that the server ended is resumed where it stopped. Everything else (a version that is too old, a server that is away, a
-broken stream, a kind that is not served yet) ends in the same way: wait, list, count the kind as changed, watch on. A watcher
-never gives up, because a kind without a watch looks exactly like one that does not change.
+broken stream, a kind that is not served yet) ends in the same way: wait, list, count the collection as changed, watch on. A
+watcher never gives up, because a kind without a watch looks exactly like one that does not change.
+
+Resource versions of one kind are compared as numbers. Source: Kubernetes 1.35, KEP-5504; etcd revisions before.
 """
 
 from __future__ import annotations
@@ -11,16 +13,14 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import Final
 
 from clusters.kubernetes.api_calls import ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors
-from clusters.kubernetes.changes import ChangeBook
+from clusters.kubernetes.resources import Resource
 from hitless.errors import ApiError, NotFoundError
-from hitless.words import Kind
-
-if TYPE_CHECKING:
-    from kubernetes import watch
+from hitless.words import JsonObject
 
 _STOP_S: Final = 0.05
 _STOP_ATTEMPTS_MAX: Final = 100
@@ -28,31 +28,32 @@ _STOP_ATTEMPTS_MAX: Final = 100
 _RETRY_FIRST_S: Final = 0.05
 _RETRY_MAX_S: Final = 2.0
 """Longest time until a server that is back is noticed."""
-
 _FAILURES_MAX: Final = 20
 
 
 class KindWatcher:
-    """Watches one kind.
+    """Watches one collection: it knows when something in it changed, not what.
 
     Args:
-        kind: what is watched.
-        find_path: the collection's path; asked again after each failure.
         calls: the API server.
-        book: where changes are written.
+        kind: kind of the objects.
+        find_path: the collection's path; asked again after each failure.
     """
 
-    def __init__(self, kind: Kind, *, find_path: Callable[[], str], calls: ApiCalls, book: ChangeBook) -> None:
-        self._kind = kind
-        self._about = f"list of {kind.value}"
-        self._find_path = find_path
-        self._calls = calls
-        self._book = book
-        self._stream = open_watch()
+    def __init__(self, calls: ApiCalls, kind: str, find_path: Callable[[], str]) -> None:
+        from kubernetes import watch  # noqa: PLC0415 - see clusters.kubernetes.api_calls
+
+        self._calls, self._find_path = calls, find_path
+        self._about = f"list of {kind}"
+        self._stream = watch.Watch()
         self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=f"watch {kind}", daemon=True)
         self.version: int | None = None
         """Up to where the collection is known; None: it must be listed."""
-        self._thread = threading.Thread(target=self._follow, name=f"watch {kind.value}", daemon=True)
+        self.changed = 0
+        """Version of the last change that the watch told."""
+        self.has_missed = False
+        """Whether changes may have been missed before the last list; who reads it sets it back."""
         self.failures: deque[str] = deque(maxlen=_FAILURES_MAX)
         """What went wrong lately."""
 
@@ -66,22 +67,23 @@ class KindWatcher:
         """
         with contextlib.suppress(NotFoundError):
             self.version = self._list()
-            self._book.begin(self._kind, self.version)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread. Safe to call twice."""
+        """End the thread, for 5 s at most. Safe to call twice, and before `start`."""
         self._stopping.set()
-        end_watch(self._thread, self._stream)
+        for _ in range(_STOP_ATTEMPTS_MAX):
+            if not self._thread.is_alive():
+                return
+            self._stream.stop()  # A watch that is just being opened does not hear it.
+            self._thread.join(_STOP_S)
 
     def _follow(self) -> None:
         delay_s = _RETRY_FIRST_S
         while not self._stopping.is_set():
             try:
                 if self.version is None:
-                    version = self._list()
-                    self._book.note_gap(self._kind, version)
-                    self.version = version
+                    self.version, self.has_missed = self._list(), True
                 self._watch(self.version)
                 delay_s = _RETRY_FIRST_S
             except ApiError as error:
@@ -90,6 +92,17 @@ class KindWatcher:
                 delay_s = min(2 * delay_s, _RETRY_MAX_S)
             self._stopping.wait(delay_s)
 
+    def _watch(self, version: int) -> None:
+        for event in self._calls.watch(self._find_path(), about=self._about, version=version, stream=self._stream):
+            if self._stopping.is_set():
+                return
+            if not event.is_bookmark:
+                self._note_change(event.version)
+            self.version = event.version
+
+    def _note_change(self, version: int) -> None:
+        self.changed = version
+
     def _list(self) -> int:
         """Return the collection's present version. Raises NotFoundError where the kind is not served."""
         # One object is enough to learn it; a limit of zero would mean all.
@@ -97,26 +110,52 @@ class KindWatcher:
         with hitless_errors(f"GET {self._about}"):
             return int(answer["metadata"]["resourceVersion"])
 
-    def _watch(self, version: int) -> None:
-        for event in self._calls.watch(self._find_path(), about=self._about, version=version, stream=self._stream):
-            self.version = event.version
-            if not event.is_bookmark:
-                self._book.note_event(self._kind, event.version, deleted_uid=event.deleted_uid)
-            if self._stopping.is_set():
-                return
 
+class Collection(KindWatcher):
+    """The objects of one resource, in all namespaces or in one, so that the run's only loop reads them without a call.
 
-def open_watch() -> watch.Watch:
-    """Return a watch of the client, which another thread may stop."""
-    from kubernetes import watch  # noqa: PLC0415 - see clusters.kubernetes.api_calls
+    Each event leads to a fresh list, which is small here, and the newest list is what `take` returns. It knows any resource;
+    `KindKube` knows only the kinds of the switch.
 
-    return watch.Watch()
+    Args:
+        calls: the API server.
+        resource: what is followed.
+        kind: kind of its objects, which a list leaves out.
+        namespace: of a namespaced resource; empty: all of them.
+    """
 
+    def __init__(self, calls: ApiCalls, resource: Resource, kind: str, namespace: str = "") -> None:
+        path = resource.path(namespace=namespace) if namespace else replace(resource, is_namespaced=False).path()
+        super().__init__(calls, kind, lambda: path)
+        self._head = {"apiVersion": resource.api_version, "kind": kind}
+        self._lock = threading.Lock()
+        self._objects: tuple[JsonObject, ...] = ()
+        self._is_new = False
+        self._listed = 0
 
-def end_watch(thread: threading.Thread, stream: watch.Watch) -> None:
-    """End a thread that watches, for 5 s at most. A watch that is just being opened does not hear that it is stopped."""
-    for _ in range(_STOP_ATTEMPTS_MAX):
-        if not thread.is_alive():
-            return
-        stream.stop()
-        thread.join(_STOP_S)
+    @property
+    def objects(self) -> tuple[JsonObject, ...]:
+        """The objects as they were listed last, in order of their names. They are shared: do not change them."""
+        with self._lock:
+            return self._objects
+
+    def take(self) -> tuple[JsonObject, ...] | None:
+        """Return the objects where they were listed since the last call; None: nothing is new."""
+        with self._lock:
+            is_new, self._is_new = self._is_new, False
+            return self._objects if is_new else None
+
+    def _note_change(self, version: int) -> None:
+        # Several events may have come meanwhile: what the list has seen already is not listed again.
+        if version > self._listed:
+            self._list()
+
+    def _list(self) -> int:
+        answer = self._calls.call("GET", self._find_path(), about=self._about)
+        with hitless_errors(f"GET {self._about}"):
+            items = ({**self._head, **item} for item in answer["items"] or ())
+            objects = tuple(sorted(items, key=lambda one: str(one["metadata"]["name"])))
+            self._listed = int(answer["metadata"]["resourceVersion"])
+        with self._lock:
+            self._objects, self._is_new = objects, True
+        return self._listed

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from clusters.kubernetes.api_calls import MERGE, ApiCalls
-from clusters.kubernetes.collection import Collection
 from clusters.kubernetes.installer import Installer
+from clusters.kubernetes.watcher import Collection
 from clusters.programs.api_server import ApiServer
 from clusters.programs.process import Process
 from clusters.programs.seed_objects import (

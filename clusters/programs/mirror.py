@@ -12,9 +12,9 @@ from copy import deepcopy
 from typing import Any, Final
 
 from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls
-from clusters.kubernetes.collection import Collection
 from clusters.kubernetes.installer import Installer
 from clusters.kubernetes.resources import NAMESPACE, RESOURCES
+from clusters.kubernetes.watcher import Collection
 from clusters.linux.counters import read_waited_us
 from gardener.calico_release import CALICO_IMAGES, calico_image
 from gardener.conditions import NETWORK_UNAVAILABLE, network_unavailable

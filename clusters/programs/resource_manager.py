@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from clusters.kubernetes.api_calls import MERGE, ApiCalls
-from clusters.kubernetes.collection import Collection
 from clusters.kubernetes.resources import NAMESPACE, RESOURCES
+from clusters.kubernetes.watcher import Collection
 from clusters.programs.api_server import ApiServer
 from clusters.programs.process import Process, free_port
 from clusters.programs.seed_objects import SEED_NAMESPACE

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clusters.kubernetes.collection import Collection
+from clusters.kubernetes.watcher import Collection
 from clusters.lab.kube import MemoryKube
 from clusters.programs.mirror import MANAGED_BY, Mirror
 from gardener.conditions import calico_is_up, route_condition
