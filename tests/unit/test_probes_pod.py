@@ -33,7 +33,7 @@ def test_clock(supervisor: Supervisor) -> None:
 def test_settings_are_checked_before_anything_starts(supervisor: Supervisor, tmp_path: Path) -> None:
     (tmp_path / "old.sender").touch()
     wrong = supervisor.answer({"do": "start", "settings": [{"agent": "x", "flows": []}]})["error"]
-    assert wrong.startswith("settings: endpoints:")
+    assert wrong.startswith("settings: epoch_ns: found nothing; expected a whole number")
     for settings in (None, list[object](), {"agent": "x"}):
         assert "a list, one an agent" in supervisor.answer({"do": "start", "settings": settings})["error"]
     assert (tmp_path / "old.sender").exists()
