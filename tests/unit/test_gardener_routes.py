@@ -1,8 +1,7 @@
-"""The route controller, the cloud around its tables, and the admission policy's effect."""
+"""The route controller: its calls, its ticks and its plan."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gardener.conditions import calico_is_down, network_unavailable
+from gardener.conditions import network_unavailable
 from gardener.doubles.cloud import Cloud, CloudBehaviour
 from gardener.doubles.route_controller import USER, RouteController
 from gardener.doubles.route_plan import (
@@ -24,15 +23,11 @@ from gardener.doubles.route_plan import (
     node_route,
     plan_table,
 )
-from gardener.gate import is_admission_policy_available
-from gardener.manifests.admission import CALICO_NODE_USER, admit, is_policy_deployed, policy_manifests
-from gardener.releases import LATEST
 from gardener.timings import TIMINGS
-from hitless.errors import ApiUnavailableError, RouteApiUnavailableError, RouteQuotaError, RouteTableError, RouteThrottledError
+from hitless.errors import ApiUnavailableError
 from hitless.facts import CloudRoute
 from hitless.loop import Loop
 from hitless.words import SECOND, JsonObject, Kind, Nanoseconds, Profile
-from tests.clocks import JumpingClock
 from tests.unit.fakes_gardener import (
     CALICO_IS_UP,
     NODES,
@@ -40,8 +35,6 @@ from tests.unit.fakes_gardener import (
     Bench,
     ListRecorder,
     MemoryTables,
-    make_node,
-    make_shoot,
     ms,
 )
 
@@ -356,141 +349,3 @@ def test_what_route_created_means(failed: tuple[str, ...], ideal: bool, faithful
     ]
     found = [conclude(mode, ("a", "b"), wanted, attempts)["100.96.1.0/24"] for mode in (IDEAL, FAITHFUL)]
     assert found == [ideal, faithful]
-
-
-# The cloud.
-
-ROUTE = CloudRoute(zone="a", cidr="100.96.1.0/24", node="node-a1")
-
-
-def test_a_full_table_refuses_and_the_others_do_not() -> None:
-    cloud = Cloud(MemoryTables(), CloudBehaviour(quota={"a": 1}), JumpingClock())
-    cloud.create(ROUTE)
-    with pytest.raises(RouteQuotaError, match="RouteLimitExceeded: the route table of zone a"):
-        cloud.create(replace(ROUTE, cidr="100.96.2.0/24"))
-    cloud.create(replace(ROUTE, zone="b"))
-    cloud.delete("a", ROUTE.cidr)
-    cloud.create(ROUTE)
-    assert cloud.describe() == {"a": (ROUTE,), "b": (replace(ROUTE, zone="b"),)}
-
-
-def test_an_outage_refuses_every_call_until_it_ends() -> None:
-    cloud = Cloud(MemoryTables(), CloudBehaviour(), JumpingClock())
-    cloud.set_away(True)
-    for call in (cloud.describe, lambda: cloud.list("a"), lambda: cloud.create(ROUTE), lambda: cloud.delete("a", ROUTE.cidr)):
-        with pytest.raises(RouteApiUnavailableError):
-            call()
-    assert cloud.zones() == ("a", "b")
-    cloud.set_away(False)
-    cloud.set_away(False)
-    assert cloud.list("a") == ()
-
-
-def test_the_errors_of_the_tables_pass() -> None:
-    cloud = Cloud(MemoryTables(), CloudBehaviour(), JumpingClock())
-    with pytest.raises(RouteTableError, match="NotFound"):
-        cloud.delete("a", ROUTE.cidr)
-
-
-@given(st.lists(st.integers(0, 400), max_size=60), st.integers(1, 5), st.integers(1, 50))
-def test_no_more_calls_are_granted_than_burst_and_rate_allow(gaps: list[int], burst: int, rate: int) -> None:
-    clock = JumpingClock()
-    cloud = Cloud(MemoryTables(), CloudBehaviour(calls_per_second=rate, burst=burst), clock)
-    granted = 0
-    for gap in gaps:
-        clock.wait_until(Nanoseconds(clock.now_ns() + ms(gap)))
-        try:
-            cloud.list("a")
-        except RouteThrottledError:
-            continue
-        granted += 1
-    assert granted <= burst + rate * clock.now_ns() / SECOND + 1e-3
-
-
-def test_each_action_has_a_bucket_of_its_own() -> None:
-    clock = JumpingClock()
-    cloud = Cloud(MemoryTables(), CloudBehaviour(calls_per_second=1, burst=2), clock)
-    for _ in range(2):
-        cloud.describe()
-    with pytest.raises(RouteThrottledError, match="DescribeRouteTables: RequestLimitExceeded"):
-        cloud.describe()
-    for number in range(2):
-        cloud.create(CloudRoute(zone="a", cidr=f"100.96.{number}.0/24", node="node-a1"))
-    with pytest.raises(RouteThrottledError, match="CreateRoute: RequestLimitExceeded"):
-        cloud.create(CloudRoute(zone="a", cidr="100.96.9.0/24", node="node-a1"))
-
-
-def test_a_pause_accumulates_at_most_the_burst() -> None:
-    clock = JumpingClock()
-    cloud = Cloud(MemoryTables(), CloudBehaviour(calls_per_second=10, burst=3), clock)
-    clock.wait_until(Nanoseconds(60 * SECOND))
-    for _ in range(3):
-        cloud.list("a")
-    with pytest.raises(RouteThrottledError, match="the limit is 10 a second"):
-        cloud.list("a")
-    clock.wait_until(Nanoseconds(60 * SECOND + ms(100)))
-    assert cloud.list("a") == ()
-
-
-# The admission policy.
-
-
-def test_calico_nodes_write_is_dropped_and_the_old_condition_moves_to_the_end() -> None:
-    ready, pressure = {"type": "Ready", "status": "False"}, {"type": "DiskPressure", "status": "True"}
-    old = {"status": {"conditions": [ROUTE_CREATED, ready]}}
-    new = {"status": {"conditions": [calico_is_down(), {**ready, "status": "True"}, pressure]}}
-    before = copy.deepcopy(new)
-    admitted = admit(old, new, CALICO_NODE_USER)
-    assert admitted["status"]["conditions"] == [{**ready, "status": "True"}, pressure, ROUTE_CREATED]
-    assert new == before
-
-
-def test_where_there_was_none_none_is_added() -> None:
-    admitted = admit(make_node("x"), make_node("x", CALICO_IS_UP), CALICO_NODE_USER)
-    assert network_unavailable(admitted) == ()
-    assert network_unavailable(admit({}, make_node("x", CALICO_IS_UP), CALICO_NODE_USER)) == ()
-
-
-@pytest.mark.parametrize("user", [USER, "system:node:x", "system:serviceaccount:default:calico-node"])
-def test_every_other_user_passes(user: str) -> None:
-    new = make_node("x", CALICO_IS_UP)
-    assert admit(make_node("x", ROUTE_CREATED), new, user) is new
-
-
-def test_a_write_without_the_condition_passes() -> None:
-    new = make_node("x")
-    assert admit(make_node("x", ROUTE_CREATED), new, CALICO_NODE_USER) is new
-
-
-OFF = {"overlay": {"enabled": False}}
-
-
-@pytest.mark.parametrize(
-    ("version", "serves", "feature_gate", "api_version", "is_available"),
-    [
-        ("1.36.0", (), None, "v1", True),
-        ("1.35.2", ("v1beta1",), True, "v1beta1", True),
-        ("1.34.0", ("v1beta1",), True, "v1beta1", True),
-        ("1.34.0", ("v1alpha1",), True, None, True),
-        ("1.33.9", ("v1alpha1",), True, "v1alpha1", True),
-        ("1.33.9", ("v1beta1",), True, None, True),
-        ("1.34.0", ("v1beta1",), False, None, False),
-        ("1.34.0", (), True, None, False),
-    ],
-)
-def test_when_the_policy_is_deployed_and_when_the_gate_believes_it_is(
-    version: str,
-    serves: tuple[str, ...],
-    feature_gate: bool | None,  # noqa: FBT001 - parametrised
-    api_version: str | None,
-    is_available: bool,  # noqa: FBT001 - parametrised
-) -> None:
-    shoot = make_shoot(version=version, serves=serves, feature_gate=feature_gate, network=OFF)
-    versions = {document["apiVersion"] for document in policy_manifests(shoot)}
-    assert versions == (set() if api_version is None else {f"admissionregistration.k8s.io/{api_version}"})
-    assert is_available == is_admission_policy_available(shoot, LATEST)
-
-
-def test_while_the_overlay_is_on_no_policy_is_deployed() -> None:
-    assert not is_policy_deployed(make_shoot(network={"overlay": {"enabled": True}}))
-    assert not is_policy_deployed(make_shoot(network=None))

@@ -22,7 +22,7 @@ from hitless.store import RunStore, read_history
 from hitless.words import SECOND, Kind, Mode, Nanoseconds
 from switches.observer import CalicoObserver, ObserverOptions, SwitchObserver
 from tests.unit.lab_fakes import TakenDown, World, make_shoot, seconds
-from tests.unit.test_run import FakeCluster, FakeSwitch, make_plan
+from tests.unit.run_fakes import FakeCluster, FakeSwitch, make_plan
 
 LONG = seconds(600)
 

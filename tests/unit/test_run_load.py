@@ -16,7 +16,7 @@ from hitless.run import run
 from hitless.store import RunStore, read_history
 from tests.clocks import JumpingClock
 from tests.unit.load_rows import load, request, spec
-from tests.unit.test_run import FakeCluster, make_plan
+from tests.unit.run_fakes import FakeCluster, make_plan
 
 
 class FakeLoad:
