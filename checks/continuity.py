@@ -70,7 +70,7 @@ def _judge_hit(flow: Flow, found: FlowMeasure, limit_ms: float) -> Finding:
         return failure("flow-downtime-over-budget", text, flow=flow.id, t_ns=first_ns)
     if found.downtime.longest_ns is None or found.downtime.longest_ns > limit_ns:
         # Both the truth and the budget are between the bounds: only a shorter interval could decide.
-        return doubt("flow-downtime-unclear", text, flow=flow.id, t_ns=first_ns)
+        return doubt("flow-downtime-unclear", f"{text}; only a higher rate can tell", flow=flow.id, t_ns=first_ns)
     return note("flow-downtime-within-budget", text, flow=flow.id, t_ns=first_ns)
 
 
@@ -110,7 +110,9 @@ def _say_blind_time(family: str, flows_found: list[FlowMeasure]) -> Iterator[Fin
     blind: list[Nanoseconds] = [found.blind_ns for found in untouched if found.blind_ns is not None]
     if len(blind) < len(untouched):
         flows = len(untouched) - len(blind)
-        text = f"on {plural(flows, f'{family} flow')} too few probes were answered to say that there was no outage"
+        text = (
+            f"on {plural(flows, f'{family} flow')} too few probes were answered to say that there was no outage; probe longer"
+        )
         yield doubt("blind-time-unbounded", text)
         return
     text = (

@@ -85,7 +85,7 @@ def _judge_rolls(history: History, wanted: float | None) -> Iterator[Finding]:
     """A change that is no switch rolls once, no change rolls never."""
     started = sum(1 for _ in history.events_named("roll.started"))
     if wanted is not None and started != wanted:
-        yield failure("rolls-unexpected", f"the DaemonSet rolled {plural(started, 'time')}; expected {wanted:g}")
+        yield failure("rolls-unexpected", f"the DaemonSet rolled {plural(started, 'time')}; expected: {wanted:g}")
 
 
 def _judge_nodes(history: History) -> Iterator[Finding]:
@@ -103,7 +103,8 @@ def _judge_nodes(history: History) -> Iterator[Finding]:
             strays.append(state.node)
     if strays:
         some = ", ".join(strays[:5])
-        text = f"{len(strays)} of {len(nodes)} nodes do not route in mode {history.header.end_mode}: {some}"
+        count = f"{len(strays)} of {plural(len(nodes), 'node')}"
+        text = f"not in mode {history.header.end_mode} by its routes at the end: {count}, {some}"
         yield failure("node-not-switched", text)
 
 
@@ -165,7 +166,7 @@ def _judge_times(evidence: Evidence, limit_ms: float | None) -> Iterator[Finding
     if times.is_inferred:
         accuracy += "; at the latest, as the nodes' routes are only inferred from objects and TTLs"
     if limit_ms is not None and full_ms > limit_ms:
-        text = f"the slowest flow took {full_ms:.1f} ms ({accuracy}) to converge; {limit_ms:g} ms are allowed"
+        text = f"the slowest flow took {full_ms:.1f} ms ({accuracy}) to converge; allowed: {limit_ms:g} ms"
         verdict = Verdict.INCONCLUSIVE if times.is_inferred else Verdict.FAIL
         yield Finding(verdict=verdict, code="convergence-over-budget", text=text)
     else:

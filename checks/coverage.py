@@ -68,16 +68,16 @@ def _ask_harness(history: History, _: Limits) -> Iterator[Finding]:
         yield doubt("harness-error", error)
     interrupted = history.first_event("run.interrupted")
     if interrupted is not None:
-        yield doubt("interrupted", "the run was interrupted", t_ns=interrupted.t_ns)
+        yield doubt("interrupted", "the run was interrupted; repeat it", t_ns=interrupted.t_ns)
     elif not any(history.events_named("run.settled", "run.timed_out")) and not history.errors:
-        yield doubt("run-unfinished", "the run neither settled nor used up its time")
+        yield doubt("run-unfinished", "the record ends before the run settled or used up its time; repeat the run")
 
 
 def _ask_liveness(history: History, _: Limits) -> Iterator[Finding]:
     """Nothing may happen before every flow has been answered several times in a row."""
     live = history.first_event("run.live")
     if live is None:
-        yield doubt("not-live", "the probes were never answered on every flow")
+        yield doubt("not-live", "the probes were never answered on every flow, so the network was broken before the switch")
         return
     for requested in history.requests[:1]:
         if requested.t_ns < live.t_ns:
@@ -92,7 +92,10 @@ def _ask_agents(history: History, _: Limits) -> Iterator[Finding]:
             yield doubt("agent-unfinished", f"the agent {report.agent} ended without a report")
         if report.counters.get("rate_limited", 0):
             unanswered = plural(report.counters["rate_limited"], "probe")
-            yield doubt("rate-limited", f"the agent {report.agent} left {unanswered} unanswered: they exceeded its rate limit")
+            yield doubt(
+                "rate-limited",
+                f"the agent {report.agent} left {unanswered} unanswered: they exceeded its rate limit; lower the rate",
+            )
         strays = {name: report.counters.get(name, 0) for name in STRAYS}
         if any(strays.values()):
             found = ", ".join(f"{count} {name}" for name, count in strays.items() if count)
@@ -166,6 +169,7 @@ def _ask_ticks(history: History, limits: Limits) -> Iterator[Finding]:
 
 def _doubt_ticks(who: str, missed: int, ticks: int, limit: float, t_ns: int | None) -> Finding:
     text = f"{who} skipped {missed} of {plural(ticks, 'tick')} ({missed / ticks:.1%}); allowed: {limit:.1%}"
+    text += "; lower the rate, or use a quieter machine"
     return doubt("ticks-missed", text, t_ns=t_ns)
 
 
@@ -199,7 +203,7 @@ def _ask_gaps(history: History, limits: Limits) -> Iterator[Finding]:
         text = (
             f"{plural(flows, 'flow')} went without a probe for up to {worst_ns / 1e6:.1f} ms "
             f"({worst:.1f} intervals) between the request and the end; "
-            f"allowed: {limit:g} intervals"
+            f"allowed: {limit:g} intervals; lower the rate, or use a quieter machine"
         )
         yield doubt("probing-gap", text, t_ns=worst_at_ns)
 

@@ -48,14 +48,19 @@ def _judge_native(state: NodeState, overlay: Overlay) -> Iterator[Finding]:
     """Of the overlay only tunl0 may be left (Felix keeps it: docs/mechanics.md 4.4)."""
     in_tunnel = [route for route in state.routes if is_in_tunnel(route)]
     if in_tunnel:
-        yield _left("tunnel-route-left", state.node, "routes into the tunnel", in_tunnel)
+        yield _left("tunnel-route-left", state.node, ("route into the tunnel", "routes into the tunnel"), in_tunnel)
     of_felix = [
         route
         for route in state.routes
         if route.get("protocol") == PROTOCOL_FELIX and route.get("type") == "blackhole" and not is_in_tunnel(route)
     ]
     if of_felix:
-        yield _left("felix-blackhole-left", state.node, "blackholes of Felix (protocol 80)", of_felix)
+        yield _left(
+            "felix-blackhole-left",
+            state.node,
+            ("blackhole of Felix (protocol 80)", "blackholes of Felix (protocol 80)"),
+            of_felix,
+        )
     if overlay is Overlay.VXLAN and TUNNEL_DEVICES[overlay] in state.devices:
         yield failure("tunnel-device-left", f"{state.node} still has the device {TUNNEL_DEVICES[overlay]}")
 
@@ -70,11 +75,11 @@ def _judge_bird(state: NodeState, peers: int | None) -> Iterator[Finding]:
     of_bird = [route for route in state.routes if route.get("protocol") == PROTOCOL_BIRD and not is_in_tunnel(route)]
     if peers is None:
         if of_bird:
-            yield _left("bird-route-left", state.node, "routes of BIRD (protocol 12)", of_bird)
+            yield _left("bird-route-left", state.node, ("route of BIRD (protocol 12)", "routes of BIRD (protocol 12)"), of_bird)
         return
     reached = {route.get("dst") for route in of_bird if route.get("type", "unicast") == "unicast"}
     if len(reached) < peers:
-        text = f"{state.node} has routes of BIRD for {len(reached)} destinations; it runs BIRD and has {peers} peers"
+        text = f"{state.node} runs BIRD and has its routes to {len(reached)} of {plural(peers, 'peer')}"
         yield failure("bird-route-missing", text)
 
 
@@ -82,16 +87,16 @@ def _judge_overlay(state: NodeState, peers: int) -> Iterator[Finding]:
     """The overlay must be complete: a route into the tunnel for each peer, and the tunnel device."""
     reached = {route.get("dst") for route in state.routes if is_in_tunnel(route)}
     if len(reached) < peers:
-        text = f"{state.node} has routes into the tunnel for {len(reached)} destinations; it has {peers} peers"
+        text = f"{state.node} has routes into the tunnel to {len(reached)} of {plural(peers, 'peer')}"
         yield failure("tunnel-route-missing", text)
     if peers and not any(device in TUNNEL_DEVICES.values() for device in state.devices):
         yield failure("tunnel-device-missing", f"{state.node} has no tunnel device that is up")
 
 
-def _left(code: str, node: str, what: str, routes: list[JsonObject]) -> Finding:
+def _left(code: str, node: str, nouns: tuple[str, str], routes: list[JsonObject]) -> Finding:
     some = ", ".join(f"{route.get('type', 'unicast')} {route.get('dst')}" for route in routes[:3])
     more = f" and {len(routes) - 3} more" if len(routes) > 3 else ""  # noqa: PLR2004 - three examples are enough
-    return failure(code, f"{node} still has {len(routes)} {what}: {some}{more}")
+    return failure(code, f"{node} still has {plural(len(routes), *nouns)}: {some}{more}")
 
 
 def _judge_tables(history: History, limit: float | None) -> Iterator[Finding]:

@@ -53,7 +53,8 @@ def _ask_controls(evidence: Evidence, _: Limits) -> Iterator[Finding]:
             at_ns = found.outages[0].onset_after_ns if found.outages else None
             yield doubt(
                 "control-lost",
-                f"the control flow {flow.label} lost {found.lost} of {plural(found.offered, 'probe')}",
+                f"the control flow {flow.label} lost {found.lost} of {plural(found.offered, 'probe')}: the machine did, "
+                "not the switch; use a quieter machine",
                 t_ns=at_ns,
             )
 
@@ -64,7 +65,10 @@ def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     untold = sum(report.counters.get("receive_overflows", 0) for report in evidence.history.records.reports)
     untold -= sum(loss.dropped for loss in losses)
     if untold > 0:
-        yield doubt("receive-overflow", f"sockets of the instrument dropped {plural(untold, 'datagram')} at unknown times")
+        yield doubt(
+            "receive-overflow",
+            f"sockets of the instrument dropped {plural(untold, 'datagram')} at unknown times; lower the rate",
+        )
     if not losses:
         return
     taken, dropped = sum(loss.missing for loss in losses), sum(loss.dropped for loss in losses)
@@ -75,7 +79,7 @@ def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
         text += f", but at {mixed[0].address} {mixed[0].missing} were missing for {mixed[0].dropped}: the network lost some too"
         yield doubt("instrument-loss-mixed", text, t_ns=mixed[0].since_ns)
     elif limit is not None and any(max(loss.missing, loss.dropped) > loss.offered * limit for loss in losses):
-        yield doubt("receive-overflow", f"{text}; {limit:.1%} are allowed", t_ns=losses[0].since_ns)
+        yield doubt("receive-overflow", f"{text}; allowed: {limit:.1%}; lower the rate", t_ns=losses[0].since_ns)
     else:
         yield note("instrument-loss", text, t_ns=losses[0].since_ns)
 
@@ -115,7 +119,7 @@ def _ask_calibration(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     is_within = shortest <= truth_longest and truth_shortest <= longest
     allowed_ns = history.header.interval_ns + (truth_longest - truth_shortest) / 2
     if not is_within or abs(error_ns) > allowed_ns:
-        yield doubt("calibration-off", f"{text}; {allowed_ns / 1e6:.2f} ms are allowed", t_ns=pulse.t_ns)
+        yield doubt("calibration-off", f"{text}; allowed: {allowed_ns / 1e6:.2f} ms; use a quieter machine", t_ns=pulse.t_ns)
     else:
         yield note("calibrated", text, t_ns=pulse.t_ns)
 
@@ -136,7 +140,7 @@ def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     ratio = waited_us / lasted_us
     text = f"tasks waited for a CPU for {ratio:.0%} of the time; the latest tick was sent {late_ns / 1e6:.2f} ms after its time"
     if limit is not None and ratio > limit:
-        yield doubt("cpu-pressure", f"{text}; {limit:.0%} are allowed")
+        yield doubt("cpu-pressure", f"{text}; allowed: {limit:.0%}; use a quieter machine")
     else:
         yield note("cpu-pressure", text)
 
@@ -155,7 +159,9 @@ def _ask_clocks(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
         elapsed = np.diff(pairs["monotonic"])
         allowed = limit * MICROSECOND + elapsed * SLEW_PPM // 1_000_000 + pairs["width"][1:] + pairs["width"][:-1]
         for index in np.flatnonzero(moved > allowed):
-            text = f"the wall clock of the agent {agent} stepped by {int(moved[index]) / 1e3:.0f} us"
+            text = (
+                f"the wall clock of the agent {agent} stepped by {int(moved[index]) / 1e3:.0f} us; do not set it during a run"
+            )
             yield doubt("clock-step", text, t_ns=int(pairs["monotonic"][index]))
 
 
@@ -163,7 +169,9 @@ def _ask_neighbours(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     """All namespaces share the machine's neighbour table: if it overflows, packets are dropped although routes exist."""
     overflows = _grown(evidence.history, "Neigh.table_fulls")
     if overflows:
-        yield doubt("neighbour-table-full", f"the machine's neighbour table overflowed {plural(overflows, 'time')}")
+        yield doubt(
+            "neighbour-table-full", f"the machine's neighbour table overflowed {plural(overflows, 'time')}; raise gc_thresh3"
+        )
 
 
 def _grown(history: History, name: str) -> int | None:

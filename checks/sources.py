@@ -50,7 +50,7 @@ def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
         yield Finding(
             verdict=Verdict.FAIL if is_over else Verdict.PASS,
             code="source-changed",
-            text=f"{text}; {limit:g} may" if is_over else text,
+            text=f"{text}; allowed: {limit:g}" if is_over else text,
             flow=first.flow.id,
             t_ns=changed[0][1].first_ns,
         )

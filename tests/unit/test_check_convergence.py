@@ -76,7 +76,7 @@ def test_every_node_must_route_in_the_end_mode() -> None:
     run = history(final_nodes=tuple(states))
     assert _bad(run) == [("FAIL", "node-not-switched")]
     text = next(found.text for found in check(Evidence(run), {}) if found.code == "node-not-switched")
-    assert text == "1 of 4 nodes do not route in mode NATIVE: node-b1"
+    assert text == "not in mode NATIVE by its routes at the end: 1 of 4 nodes, node-b1"
     kept = held()
     assert _bad(replace(kept, final_nodes=(*kept.final_nodes[:3], history().final_nodes[3]))) == [("FAIL", "node-not-switched")]
 

@@ -35,22 +35,22 @@ def test_nodes_that_were_not_read() -> None:
         (
             tunnel_route(facts().nodes[1]),
             "tunnel-route-left",
-            "node-a1 still has 1 routes into the tunnel: unicast 100.96.1.0/24",
+            "node-a1 still has 1 route into the tunnel: unicast 100.96.1.0/24",
         ),
         (
             {"dst": "100.96.1.0/24", "protocol": 12, "dev": "eth0", "via": "10.250.0.11"},
             "bird-route-left",
-            "node-a1 still has 1 routes of BIRD (protocol 12): unicast 100.96.1.0/24",
+            "node-a1 still has 1 route of BIRD (protocol 12): unicast 100.96.1.0/24",
         ),
         (
             {"dst": "100.96.0.0/24", "type": "blackhole", "protocol": 12},
             "bird-route-left",
-            "node-a1 still has 1 routes of BIRD (protocol 12): blackhole 100.96.0.0/24",
+            "node-a1 still has 1 route of BIRD (protocol 12): blackhole 100.96.0.0/24",
         ),
         (
             {"dst": "100.96.0.0/26", "type": "blackhole", "protocol": 80},
             "felix-blackhole-left",
-            "node-a1 still has 1 blackholes of Felix (protocol 80): blackhole 100.96.0.0/26",
+            "node-a1 still has 1 blackhole of Felix (protocol 80): blackhole 100.96.0.0/26",
         ),
     ],
 )
@@ -83,7 +83,7 @@ def test_the_overlay_must_be_whole_where_it_stays() -> None:
     broken = replace(first, routes=first.routes[:-1], devices=("lo", "eth0"))
     findings = list(check(Evidence(replace(run, final_nodes=(broken, *others))), {}))
     assert [finding.code for finding in findings] == ["tunnel-route-missing", "tunnel-device-missing"]
-    assert findings[0].text == "node-a1 has routes into the tunnel for 2 destinations; it has 3 peers"
+    assert findings[0].text == "node-a1 has routes into the tunnel to 2 of 3 peers"
 
 
 def test_network_unavailable_hurts_only_a_native_node() -> None:

@@ -43,7 +43,10 @@ def test_a_good_run_raises_no_doubt() -> None:
 def test_a_control_flow_that_lost() -> None:
     (finding,) = said(history(records=records({1: QUIET, 2: lost(20, 2)})))
     assert finding.code == "control-lost"
-    assert finding.text == "the control flow node-a1-mesh > node-a1-control lost 2 of 58 probes"
+    assert finding.text == (
+        "the control flow node-a1-mesh > node-a1-control lost 2 of 58 probes: "
+        "the machine did, not the switch; use a quieter machine"
+    )
 
 
 def calibrated(pattern: str, drop_ms: float, restore_ms: float) -> History:
