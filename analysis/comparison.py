@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Final
 
 from analysis.background import find_background, without_background
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from hitless.plural import plural
 from hitless.verdicts import Finding, doubt, failure, merge, note
 from hitless.words import MILLISECOND, Arm, FlowRole, Nanoseconds, Verdict

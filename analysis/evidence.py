@@ -1,4 +1,4 @@
-"""The evidence of a run: its history and everything measured of it, each computed once.
+"""The evidence of a run: its history and everything measured of it, each computed once; and the run with its verdict.
 
 Checks and reports ask the same questions of the same records. Each answer is kept, so a run's probes are classified once,
 however many checks look at them. Pure.
@@ -16,12 +16,13 @@ from analysis.connections import ConnectionMeasure, measure_connections
 from analysis.convergence import ConvergenceTimes
 from analysis.instrument import OverflowLoss, overflow_losses
 from analysis.ledger import Ledger, make_ledger
-from analysis.measure import FlowMeasure, measure
+from analysis.measure import FlowMeasure, Measures, measure
 from analysis.paths.path import FlowPaths, find_paths
 from analysis.paths.ttl import TtlPaths
 from analysis.route_history import RouteHistory
 from hitless.history import History
-from hitless.words import FlowId, FlowRole
+from hitless.verdicts import CheckResult
+from hitless.words import FlowId, FlowRole, JsonObject, Verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,3 +79,35 @@ class Evidence:
     def paths(self, *roles: FlowRole) -> Iterator[FlowPaths]:
         """Yield the path of every probe, flow by flow. They are not kept: in a large mesh they are as large as the records."""
         return find_paths(self.history, self.probes, self.routes, self.ttls, *roles)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedRun:
+    """One run, measured and judged. All of it follows from the history."""
+
+    evidence: Evidence
+    """The run and everything that the checks measured of it."""
+    results: tuple[CheckResult, ...]
+    """Of every check that ran, in the order in which they ran."""
+    verdict: Verdict
+    """By `hitless.verdicts.judge` over the results."""
+
+    @property
+    def history(self) -> History:
+        """The run's history."""
+        return self.evidence.history
+
+    @property
+    def measures(self) -> Measures:
+        """All numbers of every flow, control flows included."""
+        return self.evidence.measures
+
+    def as_json(self) -> JsonObject:
+        """Return the verdict and the results of the checks as one JSON object."""
+        return {"verdict": self.verdict, "results": [result.as_json() for result in self.results]}
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether every validity check passed; otherwise the other results mean nothing."""
+        validity = tuple(result for result in self.results if result.is_validity)
+        return bool(validity) and all(result.verdict is Verdict.PASS for result in validity)

@@ -163,7 +163,7 @@ def _overflows(history: History) -> Iterator[_Overflow]:
         end = at + 1
         while (
             end < rows.size
-            and _is_same_socket(rows[at], rows[end])
+            and all(rows[name][at] == rows[name][end] for name in ("flow", "is_reflector"))
             and rows["since"][end] - rows["until"][end - 1] <= TRAVEL_NS
         ):
             end += 1
@@ -175,7 +175,3 @@ def _overflows(history: History) -> Iterator[_Overflow]:
             dropped=int(rows["dropped"][at:end].sum()),
         )
         at = end
-
-
-def _is_same_socket(one: np.void, other: np.void) -> bool:
-    return bool(one["flow"] == other["flow"] and one["is_reflector"] == other["is_reflector"])

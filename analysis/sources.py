@@ -7,14 +7,13 @@ of its own and spared, so that nodes see pods' addresses (docs/mechanics.md 4.3)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from analysis.instrument import span
 from hitless.facts import Flow
 from hitless.history import History
-from hitless.records import NO_ADDRESS, Rows, decode_address
+from hitless.records import NO_ADDRESS, decode_address
 from hitless.words import Nanoseconds
 
 
@@ -37,15 +36,13 @@ def seen_sources(history: History, flow: Flow) -> tuple[SeenSource, ...]:
     if not log.size:
         return ()
     own = next(endpoint.address_of(flow.ip_family) for endpoint in history.facts.endpoints if endpoint.name == flow.source)
-    borders = [0, *(np.flatnonzero(log["source"][1:] != log["source"][:-1]) + 1).tolist(), log.size]
-    return tuple(_stretch(flow, own, log[first:last]) for first, last in pairwise(borders))
-
-
-def _stretch(flow: Flow, own: str, log: Rows) -> SeenSource:
-    address = decode_address(log["source"][0])
-    return SeenSource(
-        flow=flow,
-        address=address,
-        is_rewritten=address != own,
-        first_ns=Nanoseconds(int(log["received"][0])),
+    borders = [0, *(np.flatnonzero(log["source"][1:] != log["source"][:-1]) + 1).tolist()]
+    return tuple(
+        SeenSource(
+            flow=flow,
+            address=(address := decode_address(log["source"][first])),
+            is_rewritten=address != own,
+            first_ns=Nanoseconds(int(log["received"][first])),
+        )
+        for first in borders
     )

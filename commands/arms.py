@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.evidence import Evidence
-from analysis.judged import JudgedRun
+from analysis.evidence import Evidence, JudgedRun
 from checks.catalogue import run_checks
 from commands.backends import Backend
 from commands.performers import Performer
@@ -97,7 +96,7 @@ def execute_plan(
 ) -> JudgedRun:
     """Execute a plan, judge what was recorded, store the verdict; errors as `execute_trial`."""
     judged = judge_history(run(plan, cluster, clock, RunStore(directory, clock, listener)))
-    write_verdict(directory, judged)
+    write_json(directory / "verdict.json", judged.as_json())
     return judged
 
 
@@ -106,12 +105,6 @@ def judge_history(history: History) -> JudgedRun:
     evidence = Evidence(history)
     results = run_checks(evidence)
     return JudgedRun(evidence=evidence, results=results, verdict=judge(results))
-
-
-def write_verdict(directory: Path, judged: JudgedRun) -> None:
-    """Store the results of the checks beside the records."""
-    document = {"verdict": judged.verdict, "results": [result.as_json() for result in judged.results]}
-    write_json(directory / "verdict.json", document)
 
 
 Execute = Callable[[ArmCase], ArmOutcome]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from analysis.comparison import Comparison
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from analysis.mesh_coverage import find_mesh_coverage
 from clusters.kind.config import KindOptions
 from clusters.linux.sandbox import enter_sandbox
@@ -273,8 +273,7 @@ def tell_single(judged: JudgedRun, output_format: Format) -> Verdict:
     """Print the verdict of one run and its findings; of many of one kind the first, with their number."""
     header = judged.history.header
     if output_format is Format.JSON:
-        document = {"verdict": judged.verdict, "results": [result.as_json() for result in judged.results]}
-        sys.stdout.write(json.dumps(document, indent=1) + "\n")
+        sys.stdout.write(json.dumps(judged.as_json(), indent=1) + "\n")
     else:
         sys.stdout.write(f"{header.scenario} {header.arm} trial {header.trial}: {judged.verdict}\n")
         for result in judged.results:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from clusters.kind.machine import examine_for_kind
-from clusters.lab.capacity import Limits, estimate_capacity, read_limits
+from clusters.lab.capacity import estimate_capacity, read_limits
 from clusters.lab.machine import capabilities, examine_lab, ipip_carriers
 from clusters.linux.machine import Feature
 from clusters.programs.api_server import examine_for_programs
@@ -27,7 +27,12 @@ def examine() -> bool:
     print_table(
         "Its limits",
         ("limit", "value"),
-        ((name, _say(value)) for name, value in _name_limits(limits)),
+        (
+            ("cores", _say(limits.cores)),
+            ("net.core.rmem_max, octets", _say(limits.rmem_max)),
+            ("net.core.netdev_max_backlog, packets", _say(limits.netdev_max_backlog)),
+            ("net.ipv4.neigh.default.gc_thresh3, entries", _say(limits.gc_thresh3)),
+        ),
     )
     print_table(
         "The largest mesh that they allow",
@@ -52,15 +57,6 @@ def examine() -> bool:
         has_numbers=False,
     )
     return is_fit
-
-
-def _name_limits(limits: Limits) -> tuple[tuple[str, int | None], ...]:
-    return (
-        ("cores", limits.cores),
-        ("net.core.rmem_max, octets", limits.rmem_max),
-        ("net.core.netdev_max_backlog, packets", limits.netdev_max_backlog),
-        ("net.ipv4.neigh.default.gc_thresh3, entries", limits.gc_thresh3),
-    )
 
 
 def _say(value: int | None) -> str:

@@ -23,11 +23,10 @@ from reports.gate.absolute import Plans
 from reports.gate.decision import Outcome, Question, Release, decide_release
 from reports.gate.decision_table import parse_table
 from reports.gate.looks import Look
-from reports.gate.recorded import INTERVAL_MS, SOURCE, VALUES_MS
 from reports.gate.relative import make_plan, primary_values
 from reports.gate.rules import Figure, Rules, Trait, read_rules
 from reports.gate.sides import Side, StoredSummary, make_side, parse_summary
-from reports.gate.simulation import simulate_decisions
+from reports.gate.simulation import RECORDED_INTERVAL_MS, RECORDED_MS, RECORDED_SOURCE, simulate_decisions
 from reports.gate.writing import render_annotations, render_junit, render_markdown, render_self_test, render_text, say_plan
 from reports.summary import summarise
 from scenarios.loading import catalogue, find_scenario, load_scenario
@@ -127,7 +126,7 @@ def _split(option: str, text: str) -> list[str]:
 def _say_recorded_plan(rules: Rules) -> str:
     if rules.primary.figure is not Figure.GATE_HOLD_AFTER_ROUTES:
         return say_plan(None)
-    return f"by the recorded values, {make_plan(np.array(VALUES_MS), rules.primary, INTERVAL_MS)}"
+    return f"by the recorded values, {make_plan(np.array(RECORDED_MS), rules.primary, RECORDED_INTERVAL_MS)}"
 
 
 def check_gate(paths: Sequence[Path], rules_file: Path | None, looks: Sequence[Look], output_format: GateFormat) -> int:
@@ -145,7 +144,7 @@ def check_gate(paths: Sequence[Path], rules_file: Path | None, looks: Sequence[L
         values, interval_ms = primary_values(read_side("BASELINE", paths[0]), rules.primary)
         source = str(paths[0])
     elif rules.primary.figure is Figure.GATE_HOLD_AFTER_ROUTES:
-        values, interval_ms, source = np.array(VALUES_MS), INTERVAL_MS, SOURCE
+        values, interval_ms, source = np.array(RECORDED_MS), RECORDED_INTERVAL_MS, RECORDED_SOURCE
     else:
         raise UsageError(
             f"the recorded values are of another figure than {rules.primary.figure}; give a folder with --self-test"

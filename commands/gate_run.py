@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from analysis.comparison import Comparison
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from commands.compare import find_runs, read_stored
 from commands.reporting import write_comparison
 from commands.settings import LATEST, make_run_directory
@@ -23,9 +23,8 @@ from hitless.errors import UsageError, WorldError
 from hitless.plural import plural
 from hitless.store import write_json
 from reports.gate.decision import Outcome, Question, Release, decide_release
-from reports.gate.findings import State
 from reports.gate.looks import between_looks, plan_looks
-from reports.gate.rules import RuleName
+from reports.gate.rules import RuleName, State
 from reports.gate.sides import Side, StoredSummary, make_side
 from reports.summary import summarise
 

@@ -39,19 +39,6 @@ class SwitchName(StrEnum):
     """Someone else switches; hitless only records it."""
 
 
-def _stand_alone(cluster: Cluster, _case: Case, _arm: Arm, _directory: Path, _clock: Clock) -> Cluster:
-    """Return the cluster as it is: all that is needed is in it."""
-    return cluster
-
-
-def _accept(_case: Case, _history: History) -> None:
-    """The doubles do what the scenario says, or the run has errors."""
-
-
-def _require_nothing() -> None:
-    """A performer in this process needs nothing."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performer:
     """Who performs the switch."""
@@ -63,11 +50,11 @@ class Performer:
     """Returns the release of the extension, where a scenario names none."""
     make_plan: Callable[[Case, Arm, int, Clock], RunPlan]
     """Returns what a trial of an arm does."""
-    surround: Callable[[Cluster, Case, Arm, Path, Clock], Cluster] = _stand_alone
+    surround: Callable[[Cluster, Case, Arm, Path, Clock], Cluster] = lambda cluster, *_: cluster
     """Returns the cluster with what it brings along around it, for a run in this folder."""
-    confirm: Callable[[Case, History], None] = _accept
-    """Raises WorldError if a stored run is no run of its scenario."""
-    check: Callable[[], None] = _require_nothing
+    confirm: Callable[[Case, History], None] = lambda *_: None
+    """Raises WorldError if a stored run is no run of its scenario; doubles do what the scenario says, or the run has errors."""
+    check: Callable[[], None] = lambda: None
     """Raises MissingCapabilityError if this machine lacks something that it needs."""
     is_real_time: bool = False
     """Whether it takes its real time, so that only the profile `gardener` works."""
@@ -96,11 +83,13 @@ def make_performer(name: SwitchName, options: ObserverOptions | None = None, pro
             return Performer(name=name, acts=frozenset(Act), make_plan=make_plan, label=label)
         case SwitchName.OBSERVER:
             observer = options or ObserverOptions()
-
-            def plan_observed(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
-                return observe_plan(make_plan(case, arm, trial, clock), clock, observer)
-
-            return Performer(name=name, acts=frozenset(), make_plan=plan_observed, confirm=confirm_switched, label=label)
+            return Performer(
+                name=name,
+                acts=frozenset(),
+                make_plan=lambda case, arm, trial, clock: observe_plan(make_plan(case, arm, trial, clock), clock, observer),
+                confirm=confirm_switched,
+                label=label,
+            )
 
 
 def read_programs(extension: str, resource_manager: str, route_controller: str) -> Programs:
@@ -124,12 +113,6 @@ def _make_program_performer(programs: Programs) -> Performer:
     if programs.route_controller is not None:
         cannot |= {Act.IDEALISE_ROUTES}
 
-    def plan_with_programs(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
-        return plan_programs(make_plan(case, arm, trial, clock), programs, case, arm, clock)
-
-    def surround_cluster(cluster: Cluster, case: Case, arm: Arm, directory: Path, clock: Clock) -> Cluster:
-        return surround(cluster, programs, case, arm, directory, clock)
-
     def check() -> None:
         for part, path in programs.by_part().items():
             check_program(_option_of(part), path)
@@ -139,8 +122,8 @@ def _make_program_performer(programs: Programs) -> Performer:
         name=SwitchName.DOUBLES,
         acts=frozenset(Act) - cannot,
         find_release=partial(find_program_release, programs),
-        make_plan=plan_with_programs,
-        surround=surround_cluster,
+        make_plan=lambda case, arm, trial, clock: plan_programs(make_plan(case, arm, trial, clock), programs, case, arm, clock),
+        surround=lambda cluster, *rest: surround(cluster, programs, *rest),
         check=check,
         is_real_time=True,
         label=f"a program as {_name_options(programs)}",

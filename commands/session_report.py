@@ -24,10 +24,10 @@ from commands.compare import read_stored
 from commands.reporting import attempt, write_arm
 from hitless.store import write_json
 from hitless.words import JsonObject
-from reports.github import annotate
 from reports.page import render_page
 from reports.session import ArmEntry, SessionIndex, State, render_index, render_step_summary
 from reports.summary import Summary, summarise
+from reports.templating import annotate
 
 INDEX: Final = "index.html"
 _ARM_FILE: Final = "arm.json"

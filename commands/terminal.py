@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from hitless.plural import plural
 from hitless.words import SECOND, FlowRole, Verdict
 from reports.live import Look, say_line

@@ -61,7 +61,7 @@ def run(plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> Histo
         store.write_cluster(facts, flows, cluster.counters())
         execution = _Execution(plan, cluster, clock, store)
         try:
-            execution.watch_switch(facts, flows)
+            execution.attempt("probing", lambda: execution.watch_switch(facts, flows))
         finally:
             execution.finish()
     return store.read()
@@ -101,9 +101,6 @@ class _Execution:
 
     def watch_switch(self, facts: ClusterFacts, flows: tuple[Flow, ...]) -> None:
         """Do steps 2 and 3."""
-        self._attempt("probing", lambda: self._watch_switch(facts, flows))
-
-    def _watch_switch(self, facts: ClusterFacts, flows: tuple[Flow, ...]) -> None:
         plan, cluster, clock = self._plan, self._cluster, self._clock
         switch = self._switch = plan.make_switch(cluster, facts, self._events)
         taken = {one.name for one in switch.participants}
@@ -210,22 +207,22 @@ class _Execution:
         """
         cluster, clock = self._cluster, self._clock
         for fault in reversed(self._injected.copy()):
-            self._attempt(f"cure of {fault.name}", partial(self._cure, fault))
+            self.attempt(f"cure of {fault.name}", partial(self._cure, fault))
         if self._is_live:
             until = Nanoseconds(clock.now_ns() + self._plan.header.validation_ns)
-            self._attempt("validation", lambda: clock.wait_until(until))
+            self.attempt("validation", lambda: clock.wait_until(until))
         self._finish_load()
-        self._attempt("recording of the end", partial(self._events.record, "run.probing_stopped"))
-        self._attempt("stopping of the agents", cluster.prober.stop)
-        records = self._attempt("collection of the records", cluster.prober.collect)
+        self.attempt("recording of the end", partial(self._events.record, "run.probing_stopped"))
+        self.attempt("stopping of the agents", cluster.prober.stop)
+        records = self.attempt("collection of the records", cluster.prober.collect)
         if records is not None:
-            self._attempt("storing of the records", partial(self._store.write_records, records))
-        counters = self._attempt("reading of counters", cluster.counters)
-        nodes = self._attempt("reading of nodes", cluster.inspect)
-        routes = self._attempt("reading of the cloud's tables", self._read_tables)
+            self.attempt("storing of the records", partial(self._store.write_records, records))
+        counters = self.attempt("reading of counters", cluster.counters)
+        nodes = self.attempt("reading of nodes", cluster.inspect)
+        routes = self.attempt("reading of the cloud's tables", self._read_tables)
         objects: list[JsonObject] = []
         for kind in (Kind.NODE, Kind.IP_POOL, Kind.DAEMON_SET):
-            objects.extend(self._attempt(f"reading of {kind}", partial(cluster.kube.list, kind)) or ())
+            objects.extend(self.attempt(f"reading of {kind}", partial(cluster.kube.list, kind)) or ())
         try:
             self._store.write_final(counters or {}, nodes or (), tuple(objects), tuple(self._errors), routes)
         finally:
@@ -243,12 +240,12 @@ class _Execution:
         """Stop the load while the probes still run: what it meets at the very end is on both records."""
         if self._load is None:
             return
-        self._attempt("stopping of the load", self._load.stop)
-        records = self._attempt("collection of the load's records", self._load.collect)
+        self.attempt("stopping of the load", self._load.stop)
+        records = self.attempt("collection of the load's records", self._load.collect)
         if records is not None:
-            self._attempt("storing of the load's records", partial(self._store.write_load, records))
+            self.attempt("storing of the load's records", partial(self._store.write_load, records))
 
-    def _attempt(self, what: str, act: Callable[[], T]) -> T | None:
+    def attempt(self, what: str, act: Callable[[], T]) -> T | None:
         """Call `act`; what it raises is written down and ends nothing. Ctrl-C and bugs are raised at the run's end."""
         try:
             return act()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from analysis.causes.attribution import Attribution, Cause, CauseKind
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from analysis.measure import Outage
 from hitless.facts import Flow
 from hitless.words import MILLISECOND, FlowRole

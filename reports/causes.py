@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from analysis.measure import FlowMeasure
 from reports.cause_summary import CauseSummary, causes_of_flow
 from reports.extracts import WorstFlow
 from reports.quantities import NONE, duration_of, ms, say_count, say_duration, say_ms
@@ -35,21 +34,20 @@ def example_rows(arm: str, found: Sequence[CauseSummary]) -> Iterator[tuple[str,
         yield arm, one.cause, f"trial {one.example.trial}: {one.example.flow}", "; ".join(one.example.evidence)
 
 
-def worst_rows(worst: Sequence[WorstFlow], accuracy_ms: float) -> list[tuple[str, ...]]:
-    """Return a row a flow: run, flow, lost by direction, outages, downtime, the same by count, convergence time, cause."""
-    return [
-        (
-            f"{one.run.history.header.arm} {one.run.history.header.trial}",
+def worst_rows(worst: Sequence[WorstFlow], accuracy_ms: float) -> Iterator[tuple[str, ...]]:
+    """Yield a row a flow: run, flow, lost by direction, outages, downtime, the same by count, convergence time, cause."""
+    for one in worst:
+        header, found = one.run.history.header, one.measure
+        yield (
+            f"{header.arm} {header.trial}",
             one.flow.label,
-            _say_lost(one.measure),
-            say_count(len(one.measure.outages)),
-            say_duration(duration_of(one.measure.downtime), accuracy_ms),
-            say_ms(ms(one.measure.downtime_plbm_ns), accuracy_ms),
-            say_ms(ms(one.measure.convergence_ns), accuracy_ms),
+            f"{found.lost:,} ({found.lost_near_end:,} / {found.lost_far_end:,} / {found.lost_unknown:,})",
+            say_count(len(found.outages)),
+            say_duration(duration_of(found.downtime), accuracy_ms),
+            say_ms(ms(found.downtime_plbm_ns), accuracy_ms),
+            say_ms(ms(found.convergence_ns), accuracy_ms),
             _say_causes(one),
         )
-        for one in worst
-    ]
 
 
 def _say_causes(one: WorstFlow) -> str:
@@ -57,10 +55,6 @@ def _say_causes(one: WorstFlow) -> str:
     causes = causes_of_flow(one.run.evidence.causes, one.flow)
     shown = [(name, share) for name, share in causes if share >= _SHARE_SHOWN] or causes[:1]
     return ", ".join(name if len(shown) == 1 else f"{name} {share:.0%}" for name, share in shown) or NONE
-
-
-def _say_lost(found: FlowMeasure) -> str:
-    return f"{found.lost:,} ({found.lost_near_end:,} / {found.lost_far_end:,} / {found.lost_unknown:,})"
 
 
 def _say_subjects(subjects: Mapping[str, int], others: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis.connections import Complaint, ConnectionMeasure
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from analysis.stalls import StallEnd
 from hitless.words import MILLISECOND
 from reports.quantities import say_count, say_ms

@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.comparison import Comparison
 from analysis.connections import Complaint, ConnectionMeasure
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from analysis.load_seconds import tally
 from analysis.measure import FlowMeasure
 from hitless.events import Event

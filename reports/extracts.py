@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.comparison import Comparison
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from analysis.measure import FlowMeasure
 from hitless.facts import Flow
 from hitless.words import Arm, FlowRole, Verdict

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from analysis.measure import FlowMeasure
 from hitless.plural import plural
 from hitless.words import MILLISECOND, FlowRole

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from analysis.route_history import RouteMode, RouteTimeline
 from hitless.history import History
 from hitless.words import MILLISECOND, Mode

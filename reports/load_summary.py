@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from analysis.load_seconds import LoadSecond, LoadTotals, load_seconds, tally, tally_uses
 from hitless.history import History
 from hitless.load import LoadRecords

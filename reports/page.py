@@ -68,7 +68,7 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
         connections=[row for arm, found in summary.arms.items() for row in connection_rows(arm, found.connections)],
         causes=[row for arm, found in summary.arms.items() for row in cause_rows(arm, found.causes)],
         cause_examples=[row for arm, found in summary.arms.items() for row in example_rows(arm, found.causes)],
-        worst=worst_rows(worst_flows(comparison, WORST_FLOWS_MAX), summary.accuracy_ms),
+        worst=list(worst_rows(worst_flows(comparison, WORST_FLOWS_MAX), summary.accuracy_ms)),
         heat={arm: make_heat_map(comparison.runs_of(arm)) for arm in shown},
         lanes=[(arm, run.history.header.trial, mode_lanes(run), route_lanes(run)) for arm, run in shown.items()],
         nodes=len(first.facts.nodes),

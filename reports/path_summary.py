@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from analysis.length import Length
 from analysis.paths.mixed_modes import CELLS, ModeLoss, count_cells, make_matrix
 from analysis.paths.path import Direction, Flags
@@ -132,10 +132,6 @@ def _count(direction: Direction) -> npt.NDArray[np.int64]:
 def _spread(lengths: Iterable[Length]) -> TransitionSpread:
     every = list(lengths)
     likely = [None if one.likely_ns is None else one.likely_ns / MILLISECOND for one in every]
-    longest = max(every, key=_by_likely, default=None)
+    # A length without an end is longer than all others.
+    longest = max(every, key=lambda one: (one.likely_ns is None, one.likely_ns or one.shortest_ns), default=None)
     return TransitionSpread(spread_ms=make_spread(likely), bounds_ms_max=None if longest is None else duration_of(longest))
-
-
-def _by_likely(length: Length) -> tuple[bool, int]:
-    """Sort key: a length without an end is longer than all others."""
-    return length.likely_ns is None, length.likely_ns or length.shortest_ns

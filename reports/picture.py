@@ -47,7 +47,7 @@ def render_svg(comparison: Comparison) -> str:
     for panel in panels:
         laid = lay_out(panel, span, PLOT_PX)
         drawn += list(_draw_panel(laid, span, top))
-        top += _height(laid)
+        top += TITLE_PX + laid.lanes * LANE_PX + max(1, len(laid.rows)) * ROW_PX + AXIS_PX
     width = LABEL_PX + PLOT_PX + 2 * MARGIN_PX
     return "\n".join(
         (
@@ -69,10 +69,6 @@ def ticks(span: tuple[float, float], count: int = TICKS) -> tuple[float, ...]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw)
     return tuple(number * step for number in range(math.ceil(span[0] / step), math.floor(span[1] / step) + 1))
-
-
-def _height(panel: Panel) -> float:
-    return TITLE_PX + panel.lanes * LANE_PX + max(1, len(panel.rows)) * ROW_PX + AXIS_PX
 
 
 def _draw_panel(panel: Panel, span: tuple[float, float], top: float) -> Iterator[str]:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
 
 from analysis.comparison import Comparison
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from analysis.length import add_lengths
 from analysis.measure import Counts, FlowMeasure
 from analysis.mesh_coverage import MeshCoverage, find_mesh_coverage

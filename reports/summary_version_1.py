@@ -26,12 +26,9 @@ def upgrade(document: JsonObject) -> JsonObject:
     Raises:
         KeyError, TypeError, ValueError, AttributeError: it is none.
     """
-    arms = {name: _nest_arm(_convert(arm)) for name, arm in document["arms"].items()}
+    converted = {name: _convert(arm) for name, arm in document["arms"].items()}
+    arms = {name: _nest(arm) | {"per_trial": [_nest(trial) for trial in arm["per_trial"]]} for name, arm in converted.items()}
     return {"kernel": None, "parts": [], **document, "schema": SCHEMA, "arms": arms}
-
-
-def _nest_arm(arm: JsonObject) -> JsonObject:
-    return _nest(arm) | {"per_trial": [_nest(trial) for trial in arm["per_trial"]]}
 
 
 def _nest(node: JsonObject) -> JsonObject:

@@ -74,7 +74,10 @@ def comparison_rows(summary: Summary) -> tuple[Row, ...]:
         arm_row(summary, "trials", lambda arm: ", ".join(f"{trial.verdict}" for trial in arm.per_trial)),
         per_totals("flows hit", lambda totals: say_share(totals.flows_hit, totals.flows)),
         per_totals("probes lost", lambda totals: say_share(totals.lost, totals.offered)),
-        per_totals("longest outage", lambda totals: _say_longest_outage(totals, accuracy_ms)),
+        per_totals(
+            "longest outage",
+            lambda totals: say_duration(totals.outage_ms_max, accuracy_ms) if totals.outages else "none seen",
+        ),
         per_totals(
             "longest downtime of a flow",
             lambda totals: say_duration(totals.downtime_ms_max, accuracy_ms) if totals.lost else "none seen",
@@ -87,7 +90,10 @@ def comparison_rows(summary: Summary) -> tuple[Row, ...]:
             "downtime of all flows together",
             lambda totals: say_duration(totals.downtime_ms_sum, accuracy_ms) if totals.lost else "none seen",
         ),
-        per_totals("outages that may have gone unseen", _say_blind),
+        per_totals(
+            "outages that may have gone unseen",
+            lambda totals: "of any length" if totals.blind_ms_max is None else f"up to {say_ms(totals.blind_ms_max)}",
+        ),
         arm_row(summary, "full convergence time", lambda arm: _say_convergence(arm, accuracy_ms)),
         arm_row(summary, "gate held", _say_gate),
         arm_row(summary, "control flows lost", lambda arm: say_share(arm.control.lost, arm.control.offered)),
@@ -148,14 +154,6 @@ def _say_family(name: str, arm: ArmSummary) -> str:
     lost = say_share(totals.lost, totals.offered)
     refused = f", {say_count(totals.send_errors)} refused" if totals.send_errors else ""
     return f"{lost} on {totals.flows_hit} of {plural(totals.flows, 'flow')}{refused}" if totals.lost else f"{lost}{refused}"
-
-
-def _say_longest_outage(totals: Totals, accuracy_ms: float) -> str:
-    return say_duration(totals.outage_ms_max, accuracy_ms) if totals.outages else "none seen"
-
-
-def _say_blind(totals: Totals) -> str:
-    return "of any length" if totals.blind_ms_max is None else f"up to {say_ms(totals.blind_ms_max)}"
 
 
 def _say_convergence(arm: ArmSummary, accuracy_ms: float) -> str:

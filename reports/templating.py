@@ -1,4 +1,4 @@
-"""The templates of reports: what every one of them may use. Only this module imports jinja2."""
+"""The templates of reports, what every one may use, and texts for other programs. Only this module imports jinja2."""
 
 from __future__ import annotations
 
@@ -63,3 +63,18 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> lis
 def escape_cell(text: object) -> str:
     """Return a text that cannot end a table cell of Markdown or begin a tag."""
     return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def annotate(level: str, title: str, text: str) -> str:
+    """Return a workflow command of GitHub Actions, which the runner shows beside the change.
+
+    Args:
+        level: `notice`, `warning` or `error`.
+        title: what it is about.
+        text: may have several lines.
+
+    Source: GitHub's documentation, "Workflow commands for GitHub Actions"; escapes as in actions/toolkit,
+    packages/core/src/command.ts.
+    """
+    text, title = (part.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A") for part in (text, f"hitless {title}"))
+    return f"::{level} title={title.replace(':', '%3A').replace(',', '%2C')}::{text}"

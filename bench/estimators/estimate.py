@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from analysis.measure import FlowMeasure, Outage
 from bench.estimators.tools import Failure, Tool, Unit, make_tools
 from bench.estimators.tries import fails_possibly, fails_surely

@@ -12,9 +12,8 @@ from typing import Final
 from analysis.comparison import PROOF_INTERVALS
 from hitless.plural import plural
 from hitless.words import Arm, Verdict
-from reports.gate.findings import RuleFinding, State
 from reports.gate.inference import CONFIDENCE, bound_probability
-from reports.gate.rules import RuleName, Rules
+from reports.gate.rules import RuleFinding, RuleName, Rules, State
 from reports.gate.sides import FoundArm, Side
 from reports.quantities import say_duration
 from reports.summary import TrialSummary

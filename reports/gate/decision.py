@@ -16,7 +16,6 @@ from hitless.plural import plural
 from hitless.words import JsonObject
 from reports.gate.absolute import Plans, find_absolute
 from reports.gate.decision_table import StoredTable, ask_table
-from reports.gate.findings import RuleFinding, State
 from reports.gate.looks import Look
 from reports.gate.relative import (
     Losses,
@@ -30,7 +29,7 @@ from reports.gate.relative import (
     judge_primary,
     plan_trials,
 )
-from reports.gate.rules import Allowance, Figure, Rules, Trait, index_allowances
+from reports.gate.rules import Allowance, Figure, RuleFinding, Rules, State, Trait, index_allowances
 from reports.gate.sides import Difference, Side, find_differences
 
 SCHEMA: Final = "hitless.gate/1"

@@ -14,8 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from hitless.errors import UsageError
 from hitless.facts import Part, PartIdentity
 from hitless.plural import plural
-from reports.gate.findings import RuleFinding, State
-from reports.gate.rules import RuleName
+from reports.gate.rules import RuleFinding, RuleName, State
 from reports.gate.sides import Side, say_part
 
 SCHEMA: Final = "hitless.conform/1"

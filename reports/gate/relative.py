@@ -18,7 +18,6 @@ import numpy as np
 
 from hitless.plural import plural
 from hitless.words import Arm, Verdict
-from reports.gate.findings import RuleFinding, State
 from reports.gate.inference import (
     GO_ALPHA,
     POWER,
@@ -34,7 +33,7 @@ from reports.gate.inference import (
     trials_needed,
 )
 from reports.gate.looks import Look
-from reports.gate.rules import Figure, Primary, RuleName
+from reports.gate.rules import Figure, Primary, RuleFinding, RuleName, State
 from reports.gate.sides import FoundArm, Side
 from reports.summary import TrialSummary
 

@@ -1,4 +1,4 @@
-"""The rules of the release gate: a YAML file, or the built-in rules.
+"""The rules of the release gate, a YAML file or the built-in ones, and what is found of a rule.
 
 What stops a release is stated before anything is compared. The built-in rules are the defaults of the fields.
 """
@@ -6,6 +6,7 @@ What stops a release is stated before anything is compared. The built-in rules a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum, unique
 from typing import Annotated, Self
@@ -137,3 +138,34 @@ def read_rules(document: JsonObject, where: str, today: date) -> Rules:
 def index_allowances(rules: Rules) -> Mapping[tuple[RuleName, str], Allowance]:
     """Return the allowances by rule and scenario."""
     return {(one.rule, one.scenario): one for one in rules.allowances}
+
+
+@unique
+class State(StrEnum):
+    """The answer to one rule."""
+
+    HOLDS = "holds"
+    BROKEN = "broken"
+    NOT_KNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFinding:
+    """One rule, asked of one scenario."""
+
+    rule: RuleName
+    scenario: str
+    state: State
+    text: str
+    """One sentence with the figures, their bounds and the test."""
+    evidence: str
+    """File of the summary."""
+    next_step: str = ""
+    """What to do; empty where the rule holds."""
+    allowance: Allowance | None = None
+    """What permits that the rule does not hold."""
+
+    @property
+    def counts(self) -> State:
+        """What the decision takes it for."""
+        return self.state if self.allowance is None else State.HOLDS

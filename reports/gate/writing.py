@@ -8,13 +8,12 @@ from xml.etree import ElementTree as ET
 
 from hitless.plural import plural
 from reports.gate.decision import Identity, Outcome, Release
-from reports.gate.findings import RuleFinding, State
 from reports.gate.inference import STOP_ALPHA
 from reports.gate.relative import Losses, Plan, Resets, say_relative
+from reports.gate.rules import RuleFinding, State
 from reports.gate.sides import say_part
 from reports.gate.simulation import SelfTest
-from reports.github import annotate
-from reports.templating import markdown_table
+from reports.templating import annotate, markdown_table
 
 _COLUMNS: Final = ("rule", "scenario", "state", "what was found", "evidence", "next step")
 
@@ -29,7 +28,8 @@ def _lines(release: Release) -> Iterator[str]:
     yield _say_side(release.candidate)
     yield say_plan(release.plan)
     for finding in release.findings:
-        yield f"{_say_state(finding)}  {finding.rule} of {finding.scenario}: {finding.text}"
+        state = finding.state if finding.allowance is None else "allowed"
+        yield f"{state}  {finding.rule} of {finding.scenario}: {finding.text}"
         if finding.state is not State.HOLDS:
             yield f"    evidence: {finding.evidence}"
             if finding.allowance is None:
@@ -166,10 +166,6 @@ def say_plan(plan: Plan | None) -> str:
     if plan is None:
         return "needed trials: not known, the baseline has fewer than two values of the primary figure"
     return f"needed trials, from the baseline alone: {plan}"
-
-
-def _say_state(finding: RuleFinding) -> str:
-    return "allowed" if finding.allowance is not None else finding.state.value
 
 
 def _say_allowance(finding: RuleFinding) -> str:

@@ -13,7 +13,7 @@ from scapy.layers.inet import UDP
 from scapy.layers.inet6 import IPv6
 
 from analysis.causes.candidates import CauseKind
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
 from commands.arms import execute_trial

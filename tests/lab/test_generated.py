@@ -11,7 +11,7 @@ from hypothesis import Phase, given, note, settings
 
 from analysis.causes.attribution import CauseKind
 from analysis.causes.moved_counters import MovedCounters
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from commands.arms import execute_trial
 from commands.backends import make_backend
 from commands.performers import SwitchName, make_performer

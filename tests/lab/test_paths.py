@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 import pytest
 
-from analysis.evidence import Evidence
-from analysis.judged import JudgedRun
+from analysis.evidence import Evidence, JudgedRun
 from analysis.paths.mixed_modes import CELLS, ModeLoss, count_cells, make_matrix
 from analysis.paths.path import FlowPaths
 from analysis.paths.transitions import Transitions, find_transitions

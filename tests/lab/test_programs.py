@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from clusters.programs.api_server import find_assets
 from clusters.programs.cluster import Programs
 from commands.arms import execute_trial

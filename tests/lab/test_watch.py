@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from clusters.kubernetes.prober import KindProber
 from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods

@@ -7,8 +7,7 @@ from typing import Final
 import numpy as np
 
 from analysis.comparison import Comparison
-from analysis.evidence import Evidence
-from analysis.judged import JudgedRun
+from analysis.evidence import Evidence, JudgedRun
 from checks.catalogue import run_checks
 from hitless.events import Event
 from hitless.history import History

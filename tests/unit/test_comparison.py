@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.comparison import compare_verdict
-from analysis.evidence import Evidence
-from analysis.judged import JudgedRun
+from analysis.evidence import Evidence, JudgedRun
 from hitless.history import History
 from hitless.verdicts import CheckResult, Finding, judge
 from hitless.words import Arm, FlowId, FlowRole, FlowSet, Verdict

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from analysis.measure import Outage
 from bench.estimators.estimate import Path, Reading, estimate_arm, make_path, read_flow
 from bench.estimators.table import say_mean, say_range, say_share, tool_rows

@@ -16,11 +16,9 @@ from commands.gate import GateOptions, check_gate, gate_release
 from commands.settings import GateFormat
 from hitless.errors import UsageError
 from reports.gate.decision import Outcome, Question, Release, decide_release
-from reports.gate.findings import State
 from reports.gate.looks import Look
-from reports.gate.recorded import INTERVAL_MS, VALUES_MS
-from reports.gate.rules import Allowance, Figure, Primary, RuleName, Rules, Trait
-from reports.gate.simulation import DECISIONS, SelfTest, simulate_decisions
+from reports.gate.rules import Allowance, Figure, Primary, RuleName, Rules, State, Trait
+from reports.gate.simulation import DECISIONS, RECORDED_INTERVAL_MS, RECORDED_MS, SelfTest, simulate_decisions
 from reports.gate.writing import render_annotations, render_junit, render_markdown, render_text
 from tests.unit.summaries import HOLDS_MS, arm, changed, gated, summary, trial, ungated
 from tests.unit.test_gate_rules import plans, side
@@ -282,8 +280,8 @@ def test_bad_input_prints_no_decision(tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == ""
 
 
-def simulated(values: Sequence[float] = VALUES_MS, trials: int = 10) -> SelfTest:
-    return simulate_decisions(np.array(values), INTERVAL_MS, Primary(), [Look(pairs=trials)], "values")
+def simulated(values: Sequence[float] = RECORDED_MS, trials: int = 10) -> SelfTest:
+    return simulate_decisions(np.array(values), RECORDED_INTERVAL_MS, Primary(), [Look(pairs=trials)], "values")
 
 
 def test_at_most_one_percent_of_the_decisions_without_a_difference_are_a_stop() -> None:
@@ -319,7 +317,7 @@ def test_a_gate_that_stops_too_often_is_named() -> None:
     assert not worst.is_good
 
 
-@pytest.mark.parametrize(("values", "trials"), [(VALUES_MS, 6), (VALUES_MS, 31), (VALUES_MS[:4], 10)])
+@pytest.mark.parametrize(("values", "trials"), [(RECORDED_MS, 6), (RECORDED_MS, 31), (RECORDED_MS[:4], 10)])
 def test_a_simulation_that_would_mean_nothing_is_refused(values: Sequence[float], trials: int) -> None:
     with pytest.raises(UsageError):
         simulated(values, trials)

@@ -12,7 +12,7 @@ from commands.gate import GateOptions, gate_release
 from commands.settings import GateFormat
 from hitless.errors import UsageError
 from reports.gate.decision_table import ask_table, parse_table
-from reports.gate.findings import RuleFinding, State
+from reports.gate.rules import RuleFinding, State
 from tests.unit.summaries import changed, summary
 from tests.unit.test_gate_rules import side
 

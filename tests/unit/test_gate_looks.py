@@ -13,10 +13,9 @@ from commands.gate_run import Version, run_versions, say_looks
 from hitless.errors import UsageError
 from reports.gate.decision import Outcome, Question, Release
 from reports.gate.looks import Look, between_looks, plan_looks
-from reports.gate.recorded import INTERVAL_MS, VALUES_MS
 from reports.gate.rules import Primary, RuleName, Rules
 from reports.gate.sides import Side
-from reports.gate.simulation import DECISIONS, simulate_decisions
+from reports.gate.simulation import DECISIONS, RECORDED_INTERVAL_MS, RECORDED_MS, simulate_decisions
 from reports.gate.writing import render_text
 from tests.unit.summaries import HOLDS_MS, changed, gated, summary, ungated
 from tests.unit.test_gate_rules import plans, side
@@ -37,7 +36,7 @@ def test_a_budget_that_cannot_stop_a_release_is_refused() -> None:
 
 
 def test_at_most_one_percent_of_the_sequential_decisions_without_a_difference_are_a_stop() -> None:
-    found = simulate_decisions(np.array(VALUES_MS), INTERVAL_MS, Primary(), plan_looks(20), "values")
+    found = simulate_decisions(np.array(RECORDED_MS), RECORDED_INTERVAL_MS, Primary(), plan_looks(20), "values")
     assert found.is_good
     assert found.points[0].pairs_mean < 10, "most end at the first look"
     assert found.points[-1].stop > 0.9 * DECISIONS

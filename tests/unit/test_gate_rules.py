@@ -14,8 +14,7 @@ from hitless.documents import parse_document
 from hitless.errors import UsageError
 from hitless.words import Arm
 from reports.gate.absolute import find_absolute
-from reports.gate.findings import State
-from reports.gate.rules import Allowance, Figure, Primary, RuleName, Rules, read_rules
+from reports.gate.rules import Allowance, Figure, Primary, RuleName, Rules, State, read_rules
 from reports.gate.sides import Side, make_side, parse_summary
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.parts import ArmPlan

@@ -21,8 +21,8 @@ from commands.history import trend as trend_command
 from commands.history_files import add_summaries, list_contents, read_rows
 from commands.session_history import SessionHistory
 from hitless.errors import UsageError
-from reports.gate.recorded import VALUES_MS
 from reports.gate.rules import Figure
+from reports.gate.simulation import RECORDED_MS
 from reports.releases import Row
 from reports.trend import Trend, find_changes, make_trend, render_trend
 from reports.trend_page import levels, render_trend_page
@@ -162,7 +162,7 @@ def test_a_change_of_the_level_is_found_at_its_release() -> None:
 
 def test_histories_without_a_change_have_none_found_in_99_of_100() -> None:
     random = np.random.default_rng(1)
-    histories = [[random.choice(VALUES_MS, 10) for _ in range(8)] for _ in range(200)]
+    histories = [[random.choice(RECORDED_MS, 10) for _ in range(8)] for _ in range(200)]
     assert sum(bool(find_changes(history)) for history in histories) <= 2
 
 

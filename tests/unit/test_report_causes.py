@@ -102,4 +102,3 @@ def test_a_comparison_without_loss_has_no_causes() -> None:
 def test_each_worst_flow_has_its_causes() -> None:
     worst = worst_flows(comparison(trials=1), 3)
     assert [row[-1] for row in worst_rows(worst, 5.0)] == ["pool-before-routes"] * 3
-    assert worst_rows((), 5.0) == []

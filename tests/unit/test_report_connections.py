@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from analysis.evidence import Evidence
-from analysis.judged import JudgedRun
+from analysis.evidence import Evidence, JudgedRun
 from hitless.history import History
 from hitless.records import ConnectionEvent
 from hitless.words import FlowClass, FlowSet, Verdict

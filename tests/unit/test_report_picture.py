@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.comparison import Comparison
-from analysis.judged import JudgedRun
+from analysis.evidence import JudgedRun
 from hitless.history import History
 from hitless.records import ConnectionEvent
 from hitless.words import Arm, FlowRole

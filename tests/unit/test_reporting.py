@@ -10,8 +10,7 @@ from typing import Any, Never
 
 import pytest
 
-from analysis.evidence import Evidence
-from analysis.judged import JudgedRun
+from analysis.evidence import Evidence, JudgedRun
 from commands import compare, reporting
 from commands.compare import judge_stored, read_stored, tell_single
 from commands.reporting import write_comparison

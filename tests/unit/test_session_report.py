@@ -12,8 +12,8 @@ from commands.arms import ArmOutcome
 from commands.session_report import SessionReport, finish_arm, report_arm
 from hitless.history import History
 from hitless.words import Arm
-from reports.github import annotate
 from reports.session import ArmEntry, SessionIndex, State, render_index, render_step_summary
+from reports.templating import annotate
 from tests.unit.comparisons import judged, realistic
 
 
