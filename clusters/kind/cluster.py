@@ -24,10 +24,10 @@ from clusters.kind.docker import Docker, find_docker
 from clusters.kind.images import find_images
 from clusters.kind.kept import find_defect, find_standing, in_use, remove_cluster
 from clusters.kind.machine import kernel_capabilities
-from clusters.kind.nodes import ApiFirewall, count_strays, make_docker_rescue, read_counters, read_state
+from clusters.kind.nodes import ApiFirewall, KindMachines, count_strays, make_docker_rescue, read_counters, read_state
 from clusters.kind.programs import KindNodes, find_programs
 from clusters.kind.route_watch import RouteWatch
-from clusters.kind.router import CloudNetwork
+from clusters.kind.router import UNDERLAY_MTU, CloudNetwork
 from clusters.kind.spec import KindSpec
 from clusters.kind.versions import KIND_VERSION, PROBER_IMAGE, calico_images
 from clusters.kubernetes.api_calls import connect
@@ -38,6 +38,7 @@ from clusters.kubernetes.pod_host import KubePodHost
 from clusters.kubernetes.prober import KindProber
 from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
+from clusters.node_faults import node_faults, restore
 from gardener.doubles.cloud import Cloud
 from hitless.calico import CALICO_NODE
 from hitless.errors import HitlessError, WorldError
@@ -53,8 +54,6 @@ from scenarios.plan import Case
 from switches.doubles import initial_objects
 from switches.observer import CalicoObserver
 
-_UNDERLAY_MTU: Final = 1500
-"""MTU of a docker network by default."""
 _POD_CIDR_S: Final = 60
 _LOOK_AFTER_NS: Final = Nanoseconds(150 * MILLISECOND)
 """Time before the observer's next look. A look makes four requests, which would delay what the double of
@@ -105,6 +104,7 @@ class CalicoCluster:
         self._prober: ProberHandle | None = None
         self._cloud: Cloud | None = None
         self._faults: FaultTable | None = None
+        self._machines: KindMachines | None = None
         self._nodes: KindNodes | None = None
         self._facts: tuple[NodeFacts, ...] = ()
         self._lock = contextlib.ExitStack()
@@ -180,7 +180,7 @@ class CalicoCluster:
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
         """Return what records real Calico and the nodes' routes, and holds the run until its roll is over."""
-        watch = RouteWatch(self._docker, self._facts, recorder, self._clock)
+        watch = RouteWatch(self._docker, self._facts, recorder, self._clock, _present(self._machines).left)
         self._lock.callback(watch.close)
         return (CalicoObserver(self.kube, recorder, _LOOK_AFTER_NS), watch)
 
@@ -208,7 +208,8 @@ class CalicoCluster:
         network = CloudNetwork(
             docker, self._plan, image=images.router, configuration=digest_spec(spec), keep=self._options.keep
         )
-        self._make_containers(nodes, network, images.to_load)
+        machines = self._machines = KindMachines(docker, network, self._plan)
+        self._make_containers(nodes, network, machines, images.to_load)
         self._is_wired = True
         kube, prober = self._connect(nodes.kubeconfig)
         self._kube, self._prober = kube, prober
@@ -225,13 +226,13 @@ class CalicoCluster:
         cloud = self._cloud = Cloud(tables, self._case.behaviour, self._clock)
         zones = [IPv4Network(zone.subnet) for zone in self._plan.zones]
         firewall = ApiFirewall(docker, self._plan.nodes[0].name, network, zones)
-        self._faults = FaultTable(common_faults(firewall, kube, cloud))
+        self._faults = FaultTable(common_faults(firewall, kube, cloud) | node_faults(machines, kube, cloud))
         self._tell("placing the probers")
         endpoints = prober.deploy(facts)
         self._is_whole = True
         return self._describe(facts, endpoints, images.provenance)
 
-    def _make_containers(self, nodes: KindNodes, network: CloudNetwork, images: Sequence[str]) -> None:
+    def _make_containers(self, nodes: KindNodes, network: CloudNetwork, machines: KindMachines, images: Sequence[str]) -> None:
         """Have nodes, zones and router, new or kept, wired as the scenario asks."""
         docker, plan, spec = self._docker, self._plan, self._spec
         standing = find_standing(docker, nodes, plan)
@@ -258,6 +259,8 @@ class CalicoCluster:
         def wire(node: NodePlan) -> None:
             network.wire(node, spec.rp_filter)
             count_strays(docker, network, plan, node)
+            if is_reused:
+                restore(machines, node.name)
 
         with ThreadPoolExecutor(_AT_ONCE_MAX) as pool:
             # The results are nothing; asking for them brings the first error here.
@@ -287,19 +290,18 @@ class CalicoCluster:
     def _describe(
         self, nodes: tuple[NodeFacts, ...], endpoints: tuple[Endpoint, ...], provenance: Mapping[str, str]
     ) -> ClusterFacts:
-        overlay_mtu = _UNDERLAY_MTU - TUNNEL_OCTETS[self._spec.overlay]
+        overlay_mtu = UNDERLAY_MTU - TUNNEL_OCTETS[self._spec.overlay]
         return ClusterFacts(
             backend="kind",
             carrier=self._spec.overlay.value,
             nodes=nodes,
             endpoints=endpoints,
             zone_gateways={zone.name: zone.gateway for zone in self._plan.zones},
-            underlay_mtu=_UNDERLAY_MTU,
-            pod_mtu=overlay_mtu if self._spec.start_mode is Mode.OVERLAY else _UNDERLAY_MTU,
+            underlay_mtu=UNDERLAY_MTU,
+            pod_mtu=overlay_mtu if self._spec.start_mode is Mode.OVERLAY else UNDERLAY_MTU,
             overlay_pod_mtu=overlay_mtu,
-            native_pod_mtu=_UNDERLAY_MTU,
+            native_pod_mtu=UNDERLAY_MTU,
             families=self._case.shoot.families,
-            families_unprobed=dict.fromkeys(self._case.shoot.families[1:], "kind clusters are made with IPv4 alone"),
             permanent_neighbours=False,
             rp_filter=self._spec.rp_filter,
             versions={

@@ -14,12 +14,17 @@ from clusters.kind.images import find_image
 from clusters.kind.programs import KIND_REMEDY, KUBECTL_REMEDY, find_program
 from clusters.kind.versions import CALICO_IMAGES, DEFAULT_NODE_VERSION, LOCAL_IMAGES, NODE_IMAGES
 from clusters.linux.machine import Feature, examine_machine
+from clusters.node_faults import NODE_FAULTS
 from hitless.errors import MissingCapabilityError, WorldError
-from hitless.words import Capability, Mode, Overlay
+from hitless.words import Capability, IpFamily, Mode, Overlay
 from scenarios.faults import faults_missing
 from scenarios.flows import SERVICE_SETS
 from scenarios.plan import Case
 
+KIND_FAULTS: Final = COMMON_FAULTS | NODE_FAULTS
+"""The faults of a kind cluster."""
+_CONTROL_PLANE: Final = "node-a1"
+"""What a scenario calls the node of the control plane, the first one: see `clusters.kind.addresses`."""
 INSTANCES_MIN: Final = 512
 WATCHES_MIN: Final = 524_288
 """inotify limits. Source: kind site/content/docs/user/known-issues.md, "Pod errors due to too many open files"."""
@@ -62,6 +67,8 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
         # Real calico-node implements natOutgoing; hitless makes no Services on kind.
         needed.discard(Capability.NFT)
     missing: list[str] = sorted(needed - kernel_capabilities())
+    if IpFamily.IPV6 in case.shoot.families:
+        missing.append(f"{Capability.IPV6} (kind clusters are made with IPv4 alone)")
     is_unnamed = case.overlay is Overlay.VXLAN and case.scenario.start is Mode.NATIVE
     if is_unnamed and Capability.HOST_ENDPOINTS in needed:
         # Calico allots it when the overlay comes on; a node's own packets would arrive from an unknown address.
@@ -69,7 +76,12 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
     initial = case.scenario.initial
     unwritable = ["Node objects that only the run writes: kubelet and the API server keep deletion and Ready to themselves"]
     held = unwritable if initial.deleting or initial.not_ready else []
-    return (*missing, *faults_missing(case.scenario.fault_names, COMMON_FAULTS), *held)
+    stuck = (
+        [f"a control plane on another node than {_CONTROL_PLANE}, which leaves"]
+        if _CONTROL_PLANE in case.scenario.leaving_nodes
+        else []
+    )
+    return (*missing, *faults_missing(case.scenario.fault_names, KIND_FAULTS), *held, *stuck)
 
 
 def _examine_docker() -> tuple[Feature, ...]:

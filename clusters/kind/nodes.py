@@ -7,14 +7,14 @@ namespaces are not read. So only the counters that give a reason are offered, an
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
 from clusters.kind.addresses import KindPlan, NodePlan
 from clusters.kind.docker import Docker
-from clusters.kind.router import CloudNetwork, find_management_device
+from clusters.kind.router import UNDERLAY_MTU, CloudNetwork, find_device, find_management_device
 from clusters.kubernetes.prober import Rescue
 from clusters.linux.counters import parse_counters
 from clusters.linux.netlink_routes import RouteType
@@ -23,6 +23,8 @@ from hitless.facts import NodeState
 from hitless.words import JsonObject
 from probes.stamp import PORT
 
+MANAGEMENT_NETWORK: Final = "kind"
+"""Docker network to which kind connects every node. Source: kind pkg/cluster/internal/providers/docker/network.go."""
 REASONS: Final = (
     "IpExt.InNoRoutes",
     "TcpExt.IPReversePathFilter",
@@ -145,6 +147,47 @@ class ApiFirewall:
                 return False
             raise
         return True
+
+
+class KindMachines:
+    """Implements `clusters.node_faults.Machines`: each node is a container.
+
+    Args:
+        docker: the engine.
+        network: to find the interfaces by.
+        plan: nodes and zones.
+    """
+
+    def __init__(self, docker: Docker, network: CloudNetwork, plan: KindPlan) -> None:
+        self._docker, self._network, self._plan = docker, network, plan
+        self._nodes = {node.name: node for node in plan.nodes}
+        self.left: set[str] = set()
+        """Nodes that were cut off."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of all nodes."""
+        return self._nodes
+
+    def interface(self, node: str) -> tuple[str, str]:
+        """Return name and address of a node's interface in its zone. Raises WorldError: it has none."""
+        address = self._nodes[node].address
+        return find_device(self._network.interfaces(node), address, node), address
+
+    def run_nft(self, node: str, commands: str) -> None:
+        """Run commands of nftables in a node. Raises WorldError."""
+        self._docker.execute(node, "nft", "-f", "-", stdin=commands)
+
+    def set_mtu(self, node: str, octets: int | None) -> None:
+        """Change the MTU of a node's interface in its zone; None: back to docker's. Raises WorldError."""
+        device, _ = self.interface(node)
+        self._docker.execute(node, "ip", "link", "set", "dev", device, "mtu", str(octets or UNDERLAY_MTU))
+
+    def cut_off(self, node: str) -> None:
+        """Take a node off every network for good; its programs run on and reach nothing. Raises WorldError."""
+        for network in (self._plan.network_of(self._nodes[node]), MANAGEMENT_NETWORK):
+            self._docker.run("network", "disconnect", "--force", network, node)
+        self.left.add(node)
 
 
 def make_docker_rescue(docker: Docker) -> Rescue:

@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, unique
@@ -121,13 +122,16 @@ class RouteWatch:
         nodes: of the cluster.
         recorder: records `calico.repointed` and `calico.cleanup_routes`.
         clock: the run clock.
+        left: nodes that have left so far; neither their routes nor those to them are followed any more.
     """
 
     name: Final = "route-watch"
     watches: Final[frozenset[Kind]] = frozenset()
 
-    def __init__(self, docker: Docker, nodes: Sequence[NodeFacts], recorder: Recorder, clock: Clock) -> None:
-        self._recorder, self._clock = recorder, clock
+    def __init__(
+        self, docker: Docker, nodes: Sequence[NodeFacts], recorder: Recorder, clock: Clock, left: AbstractSet[str] = frozenset()
+    ) -> None:
+        self._recorder, self._clock, self._left = recorder, clock, left
         self._monitors = {node.name: docker.start("exec", "-i", node.name, "sh", "-c", _MONITOR) for node in nodes}
         self._unfinished = dict.fromkeys(self._monitors, b"")
         self._routes = {one.name: NodeRoutes(peers=[peer for peer in nodes if peer is not one]) for one in nodes}
@@ -142,7 +146,7 @@ class RouteWatch:
         offset_ns = self._clock.now_ns() - time.time_ns()
         for node in self._monitors:
             changes = [change for line in self._read(node) for change in self._routes[node].apply(line)]
-            self._record(node, changes, offset_ns)
+            self._record(node, [one for one in changes if self._left.isdisjoint({node, one.peer})], offset_ns)
         return Nanoseconds(now_ns + _LOOK_NS)
 
     def is_settled(self) -> bool:
@@ -174,7 +178,7 @@ class RouteWatch:
             facts: dict[str, object] = {"node": node, "began_ns": mine[0].at_ns + offset_ns}
             at_ns = Nanoseconds(mine[-1].at_ns + offset_ns)
             peers = sorted({change.peer for change in mine})
-            if len(peers) < len(self._routes) - 1:
+            if len(peers) < len(self._routes.keys() - self._left) - 1:
                 facts["peers"] = peers
             if after is Reach.DEFAULT and mine[-1].before is Reach.ROUTE:
                 self._recorder.record("calico.cleanup_routes", t_ns=at_ns, removed=len(peers), **facts)

@@ -20,6 +20,8 @@ from clusters.kind.tables import KindRouteTables
 from hitless.errors import WorldError
 from hitless.facts import NodeFacts
 
+UNDERLAY_MTU: Final = 1500
+"""MTU of a docker network by default."""
 _RULE_PRIORITY_FIRST: Final = 1000
 _PROTOCOL_DHCP: Final = 16
 """Of a node's default route, as on a cloud's nodes. Source: linux/rtnetlink.h RTPROT_DHCP."""
@@ -166,7 +168,7 @@ def find_device(interfaces: Mapping[str, tuple[str, ...]], address: str, contain
     for name, addresses in interfaces.items():
         if wanted in map(IPv4Address, addresses):
             return name
-    raise WorldError(f"{container}: no interface has the address {address}; its interfaces are {dict(interfaces)}")
+    raise WorldError(f"{container}: no interface has the address {address}; {_describe(interfaces)}")
 
 
 def find_management_device(interfaces: Mapping[str, tuple[str, ...]], zones: Sequence[IPv4Network], container: str) -> str:
@@ -175,4 +177,10 @@ def find_management_device(interfaces: Mapping[str, tuple[str, ...]], zones: Seq
         outside = [one for one in map(IPv4Address, addresses) if not one.is_loopback and not any(one in zone for zone in zones)]
         if outside and name.startswith("eth"):
             return name
-    raise WorldError(f"{container}: no interface outside the zones; its interfaces are {dict(interfaces)}")
+    raise WorldError(f"{container}: no interface outside the zones; {_describe(interfaces)}")
+
+
+def _describe(interfaces: Mapping[str, tuple[str, ...]]) -> str:
+    """Return what a container has, in words: `it has lo (127.0.0.1), eth0 (172.18.0.2)`."""
+    found = (f"{name} ({', '.join(addresses) or 'no address'})" for name, addresses in interfaces.items())
+    return f"it has {', '.join(found)}"

@@ -15,7 +15,7 @@ from clusters.lab.calibrator import LabCalibrator
 from clusters.lab.calico.daemon_set import DaemonSetRoll, start_pods
 from clusters.lab.calico.data_plane import read_data_plane
 from clusters.lab.calico.node import CalicoNode, make_calico_nodes
-from clusters.lab.faults import CLOCK_STEPPED, LAB_FAULTS, NEEDS_NFT, lab_faults
+from clusters.lab.faults import CLOCK_STEPPED, LAB_FAULTS, lab_faults
 from clusters.lab.kube import MemoryKube
 from clusters.lab.load import LabLoad
 from clusters.lab.machine import capabilities, ipip_carriers
@@ -25,6 +25,7 @@ from clusters.lab.spec import LabSpec
 from clusters.lab.tunnels import Carrier
 from clusters.linux.machine import has_own_wall_clock
 from clusters.linux.netlink_queues import Impairment
+from clusters.node_faults import NEEDS_NFT
 from gardener.doubles.cloud import Cloud
 from gardener.manifests.admission import admit
 from hitless.errors import UsageError, WorldError

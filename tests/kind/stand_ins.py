@@ -20,7 +20,7 @@ from hitless.facts import NodeFacts
 
 IMAGE = "hitless/stand-in:1"
 ROUTER_PROGRAMS = ("sleep", "cat", "ip", "sysctl")
-PROGRAMS = (*ROUTER_PROGRAMS, "ping", "iptables", "bash")
+PROGRAMS = (*ROUTER_PROGRAMS, "ping", "iptables", "nft", "bash")
 PLUG_INS = Path("/usr/lib/x86_64-linux-gnu/xtables")
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 """A line of ldd: `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`, or the loader without an arrow."""

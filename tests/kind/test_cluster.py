@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from clusters.faults import COMMON_FAULTS
 from clusters.kind.addresses import make_plan
 from clusters.kind.bring_up import ClusterApi
 from clusters.kind.cluster import CalicoCluster, ProberHandle
 from clusters.kind.config import KindOptions, make_spec
 from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, LABEL_KEEP, LABEL_OWNER, Docker, Owner, this_process
 from clusters.kind.kept import clean_clusters
+from clusters.kind.machine import KIND_FAULTS
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
 from clusters.kind.versions import CALICO_IMAGES, PROBER_IMAGE
 from gardener.calico_release import CALICO_VERSION
@@ -215,7 +215,7 @@ def test_the_api_is_taken_away_from_other_nodes_and_given_back(workshop: Worksho
     cluster = workshop.make()
     facts = cluster.up()
     plane = facts.nodes[0].name
-    assert cluster.faults.known() == COMMON_FAULTS
+    assert cluster.faults.known() == KIND_FAULTS
     cluster.faults.inject("kube-api-down", {})
     cluster.faults.inject("kube-api-down", {})
     rules = workshop.docker.execute(plane, "iptables", "-S", "INPUT")
@@ -236,6 +236,46 @@ def test_a_lost_route_is_lost_in_the_router_and_comes_back(workshop: Workshop) -
     cluster.faults.cure("node-route-lost", {"zone": "a", "node": node})
     assert node in {route.node for route in cluster.routes.list("a")}
     cluster.down()
+
+
+def test_a_nodes_machine_is_broken_and_healed_also_by_the_next_run(workshop: Workshop) -> None:
+    first = workshop.make(keep=True)
+    node = first.up().nodes[1]
+
+    def read() -> tuple[int, list[str]]:
+        links = workshop.docker.execute_json(node.name, "ip", "-json", "address", "show")
+        (mtu,) = [link["mtu"] for link in links if node.address in [one["local"] for one in link["addr_info"]]]
+        return mtu, workshop.docker.execute(node.name, "nft", "list", "tables", "ip").splitlines()
+
+    whole = read()
+    broken = {"mtu-lowered": {"octets": 1480}, "source-check-on": {}, "connections-refused": {}}
+    for name, more in broken.items():
+        first.faults.inject(name, {"node": node.name, **more})
+    mtu, tables = read()
+    assert (whole[0], mtu, set(tables) - set(whole[1])) == (1500, 1480, {"table ip source-check", "table ip connections"})
+    first.faults.cure("connections-refused", {"node": node.name})
+    assert "table ip connections" not in read()[1]
+    first.down()
+    second = workshop.make()
+    second.up()
+    assert read() == whole
+    assert workshop.verbs.count("create cluster") == 1
+    second.down()
+
+
+def test_a_node_that_leaves_is_off_every_network_and_its_cluster_is_not_used_again(workshop: Workshop) -> None:
+    told: list[str] = []
+    first = workshop.make(keep=True)
+    node = first.up().nodes[1]
+    first.faults.inject("node-leaves", {"node": node.name})
+    assert node.name not in {one["metadata"]["name"] for one in first.kube.list(Kind.NODE)}
+    assert [link["ifname"] for link in workshop.docker.execute_json(node.name, "ip", "-json", "link", "show")] == ["lo"]
+    assert node.name in {state.node for state in first.inspect()}
+    first.down()
+    second = workshop.make(tell=told.append)
+    second.up()
+    assert [line for line in told if f"no interface has the address {node.address}; it has lo (127.0.0.1" in line]
+    second.down()
 
 
 def test_a_kept_cluster_is_used_again_with_empty_tables(workshop: Workshop) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from clusters.faults import COMMON_FAULTS
 from clusters.kind.cluster import roles_of
-from clusters.kind.machine import capabilities_missing, kernel_capabilities
+from clusters.kind.machine import KIND_FAULTS, capabilities_missing, kernel_capabilities
 from clusters.kubernetes.node_objects import read_tunnel_address
 from clusters.kubernetes.prober_manifests import PodRole
 from hitless.words import Capability, FlowSet, JsonObject, Overlay
@@ -78,8 +78,8 @@ def test_host_flows_need_a_tunnel_whose_address_is_known_before_it_is_there() ->
 
 @pytest.mark.usefixtures("everything_else")
 def test_what_a_kind_cluster_cannot_break_is_missing_by_its_name() -> None:
-    assert capabilities_missing(case_of("source-check-on", Overlay.IPIP)) == ("the fault source-check-on",)
-    for scenario in ("route-lost-after-opening", "calico-restart-before"):
+    assert capabilities_missing(case_of("node-joins-during-hold", Overlay.IPIP)) == ("the fault node-unregistered",)
+    for scenario in ("route-lost-after-opening", "calico-restart-before", "source-check-on", "node-leaves-during-hold"):
         assert capabilities_missing(case_of(scenario, Overlay.IPIP)) == ()
     unwritable = ("Node objects that only the run writes: kubelet and the API server keep deletion and Ready to themselves",)
     for scenario in ("node-deleting-without-route", "node-not-ready"):
@@ -88,9 +88,22 @@ def test_what_a_kind_cluster_cannot_break_is_missing_by_its_name() -> None:
     assert capabilities_missing(case_of("extension-restart", Overlay.IPIP)) == ()
 
 
+@pytest.mark.usefixtures("everything_else")
+def test_a_dual_stack_shoot_is_refused_by_name() -> None:
+    assert capabilities_missing(case_of("dual-stack", Overlay.IPIP)) == ("ipv6 (kind clusters are made with IPv4 alone)",)
+
+
+@pytest.mark.usefixtures("everything_else")
+def test_the_node_of_the_control_plane_cannot_leave() -> None:
+    case = case_of("node-leaves-during-hold", Overlay.IPIP)
+    steps = tuple(step.model_copy(update={"options": {"node": "node-a1"}}) for step in case.scenario.faults)
+    without = replace(case, scenario=case.scenario.model_copy(update={"faults": steps}))
+    assert capabilities_missing(without) == ("a control plane on another node than node-a1, which leaves",)
+
+
 def test_the_documentation_says_of_every_fault_whether_kind_can_perform_it() -> None:
     text = (Path(__file__).parents[2] / "docs" / "kind.md").read_text(encoding="utf-8")
     table = text.partition("## Which faults a kind cluster can perform")[2].partition("\n## ")[0]
     rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
     said = {name: answer.split()[0].rstrip(";") for names, answer in rows for name in re.findall(r"`([^`]+)`", names)}
-    assert {name: "yes" if name in COMMON_FAULTS | OF_SWITCH else "no" for name in FAULTS} == said
+    assert {name: "yes" if name in KIND_FAULTS | OF_SWITCH else "no" for name in FAULTS} == said

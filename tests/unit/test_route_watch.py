@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from clusters.kind.route_watch import NodeRoutes, Reach, RouteChange
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from clusters.kind.docker import Docker
+from clusters.kind.route_watch import NodeRoutes, Reach, RouteChange, RouteWatch
 from hitless.facts import NodeFacts
+from hitless.words import Nanoseconds
+from tests.clocks import JumpingClock
+from tests.unit.fakes_gardener import ListRecorder
 
 PEER = NodeFacts(
     name="node-b1", zone="b", address="10.250.1.11", pod_cidr="100.96.1.0/24", gateway="10.250.1.1", tunnel_address="100.96.1.0"
@@ -57,3 +67,39 @@ def test_what_concerns_no_peer_changes_nothing() -> None:
     ):
         assert routes.apply(line) == (), line
     assert routes.reach("node-b1") is Reach.TUNNEL
+
+
+NODES = tuple(
+    replace(PEER, name=f"node-{zone}1", zone=zone, address=f"10.250.{i}.11", pod_cidr=f"100.96.{i}.0/24", tunnel_address="")
+    for i, zone in enumerate("abc")
+)
+
+
+class Engine(Docker):
+    """An engine whose nodes had all routes in the tunnel, and whose monitors tell that all of them go."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("docker"))
+
+    def execute_json(self, _container: str, *command: str) -> object:
+        return [{"dst": node.pod_cidr, "dev": "vxlan.calico", "protocol": "80"} for node in NODES] if "route" in command else []
+
+    def start(self, *_arguments: str) -> subprocess.Popen[bytes]:
+        lines = "".join(f"{STAMP} Deleted {node.pod_cidr} dev vxlan.calico proto 80\n" for node in NODES)
+        monitor = subprocess.Popen(["printf", lines], stdout=subprocess.PIPE)  # noqa: S603, S607 - fixed words
+        monitor.wait()
+        return monitor
+
+
+@pytest.mark.parametrize(
+    ("left", "followed"),
+    [(set(), [("node-a1", 2), ("node-b1", 2), ("node-c1", 2)]), ({"node-c1"}, [("node-a1", 1), ("node-b1", 1)])],
+)
+def test_routes_of_and_to_a_node_that_has_left_are_not_followed(left: set[str], followed: list[tuple[str, int]]) -> None:
+    recorder = ListRecorder(JumpingClock())
+    watch = RouteWatch(Engine(), NODES, recorder, JumpingClock(), left)
+    watch.reconcile(Nanoseconds(0))
+    watch.close()
+    assert followed == [(event.facts["node"], event.facts["routes"]) for event in recorder.events]
+    # All peers that are left: the event does not name them.
+    assert [event.facts.get("peers") for event in recorder.events] == [None] * len(followed)

@@ -121,9 +121,16 @@ def test_a_node_may_be_broken_before_it_leaves(tmp_path: Path) -> None:
 
 def test_no_pod_of_a_node_that_leaves_is_probed(tmp_path: Path) -> None:
     case = make_case(load(tmp_path, faults=[fault("node-leaves", 200, node="node-b2")]), Options())
-    flows = make_plan(case, Arm.GATED, 1, JumpingClock()).make_flows(facts())
-    ends = {end.rpartition("-")[0] for flow in flows for end in (flow.source, flow.destination)}
-    assert ends == {"node-a1", "node-a2", "node-b1"}
+    here = facts()
+    elsewhere = replace(
+        here,
+        nodes=tuple(replace(node, name=f"kind-{node.name}") for node in here.nodes),
+        endpoints=tuple(replace(end, node=f"kind-{end.node}") for end in here.endpoints),
+    )
+    for found in (here, elsewhere):
+        flows = make_plan(case, Arm.GATED, 1, JumpingClock()).make_flows(found)
+        ends = {end.rpartition("-")[0] for flow in flows for end in (flow.source, flow.destination)}
+        assert ends == {"node-a1", "node-a2", "node-b1"}
 
 
 def test_fewer_nodes_than_a_fault_names_are_refused(tmp_path: Path) -> None:
