@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from pydantic import Field
 
-from gardener.conditions import NETWORK_UNAVAILABLE, calico_is_down, calico_is_up, dated, route_condition
+from gardener.conditions import calico_is_down, calico_is_up, dated, other_conditions, route_condition
+from gardener.doubles.control_plane import ControlPlane
 from gardener.doubles.route_controller import USER
 from hitless.clock import read_wall_time
 from hitless.documents import MisfitError
@@ -76,17 +77,7 @@ class Initial(Strict):
         """Write these conditions and routes. Raises ApiError, RouteTableError."""
         called = {name: label for label, name in facts.node_names.items()}
         for node in facts.nodes:
-            label = called[node.name]
-            reason = self.conditions.get(label) or self.conditions.get(ALL_NODES)
-            if reason is not None:
-                written = [_CONDITIONS[reason]] if reason in _CONDITIONS else []
-                _set_condition(kube, node.name, NETWORK_UNAVAILABLE, written)
-            if label in self.not_ready:
-                _set_condition(kube, node.name, "Ready", [_NOT_READY])
-            if label in self.deleting:
-                document = kube.get(Kind.NODE, node.name)
-                document["metadata"]["deletionTimestamp"] = read_wall_time()
-                kube.apply(document, actor=USER)
+            self._prepare_node(kube, node.name, called[node.name])
         for zone, held in self.tables.items():
             nodes = [node for node in facts.nodes if called[node.name] in held]
             wanted = {node.pod_cidr: CloudRoute(zone=zone, cidr=node.pod_cidr, node=node.name) for node in nodes}
@@ -100,14 +91,30 @@ class Initial(Strict):
                     tables.create(route)
                     _record(recorder, "route.created", route)
 
+    def _prepare_node(self, kube: KubeApi, name: str, label: str) -> None:
+        reason = self.conditions.get(label) or self.conditions.get(ALL_NODES)
+        if reason == "absent":
+            _remove_condition(kube, name)
+        elif reason is not None:
+            _set_condition(kube, name, _CONDITIONS[reason])
+        if label in self.not_ready:
+            _set_condition(kube, name, _NOT_READY)
+        if label in self.deleting:
+            document = kube.get(Kind.NODE, name)
+            document["metadata"]["deletionTimestamp"] = read_wall_time()
+            kube.apply(document, actor=USER)
+
 
 def _record(recorder: Recorder, name: str, route: CloudRoute) -> None:
     recorder.record(name, zone=route.zone, cidr=route.cidr, node=route.node, began_ns=0)
 
 
-def _set_condition(kube: KubeApi, node: str, of_type: str, written: Sequence[JsonObject]) -> None:
-    """Write a condition as its writer would, or take it away."""
+def _set_condition(kube: KubeApi, node: str, condition: JsonObject) -> None:
+    kube.merge_condition(node, dated(condition, read_wall_time()), actor=USER)
+
+
+def _remove_condition(kube: KubeApi, node: str) -> None:
+    """Take NetworkUnavailable away: a patch cannot, and the route controller may not write anything else."""
     document = kube.get(Kind.NODE, node)
-    others = [entry for entry in document["status"]["conditions"] if entry["type"] != of_type]
-    document["status"]["conditions"] = [*others, *(dated(entry, read_wall_time()) for entry in written)]
-    kube.replace_status(document, actor=USER)
+    document["status"]["conditions"] = list(other_conditions(document))
+    kube.replace_status(document, actor=ControlPlane.name)

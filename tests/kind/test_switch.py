@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -18,9 +19,11 @@ from gardener.timings import TIMINGS
 from hitless.clock import RunClock
 from hitless.loop import Loop
 from hitless.words import SECOND, JsonObject, Kind, Mode, Nanoseconds, Profile
+from scenarios.initial import Initial, Reason
 from switches.doubles import Switch, SwitchSpec, initial_objects, make_switch
 from tests.kind.api_world import wait_until
 from tests.unit.fakes_gardener import NODES, ListRecorder, MemoryTables, shipped_shoot
+from tests.unit.histories import facts as lab_facts
 
 GATES = FeatureGates(seamless_overlay_switch=True)
 LONG = Nanoseconds(20 * SECOND)
@@ -162,3 +165,13 @@ def test_a_part_without_its_rights_fails_and_says_so(overlay: Stage) -> None:
         installer.install(part_objects())
     assert "is forbidden" in overlay.recorder.named("reconcile.failed")[0].facts["error"]
     assert overlay.names("gate.opened") == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "found"), [("RouteCreated", ["RouteCreated"]), ("CalicoIsDown", ["CalicoIsDown"]), ("absent", [])]
+)
+def test_what_a_scenario_begins_with_is_written_by_users_who_may(overlay: Stage, reason: Reason, found: list[str]) -> None:
+    facts = replace(lab_facts(), nodes=NODES)
+    Initial(conditions={"all": reason}).prepare(overlay.kube, overlay.tables, facts, overlay.recorder)
+    conditions = [network_unavailable(node) for node in overlay.kube.list(Kind.NODE)]
+    assert [[entry["reason"] for entry in entries] for entries in conditions] == [found] * len(NODES)
