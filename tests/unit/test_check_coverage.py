@@ -7,7 +7,7 @@ from checks.coverage import BYPASSES, check
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
 from hitless.facts import Part, PartIdentity
 from hitless.history import History
-from hitless.words import MILLISECOND, Arm, Overlay, Verdict
+from hitless.words import MILLISECOND, Arm, Mode, Overlay, Verdict
 from tests.unit.histories import QUIET, event, held, history, ns, records, report, switch_events
 
 
@@ -133,6 +133,7 @@ def _applied(
     *,
     overlay: Overlay = Overlay.VXLAN,
     arm: Arm = Arm.GATED,
+    start: Mode = Mode.OVERLAY,
     has_followed: bool = False,
     part: PartIdentity = DOUBLE,
 ) -> list[str]:
@@ -140,7 +141,7 @@ def _applied(
     switch = [one for one in switch_events(pool_ms=changed_ms) if has_followed or one.name != "calico.repointed"]
     events = tuple(sorted((*switch, daemon_set), key=lambda one: one.t_ns))
     run = history(events=events)
-    header = replace(run.header, overlay=overlay, arm=arm, parts=())
+    header = replace(run.header, overlay=overlay, arm=arm, start_mode=start, parts=())
     return _codes(replace(run, header=header, facts=replace(run.facts, parts=(part,))), pool_lag_ms=30)
 
 
@@ -151,6 +152,7 @@ def test_a_resource_manager_that_this_machine_slows_shows_nothing_of_one_in_a_se
     assert _applied(60, 100, has_followed=True) == []
     assert _applied(60, 100, overlay=Overlay.IPIP) == []
     assert _applied(60, 100, arm=Arm.UNGATED) == []
+    assert _applied(60, 100, start=Mode.NATIVE) == []
     in_a_seed = replace(DOUBLE, is_double=False)
     assert _applied(60, 100, part=in_a_seed) == []
     assert _applied(60, 100, part=replace(in_a_seed, path="/bin/manager")) == ["pool-late"]
