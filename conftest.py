@@ -18,8 +18,7 @@ from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
 from commands.backends import Backend, KubeconfigOptions, fit_backend, make_backend
 from commands.performers import Performer, SwitchName, find_impossible, make_performer, read_programs
-from commands.session_live import SessionLive
-from commands.session_report import SessionReport, finish_arm, report_arm
+from commands.session_report import SessionLive, SessionReport, finish_arm, report_arm
 from commands.settings import (
     DOUBLE,
     MESH_HELP,
@@ -134,7 +133,7 @@ def _register_history(config: pytest.Config) -> None:
         if release is not None:
             raise UsageError("--release has no effect without --history; leave it out")
         return
-    from commands.session_history import SessionHistory  # noqa: PLC0415 - scipy takes a second to import
+    from commands.session_gate import SessionHistory  # noqa: PLC0415 - scipy takes a second to import
 
     plugin = SessionHistory(Path(history).expanduser(), release, lambda: config.stash.get(_records, None))
     config.pluginmanager.register(plugin, "hitless-history")

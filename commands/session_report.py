@@ -1,4 +1,4 @@
-"""Reports at the end of `pytest suites/`: an index, a page for each scenario whose arms both ran, annotations for GitHub.
+"""What `pytest suites/` shows: a live view, then an index, a page for each scenario whose arms both ran, and annotations.
 
 Arms may have run in several processes (pytest-xdist). Each leaves `arm.json` in its folder when it is over; the second of a
 scenario finds the first one's, reads its records and writes the comparison as `SCENARIO.html` into the session's folder. It is
@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ import pytest
 from analysis.comparison import Comparison
 from commands.arms import ArmOutcome
 from commands.compare import read_stored
+from commands.live import LiveView
 from commands.reporting import attempt, write_arm
 from hitless.store import write_json
 from hitless.words import JsonObject
@@ -200,3 +201,50 @@ def _say_reason(report: pytest.TestReport) -> str:
 def _write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
+
+
+class SessionLive:
+    """Plugin of pytest, in the process that started the session: its live view, on the real standard error.
+
+    pytest captures the one that tests write to.
+
+    Args:
+        config: of the session.
+        find_records: returns the session's folder; None: no arm was run yet.
+    """
+
+    def __init__(self, config: pytest.Config, find_records: Callable[[], Path | None]) -> None:
+        self._config = config
+        self._find_records = find_records
+        self._view: LiveView | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Make room for what pytest prints; workers of pytest-xdist have the session's folder from the start."""
+        self._show()
+
+    def pytest_runtest_call(self) -> None:
+        """Begin with the first arm: its fixtures made the session's folder."""
+        self._show()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self) -> None:
+        """Make room for what pytest prints."""
+        self._show()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """End it before the summary is printed."""
+        if self._view is not None:
+            self._view.close()
+
+    def _show(self) -> None:
+        records = self._find_records()
+        if self._view is not None:
+            self._view.erase()
+        elif records is not None:
+            capture = self._config.pluginmanager.getplugin("capturemanager")
+            with nullcontext() if capture is None else capture.global_and_fixture_disabled():
+                stream = os.fdopen(os.dup(2), "w", encoding="utf-8")
+            # The dots of pytest are an unfinished line.
+            self._view = LiveView(records, stream, first="\n")

@@ -19,7 +19,7 @@ from hitless.loop import Loop
 from hitless.plan import PlannedFault, RunPlan, Switch
 from hitless.plural import plural
 from hitless.ports import Clock, Cluster, Faults
-from hitless.store import RunStore
+from hitless.store import RunStore, read_history
 from hitless.waiting import wait_until
 from hitless.words import Capability, FlowRole, JsonObject, Kind, Nanoseconds
 
@@ -64,7 +64,7 @@ def run(plan: RunPlan, cluster: Cluster, clock: Clock, store: RunStore) -> Histo
             execution.attempt("probing", lambda: execution.watch_switch(facts, flows))
         finally:
             execution.finish()
-    return store.read()
+    return read_history(store.directory)
 
 
 @contextmanager

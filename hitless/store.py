@@ -182,10 +182,6 @@ class RunStore:
         """Close the event file; safe to call twice."""
         self.events.close()
 
-    def read(self) -> History:
-        """Return the history as it was stored."""
-        return read_history(self.directory)
-
 
 def read_history(directory: Path, *, must_be_whole: bool = True) -> History:
     """Read a stored run.

@@ -315,44 +315,34 @@ def _say(estimate: Estimate) -> str:
     return f"{estimate.mean:,.4g} [{estimate.low:,.4g}, {estimate.high:,.4g}]"
 
 
-def compare_losses(baseline: Side, candidate: Side) -> Iterator[Losses]:
-    """Yield the trials that lost a probe, of every arm of every scenario."""
+def _pair_arms(baseline: Side, candidate: Side) -> Iterator[tuple[str, Arm, FoundArm, FoundArm]]:
+    """Yield every arm of every scenario that both sides have."""
     for scenario in baseline.scenarios:
         for arm in Arm:
             ours, theirs = baseline.find_arm(scenario, arm), candidate.find_arm(scenario, arm)
             if ours is not None and theirs is not None:
-                before, after = _count_losses(ours), _count_losses(theirs)
-                yield Losses(
-                    scenario=scenario,
-                    arm=arm,
-                    baseline=before,
-                    candidate=after,
-                    bounds=(bound_probability(*before), bound_probability(*after)),
-                    p_more=more_hits_p(before, after),
-                )
+                yield scenario, arm, ours, theirs
 
 
-def _count_losses(found: FoundArm) -> tuple[int, int]:
-    return sum(trial.totals.lost > 0 for trial in found.arm.per_trial), found.arm.trials
+def compare_losses(baseline: Side, candidate: Side) -> Iterator[Losses]:
+    """Yield the trials that lost a probe, of every arm of every scenario."""
+    for scenario, arm, *both in _pair_arms(baseline, candidate):
+        before, after = ((sum(trial.totals.lost > 0 for trial in one.arm.per_trial), one.arm.trials) for one in both)
+        yield Losses(
+            scenario=scenario,
+            arm=arm,
+            baseline=before,
+            candidate=after,
+            bounds=(bound_probability(*before), bound_probability(*after)),
+            p_more=more_hits_p(before, after),
+        )
 
 
 def compare_resets(baseline: Side, candidate: Side) -> Iterator[Resets]:
     """Yield the reset connections, of every family of flows that both sides have."""
-    for scenario in baseline.scenarios:
-        for arm in Arm:
-            ours, theirs = baseline.find_arm(scenario, arm), candidate.find_arm(scenario, arm)
-            if ours is None or theirs is None:
-                continue
-            for family in ours.arm.connections.keys() & theirs.arm.connections.keys():
-                pairs = [
-                    (one.reset, max(one.opened, one.reset))
-                    for one in (ours.arm.connections[family], theirs.arm.connections[family])
-                ]
-                yield Resets(
-                    scenario=scenario,
-                    arm=arm,
-                    family=family,
-                    baseline=pairs[0],
-                    candidate=pairs[1],
-                    p_more=more_hits_p(pairs[0], pairs[1]),
-                )
+    for scenario, arm, *both in _pair_arms(baseline, candidate):
+        ours, theirs = (one.arm.connections for one in both)
+        for family in ours.keys() & theirs.keys():
+            before, after = ((one.reset, max(one.opened, one.reset)) for one in (ours[family], theirs[family]))
+            p_more = more_hits_p(before, after)
+            yield Resets(scenario=scenario, arm=arm, family=family, baseline=before, candidate=after, p_more=p_more)

@@ -19,7 +19,7 @@ import pytest
 
 from commands.history import trend as trend_command
 from commands.history_files import add_summaries, list_contents, read_rows
-from commands.session_history import SessionHistory
+from commands.session_gate import SessionHistory
 from hitless.errors import UsageError
 from reports.gate.rules import Figure
 from reports.gate.simulation import RECORDED_MS

@@ -54,7 +54,7 @@ def test_a_load_is_read_as_it_was_collected_and_its_own_files_go(tmp_path: Path)
     store.write_load(records)
     store.write_final({}, (), (), ())
     store.close()
-    assert same(store.read().load, records)
+    assert same(read_history(store.directory).load, records)
     assert not store.load_directory.exists()
 
 
