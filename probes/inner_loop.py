@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Iterator
 from enum import StrEnum, unique
 from importlib import import_module
 from types import ModuleType
@@ -35,6 +36,11 @@ INNER_LOOP, DATAGRAMS = _load()
 """The one that agents have here, and its module."""
 
 
-def explain_failure(call: str, error: OSError | ValueError) -> WorldError:
-    """Return what the loop's error means: a socket failed, or the kernel does not say what it was asked for."""
-    return WorldError(f"{call}: {error.strerror if isinstance(error, OSError) else error}")
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Say what the loop's error means: a socket failed, or the kernel does not say what it was asked for. Raises WorldError."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        message = f"recvmmsg: {error.strerror if isinstance(error, OSError) else error}"
+        raise WorldError(message) from error

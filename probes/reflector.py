@@ -17,7 +17,7 @@ import numpy as np
 
 from hitless.records import ADDRESS, encode_address
 from probes.clocks import Bridge
-from probes.inner_loop import DATAGRAMS, explain_failure
+from probes.inner_loop import DATAGRAMS, explained
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings
 from probes.sockets import count_overflows, open_socket
@@ -99,10 +99,8 @@ class Reflector:
     def reflect(self, ready: Iterable[int]) -> None:
         """Answer what has come to these descriptors; each time another is first: a flood to one must not hide the rest."""
         pods = [self._pod_of_descriptor[descriptor] for descriptor in ready if descriptor in self._pod_of_descriptor]
-        try:
+        with explained():
             rows, counted = self._loop.reflect(pods, self._bridge.error, self._bridge.offset_ns)
-        except (OSError, ValueError) as error:
-            raise explain_failure("recvmmsg", error) from error
         for name, count in zip(COUNTED, counted, strict=True):
             self.counters[name] += count
         if rows:

@@ -23,7 +23,7 @@ from hitless.words import FlowClass
 from probes import stamp
 from probes.clocks import Bridge
 from probes.families import family_of, pack_address
-from probes.inner_loop import DATAGRAMS, explain_failure
+from probes.inner_loop import DATAGRAMS, explained
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings
 from probes.sockets import count_overflows, open_socket
@@ -70,7 +70,7 @@ class Sender(TickedSender):
         ssids = np.array([flow.ssid for flow in flows], dtype=np.uint16)
         is_echo = settings.sent_class is FlowClass.ICMP
         family = family_of(flows[0].sent_to)
-        packets = stamp.make_probes(ssids, settings.packet_octets, padding_seed=settings.phase_seed or 0)
+        packets = stamp.make_probes(ssids, settings.packet_octets)
         if is_echo:
             packets = np.pad(packets, ((0, 0), (ECHO_HEADER_OCTETS, 0)))
             packets[:, 0] = family.echo_request
@@ -123,10 +123,8 @@ class Sender(TickedSender):
 
     def collect(self) -> None:
         """Fetch the answers that have come, of all pods, and fill their rows."""
-        try:
+        with explained():
             dropped = self._loop.collect(self.ticks, self._bridge.offset_ns)
-        except (OSError, ValueError) as error:
-            raise explain_failure("recvmmsg", error) from error
         if any(dropped):
             self.counters.update(dict(zip(_DROPPED_AS, dropped, strict=True)))
 

@@ -1,7 +1,7 @@
 """Settings of an agent: one JSON file, checked whole before anything is opened.
 
     {"agent": "sender", "directory": "/run/x", "epoch_ns": 0, "interval_ns": 5000000, "packet_octets": 44, "live_answers": 5,
-     "drain_ns": 2000000000, "duration_ns_max": 60000000000, "linger_ns": 0, "waits": false, "phase_seed": null,
+     "drain_ns": 2000000000, "duration_ns_max": 60000000000, "linger_ns": 0, "waits": false,
      "endpoints": [{"name": "a", "address": "10.0.0.1", "namespace": null, "port": 8620, "sends": true, "reflects": false}],
      "flows": [{"id": 70001, "ssid": 1, "flow_class": "udp", "source": "a", "source_address": "10.0.0.1", "destination": "b",
                 "destination_address": "10.0.0.2", "target_address": null, "port": 8620, "rewritten_sources": []}]}
@@ -106,8 +106,6 @@ class AgentSettings:
     """How long it reflects after it stopped sending, unless it is told to end: others may stop later."""
     waits: bool = False
     """Whether it only reflects until an order says when to send."""
-    phase_seed: Annotated[int, range(INT64_MAX + 1)] | None = None
-    """Seeds the start phase; None: random."""
     endpoints: tuple[EndpointSettings, ...]
     flows: tuple[FlowSettings, ...]
 

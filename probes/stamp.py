@@ -196,13 +196,13 @@ def encode_error(error_ns: int, *, is_synchronised: bool) -> int:
     return (int(is_synchronised) << 15) | (min(scale, 0x3F) << 8) | multiplier
 
 
-def make_probes(ssids: npt.NDArray[Any], packet_octets: int, padding_seed: int = 0) -> Octets:
+def make_probes(ssids: npt.NDArray[Any], packet_octets: int) -> Octets:
     """Return one probe a flow with everything that stays the same from tick to tick; see `write_tick`.
 
     Args:
         ssids: shape (flows,).
-        packet_octets: UDP payload: 44, or 48 and more (a TLV takes four octets at least).
-        padding_seed: seeds the padding, which is pseudorandom as RFC 8972 4.1 recommends.
+        packet_octets: UDP payload: 44, or 48 and more (a TLV takes four octets at least). The padding is pseudorandom, as RFC
+            8972 4.1 recommends, and the same in every run.
 
     Returns:
         Shape (flows, packet_octets).
@@ -213,7 +213,7 @@ def make_probes(ssids: npt.NDArray[Any], packet_octets: int, padding_seed: int =
         padding = PACKET_OCTETS + TLV_HEADER_OCTETS
         length = packet_octets - padding
         packets[:, PACKET_OCTETS:padding] = (UNRECOGNISED, EXTRA_PADDING, length >> 8, length & 0xFF)
-        random = np.random.default_rng(padding_seed)
+        random = np.random.default_rng(0)
         packets[:, padding:] = random.integers(0, 256, size=(len(ssids), length), dtype=np.uint8)
     return packets
 

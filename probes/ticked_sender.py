@@ -67,7 +67,7 @@ class TickedSender(ABC):
 
     def start(self, start_ns: int) -> int:
         """Draw the phase; no tick is due before `start_ns` (run clock). Returns when the first one is."""
-        self._pacer = Pacer(self._settings.interval_ns, start_ns, self._settings.phase_seed)
+        self._pacer = Pacer(self._settings.interval_ns, start_ns)
         self.is_started = True
         return self._pacer.due_ns
 

@@ -1,4 +1,4 @@
-"""What the prober needs of a cluster that runs its pods: apply, get, delete, list pods, execute a command.
+"""What the prober needs of a cluster that runs its pods: install objects, list pods, execute a command.
 
 It is a port of its own, so that tests can use a fake. A command in a pod goes from the API server to the kubelet at the node's
 own address (on a Gardener shoot through its VPN), never over the pod network. A stream may break at any time, so a command must
@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 
 from clusters.kubernetes.api_calls import ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors, refusal
-from clusters.kubernetes.installer import server_side_apply
-from clusters.kubernetes.resources import RESOURCES, describe, path_of
-from hitless.errors import ApiUnavailableError, NotFoundError, WorldError
+from clusters.kubernetes.installer import Installer
+from clusters.kubernetes.resources import RESOURCES
+from hitless.errors import ApiUnavailableError, WorldError
 from hitless.waiting import came_true
 from hitless.words import JsonObject, Kind
 
@@ -30,16 +30,16 @@ _HANDSHAKE: Final = re.compile(r"Handshake status (\d{3}) (.*)", re.DOTALL)
 class PodHost(Protocol):
     """A cluster that runs the prober's pods."""
 
-    def apply(self, document: JsonObject) -> None:
-        """Create an object or change it to this. Raises ApiError."""
+    def install(self, documents: Sequence[JsonObject]) -> None:
+        """Create objects or change them to these. Raises ApiError."""
         ...
 
     def get(self, document: JsonObject) -> JsonObject:
         """Return the object of the same kind and name as it is. Raises NotFoundError, ApiError."""
         ...
 
-    def delete(self, document: JsonObject) -> None:
-        """Delete the object of the same kind and name, and what is in it; what is not there is no error. Raises ApiError."""
+    def uninstall(self, documents: Sequence[JsonObject]) -> None:
+        """Delete the objects of the same kinds and names, the last first, and what is in them; see `Installer`."""
         ...
 
     def pods(self, namespace: str) -> tuple[JsonObject, ...]:
@@ -55,7 +55,7 @@ class PodHost(Protocol):
         ...
 
 
-class KubePodHost:
+class KubePodHost(Installer):
     """A PodHost behind a kubeconfig.
 
     Args:
@@ -71,28 +71,13 @@ class KubePodHost:
         from kubernetes import client, config  # noqa: PLC0415 - see clusters.kubernetes.api_calls
         from websocket import setdefaulttimeout  # noqa: PLC0415 - as above
 
-        self._calls = calls
+        super().__init__(calls)
         self._settings = client.Configuration()
         setdefaulttimeout(_SILENCE_S)  # the client offers no other way to bound a handshake
         with hitless_errors(f"kubeconfig {kubeconfig}"):
             config.load_kube_config(
                 config_file=str(kubeconfig), context=context, client_configuration=self._settings, persist_config=False
             )
-
-    def apply(self, document: JsonObject) -> None:
-        """Apply by the server, with force; see PodHost."""
-        server_side_apply(self._calls, RESOURCES[document["kind"]], document, user=None)
-
-    def get(self, document: JsonObject) -> JsonObject:
-        """Return the object as it is; see PodHost."""
-        return self._calls.call("GET", path_of(document), about=describe(document))
-
-    def delete(self, document: JsonObject) -> None:
-        """Delete in the background; see PodHost."""
-        try:
-            self._calls.call("DELETE", path_of(document), about=describe(document), query={"propagationPolicy": "Background"})
-        except NotFoundError:
-            return
 
     def pods(self, namespace: str) -> tuple[JsonObject, ...]:
         """Return the pods of a namespace; see PodHost."""

@@ -78,8 +78,7 @@ class ProberPods:
         self._check_namespace()
         try:
             self._is_deployed = True
-            for document in render_probers(self._spec):
-                self._host.apply(document)
+            self._host.install(render_probers(self._spec))
             self._wait_running(nodes)
             self.nodes = tuple(nodes)
         except BaseException:
@@ -92,8 +91,7 @@ class ProberPods:
         if not self._is_deployed:
             return
         owned = render_owned(self._spec)
-        for document in owned:
-            self._host.delete(document)
+        self._host.uninstall(owned)
         unmet = f"the namespace {self._spec.namespace} of the probers is not gone"
         wait_until(lambda: not any(map(self._exists, owned)), timeout_s=_GONE_S, poll_s=_LOOK_S, unmet=unmet, clock=self._clock)
         self._is_deployed = False

@@ -1,7 +1,7 @@
 """The API path of each kind.
 
-The kinds of the switch and of the probers are a table, so that a run does not depend on discovery, which may fail at the wrong
-moment. The version of the admission policy's group depends on the server and is asked for.
+The kinds of the switch are a table, so that a run does not depend on discovery, which may fail at the wrong moment. The version
+of the admission policy's group depends on the server and is asked for.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _resource(api_version: str, plural: str, *, is_namespaced: bool) -> Resource
     return Resource(api_version=api_version, plural=plural, is_namespaced=is_namespaced)
 
 
-RESOURCES: Final[Mapping[str, Resource]] = MappingProxyType(
+RESOURCES: Final[Mapping[Kind, Resource]] = MappingProxyType(
     {
         Kind.NODE: _resource("v1", "nodes", is_namespaced=False),
         Kind.POD: _resource("v1", "pods", is_namespaced=True),
@@ -62,19 +62,9 @@ RESOURCES: Final[Mapping[str, Resource]] = MappingProxyType(
         Kind.IP_POOL: _resource(f"{CALICO_GROUP}/v1", "ippools", is_namespaced=False),
         Kind.ADMISSION_POLICY: _resource(f"{POLICY_GROUP}/v1", "mutatingadmissionpolicies", is_namespaced=False),
         Kind.ADMISSION_POLICY_BINDING: _resource(f"{POLICY_GROUP}/v1", "mutatingadmissionpolicybindings", is_namespaced=False),
-        "Namespace": _resource("v1", "namespaces", is_namespaced=False),
-        "ServiceAccount": _resource("v1", "serviceaccounts", is_namespaced=True),
-        "Service": _resource("v1", "services", is_namespaced=True),
-        "PriorityClass": _resource("scheduling.k8s.io/v1", "priorityclasses", is_namespaced=False),
     }
 )
 """Kind to resource, in the newest version that there is."""
-
-
-def path_of(document: JsonObject) -> str:
-    """Return the path of an object; one without a namespace is in NAMESPACE, if its kind has namespaces."""
-    metadata = document["metadata"]
-    return RESOURCES[document["kind"]].path(metadata["name"], namespace=metadata.get("namespace", NAMESPACE))
 
 
 def describe(document: JsonObject) -> str:

@@ -24,7 +24,6 @@ from clusters.lab.prober import LabProber
 from clusters.lab.spec import LabSpec
 from clusters.lab.tunnels import Carrier
 from clusters.linux.machine import has_own_wall_clock
-from clusters.linux.netlink_queues import Impairment
 from clusters.node_faults import NEEDS_NFT
 from gardener.doubles.cloud import Cloud
 from gardener.manifests.admission import admit
@@ -91,9 +90,8 @@ class LabCluster:
         network.up()
         links, families = self._case.scenario.links, self._case.shoot.families
         if links is not None:
-            values = links.model_dump(exclude={"nodes"})
             for node in links.nodes or network.planes:
-                network.impair(node, Impairment(**values))
+                network.impair(node, links)
         cloud = Cloud(network.tables, self._case.behaviour, self._clock)
         self._cloud = cloud
         self._faults = FaultTable(lab_faults(self.kube, cloud, network, self._calico))

@@ -49,7 +49,7 @@ from clusters.linux.namespaces import (
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import list_links, list_unready_addresses6
 from clusters.linux.netlink_links import Link, add_veth, set_link
-from clusters.linux.netlink_queues import Impairment, set_netem
+from clusters.linux.netlink_queues import set_netem
 from clusters.linux.netlink_routes import add_route, delete_route
 from clusters.linux.sandbox import is_inside
 from clusters.linux.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
@@ -59,6 +59,7 @@ from hitless.facts import CloudRoute, Endpoint, NodeFacts, NodeState, ServiceFac
 from hitless.ports import Clock
 from hitless.waiting import wait_until
 from hitless.words import Mode, Overlay
+from scenarios.parts import Links
 
 _FILES_WANTED: Final = 4096
 """200 nodes need about 1,300 open files while they are built."""
@@ -226,11 +227,11 @@ class LabNetwork:
         """Return the state of every node."""
         return tuple(plane.state() for plane in self._planes.values())
 
-    def impair(self, node: str, impairment: Impairment) -> None:
+    def impair(self, node: str, links: Links) -> None:
         """Make a node's eth0 delay, lose, copy or reorder what it sends. Raises WorldError: no such node, or no netem."""
         if node not in self._planes:
             raise WorldError(f"there is no {node} whose link could be impaired; there are {', '.join(self._planes)}")
-        self._sockets[node].execute([set_netem(UNDERLAY_INDEX, impairment)])
+        self._sockets[node].execute([set_netem(UNDERLAY_INDEX, links)])
 
     def set_prefix(self, node: str, *, is_delegated: bool) -> None:
         """Have the cloud deliver packets to a node's IPv6 prefix, or drop them. Raises WorldError: the lab has no IPv6."""

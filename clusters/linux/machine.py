@@ -32,10 +32,11 @@ from clusters.linux.netlink_links import (
     add_vxlan_gpe,
     set_link,
 )
-from clusters.linux.netlink_queues import Impairment, set_netem
+from clusters.linux.netlink_queues import set_netem
 from clusters.linux.netlink_routes import Route, add_route, add_table_rule
 from clusters.linux.sandbox import is_inside, isolate_thread
 from hitless.errors import MissingCapabilityError, WorldError
+from scenarios.parts import Links
 
 _TRIAL_INDEX: Final = 110
 """Of the trial device, so that a route can name it in the same batch."""
@@ -142,7 +143,7 @@ def _run_trials() -> list[Feature]:
     """Try every feature in this process, which has its own namespaces."""
     feature = Feature.of
     module = "a kernel with {} (modprobe {}, or the distribution's package of extra modules)".format
-    trial, netem = Link(name="trial"), set_netem(LOOPBACK_INDEX, Impairment())
+    trial, netem = Link(name="trial"), set_netem(LOOPBACK_INDEX, Links())
     gpe = add_vxlan_gpe(Link(name="trial", index=_TRIAL_INDEX), port=4790)
     encapsulated = Route(destination="192.0.2.0/24", protocol=4, device=_TRIAL_INDEX, encapsulation=(1, "198.51.100.1"))
     vxlan = (set_link("lo", is_up=True), add_vxlan(trial, identifier=4096, port=4789, local="127.0.0.1", lower=1))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from clusters.linux.netlink import CREATE, REPLACE, Message, make_message, pack_attribute
+from scenarios.parts import Links
 
 _NEW_QUEUE: Final = 36
 _HEADER: Final = struct.Struct("=BxxxiIII")
@@ -24,31 +24,16 @@ _PACKETS_MAX: Final = 10_000
 _CERTAIN: Final = 0xFFFF_FFFF
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Impairment:
-    """Impairments of the packets that one end of a link sends."""
-
-    delay_ms: float = 0
-    jitter_ms: float = 0
-    """Each packet's delay varies by up to this much, so packets overtake each other."""
-    loss_percent: float = 0
-    """Of the packets, independently."""
-    duplicate_percent: float = 0
-    reorder_percent: float = 0
-    """Of the packets: these are sent at once, the others after the delay."""
-
-
-def set_netem(index: int, impairment: Impairment) -> Message:
-    """Make netem the queue of an interface. Source: iproute2 tc/q_netem.c."""
-    gap = 1 if impairment.reorder_percent else 0
+def set_netem(index: int, links: Links) -> Message:
+    """Make netem the queue of an interface, which impairs what it sends. Source: iproute2 tc/q_netem.c."""
+    gap = 1 if links.reorder_percent else 0
     loss, duplicate, reorder = (
-        round(percent / 100 * _CERTAIN)
-        for percent in (impairment.loss_percent, impairment.duplicate_percent, impairment.reorder_percent)
+        round(percent / 100 * _CERTAIN) for percent in (links.loss_percent, links.duplicate_percent, links.reorder_percent)
     )
     options = (
         _NETEM.pack(0, _PACKETS_MAX, loss, gap, duplicate, 0)
-        + pack_attribute(_LATENCY_NS, struct.pack("=q", round(impairment.delay_ms * 1e6)))
-        + pack_attribute(_JITTER_NS, struct.pack("=q", round(impairment.jitter_ms * 1e6)))
+        + pack_attribute(_LATENCY_NS, struct.pack("=q", round(links.delay_ms * 1e6)))
+        + pack_attribute(_JITTER_NS, struct.pack("=q", round(links.jitter_ms * 1e6)))
         + pack_attribute(_REORDER, struct.pack("=II", reorder, 0))
     )
     body = _HEADER.pack(socket.AF_UNSPEC, index, 0, _ROOT, 0)

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from clusters.kubernetes.api_calls import MERGE, ApiCalls, connect
 from clusters.kubernetes.installer import Installer
-from clusters.programs.api_server import ApiServer, Assets
+from clusters.programs.api_server import ApiServer, find_assets
 from clusters.programs.ec2 import Ec2Endpoint
 from clusters.programs.extension import ExtensionProgram, start_extension
 from clusters.programs.identity import identify
@@ -25,10 +25,8 @@ from clusters.programs.process import Process
 from clusters.programs.resource_manager import GarbageCollector, start_resource_manager
 from clusters.programs.route_controller import RouteControllerProgram
 from clusters.programs.seed_objects import definitions, namespaces, secrets
-from gardener.doubles.cloud import Cloud, CloudBehaviour
+from gardener.doubles.cloud import Cloud
 from gardener.feature_gates import FeatureGates
-from gardener.shoot import Shoot
-from gardener.timings import Timings
 from hitless.errors import NotFoundError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
@@ -37,6 +35,7 @@ from hitless.ports import Calibrator, Clock, Cluster, Faults, KubeApi, Participa
 from hitless.waiting import wait_until
 from hitless.words import MILLISECOND, Capability, JsonObject, Kind, Mode, Nanoseconds
 from scenarios.faults import KUBE_API_DOWN
+from scenarios.plan import Case
 
 LOGS: Final = "programs"
 """Folder of the programs' logs in a run's folder."""
@@ -60,38 +59,28 @@ class Programs:
         return {part: path for part, path in zip(parts, paths, strict=True) if path is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProgramSpec:
-    """What one run asks of the programs."""
-
-    programs: Programs
-    assets: Assets
-    shoot: Shoot
-    """The Shoot before the operator's request."""
-    feature_gates: FeatureGates
-    """Of the extension."""
-    timings: Timings
-    calico_version: str
-    """Tag of the Calico images that the cluster's nodes have."""
-    behaviour: CloudBehaviour
-    """Of the cloud, where the cluster's route tables are not behind a Cloud already."""
-    directory: Path
-    """The run's folder."""
-
-
 class ProgramCluster:
     """Implements the Cluster port; see `hitless.ports.Cluster`.
 
     Args:
         inner: the cluster.
-        spec: what the run asks of the programs.
+        programs: around it.
+        case: the scenario with its options.
+        feature_gates: of the extension.
+        directory: the run's folder.
         clock: the run clock.
+
+    Raises:
+        MissingCapabilityError: a program of the control plane is missing.
     """
 
-    def __init__(self, inner: Cluster, spec: ProgramSpec, clock: Clock) -> None:
-        self._inner, self._spec, self._clock = inner, spec, clock
-        self._logs = spec.directory / LOGS
-        self._server = ApiServer(spec.assets, self._logs)
+    def __init__(
+        self, inner: Cluster, programs: Programs, case: Case, *, feature_gates: FeatureGates, directory: Path, clock: Clock
+    ) -> None:
+        self._inner, self._programs, self._case, self._clock = inner, programs, case, clock
+        self._feature_gates = feature_gates
+        self._logs = directory / LOGS
+        self._server = ApiServer(find_assets(), self._logs)
         self._stack = contextlib.ExitStack()
         self._processes: list[Process] = []
         self._mirror: Mirror | None = None
@@ -172,19 +161,19 @@ class ProgramCluster:
         return self._inner.inspect()
 
     def _begin(self) -> None:
-        spec, server = self._spec, self._server
+        programs, server = self._programs, self._server
         server.up()
         calls = connect(server.kubeconfig)
         self._stack.callback(calls.close)
         self._install(calls)
-        mirror = Mirror(calls, self._inner.kube, spec.calico_version)
+        mirror = Mirror(calls, self._inner.kube, self._case.feature_gates.release.calico_version)
         self._add(mirror, mirror.start, mirror.stop)
         self._players.append(mirror.outward)
         self._mirror = mirror
-        if spec.programs.extension is not None and spec.programs.resource_manager is not None:
-            self._begin_extension(calls, spec.programs.extension, spec.programs.resource_manager)
-        if spec.programs.route_controller is not None:
-            self._begin_route_controller(spec.programs.route_controller)
+        if programs.extension is not None and programs.resource_manager is not None:
+            self._begin_extension(calls, programs.extension, programs.resource_manager)
+        if programs.route_controller is not None:
+            self._begin_route_controller(programs.route_controller)
 
     def _install(self, calls: ApiCalls) -> None:
         """Write what the programs find: definitions, secrets, the Nodes as they are now."""
@@ -213,20 +202,20 @@ class ProgramCluster:
             )
 
     def _begin_extension(self, calls: ApiCalls, extension: Path, resource_manager: Path) -> None:
-        spec = self._spec
+        gates = self._feature_gates
         adapter = ExtensionProgram(
             calls,
             self._inner.kube,
-            spec.feature_gates,
-            spec.timings.extension_reconcile_ns,
-            partial(start_extension, extension, spec.feature_gates, self._server, self._logs),
+            gates,
+            self._case.timings.extension_reconcile_ns,
+            partial(start_extension, extension, gates, self._server, self._logs),
         )
         collector = GarbageCollector(calls)
         self._add(collector, collector.start, collector.stop)
 
         def is_defined() -> bool:
             try:
-                adapter.start(spec.shoot)
+                adapter.start(self._case.shoot)
             except NotFoundError:
                 return False
             return True
@@ -250,15 +239,15 @@ class ProgramCluster:
         wait_until(is_applied, timeout_s=_READY_S, poll_s=_POLL_S, unmet=unmet, describe=describe, clock=self._clock)
 
     def _begin_route_controller(self, path: Path) -> None:
-        spec, kube = self._spec, self._inner.kube
+        case, kube = self._case, self._inner.kube
         routes = self._inner.routes
-        cloud = routes if isinstance(routes, Cloud) else Cloud(routes, spec.behaviour, self._clock)
+        cloud = routes if isinstance(routes, Cloud) else Cloud(routes, case.behaviour, self._clock)
         create_ns = cloud.behaviour.create_ns
 
         def read_instances() -> dict[str, str]:
             return {node["spec"]["providerID"].rpartition("/")[2]: node["metadata"]["name"] for node in kube.list(Kind.NODE)}
 
-        ec2 = Ec2Endpoint(cloud, read_instances, spec.timings.route_create_ns if create_ns is None else create_ns)
+        ec2 = Ec2Endpoint(cloud, read_instances, case.timings.route_create_ns if create_ns is None else create_ns)
         self._add(ec2, ec2.start, ec2.stop)
         controller = RouteControllerProgram(
             path,
@@ -266,10 +255,10 @@ class ProgramCluster:
             ec2,
             kube=kube,
             tables=cloud.tables,
-            pod_cidr=spec.shoot.pod_cidr,
-            timings=spec.timings,
+            pod_cidr=case.shoot.pod_cidr,
+            timings=case.timings,
             logs=self._logs,
-            replicas=1 if spec.shoot.mode is Mode.NATIVE else 0,
+            replicas=1 if case.shoot.mode is Mode.NATIVE else 0,
         )
         self._stack.callback(controller.stop)
         self.route_controller = controller
@@ -287,7 +276,7 @@ class ProgramCluster:
             self.extension.check()
 
     def _identify(self) -> tuple[PartIdentity, ...]:
-        identities = [identify(part, path) for part, path in self._spec.programs.by_part().items()]
+        identities = [identify(part, path) for part, path in self._programs.by_part().items()]
         rendered = self._mirror.find_calico_version() if self._mirror is not None else None
         return tuple(replace(one, calico_version=rendered) if one.name is Part.EXTENSION else one for one in identities)
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from clusters.programs.api_server import find_assets
-from clusters.programs.cluster import ProgramCluster, Programs, ProgramSpec
+from clusters.programs.cluster import ProgramCluster, Programs
 from clusters.programs.identity import identify
 from gardener.releases import LATEST, ExtensionRelease, find_release
 from hitless.errors import BugError
@@ -34,24 +33,10 @@ def find_program_release(programs: Programs) -> ExtensionRelease:
 
 def surround(cluster: Cluster, programs: Programs, case: Case, arm: Arm, directory: Path, clock: Clock) -> ProgramCluster:
     """Return a cluster with the programs around it, not up yet. Raises MissingCapabilityError."""
-    spec = make_switch_spec(case, arm)
-    gates = spec.feature_gates
+    gates = make_switch_spec(case, arm).feature_gates
     if programs.extension is not None:
         gates = replace(gates, release=find_program_release(programs))
-    return ProgramCluster(
-        cluster,
-        ProgramSpec(
-            programs=programs,
-            assets=find_assets(),
-            shoot=case.shoot,
-            feature_gates=gates,
-            timings=case.timings,
-            calico_version=case.feature_gates.release.calico_version,
-            behaviour=case.behaviour,
-            directory=directory,
-        ),
-        clock,
-    )
+    return ProgramCluster(cluster, programs, case, feature_gates=gates, directory=directory, clock=clock)
 
 
 def _make_switch(case: Case, arm: Arm, clock: Clock, cluster: Cluster, facts: ClusterFacts, recorder: Recorder) -> Switch:

@@ -37,15 +37,13 @@ def host(api_server: ApiServer) -> KubePodHost:
 
 
 def test_a_real_server_takes_every_object_of_the_probers_and_lets_it_go(host: KubePodHost) -> None:
-    for document in (*render_probers(SPEC), *render_probers(SPEC)):
-        host.apply(document)
+    host.install((*render_probers(SPEC), *render_probers(SPEC)))
     for document in render_probers(SPEC):
         stored = host.get(document)
         assert (stored["kind"], stored["metadata"]["name"]) == (document["kind"], document["metadata"]["name"])
         assert _is_within(document.get("spec", {}), stored.get("spec", {})), stored
     assert host.pods(SPEC.namespace) == ()
-    for document in (*render_owned(SPEC), *render_owned(SPEC)):
-        host.delete(document)
+    host.uninstall((*render_owned(SPEC), *render_owned(SPEC)))
     namespace, priority_class = render_owned(SPEC)
     assert "deletionTimestamp" in host.get(namespace)["metadata"]  # its controller does not run here
     with pytest.raises(NotFoundError):

@@ -49,7 +49,11 @@ class ProcessPods:
         self._lock = threading.Lock()
         self._count = 0
 
-    def apply(self, document: JsonObject) -> None:
+    def install(self, documents: Sequence[JsonObject]) -> None:
+        for document in documents:
+            self._install(document)
+
+    def _install(self, document: JsonObject) -> None:
         self.objects[document["kind"], document["metadata"]["name"]] = document
         if document["kind"] == "DaemonSet":
             role = PodRole(document["spec"]["template"]["metadata"]["labels"][ROLE_LABEL])
@@ -63,7 +67,11 @@ class ProcessPods:
             raise NotFoundError(f"{key[0]} {key[1]}: not found")
         return self.objects[key]
 
-    def delete(self, document: JsonObject) -> None:
+    def uninstall(self, documents: Sequence[JsonObject]) -> None:
+        for document in reversed(documents):
+            self._uninstall(document)
+
+    def _uninstall(self, document: JsonObject) -> None:
         self.objects.pop((document["kind"], document["metadata"]["name"]), None)
         if document["kind"] == "Namespace":
             self.objects = {

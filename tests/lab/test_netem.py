@@ -9,8 +9,8 @@ from scapy.contrib.stamp import STAMPSessionReflectorTestUnauthenticated as Answ
 
 from analysis.evidence import Evidence
 from clusters.lab.network import LabNetwork
-from clusters.linux.netlink_queues import Impairment
 from hitless.words import MILLISECOND, Capability, FlowId
+from scenarios.parts import Links
 from tests.lab.capture import capturing
 from tests.lab.lab_traffic import missing_pairs, pod_sockets
 from tests.lab.needs import need
@@ -29,7 +29,7 @@ def lab(native_lab: LabNetwork) -> LabNetwork:
 
 
 def test_every_probe_that_is_sent_twice_is_duplicated_once(lab: LabNetwork, tmp_path: Path) -> None:
-    lab.impair("node-a1", Impairment(duplicate_percent=100))
+    lab.impair("node-a1", Links(duplicate_percent=100))
     (found,) = Evidence(probe(lab, make_flows((A1, B1)), tmp_path)).measures.values()
     assert (found.duplicated, found.lost) == (found.offered, 0)
 
@@ -38,13 +38,13 @@ def test_every_probe_that_is_sent_twice_is_duplicated_once(lab: LabNetwork, tmp_
 def test_an_answer_is_late_from_the_forwarding_delay_threshold_on(
     delay: float, lab: LabNetwork, tmp_path: Path, *, is_late: bool
 ) -> None:
-    lab.impair("node-a1", Impairment(delay_ms=delay * THRESHOLD_NS / MILLISECOND))
+    lab.impair("node-a1", Links(delay_ms=delay * THRESHOLD_NS / MILLISECOND))
     (found,) = Evidence(probe(lab, make_flows((A1, B1)), tmp_path)).measures.values()
     assert (found.lost, found.late) == ((found.offered, found.offered) if is_late else (0, 0))
 
 
 def test_what_a_link_loses_is_in_the_books_and_on_its_side(lab: LabNetwork, tmp_path: Path) -> None:
-    lab.impair("node-a1", Impairment(loss_percent=10))
+    lab.impair("node-a1", Links(loss_percent=10))
     evidence = Evidence(probe(lab, make_flows((A1, B1)), tmp_path))
     found, ledger = evidence.measures[FlowId(1)], evidence.ledger
     assert ledger is not None
@@ -53,7 +53,7 @@ def test_what_a_link_loses_is_in_the_books_and_on_its_side(lab: LabNetwork, tmp_
 
 
 def test_reordered_probes_are_those_that_came_below_the_next_expected_number(lab: LabNetwork, tmp_path: Path) -> None:
-    lab.impair("node-a1", Impairment(delay_ms=5 * INTERVAL_NS / MILLISECOND, reorder_percent=25))
+    lab.impair("node-a1", Links(delay_ms=5 * INTERVAL_NS / MILLISECOND, reorder_percent=25))
     with capturing(lab, (A1, "eth0")) as captures:
         (found,) = Evidence(probe(lab, make_flows((A1, B1)), tmp_path)).measures.values()
         answers = [int(stamp.seq_sender) for _, stamp in stamps(captures[0].frames(), Answer, is_outgoing=False)]

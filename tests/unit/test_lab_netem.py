@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from clusters.linux.netlink_queues import Impairment, set_netem
+from clusters.linux.netlink_queues import set_netem
 from hitless.errors import UsageError
 from hitless.yaml_reader import read_yaml
 from scenarios.loading import CATALOGUE, load_scenario
+from scenarios.parts import Links
 
 
 def test_the_message_is_the_one_that_tc_sends() -> None:
-    message = set_netem(2, Impairment(delay_ms=50, jitter_ms=5, loss_percent=25, duplicate_percent=50, reorder_percent=100))
+    message = set_netem(2, Links(delay_ms=50, jitter_ms=5, loss_percent=25, duplicate_percent=50, reorder_percent=100))
     octets = message.octets
     assert octets[20:24] == (2).to_bytes(4, "little")
     options = octets.index(b"netem") + 8 + 4
