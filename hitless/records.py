@@ -236,21 +236,13 @@ def decode_address(octets: np.void) -> str:
     return str(address.ipv4_mapped or address)
 
 
-def map_addresses(packed: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-    """Return the 16 octets of addresses that are packed, V4 or V16. Shape (n,) to (n,), V16."""
-    if packed.dtype == ADDRESS:
-        return packed
-    octets = np.zeros((len(packed), 16), dtype=np.uint8)
-    octets[:, 10:12] = 0xFF
-    octets[:, 12:] = np.ascontiguousarray(packed).view(np.uint8).reshape(-1, 4)
-    return octets.view(ADDRESS)[:, 0]
-
-
 def map_ipv4(numbers: npt.NDArray[np.unsignedinteger[Any]]) -> npt.NDArray[np.void]:
     """Return the 16 octets of IPv4 addresses that are numbers. Shape (n,) to (n,), V16; 0 becomes no address."""
-    found = map_addresses(numbers.astype(">u4").view("V4"))
-    found[numbers == 0] = NO_ADDRESS
-    return found
+    octets = np.zeros((len(numbers), 16), dtype=np.uint8)
+    octets[:, 10:12] = 0xFF
+    octets[:, 12:] = numbers.astype(">u4").view(np.uint8).reshape(-1, 4)
+    octets[numbers == 0] = 0
+    return octets.view(ADDRESS)[:, 0]
 
 
 def encode_header(table: str, facts: Mapping[str, Any]) -> bytes:

@@ -20,6 +20,7 @@ from hitless.records import NONE_NS, REFLECTOR_ROW, Rows, encode_address
 from probes import stamp
 from probes.families import IPV4, IPV6
 from probes.limits import UNANSWERED
+from probes.recording import make_row
 from probes.sockets import TIMESPEC_OCTETS, find_time
 
 _COPIES_MAX: Final = 255
@@ -134,8 +135,8 @@ class Sender:
                 stamp.write_tick(packet, self._header, seq=seq, timestamp=timestamp, error=error)
                 began_ns = time.monotonic_ns() - self._epoch_ns
                 refusal = _send(opened, packet, self._peers[flow])
-                times = (began_ns, time.monotonic_ns() - self._epoch_ns, NONE_NS, NONE_NS, NONE_NS)
-                self._rows[seq * len(self._ids) + flow] = (self._ids[flow], seq, *times, 0, 0, 0, 0, 0, refusal, 0, 0)
+                ended_ns = time.monotonic_ns() - self._epoch_ns
+                self._rows[seq * len(self._ids) + flow] = make_row(self._ids[flow], seq, began_ns, ended_ns, refusal)
             longest_ns = max(longest_ns, time.monotonic_ns() - stamped_ns)
         return longest_ns
 

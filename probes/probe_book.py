@@ -1,15 +1,16 @@
 """The sender's rows, written one probe at a time: what a connection learns of its probes, when it learns it.
 
-The same table as the batches of datagrams fill: one row a flow and tick. Every probe has its row before anything is done for
-it, so that whatever becomes of it has a place.
+The same table as the inner loop of datagrams fills: one row a flow and tick. Every probe has its row before anything is done
+for it, so that whatever becomes of it has a place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from probes.clocks import Bridge
-from probes.recording import SenderTable
+from probes.recording import SenderTable, make_row
 from probes.stamp import Answer, decode_ntp
 
 _COPIES_MAX: Final = 255
@@ -21,21 +22,18 @@ class ProbeBook:
 
     Args:
         table: where they are.
-        count: number of flows.
+        ids: of the flows, in the order of their places.
         bridge: converts wall times.
     """
 
-    def __init__(self, table: SenderTable, count: int, bridge: Bridge) -> None:
-        self._table, self._count, self._bridge = table, count, bridge
+    def __init__(self, table: SenderTable, ids: Sequence[int], bridge: Bridge) -> None:
+        self._rows, self._ids, self._count, self._bridge = table.rows, ids, len(ids), bridge
         # Views of single columns: an index into one is one number, an index into the rows makes a record.
-        self._line = {name: table.line[name] for name in ("seq", "send_began_ns", "send_ended_ns")}
         self._columns = {name: table.rows[name] for name in table.rows.dtype.names or ()}
 
     def begin(self, index: int, seq: int, began_ns: int) -> None:
         """Write the row of a probe that is offered now."""
-        self._line["seq"][index] = seq
-        self._line["send_began_ns"][index] = self._line["send_ended_ns"][index] = began_ns
-        self._table.write(seq, index, index + 1)
+        self._rows[seq * self._count + index] = make_row(self._ids[index], seq, began_ns, began_ns)
 
     def leave(self, index: int, seq: int, ended_ns: int) -> None:
         """Note when the call ended that gave a probe to the kernel."""

@@ -20,12 +20,17 @@ from hitless.errors import WorldError
 from hitless.records import HEADER_OCTETS, NONE_NS, SENDER_ROW, TABLES, Rows, encode_header
 
 
+def make_row(flow: int, seq: int, began_ns: int, ended_ns: int, send_errno: int = 0) -> tuple[int, ...]:
+    """Return the SENDER_ROW of a probe that was sent, or refused, and is not answered yet."""
+    return flow, seq, began_ns, ended_ns, NONE_NS, NONE_NS, NONE_NS, 0, 0, 0, 0, 0, send_errno, 0, 0
+
+
 class SenderTable:
     """The sender's rows: one a flow and tick, at place seq * flows + flow index, filled in place when the answer comes.
 
     Args:
         path: the record file; it is made.
-        flows: shape (flows,), FlowIds in the order of their places.
+        count: number of flows.
         ticks_max: places a flow.
         facts: goes into the header.
 
@@ -33,9 +38,9 @@ class SenderTable:
         WorldError: the file cannot be made.
     """
 
-    def __init__(self, path: Path, flows: npt.NDArray[np.uint32], ticks_max: int, facts: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, count: int, ticks_max: int, facts: Mapping[str, Any]) -> None:
         self._path = path
-        self._count = len(flows)
+        self._count = count
         try:
             with path.open("wb") as file:
                 file.write(encode_header("sender", facts))
@@ -49,19 +54,6 @@ class SenderTable:
         """Shape (ticks_max, flows): SENDER_ROW."""
         self.rows: Rows = self.ticks.reshape(-1)
         """The same, flat: the place of a probe is seq * flows + flow index."""
-        self.line: Rows = np.zeros(self._count, dtype=SENDER_ROW)
-        """One tick as it is when it was sent and nothing came back; the caller sets seq, before, after and send_errno."""
-        self.line["flow"] = flows
-        for name in ("received", "reflector_received", "reflector_sent"):
-            self.line[name] = NONE_NS
-        # Copying octets is one memmove; copying structured rows would go field by field.
-        self._ticks_octets = self.ticks.view(np.uint8).reshape(ticks_max, -1)
-        self._line_octets = self.line.view(np.uint8)
-
-    def write(self, seq: int, first: int, last: int) -> None:
-        """Write the flows `first` to `last` - 1 of the line into the tick `seq`."""
-        places = slice(first * SENDER_ROW.itemsize, last * SENDER_ROW.itemsize)
-        self._ticks_octets[seq, places] = self._line_octets[places]
 
     def finish(self, ticks: int) -> None:
         """Cut the file behind the last tick sent."""

@@ -76,7 +76,7 @@ class TcpSender(TickedSender):
             interval_ns=settings.interval_ns,
             patience_ns=max(PATIENCE_NS, settings.drain_ns),
             bridge=bridge,
-            book=ProbeBook(self._table, len(flows), bridge),
+            book=ProbeBook(self._table, [flow.id for flow in flows], bridge),
             connections=connections,
             counters=self.counters,
             note_call=self._note_call,

@@ -40,7 +40,7 @@ class TickedSender(ABC):
         self.now_ns = bridge.now_ns
         """Returns the present on the run clock."""
         self._ids = np.array([flow.id for flow in settings.sent_flows], dtype=np.uint32)
-        self._table = SenderTable(settings.directory / f"{settings.agent}.sender", self._ids, settings.ticks_max, facts)
+        self._table = SenderTable(settings.directory / f"{settings.agent}.sender", len(self._ids), settings.ticks_max, facts)
         self.counters: Counter[str] = Counter()
         self.ticks = 0
         """Ticks sent: the seq of the next one."""

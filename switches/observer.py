@@ -82,7 +82,7 @@ class CalicoObserver:
 class SwitchObserver(CalicoObserver):
     """Records a switch that someone else performs: request, manifests, every condition, and what Calico does.
 
-    One look serves both.
+    One look serves both. It is a Switch, too, which does nothing itself; see `hitless.plan.Switch`.
 
     Args:
         kube: the API.
@@ -97,6 +97,16 @@ class SwitchObserver(CalicoObserver):
         self._start_mode = self._seen.mode
         self._changed_ns = clock.now_ns()
         self._has_switched = False
+        self.faults = FaultTable({})
+        """None: nothing is broken in a cluster that is only watched."""
+
+    @property
+    def participants(self) -> tuple[Participant, ...]:
+        """Who takes part in the loop."""
+        return (self,)
+
+    def request(self, number: int) -> None:
+        """Request nothing: someone else does."""
 
     def is_settled(self) -> bool:
         """Return whether the watch is over: the operator ended it, or a switch is complete."""
@@ -134,31 +144,11 @@ class ObserverOptions:
         return Nanoseconds(round(self.until_s * SECOND))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedSwitch:
-    """A switch that someone else performs; see `hitless.run.Switch`."""
-
-    observer: SwitchObserver
-
-    @property
-    def participants(self) -> tuple[Participant, ...]:
-        """Who takes part in the loop."""
-        return (self.observer,)
-
-    @property
-    def faults(self) -> FaultTable:
-        """None: nothing is broken in a cluster that is only watched."""
-        return FaultTable({})
-
-    def request(self, number: int) -> None:
-        """Request nothing: someone else does."""
-
-
 def observe_switch(
     clock: Clock, options: ObserverOptions, cluster: Cluster, _: ClusterFacts, recorder: Recorder
-) -> ObservedSwitch:
+) -> SwitchObserver:
     """Begin to observe a cluster that is up. Raises ApiError."""
-    return ObservedSwitch(observer=SwitchObserver(kube=cluster.kube, recorder=recorder, clock=clock, options=options))
+    return SwitchObserver(kube=cluster.kube, recorder=recorder, clock=clock, options=options)
 
 
 def observe_plan(plan: RunPlan, clock: Clock, options: ObserverOptions) -> RunPlan:

@@ -17,7 +17,7 @@ node, with the mesh pod at ::2 and the control pod at ::3. ClusterIPs are in fd0
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from string import ascii_lowercase
 from typing import Final
@@ -71,30 +71,17 @@ class PodPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodePlan:
-    """One node."""
+class NodePlan(NodeFacts):
+    """One node: what the run knows of it, and what the lab alone does. Its tunnel address is that of tunl0 or vxlan.calico."""
 
     number: int
     """From 0, over all zones."""
-    name: str
-    zone: str
-    address: str
-    address6: str
-    """Empty: none."""
     mac: str
     """Of its eth0."""
     port_index: int
     """Of the other end of its eth0, a port of the router's bridge that has the node's name."""
-    gateway: str
-    """The router's address in the zone."""
-    pod_cidr: str
-    """spec.podCIDR: where cloud routes point."""
-    pod_cidr6: str
-    """The prefix that the cloud delegates to it; empty: none."""
     block: str
     """Where its pods live: the podCIDR, or a block of its own with calico-ipam."""
-    tunnel_address: str
-    """Of tunl0 or vxlan.calico."""
     tunnel_mac: str
     """Of vxlan.calico."""
     mesh: PodPlan
@@ -108,16 +95,7 @@ class NodePlan:
     @property
     def facts(self) -> NodeFacts:
         """The node as the run knows it."""
-        return NodeFacts(
-            name=self.name,
-            zone=self.zone,
-            address=self.address,
-            pod_cidr=self.pod_cidr,
-            gateway=self.gateway,
-            tunnel_address=self.tunnel_address,
-            address6=self.address6,
-            pod_cidr6=self.pod_cidr6,
-        )
+        return NodeFacts(**{one.name: getattr(self, one.name) for one in fields(NodeFacts)})
 
     @property
     def host(self) -> Endpoint:

@@ -296,16 +296,16 @@ def test_what_a_killed_run_left_is_removed_once(host: ProcessPods, pods: ProberP
 
 def test_pods_that_do_not_start_are_named_and_nothing_is_left(host: ProcessPods, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clusters.kubernetes.prober_pods._RUNNING_S", 0.0)
-    apply = host.apply
+    install = host.install
 
-    def hold_back(document: JsonObject) -> None:
-        apply(document)
+    def hold_back(documents: Sequence[JsonObject]) -> None:
+        install(documents)
         for (kind, name), pod in host.objects.items():
             if kind == "Pod" and "control-node-b1" in name:
                 state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
                 pod["status"] = {"phase": "Pending", "containerStatuses": [{"ready": False, "state": state}]}
 
-    monkeypatch.setattr(host, "apply", hold_back)
+    monkeypatch.setattr(host, "install", hold_back)
     with pytest.raises(
         WorldError,
         match=r"after 0 s: 1 of 6 probers do not run, .* control on node-b1 \(ImagePullBackOff: no such image\)",

@@ -48,9 +48,9 @@ def test_a_run_is_followed_while_it_lasts(tmp_path: Path, capsys: pytest.Capture
     running = RunStore(tmp_path / "run", JumpingClock())
     running.write_header(known.header)
     running.events.record("run.started")
-    flows = np.unique(known.records.sender["flow"]).astype(np.uint32)
+    flows = len(np.unique(known.records.sender["flow"]))
     table = SenderTable(running.agents_directory / "all.sender", flows, 500, {})
-    ticks = known.records.sender.reshape(len(flows), 500).T
+    ticks = known.records.sender.reshape(flows, 500).T
 
     def live() -> Iterator[None]:
         """Go on by half a second of the run each time."""

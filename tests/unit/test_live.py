@@ -33,9 +33,9 @@ def _start(folder: Path) -> RunStore:
     running.write_cluster(known.facts, known.flows, known.counters_before)
     for event in known.events:
         running.events.record(event.name, t_ns=event.t_ns, **event.facts)
-    flows = np.unique(known.records.sender["flow"]).astype(np.uint32)
+    flows = len(np.unique(known.records.sender["flow"]))
     table = SenderTable(running.agents_directory / "all.sender", flows, 500, {})
-    table.ticks[:] = known.records.sender.reshape(len(flows), 500).T
+    table.ticks[:] = known.records.sender.reshape(flows, 500).T
     running.close()
     return running
 

@@ -28,7 +28,7 @@ from probes.clocks import Bridge
 from probes.families import family_of, pack_address
 from probes.inner_loop import DATAGRAMS, INNER_LOOP, InnerLoop
 from probes.limits import UNANSWERED
-from probes.recording import GrowingTable, SenderTable
+from probes.recording import GrowingTable, SenderTable, make_row
 from probes.reflector import Reflector
 from probes.sender import ECHO_HEADER_OCTETS, Sender
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
@@ -285,11 +285,9 @@ def test_an_ipv6_socket_takes_no_ipv4(loopback: Loopback) -> None:
 
 def test_a_trimmed_record_ends_behind_its_last_row(tmp_path: Path) -> None:
     path = tmp_path / "x.sender"
-    table = SenderTable(path, np.array([7, 8], dtype=np.uint32), 1_000_000, {"agent": "x"})
-    table.line["seq"] = 0
-    table.write(0, 0, 2)
-    table.line["seq"] = 1
-    table.write(1, 0, 1)
+    table = SenderTable(path, 2, 1_000_000, {"agent": "x"})
+    for place, (flow, seq) in enumerate([(7, 0), (8, 0), (7, 1)]):
+        table.rows[place] = make_row(flow, seq, 1, 2)
     trim(path)
     assert path.stat().st_size < 20_000
     header, rows = read_record(path)
