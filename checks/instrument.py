@@ -132,7 +132,7 @@ def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     if waited_us is None or not lasted_us:
         text = "the time for which tasks waited for a CPU is unknown: the kernel offers no pressure stall information"
         if limit is not None:
-            yield doubt("cpu-pressure-unknown", f"{text}; {limit:.0%} are allowed")
+            yield doubt("cpu-pressure-unknown", f"{text}; allowed: {limit:.0%}")
         elif history.counters_after:
             yield note("cpu-pressure-unknown", text)
         return

@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hitless.errors import UsageError
-from hitless.plural import plural
 from hitless.words import JsonObject
 from hitless.yaml_reader import YamlDocument, YamlError, read_yaml
 
@@ -19,6 +18,9 @@ DOCUMENT_OCTETS_MAX: Final = 1_048_576
 """A larger file is no scenario and no Shoot. Source: chosen here; etcd refuses objects over 1.5 MiB."""
 _ALLOWED: Final = "YAML with unique keys and without aliases"
 _SHOWN_MAX: Final = 120
+_PLACES_MAX: Final = 5
+_OF_KEY: Final = "[key]"
+"""Last part of pydantic's location of a mapping's key."""
 _LIKENESS_MIN: Final = 0.8
 """From this likeness on a name counts as misspelt. Chosen here: `kubelet` and `kubeProxy` have 0.5, `overlays` has 0.93."""
 
@@ -174,20 +176,28 @@ def validate(model: type[Model], document: object, where: str, place: str = "") 
         place: where in the file `document` stands, such as `spec.networking.providerConfig`.
 
     Raises:
-        UsageError: names the first thing that is wrong, and how many others there are.
+        UsageError: tells what is wrong first, and where else something is.
     """
     try:
         return model.model_validate(document)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
-        path = [*((place,) if place else ()), *(_shown(str(part)) for part in first["loc"])]
-        more = f" ({plural(len(others), 'more mistake')})" if others else ""
+        path = _path_of(first["loc"], place)
+        places = list(dict.fromkeys(".".join(_path_of(other["loc"], place)) for other in others))
+        rest = ", ..." if len(places) > _PLACES_MAX else ""
+        more = f" (also wrong: {', '.join(places[:_PLACES_MAX])}{rest})" if places else ""
         found = "nothing" if first["type"] == "missing" else _shown(first["input"])
         expected = "a value" if first["type"] == "missing" else _expectation(first["msg"])
         cause = first.get("ctx", {}).get("error")
         if isinstance(cause, MisfitError):
             path, found, expected = [*path, cause.place], _shown(cause.found), cause.expected
         raise UsageError(where=where, place=".".join(path), found=found, expected=f"{expected}{more}") from error
+
+
+def _path_of(parts: tuple[int | str, ...], place: str) -> list[str]:
+    """Return the place of a mistake; that of a key is the mapping, because the key is what was found."""
+    inner = parts[:-2] if parts[-1:] == (_OF_KEY,) else parts
+    return [*((place,) if place else ()), *(_shown(str(part)) for part in inner)]
 
 
 def _expectation(message: str) -> str:

@@ -1,6 +1,7 @@
 """Documents that people write: whatever is wrong, one clear message."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -61,12 +62,23 @@ class _Model(BaseModel):
     name: str
 
 
-def test_validation_names_the_place_and_counts_the_rest() -> None:
+def test_validation_names_the_place_and_those_of_all_other_mistakes() -> None:
     with pytest.raises(UsageError) as caught:
-        validate(_Model, {"rate": "fast", "more": 1, "name": "x"}, "x.yaml", "spec")
+        validate(_Model, {"rate": "fast", "more": 1}, "x.yaml", "spec")
     assert str(caught.value) == (
-        "x.yaml: spec.rate: found fast; expected a valid integer, unable to parse string as an integer (1 more mistake)"
+        "x.yaml: spec.rate: found fast; expected a valid integer, unable to parse string as an integer "
+        "(also wrong: spec.name, spec.more)"
     )
+    with pytest.raises(UsageError, match=r"\(also wrong: a1, a2, a3, a4, a5, \.\.\.\)"):
+        validate(_Model, {"rate": "fast", "name": "x"} | {f"a{number}": 1 for number in range(1, 7)}, "x.yaml")
+
+
+def test_a_key_that_is_wrong_is_found_in_its_mapping() -> None:
+    class Keyed(BaseModel):
+        arms: dict[Literal["GATED"], int]
+
+    with pytest.raises(UsageError, match=r"^x\.yaml: arms: found GATE; expected 'GATED'$"):
+        validate(Keyed, {"arms": {"GATE": 1}}, "x.yaml")
 
 
 def test_a_key_with_a_line_break_keeps_the_message_on_one_line() -> None:
