@@ -62,11 +62,14 @@ def test_no_other_cause_is_blamed(experiment: CauseExperiment) -> None:
     ],
 )
 def test_the_counter_of_a_cause_is_named(experiment: CauseExperiment, kind: CauseKind, counter: str) -> None:
-    if kind is CauseKind.TUNNEL_GONE and experiment.history.facts.carrier == "ipip":
+    is_ipip = experiment.history.facts.carrier == "ipip"
+    if kind is CauseKind.TUNNEL_GONE and is_ipip:
         pytest.skip("missing: a counter of packets for an IPIP device that is down; the kernel has none")
     said = [answer.said.cause for answer in experiment.answers if answer.truth is not None and answer.truth.kind is kind]
     assert {cause.kind for cause in said} == {kind}
-    assert all(counter in cause.text for cause in said)
+    # With IPIP what the node sends is lost as well, and nothing counts that. Source: docs/mechanics.md 4.6.
+    is_counted = any if kind is CauseKind.TOO_LARGE and is_ipip else all
+    assert is_counted(counter in cause.text for cause in said)
 
 
 def test_an_ungated_switch_loses_by_missing_routes_and_by_nothing_else(tmp_path: Path) -> None:
