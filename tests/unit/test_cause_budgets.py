@@ -18,8 +18,8 @@ from analysis.evidence import Evidence
 from analysis.interval import make_interval
 from hitless.history import History
 from hitless.words import FlowId, Nanoseconds
+from tests.unit.cause_runs import all_routes, counters, down, repointed, route, run_with
 from tests.unit.histories import facts, history
-from tests.unit.test_causes import all_routes, counters, down, repointed, route, run_with
 
 FILTER = KernelCounter(name="TcpExt.IPReversePathFilter", places=frozenset({"node-b1"}))
 NO_ROUTE = KernelCounter(name="IpExt.InNoRoutes", places=frozenset({"vpc"}))

@@ -13,8 +13,8 @@ from analysis.evidence import Evidence
 from hitless.events import Event
 from hitless.history import History
 from hitless.words import FlowSet, Mode
+from tests.unit.cause_runs import all_routes, down, repointed, run_with
 from tests.unit.histories import event, facts, header, node_facts, ns, pair_of_flows
-from tests.unit.test_causes import all_routes, down, repointed, run_with
 
 INNER = 1480
 """Octets of a full-size packet in the overlay, 1,516 with the headers of VXLAN-GPE."""

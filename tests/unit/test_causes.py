@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -10,56 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.causes.attribution import Attribution, CauseKind
+from analysis.causes.attribution import CauseKind
 from analysis.evidence import Evidence
 from hitless.events import Event
 from hitless.facts import Endpoint, Flow
-from hitless.history import History
 from hitless.words import Arm, FlowClass, FlowId, FlowRole, FlowSet, IpFamily, Mode, Overlay
+from tests.unit.cause_runs import SAME_ZONE, TICKS, all_routes, cleaned, down, only, repointed, route, run_with
 from tests.unit.histories import QUIET, event, facts, header, history, lost, node_facts, ns, pair_of_flows, records
-
-TICKS = 200
-LONG = "." * TICKS
-"""A flow that lost nothing from 10 ms to a second."""
-SAME_ZONE = (
-    Flow(id=FlowId(1), source="node-a1-mesh", destination="node-a2-mesh", role=FlowRole.MESH),
-    Flow(id=FlowId(2), source="node-a1-mesh", destination="node-a1-control", role=FlowRole.CONTROL),
-)
-
-
-def down(first_ms: float, last_ms: float, mark: str = "X") -> str:
-    """A flow that loses the probes that are sent between these two times."""
-    return "".join(mark if first_ms <= 10 + 5 * tick <= last_ms else "." for tick in range(TICKS))
-
-
-def route(ms: float, name: str, zone: str, node: str, took_ms: float = 1) -> Event:
-    cidr = next(one.pod_cidr for one in node_facts() if one.name == node)
-    return event(ms, f"route.{name}", zone=zone, cidr=cidr, node=node, began_ns=ns(ms - took_ms))
-
-
-def all_routes(ms: float, *, but: Iterable[tuple[str, str]] = ()) -> list[Event]:
-    pairs = [(zone, node.name) for zone in "ab" for node in node_facts()]
-    return [route(ms, "created", zone, node) for zone, node in pairs if (zone, node) not in tuple(but)]
-
-
-def repointed(ms: float, *nodes: str, mode: str = "NATIVE", cause: str = "IPPool") -> list[Event]:
-    names = nodes or tuple(node.name for node in node_facts())
-    return [event(ms, "calico.repointed", node=name, mode=mode, cause=cause, routes=3, began_ns=ns(ms - 0.5)) for name in names]
-
-
-def cleaned(ms: float, node: str, removed: int = 4) -> Event:
-    return event(ms, "calico.cleanup_routes", node=node, removed=removed, began_ns=ns(ms - 0.5))
-
-
-def run_with(pattern: str, events: Iterable[Event], *, control: str = LONG, **changes: Any) -> History:  # noqa: ANN401
-    frame = [event(0, "run.started"), event(40, "run.live"), event(50, "switch.requested", mode="NATIVE")]
-    ordered = tuple(sorted([*frame, *events], key=lambda one: one.t_ns))
-    return history(events=ordered, records=records({1: pattern, 2: control}), **changes)
-
-
-def only(run: History, flow: int = 1) -> Attribution:
-    (found,) = [one for one in Evidence(run).causes if one.flow == flow]
-    return found
 
 
 def test_the_pool_before_the_route_of_the_senders_zone() -> None:
@@ -209,61 +165,6 @@ def test_answers_after_the_threshold_were_not_dropped() -> None:
     assert "10 of 10 answers came after the threshold" in found.text
 
 
-def counters(**moved: dict[str, int]) -> dict[str, Any]:
-    """Counters of all namespaces, all 0 before; `vpc` is the router's."""
-    names = ("IpExt.InNoRoutes", "TcpExt.IPReversePathFilter", "Udp.NoPorts", "Udp.RcvbufErrors")
-    places = ["vpc", *(node.name for node in node_facts()), "node-a1-mesh", "node-b1-mesh"]
-    after = {place: dict.fromkeys(names, 0) | moved.get(place.replace("-", "_"), {}) for place in places}
-    return {"counters_before": {place: dict.fromkeys(names, 0) for place in places}, "counters_after": after}
-
-
-def test_a_counter_that_did_not_move_acquits() -> None:
-    events = [*all_routes(60), *repointed(100), route(300, "deleted", "a", "node-b1"), route(500, "created", "a", "node-b1")]
-    guilty = run_with(down(300, 499), events, **counters(vpc={"IpExt.InNoRoutes": 40}))
-    assert only(guilty).cause.kind is CauseKind.ROUTE_DELETED
-    assert "IpExt.InNoRoutes of vpc moved by 40; it could have counted 40 lost probes" in only(guilty).cause.text
-    beside = [*events[:-2], route(250, "deleted", "a", "node-b1")]  # it began, and did not end, at another time
-    innocent = run_with(down(300, 499), beside, **counters())
-    assert only(innocent).cause.kind is CauseKind.UNEXPLAINED
-
-
-def test_a_strict_filter_while_the_modes_differ() -> None:
-    events = [*all_routes(60), *repointed(100, "node-a1"), *repointed(600, "node-b1")]
-    moved = counters(node_b1={"TcpExt.IPReversePathFilter": 40})
-    found = only(run_with(down(300, 499), events, **moved)).cause
-    assert (found.kind, found.subjects) == (CauseKind.REVERSE_PATH_FILTER, ("rp_filter of node-b1",))
-    elsewhere = counters(node_a1={"TcpExt.IPReversePathFilter": 40})
-    assert only(run_with(down(300, 499), events, **elsewhere)).cause.kind is CauseKind.UNEXPLAINED
-
-
-def test_a_strict_filter_needs_modes_that_differ() -> None:
-    moved = counters(node_b1={"TcpExt.IPReversePathFilter": 40})
-    run = run_with(down(300, 499), [*all_routes(60), *repointed(100)], **moved)
-    assert only(run).cause.kind is CauseKind.UNEXPLAINED
-
-
-def test_a_cluster_of_strict_filters_needs_no_counter() -> None:
-    events = [*all_routes(60), *repointed(300, "node-a1"), *repointed(500, "node-b1")]
-    found = only(run_with(down(300, 499), events, facts=replace(facts(), rp_filter=1))).cause
-    assert found.kind is CauseKind.REVERSE_PATH_FILTER
-    assert "their modes began to differ" in found.text
-
-
-def test_a_tunnel_device_that_is_gone_at_the_receiver() -> None:
-    found = only(run_with(down(300, 499), [], **counters(node_b1={"Udp.NoPorts": 40}))).cause
-    assert (found.kind, found.subjects) == (CauseKind.TUNNEL_GONE, ("tunnel device of node-b1",))
-
-
-def test_a_counter_that_is_too_small_for_all_is_not_believed_for_each() -> None:
-    found = only(run_with(down(300, 499), [], **counters(node_b1={"Udp.NoPorts": 4})))
-    assert [cause.kind for cause in found.causes] == [CauseKind.UNEXPLAINED]
-
-
-def test_a_prober_without_a_socket_is_the_instrument() -> None:
-    found = only(run_with(down(300, 499), [], **counters(node_b1_mesh={"Udp.NoPorts": 40}))).cause
-    assert (found.kind, found.subjects) == (CauseKind.INSTRUMENT, ("socket of node-b1-mesh",))
-
-
 def test_a_control_flow_that_is_down_accuses_the_machine() -> None:
     run = run_with(down(300, 499), [], control=down(300, 499))
     assert only(run).cause.kind is CauseKind.INSTRUMENT
@@ -381,14 +282,6 @@ def test_the_scores_of_every_outage_make_one(pattern: str, events: list[Event]) 
         assert sum(scores) == pytest.approx(1, abs=0.15)
         assert len({cause.kind for cause in one.causes}) == len(one.causes)
         assert all(cause.evidence for cause in one.causes)
-
-
-def test_a_cause_that_takes_over_during_an_outage_has_its_share() -> None:
-    """A tunnel that is gone, until the sender stops to use it and finds that the cloud has no route."""
-    events = [*all_routes(60, but=[("a", "node-b1")]), *repointed(400), route(600, "created", "a", "node-b1")]
-    found = only(run_with(down(300, 599), events, **counters(node_b1={"Udp.NoPorts": 20}, vpc={"IpExt.InNoRoutes": 40})))
-    assert [cause.kind for cause in found.causes[:2]] == [CauseKind.POOL_BEFORE_ROUTES, CauseKind.TUNNEL_GONE]
-    assert [round(cause.score, 1) for cause in found.causes[:2]] == [0.7, 0.3]
 
 
 def test_packets_that_do_not_fit_into_the_tunnel() -> None:
