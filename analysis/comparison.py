@@ -34,12 +34,16 @@ class Decision:
 class Comparison:
     """The runs of both arms of one scenario, in the order in which they ran."""
 
-    scenario: str
     runs: tuple[JudgedRun, ...]
     damaged: tuple[str, ...] = ()
     """Runs whose records cannot be read, each with the reason."""
     has_rule: bool = True
     """False: trials that are no comparison, such as one arm of a scenario."""
+
+    @property
+    def scenario(self) -> str:
+        """Its name, the same in all runs; empty where there is no run."""
+        return self.runs[0].history.header.scenario if self.runs else ""
 
     def runs_of(self, arm: Arm) -> tuple[JudgedRun, ...]:
         """Return the runs of one arm, by trial."""

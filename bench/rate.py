@@ -59,7 +59,6 @@ class _Peer:
     load: LoadPeer
     rates_hz: tuple[float, ...]
     rates_quick_hz: tuple[float, ...]
-    is_one_way: bool = False
 
 
 def _load_irtt(ends: Ends, rate_hz: float, seconds: float, folder: Path) -> PeerLoad:
@@ -77,7 +76,6 @@ _PEERS: Final[dict[str, _Peer]] = {
         load=load_iperf,
         rates_hz=(40_000.0, WANTED_HZ, 150_000.0, 250_000.0, 400_000.0),
         rates_quick_hz=(20_000.0,),
-        is_one_way=True,
     ),
     "ping": _Peer(load=load_ping, rates_hz=(100.0, 1_000.0, 5_000.0, 20_000.0), rates_quick_hz=(1_000.0,)),
 }

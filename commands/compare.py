@@ -104,7 +104,7 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format,
     except KeyboardInterrupt:
         sys.stderr.write(f"hitless: the runs that were completed are stored in {directory}\n")
         raise
-    return _tell(Comparison(scenario=case.scenario.name, runs=runs), directory, output_format, prometheus)
+    return _tell(Comparison(runs=runs), directory, output_format, prometheus)
 
 
 def _run_trials(
@@ -144,7 +144,7 @@ def compare_watched(paths: Sequence[Path], output: Path, output_format: Format, 
             # On a file system without links they are left out: only `hitless judge` needs them.
             with suppress(OSError):
                 (directory / f"{runs[0].history.header.arm.lower()}-{folder.name}").symlink_to(folder.resolve())
-    return _tell(Comparison(scenario=scenario, runs=every, damaged=damaged), directory, output_format, prometheus)
+    return _tell(Comparison(runs=every, damaged=damaged), directory, output_format, prometheus)
 
 
 def check_comparable(watches: Mapping[Path, Sequence[History]]) -> None:
@@ -205,7 +205,7 @@ def judge_stored(path: Path, output_format: Format, prometheus: Path | None = No
     # A suite numbers the runs of its one arm, which has no rule over both; a comparison's bear the arm's name.
     has_rule = not all(folder.name.isdigit() for folder in find_runs(path))
     return _tell(
-        Comparison(scenario=names.pop(), runs=runs, damaged=damaged, has_rule=has_rule),
+        Comparison(runs=runs, damaged=damaged, has_rule=has_rule),
         path,
         output_format,
         prometheus,
@@ -215,7 +215,7 @@ def judge_stored(path: Path, output_format: Format, prometheus: Path | None = No
 
 def _tell_stored_run(history: History, output_format: Format, prometheus: Path | None) -> Verdict:
     judged = judge_history(history)
-    alone = Comparison(scenario=history.header.scenario, runs=(judged,), has_rule=False)
+    alone = Comparison(runs=(judged,), has_rule=False)
     if prometheus is not None:
         write_prometheus(prometheus, attempt(prometheus, lambda: summarise(alone)))
     return tell_single(judged, output_format)

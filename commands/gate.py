@@ -167,7 +167,7 @@ def read_side(name: str, path: Path) -> Side:
 def _summarise_run(path: Path) -> StoredSummary:
     """Return the summary of one stored run. Raises RecordDamagedError."""
     (run,), _ = read_stored(path)
-    comparison = Comparison(scenario=run.history.header.scenario, runs=(run,), has_rule=False)
+    comparison = Comparison(runs=(run,), has_rule=False)
     return StoredSummary(path=str(path), summary=summarise(comparison))
 
 

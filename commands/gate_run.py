@@ -87,8 +87,8 @@ class Version:
             shutil.move(folder, place / scenario / folder.name)
         self._new.clear()
         stored = []
-        for scenario, comparison in self._comparisons():
-            path = place / scenario / "summary.json"
+        for comparison in self._comparisons():
+            path = place / comparison.scenario / "summary.json"
             summary = summarise(comparison)
             write_json(path, summary.as_json())
             stored.append(StoredSummary(path=str(path), summary=summary))
@@ -96,12 +96,11 @@ class Version:
 
     def report(self, directory: Path) -> None:
         """Write verdict and report of each scenario. Raises WorldError."""
-        for scenario, comparison in self._comparisons():
-            write_comparison(comparison, directory / self.name.lower() / scenario)
+        for comparison in self._comparisons():
+            write_comparison(comparison, directory / self.name.lower() / comparison.scenario)
 
-    def _comparisons(self) -> Iterator[tuple[str, Comparison]]:
-        for scenario, runs in self._runs.items():
-            yield scenario, Comparison(scenario=scenario, runs=tuple(runs))
+    def _comparisons(self) -> Iterator[Comparison]:
+        return (Comparison(runs=tuple(runs)) for runs in self._runs.values())
 
 
 def _execute(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:

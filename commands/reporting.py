@@ -91,8 +91,7 @@ def write_comparison(comparison: Comparison, directory: Path, *, must_store: boo
 
 def write_arm(outcome: ArmOutcome) -> Written:
     """Write the same for one arm of one scenario."""
-    scenario = outcome.runs[0].history.header.scenario
-    return write_comparison(Comparison(scenario=scenario, runs=outcome.runs, has_rule=False), outcome.directory)
+    return write_comparison(Comparison(runs=outcome.runs, has_rule=False), outcome.directory)
 
 
 def write_prometheus(path: Path | None, summary: Summary | None) -> None:

@@ -94,7 +94,7 @@ def drop_records(folder: Path) -> None:
 def _compare(outcome: ArmOutcome, other: Path) -> str:
     runs, damaged = read_stored(other)
     both = sorted((*outcome.runs, *runs), key=lambda run: (run.history.header.trial, run.history.header.arm))
-    found = Comparison(scenario=both[0].history.header.scenario, runs=tuple(both), damaged=damaged)
+    found = Comparison(runs=tuple(both), damaged=damaged)
     return render_page(found, summarise(found))
 
 

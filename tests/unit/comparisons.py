@@ -123,4 +123,4 @@ def judged(run: History) -> JudgedRun:
 def comparison(trials: int = 2, *, gate_leaks: int = 0) -> Comparison:
     """Both arms interleaved, as `hitless compare` runs them."""
     runs = [realistic(arm, trial, gate_leaks=gate_leaks) for trial in range(1, trials + 1) for arm in Arm]
-    return Comparison(scenario="plain-switch", runs=tuple(judged(run) for run in runs))
+    return Comparison(runs=tuple(judged(run) for run in runs))

@@ -40,7 +40,7 @@ def test_judging_and_reporting_a_run_classifies_each_flow_once(monkeypatch: pyte
 
         monkeypatch.setattr(evidence_module, name, counting)
     history = realistic(Arm.UNGATED, 1)
-    comparison = Comparison(scenario="plain-switch", runs=(judged(history),))
+    comparison = Comparison(runs=(judged(history),))
     render_page(comparison, summarise(comparison))
     render_svg(comparison)
     assert classified == {flow.id: 1 for flow in history.flows}

@@ -94,7 +94,7 @@ def test_the_report_has_the_causes_and_that_of_each_worst_flow() -> None:
 
 
 def test_a_comparison_without_loss_has_no_causes() -> None:
-    quiet = Comparison(scenario="plain-switch", runs=(judged(realistic(Arm.GATED, 1)),))
+    quiet = Comparison(runs=(judged(realistic(Arm.GATED, 1)),))
     assert "## Causes of outages\nThere was no outage.\n" in page_text(quiet)
     assert "Causes of outages" not in render_markdown(quiet, summarise(quiet))
 

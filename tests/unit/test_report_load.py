@@ -41,7 +41,7 @@ def with_load(*, is_whole: bool = True) -> Comparison:
             requests.append(request(REQUESTED_MS + 1_150, 4.0, due=due, missed=3))
         reports = (WORKER, report("master", finished=is_whole))
         runs.append(replace(run, evidence=Evidence(replace(run.history, load=load(*requests, reports=reports)))))
-    return Comparison(scenario="plain-switch", runs=tuple(runs))
+    return Comparison(runs=tuple(runs))
 
 
 def test_a_comparison_without_load_does_not_mention_it() -> None:

@@ -52,10 +52,10 @@ def test_it_says_what_was_tested_and_what_could_not_be_seen() -> None:
     assert "4 nodes in 2 zones; a probe every 5 ms a flow; cluster lab, profile fast; carrier vxlan-gpe;" in text
     assert "This kernel has no ipip: a VXLAN-GPE device in metadata mode carried the overlay." in text
     run = judged(replace(history(), facts=replace(history().facts, carrier="ipip")))
-    assert "VXLAN-GPE" not in _report(Comparison(scenario="x", runs=(run,)))
+    assert "VXLAN-GPE" not in _report(Comparison(runs=(run,)))
 
 
-@pytest.mark.parametrize("runs", [comparison(1), comparison(gate_leaks=1), Comparison(scenario="x", runs=(judged(held()),))])
+@pytest.mark.parametrize("runs", [comparison(1), comparison(gate_leaks=1), Comparison(runs=(judged(held()),))])
 def test_every_table_is_whole(runs: Comparison) -> None:
     text = _report(runs)
     assert "None" not in text
@@ -73,9 +73,9 @@ def test_picture_and_page_are_linked_where_there_are_some() -> None:
 
 
 def test_one_arm_alone_is_no_comparison() -> None:
-    alone = Comparison(scenario="route-quota", runs=(judged(held()), judged(held(header=replace(held().header, trial=2)))))
+    alone = Comparison(runs=(judged(held()), judged(held(header=replace(held().header, trial=2)))))
     text = _report(replace(alone, has_rule=False))
-    assert text.startswith("# route-quota: PASS\n\n**PASS**: of 2 trials: 2 PASS, 0 FAIL, 0 INCONCLUSIVE.\n")
+    assert text.startswith("# plain-switch: PASS\n\n**PASS**: of 2 trials: 2 PASS, 0 FAIL, 0 INCONCLUSIVE.\n")
     assert "| gate held | - | until the end |" in text
 
 
@@ -95,7 +95,7 @@ def test_the_table() -> None:
 
 def test_the_table_of_a_censored_arm_and_a_missing_one() -> None:
     run = history(header=header(arm=Arm.UNGATED), records=records({1: lost(40, 18), 2: QUIET}))
-    rows = {row.label: row for row in comparison_rows(summarise(Comparison(scenario="x", runs=(judged(run),))))}
+    rows = {row.label: row for row in comparison_rows(summarise(Comparison(runs=(judged(run),))))}
     assert rows["longest outage"] == Row(label="longest outage", ungated=">= 84.9 ms ±5 (censored)", gated="-")
     assert rows["longest downtime of a flow"].ungated == ">= 84.9 ms ±5 (censored)"
     assert rows["full convergence time"].ungated == "-"
@@ -117,7 +117,7 @@ def test_the_shown_trial_is_the_worst_and_the_first_of_equals() -> None:
     runs = comparison(2)
     shown = [shown_run(runs, arm) for arm in Arm]
     assert [run.history.header.trial for run in shown if run is not None] == [2, 1]
-    assert shown_run(Comparison(scenario="x", runs=()), Arm.GATED) is None
+    assert shown_run(Comparison(runs=()), Arm.GATED) is None
 
 
 def test_the_worst_flows_are_censored_ones_then_the_longest() -> None:
@@ -126,7 +126,7 @@ def test_the_worst_flows_are_censored_ones_then_the_longest() -> None:
         judged(history(header=header(arm=Arm.UNGATED, trial=trial), records=records({1: pattern, 2: QUIET})))
         for trial, pattern in enumerate(patterns, 1)
     ]
-    worst = worst_flows(Comparison(scenario="x", runs=tuple(runs)), 8)
+    worst = worst_flows(Comparison(runs=tuple(runs)), 8)
     assert [one.run.history.header.trial for one in worst] == [3, 2, 1]
 
 
@@ -159,19 +159,19 @@ def test_quantities() -> None:
 def test_agents_without_the_compiled_loop_are_counted() -> None:
     agents = (replace(report("sender"), inner_loop="python"), replace(report("reflector"), inner_loop="compiled"))
     run = judged(replace(history(), records=records({1: "." * 20}, reports=agents)))
-    text = _report(Comparison(scenario="slow", runs=(run,), has_rule=False))
+    text = _report(Comparison(runs=(run,), has_rule=False))
     assert "- 1 probe agent of a run had no compiled inner loop" in text
     assert "inner loop" not in _report(comparison())
 
 
 def test_an_address_family_that_is_not_probed_is_named() -> None:
     run = judged(replace(history(), facts=replace(history().facts, families=("IPv4", "IPv6"))))
-    text = _report(Comparison(scenario="dual", runs=(run,), has_rule=False))
+    text = _report(Comparison(runs=(run,), has_rule=False))
     assert "- IPv6 is not probed, although the pods have it: this result says nothing about it." in text
     assert "; address families IPv4; " in text
     reason = {"IPv6": "1 of 8 prober pods have no such address"}
     run = judged(replace(history(), facts=replace(run.history.facts, families_unprobed=reason)))
-    text = _report(Comparison(scenario="dual", runs=(run,), has_rule=False))
+    text = _report(Comparison(runs=(run,), has_rule=False))
     assert "the pods have it (1 of 8 prober pods have no such address): this result" in text
     assert "IPv6" not in _report(comparison())
 
@@ -179,7 +179,7 @@ def test_an_address_family_that_is_not_probed_is_named() -> None:
 def test_pods_that_no_flow_begins_or_ends_at_are_named() -> None:
     whole = replace(history(), flows=mesh_flows(facts()))
     some = replace(whole, flows=tuple(flow for flow in whole.flows if "node-b2" not in flow.label))
-    texts = [_report(Comparison(scenario="one", runs=(judged(run),), has_rule=False)) for run in (whole, some)]
+    texts = [_report(Comparison(runs=(judged(run),), has_rule=False)) for run in (whole, some)]
     named = ["- The pods of node-b2 are not probed: this result says nothing about them." in text for text in texts]
     assert named == [False, True]
     assert all("- Every probed pod runs before the switch begins: pods that start during it" in text for text in texts)

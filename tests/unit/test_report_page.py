@@ -26,9 +26,7 @@ def _page(found: Comparison) -> str:
     return render_page(found, summarise(found))
 
 
-@pytest.mark.parametrize(
-    "found", [comparison(1), comparison(1, gate_leaks=3), Comparison(scenario="x", runs=(judged(held()),))]
-)
+@pytest.mark.parametrize("found", [comparison(1), comparison(1, gate_leaks=3), Comparison(runs=(judged(held()),))])
 def test_it_is_one_small_file_that_names_no_other(found: Comparison) -> None:
     text = _page(found)
     assert len(text.encode()) < SIZE_MAX
@@ -76,8 +74,8 @@ def test_the_gated_arm_comes_first_among_the_worst_flows() -> None:
 
 def test_no_record_can_end_the_script_or_begin_a_tag() -> None:
     evil = "</script><img src=x onerror=alert(1)>"
-    run = history(events=(event(1, "gate.held", error=evil, missing=["a"], retry_ns=1),))
-    text = _page(Comparison(scenario=evil, runs=(judged(run),), damaged=(evil,)))
+    run = history(header=header(scenario=evil), events=(event(1, "gate.held", error=evil, missing=["a"], retry_ns=1),))
+    text = _page(Comparison(runs=(judged(run),), damaged=(evil,)))
     assert "<img" not in text
     assert text.count("</script>") == 2
 

@@ -91,13 +91,13 @@ def test_a_held_switch_makes_no_transition() -> None:
     found = summary_of(held())
     assert (found.event_transition.spread_ms.flows, found.event_transition.bounds_ms_max) == (0, None)
     assert (found.out.preferred, found.out.next_best) == (58, 0)
-    text = page_text(Comparison(scenario="x", runs=(judged(held()),)))
+    text = page_text(Comparison(runs=(judged(held()),)))
     assert "### Transitions" not in text
     assert "| OVERLAY | OVERLAY | - | 0 of 58 |" in text
 
 
 def test_the_tables_have_the_arms_beside_each_other() -> None:
-    runs = Comparison(scenario="x", runs=(judged(switched(lost(20, 10))), judged(held())))
+    runs = Comparison(runs=(judged(switched(lost(20, 10))), judged(held())))
     summary = summarise(runs)
     rows = {row.label: row for row in egress_rows(summary)}
     assert rows["out: packets"] == Row(label="out: packets", ungated="58", gated="58")

@@ -76,7 +76,7 @@ def test_the_same_comparison_gives_the_same_document(svg: str) -> None:
 
 
 def test_a_comparison_without_outages_or_with_one_arm_is_drawn() -> None:
-    alone = Comparison(scenario="x", runs=(judged(held()),))
+    alone = Comparison(runs=(judged(held()),))
     assert _bars(render_svg(alone)) == (0, 0)
 
 
@@ -157,7 +157,7 @@ def test_where_nothing_happens_the_whole_probing_is_shown() -> None:
     panel = make_panel(quiet)
     assert 0 < panel.first_ms < panel.last_ms
     assert shown_span([panel]) == (panel.first_ms, panel.last_ms)
-    assert "node-a1 &gt; node-b1" in render_svg(Comparison(scenario="x", runs=(quiet,)))
+    assert "node-a1 &gt; node-b1" in render_svg(Comparison(runs=(quiet,)))
 
 
 def test_a_run_that_was_cut_off_before_its_first_probe_has_an_axis() -> None:

@@ -54,7 +54,7 @@ def test_it_has_the_figures_of_both_arms_in_seconds() -> None:
 
 def test_what_has_no_bound_or_does_not_apply_is_left_out() -> None:
     run = judged(history(header=header(arm=Arm.UNGATED), records=records({1: lost(40, 18), 2: QUIET})))
-    found = _samples(summarise(Comparison(scenario="x", runs=(run,))))
+    found = _samples(summarise(Comparison(runs=(run,))))
     assert ("hitless_downtime_max_seconds", "UNGATED", "shortest") in found
     names = {name for name, _, bound in found if bound != "shortest"}
     assert not names & {"hitless_downtime_max_seconds", "hitless_gate_hold_max_seconds", "hitless_probes_unexplained"}

@@ -47,7 +47,7 @@ def test_the_stored_schema_is_that_of_the_dataclasses() -> None:
 
 def _censored() -> Comparison:
     run = history(header=header(arm=Arm.UNGATED), records=records({1: lost(48, 10)}))
-    return Comparison(scenario="plain-switch", runs=(judged(run),), damaged=("gated-1/run.json: cut",))
+    return Comparison(runs=(judged(run),), damaged=("gated-1/run.json: cut",))
 
 
 def check_schema(document: JsonObject) -> None:
@@ -57,7 +57,7 @@ def check_schema(document: JsonObject) -> None:
 
 def _one_arm() -> Comparison:
     """As `hitless watch`, and an arm of the suites."""
-    return Comparison(scenario="watch", runs=(judged(realistic(Arm.GATED, 1)),), has_rule=False)
+    return Comparison(runs=(judged(realistic(Arm.GATED, 1)),), has_rule=False)
 
 
 @pytest.mark.parametrize("make", [comparison, lambda: comparison(1, gate_leaks=3), with_load, _censored, _one_arm])
@@ -70,7 +70,7 @@ def test_the_document_of_a_run_that_was_cut_keeps_to_the_schema(tmp_path: Path, 
     folder = store(tmp_path / "gated-1", Arm.GATED)
     os.truncate(folder / name, (folder / name).stat().st_size // 2)
     run = judge_history(read_history(folder, must_be_whole=False))
-    check_schema(summarise(Comparison(scenario="plain-switch", runs=(run,), has_rule=False)).as_json())
+    check_schema(summarise(Comparison(runs=(run,), has_rule=False)).as_json())
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ _TOTALS = [
 
 
 def _of(*runs: History) -> Comparison:
-    return Comparison(scenario="plain-switch", runs=tuple(judged(run) for run in runs))
+    return Comparison(runs=tuple(judged(run) for run in runs))
 
 
 def _arm(*runs: History) -> dict[str, object]:
@@ -246,7 +246,7 @@ def test_of_many_findings_of_a_kind_the_last_that_is_kept_counts_the_others() ->
     cluster = facts("ab", 8)
     mesh = tuple(flow for flow in mesh_flows(cluster) if flow.role is FlowRole.MESH)[: FINDINGS_MAX + 50]
     run = judged(history(facts=cluster, flows=mesh, records=records({int(flow.id): lost(20, 10) for flow in mesh})))
-    summary = summarise(Comparison(scenario="plain-switch", runs=(run,)))
+    summary = summarise(Comparison(runs=(run,)))
     hit = [finding for finding in summary.findings if finding.code == "flow-lost-probes"]
     assert [finding.more for finding in hit] == [*[0] * (FINDINGS_MAX - 1), 50]
     (group,) = [group for group in group_findings(summary.findings) if group.code == "flow-lost-probes"]
@@ -265,7 +265,7 @@ def test_trials_that_are_no_comparison_are_merged() -> None:
 
 def test_nothing_cannot_be_summarised() -> None:
     with pytest.raises(ValueError, match="needs at least one run"):
-        summarise(Comparison(scenario="plain-switch", runs=()))
+        summarise(Comparison(runs=()))
 
 
 def test_ticks_are_counted_once_for_all_flows() -> None:
