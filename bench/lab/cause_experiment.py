@@ -127,7 +127,7 @@ def run_cause_experiment(
 
 
 def make_flows(network: LabNetwork) -> tuple[Flow, ...]:
-    """Return a flow between every two mesh pods, large packets from every second pair, then one within every node."""
+    """Return a flow between every two mesh pods, large packets from every fourth pair, then one within every node."""
     names = [node.mesh.name for node in network.plan.nodes]
     pairs = [(source, destination, FlowRole.MESH) for source, destination in permutations(names, 2)]
     pairs += [(node.mesh.name, node.control.name, FlowRole.CONTROL) for node in network.plan.nodes]
@@ -135,7 +135,9 @@ def make_flows(network: LabNetwork) -> tuple[Flow, ...]:
         Flow(id=FlowId(number), source=source, destination=destination, role=role)
         for number, (source, destination, role) in enumerate(pairs, 1)
     )
-    return tuple(replace(flow, octets=LARGE_OCTETS) if flow.role is FlowRole.MESH and flow.id % 2 else flow for flow in flows)
+    return tuple(
+        replace(flow, octets=LARGE_OCTETS) if flow.role is FlowRole.MESH and flow.id % 4 == 1 else flow for flow in flows
+    )
 
 
 def _play(world: CauseWorld, clock: RunClock, choice: random.Random, kinds: Sequence[CauseKind]) -> Iterator[Injection]:

@@ -23,7 +23,7 @@ SKEW_MS: Final = 20.0
 CREATE_MS: Final = (5.0, 40.0)
 """Between two routes that are created. Source: the same, route_create_ns."""
 LARGE_OCTETS: Final = 1200
-"""Payload of every second flow's probes: they differ from the others by size alone."""
+"""Payload of the probes of a few flows: they differ from the others by size alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
