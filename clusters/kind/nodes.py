@@ -17,10 +17,10 @@ from clusters.kind.docker import Docker
 from clusters.kind.router import UNDERLAY_MTU, CloudNetwork, find_device, find_management_device
 from clusters.kubernetes.prober import Rescue
 from clusters.linux.counters import parse_counters
-from clusters.linux.netlink_routes import RouteType
 from hitless.errors import WorldError
 from hitless.facts import NodeState
 from hitless.words import JsonObject
+from probes.netlink import RouteType
 from probes.stamp import PORT
 
 MANAGEMENT_NETWORK: Final = "kind"

@@ -20,9 +20,10 @@ from clusters.lab.network import LabNetwork
 from clusters.linux.namespaces import inside, open_namespace
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_links import Link, add_veth, delete_link, set_neighbour
-from clusters.linux.netlink_routes import MAIN_TABLE, Route, add_route
+from clusters.linux.netlink_routes import Route, add_route
 from hitless.calico import PROTOCOL_BOOT
 from hitless.errors import WorldError
+from probes.netlink import MAIN_TABLE
 
 _DEVICE: Final = "nowhere"
 _INDEX: Final = 99

@@ -19,27 +19,19 @@ from typing import Final, Self
 
 from clusters.linux.namespaces import inside
 from hitless.errors import WorldError
+from probes.netlink import ATTRIBUTE, ERROR, HEADER, RECEIVE_OCTETS, REQUEST, dump, read_attributes, receive
 
-REQUEST: Final = 0x1
 ACKNOWLEDGE: Final = 0x4
 REPLACE: Final = 0x100
 EXCLUSIVE: Final = 0x200
 CREATE: Final = 0x400
-DUMP: Final = 0x300
 NESTED: Final = 0x8000
 """Flags of nlmsghdr and of an attribute's type. Source: linux/netlink.h."""
 
-HEADER: Final = struct.Struct("=IHHII")
-"""struct nlmsghdr: length, type, flags, sequence number, port."""
-_ATTRIBUTE: Final = struct.Struct("=HH")
-_ERROR: Final = 2
-_DONE: Final = 3
 _ACK_TEXT: Final = 1
 """NLMSGERR_ATTR_MSG: the kernel's error text."""
 _CAPPED: Final = 0x100
 """NLM_F_CAPPED: the acknowledgement repeats only the request's header."""
-_INTERRUPTED: Final = 0x10
-"""NLM_F_DUMP_INTR: something changed while the dump was taken."""
 _SOL_NETLINK: Final = 270
 _OPTION_CAP_ACK: Final = 10
 _OPTION_EXT_ACK: Final = 11
@@ -48,8 +40,6 @@ _BATCH_MESSAGES: Final = 128
 """Each acknowledgement takes 768 octets of the socket's receive buffer; the default has room for 277."""
 _BATCH_OCTETS: Final = 65_536
 """A batch must fit the send buffer (212,992 octets by default)."""
-_RECEIVE_OCTETS: Final = 1 << 17
-_DUMP_ATTEMPTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +56,8 @@ class Message:
 
 def pack_attribute(kind: int, payload: bytes) -> bytes:
     """Encode one attribute, padded to a multiple of 4."""
-    length = _ATTRIBUTE.size + len(payload)
-    return _ATTRIBUTE.pack(length, kind) + payload + bytes(-length % 4)
+    length = ATTRIBUTE.size + len(payload)
+    return ATTRIBUTE.pack(length, kind) + payload + bytes(-length % 4)
 
 
 def pack_address(address: str) -> tuple[int, bytes]:
@@ -80,18 +70,6 @@ def make_message(kind: int, flags: int, body: bytes, text: str, tolerated: froze
     """Put the header before a body (a fixed structure and its attributes) that is a multiple of 4 long."""
     header = HEADER.pack(HEADER.size + len(body), kind, REQUEST | ACKNOWLEDGE | flags, 0, 0)
     return Message(octets=header + body, text=text, tolerated=tolerated)
-
-
-def read_attributes(octets: bytes | memoryview) -> dict[int, memoryview]:
-    """Decode a sequence of attributes: type (without flags) to payload. The last of equal ones counts."""
-    view, found, offset = memoryview(octets), {}, 0
-    while offset + _ATTRIBUTE.size <= len(view):
-        length, kind = _ATTRIBUTE.unpack_from(view, offset)
-        if length < _ATTRIBUTE.size:
-            break
-        found[kind & 0x3FFF] = view[offset + _ATTRIBUTE.size : offset + length]
-        offset += length + (-length % 4)
-    return found
 
 
 class Netlink:
@@ -110,7 +88,7 @@ class Netlink:
                 self._socket = self._open()
         self._namespace = name or ("this namespace" if namespace is None else namespace.name)
         self._sequence = 1
-        self._buffer = bytearray(_RECEIVE_OCTETS)
+        self._buffer = bytearray(RECEIVE_OCTETS)
 
     @staticmethod
     def _open() -> socket.socket:
@@ -166,7 +144,7 @@ class Netlink:
             for kind, sequence, flags, body in self._receive():
                 index = sequence - first
                 # Others are late answers to a batch that Ctrl-C interrupted.
-                if kind == _ERROR and 0 <= index < len(batch):
+                if kind == ERROR and 0 <= index < len(batch):
                     number = results[index] = -int(struct.unpack_from("=i", body)[0])
                     if number and number not in batch[index].tolerated and failed is None:
                         failed = index, _read_reason(body, flags)
@@ -176,36 +154,18 @@ class Netlink:
             raise self._refusal(batch[failed[0]].text, results[failed[0]], failed[1])
         return results
 
-    def dump(self, kind: int, body: bytes, text: str) -> list[tuple[int, bytes]]:
-        """Return (message type, body) of everything that a dump request brings, from one consistent pass.
+    def dump(self, kind: int, body: bytes, text: str) -> list[bytes]:
+        """Return the bodies of everything that a dump request brings, from one consistent pass.
 
         Raises:
             WorldError: the kernel refused, or the tables kept changing.
         """
-        for _ in range(_DUMP_ATTEMPTS):
-            sequence = self._sequence
-            self._sequence = (sequence + 1) & 0x7FFF_FFFF
-            self._send(HEADER.pack(HEADER.size + len(body), kind, REQUEST | DUMP, sequence, 0) + body)
-            answer = self._collect_dump(sequence, text)
-            if answer is not None:
-                return answer
-        raise WorldError(f"{self._namespace}: {text}: changed during each of {_DUMP_ATTEMPTS} dumps")
-
-    def _collect_dump(self, expected: int, text: str) -> list[tuple[int, bytes]] | None:
-        """Return the parts of one dump, or None where it was interrupted by a change."""
-        found: list[tuple[int, bytes]] = []
-        interrupted = False
-        while True:
-            for kind, sequence, flags, body in self._receive():
-                if sequence != expected:
-                    continue
-                interrupted = interrupted or bool(flags & _INTERRUPTED)
-                if kind in {_DONE, _ERROR}:
-                    number = -int(struct.unpack_from("=i", body)[0]) if len(body) >= 4 else 0  # noqa: PLR2004 - an int's size
-                    if number:
-                        raise self._refusal(text, number, "")
-                    return None if interrupted else found
-                found.append((kind, bytes(body)))
+        sequence = self._sequence
+        self._sequence = (sequence + 1) & 0x7FFF_FFFF
+        try:
+            return dump(self._socket, kind, body, sequence, self._buffer)
+        except OSError as error:
+            raise self._refusal(text, error.errno or 0, error.strerror or "") from error
 
     def _send(self, octets: bytes | bytearray) -> None:
         try:
@@ -214,18 +174,10 @@ class Netlink:
             raise WorldError(f"{self._namespace}: cannot send {len(octets)} octets of netlink: {error}") from error
 
     def _receive(self) -> Iterator[tuple[int, int, int, memoryview]]:
-        """Yield (type, sequence number, flags, body) of the messages in the next datagram."""
         try:
-            length = self._socket.recv_into(self._buffer)
+            yield from receive(self._socket, self._buffer)
         except OSError as error:
             raise WorldError(f"{self._namespace}: netlink answers were lost: {error}") from error
-        view, offset = memoryview(self._buffer)[:length], 0
-        while offset + HEADER.size <= length:
-            size, kind, flags, sequence, _ = HEADER.unpack_from(view, offset)
-            if size < HEADER.size:
-                break
-            yield kind, sequence, flags, view[offset + HEADER.size : offset + size]
-            offset += size + (-size % 4)
 
     def _refusal(self, text: str, number: int, reason: str) -> WorldError:
         name = errno.errorcode.get(number, str(number))

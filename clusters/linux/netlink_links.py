@@ -10,16 +10,13 @@ from enum import IntEnum
 from typing import Final
 
 from clusters.linux.netlink import CREATE, EXCLUSIVE, NESTED, REPLACE, Message, make_message, pack_address, pack_attribute
+from probes.netlink import IFF_UP, LINK_HEADER, LinkAttribute
 
 NEW_LINK: Final = 16
 DELETE_LINK: Final = 17
-GET_LINK: Final = 18
 NEW_ADDRESS: Final = 20
 DELETE_ADDRESS: Final = 21
 NEW_NEIGHBOUR: Final = 28
-LINK_HEADER: Final = struct.Struct("=BxHiII")
-"""struct ifinfomsg: family, type, index, flags, mask of the flags to change."""
-IFF_UP: Final = 0x1
 LOOPBACK_INDEX: Final = 1
 
 ADDRESS_HEADER: Final = struct.Struct("=BBBBi")
@@ -30,18 +27,6 @@ _NO_ARP: Final = 0x40
 _SELF: Final = 0x02
 _NO_DAD: Final = 0x02
 """IFA_F_NODAD: the address is usable at once. Source: linux/if_addr.h."""
-
-
-class LinkAttribute(IntEnum):
-    """IFLA_*."""
-
-    ADDRESS = 1
-    NAME = 3
-    MTU = 4
-    MASTER = 10
-    OPERSTATE = 16
-    LINK_INFO = 18
-    NAMESPACE_FD = 28
 
 
 class VxlanAttribute(IntEnum):

@@ -10,20 +10,11 @@ from enum import IntEnum
 from typing import Final
 
 from clusters.linux.netlink import CREATE, EXCLUSIVE, NESTED, Message, make_message, pack_address, pack_attribute
+from probes.netlink import ENCAPSULATION_IP, MAIN_TABLE, ROUTE_HEADER, TUNNEL_DESTINATION, RouteAttribute, RouteType
 
 NEW_ROUTE: Final = 24
 DELETE_ROUTE: Final = 25
-GET_ROUTE: Final = 26
 NEW_RULE: Final = 32
-MAIN_TABLE: Final = 254
-ROUTE_HEADER: Final = struct.Struct("=BBBBBBBBI")
-"""struct rtmsg: family, destination length, source length, tos, table, protocol, scope, type, flags; struct fib_rule_hdr: the
-same with reserved octets for protocol and scope, and the action for the type."""
-ENCAPSULATION_IP: Final = 2
-"""LWTUNNEL_ENCAP_IP."""
-TUNNEL_DESTINATION: Final = 2
-"""LWTUNNEL_IP_DST."""
-
 _TUNNEL_ID: Final = 1
 _ON_LINK: Final = 4
 _SCOPE_LINK: Final = 253
@@ -31,29 +22,6 @@ _SCOPE_NOWHERE: Final = 255
 _SMALL_TABLE: Final = 256
 _LOOK_UP: Final = 1
 """FR_ACT_TO_TBL."""
-
-
-class RouteType(IntEnum):
-    """RTN_*."""
-
-    UNICAST = 1
-    LOCAL = 2
-    BROADCAST = 3
-    BLACKHOLE = 6
-    UNREACHABLE = 7
-    PROHIBIT = 8
-    THROW = 9
-
-
-class RouteAttribute(IntEnum):
-    """RTA_*."""
-
-    DESTINATION = 1
-    OUT_INTERFACE = 4
-    GATEWAY = 5
-    TABLE = 15
-    ENCAPSULATION_TYPE = 21
-    ENCAPSULATION = 22
 
 
 class RuleAttribute(IntEnum):

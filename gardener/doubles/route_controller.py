@@ -17,7 +17,7 @@ from typing import Final
 
 from gardener.conditions import dated, network_unavailable, route_condition
 from gardener.doubles.cloud import Cloud
-from gardener.doubles.route_plan import Attempt, Call, NodeRoute, RouteControllerMode, conclude, follow_nodes, plan_table
+from gardener.doubles.route_plan import Call, RouteControllerMode, conclude, follow_nodes, plan_table
 from gardener.gate import has_route_created
 from gardener.timings import Timings
 from hitless.clock import read_wall_time
@@ -117,7 +117,8 @@ class RouteController:
         self._step: _Step = self._tick
         self._due_ns = first_tick_ns
         self._next_tick_ns = first_tick_ns
-        self._wanted: dict[str, NodeRoute] = {}
+        self._wanted: dict[str, str] = {}
+        """Node to the destination of its route."""
         self._is_changed = False
         self._has_updated = False
         self._updated_ns = first_tick_ns
@@ -127,7 +128,9 @@ class RouteController:
         self._began_ns = first_tick_ns
         self._retries = 0
         self._hung_ns = first_tick_ns
-        self._attempts: list[Attempt] = []
+        self._failed: set[tuple[str, str]] = set()
+        """Zone and destination of each route that this update could not create."""
+        self._errors: list[str] = []
         self._writes: deque[tuple[str, bool]] = deque()
         self._patches = 0
         self._synced: frozenset[str] = frozenset()
@@ -157,7 +160,7 @@ class RouteController:
             self._wanted, self._is_changed = wanted, True
 
     def _begin_update(self, now_ns: Nanoseconds) -> Nanoseconds:
-        self._attempts = []
+        self._failed, self._errors = set(), []
         if self._cloud.is_hanging:
             return self._hang(now_ns)
         try:
@@ -167,8 +170,7 @@ class RouteController:
                 return self._pause(now_ns, self._begin_update)
             return self._end_update(now_ns, self._conclude_nothing(), [str(error)])
         self._retries = 0
-        wanted = tuple(self._wanted.values())
-        self._calls = deque(call for zone, present in tables.items() for call in plan_table(zone, present, wanted))
+        self._calls = deque(call for zone, present in tables.items() for call in plan_table(zone, present, self._wanted))
         return self._begin_call(now_ns)
 
     def _conclude_nothing(self) -> dict[str, bool]:
@@ -177,13 +179,12 @@ class RouteController:
             case RouteControllerMode.IDEAL:
                 return {}
             case RouteControllerMode.FAITHFUL:
-                return {route.cidr: False for route in self._wanted.values()}
+                return dict.fromkeys(self._wanted.values(), False)
 
     def _begin_call(self, now_ns: Nanoseconds) -> Nanoseconds:
         if not self._calls:
-            results = conclude(self._mode, self._cloud.zones(), tuple(self._wanted.values()), self._attempts)
-            errors = [attempt.error for attempt in self._attempts if attempt.error is not None]
-            return self._end_update(now_ns, results, errors)
+            results = conclude(self._mode, self._cloud.zones(), self._wanted.values(), self._failed)
+            return self._end_update(now_ns, results, self._errors)
         self._step, self._began_ns = self._end_call, now_ns
         return Nanoseconds(now_ns + self._call_ns)
 
@@ -206,12 +207,14 @@ class RouteController:
         self._calls.popleft()
         facts: JsonObject = {"zone": route.zone, "cidr": route.cidr, "node": route.node}
         if error is not None:
+            self._errors.append(error)
+            if not call.is_delete:
+                self._failed.add((route.zone, route.cidr))
             self._recorder.record("route.failed", **facts, error=error)
         else:
             created = "route.created" if self._cloud.is_effective(route) else "route.accepted"
             name = "route.deleted" if call.is_delete else created
             self._recorder.record(name, **facts, began_ns=self._began_ns)
-        self._attempts.append(Attempt(call=call, error=error))
         return self._begin_call(now_ns)
 
     def _is_tried_again(self, error: RouteTableError) -> bool:
@@ -318,7 +321,7 @@ class RouteController:
             return
         names = frozenset(str(node["metadata"]["name"]) for node in nodes)
         tables = [{(route.cidr, route.node) for route in self._cloud.tables.list(zone)} for zone in self._cloud.zones()]
-        routes = {(route.cidr, route.node) for route in self._wanted.values()}
+        routes = {(cidr, node) for node, cidr in self._wanted.items()}
         is_synced = (
             names == self._wanted.keys()
             and all(routes <= table for table in tables)

@@ -6,7 +6,7 @@ Source: aws-custom-route-controller pkg/updater/routes.go:117-253, pkg/updater/n
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
@@ -25,15 +25,6 @@ class RouteControllerMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeRoute:
-    """The route that a node needs in every table."""
-
-    node: str
-    cidr: str
-    """The node's first IPv4 podCIDR: destination of the route."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One call to the route API."""
 
@@ -41,17 +32,8 @@ class Call:
     route: CloudRoute
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """The result of one call."""
-
-    call: Call
-    error: str | None
-    """None: it worked."""
-
-
-def node_route(node: JsonObject) -> NodeRoute | None:
-    """Return the route that a Node needs, or None while it has no IPv4 podCIDR or no instance.
+def find_cidr(node: JsonObject) -> str | None:
+    """Return the destination of a Node's route, its first IPv4 podCIDR; None while it has none, or no instance.
 
     The instance id is the last part of a providerID such as aws:///eu-central-1a/i-0123.
     """
@@ -60,53 +42,52 @@ def node_route(node: JsonObject) -> NodeRoute | None:
     cidr = next((text for text in spec.get("podCIDRs") or () if _is_ipv4(text)), None)
     if cidr is None or not provider_id.startswith("aws:") or not provider_id.rpartition("/")[2]:
         return None
-    return NodeRoute(node=node["metadata"]["name"], cidr=cidr)
+    return str(cidr)
 
 
-def follow_nodes(known: Mapping[str, NodeRoute], nodes: Sequence[JsonObject]) -> dict[str, NodeRoute]:
-    """Return the routes wanted now, in order of the nodes' names.
+def follow_nodes(known: Mapping[str, str], nodes: Sequence[JsonObject]) -> dict[str, str]:
+    """Return the routes wanted now, node to destination, in order of the nodes' names.
 
     A route goes only with its Node object: a node that is being deleted, or that lost its providerID, keeps it.
     """
-    wanted: dict[str, NodeRoute] = {}
+    wanted: dict[str, str] = {}
     for node in sorted(nodes, key=lambda each: str(each["metadata"]["name"])):
         name = node["metadata"]["name"]
-        route = node_route(node) or known.get(name)
-        if route is not None:
-            wanted[name] = route
+        cidr = find_cidr(node) or known.get(name)
+        if cidr is not None:
+            wanted[name] = cidr
     return wanted
 
 
-def plan_table(zone: str, present: Sequence[CloudRoute], wanted: Sequence[NodeRoute]) -> tuple[Call, ...]:
+def plan_table(zone: str, present: Sequence[CloudRoute], wanted: Mapping[str, str]) -> tuple[Call, ...]:
     """Return the calls for one table: delete unwanted routes, then create what is missing."""
-    right = {(route.cidr, route.node) for route in wanted}
+    right = {(cidr, node) for node, cidr in wanted.items()}
     there = {(route.cidr, route.node) for route in present}
     deletes = [Call(is_delete=True, route=route) for route in present if (route.cidr, route.node) not in right]
     creates = [
-        Call(is_delete=False, route=CloudRoute(zone=zone, cidr=route.cidr, node=route.node))
-        for route in wanted
-        if (route.cidr, route.node) not in there
+        Call(is_delete=False, route=CloudRoute(zone=zone, cidr=cidr, node=node))
+        for node, cidr in wanted.items()
+        if (cidr, node) not in there
     ]
     return (*deletes, *creates)
 
 
 def conclude(
-    mode: RouteControllerMode, zones: Sequence[str], wanted: Sequence[NodeRoute], attempts: Sequence[Attempt]
+    mode: RouteControllerMode, zones: Sequence[str], cidrs: Iterable[str], failed: Collection[tuple[str, str]]
 ) -> dict[str, bool]:
     """Return for each podCIDR whether its node is to report RouteCreated.
 
     Args:
         mode: what RouteCreated means.
         zones: the tables in the order in which they were looked at.
-        wanted: the routes that every table should have.
-        attempts: the result of each call; a route without a call was there already.
+        cidrs: destinations of the routes that every table should have.
+        failed: zone and destination of each route that could not be created; the others were there already, or are now.
     """
-    failed = {(at.call.route.zone, at.call.route.cidr) for at in attempts if at.error is not None and not at.call.is_delete}
     match mode:
         case RouteControllerMode.IDEAL:
-            return {route.cidr: not any((zone, route.cidr) in failed for zone in zones) for route in wanted}
+            return {cidr: not any((zone, cidr) in failed for zone in zones) for cidr in cidrs}
         case RouteControllerMode.FAITHFUL:
-            return {route.cidr: (zones[-1], route.cidr) not in failed for route in wanted}
+            return {cidr: (zones[-1], cidr) not in failed for cidr in cidrs}
 
 
 def _is_ipv4(text: str) -> bool:

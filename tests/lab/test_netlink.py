@@ -30,13 +30,13 @@ from clusters.linux.netlink_links import (
 )
 from clusters.linux.netlink_routes import (
     Route,
-    RouteType,
     add_route,
     add_table_rule,
     delete_route,
 )
 from hitless.errors import WorldError
 from hitless.waiting import wait_until
+from probes.netlink import RouteType
 
 
 @pytest.fixture

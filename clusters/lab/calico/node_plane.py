@@ -14,17 +14,17 @@ from clusters.lab.services import NodeRules
 from clusters.lab.tunnels import Carrier, add_vxlan_device, make_native_route, make_overlay_route, set_vtep
 from clusters.linux.namespaces import inside
 from clusters.linux.netlink import Message, Netlink
-from clusters.linux.netlink_dump import SeenLink, SeenRoute, list_links, list_routes
+from clusters.linux.netlink_dump import list_links, list_routes
 from clusters.linux.netlink_links import Link, add_address, add_ipip, delete_address, delete_link, rename_link, set_link
-from clusters.linux.netlink_routes import Route, RouteType, add_route, delete_route
+from clusters.linux.netlink_routes import Route, add_route, delete_route
 from clusters.linux.sysctls import make_tunnel_sysctls, write_sysctls
 from hitless.calico import PROTOCOL_BIRD
 from hitless.errors import WorldError
 from hitless.facts import NodeState
 from hitless.ports import Clock
-from hitless.words import JsonObject, Mode, Overlay
+from hitless.words import Mode, Overlay
+from probes.netlink import RouteType, SeenLink
 
-_DEFAULT: Final = "0.0.0.0/0"
 _EXISTS: Final = frozenset({errno.EEXIST})
 
 
@@ -151,7 +151,7 @@ class LabNodePlane:
         """Return the main table and the links that are up, by name; the default route's dst is `default`."""
         links = list_links(self._netlink)
         names = {link.index: link.name for link in links}
-        routes = tuple(_describe(route, names) for route in list_routes(self._netlink))
+        routes = tuple(route.describe(names) for route in list_routes(self._netlink))
         return NodeState(node=self.node, routes=routes, devices=tuple(sorted(link.name for link in links if link.is_up)))
 
     def prepare_tunnel(self) -> None:
@@ -229,17 +229,3 @@ class LabNodePlane:
         wanted = {id(message) for message in counted}
         done = sum(not result for message, result in zip(messages, results, strict=True) if id(message) in wanted)
         return RouteChange(routes=done, began_ns=began_ns, ended_ns=ended_ns)
-
-
-def _describe(route: SeenRoute, names: Mapping[int, str]) -> JsonObject:
-    described: JsonObject = {
-        "dst": "default" if route.destination == _DEFAULT else route.destination,
-        "type": route.route_type.name.lower(),
-        "protocol": route.protocol,
-    }
-    optional = {
-        "dev": None if route.device is None else names.get(route.device, str(route.device)),
-        "via": route.via,
-        "encap_dst": route.tunnel_destination,
-    }
-    return described | {key: value for key, value in optional.items() if value is not None}
