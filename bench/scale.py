@@ -53,7 +53,7 @@ def plan(nodes: int) -> int:
     agents = 0
     for name in endpoints:
         told = plan_agents(endpoints, name, mine[name], spec, epoch_ns=0, ssids=ssids)
-        agents += len(json.dumps([agent.settings for agent in told])) and len(told)
+        agents += len(json.dumps([agent.as_json() for agent in told])) and len(told)
     return agents
 
 

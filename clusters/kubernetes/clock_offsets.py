@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -34,7 +34,6 @@ Times = npt.NDArray[np.int64]
 class AgentRows:
     """The records of one agent, on its own clock."""
 
-    agent: str
     clock: str
     """Of `probes.clocks.read_clock_id`."""
     epoch_bound_ns: int
@@ -119,6 +118,14 @@ def align(agents: Sequence[AgentRows], offsets: Mapping[str, Offset]) -> tuple[A
     return moved
 
 
+def shift(rows: Rows, offset: Offset, *columns: str) -> Rows:
+    """Return rows with the times in these columns on the clock that an offset leads to."""
+    moved: Rows = rows.copy()
+    for column in columns:
+        moved[column] = offset(moved[column])
+    return moved
+
+
 def _of(agents: Sequence[AgentRows], clock: str) -> list[AgentRows]:
     return [agent for agent in agents if agent.clock == clock]
 
@@ -187,14 +194,9 @@ def _places(probes: Rows, log: Rows) -> tuple[npt.NDArray[np.intp], npt.NDArray[
 
 
 def _move(agent: AgentRows, offset: Offset) -> AgentRows:
-    sender, reflector = agent.sender.copy(), agent.reflector.copy()
-    for column in ("send_began_ns", "send_ended_ns", "received", "reflector_received", "reflector_sent"):
-        sender[column] = offset(sender[column])
-    for column in ("received", "sent"):
-        reflector[column] = offset(reflector[column])
-    return AgentRows(
-        agent=agent.agent, clock=agent.clock, epoch_bound_ns=agent.epoch_bound_ns, sender=sender, reflector=reflector
-    )
+    columns = ("send_began_ns", "send_ended_ns", "received", "reflector_received", "reflector_sent")
+    reflector = shift(agent.reflector, offset, "received", "sent")
+    return replace(agent, sender=shift(agent.sender, offset, *columns), reflector=reflector)
 
 
 def _replace_reflector_times(rows: Rows, log: Rows) -> None:

@@ -156,10 +156,7 @@ class KindKube:
 
     def _resource(self, kind: Kind) -> Resource:
         """Return where a kind is kept, in the version that this server has."""
-        try:
-            resource = RESOURCES[Kind(kind)]
-        except ValueError as error:
-            raise BugError(f"no such kind: {kind!r}") from error
+        resource = RESOURCES[kind]
         if kind not in {Kind.ADMISSION_POLICY, Kind.ADMISSION_POLICY_BINDING}:
             return resource
         group, newest = resource.api_version.split("/")

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from clusters.agent_groups import AgentGroup, group_flows
+from clusters.agent_groups import group_flows
 from clusters.flow_settings import make_flow_settings
 from hitless.facts import Endpoint, Flow, NodeFacts, ProbeSpec
-from hitless.words import SECOND, FlowId, JsonObject
+from hitless.words import SECOND, FlowId
 from probes.settings import AgentSettings, EndpointSettings
 
 _LINGER_EXTRA_NS: Final = 60 * SECOND
 """Beyond `drain_ns`: the time in which every other agent must have been told to stop."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodAgent:
-    """One agent of a pod: they share a process."""
-
-    name: str
-    """Unique in the run: the endpoint's name, then the group's, such as `node-a1-mesh-sender`."""
-    endpoint: str
-    """Whose pod it is in."""
-    is_sender: bool
-    settings: JsonObject
-    """Its settings, except the directory, which the supervisor chooses."""
 
 
 def flows_by_endpoint(flows: Iterable[Flow]) -> Mapping[str, Sequence[Flow]]:
@@ -49,8 +35,10 @@ def plan_agents(
     epoch_ns: int,
     ssids: Mapping[FlowId, int],
     nodes: Sequence[NodeFacts] = (),
-) -> tuple[PodAgent, ...]:
-    """Return the agents of one endpoint, those that reflect first.
+) -> tuple[AgentSettings, ...]:
+    """Return the agents of one endpoint, those that reflect first. Each is called after the endpoint and its group.
+
+    Their directory is the supervisor's choice.
 
     Args:
         endpoints: all of them, by name.
@@ -61,9 +49,8 @@ def plan_agents(
         ssids: of the flows, see `assign_ssids`; a place is an endpoint.
         nodes: a masquerade may replace a source's address by one of theirs.
     """
-
-    def tell(group: AgentGroup) -> JsonObject:
-        settings = AgentSettings(
+    return tuple(
+        AgentSettings(
             agent=f"{name}-{group.agent}",
             directory=Path(),
             epoch_ns=epoch_ns,
@@ -84,9 +71,5 @@ def plan_agents(
             ),
             flows=tuple(make_flow_settings(flow, ssids[flow.id], endpoints, nodes) for flow in group.flows),
         )
-        return {place: value for place, value in settings.as_json().items() if place != "directory"}
-
-    return tuple(
-        PodAgent(name=f"{name}-{group.agent}", endpoint=name, is_sender=group.is_sender, settings=tell(group))
         for group in group_flows(flows, spec, name)
     )

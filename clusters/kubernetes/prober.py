@@ -18,8 +18,8 @@ from typing import Final
 import numpy as np
 
 from clusters.flow_settings import assign_ssids
-from clusters.kubernetes.clock_offsets import AgentRows, Offset, align, find_offsets
-from clusters.kubernetes.pod_agents import PodAgent, flows_by_endpoint, plan_agents
+from clusters.kubernetes.clock_offsets import AgentRows, align, find_offsets, shift
+from clusters.kubernetes.pod_agents import flows_by_endpoint, plan_agents
 from clusters.kubernetes.prober_pods import ProberPods
 from hitless.agents import read_agents
 from hitless.errors import ApiUnavailableError, BugError, WorldError
@@ -29,6 +29,7 @@ from hitless.waiting import wait_until
 from hitless.words import SECOND, JsonObject
 from probes.clocks import read_clock_id
 from probes.orders import Order, OrderKind, encode_order
+from probes.settings import AgentSettings
 
 Rescue = Callable[[JsonObject, Path], None]
 """Brings the records of a Pod object into a folder without the help of its API. Raises WorldError."""
@@ -72,7 +73,8 @@ class KindProber:
         self._epoch_ns = 0
         self._clocks: dict[str, _PodClock] = {}
         """By endpoint, of those that take part."""
-        self._agents: tuple[PodAgent, ...] = ()
+        self._agents: dict[str, tuple[AgentSettings, ...]] = {}
+        """Endpoint to the agents of its pod."""
         self._looked_s = 0.0
         self._is_running = False
         self._is_live = False
@@ -84,14 +86,13 @@ class KindProber:
         directory.mkdir(parents=True, exist_ok=True)
         self._spec, self._directory, self._epoch_ns = spec, directory, epoch_ns
         used = {flow.source for flow in flows} | {flow.destination for flow in flows}
-        self._agents = ()
+        self._agents = {}
         self._is_running, self._is_live = True, False
         try:
             names = (endpoint.name for endpoint in self._pods.endpoints if endpoint.name in used)
             self._clocks = self._pods.each(names, self._compare_clocks)
             self._agents = self._plan(flows, spec)
-            with_agents = {agent.endpoint for agent in self._agents}  # the kernel alone answers ICMP
-            self._clocks = {name: clock for name, clock in self._clocks.items() if name in with_agents}
+            self._clocks = {name: self._clocks[name] for name in self._agents}
             self._pods.each(self._clocks, self._start_agents)
             self._wait_states({"listening"}, _START_S)
             self._order(Order(kind=OrderKind.SEND, at_ns=self._now_ns() + _AHEAD_NS))
@@ -105,7 +106,9 @@ class KindProber:
             return self._is_running and self._is_live
         self._looked_s = time.monotonic()
         try:
-            self._is_live = self._have_said({"live"}, {agent.endpoint for agent in self._agents if agent.is_sender})
+            self._is_live = self._have_said(
+                {"live"}, [name for name, agents in self._agents.items() if any(agent.endpoints[0].sends for agent in agents)]
+            )
         except ApiUnavailableError:
             return self._is_live  # the last answer stands
         return self._is_live
@@ -138,9 +141,8 @@ class KindProber:
             raise WorldError(f"cannot read the records of any agent; the first error: {failures[0]}")
         if not self._agents:
             raise WorldError("no records: no prober reported that it is running")
-        return merge_records(
-            self._directory, {agent.name: self._clocks[agent.endpoint] for agent in self._agents}, self._clock_id
-        )
+        clocks = {agent.agent: self._clocks[name] for name, agents in self._agents.items() for agent in agents}
+        return merge_records(self._directory, clocks, self._clock_id)
 
     def inspect(self) -> tuple[NodeState, ...]:
         """Return the state of every node that has a host prober, in order of the endpoints. Raises WorldError."""
@@ -168,20 +170,21 @@ class KindProber:
         assert best is not None  # noqa: S101 - _CLOCK_TRIES is not 0
         return best
 
-    def _plan(self, flows: Sequence[Flow], spec: ProbeSpec) -> tuple[PodAgent, ...]:
+    def _plan(self, flows: Sequence[Flow], spec: ProbeSpec) -> dict[str, tuple[AgentSettings, ...]]:
+        """Return the agents of each endpoint that has any: the kernel alone answers ICMP."""
         endpoints = {endpoint.name: endpoint for endpoint in self._pods.endpoints}
         ssids, flows_of = assign_ssids(flows, str), flows_by_endpoint(flows)
-        return tuple(
-            agent
-            for name, clock in self._clocks.items()
-            for agent in plan_agents(
+        planned = {
+            name: plan_agents(
                 endpoints, name, flows_of[name], spec, epoch_ns=clock.epoch_ns, ssids=ssids, nodes=self._pods.nodes
             )
-        )
+            for name, clock in self._clocks.items()
+        }
+        return {name: agents for name, agents in planned.items() if agents}
 
     def _start_agents(self, endpoint: str) -> None:
         """Start the agents of one pod. A request whose stream broke is not repeated: it may have been met."""
-        settings = [agent.settings for agent in self._agents if agent.endpoint == endpoint]
+        settings = [agent.as_json() for agent in self._agents[endpoint]]
         self._pods.ask(endpoint, {"do": "start", "settings": settings})
 
     def _order(self, order: Order) -> None:
@@ -267,7 +270,6 @@ def merge_records(directory: Path, clocks: Mapping[str, _PodClock], clock_id: st
     alone = {name: read_agents(directory, (name,)) for name in clocks}
     agents = tuple(
         AgentRows(
-            agent=name,
             clock=clocks[name].clock,
             epoch_bound_ns=clocks[name].bound_ns,
             sender=records.sender,
@@ -281,7 +283,7 @@ def merge_records(directory: Path, clocks: Mapping[str, _PodClock], clock_id: st
     sender, reflector = (np.concatenate(tables) for tables in ([one.sender for one in moved], [one.reflector for one in moved]))
 
     def gather(table: str, *columns: str) -> Rows:
-        return np.concatenate([_shift(getattr(alone[name], table), offsets[clocks[name].clock], *columns) for name in clocks])
+        return np.concatenate([shift(getattr(alone[name], table), offsets[clocks[name].clock], *columns) for name in clocks])
 
     skipped, connections = gather("skipped", "due", "woke"), gather("connections", "began", "at")
     return ProbeRecords(
@@ -289,7 +291,7 @@ def merge_records(directory: Path, clocks: Mapping[str, _PodClock], clock_id: st
         reflector=reflector[np.lexsort((reflector["received"], reflector["flow"]))],
         skipped=skipped[np.argsort(skipped["due"], kind="stable")],
         clocks={
-            name: _shift(rows, offsets[clocks[name].clock], "monotonic")
+            name: shift(rows, offsets[clocks[name].clock], "monotonic")
             for name, records in alone.items()
             for rows in records.clocks.values()
         },
@@ -306,10 +308,3 @@ def merge_records(directory: Path, clocks: Mapping[str, _PodClock], clock_id: st
         connections=connections[np.lexsort((connections["at"], connections["flow"]))],
         overflows=gather("overflows", "since", "until"),
     )
-
-
-def _shift(rows: Rows, offset: Offset, *columns: str) -> Rows:
-    moved: Rows = rows.copy()
-    for column in columns:
-        moved[column] = offset(moved[column])
-    return moved

@@ -16,7 +16,7 @@ from typing import Final
 from clusters.lab.json_merge import copy_json, merge_condition
 from clusters.objects import identify
 from gardener.manifests.admission import POLICY_NAME
-from hitless.errors import ApiUnavailableError, BugError, ConflictError, NotFoundError
+from hitless.errors import ApiUnavailableError, ConflictError, NotFoundError
 from hitless.ports import Clock
 from hitless.words import JsonObject, Kind, Nanoseconds
 
@@ -59,7 +59,7 @@ class MemoryKube:
     def list(self, kind: Kind) -> tuple[JsonObject, ...]:
         """Return copies of all objects of a kind, in order of their names."""
         self._refuse_while_away()
-        return tuple(copy_json(document) for _, document in sorted(self._objects[_known(kind)].items()))
+        return tuple(copy_json(document) for _, document in sorted(self._objects[kind].items()))
 
     def apply(self, document: JsonObject, *, actor: str) -> JsonObject:  # noqa: ARG002 - the only policy is for nodes/status
         """Create the object, or replace all of it but its status; see KubeApi.
@@ -89,7 +89,7 @@ class MemoryKube:
     def delete(self, kind: Kind, name: str) -> None:
         """Delete an object at once (grace period 0). A missing object is no error."""
         self._refuse_while_away()
-        if self._objects[_known(kind)].pop(name, None) is not None:
+        if self._objects[kind].pop(name, None) is not None:
             self._born_ns.pop((kind, name), None)
             self._mark(kind, name)
 
@@ -150,7 +150,7 @@ class MemoryKube:
         return self._clock.now_ns() - max(policy_ns, binding_ns) >= self._admission_live_ns
 
     def _stored(self, kind: Kind, name: str) -> JsonObject:
-        found = self._objects[_known(kind)].get(name)
+        found = self._objects[kind].get(name)
         if found is None:
             raise NotFoundError(f"{kind.value} {name}: not found")
         return found
@@ -210,13 +210,6 @@ class Watch:
             except NotFoundError:
                 found.setdefault(kind, {})[name] = None
         return found
-
-
-def _known(kind: Kind) -> Kind:
-    try:
-        return Kind(kind)
-    except ValueError as error:
-        raise BugError(f"no such kind: {kind!r}") from error
 
 
 def _content(document: JsonObject) -> JsonObject:

@@ -50,8 +50,8 @@ def make_pair(
         seen[column][seen[column] != -1] += 77 * MILLISECOND
     empty = (np.zeros(0, SENDER_ROW), np.zeros(0, REFLECTOR_ROW))
     agents = [
-        AgentRows(agent="a", clock="A", epoch_bound_ns=SECOND, sender=seen, reflector=empty[1]),
-        AgentRows(agent="b", clock="B", epoch_bound_ns=SECOND, sender=empty[0], reflector=seen_log),
+        AgentRows(clock="A", epoch_bound_ns=SECOND, sender=seen, reflector=empty[1]),
+        AgentRows(clock="B", epoch_bound_ns=SECOND, sender=empty[0], reflector=seen_log),
     ]
     return agents, sender, log
 
@@ -121,7 +121,7 @@ def test_clocks_are_tied_by_way_of_others() -> None:
     for column in ("received", "sent"):
         log[column] += 7 * SECOND
     middle = replace(agents[1], sender=sender)
-    last = AgentRows(agent="c", clock="C", epoch_bound_ns=0, sender=sender[:0], reflector=log)
+    last = AgentRows(clock="C", epoch_bound_ns=0, sender=sender[:0], reflector=log)
     offset = find_offsets([agents[0], middle, last])["C"]
     assert abs(offset.middle_ns + 9 * SECOND) <= offset.bound_ns <= OUT_NS + BACK_NS + 2_000
 
