@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 from clusters.kind.cluster import CalicoCluster
 from clusters.kind.docker import Docker
+from clusters.kind.nodes import KindMachines
 from gardener.conditions import calico_is_down, other_conditions
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.render import render
@@ -165,6 +167,7 @@ class RealCalico(FakeCluster):
         kind._kube = self.world.kube  # type: ignore[assignment]  # nothing is installed by it
         # Without a node there is no kernel to watch.
         kind._docker, kind._facts, kind._clock, kind._lock = Docker(Path("docker")), (), self.world.clock, ExitStack()
+        kind._machines = cast("KindMachines", SimpleNamespace(left=frozenset()))
         self.observer = kind.participants(recorder)
         return (*self.observer, *map(BusyCalico, self.world.participants))
 
