@@ -14,6 +14,7 @@ import allure
 import pytest
 
 from clusters.kind.config import KindOptions
+from clusters.linux.interrupts import is_interrupt
 from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
 from commands.backends import Backend, KubeconfigOptions, fit_backend, make_backend
@@ -363,9 +364,11 @@ def _find_skip(backend: Backend, performer: Performer, arm_case: ArmCase) -> str
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Remember whether a test failed, so that its records are kept."""
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Remember whether a test failed, so that its records are kept; an interrupt that became another error ends the session."""
     report = yield
+    if call.excinfo is not None and is_interrupt(call.excinfo.value):
+        raise KeyboardInterrupt from call.excinfo.value
     if report.failed:  # type: ignore[attr-defined]  # pluggy sends the report
         item.has_failed = True  # type: ignore[attr-defined]  # a mark for the fixture above
     return report

@@ -15,7 +15,7 @@ from typing import Annotated, Final
 
 import typer
 
-from clusters.linux.interrupts import listen_to_signals
+from clusters.linux.interrupts import is_interrupt, listen_to_signals
 from commands import history as history_commands
 from commands import kind as kind_commands
 from commands import lab as lab_commands
@@ -296,10 +296,10 @@ def run_app(command_line: typer.Typer) -> None:
     except HitlessError as error:
         sys.stderr.write(f"hitless: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("hitless: interrupted\n")
-        sys.exit(EXIT_INTERRUPTED)
-    except Exception:  # noqa: BLE001 - the last place before the user
+    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the last place before the user
+        if is_interrupt(error):
+            sys.stderr.write("hitless: interrupted\n")
+            sys.exit(EXIT_INTERRUPTED)
         traceback.print_exc()
         sys.stderr.write("hitless: this is a bug in hitless; please report it with the lines above\n")
         sys.exit(EXIT_BUG)

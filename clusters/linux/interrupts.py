@@ -45,3 +45,8 @@ def listen_to_signals() -> None:
     for number in ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, interrupt)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error is a signal's KeyboardInterrupt, or the SchemaError that pydantic's core makes of it, which quotes it."""
+    return isinstance(error, KeyboardInterrupt) or "KeyboardInterrupt: SIG" in str(error)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from enum import Enum, auto
 
 import pytest
 import typer
+from pydantic_core import SchemaError, SchemaValidator
+from pydantic_core.core_schema import enum_schema
 
 from commands.main import run_app
 from hitless.errors import BugError, RecordDamagedError, UsageError, WorldError
@@ -61,3 +64,23 @@ def test_a_bug_prints_its_traceback_and_asks_for_a_report(
     told = capsys.readouterr().err
     assert "Traceback" in told
     assert "report it" in told.splitlines()[-1]
+
+
+class Interrupted(Enum):
+    """An enumeration that a signal meets while pydantic reads its members."""
+
+    @property
+    def value(self) -> str:
+        raise KeyboardInterrupt(signal.SIGTERM.name)
+
+    ONLY = auto()
+
+
+def test_an_interrupt_that_pydantic_turned_into_an_error_is_still_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SchemaError) as made:
+        SchemaValidator(enum_schema(Interrupted, [Interrupted.ONLY]))
+    with pytest.raises(SystemExit) as ended:
+        run_app(raising(made.value, monkeypatch))
+    assert (ended.value.code, capsys.readouterr().err) == (130, "hitless: interrupted\n")

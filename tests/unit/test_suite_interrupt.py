@@ -51,6 +51,26 @@ def test_an_interrupt_that_meets_an_old_hook_wrapper_ends_a_session_as_any_other
     assert ended.returncode == 2, ended
 
 
+IN_PYDANTIC = """
+def test_settings():
+    raise ValueError("Error building enum validator: KeyboardInterrupt: SIGINT")
+
+def test_next():
+    pass
+"""
+"""What is left of an interrupt that meets the core of pydantic."""
+
+
+def test_an_interrupt_that_became_another_error_ends_a_session_as_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "test_interrupted.py"
+    path.write_text(IN_PYDANTIC, encoding="utf-8")
+    options = ("-p", "conftest", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={tmp_path}", "-o", "addopts=")
+    command = [sys.executable, "-m", "pytest", *options, str(path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - built above
+    assert "1 passed" not in ended.stdout
+    assert ended.returncode == 2, ended
+
+
 IN_A_FINALISER = """
 import signal, threading
 from clusters.linux.interrupts import listen_to_signals
