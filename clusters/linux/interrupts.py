@@ -48,5 +48,5 @@ def listen_to_signals() -> None:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an error is a signal's KeyboardInterrupt, or the SchemaError that pydantic's core makes of it, which quotes it."""
+    """Whether an error is a signal's KeyboardInterrupt, or the SchemaError of pydantic's core that quotes one."""
     return isinstance(error, KeyboardInterrupt) or "KeyboardInterrupt: SIG" in str(error)
