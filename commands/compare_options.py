@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -26,79 +27,48 @@ from scenarios.mesh import FULL_MESH
 from scenarios.plan import Options
 
 KIND_PARAMETERS: Final = frozenset({"cluster_name", "kind_bin", "kind_kubectl_bin", "kind_image", "keep_cluster"})
-_RUN: Final = "What to run"
-_WHERE: Final = "Where"
-_KIND: Final = "With --backend kind"
-_TESTED: Final = "Versions and programs under test"
+_run = partial(typer.Option, rich_help_panel="What to run")
+_where = partial(typer.Option, rich_help_panel="Where")
+_kind = partial(typer.Option, rich_help_panel="With --backend kind")
+_tested = partial(typer.Option, rich_help_panel="Versions and programs under test")
+
+
+def _program(part: str) -> Any:  # noqa: ANN401 - what typer takes
+    """Return the option for a part that a program may take the place of."""
+    return _tested(metavar="PROGRAM", help=f"{part}: the path of its program, or double.")
 
 
 def compare(  # noqa: PLR0913 - each is an option
     context: typer.Context,
     *,
-    scenario: Annotated[
-        str, typer.Option(help="Name of a shipped scenario, or a YAML file.", rich_help_panel=_RUN)
-    ] = "plain-switch",
-    trials: Annotated[int, typer.Option(min=1, max=TRIALS_MAX, help="Runs of each arm.", rich_help_panel=_RUN)] = 3,
-    first_trial: Annotated[int, typer.Option(min=1, help="Number of the first of them.", rich_help_panel=_RUN)] = 1,
-    profile: Annotated[
-        Profile | None, typer.Option(help="Timing constants; default: lab fast, kind gardener.", rich_help_panel=_RUN)
-    ] = None,
-    overlay: Annotated[
-        Overlay | None, typer.Option(help="Encapsulation; default: the scenario's.", rich_help_panel=_RUN)
-    ] = None,
-    zones: Annotated[int | None, typer.Option(help="Number of zones; default: the scenario's.", rich_help_panel=_RUN)] = None,
-    nodes_per_zone: Annotated[
-        int | None, typer.Option(help="Nodes a zone; default: the scenario's.", rich_help_panel=_RUN)
-    ] = None,
+    scenario: Annotated[str, _run(help="Name of a shipped scenario, or a YAML file.")] = "plain-switch",
+    trials: Annotated[int, _run(min=1, max=TRIALS_MAX, help="Runs of each arm.")] = 3,
+    first_trial: Annotated[int, _run(min=1, help="Number of the first of them.")] = 1,
+    profile: Annotated[Profile | None, _run(help="Timing constants; default: lab fast, kind gardener.")] = None,
+    overlay: Annotated[Overlay | None, _run(help="Encapsulation; default: the scenario's.")] = None,
+    zones: Annotated[int | None, _run(help="Number of zones; default: the scenario's.")] = None,
+    nodes_per_zone: Annotated[int | None, _run(help="Nodes a zone; default: the scenario's.")] = None,
     rate: Annotated[
-        str | None,
-        typer.Option(
-            help="Probes a second a flow, or auto: 200, 100, 50 or 20, as this machine answers them.", rich_help_panel=_RUN
-        ),
+        str | None, _run(help="Probes a second a flow, or auto: 200, 100, 50 or 20, as this machine answers them.")
     ] = None,
-    mesh: Annotated[str | None, typer.Option(help=f"{MESH_HELP} Default: full.", rich_help_panel=_RUN)] = None,
+    mesh: Annotated[str | None, _run(help=f"{MESH_HELP} Default: full.")] = None,
     watched: Annotated[
         tuple[Path, Path] | None,
-        typer.Option(
-            metavar="UNGATED GATED", help="Run nothing: compare two stored watches of these folders.", rich_help_panel=_RUN
-        ),
+        _run(metavar="UNGATED GATED", help="Run nothing: compare two stored watches of these folders."),
     ] = None,
-    backend: Annotated[BackendName, typer.Option(help="Where the arms run.", rich_help_panel=_WHERE)] = BackendName.LAB,
-    carrier: Annotated[
-        IpipCarrier | None, typer.Option(help="What carries ipip; default: ipip, if the kernel has it.", rich_help_panel=_WHERE)
-    ] = None,
-    cluster_name: Annotated[str, typer.Option(help="Name of the cluster.", rich_help_panel=_KIND)] = DEFAULT_CLUSTER_NAME,
-    kind_bin: Annotated[Path | None, typer.Option(help="The program; default: from PATH.", rich_help_panel=_KIND)] = None,
-    kind_kubectl_bin: Annotated[Path | None, typer.Option(help="kubectl; default: from PATH.", rich_help_panel=_KIND)] = None,
-    kind_image: Annotated[str | None, typer.Option(help="Node image; default: the pinned one.", rich_help_panel=_KIND)] = None,
-    keep_cluster: Annotated[
-        bool, typer.Option("--keep-cluster", help="Use one cluster for all runs, and leave it up.", rich_help_panel=_KIND)
-    ] = False,
+    backend: Annotated[BackendName, _where(help="Where the arms run.")] = BackendName.LAB,
+    carrier: Annotated[IpipCarrier | None, _where(help="What carries ipip; default: ipip, if the kernel has it.")] = None,
+    cluster_name: Annotated[str, _kind(help="Name of the cluster.")] = DEFAULT_CLUSTER_NAME,
+    kind_bin: Annotated[Path | None, _kind(help="The program; default: from PATH.")] = None,
+    kind_kubectl_bin: Annotated[Path | None, _kind(help="kubectl; default: from PATH.")] = None,
+    kind_image: Annotated[str | None, _kind(help="Node image; default: the pinned one.")] = None,
+    keep_cluster: Annotated[bool, _kind("--keep-cluster", help="Use one cluster for all runs, and leave it up.")] = False,
     calico_version: Annotated[
-        str | None,
-        typer.Option(
-            help="Calico's tag; default: the extension's. Beside --extension on kind: the images of the nodes.",
-            rich_help_panel=_TESTED,
-        ),
+        str | None, _tested(help="Calico's tag; default: the extension's. Beside --extension on kind: the images of the nodes.")
     ] = None,
-    extension: Annotated[
-        str,
-        typer.Option(
-            metavar="PROGRAM", help="The Calico extension: the path of its program, or double.", rich_help_panel=_TESTED
-        ),
-    ] = DOUBLE,
-    resource_manager: Annotated[
-        str,
-        typer.Option(
-            metavar="PROGRAM", help="gardener-resource-manager: the path of its program, or double.", rich_help_panel=_TESTED
-        ),
-    ] = DOUBLE,
-    route_controller: Annotated[
-        str,
-        typer.Option(
-            metavar="PROGRAM", help="aws-custom-route-controller: the path of its program, or double.", rich_help_panel=_TESTED
-        ),
-    ] = DOUBLE,
+    extension: Annotated[str, _program("The Calico extension")] = DOUBLE,
+    resource_manager: Annotated[str, _program("gardener-resource-manager")] = DOUBLE,
+    route_controller: Annotated[str, _program("aws-custom-route-controller")] = DOUBLE,
     output: Output,
     prometheus: Prometheus = None,
     output_format: OutputFormat = Format.TEXT,
