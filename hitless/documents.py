@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from hitless.errors import UsageError
 from hitless.words import JsonObject
@@ -24,7 +24,7 @@ _OF_KEY: Final = "[key]"
 _LIKENESS_MIN: Final = 0.8
 """From this likeness on a name counts as misspelt. Chosen here: `kubelet` and `kubeProxy` have 0.5, `overlays` has 0.93."""
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model")
 
 
 class MisfitError(ValueError):
@@ -167,7 +167,7 @@ def misplaced(where: str, place: str, belongs: str) -> UsageError:
 
 
 def validate(model: type[Model], document: object, where: str, place: str = "") -> Model:
-    """Validate a document against a pydantic model.
+    """Validate a document against a pydantic model or a dataclass.
 
     Args:
         model: the model.
@@ -179,7 +179,7 @@ def validate(model: type[Model], document: object, where: str, place: str = "") 
         UsageError: tells what is wrong first, and where else something is.
     """
     try:
-        return model.model_validate(document)
+        return TypeAdapter(model).validate_python(document)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
         path = _path_of(first["loc"], place)

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NoReturn
 
-from pydantic import TypeAdapter, ValidationError
-
+from hitless.documents import validate
 from hitless.errors import UsageError
 from hitless.facts import GARDENER_PARTS, PartIdentity
 from hitless.plural import plural
@@ -23,7 +22,6 @@ from reports.summary import SCHEMA, ArmSummary, ReportedFinding, Summary
 from reports.summary_version_1 import SCHEMA_1, upgrade
 
 _FAMILY: Final = SCHEMA.partition("/")[0]
-_SUMMARY: Final = TypeAdapter(Summary)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,13 +127,7 @@ def parse_summary(content: bytes, path: str) -> StoredSummary:
             raise UsageError(
                 where=path, found=f"a {SCHEMA_1} without its figures ({error!r})", expected="a whole one"
             ) from error
-    try:
-        summary = _SUMMARY.validate_python({name: value for name, value in document.items() if name != "schema"})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        found = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
-        raise UsageError(where=path, place=place, found=found, expected=first["msg"]) from error
+    summary = validate(Summary, {name: value for name, value in document.items() if name != "schema"}, path)
     _check_trials(summary, path)
     return StoredSummary(path=path, summary=summary)
 

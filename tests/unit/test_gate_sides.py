@@ -61,7 +61,7 @@ def test_a_summary_without_the_fields_that_were_added_later_is_read() -> None:
             "found hitless.summary/3, which is newer than this version of hitless reads",
         ),
         (summary() | {"schema": "other.summary/3"}, "found other.summary/3;"),
-        (changed(summary(), "interval_ms", "fast"), "interval_ms: found 'fast'"),
+        (changed(summary(), "interval_ms", "fast"), "interval_ms: found fast"),
         (changed(summary(), "interval_ms", 0), "interval_ms: found 0"),
         (changed(summary(), "arms", {}), "arms: found nothing"),
         (changed(summary(), "arms.GATED.trials", 9), "arms.GATED.per_trial"),
