@@ -15,8 +15,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-# Two cores carry two labs at the rates of the tests and of the catalogue.
+# Two cores carry two labs at the rates of the tests.
 PARALLEL ?= -n 2 --dist worksteal
+# Those of the catalogue wait more than they probe.
+SUITES_PARALLEL ?= -n 3 --dist worksteal
+# What a busy machine kept the instrument from knowing is asked again; a FAIL never is.
+REPEATED := --reruns 2 --only-rerun "AssertionError: INCONCLUSIVE"
 # The lab's own tests wait more than they work.
 LAB_PARALLEL ?= -n 4 --dist loadgroup
 # They start a control plane each and have a time of their own in CI.
@@ -54,7 +58,7 @@ programs: .venv/.ready-dev
 	$(BIN)/pytest $(PROGRAMS) $(PARALLEL)
 
 suites: .venv/.ready-dev
-	$(BIN)/pytest suites/ --backend lab -p no:hypothesispytest $(PARALLEL) $(ARGS)
+	$(BIN)/pytest suites/ --backend lab -p no:hypothesispytest $(SUITES_PARALLEL) $(REPEATED) $(ARGS)
 
 test-kernel: .venv/.ready-dev
 	$(BIN)/python -m tests.kernel.run some

@@ -10,7 +10,6 @@ Server-side apply has one field manager for all actors: the port promises that a
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from functools import partial
 
@@ -95,9 +94,18 @@ class KindKube:
 
     def delete(self, kind: Kind, name: str) -> None:
         """Delete an object; deleting what is not there is no error."""
-        with contextlib.suppress(NotFoundError):
-            self._calls.call("DELETE", self._resource(kind).path(name), about=f"{kind.value} {name}")
+        about = f"{kind.value} {name}"
+        try:
+            answer = self._calls.call("DELETE", self._resource(kind).path(name), about=about)
+        except NotFoundError:
+            return
+        # The server answers with a Status where the object is gone, with the object itself where its deletion takes time.
+        if answer.get("kind") == "Status":
+            with hitless_errors(f"DELETE {about}"):
+                _ = answer["details"]["uid"]  # a proxy's answer has none
             self._changed.add(kind)
+        else:
+            self._note_write(kind, answer)
 
     def replace_status(self, document: JsonObject, *, actor: str) -> JsonObject:
         """PUT the status as `actor`. Raises ConflictError, NotFoundError, UsageError."""
