@@ -22,7 +22,7 @@ SUITES_PARALLEL ?= -n 3 --dist worksteal
 # What a busy machine kept the instrument from knowing is asked again; a FAIL never is.
 REPEATED := --reruns 2 --only-rerun "AssertionError: INCONCLUSIVE"
 # The lab's own tests wait more than they work.
-LAB_PARALLEL ?= -n 4 --dist loadgroup
+LAB_PARALLEL ?= -n 4 --dist worksteal
 # They start a control plane each and have a time of their own in CI.
 PROGRAMS := tests/lab/test_programs.py tests/lab/test_conform.py
 FUZZ_S ?= 60

@@ -20,18 +20,6 @@ def sandbox(sandbox_refusal: str | None) -> None:
     assert is_inside()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share what their module sets up on one worker: two would set it up twice."""
-    for item in items:
-        if isinstance(item, pytest.Function) and has_shared_fixture(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
-def has_shared_fixture(item: pytest.Function) -> bool:
-    fixtures = item._fixtureinfo.name2fixturedefs.values()
-    return any(definitions[-1].scope in {"module", "class"} for definitions in fixtures)
-
-
 def make_lab(overlay: Overlay, mode: Mode, rp_filter: int = 2) -> Iterator[LabNetwork]:
     block_mask = 26 if overlay is Overlay.VXLAN and mode is Mode.OVERLAY else None
     lab = LabNetwork(LabSpec(overlay=overlay, start_mode=mode, rp_filter=rp_filter, block_mask=block_mask))
