@@ -21,9 +21,8 @@ from hitless.words import Arm, Verdict
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Case, Options, make_case
 from switches.observer import ObserverOptions
-from tests.lab.test_watch import IMAGE, QuietCluster, StrangersCluster
+from tests.lab.test_watch import IMAGE, RATE_HZ, QuietCluster, StrangersCluster
 
-RATE_HZ = 100.0
 OBSERVER = make_performer(SwitchName.OBSERVER, ObserverOptions(until_s=20.0, idle_s=1.0))
 
 
