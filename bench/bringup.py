@@ -125,11 +125,20 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
     return (
         Table(
             title="Labs: median seconds",
-            columns=("nodes", "up", "down returns", "ip -batch up", "ours : it", "mininet up", "ours : it", "mininet down"),
+            columns=(
+                "nodes",
+                "up",
+                "down returns",
+                "ip -batch up",
+                "hitless : it",
+                "mininet up",
+                "hitless : it",
+                "mininet down",
+            ),
             rows=rows,
             note=(
                 "ip -batch builds the same lab without its settings; mininet the same namespaces and links without addresses, "
-                "routes and tunnels. Ours works on in the background after down, and the next up waits for it."
+                "routes and tunnels. hitless works on in the background after down, and the next up waits for it."
             ),
         ),
     )

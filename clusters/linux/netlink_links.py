@@ -26,7 +26,7 @@ _PERMANENT: Final = 0x80
 _NO_ARP: Final = 0x40
 _SELF: Final = 0x02
 _NO_DAD: Final = 0x02
-"""IFA_F_NODAD: the address is usable at once. Source: linux/if_addr.h."""
+"""IFA_F_NODAD: no duplicate address detection; it receives once it has a local route. Source: linux/if_addr.h."""
 
 
 class VxlanAttribute(IntEnum):

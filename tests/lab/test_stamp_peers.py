@@ -23,8 +23,8 @@ from probes.sender import Sender
 from probes.stamp import PORT
 from tests.lab.capture import capturing
 from tests.lab.wire_session import make_flows, probe
+from tests.unit.exchange import make_settings
 from tests.unit.loopbacks import LOOPBACK_4
-from tests.unit.test_probes_exchange import make_settings
 
 POD, PEER = LOOPBACK_4.pod, LOOPBACK_4.peer
 A1, A2, B1 = (f"node-{name}-mesh" for name in ("a1", "a2", "b1"))

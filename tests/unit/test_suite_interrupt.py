@@ -7,6 +7,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+
+
+def run_session(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    own = ("-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={path.parent}", "-o", "addopts=")
+    command = [sys.executable, "-m", "pytest", *options, *own, str(path)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - built above
+
+
 BETWEEN_TWO_LINES = """
 import types
 
@@ -22,9 +30,7 @@ def test_nothing():
 def test_an_interrupt_between_two_lines_ends_a_session_as_any_other(tmp_path: Path) -> None:
     path = tmp_path / "test_interrupted.py"
     path.write_text(BETWEEN_TWO_LINES, encoding="utf-8")
-    options = ("-p", "conftest", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={tmp_path}", "-o", "addopts=")
-    command = [sys.executable, "-m", "pytest", *options, str(path)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - built above
+    ended = run_session(path, "-p", "conftest")
     assert "Traceback" not in ended.stderr
     assert ended.returncode == 2, ended
 
@@ -44,9 +50,7 @@ def test_an_interrupt_that_meets_an_old_hook_wrapper_ends_a_session_as_any_other
     (tmp_path / "conftest.py").write_text(IN_AN_OLD_WRAPPER, encoding="utf-8")
     path = tmp_path / "test_nothing.py"
     path.write_text("def test_nothing(): pass", encoding="utf-8")
-    options = ("-c", "pyproject.toml", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={tmp_path}", "-o", "addopts=")
-    command = [sys.executable, "-m", "pytest", *options, str(path)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - built above
+    ended = run_session(path, "-c", "pyproject.toml")
     assert "INTERNALERROR" not in ended.stdout
     assert ended.returncode == 2, ended
 
@@ -64,9 +68,7 @@ def test_next():
 def test_an_interrupt_that_became_another_error_ends_a_session_as_any_other(tmp_path: Path) -> None:
     path = tmp_path / "test_interrupted.py"
     path.write_text(IN_PYDANTIC, encoding="utf-8")
-    options = ("-p", "conftest", "-p", "no:cacheprovider", "-p", "no:xdist", f"--rootdir={tmp_path}", "-o", "addopts=")
-    command = [sys.executable, "-m", "pytest", *options, str(path)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - built above
+    ended = run_session(path, "-p", "conftest")
     assert "1 passed" not in ended.stdout
     assert ended.returncode == 2, ended
 
