@@ -64,6 +64,16 @@ def test_every_pod_reaches_every_other_in_both_families(spec: LabSpec) -> None:
         lab.down()
 
 
+def test_up_returns_once_every_address_receives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether an address is late depends on the machine's load: the kernel's answer is made up here."""
+    late = iter([["2001:db8::1 of eth0"]] * 2)
+    monkeypatch.setattr("clusters.lab.network.list_unready_addresses6", lambda *_: next(late, []))
+    lab = LabNetwork(LabSpec(has_ipv6=True, zones=1, nodes_per_zone=1))
+    lab.up()
+    lab.down()
+    assert list(late) == []
+
+
 def test_a_prefix_that_is_not_delegated_cuts_a_node_off_in_ipv6_alone() -> None:
     lab = LabNetwork(LabSpec(has_ipv6=True))
     lab.up()
