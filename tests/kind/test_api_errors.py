@@ -150,6 +150,16 @@ def test_json_that_is_not_the_apis_means_away(tmp_path: Path, call: str, answer:
 
 
 @pytest.mark.parametrize(
+    "answer", [{"kind": "Status", "details": {"uid": "u"}}, make_node()], ids=["gone", "a finalizer delays it"]
+)
+def test_both_answers_to_a_deletion_are_understood(tmp_path: Path, answer: JsonObject) -> None:
+    with scripted_api(tmp_path, lambda exchange: exchange.send_json(answer)) as (kubeconfig, _):
+        kube = KindKube(connect(kubeconfig))
+        kube.delete(Kind.NODE, "node-a1")
+        kube.stop()
+
+
+@pytest.mark.parametrize(
     "text", ["{", "a: 1\na: 2\n", "[]", "{}", "apiVersion: v1\nkind: Config\ncurrent-context: none\n", "clusters: 7\n"]
 )
 def test_a_kubeconfig_that_is_none_is_bad_input(tmp_path: Path, text: str) -> None:
