@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from clusters.lab.machine import capabilities, examine_lab
 from hitless.words import Capability
+
+CPUS = len(os.sched_getaffinity(0))
+
+
+def second_cpu(reason: str) -> pytest.MarkDecorator:
+    """Skip where there is one CPU: what the test observes is lost there in the lateness of the agents."""
+    return pytest.mark.skipif(CPUS == 1, reason=f"missing: a second CPU, for {reason}")
 
 
 def need(capability: Capability) -> None:

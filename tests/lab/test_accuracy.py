@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from bench.lab.accuracy import measure_accuracy
+from tests.lab.needs import second_cpu
 
 OUTAGES = 24
 FLOWS_THROUGH_THE_ROUTER = 8
 
 
-ONE_CPU = pytest.mark.skipif(os.cpu_count() == 1, reason="missing: a second CPU, for 1,000 probes a second a flow")
-
-
-@pytest.mark.parametrize("rate_hz", [200, pytest.param(1000, marks=ONE_CPU)])
+@pytest.mark.parametrize("rate_hz", [200, pytest.param(1000, marks=second_cpu("1,000 probes a second a flow"))])
 def test_the_bounds_hold_for_every_outage(tmp_path: Path, rate_hz: float) -> None:
     accuracy = measure_accuracy(rate_hz, OUTAGES, tmp_path, seed=round(rate_hz))
     assert [sample for sample in accuracy.samples if not sample.holds] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +31,12 @@ from scenarios.plan import Case, Options, make_case, make_plan
 from switches.observer import ObserverOptions
 from tests.clocks import HastyClock
 from tests.lab.conformance.cluster import WatchedClusterConformance
+from tests.lab.needs import CPUS, second_cpu
 from tests.lab.pod_cluster import ProcessPods
 from tests.unit.test_report_schema import check_schema
 
 IMAGE = "hitless/prober:1"
-RATE_HZ = 100.0 if len(os.sched_getaffinity(0)) > 1 else 20.0
+RATE_HZ = 100.0 if CPUS > 1 else 20.0
 """What the machine carries: every pod is a process of its own."""
 
 
@@ -187,6 +187,10 @@ def names_of(judged: JudgedRun) -> list[str]:
     return [event.name for event in judged.history.events]
 
 
+EIGHT_SENDERS = second_cpu("eight senders that are processes of their own")
+
+
+@EIGHT_SENDERS
 def test_an_observed_ungated_switch_loses(watches: dict[Arm, Watched]) -> None:
     judged = watches[Arm.UNGATED].judged
     verdicts = {result.check: result.verdict for result in judged.results}
@@ -220,6 +224,7 @@ def test_an_observed_gated_switch_loses_nothing_and_leaves_nothing_behind(watche
     assert len(judged.history.final_nodes) == nodes
 
 
+@EIGHT_SENDERS
 def test_two_stored_watches_are_compared_and_judged_again_through_the_links(
     watches: dict[Arm, Watched], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
