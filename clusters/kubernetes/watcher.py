@@ -28,6 +28,8 @@ _STOP_ATTEMPTS_MAX: Final = 100
 _RETRY_FIRST_S: Final = 0.05
 _RETRY_MAX_S: Final = 2.0
 """Longest time until a server that is back is noticed."""
+_RETRY_UNSERVED_S: Final = 0.25
+"""Until a kind is looked for again that the server does not serve yet. It answers, and what comes first must not be missed."""
 _FAILURES_MAX: Final = 20
 
 
@@ -89,7 +91,7 @@ class KindWatcher:
             except ApiError as error:
                 self.failures.append(str(error))
                 self.version = None
-                delay_s = min(2 * delay_s, _RETRY_MAX_S)
+                delay_s = min(2 * delay_s, _RETRY_UNSERVED_S if isinstance(error, NotFoundError) else _RETRY_MAX_S)
             self._stopping.wait(delay_s)
 
     def _watch(self, version: int) -> None:
@@ -139,6 +141,15 @@ class Collection(KindWatcher):
         with self._lock:
             return self._objects
 
+    def read(self) -> tuple[JsonObject, ...]:
+        """List now and return the objects: the watch may not have told yet what is there already.
+
+        Raises:
+            ApiError: the server does not answer, or refuses; NotFoundError: the kind is not served.
+        """
+        self._list()
+        return self.objects
+
     def take(self) -> tuple[JsonObject, ...] | None:
         """Return the objects where they were listed since the last call; None: nothing is new."""
         with self._lock:
@@ -155,7 +166,9 @@ class Collection(KindWatcher):
         with hitless_errors(f"GET {self._about}"):
             items = ({**self._head, **item} for item in answer["items"] or ())
             objects = tuple(sorted(items, key=lambda one: str(one["metadata"]["name"])))
-            self._listed = int(answer["metadata"]["resourceVersion"])
+            version = int(answer["metadata"]["resourceVersion"])
         with self._lock:
-            self._objects, self._is_new = objects, True
-        return self._listed
+            # `read` lists in another thread: an answer that comes late may be the older one.
+            if version >= self._listed:
+                self._objects, self._is_new, self._listed = objects, True, version
+        return version

@@ -7,6 +7,7 @@ their own; the loop's thread alone acts. Where both sides changed a condition be
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, Final
@@ -88,15 +89,18 @@ class Mirror:
             collection.stop()
 
     def begin(self, recorder: Recorder) -> None:
-        """Take everything that is there for granted, and record changes from now on."""
+        """Take everything that is there for granted, and record changes from now on. Raises ApiError."""
         self._recorder = recorder
         for collection in self._collections.values():
+            # The watch of a kind that was not served a moment ago may not have told yet what is there already.
+            with contextlib.suppress(NotFoundError):
+                collection.read()
             collection.take()
         self._contents = self._read_contents()
 
     def find_calico_version(self) -> str | None:
-        """Return the tag of calico-node's image as the programs rendered it; None: there is no calico-node."""
-        for daemon_set in self._collections[Kind.DAEMON_SET].objects:
+        """Return the tag of calico-node's image as the programs rendered it; None: there is no calico-node. Raises ApiError."""
+        for daemon_set in self._collections[Kind.DAEMON_SET].read():
             for container in daemon_set["spec"]["template"]["spec"].get("containers") or ():
                 if container.get("name") == "calico-node":
                     named = str(container.get("image", "")).partition("@")[0]

@@ -64,6 +64,10 @@ class Told(Collection):
     def objects(self) -> tuple[JsonObject, ...]:
         return self.known
 
+    def read(self) -> tuple[JsonObject, ...]:
+        self.known = tuple(self.world.objects.get(self.kind, ()))
+        return self.known
+
     def take(self) -> tuple[JsonObject, ...] | None:
         if self.kind not in self.world.told:
             return None
@@ -118,6 +122,14 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
 def test_what_was_there_when_the_run_began_is_not_carried(rig: Rig) -> None:
     rig.world.told.add(Kind.DAEMON_SET.value)
     assert rig.look(0) + rig.look(PATIENCE_NS / MILLISECOND) == []
+
+
+def test_what_the_watch_tells_only_after_the_run_began_was_there_before(rig: Rig) -> None:
+    rig.world.write(Kind.IP_POOL, "pool", is_told=False, spec={"is": "late"})
+    rig.mirror.begin(rig.recorder)
+    rig.world.told.add(Kind.IP_POOL.value)
+    assert rig.look(0) + rig.look(PATIENCE_NS / MILLISECOND) == []
+    assert rig.written == []
 
 
 def test_it_is_recorded_between_which_two_looks_a_program_wrote(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
