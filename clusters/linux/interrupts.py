@@ -48,5 +48,9 @@ def listen_to_signals() -> None:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an error is a signal's KeyboardInterrupt, or the SchemaError of pydantic's core that quotes one."""
-    return isinstance(error, KeyboardInterrupt) or "KeyboardInterrupt: SIG" in str(error)
+    """Whether an error is a signal's KeyboardInterrupt, or the SchemaError of pydantic's core that quotes one.
+
+    Other errors may quote one as well: an AssertionError does so with what an interrupted program printed.
+    """
+    is_schema_error = type(error).__name__ == "SchemaError" and "KeyboardInterrupt: SIG" in str(error)
+    return isinstance(error, KeyboardInterrupt) or is_schema_error

@@ -11,6 +11,7 @@ import typer
 from pydantic_core import SchemaError, SchemaValidator
 from pydantic_core.core_schema import enum_schema
 
+from clusters.linux.interrupts import is_interrupt
 from commands.main import run_app
 from hitless.errors import BugError, RecordDamagedError, UsageError, WorldError
 
@@ -84,3 +85,7 @@ def test_an_interrupt_that_pydantic_turned_into_an_error_is_still_one(
     with pytest.raises(SystemExit) as ended:
         run_app(raising(made.value, monkeypatch))
     assert (ended.value.code, capsys.readouterr().err) == (130, "hitless: interrupted\n")
+
+
+def test_an_error_that_quotes_an_interrupted_program_is_no_interrupt() -> None:
+    assert not is_interrupt(AssertionError("it printed: KeyboardInterrupt: SIGINT"))
