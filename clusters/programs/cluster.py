@@ -19,6 +19,7 @@ from clusters.kubernetes.installer import Installer
 from clusters.programs.api_server import ApiServer, find_assets
 from clusters.programs.ec2 import Ec2Endpoint
 from clusters.programs.extension import ExtensionProgram, start_extension
+from clusters.programs.guard import Guard
 from clusters.programs.identity import identify
 from clusters.programs.mirror import Mirror, node_as_created
 from clusters.programs.process import Process
@@ -33,7 +34,7 @@ from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
 from hitless.load import Load
 from hitless.ports import Calibrator, Clock, Cluster, Faults, KubeApi, Participant, Prober, RouteTables
 from hitless.waiting import wait_until
-from hitless.words import MILLISECOND, Capability, JsonObject, Kind, Mode, Nanoseconds
+from hitless.words import Capability, JsonObject, Kind, Mode
 from scenarios.faults import KUBE_API_DOWN
 from scenarios.plan import Case
 
@@ -41,7 +42,6 @@ LOGS: Final = "programs"
 """Folder of the programs' logs in a run's folder."""
 _READY_S: Final = 120.0
 _POLL_S: Final = 0.1
-_GUARD_NS: Final = Nanoseconds(10 * MILLISECOND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +144,14 @@ class ProgramCluster:
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
         """Return what plays the world around the programs, and the cluster's own.
 
-        In this order they are asked whether they have settled. Who needs calls to a real cluster for the answer comes last, so
-        that no call delays what the mirror has yet to carry.
+        In this order they are asked whether they have settled. Who needs calls for the answer comes last, so that no call
+        delays what the mirror has yet to carry.
         """
         for player in self._players:
             player.begin(recorder)
         controller = () if self.route_controller is None else (self.route_controller,)
-        return (*self._players, _Guard(self._check), *self._inner.participants(recorder), *controller)
+        guard = Guard(self._check, [one for one in (self.extension, self._mirror) if one is not None])
+        return (*self._players, *self._inner.participants(recorder), *controller, guard)
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Return the cluster's."""
@@ -310,22 +311,3 @@ class _Player(Participant, Protocol):
     def begin(self, recorder: Recorder) -> None:
         """Record from now on."""
         ...
-
-
-class _Guard:
-    """Looks whether every process still runs; a Participant."""
-
-    name: Final = "guard"
-    watches: Final[frozenset[Kind]] = frozenset()
-
-    def __init__(self, check: Callable[[], None]) -> None:
-        self._check = check
-
-    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
-        """Raise WorldError where one has ended."""
-        self._check()
-        return Nanoseconds(now_ns + _GUARD_NS)
-
-    def is_settled(self) -> bool:
-        """Return True: it has nothing to do."""
-        return True

@@ -236,6 +236,12 @@ class ExtensionProgram:
         """Return whether the last request is decided, and everything that was written is applied."""
         return not self._requests and self._is_decided and not self._is_migrated and self.is_applied()
 
+    def refresh(self) -> None:
+        """List what is followed: a Network may be known to be reconciled before its new ManagedResource is. Raises ApiError."""
+        # In this order: what is said of the Network was written after the ManagedResource.
+        self._networks.read()
+        self._managed.read()
+
     def is_applied(self) -> bool:
         """Return whether the Network is reconciled and its ManagedResource applied, both as they are now."""
         status = self._network().get("status") or {}

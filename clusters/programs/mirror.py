@@ -91,12 +91,17 @@ class Mirror:
     def begin(self, recorder: Recorder) -> None:
         """Take everything that is there for granted, and record changes from now on. Raises ApiError."""
         self._recorder = recorder
+        # The watch of a kind that was not served a moment ago may not have told yet what is there already.
+        self.refresh()
         for collection in self._collections.values():
-            # The watch of a kind that was not served a moment ago may not have told yet what is there already.
-            with contextlib.suppress(NotFoundError):
-                collection.read()
             collection.take()
         self._contents = self._read_contents()
+
+    def refresh(self) -> None:
+        """List what is followed, so that nothing that is there now is missing. Raises ApiError."""
+        for collection in self._collections.values():
+            with contextlib.suppress(NotFoundError):
+                collection.read()
 
     def find_calico_version(self) -> str | None:
         """Return the tag of calico-node's image as the programs rendered it; None: there is no calico-node. Raises ApiError."""
