@@ -9,7 +9,7 @@
 # make kind-ci      a real kind cluster with real Calico, in an engine of its own: what fits into the time of CI; or says what is missing
 # make kind-suites  the same, everything
 # make kind-compare  one scenario in the lab and on a real kind cluster: the events of both side by side
-# make bench     accuracy, CPU a probe, largest rate and mesh, bring-up, causes; beside fping, irtt, iperf3, ping and mininet
+# make bench     accuracy, CPU per probe, largest rate and mesh, bring-up, causes; beside fping, irtt, iperf3, ping and mininet
 # make bench-peers  install these from Debian; the bench skips who is missing
 # make fuzz      coverage-guided fuzzing of what reads packets and files, FUZZ_S seconds a target; what breaks a promise is kept
 PYTHON ?= python3

@@ -72,8 +72,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for part in ("extension", "resource-manager", "route-controller"):
         group.addoption(f"--{part}", default=DOUBLE, help=f"the {part}: the path of its program (default: double)")
     group.addoption("--zones", type=int, default=None, help="number of zones (default: each scenario's own)")
-    group.addoption("--nodes-per-zone", type=int, default=None, help="nodes a zone (default: each scenario's own)")
-    group.addoption("--rate", type=float, default=None, help="probes a second a flow (default: each scenario's own)")
+    group.addoption("--nodes-per-zone", type=int, default=None, help="nodes per zone (default: each scenario's own)")
+    group.addoption("--rate", type=float, default=None, help="probes per second per flow (default: each scenario's own)")
     group.addoption("--mesh", default=None, help=f"{MESH_HELP} Default: full.")
     group.addoption("--trials", type=int, default=1, help="runs of each arm (default: 1)")
     group.addoption("--prober-image", default=None, help="with --backend kubeconfig: the probers' image, as nodes can pull it")

@@ -44,7 +44,7 @@ def _without(rows: Rows, is_left_out: npt.NDArray[np.bool_]) -> Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probes:
-    """The offered probes of one flow, classified; every array has one element a probe, in order of sending."""
+    """The offered probes of one flow, classified; every array has one element per probe, in order of sending."""
 
     rows: Rows
     """SENDER_ROW without those that the kernel refused to send."""

@@ -86,7 +86,8 @@ def compare_verdict(runs: Sequence[JudgedRun], doubts: tuple[Finding, ...] = ())
     gated = sum(1 for run in runs if run.history.header.arm is Arm.GATED)
     lost = plural(losses[0], "probe") if len(set(losses)) == 1 else f"{min(losses):,} to {max(losses):,} probes"
     beyond = " beyond the links' own loss" if any(map(_background_ratio, runs)) else ""
-    text = f"GATED lost nothing{beyond} in {plural(gated, 'trial')}; UNGATED lost {lost} a trial, so loss would have been seen"
+    trials = plural(gated, "trial")
+    text = f"GATED lost nothing{beyond} in {trials}; UNGATED lost {lost} per trial, so loss would have been seen"
     good = note("hitless", text)
     return Decision(verdict=Verdict.PASS, findings=(good, *_say_unproven(runs)))
 

@@ -208,7 +208,7 @@ class RouteHistory:
         """Return the timelines of a node toward all its peers, those that are alike once.
 
         What a node told tells peers apart by the zone, its own or another, and by those that it names: so a large cluster needs
-        a few timelines a node, not one a peer.
+        a few timelines per node, not one per peer.
         """
         named = {peer for _, event in self._changes.get(node, []) for peer in event.facts.get("peers", ())}
         peers = [peer for peer in self._zones if peer in named] if named else []

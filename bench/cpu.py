@@ -62,7 +62,7 @@ def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
     seconds = _SECONDS_QUICK if is_quick else _SECONDS
     rows: list[JsonObject] = []
     for shape in _SHAPES:
-        print_progress(f"CPU a probe, {shape.name} at {shape.rate_hz:g} Hz a flow ...")
+        print_progress(f"CPU per probe, {shape.name} at {shape.rate_hz:g} Hz per flow ...")
         with make_loopback() as namespace:
             rows.append(_measure_ours(shape, namespace, seconds))
             rows += [_measure_peer(tool, load, shape, namespace, seconds) for tool, load in _PEERS.items()]
@@ -136,7 +136,7 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
     rows = tuple(_make_cells(row, ours[row["shape"]], document["aims"]) for row in document["rows"])
     return (
         Table(
-            title="CPU a probe on loopback, us a round trip",
+            title="CPU per probe on loopback, us per round trip",
             columns=("shape", "tool", "probes/s", "of", "lost", "user", "system", "both", "hitless : tool", "aim"),
             rows=rows,
             note=(
@@ -159,4 +159,4 @@ def _make_cells(row: JsonObject, ours: JsonObject, aims: JsonObject) -> tuple[st
     return (row["shape"], row["tool"], *counts, *times, ratio, "" if aim is None else f"{aim:g} us" if is_ours else f"{aim:g}")
 
 
-CPU: Final = Question(name="cpu", text="CPU a probe on loopback beside fping and irtt", ask=_ask, show=_show)
+CPU: Final = Question(name="cpu", text="CPU per probe on loopback beside fping and irtt", ask=_ask, show=_show)

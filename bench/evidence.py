@@ -150,7 +150,7 @@ def load_rows(text: str) -> tuple[Seen, ...]:
 
 
 def dump_rows(rows: Iterable[Seen]) -> str:
-    """Return evidence.json: a row a line."""
+    """Return evidence.json: one row per line."""
     return "[\n" + ",\n".join(json.dumps(asdict(row)) for row in rows) + "\n]\n"
 
 

@@ -138,7 +138,7 @@ def _decide(pairs: list[JsonObject]) -> str:
 
 def _show_outages(document: JsonObject) -> Table:
     return Table(
-        title=f"Short outages at {document['rate_hz']:g} probes a second",
+        title=f"Short outages at {document['rate_hz']:g} probes per second",
         columns=("length in intervals", "outages", "found by the gate", "share", "found by one flow"),
         rows=tuple(
             (

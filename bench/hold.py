@@ -35,7 +35,7 @@ ZONES: Final = ("a", "b", "c")
 _QUOTA_ONCE, _QUOTA_DEFAULT, _QUOTA_MAX = 50, 500, 1000
 """Routes of a table: AWS's former default, its default and its maximum. Source: docs/mechanics.md, quota."""
 _SLOW_HZ: Final = 2.0
-"""CreateRoute calls a second that an API grants which others use as well; alone the controller makes 4 (250 ms a call)."""
+"""CreateRoute calls per second that an API grants which others use as well; alone the controller makes 4 (250 ms per call)."""
 _GIVEN_UP_S: Final = 4 * 3600
 
 
@@ -66,7 +66,7 @@ _SHAPES_QUICK: Final = _SHAPES[:3]
 def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
     rows = []
     for shape in _SHAPES_QUICK if is_quick else _SHAPES:
-        print_progress(f"hold of the gate, {shape.nodes:,} nodes, quota {shape.quota}, calls a second {shape.calls_hz} ...")
+        print_progress(f"hold of the gate, {shape.nodes:,} nodes, quota {shape.quota}, calls per second {shape.calls_hz} ...")
         rows.append(measure_hold(shape))
     return {"zones": len(ZONES), "rows": rows}
 
@@ -132,7 +132,7 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
             title=f"Hold of the gate, {document['zones']} zones, real timings, doubles on a clock that jumps",
             columns=(
                 "nodes",
-                "quota a table",
+                "quota per table",
                 "calls granted/s",
                 "routes made",
                 "all there",

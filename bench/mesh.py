@@ -76,12 +76,12 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
     found = "None was clean." if largest is None else f"The largest clean one: {largest} nodes."
     return (
         Table(
-            title=f"Full mesh through the lab at {document['rate_hz']:g} Hz a flow",
+            title=f"Full mesh through the lab at {document['rate_hz']:g} Hz per flow",
             columns=("nodes", "flows", "probes/s", "lost", "late ticks", "agents", "machine", "busiest process", "limit"),
             rows=tuple(_make_cells(step) for step in steps),
             note=(
-                f"{found} Agents: CPU of both ends, user + system, us a probe; machine: of everything that ran meanwhile, the "
-                "lab's forwarding included, and its share of all cores by kind. Clean: nothing lost, at most one tick in a "
+                f"{found} Agents: CPU of both ends, user + system, us per probe; machine: CPU of all that ran meanwhile, "
+                "the lab's forwarding included, and its share of all cores by kind. Clean: nothing lost, at most one tick in a "
                 "hundred late."
             ),
         ),

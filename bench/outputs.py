@@ -67,7 +67,7 @@ class IperfRow:
 
 
 def read_fping(text: str) -> tuple[FpingReport, ...]:
-    """Read the summary of `fping -o`: one report a target."""
+    """Read the summary of `fping -o`: one report per target."""
     reports = tuple(
         FpingReport(
             target=found["target"],

@@ -46,7 +46,7 @@ class Load:
     """Probes that the kernel did not take."""
     ticks_missed: int
     processes_us: Mapping[str, tuple[float, float]]
-    """Process of the agents to its CPU a probe, user and system, us."""
+    """Process of the agents to its CPU per probe, user and system, us."""
     overflows: tuple[int, int]
     """Datagrams that a socket of the sender, of the reflector dropped because it was full."""
     limited: int

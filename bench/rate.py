@@ -209,7 +209,7 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
     held = document["endurance"]
     return (
         Table(
-            title="Largest rate without a false loss, probes a second",
+            title="Largest rate without a false loss, probes per second",
             columns=("path", "tool", "largest clean", "next asked for", "reached", "lost", "what limits there"),
             rows=tuple(rows),
             note=(

@@ -3,7 +3,7 @@
 The mesh covers (`--mesh covering`), so flows are nodes times zones. Each step is a process of its own, `python -m bench.scale
 STEP NODES FOLDER`, whose CPU and memory the kernel tells:
 
-- plan: choose the flows, assign the SSIDs, make the settings of every agent as for one prober pod a node;
+- plan: choose the flows, assign the SSIDs, make the settings of every agent as for one prober pod per node;
 - store: make synthetic records of both arms and store them as a run does;
 - judge: `hitless judge`, all reports included.
 """
@@ -76,16 +76,16 @@ def _measure(nodes: int) -> JsonObject:
 def _show(answer: JsonObject) -> tuple[Table, ...]:
     rows = answer["rows"]
     sizes = ", ".join(f"{row['nodes']:,}" for row in rows)
-    columns = ("nodes", "flows", *(f"{step}: CPU s, MB" for step in STEPS), "CPU a flow", "page kB", "summary kB", "verdict")
+    columns = ("nodes", "flows", *(f"{step}: CPU s, MB" for step in STEPS), "CPU per flow", "page kB", "summary kB", "verdict")
     return (
         Table(
             title=f"Clusters of {sizes} nodes in 3 zones, a covering mesh",
             columns=columns,
             rows=tuple(_make_cells(row, before) for row, before in zip(rows, [None, *rows], strict=False)),
             note=(
-                f"Each node is probed from {answer['times']} nodes of each zone, {_TICKS} probes a flow in each arm. CPU and "
-                "largest resident set of a process a step, start and imports included. CPU a flow: of all steps, beside the "
-                "size before (1: linear, less: the start weighs less)."
+                f"Each node is probed from {answer['times']} nodes of each zone, {_TICKS} probes per flow in each arm. CPU and "
+                "largest resident set of one process per step, with start and imports. CPU per flow: of all steps; in brackets "
+                "the ratio to the size before (1: linear; less: the start weighs less)."
             ),
         ),
     )

@@ -36,7 +36,7 @@ _FOR_EVER_S: Final = 900
 """Who must be told an end at the start is told this one, and is ended before."""
 _READY_S: Final = 10.0
 _TELL_S: Final = 60.0
-"""irtt writes 900 octets a probe when it is ended."""
+"""irtt writes 900 octets per probe when it is ended."""
 _FPING_S: Final = 10.0
 
 

@@ -141,7 +141,7 @@ def _judge_refused(history: History, limit: float | None) -> Iterator[Finding]:
         if not is_masquerade:
             yield failure("host-unreachable", text, t_ns=first_ns)
         elif limit is not None and int(counts.max()) > limit:
-            yield failure("host-refused-over-budget", f"{text}; allowed: {limit:g} a flow", t_ns=first_ns)
+            yield failure("host-refused-over-budget", f"{text}; allowed: {limit:g} per flow", t_ns=first_ns)
         else:
             yield note("host-refused", text, t_ns=first_ns)
 

@@ -17,7 +17,7 @@ PROCESS: Final = "agents"
 """Name of a process with agents of both roles."""
 
 SHARED_HZ_MAX: Final = 15_000
-"""Round trips a second that one process with both ends may have to bear: less than half of a core, also with the inner
+"""Round trips per second that one process with both ends may have to bear: less than half of a core, also with the inner
 loop in Python (docs/benchmarks.md). A second core carries more, so beyond it each agent has a process of its own."""
 TCP_COST: Final = 10
 """A message on a connection takes as long as this many datagrams (docs/measuring.md)."""

@@ -49,7 +49,7 @@ def compare(  # noqa: PLR0913 - each is an option
     zones: Annotated[int | None, _run(help="Number of zones; default: the scenario's.")] = None,
     nodes_per_zone: Annotated[int | None, _run(help="Nodes a zone; default: the scenario's.")] = None,
     rate: Annotated[
-        str | None, _run(help="Probes a second a flow, or auto: 200, 100, 50 or 20, as this machine answers them.")
+        str | None, _run(help="Probes per second per flow, or auto: 200, 100, 50 or 20, as this machine answers them.")
     ] = None,
     mesh: Annotated[str | None, _run(help=f"{MESH_HELP} Default: full.")] = None,
     watched: Annotated[

@@ -36,7 +36,7 @@ def examine() -> bool:
     )
     print_table(
         "The largest mesh that they allow",
-        ("probes a second a flow", "nodes", "flows", "bound by"),
+        ("probes per second per flow", "nodes", "flows", "bound by"),
         (
             (f"{rate}", f"{capacity.nodes}", f"{capacity.nodes * (capacity.nodes - 1)}", capacity.bound_by)
             for rate, capacity in ((rate, estimate_capacity(limits, rate)) for rate in RATES_HZ)

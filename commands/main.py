@@ -63,7 +63,7 @@ def watch(  # noqa: PLR0913 - each is an option
     image: Annotated[str, typer.Option(help="The probers' image (probes/image/Dockerfile), as the nodes can pull it.")],
     context: Annotated[str | None, typer.Option(help="Which context; default: the current one.")] = None,
     namespace: Annotated[str, typer.Option(help="Where the probers go; must not be there.")] = "hitless",
-    rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Probes a second a flow.")] = 20.0,
+    rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Probes per second per flow.")] = 20.0,
     mesh: Annotated[
         str | None, typer.Option(help=f"{MESH_HELP} Default: full; covering beyond {FULL_NODES_MAX} nodes.")
     ] = None,
@@ -140,7 +140,7 @@ def follow(
 ) -> None:
     """Show a run, stored or still going.
 
-    Shows modes, cloud routes, loss a second, and the flows that lose most.
+    Shows modes, cloud routes, loss per second, and the flows that lose most.
     """
     from commands.follow import follow as show  # noqa: PLC0415 - as above
 

@@ -22,7 +22,7 @@ _CHECKS: Final[dict[str, JsonObject]] = {"coverage": {"missed_ticks_ratio": 0.02
 
 
 def choose_rate(case: Case, find_doubt: Callable[[Case], str | None]) -> tuple[Case, str]:
-    """Return the case at the highest rate that this machine answers cleanly, and a line that says so.
+    """Return the case at the highest rate that this machine sustains, and a line that says so.
 
     It is never higher than the scenario's own.
 
@@ -39,12 +39,10 @@ def choose_rate(case: Case, find_doubt: Callable[[Case], str | None]) -> tuple[C
         tried = replace(case, scenario=case.scenario.model_copy(update={"rate_hz": rate_hz}))
         refusal = find_doubt(tried)
         if refusal is None:
-            return tried, f"this machine answers {rate_hz:g} probes a second a flow cleanly{doubt}"
+            return tried, f"this machine sustains {rate_hz:g} probes per second per flow{doubt}"
         doubt = f"; at {rate_hz:g}: {refusal}"
-    slowest = f"not even {rates_hz[-1]:g} probes a second a flow"
-    raise MissingCapabilityError(
-        f"this machine answers no rate cleanly, {slowest}{doubt}; use fewer nodes or a quieter machine"
-    )
+    slowest = f"not even {rates_hz[-1]:g} probes per second per flow"
+    raise MissingCapabilityError(f"this machine sustains no rate, {slowest}{doubt}; use fewer nodes or a quieter machine")
 
 
 def find_doubt(backend: Backend, case: Case) -> str | None:

@@ -49,7 +49,7 @@ DOUBLE: Final = "double"
 
 
 def read_rate(text: str | None) -> float | None:
-    """Return the rate that `--rate` gives, probes a second and flow; None: none. Raises UsageError."""
+    """Return the rate that `--rate` gives, probes per second per flow; None: none. Raises UsageError."""
     try:
         return None if text is None else float(text)
     except ValueError as error:

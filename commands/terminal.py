@@ -43,7 +43,7 @@ def print_comparison(summary: Summary, report: Path) -> None:
         )
     console.print(
         f"{plural(topology.nodes, 'node')} in {plural(topology.zones, 'zone')}, carrier {summary.carrier}, "
-        f"profile {summary.profile}, a probe every {summary.interval_ms:g} ms a flow: "
+        f"profile {summary.profile}, a probe every {summary.interval_ms:g} ms per flow: "
         f"every duration is ±{summary.accuracy_ms:g} ms",
         soft_wrap=True,
     )

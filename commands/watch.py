@@ -43,7 +43,7 @@ class WatchOptions:
     observer: ObserverOptions = field(default_factory=ObserverOptions)
     """When the watch is over."""
     rate_hz: float = WATCHED_RATE_HZ
-    """Probes a second a flow."""
+    """Probes per second per flow."""
     mesh: Mesh | None = None
     """Which pairs of nodes are probed; None: all, in a large cluster a covering mesh (`choose_mesh`)."""
     arm: Arm = Arm.GATED

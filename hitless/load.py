@@ -20,7 +20,7 @@ from hitless.words import Nanoseconds
 USERS_MAX: Final = 100
 """Users in all. Chosen here: each is a greenlet and a connection."""
 REQUESTS_HZ_MAX: Final = 500.0
-"""Requests a second in all. A request takes about 0.5 ms of a core, both ends together (measured), beside the probes."""
+"""Requests per second in total. A request takes about 0.5 ms of a core, both ends together (measured), beside the probes."""
 BODY_OCTETS_MAX: Final = 1_200
 """Largest body of an answer: with its head it fits into one segment under every overlay. A longer answer leaves as one large
 packet that a tunnel device cuts, so that the kernel's counters of packets do not balance any more (measured through the lab

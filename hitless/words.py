@@ -121,7 +121,7 @@ class FlowClass(StrEnum):
     TCP_ESTABLISHED = "tcp-established"
     """Sequence-numbered messages on one connection, each answered; opened again where it broke."""
     TCP_CONNECT = "tcp-connect"
-    """A new connection a probe, with one message and its answer."""
+    """A new connection per probe, with one message and its answer."""
 
     @property
     def is_tcp(self) -> bool:

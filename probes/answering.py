@@ -60,7 +60,7 @@ class Reply:
     answers: bytes
     """To be sent back."""
     rows: list[tuple[int | bytes, ...]]
-    """REFLECTOR_ROWs, one a message."""
+    """REFLECTOR_ROWs, one per message."""
     end: str
     """The counter for what made it the last of this connection, `malformed` or `foreign`; empty: it goes on."""
 

@@ -4,7 +4,7 @@
                                           Pod: node-a1-mesh
                                           Content-Length: 1000
 
-The standard library's `http.server` with a thread a connection, listening inside the network namespaces of any number of pods.
+The standard library's `http.server` with one thread per connection; it listens in the network namespaces of any number of pods.
 It answers at once, so the time of an answer is the network's. Connections stay open until the client closes them, asks for it,
 or is silent for too long. Connections, bodies, idle time and the life of the process are bounded; `http.server` bounds heads.
 Once it listens it has no privilege left. Standard library only, except for what writes its report.

@@ -28,7 +28,7 @@ PORT: Final = 8080
 """Of the service in each pod."""
 _DURATION_NS_MAX: Final = 24 * 3600 * 10**9
 _INTERVAL_NS_MIN: Final = 1_000_000
-"""1,000 requests a second of one user: more than any can make."""
+"""1,000 requests per second of one user: more than any can make."""
 _CONNECTIONS_MAX: Final = 4_096
 _PLACES_MAX: Final = 256
 _Octets = Annotated[int, range(BODY_OCTETS_MAX + 1)]

@@ -1,6 +1,6 @@
 """The sender's rows, written one probe at a time: what a connection learns of its probes, when it learns it.
 
-The same table as the inner loop of datagrams fills: one row a flow and tick. Every probe has its row before anything is done
+The same table as the inner loop of datagrams fills: one row per flow and tick. Every probe has its row before anything is done
 for it, so that whatever becomes of it has a place.
 """
 

@@ -26,7 +26,7 @@ def make_row(flow: int, seq: int, began_ns: int, ended_ns: int, send_errno: int 
 
 
 class SenderTable:
-    """The sender's rows: one a flow and tick, at place seq * flows + flow index, filled in place when the answer comes.
+    """The sender's rows: one per flow and tick, at place seq * flows + flow index, filled in place when the answer comes.
 
     Args:
         path: the record file; it is made.

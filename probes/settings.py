@@ -27,7 +27,7 @@ from probes.stamp import PACKET_OCTETS, PORT, SSID_MAX, TLV_HEADER_OCTETS
 PACKET_OCTETS_MAX: Final = 9_000
 """Largest probe; nothing larger than a jumbo frame is of interest."""
 _INTERVAL_NS_MIN: Final = 50_000
-"""20,000 ticks a second: more is beyond an interpreter's wake-up."""
+"""20,000 ticks per second: more is beyond an interpreter's wake-up."""
 _HOUR_NS: Final = 3600 * 10**9
 _PATIENCE_NS_MAX: Final = 600 * 10**9
 _ROWS_MAX: Final = 1 << 30

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 Octets = npt.NDArray[np.uint8]
-"""Shape (packets, octets): one row a packet."""
+"""Shape (packets, octets): one row per packet."""
 Content = bytes | bytearray | memoryview
 
 PORT: Final = 8620

@@ -1,11 +1,11 @@
-"""`tcp-connect`: a new connection a probe, with one message and its answer.
+"""`tcp-connect`: a new connection per probe, with one message and its answer.
 
 A probe's `send_began_ns` is read just before connect(), so that its delay is all that an application waits for that has no
 connection: handshake, request, answer. A SYN that is lost is sent again a second later (RFC 6298 2.1): the probe is late, and
 `retransmits` says why. A connection that is not done in time is given up.
 
 Connections end with RST, not with FIN. Who closes first keeps the 4-tuple for a minute (TIME_WAIT, net/ipv4/tcp.h
-TCP_TIMEWAIT_LEN): 20 connections a second would hold 1,200 ports a flow; and a tracker of connections on the way keeps it
+TCP_TIMEWAIT_LEN): 20 connections per second would hold 1,200 ports per flow; and a tracker of connections on the way keeps it
 for two minutes after FIN (nf_conntrack_tcp_timeout_time_wait), for ten seconds after RST (..._timeout_close). The other end
 has answered by then and loses nothing: it reads ECONNRESET where it would have read the end.
 """

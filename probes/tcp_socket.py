@@ -25,7 +25,7 @@ PATIENCE_NS: Final = 2_000_000_000
 """A connection that is not made by then is given up, whatever the kernel would still try. A lost SYN is sent again after 1 s
 (RFC 6298 2.1), so that one lost SYN makes a slow connection, not a lost one. Source: RFC 6412 3.7.6, the threshold."""
 RECEIVE_OCTETS: Final = 64 * PACKET_OCTETS
-"""Read at once: what a stall of three seconds at 20 messages a second leaves behind."""
+"""Read at once: what a stall of three seconds at 20 messages per second leaves behind."""
 OWN_FAULTS: Final = frozenset(
     {
         errno.EMFILE,

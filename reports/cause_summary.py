@@ -43,7 +43,7 @@ class CauseSummary:
     outages: int
     """Outages of which it is the likeliest cause; 0: it has a part in some, and in all of them another one is likelier."""
     flows: int
-    """Flows with such an outage, each counted once a trial."""
+    """Flows with such an outage, each counted once per trial."""
     families: dict[str, int]
     """Family of flows to its part of the outages."""
     downtime_ms: float

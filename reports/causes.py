@@ -35,7 +35,7 @@ def example_rows(arm: str, found: Sequence[CauseSummary]) -> Iterator[tuple[str,
 
 
 def worst_rows(worst: Sequence[WorstFlow], accuracy_ms: float) -> Iterator[tuple[str, ...]]:
-    """Yield a row a flow: run, flow, lost by direction, outages, downtime, the same by count, convergence time, cause."""
+    """Yield one row per flow: run, flow, lost by direction, outages, downtime, the same by count, convergence time, cause."""
     for one in worst:
         header, found = one.run.history.header, one.measure
         yield (

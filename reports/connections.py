@@ -17,7 +17,7 @@ class ConnectionTotals:
     """The connections of one family of flows, over all trials."""
 
     flows: int
-    """Each counted once a trial."""
+    """Each counted once per trial."""
     offered: int
     """Messages that were to be sent."""
     answered: int

@@ -38,7 +38,7 @@ class LoadSummary:
 
     users: int
     rate_hz: float
-    """Requests a second of each user."""
+    """Requests per second of each user."""
     body_octets: int
     timeout_ms: float
     clients: tuple[str, ...]

@@ -30,7 +30,7 @@ def render_markdown(comparison: Comparison, summary: Summary, *, picture: str | 
     topology = summary.topology
     tested = (
         f"{plural(topology.nodes, 'node')} in {plural(topology.zones, 'zone')}",
-        f"a probe every {summary.interval_ms:g} ms a flow",
+        f"a probe every {summary.interval_ms:g} ms per flow",
         *(f"{name} {value}" for name, value in identity(summary)),
     )
     return render(

@@ -58,7 +58,7 @@ class PathSummary:
     """The paths of one arm."""
 
     flows: int
-    """Flows between nodes, each counted once a trial."""
+    """Flows between nodes, each counted once per trial."""
     out: DirectionCounts
     """To the reflector."""
     back: DirectionCounts

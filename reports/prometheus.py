@@ -47,7 +47,7 @@ def _gauges(summary: Summary) -> Iterator[tuple[str, str, Sequence[Sample]]]:
     yield "trials", "Trials by verdict.", trials
     yield "probes_offered", "Probes of mesh flows over all trials.", per_arm("offered")
     yield "probes_lost", "Of them lost.", per_arm("lost")
-    yield "flows", "Mesh flows, each counted once a trial.", per_arm("flows")
+    yield "flows", "Mesh flows, each counted once per trial.", per_arm("flows")
     yield "flows_hit", "Of them, those that lost a probe.", per_arm("flows_hit")
     yield "accuracy_seconds", "Time between two probes of a flow.", [({}, summary.accuracy_ms / MS_PER_S)]
     yield "downtime_max_seconds", "Downtime of the flow that was down longest, with its bounds.", _downtimes(summary)

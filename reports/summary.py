@@ -32,7 +32,7 @@ from reports.quantities import Duration, Spread, duration_of, make_spread, ms
 SCHEMA: Final = "hitless.summary/2"
 
 FINDINGS_MAX: Final = 100
-"""Findings of a check with one code in one run: a large cluster has one a flow. All can be made again from the records."""
+"""Findings of a check with one code in one run: a large cluster has one per flow. All can be made again from the records."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Totals(Counts):
     """The numbers of a set of flows: the sums of their counts, and what the worst of them met."""
 
     flows: int
-    """Flows, each counted once a trial."""
+    """Flows, each counted once per trial."""
     flows_hit: int
     """Of them, those that lost a probe."""
     outages: int

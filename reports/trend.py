@@ -118,7 +118,7 @@ def find_changes(groups: Sequence[np.typing.NDArray[np.float64]]) -> frozenset[i
 
 
 def render_trend(trend: Trend) -> str:
-    """Return the trend as text: a line a release, with a bar from zero."""
+    """Return the trend as text: one line per release, with a bar from zero."""
     most = max((point.figure.mean for point in trend.points if point.figure is not None), default=0.0)
     width = max(len(point.release) for point in trend.points)
     lines = [f"{trend.figure} of {trend.scenario}, {trend.unit}: mean [95 % interval]", f"set-up: {'; '.join(trend.setup)}"]

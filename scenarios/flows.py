@@ -18,9 +18,9 @@ from probes.stamp import PACKET_OCTETS
 from scenarios.mesh import FULL_MESH, Mesh
 
 DATAGRAM_RATE_HZ: Final = 50.0
-"""Probes per second and flow of the sets beside the mesh. Chosen here: 20 ms detect what the mesh's 5 ms measure."""
+"""Probes per second per flow of the sets beside the mesh. Chosen here: 20 ms detect what the mesh's 5 ms measure."""
 TCP_RATE_HZ: Final = 20.0
-"""Messages or connections per second and flow. Chosen here: each costs system calls of its own, not a share of a batch."""
+"""Messages or connections per second per flow. Chosen here: each costs system calls of its own, not a share of a batch."""
 IP_AND_UDP_OCTETS: Final = {IpFamily.IPV4: 28, IpFamily.IPV6: 48}
 """Source: RFC 791 3.1 (20), RFC 8200 3 (40), RFC 768 (8)."""
 

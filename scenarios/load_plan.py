@@ -38,8 +38,8 @@ class LoadPlan(Strict):
                 f"a multiple of clients ({self.clients}), because every client pod has the same number of users",
             )
         if self.users * self.rate_hz > REQUESTS_HZ_MAX:
-            found = f"{self.users} users * {self.rate_hz:g} requests a second"
-            raise MisfitError("rate_hz", found, f"at most {REQUESTS_HZ_MAX:g} requests a second in all")
+            found = f"{self.users} users * {self.rate_hz:g} requests per second"
+            raise MisfitError("rate_hz", found, f"at most {REQUESTS_HZ_MAX:g} requests per second in total")
         return self
 
 

@@ -71,7 +71,7 @@ class Scenario(Strict):
     faults: tuple[FaultStep, ...] = ()
     needs: frozenset[Capability] = frozenset()
     rate_hz: Annotated[float, Field(ge=RATE_HZ_MIN, le=RATE_HZ_MAX)] = 200
-    """Probes per second and flow of the mesh; for the other sets see scenarios.flows."""
+    """Probes per second per flow of the mesh; for the other sets see scenarios.flows."""
     flows: ProfileFlows = FlowsPerProfile(fast=(FlowSet.UDP,), gardener=(FlowSet.UDP,))
     """The sets of flows to probe; a list serves both profiles. The small UDP mesh is always among them."""
     load: LoadPlan | None = None

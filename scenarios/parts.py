@@ -49,7 +49,7 @@ class Topology(Strict):
     @model_validator(mode="after")
     def _has_mesh(self) -> Self:
         if not 2 <= self.nodes <= NODES_MAX:  # noqa: PLR2004 - a mesh needs two ends
-            allowed = f"2 to {NODES_MAX} nodes in all"
+            allowed = f"2 to {NODES_MAX} nodes in total"
             raise MisfitError("nodes_per_zone", f"{self.zones} * {self.nodes_per_zone} nodes", allowed)
         return self
 

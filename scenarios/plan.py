@@ -165,11 +165,11 @@ def _apply(scenario: Scenario, options: Options) -> Scenario:
         raise UsageError(
             where="--zones and --nodes-per-zone",
             found=f"{zones} * {nodes_per_zone} nodes",
-            expected=f"2 to {NODES_MAX} nodes in all",
+            expected=f"2 to {NODES_MAX} nodes in total",
         )
     rate_hz = scenario.rate_hz if options.rate_hz is None else options.rate_hz
     if not RATE_HZ_MIN <= rate_hz <= RATE_HZ_MAX:
-        allowed = f"{RATE_HZ_MIN:g} to {RATE_HZ_MAX:g} probes a second a flow"
+        allowed = f"{RATE_HZ_MIN:g} to {RATE_HZ_MAX:g} probes per second per flow"
         raise UsageError(where="--rate", found=f"{rate_hz:g}", expected=allowed)
     topology = Topology(zones=zones, nodes_per_zone=nodes_per_zone)
     misplaced = sorted(set(scenario.cloud.quota) - topology.zone_names)

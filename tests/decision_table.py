@@ -1,4 +1,4 @@
-"""The decision table: what the gate decides, one row a case.
+"""The decision table: what the gate decides, one row per case.
 
 The unit tests ask the gate every row. The suites and `python -m tests.mutants` ask the gates that are broken on purpose.
 """

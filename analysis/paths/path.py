@@ -32,7 +32,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Direction:
-    """One direction of a flow; every array has one element a probe, in order of sending."""
+    """One direction of a flow; every array has one element per probe, in order of sending."""
 
     paths: PathBits
     """The possible paths of the packet; 0: no packet went this way."""

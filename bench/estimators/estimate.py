@@ -73,7 +73,7 @@ class ArmEstimates:
     """One arm: what we measured, and what each tool would have said. Of the small UDP mesh, the reference of every report."""
 
     flows: int
-    """Each counted once a trial."""
+    """Each counted once per trial."""
     flows_hit: int
     """Of them, those with an outage."""
     worst_flow_ms: Range | None

@@ -77,18 +77,18 @@ def make_tools(agents: int) -> tuple[Tool, ...]:
     """Return the tools, in the order in which reports show them.
 
     Args:
-        agents: pods of the network-problem-detector, one a node: each checks all of them in turn, itself among them.
+        agents: pods of the network-problem-detector, one per node: each checks all of them in turn, itself among them.
     """
     return (
         make_fping(1000),
         make_fping(10),
         _openshift(
-            "OpenShift, new connections", "a request a second, each on a new connection", _NEW_CONNECTION, _NEW_CONNECTION
+            "OpenShift, new connections", "one request per second, each on a new connection", _NEW_CONNECTION, _NEW_CONNECTION
         ),
         _openshift(
             "OpenShift, new connections, refused at once", "the same, if a router answered with ICMP", _DATAGRAM, _DATAGRAM
         ),
-        _openshift("OpenShift, reused connections", "a request a second, on idle connections", _POOLED_FIRST, _POOLED_LATER),
+        _openshift("OpenShift, reused connections", "one request per second on idle connections", _POOLED_FIRST, _POOLED_LATER),
         _CILIUM,
         _detector(agents, "network-problem-detector", "", _DIALLED, _CHECK_PATIENCE_NS),
         _detector(agents, "network-problem-detector, refused at once", ", if a router answered with ICMP", _DATAGRAM, 0),

@@ -103,7 +103,7 @@ def measure_accuracy(
     """Bring a lab of 2 x 2 nodes up, inject outages of random length and phase, and compare. Inside the sandbox only.
 
     Args:
-        rate_hz: probes a second and flow.
+        rate_hz: probes per second per flow.
         count: number of outages.
         directory: an empty folder for the agents' records.
         seed: of lengths and pauses.

@@ -87,7 +87,7 @@ def run_cause_experiment(
     Args:
         kinds: what to break; one outage or several each.
         directory: an empty folder for the agents' records.
-        rate_hz: probes a second and flow.
+        rate_hz: probes per second per flow.
         seed: of everything that is drawn.
 
     Raises:

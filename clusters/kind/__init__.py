@@ -1,1 +1,1 @@
-"""kind clusters running Calico: nodes are containers, the cloud is a router container with one route table a zone."""
+"""kind clusters running Calico: nodes are containers, the cloud is a router container with one route table per zone."""

@@ -6,7 +6,7 @@ r"""Names and addresses of a kind cluster's nodes, zones and router. Pure: they 
         |        |                |        |         second interface: the zone
      NAME-zone-a 10.250.0.0/24   NAME-zone-b 10.250.1.0/24
               \                  /
-             NAME-router, .1 in every zone           one route table a zone
+             NAME-router, .1 in every zone           one route table per zone
 
 The control plane is the first node of zone a and runs pods like every other node, because every node of a Shoot does and the
 gate checks the route of every Node. docker's own address in a zone is .254, so that the router can be .1.

@@ -1,4 +1,4 @@
-"""The cloud around a kind cluster: a docker network a zone, and the router container that owns one route table a zone.
+"""The cloud around a kind cluster: a docker network per zone, and the router container that owns one route table per zone.
 
 A node's default route points to its zone's address of the router. The router refuses packets for which the zone's table has no
 route (network unreachable). It has no default route of its own, so traffic of a test cannot reach a real network. For the same

@@ -1,4 +1,4 @@
-"""The kind clusters' RouteTables: routes of the router container, one table a zone."""
+"""The kind clusters' RouteTables: routes of the router container, one table per zone."""
 
 from __future__ import annotations
 

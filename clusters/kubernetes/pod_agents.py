@@ -18,7 +18,7 @@ _LINGER_EXTRA_NS: Final = 60 * SECOND
 
 
 def flows_by_endpoint(flows: Iterable[Flow]) -> Mapping[str, Sequence[Flow]]:
-    """Return the flows that each endpoint takes part in: a large cluster's plan looks at each flow twice, not once a pod."""
+    """Return the flows that each endpoint takes part in: a large cluster's plan looks at each flow twice, not once per pod."""
     found: defaultdict[str, list[Flow]] = defaultdict(list)
     for flow in flows:
         for name in {flow.source, flow.destination}:

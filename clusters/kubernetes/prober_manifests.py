@@ -1,6 +1,6 @@
 """The Kubernetes objects of the probers: everything that hitless puts into a cluster that is not its own.
 
-Two pods a node in the pod network (`mesh` is probed by every other node, `control` by its neighbour on the same node), and one
+Two pods per node in the pod network (every other node probes `mesh`, its neighbour on the same node probes `control`), and one
 in the node's own network (`host`). They hold no token of the API, no privilege and no capability, open one port (UDP, and TCP
 where a flow is of TCP), and write into one emptyDir with a limit. Deleting the namespace and the priority class removes all of
 it.

@@ -223,7 +223,7 @@ def check_records(zones: Sequence[str], mesh: Mesh, *, rate_hz: float, until_s: 
     Args:
         zones: of each node.
         mesh: which pairs of them are probed.
-        rate_hz: probes a second a flow.
+        rate_hz: probes per second per flow.
         until_s: how long it may be probed.
         families: address families, each of which is probed.
     """
@@ -239,7 +239,7 @@ def check_records(zones: Sequence[str], mesh: Mesh, *, rate_hz: float, until_s: 
     if octets_hz * until_s > RECORDS_OCTETS_MAX:
         seconds = RECORDS_OCTETS_MAX / octets_hz
         raise UsageError(
-            f"the records of {until_s:g} s would not fit into the probers' volumes: {rate_hz:g} probes a second and "
+            f"the records of {until_s:g} s would not fit into the probers' volumes: {rate_hz:g} probes per second and "
             f"{plural(nodes, 'node')} fill them in {seconds:.0f} s; use a smaller --rate, --mesh covering, or with "
             "`hitless watch` a smaller --until-seconds"
         )

@@ -3,7 +3,7 @@ r"""Names, addresses, MACs and interface indices of a lab. Pure: they follow fro
     zone a 10.250.0.0/24            zone b 10.250.1.0/24
     node-a1 node-a2 ...             node-b1 node-b2 ...        nodes: network namespaces, eth0
         \    |                          |    /                 pods: namespaces, veth cali*, /32 routes, 169.254.1.1
-         bridge ──────── vpc router ──── bridge                router: one route table a zone
+         bridge ──────── vpc router ──── bridge                router: one route table per zone
 
 Zone z has /24 number z of the node network, its node n the address .(10+n); the router has .1 in every zone. Node number i of
 the lab (from 0) has podCIDR number i of the pod network, and with calico-ipam block number i of its last quarter, which no

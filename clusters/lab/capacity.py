@@ -2,8 +2,8 @@
 
 A mesh of n pods has n * (n - 1) flows. Four limits bound n at a probe rate r per flow:
 
-- **cores**: a round trip through the lab costs 42-52 us of CPU by tunnel. Two cores carried 21,750 round trips a second without
-  late ticks. So n * (n - 1) * r <= 10,875 per core.
+- **cores**: a round trip through the lab costs 42-52 us of CPU by tunnel. Two cores carried 21,750 round trips per second, none
+  late. So n * (n - 1) * r <= 10,875 per core.
 - **rmem_max**: the agents ask for a receive buffer of that size and the kernel doubles it. A probe takes 768 octets of it. A
   pod gets n - 1 probes per tick, and the reader may be one tick late: 2 * (n - 1) * 768 <= 2 * rmem_max.
 - **netdev_max_backlog**: packets that wait on one CPU between two ends of a veth. In the worst case a whole tick of all pods

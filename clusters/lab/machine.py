@@ -24,7 +24,7 @@ def examine_lab() -> tuple[Feature, ...]:
 
 @cache
 def _present() -> frozenset[str]:
-    """Return the names of the features that are there; tried once a process."""
+    """Return the names of the features that are there; tried once per process."""
     return frozenset(feature.name for feature in examine_lab() if feature.is_present)
 
 

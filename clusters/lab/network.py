@@ -282,7 +282,7 @@ class LabNetwork:
                 self._sockets[name] = Netlink(name=name)
 
     def _build_router(self) -> None:
-        """Make a bridge and a table a zone, and every node's eth0 with its other end in the bridge."""
+        """Make a bridge and a table per zone, and every node's eth0 with its other end in the bridge."""
         router, mtu = self._sockets[ROUTER], self.underlay_mtu
         router.execute(list(wire_bridges(self.plan, mtu)))
         for zone in self.plan.zones:

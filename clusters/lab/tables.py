@@ -1,4 +1,4 @@
-"""The lab's RouteTables: routes of the router's namespace, one table a zone."""
+"""The lab's RouteTables: routes of the router's namespace, one table per zone."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def check_program(option: str, path: Path) -> None:
 
 @cache
 def identify(part: Part, path: Path) -> PartIdentity:
-    """Return the identity of the program at `path`, which is read and asked for its version once a process."""
+    """Return the identity of the program at `path`, which is read and asked for its version once per process."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     information = _read_build_information(path)

@@ -155,4 +155,4 @@ class Cloud:
         now_ns = self._clock.now_ns()
         bucket = self._buckets.setdefault(call, _Bucket(float(self.behaviour.burst), now_ns))
         if not bucket.take(rate, now_ns):
-            raise RouteThrottledError(f"{call}: RequestLimitExceeded: the limit is {rate} a second")
+            raise RouteThrottledError(f"{call}: RequestLimitExceeded: the limit is {rate} per second")

@@ -26,7 +26,7 @@ Source: measured; `hitless compare --scenario plain-switch --trials 10 --rate 50
 carrier vxlan-gpe, Linux 6.18) on 2 busy cores; `gate_hold_after_routes_ms` of each trial in its summary.json."""
 RECORDED_INTERVAL_MS: Final = 20.0
 """Probe interval of that comparison."""
-RECORDED_SOURCE: Final = "10 gated trials of plain-switch in the lab at 50 probes a second (reports/gate/simulation.py)"
+RECORDED_SOURCE: Final = "10 gated trials of plain-switch in the lab at 50 probes per second (reports/gate/simulation.py)"
 DECISIONS: Final = 10_000
 INJECTED_PERCENT: Final = (0, 10, 20, 30, 50)
 PAIRS_MAX: Final = 30

@@ -121,7 +121,7 @@ def render_self_test(found: SelfTest) -> str:
     *before, last = (str(look.pairs) for look in found.looks)
     trials = f"{', '.join(before)} or {last}" if before else last
     drawn = (
-        f"{plural(found.decisions, 'decision')} a line, {trials} trials of each "
+        f"{plural(found.decisions, 'decision')} per line, {trials} trials of each "
         f"version, drawn from {plural(found.values, 'recorded value')}: {found.source}"
     )
     promise = (

@@ -13,7 +13,7 @@ OUTAGES = 24
 FLOWS_THROUGH_THE_ROUTER = 8
 
 
-@pytest.mark.parametrize("rate_hz", [200, pytest.param(1000, marks=second_cpu("1,000 probes a second a flow"))])
+@pytest.mark.parametrize("rate_hz", [200, pytest.param(1000, marks=second_cpu("1,000 probes per second per flow"))])
 def test_the_bounds_hold_for_every_outage(tmp_path: Path, rate_hz: float) -> None:
     accuracy = measure_accuracy(rate_hz, OUTAGES, tmp_path, seed=round(rate_hz))
     assert [sample for sample in accuracy.samples if not sample.holds] == []

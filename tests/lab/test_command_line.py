@@ -156,7 +156,7 @@ def test_exit_codes_of_what_is_no_success(scenario: str, code: int, verdict: str
     [
         (("--trials", "0"), "Error: Invalid value for '--trials'"),
         (("--rate", "fast"), "hitless: --rate: found 'fast'; expected a number, or auto"),
-        (("--rate", "nan"), "hitless: --rate: found nan; expected 1 to 10000 probes a second a flow"),
+        (("--rate", "nan"), "hitless: --rate: found nan; expected 1 to 10000 probes per second per flow"),
         (("--overlay", "geneve"), "Error: Invalid value for '--overlay'"),
         (("--sleep",), "Error: No such option: --sleep"),
         (("--zones", "1", "--nodes-per-zone", "1"), "hitless: --zones and --nodes-per-zone: found 1 * 1 nodes; expected 2 to"),

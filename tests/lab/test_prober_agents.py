@@ -1,4 +1,4 @@
-"""Agents as a pod runs them: one process a pod, both roles in one loop, stopped by SIGTERM or by the end of stdin."""
+"""Agents as a pod runs them: one process per pod, both roles in one loop, stopped by SIGTERM or by the end of stdin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builders of small histories, written by hand as Jepsen's checker tests are: a few events, a string of probes a flow.
+"""Builders of small histories, written by hand as Jepsen's checker tests are: a few events, a string of probes per flow.
 
 A string of probes has one character a tick: `.` answered, `X` lost on the way out, `f` lost on the way back, `L` late,
 `D` answered twice, `R` overtaken by its successor, `C` corrupted, `E` refused by the kernel, blank: no probe.

@@ -1,4 +1,4 @@
-"""Requests of a load, written by hand: one line a request."""
+"""Requests of a load, written by hand: one line per request."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_the_findings_name_the_trial_and_the_numbers() -> None:
     (short,) = compare_verdict([_run(UNGATED, lost(20, 2)), _run(GATED)]).findings
     assert short.text.startswith("UNGATED trial 1 showed no outage of at least 15 ms for certain, the longest 4.9 ms")
     (good,) = compare_verdict([_run(UNGATED, HIT), _run(GATED)]).findings
-    assert good.text == "GATED lost nothing in 1 trial; UNGATED lost 10 probes a trial, so loss would have been seen"
+    assert good.text == "GATED lost nothing in 1 trial; UNGATED lost 10 probes per trial, so loss would have been seen"
 
 
 def test_a_run_without_any_validity_check_is_not_valid() -> None:

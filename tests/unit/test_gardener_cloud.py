@@ -84,7 +84,7 @@ def test_a_pause_accumulates_at_most_the_burst() -> None:
     clock.wait_until(Nanoseconds(60 * SECOND))
     for _ in range(3):
         cloud.list("a")
-    with pytest.raises(RouteThrottledError, match="the limit is 10 a second"):
+    with pytest.raises(RouteThrottledError, match="the limit is 10 per second"):
         cloud.list("a")
     clock.wait_until(Nanoseconds(60 * SECOND + ms(100)))
     assert cloud.list("a") == ()

@@ -46,7 +46,7 @@ def test_a_large_cluster_has_a_bounded_number_of_servers() -> None:
     ("document", "place", "allowed"),
     [
         ({"users": 13}, "load.users", "a multiple of clients (2), because every client pod has the same number of users"),
-        ({"users": 100, "rate_hz": 5.1}, "load.rate_hz", "at most 500 requests a second in all"),
+        ({"users": 100, "rate_hz": 5.1}, "load.rate_hz", "at most 500 requests per second in total"),
         ({"users": 102}, "load.users", "a value less than or equal to 100"),
         ({"body_octets": 2_000}, "load.body_octets", "a value less than or equal to 1200"),
         ({"rate_hz": float("nan")}, "load.rate_hz", "a finite number"),

@@ -30,7 +30,7 @@ FOREIGN: Final = re.compile(
 )
 COUNTED: Final = re.compile(
     r"(?<!\* )\{(?!_?[A-Z])[^{}]*\} (probe|flow|run|route|node|trial|outage|packet|image|zone|container|connection|fault)s"
-    r"\b(?! a second)"
+    r"\b(?! per second)"
 )
 """A count with a noun that is always plural: `hitless.plural.plural` writes both."""
 REMEDY: Final = re.compile(

@@ -1,4 +1,4 @@
-"""`--rate auto`: the highest rate that is answered cleanly, or a refusal that says why."""
+"""`--rate auto`: the highest rate that the machine sustains, or a refusal that says why."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def answers(up_to_hz: float) -> Callable[[Case], str | None]:
 
 def test_the_scenarios_own_rate_is_kept_where_it_is_answered() -> None:
     case, text = choose_rate(make(200), answers(200))
-    assert (case.scenario.rate_hz, text) == (200, "this machine answers 200 probes a second a flow cleanly")
+    assert (case.scenario.rate_hz, text) == (200, "this machine sustains 200 probes per second per flow")
 
 
 def test_a_rate_that_is_not_answered_is_lowered_and_the_line_says_why() -> None:
     case, text = choose_rate(make(200), answers(60))
     assert case.scenario.rate_hz == 50
-    assert text == "this machine answers 50 probes a second a flow cleanly; at 100: late at 100"
+    assert text == "this machine sustains 50 probes per second per flow; at 100: late at 100"
 
 
 @pytest.mark.parametrize(("own_hz", "chosen_hz"), [(120, 100), (20, 20), (5, 5)])
@@ -39,7 +39,7 @@ def test_no_rate_is_higher_than_the_scenarios_own(own_hz: float, chosen_hz: floa
 
 
 def test_a_machine_that_answers_none_is_refused() -> None:
-    with pytest.raises(MissingCapabilityError, match="no rate cleanly, not even 20 probes a second a flow; at 20: late at 20"):
+    with pytest.raises(MissingCapabilityError, match="not even 20 probes per second per flow; at 20: late at 20"):
         choose_rate(make(200), answers(10))
 
 

@@ -30,7 +30,7 @@ def test_the_verdict_comes_first() -> None:
     lines = _report(comparison()).splitlines()
     assert lines[0] == "# plain-switch: PASS"
     assert lines[2] == (
-        "**PASS**: GATED lost nothing in 2 trials; UNGATED lost 356 to 372 probes a trial, so loss would have been seen."
+        "**PASS**: GATED lost nothing in 2 trials; UNGATED lost 356 to 372 probes per trial, so loss would have been seen."
     )
 
 
@@ -49,7 +49,7 @@ def test_it_fits_a_pull_request(runs: Comparison) -> None:
 
 def test_it_says_what_was_tested_and_what_could_not_be_seen() -> None:
     text = _report(comparison())
-    assert "4 nodes in 2 zones; a probe every 5 ms a flow; cluster lab, profile fast; carrier vxlan-gpe;" in text
+    assert "4 nodes in 2 zones; a probe every 5 ms per flow; cluster lab, profile fast; carrier vxlan-gpe;" in text
     assert "This kernel has no ipip: a VXLAN-GPE device in metadata mode carried the overlay." in text
     run = judged(replace(history(), facts=replace(history().facts, carrier="ipip")))
     assert "VXLAN-GPE" not in _report(Comparison(runs=(run,)))

@@ -28,9 +28,9 @@ from tests.unit.fakes_gardener import Bench
             Options(overlay=Overlay.VXLAN, carrier=IpipCarrier.IPIP),
             "--carrier: found ipip for the overlay vxlan; expected the overlay ipip",
         ),
-        (Options(rate_hz=0), "--rate: found 0; expected 1 to 10000 probes a second a flow"),
-        (Options(rate_hz=10_001), "--rate: found 10001; expected 1 to 10000 probes a second a flow"),
-        (Options(rate_hz=float("nan")), "--rate: found nan; expected 1 to 10000 probes a second a flow"),
+        (Options(rate_hz=0), "--rate: found 0; expected 1 to 10000 probes per second per flow"),
+        (Options(rate_hz=10_001), "--rate: found 10001; expected 1 to 10000 probes per second per flow"),
+        (Options(rate_hz=float("nan")), "--rate: found nan; expected 1 to 10000 probes per second per flow"),
     ],
 )
 def test_an_option_out_of_range_is_named(options: Options, message: str) -> None:

@@ -41,7 +41,7 @@ def test_the_second_arm_of_a_scenario_writes_the_page_of_both(tmp_path: Path, or
     assert not (tmp_path / "plain-switch.html").exists()
     assert (first / "1").exists(), "the other arm may need its records"
     second = _finish(tmp_path, order[1])
-    assert "GATED lost nothing in 1 trial; UNGATED lost 356 probes a trial" in (tmp_path / "plain-switch.html").read_text()
+    assert "GATED lost nothing in 1 trial; UNGATED lost 356 probes per trial" in (tmp_path / "plain-switch.html").read_text()
     assert not (first / "1").exists()
     assert not (second / "1").exists()
 
