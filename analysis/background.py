@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from analysis.length import add_lengths
+from analysis.bounds import add_lengths
 from analysis.measure import FlowMeasure
 
 _CHANCE_MAX: Final = 0.001

@@ -15,8 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.paths.route_ends import RouteEnds
-from analysis.paths.ttl import TtlPaths, paths_of
+from analysis.paths.ttl import RouteEnds, TtlPaths, paths_of
 from analysis.route_history import RouteHistory
 from hitless.facts import Flow
 from hitless.history import History

@@ -29,7 +29,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.interval import Interval, instant_of, make_interval
+from analysis.bounds import Interval, instant_of, make_interval
 from hitless.calico import is_tunnel_route
 from hitless.events import Event
 from hitless.history import History

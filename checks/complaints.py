@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final
 
-from analysis.connections import Complaint, ConnectionMeasure
+from analysis.connections import Complaint, ConnectionMeasure, StallEnd
 from analysis.evidence import Evidence
-from analysis.stalls import StallEnd
 from checks.check import Limits
 from hitless.facts import Flow
 from hitless.plural import plural

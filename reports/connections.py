@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from analysis.connections import Complaint, ConnectionMeasure
+from analysis.connections import Complaint, ConnectionMeasure, StallEnd
 from analysis.evidence import JudgedRun
-from analysis.stalls import StallEnd
 from hitless.words import MILLISECOND
 from reports.quantities import say_count, say_ms
 

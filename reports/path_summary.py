@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from analysis.bounds import Length
 from analysis.evidence import JudgedRun
-from analysis.length import Length
 from analysis.paths.mixed_modes import CELLS, ModeLoss, count_cells, make_matrix
 from analysis.paths.path import Direction, Flags
 from analysis.paths.transitions import Transitions, find_transitions

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, overload
 
-from analysis.length import Length
+from analysis.bounds import Length
 from hitless.words import MILLISECOND
 
 NONE: Final = "-"

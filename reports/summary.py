@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
 
+from analysis.bounds import add_lengths
 from analysis.comparison import Comparison
 from analysis.evidence import JudgedRun
-from analysis.length import add_lengths
 from analysis.measure import Counts, FlowMeasure
 from analysis.mesh_coverage import MeshCoverage, find_mesh_coverage
 from hitless.facts import PartIdentity

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from analysis.causes.candidates import CauseKind
-from analysis.causes.explanations import Explanation, Likelihood, explain_outages
+from analysis.causes.explanations import Explanation, Indication, Likelihood, explain_outages
 from analysis.causes.finder import CandidateFinder
-from analysis.causes.indications import Indication
 from analysis.causes.joint import weigh_together
 from analysis.classify import Probes
 from analysis.measure import Measures, Outage

@@ -1,15 +1,22 @@
 """Candidates: what the events say was broken, from when to when, and which flows it could have hit.
 
-A candidate was there; whether it dropped packets is not known. `analysis.causes.indications` weighs that.
+A candidate was there; whether it dropped packets is not known. `analysis.causes.explanations` weighs that. Here are also the
+faults of a run, the movement of the kernel's named counters, which give the reason of a drop (sums over the run, without times;
+the ledger, analysis.ledger, balances all of them), and the times in which the next hops of two nodes break the path between
+them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Final
 
-from analysis.interval import Interval
+from analysis.bounds import Interval, instant_of, make_interval
+from analysis.route_history import NextHop, RouteHistory, RouteStep
+from hitless.history import History
+from hitless.words import JsonObject
 
 MUST: Final = 5.0
 """Odds, before any evidence, of a candidate that drops every packet that passes it. Chosen here."""
@@ -84,3 +91,83 @@ class Candidate:
     """Odds against `unexplained` before any evidence."""
     counter: KernelCounter | None = None
     """The kernel counter that counts its drops; None: there is none."""
+
+
+class MovedCounters:
+    """The counters of one run."""
+
+    def __init__(self, history: History) -> None:
+        self._before, self._after = history.counters_before, history.counters_after
+
+    @property
+    def places(self) -> frozenset[str]:
+        """The namespaces that were read before and after; empty where the cluster has no counters."""
+        return frozenset(self._after.keys() & self._before.keys())
+
+    def of(self, counter: str, places: Iterable[str]) -> int | None:
+        """Return by how much a counter moved in some namespaces together; None: one of them does not have it."""
+        found = [self._at(counter, place) for place in places]
+        return None if None in found or not found else sum(moved for moved in found if moved is not None)
+
+    def _at(self, counter: str, place: str) -> int | None:
+        before: Mapping[str, int] = self._before.get(place, {})
+        after: Mapping[str, int] = self._after.get(place, {})
+        if counter not in after or place not in self._before:
+            return None
+        return after[counter] - before.get(counter, 0)
+
+
+Condition = Callable[[NextHop, NextHop], bool]
+"""Takes a node's next hop for a peer and the peer's for the node; returns whether the path is broken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InjectedFault:
+    """A fault of the run."""
+
+    name: str
+    options: JsonObject
+    """Empty in runs that were recorded before faults had options."""
+    began: Interval
+    ended: Interval | None
+    """None: not cured."""
+
+
+def list_faults(history: History) -> Iterator[InjectedFault]:
+    """Yield the faults of a run, each with the first cure after it that names the same options, or none."""
+    for event in history.events_named("fault.injected"):
+        name, options = str(event.facts["fault"]), event.facts.get("options")
+        cured = (
+            one
+            for one in history.events_named("fault.cured")
+            if one.facts["fault"] == name and one.facts.get("options", options) == options and one.t_ns >= event.t_ns
+        )
+        cure = next(cured, None)
+        yield InjectedFault(
+            name=name,
+            options=options or {},
+            began=instant_of(event),
+            ended=None if cure is None else instant_of(cure),
+        )
+
+
+def find_times(hops: RouteHistory, node: str, peer: str, is_broken: Condition) -> Iterator[tuple[Interval, Interval | None]]:
+    """Yield when a condition began and ceased to hold; if it held from the start, it began at the run's start."""
+    here, there = hops.toward(node, peer), hops.toward(peer, node)
+    now = [here.first, there.first]
+    began = make_interval(0, 0) if is_broken(*now) else None
+    steps: list[tuple[RouteStep, int]] = [(step, 0) for step in here.steps] + [(step, 1) for step in there.steps]
+    for step, side in sorted(steps, key=lambda entry: (entry[0].at.latest_ns, entry[0].at.earliest_ns)):
+        now[side] = step.next_hop
+        if is_broken(*now) and began is None:
+            began = step.at
+        elif began is not None and not is_broken(*now):
+            yield began, step.at
+            began = None
+    if began is not None:
+        yield began, None
+
+
+def encapsulates(here: NextHop, _there: NextHop) -> bool:
+    """Return whether the node sends by the tunnel."""
+    return here is NextHop.TUNNEL

@@ -1,6 +1,10 @@
 """The candidates of each segment of an outage, weighed by their times: the input of `attribution`.
 
-`analysis.causes.joint` adds what all segments of a run show together. Pure.
+An indication speaks for or against a candidate: coincidence in time, or the kernel's counters. It has odds: how many times more
+likely it is if the candidate is the cause than if an unknown cause acted at a random time. Two instants rarely fall into a
+window of a few milliseconds by chance; how rarely follows from the window, the number of such instants and the probed time.
+What the model forbids (the flow was answered although it must have been down) is a hundred times less likely, not impossible:
+models may be wrong. `analysis.causes.joint` adds what all segments of a run show together. Pure.
 """
 
 from __future__ import annotations
@@ -10,16 +14,168 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from analysis.causes.candidates import MUST, Candidate, CauseKind
+from analysis.bounds import Interval, make_interval
+from analysis.causes.candidates import MUST, Candidate, CauseKind, KernelCounter
 from analysis.causes.finder import CandidateFinder
-from analysis.causes.indications import NOT_COUNTED, Indication, Scale, can_have, weigh_times
 from analysis.causes.segments import Segment, Splitter, Way
 from analysis.classify import Probes
-from analysis.interval import make_interval
 from analysis.measure import Outage
 from hitless.facts import Flow
 from hitless.history import History
-from hitless.words import FlowId, FlowRole, Nanoseconds
+from hitless.words import MILLISECOND, SECOND, FlowId, FlowRole, Nanoseconds
+
+ODDS_MAX: Final = 1000.0
+"""Largest odds of one coincidence, because clocks and models are no better. Chosen here."""
+FORBIDDEN: Final = 0.01
+"""Odds of what the model forbids. Chosen here."""
+LAG_NS: Final = Nanoseconds(1 * SECOND)
+"""A candidate may start or stop dropping packets this long after its event: a cloud's consistency, a lost ARP request."""
+LAGGED: Final = 0.05
+"""Factor on the odds if the effect came later than its cause. Chosen here."""
+LASTED: Final = 3.0
+"""Odds if both lasted until the probing ended. Chosen here."""
+EXACTLY: Final = 4.0
+"""Odds if exactly the flows were hit that the candidate would hit. Chosen here."""
+COUNTED_MAX: Final = 50.0
+"""Odds if a counter accounts for every loss that it could have counted. Chosen here."""
+NOT_COUNTED: Final = 0.001
+"""Odds if the counter that should have moved did not. Chosen here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indication:
+    """One fact that speaks for or against a cause."""
+
+    text: str
+    odds: float
+    """How many times more likely it is if this is the cause; below 1: it speaks against it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """The times that coincidence is measured against."""
+
+    probed_ns: int
+    """How long the flow was probed."""
+    origin_ns: int
+    """Zero of the times in texts: the operator's request."""
+
+    def chance(self, window_ns: int, instants: int) -> float:
+        """Return the probability that one of a number of random instants falls into a window."""
+        return min(1.0, max(1, instants) * max(1, window_ns) / max(1, self.probed_ns))
+
+    def say(self, ns: int) -> str:
+        """Return an instant in words."""
+        return f"{(ns - self.origin_ns) / MILLISECOND:+.1f} ms"
+
+
+def can_have(candidate: Candidate, segment: Segment) -> bool:
+    """Return whether a candidate was there when the first probe of a segment was dropped: no cause follows its effect."""
+    is_begun = candidate.began.earliest_ns <= segment.first.latest_ns
+    return is_begun and (candidate.ended is None or candidate.ended.latest_ns >= segment.first.earliest_ns)
+
+
+def weigh_times(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> tuple[Indication, ...]:
+    """Compare the beginning and the end of a candidate with those of a segment.
+
+    Args:
+        candidate: one that `can_have` dropped them.
+        segment: the losses.
+        instants: number of candidates of its kind that the flow had; each might have coincided.
+        scale: of the flow.
+    """
+    found = (_weigh_onset(candidate, segment, instants, scale), _weigh_end(candidate, segment, instants, scale))
+    return tuple(indication for indication in found if indication is not None)
+
+
+def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: float) -> Indication:
+    """Weigh the movement of a counter.
+
+    Args:
+        counter: the counter.
+        moved: by how much it moved.
+        eligible: lost probes that it could have counted and that nothing else explains.
+        share: probability that it counted these losses; see `analysis.causes.joint`.
+    """
+    odds = COUNTED_MAX if share >= 1 else max(NOT_COUNTED, min(COUNTED_MAX, share / (1 - share)))
+    where = ", ".join(sorted(counter.places))
+    counted = f"it could have counted {eligible:,} lost probes, these with probability {share:.0%}"
+    text = f"{counter.name} of {where} moved by {moved:,}; {counted}"
+    return Indication(text=text, odds=odds)
+
+
+def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Indication:
+    """Weigh which other flows were hit at the same time.
+
+    Args:
+        hit: flows that were hit and that the candidate could hit.
+        exposed: all flows that the candidate would hit.
+        own: probes lost at the time that the candidate could have dropped.
+        all_lost: all probes lost at the time.
+    """
+    share = hit / exposed * own / all_lost
+    odds = EXACTLY if share == 1 else max(FORBIDDEN, share**2)
+    text = f"{hit} of the {exposed} flows that it would hit were down; it could have caused {own:,} of {all_lost:,} losses"
+    return Indication(text=text, odds=odds)
+
+
+def _weigh_onset(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Indication | None:
+    began, onset = candidate.began, segment.onset
+    if onset is None:
+        return None
+    if began.meets(onset):
+        text = f"it began as {candidate.begin_text} at {scale.say(began.latest_ns)}"
+        return _coincidence(text, began, onset, instants, scale)
+    if candidate.is_begin_free:
+        # The time alone made it a candidate. It must not count as evidence again.
+        return Indication(text="its beginning left no event", odds=1.0)
+    lag_ns = onset.earliest_ns - began.latest_ns
+    odds = FORBIDDEN
+    if lag_ns <= LAG_NS:
+        odds = max(odds, LAGGED * min(ODDS_MAX, 1 / scale.chance(2 * lag_ns + onset.length_ns, instants)))
+    text = f"the flow was still answered {lag_ns / MILLISECOND:,.1f} ms after {candidate.begin_text}"
+    return Indication(text=text, odds=odds)
+
+
+def _weigh_end(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Indication | None:
+    ended, end = candidate.ended, segment.end
+    if segment.is_open:
+        return _weigh_lasting(candidate, scale)
+    if end is None:
+        return None
+    if ended is not None and ended.meets(end):
+        text = f"it ended as {candidate.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
+        return _coincidence(text, ended, end, instants, scale)
+    if ended is None or ended.earliest_ns > end.latest_ns:
+        if candidate.is_end_free:
+            return None
+        text = f"the flow was answered again at {scale.say(end.latest_ns)}, before this had ended"
+        return Indication(text=text, odds=FORBIDDEN)
+    lag_ns = end.earliest_ns - ended.latest_ns
+    text = f"it lasted another {lag_ns / MILLISECOND:,.1f} ms after {candidate.end_text or 'that ended'}"
+    odds = 4 * LAGGED if lag_ns <= LAG_NS else FORBIDDEN
+    return Indication(text=text, odds=odds)
+
+
+def _weigh_lasting(candidate: Candidate, scale: Scale) -> Indication:
+    """Weigh a segment after which no probe passed until the probing ended."""
+    ended = candidate.ended
+    if ended is None:
+        odds = 1.0 if candidate.is_end_free else LASTED
+        return Indication(text="both lasted until probing ended", odds=odds)
+    text = f"it lasted on although {candidate.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
+    return Indication(text=text, odds=FORBIDDEN)
+
+
+def _coincidence(text: str, instant: Interval, window: Interval, instants: int, scale: Scale) -> Indication:
+    chance = scale.chance(window.length_ns + instant.length_ns, instants)
+    odds = min(ODDS_MAX, 1 / chance)
+    width_ms = window.length_ns / MILLISECOND
+    return Indication(
+        text=f"{text}, which is known to {width_ms:.1f} ms: by chance one time in {odds:,.0f}",
+        odds=odds,
+    )
+
 
 CERTAIN: Final = 0.9
 """From this score on a loss counts as explained and no other counter has to account for it. Chosen here."""
@@ -35,7 +191,7 @@ class Likelihood:
     counted: Indication | None = None
     """The indication of the kernel's counter; None: no counter tells."""
     budget: float = 1.0
-    """Factor that keeps the claimed losses within the counter's movement; see `analysis.causes.budgets`."""
+    """Factor that keeps the claimed losses within the counter's movement; see `analysis.causes.joint`."""
 
     @property
     def weight(self) -> float:

@@ -12,17 +12,13 @@ from typing import Final
 
 import numpy as np
 
-from analysis.causes.broken_times import list_faults
-from analysis.causes.candidates import Candidate, CauseKind, KernelCounter
-from analysis.causes.cloud_routes import NODE_ROUTE_LOST, WATCHED
-from analysis.causes.moved_counters import MovedCounters
-from analysis.causes.route_candidates import RouteCandidates
+from analysis.bounds import instant_of, make_interval
+from analysis.causes.candidates import Candidate, CauseKind, KernelCounter, MovedCounters, list_faults
+from analysis.causes.hop_candidates import MTU_LOWERED, NO_PORTS, SizeCandidates, TunnelCandidates
+from analysis.causes.route_candidates import NODE_ROUTE_LOST, WATCHED, RouteCandidates
 from analysis.causes.segments import Way
-from analysis.causes.size_candidates import MTU_LOWERED, SizeCandidates
-from analysis.causes.tunnel_candidates import NO_PORTS, TunnelCandidates
-from analysis.interval import instant_of, make_interval
 from analysis.measure import Measures
-from analysis.paths.route_ends import EndsFinder, RouteEnds
+from analysis.paths.ttl import EndsFinder, RouteEnds
 from analysis.route_history import LEAD_NS, RouteHistory
 from hitless.facts import Endpoint, Flow
 from hitless.history import History

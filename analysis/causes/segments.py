@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 
+from analysis.bounds import Interval, make_interval
 from analysis.classify import Probes
-from analysis.interval import Interval, make_interval
 from analysis.measure import Outage
 from hitless.records import NONE_NS
 

@@ -2,7 +2,8 @@
 
 RFC 6412 sees a convergence as throughput that falls (Convergence Event Transition, 3.3.1) and rises again (Convergence Recovery
 Transition, 3.3.2). One flow has no throughput but its probes, so both are read from them. Each has two bounds, and a likely
-value half-way between two neighbouring probes by their send times, as the likely length of an outage (`analysis.likely`). Pure.
+value half-way between two neighbouring probes by their send times, as the likely length of an outage (`analysis.measure`).
+Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.length import Length
+from analysis.bounds import Length
 from analysis.paths.path import Direction, Flags, FlowPaths
 from hitless.words import Nanoseconds
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from analysis.causes.candidates import CauseKind
-from analysis.causes.cloud_routes import NODE_ROUTE_LOST
 from analysis.causes.finder import HEADER_OCTETS
+from analysis.causes.route_candidates import NODE_ROUTE_LOST
 from bench.lab.cause_world import LOOSE, STRICT, CauseWorld
 from hitless.words import Mode
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from analysis.causes.cloud_routes import NODE_ROUTE_LOST
-from analysis.causes.size_candidates import MTU_LOWERED
+from analysis.causes.hop_candidates import MTU_LOWERED
+from analysis.causes.route_candidates import NODE_ROUTE_LOST
 from analysis.route_history import POOL_CHANGED
 from bench.lab.drop_switch import DropSwitch
 from bench.lab.netlink_messages import set_master

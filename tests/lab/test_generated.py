@@ -10,7 +10,7 @@ import pytest
 from hypothesis import Phase, given, note, settings
 
 from analysis.causes.attribution import CauseKind
-from analysis.causes.moved_counters import MovedCounters
+from analysis.causes.candidates import MovedCounters
 from analysis.evidence import JudgedRun
 from commands.arms import execute_trial
 from commands.backends import make_backend

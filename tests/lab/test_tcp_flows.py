@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.connections import Complaint, ConnectionMeasure, judge_flow
-from analysis.stalls import StallEnd
+from analysis.connections import Complaint, ConnectionMeasure, StallEnd, judge_flow
 from bench.lab.drop_switch import DropSwitch
 from clusters.lab.network import LabNetwork
 from hitless.agents import read_agents

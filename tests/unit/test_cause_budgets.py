@@ -9,13 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from analysis.causes.budgets import keep_budgets
-from analysis.causes.candidates import Candidate, CauseKind, KernelCounter
+from analysis.bounds import make_interval
+from analysis.causes.candidates import Candidate, CauseKind, KernelCounter, MovedCounters
 from analysis.causes.explanations import Explanation, Likelihood
-from analysis.causes.moved_counters import MovedCounters
+from analysis.causes.joint import keep_budgets
 from analysis.causes.segments import Segment, Way
 from analysis.evidence import Evidence
-from analysis.interval import make_interval
 from hitless.history import History
 from hitless.words import FlowId, Nanoseconds
 from tests.unit.cause_runs import all_routes, counters, down, repointed, route, run_with

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from analysis.causes.candidates import Candidate, CauseKind
-from analysis.causes.cloud_routes import CloudRoutes
-from analysis.causes.moved_counters import MovedCounters
-from analysis.causes.route_candidates import RouteCandidates
-from analysis.interval import make_interval
+from analysis.bounds import make_interval
+from analysis.causes.candidates import Candidate, CauseKind, MovedCounters
+from analysis.causes.route_candidates import CloudRoutes, RouteCandidates
 from analysis.route_history import RouteHistory
 from hitless.events import Event
 from hitless.history import History

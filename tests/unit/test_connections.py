@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.connections import Complaint, ConnectionMeasure, judge_flow, measure_connections
-from analysis.stalls import Stall, StallEnd, find_stalls
+from analysis.connections import Complaint, ConnectionMeasure, Stall, StallEnd, find_stalls, judge_flow, measure_connections
 from hitless.records import ConnectionEvent, Rows
 from hitless.words import SECOND, FlowClass, FlowId, Nanoseconds
 from tests.unit.histories import ns

@@ -8,10 +8,10 @@ import pytest
 
 from analysis import classify as classify_module
 from analysis import evidence as evidence_module
+from analysis.bounds import Length, add_lengths
 from analysis.classify import Probes
 from analysis.comparison import Comparison
 from analysis.evidence import Evidence
-from analysis.length import Length, add_lengths
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.words import Arm, FlowId

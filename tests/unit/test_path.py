@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from analysis.evidence import Evidence
 from analysis.paths.path import Direction, Flags, FlowPaths
-from analysis.paths.route_ends import EndsFinder
-from analysis.paths.ttl import PathBits, ProbePath
+from analysis.paths.ttl import EndsFinder, PathBits, ProbePath
 from hitless.facts import Endpoint, Flow
 from hitless.history import History
 from hitless.records import NONE_NS

@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.bounds import make_interval
 from analysis.causes.route_candidates import RouteCandidates
 from analysis.evidence import Evidence
-from analysis.interval import make_interval
 from analysis.route_history import LAG_NS, LEAD_NS, OBSERVED, Knowledge, NextHop, RouteHistory, RouteMode
 from checks.convergence import check
 from hitless.events import Event
