@@ -25,6 +25,10 @@ class Interval:
         """Return whether both may have been the same instant."""
         return self.earliest_ns <= other.latest_ns and other.earliest_ns <= self.latest_ns
 
+    def later(self, other: Interval) -> Interval:
+        """Return the bounds of the instant from which both have passed."""
+        return make_interval(max(self.earliest_ns, other.earliest_ns), max(self.latest_ns, other.latest_ns))
+
 
 def make_interval(earliest_ns: int, latest_ns: int) -> Interval:
     """Return the interval between two instants, in whichever order they are given."""

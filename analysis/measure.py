@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -218,11 +217,8 @@ def _measure_flow(flow: Flow, probes: Probes, history: History, times: Convergen
     )
 
 
-class _Window(NamedTuple):
-    """When something happened: between these two times."""
-
-    since_ns: int
-    until_ns: int
+_Window = tuple[int, int]
+"""When something happened: between these two times, ns."""
 
 
 def likely_ns(probes: Probes, first: int, last: int) -> int:
@@ -242,7 +238,7 @@ def likely_ns(probes: Probes, first: int, last: int) -> int:
     found = [windows for windows in (out, back) if windows is not None]
     began = _join([began for began, _ in found], is_start=True)
     ended = _join([ended for _, ended in found], is_start=False)
-    return (ended.since_ns + ended.until_ns - began.since_ns - began.until_ns) // 2
+    return (sum(ended) - sum(began)) // 2
 
 
 def _windows_out(probes: Probes, lost: npt.NDArray[np.intp]) -> tuple[_Window, _Window] | None:
@@ -253,7 +249,7 @@ def _windows_out(probes: Probes, lost: npt.NDArray[np.intp]) -> tuple[_Window, _
     if not lost.size:
         return None
     sent, first, last = probes.rows["send_began_ns"], int(lost[0]), int(lost[-1])
-    return _Window(int(sent[first - 1]), int(sent[first])), _Window(int(sent[last]), int(sent[last + 1]))
+    return (int(sent[first - 1]), int(sent[first])), (int(sent[last]), int(sent[last + 1]))
 
 
 def _windows_back(probes: Probes, lost: npt.NDArray[np.intp]) -> tuple[_Window, _Window] | None:
@@ -266,12 +262,12 @@ def _windows_back(probes: Probes, lost: npt.NDArray[np.intp]) -> tuple[_Window, 
     left = np.where(left == NONE_NS, rows["send_began_ns"], left)
     before = anchors[np.searchsorted(anchors, lost[0]) - 1]
     after = anchors[np.searchsorted(anchors, lost[-1])]
-    return _Window(int(left[before]), int(left[lost[0]])), _Window(int(left[lost[-1]]), int(left[after]))
+    return (int(left[before]), int(left[lost[0]])), (int(left[lost[-1]]), int(left[after]))
 
 
 def _join(windows: list[_Window], *, is_start: bool) -> _Window:
     """Return where the windows overlap; where they do not, the earlier start or the later end."""
-    since, until = max(window.since_ns for window in windows), min(window.until_ns for window in windows)
+    since, until = max(since for since, _ in windows), min(until for _, until in windows)
     if since < until:
-        return _Window(since, until)
+        return since, until
     return min(windows) if is_start else max(windows)

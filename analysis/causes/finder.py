@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.bounds import instant_of, make_interval
 from analysis.causes.candidates import Candidate, CauseKind, KernelCounter, MovedCounters, list_faults
-from analysis.causes.hop_candidates import MTU_LOWERED, NO_PORTS, SizeCandidates, TunnelCandidates
+from analysis.causes.hop_candidates import MTU_LOWERED, NO_PORTS, HopCandidates
 from analysis.causes.route_candidates import NODE_ROUTE_LOST, WATCHED, RouteCandidates
 from analysis.causes.segments import Way
 from analysis.measure import Measures
@@ -73,8 +73,7 @@ class CandidateFinder:
         self.moved = MovedCounters(history)
         named = {node.name for node in history.facts.nodes} | self._endpoints.keys() | {"machine"}
         self._missing = RouteCandidates(history, routes, self.moved.places - named)
-        self._modes = TunnelCandidates(history, routes, self.moved)
-        self._sizes = SizeCandidates(history, routes, self.moved)
+        self._hops = HopCandidates(history, routes, self.moved)
         self._shared = (*_faults(history), *_stalls(history))
         self._at_nodes = (*_rolls(history), *self._control_outages(measures))
         self._routes = routes
@@ -97,17 +96,17 @@ class CandidateFinder:
         octets = 0 if flow.flow_class.is_tcp else flow.octets + HEADER_OCTETS
         if way is not Way.BACK and destination.is_pod:
             found += self._between(ends.sender, ends.reflector, destination.address)
-            found += self._sizes.toward(ends.sender, ends.reflector, octets)
+            found += self._hops.by_size(ends.sender, ends.reflector, octets)
         if way is not Way.OUT and source.is_pod:
             found += self._between(ends.reflector, ends.sender, source.address)
-            found += self._sizes.toward(ends.reflector, ends.sender, octets)
+            found += self._hops.by_size(ends.reflector, ends.sender, octets)
         return tuple(found)
 
     def _between(self, node: str, peer: str, address: str) -> tuple[Candidate, ...]:
         """Return what could have lost packets from one node to an address of another node's pods."""
         key = (node, peer, address)
         if key not in self._pairs:
-            self._pairs[key] = (*self._missing.toward(node, peer, address), *self._modes.toward(node, peer))
+            self._pairs[key] = (*self._missing.toward(node, peer, address), *self._hops.at_tunnel(node, peer))
         return self._pairs[key]
 
     def _sockets(self, source: Endpoint, destination: Endpoint, way: Way) -> Iterator[Candidate]:

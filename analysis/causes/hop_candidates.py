@@ -47,20 +47,38 @@ _COUNTED: Final = 1.0
 """Prior of a candidate that a counter decides: neutral."""
 _UNCOUNTED: Final = 0.5
 """Prior of a candidate of which only the end is known. Chosen here."""
+MTU_LOWERED: Final = "mtu-lowered"
+"""The fault that lowers the MTU of a node's interface. Its event names node and octets in `options`."""
+TOO_BIG: Final = "Ip.FragFails"
+REFUSED: Final = "Link.InDrops"
+IPIP: Final = "ipip"
+"""Carrier of the kernel's IPIP."""
+HEADERS: Final = {IPIP: 20, "vxlan-gpe": 36, "vxlan": 50}
+"""Octets that a carrier adds to an IP packet. Source: RFC 2003 3, RFC 7348 5; VXLAN-GPE carries IP without Ethernet."""
 
 
-class TunnelCandidates:
-    """The tunnel candidates of one run."""
+class HopCandidates:
+    """The candidates of one run at the nodes' next hops."""
 
     def __init__(self, history: History, hops: RouteHistory, moved: MovedCounters) -> None:
         self._hops, self._moved = hops, moved
         self._is_strict = history.facts.rp_filter == STRICT
         self._is_vxlan = history.header.overlay is Overlay.VXLAN
+        self._tunnel_mtu = history.facts.overlay_pod_mtu
+        self._carrier = history.facts.carrier
+        self._lowered = tuple(fault for fault in list_faults(history) if fault.name == MTU_LOWERED)
 
-    def toward(self, node: str, peer: str) -> Iterator[Candidate]:
+    def at_tunnel(self, node: str, peer: str) -> Iterator[Candidate]:
         """Yield the times in which what `node` sent to pods of `peer` may have been dropped there."""
         yield from self._filtered(node, peer)
         yield from self._without_tunnel(node, peer)
+
+    def by_size(self, node: str, peer: str, octets: int) -> Iterator[Candidate]:
+        """Yield the times in which packets of that many octets, IP header included, from `node` to `peer` did not fit."""
+        yield from self._into_the_tunnel(node, peer, octets)
+        for fault in self._lowered:
+            for counter, is_refused in self._refusals(fault, node, peer, octets):
+                yield from self._through(fault, node, peer, octets, counter, is_refused)
 
     def _filtered(self, node: str, peer: str) -> Iterator[Candidate]:
         moved = self._moved.of(REVERSE_PATH, [peer])
@@ -78,7 +96,7 @@ class TunnelCandidates:
                 is_begin_free=not self._is_strict,
                 is_end_free=not self._is_strict,
                 prior=MUST if self._is_strict else _COUNTED,
-                counter=None if moved is None else KernelCounter(name=REVERSE_PATH, places=frozenset({peer})),
+                counter=self._count(REVERSE_PATH, peer),
             )
 
     def _without_tunnel(self, node: str, peer: str) -> Iterator[Candidate]:
@@ -98,43 +116,8 @@ class TunnelCandidates:
                 is_begin_free=True,
                 is_end_free=True,
                 prior=_COUNTED if moved else _UNCOUNTED,
-                counter=None if moved is None else KernelCounter(name=NO_PORTS, places=frozenset({peer})),
+                counter=self._count(NO_PORTS, peer),
             )
-
-
-def _differ(here: NextHop, there: NextHop) -> bool:
-    return (here is NextHop.TUNNEL) is not (there is NextHop.TUNNEL)
-
-
-def _encapsulates_alone(here: NextHop, there: NextHop) -> bool:
-    return here is NextHop.TUNNEL and there is not NextHop.TUNNEL
-
-
-MTU_LOWERED: Final = "mtu-lowered"
-"""The fault that lowers the MTU of a node's interface. Its event names node and octets in `options`."""
-TOO_BIG: Final = "Ip.FragFails"
-REFUSED: Final = "Link.InDrops"
-IPIP: Final = "ipip"
-"""Carrier of the kernel's IPIP."""
-HEADERS: Final = {IPIP: 20, "vxlan-gpe": 36, "vxlan": 50}
-"""Octets that a carrier adds to an IP packet. Source: RFC 2003 3, RFC 7348 5; VXLAN-GPE carries IP without Ethernet."""
-
-
-class SizeCandidates:
-    """The candidates of one run by the size of packets."""
-
-    def __init__(self, history: History, hops: RouteHistory, moved: MovedCounters) -> None:
-        self._hops, self._moved = hops, moved
-        self._tunnel_mtu = history.facts.overlay_pod_mtu
-        self._carrier = history.facts.carrier
-        self._lowered = tuple(fault for fault in list_faults(history) if fault.name == MTU_LOWERED)
-
-    def toward(self, node: str, peer: str, octets: int) -> Iterator[Candidate]:
-        """Yield the times in which packets of that many octets, IP header included, from `node` to `peer` did not fit."""
-        yield from self._into_the_tunnel(node, peer, octets)
-        for fault in self._lowered:
-            for counter, is_refused in self._refusals(fault, node, peer, octets):
-                yield from self._through(fault, node, peer, octets, counter, is_refused)
 
     def _into_the_tunnel(self, node: str, peer: str, octets: int) -> Iterator[Candidate]:
         """Source: mechanics 4.6, native to overlay is the dangerous direction."""
@@ -172,7 +155,7 @@ class SizeCandidates:
     ) -> Iterator[Candidate]:
         place, mtu = fault.options["node"], fault.options["octets"]
         for hop_began, hop_ended in find_times(self._hops, node, peer, is_refused):
-            began, ended = _later(hop_began, fault.began), _earlier(hop_ended, fault.ended)
+            began, ended = hop_began.later(fault.began), _earlier(hop_ended, fault.ended)
             if ended is not None and ended.latest_ns < began.earliest_ns:
                 continue
             yield Candidate(
@@ -191,8 +174,12 @@ class SizeCandidates:
         return None if self._moved.of(name, places) is None else KernelCounter(name=name, places=places)
 
 
-def _later(one: Interval, other: Interval) -> Interval:
-    return make_interval(max(one.earliest_ns, other.earliest_ns), max(one.latest_ns, other.latest_ns))
+def _differ(here: NextHop, there: NextHop) -> bool:
+    return (here is NextHop.TUNNEL) is not (there is NextHop.TUNNEL)
+
+
+def _encapsulates_alone(here: NextHop, there: NextHop) -> bool:
+    return here is NextHop.TUNNEL and there is not NextHop.TUNNEL
 
 
 def _earlier(one: Interval | None, other: Interval | None) -> Interval | None:

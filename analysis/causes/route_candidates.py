@@ -158,8 +158,7 @@ class RouteCandidates:
             is_missing = is_missing if step.is_missing is None else step.is_missing
             if is_needed and is_missing and began is None:
                 # Where two steps overlap in time, both hold from the later one on.
-                at = make_interval(max(step.at.earliest_ns, before.earliest_ns), max(step.at.latest_ns, before.latest_ns))
-                began = _Step(at=at, kind=step.kind, is_sure=step.is_sure, text=step.text)
+                began = _Step(at=step.at.later(before), kind=step.kind, is_sure=step.is_sure, text=step.text)
             elif began is not None and not (is_needed and is_missing):
                 yield self._trouble(node, peer, began, step, is_covered=is_covered)
                 began = None
