@@ -1,1 +1,1 @@
-"""The checks: one question per file, pure; no check imports another."""
+"""The checks: one subject per file, pure; no check imports another."""

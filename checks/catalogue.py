@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from typing import Final
 
 from analysis.evidence import Evidence
-from checks import books, connections, continuity, convergence, coverage, hygiene, instrument, ordering, services, sources
+from checks import books, connections, continuity, convergence, coverage, hygiene, instrument, ordering, sources
 from checks.check import Check
 from hitless.errors import UsageError
 from hitless.verdicts import CheckResult, doubt, merge
 from hitless.words import JsonObject, Verdict
 
 CATALOGUE: Final[Mapping[str, Check]] = {
-    module.check.name: module.check
-    for module in (coverage, instrument, continuity, connections, services, ordering, convergence, books, sources, hygiene)
+    check.name: check
+    for check in (
+        *(module.check for module in (coverage, instrument, continuity, connections)),
+        connections.check_services,
+        *(module.check for module in (ordering, convergence, books, sources, hygiene)),
+    )
 }
 """Name to check; a new one is added here and nowhere else. Validity comes first."""
 

@@ -1,8 +1,8 @@
 """Continuity: did every flow between pods, and between pods and nodes, work all the time?
 
 With a budget of 0, one lost probe fails. If the links lose probes with or without a switch, losses that may be theirs are
-judged by their number alone (analysis.background). Flows through Services are judged in checks.services, because a masquerade
-breaks them for other reasons.
+judged by their number alone (analysis.background). Flows through Services are judged in checks.connections, because a
+masquerade breaks them for other reasons.
 """
 
 from __future__ import annotations

@@ -154,6 +154,11 @@ class FlowSet(StrEnum):
     """From outside to a node's port of a Service with externalTrafficPolicy Cluster, on to a pod of another node:
     DNAT and masquerade."""
 
+    @property
+    def is_masqueraded(self) -> bool:
+        """Whether the source is rewritten by the node that its packets pass first."""
+        return self in {FlowSet.NODE_PORT, FlowSet.HOST_CLUSTER_IP}
+
 
 @unique
 class Capability(StrEnum):

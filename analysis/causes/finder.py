@@ -22,7 +22,7 @@ from analysis.paths.ttl import EndsFinder, RouteEnds
 from analysis.route_history import LEAD_NS, RouteHistory
 from hitless.facts import Endpoint, Flow
 from hitless.history import History
-from hitless.words import MILLISECOND, FlowRole, FlowSet, IpFamily, Nanoseconds
+from hitless.words import MILLISECOND, FlowRole, IpFamily, Nanoseconds
 
 HARMLESS_FAULTS: Final = frozenset(
     {
@@ -47,7 +47,6 @@ HEADER_OCTETS: Final = 28
 STALL_NS: Final = Nanoseconds(50 * MILLISECOND)
 """A machine that stalled may have dropped packets this long before and after the stall. Chosen here."""
 _ROLL_EVENTS: Final = ("pod.deleted", "pod.created", "calico.felix_started", "pod.ready")
-_MASQUERADED: Final = frozenset({FlowSet.HOST_CLUSTER_IP, FlowSet.NODE_PORT})
 _SOCKET_COUNTERS: Final = (NO_PORTS, "Udp.RcvbufErrors")
 _FAULT_PRIOR: Final = 0.3
 _ROLL_PRIOR: Final = 0.02
@@ -91,7 +90,7 @@ class CandidateFinder:
         ends = self._ends.of(flow)
         if ends is None:
             return tuple(found)
-        if flow.flow_set in _MASQUERADED:
+        if flow.flow_set.is_masqueraded:
             found += self._masquerade(ends)
         octets = 0 if flow.flow_class.is_tcp else flow.octets + HEADER_OCTETS
         if way is not Way.BACK and destination.is_pod:

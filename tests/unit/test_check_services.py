@@ -7,7 +7,8 @@ import errno
 import pytest
 
 from analysis.evidence import Evidence
-from checks import connections, services
+from checks import connections
+from checks.check import Check
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import ConnectionEvent, Rows
@@ -52,7 +53,7 @@ def cut_everywhere() -> History:
 def test_connections_that_were_served_are_said_to_be() -> None:
     flows = [service_flow(7, FlowSet.CLUSTER_IP), service_flow(8, FlowSet.CLUSTER_IP, CONNECT)]
     run = tcp_history(flows, messages(quiet(0, 10, 7), quiet(0, 10, 8)), opened(7))
-    (finding,) = services.check(Evidence(run), {})
+    (finding,) = connections.check_services(Evidence(run), {})
     assert (finding.verdict, finding.code) == (Verdict.PASS, "services-served")
     assert finding.text == (
         "2 flows opened 11 connections; answered in time: 20 messages; none was cut, refused, slow or stalled"
@@ -60,7 +61,7 @@ def test_connections_that_were_served_are_said_to_be() -> None:
 
 
 def test_a_reset_of_a_masqueraded_connection_has_its_own_code() -> None:
-    findings = list(services.check(Evidence(cut_everywhere()), {}))
+    findings = list(connections.check_services(Evidence(cut_everywhere()), {}))
     assert codes(findings) == [("FAIL", "service-reset"), ("FAIL", "masqueraded-reset"), ("FAIL", "masqueraded-reset")]
     assert [(finding.flow, finding.t_ns) for finding in findings] == [(9, ns(109)), (8, ns(108)), (7, ns(107))]
     assert findings[2].text == (
@@ -73,7 +74,7 @@ def test_a_reset_of_a_masqueraded_connection_has_its_own_code() -> None:
     ("limit", "verdict", "allowed"), [(3, "PASS", "3 in all"), (2, "FAIL", "2 in all"), (None, "PASS", "any number")]
 )
 def test_a_budget_is_for_all_flows_together(limit: int | None, verdict: str, allowed: str) -> None:
-    findings = list(services.check(Evidence(cut_everywhere()), {"resets": limit}))
+    findings = list(connections.check_services(Evidence(cut_everywhere()), {"resets": limit}))
     assert [finding.verdict.value for finding in findings] == [verdict] * 3
     assert all(finding.text.endswith(f"; allowed: {allowed}") for finding in findings)
 
@@ -89,7 +90,9 @@ def test_new_connections_are_complained_of_by_what_became_of_them() -> None:
         message(7, delay_ms=None, failure=errno.ECONNRESET),
         message(8, delay_ms=None, failure=errno.EPIPE),
     )
-    findings = list(services.check(Evidence(tcp_history([service_flow(7, FlowSet.NODE_PORT, CONNECT)], rows, story())), {}))
+    findings = list(
+        connections.check_services(Evidence(tcp_history([service_flow(7, FlowSet.NODE_PORT, CONNECT)], rows, story())), {})
+    )
     assert codes(findings) == [
         ("FAIL", "service-reset"),
         ("FAIL", "service-ended"),
@@ -105,7 +108,7 @@ def test_flows_of_one_set_and_class_share_a_finding_that_names_the_first() -> No
     flows = [service_flow(number, FlowSet.NODE_PORT) for number in (7, 8, 9)]
     rows = messages(quiet(0, 6, 7), reset_rows(8), reset_rows(9))
     run = tcp_history(flows, rows, story(opened(7), reset_story(8, at_ms=120), reset_story(9, at_ms=110)))
-    (finding,) = services.check(Evidence(run), {})
+    (finding,) = connections.check_services(Evidence(run), {})
     assert (finding.flow, finding.t_ns) == (9, ns(110))
     assert "2 connections were reset, on 2 of 3 flows" in finding.text
 
@@ -126,7 +129,7 @@ def test_each_check_looks_at_its_own_flows() -> None:
     flows = [tcp_flow(7), service_flow(8, FlowSet.CLUSTER_IP)]
     run = tcp_history(flows, messages(reset_rows(7), quiet(0, 6, 8)), story(reset_story(7), opened(8)))
     assert codes(list(connections.check(Evidence(run), {}))) == [("FAIL", "connection-reset")]
-    assert codes(list(services.check(Evidence(run), {}))) == [("PASS", "services-served")]
+    assert codes(list(connections.check_services(Evidence(run), {}))) == [("PASS", "services-served")]
 
 
 def test_what_is_lost_between_pods_is_left_to_continuity() -> None:
@@ -136,19 +139,22 @@ def test_what_is_lost_between_pods_is_left_to_continuity() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "role", "code"),
-    [(services, FlowRole.SERVICE, "service-not-probed"), (connections, FlowRole.POD, "connections-not-probed")],
+    ("check", "role", "code"),
+    [
+        (connections.check_services, FlowRole.SERVICE, "service-not-probed"),
+        (connections.check, FlowRole.POD, "connections-not-probed"),
+    ],
 )
-def test_a_flow_on_which_nothing_was_offered_is_a_doubt(module: object, role: FlowRole, code: str) -> None:
+def test_a_flow_on_which_nothing_was_offered_is_a_doubt(check: Check, role: FlowRole, code: str) -> None:
     run = tcp_history([tcp_flow(7, role=role), tcp_flow(8, role=role)], quiet(0, 5), opened())
-    findings = list(module.check(Evidence(run), {}))  # type: ignore[attr-defined]
+    findings = list(check(Evidence(run), {}))
     assert codes(findings)[0] == ("INCONCLUSIVE", code)
     assert findings[0].flow == 8
 
 
-@pytest.mark.parametrize("module", [services, connections])
-def test_without_such_flows_it_is_not_applicable(module: object) -> None:
-    assert codes(list(module.check(Evidence(history()), {}))) == [("PASS", "not-applicable")]  # type: ignore[attr-defined]
+@pytest.mark.parametrize("check", [connections.check_services, connections.check])
+def test_without_such_flows_it_is_not_applicable(check: Check) -> None:
+    assert codes(list(check(Evidence(history()), {}))) == [("PASS", "not-applicable")]
 
 
 @pytest.mark.parametrize(
