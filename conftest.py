@@ -31,7 +31,7 @@ from commands.settings import (
     make_run_directory,
     read_mesh,
 )
-from gardener.calico_release import CALICO_VERSION
+from gardener.releases import CALICO_VERSION
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
 from hitless.words import IpipCarrier, Overlay, Profile, Verdict
 from reports.gate.rules import Trait

@@ -14,7 +14,6 @@ from typing import Final
 
 from analysis.comparison import Comparison
 from analysis.evidence import JudgedRun
-from analysis.mesh_coverage import find_mesh_coverage
 from clusters.kind.config import KindOptions
 from clusters.linux.sandbox import enter_sandbox
 from clusters.programs.cluster import Programs
@@ -33,6 +32,7 @@ from hitless.store import read_history
 from hitless.words import MILLISECOND, Arm, Profile, Verdict
 from reports.summary import summarise
 from scenarios.loading import find_scenario, load_scenario
+from scenarios.mesh import find_mesh_coverage
 from scenarios.plan import Case, Options, make_case
 
 ALIKE_MAX: Final = 3

@@ -14,8 +14,7 @@ from clusters.programs.conformance import ask_program, simplify
 from clusters.programs.identity import check_program, identify
 from commands.settings import Format, make_folder, make_run_directory
 from commands.terminal import print_table
-from gardener.observed.answers import ask_double, say
-from gardener.observed.cases import CASES
+from gardener.observed.cases import CASES, ask_double, say
 from gardener.releases import ExtensionRelease, find_release
 from hitless.facts import Part
 from hitless.plural import plural

@@ -1,4 +1,4 @@
-"""Releases of the Calico extension whose decisions or manifests differ.
+"""Releases of the Calico extension whose decisions or manifests differ, and Calico as they render it.
 
 Source: networking-calico at the tags v1.57.0 to v1.59.0, pkg/controller/actuator_reconcile.go, pkg/charts/utils.go and
 imagevector/images.yaml; v1.57.0 and v1.60-dev were also observed (gardener/observed/decisions.tsv).
@@ -11,7 +11,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gardener.calico_release import CALICO_VERSION
+CALICO_VERSION: Final = "v3.31.6"
+"""What extension v1.60 renders. Source: networking-calico imagevector/images.yaml:5."""
+CALICO_IMAGES: Final = ("node", "cni", "typha", "kube-controllers")
+"""Images by their names below the registry."""
+_MINOR: Final = re.compile(r"v3\.(\d{1,3})\.")
+_LOAD_BALANCER_SINCE: Final = 30
+"""Calico 3.28's kube-controllers refuse the controller `loadbalancer` and restart for ever. Source: observed; calico 3.30
+release notes."""
+
+
+def calico_image(name: str, version: str = CALICO_VERSION) -> str:
+    """Return the reference of one of Calico's images."""
+    return f"quay.io/calico/{name}:{version}"
+
+
+def enabled_controllers(version: str) -> str:
+    """Return ENABLED_CONTROLLERS of kube-controllers. Source: networking-calico utils.go:350-351."""
+    found = _MINOR.match(version)
+    is_old = found is not None and int(found[1]) < _LOAD_BALANCER_SINCE
+    return "node" if is_old else "node,loadbalancer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

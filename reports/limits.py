@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from analysis.mesh_coverage import MeshCoverage
 from hitless.history import History
 from hitless.plural import plural
 from hitless.words import Arm
 from reports.quantities import say_ms
 from reports.summary import Summary
+from scenarios.mesh import MeshCoverage
 
 
 def limits(summary: Summary, first: History) -> Iterator[str]:

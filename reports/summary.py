@@ -19,7 +19,6 @@ from analysis.bounds import add_lengths
 from analysis.comparison import Comparison
 from analysis.evidence import JudgedRun
 from analysis.measure import Counts, FlowMeasure
-from analysis.mesh_coverage import MeshCoverage, find_mesh_coverage
 from hitless.facts import PartIdentity
 from hitless.verdicts import Finding
 from hitless.words import Arm, FlowId, FlowRole, JsonObject, Verdict
@@ -28,6 +27,7 @@ from reports.connections import ConnectionTotals, summarise_connections
 from reports.load_summary import LoadSummary, summarise_load
 from reports.path_summary import PathSummary, summarise_paths
 from reports.quantities import Duration, Spread, duration_of, make_spread, ms
+from scenarios.mesh import MeshCoverage, find_mesh_coverage
 
 SCHEMA: Final = "hitless.summary/2"
 

@@ -17,7 +17,7 @@ from hitless.facts import CloudRoute, ClusterFacts
 from hitless.plural import plural
 from hitless.ports import KubeApi, RouteTables
 from hitless.words import JsonObject, Kind
-from scenarios.per_profile import Strict
+from scenarios.parts import Strict
 
 Reason = Literal["RouteCreated", "NoRouteCreated", "CalicoIsUp", "CalicoIsDown", "RouteCreated/Unknown", "absent"]
 """Of a condition as its writer writes it; after a slash, the status to which a patch by hand has changed it."""

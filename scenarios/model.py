@@ -19,9 +19,21 @@ from hitless.words import Arm, Capability, FlowSet, Mode, Overlay, Profile, Verd
 from scenarios.faults import KUBE_API_DOWN, MOMENTARY, NODE_LEAVES, THROUGH_API
 from scenarios.flows import CONNECTION_SETS, SERVICE_SETS
 from scenarios.initial import Initial
-from scenarios.load_plan import LoadPlan
-from scenarios.parts import ArmPlan, Cloud, FaultStep, LaterRequest, Links, Request, Topology
-from scenarios.per_profile import FlowsPerProfile, PerProfile, ProfileFlows, ProfileNumber, Strict
+from scenarios.parts import (
+    ArmPlan,
+    Cloud,
+    FaultStep,
+    FlowsPerProfile,
+    LaterRequest,
+    Links,
+    LoadPlan,
+    PerProfile,
+    ProfileFlows,
+    ProfileNumber,
+    Request,
+    Strict,
+    Topology,
+)
 
 SCENARIO_NAME: Final = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 

@@ -1,20 +1,141 @@
-"""The parts of a scenario, each validated by itself: size, requests, cloud, links, faults, arms.
+"""The parts of a scenario, each validated by itself: size, requests, cloud, links, faults, load, arms.
 
-What must fit between them is for `scenarios.model` to check.
+Fields that differ between the profiles are written `{fast: 40, gardener: 250}`; a plain value serves both. What must fit
+between the parts is for `scenarios.model` to check.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from itertools import chain, zip_longest
 from string import ascii_lowercase
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Generic, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gardener.doubles.route_plan import RouteControllerMode
 from hitless.documents import MisfitError
-from hitless.words import JsonObject, Mode, Profile, Verdict
-from scenarios.per_profile import PerProfile, ProfileNumber, Strict
+from hitless.facts import ClusterFacts, Endpoint
+from hitless.load import BODY_OCTETS_MAX, CLIENTS_MAX, REQUESTS_HZ_MAX, SERVERS_MAX, USERS_MAX, LoadSpec
+from hitless.words import MILLISECOND, SECOND, FlowSet, JsonObject, Mode, Nanoseconds, Profile, Verdict
+
+NUMBER_MAX: Final = 10_000_000
+"""Largest number in a scenario: nearly three hours in ms, about four months in s. Chosen here."""
+
+
+class Strict(BaseModel):
+    """Data of a scenario: frozen, without keys that have no meaning."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Value = TypeVar("Value")
+
+
+class _OfProfile(Strict, Generic[Value]):
+    """A value for each profile."""
+
+    fast: Value
+    gardener: Value
+
+    def of(self, profile: Profile) -> Value:
+        """Return the value for a profile."""
+        match profile:
+            case Profile.FAST:
+                return self.fast
+            case Profile.GARDENER:
+                return self.gardener
+
+
+class PerProfile(_OfProfile[Annotated[float, Field(ge=0, le=NUMBER_MAX)]]):
+    """A number for each profile."""
+
+    def ns(self, profile: Profile, unit_ns: int) -> Nanoseconds:
+        """Return the number for a profile as nanoseconds, given its unit."""
+        return Nanoseconds(round(self.of(profile) * unit_ns))
+
+
+def _both(value: object) -> object:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"fast": value, "gardener": value}
+    return value
+
+
+ProfileNumber = Annotated[PerProfile, BeforeValidator(_both)]
+
+
+class FlowsPerProfile(_OfProfile[Annotated[tuple[FlowSet, ...], Field(min_length=1)]]):
+    """The sets of flows for each profile."""
+
+
+def _both_lists(value: object) -> object:
+    return {"fast": value, "gardener": value} if isinstance(value, list) else value
+
+
+ProfileFlows = Annotated[FlowsPerProfile, BeforeValidator(_both_lists)]
+
+
+class LoadPlan(Strict):
+    """HTTP users between pods, beside the probes; needs the capability `locust`."""
+
+    users: Annotated[int, Field(ge=2, le=USERS_MAX)] = 12
+    """In all. Every second one opens a new connection for each request, the others keep theirs."""
+    rate_hz: Annotated[float, Field(ge=0.1, le=50)] = 10
+    """Requests per second of each user, while it is answered in time."""
+    body_octets: Annotated[int, Field(ge=0, le=BODY_OCTETS_MAX)] = 1_000
+    """Of each answer."""
+    timeout_ms: Annotated[float, Field(ge=100, le=60_000)] = 2_000
+    """A user gives up a request after this."""
+    clients: Annotated[int, Field(ge=1, le=CLIENTS_MAX)] = 2
+    """Pods with users, spread over the zones. Each is a process of its own."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.users % self.clients:
+            raise MisfitError(
+                "users",
+                self.users,
+                f"a multiple of clients ({self.clients}), because every client pod has the same number of users",
+            )
+        if self.users * self.rate_hz > REQUESTS_HZ_MAX:
+            found = f"{self.users} users * {self.rate_hz:g} requests per second"
+            raise MisfitError("rate_hz", found, f"at most {REQUESTS_HZ_MAX:g} requests per second in total")
+        return self
+
+
+def make_load(plan: LoadPlan, facts: ClusterFacts, duration_ns_max: Nanoseconds) -> LoadSpec:
+    """Return the load of a run: users in the first pods of some nodes ask the first pods of all others.
+
+    Args:
+        plan: of the scenario; if the cluster has fewer nodes than `clients`, each has users.
+        facts: the cluster.
+        duration_ns_max: the load ends after this.
+    """
+    pods = [pod.name for pod in _first_pods(facts)]
+    clients = pods[: plan.clients]
+    return LoadSpec(
+        clients=tuple(clients),
+        servers=tuple(pods[:SERVERS_MAX]),
+        users=plan.users - plan.users % len(clients),
+        interval_ns=Nanoseconds(round(SECOND / plan.rate_hz)),
+        body_octets=plan.body_octets,
+        timeout_ns=Nanoseconds(round(plan.timeout_ms * MILLISECOND)),
+        duration_ns_max=duration_ns_max,
+    )
+
+
+def _first_pods(facts: ClusterFacts) -> Iterator[Endpoint]:
+    """Yield the first pod of every node, in turns from each zone."""
+    by_node: dict[str, Endpoint] = {}
+    for endpoint in facts.endpoints:
+        if endpoint.is_pod:
+            by_node.setdefault(endpoint.node, endpoint)
+    zones: dict[str, list[Endpoint]] = {}
+    for pod in by_node.values():
+        zones.setdefault(pod.zone, []).append(pod)
+    return (pod for pod in chain.from_iterable(zip_longest(*zones.values())) if pod is not None)
+
 
 NODES_MAX: Final = 255
 """Nodes of a cluster that a run makes itself: a full mesh of more has more flows than one prober tells apart (SSID_MAX)."""

@@ -26,10 +26,9 @@ from hitless.ports import Clock, Cluster
 from hitless.words import MILLISECOND, SECOND, Arm, Capability, FlowSet, IpipCarrier, Nanoseconds, Overlay, Profile
 from probes.stamp import SSID_MAX
 from scenarios.flows import capabilities_of, count_flows, make_flows
-from scenarios.load_plan import make_load
 from scenarios.mesh import FULL_MESH, Mesh
 from scenarios.model import RATE_HZ_MAX, RATE_HZ_MIN, Scenario
-from scenarios.parts import NODES_MAX, ArmPlan, Topology
+from scenarios.parts import NODES_MAX, ArmPlan, Topology, make_load
 from switches.doubles import Switch, SwitchSpec, make_switch
 
 FORWARDING_DELAY_THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)

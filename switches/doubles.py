@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gardener.conditions import calico_is_up, dated, route_condition
-from gardener.doubles.cloud import Cloud, CloudBehaviour
+from gardener.doubles.cloud import Cloud, CloudBehaviour, Propagation
 from gardener.doubles.control_plane import ControlPlane, Scaled
 from gardener.doubles.extension import Extension
-from gardener.doubles.propagation import Propagation
 from gardener.doubles.route_controller import RouteController
 from gardener.doubles.route_plan import RouteControllerMode
 from gardener.feature_gates import FeatureGates

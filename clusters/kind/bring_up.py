@@ -10,8 +10,7 @@ from clusters.kubernetes.crashes import ReadLog, describe_crashes, find_crashes,
 from gardener.conditions import calico_is_up, dated, network_unavailable, route_condition
 from gardener.doubles.route_controller import USER as ROUTE_CONTROLLER_USER
 from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME
-from gardener.manifests.calico_rbac import calico_objects
-from gardener.manifests.rbac import part_objects
+from gardener.manifests.rbac import calico_objects, part_objects
 from gardener.manifests.render import NODE_CIDR_POOL
 from hitless.calico import CALICO_NODE, is_calico_pod
 from hitless.clock import read_wall_time

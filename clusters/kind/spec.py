@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from gardener.calico_release import CALICO_VERSION
+from gardener.releases import CALICO_VERSION
 from hitless.errors import UsageError
 from hitless.words import Mode, Overlay
 

@@ -1,6 +1,6 @@
 """The versions of everything that a kind cluster consists of: programs, images, and the digests that are known.
 
-A new version changes this file only. Calico's version is in `gardener.calico_release`, because the manifests must match it.
+A new version changes this file only. Calico's version is in `gardener.releases`, because the manifests must match it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gardener.calico_release import CALICO_IMAGES as CALICO_NAMES
-from gardener.calico_release import CALICO_VERSION, calico_image
+from gardener.releases import CALICO_IMAGES as CALICO_NAMES
+from gardener.releases import CALICO_VERSION, calico_image
 from hitless.errors import UsageError
 
 KIND_VERSION: Final = "v0.33.0"

@@ -32,8 +32,7 @@ from hitless.words import Capability, IpFamily, JsonObject, Kind, Mode, Overlay
 from scenarios.flows import SERVICE_SETS, capabilities_of
 from scenarios.mesh import Mesh
 from scenarios.plan import Case
-from switches.observation import Observed
-from switches.observer import KINDS, CalicoObserver, look
+from switches.observer import KINDS, CalicoObserver, Observed, look
 
 ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 CAPABILITIES: Final = frozenset({Capability.FLOW_CLASSES, Capability.HOST_ENDPOINTS})

@@ -26,8 +26,7 @@ from clusters.programs.process import Process
 from clusters.programs.seed_objects import CLUSTERS, MANAGED_RESOURCE, MANAGED_RESOURCES, NETWORKS, OPERATION, definitions
 from gardener.feature_gates import FeatureGates
 from gardener.gate import has_route_created
-from gardener.observed.answers import render_before
-from gardener.observed.cases import CASES, Case
+from gardener.observed.cases import CASES, Case, render_before
 from gardener.releases import ExtensionRelease
 from hitless.errors import NotFoundError
 from hitless.waiting import came_true, wait_until

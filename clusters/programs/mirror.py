@@ -17,9 +17,9 @@ from clusters.kubernetes.installer import Installer
 from clusters.kubernetes.resources import NAMESPACE, RESOURCES
 from clusters.kubernetes.watcher import Collection
 from clusters.linux.counters import read_waited_us
-from gardener.calico_release import CALICO_IMAGES, calico_image
 from gardener.conditions import NETWORK_UNAVAILABLE, network_unavailable
 from gardener.doubles.route_controller import USER
+from gardener.releases import CALICO_IMAGES, calico_image
 from hitless.calico import pool_mode, template_mode
 from hitless.errors import ApiUnavailableError, NotFoundError
 from hitless.events import Recorder

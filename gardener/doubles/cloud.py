@@ -2,19 +2,22 @@
 
 It wraps a RouteTables and is one itself. A call acts at once or raises. It never sleeps: the caller models the latency
 (`create_ns`) by a later wake-up. AWS's errors are told apart as in its SDK: RouteLimitExceeded, RequestLimitExceeded, no
-answer.
+answer. Propagation is the delay between the acceptance of a route and its effect on packets. Source: docs/mechanics.md 5.1, L6;
+Amazon EC2 API reference, eventual consistency.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from hitless.errors import RouteApiUnavailableError, RouteQuotaError, RouteTableError, RouteThrottledError
+from hitless.events import Recorder
 from hitless.facts import CloudRoute
 from hitless.plural import plural
 from hitless.ports import Clock, RouteTables
-from hitless.words import SECOND, Nanoseconds
+from hitless.words import MILLISECOND, SECOND, Kind, Nanoseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,3 +159,32 @@ class Cloud:
         bucket = self._buckets.setdefault(call, _Bucket(float(self.behaviour.burst), now_ns))
         if not bucket.take(rate, now_ns):
             raise RouteThrottledError(f"{call}: RequestLimitExceeded: the limit is {rate} per second")
+
+
+_POLL_NS: Final = Nanoseconds(MILLISECOND)
+"""How often it looks for accepted routes: they are accepted outside the loop."""
+
+
+class Propagation:
+    """Lets accepted routes become effective; a Participant.
+
+    Args:
+        cloud: the route tables behind the cloud's API.
+        recorder: records `route.created`, at the time from which packets follow the route.
+    """
+
+    name: Final = "cloud"
+    watches: Final[frozenset[Kind]] = frozenset()
+
+    def __init__(self, *, cloud: Cloud, recorder: Recorder) -> None:
+        self._cloud, self._recorder = cloud, recorder
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
+        """Make the routes effective that are due."""
+        for route in self._cloud.take_effective(now_ns):
+            self._recorder.record("route.created", zone=route.zone, cidr=route.cidr, node=route.node, began_ns=now_ns)
+        return Nanoseconds(now_ns + _POLL_NS)
+
+    def is_settled(self) -> bool:
+        """Return whether every accepted route is effective."""
+        return self._cloud.next_effective_ns() is None

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from gardener.doubles.backoff import DoublingBackoff
-from gardener.doubles.resource_manager import ResourceManager
+from gardener.doubles.resource_manager import DoublingBackoff, ResourceManager
 from gardener.feature_gates import FeatureGates
 from gardener.gate import Gate, GateDecision, GateInput, Outcome
 from gardener.manifests.render import render

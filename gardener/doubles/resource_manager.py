@@ -10,15 +10,40 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from gardener.doubles.backoff import DoublingBackoff
 from gardener.manifests.render import key_of
 from gardener.timings import Timings
 from hitless.errors import ApiError
 from hitless.events import Recorder
 from hitless.ports import KubeApi
 from hitless.words import JsonObject, Kind, Mode, Nanoseconds
+
+
+@dataclass(slots=True, kw_only=True)
+class DoublingBackoff:
+    """controller-runtime's default: every failure doubles the wait up to a cap, a success forgets.
+
+    Source: client-go util/workqueue ItemExponentialFailureRateLimiter, 5 ms to 1,000 s.
+    """
+
+    first_ns: Nanoseconds
+    """Wait after the first failure."""
+    max_ns: Nanoseconds
+    """No wait is longer."""
+    failures: int = 0
+    """Failures in a row so far."""
+
+    def fail(self) -> Nanoseconds:
+        """Count a failure and return how long to wait."""
+        delay_ns = min(self.first_ns << min(self.failures, 40), self.max_ns)
+        self.failures += 1
+        return Nanoseconds(delay_ns)
+
+    def forget(self) -> None:
+        """Count a success."""
+        self.failures = 0
 
 
 class ResourceManager:

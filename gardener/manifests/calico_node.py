@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gardener.calico_release import calico_image
 from gardener.manifests.calico_scripts import CLEANUP_BIRD_ROUTES, ENSURE_CONDITION, LOG_MTU_ISSUES, SNAT_TO_UPSTREAM_DNS
 from gardener.manifests.chart_values import ChartValues
+from gardener.releases import calico_image
 from hitless.calico import CALICO_CONFIG
 from hitless.words import JsonObject
 

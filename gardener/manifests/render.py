@@ -12,10 +12,10 @@ import hashlib
 import json
 from typing import Final
 
-from gardener.calico_release import calico_image, enabled_controllers
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.calico_node import EVERY_TAINT, REACH, SYSTEM_COMPONENT, render_daemon_set
 from gardener.manifests.chart_values import ChartValues, compute_values
+from gardener.releases import calico_image, enabled_controllers
 from gardener.shoot import Shoot
 from hitless.calico import CALICO_CONFIG, CALICO_GROUP
 from hitless.objects import name_of

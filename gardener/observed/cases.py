@@ -1,4 +1,4 @@
-"""The observed decisions of the real extension, and for each of them the input that led to it.
+"""The observed decisions of the real extension, for each the input that led to it, and what the double decides on that input.
 
 `decisions.tsv` has what two releases of the extension decided; its head says when, with which API server, and what holds unless
 a case says otherwise. `CASES` builds the same input for `gardener.gate.decide`, and names the cases in which the double differs
@@ -10,12 +10,18 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from gardener.conditions import route_condition
+from gardener.feature_gates import FeatureGates
+from gardener.gate import GateDecision, GateInput, Outcome, Reason, decide
+from gardener.manifests.render import render
+from gardener.releases import ExtensionRelease
+from gardener.shoot import parse_shoot
 from hitless.calico import is_calico_node
 from hitless.documents import parse_documents
+from hitless.errors import UsageError
 from hitless.objects import containers_of
 from hitless.words import JsonObject
 
@@ -262,3 +268,48 @@ CASES: Final[Mapping[str, Case]] = {
     ),
 }  # fmt: skip
 """Name of a row to its input."""
+
+
+def render_before(case: Case, release: ExtensionRelease) -> tuple[JsonObject, ...]:
+    """Return the manifest of the Shoot before the change. Raises UsageError."""
+    status = {key: value for key, value in case.shoot.get("status", {}).items() if key != "lastOperation"}
+    earlier = replace(case, networking=case.networking or {}, kubernetes={}, shoot={**case.shoot, "status": status})
+    return render(parse_shoot(earlier.make_shoot(case.before), "before"), _gates(release))
+
+
+def ask_double(case: Case, release: ExtensionRelease) -> GateDecision | None:
+    """Return the double's decision, or None where it refuses the Shoot, before the gate or after it."""
+    try:
+        manifest = list(render_before(case, release))
+        shoot = parse_shoot(case.make_shoot(case.after), "after")
+        decision = decide(
+            GateInput(
+                feature_gates=_gates(release),
+                shoot=shoot,
+                last_manifest=case.edit(manifest),
+                nodes=case.make_nodes(),
+                api_error=case.api_error or None,
+            )
+        )
+        if decision.outcome is not Outcome.HOLD:
+            render(shoot, _gates(release))
+    except UsageError:
+        return None
+    return decision
+
+
+def say(decision: GateDecision | None) -> str:
+    """Return a decision in the table's words; `refused` where the double refuses the Shoot."""
+    match decision:
+        case None:
+            return "refused"
+        case GateDecision(outcome=Outcome.HOLD, missing=()):
+            return "hold(api)"
+        case GateDecision(reason=Reason.MANIFEST_UNREADABLE):
+            return "not-applicable(unreadable)"
+        case _:
+            return decision.outcome.value
+
+
+def _gates(release: ExtensionRelease) -> FeatureGates:
+    return FeatureGates(seamless_overlay_switch=True, release=release)

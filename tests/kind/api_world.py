@@ -13,8 +13,7 @@ import pytest
 from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.kube import KindKube
 from clusters.programs.api_server import ApiServer, find_assets
-from gardener.manifests.calico_rbac import calico_objects
-from gardener.manifests.rbac import make_account, make_grant, make_rule, part_objects
+from gardener.manifests.rbac import calico_objects, make_account, make_grant, make_rule, part_objects
 from hitless.errors import ApiError, MissingCapabilityError
 from hitless.words import Kind
 from tests.kind.ippool_crd import ip_pool_crd

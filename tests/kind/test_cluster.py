@@ -16,7 +16,7 @@ from clusters.kind.kept import clean_clusters
 from clusters.kind.machine import KIND_FAULTS
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
 from clusters.kind.versions import CALICO_IMAGES, PROBER_IMAGE
-from gardener.calico_release import CALICO_VERSION
+from gardener.releases import CALICO_VERSION
 from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError, UsageError, WorldError
 from hitless.facts import Part

@@ -11,8 +11,7 @@ import pytest
 from clusters.kubernetes.kube import KindKube
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.admission import policy_manifests
-from gardener.manifests.calico_rbac import calico_objects
-from gardener.manifests.rbac import part_objects
+from gardener.manifests.rbac import calico_objects, part_objects
 from gardener.manifests.render import pool_from_environment, render
 from hitless.words import JsonObject, Mode
 from tests.unit.fakes_gardener import make_shoot, shipped_shoot

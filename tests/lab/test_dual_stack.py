@@ -24,8 +24,7 @@ from hitless.facts import Flow
 from hitless.words import Arm, Capability, FlowRole, IpFamily, Mode
 from probes.stamp import PORT
 from scenarios.loading import find_scenario, load_scenario
-from scenarios.parts import FaultStep
-from scenarios.per_profile import PerProfile
+from scenarios.parts import FaultStep, PerProfile
 from scenarios.plan import Options, make_case
 from tests.lab.capture import Frame, capturing
 from tests.lab.lab_traffic import QUIET_S, missing_pairs, pod_sockets

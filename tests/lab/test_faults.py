@@ -13,8 +13,7 @@ from hitless.clock import RunClock
 from hitless.errors import UsageError
 from hitless.words import Capability, Kind, Mode
 from scenarios.loading import find_scenario, load_scenario
-from scenarios.parts import FaultStep
-from scenarios.per_profile import PerProfile
+from scenarios.parts import FaultStep, PerProfile
 from scenarios.plan import Options, make_case
 from tests.lab.lab_traffic import missing_pairs, pod_sockets, send_many
 from tests.lab.needs import need

@@ -14,7 +14,7 @@ from commands.arms import execute_trial
 from commands.backends import fit_backend, make_backend
 from commands.performers import SwitchName, make_performer
 from commands.settings import BackendName
-from gardener.calico_release import CALICO_VERSION
+from gardener.releases import CALICO_VERSION
 from hitless.errors import MissingCapabilityError, WorldError
 from hitless.facts import GARDENER_PARTS, Part
 from hitless.words import Arm, Kind, Mode, Verdict

@@ -3,8 +3,7 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.evidence import Evidence
-from analysis.sources import seen_sources
-from checks.sources import check
+from checks.sources import check, seen_sources
 from hitless.history import History
 from hitless.records import encode_address
 from hitless.words import FlowRole, FlowSet, Verdict

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from gardener.doubles.backoff import DoublingBackoff
 from gardener.doubles.cloud import CloudBehaviour
+from gardener.doubles.resource_manager import DoublingBackoff
 from hitless.errors import ApiUnavailableError, ConflictError
 from hitless.words import SECOND, JsonObject, Kind, Mode, Nanoseconds
 from tests.unit.fakes_gardener import Bench, ms

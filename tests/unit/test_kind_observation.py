@@ -12,7 +12,7 @@ from hitless.errors import UsageError
 from hitless.facts import Endpoint
 from hitless.objects import is_rolled
 from hitless.words import IpFamily, JsonObject, Mode, Overlay
-from switches.observation import Observed, Sighting, compare, observe
+from switches.observer import Observed, Sighting, compare, observe
 from tests.unit.histories import node_object, pool
 
 

@@ -11,7 +11,7 @@ from hitless.documents import validate
 from hitless.errors import UsageError
 from hitless.facts import Endpoint
 from hitless.words import SECOND, Nanoseconds
-from scenarios.load_plan import LoadPlan, make_load
+from scenarios.parts import LoadPlan, make_load
 from tests.unit.histories import facts
 
 LONGEST_NS = Nanoseconds(60 * SECOND)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.mesh_coverage import MeshCoverage, find_mesh_coverage
 from bench.synthetic_runs import SyntheticRun
 from reports.limits import limits
 from reports.summary import summarise
 from reports.table import identity
-from scenarios.mesh import FULL_MESH, Mesh
+from scenarios.mesh import FULL_MESH, Mesh, MeshCoverage, find_mesh_coverage
 from tests.unit.comparisons import comparison
 
 

@@ -11,8 +11,7 @@ from typing import Final
 
 import pytest
 
-from gardener.observed.answers import ask_double, say
-from gardener.observed.cases import CASES
+from gardener.observed.cases import CASES, ask_double, say
 from gardener.releases import LATEST, RELEASES
 
 FILE: Final = Path(__file__).parents[2] / "gardener/observed/decisions.tsv"

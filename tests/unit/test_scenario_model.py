@@ -17,7 +17,7 @@ from hitless.documents import read_document
 from hitless.errors import UsageError
 from hitless.words import MILLISECOND, SECOND, Arm, Mode, Overlay, Profile
 from scenarios.loading import CATALOGUE, catalogue, find_scenario, load_scenario
-from scenarios.per_profile import PerProfile
+from scenarios.parts import PerProfile
 from scenarios.plan import Options, make_case
 
 PLAIN: dict[str, Any] = read_document(CATALOGUE / "plain-switch.yaml")
