@@ -145,7 +145,7 @@ def _openshift(name: str, does: str, first: Failure, later: Failure) -> Tool:
 
 _CILIUM: Final = Tool(
     name="Cilium, no-interrupted-connections",
-    does="a message each 10 ms on one connection; the client ends after 5 s without a reply, and restarts are counted",
+    does="a message every 10 ms on one connection; the client ends after 5 s without a reply, and restarts are counted",
     unit=Unit.RESTARTS,
     worth=1.0,
     quickest_ns=_MESSAGE_NS,
