@@ -44,9 +44,6 @@ ROOT = Path(__file__).parent
 SUITES = ROOT / "suites"
 LAB_TESTS = ROOT / "tests" / "lab"
 WORKER_INPUT = "hitless_input"
-WORKER_OUTPUT = "hitless_output"
-_executed = pytest.StashKey[int]()
-_reached = pytest.StashKey[int]()
 _refusal = pytest.StashKey[str]()
 _records = pytest.StashKey[Path]()
 
@@ -97,17 +94,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register what ends a session of suites: its report, the release gate, the history. Bad input ends it with 2 at once."""
     if _is_worker(config):
         return
-    config.pluginmanager.register(SessionReport(lambda: config.stash.get(_records, None)), "hitless-report")
+
+    def find_records() -> Path | None:
+        return config.stash.get(_records, None)
+
+    config.pluginmanager.register(SessionReport(find_records), "hitless-report")
     if config.get_verbosity() >= 0:
-        config.pluginmanager.register(SessionLive(config, lambda: config.stash.get(_records, None)), "hitless-live")
+        config.pluginmanager.register(SessionLive(config, find_records), "hitless-live")
     try:
-        _register_gate(config)
-        _register_history(config)
+        _register_gate(config, find_records)
+        _register_history(config, find_records)
     except UsageError as error:
         pytest.exit(f"hitless: {error}", returncode=error.exit_code)
 
 
-def _register_gate(config: pytest.Config) -> None:
+def _register_gate(config: pytest.Config, find_records: Callable[[], Path | None]) -> None:
     option = config.getoption
     if option("--baseline") is None:
         if option("--rules") or option("--allow-different") or option("--decisions"):
@@ -124,11 +125,11 @@ def _register_gate(config: pytest.Config) -> None:
         decisions=Path(option("--decisions")).expanduser() if option("--decisions") else None,
     )
     baseline = read_side("BASELINE", Path(option("--baseline")).expanduser())
-    gate = SessionGate(baseline, read_question(options, baseline), lambda: config.stash.get(_records, None))
+    gate = SessionGate(baseline, read_question(options, baseline), find_records)
     config.pluginmanager.register(gate, "hitless-gate")
 
 
-def _register_history(config: pytest.Config) -> None:
+def _register_history(config: pytest.Config, find_records: Callable[[], Path | None]) -> None:
     history, release = config.getoption("--history"), config.getoption("--release")
     if history is None:
         if release is not None:
@@ -136,8 +137,7 @@ def _register_history(config: pytest.Config) -> None:
         return
     from commands.session_gate import SessionHistory  # noqa: PLC0415 - scipy takes a second to import
 
-    plugin = SessionHistory(Path(history).expanduser(), release, lambda: config.stash.get(_records, None))
-    config.pluginmanager.register(plugin, "hitless-history")
+    config.pluginmanager.register(SessionHistory(Path(history).expanduser(), release, find_records), "hitless-history")
 
 
 def _backend(config: pytest.Config) -> Backend:
@@ -268,18 +268,6 @@ def _read_worker_input(config: pytest.Config) -> None:
         config.stash[_records] = Path(told["records"])
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - WorkerController of pytest-xdist, which is optional
-    """Add up what the workers did; one that crashed says nothing."""
-    reached, executed = getattr(node, "workeroutput", {}).get(WORKER_OUTPUT, (0, 0))
-    _count(node.config, reached=reached, executed=executed)
-
-
-def _count(config: pytest.Config, *, reached: int = 0, executed: int = 0) -> None:
-    config.stash[_reached] = config.stash.get(_reached, 0) + reached
-    config.stash[_executed] = config.stash.get(_executed, 0) + executed
-
-
 @pytest.fixture(scope="session")
 def sandbox_refusal(pytestconfig: pytest.Config) -> str | None:
     """Why this machine gives the tests no namespaces; None: it does."""
@@ -313,7 +301,6 @@ def execute(
     kept: list[ArmOutcome] = []
 
     def run_arm(arm_case: ArmCase) -> ArmOutcome:
-        _count(config, reached=1)
         for name, value in (
             ("scenario", arm_case.case.scenario.name),
             ("arm", arm_case.arm.value),
@@ -330,7 +317,6 @@ def execute(
             if reason is not None:
                 pytest.skip(reason)
             performer.check()
-            _count(config, executed=1)
             # Plugins that repeat a test execute its arm again: each execution has a folder of its own.
             directory = make_fresh_directory(runs_directory, arm_case.id)
             runs = []
@@ -378,18 +364,3 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
     """Leave out frames that the signal met between two lines: they have no line number, which pytest's own report needs."""
     excinfo.traceback = excinfo.traceback.filter(lambda entry: entry._rawentry.tb_lineno is not None)  # noqa: SLF001 - no other way
-
-
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Fail a session whose scenarios were all skipped: nothing was shown."""
-    stash = session.config.stash
-    if hasattr(session.config, "workeroutput"):  # of pytest-xdist; the process that started the workers decides
-        session.config.workeroutput[WORKER_OUTPUT] = (stash.get(_reached, 0), stash.get(_executed, 0))
-    elif exitstatus == pytest.ExitCode.OK and stash.get(_reached, 0) and not stash.get(_executed, 0):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say that nothing was shown where every scenario was skipped."""
-    if config.stash.get(_reached, 0) and not config.stash.get(_executed, 0):
-        terminalreporter.write_line("hitless: no scenario was run: every one was skipped; that is a failure", red=True)

@@ -61,8 +61,7 @@ def trend(
 ) -> None:
     """Draw a figure over the releases, with the changes of its level and the allowances."""
     from commands.history_files import read_rows  # noqa: PLC0415 - as above
-    from reports.trend import make_trend, render_trend  # noqa: PLC0415 - as above
-    from reports.trend_page import render_trend_page  # noqa: PLC0415 - as above
+    from reports.trend import make_trend, render_trend, render_trend_page  # noqa: PLC0415 - as above
 
     check_folder("--page", page)
     rows = read_rows(history)

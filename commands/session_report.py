@@ -140,8 +140,14 @@ class SessionReport:
         if "scenario" in said and is_over and report.outcome in {"passed", "failed", "skipped"}:
             self._arms[report.nodeid] = self._make_entry(report, said)
 
-    def pytest_sessionfinish(self) -> None:
-        """Drop what is left to drop, and write the index."""
+    @property
+    def _is_all_skipped(self) -> bool:
+        return bool(self._arms) and all(arm.state is State.SKIPPED for arm in self._arms.values())
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a session whose scenarios were all skipped; drop what is left to drop, and write the index."""
+        if self._is_all_skipped and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         records = self._find_records()
         if records is None or not self._arms:
             return
@@ -154,13 +160,15 @@ class SessionReport:
                 file.write(render_step_summary(index))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Name the index; annotate the change where GitHub runs the session."""
+        """Name the index; annotate the change where GitHub runs the session; say that all were skipped."""
         if os.environ.get("GITHUB_ACTIONS") == "true":
             for arm in self._arms.values():
                 if arm.state is State.UNEXPECTED:
                     terminalreporter.write_line(annotate("error", arm.name, arm.reason))
         if self._index is not None:
             terminalreporter.write_line(f"hitless: {self._index}")
+        if self._is_all_skipped:
+            terminalreporter.write_line("hitless: no scenario was run: every one was skipped; that is a failure", red=True)
 
     def _make_index(self, records: Path) -> SessionIndex:
         scenarios = dict.fromkeys(arm.scenario for arm in self._arms.values())

@@ -42,5 +42,4 @@ def explained() -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        message = f"recvmmsg: {error.strerror if isinstance(error, OSError) else error}"
-        raise WorldError(message) from error
+        raise WorldError(f"recvmmsg: {error.strerror if isinstance(error, OSError) else error}") from error

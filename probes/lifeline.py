@@ -59,8 +59,7 @@ def give_up_privileges() -> None:
         _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         _check(_libc.capset(header, nothing))
     except OSError as error:
-        message = f"cannot give up privileges: {error.strerror}"
-        raise WorldError(message) from error
+        raise WorldError(f"cannot give up privileges: {error.strerror}") from error
 
 
 def _check(result: int) -> None:

@@ -41,8 +41,7 @@ class Place:
             self._home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             self.close()
-            message = f"cannot enter the namespace {namespace}: {error.strerror}"
-            raise WorldError(message) from error
+            raise WorldError(f"cannot enter the namespace {namespace}: {error.strerror}") from error
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -74,5 +73,4 @@ class Place:
 def _enter(descriptor: int) -> None:
     """Enter a network namespace; Python 3.11 has no os.setns."""
     if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
-        message = f"cannot enter a network namespace: {os.strerror(ctypes.get_errno())}"
-        raise WorldError(message)
+        raise WorldError(f"cannot enter a network namespace: {os.strerror(ctypes.get_errno())}")

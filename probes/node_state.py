@@ -31,8 +31,7 @@ def read_node_state() -> Document:
             links = read_links(dump(opened, GET_LINK, ask_links()))
             routes = read_routes(dump(opened, GET_ROUTE, ask_routes()))
     except OSError as error:
-        message = f"cannot read routes and links: {error.strerror}"
-        raise WorldError(message) from error
+        raise WorldError(f"cannot read routes and links: {error.strerror}") from error
     names = {link.index: link.name for link in links}
     return {
         "routes": [route.describe(names) for route in routes],

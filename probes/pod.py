@@ -30,8 +30,7 @@ def ask(directory: str, line: bytes) -> bytes:
             connection.sendall(line.rstrip(b"\n") + b"\n")
             return read_line(connection) + b"\n"
     except OSError as error:
-        message = f"the supervisor in {directory} does not answer: {error.strerror or error}"
-        raise WorldError(message) from error
+        raise WorldError(f"the supervisor in {directory} does not answer: {error.strerror or error}") from error
 
 
 def read_line(connection: socket.socket) -> bytes:

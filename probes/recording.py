@@ -46,8 +46,7 @@ class SenderTable:
                 file.write(encode_header("sender", facts))
                 file.truncate(HEADER_OCTETS + ticks_max * self._count * SENDER_ROW.itemsize)
         except OSError as error:
-            message = f"cannot create the record file {path}: {error.strerror}"
-            raise WorldError(message) from error
+            raise WorldError(f"cannot create the record file {path}: {error.strerror}") from error
         self.ticks: npt.NDArray[np.void] = np.memmap(
             path, dtype=SENDER_ROW, mode="r+", offset=HEADER_OCTETS, shape=(ticks_max, self._count)
         ).view(np.ndarray)
@@ -79,8 +78,7 @@ class GrowingTable:
             self._file = path.open("wb", buffering=0)
             self._file.write(encode_header(table, facts))
         except OSError as error:
-            message = f"cannot create the record file {path}: {error.strerror}"
-            raise WorldError(message) from error
+            raise WorldError(f"cannot create the record file {path}: {error.strerror}") from error
 
     def append(self, rows: Rows) -> None:
         """Write rows of the table's dtype.
@@ -89,8 +87,7 @@ class GrowingTable:
             WorldError: the disk does not take them.
         """
         if rows.dtype != self._dtype:
-            message = f"rows of {rows.dtype} in a table of {self._dtype}"
-            raise TypeError(message)
+            raise TypeError(f"rows of {rows.dtype} in a table of {self._dtype}")
         self.write(rows.tobytes())
 
     def write(self, content: bytes) -> None:
@@ -98,11 +95,9 @@ class GrowingTable:
         try:
             written = self._file.write(content)
         except OSError as error:
-            message = f"cannot write to the record file {self._path}: {error.strerror}"
-            raise WorldError(message) from error
+            raise WorldError(f"cannot write to the record file {self._path}: {error.strerror}") from error
         if written != len(content):
-            message = f"cannot write to the record file {self._path}: {os.strerror(errno.ENOSPC)}"
-            raise WorldError(message)
+            raise WorldError(f"cannot write to the record file {self._path}: {os.strerror(errno.ENOSPC)}")
 
     def close(self) -> None:
         """Close the file."""

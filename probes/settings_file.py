@@ -66,8 +66,7 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
     try:
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        message = f"cannot write the settings file {path}: {error.strerror}"
-        raise WorldError(message) from error
+        raise WorldError(f"cannot write the settings file {path}: {error.strerror}") from error
 
 
 def read_document(path: Path) -> object:

@@ -60,8 +60,7 @@ def open_socket(address: str, port: int, namespace: str | None = None, *, is_ech
     except OSError as error:
         opened.close()
         where = f"{name_port(address, port)} in {namespace or 'the current namespace'}"
-        message = f"cannot open {'ICMP' if is_echo else 'UDP'} {where}: {error.strerror}"
-        raise WorldError(message) from error
+        raise WorldError(f"cannot open {'ICMP' if is_echo else 'UDP'} {where}: {error.strerror}") from error
     return opened
 
 

@@ -115,8 +115,7 @@ class Supervisor:
         documents = [{**one, "directory": str(self._directory)} if isinstance(one, dict) else one for one in given]
         settings = [parse_settings(one, where="settings") for one in documents]
         if self._is_running():
-            message = "the agents are already running; end them first"
-            raise WorldError(message)
+            raise WorldError("the agents are already running; end them first")
         self._forget()
         paths = [self._directory / f"{one.agent}{SETTINGS}" for one in settings]
         for path, one in zip(paths, settings, strict=True):
@@ -200,8 +199,7 @@ def serve(directory: str) -> None:
         Path(SOCKET).chmod(0o600)
         listener.listen()
     except OSError as error:
-        message = f"cannot serve in {directory}: {error.strerror}"
-        raise WorldError(message) from error
+        raise WorldError(f"cannot serve in {directory}: {error.strerror}") from error
     supervisor = Supervisor(Path.cwd())
     with listener:
         while stopping not in select.select([stopping, listener.fileno()], [], [])[0]:

@@ -153,5 +153,4 @@ def allow_open_files(connections: int) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard if hard == resource.RLIM_INFINITY else max(hard, wanted)))
     except (OSError, ValueError) as error:
-        message = f"TCP connections need {wanted} open files, but the limit is {hard}; raise it (ulimit -Hn)"
-        raise WorldError(message) from error
+        raise WorldError(f"TCP connections need {wanted} open files, but the limit is {hard}; raise it (ulimit -Hn)") from error

@@ -1,17 +1,130 @@
-"""The causes of outages in words: a table by arm, and the flows that were down longest, each with its causes. Pure."""
+"""The causes of an arm's outages, in numbers and as rows of strings; the numbers are part of the summary's schema. Pure.
+
+Of all flows that are judged: between pods, hosts and Services, over all trials. An outage counts for its likeliest cause; its
+downtime is shared out to all its causes by their scores.
+"""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from reports.cause_summary import CauseSummary, causes_of_flow
-from reports.extracts import WorstFlow
-from reports.quantities import NONE, duration_of, ms, say_count, say_duration, say_ms
+from analysis.causes.attribution import Attribution, Cause, CauseKind
+from analysis.evidence import JudgedRun
+from analysis.measure import Outage
+from hitless.facts import Flow
+from hitless.words import MILLISECOND, FlowRole
+from reports.quantities import NONE, say_count
 
+SUBJECTS_MAX: Final = 5
 _SUBJECTS_SHOWN: Final = 2
-_SHARE_SHOWN: Final = 0.05
-"""Smaller parts of a flow's downtime are not spelled."""
+JUDGED: Final = (FlowRole.MESH, FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseExample:
+    """The outage that a cause accounts for most clearly."""
+
+    trial: int
+    flow: str
+    """Label."""
+    score: float
+    """Share of its lost probes that the cause accounts for, 0 to 1."""
+    evidence: tuple[str, ...]
+    """What speaks for it, each in a sentence; first what happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseSummary:
+    """One cause in one arm."""
+
+    cause: str
+    """Such as `pool-before-routes`; `unexplained` is one."""
+    outages: int
+    """Outages of which it is the likeliest cause; 0: it has a part in some, and in all of them another one is likelier."""
+    flows: int
+    """Flows with such an outage, each counted once per trial."""
+    families: dict[str, int]
+    """Family of flows to its part of the outages."""
+    downtime_ms: float
+    """Its share of all outages' likely lengths; of a censored outage, of the shortest."""
+    downtime_share: float
+    """The same of the downtime of all judged flows, 0 to 1."""
+    score_min: float | None
+    """The least score with which it is the likeliest; None: it never is."""
+    subjects: dict[str, int]
+    """What was broken, most outages first, to their number; the first few."""
+    subjects_more: int
+    """How many others there are."""
+    example: CauseExample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """The part of one cause in one outage."""
+
+    run: JudgedRun
+    flow: Flow
+    outage: Outage
+    cause: Cause
+    is_likeliest: bool
+
+
+def summarise_causes(runs: Sequence[JudgedRun]) -> tuple[CauseSummary, ...]:
+    """Return the causes of the outages of an arm, the one with most downtime first."""
+    by_cause: defaultdict[CauseKind, list[_Part]] = defaultdict(list)
+    total_ms = 0.0
+    for run in runs:
+        for flow, said in _said(run):
+            total_ms += said.outage.best_ns / MILLISECOND
+            for cause in said.causes:
+                part = _Part(run=run, flow=flow, outage=said.outage, cause=cause, is_likeliest=cause is said.cause)
+                by_cause[cause.kind].append(part)
+    found = [_summarise(kind, parts, total_ms) for kind, parts in by_cause.items()]
+    return tuple(sorted(found, key=lambda one: (-one.downtime_ms, -one.outages, one.cause)))
+
+
+def causes_of_flow(said: Sequence[Attribution], flow: Flow) -> tuple[tuple[str, float], ...]:
+    """Return the causes of one flow's downtime with their shares of it, the largest first."""
+    shares: defaultdict[str, float] = defaultdict(float)
+    for one in said:
+        if one.flow == flow.id:
+            for cause in one.causes:
+                # An outage of one probe may have a length of 0, and is one all the same.
+                shares[cause.kind.value] += cause.score * max(one.outage.best_ns / MILLISECOND, 1e-6)
+    total = sum(shares.values())
+    return tuple(sorted(((name, share / total) for name, share in shares.items()), key=lambda item: (-item[1], item[0])))
+
+
+def _said(run: JudgedRun) -> Iterator[tuple[Flow, Attribution]]:
+    judged = {flow.id: flow for flow in run.history.flows_of(*JUDGED)}
+    return ((judged[said.flow], said) for said in run.evidence.causes if said.flow in judged)
+
+
+def _summarise(kind: CauseKind, parts: Sequence[_Part], total_ms: float) -> CauseSummary:
+    likeliest = [part for part in parts if part.is_likeliest]
+    downtime_ms = sum(part.cause.score * part.outage.best_ns / MILLISECOND for part in parts)
+    subjects = Counter(name for part in parts for name in part.cause.subjects)
+    clearest = max(parts, key=lambda part: (part.cause.score, len(part.cause.evidence)))
+    return CauseSummary(
+        cause=kind.value,
+        outages=len(likeliest),
+        flows=len({(part.run.history.header.trial, part.flow.id) for part in likeliest}),
+        families=dict(Counter(part.flow.family for part in likeliest).most_common()),
+        downtime_ms=round(downtime_ms, 3),
+        downtime_share=round(downtime_ms / total_ms, 4) if total_ms else 0.0,
+        score_min=round(min(part.cause.score for part in likeliest), 4) if likeliest else None,
+        subjects=dict(subjects.most_common(SUBJECTS_MAX)),
+        subjects_more=max(0, len(subjects) - SUBJECTS_MAX),
+        example=CauseExample(
+            trial=clearest.run.history.header.trial,
+            flow=clearest.flow.label,
+            score=round(clearest.cause.score, 4),
+            evidence=tuple(evidence.text for evidence in clearest.cause.evidence),
+        ),
+    )
 
 
 def cause_rows(arm: str, found: Sequence[CauseSummary]) -> Iterator[tuple[str, ...]]:
@@ -32,29 +145,6 @@ def example_rows(arm: str, found: Sequence[CauseSummary]) -> Iterator[tuple[str,
     """Yield a row of strings a cause: arm, cause, the flow that shows it best, the evidence."""
     for one in found:
         yield arm, one.cause, f"trial {one.example.trial}: {one.example.flow}", "; ".join(one.example.evidence)
-
-
-def worst_rows(worst: Sequence[WorstFlow], accuracy_ms: float) -> Iterator[tuple[str, ...]]:
-    """Yield one row per flow: run, flow, lost by direction, outages, downtime, the same by count, convergence time, cause."""
-    for one in worst:
-        header, found = one.run.history.header, one.measure
-        yield (
-            f"{header.arm} {header.trial}",
-            one.flow.label,
-            f"{found.lost:,} ({found.lost_near_end:,} / {found.lost_far_end:,} / {found.lost_unknown:,})",
-            say_count(len(found.outages)),
-            say_duration(duration_of(found.downtime), accuracy_ms),
-            say_ms(ms(found.downtime_plbm_ns), accuracy_ms),
-            say_ms(ms(found.convergence_ns), accuracy_ms),
-            _say_causes(one),
-        )
-
-
-def _say_causes(one: WorstFlow) -> str:
-    """Return the causes of a flow's downtime with their shares."""
-    causes = causes_of_flow(one.run.evidence.causes, one.flow)
-    shown = [(name, share) for name, share in causes if share >= _SHARE_SHOWN] or causes[:1]
-    return ", ".join(name if len(shown) == 1 else f"{name} {share:.0%}" for name, share in shown) or NONE
 
 
 def _say_subjects(subjects: Mapping[str, int], others: int) -> str:

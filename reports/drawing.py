@@ -24,7 +24,7 @@ from hitless.load import LoadRecords, RequestOutcome
 from hitless.plural import plural
 from hitless.records import Rows
 from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Kind
-from reports.cause_summary import causes_of_flow
+from reports.causes import causes_of_flow
 from reports.extracts import shown_run
 
 BARS_MAX: Final = 200

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from analysis.comparison import Comparison
 from analysis.evidence import JudgedRun
 from analysis.measure import FlowMeasure
 from hitless.facts import Flow
 from hitless.words import Arm, FlowRole, Verdict
+from reports.causes import causes_of_flow
+from reports.quantities import NONE, duration_of, ms, say_count, say_duration, say_ms
 from reports.summary import ReportedFinding, measures_of
+
+_SHARE_SHOWN: Final = 0.05
+"""Smaller parts of a flow's downtime are not spelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +75,29 @@ def worst_flows(comparison: Comparison, limit: int) -> tuple[WorstFlow, ...]:
         return worst.run.history.header.arm is not Arm.GATED, not is_censored, -length_ns
 
     return tuple(sorted(hit, key=order)[:limit])
+
+
+def worst_rows(worst: Sequence[WorstFlow], accuracy_ms: float) -> Iterator[tuple[str, ...]]:
+    """Yield one row per flow: run, flow, lost by direction, outages, downtime, the same by count, convergence time, cause."""
+    for one in worst:
+        header, found = one.run.history.header, one.measure
+        yield (
+            f"{header.arm} {header.trial}",
+            one.flow.label,
+            f"{found.lost:,} ({found.lost_near_end:,} / {found.lost_far_end:,} / {found.lost_unknown:,})",
+            say_count(len(found.outages)),
+            say_duration(duration_of(found.downtime), accuracy_ms),
+            say_ms(ms(found.downtime_plbm_ns), accuracy_ms),
+            say_ms(ms(found.convergence_ns), accuracy_ms),
+            _say_causes(one),
+        )
+
+
+def _say_causes(one: WorstFlow) -> str:
+    """Return the causes of a flow's downtime with their shares."""
+    causes = causes_of_flow(one.run.evidence.causes, one.flow)
+    shown = [(name, share) for name, share in causes if share >= _SHARE_SHOWN] or causes[:1]
+    return ", ".join(name if len(shown) == 1 else f"{name} {share:.0%}" for name, share in shown) or NONE
 
 
 def count_lost_datagrams(runs: Sequence[JudgedRun]) -> int:

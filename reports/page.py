@@ -15,17 +15,26 @@ from markupsafe import Markup
 from analysis.comparison import Comparison
 from hitless.history import History
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject
-from reports.causes import cause_rows, example_rows, worst_rows
+from reports.causes import cause_rows, example_rows
 from reports.connections import connection_rows
 from reports.drawing import Panel, lay_out, make_panels, shown_span
-from reports.extracts import arm_drops, count_lost_datagrams, group_findings, shown_run, worst_flows
+from reports.extracts import arm_drops, count_lost_datagrams, group_findings, shown_run, worst_flows, worst_rows
 from reports.heat import make_heat_map
 from reports.lanes import mode_lanes, route_lanes
 from reports.limits import limits
 from reports.load import load_rows, second_columns, second_rows
-from reports.paths import egress_rows, mode_rows, transition_rows
 from reports.summary import Summary
-from reports.table import comparison_rows, count_rows, family_rows, headline_rows, identity, verdict_sentence
+from reports.table import (
+    comparison_rows,
+    count_rows,
+    egress_rows,
+    family_rows,
+    headline_rows,
+    identity,
+    mode_rows,
+    transition_rows,
+    verdict_sentence,
+)
 from reports.templating import read_asset, render
 
 WORST_FLOWS_MAX: Final = 30

@@ -1,71 +1,137 @@
-"""The part of the report about paths, as rows of strings; the words are in templates/page-details.html.j2."""
+"""The paths of an arm in numbers: by which egress its probes went, loss by the modes of both nodes, and both transitions.
+
+A pure function of judged runs; part of the summary's schema. Mesh flows between nodes, over all trials.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from analysis.paths.mixed_modes import ModeLoss
-from hitless.words import Arm
-from reports.path_summary import DirectionCounts
-from reports.quantities import NONE, say_count, say_duration, say_ms, say_share
-from reports.summary import Summary
-from reports.table import Row
+import numpy as np
+import numpy.typing as npt
 
-
-def egress_rows(summary: Summary) -> Iterator[Row]:
-    """Yield what is known of the egress of the packets, out and back."""
-    for way in ("out", "back"):
-        said = {arm: _say_egress(getattr(found.paths, way)) for arm, found in summary.arms.items()}
-        for label in next(iter(said.values()), {}):
-            ungated, gated = (said[arm][label] if arm in said else NONE for arm in (Arm.UNGATED, Arm.GATED))
-            yield Row(label=f"{way}: {label}", ungated=ungated, gated=gated)
+from analysis.bounds import Length
+from analysis.evidence import JudgedRun
+from analysis.paths.mixed_modes import CELLS, ModeLoss, count_cells, make_matrix
+from analysis.paths.path import Direction, Flags
+from analysis.paths.transitions import Transitions, find_transitions
+from analysis.paths.ttl import ProbePath
+from hitless.words import MILLISECOND, FlowRole
+from reports.quantities import Duration, Spread, duration_of, make_spread
 
 
-def _say_egress(counts: DirectionCounts) -> dict[str, str]:
-    return {
-        "packets": say_count(counts.taken),
-        "by the Preferred Egress": say_share(counts.preferred, counts.taken),
-        "by the Next-Best Egress": say_share(counts.next_best, counts.taken),
-        "not known": say_share(counts.unknown, counts.taken),
-        "- TTL and events contradict": say_count(counts.contradicted),
-        "by tunnel / directly / by the router": f"{counts.tunnel:,} / {counts.direct:,} / {counts.router:,}",
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectionCounts:
+    """The packets of one direction. Each is by the Preferred Egress, by the Next-Best Egress, or unknown."""
+
+    taken: int
+    """Packets that went this way; a probe that was lost on the way out has no answer to go back."""
+    preferred: int
+    """By the path before the switch (RFC 6412 3.4.3)."""
+    next_best: int
+    """By the path after it (3.4.4)."""
+    unknown: int
+    """By one of both."""
+    contradicted: int
+    """Part of unknown: TTL and events have nothing in common."""
+    tunnel: int
+    direct: int
+    """Plain, to a node of the same zone."""
+    router: int
+    """Plain, by the gateway. tunnel, direct and router: of all that were taken, those of which it is known exactly."""
 
 
-def mode_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
-    """Yield the mode of the sender's node, of the receiver's, and of each arm lost of offered, and in which direction.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransitionSpread:
+    """One length of time over the flows to which it applies, ms."""
 
-    Pairs of modes that no probe met are left out.
-    """
-    cells = {arm: {(cell.sender, cell.receiver): cell for cell in found.paths.matrix} for arm, found in summary.arms.items()}
-    for pair in dict.fromkeys(pair for found in cells.values() for pair in found):
-        if any(found[pair].offered for found in cells.values()):
-            yield *pair, *(_say_loss(cells[arm][pair]) if arm in cells else NONE for arm in (Arm.UNGATED, Arm.GATED))
-
-
-def _say_loss(cell: ModeLoss) -> str:
-    if not cell.offered:
-        return NONE
-    ways = f" ({cell.lost_near_end:,} / {cell.lost_far_end:,} / {cell.lost_unknown:,})" if cell.lost else ""
-    return f"{cell.lost:,} of {cell.offered:,}{ways}"
+    spread_ms: Spread
+    """Of the likely length of each flow."""
+    bounds_ms_max: Duration | None
+    """The length of the flow whose likely length is the largest; longest None: it had not ended. None: there is no flow."""
 
 
-def transition_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
-    """Yield label, arm, number of flows, minimum, median, mean, and the longest with its bounds; transitions that were made."""
-    accuracy_ms = summary.accuracy_ms
-    for arm, paths in ((arm, found.paths) for arm, found in summary.arms.items()):
-        for label, length in (
-            (f"event transition ({paths.events_impaired:,} ended by an impaired probe)", paths.event_transition),
-            ("first probe out by the Next-Best Egress", paths.first_out),
-            ("first answer back by the Next-Best Egress", paths.first_back),
-            ("recovery transition", paths.recovery_transition),
-        ):
-            spread = length.spread_ms
-            if spread.flows:
-                yield (
-                    label,
-                    arm,
-                    f"{spread.flows:,} of {paths.flows:,}",
-                    *(say_ms(value, accuracy_ms) for value in (spread.min, spread.median, spread.mean)),
-                    say_duration(length.bounds_ms_max, accuracy_ms),
-                )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathSummary:
+    """The paths of one arm."""
+
+    flows: int
+    """Flows between nodes, each counted once per trial."""
+    out: DirectionCounts
+    """To the reflector."""
+    back: DirectionCounts
+    """To the sender."""
+    matrix: tuple[ModeLoss, ...]
+    """Nine cells, by sender, then by receiver."""
+    event_transition: TransitionSpread
+    """From the request until a flow is impaired, or leaves the Preferred Egress (RFC 6412 3.3.1)."""
+    events_impaired: int
+    """Flows whose event transition was ended by an impaired probe: the others were carried on without one."""
+    first_out: TransitionSpread
+    """From the request until the first probe arrives by the Next-Best Egress."""
+    first_back: TransitionSpread
+    """From the request until the first answer does."""
+    recovery_transition: TransitionSpread
+    """From the first of both until the flow is on the new path, unimpaired for good (RFC 6412 3.3.2)."""
+
+
+def summarise_paths(runs: Sequence[JudgedRun]) -> PathSummary:
+    """Summarise the paths of the runs of one arm, one flow after the other: a large mesh has millions of probes."""
+    cells, out, back = np.zeros(CELLS, dtype=np.int64), _no_counts(), _no_counts()
+    transitions: list[Transitions] = []
+    flows = 0
+    for run in runs:
+        request = run.history.request
+        for found in run.evidence.paths(FlowRole.MESH):
+            flows += 1
+            cells += count_cells(found)
+            out += _count(found.out)
+            back += _count(found.back)
+            if request is not None:
+                transitions.append(find_transitions(found, request.t_ns))
+
+    def over_flows(read: Callable[[Transitions], Length | None]) -> TransitionSpread:
+        return _spread(length for one in transitions if (length := read(one)) is not None)
+
+    return PathSummary(
+        flows=flows,
+        out=DirectionCounts(**dict(zip(_COUNTED, out.tolist(), strict=True))),
+        back=DirectionCounts(**dict(zip(_COUNTED, back.tolist(), strict=True))),
+        matrix=make_matrix(cells),
+        event_transition=over_flows(lambda one: one.event),
+        events_impaired=sum(one.is_impaired for one in transitions),
+        first_out=over_flows(lambda one: one.first_out),
+        first_back=over_flows(lambda one: one.first_back),
+        recovery_transition=over_flows(lambda one: one.recovery),
+    )
+
+
+_COUNTED: Final[Mapping[str, Callable[[Direction], Flags]]] = {
+    "taken": lambda way: way.is_taken,
+    "preferred": lambda way: way.is_preferred,
+    "next_best": lambda way: way.is_next_best,
+    "unknown": lambda way: way.is_unknown,
+    "contradicted": lambda way: way.is_contradicted,
+    "tunnel": lambda way: way.paths == ProbePath.TUNNEL,
+    "direct": lambda way: way.paths == ProbePath.DIRECT,
+    "router": lambda way: way.paths == ProbePath.ROUTER,
+}
+"""Field of DirectionCounts to the packets that it counts."""
+
+
+def _no_counts() -> npt.NDArray[np.int64]:
+    return np.zeros(len(_COUNTED), dtype=np.int64)
+
+
+def _count(direction: Direction) -> npt.NDArray[np.int64]:
+    return np.array([np.count_nonzero(read(direction)) for read in _COUNTED.values()], dtype=np.int64)
+
+
+def _spread(lengths: Iterable[Length]) -> TransitionSpread:
+    every = list(lengths)
+    likely = [None if one.likely_ns is None else one.likely_ns / MILLISECOND for one in every]
+    # A length without an end is longer than all others.
+    longest = max(every, key=lambda one: (one.likely_ns is None, one.likely_ns or one.shortest_ns), default=None)
+    return TransitionSpread(spread_ms=make_spread(likely), bounds_ms_max=None if longest is None else duration_of(longest))

@@ -22,10 +22,10 @@ from analysis.measure import Counts, FlowMeasure
 from hitless.facts import PartIdentity
 from hitless.verdicts import Finding
 from hitless.words import Arm, FlowId, FlowRole, JsonObject, Verdict
-from reports.cause_summary import JUDGED, CauseSummary, summarise_causes
+from reports.causes import JUDGED, CauseSummary, summarise_causes
 from reports.connections import ConnectionTotals, summarise_connections
-from reports.load_summary import LoadSummary, summarise_load
-from reports.path_summary import PathSummary, summarise_paths
+from reports.load import LoadSummary, summarise_load
+from reports.paths import PathSummary, summarise_paths
 from reports.quantities import Duration, Spread, duration_of, make_spread, ms
 from scenarios.mesh import MeshCoverage, find_mesh_coverage
 
@@ -184,8 +184,7 @@ def summarise(comparison: Comparison) -> Summary:
         ValueError: there is no run, so there is no cluster to speak of.
     """
     if not comparison.runs:
-        message = "a comparison needs at least one run"
-        raise ValueError(message)
+        raise ValueError("a comparison needs at least one run")
     decision = comparison.decision
     header, facts = comparison.runs[0].history.header, comparison.runs[0].history.facts
     arms = {arm: comparison.runs_of(arm) for arm in Arm}

@@ -5,14 +5,16 @@ Terminal, page and Markdown print the same. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from analysis.paths.mixed_modes import ModeLoss
 from hitless.plural import plural
 from hitless.words import Arm, Verdict
+from reports.paths import DirectionCounts
 from reports.quantities import NONE, say_count, say_duration, say_ms, say_share
 from reports.summary import ArmSummary, Summary, Totals
 
@@ -175,3 +177,63 @@ def _say_gate(arm: ArmSummary) -> str:
     if outcomes == {"opened"}:
         return f"up to {say_ms(arm.gate_hold_ms_max)}"
     return ", ".join(sorted(outcome.replace("-", " ") for outcome in outcomes))
+
+
+_EGRESS: Final[Mapping[str, Callable[[DirectionCounts], str]]] = {
+    "packets": lambda way: say_count(way.taken),
+    "by the Preferred Egress": lambda way: say_share(way.preferred, way.taken),
+    "by the Next-Best Egress": lambda way: say_share(way.next_best, way.taken),
+    "not known": lambda way: say_share(way.unknown, way.taken),
+    "- TTL and events contradict": lambda way: say_count(way.contradicted),
+    "by tunnel / directly / by the router": lambda way: f"{way.tunnel:,} / {way.direct:,} / {way.router:,}",
+}
+
+
+def egress_rows(summary: Summary) -> Iterator[Row]:
+    """Yield what is known of the egress of the packets, out and back."""
+    for way in ("out", "back"):
+        for label, say in _EGRESS.items():
+            yield arm_row(summary, f"{way}: {label}", partial(_say_egress, say, way))
+
+
+def _say_egress(say: Callable[[DirectionCounts], str], way: str, arm: ArmSummary) -> str:
+    return say(getattr(arm.paths, way))
+
+
+def mode_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
+    """Yield the mode of the sender's node, of the receiver's, and of each arm lost of offered, and in which direction.
+
+    Pairs of modes that no probe met are left out.
+    """
+    cells = {arm: {(cell.sender, cell.receiver): cell for cell in found.paths.matrix} for arm, found in summary.arms.items()}
+    for pair in dict.fromkeys(pair for found in cells.values() for pair in found):
+        if any(found[pair].offered for found in cells.values()):
+            yield *pair, *(_say_loss(cells[arm][pair]) if arm in cells else NONE for arm in (Arm.UNGATED, Arm.GATED))
+
+
+def _say_loss(cell: ModeLoss) -> str:
+    if not cell.offered:
+        return NONE
+    ways = f" ({cell.lost_near_end:,} / {cell.lost_far_end:,} / {cell.lost_unknown:,})" if cell.lost else ""
+    return f"{cell.lost:,} of {cell.offered:,}{ways}"
+
+
+def transition_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
+    """Yield label, arm, number of flows, minimum, median, mean, and the longest with its bounds; transitions that were made."""
+    accuracy_ms = summary.accuracy_ms
+    for arm, paths in ((arm, found.paths) for arm, found in summary.arms.items()):
+        for label, length in (
+            (f"event transition ({paths.events_impaired:,} ended by an impaired probe)", paths.event_transition),
+            ("first probe out by the Next-Best Egress", paths.first_out),
+            ("first answer back by the Next-Best Egress", paths.first_back),
+            ("recovery transition", paths.recovery_transition),
+        ):
+            spread = length.spread_ms
+            if spread.flows:
+                yield (
+                    label,
+                    arm,
+                    f"{spread.flows:,} of {paths.flows:,}",
+                    *(say_ms(value, accuracy_ms) for value in (spread.min, spread.median, spread.mean)),
+                    say_duration(length.bounds_ms_max, accuracy_ms),
+                )

@@ -1,4 +1,4 @@
-"""A figure over releases, with the releases at which its level changed.
+"""A figure over releases, with the releases at which its level changed, as text and as a page. Pure.
 
 Change points: the division of the trials, in the order of their releases, that has the least squared error plus a penalty for
 each change; found exactly by PELT, of the library ruptures. The scale is the standard deviation within releases, the penalty
@@ -10,23 +10,37 @@ Source: Killick, Fearnhead and Eckley, J. Am. Stat. Assoc. 107 (2012), 1590.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
+from xml.sax.saxutils import escape
 
 import numpy as np
 import ruptures
+from markupsafe import Markup
 
 from hitless.plural import plural
 from reports.gate.inference import Estimate, estimate_mean
 from reports.gate.relative import ARMS
 from reports.gate.rules import Figure
+from reports.picture import draw_text, ticks
 from reports.releases import Row, column_of
+from reports.templating import read_asset, render
 
 _PENALTY: Final = 4.0
 _BAR_WIDTH: Final = 30
 _SPREAD_MIN: Final = 2
 """Trials that a release needs to have a spread."""
+PLOT_PX: Final = 900
+HEIGHT_PX: Final = 220
+LEFT_PX: Final = 60
+TOP_PX: Final = 24
+BELOW_PX: Final = 70
+"""Room for the names of releases, which are slanted."""
+SLOT_PX_MIN: Final = 34
+"""Of one release: with more than 26 the picture is wider, and scrolls."""
+_TICKS: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,3 +149,81 @@ def render_trend(trend: Trend) -> str:
     if trend.left_out:
         lines.append(f"left out: {plural(trend.left_out, 'trial')} of other set-ups")
     return "\n".join((*lines, ""))
+
+
+def render_trend_page(trends: Sequence[Trend]) -> str:
+    """Return an HTML page that needs no network, of at least one trend, all of one scenario.
+
+    A point is the mean of a release, its whisker the 95 % interval. A level is drawn through the releases between two changes,
+    so a change is read without colour. An allowance is marked below its release and stands in the table.
+    """
+    return render(
+        "trend.html.j2",
+        scenario=trends[0].scenario,
+        style=read_asset("page.css"),
+        trends=[(trend, Markup("\n".join(_draw(trend)))) for trend in trends],  # noqa: S704 - texts are escaped where drawn
+    )
+
+
+def levels(points: Sequence[ReleasePoint]) -> tuple[tuple[int, int, float], ...]:
+    """Return the stretches between two changes: place of the first and of the last release, and their mean.
+
+    The mean is over trials. Releases without the figure belong to no stretch.
+    """
+    known = [(place, point) for place, point in enumerate(points) if point.figure is not None]
+    numbers, number = [], 0
+    for _, point in known:
+        number += point.is_change
+        numbers.append(number)
+    found = []
+    for _, group in groupby(zip(numbers, known, strict=True), key=lambda pair: pair[0]):
+        members = [pair for _, pair in group]
+        trials = sum(point.trials for _, point in members)
+        total = sum(point.figure.mean * point.trials for _, point in members if point.figure is not None)
+        found.append((members[0][0], members[-1][0], total / trials))
+    return tuple(found)
+
+
+def _draw(trend: Trend) -> Iterator[str]:
+    """Yield the elements of one picture."""
+    points = trend.points
+    slot = max(PLOT_PX / len(points), SLOT_PX_MIN)
+    plot, bottom = slot * len(points), TOP_PX + HEIGHT_PX
+    bounds = [bound for point in points if point.figure is not None for bound in (point.figure.mean, point.figure.high)]
+    most = max((bound for bound in bounds if math.isfinite(bound)), default=0.0) * 1.08 or 1.0
+
+    def x(place: float) -> float:
+        return round(LEFT_PX + (place + 0.5) * slot, 1)
+
+    def y(value: float) -> float:
+        return round(bottom - value / most * HEIGHT_PX, 1)
+
+    width, height = LEFT_PX + plot + BELOW_PX, bottom + BELOW_PX
+    yield f'<svg class="trend" viewBox="0 0 {width:g} {height}" width="{width:g}" height="{height}" role="img">'
+    yield f"<title>{trend.figure} of {trend.scenario} over releases, {trend.unit}; the table has the same numbers</title>"
+    for tick in ticks((0.0, most), _TICKS):
+        yield f'<line class="tick" x1="{LEFT_PX}" x2="{LEFT_PX + plot:g}" y1="{y(tick)}" y2="{y(tick)}"/>'
+        yield draw_text(LEFT_PX - 6, y(tick) + 4, f"{tick:g}", "end")
+    yield draw_text(4, 12, trend.unit, "")
+    for first, last, mean in levels(points):
+        yield f'<line class="level" x1="{x(first - 0.4)}" x2="{x(last + 0.4)}" y1="{y(mean)}" y2="{y(mean)}"/>'
+    for place, point in enumerate(points):
+        if point.is_change:
+            edge = x(place - 0.5)
+            yield f'<line class="change" x1="{edge}" x2="{edge}" y1="{TOP_PX}" y2="{bottom}"/>'
+            yield draw_text(edge + 3, TOP_PX - 6, "the level changed", "")
+        yield from _draw_point(point, x(place), y)
+        if point.allowances:
+            yield draw_text(x(place) - 14, bottom + 15, "▲", "")
+        yield f'<g transform="translate({x(place)} {bottom + 14}) rotate(35)">{draw_text(0, 0, point.release, "")}</g>'
+    yield "</svg>"
+
+
+def _draw_point(point: ReleasePoint, x: float, y: Callable[[float], float]) -> Iterator[str]:
+    found = point.figure
+    if found is None:
+        return
+    yield f"<g><title>{escape(point.release)}: {found.mean:,.4g} [{found.low:,.4g}, {found.high:,.4g}]</title>"
+    if math.isfinite(found.low) and math.isfinite(found.high):
+        yield f'<line class="whisker" x1="{x}" x2="{x}" y1="{y(found.low)}" y2="{y(found.high)}"/>'
+    yield f'<circle class="mean" cx="{x}" cy="{y(found.mean)}" r="3"/></g>'

@@ -133,8 +133,7 @@ def parse_summary(content: bytes, path: str) -> StoredSummary:
 
 
 def _refuse_number(text: str) -> NoReturn:
-    message = f"the number {text}"
-    raise ValueError(message)
+    raise ValueError(f"the number {text}")
 
 
 def _read_number(text: str) -> float:

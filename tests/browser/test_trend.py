@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from reports.trend_page import render_trend_page
+from reports.trend import render_trend_page
 from tests.browser.chromium import started
 from tests.unit.test_history import rows, trend_of
 

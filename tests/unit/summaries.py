@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from reports.path_summary import DirectionCounts
+from reports.paths import DirectionCounts
 
 HOLDS_MS = (80.0, 82.0, 84.0, 86.0, 88.0, 90.0, 92.0, 94.0, 96.0, 98.0)
 INTERVAL_MS = 20.0

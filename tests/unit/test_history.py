@@ -24,8 +24,7 @@ from hitless.errors import UsageError
 from reports.gate.rules import Figure
 from reports.gate.simulation import RECORDED_MS
 from reports.releases import Row
-from reports.trend import Trend, find_changes, make_trend, render_trend
-from reports.trend_page import levels, render_trend_page
+from reports.trend import Trend, find_changes, levels, make_trend, render_trend, render_trend_page
 from tests.unit.summaries import HOLDS_MS, changed, gated, summary, ungated
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "history.md"

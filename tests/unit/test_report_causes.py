@@ -7,9 +7,8 @@ import pytest
 from analysis.comparison import Comparison
 from analysis.evidence import Evidence
 from hitless.words import Arm
-from reports.cause_summary import causes_of_flow, summarise_causes
-from reports.causes import cause_rows, worst_rows
-from reports.extracts import worst_flows
+from reports.causes import cause_rows, causes_of_flow, summarise_causes
+from reports.extracts import worst_flows, worst_rows
 from reports.markdown import render_markdown
 from reports.summary import summarise
 from tests.unit.comparisons import comparison, judged, realistic

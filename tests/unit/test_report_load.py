@@ -11,8 +11,7 @@ from analysis.load_seconds import LoadSecond
 from hitless.load import ConnectionUse, RequestOutcome
 from hitless.words import MILLISECOND, Arm
 from reports.drawing import make_panel, make_panels
-from reports.load import SECONDS_MAX, choose_seconds
-from reports.load_summary import summarise_load
+from reports.load import SECONDS_MAX, choose_seconds, summarise_load
 from reports.summary import summarise
 from tests.unit.comparisons import comparison
 from tests.unit.histories import report

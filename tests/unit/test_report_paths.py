@@ -7,11 +7,10 @@ import pytest
 from analysis.comparison import Comparison
 from hitless.history import History
 from hitless.words import Arm
-from reports.path_summary import PathSummary, summarise_paths
-from reports.paths import egress_rows, mode_rows, transition_rows
+from reports.paths import PathSummary, summarise_paths
 from reports.quantities import Duration
 from reports.summary import summarise
-from reports.table import Row
+from reports.table import Row, egress_rows, mode_rows, transition_rows
 from tests.unit.comparisons import comparison, judged
 from tests.unit.histories import QUIET, SWITCHED, header, held, history, lost, records
 from tests.unit.pages import page_text

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -118,13 +119,20 @@ def _session(records: Path) -> SessionReport:
     return plugin
 
 
+def _end(plugin: SessionReport, status: int = pytest.ExitCode.OK) -> int:
+    """End a session whose tests ended with `status`; return its exit code."""
+    session = SimpleNamespace(exitstatus=status)
+    plugin.pytest_sessionfinish(cast("pytest.Session", session))
+    return int(session.exitstatus)
+
+
 def test_the_session_ends_with_an_index_and_a_summary_of_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step.md"))
     records = tmp_path / "session"
     (records / "plain-switch-ungated").mkdir(parents=True)
     for name in ("plain-switch.html", "plain-switch-ungated/report.html"):
         (records / name).touch()
-    _session(records).pytest_sessionfinish()
+    _end(_session(records))
     index = (records / "index.html").read_text()
     assert '<a href="plain-switch.html">plain-switch: UNGATED against GATED</a>' in index
     assert '<a href="plain-switch-ungated/report.html">plain-switch-ungated</a>' in index
@@ -138,8 +146,8 @@ def test_the_session_ends_with_an_index_and_a_summary_of_the_job(tmp_path: Path,
 
 def test_a_session_without_an_arm_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step.md"))
-    SessionReport(lambda: tmp_path).pytest_sessionfinish()
-    SessionReport(lambda: None).pytest_sessionfinish()
+    _end(SessionReport(lambda: tmp_path))
+    _end(SessionReport(lambda: None))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,8 +155,29 @@ class _Terminal:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def write_line(self, line: str) -> None:
-        self.lines.append(line)
+    def write_line(self, line: str, *, red: bool = False) -> None:
+        self.lines.append(f"red: {line}" if red else line)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status", "code", "is_said"),
+    [
+        (["skipped", "skipped"], pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, True),
+        (["skipped", "skipped"], pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERRUPTED, True),
+        (["skipped", "passed"], pytest.ExitCode.OK, pytest.ExitCode.OK, False),
+        ([], pytest.ExitCode.OK, pytest.ExitCode.OK, False),
+    ],
+)
+def test_a_session_whose_arms_were_all_skipped_fails(
+    tmp_path: Path, outcomes: list[str], status: int, code: int, *, is_said: bool
+) -> None:
+    plugin, terminal = SessionReport(lambda: tmp_path), _Terminal()
+    for number, outcome in enumerate(outcomes):
+        plugin.pytest_runtest_logreport(_report(outcome, scenario=f"x{number}", arm="GATED", expected="PASS"))
+    assert _end(plugin, status) == code
+    plugin.pytest_terminal_summary(terminal)  # type: ignore[arg-type]  # all that it needs of pytest's
+    said = "red: hitless: no scenario was run: every one was skipped; that is a failure"
+    assert (said in terminal.lines) is is_said
 
 
 @pytest.mark.parametrize("is_github", [False, True])
@@ -157,7 +186,7 @@ def test_the_change_is_annotated_where_github_runs_the_session(
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", str(is_github).lower())
     plugin, terminal = _session(tmp_path), _Terminal()
-    plugin.pytest_sessionfinish()
+    _end(plugin)
     plugin.pytest_terminal_summary(terminal)  # type: ignore[arg-type]  # all that it needs of pytest's
     told = ["::error title=hitless plain-switch-gated::FAIL%0Asecond line"] if is_github else []
     assert terminal.lines == [*told, f"hitless: {tmp_path / 'index.html'}"]
@@ -167,7 +196,7 @@ def test_of_an_arm_that_is_run_again_the_last_counts(tmp_path: Path) -> None:
     plugin = SessionReport(lambda: tmp_path)
     for outcome in ("rerun", "failed", "passed"):
         plugin.pytest_runtest_logreport(_report(outcome, scenario="x", arm="GATED", expected="PASS"))
-    plugin.pytest_sessionfinish()
+    _end(plugin)
     assert "1 arm: 1 as expected." in (tmp_path / "index.html").read_text()
 
 
