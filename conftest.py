@@ -7,8 +7,9 @@ process's own, entered once, before the first such test.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import allure
 import pytest
@@ -16,13 +17,13 @@ import pytest
 from clusters.kind.config import KindOptions
 from clusters.linux.interrupts import is_interrupt
 from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside
+from commands import options as declared
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
 from commands.backends import Backend, KubeconfigOptions, fit_backend, make_backend
 from commands.performers import Performer, SwitchName, find_impossible, make_performer, read_programs
 from commands.session_report import SessionLive, SessionReport, finish_arm, report_arm
 from commands.settings import (
     DOUBLE,
-    MESH_HELP,
     RUNS_HELP,
     TRIALS_MAX,
     BackendName,
@@ -31,7 +32,6 @@ from commands.settings import (
     make_run_directory,
     read_mesh,
 )
-from gardener.releases import CALICO_VERSION
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
 from hitless.words import IpipCarrier, Overlay, Profile, Verdict
 from reports.gate.rules import Trait
@@ -40,6 +40,19 @@ from scenarios.mesh import FULL_MESH
 from scenarios.model import Scenario
 from scenarios.plan import Options, expectation_gap, make_case
 
+SHARED = {
+    "profile": (declared.ProfileName, None),
+    "overlay": (declared.OverlayName, None),
+    "carrier": (declared.Carrier, None),
+    "calico-version": (declared.CalicoVersion, None),
+    "extension": (declared.Extension, DOUBLE),
+    "resource-manager": (declared.ResourceManager, DOUBLE),
+    "route-controller": (declared.RouteController, DOUBLE),
+    "zones": (declared.Zones, None),
+    "nodes-per-zone": (declared.NodesPerZone, None),
+    "mesh": (declared.MeshName, None),
+}
+"""Options that `hitless compare` has as well: how they are declared there, and their defaults."""
 ROOT = Path(__file__).parent
 SUITES = ROOT / "suites"
 LAB_TESTS = ROOT / "tests" / "lab"
@@ -56,30 +69,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--switch", choices=list(SwitchName), default=None, help="who switches (default: doubles; with kubeconfig observer)"
     )
     group.addoption("--scenario", action="append", default=[], help="only this scenario, by name or file; may be repeated")
-    group.addoption(
-        "--profile", choices=list(Profile), default=None, help="timing constants (default: lab fast, others gardener)"
-    )
-    group.addoption("--overlay", choices=list(Overlay), default=None, help="encapsulation (default: each scenario's own)")
-    group.addoption(
-        "--carrier", choices=list(IpipCarrier), default=None, help="of a lab's overlay ipip (default: ipip, if any)"
-    )
-    group.addoption(
-        "--calico-version", help=f"Calico that the extension renders (default: as the scenario's extension, {CALICO_VERSION})"
-    )
-    for part in ("extension", "resource-manager", "route-controller"):
-        group.addoption(f"--{part}", default=DOUBLE, help=f"the {part}: the path of its program (default: double)")
-    group.addoption("--zones", type=int, default=None, help="number of zones (default: each scenario's own)")
-    group.addoption("--nodes-per-zone", type=int, default=None, help="nodes per zone (default: each scenario's own)")
+    for name, (alias, default) in SHARED.items():
+        hint, option = get_args(alias)
+        kind = next(iter(get_args(hint)), hint)
+        values: dict[str, Any] = {"choices": list(kind)} if issubclass(kind, Enum) else {"type": kind}
+        group.addoption(f"--{name}", default=default, help=option.help, **values)
     group.addoption("--rate", type=float, default=None, help="probes per second per flow (default: each scenario's own)")
-    group.addoption("--mesh", default=None, help=f"{MESH_HELP} Default: full.")
     group.addoption("--trials", type=int, default=1, help="runs of each arm (default: 1)")
     group.addoption("--prober-image", default=None, help="with --backend kubeconfig: the probers' image, as nodes can pull it")
-    group.addoption("--output", default=None, help=f"folder for the records (default: {RUNS_HELP})")
-    group.addoption("--baseline", default=None, help="end with the release gate's answer: summaries of the last release")
-    group.addoption("--history", default=None, help="add the session's summaries to this history (hitless history)")
+    group.addoption("--output", type=_read_path, help=f"folder for the records (default: {RUNS_HELP})")
+    group.addoption("--baseline", type=_read_path, help="end with the release gate's answer: summaries of the last release")
+    group.addoption("--history", type=_read_path, help="add the session's summaries to this history (hitless history)")
     group.addoption("--release", default=None, help="with --history: version under test (default: the extension's)")
-    group.addoption("--rules", default=None, help="with --baseline: rules file of the gate (default: the built-in rules)")
-    group.addoption("--decisions", default=None, help="with --baseline: the extension's decision table (hitless conform)")
+    group.addoption("--rules", type=_read_path, help="with --baseline: rules file of the gate (default: the built-in rules)")
+    group.addoption("--decisions", type=_read_path, help="with --baseline: the extension's decision table (hitless conform)")
     group.addoption(
         "--allow-different",
         action="append",
@@ -88,6 +91,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="with --baseline: let the sides differ in this; may be repeated",
     )
     group.addoption("--keep", action="store_true", help="keep the records of arms that came out as expected, too")
+
+
+def _read_path(text: str) -> Path:
+    return Path(text).expanduser()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -119,12 +126,12 @@ def _register_gate(config: pytest.Config, find_records: Callable[[], Path | None
 
     files = [path for name in option("--scenario") if (path := find_scenario(name)) not in catalogue()]
     options = GateOptions(
-        rules_file=Path(option("--rules")).expanduser() if option("--rules") else None,
+        rules_file=option("--rules"),
         scenario_files=tuple(files),
         allow_different=tuple(Trait(name) for name in option("--allow-different")),
-        decisions=Path(option("--decisions")).expanduser() if option("--decisions") else None,
+        decisions=option("--decisions"),
     )
-    baseline = read_side("BASELINE", Path(option("--baseline")).expanduser())
+    baseline = read_side("BASELINE", option("--baseline"))
     gate = SessionGate(baseline, read_question(options, baseline), find_records)
     config.pluginmanager.register(gate, "hitless-gate")
 
@@ -137,13 +144,13 @@ def _register_history(config: pytest.Config, find_records: Callable[[], Path | N
         return
     from commands.session_gate import SessionHistory  # noqa: PLC0415 - scipy takes a second to import
 
-    config.pluginmanager.register(SessionHistory(Path(history).expanduser(), release, find_records), "hitless-history")
+    config.pluginmanager.register(SessionHistory(history, release, find_records), "hitless-history")
 
 
 def _backend(config: pytest.Config) -> Backend:
     """Return where the scenarios run; the options of a kind cluster are pytest-kind's. Raises UsageError."""
     option = config.getoption
-    paths = {name: Path(option(name)).expanduser() for name in ("kind_bin", "kind_kubectl_bin") if option(name)}
+    paths = {name: _read_path(option(name)) for name in ("kind_bin", "kind_kubectl_bin", "kubeconfig") if option(name)}
     kind_options = KindOptions(
         # By default the one of `hitless kind down`, not pytest-kind's: pyproject.toml gives it.
         cluster_name=option("cluster_name"),
@@ -152,10 +159,7 @@ def _backend(config: pytest.Config) -> Backend:
         image=option("kind_image"),
         keep=option("keep_cluster"),
     )
-    kubeconfig_options = KubeconfigOptions(
-        kubeconfig=Path(option("kubeconfig")).expanduser() if option("kubeconfig") else None,
-        image=option("--prober-image"),
-    )
+    kubeconfig_options = KubeconfigOptions(kubeconfig=paths.get("kubeconfig"), image=option("--prober-image"))
     return make_backend(BackendName(option("--backend")), kind_options, kubeconfig_options)
 
 
@@ -283,9 +287,8 @@ def runs_directory(pytestconfig: pytest.Config) -> Path:
 
 
 def _make_runs_directory(config: pytest.Config) -> Path:
-    output = config.getoption("--output")
     try:
-        return make_run_directory(Path(output).expanduser() if output else default_runs(), "suites")
+        return make_run_directory(config.getoption("--output") or default_runs(), "suites")
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
 

@@ -7,80 +7,63 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext, suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from analysis.comparison import Comparison
 from analysis.evidence import JudgedRun
-from clusters.kind.config import KindOptions
 from clusters.linux.sandbox import enter_sandbox
-from clusters.programs.cluster import Programs
 from commands.arms import execute_trial, judge_history
-from commands.backends import Backend, fit_backend, make_backend
+from commands.backends import Backend
 from commands.live import LiveView
-from commands.performers import Performer, SwitchName, find_impossible, make_performer
+from commands.performers import Performer, find_impossible
 from commands.rates import choose_rate, find_doubt
 from commands.reporting import attempt, write_comparison, write_prometheus
-from commands.settings import BackendName, Format, make_folder, make_run_directory
+from commands.settings import Format, make_folder, make_run_directory
 from commands.terminal import print_comparison, print_run
 from hitless.errors import MissingCapabilityError, RecordDamagedError, UsageError
 from hitless.history import History
 from hitless.plural import plural
 from hitless.store import read_history
-from hitless.words import MILLISECOND, Arm, Profile, Verdict
+from hitless.words import MILLISECOND, Arm, Verdict
 from reports.summary import summarise
-from scenarios.loading import find_scenario, load_scenario
 from scenarios.mesh import find_mesh_coverage
-from scenarios.plan import Case, Options, make_case
+from scenarios.plan import Case
 
 ALIKE_MAX: Final = 3
 """Findings of one kind that the judgement of a single run prints; of more it prints the first and their number."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonOptions:
-    """The options of a comparison."""
-
-    scenario: str
-    """Name of a shipped scenario, or a YAML file."""
-    backend: BackendName
-    """Where it runs."""
-    kind: KindOptions
-    """Of a kind cluster."""
-    profile: Profile | None
-    """None: the backend's default."""
-    options: Options
-    """Changes of the scenario except its profile."""
-    trials: range
-    """Numbers of the runs of each arm."""
-    is_rate_auto: bool = False
-    """Whether the rate is lowered to what this machine answers."""
-    programs: Programs | None = None
-    """The programs that take the places of doubles; None: none."""
-
-
-def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format, prometheus: Path | None = None) -> Verdict:
+def compare_arms(
+    backend: Backend,
+    performer: Performer,
+    case: Case,
+    trials: range,
+    output: Path,
+    output_format: Format,
+    prometheus: Path | None = None,
+    *,
+    is_rate_auto: bool = False,
+) -> Verdict:
     """Run every trial of both arms, write the report, print, and return the comparison's verdict.
 
     The arms take turns, and the one that goes first changes with each trial, so that a drift of the machine hits both alike.
 
+    Args:
+        backend: where they run.
+        performer: who switches.
+        case: the scenario with its options applied.
+        trials: numbers of the runs of each arm.
+        output: folder for the records.
+        output_format: what to print.
+        prometheus: file for the figures as Prometheus text; None: none.
+        is_rate_auto: whether the rate is lowered to what this machine answers.
+
     Raises:
-        UsageError: a scenario or an option is wrong; nothing was run.
+        UsageError: the performer cannot do what the scenario needs, or nothing can be written there; nothing was run.
         MissingCapabilityError: the machine lacks what the scenario needs; nothing was run.
     """
-    if wanted.backend is BackendName.KUBECONFIG:
-        raise UsageError(
-            "`hitless compare` switches the cluster itself, and hitless only watches that of a kubeconfig; "
-            "use `hitless watch` for each arm, then `hitless compare --watched UNGATED GATED`"
-        )
-    performer = make_performer(SwitchName.DOUBLES, programs=wanted.programs)
-    backend = fit_backend(make_backend(wanted.backend, wanted.kind), performer, wanted.options.calico_version)
-    profile = backend.choose_profile(wanted.profile)
-    rate_hz = None if wanted.is_rate_auto else backend.choose_rate(wanted.options.rate_hz)
-    options = replace(wanted.options, profile=profile, rate_hz=rate_hz)
-    case = make_case(load_scenario(find_scenario(wanted.scenario)), options)
     for arm in case.scenario.arm_plans:
         act = find_impossible(performer, case, arm)
         if act is not None:
@@ -95,12 +78,12 @@ def compare_arms(wanted: ComparisonOptions, output: Path, output_format: Format,
         raise MissingCapabilityError(
             f"this machine lacks {', '.join(missing)} for {case.scenario.name}; run `hitless doctor` to see how to get it"
         )
-    if wanted.is_rate_auto:
+    if is_rate_auto:
         case, text = choose_rate(case, partial(find_doubt, backend))
         sys.stderr.write(f"hitless: {text}\n")
     directory = make_run_directory(output, case.scenario.name)
     try:
-        runs = _run_trials(backend, performer, case, wanted.trials, directory, output_format)
+        runs = _run_trials(backend, performer, case, trials, directory, output_format)
     except KeyboardInterrupt:
         sys.stderr.write(f"hitless: the runs that were completed are stored in {directory}\n")
         raise

@@ -14,19 +14,17 @@ from clusters.kind.images import describe_remedy, list_images, load_archive, sav
 from clusters.kind.kept import clean_clusters, in_use, remove_cluster
 from clusters.kind.status import read_status
 from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES, find_node_image
+from commands import options
 from commands.settings import BackendName, Outcome
 from commands.terminal import print_table
 from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError, UsageError, WorldError
 from hitless.plural import plural
-from hitless.words import Overlay, Profile
+from hitless.words import Profile
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Options, make_case
 
 EXIT_MISSING: Final = 20
-
-ClusterName = Annotated[str, typer.Option("--cluster-name", help="Name of the kind cluster.")]
-KindBin = Annotated[Path | None, typer.Option("--kind-bin", help="kind; default: from PATH.")]
 
 app = typer.Typer(help="Start, inspect and remove kind clusters and their images.", no_args_is_help=True)
 
@@ -37,7 +35,7 @@ def images(
     load: Annotated[list[Path] | None, typer.Option(help="Load this `docker save` archive first; may be repeated.")] = None,
     kubernetes: Annotated[str | None, typer.Option(help="Only the node image of this version, such as 1.36.")] = None,
     cluster_name: Annotated[str | None, typer.Option(help="Copy what is here into the nodes of this cluster, too.")] = None,
-    kind_bin: KindBin = None,
+    kind_bin: options.KindBin = None,
     names: Annotated[bool, typer.Option("--names", help="Only print what to pull, one a line; needs no docker.")] = False,
     save: Annotated[Path | None, typer.Option(help="Write what is here into this archive, for --load elsewhere.")] = None,
 ) -> None:
@@ -80,26 +78,26 @@ def images(
 @app.command()
 def up(  # noqa: PLR0913 - each is an option
     *,
-    cluster_name: ClusterName = DEFAULT_CLUSTER_NAME,
-    scenario: Annotated[str, typer.Option(help="Whose Shoot and start mode: a scenario, or a YAML file.")] = "plain-switch",
-    overlay: Annotated[Overlay | None, typer.Option(help="Encapsulation; default: the scenario's.")] = None,
-    zones: Annotated[int | None, typer.Option(help="Number of zones; default: the scenario's.")] = None,
-    nodes_per_zone: Annotated[int | None, typer.Option(help="Nodes a zone; default: the scenario's.")] = None,
-    calico_version: Annotated[str | None, typer.Option(help="Calico's tag; default: the extension's.")] = None,
-    kind_bin: KindBin = None,
-    kind_kubectl_bin: Annotated[Path | None, typer.Option(help="kubectl; default: from PATH.")] = None,
-    kind_image: Annotated[str | None, typer.Option(help="Node image; default: the pinned one.")] = None,
+    cluster_name: options.ClusterName = DEFAULT_CLUSTER_NAME,
+    scenario: options.ScenarioName = "plain-switch",
+    overlay: options.OverlayName = None,
+    zones: options.Zones = None,
+    nodes_per_zone: options.NodesPerZone = None,
+    calico_version: options.CalicoVersion = None,
+    kind_bin: options.KindBin = None,
+    kind_kubectl_bin: options.KubectlBin = None,
+    kind_image: options.NodeImage = None,
 ) -> None:
     """Bring up a cluster with Calico that stays up.
 
-    `hitless compare --keep-cluster` and the suites use it again.
+    It has the scenario's Shoot and start mode. `hitless compare --keep-cluster` and the suites use it again.
     """
     from commands.backends import make_backend  # noqa: PLC0415 - a Kubernetes client takes its time
 
-    options = Options(
+    changes = Options(
         profile=Profile.GARDENER, overlay=overlay, zones=zones, nodes_per_zone=nodes_per_zone, calico_version=calico_version
     )
-    case = make_case(load_scenario(find_scenario(scenario)), options)
+    case = make_case(load_scenario(find_scenario(scenario)), changes)
     backend = make_backend(
         BackendName.KIND,
         KindOptions(cluster_name=cluster_name, kind_bin=kind_bin, kubectl_bin=kind_kubectl_bin, image=kind_image, keep=True),
@@ -117,7 +115,7 @@ def up(  # noqa: PLR0913 - each is an option
 
 
 @app.command()
-def status(*, cluster_name: ClusterName = DEFAULT_CLUSTER_NAME) -> None:
+def status(*, cluster_name: options.ClusterName = DEFAULT_CLUSTER_NAME) -> None:
     """Show the containers, nodes and Calico of a cluster."""
     docker = _find_cluster(cluster_name)
     rows = [(one.name, one.state) for one in read_status(docker, cluster_name)]
@@ -129,7 +127,7 @@ def run_in_node(
     container: Annotated[str, typer.Argument(help="A node or the router, such as worker or router; `hitless kind status`.")],
     command: Annotated[list[str], typer.Argument(help="What to run there, such as ip route; after -- if it has options.")],
     *,
-    cluster_name: ClusterName = DEFAULT_CLUSTER_NAME,
+    cluster_name: options.ClusterName = DEFAULT_CLUSTER_NAME,
 ) -> None:
     """Run a command in a node or in the router.
 
@@ -148,7 +146,7 @@ def run_in_node(
 
 
 @app.command()
-def down(*, cluster_name: ClusterName = DEFAULT_CLUSTER_NAME) -> None:
+def down(*, cluster_name: options.ClusterName = DEFAULT_CLUSTER_NAME) -> None:
     """Remove a cluster that was kept: nodes, router and zones."""
     docker = _find_cluster(cluster_name)
     with in_use(cluster_name):

@@ -18,9 +18,10 @@ from clusters.lab.holder import (
 )
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
+from commands.options import Carrier
 from commands.settings import Outcome
 from hitless.plural import plural
-from hitless.words import IpipCarrier, Mode, Overlay
+from hitless.words import Mode, Overlay
 
 app = typer.Typer(help="Start a lab, run programs in it, stop it.", no_args_is_help=True)
 
@@ -35,7 +36,7 @@ def up(
     overlay: Annotated[Overlay, typer.Option(help="Encapsulation.")] = Overlay.IPIP,
     mode: Annotated[Mode, typer.Option(help="Mode in which it starts.")] = Mode.OVERLAY,
     rp_filter: Annotated[int, typer.Option(help="Of the nodes: 0 off, 1 strict, 2 loose.")] = 2,
-    carrier: Annotated[IpipCarrier | None, typer.Option(help="What carries ipip; default: ipip, if the kernel has it.")] = None,
+    carrier: Carrier = None,
     name: Name = DEFAULT_NAME,
 ) -> None:
     """Bring a lab up and leave it up: routers, nodes and pods, in the start mode; no doubles run in it."""

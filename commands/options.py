@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -10,23 +11,47 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from commands.settings import RUNS_HELP, Format, default_runs
+from commands.settings import MESH_HELP, RUNS_HELP, Format, default_runs
 from hitless.errors import UsageError
-from hitless.words import Verdict
+from hitless.words import IpipCarrier, Overlay, Profile, Verdict
 
 EXIT_CODES: Final = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 20}
 
-_OUTPUT: Final = "Output"
+run = partial(typer.Option, rich_help_panel="What to run")
+where = partial(typer.Option, rich_help_panel="Where")
+kind = partial(typer.Option, rich_help_panel="With --backend kind")
+_tested = partial(typer.Option, rich_help_panel="Versions and programs under test")
+_output = partial(typer.Option, rich_help_panel="Output")
 
-Output = Annotated[
-    Path,
-    typer.Option(default_factory=default_runs, help="Folder for the records.", show_default=RUNS_HELP, rich_help_panel=_OUTPUT),
+ScenarioName = Annotated[str, run(help="Name of a shipped scenario, or a YAML file.")]
+ProfileName = Annotated[Profile | None, run(help="Timing constants; default: lab fast, others gardener.")]
+OverlayName = Annotated[Overlay | None, run(help="Encapsulation; default: the scenario's.")]
+Zones = Annotated[int | None, run(help="Number of zones; default: the scenario's.")]
+NodesPerZone = Annotated[int | None, run(help="Nodes per zone; default: the scenario's.")]
+MeshName = Annotated[str | None, run(help=f"{MESH_HELP} Default: full.")]
+Carrier = Annotated[IpipCarrier | None, where(help="What carries ipip; default: ipip, if the kernel has it.")]
+ClusterName = Annotated[str, kind(help="Name of the kind cluster.")]
+KindBin = Annotated[Path | None, kind(help="kind; default: from PATH.")]
+KubectlBin = Annotated[Path | None, kind(help="kubectl; default: from PATH.")]
+NodeImage = Annotated[str | None, kind(help="Node image; default: the pinned one.")]
+CalicoVersion = Annotated[
+    str | None, _tested(help="Calico's tag; default: the extension's. Beside --extension on kind: the images of the nodes.")
 ]
-OutputFormat = Annotated[Format, typer.Option("--format", help="What to print.", rich_help_panel=_OUTPUT)]
+Output = Annotated[Path, _output(default_factory=default_runs, help="Folder for the records.", show_default=RUNS_HELP)]
+OutputFormat = Annotated[Format, _output("--format", help="What to print.")]
 Prometheus = Annotated[
-    Path | None,
-    typer.Option(help="File for the figures as Prometheus text.", dir_okay=False, metavar="FILE.prom", rich_help_panel=_OUTPUT),
+    Path | None, _output(help="File for the figures as Prometheus text.", dir_okay=False, metavar="FILE.prom")
 ]
+
+
+def _program(part: str) -> Any:  # noqa: ANN401 - what typer takes
+    """Return the option for a part that a program may take the place of."""
+    return _tested(metavar="PROGRAM", help=f"{part}: the path of its program, or double.")
+
+
+Extension = Annotated[str, _program("The Calico extension")]
+ResourceManager = Annotated[str, _program("gardener-resource-manager")]
+RouteController = Annotated[str, _program("aws-custom-route-controller")]
 
 
 class GroupedCommand(TyperCommand):
