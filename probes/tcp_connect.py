@@ -21,7 +21,7 @@ from hitless.words import FlowClass
 from probes.limits import connections_max
 from probes.settings import FlowSettings
 from probes.stamp import PACKET_OCTETS
-from probes.tcp_flow import Tools
+from probes.tcp_flow import TcpFlow, Tools
 from probes.tcp_socket import (
     CLOSED_BY_PEER,
     OWN_FAULTS,
@@ -46,48 +46,37 @@ class _Attempt:
     inbox: bytearray = field(default_factory=bytearray)
 
 
-class TcpConnectFlow:
-    """Sends the probes of one `tcp-connect` flow; see `probes.tcp_flow.TcpFlow`. The caller of `offer` is in its namespace.
-
-    Args:
-        flow: what it is.
-        index: its place in the book.
-        tools: what is shared.
-    """
+class TcpConnectFlow(TcpFlow):
+    """Sends the probes of one `tcp-connect` flow; arguments as of `TcpFlow`. The caller of `offer` is in its namespace."""
 
     def __init__(self, flow: FlowSettings, index: int, tools: Tools) -> None:
-        self._ssid, self._index, self._tools = flow.ssid, index, tools
-        self._source, self._target = flow.source_address, (flow.sent_to, flow.port)
+        super().__init__(flow, index, tools)
         self._attempts: dict[int, _Attempt] = {}
         """By descriptor, the oldest first."""
         self._attempts_max = connections_max(FlowClass.TCP_CONNECT, tools.interval_ns, tools.patience_ns)
 
-    def start(self, now_ns: int) -> None:
-        """Nothing has to be ready."""
-
     def offer(self, seq: int) -> None:
         """Begin a connection."""
-        tools, book = self._tools, self._tools.book
         try:
             if len(self._attempts) >= self._attempts_max:
                 raise OSError(errno.ENOBUFS, "too many connections at a time")  # noqa: TRY301 - as if the kernel had said so
-            opened = make_socket(self._source)
+            opened = make_socket(self._flow.source_address)
         except OSError as error:
-            book.begin(self._index, seq, tools.now_ns())
-            book.refuse(self._index, seq, error.errno or errno.EIO)
+            self._begin(seq, self._now_ns())
+            self._note(seq, send_errno=error.errno or errno.EIO)
             return
-        began_ns = tools.now_ns()
+        began_ns = self._now_ns()
         number = opened.connect_ex(self._target)
-        ended_ns = tools.now_ns()
-        book.begin(self._index, seq, began_ns)
-        book.leave(self._index, seq, ended_ns)
-        tools.note_call(began_ns, ended_ns)
+        ended_ns = self._now_ns()
+        self._begin(seq, began_ns)
+        self._note(seq, send_ended_ns=ended_ns)
+        self._tools.note_call(began_ns, ended_ns)
         attempt = _Attempt(seq=seq, opened=opened, began_ns=began_ns)
         self._attempts[opened.fileno()] = attempt
         if number in (0, errno.EINPROGRESS):
-            tools.watch(opened, select.EPOLLOUT, self)
+            self._tools.watch(opened, select.EPOLLOUT, self)
         elif number in OWN_FAULTS:
-            book.refuse(self._index, seq, number)
+            self._note(seq, send_errno=number)
             self._end(attempt)
         else:
             self._fail(attempt, number)
@@ -124,7 +113,7 @@ class TcpConnectFlow:
         if number:
             self._fail(attempt, number)
             return
-        content, timestamp = self._tools.make_probe(self._ssid, attempt.seq)
+        content, timestamp = self._make_probe(attempt.seq)
         attempt.opened.send(content)  # whole: a fresh connection has room for more
         attempt.timestamp = timestamp
         self._tools.rewatch(attempt.opened, select.EPOLLIN)
@@ -137,26 +126,20 @@ class TcpConnectFlow:
         attempt.inbox += content
         if len(attempt.inbox) < PACKET_OCTETS:
             return
-        now_ns = self._tools.now_ns()
-        answer = self._tools.read_answer(attempt.inbox, self._ssid)
+        now_ns = self._now_ns()
+        answer = self._read_answer(attempt.inbox)
         if answer is not None and answer.sender_seq != attempt.seq:
             self._tools.counters["stale"] += 1
             answer = None
         if answer is None:
             self._fail(attempt, UNREADABLE)
             return
-        self._tools.book.answer(
-            self._index,
-            answer,
-            wall_ns=wall_ns,
-            now_ns=now_ns,
-            retransmits=count_retransmits(attempt.opened),
-            is_true=answer.sender_timestamp == attempt.timestamp,
-        )
+        retransmits = count_retransmits(attempt.opened)
+        self._take(answer, timestamp=attempt.timestamp, wall_ns=wall_ns, now_ns=now_ns, retransmits=retransmits)
         self._end(attempt)
 
     def _fail(self, attempt: _Attempt, number: int) -> None:
-        self._tools.book.fail(self._index, attempt.seq, number)
+        self._note(attempt.seq, failure=number)
         self._end(attempt)
 
     def _end(self, attempt: _Attempt) -> None:

@@ -21,7 +21,7 @@ from hitless.records import CONNECTION_ROW, ConnectionEvent
 from probes.namespaces import Place
 from probes.settings import FlowSettings
 from probes.stamp import PACKET_OCTETS
-from probes.tcp_flow import Tools
+from probes.tcp_flow import TcpFlow, Tools
 from probes.tcp_socket import (
     CLOSED_BY_PEER,
     OWN_FAULTS,
@@ -61,20 +61,12 @@ class _Message:
         return len(self.rest) < PACKET_OCTETS
 
 
-class TcpEstablishedFlow:
-    """Sends the probes of one `tcp-established` flow; see `probes.tcp_flow.TcpFlow`.
+class TcpEstablishedFlow(TcpFlow):
+    """Sends the probes of one `tcp-established` flow; arguments as those of `TcpFlow`, and where its connections are made."""
 
-    Args:
-        flow: what it is.
-        index: its place in the book.
-        place: where its connections are made.
-        tools: what is shared.
-    """
-
-    def __init__(self, flow: FlowSettings, index: int, place: Place, tools: Tools) -> None:
-        self._id, self._ssid = flow.id, flow.ssid
-        self._index, self._place, self._tools = index, place, tools
-        self._source, self._target = flow.source_address, (flow.sent_to, flow.port)
+    def __init__(self, flow: FlowSettings, index: int, tools: Tools, place: Place) -> None:
+        super().__init__(flow, index, tools)
+        self._place = place
         self._opened: socket.socket | None = None
         self._is_open = self._is_full = False
         self._number = 0
@@ -99,15 +91,14 @@ class TcpEstablishedFlow:
 
     def offer(self, seq: int) -> None:
         """Send a message, behind those that still wait."""
-        tools = self._tools
         self._next_seq = seq + 1
-        content, timestamp = tools.make_probe(self._ssid, seq)
-        began_ns = tools.now_ns()
-        tools.book.begin(self._index, seq, began_ns)
+        content, timestamp = self._make_probe(seq)
+        began_ns = self._now_ns()
+        self._begin(seq, began_ns)
         self._queue.append(_Message(seq=seq, offered_ns=began_ns, rest=content, timestamp=timestamp))
         if self._is_open and not self._is_full:
             self._flush()
-            tools.note_call(began_ns, tools.now_ns())
+            self._tools.note_call(began_ns, self._now_ns())
 
     def serve(self, descriptor: int) -> None:
         """Take note of a connection that opened or failed to; read what came; write what waits."""
@@ -151,13 +142,13 @@ class TcpEstablishedFlow:
         self._retry_ns = now_ns + max(self._tools.interval_ns, RETRY_NS_MIN)
         try:
             with self._place.inside():
-                opened = make_socket(self._source)
+                opened = make_socket(self._flow.source_address)
         except OSError as error:
             self._reason = error.errno or errno.EIO
             self._tools.counters["connections_untried"] += 1
             return
         self._opened, self._is_open, self._is_full = opened, False, False
-        self._began_ns = self._tools.now_ns()
+        self._began_ns = self._now_ns()
         number = opened.connect_ex(self._target)
         if number in (0, errno.EINPROGRESS):
             self._tools.watch(opened, select.EPOLLOUT, self)
@@ -216,7 +207,7 @@ class TcpEstablishedFlow:
                 return
             if message.rest:
                 break
-            self._tools.book.leave(self._index, message.seq, self._tools.now_ns())
+            self._note(message.seq, send_ended_ns=self._now_ns())
             self._sent[message.seq] = message.timestamp
             self._queue.popleft()
         if self._is_full != bool(self._queue):
@@ -234,24 +225,17 @@ class TcpEstablishedFlow:
         if not content:
             return 0
         self._inbox += content
-        now_ns, total = self._tools.now_ns(), count_retransmits(opened)
+        now_ns, total = self._now_ns(), count_retransmits(opened)
         while len(self._inbox) >= PACKET_OCTETS:
-            answer = self._tools.read_answer(self._inbox[:PACKET_OCTETS], self._ssid)
+            answer = self._read_answer(self._inbox[:PACKET_OCTETS])
             del self._inbox[:PACKET_OCTETS]
             if answer is None:
                 return UNREADABLE
             timestamp = self._sent.pop(answer.sender_seq, None)
             if timestamp is not None:
-                self._tools.book.answer(
-                    self._index,
-                    answer,
-                    wall_ns=wall_ns,
-                    now_ns=now_ns,
-                    retransmits=total - self._retransmits,
-                    is_true=answer.sender_timestamp == timestamp,
-                )
-                self._retransmits = total
-            elif not self._tools.book.repeat(self._index, answer.sender_seq):
+                retransmits, self._retransmits = total - self._retransmits, total
+                self._take(answer, timestamp=timestamp, wall_ns=wall_ns, now_ns=now_ns, retransmits=retransmits)
+            elif not self._repeat(answer.sender_seq):
                 self._tools.counters["stale"] += 1
         return None
 
@@ -275,24 +259,21 @@ class TcpEstablishedFlow:
         close_abruptly(opened)
         self._opened, self._is_open = None, False
         self._number += 1
-        now_ns = self._tools.now_ns()
+        now_ns = self._now_ns()
         if now_ns >= self._retry_ns:
             self._connect(now_ns)
 
     def _lose(self, seq: int) -> None:
         """Note why a message has no answer: never offered where no connection could even be tried."""
-        if self._reason in OWN_FAULTS:
-            self._tools.book.refuse(self._index, seq, self._reason)
-        else:
-            self._tools.book.fail(self._index, seq, self._reason)
+        self._note(seq, **{"send_errno" if self._reason in OWN_FAULTS else "failure": self._reason})
 
     def _tell(self, what: ConnectionEvent, number: int) -> None:
         assert self._opened is not None  # noqa: S101 - what is told is told of a connection
         row = (
-            self._id,
+            self._flow.id,
             self._number,
             self._began_ns,
-            self._tools.now_ns(),
+            self._now_ns(),
             what,
             number,
             self._next_seq,

@@ -1,43 +1,27 @@
-"""The interface of a TCP flow to its sender, and the tools that the flows of one sender share."""
+"""What the flows over TCP have in common: how they write their rows, and the tools that the flows of one sender share.
+
+The table is the one that the inner loop of datagrams fills: one row a flow and tick. Every probe has its row before anything is
+done for it, so that whatever becomes of it has a place.
+"""
 
 from __future__ import annotations
 
 import select
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final
 
 from probes.clocks import Bridge
-from probes.probe_book import ProbeBook
-from probes.recording import GrowingTable
-from probes.stamp import Answer, Probe, decode_answer, encode_ntp, encode_probe
+from probes.recording import GrowingTable, SenderTable, make_row
+from probes.settings import FlowSettings
+from probes.stamp import Answer, Probe, decode_answer, decode_ntp, encode_ntp, encode_probe
 
-
-class TcpFlow(Protocol):
-    """One flow over connections. It never waits."""
-
-    def start(self, now_ns: int) -> None:
-        """Get ready to send: no probe comes before."""
-        ...
-
-    def offer(self, seq: int) -> None:
-        """Send a probe, or keep it until it can be sent; its row is in the book afterwards."""
-        ...
-
-    def serve(self, descriptor: int) -> None:
-        """Follow what happened on one of its sockets."""
-        ...
-
-    def look(self, now_ns: int) -> None:
-        """Do what is due by the clock."""
-        ...
-
-    def finish(self, now_ns: int) -> None:
-        """Close everything."""
-        ...
+_COPIES_MAX: Final = 255
+_RETRANSMITS_MAX: Final = 255
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,7 +32,7 @@ class Tools:
     patience_ns: int
     """How long an answer, or a connection, is waited for."""
     bridge: Bridge
-    book: ProbeBook
+    table: SenderTable
     connections: GrowingTable
     """CONNECTION_ROWs go there."""
     counters: Counter[str]
@@ -57,10 +41,6 @@ class Tools:
     epoll: select.epoll = field(default_factory=select.epoll)
     owners: dict[int, TcpFlow] = field(default_factory=dict)
     """Descriptor to the flow that hears of it."""
-
-    def now_ns(self) -> int:
-        """Return the present on the run clock."""
-        return self.bridge.now_ns()
 
     def watch(self, opened: socket.socket, events: int, owner: TcpFlow) -> None:
         """Tell `owner` of these events from now on."""
@@ -75,17 +55,99 @@ class Tools:
         """Tell of nothing more; to be called just before the socket is closed, which takes it out of the epoll."""
         self.owners.pop(opened.fileno(), None)
 
-    def make_probe(self, ssid: int, seq: int) -> tuple[bytes, int]:
+
+class TcpFlow(ABC):
+    """One flow over connections. It never waits.
+
+    Args:
+        flow: what it is.
+        index: its place in a tick.
+        tools: what is shared.
+    """
+
+    def __init__(self, flow: FlowSettings, index: int, tools: Tools) -> None:
+        self._flow, self._index, self._tools = flow, index, tools
+        self._now_ns = tools.bridge.now_ns
+        self._target = (flow.sent_to, flow.port)
+        self._count = tools.table.ticks.shape[1]
+        # Views of single columns: an index into one is one number, an index into the rows makes a record.
+        self._columns = {name: tools.table.rows[name] for name in tools.table.rows.dtype.names or ()}
+
+    def start(self, now_ns: int) -> None:  # noqa: B027 - most have nothing to get ready
+        """Get ready to send: no probe comes before."""
+
+    @abstractmethod
+    def offer(self, seq: int) -> None:
+        """Send a probe, or keep it until it can be sent; its row is there afterwards."""
+
+    @abstractmethod
+    def serve(self, descriptor: int) -> None:
+        """Follow what happened on one of its sockets."""
+
+    @abstractmethod
+    def look(self, now_ns: int) -> None:
+        """Do what is due by the clock."""
+
+    @abstractmethod
+    def finish(self, now_ns: int) -> None:
+        """Close everything."""
+
+    def _begin(self, seq: int, began_ns: int) -> None:
+        """Write the row of a probe that is offered now."""
+        self._tools.table.rows[seq * self._count + self._index] = make_row(self._flow.id, seq, began_ns, began_ns)
+
+    def _note(self, seq: int, **values: int) -> None:
+        """Note values of a probe's row.
+
+        Among them: `send_ended_ns`, when the call ended that gave it to the kernel; `send_errno`, why it could not even be
+        tried and so was never offered; `failure`, why its connection ended before its answer.
+        """
+        for name, value in values.items():
+            self._columns[name][seq * self._count + self._index] = value
+
+    def _make_probe(self, seq: int) -> tuple[bytes, int]:
         """Return a message with the time as it is now, and that time, NTP."""
         timestamp = encode_ntp(time.time_ns())
-        return encode_probe(Probe(seq=seq, timestamp=timestamp, error=self.bridge.error, ssid=ssid)), timestamp
+        probe = Probe(seq=seq, timestamp=timestamp, error=self._tools.bridge.error, ssid=self._flow.ssid)
+        return encode_probe(probe), timestamp
 
-    def read_answer(self, content: bytes | bytearray, ssid: int) -> Answer | None:
-        """Return the answer to the flow of this SSID that 44 octets are; None: they are none, which is counted."""
+    def _read_answer(self, content: bytes | bytearray) -> Answer | None:
+        """Return the answer to this flow that 44 octets are; None: they are none, which is counted."""
         answer = decode_answer(content)
         if answer is None:
-            self.counters["malformed"] += 1
-        elif answer.ssid != ssid:
-            self.counters["foreign"] += 1
+            self._tools.counters["malformed"] += 1
+        elif answer.ssid != self._flow.ssid:
+            self._tools.counters["foreign"] += 1
             return None
         return answer
+
+    def _take(self, answer: Answer, *, timestamp: int, wall_ns: int | None, now_ns: int, retransmits: int) -> None:
+        """Fill the row of a probe with its first answer.
+
+        Args:
+            answer: what came; its `sender_seq` is a probe that was offered.
+            timestamp: what the probe bore; an answer that brings back another one is corrupted.
+            wall_ns: when it came, by the kernel; None: it did not say, and `now_ns` stands for it.
+            now_ns: run clock, read after it was taken.
+            retransmits: segments sent again on the connection since the answer before.
+        """
+        offset_ns = self._tools.bridge.offset_ns
+        self._note(
+            answer.sender_seq,
+            received=now_ns if wall_ns is None else wall_ns - offset_ns,
+            reflector_received=decode_ntp(answer.received) - offset_ns,
+            reflector_sent=decode_ntp(answer.timestamp) - offset_ns,
+            reflector_seq=answer.seq,
+            forward_ttl=answer.sender_ttl,
+            retransmits=min(retransmits, _RETRANSMITS_MAX),
+            corrupted=answer.sender_timestamp != timestamp,
+            copies=1,
+        )
+
+    def _repeat(self, seq: int) -> bool:
+        """Count one more answer of a probe; False: it had none so far."""
+        place, copies = seq * self._count + self._index, self._columns["copies"]
+        if place >= len(copies) or not copies[place]:
+            return False
+        copies[place] = min(int(copies[place]) + 1, _COPIES_MAX)
+        return True

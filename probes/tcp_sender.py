@@ -20,7 +20,6 @@ from probes.clocks import Bridge
 from probes.limits import connections_max
 from probes.namespaces import Place
 from probes.overflows import Watched
-from probes.probe_book import ProbeBook
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings, EndpointSettings
 from probes.tcp_connect import TcpConnectFlow
@@ -76,7 +75,7 @@ class TcpSender(TickedSender):
             interval_ns=settings.interval_ns,
             patience_ns=max(PATIENCE_NS, settings.drain_ns),
             bridge=bridge,
-            book=ProbeBook(self._table, [flow.id for flow in flows], bridge),
+            table=self._table,
             connections=connections,
             counters=self.counters,
             note_call=self._note_call,
@@ -100,7 +99,7 @@ class TcpSender(TickedSender):
             flows = tuple(
                 TcpConnectFlow(flow, index, self._tools)
                 if flow.flow_class is FlowClass.TCP_CONNECT
-                else TcpEstablishedFlow(flow, index, place, self._tools)
+                else TcpEstablishedFlow(flow, index, self._tools, place)
                 for index, flow in mine
             )
             makes_sockets = any(flow.flow_class is FlowClass.TCP_CONNECT for _, flow in mine)
