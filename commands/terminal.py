@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
@@ -27,20 +28,10 @@ _COLOURS: Final = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.INCONCLUS
 def print_comparison(summary: Summary, report: Path) -> None:
     """Print the verdict, the table and where the rest is."""
     console = Console(highlight=False)
-    topology = summary.topology
-    table = Table(title=f"{summary.scenario}: UNGATED against GATED", title_justify="left")
-    table.add_column("", no_wrap=True)
-    table.add_column("UNGATED", justify="right")
-    table.add_column("GATED", justify="right")
-    for row in comparison_rows(summary):
-        table.add_row(row.label, row.ungated, row.gated)
-    console.print(table)
+    topology, arms = summary.topology, ("", "UNGATED", "GATED")
+    print_table(f"{summary.scenario}: UNGATED against GATED", arms, map(astuple, comparison_rows(summary)))
     if families := family_rows(summary):
-        print_table(
-            "Probes lost, by class of flows",
-            ("", "UNGATED", "GATED"),
-            [(row.label, row.ungated, row.gated) for row in families],
-        )
+        print_table("Probes lost, by class of flows", arms, map(astuple, families))
     console.print(
         f"{plural(topology.nodes, 'node')} in {plural(topology.zones, 'zone')}, carrier {summary.carrier}, "
         f"profile {summary.profile}, a probe every {summary.interval_ms:g} ms per flow: "

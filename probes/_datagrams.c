@@ -207,15 +207,10 @@ static int is_same_name(const Name *one, const Name *other) {
 
 static int is_probe(const uint8_t *packet, int64_t octets) { return octets >= PACKET_OCTETS && packet[MULTIPLIER] != 0; }
 
-/* A buffer of at least so many octets. Returns -1 with the error set. */
-static int take_buffer(PyObject *object, Py_buffer *buffer, int flags, Py_ssize_t octets, const char *name) {
-    if (PyObject_GetBuffer(object, buffer, flags))
-        return -1;
-    if (buffer->len >= octets)
-        return 0;
-    PyBuffer_Release(buffer);
-    PyErr_Format(PyExc_ValueError, "%s has fewer than %zd octets", name, octets);
-    return -1;
+static PyObject *refuse_buffers(PyObject *object) {
+    PyErr_SetString(PyExc_ValueError, "the buffers do not fit together");
+    Py_DECREF(object);
+    return NULL;
 }
 
 /* ---- Sender ---- */
@@ -230,7 +225,6 @@ enum { S_MALFORMED, S_FOREIGN, S_STALE, S_COUNTED };
 typedef struct {
     PyObject_HEAD
     Py_buffer buffers[S_BUFFERS];
-    int held; /* how many of the buffers are taken */
     int64_t epoch_ns;
     int header; /* octets before the test packet: 0, or ICMP's 8 */
     int64_t flows, pods, octets, ticks_max, remembered;
@@ -246,8 +240,8 @@ typedef struct {
 
 static void free_sender(PyObject *object) {
     Sender *self = (Sender *)object;
-    for (int index = 0; index < self->held; index++)
-        PyBuffer_Release(&self->buffers[index]);
+    for (int index = 0; index < S_BUFFERS; index++)
+        PyBuffer_Release(&self->buffers[index]); /* nothing where none is held */
     PyMem_Free(self->headers);
     PyMem_Free(self->iovecs);
     PyMem_Free(self->inbox.payload);
@@ -257,26 +251,21 @@ static void free_sender(PyObject *object) {
 }
 
 static PyObject *make_sender(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(keywords)) {
-    static const char *names[] = {"packets", "peers", "pods", "ids", "index", "rows", "stamps"};
-    PyObject *given[S_BUFFERS];
     long long epoch_ns;
-    int header;
-    if (!PyArg_ParseTuple(arguments, "LiOOOOOOO", &epoch_ns, &header, &given[0], &given[1], &given[2], &given[3], &given[4],
-                          &given[5], &given[6]))
-        return NULL;
     Sender *self = (Sender *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     if (!self)
         return NULL;
-    self->epoch_ns = epoch_ns;
-    self->header = header;
-    Py_ssize_t least[S_BUFFERS] = {1, 1, sizeof(Pod), 4, IDS * 8, sizeof(SenderRow), 8};
-    for (int index = 0; index < S_BUFFERS; index++) {
-        int is_written = index == S_PACKETS || index >= S_ROWS;
-        int flags = is_written ? PyBUF_WRITABLE : PyBUF_SIMPLE;
-        if (take_buffer(given[index], &self->buffers[index], flags, least[index], names[index]))
-            goto failed;
-        self->held++;
+    Py_buffer *given = self->buffers;
+    if (!PyArg_ParseTuple(arguments, "Liw*y*y*y*y*w*w*", &epoch_ns, &self->header, &given[S_PACKETS], &given[S_PEERS],
+                          &given[S_PODS], &given[S_IDS], &given[S_INDEX], &given[S_ROWS], &given[S_STAMPS])) {
+        Py_DECREF(self);
+        return NULL;
     }
+    self->epoch_ns = epoch_ns;
+    static const Py_ssize_t least[S_BUFFERS] = {1, 1, sizeof(Pod), 4, IDS * 8, sizeof(SenderRow), 8};
+    for (int index = 0; index < S_BUFFERS; index++)
+        if (given[index].len < least[index])
+            return refuse_buffers((PyObject *)self);
     self->flows = self->buffers[S_IDS].len / 4;
     self->pods = self->buffers[S_PODS].len / (Py_ssize_t)sizeof(Pod);
     self->octets = self->buffers[S_PACKETS].len / self->flows;
@@ -284,17 +273,15 @@ static PyObject *make_sender(PyTypeObject *type, PyObject *arguments, PyObject *
     self->remembered = self->buffers[S_STAMPS].len / 8 / self->pods;
     Pod *pods = VIEW(self, Pod, S_PODS);
     self->name_octets = self->buffers[S_PEERS].len / self->flows;
-    int is_wrong = self->octets < header + PACKET_OCTETS || self->remembered < 1 ||
+    int is_wrong = self->octets < self->header + PACKET_OCTETS || self->remembered < 1 ||
                    self->buffers[S_PEERS].len % self->flows ||
                    (self->name_octets != sizeof(struct sockaddr_in) && self->name_octets != sizeof(struct sockaddr_in6));
     for (int index = 0; index < self->pods; index++)
         is_wrong |= pods[index].first < 0 || pods[index].last > self->flows || pods[index].first >= pods[index].last;
     for (int id = 0; id < IDS; id++)
         is_wrong |= VIEW(self, int64_t, S_INDEX)[id] >= self->flows;
-    if (is_wrong) {
-        PyErr_SetString(PyExc_ValueError, "the buffers do not fit together");
-        goto failed;
-    }
+    if (is_wrong)
+        return refuse_buffers((PyObject *)self);
     self->headers = PyMem_Calloc(self->flows, sizeof *self->headers);
     self->iovecs = PyMem_Calloc(self->flows, sizeof *self->iovecs);
     if (!self->headers || !self->iovecs) {
@@ -457,7 +444,6 @@ enum { R_MALFORMED, R_FOREIGN, R_PROBES, R_RATE_LIMITED, R_ANSWERED, R_SEND_ERRO
 typedef struct {
     PyObject_HEAD
     Py_buffer buffers[R_BUFFERS];
-    int held;
     int64_t epoch_ns, pods, sources, unanswered_left;
     int64_t counters[R_COUNTED]; /* of one `reflect` */
     uint32_t turns;
@@ -471,7 +457,7 @@ typedef struct {
 
 static void free_reflector(PyObject *object) {
     Reflector *self = (Reflector *)object;
-    for (int index = 0; index < self->held; index++)
+    for (int index = 0; index < R_BUFFERS; index++)
         PyBuffer_Release(&self->buffers[index]);
     PyMem_Free(self->rows);
     PyMem_Free(self->inbox.payload);
@@ -481,39 +467,32 @@ static void free_reflector(PyObject *object) {
 }
 
 static PyObject *make_reflector(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(keywords)) {
-    static const char *names[] = {"descriptors", "pod_of_flow", "sources", "ids",    "next_seq",
-                                  "rate",        "burst",       "tokens",  "refilled"};
-    PyObject *given[R_BUFFERS];
     long long epoch_ns, unanswered_max;
     Py_ssize_t octets;
-    if (!PyArg_ParseTuple(arguments, "LnLOOOOOOOOO", &epoch_ns, &octets, &unanswered_max, &given[0], &given[1], &given[2],
-                          &given[3], &given[4], &given[5], &given[6], &given[7], &given[8]))
-        return NULL;
     Reflector *self = (Reflector *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     if (!self)
         return NULL;
+    Py_buffer *given = self->buffers;
+    if (!PyArg_ParseTuple(arguments, "LnLy*y*y*y*w*y*y*w*w*", &epoch_ns, &octets, &unanswered_max, &given[R_DESCRIPTORS],
+                          &given[R_POD_OF_FLOW], &given[R_SOURCES], &given[R_IDS], &given[R_NEXT_SEQ], &given[R_RATE],
+                          &given[R_BURST], &given[R_TOKENS], &given[R_REFILLED])) {
+        Py_DECREF(self);
+        return NULL;
+    }
     self->epoch_ns = epoch_ns;
     self->unanswered_left = unanswered_max;
-    Py_ssize_t pods = 1;
-    for (int index = 0; index < R_BUFFERS; index++) {
-        Py_ssize_t least[R_BUFFERS] = {4,       IDS * 8,  IDS * ADDRESS_OCTETS, IDS * 4, IDS * 8,
-                                       pods * 8, pods * 8, pods * 8,             pods * 8};
-        int is_written = index == R_NEXT_SEQ || index >= R_TOKENS;
-        int flags = is_written ? PyBUF_WRITABLE : PyBUF_SIMPLE;
-        if (take_buffer(given[index], &self->buffers[index], flags, least[index], names[index]))
-            goto failed;
-        self->held++;
-        pods = self->buffers[R_DESCRIPTORS].len / 4;
-    }
+    Py_ssize_t pods = given[R_DESCRIPTORS].len / 4, each = pods * 8;
+    const Py_ssize_t least[R_BUFFERS] = {4, IDS * 8, IDS * ADDRESS_OCTETS, IDS * 4, IDS * 8, each, each, each, each};
+    int is_wrong = octets < PACKET_OCTETS;
+    for (int index = 0; index < R_BUFFERS; index++)
+        is_wrong |= given[index].len < least[index];
+    if (is_wrong)
+        return refuse_buffers((PyObject *)self);
     self->pods = pods;
     self->sources = self->buffers[R_SOURCES].len / ADDRESS_OCTETS / IDS;
     self->rows = PyMem_Calloc(TAKEN_MAX + SLOTS, sizeof *self->rows);
     if (!self->rows) {
         PyErr_NoMemory();
-        goto failed;
-    }
-    if (octets < PACKET_OCTETS) {
-        PyErr_SetString(PyExc_ValueError, "the buffers do not fit together");
         goto failed;
     }
     if (make_inbox(&self->inbox, octets))
@@ -730,9 +709,7 @@ static PyType_Spec reflector_spec = {
 static int fill_module(PyObject *module) {
     PyObject *sender = PyType_FromSpec(&sender_spec), *reflector = PyType_FromSpec(&reflector_spec);
     int is_wrong = !sender || !reflector || PyModule_AddObjectRef(module, "Sender", sender) ||
-                   PyModule_AddObjectRef(module, "Reflector", reflector) ||
-                   PyModule_AddIntConstant(module, "SENDER_ROW_OCTETS", sizeof(SenderRow)) ||
-                   PyModule_AddIntConstant(module, "REFLECTOR_ROW_OCTETS", sizeof(ReflectorRow));
+                   PyModule_AddObjectRef(module, "Reflector", reflector);
     Py_XDECREF(sender);
     Py_XDECREF(reflector);
     return is_wrong ? -1 : 0;

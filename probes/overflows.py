@@ -53,7 +53,8 @@ class OverflowWatch:
             self._table.append(np.array(rows, dtype=OVERFLOW_ROW))
         self._since_ns = now_ns
 
-    def close(self, now_ns: int) -> None:
-        """Look a last time, before the sockets are closed, and close the table."""
+    def close(self, now_ns: int) -> int:
+        """Look a last time, before the sockets are closed, and close the table; return how many datagrams were dropped."""
         self.look(now_ns)
         self._table.close()
+        return sum(self._seen)

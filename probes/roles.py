@@ -93,7 +93,7 @@ class Roles:
             process: counters of the process, for the report of one of its agents.
         """
         counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
-        self.overflows.close(now_ns)
+        counters["receive_overflows"] = self.overflows.close(now_ns)
         parts: tuple[Any, ...] = (self.sender, self.reflector, self.acceptor)
         for part in parts:
             if part:

@@ -6,10 +6,10 @@ Source: Prometheus, "Exposition formats", text format 0.0.4; "Metric and label n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Final
 
 from hitless.words import Verdict
-from reports.quantities import Duration
 from reports.summary import ArmSummary, Summary
 from reports.table import identity
 
@@ -32,8 +32,9 @@ def render_prometheus(summary: Summary) -> str:
 
 
 def _gauges(summary: Summary) -> Iterator[tuple[str, str, Sequence[Sample]]]:
-    def per_arm(read: str) -> list[Sample]:
-        return [({"arm": arm}, float(getattr(found.totals, read))) for arm, found in summary.arms.items()]
+    def per_arm(read: Callable[[ArmSummary], float | None], per_unit: float = 1.0) -> list[Sample]:
+        values = {arm: read(found) for arm, found in summary.arms.items()}
+        return [({"arm": arm}, value / per_unit) for arm, value in values.items() if value is not None]
 
     info = {name.replace(" ", "_"): value for name, value in identity(summary)}
     yield "info", "What was tested; always 1.", [(info, 1.0)]
@@ -45,43 +46,27 @@ def _gauges(summary: Summary) -> Iterator[tuple[str, str, Sequence[Sample]]]:
         for verdict in Verdict
     ]
     yield "trials", "Trials by verdict.", trials
-    yield "probes_offered", "Probes of mesh flows over all trials.", per_arm("offered")
-    yield "probes_lost", "Of them lost.", per_arm("lost")
-    yield "flows", "Mesh flows, each counted once per trial.", per_arm("flows")
-    yield "flows_hit", "Of them, those that lost a probe.", per_arm("flows_hit")
+    yield "probes_offered", "Probes of mesh flows over all trials.", per_arm(lambda arm: arm.totals.offered)
+    yield "probes_lost", "Of them lost.", per_arm(lambda arm: arm.totals.lost)
+    yield "flows", "Mesh flows, each counted once per trial.", per_arm(lambda arm: arm.totals.flows)
+    yield "flows_hit", "Of them, those that lost a probe.", per_arm(lambda arm: arm.totals.flows_hit)
     yield "accuracy_seconds", "Time between two probes of a flow.", [({}, summary.accuracy_ms / MS_PER_S)]
-    yield "downtime_max_seconds", "Downtime of the flow that was down longest, with its bounds.", _downtimes(summary)
-    blind = _times(summary, lambda arm: arm.totals.blind_ms_max)
-    yield "blind_max_seconds", "No outage longer than this could have been missed.", blind
-    yield "gate_hold_max_seconds", "How long the gate held before it opened.", _times(summary, lambda arm: arm.gate_hold_ms_max)
-    converged = _times(summary, lambda arm: arm.totals.convergence_ms_max)
-    yield "convergence_max_seconds", "Full convergence time.", converged
-    unexplained = [
-        ({"arm": arm}, float(found.lost_unexplained))
-        for arm, found in summary.arms.items()
-        if found.lost_unexplained is not None
-    ]
-    yield "probes_unexplained", "Lost probes that no kernel counter accounts for.", unexplained
-
-
-def _downtimes(summary: Summary) -> list[Sample]:
-    return [
+    downtimes = [
         ({"arm": arm, "bound": bound}, value / MS_PER_S)
         for arm, found in summary.arms.items()
         if found.totals.downtime_ms_max is not None
-        for bound, value in _bounds(found.totals.downtime_ms_max)
+        for bound, value in asdict(found.totals.downtime_ms_max).items()
+        if value is not None
     ]
-
-
-def _bounds(length: Duration) -> Iterator[tuple[str, float]]:
-    for name in ("shortest", "likely", "longest"):
-        value = getattr(length, name)
-        if value is not None:
-            yield name, value
-
-
-def _times(summary: Summary, read: Callable[[ArmSummary], float | None]) -> list[Sample]:
-    return [({"arm": arm}, value / MS_PER_S) for arm, found in summary.arms.items() if (value := read(found)) is not None]
+    yield "downtime_max_seconds", "Downtime of the flow that was down longest, with its bounds.", downtimes
+    blind = per_arm(lambda arm: arm.totals.blind_ms_max, MS_PER_S)
+    yield "blind_max_seconds", "No outage longer than this could have been missed.", blind
+    held = per_arm(lambda arm: arm.gate_hold_ms_max, MS_PER_S)
+    yield "gate_hold_max_seconds", "How long the gate held before it opened.", held
+    converged = per_arm(lambda arm: arm.totals.convergence_ms_max, MS_PER_S)
+    yield "convergence_max_seconds", "Full convergence time.", converged
+    unexplained = per_arm(lambda arm: arm.lost_unexplained)
+    yield "probes_unexplained", "Lost probes that no kernel counter accounts for.", unexplained
 
 
 def _say_labels(labels: Labels) -> str:

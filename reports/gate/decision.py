@@ -29,7 +29,7 @@ from reports.gate.relative import (
     judge_primary,
     plan_trials,
 )
-from reports.gate.rules import Allowance, Figure, RuleFinding, Rules, State, Trait, index_allowances
+from reports.gate.rules import Allowance, Figure, RuleFinding, Rules, State, Trait
 from reports.gate.sides import Difference, Side, find_differences
 
 SCHEMA: Final = "hitless.gate/1"
@@ -160,7 +160,7 @@ def _merge(findings: Iterable[RuleFinding]) -> Outcome:
 
 
 def _apply_allowances(findings: Iterable[RuleFinding], rules: Rules) -> tuple[RuleFinding, ...]:
-    allowances = index_allowances(rules)
+    allowances = {(one.rule, one.scenario): one for one in rules.allowances}
     return tuple(
         one if one.state is State.HOLDS else replace(one, allowance=allowances.get((one.rule, one.scenario)))
         for one in findings

@@ -5,7 +5,6 @@ What stops a release is stated before anything is compared. The built-in rules a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum, unique
@@ -133,11 +132,6 @@ def read_rules(document: JsonObject, where: str, today: date) -> Rules:
                 expected=f"a day from {today} on; renew the allowance, or remove it",
             )
     return rules
-
-
-def index_allowances(rules: Rules) -> Mapping[tuple[RuleName, str], Allowance]:
-    """Return the allowances by rule and scenario."""
-    return {(one.rule, one.scenario): one for one in rules.allowances}
 
 
 @unique
