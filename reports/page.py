@@ -63,7 +63,6 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
         accuracy_ms=summary.accuracy_ms,
         summary=summary,
         sentence=verdict_sentence(summary),
-        style=read_asset("page.css"),
         script=read_asset("page.js"),
         headline=headline_rows(summary),
         identity=identity(summary),

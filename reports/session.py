@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 
 from hitless.plural import plural
-from reports.templating import markdown_table, read_asset, render
+from reports.templating import markdown_table, render
 
 
 @unique
@@ -59,7 +59,7 @@ class SessionIndex:
 
 def render_index(session: SessionIndex) -> str:
     """Return the page."""
-    return render("session.html.j2", session=session, style=read_asset("page.css"), unexpected=State.UNEXPECTED)
+    return render("session.html.j2", session=session, unexpected=State.UNEXPECTED)
 
 
 def render_step_summary(session: SessionIndex) -> str:

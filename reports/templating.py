@@ -51,6 +51,7 @@ def _make_environment(accuracy_ms: float, *, escapes: bool) -> Environment:
         ms=lambda value: say_ms(value, accuracy_ms),
         drops=lambda value: say_count(value) if value else NONE,
     )
+    environment.globals["style"] = read_asset("page.css")
     return environment
 
 

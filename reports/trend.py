@@ -26,7 +26,7 @@ from reports.gate.relative import ARMS
 from reports.gate.rules import Figure
 from reports.picture import draw_text, ticks
 from reports.releases import Row, column_of
-from reports.templating import read_asset, render
+from reports.templating import render
 
 _PENALTY: Final = 4.0
 _BAR_WIDTH: Final = 30
@@ -160,7 +160,6 @@ def render_trend_page(trends: Sequence[Trend]) -> str:
     return render(
         "trend.html.j2",
         scenario=trends[0].scenario,
-        style=read_asset("page.css"),
         trends=[(trend, Markup("\n".join(_draw(trend)))) for trend in trends],  # noqa: S704 - texts are escaped where drawn
     )
 
