@@ -21,7 +21,7 @@ import numpy as np
 from hitless.errors import WorldError
 from hitless.records import NONE_NS, REFLECTOR_ROW, encode_address
 from hitless.words import FlowClass
-from probes.answering import Answering, Conversation, KnownFlow, Times
+from probes.answering import Answering, Conversation, Times
 from probes.clocks import Bridge
 from probes.families import name_port
 from probes.limits import TokenBucket, connections_max
@@ -152,18 +152,15 @@ class Acceptor:
             raise WorldError(message) from error
         finally:
             place.close()
-        known: dict[int, KnownFlow] = {}
-        for flow in flows:
-            sources = frozenset(map(encode_address, flow.sources))
-            known[flow.ssid] = KnownFlow(id=flow.id, flow_class=flow.flow_class, sources=sources)
+        rate, now_ns = RATE_MARGIN * len(flows) / self._settings.interval_ns, self._bridge.now_ns()
+        answering = Answering(flows, TokenBucket(rate, max(BURST_MIN, rate * STALL_NS), now_ns))
         allowed: Counter[bytes] = Counter()
         for flow in flows:
-            allowed.update(dict.fromkeys(known[flow.ssid].sources, self._connections_max(flow)))
-        rate, now_ns = RATE_MARGIN * len(flows) / self._settings.interval_ns, self._bridge.now_ns()
+            allowed.update(dict.fromkeys(answering.sources[flow.ssid], self._connections_max(flow)))
         self._listeners[opened.fileno()] = _Listener(
             opened=opened,
             allowed=dict(allowed),
-            answering=Answering(known, TokenBucket(rate, max(BURST_MIN, rate * STALL_NS), now_ns)),
+            answering=answering,
             accepts=TokenBucket(rate, max(BURST_MIN, rate * self._patience_ns), now_ns),
         )
         self._epoll.register(opened.fileno(), select.EPOLLIN)

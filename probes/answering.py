@@ -7,24 +7,13 @@ the connection: its framing cannot be trusted any more. 44 octets go out for 44 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from hitless.records import NONE_NS
-from hitless.words import FlowClass
+from hitless.records import NONE_NS, encode_address
 from probes.limits import UNANSWERED, TokenBucket
+from probes.settings import FlowSettings
 from probes.stamp import PACKET_OCTETS, Probe, answer_probe, decode_probe, encode_ntp
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownFlow:
-    """A flow that ends here."""
-
-    id: int
-    """FlowId: what the log calls it."""
-    flow_class: FlowClass
-    sources: frozenset[bytes]
-    """Addresses that it may come from, as in a row: its source's, and what that may have been rewritten to on the way."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,14 +58,16 @@ class Answering:
     """Answers for one endpoint.
 
     Args:
-        flows: SSID to what is known of it.
+        flows: those that end here.
         bucket: a token an answer.
     """
 
-    def __init__(self, flows: Mapping[int, KnownFlow], bucket: TokenBucket) -> None:
-        self.flows = flows
+    def __init__(self, flows: Collection[FlowSettings], bucket: TokenBucket) -> None:
+        self.flows = {flow.ssid: flow for flow in flows}
+        self.sources = {flow.ssid: frozenset(map(encode_address, flow.sources)) for flow in flows}
+        """SSID to the addresses that its flow may come from, as in a row."""
         self._bucket = bucket
-        self._next_seq = dict.fromkeys(flows, 0)
+        self._next_seq = dict.fromkeys(self.flows, 0)
 
     def reply(self, conversation: Conversation, content: bytes, times: Times, error: int) -> Reply:
         """Say what to answer to what came, up to the first that is no message to us.
@@ -110,8 +101,7 @@ class Answering:
             del inbox[:PACKET_OCTETS]
             if probe is None:
                 return probes, "malformed"
-            flow = self.flows.get(probe.ssid)
-            if flow is None or conversation.source not in flow.sources or conversation.ssid not in (0, probe.ssid):
+            if conversation.source not in self.sources.get(probe.ssid, ()) or conversation.ssid not in (0, probe.ssid):
                 return probes, "foreign"
             conversation.ssid = probe.ssid
             probes.append(probe)

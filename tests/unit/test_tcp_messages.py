@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from hitless.records import NONE_NS, ConnectionEvent, encode_address
 from hitless.words import FlowClass
-from probes.answering import Answering, Conversation, KnownFlow, Times
+from probes.answering import Answering, Conversation, Times
 from probes.limits import UNANSWERED, TokenBucket, connections_max
+from probes.settings import FlowSettings
 from probes.stamp import (
     PACKET_OCTETS,
     Probe,
@@ -30,10 +31,19 @@ TIMES = Times(received_ns=10, received_wall_ns=1_010, sent_ns=20, sent_wall_ns=1
 
 
 def make_answering(tokens: float = 1e9) -> Answering:
-    flows = {
-        1: KnownFlow(id=WIDE + 1, flow_class=FlowClass.TCP_ESTABLISHED, sources=frozenset({SOURCE})),
-        2: KnownFlow(id=WIDE + 2, flow_class=FlowClass.TCP_CONNECT, sources=frozenset({SOURCE, OTHER})),
-    }
+    flows = [
+        FlowSettings(
+            id=WIDE + ssid,
+            ssid=ssid,
+            source="a",
+            source_address="127.7.0.2",
+            destination="b",
+            destination_address="127.7.0.3",
+            flow_class=FlowClass.TCP_ESTABLISHED,
+            rewritten_sources=rewritten,
+        )
+        for ssid, rewritten in ((1, ()), (2, ("127.7.0.9",)))
+    ]
     return Answering(flows, TokenBucket(0, tokens, 0))
 
 
