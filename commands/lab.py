@@ -32,7 +32,7 @@ Name = Annotated[str, typer.Option(help="Name of the lab.")]
 def up(
     *,
     zones: Annotated[int, typer.Option(help="Number of zones.")] = 2,
-    nodes_per_zone: Annotated[int, typer.Option(help="Nodes a zone.")] = 2,
+    nodes_per_zone: Annotated[int, typer.Option(help="Nodes per zone.")] = 2,
     overlay: Annotated[Overlay, typer.Option(help="Encapsulation.")] = Overlay.IPIP,
     mode: Annotated[Mode, typer.Option(help="Mode in which it starts.")] = Mode.OVERLAY,
     rp_filter: Annotated[int, typer.Option(help="Of the nodes: 0 off, 1 strict, 2 loose.")] = 2,

@@ -56,8 +56,10 @@ def test_an_interrupt_that_meets_an_old_hook_wrapper_ends_a_session_as_any_other
 
 
 IN_PYDANTIC = """
+from pydantic_core import SchemaError
+
 def test_settings():
-    raise ValueError("Error building enum validator: KeyboardInterrupt: SIGINT")
+    raise SchemaError("Error building enum validator: KeyboardInterrupt: SIGINT")
 
 def test_next():
     pass
