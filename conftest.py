@@ -64,9 +64,12 @@ _records = pytest.StashKey[Path]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the suites' options; pytest-kind owns --cluster-name, --keep-cluster, --kubeconfig and --kind-*."""
     group = parser.getgroup("hitless")
-    group.addoption("--backend", choices=list(BackendName), default=BackendName.LAB, help="where (default: lab)")
+    group.addoption("--backend", choices=list(BackendName), default=BackendName.LAB, help="cluster to run on (default: lab)")
     group.addoption(
-        "--switch", choices=list(SwitchName), default=None, help="who switches (default: doubles; with kubeconfig observer)"
+        "--switch",
+        choices=list(SwitchName),
+        default=None,
+        help="what performs the switch (default: doubles; with kubeconfig observer)",
     )
     group.addoption("--scenario", action="append", default=[], help="only this scenario, by name or file; may be repeated")
     for name, (alias, default) in SHARED.items():
@@ -76,9 +79,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(f"--{name}", default=default, help=option.help, **values)
     group.addoption("--rate", type=float, default=None, help="probes per second per flow (default: each scenario's own)")
     group.addoption("--trials", type=int, default=1, help="runs of each arm (default: 1)")
-    group.addoption("--prober-image", default=None, help="with --backend kubeconfig: the probers' image, as nodes can pull it")
+    group.addoption(
+        "--prober-image",
+        default=None,
+        help="with --backend kubeconfig: the image of the probers, by the name under which the nodes pull it",
+    )
     group.addoption("--output", type=_read_path, help=f"folder for the records (default: {RUNS_HELP})")
-    group.addoption("--baseline", type=_read_path, help="end with the release gate's answer: summaries of the last release")
+    group.addoption("--baseline", type=_read_path, help="summaries of the last release: end with the release gate's decision")
     group.addoption("--history", type=_read_path, help="add the session's summaries to this history (hitless history)")
     group.addoption("--release", default=None, help="with --history: version under test (default: the extension's)")
     group.addoption("--rules", type=_read_path, help="with --baseline: rules file of the gate (default: the built-in rules)")
@@ -88,9 +95,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         choices=list(Trait),
         default=[],
-        help="with --baseline: let the sides differ in this; may be repeated",
+        help="with --baseline: trait in which the sides may differ; may be repeated",
     )
-    group.addoption("--keep", action="store_true", help="keep the records of arms that came out as expected, too")
+    group.addoption("--keep", action="store_true", help="also keep the records of arms with the expected verdict")
 
 
 def _read_path(text: str) -> Path:

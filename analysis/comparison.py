@@ -94,7 +94,7 @@ def compare_verdict(runs: Sequence[JudgedRun], doubts: tuple[Finding, ...] = ())
 
 def _doubt_damaged(damaged: Sequence[str]) -> Iterator[Finding]:
     for reason in damaged:
-        yield doubt("run-damaged", f"a run is left out, because it cannot be read: {reason}")
+        yield doubt("run-damaged", f"a run cannot be read and is excluded: {reason}")
 
 
 def _name(run: JudgedRun) -> str:
@@ -178,7 +178,7 @@ def _doubt_proof(run: JudgedRun) -> Iterator[Finding]:
     # An outage after any of several requests proves that the probes see loss.
     requested_ns = min((request.t_ns for request in run.history.requests), default=0)
     if any(result.check == "books" and result.verdict is Verdict.INCONCLUSIVE for result in run.results):
-        yield doubt("ungated-unexplained", f"{_name(run)} lost probes that no counter accounts for: they prove nothing")
+        yield doubt("ungated-unexplained", f"{_name(run)} lost probes that no counter accounts for, so its loss proves nothing")
         return
     if not _lost(run):
         yield doubt("ungated-lost-nothing", f"{_name(run)} lost nothing, so it is not proven that loss would have been seen")

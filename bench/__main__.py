@@ -20,7 +20,7 @@ app = typer.Typer(
 def measure(
     context: typer.Context,
     *,
-    quick: Annotated[bool, typer.Option(help="Few repetitions: shows that everything works, not how well.")] = False,
+    quick: Annotated[bool, typer.Option(help="Few repetitions: tests the benchmark; the figures mean little.")] = False,
     only: Annotated[
         str | None,
         typer.Option(

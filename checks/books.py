@@ -26,10 +26,12 @@ def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Balance lost probes of all IPv4 flows, control flows included, against the drops of all namespaces."""
     ledger = evidence.ledger
     if ledger is None:
-        yield note("counters-not-available", "not available: this cluster has no counters of every namespace between two pods")
+        yield note(
+            "counters-not-available", "not available: this cluster does not count packets in every namespace between two pods"
+        )
         return
     if any(flow.ip_family is IpFamily.IPV6 for flow in evidence.history.flows):
-        yield note("ipv6-not-balanced", "the books are of IPv4: no lost IPv6 probe is in them")
+        yield note("ipv6-not-balanced", "the books cover IPv4 only; lost IPv6 probes are not in them")
     limit = limits["lost_unexplained"]
     if limit is not None and ledger.lost_unexplained > limit:
         text = f"{ledger.lost_unexplained} of {plural(ledger.lost, 'lost probe')} not accounted for: {_drops(ledger)}"

@@ -70,7 +70,7 @@ def _judge_hit(flow: Flow, found: FlowMeasure, limit_ms: float) -> Finding:
         return failure("flow-downtime-over-budget", text, flow=flow.id, t_ns=first_ns)
     if found.downtime.longest_ns is None or found.downtime.longest_ns > limit_ns:
         # Both the truth and the budget are between the bounds: only a shorter interval could decide.
-        return doubt("flow-downtime-unclear", f"{text}; only a higher rate can tell", flow=flow.id, t_ns=first_ns)
+        return doubt("flow-downtime-unclear", f"{text}; use a higher rate to decide", flow=flow.id, t_ns=first_ns)
     return note("flow-downtime-within-budget", text, flow=flow.id, t_ns=first_ns)
 
 

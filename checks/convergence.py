@@ -42,7 +42,7 @@ def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     yield from _judge_nodes(history)
     yield from _judge_paths(evidence)
     if history.header.end_mode is history.header.start_mode:
-        yield note("no-convergence-expected", f"not applicable to the flows' times: the arm stays in {history.header.end_mode}")
+        yield note("no-convergence-expected", f"no convergence times: the arm stays in {history.header.end_mode}")
     else:
         yield from _judge_times(evidence, limits["convergence_ms"])
     yield from _judge_held(history, measures)
@@ -54,7 +54,7 @@ def _judge_objects(history: History) -> Iterator[Finding]:
     pools = [(pool, pool_mode(pool)) for pool in history.final_objects_of(Kind.IP_POOL)]
     sets = tuple(document for document in history.final_objects if is_calico_node(document))
     if not any(mode is not None for _, mode in pools) or not sets:
-        yield doubt("objects-not-read", "the IPPool or the DaemonSet calico-node at the end is not known")
+        yield doubt("objects-not-read", "the final state of the IPPool or of the DaemonSet calico-node is not known")
     for pool, mode in pools:
         if mode is not None and mode is not wanted:
             yield failure("pool-not-switched", f"the IPPool {name_of(pool)} says {mode} at the end; expected: {wanted}")
@@ -90,7 +90,7 @@ def _judge_rolls(history: History, wanted: float | None) -> Iterator[Finding]:
 def _judge_nodes(history: History) -> Iterator[Finding]:
     """Every node's routes are of the end mode."""
     if not history.final_nodes:
-        yield doubt("nodes-not-read", "the state of the nodes at the end is not known")
+        yield doubt("nodes-not-read", "the final state of the nodes is not known")
         return
     nodes = history.remaining_nodes
     has_peers = len(nodes) > 1

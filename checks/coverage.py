@@ -70,14 +70,16 @@ def _ask_harness(history: History, _: Limits) -> Iterator[Finding]:
     if interrupted is not None:
         yield doubt("interrupted", "the run was interrupted; repeat it", t_ns=interrupted.t_ns)
     elif not any(history.events_named("run.settled", "run.timed_out")) and not history.errors:
-        yield doubt("run-unfinished", "the record ends before the run settled or used up its time; repeat the run")
+        yield doubt("run-unfinished", "the record ends before the run settled or its time was over; repeat the run")
 
 
 def _ask_liveness(history: History, _: Limits) -> Iterator[Finding]:
     """Nothing may happen before every flow has been answered several times in a row."""
     live = history.first_event("run.live")
     if live is None:
-        yield doubt("not-live", "the probes were never answered on every flow, so the network was broken before the switch")
+        yield doubt(
+            "not-live", "there was no time at which every flow was answered, so the network was broken before the switch"
+        )
         return
     for requested in history.requests[:1]:
         if requested.t_ns < live.t_ns:
@@ -94,12 +96,12 @@ def _ask_agents(history: History, _: Limits) -> Iterator[Finding]:
             unanswered = plural(report.counters["rate_limited"], "probe")
             yield doubt(
                 "rate-limited",
-                f"the agent {report.agent} left {unanswered} unanswered: they exceeded its rate limit; lower the rate",
+                f"the agent {report.agent} left {unanswered} unanswered because they exceeded its rate limit; lower the rate",
             )
         strays = {name: report.counters.get(name, 0) for name in STRAYS}
         if any(strays.values()):
             found = ", ".join(f"{count} {name}" for name, count in strays.items() if count)
-            yield note("strays-dropped", f"the agent {report.agent} dropped packets that were not its own: {found}")
+            yield note("strays-dropped", f"the agent {report.agent} dropped packets of other senders: {found}")
 
 
 def _offered(history: History) -> Rows:

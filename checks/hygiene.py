@@ -28,7 +28,7 @@ def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Look for leftovers of the overlay (NATIVE) or for missing parts of it (OVERLAY)."""
     history = evidence.history
     if not history.final_nodes:
-        yield doubt("nodes-not-read", "the state of the nodes at the end is not known")
+        yield doubt("nodes-not-read", "the final state of the nodes is not known")
         return
     nodes = history.remaining_nodes
     match history.header.end_mode:
@@ -107,7 +107,7 @@ def _judge_tables(history: History, limit: float | None) -> Iterator[Finding]:
     routes = history.final_cloud_routes
     if routes is None:
         if limit is not None:
-            yield doubt("tables-not-read", "the cloud's tables at the end are not known")
+            yield doubt("tables-not-read", "the final state of the cloud's route tables is not known")
         return
     if history.header.end_mode is Mode.NATIVE:
         yield from _judge_native_tables(history, routes)

@@ -53,7 +53,7 @@ def _ask_controls(evidence: Evidence, _: Limits) -> Iterator[Finding]:
             at_ns = found.outages[0].onset_after_ns if found.outages else None
             yield doubt(
                 "control-lost",
-                f"the control flow {flow.label} lost {found.lost} of {plural(found.offered, 'probe')}: the machine did, "
+                f"the control flow {flow.label} lost {found.lost} of {plural(found.offered, 'probe')}: the machine lost them, "
                 "not the switch; use a quieter machine",
                 t_ns=at_ns,
             )

@@ -22,7 +22,7 @@ def check(evidence: Evidence, _: Limits) -> Iterable[Finding]:
     history = evidence.history
     gone = _overlay_gone(evidence)
     if history.header.start_mode is not Mode.OVERLAY or gone is None:
-        yield note("not-applicable", "not applicable: the overlay never went away")
+        yield note("not-applicable", "not applicable: the overlay was never removed")
         return
     instant_ns, what = gone
     pairs = [(zone, node.name) for zone in sorted(history.facts.zone_gateways) for node in history.facts.nodes]

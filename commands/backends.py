@@ -69,7 +69,7 @@ class Backend:
             return self.profiles[0]
         if profile not in self.profiles:
             raise UsageError(
-                f"--profile {profile} does not work with --backend {self.name}: its runs end before real parts have acted; "
+                f"--profile {profile} does not work with --backend {self.name}, because its runs end before real parts act; "
                 f"use --profile {self.profiles[0]}"
             )
         return profile
@@ -104,12 +104,12 @@ def fit_backend(backend: Backend, performer: Performer, calico_version: str | No
         return backend
     if SwitchName.DOUBLES not in backend.switches:
         raise UsageError(
-            f"{performer.label} does not work with --backend {backend.name}: hitless only watches that cluster; "
+            f"{performer.label} does not work with --backend {backend.name}, because hitless only watches that cluster; "
             f"use --backend {BackendName.LAB} or {BackendName.KIND}"
         )
     if calico_version is not None and backend.name is BackendName.LAB and Act.CHOOSE_RELEASE not in performer.acts:
         raise UsageError(
-            "--calico-version has no effect beside --extension in the lab: the program renders its own; leave it out"
+            "--calico-version has no effect with --extension in the lab, because the program renders its own; leave it out"
         )
     return replace(backend, profiles=(Profile.GARDENER,))
 

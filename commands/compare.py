@@ -76,7 +76,7 @@ def compare_arms(
     missing = backend.find_missing(case)
     if missing:
         raise MissingCapabilityError(
-            f"this machine lacks {', '.join(missing)} for {case.scenario.name}; run `hitless doctor` to see how to get it"
+            f"this machine lacks {', '.join(missing)} for {case.scenario.name}; run `hitless doctor` to see how to install it"
         )
     if is_rate_auto:
         case, text = choose_rate(case, partial(find_doubt, backend))
@@ -147,7 +147,7 @@ def check_comparable(watches: Mapping[Path, Sequence[History]]) -> None:
     (first, ours), (second, theirs) = traits.items()
     for name, value in ours.items():
         if value != theirs[name]:
-            raise UsageError(f"the watches differ in their {name}: {value} in {first}, {theirs[name]} in {second}")
+            raise UsageError(f"the watches differ in {name}: {value} in {first}, {theirs[name]} in {second}")
 
 
 def _describe(history: History) -> dict[str, str]:
@@ -184,7 +184,7 @@ def judge_stored(path: Path, output_format: Format, prometheus: Path | None = No
     runs, damaged = read_stored(path)
     names = {run.history.header.scenario for run in runs}
     if len(names) > 1:
-        raise RecordDamagedError(f"{path}: runs of several scenarios: {', '.join(sorted(names))}; judge them one by one")
+        raise RecordDamagedError(f"{path} has runs of several scenarios: {', '.join(sorted(names))}; judge each run separately")
     # A suite numbers the runs of its one arm, which has no rule over both; a comparison's bear the arm's name.
     has_rule = not all(folder.name.isdigit() for folder in find_runs(path))
     return _tell(

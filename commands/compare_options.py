@@ -22,18 +22,19 @@ def compare(  # noqa: PLR0913 - each is an option
     *,
     scenario: options.ScenarioName = "plain-switch",
     trials: Annotated[int, options.run(min=1, max=TRIALS_MAX, help="Runs of each arm.")] = 3,
-    first_trial: Annotated[int, options.run(min=1, help="Number of the first of them.")] = 1,
+    first_trial: Annotated[int, options.run(min=1, help="Number of the first trial.")] = 1,
     profile: options.ProfileName = None,
     overlay: options.OverlayName = None,
     zones: options.Zones = None,
     nodes_per_zone: options.NodesPerZone = None,
     rate: Annotated[
-        str | None, options.run(help="Probes per second per flow, or auto: 200, 100, 50 or 20, as this machine answers them.")
+        str | None,
+        options.run(help="Probes per second per flow, or auto: the highest of 200, 100, 50, 20 that this machine sustains."),
     ] = None,
     mesh: options.MeshName = None,
     watched: Annotated[
         tuple[Path, Path] | None,
-        options.run(metavar="UNGATED GATED", help="Run nothing: compare two stored watches of these folders."),
+        options.run(metavar="UNGATED GATED", help="Do not run; compare the stored watches in these two folders."),
     ] = None,
     backend: Annotated[BackendName, options.where(help="Where the arms run.")] = BackendName.LAB,
     carrier: options.Carrier = None,
@@ -41,9 +42,7 @@ def compare(  # noqa: PLR0913 - each is an option
     kind_bin: options.KindBin = None,
     kind_kubectl_bin: options.KubectlBin = None,
     kind_image: options.NodeImage = None,
-    keep_cluster: Annotated[
-        bool, options.kind("--keep-cluster", help="Use one cluster for all runs, and leave it up.")
-    ] = False,
+    keep_cluster: Annotated[bool, options.kind("--keep-cluster", help="Use one cluster for all runs and leave it up.")] = False,
     calico_version: options.CalicoVersion = None,
     extension: options.Extension = DOUBLE,
     resource_manager: options.ResourceManager = DOUBLE,

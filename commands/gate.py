@@ -120,7 +120,7 @@ def _split(option: str, text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise UsageError(where=option, found=repr(text), expected=f"arguments as a shell takes them ({error})") from error
+        raise UsageError(where=option, found=repr(text), expected=f"arguments quoted as for a shell ({error})") from error
 
 
 def _say_recorded_plan(rules: Rules) -> str:
@@ -137,7 +137,7 @@ def check_gate(paths: Sequence[Path], rules_file: Path | None, looks: Sequence[L
     """
     rules = read_question(GateOptions(rules_file=rules_file)).rules
     if len(paths) > 1:
-        raise UsageError("--self-test draws from the runs of one version; give one folder, or none for the recorded values")
+        raise UsageError("--self-test uses the runs of one version; give one folder, or none for the recorded values")
     if output_format not in {GateFormat.TEXT, GateFormat.JSON}:
         raise UsageError(where="--format", found=output_format, expected="text or json with --self-test")
     if paths:
@@ -146,9 +146,7 @@ def check_gate(paths: Sequence[Path], rules_file: Path | None, looks: Sequence[L
     elif rules.primary.figure is Figure.GATE_HOLD_AFTER_ROUTES:
         values, interval_ms, source = np.array(RECORDED_MS), RECORDED_INTERVAL_MS, RECORDED_SOURCE
     else:
-        raise UsageError(
-            f"the recorded values are of another figure than {rules.primary.figure}; give a folder with --self-test"
-        )
+        raise UsageError(f"there are no recorded values of {rules.primary.figure}; give a folder with --self-test")
     found = simulate_decisions(values, interval_ms, rules.primary, looks, source)
     if output_format is GateFormat.JSON:
         sys.stdout.write(json.dumps({**asdict(found), "is_good": found.is_good}, indent=1) + "\n")

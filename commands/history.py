@@ -68,7 +68,7 @@ def trend(
     found = make_trend(rows, scenario, figure)
     if found is None:
         expected = ", ".join(sorted({row.scenario for row in rows})) or "nothing: the history is empty"
-        raise UsageError(where="--scenario", found=scenario, expected=f"one that the history has: {expected}")
+        raise UsageError(where="--scenario", found=scenario, expected=f"a scenario of the history: {expected}")
     if page is not None:
         trends = [trend for name in Figure if (trend := make_trend(rows, scenario, name)) is not None and trend.is_known]
         try:

@@ -70,7 +70,7 @@ def _read_summary(path: Path, release: str | None) -> tuple[str, pa.Table]:
     stored = parse_summary(content, str(path))
     version = release or name_release(stored.summary.parts)
     if version is None:
-        raise UsageError(f"{path} does not say which version of the extension it is of; give --release")
+        raise UsageError(f"{path} does not state the version of the extension; give --release")
     allowances = tuple(_find_allowances(path, stored.summary.scenario))
     rows = make_rows(stored, version, datetime.fromtimestamp(written_s, UTC), allowances)
     name = hashlib.sha256(content).hexdigest()[:_HASH_DIGITS] + ".parquet"

@@ -34,10 +34,16 @@ def images(
     *,
     load: Annotated[list[Path] | None, typer.Option(help="Load this `docker save` archive first; may be repeated.")] = None,
     kubernetes: Annotated[str | None, typer.Option(help="Only the node image of this version, such as 1.36.")] = None,
-    cluster_name: Annotated[str | None, typer.Option(help="Copy what is here into the nodes of this cluster, too.")] = None,
+    cluster_name: Annotated[
+        str | None, typer.Option(help="Also copy the images that are present into the nodes of this cluster.")
+    ] = None,
     kind_bin: options.KindBin = None,
-    names: Annotated[bool, typer.Option("--names", help="Only print what to pull, one a line; needs no docker.")] = False,
-    save: Annotated[Path | None, typer.Option(help="Write what is here into this archive, for --load elsewhere.")] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="Only print the images to pull, one per line; needs no docker.")
+    ] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="Write the images that are present into this archive, for --load on another machine.")
+    ] = None,
 ) -> None:
     """List the pinned images of a kind cluster.
 
@@ -104,7 +110,7 @@ def up(  # noqa: PLR0913 - each is an option
     )
     missing = backend.find_missing(case)
     if missing:
-        raise MissingCapabilityError(f"this machine lacks {', '.join(missing)}; run `hitless doctor` to see how to get it")
+        raise MissingCapabilityError(f"this machine lacks {', '.join(missing)}; run `hitless doctor` to see how to install it")
     cluster = backend.make_cluster(case, RunClock())
     try:
         cluster.up()
@@ -124,8 +130,10 @@ def status(*, cluster_name: options.ClusterName = DEFAULT_CLUSTER_NAME) -> None:
 
 @app.command(name="exec")
 def run_in_node(
-    container: Annotated[str, typer.Argument(help="A node or the router, such as worker or router; `hitless kind status`.")],
-    command: Annotated[list[str], typer.Argument(help="What to run there, such as ip route; after -- if it has options.")],
+    container: Annotated[
+        str, typer.Argument(help="Node or router, such as worker or router; `hitless kind status` lists them.")
+    ],
+    command: Annotated[list[str], typer.Argument(help="Command to run, such as ip route; after -- if it has options.")],
     *,
     cluster_name: options.ClusterName = DEFAULT_CLUSTER_NAME,
 ) -> None:
@@ -173,7 +181,7 @@ def _load_into(cluster: str, kind_bin: Path | None, references: list[str]) -> No
     wanted = [reference for reference in references if reference.partition("@")[0] not in skipped]
     _find_cluster(cluster)
     if not wanted:
-        raise WorldError("Docker has none of the images to copy into the nodes; `hitless kind images` says how to get them")
+        raise WorldError("Docker has none of the images to copy into the nodes; `hitless kind images` explains how to get them")
     load_images(kind_bin, cluster, wanted)
     sys.stdout.write(f"copied {plural(len(wanted), 'image')} into the nodes of {cluster}\n")
 

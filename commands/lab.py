@@ -34,8 +34,8 @@ def up(
     zones: Annotated[int, typer.Option(help="Number of zones.")] = 2,
     nodes_per_zone: Annotated[int, typer.Option(help="Nodes per zone.")] = 2,
     overlay: Annotated[Overlay, typer.Option(help="Encapsulation.")] = Overlay.IPIP,
-    mode: Annotated[Mode, typer.Option(help="Mode in which it starts.")] = Mode.OVERLAY,
-    rp_filter: Annotated[int, typer.Option(help="Of the nodes: 0 off, 1 strict, 2 loose.")] = 2,
+    mode: Annotated[Mode, typer.Option(help="Start mode.")] = Mode.OVERLAY,
+    rp_filter: Annotated[int, typer.Option(help="rp_filter of the nodes: 0 off, 1 strict, 2 loose.")] = 2,
     carrier: Carrier = None,
     name: Name = DEFAULT_NAME,
 ) -> None:

@@ -59,20 +59,26 @@ app.add_typer(history_commands.app, name="history")
 @app.command()
 def watch(  # noqa: PLR0913 - each is an option
     *,
-    kubeconfig: Annotated[Path, typer.Option(help="Of the cluster to watch.", dir_okay=False)],
-    image: Annotated[str, typer.Option(help="The probers' image (probes/image/Dockerfile), as the nodes can pull it.")],
-    context: Annotated[str | None, typer.Option(help="Which context; default: the current one.")] = None,
-    namespace: Annotated[str, typer.Option(help="Where the probers go; must not be there.")] = "hitless",
+    kubeconfig: Annotated[Path, typer.Option(help="Kubeconfig of the cluster to watch.", dir_okay=False)],
+    image: Annotated[
+        str, typer.Option(help="Image of the probers (probes/image/Dockerfile), by the name under which the nodes pull it.")
+    ],
+    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig; default: the current one.")] = None,
+    namespace: Annotated[str, typer.Option(help="Namespace to create for the probers; must not exist.")] = "hitless",
     rate: Annotated[float, typer.Option(min=0.1, max=1000, help="Probes per second per flow.")] = 20.0,
     mesh: Annotated[
         str | None, typer.Option(help=f"{MESH_HELP} Default: full; covering beyond {FULL_NODES_MAX} nodes.")
     ] = None,
-    until_seconds: Annotated[float, typer.Option(min=1, max=86_400, help="End at the latest after this.")] = 3600.0,
+    until_seconds: Annotated[
+        float, typer.Option(min=1, max=86_400, help="End after this many seconds at the latest.")
+    ] = 3600.0,
     until_idle: Annotated[
         float, typer.Option(min=0, help="End when a switch was seen and nothing has changed for this many seconds; 0: do not.")
     ] = 60.0,
     gate: Annotated[bool, typer.Option(help="Whether the feature gate is on in this cluster; a watch cannot see it.")] = True,
-    expect: Annotated[Mode | None, typer.Option(help="The mode to end in; then leftovers on the nodes count as well.")] = None,
+    expect: Annotated[
+        Mode | None, typer.Option(help="Expected end mode; leftovers on the nodes are then judged as well.")
+    ] = None,
     output: Output,
     prometheus: Prometheus = None,
     output_format: OutputFormat = Format.TEXT,
@@ -123,9 +129,12 @@ def bundle(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a stored comparison or of one stored run.")],
     *,
     anonymous: Annotated[
-        bool, typer.Option("--anonymous", help="Replace names of nodes, zones and endpoints, and addresses; no reports.")
+        bool,
+        typer.Option(
+            "--anonymous", help="Replace addresses and the names of nodes, zones and endpoints; leave out the reports."
+        ),
     ] = False,
-    output: Annotated[Path | None, typer.Option(help="The file.", show_default="FOLDER.tar.gz here")] = None,
+    output: Annotated[Path | None, typer.Option(help="File to write.", show_default="FOLDER.tar.gz here")] = None,
 ) -> None:
     """Pack a stored run into one file for a bug report."""
     from commands.bundle import bundle as pack  # noqa: PLC0415 - as above
@@ -136,7 +145,9 @@ def bundle(
 
 @app.command()
 def follow(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a comparison or of one run, also of one that lasts.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a comparison or of one run; the run may still be going on.")
+    ],
 ) -> None:
     """Show a run, stored or still going.
 
@@ -153,14 +164,16 @@ def gate(  # noqa: PLR0913 - each is an option
     baseline: Annotated[
         Path | None, typer.Argument(help="Comparison, session of suites, or summary of the last release.")
     ] = None,
-    candidate: Annotated[Path | None, typer.Argument(help="The same of the version that may be released.")] = None,
+    candidate: Annotated[
+        Path | None, typer.Argument(help="Comparison, session of suites, or summary of the release candidate.")
+    ] = None,
     *,
     rules: Annotated[Path | None, typer.Option(help="Rules file; default: the built-in rules (docs/gate.md).")] = None,
     scenario: Annotated[
         list[Path] | None, typer.Option(help="File of a scenario that is not shipped; may be repeated.")
     ] = None,
     allow_different: Annotated[
-        list[Trait] | None, typer.Option(help="Let the sides differ in this, and say so in the result; may be repeated.")
+        list[Trait] | None, typer.Option(help="Trait in which the sides may differ; the result states it. May be repeated.")
     ] = None,
     decisions: Annotated[
         Path | None,
@@ -169,16 +182,19 @@ def gate(  # noqa: PLR0913 - each is an option
         ),
     ] = None,
     self_test: Annotated[
-        bool, typer.Option("--self-test", help="Simulate 10,000 decisions from recorded variance, or that of BASELINE.")
+        bool, typer.Option("--self-test", help="Simulate 10,000 decisions from recorded trials, or from those of BASELINE.")
     ] = False,
     run: Annotated[
-        bool, typer.Option("--run", help="Run both versions in turns until decided, each trial as `hitless compare` does.")
+        bool,
+        typer.Option(
+            "--run", help="Run both versions alternately until the gate decides; a trial is a run of `hitless compare`."
+        ),
     ] = False,
-    baseline_args: Annotated[str, typer.Option(help="With --run: arguments of `compare` that make the last release.")] = "",
-    candidate_args: Annotated[str, typer.Option(help="With --run: the same of the version that may be released.")] = "",
+    baseline_args: Annotated[str, typer.Option(help="With --run: arguments of `compare` for the last release.")] = "",
+    candidate_args: Annotated[str, typer.Option(help="With --run: arguments of `compare` for the candidate.")] = "",
     trials: Annotated[
         int | None,
-        typer.Option(help="With --run: trials of each version at the most (20). With --self-test: in a decision (10)."),
+        typer.Option(help="With --run: maximum trials of each version (20). With --self-test: trials in a decision (10)."),
     ] = None,
     output: Output,
     output_format: Annotated[GateFormat, typer.Option("--format", help="What to print.")] = GateFormat.TEXT,
@@ -206,15 +222,20 @@ def gate(  # noqa: PLR0913 - each is an option
         refuse_beside("--run", given & {"baseline", "candidate"})
         raise Outcome(run_gate((baseline_args, candidate_args), options, trials or 20, output, output_format))
     if idle := given & {"trials", *RUN_PARAMETERS}:
-        raise UsageError(f"{name_options(idle)} has no effect without --run; a decision takes every trial that it is given")
+        raise UsageError(
+            f"{name_options(idle)} has no effect without --run; without it, the decision uses every trial of both folders"
+        )
     raise Outcome(gate_release(paths, options, output_format))
 
 
 @app.command()
 def conform(
     *,
-    extension: Annotated[Path, typer.Option(metavar="PROGRAM", help="The Calico extension: the path of its program.")],
-    against: Annotated[Path | None, typer.Option(metavar="PROGRAM", help="Another release of it; default: the double.")] = None,
+    extension: Annotated[Path, typer.Option(metavar="PROGRAM", help="Path of the Calico extension's program.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="PROGRAM", help="Path of another release of the extension; default: compare with the double."),
+    ] = None,
     output: Output,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:
@@ -252,10 +273,13 @@ def clean(
     context: typer.Context,
     *,
     kubeconfig: Annotated[
-        Path | None, typer.Option(help="Of a cluster: remove the probers that a killed watch left there.", dir_okay=False)
+        Path | None,
+        typer.Option(help="Kubeconfig of a cluster: remove the probers that a killed watch left there.", dir_okay=False),
     ] = None,
-    kube_context: Annotated[str | None, typer.Option("--context", help="Which context; default: the current one.")] = None,
-    namespace: Annotated[str, typer.Option(help="Where the probers are.")] = "hitless",
+    kube_context: Annotated[
+        str | None, typer.Option("--context", help="Context of the kubeconfig; default: the current one.")
+    ] = None,
+    namespace: Annotated[str, typer.Option(help="Namespace of the probers.")] = "hitless",
 ) -> None:
     """Remove what killed runs left behind.
 
@@ -264,7 +288,7 @@ def clean(
     if kubeconfig is None:
         without = {"context" if name == "kube_context" else name for name in context.params if is_given(context, name)}
         if without:
-            raise UsageError("--kubeconfig is required with --context and --namespace: they say where in that cluster")
+            raise UsageError("--context and --namespace need --kubeconfig")
         kind_commands.clean_up()
         lab_commands.clean_up()
         return

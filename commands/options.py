@@ -29,10 +29,10 @@ OverlayName = Annotated[Overlay | None, run(help="Encapsulation; default: the sc
 Zones = Annotated[int | None, run(help="Number of zones; default: the scenario's.")]
 NodesPerZone = Annotated[int | None, run(help="Nodes per zone; default: the scenario's.")]
 MeshName = Annotated[str | None, run(help=f"{MESH_HELP} Default: full.")]
-Carrier = Annotated[IpipCarrier | None, where(help="What carries ipip; default: ipip, if the kernel has it.")]
+Carrier = Annotated[IpipCarrier | None, where(help="Tunnel device for overlay ipip; default: ipip if the kernel has it.")]
 ClusterName = Annotated[str, kind(help="Name of the kind cluster.")]
-KindBin = Annotated[Path | None, kind(help="kind; default: from PATH.")]
-KubectlBin = Annotated[Path | None, kind(help="kubectl; default: from PATH.")]
+KindBin = Annotated[Path | None, kind(help="Path of kind; default: from PATH.")]
+KubectlBin = Annotated[Path | None, kind(help="Path of kubectl; default: from PATH.")]
 NodeImage = Annotated[str | None, kind(help="Node image; default: the pinned one.")]
 CalicoVersion = Annotated[
     str | None, _tested(help="Calico's tag; default: the extension's. Beside --extension on kind: the images of the nodes.")

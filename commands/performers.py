@@ -102,7 +102,9 @@ def read_programs(extension: str, resource_manager: str, route_controller: str) 
     programs = Programs(extension=paths[0], resource_manager=paths[1], route_controller=paths[2])
     if (programs.extension is None) != (programs.resource_manager is None):
         given, missing = ("extension", "resource-manager") if programs.extension else ("resource-manager", "extension")
-        raise UsageError(f"--{given} needs --{missing}: the double of the extension applies what it writes itself; give both")
+        raise UsageError(
+            f"--{given} needs --{missing}, because the double of the extension applies its manifests itself; give both"
+        )
     return programs
 
 

@@ -317,7 +317,7 @@ def _check_version_given(document: Document, where: str) -> None:
             where=where,
             place=f"{document.place}.spec.kubernetes.version".lstrip("."),
             found="nothing",
-            expected="a Kubernetes version; its default comes from the CloudProfile, which is not in this file",
+            expected="a Kubernetes version; the CloudProfile, which has the default, is not in this file",
         )
 
 
@@ -343,7 +343,7 @@ def _check_combinations(shoot: Shoot, where: str) -> None:
                 where=where,
                 place=f"{place}.{name}",
                 found="a mapping",
-                expected=f"no such section, because ipFamilies does not name {name}",
+                expected=f"no such section, because ipFamilies does not contain {name}",
             )
     if config is not None and config.ipam is not None and config.ipam.type == "calico-ipam" and "IPv6" in families_found:
         raise UsageError(where=where, place=f"{place}.ipam.type", found='"calico-ipam" with IPv6', expected="host-local")

@@ -219,7 +219,7 @@ def _read(path: Path) -> bytes:
 def _parse(content: bytes | str, where: str) -> list[YamlDocument]:
     """Return the documents that are not empty. Raises UsageError."""
     if len(content) > DOCUMENT_OCTETS_MAX:
-        raise UsageError(f"larger than {DOCUMENT_OCTETS_MAX:,} octets, the most that is read", where=where)
+        raise UsageError(f"larger than {DOCUMENT_OCTETS_MAX:,} octets, the maximum size of a document", where=where)
     try:
         documents = read_yaml(content)
     except YamlError as error:

@@ -255,7 +255,7 @@ def encode_header(table: str, facts: Mapping[str, Any]) -> bytes:
     document = {"schema": RECORD_SCHEMA, "table": table, "row_octets": TABLES[table].itemsize, **facts}
     line = json.dumps(document, sort_keys=True).encode()
     if len(line) >= HEADER_OCTETS:
-        raise ValueError(f"the header of a record file takes {len(line)} octets, more than the {HEADER_OCTETS - 1} that fit")
+        raise ValueError(f"the header of a record file has {len(line)} octets; at most {HEADER_OCTETS - 1} fit")
     return line.ljust(HEADER_OCTETS - 1) + b"\n"
 
 

@@ -273,7 +273,7 @@ def check_shared(settings: Sequence[AgentSettings]) -> None:
     if len({one.epoch_ns for one in settings}) > 1:
         raise UsageError(where="settings", place="epoch_ns", found="several", expected="one for all agents of a process")
     if len(set(names)) < len(names):
-        raise UsageError(where="settings", place="agent", found=", ".join(names), expected="a name of its own for each agent")
+        raise UsageError(where="settings", place="agent", found=", ".join(names), expected="a different name for each agent")
 
 
 def _prepare_process() -> None:

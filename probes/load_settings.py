@@ -125,5 +125,5 @@ def read_locust_settings(path: Path) -> LocustSettings:
     """Read and check the settings of a master or a worker. Raises UsageError."""
     settings = read_fields(LocustSettings, read_document(path), str(path))
     if settings.users and not settings.peers:
-        refuse(str(path), "peers", "none", f"one at least, for {settings.users} users")
+        refuse(str(path), "peers", "none", f"at least one, for {settings.users} users")
     return settings

@@ -170,7 +170,7 @@ def _check_together(settings: AgentSettings, where: str) -> None:
         refuse(where, "flows", f"ssid {repeated} twice", "unique SSIDs")
     kinds = {"TCP" if flow.flow_class.is_tcp else flow.flow_class.upper() for flow in settings.sent_flows}
     if len(kinds) > 1:
-        refuse(where, "flows", f"{' and '.join(sorted(kinds))} to send", "UDP alone, ICMP alone, or TCP alone")
+        refuse(where, "flows", f"{' and '.join(sorted(kinds))} to send", "only UDP, only ICMP, or only TCP")
     if not settings.sent_flows and not settings.reflected_flows:
         refuse(where, "flows", "none that an endpoint sends or reflects", "at least one")
     if settings.ticks_max * max(1, len(settings.sent_flows)) > _ROWS_MAX:
@@ -189,7 +189,9 @@ def _check_addresses(settings: AgentSettings, where: str) -> None:
             ("destination", flow.destination, flow.destination_address),
         ):
             if addresses.get(name, address) != address:
-                refuse(where, f"flows[{index}].{side}_address", repr(address), f"{addresses[name]!r}, as the endpoint says")
+                refuse(
+                    where, f"flows[{index}].{side}_address", repr(address), f"{addresses[name]!r}, the address of the endpoint"
+                )
 
 
 def _addresses_of(settings: AgentSettings) -> Iterator[str]:

@@ -48,7 +48,7 @@ def _check_address(text: str) -> str:
     except ValueError as error:
         raise _RefusedError("an IPv4 or IPv6 address") from error
     if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address.ipv4_mapped):
-        raise _RefusedError("an IPv4 address, or an IPv6 address without a zone that is not IPv4-mapped")
+        raise _RefusedError("an IPv4 address, or an IPv6 address that has no zone and is not IPv4-mapped")
     return str(address)
 
 

@@ -111,7 +111,9 @@ class Supervisor:
     def _start(self, request: Document) -> Document:
         given = request.get("settings")
         if not isinstance(given, list) or not given:
-            raise UsageError(where="request", place="settings", found=str(given)[:100], expected="a list, one an agent")
+            raise UsageError(
+                where="request", place="settings", found=str(given)[:100], expected="a list with one entry per agent"
+            )
         documents = [{**one, "directory": str(self._directory)} if isinstance(one, dict) else one for one in given]
         settings = [parse_settings(one, where="settings") for one in documents]
         if self._is_running():

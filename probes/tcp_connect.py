@@ -59,7 +59,7 @@ class TcpConnectFlow(TcpFlow):
         """Begin a connection."""
         try:
             if len(self._attempts) >= self._attempts_max:
-                raise OSError(errno.ENOBUFS, "too many connections at a time")  # noqa: TRY301 - as if the kernel had said so
+                raise OSError(errno.ENOBUFS, "too many open connections")  # noqa: TRY301 - as if the kernel had said so
             opened = make_socket(self._flow.source_address)
         except OSError as error:
             self._begin(seq, self._now_ns())

@@ -167,7 +167,7 @@ class Scenario(Strict):
             self._check_judged(profile, flow_sets)
             if FlowSet.UDP not in flow_sets:
                 raise MisfitError(
-                    f"flows.{profile}", ", ".join(flow_sets), "udp as well: the other flow sets are compared with it"
+                    f"flows.{profile}", ", ".join(flow_sets), "udp as well, because the other flow sets are compared with it"
                 )
             if FlowSet.UDP_NATIVE_MTU in flow_sets and self.start is Mode.OVERLAY:
                 allowed = "no such flows with start OVERLAY: pods keep the overlay's smaller MTU until they are recreated"
@@ -205,7 +205,7 @@ class Scenario(Strict):
                 raise MisfitError(f"faults.{number}.for_ms", f"{fault.for_ms.fast:g}", allowed)
         staying = self.topology.nodes - len(self.leaving_nodes)
         if self.leaving_nodes and staying < 2:  # noqa: PLR2004 - a mesh needs two ends
-            raise MisfitError("faults", f"{plural(staying, 'node')} that stays", "2 nodes that stay, or more")
+            raise MisfitError("faults", f"{plural(staying, 'node')} that stays", "at least 2 nodes that stay")
 
     def _check_times(self) -> None:
         """Refuse a run that ends before anything can happen, and faults after its end."""

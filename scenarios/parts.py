@@ -225,7 +225,11 @@ class Links(Strict):
         if self.jitter_ms > self.delay_ms:
             raise MisfitError("jitter_ms", f"{self.jitter_ms:g}", f"at most delay_ms, {self.delay_ms:g}")
         if self.reorder_percent and not self.delay_ms:
-            raise MisfitError("reorder_percent", f"{self.reorder_percent:g}", "0 without a delay_ms: nothing is overtaken then")
+            raise MisfitError(
+                "reorder_percent",
+                f"{self.reorder_percent:g}",
+                "0 without a delay_ms, because nothing is overtaken without a delay",
+            )
         return self
 
 

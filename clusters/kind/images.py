@@ -62,7 +62,7 @@ def save_archive(docker: Docker, states: Sequence[ImageState], archive: Path) ->
     present = [(state.image.name, state.reference) for state in states if state.reference is not None]
     if not present:
         raise MissingCapabilityError(
-            "Docker has none of the images, so there is nothing to save; `hitless kind images` says how to get them"
+            "Docker has none of the images, so there is nothing to save; `hitless kind images` explains how to get them"
         )
     for name, reference in present:
         if reference != name:

@@ -150,5 +150,7 @@ def _talk(opened: Any, request: str, line: bytes, timeout_s: float) -> bytes:  #
     except (TypeError, KeyError, IndexError, ValueError) as error:
         raise ApiUnavailableError(f"{request}: the stream broke before the command ended") from error
     if code != 0:
-        raise WorldError(f"{request}: the command ended with {code}: {complaint.decode(errors='replace').strip()[-500:]}")
+        raise WorldError(
+            f"{request}: the command ended with exit code {code}: {complaint.decode(errors='replace').strip()[-500:]}"
+        )
     return b"".join(said)

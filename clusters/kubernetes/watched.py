@@ -58,7 +58,7 @@ class WatchedCluster:
     @property
     def routes(self) -> RouteTables:
         """The cloud's route tables are not within reach. Raises WorldError."""
-        raise WorldError("hitless cannot reach the cloud's route tables of a watched cluster")
+        raise WorldError("hitless cannot reach the cloud route tables of a watched cluster")
 
     calibrator = None
     """hitless drops no packets in a watched cluster."""
@@ -238,7 +238,7 @@ def check_records(zones: Sequence[str], mesh: Mesh, *, rate_hz: float, until_s: 
     if octets_hz * until_s > RECORDS_OCTETS_MAX:
         seconds = RECORDS_OCTETS_MAX / octets_hz
         raise UsageError(
-            f"the records of {until_s:g} s would not fit into the probers' volumes: {rate_hz:g} probes per second and "
+            f"the records of {until_s:g} s do not fit into the probers' volumes: {rate_hz:g} probes per second and "
             f"{plural(nodes, 'node')} fill them in {seconds:.0f} s; use a smaller --rate, --mesh covering, or with "
             "`hitless watch` a smaller --until-seconds"
         )
@@ -278,8 +278,8 @@ def read_families(endpoints: Sequence[Endpoint]) -> tuple[tuple[str, ...], dict[
         without = [pod.name for pod in pods if not pod.address_of(family)]
         if without and family is IpFamily.IPV4:
             raise UsageError(
-                f"{len(without)} of {plural(len(pods), 'prober pod')} have no IPv4 address, such as {without[0]}; hitless "
-                "watches clusters whose pods have IPv4, or IPv4 and IPv6"
+                f"{len(without)} of {plural(len(pods), 'prober pod')} have no IPv4 address (first: {without[0]}); hitless "
+                "needs pods with IPv4, or IPv4 and IPv6"
             )
         if len(without) < len(pods):
             families.append(family.value)

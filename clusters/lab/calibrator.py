@@ -32,7 +32,7 @@ class LabCalibrator:
     def drop(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:
         """Drop the flow's probes; return the run clock around the change. Raises WorldError."""
         if self._switch is not None:
-            raise BugError("a calibration flow is dropped already")
+            raise BugError("a calibration flow is already blocked")
         endpoints = {endpoint.name: endpoint for endpoint in self._network.endpoints}
         switch = SharpSwitch(self._network, [endpoints[flow.destination].address], endpoints[flow.source].node)
         self._switch = self._stack.enter_context(switch)

@@ -171,7 +171,7 @@ class Netlink:
         try:
             self._socket.send(octets)
         except OSError as error:
-            raise WorldError(f"{self._namespace}: cannot send {len(octets)} octets of netlink: {error}") from error
+            raise WorldError(f"{self._namespace}: cannot send a netlink message of {len(octets)} octets: {error}") from error
 
     def _receive(self) -> Iterator[tuple[int, int, int, memoryview]]:
         try:

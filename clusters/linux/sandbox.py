@@ -79,7 +79,7 @@ def enter_sandbox() -> None:
         os.waitpid(child, 0)
         os.close(lifeline)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        raise MissingCapabilityError(f"{refusal}; run `hitless doctor` to see how to allow it")
+        raise MissingCapabilityError(f"{refusal}; run `hitless doctor` to see how to allow namespaces")
     os.close(answer)
     _descend(lifeline, question)
     os.close(question)

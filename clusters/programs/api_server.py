@@ -49,7 +49,7 @@ def find_assets() -> Assets:
     """
     openssl = shutil.which("openssl")
     if openssl is None:
-        raise MissingCapabilityError("there is no program openssl; install it (Debian: openssl)")
+        raise MissingCapabilityError("openssl is not on PATH; install it (Debian: openssl)")
     folder = os.environ.get("KUBEBUILDER_ASSETS")
     if folder:
         for name in ("etcd", "kube-apiserver"):
@@ -60,13 +60,13 @@ def find_assets() -> Assets:
         return Assets(etcd=Path(folder) / "etcd", kube_apiserver=Path(folder) / "kube-apiserver", openssl=Path(openssl))
     etcd = shutil.which("etcd")
     if etcd is None:
-        raise MissingCapabilityError("there is no program etcd; install it (Debian: etcd-server), or set KUBEBUILDER_ASSETS")
+        raise MissingCapabilityError("etcd is not on PATH; install it (Debian: etcd-server), or set KUBEBUILDER_ASSETS")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     built = sorted(cache.glob(_CACHES))
     on_path = shutil.which("kube-apiserver")
     if not built and on_path is None:
         raise MissingCapabilityError(
-            "there is no program kube-apiserver: set KUBEBUILDER_ASSETS to the folder that `setup-envtest use -p path` prints, "
+            "kube-apiserver is not on PATH; set KUBEBUILDER_ASSETS to the folder that `setup-envtest use -p path` prints, "
             "or build it with `make kube-apiserver` in a checkout"
         )
     return Assets(etcd=Path(etcd), kube_apiserver=built[-1] if built else Path(str(on_path)), openssl=Path(openssl))

@@ -39,7 +39,7 @@ def check_program(option: str, path: Path) -> None:
     if not path.is_file():
         raise MissingCapabilityError(f"{option} {path}: no such file; give the path of the program")
     if not os.access(path, os.X_OK):
-        raise MissingCapabilityError(f"{option} {path}: it is not executable; run `chmod +x {path}`")
+        raise MissingCapabilityError(f"{option} {path}: not executable; run `chmod +x {path}`")
 
 
 @cache

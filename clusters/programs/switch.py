@@ -41,7 +41,7 @@ def surround(cluster: Cluster, programs: Programs, case: Case, arm: Arm, directo
 
 def _make_switch(case: Case, arm: Arm, clock: Clock, cluster: Cluster, facts: ClusterFacts, recorder: Recorder) -> Switch:
     if not isinstance(cluster, ProgramCluster):
-        raise BugError("programs were planned for a cluster that has none around it")
+        raise BugError("programs were planned for a cluster without programs")
     switch = make_switch(
         make_switch_spec(case, arm),
         kube=cluster.kube,

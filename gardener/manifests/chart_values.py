@@ -87,7 +87,7 @@ def compute_values(shoot: Shoot, feature_gates: FeatureGates) -> ChartValues:
             where=f"Shoot {shoot.metadata.name}",
             place="spec.kubernetes.kubeProxy.enabled",
             found="false",
-            expected="true: the extension forbids it without the eBPF data plane",
+            expected="true, because the extension forbids false without the eBPF data plane",
         )
     overlay = None if config.overlay is None else config.overlay.enabled
     has_ipv4, has_ipv6 = "IPv4" in shoot.families, "IPv6" in shoot.families

@@ -58,7 +58,7 @@ def parse_table(content: bytes, path: str) -> StoredTable:
         raise UsageError(where=path, place=place, found=first["msg"], expected=expected) from error
     different = {name for name in table.asked if table.asked[name] != table.against.get(name)}
     if not table.asked or different != set(table.different) or set(table.asked) != set(table.against):
-        raise UsageError(where=path, place="different", found="cases that do not fit to the decisions", expected=expected)
+        raise UsageError(where=path, place="different", found="cases that do not match the decisions", expected=expected)
     return StoredTable(path=path, table=table)
 
 

@@ -58,7 +58,7 @@ def plan_looks(budget: int) -> tuple[Look, ...]:
     least = min_pairs(STOP_ALPHA / LOOKS)
     if budget < least:
         raise UsageError(
-            where="--trials", found=str(budget), expected=f"at least {least} with --run: fewer cannot stop a release"
+            where="--trials", found=str(budget), expected=f"at least {least} with --run, because fewer cannot stop a release"
         )
     return tuple(
         Look(

@@ -112,7 +112,7 @@ class Rules(_Strict):
         keys = [(one.rule, one.scenario) for one in self.allowances]
         for key in keys:
             if keys.count(key) > 1:
-                raise MisfitError("allowances", f"{key[0]} of {key[1]} twice", "one allowance for a rule of a scenario")
+                raise MisfitError("allowances", f"{key[0]} of {key[1]} twice", "one allowance per rule and scenario")
         return self
 
 
@@ -128,7 +128,7 @@ def read_rules(document: JsonObject, where: str, today: date) -> Rules:
             raise UsageError(
                 where=where,
                 place=f"allowances.{number}.expires",
-                found=f"{one.expires}, which is over ({one.rule} of {one.scenario}, owner {one.owner})",
+                found=f"{one.expires}, which has passed ({one.rule} of {one.scenario}, owner {one.owner})",
                 expected=f"a day from {today} on; renew the allowance, or remove it",
             )
     return rules

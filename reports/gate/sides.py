@@ -125,7 +125,7 @@ def parse_summary(content: bytes, path: str) -> StoredSummary:
             document = upgrade(document)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
-                where=path, found=f"a {SCHEMA_1} without its figures ({error!r})", expected="a whole one"
+                where=path, found=f"a {SCHEMA_1} without its figures ({error!r})", expected="a complete summary"
             ) from error
     summary = validate(Summary, {name: value for name, value in document.items() if name != "schema"}, path)
     _check_trials(summary, path)
@@ -178,14 +178,14 @@ def make_side(name: str, path: str, stored: Sequence[StoredSummary]) -> Side:
             key = (one.summary.scenario, arm)
             if key in places:
                 raise UsageError(
-                    f"{name} has {arm} of {one.summary.scenario} twice: in {places[key]} and in {one.path}; give one of them"
+                    f"{name} has {arm} of {one.summary.scenario} twice, in {places[key]} and in {one.path}; give only one"
                 )
             places[key] = one.path
     side = Side(name=name, path=path, stored=tuple(stored))
     for part in GARDENER_PARTS:
         versions = dict.fromkeys(say_part(one) for one in side.parts if one.name is part)
         if len(versions) > 1:
-            raise UsageError(f"{name} mixes versions: {' and '.join(versions)}, in {path}; a side is one version")
+            raise UsageError(f"{name} mixes versions: {' and '.join(versions)}, in {path}; give runs of one version")
     return side
 
 
@@ -215,7 +215,9 @@ def find_differences(baseline: Side, candidate: Side, allowed: Collection[Trait]
     if refused:
         named = "; ".join(f"{one.trait} of {one.scenario}: {one.baseline} and {one.candidate}" for one in refused)
         options = " ".join(f"--allow-different {trait}" for trait in dict.fromkeys(one.trait for one in refused))
-        raise UsageError(f"{baseline.path} and {candidate.path} differ: {named}; run both alike, or give {options}")
+        raise UsageError(
+            f"{baseline.path} and {candidate.path} differ: {named}; run both with the same options, or give {options}"
+        )
     return tuple(found)
 
 
@@ -227,7 +229,9 @@ def _check_scenarios(baseline: Side, candidate: Side) -> None:
     only = {name: sorted(keys - other) for (name, keys), other in zip(sets.items(), reversed(sets.values()), strict=True)}
     if any(only.values()):
         text = "; ".join(f"only {name} has {', '.join(keys)}" for name, keys in only.items() if keys)
-        raise UsageError(f"{baseline.path} and {candidate.path} hold different scenarios: {text}; run both alike")
+        raise UsageError(
+            f"{baseline.path} and {candidate.path} have different scenarios: {text}; run both with the same scenarios"
+        )
 
 
 def say_trait(summary: Summary, trait: Trait) -> str:

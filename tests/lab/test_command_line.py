@@ -274,7 +274,7 @@ def test_a_damaged_record_is_named_in_the_report_and_the_comparison_is_inconclus
     truncate(copy / "gated-1" / "sender.parquet")
     done = run("judge", str(copy))
     assert (done.returncode, done.stderr) == (20, "")
-    assert f"a run is left out, because it cannot be read: {copy}/gated-1/sender.parquet: " in done.stdout
+    assert f"a run cannot be read and is excluded: {copy}/gated-1/sender.parquet: " in done.stdout
 
 
 @pytest.mark.parametrize("folder", ["missing", "empty", "file"])

@@ -53,7 +53,7 @@ def test_strays_are_reported_and_harmless() -> None:
     run = history(records=records({1: QUIET, 2: QUIET}, reports=(report("reflector", foreign=2, malformed=1),)))
     (finding,) = check(Evidence(run), {})
     assert (finding.verdict, finding.code) == ("PASS", "strays-dropped")
-    assert finding.text == "the agent reflector dropped packets that were not its own: 1 malformed, 2 foreign"
+    assert finding.text == "the agent reflector dropped packets of other senders: 1 malformed, 2 foreign"
 
 
 def test_no_records_at_all() -> None:

@@ -45,7 +45,7 @@ def test_a_control_flow_that_lost() -> None:
     assert finding.code == "control-lost"
     assert finding.text == (
         "the control flow node-a1-mesh > node-a1-control lost 2 of 58 probes: "
-        "the machine did, not the switch; use a quieter machine"
+        "the machine lost them, not the switch; use a quieter machine"
     )
 
 

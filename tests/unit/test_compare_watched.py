@@ -38,10 +38,10 @@ def test_the_same_arm_twice_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"scenario": "other"}, r"the watches differ in their scenario: plain-switch in a, other in b"),
-        ({"overlay": Overlay.VXLAN}, r"the watches differ in their overlay: ipip in a, vxlan in b"),
-        ({"wanted_mode": Mode.OVERLAY}, r"their switch: OVERLAY to NATIVE in a, OVERLAY to OVERLAY in b"),
-        ({"interval_ns": 50_000_000}, r"their probe interval: 5 ms in a, 50 ms in b"),
+        ({"scenario": "other"}, r"the watches differ in scenario: plain-switch in a, other in b"),
+        ({"overlay": Overlay.VXLAN}, r"the watches differ in overlay: ipip in a, vxlan in b"),
+        ({"wanted_mode": Mode.OVERLAY}, r"switch: OVERLAY to NATIVE in a, OVERLAY to OVERLAY in b"),
+        ({"interval_ns": 50_000_000}, r"probe interval: 5 ms in a, 50 ms in b"),
     ],
 )
 def test_watches_that_differ_are_refused_with_what_differs(change: dict[str, Any], message: str) -> None:
@@ -51,6 +51,6 @@ def test_watches_that_differ_are_refused_with_what_differs(change: dict[str, Any
 
 def test_another_topology_is_refused_in_words() -> None:
     other = replace(watch(Arm.GATED), facts=facts("a", 1), flows=())
-    message = r"their topology: 2 nodes in zone a, 2 nodes in zone b in a, 1 node in zone a in b"
+    message = r"topology: 2 nodes in zone a, 2 nodes in zone b in a, 1 node in zone a in b"
     with pytest.raises(UsageError, match=message):
         check_comparable({A: [watch(Arm.UNGATED)], B: [other]})

@@ -101,5 +101,5 @@ def test_in_a_comparison_the_whole_runs_decide_and_the_cut_one_is_named(
     assert judge_stored(tmp_path, Format.JSON) is verdict
     found = json.loads(capsys.readouterr().out)["findings"]
     assert next(one["text"] for one in found if one["code"] == "run-damaged").startswith(
-        f"a run is left out, because it cannot be read: {cut}/reflector.parquet: "
+        f"a run cannot be read and is excluded: {cut}/reflector.parquet: "
     )

@@ -294,7 +294,7 @@ def test_dual_stack_renders_ipip_as_off() -> None:
 def test_kube_proxy_off_is_refused() -> None:
     spec = {"kubernetes": {"version": "1.36.1", "kubeProxy": {"enabled": False}}, "networking": {"type": "calico"}}
     head = {"apiVersion": "core.gardener.cloud/v1beta1", "kind": "Shoot", "metadata": {"name": "test"}}
-    with pytest.raises(UsageError, match="found false; expected true: the extension forbids it"):
+    with pytest.raises(UsageError, match="found false; expected true, because the extension forbids false"):
         render(parse_shoot({**head, "spec": spec}, "test"), FeatureGates())
 
 

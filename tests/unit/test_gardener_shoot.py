@@ -112,7 +112,7 @@ def test_what_is_wrong_is_named(old: str, new: str, message: str) -> None:
         ({"ipv4": {"pool": "gre"}}, f"{AT}.ipv4.pool: found gre"),
         ({"ipv4": {"mode": "Sometimes"}}, f"{AT}.ipv4.mode: found Sometimes"),
         ({"ipv4": {"pool": "vxlan", "mode": "CrossSubnet"}}, f'{AT}.ipv4.mode: found "CrossSubnet" with pool vxlan'),
-        ({"ipv6": {}}, f"{AT}.ipv6: found a mapping; expected no such section, because ipFamilies does not name ipv6"),
+        ({"ipv6": {}}, f"{AT}.ipv6: found a mapping; expected no such section, because ipFamilies does not contain ipv6"),
         ({"ipv4": {"autoDetectionMethod": "guess"}}, f"{AT}.ipv4.autoDetectionMethod: found guess; expected one of can-reach"),
         ({"ipv4": {"autoDetectionMethod": "first-found=1"}}, "expected first-found without a parameter"),
         ({"ipv4": {"autoDetectionMethod": "cidr="}}, "expected cidr=PARAMETER"),

@@ -337,5 +337,5 @@ def test_the_self_test_draws_from_a_version_or_from_the_recorded_values(
         check_gate([], None, TEN, GateFormat.JUNIT)
     rules = tmp_path / "rules.yaml"
     rules.write_text("primary: {figure: convergence}\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="another figure"):
+    with pytest.raises(UsageError, match="no recorded values of convergence"):
         check_gate([], rules, TEN, GateFormat.TEXT)

@@ -228,7 +228,7 @@ def test_a_rules_file_is_read() -> None:
         ({"allowances": [{**ALLOWANCE, "owner": " "}]}, "allowances.0.owner"),
         ({"allowances": [{key: ALLOWANCE[key] for key in ALLOWANCE if key != "reason"}]}, "allowances.0.reason: found nothing"),
         ({"allowances": [ALLOWANCE, ALLOWANCE]}, "gated-downtime of plain-switch twice"),
-        ({"allowances": [{**ALLOWANCE, "expires": "2026-11-30"}]}, "2026-11-30, which is over"),
+        ({"allowances": [{**ALLOWANCE, "expires": "2026-11-30"}]}, "2026-11-30, which has passed"),
     ],
 )
 def test_a_rules_file_with_a_mistake_is_refused(document: dict[str, Any], message: str) -> None:

@@ -97,7 +97,7 @@ def test_a_session_holds_each_arm_in_a_summary_of_its_own() -> None:
 
 def test_the_same_arm_twice_is_refused() -> None:
     with pytest.raises(
-        UsageError, match=r"CANDIDATE has GATED of plain-switch twice: in CANDIDATE/0.json and in CANDIDATE/1.json"
+        UsageError, match=r"CANDIDATE has GATED of plain-switch twice, in CANDIDATE/0.json and in CANDIDATE/1.json"
     ):
         side("CANDIDATE", summary(), summary(GATED=gated()))
 
@@ -115,7 +115,7 @@ def test_two_versions_on_two_sides_are_the_purpose() -> None:
 
 @pytest.mark.parametrize("documents", [(summary(), summary("slow-routes")), (summary(GATED=gated()),)])
 def test_different_scenarios_or_arms_are_refused(documents: tuple[dict[str, Any], ...]) -> None:
-    with pytest.raises(UsageError, match="hold different scenarios: only"):
+    with pytest.raises(UsageError, match="have different scenarios: only"):
         find_differences(side("BASELINE", summary()), side("CANDIDATE", *documents))
 
 

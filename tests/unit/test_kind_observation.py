@@ -226,7 +226,7 @@ def test_families_that_every_pod_has_are_probed_and_others_have_their_reason() -
         ("IPv4", "IPv6"),
         {"IPv6": "1 of 2 prober pods have no such address, such as mesh"},
     )
-    with pytest.raises(UsageError, match=r"1 of 2 prober pods have no IPv4 address, such as six"):
+    with pytest.raises(UsageError, match=r"1 of 2 prober pods have no IPv4 address \(first: six\)"):
         read_families([dual, endpoint("six", "", "fd00::2")])
 
 

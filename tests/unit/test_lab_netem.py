@@ -29,7 +29,10 @@ def test_the_message_is_the_one_that_tc_sends() -> None:
     ("links", "message"),
     [
         ({"jitter_ms": 5}, "links.jitter_ms: found 5; expected at most delay_ms, 0"),
-        ({"reorder_percent": 5}, "links.reorder_percent: found 5; expected 0 without a delay_ms: nothing is overtaken then"),
+        (
+            {"reorder_percent": 5},
+            "links.reorder_percent: found 5; expected 0 without a delay_ms, because nothing is overtaken without a delay",
+        ),
     ],
 )
 def test_links_that_make_no_sense_are_refused(links: dict[str, float], message: str, tmp_path: Path) -> None:

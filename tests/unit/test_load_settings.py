@@ -68,7 +68,7 @@ def test_settings_are_read_back_as_they_were_written(tmp_path: Path) -> None:
         ({"users": -1}, "users", "a whole number from 0 to 100"),
         ({"users": True}, "users", "a whole number from 0 to 100"),
         ({"users": 101}, "users", "a whole number from 0 to 100"),
-        ({"peers": []}, "peers", "one at least, for 4 users"),
+        ({"peers": []}, "peers", "at least one, for 4 users"),
         ({"peers": None}, "peers", "a list of objects"),
         ({"peers": [1]}, "peers[0]", "an object with server, pod, address, port"),
         ({"peers": [{"server": 0, "pod": "b", "address": "b", "port": 1}]}, "peers[0].address", "an IPv4 or IPv6 address"),

@@ -34,7 +34,7 @@ COUNTED: Final = re.compile(
 )
 """A count with a noun that is always plural: `hitless.plural.plural` writes both."""
 REMEDY: Final = re.compile(
-    r"\b(install|use|run|load|build|start|give|says how|apt-get|pip|REMEDY|remedy|describe_remedy)\b", re.IGNORECASE
+    r"\b(install|use|run|load|build|start|give|explains how|apt-get|pip|REMEDY|remedy|describe_remedy)\b", re.IGNORECASE
 )
 """What a MissingCapabilityError has to contain: how to get the capability."""
 

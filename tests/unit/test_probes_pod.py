@@ -35,7 +35,7 @@ def test_settings_are_checked_before_anything_starts(supervisor: Supervisor, tmp
     wrong = supervisor.answer({"do": "start", "settings": [{"agent": "x", "flows": []}]})["error"]
     assert wrong.startswith("settings: epoch_ns: found nothing; expected a whole number")
     for settings in (None, list[object](), {"agent": "x"}):
-        assert "a list, one an agent" in supervisor.answer({"do": "start", "settings": settings})["error"]
+        assert "a list with one entry per agent" in supervisor.answer({"do": "start", "settings": settings})["error"]
     assert (tmp_path / "old.sender").exists()
     assert supervisor.answer({"do": "look"}) == {"process": None}
     assert supervisor.answer({"do": "order", "order": {"order": "end"}}) == {}

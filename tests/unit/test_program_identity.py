@@ -43,7 +43,7 @@ def test_a_missing_program_is_named_with_its_option(tmp_path: Path) -> None:
 def test_a_program_that_may_not_be_executed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "program"
     path.write_text("")
-    with pytest.raises(MissingCapabilityError, match=r"--extension .*: it is not executable; run `chmod"):
+    with pytest.raises(MissingCapabilityError, match=r"--extension .*: not executable; run `chmod"):
         check_program("--extension", path)
 
 

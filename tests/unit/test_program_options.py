@@ -58,7 +58,7 @@ def test_a_calico_version_beside_an_extension_has_an_effect_on_kind_alone() -> N
     lab, kind = make_backend(BackendName.LAB), make_backend(BackendName.KIND)
     performer = make_performer(SwitchName.DOUBLES, programs=EXTENSION)
     fit_backend(kind, performer, "v3.28.4")
-    with pytest.raises(UsageError, match="--calico-version has no effect beside --extension in the lab"):
+    with pytest.raises(UsageError, match="--calico-version has no effect with --extension in the lab"):
         fit_backend(lab, performer, "v3.28.4")
     fit_backend(lab, make_performer(SwitchName.DOUBLES, programs=CONTROLLER), "v3.28.4")
 

@@ -129,7 +129,7 @@ def test_a_comparison_with_a_cut_trial_is_judged_by_the_whole_ones(
     document = json.loads(capsys.readouterr().out)
     own = [finding for finding in document["findings"] if finding["check"] == "comparison"]
     assert [finding["code"] for finding in own] == codes
-    assert own[-1]["text"] == "a run is left out, because it cannot be read: gated-2/events.jsonl: line 7 was cut"
+    assert own[-1]["text"] == "a run cannot be read and is excluded: gated-2/events.jsonl: line 7 was cut"
 
 
 @pytest.mark.parametrize("output_format", list(Format))

@@ -168,7 +168,9 @@ def test_fast_constants_are_refused_where_real_parts_take_their_time() -> None:
     lab, kind = make_backend(BackendName.LAB), make_backend(BackendName.KIND)
     assert [lab.choose_profile(None), kind.choose_profile(None)] == [Profile.FAST, Profile.GARDENER]
     assert lab.choose_profile(Profile.GARDENER) is Profile.GARDENER
-    with pytest.raises(UsageError, match=r"^--profile fast does not work with --backend kind: .*; use --profile gardener$"):
+    with pytest.raises(
+        UsageError, match=r"^--profile fast does not work with --backend kind, because .*; use --profile gardener$"
+    ):
         kind.choose_profile(Profile.FAST)
 
 

@@ -221,7 +221,7 @@ class CalicoNode:
     @property
     def _new_pod(self) -> CalicoPod:
         if self._pod is None:
-            raise BugError(f"{self.name} is to start a pod that it does not have")
+            raise BugError(f"{self.name} was told to start a pod that it does not have")
         return self._pod
 
     def _stop(self) -> None:
