@@ -103,8 +103,7 @@ def _name(run: JudgedRun) -> str:
 
 def _lost(run: JudgedRun) -> int:
     """Return the lost probes of the flows between pods, and between pods and nodes, without what the links may have lost."""
-    flows = run.history.flows_of(FlowRole.MESH, FlowRole.POD, FlowRole.HOST)
-    found = tuple(run.measures[flow.id] for flow in flows if flow.id in run.measures)
+    found = tuple(run.measures[flow.id] for flow in run.history.flows_of(FlowRole.MESH, FlowRole.POD, FlowRole.HOST))
     background = find_background(found, _background_ratio(run))
     return sum(without_background(one, background).lost for one in found)
 
@@ -117,17 +116,8 @@ def _background_ratio(run: JudgedRun) -> float:
 def _find_invalid(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
     for run in runs:
         if not run.is_valid:
-            reasons = ", ".join(
-                sorted(
-                    {
-                        finding.code
-                        for result in run.results
-                        if result.is_validity
-                        for finding in result.findings
-                        if finding.verdict is not Verdict.PASS
-                    }
-                )
-            )
+            findings = (finding for result in run.results if result.is_validity for finding in result.findings)
+            reasons = ", ".join(sorted({finding.code for finding in findings if finding.verdict is not Verdict.PASS}))
             text = f"{_name(run)} is not valid ({reasons or 'no validity check ran'}): the measurement cannot be trusted"
             yield doubt("run-invalid", text)
 
@@ -165,7 +155,7 @@ def _say_unproven(runs: Sequence[JudgedRun]) -> Iterator[Finding]:
     for run in runs:
         if run.history.header.arm is Arm.UNGATED:
             for flow in run.history.flows_of(FlowRole.POD, FlowRole.HOST):
-                if flow.id in run.measures and not flow.flow_class.is_tcp:
+                if not flow.flow_class.is_tcp:
                     families[flow.family] = families.get(flow.family, 0) + run.measures[flow.id].lost
     unproven = [family for family, lost in families.items() if not lost]
     if unproven:
@@ -187,7 +177,6 @@ def _doubt_proof(run: JudgedRun) -> Iterator[Finding]:
         (
             outage.shortest_ns
             for flow in run.history.flows_of(FlowRole.MESH)
-            if flow.id in run.measures
             for outage in run.measures[flow.id].outages
             if outage.end_ns > requested_ns
         ),

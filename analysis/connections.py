@@ -144,13 +144,9 @@ _COMPLAINT_OF_ERRNO: Final = {
     errno.ETIMEDOUT: Complaint.TIMED_OUT,
 }
 """Errno to the complaint where a probe is a connection; any other errno: UNREACHABLE."""
-_COMPLAINT_OF_EVENT: Final = {
-    ConnectionEvent.RESET: Complaint.RESET,
-    ConnectionEvent.ENDED: Complaint.ENDED,
-    ConnectionEvent.REFUSED: Complaint.REFUSED,
-    ConnectionEvent.TIMED_OUT: Complaint.TIMED_OUT,
-    ConnectionEvent.UNREACHABLE: Complaint.UNREACHABLE,
-}
+
+_COMPLAINT_OF_EVENT: Final = {event: Complaint[event.name] for event in ConnectionEvent if event.name in Complaint.__members__}
+"""All but OPENED and CLOSED."""
 
 _Complaints = dict[Complaint, tuple[Nanoseconds, ...]]
 

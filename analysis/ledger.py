@@ -120,23 +120,19 @@ def make_ledger(history: History, measures: Measures) -> Ledger | None:
     deltas = _deltas(history)
     if not deltas:
         return None
-    places = tuple(_make_place(namespace, delta) for namespace, delta in deltas.items())
+    places = (_make_place(namespace, delta) for namespace, delta in deltas.items())
     sent = sum(delta["Ip.OutTransmits"] for delta in deltas.values())
     received = sum(delta["Ip.InReceives"] for delta in deltas.values())
+    moved = (place for place in places if place.drops or place.reasons)
     return Ledger(
-        places=tuple(
-            sorted(
-                (place for place in places if place.drops or place.reasons),
-                key=lambda place: (-place.drops, place.namespace),
-            )
-        ),
+        places=tuple(sorted(moved, key=lambda place: (-place.drops, place.namespace))),
         link_drops=sent - received,
         tunnel_drops=_tunnel_drops(history, deltas),
         refusals_unknown=sum(delta.get("Ip.OutRequestsUnknown", 0) for delta in deltas.values()),
         lost=sum(
             measures[flow.id].lost - measures[flow.id].late
             for flow in history.flows
-            if flow.id in measures and not flow.flow_class.is_tcp and flow.ip_family is IpFamily.IPV4
+            if not flow.flow_class.is_tcp and flow.ip_family is IpFamily.IPV4
         ),
     )
 

@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from clusters.linux.namespaces import inside
+from hitless.clock import came_true
 from hitless.errors import MissingCapabilityError, WorldError
-from hitless.waiting import came_true
 
 PACKAGES: Final = {
     "fping": "fping",

@@ -40,7 +40,7 @@ def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Judge the loss of each flow, then other impairments of its probes."""
     history, measures = evidence.history, evidence.measures
     judged = history.flows_of(FlowRole.MESH, FlowRole.POD, FlowRole.HOST)
-    judged_flows = [(flow, measures[flow.id]) for flow in judged if flow.id in measures]
+    judged_flows = [(flow, measures[flow.id]) for flow in judged]
     limit_ms = limits["downtime_ms"]
     background = find_background((found for _, found in judged_flows), limits["background_loss_ratio"] or 0)
     for flow, measured in judged_flows:

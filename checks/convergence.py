@@ -21,7 +21,7 @@ from hitless.history import History
 from hitless.objects import name_of
 from hitless.plural import plural
 from hitless.verdicts import Finding, doubt, failure, note
-from hitless.words import MILLISECOND, FlowRole, JsonObject, Kind, Mode, Nanoseconds, Verdict
+from hitless.words import MILLISECOND, FlowRole, JsonObject, Kind, Mode, Verdict
 
 _PATH_PROBES: Final = 5
 """Number of last probes that show a flow's path. Source: RFC 6412 3.7.5."""
@@ -147,9 +147,9 @@ def _judge_times(evidence: Evidence, limit_ms: float | None) -> Iterator[Finding
     """Every flow uses the new path unimpaired, for good."""
     history, times, times_ns = evidence.history, evidence.convergence, []
     for flow in history.flows_of(FlowRole.MESH):
-        found = evidence.measures.get(flow.id)
-        if found is not None and found.convergence_ns is not None:
-            times_ns.append(found.convergence_ns)
+        converged_ns = evidence.measures[flow.id].convergence_ns
+        if converged_ns is not None:
+            times_ns.append(converged_ns)
             continue
         probes = evidence.probes[flow.id]
         if times.of(flow, probes.rows, probes.is_impaired).earliest_ns is not None:
@@ -184,8 +184,7 @@ def _judge_held(history: History, measures: Measures) -> Iterator[Finding]:
         return
     since_ns = stopped.t_ns - validation_ns
     for flow in history.flows_of(FlowRole.MESH):
-        found = measures.get(flow.id)
-        if found is not None and found.outages and found.outages[-1].end_ns > since_ns:
+        outages = measures[flow.id].outages
+        if outages and outages[-1].end_ns > since_ns:
             text = f"{flow.label} lost probes in the validation time of {validation_ns / MILLISECOND:g} ms"
-            at_ns = Nanoseconds(found.outages[-1].onset_after_ns)
-            yield failure("not-sustained", text, flow=flow.id, t_ns=at_ns)
+            yield failure("not-sustained", text, flow=flow.id, t_ns=outages[-1].onset_after_ns)

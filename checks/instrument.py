@@ -48,8 +48,8 @@ def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
 def _ask_controls(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     """No switch can affect a flow within a node: if it loses a probe, the instrument lost it."""
     for flow in evidence.history.flows_of(FlowRole.CONTROL):
-        found = evidence.measures.get(flow.id)
-        if found is not None and found.is_hit:
+        found = evidence.measures[flow.id]
+        if found.is_hit:
             at_ns = found.outages[0].onset_after_ns if found.outages else None
             yield doubt(
                 "control-lost",

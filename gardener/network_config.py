@@ -190,3 +190,8 @@ class NetworkConfig(Strict):
     """Read, not rendered."""
     multus: Multus | None = None
     service_loop_prevention: Literal["Disabled", "Drop", "Reject"] | None = None
+
+    @property
+    def uses_vxlan(self) -> bool:
+        """Whether `vxlan` is enabled, whatever the overlay says."""
+        return self.vxlan is not None and self.vxlan.enabled

@@ -167,11 +167,7 @@ class Shoot(_Lenient):
     @property
     def overlay(self) -> Overlay:
         """Which encapsulation the overlay uses while it is on."""
-        return (
-            Overlay.VXLAN
-            if self.network is not None and self.network.vxlan is not None and self.network.vxlan.enabled
-            else Overlay.IPIP
-        )
+        return Overlay.VXLAN if self.network is not None and self.network.uses_vxlan else Overlay.IPIP
 
     @property
     def pod_cidr(self) -> str:

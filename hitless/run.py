@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
+from hitless.clock import wait_until
 from hitless.errors import HitlessError, MissingCapabilityError, WorldError
 from hitless.facts import CloudRoute, ClusterFacts, Flow
 from hitless.history import History
@@ -20,7 +21,6 @@ from hitless.plan import PlannedFault, RunPlan, Switch
 from hitless.plural import plural
 from hitless.ports import Clock, Cluster, Faults
 from hitless.store import RunStore, read_history
-from hitless.waiting import wait_until
 from hitless.words import Capability, FlowRole, JsonObject, Kind, Nanoseconds
 
 LIVE_TIMEOUT_S: Final = 20.0

@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from analysis.bounds import Length
 from analysis.evidence import JudgedRun
-from analysis.paths.mixed_modes import CELLS, ModeLoss, count_cells, make_matrix
-from analysis.paths.path import Direction, Flags
+from analysis.paths.path import CELLS, Direction, Flags, ModeLoss, count_cells, make_matrix
 from analysis.paths.transitions import Transitions, find_transitions
 from analysis.paths.ttl import ProbePath
 from hitless.words import MILLISECOND, FlowRole

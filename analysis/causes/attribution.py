@@ -76,9 +76,9 @@ def attribute(
     finder = CandidateFinder(history, measures, routes)
     found: list[tuple[Outage, tuple[Explanation, ...]]] = []
     for flow in history.flows:
-        measure = measures.get(flow.id)
-        if measure is not None and measure.outages and flow.role is not FlowRole.CALIBRATION:
-            found += explain_outages(history, flow, measure.outages, probes[flow.id], finder)
+        outages = measures[flow.id].outages
+        if outages and flow.role is not FlowRole.CALIBRATION:
+            found += explain_outages(history, flow, outages, probes[flow.id], finder)
     weigh_together([explanation for _, explanations in found for explanation in explanations], finder, history.flows)
     return tuple(
         Attribution(flow=outage.flow, outage=outage, causes=_rank(outage, explanations, history))

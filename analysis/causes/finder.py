@@ -131,7 +131,7 @@ class CandidateFinder:
         """Yield the outages of the nodes' control flows, whose path the switch does not touch."""
         for flow in self._history.flows_of(FlowRole.CONTROL):
             node = self._endpoints[flow.source].node
-            for outage in measures[flow.id].outages if flow.id in measures else ():
+            for outage in measures[flow.id].outages:
                 yield (
                     node,
                     Candidate(

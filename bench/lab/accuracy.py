@@ -21,10 +21,9 @@ from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from clusters.lab.sharp_switch import SharpSwitch
 from clusters.lab.spec import LabSpec
-from hitless.clock import RunClock
+from hitless.clock import RunClock, wait_until
 from hitless.facts import Flow, ProbeSpec
 from hitless.records import AgentReport, ProbeRecords
-from hitless.waiting import wait_until
 from hitless.words import SECOND, FlowId, FlowRole, Nanoseconds
 
 _PAUSE_MS: Final = (40.0, 100.0)

@@ -18,7 +18,7 @@ from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import list_links
 from clusters.linux.netlink_links import Link, add_address, add_veth, set_link, set_neighbour
 from clusters.linux.sysctls import make_sysctls, write_sysctls
-from hitless.waiting import wait_until
+from hitless.clock import wait_until
 
 _DEVICE: Final = "eth0"
 _INDEX: Final = 100

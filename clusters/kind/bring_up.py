@@ -13,12 +13,11 @@ from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_
 from gardener.manifests.rbac import calico_objects, part_objects
 from gardener.manifests.render import NODE_CIDR_POOL
 from hitless.calico import CALICO_NODE, is_calico_pod
-from hitless.clock import read_wall_time
+from hitless.clock import read_wall_time, wait_until
 from hitless.errors import NotFoundError, WorldError
 from hitless.facts import CloudRoute, NodeFacts
 from hitless.objects import is_ready, is_rolled, name_of
 from hitless.ports import Clock, KubeApi
-from hitless.waiting import wait_until
 from hitless.words import JsonObject, Kind, Mode
 from scenarios.plan import Case
 

@@ -41,13 +41,13 @@ from clusters.kubernetes.prober_pods import ProberPods
 from clusters.node_faults import node_faults, restore
 from gardener.doubles.cloud import Cloud
 from hitless.calico import CALICO_NODE
+from hitless.clock import wait_until
 from hitless.errors import HitlessError, WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState
 from hitless.fault_table import FaultTable
 from hitless.plural import plural
 from hitless.ports import Clock, Participant, Prober
-from hitless.waiting import wait_until
 from hitless.words import MILLISECOND, Capability, FlowSet, Kind, Mode, Nanoseconds
 from scenarios.flows import capabilities_of
 from scenarios.plan import Case

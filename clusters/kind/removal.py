@@ -16,11 +16,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from clusters.kind.docker import Docker
-from hitless.clock import RunClock
+from hitless.clock import RunClock, wait_until
 from hitless.errors import WorldError
 from hitless.plural import plural
 from hitless.ports import Clock
-from hitless.waiting import wait_until
 
 GONE_S: Final = 15.0
 """How long an engine may take to forget the endpoints of containers that are gone. Chosen here: under load it takes a second or

@@ -16,8 +16,8 @@ from clusters.kubernetes.api_calls import ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors, refusal
 from clusters.kubernetes.installer import Installer
 from clusters.kubernetes.resources import RESOURCES
+from hitless.clock import came_true
 from hitless.errors import ApiUnavailableError, WorldError
-from hitless.waiting import came_true
 from hitless.words import JsonObject, Kind
 
 _SLICE_S: Final = 1.0

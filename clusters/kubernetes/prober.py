@@ -22,10 +22,10 @@ from clusters.kubernetes.clock_offsets import AgentRows, align, find_offsets, sh
 from clusters.kubernetes.pod_agents import flows_by_endpoint, plan_agents
 from clusters.kubernetes.prober_pods import ProberPods
 from hitless.agents import read_agents
+from hitless.clock import wait_until
 from hitless.errors import ApiUnavailableError, BugError, WorldError
 from hitless.facts import Flow, NodeState, ProbeSpec
 from hitless.records import ProbeRecords, Rows
-from hitless.waiting import wait_until
 from hitless.words import SECOND, JsonObject
 from probes.clocks import read_clock_id
 from probes.orders import Order, OrderKind, encode_order

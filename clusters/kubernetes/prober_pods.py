@@ -24,11 +24,10 @@ from clusters.kubernetes.prober_manifests import (
     render_owned,
     render_probers,
 )
-from hitless.clock import RunClock
+from hitless.clock import RunClock, wait_until
 from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, WorldError
 from hitless.facts import Endpoint, NodeFacts
 from hitless.ports import Clock
-from hitless.waiting import wait_until
 from hitless.words import IpFamily, JsonObject
 
 ASK: Final = ("python", "-s", "-P", "-m", "probes.pod", "ask", RECORDS)

@@ -20,11 +20,11 @@ from typing import Final
 
 import probes
 from clusters.lab.stated_process import StatedProcess
+from hitless.clock import came_true
 from hitless.errors import BugError, MissingCapabilityError
 from hitless.facts import Endpoint
 from hitless.load import LoadRecords, LoadSpec
 from hitless.load_records import read_load, write_spec
-from hitless.waiting import came_true
 from hitless.words import SECOND
 from probes.load_settings import LocustSettings, PeerSettings, PlaceSettings, ServiceSettings
 from probes.settings_file import write_document

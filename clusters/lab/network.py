@@ -53,11 +53,10 @@ from clusters.linux.netlink_queues import set_netem
 from clusters.linux.netlink_routes import add_route, delete_route
 from clusters.linux.sandbox import is_inside
 from clusters.linux.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
-from hitless.clock import RunClock
+from hitless.clock import RunClock, wait_until
 from hitless.errors import MissingCapabilityError, WorldError
 from hitless.facts import CloudRoute, Endpoint, NodeFacts, NodeState, ServiceFacts
 from hitless.ports import Clock
-from hitless.waiting import wait_until
 from hitless.words import Mode, Overlay
 from scenarios.parts import Links
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import probes
+from hitless.clock import wait_until
 from hitless.errors import WorldError
-from hitless.waiting import wait_until
 
 _STDERR_OCTETS: Final = 2000
 _LISTEN_S: Final = 0.2

@@ -18,7 +18,7 @@ from clusters.linux.namespaces import Clone, return_home, unshare
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import list_links
 from clusters.linux.netlink_links import Link, add_veth
-from hitless.waiting import wait_until
+from hitless.clock import wait_until
 
 _PREFIX: Final = "fence-"
 _POLL_S: Final = 0.002

@@ -22,8 +22,8 @@ from typing import Any, Final
 from clusters.linux.machine import Feature
 from clusters.programs.passage import Passage
 from clusters.programs.process import Process, free_port
+from hitless.clock import wait_until
 from hitless.errors import MissingCapabilityError, WorldError
-from hitless.waiting import wait_until
 
 _CACHES: Final = "hitless/kubernetes-*/kube-apiserver"
 """Where `make kube-apiserver` leaves the program, below the user's cache folder."""

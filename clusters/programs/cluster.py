@@ -28,12 +28,12 @@ from clusters.programs.route_controller import RouteControllerProgram
 from clusters.programs.seed_objects import definitions, namespaces, secrets
 from gardener.doubles.cloud import Cloud
 from gardener.feature_gates import FeatureGates
+from hitless.clock import wait_until
 from hitless.errors import NotFoundError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
 from hitless.load import Load
 from hitless.ports import Calibrator, Clock, Cluster, Faults, KubeApi, Participant, Prober, RouteTables
-from hitless.waiting import wait_until
 from hitless.words import Capability, JsonObject, Kind, Mode
 from scenarios.faults import KUBE_API_DOWN
 from scenarios.plan import Case

@@ -28,8 +28,8 @@ from gardener.feature_gates import FeatureGates
 from gardener.gate import has_route_created
 from gardener.observed.cases import CASES, Case, render_before
 from gardener.releases import ExtensionRelease
+from hitless.clock import came_true, wait_until
 from hitless.errors import NotFoundError
-from hitless.waiting import came_true, wait_until
 from hitless.words import JsonObject, Kind
 
 _READY_S: Final = 60.0

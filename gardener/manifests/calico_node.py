@@ -233,7 +233,7 @@ def _address_env(values: ChartValues) -> list[JsonObject]:
         _plain("CALICO_IPV4POOL_CIDR", values.pod_cidr),
     ]
     ipv6 = [
-        _plain(f"CALICO_IPV6POOL_{values.ipv6_pool.upper()}", values.ipv6_mode),
+        _plain("CALICO_IPV6POOL_VXLAN", values.ipv6_mode),
         _plain("CALICO_IPV6POOL_NAT_OUTGOING", _boolean(value=values.ipv6_nat_outgoing)),
         _plain("CALICO_ROUTER_ID", "hash"),
     ]

@@ -36,13 +36,11 @@ class ChartValues:
     backend: Backend
     felix_ipip: bool
     """FELIX_IPINIPENABLED, rendered unless vxlan_enabled."""
-    kube_controllers: bool
     has_ipv4: bool
     has_ipv6: bool
     ipv4_pool: Literal["ipip", "vxlan"]
     ipv4_mode: str
     ipv4_autodetection: str | None
-    ipv6_pool: str
     ipv6_mode: str
     ipv6_autodetection: str | None
     ipv6_nat_outgoing: bool
@@ -96,19 +94,17 @@ def compute_values(shoot: Shoot, feature_gates: FeatureGates) -> ChartValues:
     ipv6 = config.ipv6
     return ChartValues(
         overlay_enabled=overlay,
-        vxlan_enabled=bool(overlay and config.vxlan is not None and config.vxlan.enabled),
+        vxlan_enabled=bool(overlay and config.uses_vxlan),
         snat_to_upstream_dns=overlay is False and (snat is None or snat.enabled),
         pod_cidr=shoot.pod_cidr,
         node_cidr=shoot.spec.networking.nodes,
         backend=backend,
         felix_ipip=_has_ipip(backend, overlay, feature_gates.release) and not has_ipv6,
-        kube_controllers=backend != "none",
         has_ipv4=has_ipv4,
         has_ipv6=has_ipv6,
         ipv4_pool=_ipv4_pool(config),
         ipv4_mode=_ipv4_mode(config, backend, has_ipv6=has_ipv6),
         ipv4_autodetection=_ipv4_autodetection(config, shoot.spec.networking.nodes),
-        ipv6_pool="vxlan",
         ipv6_mode=_ipv6_mode(config),
         ipv6_autodetection=ipv6.auto_detection_method if ipv6 else None,
         ipv6_nat_outgoing=bool(config.wireguard_encryption or (ipv6 and ipv6.source_nat_enabled)),
@@ -132,7 +128,7 @@ def _backend(config: NetworkConfig, *, has_ipv6: bool) -> Backend:
         case None:
             return config.backend or "bird"
         case overlay if overlay.enabled:
-            return "vxlan" if config.vxlan is not None and config.vxlan.enabled else "bird"
+            return "vxlan" if config.uses_vxlan else "bird"
         case overlay:
             return "bird" if overlay.create_pod_routes else "none"
 
@@ -145,13 +141,13 @@ def _has_ipip(backend: Backend, overlay: bool | None, release: ExtensionRelease)
 def _ipv4_pool(config: NetworkConfig) -> Literal["ipip", "vxlan"]:
     if config.ipv4 is not None and config.ipv4.pool is not None:
         return config.ipv4.pool
-    return "vxlan" if config.vxlan is not None and config.vxlan.enabled else "ipip"
+    return "vxlan" if config.uses_vxlan else "ipip"
 
 
 def _ipv4_mode(config: NetworkConfig, backend: Backend, *, has_ipv6: bool) -> str:
     """Choose the pool's mode; the last rule that speaks wins. Source: utils.go:345-395 after setPoolMode."""
     mode = "Never" if backend == "none" or (config.overlay is not None and not config.overlay.enabled) else "Always"
-    if config.vxlan is not None and config.vxlan.enabled:
+    if config.uses_vxlan:
         mode = "Always"
     if config.overlay is not None and not has_ipv6:
         return "Always" if config.overlay.enabled else "Never"
@@ -171,7 +167,7 @@ def _ipv4_autodetection(config: NetworkConfig, nodes: str | None) -> str | None:
 
 def _ipam_type(config: NetworkConfig, *, has_ipv4: bool) -> str:
     """Choose the IPAM; VXLAN wins over what the user wrote, overlay or not. Source: utils.go:369-387."""
-    if has_ipv4 and config.vxlan is not None and config.vxlan.enabled:
+    if has_ipv4 and config.uses_vxlan:
         return "calico-ipam"
     return config.ipam.type if config.ipam is not None and config.ipam.type else "host-local"
 

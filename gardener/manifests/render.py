@@ -42,7 +42,7 @@ def render(shoot: Shoot, feature_gates: FeatureGates) -> tuple[JsonObject, ...]:
     documents = [
         config,
         render_daemon_set(values, checksum),
-        *([_kube_controllers(values)] if values.kube_controllers else []),
+        *([_kube_controllers(values)] if values.backend != "none" else []),
         *([_typha(values)] if values.typha else []),
         *_ip_pools(values),
     ]

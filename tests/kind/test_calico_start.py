@@ -10,10 +10,9 @@ from clusters.kind.bring_up import POLL_S, VARYING, CalicoStart
 from clusters.kind.calico import calico_definitions
 from clusters.kubernetes.kube import KindKube
 from gardener.conditions import network_unavailable
-from hitless.clock import RunClock
+from hitless.clock import RunClock, wait_until
 from hitless.errors import NotFoundError
 from hitless.facts import CloudRoute, NodeFacts
-from hitless.waiting import wait_until
 from hitless.words import JsonObject, Kind
 from switches.doubles import initial_objects
 from tests.kind.api_world import running_server, watched_api

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hitless.clock import RunClock
-from hitless.waiting import wait_until
+from hitless.clock import RunClock, wait_until
 from tests.kind import host, real_cluster
 from tests.kind.host import LIMITS, missing_for_build, raised_limits
 from tests.kind.images.__main__ import ALL

@@ -26,8 +26,8 @@ from scapy.layers.l2 import Ether
 from clusters.linux.namespaces import THREAD_NETWORK, Clone, inside, return_home, unshare
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_dump import list_links, list_unready_addresses6
+from hitless.clock import wait_until
 from hitless.records import Rows, encode_address, read_record
-from hitless.waiting import wait_until
 from hitless.words import FlowClass
 from probes import datagrams as python_loop
 from probes.clocks import Bridge

@@ -34,8 +34,8 @@ from clusters.linux.netlink_routes import (
     add_table_rule,
     delete_route,
 )
+from hitless.clock import wait_until
 from hitless.errors import WorldError
-from hitless.waiting import wait_until
 from probes.netlink import RouteType
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.evidence import Evidence, JudgedRun
-from analysis.paths.mixed_modes import CELLS, ModeLoss, count_cells, make_matrix
-from analysis.paths.path import FlowPaths
+from analysis.paths.path import CELLS, FlowPaths, ModeLoss, count_cells, make_matrix
 from analysis.paths.transitions import Transitions, find_transitions
 from analysis.paths.ttl import SENT_TTL, ProbePath
 from analysis.route_history import RouteMode

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from clusters.programs.process import Process, free_port
+from hitless.clock import wait_until
 from hitless.errors import WorldError
-from hitless.waiting import wait_until
 
 HARNESS = """
 import signal, sys

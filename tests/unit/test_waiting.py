@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from hitless.clock import came_true, wait_until
 from hitless.errors import ApiUnavailableError, WorldError
-from hitless.waiting import came_true, wait_until
 from hitless.words import SECOND
 from tests.clocks import JumpingClock
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from clusters.kind.docker import LABEL_IMAGES
-from hitless.waiting import came_true
+from hitless.clock import came_true
 from tests.kind.images import pins
 from tests.kind.images.archives import Image, LayerWriter, write_archive
 from tests.kind.images.debian import DEBIAN

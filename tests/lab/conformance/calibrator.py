@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hitless.clock import RunClock
+from hitless.clock import RunClock, wait_until
 from hitless.facts import Flow, ProbeSpec
 from hitless.ports import Calibrator, Prober
-from hitless.waiting import wait_until
 from hitless.words import MILLISECOND, SECOND, FlowRole, Nanoseconds
 
 PROBING = ProbeSpec(

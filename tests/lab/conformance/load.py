@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hitless.clock import RunClock
+from hitless.clock import RunClock, wait_until
 from hitless.errors import BugError
 from hitless.load import Load, LoadSpec, RequestOutcome
-from hitless.waiting import wait_until
 
 LIVE_S = 60.0
 
