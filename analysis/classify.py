@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.instrument import find_entries, is_instrument_loss, span
+from analysis.instrument import find_entries, is_instrument_loss, span, without
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import NONE_NS, Rows
@@ -24,7 +24,7 @@ def classify_flow(history: History, flow: Flow) -> Probes:
     log = records.reflector[span(records.reflector["flow"], flow.id)]
     is_ours = is_instrument_loss(history, flow, rows, log)
     return classify(
-        _without(rows, is_ours),
+        without(rows, is_ours),
         log,
         history.header.forwarding_delay_threshold_ns,
         # The kernel answers ICMP, and it keeps no log.
@@ -34,12 +34,6 @@ def classify_flow(history: History, flow: Flow) -> Probes:
         is_stream=flow.flow_class is not FlowClass.TCP_CONNECT,
         lost_instrument=int(np.count_nonzero(is_ours)),
     )
-
-
-def _without(rows: Rows, is_left_out: npt.NDArray[np.bool_]) -> Rows:
-    """Return the other rows, uncopied where they are all: a large mesh has millions."""
-    others: Rows = rows[~is_left_out] if is_left_out.any() else rows
-    return others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +104,7 @@ def classify(
     Source: RFC 6412 3.8.1 (classes), RFC 4737 3.3 (reordered), RFC 8762 4 (direction of a loss).
     """
     send_errors = int(np.count_nonzero(rows["send_errno"]))
-    rows = _without(rows, rows["send_errno"] != 0)
+    rows = without(rows, rows["send_errno"] != 0)
     delay_ns = rows["received"] - rows["send_began_ns"]
     has_answer = rows["copies"] > 0
     is_late = has_answer & (delay_ns > threshold_ns)

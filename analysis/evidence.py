@@ -7,7 +7,7 @@ however many checks look at them. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from analysis.causes.attribution import Attribution, attribute
@@ -104,7 +104,7 @@ class JudgedRun:
 
     def as_json(self) -> JsonObject:
         """Return the verdict and the results of the checks as one JSON object."""
-        return {"verdict": self.verdict, "results": [result.as_json() for result in self.results]}
+        return {"verdict": self.verdict, "results": [asdict(result) for result in self.results]}
 
     @property
     def is_valid(self) -> bool:

@@ -104,6 +104,12 @@ def span(flows: npt.NDArray[np.uint32], flow: FlowId) -> slice:
     return slice(bisect_left(flows, flow), bisect_right(flows, flow))
 
 
+def without(rows: Rows, is_left_out: Mask) -> Rows:
+    """Return the other rows, uncopied where they are all: a large mesh has millions."""
+    others: Rows = rows[~is_left_out] if is_left_out.any() else rows
+    return others
+
+
 def find_entries(rows: Rows, log: Rows) -> tuple[Mask, Rows]:
     """Return which probes of a flow are in its reflector's log, and the first entry of each of these, in the same order."""
     seqs, first = np.unique(log["seq"], return_index=True)

@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.bounds import Interval, instant_of, make_interval
-from hitless.calico import is_tunnel_route
+from hitless.calico import routes_mode
 from hitless.events import Event
 from hitless.history import History
 from hitless.words import SECOND, IpFamily, Kind, Mode, Nanoseconds, Overlay
@@ -181,11 +181,7 @@ class RouteHistory:
         changes = [(str(event.facts["node"]), instant_of(event), event) for event in self.told] or list(_infer(history))
         for node, at, event in changes:
             self._changes.setdefault(node, []).append((at, event))
-        self._final = {
-            state.node: Mode.OVERLAY if any(is_tunnel_route(route) for route in state.routes) else Mode.NATIVE
-            for state in history.final_nodes
-            if self.is_inferred
-        }
+        self._final = {state.node: routes_mode(state.routes) for state in history.final_nodes if self.is_inferred}
         self._timelines: dict[tuple[str, str], RouteTimeline] = {}
         unknown_ns = None if history.facts.backend == "lab" else 0
         self._ipv6 = RouteTimeline(first=NextHop.GATEWAY, steps=(), unknown_ns=unknown_ns)

@@ -15,13 +15,13 @@ from analysis.instrument import span
 from analysis.measure import Measures
 from analysis.paths.ttl import RouteEnds, TtlPaths, paths_of
 from checks.check import Limits, make_check
-from hitless.calico import is_calico_node, is_tunnel_route, pool_mode, template_mode
+from hitless.calico import is_calico_node, pool_mode, routes_mode, template_mode
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.objects import name_of
 from hitless.plural import plural
 from hitless.verdicts import Finding, doubt, failure, note
-from hitless.words import MILLISECOND, FlowRole, JsonObject, Kind, Mode, Verdict
+from hitless.words import MILLISECOND, FlowRole, JsonObject, Kind, Verdict
 
 _PATH_PROBES: Final = 5
 """Number of last probes that show a flow's path. Source: RFC 6412 3.7.5."""
@@ -93,14 +93,8 @@ def _judge_nodes(history: History) -> Iterator[Finding]:
         yield doubt("nodes-not-read", "the final state of the nodes is not known")
         return
     nodes = history.remaining_nodes
-    has_peers = len(nodes) > 1
-    strays = []
-    for state in nodes:
-        in_tunnel = sum(1 for route in state.routes if is_tunnel_route(route))
-        mode = Mode.OVERLAY if in_tunnel else Mode.NATIVE
-        if has_peers and mode is not history.header.end_mode:
-            strays.append(state.node)
-    if strays:
+    strays = [state.node for state in nodes if routes_mode(state.routes) is not history.header.end_mode]
+    if strays and len(nodes) > 1:
         some = ", ".join(strays[:5])
         count = f"{len(strays)} of {plural(len(nodes), 'node')}"
         text = f"not in mode {history.header.end_mode} by its routes at the end: {count}, {some}"

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.evidence import Evidence
-from analysis.instrument import is_network_refusal, span
+from analysis.instrument import is_network_refusal, span, without
 from checks.check import Limits, make_check
 from hitless.events import Event
 from hitless.facts import Part
@@ -105,11 +105,8 @@ def _ask_agents(history: History, _: Limits) -> Iterator[Finding]:
 
 
 def _offered(history: History) -> Rows:
-    """Return the probes that were sent, uncopied where that is all of them: a large mesh has millions."""
-    rows = history.records.sender
-    is_refused = rows["send_errno"] != 0
-    offered: Rows = rows[~is_refused] if is_refused.any() else rows
-    return offered
+    """Return the probes that were sent."""
+    return without(history.records.sender, history.records.sender["send_errno"] != 0)
 
 
 def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
@@ -125,16 +122,11 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
         return
     last_ns = int(rows["send_began_ns"].max())
     # Agents of other classes start one after the other, so a flow's time begins with its own first probe.
-    begins = {flow.id: rows["send_began_ns"][span(rows["flow"], flow.id).start] for flow in history.flows if counts[flow.id]}
-    expected = {
-        flow.id: (last_ns - int(begins[flow.id])) // history.interval_of(flow) + 1 for flow in history.flows if counts[flow.id]
-    }
+    heard = [flow for flow in history.flows if counts[flow.id]]
+    begins = {flow.id: int(rows["send_began_ns"][span(rows["flow"], flow.id).start]) for flow in heard}
+    expected = {flow.id: (last_ns - begins[flow.id]) // history.interval_of(flow) + 1 for flow in heard}
     limit = limits["missing_ratio"]
-    short = [
-        flow
-        for flow in history.flows
-        if counts[flow.id] and limit is not None and counts[flow.id] < expected[flow.id] * (1 - limit) - 1
-    ]
+    short = [flow for flow in heard if limit is not None and counts[flow.id] < expected[flow.id] * (1 - limit) - 1]
     if short:
         worst = min(short, key=lambda flow: int(counts[flow.id]))
         text = f"{plural(len(short), 'flow')} offered too few probes"

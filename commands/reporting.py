@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,7 +53,7 @@ def write_comparison(comparison: Comparison, directory: Path, *, must_store: boo
         WorldError: the verdict cannot be written.
     """
     decision = comparison.decision
-    settled: JsonObject = {"verdict": decision.verdict, "findings": [finding.as_json() for finding in decision.findings]}
+    settled: JsonObject = {"verdict": decision.verdict, "findings": [asdict(finding) for finding in decision.findings]}
     try:
         write_json(directory / "verdict.json", settled)
     except WorldError as error:

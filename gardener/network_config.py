@@ -138,10 +138,6 @@ class AddressFamily(Strict):
     mode: Literal["Always", "Never", "CrossSubnet", "Off"] | None = None
     auto_detection_method: Annotated[str, AfterValidator(_empty_or_method)] | None = None
 
-    def allows_mode(self) -> bool:
-        """Return whether pool and mode go together: vxlan knows Always and Never only."""
-        return not (self.pool == "vxlan" and self.mode in {"CrossSubnet", "Off"})
-
 
 class AddressFamily6(AddressFamily):
     """`ipv6`."""

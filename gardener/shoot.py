@@ -330,7 +330,7 @@ def _check_combinations(shoot: Shoot, where: str) -> None:
         raise UsageError(where=where, place="status.lastOperation.state", found="Failed", expected=allowed)
     families: dict[str, AddressFamily | None] = {"ipv4": config.ipv4, "ipv6": config.ipv6} if config else {}
     for name, family in families.items():
-        if family is not None and not family.allows_mode():
+        if family is not None and family.pool == "vxlan" and family.mode in {"CrossSubnet", "Off"}:
             raise UsageError(
                 where=where, place=f"{place}.{name}.mode", found=f'"{family.mode}" with pool vxlan', expected="Always, Never"
             )

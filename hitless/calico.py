@@ -5,7 +5,7 @@ Source: docs/mechanics.md 1.6, 4.2. Pure; no judgement.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from hitless.objects import containers_of, is_switched_on, name_of
@@ -54,6 +54,11 @@ def is_in_tunnel(route: JsonObject) -> bool:
 def is_tunnel_route(route: JsonObject) -> bool:
     """Return whether packets that take this route are encapsulated for another node."""
     return is_in_tunnel(route) and ("via" in route or "encap_dst" in route)
+
+
+def routes_mode(routes: Iterable[JsonObject]) -> Mode:
+    """Return the mode of a node by its routes."""
+    return Mode.OVERLAY if any(map(is_tunnel_route, routes)) else Mode.NATIVE
 
 
 def pool_mode(pool: JsonObject) -> Mode | None:

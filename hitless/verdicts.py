@@ -7,9 +7,10 @@ FAIL > INCONCLUSIVE > PASS; an empty merge is INCONCLUSIVE.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 
-from hitless.words import FlowId, JsonObject, Nanoseconds, Verdict
+from hitless.words import FlowId, Nanoseconds, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,28 +28,17 @@ class Finding:
     t_ns: Nanoseconds | None = None
     """When, on the run clock, if at one time."""
 
-    def as_json(self) -> JsonObject:
-        """Return the finding as one JSON object."""
-        return asdict(self)
 
-
-def note(code: str, text: str, *, flow: FlowId | None = None, t_ns: int | None = None) -> Finding:
-    """Return a finding that fails nothing."""
-    return _find(Verdict.PASS, code, text, flow, t_ns)
-
-
-def doubt(code: str, text: str, *, flow: FlowId | None = None, t_ns: int | None = None) -> Finding:
-    """Return a finding that leaves the verdict open."""
-    return _find(Verdict.INCONCLUSIVE, code, text, flow, t_ns)
-
-
-def failure(code: str, text: str, *, flow: FlowId | None = None, t_ns: int | None = None) -> Finding:
-    """Return a finding that fails the check."""
-    return _find(Verdict.FAIL, code, text, flow, t_ns)
-
-
-def _find(verdict: Verdict, code: str, text: str, flow: FlowId | None, t_ns: int | None) -> Finding:
+def _find(verdict: Verdict, code: str, text: str, *, flow: FlowId | None = None, t_ns: int | None = None) -> Finding:
     return Finding(verdict=verdict, code=code, text=text, flow=flow, t_ns=None if t_ns is None else Nanoseconds(t_ns))
+
+
+note = partial(_find, Verdict.PASS)
+"""Return a finding that fails nothing."""
+doubt = partial(_find, Verdict.INCONCLUSIVE)
+"""Return a finding that leaves the verdict open."""
+failure = partial(_find, Verdict.FAIL)
+"""Return a finding that fails the check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +51,6 @@ class CheckResult:
     """Whether the check asks about the instrument rather than about the product."""
     verdict: Verdict
     findings: tuple[Finding, ...]
-
-    def as_json(self) -> JsonObject:
-        """Return the result as one JSON object."""
-        return asdict(self)
 
 
 def merge(verdicts: Iterable[Verdict]) -> Verdict:

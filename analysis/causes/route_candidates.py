@@ -11,7 +11,7 @@ watched the tables are out of sight. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Final
@@ -30,25 +30,18 @@ WATCHED: Final = "kubeconfig"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CloudStep:
-    """A route came or went."""
+class Step:
+    """A step of one of the two timelines; None: a step of the other."""
 
     at: Interval
-    is_present: bool
-    """Afterwards."""
+    is_needed: bool | None = None
+    """Whether the node sends by the gateway afterwards."""
+    is_missing: bool | None = None
+    """Whether the cloud has no route afterwards."""
     kind: CauseKind
-    """The cause if it went: ROUTE_DELETED or FAULT."""
+    """The cause if this step broke the path."""
+    is_sure: bool
     text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloudTimeline:
-    """One route of one table."""
-
-    is_present: bool
-    """Before the first step."""
-    steps: tuple[CloudStep, ...]
-    """In order of time; each changes something."""
 
 
 class CloudRoutes:
@@ -57,26 +50,26 @@ class CloudRoutes:
     def __init__(self, history: History) -> None:
         self._is_native = history.header.start_mode is Mode.NATIVE
         self._was_synced = history.first_event("routes.synced") is not None
-        self._steps: dict[tuple[str, str], list[CloudStep]] = {}
+        self._steps: dict[tuple[str, str], list[Step]] = {}
         for zone, node, step in _steps(history):
             self._steps.setdefault((zone, node), []).append(step)
         self.is_visible = history.facts.backend != WATCHED or bool(self._steps)
         """False: nothing is known of any table."""
 
-    def toward(self, zone: str, node: str) -> CloudTimeline:
-        """Return the route to a node in the table of a zone."""
+    def toward(self, zone: str, node: str) -> tuple[bool, tuple[Step, ...]]:
+        """Return whether the route to a node is missing in the table of a zone at first, and the steps that change that."""
         steps = self._steps.get((zone, node), [])
         # No route had to be created and the controller says that all are there: this one was there before.
-        is_present = not steps[0].is_present if steps else self._is_native or self._was_synced
-        found, now = [], is_present
+        was_missing = not steps[0].is_missing if steps else not (self._is_native or self._was_synced)
+        found, now = [], was_missing
         for step in steps:
-            if step.is_present is not now:
+            if step.is_missing is not None and step.is_missing is not now:
                 found.append(step)
-                now = step.is_present
-        return CloudTimeline(is_present=is_present, steps=tuple(found))
+                now = step.is_missing
+        return was_missing, tuple(found)
 
 
-def _steps(history: History) -> Iterator[tuple[str, str, CloudStep]]:
+def _steps(history: History) -> Iterator[tuple[str, str, Step]]:
     lost: list[tuple[str, str]] = []
     for event in history.events_named("route.created", "route.deleted", "fault.injected", "fault.cured"):
         facts = event.facts
@@ -97,7 +90,8 @@ def _steps(history: History) -> Iterator[tuple[str, str, CloudStep]]:
             else:
                 continue
         for zone, node in places:
-            yield zone, node, CloudStep(at=instant_of(event), is_present=is_present, kind=kind, text=_say(event))
+            step = Step(at=instant_of(event), is_missing=not is_present, kind=kind, is_sure=True, text=_say(event))
+            yield zone, node, step
 
 
 def _say(event: Event) -> str:
@@ -115,18 +109,6 @@ _KINDS: Final = {
     Trigger.WITHDRAWN: CauseKind.WITHDRAWAL_BEFORE_ROUTES,
 }
 """The cause if there is no cloud route once a node's next hop has changed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
-    """A step of one of the two timelines; None: a step of the other."""
-
-    at: Interval
-    is_needed: bool | None = None
-    is_missing: bool | None = None
-    kind: CauseKind
-    is_sure: bool
-    text: str
 
 
 class RouteCandidates:
@@ -147,18 +129,18 @@ class RouteCandidates:
     def toward(self, node: str, peer: str, address: str) -> Iterator[Candidate]:
         """Yield the times in which what `node` sent to an address of `peer`'s pods found no cloud route."""
         is_covered = _is_covered(address, self._nodes[peer].pod_cidr)
-        hops, routes = self._hops.toward(node, peer), self._routes.toward(self._nodes[node].zone, peer)
+        hops, (is_missing, cloud_steps) = self._hops.toward(node, peer), self._routes.toward(self._nodes[node].zone, peer)
         if not is_covered or not self._routes.is_visible:
-            routes = CloudTimeline(is_present=False, steps=())
-        is_needed, is_missing = hops.first is NextHop.GATEWAY, not routes.is_present
-        began: _Step | None = None
+            is_missing, cloud_steps = True, ()
+        is_needed = hops.first is NextHop.GATEWAY
+        began: Step | None = None
         before = make_interval(0, 0)
-        for step in _merge(hops, routes):
+        for step in _merge(hops, cloud_steps):
             is_needed = is_needed if step.is_needed is None else step.is_needed
             is_missing = is_missing if step.is_missing is None else step.is_missing
             if is_needed and is_missing and began is None:
                 # Where two steps overlap in time, both hold from the later one on.
-                began = _Step(at=step.at.later(before), kind=step.kind, is_sure=step.is_sure, text=step.text)
+                began = replace(step, at=step.at.later(before))
             elif began is not None and not (is_needed and is_missing):
                 yield self._trouble(node, peer, began, step, is_covered=is_covered)
                 began = None
@@ -170,7 +152,7 @@ class RouteCandidates:
         if began is not None:
             yield self._trouble(node, peer, began, None, is_covered=is_covered)
 
-    def _trouble(self, node: str, peer: str, began: _Step, ended: _Step | None, *, is_covered: bool) -> Candidate:
+    def _trouble(self, node: str, peer: str, began: Step, ended: Step | None, *, is_covered: bool) -> Candidate:
         zone = self._nodes[node].zone
         route, text = f"route of zone {zone} to {peer}", f"{node} sent to {peer} by the gateway, and"
         is_known = self._routes.is_visible or not is_covered
@@ -196,10 +178,10 @@ class RouteCandidates:
         )
 
 
-def _merge(hops: RouteTimeline, routes: CloudTimeline) -> list[_Step]:
+def _merge(hops: RouteTimeline, cloud_steps: Iterable[Step]) -> list[Step]:
     """Return the steps of both timelines in order of time."""
     steps = [
-        _Step(
+        Step(
             at=step.at,
             is_needed=step.next_hop is NextHop.GATEWAY,
             kind=_KINDS[step.trigger],
@@ -208,9 +190,7 @@ def _merge(hops: RouteTimeline, routes: CloudTimeline) -> list[_Step]:
         )
         for step in hops.steps
     ]
-    steps += [
-        _Step(at=step.at, is_missing=not step.is_present, kind=step.kind, is_sure=True, text=step.text) for step in routes.steps
-    ]
+    steps += cloud_steps
     return sorted(steps, key=lambda step: step.at.earliest_ns if _breaks(step) else step.at.latest_ns)
 
 
@@ -221,7 +201,7 @@ def _is_covered(address: str, cidr: str) -> bool:
     return ip_address(address) in ip_network(cidr)
 
 
-def _breaks(step: _Step) -> bool:
+def _breaks(step: Step) -> bool:
     """Return whether a step can only make things worse."""
     return bool(step.is_needed or step.is_missing)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from gardener.conditions import CALICO_REASONS, NETWORK_UNAVAILABLE, network_unavailable
-from gardener.doubles.resource_manager import DoublingBackoff
+from gardener.doubles.extension import DoublingBackoff
 from gardener.manifests.admission import policy_manifests
 from gardener.manifests.render import key_of
 from gardener.shoot import Shoot

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from gardener.conditions import network_unavailable
 from gardener.gate import (
@@ -45,11 +45,6 @@ def _judging_entries(passes: Callable[[Entries], bool]) -> Gate:
 def _leaving_out(kept: Callable[[Sequence[JsonObject]], Sequence[JsonObject]]) -> Gate:
     """Look at some of the nodes."""
     return partial(decide_with, missing=lambda nodes: missing_nodes(kept(nodes)))
-
-
-def _knowing(change: Callable[[GateInput], dict[str, Any]]) -> Gate:
-    """Decide with wrong knowledge."""
-    return lambda knowledge: decide(replace(knowledge, **change(knowledge)))
 
 
 def _unless(reason: Reason) -> Gate:
@@ -117,13 +112,14 @@ def _opens_on_api_error(knowledge: GateInput) -> GateDecision:
 
 
 def _with_versions(*versions: str) -> Gate:
-    return _knowing(
-        lambda known: {
-            "feature_gates": replace(
-                known.feature_gates, release=replace(known.feature_gates.release, admission_versions=versions)
-            )
-        }
-    )
+    """Decide as if the release knew these API versions."""
+
+    def gate(knowledge: GateInput) -> GateDecision:
+        gates = knowledge.feature_gates
+        release = replace(gates.release, admission_versions=versions)
+        return decide(replace(knowledge, feature_gates=replace(gates, release=release)))
+
+    return gate
 
 
 MUTANTS: Final[Mapping[str, Gate]] = MappingProxyType(

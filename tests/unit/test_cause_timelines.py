@@ -39,27 +39,30 @@ def candidates(history_: History, node: str, peer: str, address: str) -> list[Ca
 
 
 def test_a_route_that_is_created_was_missing_before() -> None:
-    found = CloudRoutes(run(route(100, "created"))).toward("a", B1)
-    assert not found.is_present
-    assert [(step.at, step.is_present) for step in found.steps] == [(make_interval(ns(98), ns(100)), True)]
+    missing, steps = CloudRoutes(run(route(100, "created"))).toward("a", B1)
+    assert missing
+    assert [(step.at, step.is_missing) for step in steps] == [(make_interval(ns(98), ns(100)), False)]
 
 
 def test_a_route_that_is_deleted_was_there_before() -> None:
-    assert CloudRoutes(run(route(100, "deleted"))).toward("a", B1).is_present
+    missing, steps = CloudRoutes(run(route(100, "deleted"))).toward("a", B1)
+    assert not missing
+    assert [step.is_missing for step in steps] == [True]
 
 
 def test_a_table_without_events_is_as_the_start_mode_needs_it() -> None:
-    assert not CloudRoutes(run()).toward("a", B1).is_present
-    assert CloudRoutes(run(**native())).toward("a", B1).is_present
-    assert CloudRoutes(run(event(50, "routes.synced", nodes=4))).toward("a", B1).is_present
+    assert CloudRoutes(run()).toward("a", B1) == (True, ())
+    assert CloudRoutes(run(**native())).toward("a", B1) == (False, ())
+    assert CloudRoutes(run(event(50, "routes.synced", nodes=4))).toward("a", B1) == (False, ())
 
 
 def test_a_route_that_was_created_before_the_cure_is_not_created_twice() -> None:
     lost = event(100, "fault.injected", fault="node-route-lost", options={"zone": "a", "node": B1})
     found = CloudRoutes(run(lost, route(150, "created"), event(200, "fault.cured", fault="node-route-lost"), **native()))
-    assert [step.is_present for step in found.toward("a", B1).steps] == [False, True]
-    assert found.toward("a", B1).steps[0].kind is CauseKind.FAULT
-    assert found.toward("b", B1).steps == ()
+    _, steps = found.toward("a", B1)
+    assert [step.is_missing for step in steps] == [True, False]
+    assert steps[0].kind is CauseKind.FAULT
+    assert found.toward("b", B1) == (False, ())
 
 
 def test_only_a_watched_cluster_hides_its_tables() -> None:

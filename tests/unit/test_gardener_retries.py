@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from gardener.doubles.cloud import CloudBehaviour
-from gardener.doubles.resource_manager import DoublingBackoff
+from gardener.doubles.extension import DoublingBackoff
 from hitless.errors import ApiUnavailableError, ConflictError
 from hitless.words import SECOND, JsonObject, Kind, Mode, Nanoseconds
 from tests.unit.fakes_gardener import Bench, ms
