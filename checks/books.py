@@ -58,6 +58,4 @@ def _drops(ledger: Ledger) -> str:
     parts = ", ".join(f"{count} {where}" for where, count in kinds.items() if count)
     text = f"the kernel dropped {plural(ledger.dropped, 'packet')} ({parts})" if parts else "the kernel dropped nothing"
     unknown = ledger.refusals_unknown
-    return (
-        f"{text}; it may have refused up to {plural(unknown, 'further packet')} of the nodes' own senders" if unknown else text
-    )
+    return f"{text}; it may also have refused up to {plural(unknown, 'packet')} of the nodes' own senders" if unknown else text

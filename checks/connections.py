@@ -42,9 +42,9 @@ _WORDS: Final[Mapping[Complaint, tuple[str, str]]] = {
     Complaint.REFUSED: ("connection", "refused"),
     Complaint.TIMED_OUT: ("connection", "not made or not answered in time"),
     Complaint.UNREACHABLE: ("connection", "not made: no route"),
-    Complaint.SLOW: ("connection", "slow: something had to be sent again"),
+    Complaint.SLOW: ("connection", "slow: a packet had to be sent again"),
     Complaint.STALLED: ("stall", "seen: a connection fell silent while messages waited"),
-    Complaint.LOST: ("message", "not answered in time, although the connection did not end"),
+    Complaint.LOST: ("message", "not answered in time, but the connection did not end"),
 }
 """What is counted, and what became of it."""
 
@@ -93,7 +93,7 @@ def _judge(evidence: Evidence, limits: Limits, *roles: FlowRole, what: str, unpr
         return
     silent = [flow for flow, measure in flows if not measure.offered]
     if silent:
-        text = f"on {plural(len(silent), 'flow')} no message was offered, such as {silent[0].label}"
+        text = f"{plural(len(silent), 'flow')} offered no message, such as {silent[0].label}"
         yield doubt(unprobed, text, flow=silent[0].id)
     totals = {complaint: sum(measure.count(complaint) for _, measure in flows) for complaint in BUDGET_OF}
     groups = [tuple(group) for _, group in groupby(sorted(flows, key=_kind), _kind)]

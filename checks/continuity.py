@@ -110,9 +110,7 @@ def _say_blind_time(family: str, flows_found: list[FlowMeasure]) -> Iterator[Fin
     blind: list[Nanoseconds] = [found.blind_ns for found in untouched if found.blind_ns is not None]
     if len(blind) < len(untouched):
         flows = len(untouched) - len(blind)
-        text = (
-            f"on {plural(flows, f'{family} flow')} too few probes were answered to say that there was no outage; probe longer"
-        )
+        text = f"on {plural(flows, f'{family} flow')} too few probes were answered to exclude an outage; probe longer"
         yield doubt("blind-time-unbounded", text)
         return
     text = (

@@ -120,7 +120,7 @@ def _judge_paths(evidence: Evidence) -> Iterator[Finding]:
         if ends is None or not _contradicts(history, flow, ends, ttls, since_ns):
             continue
         if wanted is history.header.start_mode:
-            text = f"{flow.label} took another path at the end than that of {wanted}, but the mode should not have changed"
+            text = f"{flow.label} did not take the path of {wanted} at the end, although the mode should not have changed"
             yield failure("path-changed", text, flow=flow.id)
         else:
             text = f"{flow.label} does not take the path of {wanted} at the end, as its TTL shows"
@@ -147,7 +147,7 @@ def _judge_times(evidence: Evidence, limit_ms: float | None) -> Iterator[Finding
             continue
         probes = evidence.probes[flow.id]
         if times.of(flow, probes.rows, probes.is_impaired).earliest_ns is not None:
-            text = f"{flow.label} may use the new path: the times of its nodes' route changes are too uncertain to tell"
+            text = f"{flow.label} may use the new path, but the times of its nodes' route changes are too uncertain"
             yield doubt("convergence-not-known", text, flow=flow.id)
         else:
             text = f"{flow.label} did not use the new path without impairment before probing ended"
@@ -157,7 +157,7 @@ def _judge_times(evidence: Evidence, limit_ms: float | None) -> Iterator[Finding
     full_ms = max(times_ns) / MILLISECOND
     accuracy = f"+-{history.header.interval_ns / MILLISECOND:g} ms"
     if times.is_inferred:
-        accuracy += "; at the latest, as the nodes' routes are only inferred from objects and TTLs"
+        accuracy += "; an upper bound, because the nodes' routes are inferred from objects and TTLs"
     if limit_ms is not None and full_ms > limit_ms:
         text = f"the slowest flow took {full_ms:.1f} ms ({accuracy}) to converge; allowed: {limit_ms:g} ms"
         verdict = Verdict.INCONCLUSIVE if times.is_inferred else Verdict.FAIL

@@ -221,7 +221,7 @@ def _ask_management(history: History, _: Limits) -> Iterator[Finding]:
         hit = {place: count for place, count in sorted(grown.items()) if count > 0}
         if hit:
             place, count = next(iter(hit.items()))
-            seen = f"{plural(sum(hit.values()), what)} came in by the management interface of {plural(len(hit), 'node')}"
+            seen = f"{plural(sum(hit.values()), what)} arrived at the management interface of {plural(len(hit), 'node')}"
             yield doubt("bypassed-zones", f"{seen}, {count} of them at {place}: they did not take the path under test")
 
 
@@ -250,7 +250,7 @@ def _ask_pace(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     text = f"the IPPool changed {(changed.t_ns - rolled.t_ns) / MILLISECOND:.0f} ms after the DaemonSet; allowed: {limit:g} ms"
     own_ms = _find_own_lag_ms(history)
     if own_ms is not None and own_ms > limit:
-        text += f"; at least {own_ms:.0f} ms of them are the resource manager's own: no task of the machine waited then"
+        text += f"; the resource manager itself took at least {own_ms:.0f} ms of them, while no task of the machine waited"
         yield note("pool-late-by-program", text, t_ns=changed.t_ns)
     else:
         yield doubt("pool-late", f"{text}; repeat on a quieter machine", t_ns=changed.t_ns)

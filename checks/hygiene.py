@@ -131,7 +131,7 @@ def _judge_native_tables(history: History, routes: Collection[CloudRoute]) -> It
         yield failure("cloud-route-missing", text)
     strays = [route for route in routes if route.node not in registered or owners.get(route.cidr, route.node) != route.node]
     if strays:
-        text = f"{plural(len(strays), 'route')} in the cloud's tables to no pods, such as {_name(strays[0])}"
+        text = f"{plural(len(strays), 'route')} in the cloud's tables lead to no pods, such as {_name(strays[0])}"
         yield failure("cloud-route-astray", text)
 
 

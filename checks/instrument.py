@@ -76,7 +76,9 @@ def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     text = f"sockets of the instrument dropped {plural(dropped, 'datagram')}; excluded: {plural(taken, 'probe')}"
     limit = limits["instrument_loss_ratio"]
     if mixed:
-        text += f", but at {mixed[0].address} {mixed[0].missing} were missing for {mixed[0].dropped}: the network lost some too"
+        text += (
+            f", but {mixed[0].address} missed {mixed[0].missing} for {mixed[0].dropped} dropped: the network lost some as well"
+        )
         yield doubt("instrument-loss-mixed", text, t_ns=mixed[0].since_ns)
     elif limit is not None and any(max(loss.missing, loss.dropped) > loss.offered * limit for loss in losses):
         yield doubt("receive-overflow", f"{text}; allowed: {limit:.1%}; lower the rate", t_ns=losses[0].since_ns)
@@ -92,7 +94,7 @@ def _ask_calibration(evidence: Evidence, _: Limits) -> Iterator[Finding]:
     if history.first_event("run.live") is None:
         return
     if not flows or pulse is None:
-        text = "no flow was dropped for a known time: the instrument was not calibrated in this run"
+        text = "the instrument was not calibrated in this run, because no flow was dropped for a known time"
         is_excused = not flows or history.first_event("calibration.not_possible") is not None
         verdict = Verdict.PASS if is_excused else Verdict.INCONCLUSIVE
         yield Finding(verdict=verdict, code="not-calibrated", text=text)

@@ -36,7 +36,7 @@ def check(evidence: Evidence, _: Limits) -> Iterable[Finding]:
     if not late:
         margins_ns = [margin_ns for _, margin_ns in answers if margin_ns is not None]
         youngest = f"the newest for {min(margins_ns) / 1e6:.1f} ms" if margins_ns else "since before the run"
-        text = f"all {plural(len(pairs), 'route')} existed when the overlay went away ({what}), {youngest}"
+        text = f"all {plural(len(pairs), 'route')} existed when the overlay was removed ({what}), {youngest}"
         yield note("routes-first", text, t_ns=instant_ns)
 
 
@@ -71,8 +71,8 @@ def _judge_route(
     created = next((event for event in changes if event.t_ns > gone_ns and event.name == "route.created"), None)
     where = f"the route to {node} in the table of zone {zone}"
     if created is None:
-        text = f"{where} did not exist when the overlay went away, and was never created"
+        text = f"{where} did not exist when the overlay was removed, and was never created"
         return failure("route-missing", text, t_ns=gone_ns), None
     late_ns = created.t_ns - gone_ns
-    text = f"{where} was created {late_ns / 1e6:.1f} ms after the overlay went away"
+    text = f"{where} was created {late_ns / 1e6:.1f} ms after the overlay was removed"
     return failure("route-late", text, t_ns=created.t_ns), None

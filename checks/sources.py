@@ -70,7 +70,7 @@ def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
         if seen := seen_sources(evidence.history, flow):
             families.setdefault(flow.family, []).append(seen)
     if limit is not None and asked and not families:
-        text = f"no probe of {plural(len(asked), 'flow')} was logged at the other end: their source addresses are not known"
+        text = f"the other end logged no probe of {plural(len(asked), 'flow')}, so their source addresses are not known"
         yield doubt("source-unknown", text)
     for family, flows in families.items():
         changed = [seen for seen in flows if len({stretch.address for stretch in seen}) > 1]
@@ -78,7 +78,7 @@ def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
         never = sum(not any(stretch.is_rewritten for stretch in seen) for seen in flows)
         text = (
             f"{family}: {always} of {plural(len(flows), 'flow')} always came from a rewritten address, "
-            f"{never} always from the source's own"
+            f"{never} always from the source's own address"
         )
         if not changed:
             yield note("source-kept", text)

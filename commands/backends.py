@@ -81,7 +81,7 @@ class Backend:
         if switch not in self.switches:
             reason = {
                 SwitchName.DOUBLES: "hitless only watches that cluster",
-                SwitchName.OBSERVER: "the lab's API lives in this process, where nothing else can reach it",
+                SwitchName.OBSERVER: "the lab's API exists only in this process",
             }[switch]
             raise UsageError(
                 f"--switch {switch} does not work with --backend {self.name}: {reason}; use --switch {self.switches[0]}"

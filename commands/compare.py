@@ -85,7 +85,7 @@ def compare_arms(
     try:
         runs = _run_trials(backend, performer, case, trials, directory, output_format)
     except KeyboardInterrupt:
-        sys.stderr.write(f"hitless: the runs that were completed are stored in {directory}\n")
+        sys.stderr.write(f"hitless: the completed runs are stored in {directory}\n")
         raise
     return _tell(Comparison(runs=runs), directory, output_format, prometheus)
 

@@ -21,8 +21,8 @@ def examine() -> bool:
     features = examine_lab()
     _print_features("This machine, for the lab", features)
     for_kind = examine_for_kind()
-    _print_features("This machine, for kind clusters (the lab does without)", for_kind)
-    _print_features("This machine, for programs of Gardener's parts", (examine_for_programs(),))
+    _print_features("This machine, for kind clusters (not needed for the lab)", for_kind)
+    _print_features("This machine, for released programs of Gardener's parts", (examine_for_programs(),))
     limits = read_limits()
     print_table(
         "Its limits",
@@ -35,7 +35,7 @@ def examine() -> bool:
         ),
     )
     print_table(
-        "The largest mesh that they allow",
+        "Largest mesh on this machine",
         ("probes per second per flow", "nodes", "flows", "bound by"),
         (
             (f"{rate}", f"{capacity.nodes}", f"{capacity.nodes * (capacity.nodes - 1)}", capacity.bound_by)
@@ -45,14 +45,17 @@ def examine() -> bool:
     offered = capabilities()
     missing = [capability for capability in Capability if capability not in offered]
     is_fit = {Capability.OVERLAY_IPIP, Capability.ROUTE_TABLES} <= offered
-    carrier = "ipip" if IpipCarrier.IPIP in ipip_carriers() else "vxlan-gpe, which stands in for ipip"
+    carrier = "ipip" if IpipCarrier.IPIP in ipip_carriers() else "vxlan-gpe, which replaces ipip"
     print_table(
         "What that means",
         ("", ""),
         (
-            ("the lab", f"runs; its overlay is carried by {carrier}" if is_fit else "cannot run its default scenario"),
+            ("the lab", f"runs; {carrier} carries its overlay" if is_fit else "cannot run its default scenario"),
             ("kind clusters", _say_kind(for_kind)),
-            ("scenarios", f"those that need {', '.join(missing)} are skipped" if missing else "all run: nothing is missing"),
+            (
+                "scenarios",
+                f"those that need {', '.join(missing)} are skipped" if missing else "all run, because nothing is missing",
+            ),
         ),
         has_numbers=False,
     )
@@ -66,7 +69,7 @@ def _say(value: int | None) -> str:
 def _print_features(title: str, features: Sequence[Feature]) -> None:
     print_table(
         title,
-        ("feature", "there", "tried, or how to get it"),
+        ("feature", "there", "what was tried, or how to install it"),
         (
             (one.name, "yes", one.detail) if one.is_present else (one.name, "no", f"{one.detail}\n{one.remedy}")
             for one in features

@@ -112,7 +112,7 @@ def run_gate(arguments: tuple[str, str], options: GateOptions, budget: int, outp
         sys.stderr.write(f"hitless: {line}\n")
     release, directory = run_versions(question, sources, budget, baseline, candidate, output)
     sys.stdout.write(_render(release, output_format))
-    sys.stderr.write(f"hitless: the trials and gate.json are in {directory}\n")
+    sys.stderr.write(f"hitless: trials and gate.json are in {directory}\n")
     return EXIT_CODES[release.outcome]
 
 

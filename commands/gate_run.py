@@ -188,4 +188,4 @@ def say_looks(budget: int) -> str:
     """Return at which numbers of pairs the primary rule is asked. Raises UsageError."""
     first, *rest, last = plan_looks(budget)
     pairs = ", ".join(str(look.pairs) for look in (first, *rest))
-    return f"the primary rule is asked after {pairs} and {plural(last.pairs, 'pair')}"
+    return f"the primary rule is tested after {pairs} and {plural(last.pairs, 'pair')}"

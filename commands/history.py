@@ -16,7 +16,7 @@ from hitless.errors import UsageError, WorldError
 from hitless.plural import plural
 from reports.gate.rules import Figure
 
-app = typer.Typer(help="Keep the figures of every release, and show how they change.", no_args_is_help=True)
+app = typer.Typer(help="Keep the figures of every release and show their changes.", no_args_is_help=True)
 History = Annotated[Path, typer.Argument(metavar="HISTORY", help="Folder of the history.")]
 OutputFormat = Annotated[Format, typer.Option("--format", help="What to print.")]
 
@@ -32,7 +32,7 @@ def add(
     from commands.history_files import add_summaries  # noqa: PLC0415 - scipy takes a second to import
 
     added, present = add_summaries(history, paths, release)
-    sys.stdout.write(f"{plural(added, 'summary', 'summaries')} added to {history}, {present:,} there already\n")
+    sys.stdout.write(f"{plural(added, 'summary', 'summaries')} added to {history}, {present:,} already there\n")
 
 
 @app.command()
@@ -55,7 +55,7 @@ def trend(
     scenario: Annotated[str, typer.Option(help="Name of the scenario.")] = "plain-switch",
     figure: Annotated[Figure, typer.Option(help="What is drawn.")] = Figure.GATE_HOLD_AFTER_ROUTES,
     page: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a page with every figure, too.", dir_okay=False)
+        Path | None, typer.Option(metavar="FILE.html", help="Also write a page with every figure.", dir_okay=False)
     ] = None,
     output_format: OutputFormat = Format.TEXT,
 ) -> None:

@@ -61,7 +61,7 @@ def images(
     states = list_images(docker, nodes)
     print_table(
         "Images of a kind cluster",
-        ("here", "image", "for, or how to get it"),
+        ("here", "image", "purpose, or how to get it"),
         (
             ("yes", state.image.reference, _describe(state.image.purpose, state.reference))
             if state.reference is not None
@@ -170,7 +170,7 @@ def clean_up() -> None:
     except MissingCapabilityError:
         return
     for name in clean_clusters(docker):
-        sys.stdout.write(f"removed the kind cluster {name}, whose owner is dead\n")
+        sys.stdout.write(f"removed the kind cluster {name}, whose owner has ended\n")
 
 
 def _load_into(cluster: str, kind_bin: Path | None, references: list[str]) -> None:

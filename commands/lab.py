@@ -82,7 +82,7 @@ def execute(
 @app.command()
 def down(name: Name = DEFAULT_NAME) -> None:
     """Stop a lab with everything that runs in it."""
-    stop_holder(find_holder(name, "there is nothing to stop; `hitless clean` removes what killed labs left"))
+    stop_holder(find_holder(name, "no lab is up; `hitless clean` removes what killed labs left behind"))
     sys.stdout.write(f"{name} is down\n")
 
 
@@ -90,6 +90,6 @@ def clean_up() -> None:
     """Remove the state files of dead labs, and print their names."""
     dead = clean_holders()
     for holder in dead:
-        sys.stdout.write(f"removed the state of {holder.name}, whose owner is dead\n")
+        sys.stdout.write(f"removed the state of {holder.name}, whose owner has ended\n")
     if not dead:
-        sys.stdout.write("nothing to clean: runs clean up after themselves, and no lab has lost its owner\n")
+        sys.stdout.write("nothing to clean: no lab has lost its owner\n")

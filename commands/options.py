@@ -24,7 +24,7 @@ _tested = partial(typer.Option, rich_help_panel="Versions and programs under tes
 _output = partial(typer.Option, rich_help_panel="Output")
 
 ScenarioName = Annotated[str, run(help="Name of a shipped scenario, or a YAML file.")]
-ProfileName = Annotated[Profile | None, run(help="Timing constants; default: lab fast, others gardener.")]
+ProfileName = Annotated[Profile | None, run(help="Timing constants; default: fast in the lab, else gardener.")]
 OverlayName = Annotated[Overlay | None, run(help="Encapsulation; default: the scenario's.")]
 Zones = Annotated[int | None, run(help="Number of zones; default: the scenario's.")]
 NodesPerZone = Annotated[int | None, run(help="Nodes per zone; default: the scenario's.")]
@@ -35,7 +35,7 @@ KindBin = Annotated[Path | None, kind(help="Path of kind; default: from PATH.")]
 KubectlBin = Annotated[Path | None, kind(help="Path of kubectl; default: from PATH.")]
 NodeImage = Annotated[str | None, kind(help="Node image; default: the pinned one.")]
 CalicoVersion = Annotated[
-    str | None, _tested(help="Calico's tag; default: the extension's. Beside --extension on kind: the images of the nodes.")
+    str | None, _tested(help="Calico's tag; default: the extension's. With --extension on kind: the tag of the node images.")
 ]
 Output = Annotated[Path, _output(default_factory=default_runs, help="Folder for the records.", show_default=RUNS_HELP)]
 OutputFormat = Annotated[Format, _output("--format", help="What to print.")]
@@ -46,7 +46,7 @@ Prometheus = Annotated[
 
 def _program(part: str) -> Any:  # noqa: ANN401 - what typer takes
     """Return the option for a part that a program may take the place of."""
-    return _tested(metavar="PROGRAM", help=f"{part}: the path of its program, or double.")
+    return _tested(metavar="PROGRAM", help=f"Path of the {part} program, or double.")
 
 
 Extension = Annotated[str, _program("The Calico extension")]

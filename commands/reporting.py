@@ -59,7 +59,7 @@ def write_comparison(comparison: Comparison, directory: Path, *, must_store: boo
     except WorldError as error:
         if must_store:
             raise
-        sys.stderr.write(f"hitless: {error}; nothing is stored, the verdict is not affected\n")
+        sys.stderr.write(f"hitless: {error}; nothing is stored; the verdict is not affected\n")
         summary = attempt(directory / "summary.json", lambda: summarise(comparison))
         document = settled if summary is None else summary.as_json()
         return Written(verdict=decision.verdict, summary=summary, page_path=None, document=document)

@@ -45,7 +45,7 @@ class SessionGate:
         """Decide, store the decision beside the summaries, and set the exit code."""
         records = self._find_records()
         if records is None or session.exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
-            self._text = "no decision: the session ended early, or ran no scenario"
+            self._text = "no decision, because the session ended early or ran no scenario"
             return
         try:
             release = decide_release(self._baseline, read_side("CANDIDATE", records), self._question)
@@ -57,7 +57,7 @@ class SessionGate:
         if release.outcome is not Outcome.GO or release.allowed:
             session.exitstatus = EXIT_CODES[release.outcome]
         elif session.exitstatus:
-            self._text += "a test failed all the same, so that the session fails"
+            self._text += "a test failed, so the session fails"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the decision."""
@@ -83,7 +83,7 @@ class SessionHistory:
         """Add the summaries; where they cannot be added, a session that passed fails."""
         records = self._find_records()
         if records is None:
-            self._text = "nothing was added: no scenario was run"
+            self._text = "nothing was added, because no scenario was run"
             return
         try:
             added, _ = add_summaries(self._history, [records], self._release)

@@ -168,7 +168,9 @@ class SessionReport:
         if self._index is not None:
             terminalreporter.write_line(f"hitless: {self._index}")
         if self._is_all_skipped:
-            terminalreporter.write_line("hitless: no scenario was run: every one was skipped; that is a failure", red=True)
+            terminalreporter.write_line(
+                "hitless: every scenario was skipped, so nothing was tested; this is a failure", red=True
+            )
 
     def _make_index(self, records: Path) -> SessionIndex:
         scenarios = dict.fromkeys(arm.scenario for arm in self._arms.values())

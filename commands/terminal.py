@@ -39,9 +39,9 @@ def print_comparison(summary: Summary, report: Path) -> None:
         soft_wrap=True,
     )
     if summary.mesh is not None and not summary.mesh.is_full:
-        console.print(f"{summary.mesh.text}: the report says what that may miss", soft_wrap=True)
+        console.print(f"{summary.mesh.text}; the report says what this can miss", soft_wrap=True)
     if summary.families_not_probed:
-        console.print(f"{' and '.join(summary.families_not_probed)} is not probed: this result says nothing about it")
+        console.print(f"{' and '.join(summary.families_not_probed)} is not probed; the result does not cover it")
     for finding in summary.findings:
         is_decisive = finding.check == "comparison" or finding.verdict is Verdict.INCONCLUSIVE
         if is_decisive and finding.verdict is not Verdict.PASS:

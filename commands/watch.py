@@ -167,7 +167,7 @@ def _ending_by_interrupt() -> Iterator[Callable[[], bool]]:
     def end(_number: int, _frame: FrameType | None) -> None:
         asked.append(True)
         signal.signal(signal.SIGINT, previous)
-        sys.stderr.write("hitless: ending the watch; press Ctrl-C once more to interrupt\n")
+        sys.stderr.write("hitless: ending the watch; press Ctrl-C again to abort\n")
 
     previous = signal.signal(signal.SIGINT, end)
     try:

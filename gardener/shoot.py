@@ -326,7 +326,7 @@ def _check_combinations(shoot: Shoot, where: str) -> None:
     config, families_found = shoot.network, shoot.spec.networking.ip_families
     operation = shoot.status.last_operation
     if operation is not None and operation.state == "Failed":
-        allowed = "another state: the extension leaves the Network of a failed Shoot alone, so no request would have an effect"
+        allowed = "another state, because the extension does not reconcile the Network of a failed Shoot"
         raise UsageError(where=where, place="status.lastOperation.state", found="Failed", expected=allowed)
     families: dict[str, AddressFamily | None] = {"ipv4": config.ipv4, "ipv6": config.ipv6} if config else {}
     for name, family in families.items():

@@ -129,12 +129,10 @@ def arm_drops(runs: Sequence[JudgedRun]) -> tuple[Drops, ...] | None:
     ]
     links = sum(ledger.link_drops for ledger in ledgers)
     if links:
-        drops.append(
-            Drops(place="links", input_drops=0, output_drops=links, socket_drops=0, reasons="sent and received nowhere")
-        )
+        drops.append(Drops(place="links", input_drops=0, output_drops=links, socket_drops=0, reasons="sent but never received"))
     twice = sum(ledger.tunnel_drops for ledger in ledgers)
     if twice:
-        reasons_of_tunnel = "encapsulated packets, which stand above twice: at their place and on the tunnel, a link"
+        reasons_of_tunnel = "encapsulated packets, counted twice above: at their place and on the tunnel, a link"
         drops.append(Drops(place="tunnels", input_drops=0, output_drops=-twice, socket_drops=0, reasons=reasons_of_tunnel))
     return tuple(sorted(drops, key=lambda one: (-(one.input_drops + one.output_drops + one.socket_drops), one.place)))
 

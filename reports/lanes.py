@@ -84,7 +84,7 @@ def _routes(history: History, node: str, zones: frozenset[str]) -> Iterator[Segm
             (have.add if event.name == "route.created" else have.discard)(event.facts["zone"])
     states.append(_readiness(have, zones))
     words = {
-        "none": "no cloud route was made",
+        "none": "no cloud route was created",
         "some": "a cloud route in some zones only",
         "all": "a cloud route in every zone",
     }

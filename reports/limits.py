@@ -19,9 +19,9 @@ def limits(summary: Summary, first: History) -> Iterator[str]:
         if arm in summary.arms:
             blind_ms = summary.arms[arm].totals.blind_ms_max
             if blind_ms is None:
-                yield f"{arm}: a flow was hardly answered, so an outage of any length may have gone unseen."
+                yield f"{arm}: a flow had too few answers, so an outage of any length can have gone unseen."
             else:
-                yield f"{arm}: an outage of up to {say_ms(blind_ms)} between two answered probes may have gone unseen."
+                yield f"{arm}: an outage of up to {say_ms(blind_ms)} between two answered probes can have gone unseen."
     if len({name for arm in summary.arms.values() for name in arm.classes}) > 1:
         yield (
             "Connections, full-size packets and Services are probed more slowly than the mesh: their outages are bounded less "
@@ -29,8 +29,8 @@ def limits(summary: Summary, first: History) -> Iterator[str]:
         )
     else:
         yield (
-            "UDP probes of one size between pods: no established TCP connection, no Service, no masqueraded flow, no large "
-            "packet."
+            "Only UDP probes of one size between pods: no established TCP connection, no Service, no masqueraded flow, no "
+            "large packet."
         )
     yield (
         "The direction of a loss is known if the reflector's log is complete; the path, if the router decrements the TTL or "
@@ -53,31 +53,31 @@ def limits(summary: Summary, first: History) -> Iterator[str]:
             "ticks are late more often."
         )
     trials = max(arm.trials for arm in summary.arms.values())
-    yield f"With {plural(trials, 'trial')} an arm, this shows that something can happen, not how often it does."
+    yield f"{plural(trials, 'trial')} per arm cannot show how often an outage happens."
 
 
 def _not_probed(summary: Summary, first: History) -> Iterator[str]:
     for family in summary.families_not_probed:
         reason = first.facts.families_unprobed.get(family)
         because = f" ({reason})" if reason else ""
-        yield f"{family} is not probed, although the pods have it{because}: this result says nothing about it."
+        yield f"{family} is not probed, although the pods have it{because}; the result does not cover it."
     if summary.mesh is not None and not summary.mesh.is_full:
         yield from _mesh_limits(summary.mesh, summary.topology.nodes)
     if left := _nodes_not_probed(first):
-        yield f"The pods of {', '.join(left)} are not probed: this result says nothing about them."
-    yield "Every probed pod runs before the switch begins: pods that start during it, as on a new node, are not probed."
+        yield f"The pods of {', '.join(left)} are not probed; the result does not cover them."
+    yield "Every probed pod runs before the switch begins. Pods that start later, such as on a new node, are not probed."
 
 
 def _mesh_limits(mesh: MeshCoverage, nodes: int) -> Iterator[str]:
     """Yield what the mesh covered, and what it left out."""
     routes = f"{mesh.routes_probed:,} of {plural(mesh.routes, 'route')} in the zones' tables to a node"
     yield (
-        f"{mesh.text}. They take {routes}, each from at least {plural(mesh.sources_min, 'node')} of the zone; "
+        f"{mesh.text}. They cover {routes}, each from at least {plural(mesh.sources_min, 'node')} of the zone; "
         f"{mesh.nodes_two_ways:,} of {plural(nodes, 'node')} both sent and answered."
     )
     yield (
         f"A fault of one of the other {plural(mesh.pairs - mesh.pairs_probed, 'pair')} of nodes, such as one node's own route, "
-        "tunnel entry or neighbour entry for one peer, may have gone unseen, and the longest outage of all pairs may be longer "
+        "tunnel entry or neighbour entry for one peer, can have gone unseen, and the longest outage of all pairs can be longer "
         "than the longest measured one."
     )
 

@@ -24,8 +24,8 @@ TITLE_PX: Final = 26
 AXIS_PX: Final = 24
 TICKS: Final = 10
 LEGEND: Final = (
-    "solid: the flow was down for certain; hatched: it may have been, or a connection stalled; x: a connection was reset; "
-    "line: it was probed"
+    "solid: the flow was certainly down; hatched: it was possibly down, or a connection stalled; x: a connection was reset; "
+    "line: the flow was probed"
 )
 _STYLE: Final = (
     "text{font:11px Arial,Helvetica,sans-serif;fill:#222}.name{text-anchor:end}.title{font-weight:bold;font-size:13px}"

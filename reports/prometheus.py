@@ -49,7 +49,7 @@ def _gauges(summary: Summary) -> Iterator[tuple[str, str, Sequence[Sample]]]:
     yield "probes_offered", "Probes of mesh flows over all trials.", per_arm(lambda arm: arm.totals.offered)
     yield "probes_lost", "Of them lost.", per_arm(lambda arm: arm.totals.lost)
     yield "flows", "Mesh flows, each counted once per trial.", per_arm(lambda arm: arm.totals.flows)
-    yield "flows_hit", "Of them, those that lost a probe.", per_arm(lambda arm: arm.totals.flows_hit)
+    yield "flows_hit", "Mesh flows that lost a probe.", per_arm(lambda arm: arm.totals.flows_hit)
     yield "accuracy_seconds", "Time between two probes of a flow.", [({}, summary.accuracy_ms / MS_PER_S)]
     downtimes = [
         ({"arm": arm, "bound": bound}, value / MS_PER_S)
@@ -62,7 +62,7 @@ def _gauges(summary: Summary) -> Iterator[tuple[str, str, Sequence[Sample]]]:
     blind = per_arm(lambda arm: arm.totals.blind_ms_max, MS_PER_S)
     yield "blind_max_seconds", "No outage longer than this could have been missed.", blind
     held = per_arm(lambda arm: arm.gate_hold_ms_max, MS_PER_S)
-    yield "gate_hold_max_seconds", "How long the gate held before it opened.", held
+    yield "gate_hold_max_seconds", "Time from the gate's first look until it opened.", held
     converged = per_arm(lambda arm: arm.totals.convergence_ms_max, MS_PER_S)
     yield "convergence_max_seconds", "Full convergence time.", converged
     unexplained = per_arm(lambda arm: arm.lost_unexplained)

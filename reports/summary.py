@@ -72,7 +72,7 @@ class Totals(Counts):
     flows: int
     """Flows, each counted once per trial."""
     flows_hit: int
-    """Of them, those that lost a probe."""
+    """Mesh flows that lost a probe."""
     outages: int
     outage_ms_max: Duration | None
     """The longest outage; None: there was none."""

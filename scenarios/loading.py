@@ -51,7 +51,7 @@ def start_mode(shoot: Shoot, where: str) -> Mode:
     """
     families = shoot.spec.networking.ip_families
     if families[0] != "IPv4":
-        allowed = "IPv4, or IPv4 and IPv6, because the switch is one of IPv4"
+        allowed = "IPv4, or IPv4 and IPv6, because the switch concerns IPv4"
         raise UsageError(where=where, place="spec.networking.ipFamilies", found=", ".join(families), expected=allowed)
     try:
         return compute_values(shoot, FeatureGates()).mode
@@ -70,7 +70,7 @@ def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
         raise UsageError(where=where, place="overlays", found=found, expected=f"{shoot.overlay} among them, {says}")
     for name in sorted(scenario.fault_names & OF_IPV6):
         if "IPv6" not in shoot.families:
-            problem = f"{name} needs pods with IPv6; they have {', '.join(shoot.families)} alone, {says}"
+            problem = f"{name} needs pods with IPv6; they have only {', '.join(shoot.families)}, {says}"
             raise UsageError(problem, where=where, place="faults")
     scenario.change_shoot(shoot)
 

@@ -170,7 +170,9 @@ class Scenario(Strict):
                     f"flows.{profile}", ", ".join(flow_sets), "udp as well, because the other flow sets are compared with it"
                 )
             if FlowSet.UDP_NATIVE_MTU in flow_sets and self.start is Mode.OVERLAY:
-                allowed = "no such flows with start OVERLAY: pods keep the overlay's smaller MTU until they are recreated"
+                allowed = (
+                    "no such flows with start OVERLAY, because pods keep the overlay's smaller MTU until they are recreated"
+                )
                 raise MisfitError(f"flows.{profile}", FlowSet.UDP_NATIVE_MTU, allowed)
         return self
 
@@ -201,7 +203,7 @@ class Scenario(Strict):
         """Refuse a node that leaves and comes back, and a cluster of which too little stays."""
         for number, fault in enumerate(self.faults):
             if fault.name == NODE_LEAVES and fault.for_ms is not None:
-                allowed = f"no time: {NODE_LEAVES} is for good; a node that comes back is node-unregistered"
+                allowed = f"no time, because {NODE_LEAVES} is permanent; use node-unregistered for a node that comes back"
                 raise MisfitError(f"faults.{number}.for_ms", f"{fault.for_ms.fast:g}", allowed)
         staying = self.topology.nodes - len(self.leaving_nodes)
         if self.leaving_nodes and staying < 2:  # noqa: PLR2004 - a mesh needs two ends
@@ -230,7 +232,7 @@ class Scenario(Strict):
             other_begin_ms, other_end_ms = other.lasts(profile)
             is_gone = other.name == NODE_LEAVES and other.options["node"] == fault.options.get("node")
             if is_gone and other_number != number and begin_ms >= other_begin_ms:
-                allowed = f"before {other_begin_ms:g} ms, when {other.options['node']} leaves for good"
+                allowed = f"before {other_begin_ms:g} ms, when {other.options['node']} leaves"
                 raise MisfitError(place, f"{begin_ms:g}", allowed)
             is_same = (other.name, other.options) == (fault.name, fault.options)
             if other_number < number and is_same and other_begin_ms < end_ms and begin_ms < other_end_ms:
@@ -239,7 +241,7 @@ class Scenario(Strict):
                 raise MisfitError(place, f"{begin_ms:g}", f"a time at which the same fault {fault.name} is not in force")
             calls_ms = [at_ms for at_ms in (begin_ms, end_ms) if other_begin_ms <= at_ms < other_end_ms]
             if other.name == KUBE_API_DOWN and fault.name in THROUGH_API and calls_ms:
-                allowed = f"a time at which the API is there: {fault.name} needs it, and kube-api-down takes it away"
+                allowed = f"a time at which the API is available: {fault.name} needs it, and kube-api-down stops it"
                 raise MisfitError(place, f"{calls_ms[0]:g} ms", allowed)
 
     def _check_judged(self, profile: Profile, flow_sets: tuple[FlowSet, ...]) -> None:

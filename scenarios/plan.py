@@ -113,7 +113,7 @@ def make_case(scenario: Scenario, options: Options) -> Case:
     flows = count_flows(zones, scenario.flows.of(options.profile), options.mesh, len(shoot.families))
     if flows > SSID_MAX:
         allowed = (
-            f"at most {SSID_MAX:,}, what one prober tells apart: use --mesh covering, or fewer --zones or --nodes-per-zone"
+            f"at most {SSID_MAX:,}, what one prober can distinguish; use --mesh covering, or fewer --zones or --nodes-per-zone"
         )
         raise UsageError(
             where=str(scenario.file), place="flows", found=f"{plural(flows, 'flow')} in this topology", expected=allowed
@@ -194,10 +194,10 @@ def expectation_gap(scenario: Scenario, options: Options) -> str | None:
     A comparison is still possible; a test that compares with the expectation must be skipped.
     """
     if options.overlay is not None and options.overlay not in scenario.overlays:
-        return f"{scenario.name} says what to expect of {', '.join(scenario.overlays)}, not of {options.overlay}"
+        return f"{scenario.name} has expectations for {', '.join(scenario.overlays)} only, not for {options.overlay}"
     overlay = options.overlay or load_shoot(scenario.shoot).overlay
     if options.carrier is not None and overlay is not Overlay.IPIP:
-        return f"{scenario.name} has the overlay {overlay}; {options.carrier} carries {Overlay.IPIP} alone"
+        return f"{scenario.name} has the overlay {overlay}; {options.carrier} carries only {Overlay.IPIP}"
     zones = scenario.topology.zones if options.zones is None else options.zones
     nodes = zones * (scenario.topology.nodes_per_zone if options.nodes_per_zone is None else options.nodes_per_zone)
     for zone, quota in scenario.cloud.quota.items():

@@ -116,7 +116,7 @@ def _rank(outage: Outage, explanations: Sequence[Explanation], history: History)
 def _excuse(outage: Outage, explanations: Sequence[Explanation], history: History) -> tuple[Indication, ...]:
     """Return the evidence for `unexplained`: how many candidates there were, and what coincided with the outage."""
     candidates = {likelihood.key for explanation in explanations for likelihood in explanation.likelihoods}
-    text = f"none of {len(candidates)} candidates fits better than chance" if candidates else "there is no candidate"
+    text = f"no candidate of {len(candidates)} fits better than chance" if candidates else "no candidate was found"
     found = [Indication(text=text, odds=1.0)]
     coincident = [
         event
@@ -125,6 +125,6 @@ def _excuse(outage: Outage, explanations: Sequence[Explanation], history: Histor
     ]
     for event in coincident[:_COINCIDENT_MAX]:
         node = f" of {event.facts['node']}" if "node" in event.facts else ""
-        text = f"{event.name}{node} coincides, and cannot drop a packet"
+        text = f"{event.name}{node} coincides, but cannot drop a packet"
         found.append(Indication(text=text, odds=1.0))
     return tuple(found)

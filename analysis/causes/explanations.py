@@ -99,7 +99,7 @@ def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: floa
     """
     odds = COUNTED_MAX if share >= 1 else max(NOT_COUNTED, min(COUNTED_MAX, share / (1 - share)))
     where = ", ".join(sorted(counter.places))
-    counted = f"it could have counted {eligible:,} lost probes, these with probability {share:.0%}"
+    counted = f"it could have counted {eligible:,} lost probes, and counted these with probability {share:.0%}"
     text = f"{counter.name} of {where} moved by {moved:,}; {counted}"
     return Indication(text=text, odds=odds)
 
@@ -115,7 +115,7 @@ def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Indication
     """
     share = hit / exposed * own / all_lost
     odds = EXACTLY if share == 1 else max(FORBIDDEN, share**2)
-    text = f"{hit} of the {exposed} flows that it would hit were down; it could have caused {own:,} of {all_lost:,} losses"
+    text = f"{hit} of the {exposed} flows that it affects were down; it could have caused {own:,} of {all_lost:,} losses"
     return Indication(text=text, odds=odds)
 
 
@@ -128,7 +128,7 @@ def _weigh_onset(candidate: Candidate, segment: Segment, instants: int, scale: S
         return _coincidence(text, began, onset, instants, scale)
     if candidate.is_begin_free:
         # The time alone made it a candidate. It must not count as evidence again.
-        return Indication(text="its beginning left no event", odds=1.0)
+        return Indication(text="no event marks its beginning", odds=1.0)
     lag_ns = onset.earliest_ns - began.latest_ns
     odds = FORBIDDEN
     if lag_ns <= LAG_NS:
@@ -172,7 +172,7 @@ def _coincidence(text: str, instant: Interval, window: Interval, instants: int, 
     odds = min(ODDS_MAX, 1 / chance)
     width_ms = window.length_ns / MILLISECOND
     return Indication(
-        text=f"{text}, which is known to {width_ms:.1f} ms: by chance one time in {odds:,.0f}",
+        text=f"{text}, known to {width_ms:.1f} ms; a coincidence has a chance of 1 in {odds:,.0f}",
         odds=odds,
     )
 
@@ -278,7 +278,7 @@ def _explain(history: History, flow: Flow, segment: Segment, candidates: Sequenc
         if can_have(candidate, segment)
     ]
     if flow.role is FlowRole.CONTROL:
-        text = "no switch can touch a flow within a node"
+        text = "a switch cannot affect a flow within a node"
         likelihoods.append(_own_likelihood(CauseKind.INSTRUMENT, "a control flow", text, 1.0))
     if segment.late:
         text = f"{segment.late:,} of {segment.lost:,} answers came after the threshold: they were not dropped"

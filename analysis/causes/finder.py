@@ -192,7 +192,7 @@ def _rolls(history: History) -> Iterator[tuple[str, Candidate]]:
             Candidate(
                 kind=CauseKind.POD_ROLL,
                 subject=f"calico-node on {node}",
-                text=f"calico-node on {node} was replaced, which is not known to drop packets",
+                text=f"calico-node on {node} was replaced; this is not known to drop packets",
                 began=at,
                 ended=None,
                 begin_text=f"{event.name} on {node}",
@@ -214,7 +214,7 @@ def _stalls(history: History) -> Iterator[Candidate]:
         yield Candidate(
             kind=CauseKind.INSTRUMENT,
             subject="a stall of the sender",
-            text="the sender woke up too late to send: the machine may have stood still",
+            text="the sender woke up too late to send, perhaps because the machine paused",
             began=make_interval(int(began_ns) - STALL_NS, int(ended_ns) + STALL_NS),
             ended=make_interval(int(began_ns), int(ended_ns) + STALL_NS),
             begin_text="a skipped tick",

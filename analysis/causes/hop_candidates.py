@@ -88,7 +88,7 @@ class HopCandidates:
             yield Candidate(
                 kind=CauseKind.REVERSE_PATH_FILTER,
                 subject=f"rp_filter of {peer}",
-                text=f"{node} and {peer} were in different modes: {peer} received packets on another device than it answers by",
+                text=f"{node} and {peer} were in different modes: {peer} received packets on one device and answers by another",
                 began=began,
                 ended=ended,
                 begin_text="their modes began to differ",

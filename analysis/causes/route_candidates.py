@@ -154,7 +154,7 @@ class RouteCandidates:
 
     def _trouble(self, node: str, peer: str, began: Step, ended: Step | None, *, is_covered: bool) -> Candidate:
         zone = self._nodes[node].zone
-        route, text = f"route of zone {zone} to {peer}", f"{node} sent to {peer} by the gateway, and"
+        route, text = f"route of zone {zone} to {peer}", f"{node} sent to {peer} through the gateway, and"
         is_known = self._routes.is_visible or not is_covered
         is_sure = is_known and began.is_sure and (ended is None or ended.is_sure)
         kind = began.kind
@@ -163,7 +163,7 @@ class RouteCandidates:
         elif is_known:
             text = f"{text} zone {zone} had no route to it"
         else:
-            text = f"{text} whether zone {zone} had a route to it cannot be seen"
+            text = f"{text} the route table of zone {zone} is not visible"
         return Candidate(
             kind=kind,
             subject=f"{NODE_ROUTE_LOST}: {route}" if kind is CauseKind.FAULT else route,

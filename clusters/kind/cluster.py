@@ -151,11 +151,11 @@ class CalicoCluster:
             # After an error the user may examine a cluster that was to be kept; after an interrupt everything is removed.
             self._is_wired = self._is_wired and isinstance(error, HitlessError)
             if self._is_wired and self._options.keep:
-                self._tell(f"the cluster {self._spec.name} is kept as it is; take it down with hitless kind down")
+                self._tell(f"the cluster {self._spec.name} is kept; remove it with `hitless kind down`")
             try:
                 self.down()
             except WorldError as second:
-                error.add_note(f"and taking down what was made: {second}")
+                error.add_note(f"cleaning up failed, too: {second}")
             raise
 
     def down(self) -> None:
@@ -241,9 +241,9 @@ class CalicoCluster:
         # From here on everything with this name belongs to hitless, and `down` removes it.
         self._nodes = nodes
         if standing and not is_reused:
-            self._tell(f"the cluster {spec.name} is up and cannot be used again: {defect}; creating it again")
+            self._tell(f"the cluster {spec.name} is up but cannot be reused: {defect}; creating it again")
         if is_reused:
-            self._tell(f"using the cluster {spec.name}, which was kept")
+            self._tell(f"using the kept cluster {spec.name}")
             nodes.export_kubeconfig()
         else:
             remove_cluster(docker, plan.name)

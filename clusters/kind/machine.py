@@ -68,13 +68,13 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
         needed.discard(Capability.NFT)
     missing: list[str] = sorted(needed - kernel_capabilities())
     if IpFamily.IPV6 in case.shoot.families:
-        missing.append(f"{Capability.IPV6} (kind clusters are made with IPv4 alone)")
+        missing.append(f"{Capability.IPV6} (kind clusters are IPv4 only)")
     is_unnamed = case.overlay is Overlay.VXLAN and case.scenario.start is Mode.NATIVE
     if is_unnamed and Capability.HOST_ENDPOINTS in needed:
         # Calico allots it when the overlay comes on; a node's own packets would arrive from an unknown address.
         missing.append(f"{Capability.HOST_ENDPOINTS} whose tunnel's address is known beforehand")
     initial = case.scenario.initial
-    unwritable = ["Node objects that only the run writes: kubelet and the API server keep deletion and Ready to themselves"]
+    unwritable = ["Node objects that only the run writes (kubelet and API server own deletion and Ready)"]
     held = unwritable if initial.deleting or initial.not_ready else []
     stuck = (
         [f"a control plane on another node than {_CONTROL_PLANE}, which leaves"]
@@ -100,7 +100,7 @@ def _examine_images(docker: Docker) -> Feature:
     except WorldError as error:
         return Feature.of("images for kind", str(error), "", "start Docker")
     refusal = f"{len(missing)} of {len(needed)} missing, such as {missing[0]}" if missing else None
-    return Feature.of("images for kind", refusal, f"all {len(needed)} are here", "hitless kind images says how to get them")
+    return Feature.of("images for kind", refusal, f"all {len(needed)} are here", "hitless kind images explains how to get them")
 
 
 def _examine_program(name: str, given: Path | None, remedy: str) -> Feature:
@@ -109,13 +109,15 @@ def _examine_program(name: str, given: Path | None, remedy: str) -> Feature:
 
 
 def _examine_cgroup() -> Feature:
-    refusal = None if _CGROUP_2.exists() else "this machine mounts cgroup v1; node images of Kubernetes 1.35 on refuse it"
+    refusal = (
+        None if _CGROUP_2.exists() else "this machine mounts cgroup v1; node images of Kubernetes 1.35 and later refuse it"
+    )
     return Feature.of("cgroup v2", refusal, "mounted", "boot with systemd.unified_cgroup_hierarchy=1")
 
 
 def _examine_modules() -> tuple[Feature, ...]:
     """Of the lab's trials those two that decide which overlay Calico can use."""
-    remedy: Callable[[str], str] = "a kernel with it (modprobe {0}); Calico needs the device itself, nothing stands in".format
+    remedy: Callable[[str], str] = "a kernel with it (modprobe {0}); Calico needs this device".format
     found = {feature.name: feature for feature in examine_machine()}
     return tuple(
         Feature.of(

@@ -115,5 +115,5 @@ def _disconnect(docker: Docker, network: str, holder: str) -> None:
 
 def _describe(holders: Sequence[str]) -> str:
     if holders:
-        return f"still in it, also after being disconnected: {', '.join(holders)}"
-    return "no container is in it, yet the engine still counts an endpoint; restart the docker engine"
+        return f"still connected after the disconnect: {', '.join(holders)}"
+    return "it has no container, but the engine still counts an endpoint; restart the docker engine"

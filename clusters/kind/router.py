@@ -57,7 +57,7 @@ class CloudNetwork:
             try:
                 self.down()
             except WorldError as second:
-                error.add_note(f"and taking down what was made: {second}")
+                error.add_note(f"cleaning up failed, too: {second}")
             raise
 
     def down(self) -> None:

@@ -16,7 +16,7 @@ from hitless.words import Mode, Overlay
 NODES_MAX: Final = 16
 """Largest number of nodes. Chosen here: every node is a kubelet with its own containerd, and few machines can run more."""
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
-_NAME_ALLOWED: Final = "lower-case letters, digits and - inside, at most 40: it becomes part of host names"
+_NAME_ALLOWED: Final = "lower-case letters, digits and - inside, at most 40, because it becomes part of host names"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

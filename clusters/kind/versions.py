@@ -65,8 +65,8 @@ def calico_images(version: str = CALICO_VERSION) -> tuple[PinnedImage, ...]:
 CALICO_IMAGES: Final = calico_images()
 
 LOCAL_IMAGES: Final = (
-    PinnedImage(name=ROUTER_IMAGE, digest=None, purpose="the router between the zones; made here"),
-    PinnedImage(name=PROBER_IMAGE, digest=None, purpose="the probers; made here"),
+    PinnedImage(name=ROUTER_IMAGE, digest=None, purpose="the router between the zones; built here"),
+    PinnedImage(name=PROBER_IMAGE, digest=None, purpose="the probers; built here"),
 )
 
 

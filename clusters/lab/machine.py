@@ -13,7 +13,7 @@ from probes.inner_loop import INNER_LOOP, InnerLoop
 def examine_lab() -> tuple[Feature, ...]:
     """Return every feature that the lab knows how to use, the necessary ones first. See `examine_machine`."""
     locust = "pip install 'hitless[load]', or -e '.[load]' in a checkout: for scenarios with application load"
-    compiler = "install a C compiler (Debian: gcc, libc6-dev) and hitless again: agents then take a fraction of the CPU"
+    compiler = "install a C compiler (Debian: gcc, libc6-dev) and hitless again: the agents then need a fraction of the CPU"
     not_built = None if INNER_LOOP is InnerLoop.COMPILED else "not built: agents handle datagrams in Python"
     return (
         *examine_machine(),

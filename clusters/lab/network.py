@@ -197,7 +197,7 @@ class LabNetwork:
             try:
                 self.down()
             except WorldError as second:
-                error.add_note(f"and taking down what was built: {second}")
+                error.add_note(f"cleaning up failed, too: {second}")
             if isinstance(error, OSError):
                 raise WorldError(f"cannot build the lab: {error}") from error
             raise

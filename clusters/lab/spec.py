@@ -81,7 +81,7 @@ class LabSpec:
         )
         for name, cidr, addresses, purpose in rooms:
             if IPv4Network(cidr).num_addresses < addresses:
-                allowed = f"/{32 - (addresses - 1).bit_length()} or larger: room for {purpose}"
+                allowed = f"/{32 - (addresses - 1).bit_length()} or larger, to fit {purpose}"
                 raise UsageError(where="lab", place=f"spec.networking.{name}", found=cidr, expected=allowed)
 
     @property

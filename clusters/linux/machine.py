@@ -135,7 +135,7 @@ def _describe_privilege() -> tuple[Feature, Feature]:
     refusal = _refusal_in_child(lambda: unshare(Clone.USER | Clone.NETWORK))
     return (
         Feature.of("privilege", f"user {user}" if user else None, root, "none needed where user namespaces are present"),
-        Feature.of("user-namespaces", refusal, "made one with a network namespace inside", _USER_NAMESPACE_REMEDY),
+        Feature.of("user-namespaces", refusal, "created one with a network namespace inside", _USER_NAMESPACE_REMEDY),
     )
 
 
@@ -157,11 +157,11 @@ def _run_trials() -> list[Feature]:
         feature("bridge", _try(add_bridge(trial)), "made one", module("CONFIG_BRIDGE", "bridge")),
         feature("policy-routing", _try(rule), "a rule by interface", "a kernel with CONFIG_IP_MULTIPLE_TABLES"),
         feature("ipv6", _try(rule6), "an IPv6 rule by interface", ipv6_remedy),
-        feature("ipip", try_ipip(), "made a device, or found the module's own", ipip_remedy),
+        feature("ipip", try_ipip(), "created a device, or found the module's own", ipip_remedy),
         feature("vxlan-gpe", _try(gpe), "a layer-3 device in metadata mode", module("CONFIG_VXLAN", "vxlan")),
         feature("lwtunnel-ip", _try(gpe, add_route(encapsulated)), "a route with encap ip", "a kernel with CONFIG_LWTUNNEL"),
         feature("vxlan", _try(*vxlan), "made a device", module("CONFIG_VXLAN", "vxlan")),
-        feature("netem", _try(netem), "made it a queue", module("CONFIG_NET_SCH_NETEM", "sch_netem")),
+        feature("netem", _try(netem), "created a queue", module("CONFIG_NET_SCH_NETEM", "sch_netem")),
         feature("nft", _try_nft(), "made a table", nft_remedy),
     ]
 

@@ -24,7 +24,7 @@ Plans = Mapping[str, Mapping[Arm, ArmPlan]]
 Answer = tuple[RuleName, State, str, str]
 """Rule, whether it holds, what was found, and what to do where it does not hold."""
 
-_JUDGE: Final = "run it again; `hitless judge` on its records says more"
+_JUDGE: Final = "run it again; `hitless judge` of its records shows more"
 
 
 def find_absolute(candidate: Side, baseline: Side, plans: Plans, rules: Rules) -> Iterator[RuleFinding]:
@@ -33,7 +33,7 @@ def find_absolute(candidate: Side, baseline: Side, plans: Plans, rules: Rules) -
         if scenario not in candidate.scenarios:
             yield _absent(scenario, "it was not run, or was skipped", candidate.path)
         elif scenario not in plans:
-            text = "the scenario is not shipped, so that its expectations are not known"
+            text = "the scenario is not shipped, so its expectations are not known"
             answer = RuleName.EXPECTED_VERDICT, State.NOT_KNOWN, text, "give its file with --scenario"
             yield _make_finding(scenario, answer, candidate.path)
         else:
@@ -55,7 +55,7 @@ def _make_finding(scenario: str, answer: Answer, evidence: str) -> RuleFinding:
 def _absent(scenario: str, text: str, evidence: str, *, is_required: bool = True) -> RuleFinding:
     state = State.BROKEN if is_required else State.NOT_KNOWN
     said = f"{'required, but ' if is_required else ''}{text}"
-    next_step = "run it with both versions; `hitless doctor` says what this machine lacks"
+    next_step = "run it with both versions; `hitless doctor` shows what this machine lacks"
     return _make_finding(scenario, (RuleName.SCENARIO_PRESENT, state, said, next_step), evidence)
 
 
@@ -120,11 +120,11 @@ def _ask_downtime(plan: ArmPlan, found: FoundArm, reference: FoundArm | None) ->
     background = float(plan.checks.get("continuity", {}).get("background_loss_ratio") or 0)
     if is_hit and background and all(trial.verdict is Verdict.PASS for trial in arm.per_trial):
         state = State.HOLDS
-        text = f"GATED {_say_loss(found)}, which the check continuity puts down to the links' own {background:.1%}"
+        text = f"GATED {_say_loss(found)}, which the check continuity attributes to the links' own {background:.1%}"
     elif is_hit:
         state, text = State.BROKEN, f"no loss is allowed; GATED {_both(_say_loss, found, reference)}"
     elif not arm.totals.offered or arm.totals.blind_ms_max is None:
-        state, text = State.NOT_KNOWN, "GATED lost nothing, but a flow was hardly answered or none was probed"
+        state, text = State.NOT_KNOWN, "GATED lost nothing, but a flow had too few answers, or no flow was probed"
     else:
         state = State.HOLDS
         text = f"GATED {_say_loss(found)}; no outage longer than {arm.totals.blind_ms_max:g} ms could be missed"
@@ -158,7 +158,7 @@ def _ask_sensitivity(found: FoundArm, reference: FoundArm | None) -> Answer:
     said = say(found) if is_proven else _both(say, found, reference)
     state = State.HOLDS if is_proven else State.NOT_KNOWN
     text = f"UNGATED was down for at least {needed_ms:g} ms for certain in {said}"
-    next_step = "raise --rate, or use a scenario with slower routes: it is not proven that loss would be seen"
+    next_step = "raise --rate, or use a scenario with slower routes; loss may not have been visible"
     return RuleName.UNGATED_SENSITIVITY, state, text, next_step
 
 
@@ -175,7 +175,7 @@ def _ask_controls(arm: Arm, found: FoundArm, reference: FoundArm | None) -> Answ
         state, text = State.BROKEN, f"control flows of {arm} {_both(_say_control, found, reference)}"
     else:
         state, text = State.HOLDS, f"control flows of {arm} {_say_control(found)}"
-    next_step = "the instrument is in doubt: run again on a quiet machine or at a lower --rate"
+    next_step = "the instrument is not reliable; run again on a quiet machine or at a lower --rate"
     return RuleName.CONTROLS_SILENT, state, text, next_step
 
 
@@ -186,7 +186,7 @@ def _say_control(found: FoundArm) -> str:
 def _ask_books(arm: Arm, found: FoundArm, reference: FoundArm | None) -> Answer:
     unexplained = found.arm.lost_unexplained
     if unexplained is None:
-        state, text = State.NOT_KNOWN, f"{arm} has no counters, so that its lost probes are not accounted for"
+        state, text = State.NOT_KNOWN, f"{arm} has no counters, so its lost probes are not accounted for"
     elif unexplained:
         state, text = State.BROKEN, f"no counter accounts for some lost probes of {arm}: {_both(_say_books, found, reference)}"
     else:

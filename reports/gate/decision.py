@@ -180,11 +180,9 @@ def _compare_others(baseline: Side, candidate: Side, rules: Rules) -> tuple[Rela
 
 def _say_turns(look: Look | None) -> str:
     if look is None:
-        return (
-            "trials are paired by their number; whether both versions took turns is not recorded: a drift of the machine counts"
-        )
+        return "trials are paired by number; whether the versions alternated is not recorded, so a drift of the machine counts"
     where = f"at look {look.number} of {look.of}" if look.is_asked else "between two looks"
-    return f"both versions took turns; the trials ended {where}, after {plural(look.pairs, 'pair')}"
+    return f"the versions alternated; the trials ended {where}, after {plural(look.pairs, 'pair')}"
 
 
 def _note(
@@ -193,9 +191,9 @@ def _note(
     notes = []
     same = {one.path for one in baseline.stored} & {one.path for one in candidate.stored}
     if same:
-        notes.append(f"both sides hold {', '.join(sorted(same))}: no other version was compared")
+        notes.append(f"both sides have {', '.join(sorted(same))}: no other version was compared")
     if primary is not None and primary.unpaired:
-        notes.append(f"left out of the primary rule, as the other side lacks them: {', '.join(primary.unpaired)}")
+        notes.append(f"excluded from the primary rule, because the other side lacks them: {', '.join(primary.unpaired)}")
     if not any(plan.mutant for scenario in candidate.scenarios for plan in plans.get(scenario, {}).values()):
         notes.append("no broken gate (scenarios mutant-*) was run, and the rules do not require one")
     used = {(one.rule, one.scenario) for one in findings if one.allowance is not None}

@@ -253,7 +253,7 @@ def judge_primary(
             state=State.NOT_KNOWN,
             text=f"{primary.figure}: {found}",
             evidence=f"{baseline.path}, {candidate.path}",
-            next_step="make the summaries again with `hitless judge`, run the missing trials, or name another figure",
+            next_step="write the summaries again with `hitless judge`, run the missing trials, or name another figure",
         )
         return finding, None
     asked = look or Look(pairs=found.pairs)
@@ -262,11 +262,17 @@ def judge_primary(
         case State.HOLDS:
             said, next_step = "a growth that matters is excluded", ""
         case State.BROKEN:
-            said, next_step = "it has grown, and a growth that matters is not excluded", "find what made it slower, or allow it"
+            said, next_step = (
+                "the figure has grown, and a growth that matters is not excluded",
+                "find the cause, or add an allowance",
+            )
         case State.NOT_KNOWN if not asked.is_asked:
-            said, next_step = "not asked, the trials ended between two looks", "see to the other rules, then run it again"
+            said, next_step = (
+                "not tested, because the trials ended between two looks",
+                "resolve the other rules, then run again",
+            )
         case State.NOT_KNOWN:
-            said, next_step = "neither a growth nor its absence is shown", say_more_trials(found, asked)
+            said, next_step = "the test shows neither growth nor its absence", say_more_trials(found, asked)
     limits = f" (limits {asked.stop_alpha:.4f} and {asked.go_alpha:.4f})" if asked.is_asked else ""
     finding = RuleFinding(
         rule=RuleName.PRIMARY,
@@ -297,7 +303,7 @@ def say_more_trials(found: Relative, look: Look) -> str:
             f"more than {TRIALS_MAX:,} trials would be needed; make the machine quieter, or name a larger effect in the rules"
         )
     if look.of > 1:
-        return f"run it anew with --trials {found.pairs + more}: the error that this run may make is spent"
+        return f"start a new run with --trials {found.pairs + more}; this run has used its error probability"
     return f"run {plural(found.pairs + more, 'trial')} of each version ({more:,} more): they would probably decide"
 
 

@@ -147,7 +147,7 @@ def _why(release: Release) -> str:
     counts = [finding.counts for finding in release.findings]
     broken, unknown = counts.count(State.BROKEN), counts.count(State.NOT_KNOWN)
     said = [f"{plural(count, 'rule')} {text}" for count, text in ((broken, "broken"), (unknown, "not known")) if count] or [
-        f"{plural(len(counts), 'rule')} asked, none broken"
+        f"{plural(len(counts), 'rule')} evaluated, none broken"
     ]
     if allowed := len(release.allowed):
         said.append(plural(allowed, "allowance") + " used")

@@ -102,7 +102,7 @@ def test_the_plain_switch_passes_and_prints_what_it_stores(plain: tuple[Path, su
 def test_a_covering_mesh_sees_the_switch_and_says_what_it_left_out(tmp_path: Path) -> None:
     done = run("compare", *FAST, "--mesh", "covering:1", "--zones", "3", "--nodes-per-zone", "3", "--output", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "27 of 72 ordered pairs of nodes were probed: the report says what that may miss" in done.stdout
+    assert "27 of 72 ordered pairs of nodes were probed; the report says what this can miss" in done.stdout
     summary = json.loads((tmp_path / "latest" / "summary.json").read_bytes())
     assert summary["mesh"] == {
         "pairs": 72,

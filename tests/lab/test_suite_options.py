@@ -76,7 +76,7 @@ def test_expectations_that_do_not_hold_for_the_overlay_are_skipped_and_all_skipp
     done = run_suites("--scenario", "plain-switch", "--overlay", "vxlan")
     assert done.returncode == 1, done.stdout
     assert "not expected: plain-switch says what to expect of ipip, not of vxlan" in done.stdout
-    assert "hitless: no scenario was run: every one was skipped; that is a failure" in done.stdout
+    assert "hitless: every scenario was skipped, so nothing was tested; this is a failure" in done.stdout
     assert "2 skipped" in done.stdout
 
 
@@ -109,7 +109,7 @@ def test_two_workers_execute_the_arms_side_by_side_into_one_folder(tmp_path: Pat
 def test_two_workers_that_skip_everything_fail_too() -> None:
     done = run_suites("-n", "2", "--scenario", "plain-switch", "--overlay", "vxlan")
     assert done.returncode == 1, done.stdout
-    assert "hitless: no scenario was run: every one was skipped; that is a failure" in done.stdout
+    assert "hitless: every scenario was skipped, so nothing was tested; this is a failure" in done.stdout
     assert "2 skipped" in done.stdout
 
 

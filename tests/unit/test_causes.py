@@ -140,12 +140,12 @@ def test_a_condition_is_said_to_coincide_and_is_no_cause() -> None:
     written = event(298, "condition.written", node="node-b1", status="True", reason="NoRouteCreated", actor="crc")
     (found,) = only(run_with(down(300, 499), [written])).causes
     assert found.kind is CauseKind.UNEXPLAINED
-    assert "condition.written of node-b1 coincides, and cannot drop a packet" in found.text
+    assert "condition.written of node-b1 coincides, but cannot drop a packet" in found.text
 
 
 def test_nothing_at_all_is_unexplained() -> None:
     (found,) = only(run_with(down(300, 499), [])).causes
-    assert (found.kind, found.subjects, found.score, found.text) == (CauseKind.UNEXPLAINED, (), 1.0, "there is no candidate")
+    assert (found.kind, found.subjects, found.score, found.text) == (CauseKind.UNEXPLAINED, (), 1.0, "no candidate was found")
 
 
 @pytest.mark.parametrize("created_ms", [450, 650])
@@ -226,7 +226,7 @@ def test_where_the_cloud_cannot_be_seen_it_is_said() -> None:
     applied = event(300, "manifest.applied", kind="IPPool", name="default-ipv4-ippool", mode="NATIVE")
     found = only(run_with(down(320, 499), [applied], facts=replace(facts(), backend="kubeconfig")))
     pool = next(cause for cause in found.causes if cause.kind is CauseKind.POOL_BEFORE_ROUTES)
-    assert "whether zone a had a route to it cannot be seen" in pool.text
+    assert "the route table of zone a is not visible" in pool.text
     assert found.cause.kind is CauseKind.UNEXPLAINED
 
 

@@ -85,7 +85,7 @@ def test_what_an_older_kernel_does_not_say_is_named_with_its_bound() -> None:
     run = _history(12, **{**_EACH_KIND, "node_a1": {"Ip.OutRequestsUnknown": 2}})
     (finding,) = check(Evidence(run), {})
     assert (finding.verdict, finding.code) == (Verdict.INCONCLUSIVE, "loss-unexplained")
-    assert finding.text.endswith("; it may have refused up to 2 further packets of the nodes' own senders")
+    assert finding.text.endswith("; it may also have refused up to 2 packets of the nodes' own senders")
 
 
 def test_more_dropped_than_lost_is_other_traffic() -> None:

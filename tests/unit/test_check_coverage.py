@@ -178,8 +178,8 @@ def _paced(written_ms: float, seen_ms: float, waited_ms: float | None) -> list[t
 
 def test_a_program_that_is_late_while_no_task_waits_is_late_by_itself() -> None:
     """The run counts: what was lost is a FAIL of continuity."""
-    late = "the IPPool changed 89 ms after the DaemonSet; allowed: 30 ms; at least {} ms of them are the resource manager's own"
-    late += ": no task of the machine waited then"
+    late = "the IPPool changed 89 ms after the DaemonSet; allowed: 30 ms; the resource manager itself took at least {}"
+    late += " ms of them, while no task of the machine waited"
     assert _paced(80, 82, 0) == [(Verdict.PASS, "pool-late-by-program", late.format(80))]
     assert _paced(80, 82, 49) == [(Verdict.PASS, "pool-late-by-program", late.format(31))]
 
@@ -210,11 +210,11 @@ def test_probes_and_tunnels_that_went_round_the_zones_make_the_run_doubtful() ->
     assert _bypassed(before, before) == []
     one = {**before, "node-b1": {STRAY_PROBES: 1, STRAY_TUNNELS: 0}}
     path = "they did not take the path under test"
-    assert _bypassed(before, one) == [f"1 probe came in by the management interface of 1 node, 1 of them at node-b1: {path}"]
+    assert _bypassed(before, one) == [f"1 probe arrived at the management interface of 1 node, 1 of them at node-b1: {path}"]
     more = {"node-a1": {STRAY_PROBES: 7, STRAY_TUNNELS: 4}, "node-b1": {STRAY_PROBES: 2, STRAY_TUNNELS: 2}, "router": {}}
     assert [text.partition(":")[0] for text in _bypassed(before, more)] == [
-        "2 probes came in by the management interface of 1 node, 2 of them at node-b1",
-        "5 encapsulated packets came in by the management interface of 2 nodes, 3 of them at node-a1",
+        "2 probes arrived at the management interface of 1 node, 2 of them at node-b1",
+        "5 encapsulated packets arrived at the management interface of 2 nodes, 3 of them at node-a1",
     ]
     assert {STRAY_PROBES, STRAY_TUNNELS} == set(BYPASSES)
 

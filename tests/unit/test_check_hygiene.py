@@ -172,7 +172,7 @@ def test_a_route_that_leads_to_the_wrong_node_or_to_none_is_astray() -> None:
     (left,) = check(Evidence(gone), {})
     assert (left.code, left.text) == (
         "cloud-route-astray",
-        "2 routes in the cloud's tables to no pods, such as that of zone a to node-b2",
+        "2 routes in the cloud's tables lead to no pods, such as that of zone a to node-b2",
     )
     wrong, *others = _table_routes(whole)
     led_astray = replace(whole, final_cloud_routes=(replace(wrong, node="node-b1"), *others))

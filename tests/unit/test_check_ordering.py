@@ -13,13 +13,13 @@ def test_all_routes_were_there_first() -> None:
     (finding,) = check(Evidence(history()), {})
     assert (finding.verdict, finding.code) == (Verdict.PASS, "routes-first")
     # The last of eight routes came at 67 ms, the IPPool at 100 ms.
-    assert finding.text == "all 8 routes existed when the overlay went away (the IPPool changed), the newest for 33.0 ms"
+    assert finding.text == "all 8 routes existed when the overlay was removed (the IPPool changed), the newest for 33.0 ms"
 
 
 def test_each_late_route_says_how_late() -> None:
     findings = list(check(Evidence(history(events=switch_events(pool_ms=65.5))), {}))
     assert [(finding.code, finding.t_ns) for finding in findings] == [("route-late", ns(66)), ("route-late", ns(67))]
-    assert findings[1].text == "the route to node-b2 in the table of zone b was created 1.5 ms after the overlay went away"
+    assert findings[1].text == "the route to node-b2 in the table of zone b was created 1.5 ms after the overlay was removed"
 
 
 def test_a_route_that_never_came() -> None:
@@ -28,7 +28,7 @@ def test_a_route_that_never_came() -> None:
     assert [(finding.verdict, finding.code) for finding in findings] == [(Verdict.FAIL, "route-missing")] * 2
     assert (
         findings[0].text
-        == "the route to node-b2 in the table of zone a did not exist when the overlay went away, and was never created"
+        == "the route to node-b2 in the table of zone a did not exist when the overlay was removed, and was never created"
     )
 
 
@@ -48,7 +48,7 @@ def test_routes_that_were_not_created_were_there_before() -> None:
     events = [one for one in switch_events() if one.name != "route.created"]
     events.append(event(70, "routes.synced", nodes=4))
     (finding,) = check(Evidence(history(events=tuple(sorted(events, key=lambda one: one.t_ns)))), {})
-    assert finding.text == "all 8 routes existed when the overlay went away (the IPPool changed), since before the run"
+    assert finding.text == "all 8 routes existed when the overlay was removed (the IPPool changed), since before the run"
 
 
 def test_not_applicable_where_the_overlay_stays_or_never_was() -> None:

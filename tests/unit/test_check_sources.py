@@ -43,7 +43,9 @@ def test_a_flow_without_a_log_says_nothing() -> None:
 def test_a_source_that_stays_is_said() -> None:
     (finding,) = check(Evidence(run_with((NODE, 58))), {"changed": 0})
     assert (finding.verdict, finding.code) == (Verdict.PASS, "source-kept")
-    assert finding.text == "pod-to-host: 1 of 1 flow always came from a rewritten address, 0 always from the source's own"
+    assert (
+        finding.text == "pod-to-host: 1 of 1 flow always came from a rewritten address, 0 always from the source's own address"
+    )
 
 
 def test_a_source_that_changes_fails_only_where_a_budget_asks() -> None:

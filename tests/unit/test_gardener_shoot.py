@@ -75,7 +75,7 @@ def test_every_shipped_shoot_is_read() -> None:
         (
             "kind: Shoot\n",
             "kind: Shoot\nstatus: {lastOperation: {state: Failed}}\n",
-            "status.lastOperation.state: found Failed; expected another state: the extension leaves",
+            "status.lastOperation.state: found Failed; expected another state, because the extension",
         ),
         ("enabled: true", "enabled: 'yes'", f"{AT}.overlay.enabled: found yes; expected a valid boolean"),
         (

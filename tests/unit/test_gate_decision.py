@@ -60,7 +60,7 @@ def test_a_growth_by_the_effect_is_a_stop_that_names_both_figures_the_test_and_t
     assert "134 [" in text
     assert "difference 45 [45, 45] ms, effect that matters 40 ms; sign-flip test of 10 pairs: p = 0.0010 for worse" in text
     assert "evidence: 0/summary.json, 0/summary.json" in text
-    assert "next: find what made it slower" in text
+    assert "next: find the cause" in text
     assert text.splitlines()[-1] == "STOP: 1 rule broken"
 
 
@@ -227,7 +227,7 @@ def test_annotations_give_each_rule_that_does_not_hold_a_line_with_its_level() -
         "warning title=hitless books-balanced of plain-switch",
     ]
     assert lines[1].endswith(
-        "%0Aevidence: 0/summary.json%0Anext: the instrument is in doubt: run again on a quiet machine or at a lower --rate"
+        "%0Aevidence: 0/summary.json%0Anext: the instrument is not reliable; run again on a quiet machine or at a lower --rate"
     )
     allowed = decide(
         changed(summary(), "arms.GATED.control.lost", 1), rules=Rules(allowances=(allowance(RuleName.CONTROLS_SILENT),))

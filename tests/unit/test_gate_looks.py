@@ -26,7 +26,7 @@ def test_the_looks_are_apart_alike_and_spend_the_whole_error_together() -> None:
     assert [look.pairs for look in looks] == [7, 14, 20]
     assert sum(look.stop_alpha for look in looks) == pytest.approx(0.01)
     assert sum(look.go_alpha for look in looks) == pytest.approx(0.05)
-    assert say_looks(20) == "the primary rule is asked after 7, 14 and 20 pairs"
+    assert say_looks(20) == "the primary rule is tested after 7, 14 and 20 pairs"
 
 
 def test_a_budget_that_cannot_stop_a_release_is_refused() -> None:
@@ -90,7 +90,7 @@ def test_a_version_that_is_no_slower_is_a_go_at_the_first_look(tmp_path: Path) -
     release, candidate = run(tmp_path, [*HOLDS_MS, *HOLDS_MS])
     assert (release.outcome, release.look, len(candidate.order)) == (Outcome.GO, plan_looks(20)[0], 7)
     text = render_text(release)
-    assert "both versions took turns; the trials ended at look 1 of 3, after 7 pairs" in text
+    assert "the versions alternated; the trials ended at look 1 of 3, after 7 pairs" in text
     assert "(limits 0.0033 and 0.0167)" in text
     assert "whether both versions took turns is not recorded" not in text
 
@@ -104,7 +104,7 @@ def test_a_spent_budget_is_not_decided_and_says_what_to_run_anew(tmp_path: Path)
     noisy = [hold + 20 + 80 * (-1) ** number for number, hold in enumerate((*HOLDS_MS, *HOLDS_MS))]
     release, candidate = run(tmp_path, noisy)
     assert (release.outcome, len(candidate.order)) == (Outcome.NOT_DECIDED, 20)
-    assert f"run it anew with --trials {20 + (release.trials_more or 0)}" in render_text(release)
+    assert f"start a new run with --trials {20 + (release.trials_more or 0)}" in render_text(release)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_what_a_kind_cluster_cannot_break_is_missing_by_its_name() -> None:
     assert capabilities_missing(case_of("node-joins-during-hold", Overlay.IPIP)) == ("the fault node-unregistered",)
     for scenario in ("route-lost-after-opening", "calico-restart-before", "source-check-on", "node-leaves-during-hold"):
         assert capabilities_missing(case_of(scenario, Overlay.IPIP)) == ()
-    unwritable = ("Node objects that only the run writes: kubelet and the API server keep deletion and Ready to themselves",)
+    unwritable = ("Node objects that only the run writes (kubelet and API server own deletion and Ready)",)
     for scenario in ("node-deleting-without-route", "node-not-ready"):
         assert capabilities_missing(case_of(scenario, Overlay.IPIP)) == unwritable
     assert capabilities_missing(case_of("stale-condition", Overlay.IPIP)) == ()
@@ -90,7 +90,7 @@ def test_what_a_kind_cluster_cannot_break_is_missing_by_its_name() -> None:
 
 @pytest.mark.usefixtures("everything_else")
 def test_a_dual_stack_shoot_is_refused_by_name() -> None:
-    assert capabilities_missing(case_of("dual-stack", Overlay.IPIP)) == ("ipv6 (kind clusters are made with IPv4 alone)",)
+    assert capabilities_missing(case_of("dual-stack", Overlay.IPIP)) == ("ipv6 (kind clusters are IPv4 only)",)
 
 
 @pytest.mark.usefixtures("everything_else")

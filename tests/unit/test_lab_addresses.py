@@ -82,19 +82,19 @@ def test_the_largest_lab_fits() -> None:
         ({"rp_filter": 3}, "lab: rp_filter: found 3; expected 0 to 2"),
         (
             {"pods": "100.96.0.0/24"},
-            "lab: spec.networking.pods: found 100.96.0.0/24; expected /22 or larger: room for 4 podCIDRs with a /24 each",
+            "lab: spec.networking.pods: found 100.96.0.0/24; expected /22 or larger, to fit 4 podCIDRs with a /24 each",
         ),
         (
             {"pods": "100.96.0.0/22", "block_mask": 26},
-            "lab: spec.networking.pods: found 100.96.0.0/22; expected /21 or larger: room for 4 podCIDRs with a /24 each",
+            "lab: spec.networking.pods: found 100.96.0.0/22; expected /21 or larger, to fit 4 podCIDRs with a /24 each",
         ),
         (
             {"nodes": "10.0.0.0/24"},
-            "lab: spec.networking.nodes: found 10.0.0.0/24; expected /23 or larger: room for 2 zones with a /24 each",
+            "lab: spec.networking.nodes: found 10.0.0.0/24; expected /23 or larger, to fit 2 zones with a /24 each",
         ),
         (
             {"services": "10.0.0.0/24", "has_services": True},
-            "lab: spec.networking.services: found 10.0.0.0/24; expected /23 or larger: room for the lab's Services",
+            "lab: spec.networking.services: found 10.0.0.0/24; expected /23 or larger, to fit the lab's Services",
         ),
     ],
 )

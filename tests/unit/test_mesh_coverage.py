@@ -45,7 +45,7 @@ def test_a_report_says_what_was_probed_and_what_that_may_miss() -> None:
     summary = replace(summarise(found), mesh=cover(Mesh(times=2)))
     assert ("mesh", "44 of 72 ordered pairs of nodes were probed") in identity(summary)
     covered, missed = [text for text in limits(summary, found.runs[0].history) if "pairs" in text]
-    assert "They take 26 of 26 routes in the zones' tables to a node, each from at least 1 node of the zone" in covered
+    assert "They cover 26 of 26 routes in the zones' tables to a node, each from at least 1 node of the zone" in covered
     assert missed.startswith("A fault of one of the other 28 pairs of nodes, such as one node's own route, tunnel entry")
 
 

@@ -68,9 +68,9 @@ def test_a_calico_version_beside_an_extension_has_an_effect_on_kind_alone() -> N
     [
         (EXTENSION, "mutant-first-node", "break the gate (opens-on-first-node)"),
         (EXTENSION, "route-quota", None),
-        (EXTENSION, "old-extension", "be another release of the extension (v1.57)"),
+        (EXTENSION, "old-extension", "act as another release of the extension (v1.57)"),
         (EXTENSION, "extension-restart", None),
-        (CONTROLLER, "route-quota", "make RouteCreated mean what it says"),
+        (CONTROLLER, "route-quota", "run an ideal route controller"),
         (CONTROLLER, "last-table-wins", None),
         (EXTENSION, "migration-during-hold", None),
         (EXTENSION, "kube-api-away", None),
@@ -84,7 +84,7 @@ def test_what_a_program_cannot_do_is_named(programs: Programs, scenario: str, ac
 
 def test_a_program_of_the_release_that_a_scenario_names_can_be_it(tmp_path: Path) -> None:
     case = make_case(load_scenario(find_scenario("old-extension")), Options(profile=Profile.GARDENER))
-    for version, act in (("v1.57.0", None), ("v1.58.0", "be another release of the extension (v1.57)")):
+    for version, act in (("v1.57.0", None), ("v1.58.0", "act as another release of the extension (v1.57)")):
         program = write_script(tmp_path / version, f"print('Kubernetes {version}')")
         programs = Programs(extension=program, resource_manager=program)
         assert find_impossible(make_performer(SwitchName.DOUBLES, programs=programs), case, Arm.GATED) == act

@@ -167,12 +167,12 @@ def test_agents_without_the_compiled_loop_are_counted() -> None:
 def test_an_address_family_that_is_not_probed_is_named() -> None:
     run = judged(replace(history(), facts=replace(history().facts, families=("IPv4", "IPv6"))))
     text = _report(Comparison(runs=(run,), has_rule=False))
-    assert "- IPv6 is not probed, although the pods have it: this result says nothing about it." in text
+    assert "- IPv6 is not probed, although the pods have it; the result does not cover it." in text
     assert "; address families IPv4; " in text
     reason = {"IPv6": "1 of 8 prober pods have no such address"}
     run = judged(replace(history(), facts=replace(run.history.facts, families_unprobed=reason)))
     text = _report(Comparison(runs=(run,), has_rule=False))
-    assert "the pods have it (1 of 8 prober pods have no such address): this result" in text
+    assert "the pods have it (1 of 8 prober pods have no such address); the result" in text
     assert "IPv6" not in _report(comparison())
 
 
@@ -180,6 +180,6 @@ def test_pods_that_no_flow_begins_or_ends_at_are_named() -> None:
     whole = replace(history(), flows=mesh_flows(facts()))
     some = replace(whole, flows=tuple(flow for flow in whole.flows if "node-b2" not in flow.label))
     texts = [_report(Comparison(runs=(judged(run),), has_rule=False)) for run in (whole, some)]
-    named = ["- The pods of node-b2 are not probed: this result says nothing about them." in text for text in texts]
+    named = ["- The pods of node-b2 are not probed; the result does not cover them." in text for text in texts]
     assert named == [False, True]
-    assert all("- Every probed pod runs before the switch begins: pods that start during it" in text for text in texts)
+    assert all("- Every probed pod runs before the switch begins. Pods that start later" in text for text in texts)

@@ -143,7 +143,7 @@ def test_a_comparison_in_a_read_only_folder_is_judged_and_nothing_is_stored(
     told = capsys.readouterr()
     assert (
         told.err
-        == f"hitless: cannot write {path}/verdict.json: Read-only file system; nothing is stored, the verdict is not affected\n"
+        == f"hitless: cannot write {path}/verdict.json: Read-only file system; nothing is stored; the verdict is not affected\n"
     )
     if output_format is Format.JSON:
         assert (json.loads(told.out)["verdict"], json.loads(told.out)["schema"]) == ("PASS", "hitless.summary/2")

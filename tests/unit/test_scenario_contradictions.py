@@ -61,19 +61,19 @@ ON = {"at_ms": 300, "overlay": True}
         ),
         (
             {"faults": [fault("kube-api-down", 0, 100), fault("node-unregistered", 50, 500, node="node-a1")]},
-            "faults.1.at_ms.fast: found 50 ms; expected a time at which the API is there: node-unregistered needs it",
+            "faults.1.at_ms.fast: found 50 ms; expected a time at which the API is available: node-unregistered needs it",
         ),
         (
             {"faults": [fault("kube-api-down", 400, 200), fault("node-unregistered", 50, 500, node="node-a1")]},
-            "faults.1.at_ms.fast: found 550 ms; expected a time at which the API is there",
+            "faults.1.at_ms.fast: found 550 ms; expected a time at which the API is available",
         ),
         (
             {"faults": [fault("node-leaves", 100, 500, node="node-a1")]},
-            "faults.0.for_ms: found 500; expected no time: node-leaves is for good",
+            "faults.0.for_ms: found 500; expected no time, because node-leaves is permanent",
         ),
         (
             {"faults": [fault("node-leaves", 100, node="node-a1"), fault("calico-node-restart", 200, node="node-a1")]},
-            "faults.1.at_ms.fast: found 200; expected before 100 ms, when node-a1 leaves for good",
+            "faults.1.at_ms.fast: found 200; expected before 100 ms, when node-a1 leaves",
         ),
         (
             {"faults": [fault("node-leaves", 0, node=node) for node in ("node-a1", "node-a2", "node-b1")]},

@@ -238,7 +238,7 @@ def test_a_shoot_whose_first_family_is_not_probed_is_refused(families: str, tmp_
         load_scenario(path)
     found = families.strip("[]")
     assert str(caught.value).endswith(
-        f"spec.networking.ipFamilies: found {found}; expected IPv4, or IPv4 and IPv6, because the switch is one of IPv4"
+        f"spec.networking.ipFamilies: found {found}; expected IPv4, or IPv4 and IPv6, because the switch concerns IPv4"
     )
 
 
@@ -328,5 +328,5 @@ def test_a_fault_of_ipv6_needs_a_shoot_with_ipv6(tmp_path: Path) -> None:
     at_ms = {"fast": 100, "gardener": 100}
     faults = [{"name": "node-prefix-lost", "options": {"node": "node-a1"}, "at_ms": at_ms}]
     path = write(tmp_path, changed(set_at(faults, "faults")))
-    with pytest.raises(UsageError, match="faults: node-prefix-lost needs pods with IPv6; they have IPv4 alone"):
+    with pytest.raises(UsageError, match="faults: node-prefix-lost needs pods with IPv6; they have only IPv4"):
         load_scenario(path)

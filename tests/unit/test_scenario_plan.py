@@ -59,10 +59,10 @@ def test_a_quota_needs_its_zone() -> None:
     [
         ("plain-switch", Options(), None),
         ("plain-switch", Options(overlay=Overlay.IPIP, zones=3, nodes_per_zone=1), None),
-        ("plain-switch", Options(overlay=Overlay.VXLAN), "plain-switch says what to expect of ipip, not of vxlan"),
+        ("plain-switch", Options(overlay=Overlay.VXLAN), "plain-switch has expectations for ipip only, not for vxlan"),
         ("vxlan-switch", Options(overlay=Overlay.VXLAN), None),
-        ("vxlan-switch", Options(overlay=Overlay.IPIP), "vxlan-switch says what to expect of vxlan, not of ipip"),
-        ("vxlan-switch", Options(carrier=IpipCarrier.IPIP), "vxlan-switch has the overlay vxlan; ipip carries ipip alone"),
+        ("vxlan-switch", Options(overlay=Overlay.IPIP), "vxlan-switch has expectations for vxlan only, not for ipip"),
+        ("vxlan-switch", Options(carrier=IpipCarrier.IPIP), "vxlan-switch has the overlay vxlan; ipip carries only ipip"),
         ("plain-switch", Options(carrier=IpipCarrier.VXLAN_GPE), None),
         ("route-quota", Options(zones=3), None),
         ("route-quota", Options(zones=1), "route-quota has a quota for zone b of 2 zones; there are 1"),

@@ -49,7 +49,7 @@ def end_session(
 
 
 def test_a_session_ends_with_the_gates_answer_and_the_decision_is_stored(tmp_path: Path) -> None:
-    assert end_session(tmp_path, summary()) == (0, "GO: 10 rules asked, none broken")
+    assert end_session(tmp_path, summary()) == (0, "GO: 10 rules evaluated, none broken")
     assert json.loads((tmp_path / "new" / "gate.json").read_text())["outcome"] == "go"
 
 
@@ -64,7 +64,7 @@ def test_what_is_not_known_ends_with_20_although_a_test_failed(tmp_path: Path) -
 
 
 def test_a_failed_test_that_no_rule_saw_fails_the_session(tmp_path: Path) -> None:
-    assert end_session(tmp_path, summary(), status=1) == (1, "a test failed all the same, so that the session fails")
+    assert end_session(tmp_path, summary(), status=1) == (1, "a test failed, so the session fails")
 
 
 def test_an_allowance_covers_the_test_that_failed_for_it(tmp_path: Path) -> None:
@@ -72,12 +72,15 @@ def test_an_allowance_covers_the_test_that_failed_for_it(tmp_path: Path) -> None
     code, text = end_session(
         tmp_path, changed(summary(), "arms.GATED.control.lost", 1), status=1, rules=f"allowances: [{{{one}}}]"
     )
-    assert (code, text) == (0, "GO: 10 rules asked, none broken; 1 allowance used")
+    assert (code, text) == (0, "GO: 10 rules evaluated, none broken; 1 allowance used")
 
 
 @pytest.mark.parametrize("status", [pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR])
 def test_a_session_that_ended_early_is_not_decided_and_keeps_its_exit_code(tmp_path: Path, status: pytest.ExitCode) -> None:
-    assert end_session(tmp_path, summary(), status) == (status, "no decision: the session ended early, or ran no scenario")
+    assert end_session(tmp_path, summary(), status) == (
+        status,
+        "no decision, because the session ended early or ran no scenario",
+    )
     assert not (tmp_path / "new" / "gate.json").exists()
 
 

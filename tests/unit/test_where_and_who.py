@@ -61,8 +61,8 @@ def kube_of(mode: Mode, nodes: Sequence[NodeFacts] = NODES, case: Case | None = 
         ("nothing-happens", Arm.UNGATED, None),
         ("flow-classes", Arm.GATED, None),
         ("route-api-outage", Arm.GATED, "inject faults at their times (route-api-down)"),
-        ("route-quota", Arm.GATED, "make the cloud behave as the scenario says"),
-        ("slow-routes", Arm.GATED, "make the cloud behave as the scenario says"),
+        ("route-quota", Arm.GATED, "make the cloud behave as the scenario states"),
+        ("slow-routes", Arm.GATED, "make the cloud behave as the scenario states"),
         ("mutant-ignores-reason", Arm.GATED, "break the gate (ignores-reason)"),
     ],
 )

@@ -92,15 +92,15 @@ def read_data_plane(objects: Iterable[JsonObject]) -> DataPlane:
     pools = read_pools(document for document in documents if document.get("kind") == Kind.IP_POOL.value)
     pod = read_pod(make_pod(daemon_set, "node", None), config)
     if pod.has_wireguard:
-        raise _refusal("wireguardEncryption", "FELIX_WIREGUARDENABLED true", "false: the lab's nodes have no WireGuard")
+        raise _refusal("wireguardEncryption", "FELIX_WIREGUARDENABLED true", "false, because the lab's nodes have no WireGuard")
     if pools.overlay is Overlay.IPIP and pod.backend != "bird":
         found = f"calico_backend {pod.backend} with an IPPool of ipipMode Always"
-        raise _refusal("backend", found, "bird: nothing else programs the routes of IPIP")
+        raise _refusal("backend", found, "bird, because nothing else programs the routes of IPIP")
     if pools.overlay is Overlay.VXLAN and pod.backend == "none":
         found = "calico_backend none with an IPPool of vxlanMode Always"
-        raise _refusal("backend", found, "vxlan or bird: without either no node has a tunnel address")
+        raise _refusal("backend", found, "vxlan or bird, because no node has a tunnel address otherwise")
     if pod.has_ipv6 and pod.backend == "bird" and pools.mode is Mode.NATIVE:
-        found, allowed = "true with IPv6", "false: the lab's nodes have no BIRD for IPv6"
+        found, allowed = "true with IPv6", "false, because the lab's nodes have no BIRD for IPv6"
         raise _refusal("overlay.createPodRoutes", found, allowed)
     return DataPlane(
         pools=pools,
@@ -131,7 +131,9 @@ def _read_block_mask(config: JsonObject, pool: JsonObject) -> int | None:
     subnet = ipam.get("subnet", "usePodCidr")
     if ipam["type"] == HOST_LOCAL:
         if subnet.casefold() != "usepodcidr":
-            raise _refusal("ipam.cidr", f"ipam.subnet {subnet}", "usePodCidr: all nodes would give out the same addresses")
+            raise _refusal(
+                "ipam.cidr", f"ipam.subnet {subnet}", "usePodCidr, because otherwise all nodes assign the same addresses"
+            )
         return None
     mask: int = pool["spec"]["blockSize"]
     return mask
