@@ -11,8 +11,8 @@ from functools import cached_property
 from itertools import chain
 from typing import Final
 
-from analysis.background import find_background, without_background
 from analysis.evidence import JudgedRun
+from analysis.measure import find_background, without_background
 from hitless.plural import plural
 from hitless.verdicts import Finding, doubt, failure, merge, note
 from hitless.words import MILLISECOND, Arm, FlowRole, Nanoseconds, Verdict

@@ -1,7 +1,7 @@
 """Continuity: did every flow between pods, and between pods and nodes, work all the time?
 
 With a budget of 0, one lost probe fails. If the links lose probes with or without a switch, losses that may be theirs are
-judged by their number alone (analysis.background). Flows through Services are judged in checks.connections, because a
+judged by their number alone (analysis.measure). Flows through Services are judged in checks.connections, because a
 masquerade breaks them for other reasons.
 """
 
@@ -13,10 +13,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from analysis.background import Background, find_background, without_background
 from analysis.evidence import Evidence
 from analysis.instrument import is_network_refusal
-from analysis.measure import FlowMeasure
+from analysis.measure import Background, FlowMeasure, find_background, without_background
 from checks.check import Limits, make_check
 from hitless.facts import Flow
 from hitless.history import History

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
@@ -17,13 +17,10 @@ from typing import Annotated, Final, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from gardener.feature_gates import FeatureGates, load_feature_gates
 from gardener.network_config import API_VERSION, AddressFamily, Manifest, NetworkConfig, OverlayConfig, Switchable, check_cidr
 from hitless.documents import Document, choose_document, parse_documents, read_documents, refuse_misplaced, validate
 from hitless.errors import UsageError
 from hitless.words import JsonObject, Mode, Overlay
-
-__all__ = ["FeatureGates", "Shoot", "load_feature_gates", "load_shoot", "parse_shoot"]
 
 DEFAULT_POD_CIDR: Final = "100.96.0.0/11"
 """Pod network of a Shoot that names none. Source: gardener example/50-seed.yaml, networks.shootDefaults.pods."""
@@ -205,10 +202,8 @@ class Shoot(_Lenient):
         server = self.spec.kubernetes.kube_api_server
         return server is not None and (server.runtime_config or {}).get(group_version, False)
 
-    def with_overlay(self, enabled: bool | None) -> Shoot:  # noqa: FBT001 - the value of the field itself, None included
-        """Return the Shoot with overlay.enabled set, or without the overlay section (None); createPodRoutes stays."""
-        if enabled is None:
-            return self if self.network is None else self.with_network(overlay=None)
+    def with_overlay(self, *, enabled: bool) -> Shoot:
+        """Return the Shoot with overlay.enabled set; createPodRoutes stays."""
         old = self.network.overlay if self.network else None
         return self.with_network(
             overlay=OverlayConfig(enabled=enabled, create_pod_routes=old.create_pod_routes if old else None)
@@ -216,7 +211,7 @@ class Shoot(_Lenient):
 
     def with_mode(self, mode: Mode) -> Shoot:
         """Return the Shoot itself where it wants this mode already, else with the overlay switched."""
-        return self if self.mode is mode else self.with_overlay(mode is Mode.OVERLAY)
+        return self if self.mode is mode else self.with_overlay(enabled=mode is Mode.OVERLAY)
 
     def with_vxlan(self, *, enabled: bool) -> Shoot:
         """Return the Shoot with the overlay's encapsulation chosen: VXLAN or IPIP."""
@@ -318,53 +313,45 @@ def _check_version_given(document: Document, where: str) -> None:
 
 
 def _check_combinations(shoot: Shoot, where: str) -> None:
-    """Refuse fields that contradict each other.
+    """Refuse fields that contradict each other. Raises UsageError."""
+    for place, found, expected in _contradictions(shoot):
+        raise UsageError(where=where, place=place, found=found, expected=expected)
+
+
+def _contradictions(shoot: Shoot) -> Iterator[tuple[str, str, str]]:
+    """Yield what contradicts another field: its place, what was found, and what is expected.
 
     Overlay with IPv6, VXLAN without overlay and every transition pass: nothing in the Calico extension refuses them.
     """
-    place = NETWORK_CONFIG
-    config, families_found = shoot.network, shoot.spec.networking.ip_families
+    config, families = shoot.network, shoot.spec.networking.ip_families
     operation = shoot.status.last_operation
     if operation is not None and operation.state == "Failed":
         allowed = "another state, because the extension does not reconcile the Network of a failed Shoot"
-        raise UsageError(where=where, place="status.lastOperation.state", found="Failed", expected=allowed)
-    families: dict[str, AddressFamily | None] = {"ipv4": config.ipv4, "ipv6": config.ipv6} if config else {}
-    for name, family in families.items():
-        if family is not None and family.pool == "vxlan" and family.mode in {"CrossSubnet", "Off"}:
-            raise UsageError(
-                where=where, place=f"{place}.{name}.mode", found=f'"{family.mode}" with pool vxlan', expected="Always, Never"
-            )
-        if family is not None and f"IP{name[2:]}" not in families_found:
-            raise UsageError(
-                where=where,
-                place=f"{place}.{name}",
-                found="a mapping",
-                expected=f"no such section, because ipFamilies does not contain {name}",
-            )
-    if config is not None and config.ipam is not None and config.ipam.type == "calico-ipam" and "IPv6" in families_found:
-        raise UsageError(where=where, place=f"{place}.ipam.type", found='"calico-ipam" with IPv6', expected="host-local")
-    if len(set(families_found)) != len(families_found):
-        raise UsageError(
-            where=where, place="spec.networking.ipFamilies", found=f"{families_found[0]} twice", expected="each family once"
-        )
-    _check_networks(shoot, where)
+        yield "status.lastOperation.state", "Failed", allowed
+    sections: dict[str, AddressFamily | None] = {"ipv4": config.ipv4, "ipv6": config.ipv6} if config else {}
+    for name, section in sections.items():
+        place = f"{NETWORK_CONFIG}.{name}"
+        if section is not None and section.pool == "vxlan" and section.mode in {"CrossSubnet", "Off"}:
+            yield f"{place}.mode", f'"{section.mode}" with pool vxlan', "Always, Never"
+        if section is not None and f"IP{name[2:]}" not in families:
+            yield place, "a mapping", f"no such section, because ipFamilies does not contain {name}"
+    if config is not None and config.ipam is not None and config.ipam.type == "calico-ipam" and "IPv6" in families:
+        yield f"{NETWORK_CONFIG}.ipam.type", '"calico-ipam" with IPv6', "host-local"
+    if len(set(families)) != len(families):
+        yield "spec.networking.ipFamilies", f"{families[0]} twice", "each family once"
+    if "IPv4" in families:
+        yield from _overlaps(shoot)
 
 
-def _check_networks(shoot: Shoot, where: str) -> None:
-    """Refuse networks of the wrong family and such that overlap, as Gardener does. Source: pkg/utils/validation/cidr."""
-    if "IPv4" not in shoot.spec.networking.ip_families:
-        return
+def _overlaps(shoot: Shoot) -> Iterator[tuple[str, str, str]]:
+    """Yield networks of the wrong family and such that overlap, as Gardener does. Source: pkg/utils/validation/cidr."""
     found = {"pods": shoot.pod_cidr, "nodes": shoot.spec.networking.nodes, "services": shoot.service_cidr}
-    networks = {}
-    for name, text in found.items():
-        if text is not None:
-            network = ipaddress.ip_network(text, strict=False)
-            if not isinstance(network, ipaddress.IPv4Network):
-                raise UsageError(where=where, place=f"spec.networking.{name}", found=f'"{text}"', expected="an IPv4 CIDR")
-            if str(network) != text:
-                raise UsageError(where=where, place=f"spec.networking.{name}", found=f'"{text}"', expected=f'"{network}"')
-            networks[name] = network
+    networks = {name: ipaddress.ip_network(text, strict=False) for name, text in found.items() if text is not None}
+    for name, network in networks.items():
+        if network.version != 4:  # noqa: PLR2004 - IPv4
+            yield f"spec.networking.{name}", f'"{found[name]}"', "an IPv4 CIDR"
+        if str(network) != found[name]:
+            yield f"spec.networking.{name}", f'"{found[name]}"', f'"{network}"'
     for (one, first), (other, second) in combinations(networks.items(), 2):
         if first.overlaps(second):
-            allowed = f"a network that does not overlap {other}, {second}"
-            raise UsageError(where=where, place=f"spec.networking.{one}", found=f'"{first}"', expected=allowed)
+            yield f"spec.networking.{one}", f'"{first}"', f"a network that does not overlap {other}, {second}"

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from analysis.causes.attribution import Attribution, Cause, CauseKind
+from analysis.causes.attribution import Attribution, Cause
+from analysis.causes.candidates import CauseKind
 from analysis.evidence import JudgedRun
 from analysis.measure import Outage
 from hitless.facts import Flow

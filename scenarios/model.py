@@ -290,7 +290,7 @@ class Scenario(Strict):
             yield from ((f"then.{number}", request) for number, request in enumerate(self.then))
 
     def _change(self, shoot: Shoot, request: Request, place: str) -> Shoot:
-        changed = shoot if request.overlay is None else shoot.with_overlay(request.overlay)
+        changed = shoot if request.overlay is None else shoot.with_overlay(enabled=request.overlay)
         if request.veth_mtu is not None:
             try:
                 changed = changed.with_network(veth_mtu=request.veth_mtu)

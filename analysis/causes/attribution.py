@@ -25,8 +25,6 @@ from analysis.route_history import RouteHistory
 from hitless.history import History
 from hitless.words import FlowId, FlowRole
 
-__all__ = ["Attribution", "Cause", "CauseKind", "attribute"]
-
 SCORE_MIN: Final = 0.01
 """Causes with a lower score are left out, unless there is no other."""
 _CANNOT_DROP: Final = frozenset({"condition.written", "condition.removed", "condition.dropped", "gate.opened", "gate.held"})

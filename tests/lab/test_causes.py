@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.causes.attribution import CauseKind
+from analysis.causes.candidates import CauseKind
 from analysis.evidence import Evidence
 from bench.lab.cause_experiment import CauseExperiment, run_cause_experiment
 from bench.lab.cause_scenes import STAGES

@@ -9,8 +9,7 @@ from typing import Final
 import pytest
 from hypothesis import Phase, given, note, settings
 
-from analysis.causes.attribution import CauseKind
-from analysis.causes.candidates import MovedCounters
+from analysis.causes.candidates import CauseKind, MovedCounters
 from analysis.evidence import JudgedRun
 from commands.arms import execute_trial
 from commands.backends import make_backend

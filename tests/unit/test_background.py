@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.background import find_background
 from analysis.evidence import Evidence
+from analysis.measure import find_background
 from checks.continuity import check
 from hitless.history import History
 from tests.unit.histories import QUIET, history, lost, records

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.causes.attribution import CauseKind
+from analysis.causes.candidates import CauseKind
 from tests.unit.cause_runs import all_routes, counters, down, only, repointed, route, run_with
 from tests.unit.histories import facts
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from analysis.causes.attribution import Attribution, CauseKind
+from analysis.causes.attribution import Attribution
+from analysis.causes.candidates import CauseKind
 from analysis.evidence import Evidence
 from hitless.events import Event
 from hitless.history import History

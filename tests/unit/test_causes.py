@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.causes.attribution import CauseKind
+from analysis.causes.candidates import CauseKind
 from analysis.evidence import Evidence
 from hitless.events import Event
 from hitless.facts import Endpoint, Flow
