@@ -14,7 +14,7 @@ from typing import Final
 
 from commands.anonymous import Pseudonyms
 from commands.compare import find_runs
-from hitless.errors import BugError, RecordDamagedError, UsageError, WorldError
+from hitless.errors import BugError, RecordDamagedError, UsageError, attempting
 from hitless.parquet import read_rows, write_rows
 from hitless.records import CONNECTION_ROW, OVERFLOW_ROW, REFLECTOR_ROW
 from hitless.store import read_cluster
@@ -44,16 +44,13 @@ def bundle(path: Path, output: Path | None, *, is_anonymous: bool) -> Path:
     target = Path(f"{path.resolve().name}{'-anonymous' if is_anonymous else ''}.tar.gz") if output is None else output
     if target.exists():
         raise UsageError(f"{target} exists; name a new file", where="--output")
-    try:
-        with tempfile.TemporaryDirectory() as name:
-            source = path
-            if is_anonymous:
-                source = Path(name) / "run"
-                _copy_anonymously(path, folders, source)
-            with tarfile.open(target, "x:gz") as archive:
-                archive.add(source, arcname=target.name.removesuffix(".tar.gz"), filter=_without_owner)
-    except OSError as error:
-        raise WorldError(f"cannot write {target}: {error.strerror or error}") from error
+    with attempting(f"write {target}"), tempfile.TemporaryDirectory() as name:
+        source = path
+        if is_anonymous:
+            source = Path(name) / "run"
+            _copy_anonymously(path, folders, source)
+        with tarfile.open(target, "x:gz") as archive:
+            archive.add(source, arcname=target.name.removesuffix(".tar.gz"), filter=_without_owner)
     return target
 
 

@@ -12,7 +12,7 @@ import typer
 
 from commands.settings import Format, check_folder
 from commands.terminal import print_table
-from hitless.errors import UsageError, WorldError
+from hitless.errors import UsageError, attempting
 from hitless.plural import plural
 from reports.gate.rules import Figure
 
@@ -71,8 +71,6 @@ def trend(
         raise UsageError(where="--scenario", found=scenario, expected=f"a scenario of the history: {expected}")
     if page is not None:
         trends = [trend for name in Figure if (trend := make_trend(rows, scenario, name)) is not None and trend.is_known]
-        try:
+        with attempting(f"write {page}"):
             page.write_text(render_trend_page(trends or [found]), encoding="utf-8")
-        except OSError as error:
-            raise WorldError(f"cannot write {page}: {error.strerror or error}") from error
     sys.stdout.write(json.dumps(asdict(found), indent=1) + "\n" if output_format is Format.JSON else render_trend(found))

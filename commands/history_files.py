@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from commands.gate import find_summaries, read_content
-from hitless.errors import UsageError, WorldError
+from hitless.errors import UsageError, attempting
 from hitless.words import JsonObject
 from reports.gate.sides import parse_summary
 from reports.releases import SCHEMA, Row, make_rows, name_release
@@ -53,14 +53,12 @@ def add_summaries(history: Path, paths: Sequence[Path], release: str | None) -> 
     files = dict.fromkeys(file for path in paths for file in find_summaries(path))
     tables = [_read_summary(file, release) for file in files]
     new = {history / name: table for name, table in tables if not (history / name).exists()}
-    try:
+    with attempting(f"write to the history {history}"):
         history.mkdir(parents=True, exist_ok=True)
         for path, table in new.items():
             part = path.with_suffix(".part")
             pq.write_table(table, part)
             os.replace(part, path)  # noqa: PTH105 - the same call, and it says what it is for
-    except OSError as error:
-        raise WorldError(f"cannot write to the history {history}: {error.strerror or error}") from error
     return len(new), len(tables) - len(new)
 
 

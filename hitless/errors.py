@@ -6,6 +6,8 @@ Each class carries the exit code of the command line.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -95,3 +97,12 @@ class BugError(HitlessError):
     """A defect of hitless: please report it."""
 
     exit_code = 3
+
+
+@contextmanager
+def attempting(what: str) -> Iterator[None]:
+    """Turn an OSError into a WorldError that says what could not be done: `cannot write FILE: No space left on device`."""
+    try:
+        yield
+    except OSError as error:
+        raise WorldError(f"cannot {what}: {error.strerror or error}") from error

@@ -19,8 +19,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from hitless.agents import find_agents, read_agents
-from hitless.errors import RecordDamagedError, WorldError
+from hitless.errors import RecordDamagedError, attempting
 from hitless.events import Event
 from hitless.facts import CloudRoute, ClusterFacts, Flow, NodeState
 from hitless.history import History, RunHeader
@@ -100,7 +99,7 @@ class EventLog:
 
     def __init__(self, path: Path, clock: Clock, listener: Listener | None = None) -> None:
         self._path = path
-        with _writing(path):
+        with attempting(f"write {path}"):
             self._file = path.open("x", buffering=1, encoding="utf-8")
         self._clock = clock
         self._listener = listener
@@ -108,7 +107,7 @@ class EventLog:
     def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
         """Record an event at `t_ns` (default: now) and return it."""
         event = Event(t_ns=self._clock.now_ns() if t_ns is None else t_ns, name=name, facts=facts)
-        with _writing(self._path):
+        with attempting(f"write {self._path}"):
             self._file.write(json.dumps(event.as_json()) + "\n")
         if self._listener is not None:
             self._listener(event)
@@ -116,7 +115,7 @@ class EventLog:
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
-        with _writing(self._path):
+        with attempting(f"write {self._path}"):
             self._file.close()
 
 
@@ -134,7 +133,7 @@ class RunStore:
         self.epoch_ns = clock.epoch_ns
         self.agents_directory = directory / "agents"
         self.load_directory = directory / "load"
-        with _writing(directory):
+        with attempting(f"write {directory}"):
             self.agents_directory.mkdir(parents=True)
         self.events = EventLog(directory / "events.jsonl", clock, listener)
 
@@ -150,20 +149,20 @@ class RunStore:
 
     def write_records(self, records: ProbeRecords) -> None:
         """Write the probe records as Parquet, then remove the agents' own files."""
-        with _writing(self.directory):
+        with attempting(f"write {self.directory}"):
             for name in ("sender", "reflector", "skipped", "connections", "overflows"):
                 write_rows(self.directory / f"{name}.parquet", getattr(records, name))
             write_clocks(self.directory / "clocks.parquet", records.clocks)
         _write(self.directory / "agents.json", tuple[AgentReport, ...], records.reports)
-        with _writing(self.agents_directory):
+        with attempting(f"write {self.agents_directory}"):
             shutil.rmtree(self.agents_directory)
 
     def write_load(self, records: LoadRecords) -> None:
         """Write the requests of the load as Parquet, then remove its processes' own files."""
-        with _writing(self.directory):
+        with attempting(f"write {self.directory}"):
             write_rows(self.directory / "load.parquet", records.rows)
         _write(self.directory / "load.json", _Load, _Load(spec=records.spec, reports=records.reports))
-        with _writing(self.load_directory):
+        with attempting(f"write {self.load_directory}"):
             shutil.rmtree(self.load_directory)
 
     def write_final(
@@ -255,18 +254,9 @@ def read_cluster(directory: Path) -> tuple[ClusterFacts, tuple[Flow, ...]]:
 def write_json(path: Path, document: object) -> None:
     """Write a JSON document whole or not at all. Raises WorldError."""
     part = path.with_name(path.name + ".part")
-    with _writing(path):
+    with attempting(f"write {path}"):
         part.write_text(json.dumps(document, indent=1, sort_keys=False) + "\n", encoding="utf-8")
         os.replace(part, path)  # noqa: PTH105 - the same call, and it says what it is for
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Say what could not be written where the disk is full or gone. Raises WorldError."""
-    try:
-        yield
-    except OSError as error:
-        raise WorldError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 class _Reader:

@@ -13,12 +13,13 @@ import select
 import socket
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
-from hitless.errors import WorldError
+from hitless.errors import attempting
 from hitless.records import NONE_NS, REFLECTOR_ROW, encode_address
 from hitless.words import FlowClass
 from probes.answering import Answering, Conversation, Times
@@ -142,16 +143,9 @@ class Acceptor:
         return connections_max(flow.flow_class, self._settings.interval_ns, self._patience_ns)
 
     def _listen(self, endpoint: EndpointSettings, flows: list[FlowSettings]) -> None:
-        place = Place(endpoint.namespace)
-        try:
-            with place.inside():
-                opened = make_listener(endpoint.address, endpoint.port, _BACKLOG)
-        except OSError as error:
-            where = endpoint.namespace or "the current namespace"
-            message = f"cannot open TCP {name_port(endpoint.address, endpoint.port)} in {where}: {error.strerror}"
-            raise WorldError(message) from error
-        finally:
-            place.close()
+        name = f"{name_port(endpoint.address, endpoint.port)} in {endpoint.namespace or 'the current namespace'}"
+        with attempting(f"open TCP {name}"), closing(Place(endpoint.namespace)) as place, place.inside():
+            opened = make_listener(endpoint.address, endpoint.port, _BACKLOG)
         rate, now_ns = RATE_MARGIN * len(flows) / self._settings.interval_ns, self._bridge.now_ns()
         answering = Answering(flows, TokenBucket(rate, max(BURST_MIN, rate * STALL_NS), now_ns))
         allowed: Counter[bytes] = Counter()

@@ -27,7 +27,7 @@ from threading import Lock
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from hitless.errors import HitlessError, WorldError
+from hitless.errors import HitlessError, WorldError, attempting
 from probes.families import family_of, name_port
 from probes.lifeline import cpu_counters, give_up_privileges, is_pipe, say
 from probes.load_settings import PlaceSettings, ServiceSettings, read_service_settings
@@ -188,15 +188,9 @@ class HttpService:
             self._open -= 1
 
     def _listen(self, place: PlaceSettings) -> _Listener:
-        there = Place(place.namespace)
-        try:
-            with there.inside():
-                return _Listener(place, self)
-        except OSError as error:
-            message = f"cannot listen on {name_port(place.address, place.port)} in {place.pod}: {error.strerror}"
-            raise WorldError(message) from error
-        finally:
-            there.close()
+        name = f"{name_port(place.address, place.port)} in {place.pod}"
+        with attempting(f"listen on {name}"), contextlib.closing(Place(place.namespace)) as there, there.inside():
+            return _Listener(place, self)
 
 
 def main(arguments: list[str]) -> int:

@@ -16,7 +16,7 @@ import stat
 import sys
 from typing import Any, Final, TextIO
 
-from hitless.errors import WorldError
+from hitless.errors import attempting
 
 _PR_SET_NO_NEW_PRIVS: Final = 38
 """Source: linux/prctl.h."""
@@ -55,11 +55,9 @@ def give_up_privileges() -> None:
     """
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, for 64 capabilities
-    try:
+    with attempting("give up privileges"):
         _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         _check(_libc.capset(header, nothing))
-    except OSError as error:
-        raise WorldError(f"cannot give up privileges: {error.strerror}") from error
 
 
 def _check(result: int) -> None:

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any, Final
 
-from hitless.errors import WorldError
+from hitless.errors import attempting
 from probes.netlink import GET_LINK, GET_ROUTE, ask_links, ask_routes, dump, read_links, read_routes
 
 _ROOT: Final = Path("/proc/sys/net/ipv4/conf/all/rp_filter")
@@ -25,13 +25,11 @@ def read_node_state() -> Document:
     Raises:
         WorldError: the kernel does not answer.
     """
-    try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as opened:
-            opened.settimeout(_TIMEOUT_S)
-            links = read_links(dump(opened, GET_LINK, ask_links()))
-            routes = read_routes(dump(opened, GET_ROUTE, ask_routes()))
-    except OSError as error:
-        raise WorldError(f"cannot read routes and links: {error.strerror}") from error
+    kind, protocol = socket.SOCK_RAW, socket.NETLINK_ROUTE
+    with attempting("read routes and links"), socket.socket(socket.AF_NETLINK, kind, protocol) as opened:
+        opened.settimeout(_TIMEOUT_S)
+        links = read_links(dump(opened, GET_LINK, ask_links()))
+        routes = read_routes(dump(opened, GET_ROUTE, ask_routes()))
     names = {link.index: link.name for link in links}
     return {
         "routes": [route.describe(names) for route in routes],

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hitless.errors import WorldError
+from hitless.errors import WorldError, attempting
 from hitless.records import HEADER_OCTETS, NONE_NS, SENDER_ROW, TABLES, Rows, encode_header
 
 
@@ -41,12 +41,9 @@ class SenderTable:
     def __init__(self, path: Path, count: int, ticks_max: int, facts: Mapping[str, Any]) -> None:
         self._path = path
         self._count = count
-        try:
-            with path.open("wb") as file:
-                file.write(encode_header("sender", facts))
-                file.truncate(HEADER_OCTETS + ticks_max * self._count * SENDER_ROW.itemsize)
-        except OSError as error:
-            raise WorldError(f"cannot create the record file {path}: {error.strerror}") from error
+        with attempting(f"create the record file {path}"), path.open("wb") as file:
+            file.write(encode_header("sender", facts))
+            file.truncate(HEADER_OCTETS + ticks_max * self._count * SENDER_ROW.itemsize)
         self.ticks: npt.NDArray[np.void] = np.memmap(
             path, dtype=SENDER_ROW, mode="r+", offset=HEADER_OCTETS, shape=(ticks_max, self._count)
         ).view(np.ndarray)
@@ -74,11 +71,9 @@ class GrowingTable:
     def __init__(self, path: Path, table: str, facts: Mapping[str, Any]) -> None:
         self._path = path
         self._dtype = TABLES[table]
-        try:
+        with attempting(f"create the record file {path}"):
             self._file = path.open("wb", buffering=0)
             self._file.write(encode_header(table, facts))
-        except OSError as error:
-            raise WorldError(f"cannot create the record file {path}: {error.strerror}") from error
 
     def append(self, rows: Rows) -> None:
         """Write rows of the table's dtype.

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Final, NoReturn, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from hitless.errors import UsageError, WorldError
+from hitless.errors import UsageError, attempting
 
 INT64_MAX: Final = (1 << 63) - 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -63,10 +63,8 @@ Port = Annotated[int, range(1, 1 << 16)]
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
     """Write a settings file. Raises WorldError: it cannot be written."""
-    try:
+    with attempting(f"write the settings file {path}"):
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise WorldError(f"cannot write the settings file {path}: {error.strerror}") from error
 
 
 def read_document(path: Path) -> object:

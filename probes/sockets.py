@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 from collections.abc import Iterable
+from contextlib import closing, suppress
 from typing import Final
 
-from hitless.errors import WorldError
+from hitless.errors import WorldError, attempting
 from probes.families import family_of, name_port
 from probes.namespaces import Place
 
@@ -39,28 +39,22 @@ def open_socket(address: str, port: int, namespace: str | None = None, *, is_ech
     Raises:
         WorldError: the namespace, the family, the address or the port is not available.
     """
-    family, place = family_of(address), Place(namespace)
-    try:
-        with place.inside():
-            opened = family.open(socket.SOCK_DGRAM, family.echo_protocol if is_echo else socket.IPPROTO_UDP)
-    except OSError as error:
-        message = f"cannot open an {family.name} socket in {namespace or 'the current namespace'}: {error.strerror}"
-        raise WorldError(message) from error
-    finally:
-        place.close()
+    family, where = family_of(address), namespace or "the current namespace"
+    with attempting(f"open an {family.name} socket in {where}"), closing(Place(namespace)) as place, place.inside():
+        opened = family.open(socket.SOCK_DGRAM, family.echo_protocol if is_echo else socket.IPPROTO_UDP)
     try:
         for option, value in family.datagram_options:
             opened.setsockopt(family.level, option, value)
         opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_OCTETS)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_OCTETS)
-        with contextlib.suppress(PermissionError):  # without CAP_NET_ADMIN rmem_max bounds the buffer
+        with suppress(PermissionError):  # without CAP_NET_ADMIN rmem_max bounds the buffer
             opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_OCTETS)
         opened.bind((address, port))
     except OSError as error:
         opened.close()
-        where = f"{name_port(address, port)} in {namespace or 'the current namespace'}"
-        raise WorldError(f"cannot open {'ICMP' if is_echo else 'UDP'} {where}: {error.strerror}") from error
+        name = f"{'ICMP' if is_echo else 'UDP'} {name_port(address, port)}"
+        raise WorldError(f"cannot open {name} in {where}: {error.strerror}") from error
     return opened
 
 

@@ -39,7 +39,7 @@ from types import FrameType
 from typing import Any, Final
 
 from hitless.agents import trim
-from hitless.errors import HitlessError, UsageError, WorldError
+from hitless.errors import HitlessError, UsageError, WorldError, attempting
 from probes.clocks import read_clock_id
 from probes.node_state import read_node_state
 from probes.pod import SOCKET, read_line
@@ -193,15 +193,13 @@ def serve(directory: str) -> None:
         os.write(writer, b".")
 
     signal.signal(signal.SIGTERM, stop)
-    try:
+    with attempting(f"serve in {directory}"):
         os.chdir(directory)  # the path of a Unix socket has 108 octets: it is named from here
         Path(SOCKET).unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(SOCKET)
         Path(SOCKET).chmod(0o600)
         listener.listen()
-    except OSError as error:
-        raise WorldError(f"cannot serve in {directory}: {error.strerror}") from error
     supervisor = Supervisor(Path.cwd())
     with listener:
         while stopping not in select.select([stopping, listener.fileno()], [], [])[0]:

@@ -14,7 +14,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from hitless.errors import WorldError
+from hitless.errors import attempting
 from hitless.words import FlowClass
 from probes.clocks import Bridge
 from probes.limits import connections_max
@@ -178,9 +178,6 @@ class TcpSender(TickedSender):
 
 def _try_address(endpoint: EndpointSettings, place: Place) -> None:
     """Make a socket as later ones will be made. Raises WorldError: none is available."""
-    try:
-        with place.inside():
-            make_socket(endpoint.address).close()
-    except OSError as error:
-        message = f"cannot open TCP {endpoint.address} in {endpoint.namespace or 'the current namespace'}: {error.strerror}"
-        raise WorldError(message) from error
+    where = endpoint.namespace or "the current namespace"
+    with attempting(f"open TCP {endpoint.address} in {where}"), place.inside():
+        make_socket(endpoint.address).close()
