@@ -12,7 +12,10 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, Final
+
+from hitless.errors import attempting
 
 HEADER: Final = struct.Struct("=IHHII")
 """struct nlmsghdr: length, type, flags, sequence number, port."""
@@ -39,6 +42,8 @@ _DONE: Final = 3
 _INTERRUPTED: Final = 0x10
 """NLM_F_DUMP_INTR: something changed while the dump was taken."""
 _ATTEMPTS: Final = 20
+_TIMEOUT_S: Final = 5.0
+_RP_FILTER: Final = Path("/proc/sys/net/ipv4/conf/all/rp_filter")
 _OPER_UNKNOWN: Final = 0
 _OPER_UP: Final = 6
 """Operational states. Source: linux/if.h."""
@@ -253,3 +258,29 @@ def _read_tunnel(attributes: dict[int, memoryview]) -> str | None:
 
 def _read_address(payload: memoryview | None) -> str | None:
     return None if payload is None else socket.inet_ntoa(payload)
+
+
+def read_node_state() -> dict[str, Any]:
+    """Return routes and links of the network namespace that we are in, as `hitless.facts.NodeState` has them.
+
+    A pod in its node's own network namespace may read both without any capability. So hygiene can be judged on a cluster that
+    only its operator may log in to.
+
+    Returns:
+        routes (main table, IPv4: dst, type, protocol, dev, via), devices that are up, mtus by device, rp_filter.
+
+    Raises:
+        WorldError: the kernel does not answer.
+    """
+    kind, protocol = socket.SOCK_RAW, socket.NETLINK_ROUTE
+    with attempting("read routes and links"), socket.socket(socket.AF_NETLINK, kind, protocol) as opened:
+        opened.settimeout(_TIMEOUT_S)
+        links = read_links(dump(opened, GET_LINK, ask_links()))
+        routes = read_routes(dump(opened, GET_ROUTE, ask_routes()))
+    names = {link.index: link.name for link in links}
+    return {
+        "routes": [route.describe(names) for route in routes],
+        "devices": [link.name for link in links if link.is_up],
+        "mtus": {link.name: link.mtu for link in links},
+        "rp_filter": int(_RP_FILTER.read_text(encoding="ascii")) if _RP_FILTER.exists() else 0,
+    }

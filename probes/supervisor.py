@@ -10,7 +10,7 @@ It runs one process with all agents of the pod, and takes JSON requests through 
 | `{"do": "order", "order": {...}}` | of `probes.orders`, handed to the process |
 | `{"do": "list"}` | files: name to size in octets, holes at the end cut off |
 | `{"do": "read", "name": ..., "offset": ..., "octets": ...}` | content: zlib, base64 |
-| `{"do": "inspect"}` | of `probes.node_state`: meant for a pod in the node's own network namespace |
+| `{"do": "inspect"}` | of `probes.netlink`: meant for a pod in the node's own network namespace |
 
 A request that cannot be met is answered with `{"error": ...}`. Requests come through the API server and the kubelet, by the
 nodes' own addresses, never over the pod network that is being measured. A stream may break at any time: the agents go on, and
@@ -41,7 +41,7 @@ from typing import Any, Final
 from hitless.agents import trim
 from hitless.errors import HitlessError, UsageError, WorldError, attempting
 from probes.clocks import read_clock_id
-from probes.node_state import read_node_state
+from probes.netlink import read_node_state
 from probes.pod import SOCKET, read_line
 from probes.settings import parse_settings
 from probes.settings_file import write_document

@@ -63,16 +63,7 @@ def make_socket(source: str) -> socket.socket:
     Raises:
         OSError: there is no descriptor left, or no such address here.
     """
-    opened = _open(source)
-    try:
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        opened.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-        opened.bind((source, 0))
-    except OSError:
-        opened.close()
-        raise
-    return opened
+    return _bind(source, 0, (socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT))
 
 
 def make_listener(address: str, port: int, backlog: int) -> socket.socket:
@@ -81,21 +72,22 @@ def make_listener(address: str, port: int, backlog: int) -> socket.socket:
     Raises:
         OSError: the address or the port is not available.
     """
-    opened = _open(address)
+    # What an earlier run left in TIME_WAIT is no obstacle.
+    opened = _bind(address, port, (socket.SOL_SOCKET, socket.SO_REUSEADDR))
+    opened.listen(backlog)
+    return opened
+
+
+def _bind(address: str, port: int, option: tuple[int, int]) -> socket.socket:
+    opened = family_of(address).open(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what an earlier run left in TIME_WAIT is no obstacle
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        for level, name in ((socket.IPPROTO_TCP, socket.TCP_NODELAY), (socket.SOL_SOCKET, SO_TIMESTAMPNS), option):
+            opened.setsockopt(level, name, 1)
         opened.bind((address, port))
-        opened.listen(backlog)
     except OSError:
         opened.close()
         raise
     return opened
-
-
-def _open(address: str) -> socket.socket:
-    return family_of(address).open(socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
 
 def receive(opened: socket.socket, octets: int = RECEIVE_OCTETS) -> tuple[bytes, int | None]:

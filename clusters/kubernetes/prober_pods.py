@@ -152,7 +152,7 @@ class ProberPods:
         return found
 
     def inspect(self) -> dict[str, JsonObject]:
-        """Return what each host prober sees of its node (`probes.node_state`), by node. Raises WorldError."""
+        """Return what each host prober sees of its node (`probes.netlink`), by node. Raises WorldError."""
         hosts = {endpoint.name: endpoint.node for endpoint in self.endpoints if endpoint.is_host}
         answers = self.each(hosts, lambda name: self.ask_patiently(name, {"do": "inspect"}))
         return {hosts[name]: answer for name, answer in answers.items()}
