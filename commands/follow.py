@@ -14,14 +14,13 @@ from typing import Final
 
 import numpy as np
 
-from commands.terminal import LiveTable
+from commands.live import PERIOD_S, show
 from hitless.errors import UsageError
 from hitless.events import Event
 from hitless.records import HEADER_OCTETS, SENDER_ROW, Rows
 from hitless.store import read_cluster, read_header, read_history
 from reports.live import SETTLE_NS, LiveRun, Look
 
-PERIOD_S: Final = 1.0
 PATIENCE_S: Final = 600.0
 """A run that writes nothing for this long was stopped: bringing a real cluster up takes minutes."""
 _CHUNK: Final = 200_000
@@ -44,7 +43,7 @@ def follow(path: Path, sleep: Callable[[float], None] = time.sleep) -> None:
     shown: set[Path] = set()
     reader: RunReader | None = None
     waited_s = 0.0
-    with LiveTable() as table:
+    try:
         while True:
             folder = _next_run(path, shown)
             if folder is None and shown and ((path / "run.json").exists() or (path / "verdict.json").exists()):
@@ -55,7 +54,7 @@ def follow(path: Path, sleep: Callable[[float], None] = time.sleep) -> None:
                     f"hitless: {folder or path}: nothing was written for {PATIENCE_S:g} s; the run was stopped before its end\n"
                 )
             if folder is not None and (is_stopped or (folder / "final.json").exists()):
-                table.finish(_look_stored(folder))
+                show([_look_stored(folder)], must_stay=True)
                 shown.add(folder)
                 reader, waited_s = None, 0.0
             elif is_stopped:
@@ -64,9 +63,11 @@ def follow(path: Path, sleep: Callable[[float], None] = time.sleep) -> None:
                 if folder is not None:
                     reader = reader or RunReader(folder)
                     waited_s = 0.0 if reader.read() else waited_s
-                    table.show(reader.run.look())
+                    show([reader.run.look()])
                 sleep(PERIOD_S)
                 waited_s += PERIOD_S
+    finally:
+        show([])  # nothing stays drawn below the cursor
 
 
 def _next_run(path: Path, shown: set[Path]) -> Path | None:

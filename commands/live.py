@@ -26,7 +26,7 @@ PLAIN_PERIOD_S: Final = 10.0
 SILENCE_S: Final = 60.0
 """A run that writes nothing for this long is not shown: it was stopped, or its cluster takes minutes to come up."""
 _NICENESS: Final = 19
-_ERASE: Final = "\x1b[J"
+ERASE: Final = "\x1b[J"
 """ED: from the cursor to the end of the screen. Source: as of `place_below`."""
 
 
@@ -52,7 +52,7 @@ class LiveView:
     def erase(self) -> None:
         """Remove what is drawn below the cursor: call it before a line is printed there."""
         if self._process is not None and is_drawable(self._stream):
-            self._stream.write(_ERASE)
+            self._stream.write(ERASE)
             self._stream.flush()
 
     def close(self) -> None:
@@ -115,31 +115,41 @@ def place_below(lines: list[str], rows: int) -> str:
     """
     shown = lines[: max(rows - 2, 0)]
     if not shown:
-        return _ERASE
+        return ERASE
     room = "\x1bD" * len(shown) + f"\x1b[{len(shown)}A"
-    return "".join((_ERASE, room, "\x1b7", *(f"\r\n{line}" for line in shown), "\x1b8"))
+    return "".join((ERASE, room, "\x1b7", *(f"\r\n{line}" for line in shown), "\x1b8"))
+
+
+def show(looks: list[Look], first: str = "", *, must_stay: bool = False) -> None:
+    """Show looks on standard output: on a terminal below the cursor, elsewhere a line each.
+
+    Args:
+        looks: one a run.
+        first: stands before the lines.
+        must_stay: on a terminal: print what is otherwise drawn below the cursor and erased by what follows.
+    """
+    from commands.terminal import draw_looks  # noqa: PLC0415 - as above
+    from reports.live import say_line  # noqa: PLC0415 - as above
+
+    if is_drawable(sys.stdout):
+        size = os.get_terminal_size(sys.stdout.fileno())
+        lines = draw_looks(looks, size.columns)
+        text = ERASE + "".join(f"{line}\n" for line in lines) if must_stay else place_below(lines, size.lines)
+    else:
+        text = "".join(f"{say_line(look)}\n" for look in looks)
+        text = f"{first}{text}" if text else ""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def main() -> None:
     """Show the runs below a folder until standard input ends."""
     folder, first = Path(sys.argv[1]), sys.argv[2]
     os.nice(_NICENESS)
-    is_drawn = is_drawable(sys.stdout)
+    period_s = PERIOD_S if is_drawable(sys.stdout) else PLAIN_PERIOD_S
     runs = RunsUnderWay(folder)
-    while not select.select([sys.stdin], [], [], PERIOD_S if is_drawn else PLAIN_PERIOD_S)[0]:
-        looks = runs.looks(time.monotonic())
-        if is_drawn:
-            from commands.terminal import draw_looks  # noqa: PLC0415 - as above
-
-            size = os.get_terminal_size(sys.stdout.fileno())
-            text = place_below(draw_looks(looks, size.columns), size.lines)
-        else:
-            from reports.live import say_line  # noqa: PLC0415 - as above
-
-            text = "".join(f"{say_line(look)}\n" for look in looks)
-            text = f"{first}{text}" if text else ""
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    while not select.select([sys.stdin], [], [], period_s)[0]:
+        show(runs.looks(time.monotonic()), first)
 
 
 if __name__ == "__main__":

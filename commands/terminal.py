@@ -7,18 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from itertools import zip_longest
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
 from analysis.evidence import JudgedRun
 from hitless.plural import plural
 from hitless.words import SECOND, FlowRole, Verdict
-from reports.live import Look, say_line
+from reports.live import Look
 from reports.summary import Summary
 from reports.table import comparison_rows, family_rows, verdict_sentence
 
@@ -81,37 +79,6 @@ def print_table(
 def print_progress(text: str) -> None:
     """Say on standard error what is being done."""
     Console(stderr=True, highlight=False).print(text, soft_wrap=True, markup=False)
-
-
-class LiveTable:
-    """Shows looks at a run: on a terminal one table in place, elsewhere a line each; a context manager."""
-
-    def __init__(self) -> None:
-        self._console = Console(highlight=False)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True)
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._live.stop()
-
-    def show(self, look: Look) -> None:
-        """Show how it looks now."""
-        if self._console.is_terminal:
-            self._live.update(_draw_look(look), refresh=True)
-        else:
-            self._console.print(say_line(look), markup=False, soft_wrap=True)
-
-    def finish(self, look: Look) -> None:
-        """Show how it looked at its end; that stays."""
-        if self._console.is_terminal:
-            self._live.update("", refresh=True)
-            self._console.print(_draw_look(look))
-        else:
-            self.show(look)
 
 
 def draw_looks(looks: Sequence[Look], width: int) -> list[str]:

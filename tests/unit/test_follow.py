@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands.follow import PATIENCE_S, PERIOD_S, follow
+from commands.follow import PATIENCE_S, follow
+from commands.live import PERIOD_S
 from hitless.errors import UsageError
 from hitless.records import SENDER_ROW
 from hitless.store import RunStore, write_json
