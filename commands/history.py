@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from commands.options import OutputFormat
 from commands.settings import Format, check_folder
 from commands.terminal import print_table
 from hitless.errors import UsageError, attempting
@@ -18,7 +19,6 @@ from reports.gate.rules import Figure
 
 app = typer.Typer(help="Keep the figures of every release and show their changes.", no_args_is_help=True)
 History = Annotated[Path, typer.Argument(metavar="HISTORY", help="Folder of the history.")]
-OutputFormat = Annotated[Format, typer.Option("--format", help="What to print.")]
 
 
 @app.command()

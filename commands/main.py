@@ -38,6 +38,7 @@ EXIT_BUG: Final = 3
 EXIT_INTERRUPTED: Final = 130
 EXIT_PIPE: Final = 141
 """The reader of the output is gone: as if ended by SIGPIPE."""
+StoredRun = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a stored comparison or of one stored run.")]
 RUN_PARAMETERS: Final = frozenset({"baseline_args", "candidate_args", "output"})
 """Of `hitless gate --run`."""
 
@@ -113,8 +114,8 @@ def watch(  # noqa: PLR0913 - each is an option
 
 @app.command()
 def judge(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a stored comparison or of one stored run.")],
-    output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+    run: StoredRun,
+    output_format: OutputFormat = Format.TEXT,
     prometheus: Prometheus = None,
 ) -> None:
     """Judge stored records again, with the same verdict."""
@@ -126,7 +127,7 @@ def judge(
 
 @app.command()
 def bundle(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a stored comparison or of one stored run.")],
+    run: StoredRun,
     *,
     anonymous: Annotated[
         bool,
