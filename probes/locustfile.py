@@ -218,10 +218,10 @@ class PodUser(User):
     def work(self) -> None:
         """Ask, if that is due."""
         now_ns = self.worker.now_ns()
-        wake = self._pacer.look(now_ns)
-        if not wake.is_due or self.worker.is_stopping:
+        due = self._pacer.look(now_ns)
+        if due is None or self.worker.is_stopping:
             return
-        first_ns, missed = wake.skipped_ns
+        first_ns, missed = due
         due_ns = first_ns + missed * self._pacer.interval_ns
         if self._ended_ns <= first_ns:
             self.worker.note_lateness(now_ns - first_ns)

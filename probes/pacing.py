@@ -9,17 +9,6 @@ Pure: the caller reads the clock.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wake:
-    """What a look at the clock found."""
-
-    is_due: bool
-    """Whether a tick is to be sent now."""
-    skipped_ns: tuple[int, int]
-    """(first due time, number) of the ticks given up, one interval apart; the number is 0 as a rule."""
 
 
 class Pacer:
@@ -37,13 +26,18 @@ class Pacer:
         self.due_ns = start_ns + source.randrange(interval_ns)
         """When the next tick is due."""
 
-    def look(self, now_ns: int) -> Wake:
-        """Say what is due at `now_ns`, and move on to the next tick."""
+    def look(self, now_ns: int) -> tuple[int, int] | None:
+        """Say whether a tick is to be sent at `now_ns`, and move on to the next one.
+
+        Returns:
+            None: nothing is due. Else the due time of the first tick that is, and how many are given up from it on, one interval
+            apart, before the one to send: 0 as a rule.
+        """
         late_ns = now_ns - self.due_ns
         if late_ns < 0:
-            return Wake(is_due=False, skipped_ns=(self.due_ns, 0))
+            return None
         first_ns = self.due_ns
         # A tick is kept while it is late by one interval at most: -(-a // b) rounds up.
         given_up = max(0, -(-(late_ns - self.interval_ns) // self.interval_ns))
         self.due_ns += (given_up + 1) * self.interval_ns
-        return Wake(is_due=True, skipped_ns=(first_ns, given_up))
+        return first_ns, given_up

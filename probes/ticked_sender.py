@@ -114,20 +114,19 @@ class TickedSender(ABC):
 
     def _is_tick_due(self, now_ns: int) -> bool:
         """Return whether a tick is to be sent now; record those that are given up."""
-        if self._pacer is None:
+        due = None if self._pacer is None else self._pacer.look(now_ns)
+        if due is None:
             return False
-        due_ns = self._pacer.due_ns
-        wake = self._pacer.look(now_ns)
-        first_ns, count = wake.skipped_ns
+        first_ns, count = due
         if count:
             self.counters["ticks_skipped"] += count
             rows = np.zeros(count, dtype=SKIPPED_ROW)
             rows["due"] = first_ns + np.arange(count) * self._settings.interval_ns
             rows["woke"] = now_ns
             self._skipped.append(rows)
-        if not wake.is_due or self.is_exhausted:
+        if self.is_exhausted:
             return False
-        self._lateness_ns_max = max(self._lateness_ns_max, now_ns - due_ns - count * self._settings.interval_ns)
+        self._lateness_ns_max = max(self._lateness_ns_max, now_ns - first_ns - count * self._settings.interval_ns)
         return True
 
     def _note_call(self, began_ns: int, ended_ns: int) -> None:

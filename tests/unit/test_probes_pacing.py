@@ -23,24 +23,22 @@ def test_the_phase_is_random_and_within_an_interval() -> None:
 def test_a_tick_is_not_sent_before_it_is_due() -> None:
     pacer = Pacer(100, 1000, seed=1)
     due = pacer.due_ns
-    assert pacer.look(due - 1).is_due is False
-    assert pacer.look(due).is_due is True
+    assert pacer.look(due - 1) is None
+    assert pacer.look(due) == (due, 0)
     assert pacer.due_ns == due + 100
 
 
 def test_a_tick_that_is_late_by_one_interval_is_sent() -> None:
     pacer = Pacer(100, 0, seed=1)
     due = pacer.due_ns
-    wake = pacer.look(due + 100)
-    assert (wake.is_due, wake.skipped_ns) == (True, (due, 0))
+    assert pacer.look(due + 100) == (due, 0)
     assert pacer.due_ns == due + 100
 
 
 def test_ticks_that_are_later_are_skipped_and_the_last_one_is_sent() -> None:
     pacer = Pacer(100, 0, seed=1)
     due = pacer.due_ns
-    wake = pacer.look(due + 350)
-    assert (wake.is_due, wake.skipped_ns) == (True, (due, 3))
+    assert pacer.look(due + 350) == (due, 3)
     assert pacer.due_ns == due + 400
 
 
@@ -51,10 +49,9 @@ def test_every_tick_is_sent_once_or_skipped_once_and_never_caught_up(interval: i
     for pause in pauses:
         now += pause
         planned = pacer.due_ns
-        wake = pacer.look(now)
-        first, count = wake.skipped_ns
-        skipped += [first + index * interval for index in range(count)]
-        if wake.is_due:
+        if (found := pacer.look(now)) is not None:
+            first, count = found
+            skipped += [first + index * interval for index in range(count)]
             due = planned + count * interval
             assert 0 <= now - due <= interval
             sent.append(due)
