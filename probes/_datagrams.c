@@ -432,8 +432,8 @@ static PyObject *sender_collect(PyObject *object, PyObject *arguments) {
             taken += count;
         } while (count == SLOTS && taken < TAKEN_MAX);
     }
-    long long malformed = self->counters[S_MALFORMED], foreign = self->counters[S_FOREIGN], stale = self->counters[S_STALE];
-    return Py_BuildValue("LLL", malformed, foreign, stale);
+    const int64_t *counted = self->counters;
+    return Py_BuildValue("lll", counted[S_MALFORMED], counted[S_FOREIGN], counted[S_STALE]);
 }
 
 /* ---- Reflector ---- */
@@ -671,10 +671,8 @@ static PyObject *reflector_reflect(PyObject *object, PyObject *arguments) {
             taken += count;
         }
     }
-    long long counted[R_COUNTED];
-    for (int index = 0; index < R_COUNTED; index++)
-        counted[index] = self->counters[index];
-    return Py_BuildValue("y#(LLLLLLL)", (const char *)self->rows, self->kept * (Py_ssize_t)sizeof *self->rows, counted[0],
+    const int64_t *counted = self->counters; /* long: a 64-bit Linux */
+    return Py_BuildValue("y#(lllllll)", (const char *)self->rows, self->kept * (Py_ssize_t)sizeof *self->rows, counted[0],
                          counted[1], counted[2], counted[3], counted[4], counted[5], counted[6]);
 }
 

@@ -30,8 +30,8 @@ class Pacer:
         """Say whether a tick is to be sent at `now_ns`, and move on to the next one.
 
         Returns:
-            None: nothing is due. Else the due time of the first tick that is, and how many are given up from it on, one interval
-            apart, before the one to send: 0 as a rule.
+            None: nothing is due. Else the due time of the first tick that is, and how many are given up from it on, one
+            interval apart, before the one to send: 0 as a rule.
         """
         late_ns = now_ns - self.due_ns
         if late_ns < 0:
