@@ -150,7 +150,8 @@ def _run_trials() -> list[Feature]:
     rule, rule6 = (add_table_rule("lo", 101, 1000, family=family) for family in (socket.AF_INET, socket.AF_INET6))
     ipip_remedy = module("CONFIG_NET_IPIP", "ipip") + "; without it VXLAN-GPE carries IPIP's traffic, and every report says so"
     ipv6_remedy = "a kernel with CONFIG_IPV6 and CONFIG_IPV6_MULTIPLE_TABLES: for dual-stack scenarios"
-    nft_remedy = "install nftables (the program nft) and a kernel with CONFIG_NF_TABLES"
+    options = "CONFIG_NF_TABLES, CONFIG_NFT_NAT, CONFIG_NFT_MASQ and CONFIG_NFT_FIB_IPV4"
+    nft_remedy = f"install nftables (the program nft) and a kernel with {options}"
     return [
         feature("namespaces", None, "mount, PID and network namespaces", ""),
         feature("veth", _try_veth(), "made a pair", module("CONFIG_VETH", "veth")),
