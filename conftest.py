@@ -171,7 +171,7 @@ def _backend(config: pytest.Config) -> Backend:
 
 
 def _performer(config: pytest.Config, backend: Backend) -> Performer:
-    """Return who performs the switch. Raises UsageError."""
+    """Return the performer of the switch. Raises UsageError."""
     switch = config.getoption("--switch")
     options = ("--extension", "--resource-manager", "--route-controller")
     programs = read_programs(*(config.getoption(option) for option in options))

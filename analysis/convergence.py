@@ -1,6 +1,6 @@
 """Convergence times: when a flow used the new path without impairment until the end.
 
-Each has two bounds. If the nodes tell when they rewrite their routes (`analysis.route_history`), the bounds are a probe apart.
+Each has two bounds, a probe apart if the nodes report when they rewrite their routes (`analysis.route_history`).
 If that is only inferred from objects, the earliest is the first time that the probes do not exclude, and the latest is when
 objects, TTLs and the nodes' final state leave no doubt.
 

@@ -264,7 +264,7 @@ def _windows_back(probes: Probes, lost: npt.NDArray[np.intp]) -> tuple[_Window, 
     if not lost.size:
         return None
     anchors, rows = np.flatnonzero(probes.is_anchor), probes.rows
-    # An incomplete log may lack an answered probe: then the answer tells when the reflector sent it, or else the probe itself.
+    # An incomplete log can lack an answered probe: then its send time at the reflector is in the answer, or else in the probe.
     left = np.where(probes.reflector_sent == NONE_NS, rows["reflector_sent"], probes.reflector_sent)
     left = np.where(left == NONE_NS, rows["send_began_ns"], left)
     before = anchors[np.searchsorted(anchors, lost[0]) - 1]

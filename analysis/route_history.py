@@ -3,20 +3,20 @@
 The next hop is the tunnel (mode OVERLAY), the wire of the node's zone, or the gateway (both NATIVE). Convergence, paths, causes
 and the checks all read this timeline, so they cannot disagree.
 
-**Nodes that tell.** A recorder that sees a node's routes (the lab's calico-node, or `ip monitor route` on a node) records
+**Nodes that report.** A recorder that sees a node's routes (the lab's calico-node, or `ip monitor route` on a node) records
 
 - `calico.repointed` (node, mode, cause, began_ns; `peers` unless all): routes to peers were rewritten from `began_ns` to the
-  event's time. The cause is POOL_CHANGED, EXPIRED, OBSERVED where the recorder sees the kernel alone, or another word;
+  event's time. The cause is POOL_CHANGED, EXPIRED, OBSERVED if the recorder sees only the kernel, or another word;
 - `calico.cleanup_routes` (node, removed, began_ns): the routes of BIRD are gone and the default route is left.
 
-**Nodes that tell nothing.** The objects tell within wide bounds what must have happened: an IPPool reaches the nodes within
+**Nodes that do not report.** The objects imply, within wide bounds, what must have happened: an IPPool reaches the nodes within
 LAG_NS, and a replaced pod runs cleanup-routes before it is ready. If the final routes of a node contradict its last step, its
 mode is unknown from that step on.
 
 **IPv6.** The switch does not touch it. The lab never encapsulates it and sends it by the gateway; elsewhere nothing tells its
 next hop.
 
-Source: mechanics 1.6, 4.3, 4.4, 5. Pure; it looks at no probe.
+Source: mechanics 1.6, 4.3, 4.4, 5. Pure; reads no probes.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class RouteTimeline:
         return found
 
     def arrival(self, mode: Mode) -> Interval | None:
-        """Return when the route took a mode for good; None: it did not, or that is unknown."""
+        """Return when the route took a mode permanently; None: never, or unknown."""
         edges, modes = self._modes()
         wanted = RouteMode.of(mode)
         if modes[-1] != wanted:
@@ -203,7 +203,7 @@ class RouteHistory:
     def timelines(self, node: str) -> tuple[RouteTimeline, ...]:
         """Return the timelines of a node toward all its peers, those that are alike once.
 
-        What a node told tells peers apart by the zone, its own or another, and by those that it names: so a large cluster needs
+        A node's reports distinguish peers by zone, its own or another, and by the names in them: so a large cluster needs
         a few timelines per node, not one per peer.
         """
         named = {peer for _, event in self._changes.get(node, []) for peer in event.facts.get("peers", ())}
@@ -261,7 +261,7 @@ class RouteHistory:
 
 
 def _infer(history: History) -> Iterator[tuple[str, Interval, Event]]:
-    """Yield the changes that must have happened on nodes that tell nothing: the pool reached them, their pod was replaced."""
+    """Yield the changes that must have happened on nodes that do not report: the pool reached them, their pod was replaced."""
     names = sorted(node.name for node in history.facts.nodes)
     ordered, asked_ns = history.header.start_mode, 0
     cleaned: set[str] = set()

@@ -1,6 +1,6 @@
 """Precision and recall of the attribution, by outages of known cause.
 
-Counters are sums of a run, so causes that only a counter shows are harder to tell, the more often they occur in one run. Two
+Counters are sums of a run, so causes that only a counter shows are harder to distinguish the more often they occur. Two
 settings are measured: runs in which each cause occurs once, as in a switch, and crowded ones.
 """
 

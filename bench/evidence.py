@@ -155,7 +155,7 @@ def dump_rows(rows: Iterable[Seen]) -> str:
 
 
 def main(folders: Sequence[str]) -> None:
-    """Add the summaries below the folders, and write both files; without a folder the table is made anew."""
+    """Add the summaries below the folders, and write both files; without a folder only the table is written again."""
     rows = load_rows(ROWS.read_text(encoding="utf-8")) if ROWS.exists() else ()
     paths = find_summaries(map(Path, folders)) if folders else ()
     rows = merge(rows, [row for path in paths for row in read_rows(path)])

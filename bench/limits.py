@@ -21,7 +21,7 @@ def name_limit(load: Load) -> str:
 
 
 def _name_losses(load: Load) -> Iterator[str]:
-    """Yield where probes went, as far as a counter moved."""
+    """Yield the places of lost probes that a counter shows."""
     for who, dropped in zip(("sender", "reflector"), load.overflows, strict=True):
         if dropped:
             yield f"full socket of the {who}: {dropped:,} dropped"

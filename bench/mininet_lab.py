@@ -2,7 +2,7 @@
 
     python3 mininet_lab.py NODES      prints {"up_s": ..., "down_s": ...} as the last line
 
-A router, NODES nodes with a link to it, two pods with a link to each of them: what mininet makes of it, and no
+A router, NODES nodes with a link to it, two pods with a link to each of them, built by mininet, and no
 further routes, tunnels or addresses, to its advantage. `Mininet.init`, which raises limits and settings of the whole machine,
 is left out, and so is `mn -c`, which kills by name.
 """

@@ -1,7 +1,7 @@
 """Whether planning, records, judging and reports stay linear in the nodes: clusters of 50, 500 and 5,000, simulated.
 
 The mesh covers (`--mesh covering`), so flows are nodes times zones. Each step is a process of its own, `python -m bench.scale
-STEP NODES FOLDER`, whose CPU and memory the kernel tells:
+STEP NODES FOLDER`; the kernel reports its CPU and memory:
 
 - plan: choose the flows, assign the SSIDs, make the settings of every agent as for one prober pod per node;
 - store: make synthetic records of both arms and store them as a run does;

@@ -138,7 +138,7 @@ def _contradicts(history: History, flow: Flow, ends: RouteEnds, ttls: TtlPaths, 
 
 
 def _judge_times(evidence: Evidence, limit_ms: float | None) -> Iterator[Finding]:
-    """Every flow uses the new path unimpaired, for good."""
+    """Every flow uses the new path permanently and unimpaired."""
     history, times, times_ns = evidence.history, evidence.convergence, []
     for flow in history.flows_of(FlowRole.MESH):
         converged_ns = evidence.measures[flow.id].convergence_ns

@@ -211,7 +211,7 @@ def _probing_instants(before: npt.NDArray[np.int64], first_ns: int, last_ns: int
 
 
 def _ask_management(history: History, _: Limits) -> Iterator[Finding]:
-    """A probe that bypasses the zones shows nothing of the routes between them: a single one puts the run in doubt."""
+    """A probe that bypasses the zones does not use the routes between them: a single one makes the run INCONCLUSIVE."""
     for name, what in BYPASSES.items():
         grown = {
             place: after[name] - history.counters_before.get(place, {}).get(name, 0)
@@ -229,7 +229,7 @@ def _ask_pace(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     """A resource manager, double or program, that a busy machine slows down is not representative of one in a seed.
 
     The outcome depends on its pace where VXLAN ends: a calico-node that dies before the pool changes leaves its routes in the
-    tunnel. It does not where VXLAN begins: no calico-node has a tunnel before it starts anew.
+    tunnel. It does not where VXLAN begins: no calico-node has a tunnel before it restarts.
     On a quiet machine the program changes the pool 19 to 46 ms after the DaemonSet, at a load of 8 to 13 after 280 to 450 ms. A
     program that is late by itself counts: its release is what is tested. A resource manager that the cluster already has is not
     judged. Source: docs/kind.md, docs/real-parts.md, measured.
@@ -269,7 +269,7 @@ def _find_lag(history: History, name: str) -> tuple[Event, Event] | None:
 def _find_own_lag_ms(history: History) -> float | None:
     """Return for how long at least a program did not write the pool although no task of the machine had to wait.
 
-    None: not known, for a double or on a kernel that does not tell how long tasks wait.
+    None: not known, for a double or on a kernel that does not report how long tasks wait.
     """
     written = _find_lag(history, "object.written")
     if written is None or any(one.facts["waited_us"] is None for one in written):

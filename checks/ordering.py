@@ -1,4 +1,4 @@
-"""Ordering: did every cloud route exist before the overlay went away?
+"""Ordering: did every cloud route exist before the overlay was removed?
 
 This is the purpose of the gate, judged without a single probe: a late route is a fault even if no packet needed it meanwhile.
 """

@@ -47,7 +47,7 @@ class Machines(Protocol):
         ...
 
     def cut_off(self, node: str) -> None:
-        """Take a node off the network for good."""
+        """Disconnect a node from the network permanently."""
         ...
 
 

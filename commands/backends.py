@@ -75,7 +75,7 @@ class Backend:
         return profile
 
     def choose_switch(self, switch: SwitchName | None) -> SwitchName:
-        """Return who performs the switch. Raises UsageError: that is not possible on this backend."""
+        """Return the performer of the switch. Raises UsageError: not possible on this backend."""
         if switch is None:
             return self.switches[0]
         if switch not in self.switches:
@@ -90,12 +90,12 @@ class Backend:
 
 
 def fit_backend(backend: Backend, performer: Performer, calico_version: str | None = None) -> Backend:
-    """Return a backend as a performer leaves it: beside programs the real time alone works.
+    """Return a backend with the limits of a performer: programs need the real time.
 
     Args:
-        backend: as it is by itself.
-        performer: who switches.
-        calico_version: that the user asks for; None: nothing is asked.
+        backend: the backend without a performer.
+        performer: performs the switch.
+        calico_version: that the user chose; None: none.
 
     Raises:
         UsageError: the performer's programs cannot be used there, or it makes no difference there which Calico was asked for.

@@ -48,11 +48,11 @@ def compare_arms(
 ) -> Verdict:
     """Run every trial of both arms, write the report, print, and return the comparison's verdict.
 
-    The arms take turns, and the one that goes first changes with each trial, so that a drift of the machine hits both alike.
+    The arms alternate, and the order changes with each trial, so that a drift of the machine affects both equally.
 
     Args:
         backend: where they run.
-        performer: who switches.
+        performer: performs the switch.
         case: the scenario with its options applied.
         trials: numbers of the runs of each arm.
         output: folder for the records.

@@ -1,6 +1,6 @@
-"""`hitless follow`: a run or a comparison while it lasts, or as it is stored, from its files alone.
+"""`hitless follow`: a running or stored run or comparison, from its files.
 
-It is a process of its own: the harness and the probe agents neither wait for it nor know of it.
+It is a separate process: the harness and the probe agents do not wait for it.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ def down(*, cluster_name: options.ClusterName = DEFAULT_CLUSTER_NAME) -> None:
 
 
 def clean_up() -> None:
-    """Take away kind clusters whose owner is dead; without docker there are none."""
+    """Remove kind clusters whose owner has ended; without docker there are none."""
     try:
         docker = find_docker()
         docker.version()

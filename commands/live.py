@@ -81,7 +81,7 @@ class RunsUnderWay:
         self._readers: dict[Path, tuple[RunReader, float]] = {}
 
     def looks(self, now_s: float) -> list[Look]:
-        """Read what was written since the last call, and return a look at each run.
+        """Read what was written since the last call, and return the state of each run.
 
         Args:
             now_s: monotonic time.

@@ -342,7 +342,7 @@ def _flush_output() -> None:
 
 
 def _write_every_character() -> None:
-    """Escape what the terminal's encoding lacks: the exit code is the verdict's, whatever the terminal."""
+    """Escape characters that the terminal's encoding lacks, so that the exit code stays that of the verdict."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

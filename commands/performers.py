@@ -63,7 +63,7 @@ class Performer:
 
 
 def make_performer(name: SwitchName, options: ObserverOptions | None = None, programs: Programs | None = None) -> Performer:
-    """Return who performs the switch.
+    """Return the performer of the switch.
 
     Args:
         name: which one.

@@ -38,7 +38,7 @@ SCENARIO: Final = "watch"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchOptions:
-    """What the operator asks for."""
+    """The operator's options."""
 
     observer: ObserverOptions = field(default_factory=ObserverOptions)
     """When the watch is over."""

@@ -5,7 +5,7 @@
 | absent | | a new node; after the clean-up of provider-aws |
 | True | NoRouteCreated | aws-custom-route-controller |
 | False | RouteCreated | aws-custom-route-controller |
-| False | CalicoIsUp | calico-node with a backend, where no admission policy keeps it away |
+| False | CalicoIsUp | calico-node with a backend, unless the admission policy drops it |
 | True | CalicoIsDown | calico-node with a backend, as it shuts down |
 """
 

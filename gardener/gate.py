@@ -128,7 +128,7 @@ def is_admission_policy_available(shoot: Shoot, release: ExtensionRelease) -> bo
 def is_overlay_written(manifest: Sequence[JsonObject] | None) -> bool | None:
     """Return whether calico-node of a manifest has an overlay on; None where no calico-node can be read.
 
-    The real decoder knows apps/v1 alone, and a value in `env` that is no text makes it pass over the whole object. Source:
+    The real decoder knows only apps/v1, and skips the whole object if a value in `env` is not text. Source:
     actuator_reconcile.go:430-470; observed, v1.60-dev.
     """
     for document in manifest or ():

@@ -1,4 +1,4 @@
-"""NetworkConfig: what a Shoot tells the Calico extension.
+"""NetworkConfig: the part of a Shoot that configures the Calico extension.
 
 The fields, their names and what is validated follow gardener-extension-networking-calico: unknown fields are refused
 (its decoder is strict: pkg/controller/decode.go), and what it does not validate is not validated here either, because a
@@ -124,7 +124,7 @@ class OverlayConfig(Switchable):
 
 
 class Ipam(Strict):
-    """`ipam`: who gives addresses to pods."""
+    """`ipam`: the source of the pods' addresses."""
 
     type: Literal["calico-ipam", "host-local", ""] = ""
     cidr: Annotated[str, AfterValidator(_check_ipam_cidr)] | None = None

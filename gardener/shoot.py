@@ -184,7 +184,7 @@ class Shoot(_Lenient):
 
     @property
     def families(self) -> tuple[str, ...]:
-        """The address families that the extension renders: the first alone until the nodes are ready for the second.
+        """The address families that the extension renders: only the first until the nodes are ready for the second.
 
         Source: actuator_reconcile.go:131-135; observed, v1.60-dev.
         """

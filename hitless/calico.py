@@ -76,6 +76,6 @@ def template_mode(daemon_set: JsonObject | None) -> Mode:
 
 
 def has_bird(daemon_set: JsonObject | None) -> bool:
-    """Return whether calico-node runs BIRD: its readiness probe asks for it. Source: docs/mechanics.md 1.6."""
+    """Return whether calico-node runs BIRD: its readiness probe includes it. Source: docs/mechanics.md 1.6."""
     probes = (container.get("readinessProbe") or {} for container in containers_of(daemon_set))
     return any("-bird-ready" in ((probe.get("exec") or {}).get("command") or ()) for probe in probes)

@@ -50,7 +50,7 @@ def wait_until(
     describe: Callable[[], str] | None = None,
     clock: Clock | None = None,
 ) -> None:
-    """Poll until `is_so()` is true; it is asked at least once, and a last time after the timeout.
+    """Poll until `is_so()` is true; it is called at least once, and a last time after the timeout.
 
     Args:
         is_so: the condition. An ApiUnavailableError from it means "not yet"; any other error ends the wait.

@@ -176,7 +176,7 @@ def validate(model: type[Model], document: object, where: str, place: str = "") 
         place: where in the file `document` stands, such as `spec.networking.providerConfig`.
 
     Raises:
-        UsageError: tells what is wrong first, and where else something is.
+        UsageError: names the first mistake and the places of the others.
     """
     try:
         return TypeAdapter(model).validate_python(document)

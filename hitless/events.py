@@ -18,7 +18,7 @@ and the attribution read them, so names and fact keys are a contract:
 | `object.deleted` | kind, name |
 | `object.written` | kind, name, after_ns (not there yet then), waited_us (`read_waited_us`; None: not known): by a program |
 | `condition.written` | node, status, reason, actor |
-| `condition.dropped` | node, reason, actor: the admission policy kept the write away |
+| `condition.dropped` | node, reason, actor: the admission policy dropped the write |
 | `condition.removed` | node, reason, actor |
 | `route.created`, `route.deleted` | zone, cidr, node, began_ns (the call's start; t_ns is its end) |
 | `route.accepted` | zone, cidr, node, began_ns: the API created a route that packets do not follow yet |

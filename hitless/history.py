@@ -1,4 +1,4 @@
-"""The history of a run: everything that checks may read.
+"""The history of a run: all that checks may read.
 
 It is stored before anything reads it, and a stored history gives the same verdict as a fresh one.
 """

@@ -30,7 +30,7 @@ def is_ready(document: JsonObject) -> bool:
 
 
 def is_behind(daemon_set: JsonObject) -> bool:
-    """Return whether pods of a DaemonSet have an older template than its present one, as far as its controller has seen it."""
+    """Return whether pods of a DaemonSet have an older template than the present one that its controller has seen."""
     status = daemon_set.get("status") or {}
     is_unnoticed = status.get("observedGeneration", 0) < daemon_set["metadata"].get("generation", 0)
     return bool(is_unnoticed or status.get("updatedNumberScheduled", 0) < status.get("desiredNumberScheduled", 0))

@@ -1,7 +1,7 @@
 """The ports: the few places where one cluster differs from another.
 
 Each port is a class with a prose contract. A conformance suite in tests/lab/conformance tests every implementation, so a
-scenario cannot tell a network namespace from a machine. Ports raise only errors of `hitless.errors`.
+scenario runs unchanged on network namespaces and on machines. Ports raise only errors of `hitless.errors`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class KubeApi(Protocol):
     def merge_condition(self, node: str, condition: JsonObject, *, actor: str) -> JsonObject:
         """Strategic merge patch of one condition (merge key: type) into nodes/status; admission policies apply.
 
-        Returns the node after the write, which tells whether it was kept. `actor` is the user name, such as
+        Returns the node after the write, so the caller sees whether the write was kept. `actor` is the user name, such as
         `system:serviceaccount:kube-system:calico-node`. Raises NotFoundError.
         """
         ...
@@ -228,7 +228,7 @@ class Cluster(Protocol):
         ...
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
-        """Return who plays or records Calico here: the doubles of calico-node and its roll, or an observer of the real ones."""
+        """Return the participants for Calico: the doubles of calico-node and its roll, or an observer of the real ones."""
         ...
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:

@@ -181,7 +181,7 @@ class _Execution:
                 loop.at(Nanoseconds(start_ns + fault.at_ns + fault.for_ns), partial(self._cure, fault))
 
     def _faults_of(self, name: str) -> Faults:
-        """Return who has a fault: the parts that switch, or the cluster."""
+        """Return the owner of a fault: the parts that switch, or the cluster."""
         switch = self._switch
         return switch.faults if switch is not None and name in switch.faults.known() else self._cluster.faults
 

@@ -92,7 +92,7 @@ class EventLog:
     """Writes events to a file, line by line, and notifies the listener.
 
     Args:
-        path: the file, created anew.
+        path: the file; created, never appended to.
         clock: the run clock.
         listener: called with every event; it must not raise.
     """

@@ -89,7 +89,7 @@ def read_yaml(text: bytes | str) -> tuple[YamlDocument, ...]:
 
 
 class _Scanner(Scanner):
-    """ruamel's scanner, with tabs between tokens and before comments: YAML 1.2.2 6.2 forbids them in indentation alone."""
+    """ruamel's scanner, with tabs between tokens and before comments: YAML 1.2.2 6.2 forbids them only in indentation."""
 
     def scan_to_next_token(self) -> None:
         """Skip white space, comments and line breaks."""
@@ -169,7 +169,7 @@ class _Reader:
 
 
 def _key(value: object, event: Event) -> str:
-    """Return a key as text: what JSON makes of a number, true or null."""
+    """Return a key as text: a number, true or null as JSON writes it."""
     if isinstance(value, dict | list):
         raise _error("a key that is a mapping or a list", event)
     if value is None:
@@ -197,7 +197,7 @@ def _read_scalar(event: ScalarEvent) -> Any:  # noqa: ANN401 - text, a number, t
 
 
 def _resolve(text: str) -> str | int | float | bool | None:
-    """Return what the core schema makes of a plain scalar. Source: YAML 1.2.2 10.3.2."""
+    """Return the value of a plain scalar in the core schema. Source: YAML 1.2.2 10.3.2."""
     if text in _NULL:
         return None
     if text in _BOOLEANS:

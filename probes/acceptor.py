@@ -115,7 +115,7 @@ class Acceptor:
                 self._listen(endpoint, mine)
 
     def step(self) -> None:
-        """Accept, answer and log what there is; close what has been silent for too long, if it is time to look."""
+        """Accept connections, answer and log messages; from time to time close connections that are silent for too long."""
         for descriptor, _ in self._epoll.poll(0, _EVENTS_MAX):
             listener = self._listeners.get(descriptor)
             if listener is not None:
@@ -194,7 +194,7 @@ class Acceptor:
         self.counters["accepted"] += 1
 
     def _push_out(self, held: dict[int, _Connection]) -> None:
-        """Close the one that has been silent for longest."""
+        """Close the connection that has been silent for longest."""
         if held:
             self.counters["pushed_out"] += 1
             self._close(min(held.values(), key=lambda connection: connection.heard_ns))
@@ -256,7 +256,7 @@ class Acceptor:
                 self._close(connection, abruptly=True)
 
     def _send(self, connection: _Connection) -> bool:
-        """Send what is to be sent, as far as the kernel takes it; False: the connection is gone."""
+        """Send as much pending data as the kernel accepts; False: the connection is gone."""
         try:
             connection.outbox = connection.outbox[connection.opened.send(connection.outbox) :]
         except BlockingIOError:

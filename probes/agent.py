@@ -1,13 +1,13 @@
 """The probe agents of one process: `python -m probes.agent SETTINGS.json...`.
 
 A settings file describes an agent (`probes.roles`): flows of one protocol, one interval and one size. One process holds the
-agents of a pod, or of all pods of a lab, whatever their roles: what is sent to a pod of the same process is answered in the
+agents of a pod, or of all pods of a lab, of any role: what is sent to a pod of the same process is answered in the
 same turn of its loop.
 
 It says on stdout, a JSON line each, when it is `listening`, `live` (every flow was answered several times in a row) and
 `stopped`. It stops on SIGTERM, at the end of a stdin that is a pipe, by an order on that pipe (`probes.orders`), or on its own
 after `duration_ns_max`: then it sends nothing more and listens until everything is answered or `drain_ns` is over. It ignores
-SIGINT, so that Ctrl-C reaches the harness alone. Ships alone into a pod: standard library and numpy only.
+SIGINT, so that Ctrl-C reaches only the harness. Ships into pods: standard library and numpy only.
 
 Where many processes stop one after the other, the last probes of the one would be lost with the other's reflector. So a process
 that may linger says `drained` when it has all its answers, and goes on reflecting until a second SIGTERM or the order to end,
@@ -150,7 +150,7 @@ class Process:
         self._look()
 
     def _serve(self, ready: list[int]) -> None:
-        """Do what these descriptors ask for; senders and acceptors look at theirs themselves."""
+        """Handle these descriptors; senders and acceptors check their own."""
         if self._stop_pipe in ready:
             self._hear_signals()
         if 0 in ready:
@@ -177,7 +177,7 @@ class Process:
                 sender.longest_call_ns = 0
 
     def _hear_signals(self) -> None:
-        """Take note of SIGTERM: the first asks to stop, a second one to end. Other signals have their own handlers."""
+        """Handle SIGTERM: the first means stop, a second means end. Other signals have their own handlers."""
         for number in os.read(self._stop_pipe, 64):
             if number == signal.SIGTERM:
                 self._is_ending = self._is_stopping
@@ -219,7 +219,7 @@ class Process:
             sender.hang_up()
 
     def _linger(self, end_ns: int) -> None:
-        """Reflect on for those who have not stopped yet."""
+        """Keep reflecting for agents that have not stopped yet."""
         if not (self._reflectors or self._acceptors) or not self._linger_ns:
             return
         say("drained")
@@ -277,7 +277,7 @@ def check_shared(settings: Sequence[AgentSettings]) -> None:
 
 
 def _prepare_process() -> None:
-    """Ignore Ctrl-C; ask for exact timers and, where it is allowed, for precedence."""
+    """Ignore Ctrl-C; request exact timers and, if permitted, real-time priority."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
     if not _take_precedence():

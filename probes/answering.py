@@ -18,7 +18,7 @@ from probes.stamp import PACKET_OCTETS, Probe, answer_probe, decode_probe, encod
 
 @dataclass(slots=True, kw_only=True)
 class Conversation:
-    """The state of one connection, as its messages tell it."""
+    """The state of one connection, derived from its messages."""
 
     source: bytes
     """Address of the other end as we see it, as a number."""

@@ -1,4 +1,4 @@
-"""The HTTP service that the application load asks: `python -m probes.http_service SETTINGS.json`.
+"""The HTTP service of the application load: `python -m probes.http_service SETTINGS.json`.
 
     GET /answer?octets=1000 HTTP/1.1      HTTP/1.1 200 OK
                                           Pod: node-a1-mesh
@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: the report counts."""
 
     def _read_octets(self) -> int | HTTPStatus:
-        """Return the size of the body that is asked for, or why the request is refused."""
+        """Return the requested size of the body, or the reason for the refusal."""
         most = self.server.service.body_octets_max
         if "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0":
             return HTTPStatus.BAD_REQUEST
@@ -116,7 +116,7 @@ class _Listener(ThreadingTCPServer):
             self.service.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as above
-        """Leave a connection that broke to the client, who records it; report anything else."""
+        """Ignore a broken connection, which the client records; report any other error."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 

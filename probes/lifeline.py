@@ -48,7 +48,7 @@ def cpu_counters() -> dict[str, int]:
 
 
 def give_up_privileges() -> None:
-    """Give up every capability of this thread, now and for whatever it executes.
+    """Give up every capability of this thread and of the programs that it executes.
 
     Raises:
         WorldError: the kernel refuses.

@@ -72,7 +72,7 @@ class ServiceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSettings:
-    """One pod that users may ask."""
+    """One pod to which users send requests."""
 
     server: Annotated[int, range(1 << 16)]
     """Its place in LoadSpec.servers."""
@@ -83,7 +83,7 @@ class PeerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocustSettings:
-    """What hitless tells a Locust process beside Locust's own options."""
+    """Settings of a Locust process that are not Locust's own options."""
 
     name: Name
     """Its files are called NAME.requests and NAME.json."""

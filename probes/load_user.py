@@ -1,4 +1,4 @@
-"""One user of the application load: asks one pod, over one connection or over a new one each time.
+"""One user of the application load: sends requests to one pod, over one connection or over a new one each time.
 
 It is written with blocking calls of the standard library. In a Locust worker gevent has replaced them by its own, and many
 users take turns; without it a user works as well, which is how it is tested. It never retries: a failure is a
@@ -40,10 +40,10 @@ class Request:
 
 
 class LoadUser:
-    """Asks, and tells what became of it.
+    """Sends requests and reports their outcomes.
 
     Args:
-        peer: whom it asks.
+        peer: the pod that gets the requests.
         use: how it connects.
         body_octets: asked of each answer.
         timeout_ns: a request is given up after this.
@@ -63,7 +63,7 @@ class LoadUser:
         """Make one request and return it when it has ended.
 
         Args:
-            record: is told the request whatever becomes of it, also when the caller is interrupted and nothing is returned.
+            record: gets the request with any outcome, also when the caller is interrupted and nothing is returned.
         """
         request = Request(began_ns=self._now_ns())
         try:
@@ -112,7 +112,7 @@ class LoadUser:
         connection.auto_open = 0
         connection.connect()
         request.connected_ns = self._now_ns()
-        # http.client lets go of its socket as soon as it knows that an answer is the last one, before the body is read.
+        # http.client releases its socket as soon as it knows that no answer follows, before it reads the body.
         self._connection, self._socket, self._carried = connection, connection.sock, 0
         return connection
 

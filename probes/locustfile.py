@@ -8,9 +8,9 @@ environment variable HITLESS_LOAD names.
 depend on the path that is being broken, and one more interface in the pod would unbalance the kernel's books. A network
 namespace belongs to a thread. ZeroMQ makes its TCP connections in a thread of its own, which Locust has started, in the
 namespace where the worker was started (and where the master listens on loopback), by the time its `init` event fires. Then
-the main thread, which all users share, moves into the pod for good and gives up every privilege.
+the main thread, which all users share, moves into the pod permanently and gives up every privilege.
 
-Users keep a schedule of their own (`probes.pacing`, on the run clock): what they could not ask in time is counted, never
+Users have a schedule (`probes.pacing`, on the run clock): a request that they could not send in time is counted, never
 caught up. Every request is on disk when it has ended; Locust's own statistics, which go to the master, only check the count.
 """
 
@@ -59,7 +59,7 @@ class Process:
 
     Args:
         settings: what the process was told.
-        states: where it says what it has come to.
+        states: where the process reports its state.
         runner: Locust's.
     """
 
@@ -129,7 +129,7 @@ class Worker(Process):
         return next(self._numbers)
 
     def make_user(self, number: int) -> LoadUser:
-        """Return a user: every second one opens a new connection each time, two after the other ask the same pod."""
+        """Return a user: every second one opens a new connection each time; two consecutive users have the same pod."""
         settings = self.settings
         return LoadUser(
             peer=settings.peers[number // 2 % len(settings.peers)],
@@ -140,7 +140,7 @@ class Worker(Process):
         )
 
     def ask(self, number: int, user: LoadUser, due_ns: int, missed: int) -> Request:
-        """Have a user ask, and write down what became of it whatever happens."""
+        """Have a user send a request, and record every outcome."""
 
         def record(request: Request) -> None:
             self._under_way -= 1

@@ -45,7 +45,7 @@ class Place:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """Be there, and come back whatever happens; who is there already stays. Raises WorldError: it is not to be entered."""
+        """Enter the namespace, then return in any case; a thread already there stays. Raises WorldError: cannot enter."""
         if self._there < 0 or self._is_inside:
             yield
             return
@@ -58,7 +58,7 @@ class Place:
             _enter(self._home)
 
     def enter(self) -> None:
-        """Move this thread there for good; threads that it starts from now on are there as well. Raises WorldError."""
+        """Move this thread into the namespace permanently, and every thread that it starts from now on. Raises WorldError."""
         if self._there >= 0:
             _enter(self._there)
 

@@ -192,7 +192,7 @@ def ask_links() -> bytes:
 
 
 def ask_routes(family: int = socket.AF_INET, table: int = MAIN_TABLE) -> bytes:
-    """Return the body of a dump of one table; the kernel heeds the table where the socket is strict."""
+    """Return the body of a dump of one table; the kernel filters by table if the socket is strict."""
     body = ROUTE_HEADER.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
     attribute = ATTRIBUTE.pack(ATTRIBUTE.size + 4, RouteAttribute.TABLE) + struct.pack("=I", table)
     return body + attribute

@@ -1,4 +1,4 @@
-"""Drops of the prober's own sockets, with their times: they tell the instrument's loss from the network's.
+"""Drops of the prober's own sockets, with their times: they separate the instrument's loss from the network's.
 
 A socket drops a datagram when its buffer is full, or when a checksum is wrong. The kernel counts drops without naming
 the datagram. So the counters are read several times a second, and each increase between two reads is one row: probes lost in

@@ -3,7 +3,7 @@
     python -m probes.pod serve DIRECTORY      the pod's first process, see `probes.supervisor`
     python -m probes.pod ask DIRECTORY        one request from stdin, a line of JSON; its answer to stdout, a line of JSON
 
-A run asks several times a second in every pod, and every question is a process: `ask` imports nothing that it does not need.
+A run asks several times per second in every pod, and each request is a process: `ask` imports only what it needs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REQUEST_OCTETS_MAX: Final = 32 << 20
 
 
 def ask(directory: str, line: bytes) -> bytes:
-    """Hand a request to the supervisor of a directory; return its answer. Raises WorldError: no supervisor answers there."""
+    """Send a request to the supervisor of a directory; return its answer. Raises WorldError: no supervisor answers."""
     try:
         os.chdir(directory)  # the path of a Unix socket has 108 octets: it is named from here
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -32,7 +32,7 @@ class SenderTable:
         path: the record file; it is made.
         count: number of flows.
         ticks_max: places a flow.
-        facts: goes into the header.
+        facts: fields for the header.
 
     Raises:
         WorldError: the file cannot be made.
@@ -62,7 +62,7 @@ class GrowingTable:
     Args:
         path: the record file; it is made.
         table: key of TABLES.
-        facts: goes into the header.
+        facts: fields for the header.
 
     Raises:
         WorldError: the file cannot be made.

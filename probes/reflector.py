@@ -2,7 +2,7 @@
 
 It answers a packet only if it is a STAMP test packet, names one of its flows and comes from that flow's source (or from what
 that is known to be rewritten to) to that flow's destination; it never sends more octets than came, and no endpoint answers
-faster than a bound well above the configured rate. Everything else is dropped and counted. What it received is logged, whatever
+faster than a bound well above the configured rate. All others are dropped and counted. Every probe received is logged, whatever
 becomes of the answer: that is how the direction of every loss is known. Source: RFC 8762 4.3 (stateful mode), RFC 8972 3-4.
 """
 

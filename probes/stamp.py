@@ -1,6 +1,6 @@
 """STAMP on the wire: the test packets of both directions, one at a time, and the probes of an agent as one buffer.
 
-RFC 8762 with the extensions of RFC 8972 that the probing needs: the Session Identifier (SSID) tells the flows of an agent
+RFC 8762 with extensions of RFC 8972: the Session Identifier (SSID) distinguishes the flows of an agent
 apart, the Extra Padding TLV makes larger probes. Timestamps are NTP 64-bit (Z = 0). A test packet has 44 octets or more;
 shorter ones are dropped, because answering them as RFC 8762 4.6 allows would send more octets than came. The mode is the
 unauthenticated one.
@@ -97,7 +97,7 @@ def encode_answer(answer: Answer) -> bytes:
 
 
 def read_probe(content: Content, offset: int = 0) -> Probe:
-    """Return the 44 octets from `offset` on as a probe, whatever they say."""
+    """Return the 44 octets from `offset` on as a probe, without a check."""
     return Probe(*_PROBE.unpack_from(content, offset))
 
 

@@ -132,7 +132,7 @@ class Supervisor:
         return {"agents": [one.agent for one in settings]}
 
     def _forget(self) -> None:
-        """Begin anew: what an earlier run left is not of this one."""
+        """Start afresh: remove what an earlier run left."""
         self._process = None
         for path in self._directory.iterdir():
             if path.name != SOCKET and path.is_file():

@@ -82,7 +82,7 @@ class TcpConnectFlow(TcpFlow):
             self._fail(attempt, number)
 
     def serve(self, descriptor: int) -> None:
-        """Go on with a connection: send its message once it is open, take the answer once it is there."""
+        """Advance a connection: send its message once it is open, read the answer once it arrives."""
         attempt = self._attempts[descriptor]
         try:
             if attempt.timestamp < 0:

@@ -191,7 +191,7 @@ class TcpEstablishedFlow(TcpFlow):
         self._opened = None
 
     def _flush(self) -> None:
-        """Send what waits, as far as the kernel takes it."""
+        """Send as much pending data as the kernel accepts."""
         assert self._opened is not None  # noqa: S101 - only called where it is open
         while self._queue:
             message = self._queue[0]

@@ -1,7 +1,7 @@
 """What the flows over TCP have in common: how they write their rows, and the tools that the flows of one sender share.
 
 The table is the one that the inner loop of datagrams fills: one row a flow and tick. Every probe has its row before anything is
-done for it, so that whatever becomes of it has a place.
+done for it, so that every outcome has a place.
 """
 
 from __future__ import annotations

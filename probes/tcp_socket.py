@@ -91,7 +91,7 @@ def _bind(address: str, port: int, option: tuple[int, int]) -> socket.socket:
 
 
 def receive(opened: socket.socket, octets: int = RECEIVE_OCTETS) -> tuple[bytes, int | None]:
-    """Read what is there.
+    """Read the available data.
 
     Returns:
         At most this many octets, none at the end of the stream; and when the last of them came, CLOCK_REALTIME, ns. None: the
@@ -105,7 +105,7 @@ def receive(opened: socket.socket, octets: int = RECEIVE_OCTETS) -> tuple[bytes,
 
 
 def read_error(opened: socket.socket) -> int:
-    """Return the errno that waits on a socket, and take it away; 0: none."""
+    """Return and clear the pending errno of a socket; 0: none."""
     return opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 

@@ -1,4 +1,4 @@
-"""The ticks of a sender, whatever its probes travel on: when one is due, which are skipped, what the record counts."""
+"""The ticks of a sender of any protocol: when one is due, which are skipped, what the record counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LIVE_WINDOW_NS: Final = 250_000_000
 
 
 class TickedSender(ABC):
-    """What the agent asks of a sender, and all of it that does not depend on the protocol.
+    """The interface of a sender, and the part of it that does not depend on the protocol.
 
     Args:
         settings: what the agent was told.

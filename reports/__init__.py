@@ -1,1 +1,1 @@
-"""How we tell: summary, chart and Markdown, pure functions of stored runs."""
+"""Reports: summary, chart and Markdown, pure functions of stored runs."""

@@ -56,7 +56,7 @@ class FindingGroup:
 
 
 def shown_run(comparison: Comparison, arm: Arm) -> JudgedRun | None:
-    """Return the trial that charts and timelines show: the one that lost most, the first of those that lost the same."""
+    """Return the trial that charts and timelines show: the trial that lost most; of several, the first."""
     runs = comparison.runs_of(arm)
     return max(runs, key=lambda run: sum(measure.lost for measure in measures_of(run, FlowRole.MESH)), default=None)
 

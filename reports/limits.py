@@ -83,7 +83,7 @@ def _mesh_limits(mesh: MeshCoverage, nodes: int) -> Iterator[str]:
 
 
 def _nodes_not_probed(run: History) -> list[str]:
-    """Return the nodes whose pods take part in no flow, such as those that leave for good."""
+    """Return the nodes whose pods take part in no flow, such as those that leave permanently."""
     probed = {end for flow in run.flows for end in (flow.source, flow.destination)}
     nodes = {end.node for end in run.facts.endpoints if end.name in probed}
     return sorted({end.node for end in run.facts.endpoints if end.is_pod} - nodes)

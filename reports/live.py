@@ -1,7 +1,7 @@
 """A run while it lasts: modes of its nodes, cloud routes, loss per second, and the flows that lose most.
 
 Fed with events and settled probes as they come; pure. It judges nothing: a probe counts as lost here when it is not answered
-within SETTLE_NS, and the verdict comes from the whole records alone.
+within SETTLE_NS, and the verdict uses the complete records.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Look:
 
 @dataclass(kw_only=True)
 class LiveRun:
-    """One run as far as it is known."""
+    """The known part of one run."""
 
     header: RunHeader
     facts: ClusterFacts | None = None

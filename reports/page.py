@@ -144,5 +144,5 @@ def _say_facts(facts: JsonObject) -> str:
 
 
 def _as_script_data(document: object) -> Markup:
-    """Return JSON that cannot end the script element that it stands in."""
+    """Return JSON that cannot end its script element."""
     return Markup(json.dumps(document, separators=(",", ":")).replace("<", "\\u003c"))  # noqa: S704 - escaped here

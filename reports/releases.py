@@ -1,4 +1,4 @@
-"""The history of figures over releases: one row per trial, flat, so that any tool that reads Parquet can ask it.
+"""The history of figures over releases: one row per trial, flat, so that any tool that reads Parquet can query it.
 
 A figure is compared only among trials of one set-up: the traits that the release gate wants alike.
 """

@@ -1,6 +1,6 @@
 """The summary of a comparison: every number that a report prints, as one JSON document.
 
-A pure function of judged runs; it knows nothing of rendering. The schema is a contract: what reads `summary.json` relies on
+A pure function of judged runs; independent of rendering. The schema is a contract: readers of `summary.json` rely on
 the names of the fields and on what null means: there is no bound, or the number does not apply. A field that was added later
 has a default: the release gate (reports/gate) reads a summary without it. `hitless judge` makes a summary again from the
 records.

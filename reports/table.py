@@ -35,7 +35,7 @@ class Row:
 
 
 def verdict_sentence(summary: Summary) -> str:
-    """Return the one sentence that a reader takes away: why the verdict is what it is."""
+    """Return one sentence with the reason of the verdict."""
     own = [finding.text for finding in summary.findings if finding.check == "comparison"]
     if own:
         more = f" (and {plural(len(own) - 1, 'more finding')})" if len(own) > 1 else ""

@@ -17,7 +17,7 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def render(template: str, *, accuracy_ms: float = 0.0, **facts: object) -> str:
-    """Return what a template makes of some facts.
+    """Return the text that a template renders from some facts.
 
     Args:
         template: its file. In `*.html.j2` every text is escaped; in Markdown the filter `cell` does what is needed.

@@ -1,4 +1,4 @@
-"""The flows of a run: the sets that a scenario asks for, between the endpoints of a cluster. Pure.
+"""The flows of a run: the sets of a scenario, between the endpoints of a cluster. Pure.
 
 The small UDP mesh is always probed: it is the reference for every report's headline. Control flows, within a node and within a
 pod, are always probed, too. The other sets probe more slowly: they show whether something breaks and how, the mesh shows for
@@ -72,7 +72,7 @@ def make_flows(
         mesh: which pairs of nodes are probed, in every set.
 
     Raises:
-        WorldError: the cluster has no endpoints for a set that is asked for.
+        WorldError: the cluster has no endpoints for a set of the scenario.
     """
     flows: list[Flow] = []
     for family in map(IpFamily, facts.families_probed):

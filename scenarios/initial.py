@@ -114,7 +114,7 @@ def _set_condition(kube: KubeApi, node: str, condition: JsonObject) -> None:
 
 
 def _remove_condition(kube: KubeApi, node: str) -> None:
-    """Take NetworkUnavailable away: a patch cannot, and the route controller may not write anything else."""
+    """Remove NetworkUnavailable: a patch cannot, and the route controller may not write anything else."""
     document = kube.get(Kind.NODE, node)
     document["status"]["conditions"] = list(other_conditions(document))
     kube.replace_status(document, actor=ControlPlane.name)

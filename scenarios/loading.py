@@ -47,7 +47,7 @@ def start_mode(shoot: Shoot, where: str) -> Mode:
     """Return the mode of a cluster that was made from a Shoot.
 
     Raises:
-        UsageError: the Shoot asks for a data plane that is not probed.
+        UsageError: the Shoot needs a data plane that is not probed.
     """
     families = shoot.spec.networking.ip_families
     if families[0] != "IPv4":

@@ -104,12 +104,12 @@ class Scenario(Strict):
 
     @property
     def has_request(self) -> bool:
-        """Whether the operator asks for anything."""
+        """Whether the operator makes a request."""
         return self.request != Request()
 
     @property
     def wanted(self) -> Mode:
-        """The mode that the operator asks for last."""
+        """The mode of the operator's last request."""
         return self._asked[-1]
 
     @property
@@ -133,7 +133,7 @@ class Scenario(Strict):
 
     @property
     def leaving_nodes(self) -> frozenset[str]:
-        """Names of the nodes that leave for good; their pods are not probed."""
+        """Names of the nodes that leave permanently; their pods are not probed."""
         return frozenset(fault.options["node"] for fault in self.faults if fault.name == NODE_LEAVES)
 
     @property
@@ -225,7 +225,7 @@ class Scenario(Strict):
                 self._check_overlap(number, fault, profile)
 
     def _check_overlap(self, number: int, fault: FaultStep, profile: Profile) -> None:
-        """Refuse a fault that is in force already, or that needs an API which another one takes away."""
+        """Refuse a fault that is already in force, or that needs an API which another fault stops."""
         begin_ms, end_ms = fault.lasts(profile)
         place = f"faults.{number}.at_ms.{profile}"
         for other_number, other in enumerate(self.faults):
@@ -245,7 +245,7 @@ class Scenario(Strict):
                 raise MisfitError(place, f"{calls_ms[0]:g} ms", allowed)
 
     def _check_judged(self, profile: Profile, flow_sets: tuple[FlowSet, ...]) -> None:
-        """Refuse flows that no check of an arm asks about."""
+        """Refuse flows that no check of an arm judges."""
         for check, judged in (("services", SERVICE_SETS), ("connections", CONNECTION_SETS)):
             for arm, plan in self.arms.items():
                 unjudged = [flow_set for flow_set in flow_sets if flow_set in judged and check not in plan.checks]

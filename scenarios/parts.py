@@ -1,4 +1,4 @@
-"""The parts of a scenario, each validated by itself: size, requests, cloud, links, faults, load, arms.
+"""The parts of a scenario, each validated on its own: size, requests, cloud, links, faults, load, arms.
 
 Fields that differ between the profiles are written `{fast: 40, gardener: 250}`; a plain value serves both. What must fit
 between the parts is for `scenarios.model` to check.
@@ -105,7 +105,7 @@ class LoadPlan(Strict):
 
 
 def make_load(plan: LoadPlan, facts: ClusterFacts, duration_ns_max: Nanoseconds) -> LoadSpec:
-    """Return the load of a run: users in the first pods of some nodes ask the first pods of all others.
+    """Return the load of a run: users in the first pods of some nodes send requests to the first pods of all others.
 
     Args:
         plan: of the scenario; if the cluster has fewer nodes than `clients`, each has users.

@@ -254,7 +254,7 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
 
 
 def _staying(facts: ClusterFacts, scenario: Scenario) -> ClusterFacts:
-    """Return the facts without the pods of nodes that leave for good: what they lose then says nothing about the switch."""
+    """Return the facts without the pods of nodes that leave permanently: their losses are not caused by the switch."""
     leaving = {facts.node_names[label] for label in scenario.leaving_nodes}
     return replace(facts, endpoints=tuple(end for end in facts.endpoints if end.node not in leaving)) if leaving else facts
 

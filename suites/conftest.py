@@ -1,4 +1,4 @@
-"""Which broken gates a session asks, and what it prints of them at its end."""
+"""The broken gates that a session tests, and what it prints of them at its end."""
 
 from __future__ import annotations
 

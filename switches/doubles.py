@@ -30,10 +30,10 @@ from hitless.words import JsonObject, Mode, Nanoseconds
 
 
 class Endable(Protocol):
-    """A part whose process can end and start anew: a double, or a program."""
+    """A part whose process can be stopped and started: a double, or a program."""
 
     def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does
-        """End the process, or start it anew."""
+        """Stop the process, or start it again."""
         ...
 
 
@@ -41,7 +41,7 @@ class ExtensionPart(Participant, Endable, Protocol):
     """The extension: a double, or a program."""
 
     def request(self, shoot: Shoot, at_ns: Nanoseconds) -> None:
-        """Get the Shoot that the operator asks for."""
+        """Receive the Shoot of the operator's request."""
         ...
 
     def annotate(self, at_ns: Nanoseconds, /) -> None:
@@ -53,7 +53,7 @@ class ExtensionPart(Participant, Endable, Protocol):
         ...
 
     def restore(self, at_ns: Nanoseconds) -> None:
-        """Begin anew in another seed."""
+        """Start again in another seed."""
         ...
 
 
@@ -111,7 +111,7 @@ class Switch:
 
 
 def _take_away(part: Endable, clock: Clock) -> Fault:
-    """Return the fault of a part that is away."""
+    """Return the fault that stops a part."""
     return Fault(
         inject=lambda _: part.set_away(is_away=True, at_ns=clock.now_ns()),
         cure=lambda _: part.set_away(is_away=False, at_ns=clock.now_ns()),
@@ -159,7 +159,7 @@ def make_switch(
         route_controller: in the place of the double; the cluster lets it take part in the loop.
 
     Raises:
-        UsageError: the Shoot asks for what is not supported (eBPF).
+        UsageError: the Shoot needs an unsupported feature (eBPF).
     """
     shoot, timings = spec.shoot, spec.timings
     cloud = routes if isinstance(routes, Cloud) else Cloud(routes, spec.behaviour, clock)
@@ -199,7 +199,7 @@ def calico_objects(shoot: Shoot, feature_gates: FeatureGates) -> tuple[JsonObjec
     """Return Calico's objects in a cluster that was made from a Shoot, the pool that calico-node makes itself included.
 
     Raises:
-        UsageError: the Shoot asks for what is not supported (eBPF).
+        UsageError: the Shoot needs an unsupported feature (eBPF).
     """
     manifests = render(shoot, feature_gates)
     if DEFAULT_POOL in {name_of(document) for document in manifests}:
@@ -212,7 +212,7 @@ def initial_objects(
 ) -> tuple[JsonObject, ...]:
     """Return what a cluster has before the request: Nodes, then the manifests in apply order.
 
-    A cluster applies them one after the other, and then writes the Nodes' status: an apply leaves the status alone.
+    A cluster applies them one after the other, and then writes the Nodes' status: an apply does not change the status.
 
     Args:
         shoot: the Shoot.

@@ -1,7 +1,7 @@
 """Observers: participants that only look, and record what other parts do to a cluster as the same events.
 
 Real Calico rolls, replaces pods and writes conditions of its own. The performer of the switch changes the manifests and the
-conditions of routes. Where the doubles do that, they record it, and Calico alone is observed.
+conditions of routes. If doubles do that, they record it, and only Calico is observed.
 
 The events follow from the objects of a cluster, now and before. They have the names and facts of `hitless.events`: reports and
 checks read them like those of the doubles. What the cluster does not show is not recorded: the gate, the Shoot and the cloud's
@@ -51,12 +51,12 @@ class Observed:
 
     @property
     def modes(self) -> frozenset[Mode]:
-        """The modes that the DaemonSet and the pools ask for: one, except during a switch."""
+        """The modes of the DaemonSet and the pools: one, except during a switch."""
         return frozenset(self._pool_modes | ({template_mode(self.daemon_set)} if self.daemon_set else set()))
 
     @property
     def mode(self) -> Mode:
-        """The mode of the pools, which is the one that routes follow."""
+        """The mode of the pools, which the routes follow."""
         return Mode.OVERLAY if Mode.OVERLAY in self._pool_modes else Mode.NATIVE
 
     @property

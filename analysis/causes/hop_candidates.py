@@ -1,7 +1,7 @@
 """Candidates at the next hops of two nodes: a strict reverse path filter, a missing tunnel device, packets that do not fit.
 
 **Tunnel.** A strict filter at its other end and a missing device last as long as the modes differ (or as the sender
-encapsulates). In that time only a counter at the receiver tells whether they drop packets, because making the filter strict or
+encapsulates). In that time only a counter at the receiver shows whether they drop packets, because making the filter strict or
 removing the device leaves no event. If the filter of the whole cluster is strict, the change of mode itself began it. Source:
 mechanics 4.5.
 
@@ -9,10 +9,10 @@ mechanics 4.5.
 probes pass. What the kernel does with a packet that sets DF and is larger than the MTU of a node's interface depends on its
 direction and on the encapsulation (mechanics 4.6):
 
-- Toward the node, the interface drops the frame before IP sees it; no ICMP message tells the sender. `Link.InDrops` counts it.
-- Away from it, not encapsulated: IP refuses to forward it and tells the pod. `Ip.FragFails` counts it.
+- Toward the node, the interface drops the frame before IP sees it; the sender gets no ICMP message. `Link.InDrops` counts it.
+- Away from it, not encapsulated: IP refuses to forward it, and the pod gets "fragmentation needed". `Ip.FragFails` counts it.
 - Away from it, encapsulated: VXLAN's outer packet does not set DF, so it is cut in two and nothing is lost. IPIP copies DF, so
-  the tunnel drops the packet and tells the pod; no counter of IP moves.
+  the tunnel drops the packet, and the pod gets "fragmentation needed"; no counter of IP moves.
 
 Pure.
 """

@@ -10,7 +10,7 @@ be off by a few packets, because packets may be on their way when the counters a
 
 **Budgets.** A counter's movement is a budget in packets: what its candidates claim together never exceeds it. A counter knows
 no flow, and one lost probe moves it by one. So the odds of all candidates that move a counter are lowered by one factor until
-the losses that they claim fit its movement. What they give up goes to the other candidates of the same losses and to
+the losses that they claim fit its movement. The rest goes to the other candidates of the same losses and to
 `unexplained`. Losses stay unexplained only if no counter that could have counted them has room. Pure.
 """
 

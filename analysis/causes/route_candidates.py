@@ -4,7 +4,7 @@ Two timelines meet: the sending node's next hop for the peer, and the route to t
 node's zone. The path is broken while the first says gateway and the second says missing; the later step is the cause. If the
 time of a step is known only by bounds, the path may be broken from its earliest time on, or until its latest.
 
-The timeline of the cloud routes is made of the events. The first event tells what was there before: a route that is created was
+The timeline of the cloud routes follows from the events. The first event implies the state before: a route that is created was
 missing, a route that is deleted was there. A table without events is as the start mode needs it. On a cluster that is only
 watched the tables are out of sight. Pure.
 """

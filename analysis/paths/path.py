@@ -1,7 +1,7 @@
 """Which path every probe took, out and back: Preferred Egress, Next-Best Egress, or not known.
 
 There are two independent sources: the received TTL, which counts the router, and the events of the node whose routes decide,
-which tell the tunnel from the plain wire. On the way out that is the sender's node, on the way back the reflector's. Each
+which say whether the tunnel was used. On the way out that is the sender's node, on the way back the reflector's. Each
 source gives the possible paths, and the path is what both allow. If they have nothing in common, they contradict each other:
 the path is unknown, and the contradiction is counted.
 
@@ -10,7 +10,7 @@ between these two times. A packet that arrived nowhere is bounded by the largest
 docs/measuring.md are.
 
 The mixed-mode matrix has the loss by the mode of the sender's node and the mode of the receiver's node. During a switch some
-nodes still encapsulate and others no longer do. The pair that loses tells what is wrong: OVERLAY to NATIVE means that the
+nodes still encapsulate and others no longer do. The pair that loses shows the cause: OVERLAY to NATIVE means that the
 receiver removed its tunnel too early, NATIVE to anything that a cloud route is missing. A lost probe has no TTL, so the modes
 of all probes come from the events alone.
 
@@ -232,7 +232,7 @@ def _first_known(*times: Times) -> Times:
 
 
 def _largest_delays_ns(probes: Probes) -> tuple[int, int]:
-    """Return the largest delay out and back; both the largest round trip where the reflector tells no times."""
+    """Return the largest delay out and back; both are the largest round trip if the reflector records no times."""
     rows = probes.rows
     if np.any(rows["reflector_received"] != NONE_NS) or not rows.size:
         return probes.forward_delay_max_ns, probes.return_delay_max_ns

@@ -1,7 +1,7 @@
 """The two nodes of a flow, and the paths that a received TTL allows between them: for convergence, paths and checks alike.
 
 Each forwarding node and the router decrement it. A path by the router is one hop longer than one by tunnel or within a zone, if
-the router decrements the TTL. The gateway of AWS does not, and then the TTL tells nothing. Pure. No loop over probes.
+the router decrements the TTL. The gateway of AWS does not, and then the TTL is of no use. Pure. No loop over probes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tools: how each samples, when a sample of it fails, and what it makes of that. Read from their sources, named below.
+"""The tools: how each samples, when its samples fail, and what it then reports. Read from their sources, named below.
 
 All that is modelled of a tool is in its entry; `estimate.py` treats all alike.
 """

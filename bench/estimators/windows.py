@@ -1,6 +1,6 @@
 """Stretches of time, and how many samples of a periodic sampler fall into them, whatever its phase.
 
-Exact, in integer nanoseconds: nothing here rounds or draws. It knows nothing of outages or tools.
+Exact, in integer nanoseconds: nothing here rounds or draws. Independent of outages and tools.
 """
 
 from __future__ import annotations

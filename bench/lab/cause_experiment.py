@@ -1,4 +1,4 @@
-"""The cause experiment: outages of known cause in a lab, and what the attribution makes of them.
+"""The cause experiment: outages of known cause in a lab, and the causes that the attribution finds.
 
 The attribution gets the same history that a run would leave: events, records, counters of the whole run. It does not get the
 truth. Used by a test (certain causes are never mistaken) and by the benchmark (precision and recall of each).

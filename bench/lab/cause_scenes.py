@@ -97,7 +97,7 @@ def fault(world: CauseWorld, choice: random.Random) -> Scene:
 
 
 def unexplained(world: CauseWorld, choice: random.Random) -> Scene:
-    """Blackhole a node in the router, or take its port out of the bridge, in any mix of modes: nothing tells of it."""
+    """Blackhole a node in the router, or take its port out of the bridge, in any mix of modes, without an event."""
     if choice.random() < 2 / 3:
         world.create_all()
         world.go_native(choice.sample(sorted(world.nodes), choice.randint(1, len(world.nodes))))
@@ -138,7 +138,7 @@ def tunnel_gone(world: CauseWorld, choice: random.Random) -> Scene:
 
 
 def too_large(world: CauseWorld, choice: random.Random) -> Scene:
-    """Lower the MTU of a node's interface below what the tunnel makes of the large packets; small ones pass."""
+    """Lower the MTU of a node's interface below the size of encapsulated large packets; small ones pass."""
     node = choice.choice(sorted(world.nodes))
     return Scene(
         kind=CauseKind.TOO_LARGE,

@@ -138,25 +138,25 @@ class CauseWorld:
         self.events.record("fault.cured", fault=NODE_ROUTE_LOST, began_ns=int(began_ns))
 
     def set_forwarding(self, node: str, *, is_whole: bool) -> None:
-        """Have the router drop what goes to a node and its pods, or forward it again; nothing tells of it."""
+        """Have the router drop what goes to a node and its pods, or forward it again, without an event."""
         pods = [endpoint.address for endpoint in self._network.endpoints if endpoint.node == node]
         switch = DropSwitch(self._network, [self.nodes[node].address, *pods])
         (switch.restore if is_whole else switch.drop)()
 
     def set_port(self, node: str, *, is_whole: bool) -> None:
-        """Take a node's port out of its zone's bridge, or put it back; the carrier stays, and nothing tells of it."""
+        """Take a node's port out of its zone's bridge, or put it back; the carrier stays, and there is no event."""
         zone = next(zone for zone in self._network.plan.zones if zone.name == self.nodes[node].zone)
         with inside(self._network.namespace_path(ROUTER)), Netlink() as netlink:
             netlink.execute([set_master(node, zone.bridge_index if is_whole else 0)])
 
     def set_filter(self, node: str, rp_filter: int) -> None:
-        """Make a node's reverse path filter strict or loose; nothing tells of it."""
+        """Make a node's reverse path filter strict or loose, without an event."""
         names = ("all", "eth0", self._network.carrier.device)
         with inside(self._network.namespace_path(node)):
             write_sysctls({f"ipv4/conf/{name}/rp_filter": str(rp_filter) for name in names})
 
     def set_tunnel(self, node: str, *, is_present: bool) -> None:
-        """Take a node's tunnel device away, or give it back; nothing tells of it."""
+        """Take a node's tunnel device away, or restore it, without an event."""
         self._network.planes[node].set_tunnel(present=is_present)
         (self._without_tunnel.discard if is_present else self._without_tunnel.add)(node)
 

@@ -64,7 +64,7 @@ class Switch(Protocol):
 
 
 class Lengths:
-    """Random lengths and pauses, real numbers that know nothing of any interval.
+    """Random lengths and pauses, real numbers that are independent of any interval.
 
     Args:
         seed: of both.

@@ -88,7 +88,7 @@ class CalicoStart:
         kube: the API.
         tables: the route tables; nothing in them yet.
         clock: to wait by.
-        tell: reports progress, a line at a time.
+        tell: reports progress, one line at a time.
     """
 
     def __init__(self, case: Case, kube: ClusterApi, tables: StartTables, *, clock: Clock, tell: Callable[[str], None]) -> None:
@@ -100,7 +100,7 @@ class CalicoStart:
 
         Args:
             nodes: the nodes.
-            objects: `switches.doubles.initial_objects`; the Nodes among them are the kubelets' and are left alone.
+            objects: `switches.doubles.initial_objects`; the Nodes among them belong to the kubelets and are not written.
 
         Raises:
             WorldError: a condition was not met in time.

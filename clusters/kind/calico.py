@@ -1,6 +1,6 @@
 """Calico's custom resource definitions, rendered. They do not depend on the mode; the RBAC objects are rendered elsewhere.
 
-Each has the name, group, scope and version that Calico's clients ask for, and a schema that keeps whatever they write. Calico
+Each has the name, group, scope and version that Calico's clients use, and a schema that keeps every field they write. Calico
 judges its objects itself, in libcalico-go and Felix; the defaults of its own schemas concern fields that are not written here.
 So nothing has to be downloaded or copied. Pure.
 """

@@ -67,11 +67,11 @@ class ProberHandle(Prober, Protocol):
     """A Prober that has to be brought into the cluster first."""
 
     def deploy(self, nodes: Sequence[NodeFacts]) -> tuple[Endpoint, ...]:
-        """Place the probers on all nodes; return who probes. Raises WorldError."""
+        """Place the probers on all nodes; return the prober. Raises WorldError."""
         ...
 
     def remove(self) -> None:
-        """Take them away. Safe to call twice."""
+        """Remove them. Safe to call twice."""
         ...
 
 
@@ -91,7 +91,7 @@ class CalicoCluster:
         clock: the run clock.
         docker: the engine.
         connect: how API and prober are reached.
-        tell: reports progress, a line at a time.
+        tell: reports progress, one line at a time.
     """
 
     def __init__(
@@ -233,7 +233,7 @@ class CalicoCluster:
         return self._describe(facts, endpoints, images.provenance)
 
     def _make_containers(self, nodes: KindNodes, network: CloudNetwork, machines: KindMachines, images: Sequence[str]) -> None:
-        """Have nodes, zones and router, new or kept, wired as the scenario asks."""
+        """Provide nodes, zones and router, new or kept, connected as in the scenario."""
         docker, plan, spec = self._docker, self._plan, self._spec
         standing = find_standing(docker, nodes, plan)
         defect = find_defect(docker, network, plan, digest_spec(spec)) if standing else None
@@ -336,12 +336,12 @@ class DeployedProber(KindProber):
         return self._deployed.deploy(nodes, replaces=True)
 
     def remove(self) -> None:
-        """Take them away. Safe to call twice."""
+        """Remove them. Safe to call twice."""
         self._deployed.remove()
 
 
 def make_kind_cluster(case: Case, clock: Clock, options: KindOptions) -> CalicoCluster:
-    """Return the kind cluster that a scenario asks for, not up yet.
+    """Return the kind cluster of a scenario, not up yet.
 
     Raises:
         UsageError: the scenario or an option does not fit kind.

@@ -41,11 +41,11 @@ class KindOptions:
 
 
 def make_spec(case: Case, options: KindOptions) -> KindSpec:
-    """Return the cluster that a scenario asks for.
+    """Return the cluster of a scenario.
 
     Raises:
         UsageError: kind has no image for the Shoot's Kubernetes version, or the given image has another version; the Shoot's
-            node network is not the one that the zones lie in; too many nodes, or a name that cannot be one.
+            node network does not contain the zones; too many nodes, or a name that cannot be one.
     """
     scenario, shoot = case.scenario, case.shoot
     networking = shoot.spec.networking

@@ -30,7 +30,7 @@ def list_images(docker: Docker, nodes: Sequence[PinnedImage] = tuple(NODE_IMAGES
 
 
 def find_image(docker: Docker, image: PinnedImage) -> ImageState:
-    """Return how an image is there: by its digest where it was pulled, by its tag alone where it came from an archive."""
+    """Return how an image is identified: by digest if it was pulled, by tag if it came from an archive."""
     references = dict.fromkeys((image.reference, image.name))
     return ImageState(image=image, reference=next((one for one in references if docker.has_image(one)), None))
 

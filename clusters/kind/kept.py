@@ -1,7 +1,7 @@
-"""Existing kind clusters: who made them, whether they are healthy and in use, and the removal of those of a dead owner.
+"""Existing kind clusters: their owner, whether they are healthy and in use, and the removal of those of a dead owner.
 
 A cluster is identified by the networks of its zones. They are created first and removed last, and their labels name the owner,
-the configuration, and whether the cluster is kept. A kind cluster of the same name without them is left alone.
+the configuration, and whether the cluster is kept. A kind cluster of the same name without them is not touched.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def find_standing(docker: Docker, nodes: KindNodes, plan: KindPlan) -> bool:
 
 
 def find_defect(docker: Docker, network: CloudNetwork, plan: KindPlan, configuration: str) -> str | None:
-    """Return why a cluster that hitless made cannot be reused; None: it can, as far as docker knows."""
+    """Return why a cluster that hitless made cannot be reused; None: docker shows no defect."""
     labels = [docker.network_labels(name) for name in docker.find_networks(f"{LABEL_CLUSTER}={plan.name}")]
     if len(labels) != len(plan.zones) or any(one.get(LABEL_CONFIGURATION) != configuration for one in labels):
         return "it was created from another configuration"

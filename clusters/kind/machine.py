@@ -51,7 +51,7 @@ def examine_for_kind(options: KindOptions | None = None) -> tuple[Feature, ...]:
 def kernel_capabilities() -> frozenset[Capability]:
     """Return what a kind cluster on this machine offers to scenarios: its nodes share the machine's kernel.
 
-    No VXLAN-GPE stands in for IPIP here, since it is Calico itself that makes the devices. KERNEL_COUNTERS is not offered: the
+    No VXLAN-GPE replaces IPIP here, because Calico itself creates the devices. KERNEL_COUNTERS is not offered: the
     pods' namespaces are not read, and a node's counters count its own programs too. NFT is not, since no Services are made.
     """
     present = {feature.name for feature in examine_machine() if feature.is_present}

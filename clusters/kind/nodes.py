@@ -184,7 +184,7 @@ class KindMachines:
         self._docker.execute(node, "ip", "link", "set", "dev", device, "mtu", str(octets or UNDERLAY_MTU))
 
     def cut_off(self, node: str) -> None:
-        """Take a node off every network for good; its programs run on and reach nothing. Raises WorldError."""
+        """Disconnect a node from every network permanently; its programs run on and reach nothing. Raises WorldError."""
         for network in (self._plan.network_of(self._nodes[node]), MANAGEMENT_NETWORK):
             self._docker.run("network", "disconnect", "--force", network, node)
         self.left.add(node)

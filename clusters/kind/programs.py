@@ -98,7 +98,7 @@ class KindNodes:
         return self._spec.name in run_kind(self._programs.kind, "get", "clusters").split()
 
     def create(self) -> None:
-        """Create the cluster and its kubeconfig. kind tells its progress on stderr. Raises WorldError."""
+        """Create the cluster and its kubeconfig. kind reports its progress on stderr. Raises WorldError."""
         cluster = self._make()
         configuration = self._directory / "kind.json"
         configuration.write_text(render_config(self._spec), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Removal of containers and networks that leaves nothing behind, whatever state the engine is in.
+"""Removal of containers and networks that leaves nothing behind, in any state of the engine.
 
 Containers go one after the other: `docker rm A B C` removes them at the same time, and engines before 28.1 keep the number of a
 network's endpoints in a record that they change without a lock. Of several decrements at once one can get lost; the network
@@ -49,7 +49,7 @@ def remove_containers(docker: Docker, names: Sequence[str]) -> None:
 
 
 def remove_networks(docker: Docker, names: Sequence[str], clock: Clock | None = None) -> None:
-    """Remove networks, from which whatever is still in them is disconnected first; one that is gone already is no error.
+    """Disconnect all containers from networks and remove the networks; a missing network is no error.
 
     Args:
         docker: the engine.

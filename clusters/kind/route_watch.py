@@ -60,7 +60,7 @@ class RouteChange:
 
 @dataclass(slots=True, kw_only=True)
 class NodeRoutes:
-    """A node's routes to its peers, kept by what its kernel tells. Pure."""
+    """A node's routes to its peers, from the reports of its kernel. Pure."""
 
     peers: Sequence[NodeFacts]
     routes: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class NodeRoutes:
 
 
 class RouteWatch:
-    """Records what the nodes' kernels tell; a Participant that only looks.
+    """Records the reports of the nodes' kernels; a Participant that only observes.
 
     Args:
         docker: the engine.

@@ -37,7 +37,7 @@ class PinnedImage:
 
     @property
     def reference(self) -> str:
-        """How to ask a registry for exactly this image."""
+        """Reference of exactly this image in a registry."""
         return self.name if self.digest is None else f"{self.name}@{self.digest}"
 
 

@@ -104,7 +104,7 @@ def _no_answer(request: str, error: Exception) -> ApiError:
 
 
 def _said(body: str) -> str:
-    """Return the message of a Status object, or the beginning of whatever else answered."""
+    """Return the message of a Status object, or the beginning of any other answer."""
     try:
         status = json.loads(body)
     except ValueError:

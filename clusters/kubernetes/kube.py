@@ -149,9 +149,9 @@ class KindKube:
         return changed
 
     def _note_write(self, kind: Kind, answer: JsonObject) -> None:
-        """Tell a write at once; the watch does not tell it again, and an apply that changed nothing is not told.
+        """Report a write at once; the watch does not report it again, and an apply that changed nothing is not reported.
 
-        Who hears of a change looks at everything, so a change by others that came before need not be told once more.
+        The receiver of a report reads all objects, so an earlier change by others need not be reported again.
         """
         with hitless_errors("the answer to a write"):
             version = int(answer["metadata"]["resourceVersion"])

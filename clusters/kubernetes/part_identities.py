@@ -34,7 +34,7 @@ def read_parts(nodes: Sequence[JsonObject], daemon_set: JsonObject | None, overl
 
 
 def _versions_of(nodes: Sequence[JsonObject], key: str) -> str:
-    """Return a version of the nodes, or all of them where they differ; empty: no node tells."""
+    """Return a version of the nodes, or all of them where they differ; empty: no node states it."""
     infos = [(node.get("status") or {}).get("nodeInfo") or {} for node in nodes]
     return ", ".join(sorted({info[key] for info in infos if info.get(key)}))
 

@@ -80,7 +80,7 @@ class KindProber:
         self._is_live = False
 
     def start(self, flows: Sequence[Flow], spec: ProbeSpec, directory: Path, epoch_ns: int) -> None:
-        """Make all agents listen, then tell them when to send. Raises WorldError; nothing runs then."""
+        """Make all agents listen, then send them the start time. Raises WorldError; nothing runs then."""
         if self._is_running:
             raise BugError("the prober is running: stop it before it starts again")
         directory.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ class KindProber:
         return best
 
     def _plan(self, flows: Sequence[Flow], spec: ProbeSpec) -> dict[str, tuple[AgentSettings, ...]]:
-        """Return the agents of each endpoint that has any: the kernel alone answers ICMP."""
+        """Return the agents of each endpoint that has any: the kernel answers ICMP."""
         endpoints = {endpoint.name: endpoint for endpoint in self._pods.endpoints}
         ssids, flows_of = assign_ssids(flows, str), flows_by_endpoint(flows)
         planned = {
@@ -240,7 +240,7 @@ def fetch(ask: Callable[[JsonObject], JsonObject], directory: Path) -> None:
     """Fetch the files of one supervisor piece by piece. If a stream breaks, only its piece is requested again.
 
     Args:
-        ask: hands a request to the supervisor and returns its answer.
+        ask: sends a request to the supervisor and returns its answer.
         directory: where the files go, by their names.
 
     Raises:

@@ -74,7 +74,7 @@ def render_probers(spec: ProberSpec) -> tuple[JsonObject, ...]:
 
 
 def render_owned(spec: ProberSpec) -> tuple[JsonObject, ...]:
-    """Return what has to be deleted to leave nothing behind: the rest goes with the namespace."""
+    """Return the objects to delete at the end: the others are deleted with the namespace."""
     return _namespace(spec), _priority_class()
 
 

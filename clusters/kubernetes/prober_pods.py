@@ -109,7 +109,7 @@ class ProberPods:
         return found
 
     def ask(self, endpoint: str, request: JsonObject) -> JsonObject:
-        """Hand a request to the supervisor of an endpoint's pod, see `probes.supervisor`; return its answer.
+        """Send a request to the supervisor of an endpoint's pod, see `probes.supervisor`; return its answer.
 
         Raises:
             ApiUnavailableError: no answer: it may have been done or not.

@@ -1,7 +1,7 @@
 """The API path of each kind.
 
 The kinds of the switch are a table, so that a run does not depend on discovery, which may fail at the wrong moment. The version
-of the admission policy's group depends on the server and is asked for.
+of the admission policy's group depends on the server and is read from it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The cluster of a kubeconfig, which someone else switches: hitless installs the probers and only reads everything else.
 
-It is a Cluster like the others, so the main path of a run serves it, too. It refuses whatever would change it: faults, routes.
+It is a Cluster like the others, so the main path of a run works on it. It refuses every change: faults, routes.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def remove_probers(kubeconfig: Path, context: str | None, namespace: str) -> boo
 
 
 def find_mismatches(kube: KubeApi, case: Case) -> tuple[str, ...]:
-    """Return why a cluster, as it is now, is not the one that a scenario starts from. Raises ApiError."""
+    """Return the differences between a cluster and the start that a scenario needs. Raises ApiError."""
     seen, scenario = look(kube), case.scenario
     needed = {*scenario.needs, *capabilities_of(case.flow_sets)} - CAPABILITIES
     # Its own controllers write its routes, and its own calico-node masquerades.

@@ -142,7 +142,7 @@ class Collection(KindWatcher):
             return self._objects
 
     def read(self) -> tuple[JsonObject, ...]:
-        """List now and return the objects: the watch may not have told yet what is there already.
+        """List now and return the objects: the watch may not have reported existing objects yet.
 
         Raises:
             ApiError: the server does not answer, or refuses; NotFoundError: the kind is not served.

@@ -74,7 +74,7 @@ class _Nodes:
             self._kube.delete(Kind.NODE, name)
 
     def register(self, options: JsonObject) -> None:
-        """Create the Node anew, as kubelet does: nothing has written NetworkUnavailable on it."""
+        """Create the Node again, as kubelet does: without NetworkUnavailable."""
         document = self._unregistered.pop(options.get("node", ""), None)
         if document is None:
             return

@@ -1,6 +1,6 @@
 """The lab's Kubernetes API: Kubernetes-shaped objects in memory.
 
-It behaves as an API server wherever the switch can tell the difference: resource versions and conflicts, a generation that
+It behaves like an API server wherever the switch can see a difference: resource versions and conflicts, a generation that
 rises with the spec alone, a status that only the status subresource writes, strategic merge of conditions, and the admission
 policy that keeps calico-node from writing NetworkUnavailable. An object is identified by kind and name. The namespace is stored
 but ignored, because every namespaced object of the switch is in kube-system.

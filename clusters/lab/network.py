@@ -205,7 +205,7 @@ class LabNetwork:
     def down(self) -> None:
         """Take everything away. Being down already is no error.
 
-        The kernel clears up in the background: `wait_gone` tells when it has, and the next `up` waits for it.
+        The kernel cleans up in the background: `wait_gone` waits for the end, and so does the next `up`.
         """
         sockets, self._sockets, self._planes, self._tables = self._sockets, {}, {}, None
         with on_one_cpu(), contextlib.ExitStack() as last:
@@ -362,7 +362,7 @@ def _wait_links(node: str, netlink: Netlink, *, has_ipv6: bool) -> None:
 
 
 def _allow_open_files() -> None:
-    """Raise the soft limit of open files as far as needed and allowed."""
+    """Raise the soft limit of open files to what is needed, if the hard limit allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES_WANTED if hard == resource.RLIM_INFINITY else min(_FILES_WANTED, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,6 +1,6 @@
 """A child process of this project that reports its states and never outlives its parent.
 
-Its stdin is a pipe; end of file tells the process to stop. Its stdout carries its states, one JSON line each
+Its stdin is a pipe; at end of file the process stops. Its stdout carries its states, one JSON line each
 (`probes.lifeline.say`). Its stderr is a file whose last lines go into error messages.
 """
 

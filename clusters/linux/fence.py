@@ -1,4 +1,4 @@
-"""Fence: tells when the kernel has finished removing a lab.
+"""Fence: a signal that the kernel has finished removing a lab.
 
 The kernel removes network namespaces in the background, batch by batch, and holds the lock that every route change needs while
 it removes their devices: a tunnel's UDP sockets take two RCU grace periods per node (measured: 0.2 s for 4 nodes, 1.7 s for 50,

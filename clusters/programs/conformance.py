@@ -2,7 +2,7 @@
 
 A case is a namespace with Cluster, Network, the kubeconfig secret and the manifest that was written last. Nodes are shared, so
 the cases with the same Nodes are asked together. What the extension decided shows in the Network's status and in whether it
-wrote its ManagedResource anew; whether a gate that did not apply could read the manifest does not show.
+wrote its ManagedResource again; whether a gate that did not apply could read the manifest does not show.
 """
 
 from __future__ import annotations

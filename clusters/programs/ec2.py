@@ -247,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Write no log: the events tell."""
+        """Write no log: the events have it."""
 
 
 def _zone_of(parameters: Mapping[str, str]) -> str:

@@ -204,7 +204,7 @@ class ExtensionProgram:
         )
 
     def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: ARG002, FBT001 - the program takes its own time
-        """End the program, or start it anew."""
+        """Stop the program, or start it again."""
         self.end_process()
         if not is_away:
             self._process = self._start_process()
@@ -216,7 +216,7 @@ class ExtensionProgram:
             self._process = None
 
     def check(self) -> None:
-        """Raise WorldError where the program has ended by itself."""
+        """Raise WorldError if the program has ended unexpectedly."""
         if self._process is not None:
             self._process.check()
 

@@ -26,7 +26,7 @@ class Followed(Protocol):
 class Guard:
     """Looks whether every process still runs, and at the end whether what seems settled is; a Participant.
 
-    Watches of two kinds tell at different times: a Network may be known to be reconciled before its new ManagedResource is, and
+    Watches of two kinds report at different times: a Network can be reported as reconciled before its new ManagedResource, and
     that to be applied before the new DaemonSet is. A run would end in between, before anything is switched.
 
     Args:

@@ -173,7 +173,7 @@ class Mirror:
         self._conditions[node], self._written[node] = condition, _version_of(answer)
 
     def _carry_objects(self, now_ns: Nanoseconds) -> None:
-        """Carry each object a moment after it was seen: the watch of another kind may tell later of an earlier change."""
+        """Copy each object a moment after it was seen: the watch of another kind may report an earlier change later."""
         # Every collection is asked, so that the next look begins with what comes after this one.
         news = [collection.take() for collection in self._collections.values()]
         documents = self._read_documents()

@@ -77,7 +77,7 @@ class RouteControllerProgram:
             self.stop()
 
     def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
-        """End the program, or start it anew as `scale` does; what the replicas say stays."""
+        """Stop the program, or start it again as `scale` does; the number of replicas stays."""
         self._is_away, self._start_ns = is_away, Nanoseconds(at_ns + self._pod_start_ns)
         self.stop()
 
@@ -99,7 +99,7 @@ class RouteControllerProgram:
         return Nanoseconds(now_ns + _POLL_NS)
 
     def is_settled(self) -> bool:
-        """Return whether it does not run, or every table has every node's route and every condition says so.
+        """Return whether the controller is stopped, or all tables have all nodes' routes and all conditions say so.
 
         Another writer may have overwritten a condition, which the program does not mend: two ticks without a call will do.
         """

@@ -60,7 +60,7 @@ def secrets(kubeconfig: str) -> tuple[JsonObject, ...]:
 
 
 def cluster(shoot: Shoot) -> JsonObject:
-    """Return the Cluster, which tells extensions of the Shoot."""
+    """Return the Cluster, from which extensions read the Shoot."""
     head = {"apiVersion": "core.gardener.cloud/v1beta1"}
     spec = {
         "shoot": shoot.model_dump(mode="json", by_alias=True, exclude_none=True),

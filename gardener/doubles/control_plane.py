@@ -74,7 +74,7 @@ class ControlPlane:
         self._due_ns = Nanoseconds(at_ns + self._timings.control_plane_reconcile_ns)
 
     def restore(self, at_ns: Nanoseconds) -> None:
-        """Reconcile the Shoot as it is, in another seed: the route controller is scaled up anew where it is wanted."""
+        """Reconcile the Shoot as it is, in another seed: the route controller is scaled up again if the Shoot needs it."""
         self.request(self._shoot, at_ns)
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
@@ -102,7 +102,7 @@ class ControlPlane:
         return None
 
     def _scale(self, now_ns: Nanoseconds) -> None:
-        """Overlay off wants one replica; IPv6 alone has no use for the controller. Source: valuesprovider.go:678-714."""
+        """Overlay off needs one replica; an IPv6-only Shoot does not use the controller. Source: valuesprovider.go:678-714."""
         has_ipv4 = "IPv4" in self._shoot.spec.networking.ip_families
         replicas = 1 if self._shoot.mode is Mode.NATIVE and has_ipv4 else 0
         if replicas != self._controller.replicas:

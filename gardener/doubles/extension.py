@@ -2,7 +2,7 @@
 
 **Extension.** A reconcile of the Network asks the gate. A hold is an error: nothing was written yet, the overlay stays as it
 is, and the next reconcile comes after a doubling back-off. Otherwise the manifests are written to the ManagedResource secret.
-From then on "actual" equals "desired", so the gate is not asked again, whatever happens to the nodes. The extension does not
+From then on "actual" equals "desired", so the gate does not look again, whatever happens to the nodes. The extension does not
 watch nodes, so they do not wake it. An annotation does, and a reconcile that it causes and that holds counts as one more
 failure. Not modelled: gardenlet's own retries, which are such annotations.
 
@@ -138,7 +138,7 @@ class Extension:
         kube: the API of the Shoot.
         recorder: records the events.
         timings: how long things take.
-        gate: who decides.
+        gate: makes the decision.
         feature_gates: of the extension.
         shoot: the Shoot before the operator's request.
         written: what the ManagedResource secret holds at the start, all of it applied long ago; None: there is none yet, or it

@@ -81,14 +81,14 @@ class RouteController:
         self._forget(self._due_ns)
 
     def scale(self, replicas: int, at_ns: Nanoseconds) -> None:
-        """Start the controller, or end it, whatever it was doing."""
+        """Start the controller or stop it, at any point of its work."""
         if replicas == self.replicas:
             return
         self.replicas = replicas
         self._start(at_ns)
 
     def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
-        """End the process, or start it anew as `scale` does; what the replicas say stays."""
+        """Stop the process, or start it again as `scale` does; the number of replicas stays."""
         self._is_away = is_away
         self._start(at_ns)
 
@@ -228,7 +228,7 @@ class RouteController:
         return Nanoseconds(now_ns + self._timings.throttle_pause_first_ns * 11**exponent // 3**exponent)
 
     def _hang(self, now_ns: Nanoseconds) -> Nanoseconds:
-        """Wait for the answer of the call at hand, whichever it is."""
+        """Wait for the answer of the present call."""
         step, self._hung_ns = (self._begin_update if self._step == self._tick else self._end_call), now_ns
 
         def wait(now_ns: Nanoseconds) -> Nanoseconds:

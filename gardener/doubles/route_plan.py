@@ -48,7 +48,7 @@ def find_cidr(node: JsonObject) -> str | None:
 def follow_nodes(known: Mapping[str, str], nodes: Sequence[JsonObject]) -> dict[str, str]:
     """Return the routes wanted now, node to destination, in order of the nodes' names.
 
-    A route goes only with its Node object: a node that is being deleted, or that lost its providerID, keeps it.
+    A route is removed only with its Node object: a node that is being deleted, or that lost its providerID, keeps it.
     """
     wanted: dict[str, str] = {}
     for node in sorted(nodes, key=lambda each: str(each["metadata"]["name"])):

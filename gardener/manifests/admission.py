@@ -72,7 +72,7 @@ def admit(old_node: JsonObject, new_node: JsonObject, username: str) -> JsonObje
     Args:
         old_node: the Node as stored.
         new_node: the Node as the request would make it.
-        username: who asks, such as `system:serviceaccount:kube-system:calico-node`.
+        username: the writer, such as `system:serviceaccount:kube-system:calico-node`.
 
     Returns:
         The Node to store; `new_node` itself is never changed.

@@ -68,7 +68,7 @@ def compute_values(shoot: Shoot, feature_gates: FeatureGates) -> ChartValues:
     """Compute the chart's values.
 
     Raises:
-        UsageError: eBPF is asked for, which replaces the data plane that the switch is about; or kube-proxy is off without it,
+        UsageError: eBPF is enabled, which replaces the data plane under test; or kube-proxy is off without it,
             which the real extension refuses as well, once its gate has opened.
     """
     config = shoot.network or NetworkConfig.model_validate({})

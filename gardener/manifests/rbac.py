@@ -49,7 +49,7 @@ def make_grant(name: str, rules: Sequence[JsonObject], *accounts: str, namespace
     Args:
         name: of both.
         rules: what is allowed.
-        accounts: who may; without any, the account of the same name.
+        accounts: the accounts with this role; default: the account of the same name.
         namespace: where the rules hold; None: everywhere.
     """
     kind = "ClusterRole" if namespace is None else "Role"
@@ -150,7 +150,7 @@ def _node_rules() -> list[JsonObject]:
 
 
 def _cni_rules() -> list[JsonObject]:
-    """Rights of the CNI plugin, which calico-node asks a token for."""
+    """Rights of the CNI plugin, for which calico-node requests a token."""
     allocated = ("blockaffinities", "ipamblocks", "ipamhandles", "ipamconfigs")
     return [
         make_rule(["get"], ["namespaces", "nodes", "pods"]),

@@ -31,10 +31,10 @@ _APPLY_ORDER: Final = (Kind.CONFIG_MAP, Kind.DAEMON_SET, Kind.DEPLOYMENT, Kind.I
 
 
 def render(shoot: Shoot, feature_gates: FeatureGates) -> tuple[JsonObject, ...]:
-    """Render the Calico objects that the Shoot asks for, in apply order.
+    """Render the Calico objects of the Shoot, in apply order.
 
     Raises:
-        UsageError: the Shoot asks for what is not supported (eBPF).
+        UsageError: the Shoot needs an unsupported feature (eBPF).
     """
     values = compute_values(shoot, feature_gates)
     config = _config_map(values)
@@ -50,7 +50,7 @@ def render(shoot: Shoot, feature_gates: FeatureGates) -> tuple[JsonObject, ...]:
 
 
 def key_of(document: JsonObject) -> tuple[Kind, str]:
-    """Return kind and name, which tell an object from every other."""
+    """Return kind and name, which identify an object."""
     return Kind(document["kind"]), name_of(document)
 
 
@@ -158,7 +158,7 @@ def _typha(values: ChartValues) -> JsonObject:
 
 
 def _kube_controllers(values: ChartValues) -> JsonObject:
-    """Render calico-kube-controllers, which backend none takes away.
+    """Render calico-kube-controllers, which backend none removes.
 
     Source: charts/internal/calico/templates/kube-controller/deployment-calico-kube-controllers.yaml, utils.go:350-351.
     """

@@ -98,7 +98,7 @@ def _admission(version: str) -> str:
 
 
 def _edit(change: Callable[[JsonObject], object]) -> Callable[[Manifest], Manifest]:
-    """Return an edit of the DaemonSet alone."""
+    """Return an edit of only the DaemonSet."""
 
     def edit(manifest: Manifest) -> Manifest:
         manifest = copy.deepcopy(manifest)

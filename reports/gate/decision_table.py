@@ -1,6 +1,6 @@
 """The decision table of the candidate's extension, as `hitless conform` stored it.
 
-It is asked of the program, not of a cluster, so no summary has it. The digests say whether it belongs to the two sides.
+The program is tested without a cluster, so no summary has it. The digests say whether it belongs to the two sides.
 """
 
 from __future__ import annotations

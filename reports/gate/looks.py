@@ -1,8 +1,8 @@
-"""Looks: at which numbers of pairs a sequential decision asks the primary rule, and what a wrong answer may cost at each.
+"""Looks: the numbers of pairs at which a sequential decision tests the primary rule, and the error that each may spend.
 
-Several looks at growing data that stop at the first good answer are wrong more often than one look says. Therefore each look
+Several looks at growing data err more often than the level of one look, because the first good answer counts. So each look
 spends its own part of the whole error, in equal parts. By the union bound the parts add up to the whole at most,
-whatever the looks have in common; the sign-flip test is exact at each of them, so that the whole is exact too.
+however the looks depend on each other; the sign-flip test is exact at each look.
 
 Source: Lan and DeMets, Biometrika 70 (1983), 659, for spending the error look by look. Their boundary also uses how the looks
 correlate, which saves some trials and needs normal figures; holds of the gate are not normal.

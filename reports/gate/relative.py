@@ -179,7 +179,7 @@ def make_plan(values: Numbers, primary: Primary, interval: float) -> Plan:
 
 
 def plan_trials(baseline: Side, primary: Primary) -> Plan | None:
-    """Plan the trials from the baseline alone; None: it has fewer than two values."""
+    """Plan the trials from the baseline; None: it has fewer than two values."""
     values, interval_ms = primary_values(baseline, primary)
     return make_plan(values, primary, interval_ms) if len(values) >= _PAIRS_SHOWN_MIN else None
 

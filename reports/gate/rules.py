@@ -23,7 +23,7 @@ _Sentence = Annotated[str, Field(min_length=1, max_length=400, pattern=r"\S")]
 
 @unique
 class RuleName(StrEnum):
-    """What a release may break. All but the last are absolute: they look at the candidate alone."""
+    """Rules of the release gate. All but the last are absolute: only the candidate counts."""
 
     SCENARIO_PRESENT = "scenario-present"
     """Every required scenario was run, with every arm that it has."""

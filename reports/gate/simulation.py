@@ -1,6 +1,6 @@
 """The gate's own test: decisions between versions whose true difference is known, drawn from recorded values.
 
-Both sides are drawn with replacement from the same recorded trials, so that whatever differs is chance (A/A). For the
+Both sides are drawn with replacement from the same recorded trials, so that every difference is chance (A/A). For the
 operating curve a share of the mean is then added to every value of the candidate. Each decision is made by `choose` and
 `decide`, as for a release.
 """

@@ -149,7 +149,7 @@ class Bird:
 
     @property
     def _exports(self) -> bool:
-        """Whether BIRD is the one that programs routes: in a VXLAN pool Felix is."""
+        """Whether BIRD programs the routes; in a VXLAN pool Felix does."""
         return self._mode is Mode.NATIVE or self._plane.overlay is Overlay.IPIP
 
     @property

@@ -39,7 +39,7 @@ _ACTOR = "system:serviceaccount:kube-system:daemon-set-controller"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pod:
-    """What the controller looks at."""
+    """The fields that the controller reads."""
 
     name: str
     template: str

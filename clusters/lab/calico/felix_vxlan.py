@@ -21,7 +21,7 @@ VTEP_FOUND = "VTEP found"
 
 
 class FelixVxlan:
-    """One node's Felix, as far as VXLAN goes.
+    """The VXLAN part of one node's Felix.
 
     Args:
         node: the node.

@@ -313,7 +313,7 @@ class CalicoNode:
         self._kube.replace_status(document, actor=f"system:node:{self._facts.name}")
 
     def _write_condition(self, condition: JsonObject) -> None:
-        """Write NetworkUnavailable; an admission policy may keep the old one, which only the answer tells."""
+        """Write NetworkUnavailable; an admission policy may keep the old one, which only the answer shows."""
         node, reason = self._facts.name, condition["reason"]
         try:
             answer = self._kube.merge_condition(node, dated(condition, read_wall_time()), actor=CALICO_NODE_USER)
