@@ -59,7 +59,7 @@ class Length:
 
     @property
     def best_ns(self) -> Nanoseconds:
-        """The likely length; the shortest where there is none."""
+        """The likely length; without one, the shortest."""
         return self.shortest_ns if self.likely_ns is None else self.likely_ns
 
     @property

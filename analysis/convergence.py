@@ -50,7 +50,7 @@ class ConvergenceTimes:
         return self._request is not None and self._is_switch and self._routes.is_inferred
 
     def of(self, flow: Flow, rows: Rows, is_impaired: npt.NDArray[np.bool_]) -> Convergence:
-        """Return when a flow had converged; NEVER for one within a node or in IPv6, or where no change of mode was asked for.
+        """Return when a flow had converged; NEVER for a flow within a node or in IPv6, or if no change of mode was requested.
 
         It ends with the first probe from which on every probe is unimpaired, no TTL contradicts the end mode, and both nodes'
         routes are of that mode, held for the validation time.
@@ -82,7 +82,7 @@ class ConvergenceTimes:
         return (allowed & wanted) == 0, (allowed & ~wanted) == 0
 
     def _end(self, flow: Flow, rows: Rows, is_wrong: npt.NDArray[np.bool_]) -> Nanoseconds | None:
-        """Return when the first probe after all wrong ones was answered, where that was held for the validation time."""
+        """Return when the first probe after the last impaired one was answered, if no other followed in the validation time."""
         wrong = np.flatnonzero(is_wrong)
         index = int(wrong[-1]) + 1 if wrong.size else 0
         held_ns = self._history.header.validation_ns - self._history.interval_of(flow)

@@ -97,7 +97,7 @@ class Ledger:
 
     @property
     def dropped(self) -> int:
-        """What the kernel can account for."""
+        """Drops that the kernel counted."""
         return sum(place.drops for place in self.places) + self.link_drops - self.tunnel_drops
 
     @property
@@ -112,7 +112,7 @@ class Ledger:
 
 
 def make_ledger(history: History, measures: Measures) -> Ledger | None:
-    """Balance the books of one run, of IPv4: IPv6 has counters of its own, in which neighbour discovery counts, too.
+    """Balance the books of one run, of IPv4: IPv6 has separate counters, which include neighbour discovery.
 
     Returns:
         The ledger, or None where the cluster has no such counters.

@@ -84,7 +84,7 @@ def tally_uses(rows: Rows) -> dict[str, LoadTotals]:
 
 
 def load_seconds(records: LoadRecords, origin_ns: int = 0) -> tuple[LoadSecond, ...]:
-    """Return every second from the first request to the last, those without any, too.
+    """Return every second from the first request to the last, also those without requests.
 
     Args:
         records: of one run.

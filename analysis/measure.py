@@ -288,7 +288,7 @@ _DEVIATIONS: Final = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Background:
-    """What the background explains of the loss of some flows."""
+    """The part of the loss of some flows that the background explains."""
 
     length_max: int
     """The longest loss period that may be the background's, probes."""

@@ -93,7 +93,7 @@ class Knowledge(Enum):
 
 @unique
 class Trigger(Enum):
-    """What changed a node's routes."""
+    """Cause of a change of a node's routes."""
 
     REPOINTED = "the pool's mode changed"
     CLEANED = "cleanup-routes"

@@ -1,4 +1,4 @@
-"""What a check is: one question about the evidence of a run, and the budgets that a scenario may give it."""
+"""Definition of a check: one question about the evidence of a run, and the budgets that a scenario can set."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def _ask_neighbours(evidence: Evidence, _: Limits) -> Iterator[Finding]:
 
 
 def _grown(history: History, name: str) -> int | None:
-    """Return by how much a counter of the machine grew during the run; None where there is none."""
+    """Return by how much a counter of the machine grew during the run; None if there is none."""
     before = history.counters_before.get("machine", {}).get(name)
     after = history.counters_after.get("machine", {}).get(name)
     return None if before is None or after is None else after - before

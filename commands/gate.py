@@ -37,7 +37,7 @@ _SUMMARY: Final = "summary.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateOptions:
-    """What the command line says about a decision, beside the sides."""
+    """Options of a decision from the command line, except the sides."""
 
     rules_file: Path | None = None
     """None: the built-in rules."""

@@ -28,7 +28,7 @@ def add(
     *,
     release: Annotated[str | None, typer.Option(help="Version; default: that of the extension in the summary.")] = None,
 ) -> None:
-    """Add the trials of summaries; one that is there already is left as it is."""
+    """Add the trials of summaries; a summary that was added before is not changed."""
     from commands.history_files import add_summaries  # noqa: PLC0415 - scipy takes a second to import
 
     added, present = add_summaries(history, paths, release)

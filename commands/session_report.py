@@ -204,7 +204,7 @@ def _say_reason(report: pytest.TestReport) -> str:
         return str(report.longrepr[2]).removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
     text = _COLOUR.sub("", report.longreprtext if crash is None else crash.message)
-    # What pytest says of both sides of the assertion repeats the verdicts.
+    # pytest's text on both sides of the assertion repeats the verdicts.
     return text.removeprefix("AssertionError: ").partition("\nassert ")[0].strip()[:_REASON_MAX]
 
 

@@ -1,4 +1,4 @@
-"""What the commands and conftest.py share: where records go, what can be printed, how a command ends."""
+"""Code that the commands and conftest.py share: place of the records, output formats, exit codes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ TRIALS_MAX: Final = 100
 
 @unique
 class Format(StrEnum):
-    """What a command prints on standard output."""
+    """Format of a command's standard output."""
 
     TEXT = "text"
     JSON = "json"

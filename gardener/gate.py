@@ -25,7 +25,7 @@ from hitless.words import JsonObject, Mode
 
 @unique
 class Outcome(StrEnum):
-    """What the gate decides."""
+    """Decision of the gate."""
 
     NOT_APPLICABLE = "not-applicable"
     """The gate does not apply: the extension proceeds at once."""
@@ -50,7 +50,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateInput:
-    """What the extension knows when it decides."""
+    """Knowledge of the extension at the time of the decision."""
 
     feature_gates: FeatureGates
     shoot: Shoot
@@ -65,7 +65,7 @@ class GateInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateDecision:
-    """What the gate decided."""
+    """Decision of the gate, with its reason."""
 
     outcome: Outcome
     reason: Reason | None = None

@@ -35,7 +35,7 @@ def enabled_controllers(version: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionRelease:
-    """What differs between releases."""
+    """Differences between releases."""
 
     name: str
     """The release, such as v1.60."""

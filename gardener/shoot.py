@@ -153,7 +153,7 @@ class Shoot(_Lenient):
 
     @property
     def overlay_enabled(self) -> bool:
-        """What the operator wants: true where overlay or providerConfig is absent. Source: actuator_reconcile.go:395-406."""
+        """The requested overlay: true if overlay or providerConfig is absent. Source: actuator_reconcile.go:395-406."""
         return self.network is None or self.network.overlay is None or self.network.overlay.enabled
 
     @property

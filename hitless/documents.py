@@ -108,7 +108,7 @@ def parse_documents(content: bytes | str, where: str) -> tuple[Document, ...]:
 def choose_document(
     documents: Collection[Document], where: str, is_wanted: Callable[[JsonObject], bool], wanted: str
 ) -> Document:
-    """Return the document that is wanted; if there is only one, that one.
+    """Return the wanted document; if the file has only one document, return that.
 
     Args:
         documents: of the file.

@@ -93,7 +93,7 @@ class Flow:
 
     @property
     def family(self) -> str:
-        """What it has in common with others: its set, its class where the set has several, and IPv6."""
+        """Name of the flow's family: its set, its class if the set has several, and IPv6."""
         words = [self.flow_set.value]
         if self.flow_class.is_tcp and self.flow_class.value != self.flow_set.value:
             words.append(self.flow_class.value)
@@ -207,7 +207,7 @@ class ClusterFacts:
 
     @property
     def node_names(self) -> Mapping[str, str]:
-        """What scenarios call a node to its name here: `node-a2` is the second node of zone a."""
+        """Names of nodes in scenarios to their names here: `node-a2` is the second node of zone a."""
         names: dict[str, str] = {}
         for zone in dict.fromkeys(node.zone for node in self.nodes):
             within = [node.name for node in self.nodes if node.zone == zone]

@@ -39,7 +39,7 @@ class FaultTable:
         return frozenset(self._faults)
 
     def inject(self, name: str, options: JsonObject) -> None:
-        """Inject a fault. Raises UsageError: it is unknown, or what it is to break is not there."""
+        """Inject a fault. Raises UsageError: the fault is unknown, or its target does not exist."""
         self._find(name).inject(options)
 
     def cure(self, name: str, options: JsonObject) -> None:

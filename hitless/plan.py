@@ -27,7 +27,7 @@ class Switch(Protocol):
 
     @property
     def faults(self) -> Faults:
-        """What can be broken in these parts."""
+        """Faults of these parts."""
         ...
 
     def request(self, number: int) -> None:

@@ -178,7 +178,7 @@ class Participant(Protocol):
         ...
 
     def is_settled(self) -> bool:
-        """Return whether there is nothing left to do for this double as the world stands now."""
+        """Return whether this double has nothing left to do in the present state."""
         ...
 
 

@@ -173,7 +173,7 @@ class RunStore:
         errors: tuple[str, ...],
         cloud_routes: tuple[CloudRoute, ...] | None = None,
     ) -> None:
-        """Write what there was at the end."""
+        """Write the state at the end."""
         final = _Final(counters_after=counters_after, nodes=nodes, objects=objects, errors=errors, cloud_routes=cloud_routes)
         _write(self.directory / "final.json", _Final, final)
 

@@ -53,7 +53,7 @@ class Overlay(StrEnum):
 
 @unique
 class IpipCarrier(StrEnum):
-    """What carries the overlay `ipip` of a lab."""
+    """Tunnel device for the overlay `ipip` of a lab."""
 
     IPIP = "ipip"
     """The kernel's own."""
@@ -112,7 +112,7 @@ class FlowRole(StrEnum):
 
 @unique
 class FlowClass(StrEnum):
-    """What the packets of a flow are."""
+    """Type of a flow's packets."""
 
     UDP = "udp"
     """STAMP test packets, never fragmented (DF)."""

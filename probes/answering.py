@@ -93,7 +93,7 @@ class Answering:
         return Reply(answers=b"".join(answers), rows=rows, end=end)
 
     def _read(self, conversation: Conversation) -> tuple[list[Probe], str]:
-        """Return the messages that are whole, and why there are no more of them."""
+        """Return the complete messages, and the reason for the end of the data."""
         probes: list[Probe] = []
         inbox = conversation.inbox
         while len(inbox) >= PACKET_OCTETS:

@@ -130,7 +130,7 @@ class Bridge:
 
     @property
     def offset_ns(self) -> int:
-        """What wall time is ahead of the run clock."""
+        """Wall time minus run clock."""
         return self.pair.wall_ns - self.pair.monotonic_ns
 
     def _measure_error(self, longest_call_ns: int) -> None:

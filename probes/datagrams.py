@@ -39,7 +39,7 @@ Name = tuple[Any, ...]
 
 
 class _Arrival(NamedTuple):
-    """One datagram, and what the kernel says of it."""
+    """One datagram with the kernel's control data."""
 
     content: bytes
     is_cut: bool

@@ -105,7 +105,7 @@ class _Listener(ThreadingTCPServer):
         super().__init__((place.address, place.port), _Handler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ANN401, ARG002 - the standard library's signature
-        """Tell whether there is room for one more connection."""
+        """Return whether another connection is admitted."""
         return self.service.admit()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as above
@@ -175,7 +175,7 @@ class HttpService:
             self.counters[what] += 1
 
     def admit(self) -> bool:
-        """Tell whether a connection may come in, and count it."""
+        """Return whether a connection is admitted, and count it."""
         with self._lock:
             has_room = self._open < self._settings.connections_max
             self._open += has_room

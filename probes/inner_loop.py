@@ -38,7 +38,7 @@ INNER_LOOP, DATAGRAMS = _load()
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Say what the loop's error means: a socket failed, or the kernel does not say what it was asked for. Raises WorldError."""
+    """Translate the loop's error: a socket failed, or the kernel lacks the requested control data. Raises WorldError."""
     try:
         yield
     except (OSError, ValueError) as error:

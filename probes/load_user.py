@@ -25,7 +25,7 @@ _UNREACHABLE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EN
 
 @dataclass(slots=True, kw_only=True)
 class Request:
-    """One request and what became of it; times are those of the user's clock, ns."""
+    """One request and its outcome; times are of the user's clock, ns."""
 
     began_ns: int
     connected_ns: int = NONE_NS

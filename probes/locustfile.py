@@ -55,7 +55,7 @@ _QUIT_S: Final = 5.0
 
 
 class Process:
-    """What master and workers have in common: states, orders, an end.
+    """Common part of master and workers: states, orders, an end.
 
     Args:
         settings: what the process was told.

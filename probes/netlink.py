@@ -1,4 +1,4 @@
-"""Reads links and routes from the kernel by netlink dumps, which need no capability. What is written: `clusters.linux.netlink`.
+"""Reads links and routes from the kernel by netlink dumps, which need no capability. For writing see `clusters.linux.netlink`.
 
 Standard library only: this ships into pods. Source: linux/netlink.h, linux/rtnetlink.h, linux/if_link.h, linux/lwtunnel.h.
 """

@@ -24,7 +24,7 @@ _LINE_OCTETS_MAX: Final = 4096
 
 @unique
 class OrderKind(StrEnum):
-    """What is to be done."""
+    """Kind of an order."""
 
     SEND = "send"
     """Send from `at_ns` on."""

@@ -1,4 +1,4 @@
-"""One agent: it sends, reflects, or both, and keeps the record of it.
+"""One agent: sends, reflects, or both, and keeps the record.
 
 An agent is what has a record of its own: the flows of one protocol, one interval and one size, so that a tick is a batch. A
 process holds any number of agents (`probes.agent`), which share its loop and its clock.

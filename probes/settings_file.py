@@ -27,7 +27,7 @@ Shape = TypeVar("Shape")
 
 
 class _RefusedError(ValueError):
-    """What is allowed instead."""
+    """Refusal with the allowed values."""
 
 
 def _check_text(text: str) -> str:

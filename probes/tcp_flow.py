@@ -1,4 +1,4 @@
-"""What the flows over TCP have in common: how they write their rows, and the tools that the flows of one sender share.
+"""Common part of the flows over TCP: their rows, and the tools that the flows of one sender share.
 
 The table is the one that the inner loop of datagrams fills: one row a flow and tick. Every probe has its row before anything is
 done for it, so that every outcome has a place.
@@ -26,7 +26,7 @@ _RETRANSMITS_MAX: Final = 255
 
 @dataclass(slots=True, kw_only=True)
 class Tools:
-    """What the flows of one sender share."""
+    """Tools that the flows of one sender share."""
 
     interval_ns: int
     patience_ns: int
@@ -57,7 +57,7 @@ class Tools:
 
 
 class TcpFlow(ABC):
-    """One flow over connections. It never waits.
+    """One flow over connections; never blocks.
 
     Args:
         flow: what it is.
@@ -78,7 +78,7 @@ class TcpFlow(ABC):
 
     @abstractmethod
     def offer(self, seq: int) -> None:
-        """Send a probe, or keep it until it can be sent; its row is there afterwards."""
+        """Send a probe, or keep it until it can be sent; afterwards its row exists."""
 
     @abstractmethod
     def serve(self, descriptor: int) -> None:

@@ -37,7 +37,7 @@ _LOOK_NS: Final = 5_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pod:
-    """What a tick needs of one source."""
+    """Data of one source for a tick."""
 
     place: Place
     flows: tuple[TcpFlow, ...]
@@ -124,7 +124,7 @@ class TcpSender(TickedSender):
 
     @property
     def due_ns(self) -> int | None:
-        """When there is something to send, run clock; None: it does not send."""
+        """Time of the next probe, run clock; None: no sender."""
         return 0 if self._to_offer and self._pacer is not None else super().due_ns
 
     def stop(self) -> None:
@@ -147,7 +147,7 @@ class TcpSender(TickedSender):
                     flow.look(now_ns)
 
     def hang_up(self) -> None:
-        """Close the connections. What their other ends do later is the end of the run, and is not recorded."""
+        """Close the connections. Later events of their other ends are not recorded."""
         now_ns = self.now_ns()
         for pod in self._pods:
             for flow in pod.flows:

@@ -52,7 +52,7 @@ def summarise_connections(runs: Sequence[JudgedRun]) -> dict[str, ConnectionTota
 
 
 def connection_rows(arm: str, totals: dict[str, ConnectionTotals]) -> Iterable[tuple[str, ...]]:
-    """Yield a row of strings a family: arm, family, opened, answered, then what there was to complain of."""
+    """Yield a row of strings a family: arm, family, opened, answered, then its complaints."""
     for family, found in totals.items():
         stalls = "-"
         if found.stall_ms_max is not None:

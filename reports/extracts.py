@@ -31,7 +31,7 @@ class WorstFlow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drops:
-    """What the kernel dropped at one place, over the trials of an arm."""
+    """Drops of the kernel at one place, over the trials of an arm."""
 
     place: str
     """Namespace, or `links`."""

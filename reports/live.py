@@ -30,7 +30,7 @@ _BARS: Final = " ▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What the run looks like now, in words."""
+    """Present state of the run, in words."""
 
     title: str
     facts: tuple[tuple[str, str], ...]

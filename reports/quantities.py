@@ -83,7 +83,7 @@ def say_count(count: int | None) -> str:
 
 
 def say_share(part: int, whole: int) -> str:
-    """Return a count, what it is part of, and the share."""
+    """Return a count, its total, and the share."""
     if not part or not whole:
         return f"{part:,} of {whole:,}"
     return f"{part:,} of {whole:,} ({part / whole:.2%})"

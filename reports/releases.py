@@ -55,7 +55,7 @@ class Row:
 
     @property
     def setup(self) -> tuple[str, ...]:
-        """What trials have in common whose figures may be compared."""
+        """Properties that trials must share for a comparison of their figures."""
         return tuple(getattr(self, trait.value) for trait in Trait)
 
 

@@ -303,7 +303,7 @@ def _total(measures: Sequence[FlowMeasure]) -> Totals:
 
 
 def _max_or_none(values: Iterable[float | None]) -> float | None:
-    """Return the largest, or None where one is None or there is none."""
+    """Return the largest, or None if one is None or there is none."""
     known = tuple(values)
     return None if None in known else max((value for value in known if value is not None), default=None)
 

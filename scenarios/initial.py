@@ -1,4 +1,4 @@
-"""What a cluster has before the first request beyond what its Shoot makes: conditions and cloud routes of earlier times."""
+"""Initial state of a cluster beside that of its Shoot: conditions and cloud routes from earlier."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NOT_READY: Final[JsonObject] = {
 
 
 class Initial(Strict):
-    """What is there before the first request; default: what the Shoot makes."""
+    """Initial state before the first request; default: that of the Shoot."""
 
     conditions: dict[str, Reason] = Field(default_factory=dict)
     """Node (or `all`) to the reason of its NetworkUnavailable, `absent` for none."""

@@ -74,7 +74,7 @@ def _cover(zones: Sequence[str], times: int) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeshCoverage:
-    """What the mesh flows of one run covered."""
+    """Coverage of the mesh flows of one run."""
 
     pairs: int
     """Ordered pairs of different nodes."""

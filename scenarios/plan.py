@@ -48,7 +48,7 @@ _AGENT_MARGIN_NS: Final = Nanoseconds(60 * SECOND)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the command line changes about a scenario; None: as the scenario says."""
+    """Changes to a scenario from the command line; None: no change."""
 
     profile: Profile = Profile.FAST
     overlay: Overlay | None = None

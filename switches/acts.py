@@ -1,4 +1,4 @@
-"""What a scenario may need done to a cluster; each performer says which of it can be done."""
+"""Acts that a scenario can need; each performer states which of them it can perform."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Switch:
 
     @property
     def faults(self) -> FaultTable:
-        """What can be broken in the parts themselves."""
+        """Faults of the parts themselves."""
         return FaultTable(
             {
                 "route-controller-away": _take_away(self.route_controller, self.clock),

@@ -208,7 +208,7 @@ class Likelihood:
 
     @property
     def key(self) -> tuple[CauseKind, str]:
-        """What identifies the candidate."""
+        """Identity of the candidate."""
         return self.candidate.kind, self.candidate.subject
 
 

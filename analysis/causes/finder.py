@@ -102,7 +102,7 @@ class CandidateFinder:
         return tuple(found)
 
     def _between(self, node: str, peer: str, address: str) -> tuple[Candidate, ...]:
-        """Return what could have lost packets from one node to an address of another node's pods."""
+        """Return the candidates for lost packets from one node to an address of another node's pods."""
         key = (node, peer, address)
         if key not in self._pairs:
             self._pairs[key] = (*self._missing.toward(node, peer, address), *self._hops.at_tunnel(node, peer))

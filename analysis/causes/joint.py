@@ -198,7 +198,7 @@ def _find_claims(explanations: Sequence[Explanation]) -> _Claims:
 
 
 def _cut(claims: _Claims, budgets: Mapping[KernelCounter, int]) -> None:
-    """Fit one counter after the other, until none has to be lowered: what one gives up another may claim.
+    """Fit one counter after the other, until none has to be lowered: another candidate can claim the losses that one gives up.
 
     If two counters keep passing losses to each other, the excess becomes unexplained.
     """

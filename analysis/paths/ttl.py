@@ -118,7 +118,7 @@ class TtlPaths:
         return self._ends.get(flow.id)
 
     def allowed(self, ends: RouteEnds, ttls: Ttls) -> PathBits:
-        """Return the paths that received TTLs allow: any where there is none, or where it counts hops that are not known."""
+        """Return the paths that received TTLs allow: any path without a TTL, or if the hop count of the router is not known."""
         allowed = np.full(ttls.size, ANY_PATH, dtype=np.uint8)
         if self.is_router_counted and ends.forwarding_nodes is not None:
             hops = np.where(ttls > 0, _hops(ttls), -1)

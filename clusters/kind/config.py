@@ -27,7 +27,7 @@ _IMAGE_VERSION: Final = re.compile(r":v(\d{1,2})\.(\d{1,3})\.\d{1,3}(@|$)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindOptions:
-    """What the command line says about a kind cluster; the names are pytest-kind's."""
+    """Options of a kind cluster from the command line; the names are pytest-kind's."""
 
     cluster_name: str = DEFAULT_CLUSTER_NAME
     kind_bin: Path | None = None

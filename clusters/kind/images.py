@@ -1,4 +1,4 @@
-"""The images of a kind cluster: finds which are there and which are missing, loads archives, builds the router's image."""
+"""The images of a kind cluster: finds present and missing images, loads archives, builds the router's image."""
 
 from __future__ import annotations
 

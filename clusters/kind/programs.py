@@ -50,7 +50,7 @@ def find_programs(options: KindOptions) -> Programs:
 
 
 def find_program(name: str, given: Path | None) -> Path | None:
-    """Return an executable file: the given one, else from PATH; None where there is none."""
+    """Return an executable file: the given one, else from PATH; None if there is none."""
     found = shutil.which(name if given is None else str(given))
     return None if found is None else Path(found).resolve()
 
@@ -120,7 +120,7 @@ class KindNodes:
         load_images(self._programs.kind, self._spec.name, images)
 
     def delete(self) -> None:
-        """Delete the cluster; one that is not there is no error. Raises WorldError."""
+        """Delete the cluster; a missing cluster is no error. Raises WorldError."""
         try:
             self._make().delete()
         except (subprocess.CalledProcessError, OSError) as error:

@@ -32,7 +32,7 @@ _GONE: Final = ("no such network", "not found", "no such container", "is already
 
 
 def remove_containers(docker: Docker, names: Sequence[str]) -> None:
-    """End and remove containers with their volumes, one after the other; one that is gone already is no error.
+    """End and remove containers with their volumes, one after the other; a missing container is no error.
 
     Raises:
         WorldError: some could not be removed; the others were.

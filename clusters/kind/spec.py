@@ -21,7 +21,7 @@ _NAME_ALLOWED: Final = "lower-case letters, digits and - inside, at most 40, bec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindSpec:
-    """What kind and docker are asked to build."""
+    """Size and images of a kind cluster."""
 
     name: str
     """Of the kind cluster, and the first part of every container's and network's name."""

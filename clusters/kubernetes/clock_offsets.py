@@ -46,7 +46,7 @@ class AgentRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offset:
-    """What has to be added to the times of one clock, piecewise linear."""
+    """Offset to add to the times of one clock, piecewise linear."""
 
     at_ns: tuple[int, ...]
     """Instants on that clock, rising."""
@@ -62,7 +62,7 @@ class Offset:
 
     @property
     def middle_ns(self) -> int:
-        """What to add in the middle of the run."""
+        """Offset in the middle of the run."""
         return self.values_ns[len(self.values_ns) // 2]
 
     def then(self, other: Offset) -> Offset:

@@ -93,7 +93,7 @@ class KindKube:
         return applied
 
     def delete(self, kind: Kind, name: str) -> None:
-        """Delete an object; deleting what is not there is no error."""
+        """Delete an object; a missing object is no error."""
         about = f"{kind.value} {name}"
         try:
             answer = self._calls.call("DELETE", self._resource(kind).path(name), about=about)

@@ -1,4 +1,4 @@
-"""What the prober needs of a cluster that runs its pods: install objects, list pods, execute a command.
+"""Interface of a cluster that runs the prober's pods: install objects, list pods, execute a command.
 
 It is a separate port, so that tests can use a fake. A command in a pod goes from the API server to the kubelet at the node's
 own address (on a Gardener shoot through its VPN), never over the pod network. A stream may break at any time, so a command must

@@ -26,7 +26,7 @@ CONFLICT_ATTEMPTS_MAX: Final = 5
 
 
 class Scaled(Protocol):
-    """What is scaled: the double of the route controller, or what starts and ends the program."""
+    """The scaled part: the double of the route controller, or the adapter of its program."""
 
     @property
     def name(self) -> str:

@@ -48,7 +48,7 @@ def _leaving_out(kept: Callable[[Sequence[JsonObject]], Sequence[JsonObject]]) -
 
 
 def _unless(reason: Reason) -> Gate:
-    """Ask the nodes although there is this reason not to."""
+    """Check the nodes in spite of this reason not to."""
 
     def gate(knowledge: GateInput) -> GateDecision:
         decision = decide(knowledge)

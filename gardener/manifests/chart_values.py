@@ -22,7 +22,7 @@ Backend = Literal["bird", "none", "vxlan"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChartValues:
-    """What the chart is rendered with."""
+    """Values of the chart."""
 
     overlay_enabled: bool | None
     """global.overlayEnabled; None: the Shoot has no overlay section, and no IPPool is rendered."""

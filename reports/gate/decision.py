@@ -37,7 +37,7 @@ SCHEMA: Final = "hitless.gate/1"
 
 @unique
 class Outcome(StrEnum):
-    """What becomes of the release."""
+    """Decision about the release."""
 
     GO = "go"
     STOP = "stop"
@@ -46,7 +46,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What one side was."""
+    """Identity of one side."""
 
     name: str
     path: str
@@ -93,7 +93,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What decides about a candidate: all that is known before there is one."""
+    """The inputs of a decision that are known before the candidate: baseline and rules."""
 
     rules: Rules
     plans: Plans

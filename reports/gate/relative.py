@@ -114,7 +114,7 @@ class Resets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the baseline's variance says about the trials that a decision needs."""
+    """Number of trials that a decision needs, from the baseline's variance."""
 
     deviation: float
     """Standard deviation of a paired difference: that of the baseline's trials times the square root of 2."""

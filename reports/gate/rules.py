@@ -47,7 +47,7 @@ class RuleName(StrEnum):
 
 @unique
 class Figure(StrEnum):
-    """What is compared trial by trial."""
+    """Figure that is compared trial by trial."""
 
     GATE_HOLD_AFTER_ROUTES = "gate-hold-after-routes"
     GATE_HOLD = "gate-hold"
@@ -58,7 +58,7 @@ class Figure(StrEnum):
 
 @unique
 class Trait(StrEnum):
-    """What both sides have in common, else their figures cannot be compared."""
+    """Property that must be equal on both sides, else their figures cannot be compared."""
 
     TOPOLOGY = "topology"
     PROFILE = "profile"
@@ -145,7 +145,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleFinding:
-    """One rule, asked of one scenario."""
+    """Result of one rule for one scenario."""
 
     rule: RuleName
     scenario: str
@@ -161,5 +161,5 @@ class RuleFinding:
 
     @property
     def counts(self) -> State:
-        """What the decision takes it for."""
+        """How the decision counts the finding."""
         return self.state if self.allowance is None else State.HOLDS

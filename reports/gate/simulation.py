@@ -36,7 +36,7 @@ _SEED: Final = 20_221
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """What became of the decisions at one injected growth."""
+    """Decisions at one injected growth."""
 
     injected_percent: float
     go: int
