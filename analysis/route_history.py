@@ -1,4 +1,4 @@
-"""The one timeline of the nodes' routes: each node's next hop for each other node at every time, and how that is known.
+"""The one timeline of the nodes' routes: each node's next hop for each other node at every time, with its source.
 
 The next hop is the tunnel (mode OVERLAY), the wire of the node's zone, or the gateway (both NATIVE). Convergence, paths, causes
 and the checks all read this timeline, so they cannot disagree.

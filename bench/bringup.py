@@ -1,4 +1,4 @@
-"""Bring-up and tear-down times of labs: built by hitless's netlink, by `ip -batch` and by mininet, in turns in one run."""
+"""Bring-up and tear-down times of labs: built by hitless's netlink, by `ip -batch` and by mininet, alternately in one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m bench.evidence`: what was seen where, from stored summaries: rows in docs/evidence.json, its table in evidence.md.
+"""`python -m bench.evidence`: results by cluster, from stored summaries: rows in docs/evidence.json, table in docs/evidence.md.
 
 A row is one arm of a scenario on one kind of cluster with one set of real parts. A newer run of the same replaces it, so that
 the document says what was seen last; nothing is added that no stored summary says.

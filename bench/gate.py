@@ -1,4 +1,4 @@
-"""The release gate in the lab: decisions between two equal versions, and from which length on an outage breaks a rule.
+"""The release gate in the lab: decisions between two equal versions, and the length from which an outage breaks a rule.
 
 The decisions check the simulation of `hitless gate --self-test`: by the same primary rule, of gated trials that were run in
 turns. The outages are dropped by the lab's router in a mesh that is probed as GATED is; one lost probe of any flow breaks the

@@ -1,4 +1,4 @@
-"""How long the gate holds on large Shoots: the doubles in memory, on a clock that jumps.
+"""How long the gate holds on large Shoots: the doubles in memory, on a simulated clock.
 
 The route controller creates one route after the other in every zone's table, then writes one condition after the other; the
 extension asks the gate again after a back-off that doubles. So the hold grows with nodes times zones, and by what is left of

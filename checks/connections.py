@@ -1,4 +1,4 @@
-"""Connections: did those between pods, and those through a Service, survive, and could new ones be opened?
+"""Connections: did connections between pods and through Services survive, and could new ones be opened?
 
 TCP retransmits lost packets: an application sees an outage as a stall, a slow connection, or finally a broken one. Continuity
 counts messages that were not answered in time, for every class of flow; these two checks judge the connections.

@@ -1,4 +1,4 @@
-"""Sources: from which address did nodes and Services' pods see their callers, and did that change?
+"""Sources: which source addresses did nodes and Services' pods see, and did these change?
 
 natOutgoing gives packets from pods to nodes the node's address in overlay mode; in native mode the nodes' own network is a pool
 of its own and spared, so that nodes see pods' addresses (docs/mechanics.md 4.3). A changed source is no loss, but what filters

@@ -1,4 +1,4 @@
-"""The identity of a Kubernetes object, wherever it is kept."""
+"""The identity of a Kubernetes object in any store."""
 
 from __future__ import annotations
 

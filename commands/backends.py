@@ -1,4 +1,4 @@
-"""The registry of clusters that a scenario can run on. Who performs the switch is another question."""
+"""The registry of clusters that a scenario can run on. For the performers of the switch see `commands.performers`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hitless bundle`: a stored run or comparison as one file for a bug report, with the names of the cluster or without."""
+"""`hitless bundle`: a stored run or comparison as one file for a bug report, with or without the names of the cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a history: Parquet, one a summary, so that any tool can read the folder as one data set.
+"""The files of a history: one Parquet file per summary, so that any tool can read the folder as one data set.
 
 A file bears the hash of its summary: what is added twice is there once, and two sessions can add at the same time.
 """

@@ -1,4 +1,4 @@
-"""`hitless kind`: images, clusters with Calico to look around in, and the part of `hitless clean` that is theirs."""
+"""`hitless kind`: images, clusters with Calico for manual use, and their part of `hitless clean`."""
 
 from __future__ import annotations
 

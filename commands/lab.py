@@ -1,4 +1,4 @@
-"""`hitless lab`: a lab for manual use, held by a process of its own; and the lab's part of `hitless clean`."""
+"""`hitless lab`: a lab for manual use, held by its own process, and the lab's part of `hitless clean`."""
 
 from __future__ import annotations
 

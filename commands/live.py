@@ -1,4 +1,4 @@
-"""Live view beside a comparison or a session of suites: a process of its own that reads the files of the runs.
+"""Live view of a comparison or a session of suites: a separate process that reads the files of the runs.
 
 The harness and the probe agents neither wait for it nor know of it, and it runs at the lowest priority. On a terminal it draws
 below the cursor and leaves the cursor where it was: other programs print there without waiting for it. Elsewhere it prints a

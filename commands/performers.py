@@ -1,4 +1,4 @@
-"""The registry of performers of a switch. Where it happens is another question, see `commands.backends`."""
+"""The registry of performers of a switch. For the clusters see `commands.backends`."""
 
 from __future__ import annotations
 

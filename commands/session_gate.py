@@ -1,4 +1,4 @@
-"""`pytest suites/ --baseline DIR` and `--history DIR`: the session ends with the release gate's answer, and in the history.
+"""`pytest suites/ --baseline DIR` and `--history DIR`: the session ends with the release gate's decision, or adds to a history.
 
 The baseline and the rules are read before the first run, so that bad input costs no runs. A failed test never becomes a go.
 """

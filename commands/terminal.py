@@ -1,4 +1,4 @@
-"""Terminal output of the commands: tables, and views of runs that last. Only this module imports rich."""
+"""Terminal output of the commands: tables, and views of running runs. Only this module imports rich."""
 
 from __future__ import annotations
 

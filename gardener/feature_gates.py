@@ -1,4 +1,4 @@
-"""The feature gates of gardener-extension-networking-calico, read from the document in which an operator sets them.
+"""The feature gates of gardener-extension-networking-calico, read from the operator's document.
 
 That is its ControllerConfiguration, or the ControllerDeployment or operator Extension that carries one as Helm values. Both
 feature gates are alpha and off by default. Source: pkg/features/features.go:20,28.

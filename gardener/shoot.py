@@ -1,4 +1,4 @@
-"""The Shoot, which says what the operator wants, read from a real Gardener manifest.
+"""The Shoot, the operator's request, read from a real Gardener manifest.
 
 Only the part that decides the switch is read: Kubernetes version, kube-apiserver feature gates and runtimeConfig, and the
 network with its NetworkConfig. Other keys of a Shoot are ignored, but a key that resembles one of these is refused. A Shoot is

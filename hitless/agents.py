@@ -1,4 +1,4 @@
-"""Reads the record files and reports of probe agents, also of killed ones.
+"""Reader of the record files and reports of probe agents, also of killed agents.
 
 Standard library and numpy only, as hitless.records: a pod's supervisor trims files, too.
 """

@@ -1,4 +1,4 @@
-"""The ports: the few places where one cluster differs from another.
+"""The ports: the interfaces at which clusters differ.
 
 Each port is a class with a prose contract. A conformance suite in tests/lab/conformance tests every implementation, so a
 scenario runs unchanged on network namespaces and on machines. Ports raise only errors of `hitless.errors`.

@@ -1,1 +1,1 @@
-"""How we look: STAMP wire format, sender and reflector, agent."""
+"""Probing: STAMP wire format, sender and reflector, agent."""

@@ -1,4 +1,4 @@
-"""Two clocks and the bridge between them.
+"""Two clocks, and the conversion between them.
 
 The run clock is CLOCK_MONOTONIC; the kernel's receive times and the timestamps on the wire are CLOCK_REALTIME. Pairs of
 both, taken each second, convert one into the other and are kept in the record, so that a step of the wall clock is seen.

@@ -1,4 +1,4 @@
-"""The inner loop of the datagram flows in Python: what `_datagrams.c` does, for machines where that was not built.
+"""The inner loop of the datagram flows in Python: what `_datagrams.c` does, for machines on which that was not built.
 
 It has the classes of the compiled module with their arguments and their behaviour, and the same tests run against both. It
 handles one packet at a time, with the standard library's sockets. Rows, packets and token buckets are the numpy arrays of

@@ -1,4 +1,4 @@
-"""The two address families: what differs between the sockets of IPv4 and of IPv6.
+"""The two address families: differences between the sockets of IPv4 and IPv6.
 
 An agent's flows have one family, so that a batch has one layout; a pod that has both has an agent for each. Every IPv6 socket
 is IPV6_V6ONLY: an IPv4 packet must never come to it as a mapped address.

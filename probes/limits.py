@@ -1,4 +1,4 @@
-"""Bounds: how many connections a flow can have reason to hold, and a bucket of tokens for how often. Pure."""
+"""Limits: the number of connections that a flow can need, and a token bucket for their rate. Pure."""
 
 from __future__ import annotations
 

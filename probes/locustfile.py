@@ -1,4 +1,4 @@
-"""The locustfile of the application load: what Locust's master and workers run, headless, each in a process of its own.
+"""The locustfile of the application load: run by Locust's master and workers, headless, each in its own process.
 
 Locust replaces the standard library's sockets, threads and time-outs by gevent's the moment it is imported: so nothing of
 ours imports this file, it is only ever named to `python -m locust -f`, and what it is told comes in a file that the

@@ -1,4 +1,4 @@
-"""Network namespaces, held open to make sockets in them.
+"""Network namespaces, held open to create sockets in them.
 
 A socket belongs to the namespace in which it was made, wherever it is used. A caller that makes many sockets enters by a
 descriptor that stays open: two system calls per visit. One thread only: another one would make its sockets there, too.

@@ -1,4 +1,4 @@
-"""When the next tick is due, and which ticks are given up.
+"""Time of the next tick, and the ticks that are skipped.
 
 A periodic stream with a random start phase (RFC 3432 3). A tick that is late by more than one interval is skipped and
 recorded, never caught up: catching up sends bursts, and a sender that bursts measures itself.

@@ -1,4 +1,4 @@
-"""The command of a prober pod: serves requests, or hands one to the process that serves them.
+"""The command of a prober pod: serves requests, or sends one to the serving process.
 
     python -m probes.pod serve DIRECTORY      the pod's first process, see `probes.supervisor`
     python -m probes.pod ask DIRECTORY        one request from stdin, a line of JSON; its answer to stdout, a line of JSON

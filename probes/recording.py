@@ -1,4 +1,4 @@
-"""Record files as an agent writes them: every row is in the kernel's hands the moment it is known.
+"""Record files as an agent writes them: every row is in a shared file mapping as soon as it is known.
 
 What the agent wrote survives `kill -9`: the sender's table is a shared mapping of a sparse file, in which every probe has its
 place from the start; the other tables only grow, by one `write` a batch. `hitless.records` says what the rows are.

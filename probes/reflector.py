@@ -1,4 +1,4 @@
-"""The session reflector: stateful, with a log of its own.
+"""The session reflector: stateful, with its own log.
 
 It answers a packet only if it is a STAMP test packet, names one of its flows and comes from that flow's source (or from what
 that is known to be rewritten to) to that flow's destination; it never sends more octets than came, and no endpoint answers

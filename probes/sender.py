@@ -1,4 +1,4 @@
-"""The session sender of datagram flows, UDP or ICMP: one probe to every peer a tick, and the answers that come back.
+"""The session sender of datagram flows, UDP or ICMP: one probe to every peer per tick, and the answers.
 
 A tick waits for no answer: the kernel stamps answers when they come, and they are fetched after a tick, so that one wake-up
 serves all pods in both directions. The inner loop (`probes.inner_loop`) sends and receives.

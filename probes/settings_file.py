@@ -1,4 +1,4 @@
-"""Settings files: one JSON object that a process of this project is told, read into a dataclass by the types of its fields.
+"""Settings files: one JSON object for a process of this project, read into a dataclass by the types of its fields.
 
 A field says all that is known of it: its type, and by `Annotated` the range of a number or the check of a text. A wrong field
 is refused with the file, the place in it, what was found and what is allowed. No pydantic: this ships into pods.

@@ -1,4 +1,4 @@
-"""`tcp-established`: sequence-numbered messages on one connection, each answered, and a new connection where it breaks.
+"""`tcp-established`: sequence-numbered messages on one connection, each answered, and a new connection after a break.
 
 A message is offered when its tick comes, whatever the connection is doing, because that is when an application would have
 wanted to send it: the kernel keeps it while it is not acknowledged, we keep it for a few seconds while there is no connection

@@ -1,4 +1,4 @@
-"""The sender of TCP flows: a message or a connection a flow and tick, and what becomes of each.
+"""The sender of TCP flows: one message or connection per flow and tick, and its outcome.
 
 To the agent it is what `probes.sender.Sender` is for datagrams: the same ticks, the same rows in the same places. What is
 different is underneath: every flow has a socket or many, and hears of each through one epoll, which the agent waits for like

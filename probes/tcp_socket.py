@@ -1,4 +1,4 @@
-"""TCP sockets as the probing needs them: bound to an endpoint's address, non-blocking, with the kernel's receive times.
+"""TCP sockets for probing: bound to an endpoint's address, non-blocking, with the kernel's receive times.
 
 The kernel gives a receive time with every `recvmsg` on a connection, as it does for datagrams, but one only: that of the last
 segment it read from. Segments that came before they were read lie merged, so a message can be said to have come later than

@@ -1,4 +1,4 @@
-"""The chart as plain rows: bars of outages, flows down, event marks with a lane for each label.
+"""The chart as plain rows: flows downwards, bars of outages, event marks with a lane for each label.
 
 Pure, and drawn from outages and events, never from probes: a chart of 870 flows is as small as their outages. The page and the
 picture draw the same rows.

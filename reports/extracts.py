@@ -1,4 +1,4 @@
-"""Extracts of a comparison, which a report shows beside the summary: the trial to show, the worst flows, the drops by place."""
+"""Extracts of a comparison that a report shows beside the summary: the trial to show, the worst flows, the drops by place."""
 
 from __future__ import annotations
 

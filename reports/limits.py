@@ -1,4 +1,4 @@
-"""Limits of a comparison: sentences about what it could not have seen. Pure."""
+"""Limits of a comparison, as sentences: events that it could not have seen. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run while it lasts: modes of its nodes, cloud routes, loss per second, and the flows that lose most.
+"""The live view of a run: modes of its nodes, cloud routes, loss per second, and the flows that lose most.
 
 Fed with events and settled probes as they come; pure. It judges nothing: a probe counts as lost here when it is not answered
 within SETTLE_NS, and the verdict uses the complete records.

@@ -1,4 +1,4 @@
-"""The application load of an arm: what its users asked and got, in numbers and as rows of strings. Pure.
+"""The application load of an arm: requests and answers of its users, in numbers and as rows of strings. Pure.
 
 The numbers are part of the summary's schema. Seconds count from the operator's request, as timelines do.
 """

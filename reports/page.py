@@ -1,4 +1,4 @@
-"""The report of a comparison as one HTML page that needs no network: the first screen answers, everything else is folded.
+"""The report of a comparison as one HTML page that needs no network: the verdict on the first screen, the rest folded.
 
 Style and script are templates/page.css and page.js, written into the page. The server side of the timeline is plain rows
 (reports/drawing.py, reports/lanes.py): the script only moves two numbers, the first time shown and the span, which every lane

@@ -1,4 +1,4 @@
-"""The paths of an arm in numbers: by which egress its probes went, loss by the modes of both nodes, and both transitions.
+"""The paths of an arm in numbers: the egress of its probes, loss by the modes of both nodes, and both transitions.
 
 A pure function of judged runs; part of the summary's schema. Mesh flows between nodes, over all trials.
 """

@@ -1,4 +1,4 @@
-"""The timeline as one SVG picture, for Markdown and for readers who want no page: a panel an arm, flows down, time across.
+"""The timeline as one SVG picture, for Markdown and for readers without the page: one panel per arm, a row per flow, time across.
 
 Drawn from the rows of reports/drawing.py. Certain downtime is solid and what may have been is hatched, so it is read without
 colour.

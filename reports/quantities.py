@@ -1,4 +1,4 @@
-"""How a report writes quantities. A duration never stands without its accuracy interval."""
+"""Quantities in reports. A duration is always printed with its accuracy interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads `hitless.summary/1`: the same figures in another shape, before parts, the kernel and likely lengths were stored.
+"""Reader of `hitless.summary/1`: the same figures in another shape, before parts, the kernel and likely lengths were stored.
 
 A duration was a number beside its two bounds, or the bounds alone, whose middle is then the likely length. Totals stood among
 the other fields of an arm and of a trial.

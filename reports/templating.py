@@ -1,4 +1,4 @@
-"""The templates of reports, what every one may use, and texts for other programs. Only this module imports jinja2."""
+"""The templates of reports, their filters, and texts for other programs. Only this module imports jinja2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The faults that a scenario can name, with their options: one home for names, so that a mistake is found before anything runs.
+"""The faults that a scenario can name, with their options. Mistakes are found here, before anything runs.
 
 Which of them a cluster can bring about is the cluster's matter (`hitless.ports.Faults.known`); one that it cannot is a skip.
 """

@@ -1,4 +1,4 @@
-"""Reads scenario files, validates them, and checks them against their Shoot and the names that they refer to."""
+"""Reader of scenario files: validates them, also against their Shoot and the names that they refer to."""
 
 from __future__ import annotations
 

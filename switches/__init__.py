@@ -1,1 +1,1 @@
-"""Who performs the switch: the doubles, or someone else whom a run only observes."""
+"""Performers of the switch: the doubles, or someone else whom a run only observes."""

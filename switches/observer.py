@@ -1,4 +1,4 @@
-"""Observers: participants that only look, and record what other parts do to a cluster as the same events.
+"""Observers: participants that record the acts of other parts as the same events.
 
 Real Calico rolls, replaces pods and writes conditions of its own. The performer of the switch changes the manifests and the
 conditions of routes. If doubles do that, they record it, and only Calico is observed.

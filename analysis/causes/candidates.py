@@ -1,4 +1,4 @@
-"""Candidates: what the events say was broken, from when to when, and which flows it could have hit.
+"""Candidates: what was broken according to the events, from when to when, and the flows that it could affect.
 
 A candidate was there; whether it dropped packets is not known. `analysis.causes.explanations` weighs that. Here are also the
 faults of a run, the movement of the kernel's named counters, which give the reason of a drop (sums over the run, without times;

@@ -1,1 +1,1 @@
-"""Which way every packet went: by its TTL and by what the nodes told of their routes. Pure; the way in is `path`."""
+"""The path of every packet, from its TTL and from the nodes' route events. Pure; the entry point is `path`."""

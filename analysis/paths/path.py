@@ -1,4 +1,4 @@
-"""Which path every probe took, out and back: Preferred Egress, Next-Best Egress, or not known.
+"""The path of every probe, out and back: Preferred Egress, Next-Best Egress, or not known.
 
 There are two independent sources: the received TTL, which counts the router, and the events of the node whose routes decide,
 which say whether the tunnel was used. On the way out that is the sender's node, on the way back the reflector's. Each

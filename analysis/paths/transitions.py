@@ -1,4 +1,4 @@
-"""How a flow went from the Preferred to the Next-Best Egress: both transitions, and the first probes on the new path.
+"""The change of a flow from the Preferred to the Next-Best Egress: both transitions, and the first probes on the new path.
 
 RFC 6412 sees a convergence as throughput that falls (Convergence Event Transition, 3.3.1) and rises again (Convergence Recovery
 Transition, 3.3.2). One flow has no throughput but its probes, so both are read from them. Each has two bounds, and a likely

@@ -1,4 +1,4 @@
-"""What the tools would have said, as rows of strings: each tool below what we measured."""
+"""The tools' estimated reports as rows of strings, below the measurement."""
 
 from __future__ import annotations
 

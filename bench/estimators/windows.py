@@ -1,4 +1,4 @@
-"""Stretches of time, and how many samples of a periodic sampler fall into them, whatever its phase.
+"""Stretches of time, and the number of samples of a periodic sampler in them, for any phase.
 
 Exact, in integer nanoseconds: nothing here rounds or draws. Independent of outages and tools.
 """

@@ -1,4 +1,4 @@
-"""An outage in the lab's router that fping and hitless watch side by side: what did each say?
+"""An outage in the lab's router, measured by fping and hitless at the same time.
 
 For the test that holds the estimator of fping (bench/estimators) against the real one.
 """

@@ -1,4 +1,4 @@
-"""The scenes of the cause experiment: how each cause is brought about.
+"""The scenes of the cause experiment: how each cause is produced.
 
 A scene begins and ends at home: every node in OVERLAY, no cloud route, filters loose. Before it breaks anything it sets the
 stage, which loses nothing. What it breaks and for whom is drawn at random; so is what happens beside it and breaks nothing.

@@ -1,4 +1,4 @@
-"""A lab in which things are broken by hand and on the record: every change writes the events that a real switch writes.
+"""A lab with manual faults: every change writes the events of a real switch.
 
 What has no event in reality has none here: a blackhole, a sysctl, a device that goes. All calls act at once.
 """

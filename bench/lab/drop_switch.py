@@ -1,4 +1,4 @@
-"""A switch that drops packets in the lab's router by rules, and says when: no device or counter names the loss."""
+"""A switch that drops packets in the lab's router by rules, at recorded times; no device or counter names the loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Injected outages: what is dropped when, known as exactly as a user process can know it.
+"""Injected outages: packets and times, as exactly as a user process can know them.
 
 The truth is itself an interval: dropping and forwarding begin somewhere within a system call, whose times are read just before
 and just after it. Who injects runs with the precedence that the agents have, so that these two readings stay close.

@@ -1,4 +1,4 @@
-"""From an API server without a network to Calico in its start mode: what is applied, in which order, and what is waited for."""
+"""Bring-up from an API server without a network to Calico in its start mode: applies and waits, in order."""
 
 from __future__ import annotations
 

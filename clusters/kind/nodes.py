@@ -1,4 +1,4 @@
-"""The inside of a node's container: routes, links, the kernel's counters, and packets that stray onto the management network.
+"""The network of a node's container: routes, links, the kernel's counters, and packets on the management network.
 
 The counters cannot be balanced here: a node's counters also count kubelet, containerd and the API server, and the pods'
 namespaces are not read. So only the counters that give a reason are offered, and there is no ledger.

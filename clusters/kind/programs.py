@@ -1,4 +1,4 @@
-"""The programs kind and kubectl, which are found and never downloaded; the only place that uses pytest-kind.
+"""The programs kind and kubectl; they are never downloaded. Only this module uses pytest-kind.
 
 pytest-kind's own fixture passes no configuration, and without programs it downloads old ones without a checksum. So hitless
 constructs its KindCluster here, with its own configuration and with programs that exist.

@@ -1,4 +1,4 @@
-"""The state of a running kind cluster: its containers, and what its API server says about nodes and Calico."""
+"""The state of a running kind cluster: its containers, nodes and Calico."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The versions of everything that a kind cluster consists of: programs, images, and the digests that are known.
+"""The versions of a kind cluster's programs and images, with the known digests.
 
 A new version changes this file only. Calico's version is in `gardener.releases`, because the manifests must match it.
 """

@@ -1,4 +1,4 @@
-"""What Node and Pod objects say that the probers need to know. Pure."""
+"""The fields of Node and Pod objects that the probers need. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Kubernetes objects of the probers: everything that hitless puts into a cluster that is not its own.
+"""The Kubernetes objects of the probers: all objects that hitless creates in a cluster that it only watches.
 
 Two pods per node in the pod network (every other node probes `mesh`, its neighbour on the same node probes `control`), and one
 in the node's own network (`host`). They hold no token of the API, no privilege and no capability, open one port (UDP, and TCP

@@ -1,4 +1,4 @@
-"""The probers' pods in a cluster: deploys them, talks to their supervisors, removes them.
+"""The probers' pods in a cluster: deployment, requests to their supervisors, removal.
 
 None of this uses the path that is measured: requests go through the API server (`clusters.kubernetes.pod_host`). Where a
 cluster belongs to someone else, this is all that is written: one namespace and one priority class, both deleted at the end.

@@ -1,4 +1,4 @@
-"""The cluster of a kubeconfig, which someone else switches: hitless installs the probers and only reads everything else.
+"""The cluster of a kubeconfig, which someone else switches: hitless installs the probers and otherwise only reads.
 
 It is a Cluster like the others, so the main path of a run works on it. It refuses every change: faults, routes.
 """

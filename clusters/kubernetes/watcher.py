@@ -1,4 +1,4 @@
-"""Watches of collections of a real API, each in a thread of its own that survives every failure.
+"""Watches of collections of a real API, each in its own thread, which survives every failure.
 
 A watch that the server ended is resumed where it stopped. Everything else (a version that is too old, a server that is away, a
 broken stream, a kind that is not served yet) ends in the same way: wait, list, count the collection as changed, watch on. A

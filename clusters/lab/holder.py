@@ -1,4 +1,4 @@
-"""Labs that outlive the command that made them: one detached process each, found by a state file.
+"""Labs that outlive their command: one detached process each, found by a state file.
 
 `hitless lab up` starts a holder, which enters a sandbox, brings the lab up and waits. Its state file is in $XDG_RUNTIME_DIR or
 the directory for temporary files. The holder keeps it locked (flock), and the kernel releases the lock when the holder's last

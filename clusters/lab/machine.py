@@ -1,4 +1,4 @@
-"""What this machine offers the lab: features of its kernel and of its Python, and the capabilities that follow."""
+"""Features of this machine's kernel and Python, and the lab's capabilities that follow."""
 
 from __future__ import annotations
 

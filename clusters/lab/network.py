@@ -1,4 +1,4 @@
-"""The lab's network: builds the router, the nodes and the pods out of namespaces, and takes them away.
+"""The lab's network: builds and removes the router, the nodes and the pods, which are namespaces.
 
 Everything goes by batched netlink, one namespace after the other in one thread, inside the sandbox. The namespaces are files
 of one tmpfs at /run/netns, so that `ip netns exec node-a1 ...` works inside the sandbox, and so that one unmount takes

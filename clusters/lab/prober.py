@@ -1,4 +1,4 @@
-"""The prober of the lab: one process with the agents of all pods; where that is too much for one, a process an agent.
+"""The prober of the lab: one process with the agents of all pods, or, if that is too much for one, one process per agent.
 
 It runs the same agents that ship into a pod, with sockets opened inside the pods' namespaces. A process of its own is not
 paused with the harness, and never outlives it: it stops when its stdin ends.

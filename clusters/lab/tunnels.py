@@ -1,4 +1,4 @@
-"""The overlay's carriers: which device, which MTU, which messages. Pure.
+"""The overlay's carriers: device, MTU and netlink messages. Pure.
 
 | carrier | device | wire | cost | route to a peer's block |
 |---|---|---|---|---|

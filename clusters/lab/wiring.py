@@ -1,4 +1,4 @@
-"""The netlink messages that wire a lab: bridges and tables of the router, devices, routes and neighbours of nodes and pods.
+"""The netlink messages that build a lab: bridges and tables of the router, devices, routes and neighbours of nodes and pods.
 
 Pure: the messages follow from the plan. LabNetwork makes the namespaces and sends them.
 """

@@ -1,4 +1,4 @@
-"""The messages about queueing disciplines: netem, which delays, drops, copies and reorders what a link sends. Pure.
+"""The messages about queueing disciplines: netem, which delays, drops, duplicates and reorders a link's packets. Pure.
 
 Source of the numbers: linux/rtnetlink.h, linux/pkt_sched.h.
 """

@@ -1,4 +1,4 @@
-"""The identity of a process: its PID may be given to another one later, PID and start time together are not."""
+"""The identity of a process: its PID can be reused, the pair of PID and start time cannot."""
 
 from __future__ import annotations
 

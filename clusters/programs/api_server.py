@@ -1,4 +1,4 @@
-"""One etcd and one kube-apiserver: seed and Shoot in one for the programs of the parts.
+"""One etcd and one kube-apiserver, which are both seed and Shoot for the programs.
 
 No controller and no scheduler runs: objects stay as they are written, except for what the rig plays.
 """

@@ -1,4 +1,4 @@
-"""A cluster with programs of Gardener's parts around it: what a run uses where a part is no double.
+"""A cluster with programs of Gardener's parts around it, for runs with real parts.
 
 It brings the cluster up, then an API server that is seed and Shoot in one, the programs, and the mirror between that API and
 the cluster's own. Everything else of the Cluster port is the cluster's. Whatever ends or never becomes ready raises

@@ -1,4 +1,4 @@
-"""The decision table asked of a program: every observed case as a Shoot of its own, all of them in one API server.
+"""The decision table run on a program: one Shoot for each observed case, all in one API server.
 
 A case is a namespace with Cluster, Network, the kubeconfig secret and the manifest that was written last. Nodes are shared, so
 the cases with the same Nodes are asked together. What the extension decided shows in the Network's status and in whether it

@@ -1,4 +1,4 @@
-"""gardener-extension-networking-calico and gardener-resource-manager as programs: how they are asked, what is seen of them.
+"""gardener-extension-networking-calico and gardener-resource-manager as programs: requests to them, and their visible effects.
 
 What gardenlet does is played here: it writes Cluster and Network, asks for a reconcile by an annotation, and asks again every
 three minutes while the Network has an error. Gate events come from the Network's status and from the ManagedResource, the

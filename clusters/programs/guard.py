@@ -1,4 +1,4 @@
-"""What looks after the programs while a run lasts."""
+"""Supervision of the programs during a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which program a file is: digest, the version that it states, the commit that its build information names."""
+"""Identity of a program file: digest, stated version, commit in its build information."""
 
 from __future__ import annotations
 

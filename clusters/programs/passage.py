@@ -1,4 +1,4 @@
-"""The way to the Shoot's API: a port that leads to the API server and can be shut.
+"""The way to the Shoot's API: a port that forwards to the API server and can be closed.
 
 Seed and Shoot are one API server here. What the programs have to do with the Shoot goes through this port, so that the Shoot's
 API alone can be away. TLS passes through unread.

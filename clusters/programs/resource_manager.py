@@ -1,4 +1,4 @@
-"""How gardener-resource-manager is started, and the stand-in for the garbage collector that it waits for.
+"""Start of gardener-resource-manager, and the stand-in for the garbage collector for which it waits.
 
 Source: gardener cmd/gardener-resource-manager, example/resource-manager/10-componentconfig.yaml.
 """

@@ -1,4 +1,4 @@
-"""What the programs find in the API: own minimal definitions of Gardener's resources, and one Shoot's objects.
+"""Objects in the programs' API: minimal definitions of Gardener's resources, and one Shoot's objects.
 
 The definitions keep unknown fields, so that any release of a program finds its own. One API server is seed and Shoot in one:
 Nodes and Calico's objects are in it as well. Pure.

@@ -1,4 +1,4 @@
-"""Brotli without compression: what Gardener reads where it expects a compressed secret.
+"""Brotli without compression, which Gardener accepts as a compressed secret.
 
 gardener-resource-manager reads a key that ends in `.br`; the Calico extension takes the bytes for YAML and finds nothing. Pure.
 

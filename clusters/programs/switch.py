@@ -1,4 +1,4 @@
-"""The switch with programs in it: what the operator's request reaches, and what a scenario's plan becomes."""
+"""The switch with programs: receives the operator's request, and adapts a scenario's plan."""
 
 from __future__ import annotations
 

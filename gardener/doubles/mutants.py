@@ -1,4 +1,4 @@
-"""Gates that are broken on purpose. The decision table and the scenarios must catch each of them.
+"""Deliberately broken gates. The decision table and the scenarios must catch each of them.
 
 Each is wrong in one way, which a row of the decision table describes (tests/decision_table.py). It gives the decision
 other knowledge, or judges the nodes otherwise; `python -m tests.mutants` says what catches it.

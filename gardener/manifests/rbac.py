@@ -1,4 +1,4 @@
-"""ServiceAccounts with their rights: of the parts of the switch that write to the API, and of Calico.
+"""ServiceAccounts and their rights, for the parts that write to the API and for Calico.
 
 **Parts.** They are doubles, but they write to a real API server under the names of the real parts and with the least privilege,
 so that admission policy and RBAC treat them like the originals. Reads and deletions are the harness's own: it has an

@@ -1,4 +1,4 @@
-"""The observed decisions of the real extension, for each the input that led to it, and what the double decides on that input.
+"""The observed decisions of the real extension, each with its input, and the double's decision on that input.
 
 `decisions.tsv` has what two releases of the extension decided; its head says when, with which API server, and what holds unless
 a case says otherwise. `CASES` builds the same input for `gardener.gate.decide`, and names the cases in which the double differs

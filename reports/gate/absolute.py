@@ -1,4 +1,4 @@
-"""The absolute rules: what the candidate must show on its own.
+"""The absolute rules: requirements that the candidate meets without a baseline.
 
 The baseline decides nothing here; the message of a rule that does not hold shows its figure beside the candidate's. A figure
 that a summary lacks is a finding "not known", never a pass.

@@ -1,4 +1,4 @@
-"""The release decision: all rules asked, allowances applied, one outcome.
+"""The release decision: all rules evaluated, allowances applied, one outcome.
 
 stop if a rule is broken; else not decided if one is not known; else go. There is no retry.
 """

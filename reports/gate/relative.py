@@ -1,4 +1,4 @@
-"""The relative rules: how a figure of the candidate compares with the baseline's, trial by trial.
+"""The relative rules: a figure of the candidate against the baseline's, trial by trial.
 
 One figure is primary and may stop a release; the others are shown with their intervals. With d the mean of the paired
 differences and the effect that matters stated beforehand:

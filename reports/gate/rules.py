@@ -1,4 +1,4 @@
-"""The rules of the release gate, a YAML file or the built-in ones, and what is found of a rule.
+"""The rules of the release gate, from a YAML file or built in, and their findings.
 
 What stops a release is stated before anything is compared. The built-in rules are the defaults of the fields.
 """

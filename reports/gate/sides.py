@@ -1,4 +1,4 @@
-"""The two sides of a release decision: summaries in, checked to be readable, whole and comparable.
+"""The two sides of a release decision: summaries that are checked to be readable, complete and comparable.
 
 A comparison holds both arms of a scenario in one summary, a session of suites one arm in each; a side takes either.
 """

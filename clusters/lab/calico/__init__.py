@@ -1,1 +1,1 @@
-"""The doubles of calico-node and of its DaemonSet, and what they do to a node's network."""
+"""The doubles of calico-node and of its DaemonSet, and their effect on a node's network."""

@@ -1,4 +1,4 @@
-"""BIRD of one node: which routes to peers it has in the kernel, and when it rewrites them.
+"""BIRD of one node: its routes to peers in the kernel, and the times at which it rewrites them.
 
 BIRD carries IPIP and plain routes. It programs a route to a peer while it has a session with the peer's BIRD, keeps it for the
 graceful restart time after that BIRD died, and then withdraws it. When BIRD itself dies the kernel keeps what was there.

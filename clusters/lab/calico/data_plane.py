@@ -1,4 +1,4 @@
-"""Reader of ConfigMap, DaemonSet and IPPools: what the lab's network and its calico-nodes have to do.
+"""Reader of ConfigMap, DaemonSet and IPPools for the lab's network and its calico-nodes.
 
 Whatever changes packets is obeyed, or refused with the Shoot's field that it comes from. Pure.
 

@@ -1,4 +1,4 @@
-"""The double of calico-node: what one node's pod does to the node's network, and when.
+"""The double of calico-node: the effects of one node's pod on the node's network, and their times.
 
 Two things move it, both of them objects in the API. The IPPool's mode reaches every node within half a second and rewrites the
 routes while the old pod still runs; a pod that is being replaced may be dead by then, and its routes stay in the tunnel until

@@ -1,4 +1,4 @@
-"""What calico-node does to one node's network: the seam between the doubles and the namespaces.
+"""The effects of calico-node on one node's network: the port between the doubles and the namespaces.
 
 The doubles decide when; the plane does it, at once, with routes and links of the real kernel. Blocks: with host-local IPAM
 (IPIP) a node's block is its podCIDR; with calico-ipam (VXLAN) it is a /26 that no cloud route covers.

@@ -1,4 +1,4 @@
-"""The calico-node pods as documents: how the DaemonSet makes one, and what is read from one.
+"""The calico-node pods as documents: written by the DaemonSet, read by the doubles.
 
 Pure. A pod carries its template, so what calico-node does on a node follows from its pod and not from the DaemonSet: while a
 roll goes on, old and new templates run side by side.
