@@ -27,7 +27,7 @@ class Decision:
 
     verdict: Verdict
     findings: tuple[Finding, ...]
-    """Of the comparison's own rule; empty where the verdict is the merge of the runs' verdicts."""
+    """Of the comparison's own rule; empty if the verdict is the merge of the runs' verdicts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Comparison:
 
     @property
     def scenario(self) -> str:
-        """Its name, the same in all runs; empty where there is no run."""
+        """Its name, the same in all runs; empty if there is no run."""
         return self.runs[0].history.header.scenario if self.runs else ""
 
     def runs_of(self, arm: Arm) -> tuple[JudgedRun, ...]:

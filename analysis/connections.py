@@ -31,7 +31,7 @@ STALL_NS: Final = Nanoseconds(200_000_000)
 
 @unique
 class StallEnd(StrEnum):
-    """How a stall went on."""
+    """Outcome of a stall."""
 
     RECOVERED = "recovered"
     """The connection survived: all messages were answered, late."""

@@ -115,7 +115,7 @@ def make_ledger(history: History, measures: Measures) -> Ledger | None:
     """Balance the books of one run, of IPv4: IPv6 has separate counters, which include neighbour discovery.
 
     Returns:
-        The ledger, or None where the cluster has no such counters.
+        The ledger, or None if the cluster has no such counters.
     """
     deltas = _deltas(history)
     if not deltas:

@@ -38,7 +38,7 @@ _SCHEMA: Final = "hitless.summary/"
 _DATE: Final = re.compile(r"(20\d\d)(\d\d)(\d\d)T(\d\d)(\d\d)\d\dZ")
 """In the names of folders of runs."""
 _SHOWN: Final = ("calico", "kubernetes", "kernel")
-"""Parts of a cluster whose versions are shown; the tunnel stands in a column of its own."""
+"""Parts of a cluster whose versions are shown; the tunnel stands in its own column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -49,7 +49,7 @@ class MachineMeter:
         self._cpu, self._softnet = _read_cpu(), _read_softnet()
 
     def read(self) -> MachineLoad:
-        """Return what happened since the meter was made."""
+        """Return the load since the meter was created."""
         seconds = time.monotonic() - self._at
         cpu = {kind: now - then for (kind, now), then in zip(_read_cpu().items(), self._cpu.values(), strict=True)}
         whole = sum(cpu.values()) or 1

@@ -1,7 +1,7 @@
 """How long ten million probes take to be judged and rendered, and how much memory: from stored files to the last report.
 
 The records are synthetic: a cluster of 30 nodes in two zones whose 870 flows are probed for half a minute in each arm. The
-measurement is `hitless judge` in a process of its own, as its user runs it.
+measurement is `hitless judge` in its own process, as its user runs it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ INTERVAL_NS: Final = 5 * MILLISECOND
 
 
 def measure_judge(folder: Path) -> JsonObject:
-    """Judge a stored comparison in a process of its own; return what that took and what came out. Raises BugError."""
+    """Judge a stored comparison in its own process; return what that took and what came out. Raises BugError."""
     usage = measure_process(("-m", "commands.main", "judge", str(folder)), codes={0, 1, 20})
     page, summary = folder / "report.html", folder / "summary.json"
     if not page.exists():

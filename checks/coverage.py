@@ -140,7 +140,7 @@ def _ask_offered(history: History, limits: Limits) -> Iterator[Finding]:
 
 
 def _ask_ticks(history: History, limits: Limits) -> Iterator[Finding]:
-    """Judge skipped ticks per sender, so that a slow sender does not hide among the others."""
+    """Judge skipped ticks per sender, so that the others do not hide a slow sender."""
     limit, skipped = limits["missed_ticks_ratio"], history.records.skipped
     if limit is None:
         return

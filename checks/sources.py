@@ -37,7 +37,7 @@ class SeenSource:
 
 
 def seen_sources(history: History, flow: Flow) -> tuple[SeenSource, ...]:
-    """Return the source addresses of a flow in order of time; empty where no reflector logged it."""
+    """Return the source addresses of a flow in order of time; empty if no reflector logged it."""
     log = history.records.reflector[span(history.records.reflector["flow"], flow.id)]
     log = log[log["source"] != NO_ADDRESS]
     if not log.size:

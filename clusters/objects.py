@@ -7,7 +7,7 @@ from hitless.words import JsonObject, Kind
 
 
 def identify(document: JsonObject) -> tuple[Kind, str]:
-    """Return kind and name of an object. Raises UsageError where it has none, or a kind that the switch does not know."""
+    """Return kind and name of an object. Raises UsageError if it has none, or a kind that the switch does not know."""
     kind, metadata = document.get("kind"), document.get("metadata")
     if not isinstance(kind, str) or kind not in list(Kind):
         allowed = ", ".join(member.value for member in Kind)

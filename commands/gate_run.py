@@ -1,6 +1,6 @@
 """`hitless gate --run`: run two versions alternately, trial by trial, until the release gate decides or the budget is spent.
 
-A trial is `hitless compare --trials 1` with the version's own arguments, in a process of its own: whatever makes a version for
+A trial is `hitless compare --trials 1` with the version's own arguments, in its own process: whatever makes a version for
 `compare` makes one here. The folders that are left are those of comparisons; `hitless judge` reads them.
 """
 

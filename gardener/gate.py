@@ -71,7 +71,7 @@ class GateDecision:
     reason: Reason | None = None
     """Why it does not apply; None for PROCEED and HOLD."""
     missing: tuple[str, ...] = ()
-    """HOLD: the names of all nodes without RouteCreated; empty where the API did not answer."""
+    """HOLD: the names of all nodes without RouteCreated; empty if the API did not answer."""
     error: str | None = None
     """HOLD: the error of the reconcile."""
 
@@ -126,7 +126,7 @@ def is_admission_policy_available(shoot: Shoot, release: ExtensionRelease) -> bo
 
 
 def is_overlay_written(manifest: Sequence[JsonObject] | None) -> bool | None:
-    """Return whether calico-node of a manifest has an overlay on; None where no calico-node can be read.
+    """Return whether calico-node of a manifest has an overlay on; None if no calico-node can be read.
 
     The real decoder knows only apps/v1, and skips the whole object if a value in `env` is not text. Source:
     actuator_reconcile.go:430-470; observed, v1.60-dev.

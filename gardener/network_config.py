@@ -29,7 +29,7 @@ def _refusal(allowed: str) -> PydanticCustomError:
 
 
 def check_cidr(text: str) -> str:
-    """Return a CIDR as it is. Raises PydanticCustomError where it is none."""
+    """Return a CIDR as it is. Raises PydanticCustomError if it is none."""
     address, slash, length = text.partition("/")
     try:
         ipaddress.ip_network(f"{ipaddress.ip_address(address)}/{int(length)}", strict=False)

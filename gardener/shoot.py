@@ -148,7 +148,7 @@ class Shoot(_Lenient):
 
     @property
     def network(self) -> NetworkConfig | None:
-        """The NetworkConfig, or None where the Shoot has no providerConfig."""
+        """The NetworkConfig, or None if the Shoot has no providerConfig."""
         return self.spec.networking.provider_config
 
     @property

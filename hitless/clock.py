@@ -55,9 +55,9 @@ def wait_until(
     Args:
         is_so: the condition. An ApiUnavailableError from it means "not yet"; any other error ends the wait.
         timeout_s: how long to wait at most, s.
-        poll_s: time between two polls, s; 0 where the condition itself waits.
+        poll_s: time between two polls, s; 0 if the condition itself waits.
         unmet: names the condition that was not met and where, such as `node-a1: links have no carrier`.
-        describe: gives the error's details; empty where there are none.
+        describe: gives the error's details; empty if there are none.
         clock: the clock to wait by; default: the machine's.
 
     Raises:

@@ -55,7 +55,7 @@ class History:
     """In order of time."""
     records: ProbeRecords
     counters_before: Mapping[str, Mapping[str, int]]
-    """Namespace to counter to value, read before the probing started; empty where the cluster has none."""
+    """Namespace to counter to value, read before the probing started; empty if the cluster has none."""
     counters_after: Mapping[str, Mapping[str, int]]
     """The same after the probing was drained."""
     final_nodes: tuple[NodeState, ...]

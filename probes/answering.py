@@ -70,11 +70,11 @@ class Answering:
         self._next_seq = dict.fromkeys(self.flows, 0)
 
     def reply(self, conversation: Conversation, content: bytes, times: Times, error: int) -> Reply:
-        """Say what to answer to what came, up to the first that is no message to us.
+        """Return the answers to received data, up to the first invalid message.
 
         Args:
-            conversation: the connection's; it is brought up to date.
-            content: what came, cut anywhere.
+            conversation: that of the connection; updated.
+            content: received octets, cut anywhere.
             times: when.
             error: our Error Estimate.
         """

@@ -6,7 +6,7 @@ environment variable HITLESS_LOAD names.
 
 **Two networks in one process.** A worker's users connect inside their pod, but what it has to say to the master must not
 depend on the path that is being broken, and one more interface in the pod would unbalance the kernel's books. A network
-namespace belongs to a thread. ZeroMQ makes its TCP connections in a thread of its own, which Locust has started, in the
+namespace belongs to a thread. ZeroMQ makes its TCP connections in its own thread, which Locust has started, in the
 namespace where the worker was started (and where the master listens on loopback), by the time its `init` event fires. Then
 the main thread, which all users share, moves into the pod permanently and gives up every privilege.
 

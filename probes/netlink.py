@@ -170,7 +170,7 @@ def dump(opened: socket.socket, kind: int, body: bytes, sequence: int = 1, buffe
 
 
 def _collect(opened: socket.socket, expected: int, buffer: bytearray) -> list[bytes] | None:
-    """Return the parts of one dump, or None where it was interrupted by a change."""
+    """Return the parts of one dump, or None if it was interrupted by a change."""
     found: list[bytes] = []
     is_interrupted = False
     while True:

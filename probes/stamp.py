@@ -104,7 +104,7 @@ def read_probe(content: Content, offset: int = 0) -> Probe:
 def decode_probe(content: Content) -> Probe | None:
     """Return the probe that a packet begins with; None: it is too short, or its Error Estimate has no multiplier.
 
-    MBZ octets are ignored on receipt, and the timestamp's format is the sender's own affair. Source: RFC 8762 4.2.1;
+    MBZ octets are ignored on receipt, and only the sender interprets the timestamp's format. Source: RFC 8762 4.2.1;
     RFC 4656 4.1.2: a multiplier of 0 is corrupt.
     """
     probe = read_probe(content) if len(content) >= PACKET_OCTETS else None

@@ -101,7 +101,7 @@ class TcpEstablishedFlow(TcpFlow):
             self._tools.note_call(began_ns, self._now_ns())
 
     def serve(self, descriptor: int) -> None:
-        """Take note of a connection that opened or failed to; read what came; write what waits."""
+        """Notice that a connection opened or failed; read received data; write pending data."""
         if self._opened is None or self._opened.fileno() != descriptor:
             return
         if not self._is_open:

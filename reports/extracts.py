@@ -106,7 +106,7 @@ def count_lost_datagrams(runs: Sequence[JudgedRun]) -> int:
 
 
 def arm_drops(runs: Sequence[JudgedRun]) -> tuple[Drops, ...] | None:
-    """Return the drops by place over the runs of an arm, most first; None where the cluster has no counters."""
+    """Return the drops by place over the runs of an arm, most first; None if the cluster has no counters."""
     ledgers = [run.evidence.ledger for run in runs if run.evidence.ledger is not None]
     if not ledgers:
         return None

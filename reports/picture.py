@@ -1,4 +1,4 @@
-"""The timeline as one SVG picture, for Markdown and for readers without the page: one panel per arm, a row per flow, time across.
+"""The timeline as one SVG picture, for Markdown and for readers without the page: one panel per arm, one row per flow.
 
 Drawn from the rows of reports/drawing.py. Certain downtime is solid and what may have been is hatched, so it is read without
 colour.

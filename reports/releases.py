@@ -44,7 +44,7 @@ class Row:
     """Probes of mesh flows."""
     lost: int
     gate_hold_after_routes_ms: float | None
-    """This and the figures below: None where the trial has none, or was INCONCLUSIVE."""
+    """This and the figures below: None if the trial has none, or was INCONCLUSIVE."""
     gate_hold_ms: float | None
     convergence_ms: float | None
     ungated_downtime_ms: float | None
@@ -66,7 +66,7 @@ def column_of(figure: Figure) -> str:
 
 
 def name_release(parts: tuple[PartIdentity, ...]) -> str | None:
-    """Return the version of the extension, or None where the summary does not know it."""
+    """Return the version of the extension, or None if the summary does not know it."""
     return next((part.version for part in parts if part.name is Part.EXTENSION and part.version), None)
 
 

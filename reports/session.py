@@ -30,7 +30,7 @@ class ArmEntry:
     expected: str
     """Verdict that the scenario expects."""
     verdicts: str
-    """Of each trial; empty where none was judged."""
+    """Of each trial; empty if none was judged."""
     figures: str
     """What it lost, in a few words."""
     reason: str

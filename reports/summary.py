@@ -67,7 +67,7 @@ class ReportedFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals(Counts):
-    """The numbers of a set of flows: the sums of their counts, and what the worst of them met."""
+    """The numbers of a set of flows: sums of their counts, and the worst values."""
 
     flows: int
     """Flows, each counted once per trial."""

@@ -21,10 +21,10 @@ _LEFT_OUT: Final = ("estimators",)
 
 
 def upgrade(document: JsonObject) -> JsonObject:
-    """Return a document of the first version in the shape of the second; what the first did not know is None or empty.
+    """Return a document of the first version in the shape of the second; fields that the first version lacks are None or empty.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: it is none.
+        KeyError, TypeError, ValueError, AttributeError: the document is not of the first version.
     """
     converted = {name: _convert(arm) for name, arm in document["arms"].items()}
     arms = {name: _nest(arm) | {"per_trial": [_nest(trial) for trial in arm["per_trial"]]} for name, arm in converted.items()}

@@ -110,7 +110,7 @@ def headline_rows(summary: Summary) -> tuple[Row, ...]:
 
 
 def family_rows(summary: Summary) -> tuple[Row, ...]:
-    """Return one row per family of flows, such as `icmp`: what it lost, on how many flows; none where there is one family."""
+    """Return one row per family of flows, such as `icmp`: what it lost, on how many flows; none if there is one family."""
     families = tuple(dict.fromkeys(name for arm in summary.arms.values() for name in arm.classes))
     if len(families) < 2:  # noqa: PLR2004 - one is the table above
         return ()

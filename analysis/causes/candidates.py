@@ -101,7 +101,7 @@ class MovedCounters:
 
     @property
     def places(self) -> frozenset[str]:
-        """The namespaces that were read before and after; empty where the cluster has no counters."""
+        """The namespaces that were read before and after; empty if the cluster has no counters."""
         return frozenset(self._after.keys() & self._before.keys())
 
     def of(self, counter: str, places: Iterable[str]) -> int | None:

@@ -177,7 +177,7 @@ class _Finder:
 
 
 def _ttls_by_log(rows: Rows, log: Rows) -> npt.NDArray[np.uint8]:
-    """Return the TTL with which the reflector first received every probe, by its log; 0 where the log does not have it."""
+    """Return the TTL with which the reflector first received every probe, by its log; 0 if the log does not have it."""
     ttls = np.zeros(rows.size, dtype=np.uint8)
     is_known, entries = find_entries(rows, log)
     ttls[is_known] = entries["ttl"]

@@ -47,7 +47,7 @@ class EndsFinder:
         self._by_address = {address: name for address, name in addresses if address}
 
     def of(self, flow: Flow) -> RouteEnds | None:
-        """Return the two nodes of a flow, or None where it does not travel between two nodes of the cluster."""
+        """Return the two nodes of a flow, or None if it does not travel between two nodes of the cluster."""
         source, destination = self._endpoints[flow.source], self._endpoints[flow.destination]
         sender = source.node
         if source.is_outside:

@@ -1,7 +1,7 @@
-"""When a sample tries: the instants at which one of its packets meets the path. It fails if all of them are dropped.
+"""Tries of a sample: the instants at which one of its packets uses the path. It fails if all of them are dropped.
 
 A datagram tries once. TCP sends again, so that a connection outlives every outage that is over before its last try within the
-tool's patience. This is a model of Linux; what it leaves open is in the two ends of each try, and docs/estimators.md has what a
+tool's patience. This is a model of Linux; its uncertainty is in the two ends of each try, and docs/estimators.md has what a
 real kernel did.
 """
 

@@ -61,7 +61,7 @@ def pool_before_routes(world: CauseWorld, choice: random.Random) -> Scene:
 
 
 def cleanup_before_routes(world: CauseWorld, choice: random.Random) -> Scene:
-    """Clean a node's routes away while the table of its zone lacks the route to a peer of the same zone."""
+    """Run cleanup-routes on a node while the table of its zone lacks the route to a peer of the same zone."""
     zone = choice.choice(world.zones)
     peer, node = choice.sample([node.name for node in world.nodes.values() if node.zone == zone], 2)
     world.create_all(but=[(zone, peer)])

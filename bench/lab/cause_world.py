@@ -80,7 +80,7 @@ class CauseWorld:
         self._told("calico.repointed", node, change, mode=mode.value, cause=POOL_CHANGED, routes=change.routes)
 
     def clean_up(self, node: str) -> None:
-        """Leave a node its default route alone, as cleanup-routes does."""
+        """Leave a node only its default route, as cleanup-routes does."""
         change = self._network.planes[node].cleanup_routes()
         self._native.add(node)
         self._cleaned.add(node)

@@ -109,7 +109,7 @@ class Docker:
             raise WorldError(f"{container}: {' '.join(command)}: the output is not JSON: {text[:80]!r}") from error
 
     def version(self) -> str:
-        """Return the engine's version. Raises MissingCapabilityError where no engine answers."""
+        """Return the engine's version. Raises MissingCapabilityError if no engine answers."""
         try:
             return self.run("version", "--format", "{{.Server.Version}}", timeout_s=10.0).strip()
         except WorldError as error:
@@ -178,7 +178,7 @@ def this_process() -> Owner:
 
 
 def parse_owner(text: str) -> Owner | None:
-    """Return the owner that a label names; None where it names none."""
+    """Return the owner that a label names; None if it names none."""
     host, _, rest = text.partition("/")
     process, _, ticks = rest.partition("/")
     if not (host and process.isascii() and process.isdigit() and ticks.isascii() and ticks.isdigit()):

@@ -95,7 +95,7 @@ def clean_clusters(docker: Docker) -> tuple[str, ...]:
 
 @contextmanager
 def in_use(name: str) -> Iterator[None]:
-    """Keep other processes of this machine from using a cluster. Raises WorldError where one does."""
+    """Keep other processes of this machine from using a cluster. Raises WorldError if one does."""
     directory = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     path = directory / f"hitless-kind-{name}.lock"
     refusal = f"the cluster {name} is in use by another process; use another --cluster-name"

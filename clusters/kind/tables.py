@@ -48,7 +48,7 @@ class KindRouteTables:
         return tuple(sorted(found, key=lambda route: IPv4Network(route.cidr)))
 
     def create(self, route: CloudRoute) -> None:
-        """Create a route; effective on return. Raises RouteTableError where its destination has one already."""
+        """Create a route; effective on return. Raises RouteTableError if its destination has one already."""
         table, line = find_zone(self._zones, route.zone).table, self._line(route)
         try:
             self._docker.execute(self._router, "ip", "route", "add", *line, "table", str(table))
@@ -68,7 +68,7 @@ class KindRouteTables:
             raise RouteTableError(f"cannot create {plural(len(routes), 'route')}: {error}") from error
 
     def delete(self, zone: str, cidr: str) -> None:
-        """Delete a route; effective on return. Raises RouteTableError where there is none."""
+        """Delete a route; effective on return. Raises RouteTableError if there is none."""
         table, destination = find_zone(self._zones, zone).table, check_destination(cidr)
         try:
             self._docker.execute(self._router, "ip", "route", "del", destination, "proto", CLOUD_PROTOCOL, "table", str(table))

@@ -71,7 +71,7 @@ LOCAL_IMAGES: Final = (
 
 
 def find_node_image(kubernetes: tuple[int, int]) -> PinnedImage:
-    """Return the node image for a Kubernetes version, major and minor. Raises UsageError where kind has none for it."""
+    """Return the node image for a Kubernetes version, major and minor. Raises UsageError if kind has none for it."""
     if kubernetes not in NODE_IMAGES:
         allowed = ", ".join(f"{major}.{minor}" for major, minor in sorted(NODE_IMAGES))
         found = f"Kubernetes {kubernetes[0]}.{kubernetes[1]}"

@@ -172,7 +172,7 @@ class KindKube:
         return Resource(api_version=f"{group}/{version}", plural=resource.plural, is_namespaced=False)
 
     def _find_policy_version(self, group: str, plural: str) -> str | None:
-        """Return the newest version in which the server has admission policies; None where it has them in none."""
+        """Return the newest version in which the server has admission policies; None if it has them in none."""
         for version in POLICY_VERSIONS:
             try:
                 answer = self._calls.call("GET", f"/apis/{group}/{version}", about=f"{group}/{version}")

@@ -62,7 +62,7 @@ class Holder:
 
 
 def start_holder(spec: LabSpec, name: str = DEFAULT_NAME) -> Holder:
-    """Bring a lab up in a process of its own and return once it is up.
+    """Bring a lab up in its own process and return once it is up.
 
     Raises:
         UsageError: the name is invalid, or a lab of that name is up.

@@ -179,10 +179,10 @@ class LabNetwork:
         return NETWORK_DIRECTORY / name
 
     def up(self) -> None:
-        """Build everything in the start mode and return once every link carries packets. Being up already is no error.
+        """Build everything in the start mode and return once every link carries packets. No error if it is up already.
 
         Raises:
-            WorldError: the kernel refused something; nothing is left behind.
+            WorldError: the kernel refused a request; nothing is left behind.
         """
         if self._is_mounted:
             return
@@ -203,7 +203,7 @@ class LabNetwork:
             raise
 
     def down(self) -> None:
-        """Take everything away. Being down already is no error.
+        """Remove everything. No error if it is down already.
 
         The kernel cleans up in the background: `wait_gone` waits for the end, and so does the next `up`.
         """

@@ -50,7 +50,7 @@ class LabRouteTables:
         return tuple(sorted(found, key=lambda route: IPv4Network(route.cidr)))
 
     def create(self, route: CloudRoute) -> None:
-        """Create a route; effective on return. Raises RouteTableError where its destination has one already."""
+        """Create a route; effective on return. Raises RouteTableError if its destination has one already."""
         if self._netlink.execute([self.make(route)])[0]:
             raise RouteTableError(f"zone {route.zone} already has a route to {route.cidr}")
 
@@ -60,7 +60,7 @@ class LabRouteTables:
             raise RouteTableError(f"some of {plural(len(routes), 'route')} already existed")
 
     def delete(self, zone: str, cidr: str) -> None:
-        """Delete a route; effective on return. Raises RouteTableError where there is none."""
+        """Delete a route; effective on return. Raises RouteTableError if there is none."""
         message = delete_route(check_destination(cidr), table=find_zone(self._zones, zone).table, protocol=CLOUD_PROTOCOL)
         if self._netlink.execute([message])[0]:
             raise RouteTableError(f"zone {zone} has no route to {cidr}")

@@ -173,7 +173,7 @@ def _networks(name: str) -> Iterator[JsonObject]:
 
 
 def _read_answer(calls: ApiCalls, name: str) -> str | None:
-    """Return what was decided of the Network as it is now, or None where nothing was yet."""
+    """Return what was decided of the Network as it is now, or None if nothing was yet."""
     path = NETWORKS.path(_NETWORK, namespace=_namespace_of(name))
     network = calls.call("GET", path, about=f"Network of {name}")
     status = network.get("status") or {}

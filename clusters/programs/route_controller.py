@@ -88,7 +88,7 @@ class RouteControllerProgram:
             self._process = None
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
-        """Start the program when its time has come, and see that it runs. Raises WorldError where it does not."""
+        """Start the program when its time has come, and see that it runs. Raises WorldError if it does not."""
         self._now_ns = now_ns
         if self._replicas and not self._is_away and self._process is None and now_ns >= self._start_ns:
             self._process = self._start()

@@ -102,7 +102,7 @@ class RouteController:
         return self._due_ns
 
     def is_settled(self) -> bool:
-        """Return whether it does not run, or waits for a tick with nothing failed and nothing left from the last update."""
+        """Return whether it is stopped, or waits for a tick without a failure or unfinished work."""
         is_waiting = self._step == self._tick and self._has_updated and not self._is_changed
         return self.replicas == 0 or (is_waiting and self._retry_delay_ns == 0 and not self._is_away)
 

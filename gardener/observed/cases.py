@@ -74,7 +74,7 @@ class Case:
         return {"apiVersion": "core.gardener.cloud/v1beta1", "kind": "Shoot", "metadata": metadata, "spec": spec, **rest}
 
     def make_nodes(self) -> tuple[JsonObject, ...] | None:
-        """Return the Node objects, or None where the API does not give them."""
+        """Return the Node objects, or None if the API does not give them."""
         if self.api_error:
             return None
         conditions = (route_condition(is_created=True), {}) if self.nodes is None else self.nodes
@@ -278,7 +278,7 @@ def render_before(case: Case, release: ExtensionRelease) -> tuple[JsonObject, ..
 
 
 def ask_double(case: Case, release: ExtensionRelease) -> GateDecision | None:
-    """Return the double's decision, or None where it refuses the Shoot, before the gate or after it."""
+    """Return the double's decision, or None if it refuses the Shoot, before the gate or after it."""
     try:
         manifest = list(render_before(case, release))
         shoot = parse_shoot(case.make_shoot(case.after), "after")

@@ -139,7 +139,7 @@ def choose(baseline: Numbers, candidate: Numbers, primary: Primary, interval: fl
         baseline: one row a decision, one column a trial.
         candidate: the same.
         primary: says which growth matters.
-        interval: probe interval in the unit of the figure; 0 where the figure is no time.
+        interval: probe interval in the unit of the figure; 0 if the figure is no time.
 
     Returns:
         Of each row: the effect, the p-value of "worse", the p-value of "harmless".

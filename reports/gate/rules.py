@@ -155,7 +155,7 @@ class RuleFinding:
     evidence: str
     """File of the summary."""
     next_step: str = ""
-    """What to do; empty where the rule holds."""
+    """What to do; empty if the rule holds."""
     allowance: Allowance | None = None
     """What permits that the rule does not hold."""
 

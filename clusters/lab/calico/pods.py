@@ -61,7 +61,7 @@ def read_pod(document: JsonObject, config: JsonObject | None) -> CalicoPod:
 
     Args:
         document: the Pod.
-        config: the ConfigMap calico-config, or None where there is none; a container takes its environment from it when it
+        config: the ConfigMap calico-config, or None if there is none; a container takes its environment from it when it
             is created.
 
     Raises:
