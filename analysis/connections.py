@@ -4,7 +4,7 @@ A connection hides loss: the kernel retransmits, so an application sees an outag
 questions are: how did a connection end, how long did a message wait, could a new connection be opened? Words:
 docs/measuring.md.
 
-A stall is where an open connection fell silent while messages waited on it. TCP sends again what was lost, and waits twice as
+A stall is a silence of an open connection with waiting messages. TCP retransmits lost data, and waits twice as
 long after every try. So a connection that met an outage comes back later than the path does: what an application waits for is
 the stall, not the outage. Source: RFC 6298 5; include/net/tcp.h of Linux.
 """

@@ -1,7 +1,7 @@
 """`python -m bench.evidence`: results by cluster, from stored summaries: rows in docs/evidence.json, table in docs/evidence.md.
 
 A row is one arm of a scenario on one kind of cluster with one set of real parts. A newer run of the same replaces it, so that
-the document says what was seen last; nothing is added that no stored summary says.
+the document has the latest results; it contains only stored summaries.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def read_ping_counts(text: str) -> Counts:
 
 
 def read_irtt(text: str) -> SentProbes:
-    """Read the JSON of `irtt client -o`: send times (CLOCK_REALTIME) and what was lost, in whichever direction."""
+    """Read the JSON of `irtt client -o`: send times (CLOCK_REALTIME) and lost packets, in either direction."""
     try:
         trips = json.loads(text)["round_trips"]
         sent = np.array([trip["timestamps"]["client"]["send"]["wall"] for trip in trips], dtype=np.int64)

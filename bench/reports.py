@@ -30,7 +30,7 @@ INTERVAL_NS: Final = 5 * MILLISECOND
 
 
 def measure_judge(folder: Path) -> JsonObject:
-    """Judge a stored comparison in its own process; return what that took and what came out. Raises BugError."""
+    """Judge a stored comparison in its own process; return time, memory and results. Raises BugError."""
     usage = measure_process(("-m", "commands.main", "judge", str(folder)), codes={0, 1, 20})
     page, summary = folder / "report.html", folder / "summary.json"
     if not page.exists():

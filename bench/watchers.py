@@ -76,7 +76,7 @@ class Watchers:
 
     Args:
         place: where they watch.
-        folder: for what they print.
+        folder: for their output.
         stack: ends them when it is left.
     """
 

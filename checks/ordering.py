@@ -41,7 +41,7 @@ def check(evidence: Evidence, _: Limits) -> Iterable[Finding]:
 
 
 def _overlay_gone(evidence: Evidence) -> tuple[Nanoseconds, str] | None:
-    """Return the earliest instant from which a node may send natively, and what it was; None: there was none.
+    """Return the earliest instant from which a node may send natively, and its event; None: there was none.
 
     The IPPool's apply is the cause and a node's new routes are its effect. Where the first node acts before the apply is seen
     to end, the effect is dated first, so the earlier of both counts. Source: docs/mechanics.md 4.3.

@@ -43,7 +43,7 @@ class Machines(Protocol):
         ...
 
     def set_mtu(self, node: str, octets: int | None) -> None:
-        """Change the MTU of a node's interface in its zone; None: back to what it was at first."""
+        """Change the MTU of a node's interface in its zone; None: back to the first value."""
         ...
 
     def cut_off(self, node: str) -> None:
@@ -107,7 +107,7 @@ class _NodeFaults:
         )
 
     def refuse_connections(self, options: JsonObject) -> None:
-        """Drop what conntrack has not confirmed (IPS_CONFIRMED): known flows pass, as they do where the table is full."""
+        """Drop packets that conntrack has not confirmed (IPS_CONFIRMED): known flows pass, as with a full table."""
         self._load_rules(
             self._find(options),
             _CONNECTIONS,

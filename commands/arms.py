@@ -80,7 +80,7 @@ def execute_trial(backend: Backend, performer: Performer, case: Case, arm: Arm, 
     """Bring a cluster up, execute one run in it, judge it and store the verdict in `directory`.
 
     Raises:
-        WorldError: the cluster could not be brought up, or what was stored is no run of this scenario.
+        WorldError: the cluster could not be brought up, or the stored run is not of this scenario.
         KeyboardInterrupt: after everything was removed.
     """
     clock = RunClock()
@@ -94,7 +94,7 @@ def execute_trial(backend: Backend, performer: Performer, case: Case, arm: Arm, 
 def execute_plan(
     plan: RunPlan, cluster: Cluster, clock: RunClock, directory: Path, listener: Listener | None = None
 ) -> JudgedRun:
-    """Execute a plan, judge what was recorded, store the verdict; errors as `execute_trial`."""
+    """Execute a plan, judge the records, store the verdict; errors as `execute_trial`."""
     judged = judge_history(run(plan, cluster, clock, RunStore(directory, clock, listener)))
     write_json(directory / "verdict.json", judged.as_json())
     return judged

@@ -126,7 +126,7 @@ def show(looks: list[Look], first: str = "", *, must_stay: bool = False) -> None
     Args:
         looks: one a run.
         first: stands before the lines.
-        must_stay: on a terminal: print what is otherwise drawn below the cursor and erased by what follows.
+        must_stay: on a terminal: print it, instead of a view below the cursor that later output erases.
     """
     from commands.terminal import draw_looks  # noqa: PLC0415 - as above
     from reports.live import say_line  # noqa: PLC0415 - as above

@@ -94,5 +94,5 @@ class SessionHistory:
         self._text = f"{plural(added, 'summary', 'summaries')} added to {self._history}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what was added."""
+        """Print what was added."""
         terminalreporter.write_line(f"history: {self._text}")

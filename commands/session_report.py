@@ -54,7 +54,7 @@ def finish_arm(outcome: ArmOutcome, records: Path, *, is_expected: bool, must_ke
     """Compare an arm with the other of its scenario, if that is over, and drop the records that are not needed any more.
 
     Args:
-        outcome: what became of the arm.
+        outcome: of the arm.
         records: the session's folder.
         is_expected: whether its test passed.
         must_keep: whether the records of arms that came out as expected are kept.
@@ -134,7 +134,7 @@ class SessionReport:
         self._index: Path | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note what became of an arm; of one that is run again, the last."""
+        """Record the outcome of an arm; of a repeated arm, the last."""
         said = {name: str(value) for name, value in report.user_properties}
         is_over = report.when == "call" or report.failed
         if "scenario" in said and is_over and report.outcome in {"passed", "failed", "skipped"}:

@@ -104,7 +104,7 @@ def _draw_look(look: Look) -> Group:
 
 
 def print_run(judged: JudgedRun) -> None:
-    """Print on standard error what became of a run."""
+    """Print the outcome of a run on standard error."""
     header = judged.history.header
     mesh = [judged.measures[flow.id] for flow in judged.history.flows if flow.role is FlowRole.MESH]
     lost, hit = sum(flow.lost for flow in mesh), sum(flow.is_hit for flow in mesh)

@@ -48,7 +48,7 @@ def _check_version(text: str) -> str:
 
 
 class _Lenient(Manifest):
-    """A part of a Shoot: strict about what is read, silent about the rest."""
+    """A part of a Shoot: strict about fields that are read, silent about others."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -147,7 +147,7 @@ def refuse_misplaced(data: Mapping[str, Any], where: str, place: str, known: Col
         near: keys that are read one level up or down, to the place where they belong.
 
     Raises:
-        UsageError: names the key and what was probably meant.
+        UsageError: names the key and the probable key.
     """
     for key in data:
         if key in known:
@@ -171,7 +171,7 @@ def validate(model: type[Model], document: object, where: str, place: str = "") 
 
     Args:
         model: the model.
-        document: what was parsed.
+        document: the parsed document.
         where: how messages name the file.
         place: where in the file `document` stands, such as `spec.networking.providerConfig`.
 

@@ -79,7 +79,7 @@ class RequestOutcome(IntEnum):
 
     @property
     def is_failure(self) -> bool:
-        """Whether the application did not get what it asked for."""
+        """Whether the application did not get its answer."""
         return self not in {RequestOutcome.ANSWERED, RequestOutcome.ABORTED}
 
 

@@ -237,7 +237,7 @@ class _Execution:
         return tuple(route for zone in tables.zones() for route in tables.list(zone))
 
     def _finish_load(self) -> None:
-        """Stop the load while the probes still run: what it meets at the very end is on both records."""
+        """Stop the load while the probes still run, so that both records cover its end."""
         if self._load is None:
             return
         self.attempt("stopping of the load", self._load.stop)
@@ -246,7 +246,7 @@ class _Execution:
             self.attempt("storing of the load's records", partial(self._store.write_load, records))
 
     def attempt(self, what: str, act: Callable[[], T]) -> T | None:
-        """Call `act`; what it raises is written down and ends nothing. Ctrl-C and bugs are raised at the run's end."""
+        """Call `act`; record its error and go on. Ctrl-C and bugs are raised at the run's end."""
         try:
             return act()
         except HitlessError as error:

@@ -6,7 +6,7 @@
 | `events.jsonl` | while it happens, line by line | the events |
 | `cluster.json` | once the cluster is up | facts, flows, counters before |
 | `{sender,reflector,skipped,clocks,connections,overflows}.parquet`, `agents.json` | after the probing | probe records |
-| `load.parquet`, `load.json` | after the load, where there was one | its requests; what was asked of it and its reports |
+| `load.parquet`, `load.json` | after the load, if there was one | its requests; its settings and reports |
 | `final.json` | at the end | counters after, nodes, objects, errors |
 | `verdict.json` | last | what the checks said |
 
@@ -138,7 +138,7 @@ class RunStore:
         self.events = EventLog(directory / "events.jsonl", clock, listener)
 
     def write_header(self, header: RunHeader) -> None:
-        """Write what was asked, before anything happens."""
+        """Write the request, before anything happens."""
         _write(self.directory / "run.json", _Run, _Run(schema=SCHEMA, header=header, epoch_ns=self.epoch_ns))
 
     def write_cluster(
@@ -241,7 +241,7 @@ def read_history(directory: Path, *, must_be_whole: bool = True) -> History:
 
 
 def read_header(directory: Path) -> RunHeader:
-    """Return what was asked of a run, also of one that lasts. Raises RecordDamagedError: it cannot be read."""
+    """Return the request of a run, also of a running one. Raises RecordDamagedError: it cannot be read."""
     return _read(directory / "run.json", _Run).header
 
 
@@ -276,7 +276,7 @@ class _Reader:
         """What could not be read, each with the reason."""
 
     def attempt(self, read: Callable[[], T], instead: T) -> T:
-        """Return what is read; what stands for it where it cannot be. Raises RecordDamagedError: it must be whole."""
+        """Return the result, or its replacement if it cannot be read. Raises RecordDamagedError: it must be whole."""
         try:
             return read()
         except RecordDamagedError as error:

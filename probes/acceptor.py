@@ -1,9 +1,9 @@
 """The far end of TCP flows: accepts their connections, answers their messages, and logs both.
 
-The same promises as the reflector's for datagrams. It listens only where a flow ends, accepts only from addresses that such a
-flow may come from, no more connections than those flows can have reason to hold and no faster than they can have reason to be
-made; `probes.answering` says what is answered. Where a peer does not read its answers, nothing more is read from it. The
-log has the address from which each message came: that is how it is known whether it was rewritten on the way.
+The same guarantees as the reflector's for datagrams. It listens only where a flow ends, accepts only from addresses that such a
+flow may come from, no more connections than those flows can need, and no faster than they can
+open them; see `probes.answering` for the answers. If a peer does not read its answers, its messages are not read either. The
+log has the source address of each message, which shows whether it was rewritten on the way.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class _Connection:
 
     @property
     def silence_ns_max(self) -> int:
-        """How long it may say nothing."""
+        """Longest silence of a connection."""
         flow = self.listener.answering.flows.get(self.conversation.ssid)
         return IDLE_NS[flow.flow_class] if flow else NAMELESS_NS
 
@@ -88,9 +88,9 @@ class Acceptor:
     """Answers the messages that come to the agent's endpoints on connections.
 
     Args:
-        settings: what the agent was told.
+        settings: of the agent.
         bridge: converts times.
-        log: where what came is recorded; a reflector of datagrams may write there, too.
+        log: of received messages; a reflector of datagrams may write there, too.
 
     Raises:
         WorldError: a namespace, an address and port, or enough descriptors are not available.
@@ -184,7 +184,7 @@ class Acceptor:
                 self._hold(_Connection(opened=opened, listener=listener, heard_ns=now_ns, conversation=conversation))
 
     def _hold(self, connection: _Connection) -> None:
-        """Keep a connection; one too many pushes out the one of its source that has been silent for longest."""
+        """Keep a connection; if its source has too many, close the one that has been silent for longest."""
         held = connection.listener.held.setdefault(connection.conversation.source, {})
         if len(held) >= connection.listener.allowed[connection.conversation.source]:
             self._push_out(held)
@@ -206,7 +206,7 @@ class Acceptor:
                 self._close(connection)
 
     def _close(self, connection: _Connection, *, abruptly: bool = False) -> None:
-        """Close a connection; with FIN as a rule: an RST is what a broken path looks like, and is not to come from us."""
+        """Close a connection, normally with FIN, because an RST would look like a broken path."""
         descriptor = connection.opened.fileno()
         del self._connections[descriptor], connection.listener.held[connection.conversation.source][descriptor]
         if abruptly:

@@ -4,13 +4,13 @@ A settings file describes an agent (`probes.roles`): flows of one protocol, one 
 agents of a pod, or of all pods of a lab, of any role: what is sent to a pod of the same process is answered in the
 same turn of its loop.
 
-It says on stdout, a JSON line each, when it is `listening`, `live` (every flow was answered several times in a row) and
+It reports on stdout, one JSON line each, that it is `listening`, `live` (every flow answered several times in a row) and
 `stopped`. It stops on SIGTERM, at the end of a stdin that is a pipe, by an order on that pipe (`probes.orders`), or on its own
 after `duration_ns_max`: then it sends nothing more and listens until everything is answered or `drain_ns` is over. It ignores
 SIGINT, so that Ctrl-C reaches only the harness. Ships into pods: standard library and numpy only.
 
-Where many processes stop one after the other, the last probes of the one would be lost with the other's reflector. So a process
-that may linger says `drained` when it has all its answers, and goes on reflecting until a second SIGTERM or the order to end,
+When many processes stop one after the other, the last probes of one would be lost with the reflector of another. So a process
+that may linger reports `drained` when it has all its answers, and reflects on until a second SIGTERM or the order to end,
 for `linger_ns` at most.
 """
 
@@ -60,11 +60,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Process:
     """The loop: one epoll over the reflectors' sockets, the connections, SIGTERM and stdin, and the time of the next tick.
 
-    A tick goes before everything else. In a namespace of the same kernel its probes are there when the call that sends them
+    A tick has priority. In a namespace of the same kernel its probes have arrived when the call that sends them
     returns, so that the same wake-up answers them.
 
     Args:
-        settings: what each agent was told. The process stops with the first of them that has reached its end.
+        settings: of each agent. The process stops with the first agent that has reached its end.
 
     Raises:
         WorldError: a socket or a record file is not available.
@@ -103,7 +103,7 @@ class Process:
                 yield part.descriptor
 
     def run(self) -> None:
-        """Probe until told to stop, drain, write the reports."""
+        """Probe until the order to stop, drain, write the reports."""
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -131,7 +131,7 @@ class Process:
         return any(sender.is_exhausted for sender in self._senders)
 
     def _turn(self, timeout_s: float) -> None:
-        """Wait for a descriptor, the next tick, or the end of the time, and serve what woke us: the ticks first.
+        """Wait for a descriptor, the next tick, or the end of the time, and handle it: ticks first.
 
         The epoll itself is waited for by `select`: Python's `epoll.poll` counts in whole milliseconds.
         """
@@ -164,7 +164,7 @@ class Process:
             reflector.reflect(ready)
 
     def _look(self) -> None:
-        """Do what is due by the clock."""
+        """Do the work that is due."""
         now_ns = self._now_ns()
         if now_ns - self._looked_ns < LOOK_NS:
             return
@@ -184,7 +184,7 @@ class Process:
                 self._is_stopping = True
 
     def _hear_stdin(self) -> None:
-        """Follow the orders that have come; a pipe at its end stays readable and would wake us without end."""
+        """Follow the orders that have come; a pipe at its end stays readable and would wake the loop without end."""
         content = os.read(0, 4096)
         if not content:  # the process that gives orders is gone
             self._is_stopping = self._is_ending = True
@@ -199,7 +199,7 @@ class Process:
                     self._is_stopping = self._is_ending = True
 
     def _start_ticking(self, start_ns: int) -> None:
-        """Send from `start_ns` on; being told so twice changes nothing."""
+        """Send from `start_ns` on; a second order has no effect."""
         for sender in self._senders:
             if not sender.is_started:
                 sender.start(start_ns)
@@ -227,7 +227,7 @@ class Process:
             self._turn(min(_LOOK_S, max(0, end_ns - self._now_ns()) / 1e9))
 
     def _report(self, used_before: resource.struct_rusage) -> None:
-        """Close everything and write the reports; what the process used is in that of its first agent."""
+        """Close everything and write the reports; the process's resource use is in that of its first agent."""
         used = resource.getrusage(resource.RUSAGE_SELF)
         process = {
             "wakeups": self._wakeups,
@@ -286,7 +286,7 @@ def _prepare_process() -> None:
 
 
 def _take_precedence() -> bool:
-    """Become the least of the real-time processes, bounded, where that is allowed; return whether it was.
+    """Take the lowest real-time priority, bounded, if permitted; return whether it was.
 
     Measured with three busy loops on two cores: 1 to 4 % of the ticks late without it, none with it.
     """

@@ -1,7 +1,7 @@
 """Answers of the far end of TCP flows. Pure, so that any input can be tested.
 
-A message is answered if it is one, names a flow that ends here, and comes from where that flow comes from. Anything else ends
-the connection: its framing cannot be trusted any more. 44 octets go out for 44 that came, never more. Source: RFC 8762 4.3
+A valid message of a flow that ends here, from that flow's source, is answered. Anything else ends
+the connection, because its framing is not reliable any more. 44 octets are sent for 44 received. Source: RFC 8762 4.3
 (stateful mode).
 """
 
@@ -30,7 +30,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Times of everything that was read at once."""
+    """Times of one read."""
 
     received_ns: int
     """Run clock."""
@@ -44,7 +44,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The answers to what came, and its rows for the log."""
+    """The answers to received messages, and the rows for the log."""
 
     answers: bytes
     """To be sent back."""
@@ -58,8 +58,8 @@ class Answering:
     """Answers for one endpoint.
 
     Args:
-        flows: those that end here.
-        bucket: a token an answer.
+        flows: the flows that end here.
+        bucket: one token per answer.
     """
 
     def __init__(self, flows: Collection[FlowSettings], bucket: TokenBucket) -> None:

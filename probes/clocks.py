@@ -72,9 +72,9 @@ def take_pair(
 
 
 def read_clock_error() -> tuple[int, bool]:
-    """Return what the kernel says of the wall clock: its largest error (ns) and whether something synchronises it.
+    """Return the kernel's data on the wall clock: its largest error (ns) and whether it is synchronised.
 
-    Unsynchronised, the kernel says 16 s, which is as good as "unknown". Source: adjtimex(2), RFC 5905 11.3.
+    Without synchronisation the kernel reports 16 s, which means "unknown". Source: adjtimex(2), RFC 5905 11.3.
     """
     timex = _Timex()
     if _adjtimex(ctypes.byref(timex)) < 0:  # a seccomp profile may refuse even to read
@@ -83,7 +83,7 @@ def read_clock_error() -> tuple[int, bool]:
 
 
 def read_clock_id() -> str:
-    """Return what CLOCK_MONOTONIC here is to be told by: agents with the same id read the same clock.
+    """Return the id of CLOCK_MONOTONIC here: agents with the same id read the same clock.
 
     The boot id is the kernel's, in every container of it; a time namespace has offsets of its own. Source: random(4),
     time_namespaces(7).
@@ -121,7 +121,7 @@ class Bridge:
         return self.pair
 
     def is_due(self, now_ns: int) -> bool:
-        """Tell whether the latest pair is a period old; `now_ns` on the run clock."""
+        """Return whether the latest pair is a period old; `now_ns` on the run clock."""
         return now_ns - self.pair.monotonic_ns >= PAIR_PERIOD_NS
 
     def now_ns(self) -> int:

@@ -50,7 +50,7 @@ class _Arrival(NamedTuple):
 
 
 def _receive(opened: socket.socket, octets: int) -> _Arrival | None:
-    """Take a datagram; None: there is none. Raises OSError; ValueError: the kernel did not say when it came."""
+    """Receive a datagram; None: there is none. Raises OSError; ValueError: the receive time is missing."""
     try:
         content, controls, flags, source = opened.recvmsg(octets, _CONTROL_OCTETS, socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -72,7 +72,7 @@ def _send(opened: socket.socket, content: bytes | memoryview, name: Name) -> int
 
 
 class _Sockets:
-    """Sockets by their descriptors, which stay their opener's: this end never closes them."""
+    """Sockets by their descriptors, which belong to their opener: never closed here."""
 
     def __init__(self, descriptors: list[int]) -> None:
         self.opened = [socket.socket(fileno=descriptor) for descriptor in descriptors]
@@ -88,8 +88,8 @@ class Sender:
     Args:
         epoch_ns: the CLOCK_MONOTONIC reading that is 0 on the run clock.
         header: octets before the test packet: 0, or ICMP's 8.
-        packets: shape (flows, octets): one datagram a flow.
-        peers: shape (flows,): where they go.
+        packets: shape (flows, octets): one datagram per flow.
+        peers: shape (flows,): their destinations.
         pods: shape (pods, 3): descriptor; first flow and the one behind the last.
         ids: shape (flows,): FlowIds.
         index: SSID to place of the flow; -1: none.
@@ -140,11 +140,11 @@ class Sender:
         return longest_ns
 
     def collect(self, ticks: int, offset_ns: int) -> tuple[int, ...]:
-        """Fetch the answers that have come and fill their rows; each time another pod comes first.
+        """Receive pending answers and fill their rows; the first pod changes with each call.
 
         Args:
             ticks: how many were sent.
-            offset_ns: what wall time is ahead of the run clock.
+            offset_ns: wall time minus run clock.
 
         Returns:
             How many were malformed, foreign, stale.
@@ -245,12 +245,12 @@ class Reflector:
         self._turns = 0
 
     def reflect(self, pods: list[int], error: int, offset_ns: int) -> tuple[bytes, tuple[int, ...]]:
-        """Answer what has come to these pods; each time another is first.
+        """Answer pending probes of these pods; the first pod changes with each call.
 
         Args:
             pods: their numbers.
             error: the reflector's Error Estimate.
-            offset_ns: what wall time is ahead of the run clock.
+            offset_ns: wall time minus run clock.
 
         Returns:
             REFLECTOR_ROWs, and the counters in the order of `probes.reflector.COUNTED`.

@@ -66,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.service.count("answered")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse a request and close the connection: what follows may be its body, not a request."""
+        """Refuse a request and close the connection, because the following octets may be its body."""
         self.server.service.count("rejected")
         super().send_error(code, message, explain)
 

@@ -1,10 +1,10 @@
 """The locustfile of the application load: run by Locust's master and workers, headless, each in its own process.
 
-Locust replaces the standard library's sockets, threads and time-outs by gevent's the moment it is imported: so nothing of
-ours imports this file, it is only ever named to `python -m locust -f`, and what it is told comes in a file that the
+Locust replaces the standard library's sockets, threads and time-outs by gevent's as soon as it is imported. So hitless
+never imports this file; it only names it to `python -m locust -f`, and the settings are in the file that the
 environment variable HITLESS_LOAD names.
 
-**Two networks in one process.** A worker's users connect inside their pod, but what it has to say to the master must not
+**Two networks in one process.** A worker's users connect inside their pod, but its messages to the master must not
 depend on the path that is being broken, and one more interface in the pod would unbalance the kernel's books. A network
 namespace belongs to a thread. ZeroMQ makes its TCP connections in its own thread, which Locust has started, in the
 namespace where the worker was started (and where the master listens on loopback), by the time its `init` event fires. Then

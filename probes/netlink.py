@@ -158,7 +158,7 @@ def dump(opened: socket.socket, kind: int, body: bytes, sequence: int = 1, buffe
     """Return the bodies of everything that a dump request brings, from one consistent pass.
 
     Raises:
-        OSError: the kernel refused; EBUSY: what was read kept changing.
+        OSError: the kernel refused; EBUSY: the table kept changing.
     """
     buffer = buffer or bytearray(RECEIVE_OCTETS)
     for _ in range(_ATTEMPTS):

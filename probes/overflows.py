@@ -28,8 +28,8 @@ class OverflowWatch:
     """Watches the sockets of one agent.
 
     Args:
-        senders: of the sender: what they drop are answers.
-        reflectors: of the reflector: what they drop are probes.
+        senders: sockets of the sender, which drop answers.
+        reflectors: sockets of the reflector, which drop probes.
         table: OVERFLOW_ROWs go there.
         now_ns: run clock; the first drops fall after it.
     """

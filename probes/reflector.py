@@ -40,9 +40,9 @@ class Reflector:
     """Answers the probes that come to the agent's endpoints.
 
     Args:
-        settings: what the agent was told.
+        settings: of the agent.
         bridge: converts times.
-        log: where what came is recorded.
+        log: of received probes.
         datagrams: module of the inner loop.
 
     Raises:

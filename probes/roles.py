@@ -32,7 +32,7 @@ class Roles:
     """The roles of one agent.
 
     Args:
-        settings: what the agent was told.
+        settings: of the agent.
         bridge: converts the kernel's receive times; its process renews it.
 
     Raises:
@@ -86,7 +86,7 @@ class Roles:
         self._clock.append(np.array([(pair.monotonic_ns, pair.wall_ns, pair.width_ns)], dtype=CLOCK_ROW))
 
     def report(self, now_ns: int, process: dict[str, int]) -> None:
-        """Close everything, and say what was counted.
+        """Close everything, and return the counts.
 
         Args:
             now_ns: run clock.

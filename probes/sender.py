@@ -47,7 +47,7 @@ class Sender(TickedSender):
     """Sends and records the datagram flows of the agent's endpoints.
 
     Args:
-        settings: what the agent was told.
+        settings: of the agent.
         bridge: converts the kernel's receive times.
         skipped: where skipped ticks are recorded.
         facts: go into the header of the record.

@@ -118,10 +118,10 @@ def decode_answer(content: Content) -> Answer | None:
 
 
 def answer_probe(probe: Probe, *, seq: int, timestamp: int, received: int, error: int, ttl: int) -> bytes:
-    """Return the answer to a probe, without what follows its 44 octets. Source: RFC 8762 4.3.1; RFC 8972 3: the SSID is copied.
+    """Return the answer to a probe, without TLVs after its 44 octets. Source: RFC 8762 4.3.1; RFC 8972 3: the SSID is copied.
 
     Args:
-        probe: what came.
+        probe: as received.
         seq: the reflector's own sequence number.
         timestamp: when the answer leaves, NTP.
         received: when the probe came, NTP.
@@ -144,7 +144,7 @@ def answer_probe(probe: Probe, *, seq: int, timestamp: int, received: int, error
 
 
 def mark_tlvs(tlvs: bytes) -> tuple[bytes, bool]:
-    """Return what follows a probe's 44 octets as the answer has it, and whether a TLV of it is malformed.
+    """Return the TLVs after a probe's 44 octets as in the answer, and whether one is malformed.
 
     U is cleared on Extra Padding and set on other types, M is set where one does not fit. What follows a malformed TLV cannot
     be found and stays as it came. Source: RFC 8972 4.

@@ -215,7 +215,7 @@ class TcpEstablishedFlow(TcpFlow):
             self._tools.rewatch(self._opened, select.EPOLLIN | (select.EPOLLOUT if self._is_full else 0))
 
     def _receive(self, opened: socket.socket) -> int | None:
-        """Take what came; return the errno with which the connection ended, 0 for its end of file, None: it did not end."""
+        """Read received data; return the errno that ended the connection, 0 for end of file, None: still open."""
         try:
             content, wall_ns = receive(opened, RECEIVE_OCTETS)
         except BlockingIOError:
@@ -240,7 +240,7 @@ class TcpEstablishedFlow(TcpFlow):
         return None
 
     def _break(self, number: int) -> None:
-        """Take note that an open connection ended; what it took with it has failed; open another one.
+        """Handle the end of an open connection: fail its unanswered messages and open another one.
 
         Args:
             number: errno; 0: the other end closed it.

@@ -60,7 +60,7 @@ class TcpFlow(ABC):
     """One flow over connections; never blocks.
 
     Args:
-        flow: what it is.
+        flow: its settings.
         index: its place in a tick.
         tools: what is shared.
     """
@@ -82,11 +82,11 @@ class TcpFlow(ABC):
 
     @abstractmethod
     def serve(self, descriptor: int) -> None:
-        """Follow what happened on one of its sockets."""
+        """Handle events of one of its sockets."""
 
     @abstractmethod
     def look(self, now_ns: int) -> None:
-        """Do what is due by the clock."""
+        """Do the work that is due."""
 
     @abstractmethod
     def finish(self, now_ns: int) -> None:
@@ -125,7 +125,7 @@ class TcpFlow(ABC):
         """Fill the row of a probe with its first answer.
 
         Args:
-            answer: what came; its `sender_seq` is a probe that was offered.
+            answer: as received; its `sender_seq` is that of an offered probe.
             timestamp: what the probe bore; an answer that brings back another one is corrupted.
             wall_ns: when it came, by the kernel; None: it did not say, and `now_ns` stands for it.
             now_ns: run clock, read after it was taken.

@@ -49,10 +49,10 @@ class TcpSender(TickedSender):
     """Sends and records the TCP flows of the agent's endpoints.
 
     Args:
-        settings: what the agent was told.
+        settings: of the agent.
         bridge: converts the kernel's receive times.
         skipped: where skipped ticks are recorded.
-        connections: where it is recorded what became of connections.
+        connections: the log of connections and their outcomes.
         facts: go into the header of the record.
 
     Raises:
@@ -115,7 +115,7 @@ class TcpSender(TickedSender):
         return super().start(start_ns)
 
     def step(self) -> None:
-        """Send the tick that is due, if one is, and follow what happened on the connections."""
+        """Send the tick that is due, if any, and handle events of the connections."""
         if not self._to_offer and self._is_tick_due(self.now_ns()):
             self._begin_tick()
         if self._to_offer:
@@ -133,7 +133,7 @@ class TcpSender(TickedSender):
         super().stop()
 
     def collect(self) -> None:
-        """Follow what happened on the connections, and what is due by the clock."""
+        """Handle events of the connections, and work that is due."""
         owners = self._tools.owners
         for descriptor, _ in self._tools.epoll.poll(0, _EVENTS_MAX):
             owner = owners.get(descriptor)

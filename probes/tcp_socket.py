@@ -122,7 +122,7 @@ def close_abruptly(opened: socket.socket) -> None:
 
 
 def name_failure(number: int) -> ConnectionEvent:
-    """Return what it means that a connection was not made, by the errno."""
+    """Return the meaning of a failed connect, by its errno."""
     match number:
         case errno.ECONNREFUSED:
             return ConnectionEvent.REFUSED

@@ -23,7 +23,7 @@ class TickedSender(ABC):
     """The interface of a sender, and the part of it that does not depend on the protocol.
 
     Args:
-        settings: what the agent was told.
+        settings: of the agent.
         bridge: its clock.
         skipped: where skipped ticks are recorded.
         facts: go into the header of the record.

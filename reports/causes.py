@@ -129,7 +129,7 @@ def _summarise(kind: CauseKind, parts: Sequence[_Part], total_ms: float) -> Caus
 
 
 def cause_rows(arm: str, found: Sequence[CauseSummary]) -> Iterator[tuple[str, ...]]:
-    """Yield a row of strings a cause: arm, cause, outages, flows, share of the downtime, least score, what was broken."""
+    """Yield one row of strings per cause: arm, cause, outages, flows, share of the downtime, least score, what was broken."""
     for one in found:
         yield (
             arm,
@@ -143,7 +143,7 @@ def cause_rows(arm: str, found: Sequence[CauseSummary]) -> Iterator[tuple[str, .
 
 
 def example_rows(arm: str, found: Sequence[CauseSummary]) -> Iterator[tuple[str, ...]]:
-    """Yield a row of strings a cause: arm, cause, the flow that shows it best, the evidence."""
+    """Yield one row of strings per cause: arm, cause, the flow that shows it best, the evidence."""
     for one in found:
         yield arm, one.cause, f"trial {one.example.trial}: {one.example.flow}", "; ".join(one.example.evidence)
 

@@ -138,7 +138,7 @@ def arm_drops(runs: Sequence[JudgedRun]) -> tuple[Drops, ...] | None:
 
 
 def group_findings(findings: Sequence[ReportedFinding]) -> tuple[FindingGroup, ...]:
-    """Return the findings by kind: FAIL, then INCONCLUSIVE, then what was only worth saying; else in the given order."""
+    """Return the findings by kind: FAIL, then INCONCLUSIVE, then information; else in the given order."""
     groups: dict[tuple[Verdict, str, str, Arm | None], list[ReportedFinding]] = {}
     for finding in findings:
         groups.setdefault((finding.verdict, finding.check, finding.code, finding.arm), []).append(finding)

@@ -69,7 +69,7 @@ def _not_probed(summary: Summary, first: History) -> Iterator[str]:
 
 
 def _mesh_limits(mesh: MeshCoverage, nodes: int) -> Iterator[str]:
-    """Yield what the mesh covered, and what it left out."""
+    """Yield the coverage of the mesh, and its gaps."""
     routes = f"{mesh.routes_probed:,} of {plural(mesh.routes, 'route')} in the zones' tables to a node"
     yield (
         f"{mesh.text}. They cover {routes}, each from at least {plural(mesh.sources_min, 'node')} of the zone; "

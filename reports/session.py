@@ -63,7 +63,7 @@ def render_index(session: SessionIndex) -> str:
 
 
 def render_step_summary(session: SessionIndex) -> str:
-    """Return Markdown for the summary of a job: what was not as expected, then the rest folded."""
+    """Return Markdown for the summary of a job: unexpected verdicts, then the others folded."""
     loud = [arm for arm in session.arms if arm.state is State.UNEXPECTED]
     quiet = [arm for arm in session.arms if arm.state is not State.UNEXPECTED]
     lines = [f"# hitless suites: {'not as expected' if loud else 'as expected'}", "", session.sentence, ""]

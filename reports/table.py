@@ -46,7 +46,7 @@ def verdict_sentence(summary: Summary) -> str:
 
 
 def identity(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Yield name and value of what was tested: the cluster, what carried the overlay, and every part."""
+    """Yield name and value of the tested set-up: the cluster, the overlay's carrier, and every part."""
     yield "cluster", f"{summary.cluster}, profile {summary.profile}"
     if summary.mesh is not None and not summary.mesh.is_full:
         yield "mesh", summary.mesh.text
@@ -66,7 +66,7 @@ def identity(summary: Summary) -> Iterator[tuple[str, str]]:
 
 
 def comparison_rows(summary: Summary) -> tuple[Row, ...]:
-    """Return what decides: what was lost, for how long, and what the gate did."""
+    """Return the deciding rows: loss, its length, and the gate's hold."""
     accuracy_ms = summary.accuracy_ms
 
     def per_totals(label: str, say: Callable[[Totals], str]) -> Row:

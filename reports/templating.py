@@ -71,7 +71,7 @@ def annotate(level: str, title: str, text: str) -> str:
 
     Args:
         level: `notice`, `warning` or `error`.
-        title: what it is about.
+        title: of the text.
         text: may have several lines.
 
     Source: GitHub's documentation, "Workflow commands for GitHub Actions"; escapes as in actions/toolkit,

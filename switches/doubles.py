@@ -49,7 +49,7 @@ class ExtensionPart(Participant, Endable, Protocol):
         ...
 
     def migrate(self) -> None:
-        """Forget what was written: the control plane leaves its seed."""
+        """Forget the written manifests: the control plane leaves its seed."""
         ...
 
     def restore(self, at_ns: Nanoseconds) -> None:

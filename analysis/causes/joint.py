@@ -125,7 +125,7 @@ def apportion(total: int, sizes: Sequence[int]) -> tuple[float, ...]:
     """Return for each group the probability that the counter counted its losses.
 
     Args:
-        total: what was counted.
+        total: of the counter.
         sizes: losses of each group, positive.
 
     Returns:

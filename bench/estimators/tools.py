@@ -24,7 +24,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """When a sample fails: what it tries, if all that is not known goes well, and if it does not."""
+    """Failure of a sample: its tries, at best and at worst."""
 
     surely: Tries
     """Where all of these are dropped, it fails for certain."""

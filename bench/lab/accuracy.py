@@ -46,7 +46,7 @@ class Sample:
 
     @property
     def holds(self) -> bool:
-        """Whether what was measured is compatible with the truth."""
+        """Whether the measurement is compatible with the truth."""
         if self.outage is None:
             return self.truth.shortest_ns < self.blind_ns
         assert self.outage.longest_ns is not None  # noqa: S101 - the experiment ends long after the last outage

@@ -72,7 +72,7 @@ def make_pair(targets: int = 1) -> Iterator[BarePair]:
 
 
 def _wait_carrier(netlink: Netlink) -> None:
-    """Wait until the kernel has seen the carrier: until then a veth drops what it is given. Raises WorldError."""
+    """Wait until the kernel has seen the carrier: until then a veth drops packets. Raises WorldError."""
 
     def has_carrier() -> bool:
         return all(link.is_running for link in list_links(netlink) if link.name == _DEVICE)

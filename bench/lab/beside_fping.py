@@ -44,7 +44,7 @@ class Beside:
 
 
 def watch_with_fping(length_ms: float, wait_ms: float, period_ms: int, directory: Path) -> Beside:
-    """Bring a lab up, drop for a while what goes between two pods of different zones, and let both watch. In the sandbox only.
+    """Bring a lab up and drop packets between two pods of different zones for a while; both tools measure. In the sandbox only.
 
     Args:
         length_ms: how long the outage is, about.

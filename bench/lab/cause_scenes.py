@@ -161,7 +161,7 @@ STAGES: Final[Mapping[CauseKind, Stage]] = {
 
 
 def distract(world: CauseWorld, choice: random.Random) -> None:
-    """Do what happens in every cluster and breaks nothing: a condition, a replaced pod, an unused route flaps."""
+    """Cause harmless events of every cluster: a condition, a replaced pod, an unused route flaps."""
     node, what = choice.choice(sorted(world.nodes)), choice.randrange(3)
     if what == 0:
         actor = "aws-custom-route-controller"

@@ -56,7 +56,7 @@ def score_causes(experiments: Sequence[CauseExperiment]) -> tuple[CauseScore, ..
 
 
 def count_confusions(experiments: Iterable[CauseExperiment]) -> tuple[Confusion, ...]:
-    """Return what was taken for what, most often first."""
+    """Return the confusions of causes, most frequent first."""
     pairs = Counter(
         (None if answer.truth is None else answer.truth.kind, answer.said.cause.kind)
         for experiment in experiments

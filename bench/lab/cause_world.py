@@ -138,7 +138,7 @@ class CauseWorld:
         self.events.record("fault.cured", fault=NODE_ROUTE_LOST, began_ns=int(began_ns))
 
     def set_forwarding(self, node: str, *, is_whole: bool) -> None:
-        """Have the router drop what goes to a node and its pods, or forward it again, without an event."""
+        """Make the router drop packets to a node and its pods, or forward them again, without an event."""
         pods = [endpoint.address for endpoint in self._network.endpoints if endpoint.node == node]
         switch = DropSwitch(self._network, [self.nodes[node].address, *pods])
         (switch.restore if is_whole else switch.drop)()

@@ -81,7 +81,7 @@ class NodeRoutes:
         return Reach.ROUTE if devices else Reach.DEFAULT
 
     def apply(self, line: str) -> tuple[RouteChange, ...]:
-        """Take a line of `ip -ts monitor route link`; return what it changes."""
+        """Apply a line of `ip -ts monitor route link`; return the change."""
         match = _LINE.match(line)
         if match is None:
             return ()

@@ -79,7 +79,7 @@ class ApiCalls:
             path: such as `/api/v1/nodes`.
             about: what messages call the object, such as `Node node-a1`.
             query: such as `{"force": True}`.
-            body: what is sent.
+            body: to send.
             content_type: of the body.
             user: whom to impersonate; None: the kubeconfig's own user. The groups of a ServiceAccount are added by the server.
 

@@ -48,7 +48,7 @@ def refusal(request: str, status: int, body: str, *, reason: str = "") -> ApiErr
     """Return the error that an HTTP status stands for.
 
     Args:
-        request: what was asked, such as `PATCH Node node-a1 as system:serviceaccount:kube-system:calico-node`.
+        request: the request, such as `PATCH Node node-a1 as system:serviceaccount:kube-system:calico-node`.
         status: the HTTP status.
         body: the answer; a Status object in JSON, or anything.
         reason: the HTTP reason phrase, used where the body says nothing.

@@ -80,7 +80,7 @@ class KindKube:
             return tuple(sorted(items, key=lambda item: str(item["metadata"]["name"])))
 
     def apply(self, document: JsonObject, *, actor: str) -> JsonObject:
-        """Create the object or replace what was applied before, as `actor`; see KubeApi.
+        """Create the object or replace the earlier apply, as `actor`; see KubeApi.
 
         Raises:
             UsageError: no kind that the switch knows, no name, or another namespace than kube-system.

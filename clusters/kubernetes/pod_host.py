@@ -47,7 +47,7 @@ class PodHost(Protocol):
         ...
 
     def execute(self, namespace: str, pod: str, command: Sequence[str], line: bytes, timeout_s: float) -> bytes:
-        """Run a command in a pod, with one line as its stdin; return what it wrote to stdout. Threads may call at once.
+        """Run a command in a pod, with one line as its stdin; return its stdout. Threads may call it at the same time.
 
         Raises:
             WorldError: the pod is not there, the command failed, or the stream broke: it may have run or not.

@@ -257,7 +257,7 @@ def fetch(ask: Callable[[JsonObject], JsonObject], directory: Path) -> None:
 
 
 def merge_records(directory: Path, clocks: Mapping[str, _PodClock], clock_id: str) -> ProbeRecords:
-    """Read what agents wrote and put it on one clock: the harness's where an agent has it, else the best known one.
+    """Read the agents' records and convert them to one clock: the harness's if an agent has it, else the best known one.
 
     Args:
         directory: where their files are.

@@ -128,7 +128,7 @@ class StatedProcess:
             self._stdout.close()
 
     def _complaint(self) -> str:
-        """Return the end of what it wrote to stderr."""
+        """Return the end of its stderr."""
         return self._stderr_path.read_bytes()[-_STDERR_OCTETS:].decode(errors="replace").strip() or "it wrote nothing to stderr"
 
 

@@ -25,7 +25,7 @@ _CERTAIN: Final = 0xFFFF_FFFF
 
 
 def set_netem(index: int, links: Links) -> Message:
-    """Make netem the queue of an interface, which impairs what it sends. Source: iproute2 tc/q_netem.c."""
+    """Make netem the queue of an interface, which impairs sent packets. Source: iproute2 tc/q_netem.c."""
     gap = 1 if links.reorder_percent else 0
     loss, duplicate, reorder = (
         round(percent / 100 * _CERTAIN) for percent in (links.loss_percent, links.duplicate_percent, links.reorder_percent)

@@ -11,5 +11,5 @@ def read_start(process: int) -> int | None:
         line = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    # The second field is the program's name in brackets and may hold anything; what follows the last bracket is plain.
+    # The second field is the program's name in brackets and may contain anything; the text after the last bracket is plain.
     return int(line.rpartition(")")[2].split()[19])

@@ -88,7 +88,7 @@ class ApiServer:
     Args:
         assets: the programs.
         logs: folder for the logs of both, and for their data while they run.
-        flags: of kube-apiserver, beyond what it needs.
+        flags: additional flags of kube-apiserver.
         wrapper: words before each program, where something else is to start it.
     """
 

@@ -111,7 +111,7 @@ def _write_cases(installer: Installer, program: Process, documents: Mapping[str,
 
 
 def _ask_group(calls: ApiCalls, installer: Installer, program: Process, names: Sequence[str]) -> dict[str, str]:
-    """Ask cases with the same Nodes, which are written, and return what was decided of each."""
+    """Run cases with the same Nodes, which are written first, and return the decision of each."""
     requests = {name: deque(_networks(name)) for name in names}
     for name in names:
         installer.install([requests[name].popleft()])
@@ -173,7 +173,7 @@ def _networks(name: str) -> Iterator[JsonObject]:
 
 
 def _read_answer(calls: ApiCalls, name: str) -> str | None:
-    """Return what was decided of the Network as it is now, or None if nothing was yet."""
+    """Return the decision on the present Network, or None if there is none yet."""
     path = NETWORKS.path(_NETWORK, namespace=_namespace_of(name))
     network = calls.call("GET", path, about=f"Network of {name}")
     status = network.get("status") or {}

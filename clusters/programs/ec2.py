@@ -101,7 +101,7 @@ class Ec2Endpoint:
         self._recorder = recorder
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
-        """Take what was queued, and answer what is due; nothing is while the cloud leaves calls without an answer."""
+        """Accept queued calls, and answer those that are due; none while the cloud leaves calls unanswered."""
         self._take_queued(now_ns)
         waiting = []
         for call in self._under_way:

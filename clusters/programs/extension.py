@@ -288,7 +288,7 @@ class ExtensionProgram:
             self.annotate(now_ns)
 
     def _decide(self, now_ns: Nanoseconds) -> None:
-        """Record that the extension went on: what was asked and what it knew say how."""
+        """Record that the extension went on, from the request and its knowledge."""
         self._is_decided, self._written = True, self._read_written()
         reason = None if self._held_since_ns is not None else self._find_reason()
         if reason is not None:

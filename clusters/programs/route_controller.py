@@ -30,7 +30,7 @@ class RouteControllerProgram:
     Args:
         path: the program.
         server: the programs' API.
-        ec2: what it calls.
+        ec2: the endpoint that it calls.
         kube: the cluster's own API.
         tables: the route tables themselves.
         pod_cidr: of the Shoot.

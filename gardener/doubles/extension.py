@@ -62,7 +62,7 @@ class ResourceManager:
         kube: the API of the Shoot.
         recorder: records the events.
         timings: how long things take.
-        applied: what it applied long ago.
+        applied: objects that it applied long ago.
     """
 
     name: Final = "gardener-resource-manager"
@@ -187,7 +187,7 @@ class Extension:
     def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
         """End the process, or start it again: it then has no back-off, and reconciles a Network that is held or was changed.
 
-        gardener-resource-manager is another process: what was written is applied meanwhile.
+        gardener-resource-manager is another process, so it applies written manifests meanwhile.
         """
         self._is_away = is_away
         self._backoff.forget()

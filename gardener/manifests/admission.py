@@ -64,7 +64,7 @@ def policy_manifests(shoot: Shoot) -> tuple[JsonObject, ...]:
 
 
 def admit(old_node: JsonObject, new_node: JsonObject, username: str) -> JsonObject:
-    """Return what becomes of an update of nodes/status while the policy is live.
+    """Return the result of an update of nodes/status while the policy is live.
 
     A write of calico-node that holds NetworkUnavailable keeps its other conditions, and the entries that the node had before
     (none, if it had none) move to the end of the list. Everything else passes as it is.

@@ -1,7 +1,7 @@
 """BIRD of one node: its routes to peers in the kernel, and the times at which it rewrites them.
 
 BIRD carries IPIP and plain routes. It programs a route to a peer while it has a session with the peer's BIRD, keeps it for the
-graceful restart time after that BIRD died, and then withdraws it. When BIRD itself dies the kernel keeps what was there.
+graceful restart time after that BIRD died, and then withdraws it. When BIRD itself dies, the kernel keeps its routes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The state that every calico-node reads from the Kubernetes API, read once for all nodes of the lab.
 
-A real node holds a watch each. Here 200 of them would copy 200 pods at every change, so one reader keeps what they all see:
+A real node holds a watch each. Here 200 of them would copy 200 pods at every change, so one reader keeps their common view:
 the calico-node pods, whose BIRD runs where (what a node's BGP sessions would tell it), the tunnel addresses, the pools.
 """
 

@@ -225,7 +225,7 @@ class CalicoNode:
         return self._pod
 
     def _stop(self) -> None:
-        """End the old pod's containers: the kernel keeps what they wrote."""
+        """End the old pod's containers; the kernel keeps their routes."""
         self._bird.die()
         self._is_running = False
         self._pool_due_ns = None
