@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from hitless.words import FlowClass
 from probes.limits import connections_max
+from probes.namespaces import Place
 from probes.settings import FlowSettings
 from probes.stamp import PACKET_OCTETS
 from probes.tcp_flow import TcpFlow, Tools
@@ -47,10 +48,12 @@ class _Attempt:
 
 
 class TcpConnectFlow(TcpFlow):
-    """Sends the probes of one `tcp-connect` flow; arguments as of `TcpFlow`. The caller of `offer` is in its namespace."""
+    """Sends the probes of one `tcp-connect` flow; arguments as of `TcpFlow`."""
 
-    def __init__(self, flow: FlowSettings, index: int, tools: Tools) -> None:
-        super().__init__(flow, index, tools)
+    makes_sockets = True
+
+    def __init__(self, flow: FlowSettings, index: int, tools: Tools, place: Place) -> None:
+        super().__init__(flow, index, tools, place)
         self._attempts: dict[int, _Attempt] = {}
         """By descriptor, the oldest first."""
         self._attempts_max = connections_max(FlowClass.TCP_CONNECT, tools.interval_ns, tools.patience_ns)

@@ -62,11 +62,10 @@ class _Message:
 
 
 class TcpEstablishedFlow(TcpFlow):
-    """Sends the probes of one `tcp-established` flow; arguments as those of `TcpFlow`, and where its connections are made."""
+    """Sends the probes of one `tcp-established` flow; arguments as of `TcpFlow`."""
 
     def __init__(self, flow: FlowSettings, index: int, tools: Tools, place: Place) -> None:
-        super().__init__(flow, index, tools)
-        self._place = place
+        super().__init__(flow, index, tools, place)
         self._opened: socket.socket | None = None
         self._is_open = self._is_full = False
         self._number = 0
@@ -141,7 +140,7 @@ class TcpEstablishedFlow(TcpFlow):
         self._began_ns = now_ns
         self._retry_ns = now_ns + max(self._tools.interval_ns, RETRY_NS_MIN)
         try:
-            with self._place.inside():
+            with self.place.inside():
                 opened = make_socket(self._flow.source_address)
         except OSError as error:
             self._reason = error.errno or errno.EIO

@@ -13,9 +13,10 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from probes.clocks import Bridge
+from probes.namespaces import Place
 from probes.recording import GrowingTable, SenderTable, make_row
 from probes.settings import FlowSettings
 from probes.stamp import Answer, Probe, decode_answer, decode_ntp, encode_ntp, encode_probe
@@ -63,10 +64,14 @@ class TcpFlow(ABC):
         flow: its settings.
         index: its place in a tick.
         tools: what is shared.
+        place: where its connections are made.
     """
 
-    def __init__(self, flow: FlowSettings, index: int, tools: Tools) -> None:
-        self._flow, self._index, self._tools = flow, index, tools
+    makes_sockets: ClassVar[bool] = False
+    """Whether `offer` makes a socket: then its caller is in `place`."""
+
+    def __init__(self, flow: FlowSettings, index: int, tools: Tools, place: Place) -> None:
+        self._flow, self._index, self._tools, self.place = flow, index, tools, place
         self._now_ns = tools.bridge.now_ns
         self._target = (flow.sent_to, flow.port)
         self._count = tools.table.ticks.shape[1]

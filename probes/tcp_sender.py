@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, Final
 
 from hitless.errors import attempting
@@ -33,16 +32,6 @@ _OFFERS_MAX: Final = 8
 """Sockets served, and probes offered, in a turn of the loop: some 50 us each, and a tick of datagrams must not wait for all."""
 _LOOK_NS: Final = 5_000_000
 """How often flows look at the clock, at most."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pod:
-    """Data of one source for a tick."""
-
-    place: Place
-    flows: tuple[TcpFlow, ...]
-    makes_sockets: bool
-    """Whether its flows make sockets when they offer."""
 
 
 class TcpSender(TickedSender):
@@ -82,42 +71,32 @@ class TcpSender(TickedSender):
         )
         self.descriptor = self._tools.epoll.fileno()
         allow_open_files(sum(connections_max(flow.flow_class, settings.interval_ns, self._tools.patience_ns) for flow in flows))
-        self._pods = self._make_pods()
-        self._to_offer: deque[tuple[_Pod, TcpFlow]] = deque()
+        endpoints = {endpoint.name: endpoint for endpoint in settings.endpoints}
+        self._places = {name: Place(endpoints[name].namespace) for name in dict.fromkeys(flow.source for flow in flows)}
+        for name, place in self._places.items():
+            _try_address(endpoints[name], place)
+        self._flows: tuple[TcpFlow, ...] = tuple(
+            (TcpConnectFlow if flow.flow_class is FlowClass.TCP_CONNECT else TcpEstablishedFlow)(
+                flow, index, self._tools, self._places[flow.source]
+            )
+            for index, flow in enumerate(flows)
+        )
+        self._to_offer: deque[TcpFlow] = deque()
         """What is left of the tick that is being sent."""
         self._looked_ns = 0
         self._has_hung_up = False
 
-    def _make_pods(self) -> tuple[_Pod, ...]:
-        endpoints = {endpoint.name: endpoint for endpoint in self._settings.endpoints}
-        sent = tuple(enumerate(self._settings.sent_flows))
-        pods = []
-        for name in dict.fromkeys(flow.source for _, flow in sent):
-            place = Place(endpoints[name].namespace)
-            _try_address(endpoints[name], place)
-            mine = [(index, flow) for index, flow in sent if flow.source == name]
-            flows = tuple(
-                TcpConnectFlow(flow, index, self._tools)
-                if flow.flow_class is FlowClass.TCP_CONNECT
-                else TcpEstablishedFlow(flow, index, self._tools, place)
-                for index, flow in mine
-            )
-            makes_sockets = any(flow.flow_class is FlowClass.TCP_CONNECT for _, flow in mine)
-            pods.append(_Pod(place=place, flows=flows, makes_sockets=makes_sockets))
-        return tuple(pods)
-
     def start(self, start_ns: int) -> int:
         """Open the connections that are to last, and draw the phase; no tick is due before `start_ns` (run clock)."""
         now_ns = self.now_ns()
-        for pod in self._pods:
-            for flow in pod.flows:
-                flow.start(now_ns)
+        for flow in self._flows:
+            flow.start(now_ns)
         return super().start(start_ns)
 
     def step(self) -> None:
         """Send the tick that is due, if any, and handle events of the connections."""
         if not self._to_offer and self._is_tick_due(self.now_ns()):
-            self._begin_tick()
+            self._to_offer.extend(self._flows)
         if self._to_offer:
             self._offer(_OFFERS_MAX)
         self.collect()
@@ -142,36 +121,31 @@ class TcpSender(TickedSender):
         now_ns = self.now_ns()
         if self.is_started and not self._has_hung_up and now_ns - self._looked_ns >= _LOOK_NS:
             self._looked_ns = now_ns
-            for pod in self._pods:
-                for flow in pod.flows:
-                    flow.look(now_ns)
+            for flow in self._flows:
+                flow.look(now_ns)
 
     def hang_up(self) -> None:
         """Close the connections. Later events of their other ends are not recorded."""
         now_ns = self.now_ns()
-        for pod in self._pods:
-            for flow in pod.flows:
-                flow.finish(now_ns)
+        for flow in self._flows:
+            flow.finish(now_ns)
         self._has_hung_up = True
 
     def finish(self) -> None:
         """Close the connections and the records."""
         self.hang_up()
-        for pod in self._pods:
-            pod.place.close()
+        for place in self._places.values():
+            place.close()
         self._tools.epoll.close()
         self._tools.connections.close()
         super().finish()
 
-    def _begin_tick(self) -> None:
-        self._to_offer.extend((pod, flow) for pod in self._pods for flow in pod.flows)
-
     def _offer(self, most: int) -> None:
         """Offer up to `most` probes of what is left of the tick."""
         offered = [self._to_offer.popleft() for _ in range(min(most, len(self._to_offer)))]
-        for pod, flows in groupby(offered, key=itemgetter(0)):
-            with pod.place.inside() if pod.makes_sockets else nullcontext():
-                for _, flow in flows:
+        for (place, makes_sockets), flows in groupby(offered, key=attrgetter("place", "makes_sockets")):
+            with place.inside() if makes_sockets else nullcontext():
+                for flow in flows:
                     flow.offer(self.ticks)
         self.ticks += bool(offered) and not self._to_offer
 

@@ -152,7 +152,7 @@ class Sending:
         self.sender.stop()
 
     def tick(self) -> None:
-        self.sender._begin_tick()
+        self.sender._to_offer.extend(self.sender._flows)
         self.sender._offer(len(self.sender._to_offer))
 
     def pass_time(self, seconds: float) -> None:
@@ -168,7 +168,7 @@ class Sending:
 
     @property
     def flow(self) -> Any:  # noqa: ANN401 - of either class, and looked into
-        return self.sender._pods[0].flows[0]
+        return self.sender._flows[0]
 
     @property
     def rows(self) -> Rows:
