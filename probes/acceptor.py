@@ -64,14 +64,13 @@ class _Listener:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Connection:
+class _Connection(Conversation):
     """One connection that was accepted."""
 
     opened: socket.socket
     listener: _Listener
     heard_ns: int
     """When it last said something, run clock; before that, when it was accepted."""
-    conversation: Conversation
     outbox: bytes = b""
     """Answers that are to be sent."""
     is_full: bool = False
@@ -80,7 +79,7 @@ class _Connection:
     @property
     def silence_ns_max(self) -> int:
         """Longest silence of a connection."""
-        flow = self.listener.answering.flows.get(self.conversation.ssid)
+        flow = self.listener.answering.flows.get(self.ssid)
         return IDLE_NS[flow.flow_class] if flow else NAMELESS_NS
 
 
@@ -180,13 +179,12 @@ class Acceptor:
                 close_abruptly(opened)
             else:
                 opened.setblocking(False)  # noqa: FBT003 - the standard library's signature
-                conversation = Conversation(source=source)
-                self._hold(_Connection(opened=opened, listener=listener, heard_ns=now_ns, conversation=conversation))
+                self._hold(_Connection(opened=opened, listener=listener, heard_ns=now_ns, source=source))
 
     def _hold(self, connection: _Connection) -> None:
         """Keep a connection; if its source has too many, close the one that has been silent for longest."""
-        held = connection.listener.held.setdefault(connection.conversation.source, {})
-        if len(held) >= connection.listener.allowed[connection.conversation.source]:
+        held = connection.listener.held.setdefault(connection.source, {})
+        if len(held) >= connection.listener.allowed[connection.source]:
             self._push_out(held)
         descriptor = connection.opened.fileno()
         held[descriptor] = self._connections[descriptor] = connection
@@ -208,7 +206,7 @@ class Acceptor:
     def _close(self, connection: _Connection, *, abruptly: bool = False) -> None:
         """Close a connection, normally with FIN, because an RST would look like a broken path."""
         descriptor = connection.opened.fileno()
-        del self._connections[descriptor], connection.listener.held[connection.conversation.source][descriptor]
+        del self._connections[descriptor], connection.listener.held[connection.source][descriptor]
         if abruptly:
             close_abruptly(connection.opened)
         else:
@@ -226,7 +224,7 @@ class Acceptor:
             self._close(connection)
             return
         if not content:
-            self.counters["malformed"] += bool(connection.conversation.inbox)  # a message that was never finished
+            self.counters["malformed"] += bool(connection.inbox)  # a message that was never finished
             self._close(connection)
             return
         connection.heard_ns = self._bridge.now_ns()
@@ -240,7 +238,7 @@ class Acceptor:
             sent_ns=now_ns,
             sent_wall_ns=now_wall_ns,
         )
-        reply = connection.listener.answering.reply(connection.conversation, content, times, self._bridge.error)
+        reply = connection.listener.answering.reply(connection, content, times, self._bridge.error)
         count, rows = len(reply.answers) // PACKET_OCTETS, reply.rows
         connection.outbox = reply.answers
         is_alive = not count or self._send(connection)

@@ -261,7 +261,7 @@ class Accepting:
 
     def _heard(self) -> int:
         """Return how many octets were taken for messages, or for the beginnings of them."""
-        begun = sum(len(connection.conversation.inbox) for connection in self.acceptor._connections.values())
+        begun = sum(len(connection.inbox) for connection in self.acceptor._connections.values())
         return 44 * self.acceptor.counters["probes"] + begun
 
     def give(self, opened: socket.socket, content: bytes) -> bytes:
