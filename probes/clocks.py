@@ -104,20 +104,18 @@ class Bridge:
 
     def __init__(self, epoch_ns: int) -> None:
         self._epoch_ns = epoch_ns
-        self.pair = take_pair(epoch_ns)
-        self.error = 1
-        """Error Estimate for the wire."""
-        self._measure_error(0)
+        self.renew()
 
     def renew(self, longest_call_ns: int = 0) -> Pair:
-        """Take a new pair.
+        """Take a new pair, and measure the Error Estimate for the wire.
 
         Args:
             longest_call_ns: longest time between reading the clock and the last packet of that batch leaving; the Error
                 Estimate covers it.
         """
         self.pair = take_pair(self._epoch_ns)
-        self._measure_error(longest_call_ns)
+        clock_ns, is_synchronised = read_clock_error()
+        self.error = stamp.encode_error(clock_ns + longest_call_ns + self.pair.width_ns, is_synchronised=is_synchronised)
         return self.pair
 
     def is_due(self, now_ns: int) -> bool:
@@ -132,7 +130,3 @@ class Bridge:
     def offset_ns(self) -> int:
         """Wall time minus run clock."""
         return self.pair.wall_ns - self.pair.monotonic_ns
-
-    def _measure_error(self, longest_call_ns: int) -> None:
-        clock_ns, is_synchronised = read_clock_error()
-        self.error = stamp.encode_error(clock_ns + longest_call_ns + self.pair.width_ns, is_synchronised=is_synchronised)

@@ -11,6 +11,7 @@ Counts are sums over the trials and over the mesh flows of each; `*_max` go by t
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
@@ -312,14 +313,15 @@ def _report_run(run: JudgedRun) -> Iterator[ReportedFinding]:
     """Yield the findings of a run, of each kind the first FINDINGS_MAX; the last of these counts the others."""
     labels = {flow.id: flow.label for flow in run.history.flows}
     for result in run.results:
-        kinds: dict[tuple[Verdict, str], list[Finding]] = {}
+        left = Counter((finding.verdict, finding.code) for finding in result.findings)
+        kept: Counter[tuple[Verdict, str]] = Counter()
         for finding in result.findings:
-            kinds.setdefault((finding.verdict, finding.code), []).append(finding)
-        kept = {id(finding) for found in kinds.values() for finding in found[:FINDINGS_MAX]}
-        more = {id(found[:FINDINGS_MAX][-1]): max(0, len(found) - FINDINGS_MAX) for found in kinds.values()}
-        for finding in result.findings:
-            if id(finding) in kept:
-                yield replace(_report(finding, result.check, run, labels), more=more.get(id(finding), 0))
+            kind = finding.verdict, finding.code
+            kept[kind] += 1
+            left[kind] -= 1
+            if kept[kind] <= FINDINGS_MAX:
+                more = left[kind] if kept[kind] == FINDINGS_MAX else 0
+                yield replace(_report(finding, result.check, run, labels), more=more)
 
 
 def _report(finding: Finding, check: str, run: JudgedRun | None, labels: Mapping[FlowId, str]) -> ReportedFinding:
