@@ -72,6 +72,7 @@ class Process:
 
     def __init__(self, settings: Sequence[AgentSettings]) -> None:
         self._bridge = Bridge(settings[0].epoch_ns)
+        self._now_ns = self._bridge.now_ns
         self._agents = tuple(Roles(one, self._bridge) for one in settings)
         self._senders = tuple(agent.sender for agent in self._agents if agent.sender)
         self._acceptors = tuple(agent.acceptor for agent in self._agents if agent.acceptor)
@@ -242,9 +243,6 @@ class Process:
         pair = self._bridge.renew(longest_call_ns)
         for agent in self._agents:
             agent.note(pair)
-
-    def _now_ns(self) -> int:
-        return self._bridge.now_ns()
 
 
 def main(arguments: list[str]) -> int:
