@@ -72,4 +72,3 @@ class Recorder(Protocol):
 
     def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
         """Record an event at `t_ns` (default: now on the run clock) and return it."""
-        ...

@@ -122,16 +122,12 @@ class Load(Protocol):
 
         The processes write their own record files below `directory`. Raises WorldError; nothing runs then.
         """
-        ...
 
     def is_live(self) -> bool:
         """Return whether every user has been answered. Raises WorldError if a process died."""
-        ...
 
     def stop(self) -> None:
         """Make no more requests, wait for the outstanding answers, and end all processes. Safe to call twice."""
-        ...
 
     def collect(self) -> LoadRecords:
         """Return the records. Raises RecordDamagedError."""
-        ...

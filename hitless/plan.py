@@ -23,16 +23,13 @@ class Switch(Protocol):
     @property
     def participants(self) -> Sequence[Participant]:
         """The participants of Gardener's parts."""
-        ...
 
     @property
     def faults(self) -> Faults:
         """Faults of these parts."""
-        ...
 
     def request(self, number: int) -> None:
         """Do what the operator does: change the Shoot for the `number`th time, from 0."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,15 +23,12 @@ class Clock(Protocol):
     @property
     def epoch_ns(self) -> int:
         """The CLOCK_MONOTONIC reading that is 0 on this clock; the agents get it, so that all share one run clock."""
-        ...
 
     def now_ns(self) -> Nanoseconds:
         """Return the time since the run's start on CLOCK_MONOTONIC, ns."""
-        ...
 
     def wait_until(self, due_ns: Nanoseconds) -> None:
         """Return at `due_ns` or a little later; at once if it has passed."""
-        ...
 
 
 class KubeApi(Protocol):
@@ -44,11 +41,9 @@ class KubeApi(Protocol):
 
     def get(self, kind: Kind, name: str) -> JsonObject:
         """Return one object. Raises NotFoundError."""
-        ...
 
     def list(self, kind: Kind) -> tuple[JsonObject, ...]:
         """Return all objects of a kind, in order of their names."""
-        ...
 
     def apply(self, document: JsonObject, *, actor: str) -> JsonObject:
         """Create the object or replace its spec, data, labels and annotations (server-side apply with force).
@@ -56,15 +51,12 @@ class KubeApi(Protocol):
         The status stays. metadata.generation rises only when the spec changed; an apply that changes nothing makes no change
         event.
         """
-        ...
 
     def delete(self, kind: Kind, name: str) -> None:
         """Delete an object; a missing one is no error (a controller deletes at least once)."""
-        ...
 
     def replace_status(self, document: JsonObject, *, actor: str) -> JsonObject:
         """PUT the status. Raises ConflictError when metadata.resourceVersion is given and not current, NotFoundError."""
-        ...
 
     def merge_condition(self, node: str, condition: JsonObject, *, actor: str) -> JsonObject:
         """Strategic merge patch of one condition (merge key: type) into nodes/status; admission policies apply.
@@ -72,11 +64,9 @@ class KubeApi(Protocol):
         Returns the node after the write, so the caller sees whether the write was kept. `actor` is the user name, such as
         `system:serviceaccount:kube-system:calico-node`. Raises NotFoundError.
         """
-        ...
 
     def take_changes(self) -> frozenset[Kind]:
         """Return the kinds in which something was created, changed or deleted since the last call, and forget them."""
-        ...
 
 
 class RouteTables(Protocol):
@@ -84,19 +74,15 @@ class RouteTables(Protocol):
 
     def zones(self) -> tuple[str, ...]:
         """Return the zone names, in the order in which the cloud API lists its tables."""
-        ...
 
     def list(self, zone: str) -> tuple[CloudRoute, ...]:
         """Return the pod routes of a zone's table, in order of their destinations."""
-        ...
 
     def create(self, route: CloudRoute) -> None:
         """Create a route; effective on return. Raises RouteTableError if it exists."""
-        ...
 
     def delete(self, zone: str, cidr: str) -> None:
         """Delete a route; effective on return. Raises RouteTableError if it does not exist."""
-        ...
 
 
 class Prober(Protocol):
@@ -107,7 +93,6 @@ class Prober(Protocol):
 
         Agents write their own record files below `directory`.
         """
-        ...
 
     def is_live(self) -> bool:
         """Return whether every flow has been answered `live_answers` times in a row since its start.
@@ -115,15 +100,12 @@ class Prober(Protocol):
         Raises:
             WorldError: an agent died.
         """
-        ...
 
     def stop(self) -> None:
         """Stop sending, listen for `drain_ns` or until every probe is answered, end the agents. Safe to call twice."""
-        ...
 
     def collect(self) -> ProbeRecords:
         """Return the records of all agents. Raises RecordDamagedError."""
-        ...
 
 
 class Faults(Protocol):
@@ -131,15 +113,12 @@ class Faults(Protocol):
 
     def known(self) -> frozenset[str]:
         """Return the names of the faults that this cluster can inject."""
-        ...
 
     def inject(self, name: str, options: JsonObject) -> None:
         """Inject the fault; effective on return."""
-        ...
 
     def cure(self, name: str, options: JsonObject) -> None:
         """Cure what the fault broke with these options; effective on return. Curing an absent fault is no error."""
-        ...
 
 
 class Calibrator(Protocol):
@@ -147,11 +126,9 @@ class Calibrator(Protocol):
 
     def drop(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:
         """Drop the flow's probes from now on; return the run clock just before and just after the change. Raises WorldError."""
-        ...
 
     def restore(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:
         """Forward them again; return the same two times. Not dropping is no error. Raises WorldError."""
-        ...
 
 
 class Participant(Protocol):
@@ -163,23 +140,19 @@ class Participant(Protocol):
     @property
     def name(self) -> str:
         """Unique in the run, where one of the switch takes the place of the cluster's; also the actor of its events."""
-        ...
 
     @property
     def watches(self) -> frozenset[Kind]:
         """A change in one of these kinds wakes the double at once."""
-        ...
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Do what is due, and return when to be called next (run clock, never the past), or None: only when something changes.
 
         A later wake-up that is already planned is replaced, except that a change in a watched kind wakes at once.
         """
-        ...
 
     def is_settled(self) -> bool:
         """Return whether this double has nothing left to do in the present state."""
-        ...
 
 
 class Cluster(Protocol):
@@ -188,56 +161,44 @@ class Cluster(Protocol):
     @property
     def kube(self) -> KubeApi:
         """The API of the cluster."""
-        ...
 
     @property
     def routes(self) -> RouteTables:
         """The cloud's route tables."""
-        ...
 
     @property
     def prober(self) -> Prober:
         """Its prober."""
-        ...
 
     @property
     def faults(self) -> Faults:
         """Its faults."""
-        ...
 
     @property
     def calibrator(self) -> Calibrator | None:
         """Drops the calibration flow; None: this cluster cannot."""
-        ...
 
     @property
     def load(self) -> Load | None:
         """Makes application load; None: this cluster cannot."""
-        ...
 
     def capabilities(self) -> frozenset[Capability]:
         """Return the cluster's capabilities; may be called before `up`."""
-        ...
 
     def up(self) -> ClusterFacts:
         """Bring the cluster up in its start mode, with every pod reachable. Raises WorldError; nothing is left behind then."""
-        ...
 
     def down(self) -> None:
         """Remove everything. Safe to call twice, and after a failed `up`."""
-        ...
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
         """Return the participants for Calico: the doubles of calico-node and its roll, or an observer of the real ones."""
-        ...
 
     def counters(self) -> Mapping[str, Mapping[str, int]]:
         """Return namespace name to counter name (`Ip.InReceives`, `TcpExt.IPReversePathFilter`, ...) to value.
 
         Besides the kernel's own names: `Neigh.table_fulls` in the namespace `machine`.
         """
-        ...
 
     def inspect(self) -> tuple[NodeState, ...]:
         """Return the state of every node, in the order of the facts."""
-        ...

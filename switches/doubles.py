@@ -34,7 +34,6 @@ class Endable(Protocol):
 
     def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does
         """Stop the process, or start it again."""
-        ...
 
 
 class ExtensionPart(Participant, Endable, Protocol):
@@ -42,19 +41,15 @@ class ExtensionPart(Participant, Endable, Protocol):
 
     def request(self, shoot: Shoot, at_ns: Nanoseconds) -> None:
         """Receive the Shoot of the operator's request."""
-        ...
 
     def annotate(self, at_ns: Nanoseconds, /) -> None:
         """Look, because the Network was annotated."""
-        ...
 
     def migrate(self) -> None:
         """Forget the written manifests: the control plane leaves its seed."""
-        ...
 
     def restore(self, at_ns: Nanoseconds) -> None:
         """Start again in another seed."""
-        ...
 
 
 class RouteControllerPart(Endable, Scaled, Protocol):

@@ -31,16 +31,13 @@ class Scaled(Protocol):
     @property
     def name(self) -> str:
         """Name of its Deployment."""
-        ...
 
     @property
     def replicas(self) -> int:
         """How many run."""
-        ...
 
     def scale(self, replicas: int, at_ns: Nanoseconds, /) -> None:
         """Let this many run from now on."""
-        ...
 
 
 class ControlPlane:
