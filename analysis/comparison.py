@@ -72,10 +72,6 @@ def compare_verdict(runs: Sequence[JudgedRun], doubts: tuple[Finding, ...] = ())
     3. A run that cannot be read, an arm that is missing, a gated run without a verdict, an ungated trial that proved nothing:
        INCONCLUSIVE.
     4. Else PASS.
-
-    Args:
-        runs: of both arms.
-        doubts: findings about runs that cannot be read.
     """
     for found in (_find_invalid(runs), _find_failed(runs), chain(doubts, _find_unproven(runs))):
         findings = tuple(found)

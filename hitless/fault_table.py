@@ -25,11 +25,7 @@ class Fault:
 
 
 class FaultTable:
-    """See `hitless.ports.Faults`.
-
-    Args:
-        faults: name to fault.
-    """
+    """See `hitless.ports.Faults`."""
 
     def __init__(self, faults: Mapping[str, Fault]) -> None:
         self._faults = dict(faults)

@@ -21,8 +21,6 @@ class Loop:
 
     Args:
         participants: their names are unique.
-        kube: the source of changes.
-        clock: the run clock.
     """
 
     def __init__(self, participants: Sequence[Participant], kube: KubeApi, clock: Clock) -> None:

@@ -256,12 +256,6 @@ class SwitchObserver(CalicoObserver):
     """Records a switch that someone else performs: request, manifests, every condition, and what Calico does.
 
     One look serves both. It is a Switch, too, which does nothing itself; see `hitless.plan.Switch`.
-
-    Args:
-        kube: the API.
-        recorder: records the events.
-        clock: the run clock.
-        options: when the switch is over.
     """
 
     def __init__(self, *, kube: KubeApi, recorder: Recorder, clock: Clock, options: ObserverOptions) -> None:
@@ -325,13 +319,7 @@ def observe_switch(
 
 
 def observe_plan(plan: RunPlan, clock: Clock, options: ObserverOptions) -> RunPlan:
-    """Return a plan without everything that would change the cluster: someone else performs the switch.
-
-    Args:
-        plan: as the doubles would carry it out.
-        clock: the run clock.
-        options: how long someone else may take to switch, and when it is over.
-    """
+    """Return a plan without everything that would change the cluster: someone else performs the switch."""
     duration_ns = options.until_ns if plan.requests_ns else plan.duration_ns_max
     checks = {name: budgets for name, budgets in plan.header.checks.items() if name in CHECKS}
     return replace(

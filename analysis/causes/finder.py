@@ -60,9 +60,7 @@ class CandidateFinder:
     """The candidates of one run.
 
     Args:
-        history: of the run.
-        measures: of its flows; the machine causes the outages of control flows.
-        routes: of its nodes.
+        measures: the machine causes the outages of control flows.
     """
 
     def __init__(self, history: History, measures: Measures, routes: RouteHistory) -> None:

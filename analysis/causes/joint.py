@@ -167,12 +167,7 @@ _Claims = Mapping[KernelCounter, Sequence[_Claim]]
 
 
 def keep_budgets(explanations: Sequence[Explanation], moved: MovedCounters) -> None:
-    """Lower the odds of candidates until no counter is exceeded, and give the remaining room to unexplained losses.
-
-    Args:
-        explanations: all of the run, with all evidence.
-        moved: by how much its counters moved.
-    """
+    """Lower the odds of candidates until no counter is exceeded, and give the remaining room to unexplained losses."""
     claims = _find_claims(explanations)
     budgets = {counter: budget for counter in claims if (budget := moved.of(counter.name, counter.places)) is not None}
     _cut(claims, budgets)

@@ -115,8 +115,6 @@ class RouteCandidates:
     """The route candidates of one run.
 
     Args:
-        history: of the run.
-        hops: its nodes' next hops.
         routers: namespaces with counters that are neither nodes nor endpoints.
     """
 

@@ -65,11 +65,7 @@ class Segment:
 
 
 class Splitter:
-    """Splits the outages of one flow by direction.
-
-    Args:
-        probes: the flow's, as `analysis.classify` has them.
-    """
+    """Splits the outages of one flow by direction."""
 
     def __init__(self, probes: Probes) -> None:
         self._probes = probes

@@ -95,15 +95,7 @@ class FlowPaths:
 def find_paths(
     history: History, probes: Mapping[FlowId, Probes], routes: RouteHistory, ttls: TtlPaths, *roles: FlowRole
 ) -> Iterator[FlowPaths]:
-    """Yield the paths of every flow between two nodes, in order of their ids; a flow within a node has none.
-
-    Args:
-        history: of the run.
-        probes: of its flows, classified.
-        routes: of its nodes.
-        ttls: of its packets.
-        roles: only flows of these; without one, all.
-    """
+    """Yield the paths of every flow between two nodes, in order of their ids; of these roles, or of all without one."""
     for flow in history.flows:
         ends = ttls.ends(flow)
         if ends is not None and flow.role in (roles or FlowRole):

@@ -58,13 +58,7 @@ class _Bucket:
 
 
 class Cloud:
-    """Route tables as the cloud's API offers them; a RouteTables.
-
-    Args:
-        tables: the tables themselves.
-        behaviour: limits and latency.
-        clock: the run clock, for throttling.
-    """
+    """Route tables as the cloud's API offers them; a RouteTables."""
 
     def __init__(self, tables: RouteTables, behaviour: CloudBehaviour, clock: Clock) -> None:
         self.tables = tables
@@ -169,7 +163,6 @@ class Propagation:
     """Lets accepted routes become effective; a Participant.
 
     Args:
-        cloud: the route tables behind the cloud's API.
         recorder: records `route.created`, at the time from which packets follow the route.
     """
 

@@ -44,11 +44,7 @@ class ControlPlane:
     """Scales the route controller, applies the admission policy and removes stale conditions; a Participant.
 
     Args:
-        kube: the API of the Shoot.
-        recorder: records the events.
-        timings: how long things take.
         shoot: the Shoot before the operator's request; where its overlay is off, all of this was done long ago.
-        controller: what is scaled.
     """
 
     name: Final = "gardener-extension-provider-aws"

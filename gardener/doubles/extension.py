@@ -59,9 +59,6 @@ class ResourceManager:
     """Deletes and applies; driven by the extension's double, which wakes it.
 
     Args:
-        kube: the API of the Shoot.
-        recorder: records the events.
-        timings: how long things take.
         applied: objects that it applied long ago.
     """
 
@@ -135,11 +132,6 @@ class Extension:
     """Holds or writes, and drives gardener-resource-manager, which applies; a Participant.
 
     Args:
-        kube: the API of the Shoot.
-        recorder: records the events.
-        timings: how long things take.
-        gate: makes the decision.
-        feature_gates: of the extension.
         shoot: the Shoot before the operator's request.
         written: what the ManagedResource secret holds at the start, all of it applied long ago; None: there is none yet, or it
             cannot be read.

@@ -43,11 +43,6 @@ class RouteController:
     """Maintains the tables and reports on the nodes; a Participant.
 
     Args:
-        kube: the API of the Shoot.
-        cloud: the route tables behind the cloud's API.
-        recorder: records the events.
-        timings: how long things take.
-        mode: what RouteCreated means.
         replicas: 0, or 1 where it has been running for long.
         wall_time: the wall clock as the API writes it, for lastTransitionTime.
     """
