@@ -57,10 +57,10 @@ class Comparison:
 
         A run that cannot be read proves nothing: FAIL by the others stays FAIL, and PASS becomes INCONCLUSIVE.
         """
-        doubts = tuple(_doubt_damaged(self.damaged))
+        doubts = tuple(doubt("run-damaged", f"a run cannot be read and is excluded: {reason}") for reason in self.damaged)
         if self.has_rule:
             return compare_verdict(self.runs, doubts)
-        verdicts = (*(run.verdict for run in self.runs), *(doubt.verdict for doubt in doubts))
+        verdicts = (*(run.verdict for run in self.runs), *(one.verdict for one in doubts))
         return Decision(verdict=merge(verdicts), findings=doubts)
 
 
@@ -86,11 +86,6 @@ def compare_verdict(runs: Sequence[JudgedRun], doubts: tuple[Finding, ...] = ())
     text = f"GATED lost nothing{beyond} in {trials}; UNGATED lost {lost} per trial, so loss would have been seen"
     good = note("hitless", text)
     return Decision(verdict=Verdict.PASS, findings=(good, *_say_unproven(runs)))
-
-
-def _doubt_damaged(damaged: Sequence[str]) -> Iterator[Finding]:
-    for reason in damaged:
-        yield doubt("run-damaged", f"a run cannot be read and is excluded: {reason}")
 
 
 def _name(run: JudgedRun) -> str:

@@ -1,4 +1,4 @@
-"""The one timeline of the nodes' routes: each node's next hop for each other node at every time, with its source.
+"""The one timeline of the nodes' routes: each node's next hop for each other node at every time.
 
 The next hop is the tunnel (mode OVERLAY), the wire of the node's zone, or the gateway (both NATIVE). Convergence, paths, causes
 and the checks all read this timeline, so they cannot disagree.
@@ -62,11 +62,6 @@ class RouteMode(IntFlag):
     NATIVE = 2
     UNKNOWN = 3
 
-    @staticmethod
-    def of(mode: Mode) -> RouteMode:
-        """Return the bit of a mode."""
-        return RouteMode[mode.value]
-
 
 @unique
 class NextHop(Enum):
@@ -80,15 +75,6 @@ class NextHop(Enum):
     def mode(self) -> RouteMode:
         """The mode of such a route."""
         return RouteMode.OVERLAY if self is NextHop.TUNNEL else RouteMode.NATIVE
-
-
-@unique
-class Knowledge(Enum):
-    """How a change of a node's routes is known."""
-
-    TOLD = "told by the node"
-    SEEN = "seen in the node's kernel"
-    INFERRED = "inferred from objects"
 
 
 @unique
@@ -108,7 +94,6 @@ class RouteStep:
     next_hop: NextHop
     """Afterwards."""
     trigger: Trigger
-    knowledge: Knowledge
     text: str
     """What happened, in words."""
 
@@ -139,7 +124,7 @@ class RouteTimeline:
     def arrival(self, mode: Mode) -> Interval | None:
         """Return when the route took a mode permanently; None: never, or unknown."""
         edges, modes = self._modes()
-        wanted = RouteMode.of(mode)
+        wanted = RouteMode[mode]
         if modes[-1] != wanted:
             return None
         other = np.flatnonzero(modes != wanted)
@@ -216,8 +201,9 @@ class RouteHistory:
 
     def departure(self) -> RouteStep | None:
         """Return the first step by which a node left the tunnel, as nodes told it; None: no node told of one."""
-        steps = (step for node in self._zones for line in self.timelines(node) for step in line.steps)
-        left = (step for step in steps if step.next_hop is not NextHop.TUNNEL and step.knowledge is not Knowledge.INFERRED)
+        nodes = () if self.is_inferred else self._zones
+        steps = (step for node in nodes for line in self.timelines(node) for step in line.steps)
+        left = (step for step in steps if step.next_hop is not NextHop.TUNNEL)
         return min(left, key=lambda step: step.at.earliest_ns, default=None)
 
     def _make(self, node: str, peer: str) -> RouteTimeline:
@@ -230,7 +216,7 @@ class RouteHistory:
                 steps.append(step)
                 now = step.next_hop
         final, unknown_ns = self._final.get(node), None
-        if final is not None and now.mode is not RouteMode.of(final):
+        if final is not None and now.mode is not RouteMode[final]:
             unknown_ns = int((steps[-1].at if steps else changes[0][0]).earliest_ns) if changes else 0
         return RouteTimeline(first=first, steps=tuple(steps), unknown_ns=unknown_ns)
 
@@ -252,12 +238,7 @@ class RouteHistory:
             is_alone = self._is_vxlan and cause in (POOL_CHANGED, OBSERVED)
             is_near = self._zones.get(node) == self._zones.get(peer)
             next_hop = NextHop.WIRE if is_near and not is_alone else NextHop.GATEWAY
-        knowledge = Knowledge.TOLD
-        if self.is_inferred:
-            knowledge = Knowledge.INFERRED
-        elif cause == OBSERVED:
-            knowledge = Knowledge.SEEN
-        return RouteStep(at=at, next_hop=next_hop, trigger=trigger, knowledge=knowledge, text=_say(node, event))
+        return RouteStep(at=at, next_hop=next_hop, trigger=trigger, text=_say(node, event))
 
 
 def _infer(history: History) -> Iterator[tuple[str, Interval, Event]]:

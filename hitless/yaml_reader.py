@@ -8,7 +8,7 @@ refused: a few of them make gigabytes of a kilobyte.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -180,19 +180,9 @@ def _key(value: object, event: Event) -> str:
 def _read_scalar(event: ScalarEvent) -> Any:  # noqa: ANN401 - text, a number, true, false or null
     text: str = event.value
     if not event.implicit[0]:
-        if event.tag in {None, "!", f"{_TAG}str"}:
-            return text
-        names: dict[str, Callable[[object], bool]] = {
-            "null": lambda value: value is None,
-            "bool": lambda value: isinstance(value, bool),
-            "int": lambda value: isinstance(value, int) and not isinstance(value, bool),
-            "float": lambda value: isinstance(value, float),
-        }
-        fits = names.get(str(event.tag).removeprefix(_TAG))
-        value = _resolve(text)
-        if fits is None or not fits(value):
+        if event.tag not in {None, "!", f"{_TAG}str"}:
             raise _error(f"the tag {_shown(event)} on {text!r}", event)
-        return value
+        return text
     return _resolve(text)
 
 

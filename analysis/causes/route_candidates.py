@@ -18,7 +18,7 @@ from typing import Final
 
 from analysis.bounds import Interval, instant_of, make_interval
 from analysis.causes.candidates import MUST, Candidate, CauseKind, KernelCounter
-from analysis.route_history import Knowledge, NextHop, RouteHistory, RouteTimeline, Trigger
+from analysis.route_history import NextHop, RouteHistory, RouteTimeline, Trigger
 from hitless.events import Event
 from hitless.history import History
 from hitless.words import Mode, Nanoseconds
@@ -133,7 +133,7 @@ class RouteCandidates:
         is_needed = hops.first is NextHop.GATEWAY
         began: Step | None = None
         before = make_interval(0, 0)
-        for step in _merge(hops, cloud_steps):
+        for step in _merge(hops, cloud_steps, is_sure=not self._hops.is_inferred):
             is_needed = is_needed if step.is_needed is None else step.is_needed
             is_missing = is_missing if step.is_missing is None else step.is_missing
             if is_needed and is_missing and began is None:
@@ -176,14 +176,14 @@ class RouteCandidates:
         )
 
 
-def _merge(hops: RouteTimeline, cloud_steps: Iterable[Step]) -> list[Step]:
-    """Return the steps of both timelines in order of time."""
+def _merge(hops: RouteTimeline, cloud_steps: Iterable[Step], *, is_sure: bool) -> list[Step]:
+    """Return the steps of both timelines in order of time; `is_sure`: the node told of its own."""
     steps = [
         Step(
             at=step.at,
             is_needed=step.next_hop is NextHop.GATEWAY,
             kind=_KINDS[step.trigger],
-            is_sure=step.knowledge is not Knowledge.INFERRED,
+            is_sure=is_sure,
             text=step.text,
         )
         for step in hops.steps

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from analysis.bounds import make_interval
-from analysis.causes.candidates import Candidate, CauseKind, MovedCounters
+from analysis.causes.candidates import MUST, Candidate, CauseKind, MovedCounters
 from analysis.causes.route_candidates import CloudRoutes, RouteCandidates
 from analysis.route_history import RouteHistory
 from hitless.events import Event
@@ -87,6 +87,13 @@ def test_where_need_and_loss_overlap_it_began_with_the_later_of_both() -> None:
 
 def test_a_route_that_was_there_in_time_is_no_trouble() -> None:
     assert candidates(run(route(90, "created"), repointed(100, A1)), A1, B1, "100.96.2.2") == []
+
+
+def test_a_trouble_that_is_only_inferred_is_less_likely_than_one_that_a_node_told() -> None:
+    applied = event(100, "manifest.applied", kind="IPPool", name="default-ipv4-ippool", mode="NATIVE")
+    (told,) = candidates(run(applied, repointed(110, A1), route(200, "created")), A1, B1, "")
+    (inferred,) = candidates(run(applied, route(200, "created")), A1, B1, "")
+    assert inferred.prior < told.prior == MUST
 
 
 def test_the_tunnel_ends_a_trouble_too() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.bounds import make_interval
 from analysis.causes.route_candidates import RouteCandidates
 from analysis.evidence import Evidence
-from analysis.route_history import LAG_NS, LEAD_NS, OBSERVED, Knowledge, NextHop, RouteHistory, RouteMode
+from analysis.route_history import LAG_NS, LEAD_NS, OBSERVED, NextHop, RouteHistory, RouteMode
 from checks.convergence import check
 from hitless.events import Event
 from hitless.facts import Flow
@@ -119,13 +120,10 @@ def test_without_bird_no_route_is_on_the_wire() -> None:
     assert hops(told, "node-a1", "node-a2") == [NextHop.TUNNEL, NextHop.GATEWAY]
 
 
-def test_a_change_says_how_it_is_known() -> None:
-    def known(told: History) -> list[Knowledge]:
-        return [step.knowledge for step in RouteHistory(told).toward("node-a1", "node-b1").steps]
-
-    assert known(with_events(history(), repointed(99, 100))) == [Knowledge.TOLD]
-    assert known(with_events(history(), repointed(99, 100, cause=OBSERVED))) == [Knowledge.SEEN]
-    assert known(with_events(history())) == [Knowledge.INFERRED]
+@pytest.mark.parametrize("cause", ["IPPool", OBSERVED])
+def test_what_a_node_or_its_kernel_told_is_not_inferred(cause: str) -> None:
+    assert not RouteHistory(with_events(history(), repointed(99, 100, cause=cause))).is_inferred
+    assert RouteHistory(with_events(history())).is_inferred
 
 
 def test_the_departure_from_the_tunnel_is_the_first_that_a_node_told() -> None:
