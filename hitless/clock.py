@@ -21,14 +21,10 @@ def read_wall_time() -> str:
 
 
 class RunClock:
-    """CLOCK_MONOTONIC since the run's start.
+    """CLOCK_MONOTONIC since the run's start, when the clock is made."""
 
-    Args:
-        epoch_ns: the CLOCK_MONOTONIC reading that is 0 here; default: now.
-    """
-
-    def __init__(self, epoch_ns: int | None = None) -> None:
-        self.epoch_ns: Final = time.monotonic_ns() if epoch_ns is None else epoch_ns
+    def __init__(self) -> None:
+        self.epoch_ns: Final = time.monotonic_ns()
 
     def now_ns(self) -> Nanoseconds:
         """Return the time since the run's start, ns."""

@@ -44,7 +44,6 @@ class RouteController:
 
     Args:
         replicas: 0, or 1 where it has been running for long.
-        wall_time: the wall clock as the API writes it, for lastTransitionTime.
     """
 
     name: Final = "aws-custom-route-controller"
@@ -59,14 +58,12 @@ class RouteController:
         timings: Timings,
         mode: RouteControllerMode,
         replicas: int,
-        wall_time: Callable[[], str] = read_wall_time,
     ) -> None:
         self._kube = kube
         self._cloud = cloud
         self._recorder = recorder
         self._timings = timings
         self._mode = mode
-        self._wall_time = wall_time
         latency_ns = cloud.behaviour.create_ns
         self._call_ns = timings.route_create_ns if latency_ns is None else latency_ns
         self.replicas = replicas
@@ -274,7 +271,7 @@ class RouteController:
 
     def _end_write(self, now_ns: Nanoseconds) -> Nanoseconds:
         node, is_created = self._writes[0]
-        condition = dated(route_condition(is_created=is_created), self._wall_time())
+        condition = dated(route_condition(is_created=is_created), read_wall_time())
         self._patches += 1
         try:
             self._kube.merge_condition(node, condition, actor=USER)
