@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from gardener.shoot import Shoot
 from hitless.documents import MisfitError
@@ -44,12 +44,6 @@ RATE_HZ_MAX: Final = 10_000.0
 
 DURATION_S_MIN: Final = 0.1
 """A shorter run ends before the first manifest is applied."""
-
-
-def _is_named(name: str) -> str:
-    if name not in {member.value for member in Arm}:
-        raise ValueError(f"an arm: one of {', '.join(Arm)}")
-    return name
 
 
 class Scenario(Strict):
@@ -93,7 +87,7 @@ class Scenario(Strict):
     """Time after the request in which everything must settle."""
     until: Literal["settled", "end"] = "settled"
     """Whether the run ends as soon as everything has settled, or always takes its whole duration."""
-    arms: dict[Annotated[str, AfterValidator(_is_named)], ArmPlan] = Field(min_length=1)
+    arms: dict[Arm, ArmPlan] = Field(min_length=1)
 
     _file: Path = PrivateAttr(default=Path("scenario"))
 

@@ -133,7 +133,7 @@ def test_the_catalogue_is_what_the_project_promises() -> None:
         (set_at({}, "arms", "GATED", "checks"), "arms.GATED.checks", "{}", "at least 1 item"),
         (set_at("later", "until"), "until", "later", "'settled' or 'end'"),
         (set_at({}, "arms"), "arms", "{}", "at least 1 item"),
-        (set_at({}, "arms", "HALF"), "arms", "HALF", "an arm: one of UNGATED, GATED"),
+        (set_at({}, "arms", "HALF"), "arms", "HALF", "'UNGATED' or 'GATED'"),
         (set_at("pass", "arms", "GATED", "expect"), "arms.GATED.expect", "pass", "'PASS', 'FAIL' or 'INCONCLUSIVE'"),
         (
             set_at(["magic"], "arms", "UNGATED", "because"),
