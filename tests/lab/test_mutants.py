@@ -26,8 +26,8 @@ from scenarios.plan import Options, make_case
 )
 def test_packets_are_lost_with_a_mutant_where_the_real_decision_loses_none(mutant: str, scenario: str, tmp_path: Path) -> None:
     loaded = load_scenario(find_scenario(scenario))
-    arm = loaded.arms["GATED"].model_copy(update={"mutant": mutant})
-    case = make_case(loaded.model_copy(update={"arms": {"GATED": arm}}), Options())
+    arm = loaded.arms[Arm.GATED].model_copy(update={"mutant": mutant})
+    case = make_case(loaded.model_copy(update={"arms": {Arm.GATED: arm}}), Options())
     judged = execute_trial(
         make_backend(BackendName.LAB), make_performer(SwitchName.DOUBLES), case, Arm.GATED, 1, tmp_path / "1"
     )
