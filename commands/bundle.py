@@ -128,4 +128,4 @@ def _check(folder: Path, pseudonyms: Pseudonyms) -> None:
         for pattern in names:
             found = pattern.search(content)
             if found is not None:
-                raise BugError(f"{path.name}: the name {found[0].decode()} would be left in the bundle")
+                raise BugError(f"{path.name}: the bundle would still contain the name {found[0].decode()}")

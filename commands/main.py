@@ -74,7 +74,7 @@ def watch(  # noqa: PLR0913 - each is an option
         float, typer.Option(min=1, max=86_400, help="End after this many seconds at the latest.")
     ] = 3600.0,
     until_idle: Annotated[
-        float, typer.Option(min=0, help="End when a switch was seen and nothing has changed for this many seconds; 0: do not.")
+        float, typer.Option(min=0, help="End this many seconds after the last change of a switch; 0: do not.")
     ] = 60.0,
     gate: Annotated[bool, typer.Option(help="Whether the feature gate is on in this cluster; a watch cannot see it.")] = True,
     expect: Annotated[

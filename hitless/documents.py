@@ -126,7 +126,7 @@ def choose_document(
         return matching[0]
     named = matching or documents
     found = " and ".join(f"{_name(document.content)} at {document.place}" for document in named)
-    raise UsageError(where=where, found=_shown(found), expected=f"one document that is {wanted}")
+    raise UsageError(where=where, found=_shown(found), expected=f"one document with {wanted}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

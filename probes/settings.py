@@ -172,7 +172,7 @@ def _check_together(settings: AgentSettings, where: str) -> None:
     if len(kinds) > 1:
         refuse(where, "flows", f"{' and '.join(sorted(kinds))} to send", "only UDP, only ICMP, or only TCP")
     if not settings.sent_flows and not settings.reflected_flows:
-        refuse(where, "flows", "none that an endpoint sends or reflects", "at least one")
+        refuse(where, "flows", "no flow that an endpoint sends or reflects", "at least one")
     if settings.ticks_max * max(1, len(settings.sent_flows)) > _ROWS_MAX:
         rows = settings.ticks_max * len(settings.sent_flows)
         refuse(where, "duration_ns_max", f"{rows} probes", f"{_ROWS_MAX} at most")

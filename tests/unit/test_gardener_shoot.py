@@ -93,7 +93,7 @@ def test_every_shipped_shoot_is_read() -> None:
         (
             "kind: Shoot",
             "kind: Shoot\n---\nkind: Shoot",
-            "found Shoot at line 2 and Shoot overlay at line 5; expected one document that is a Shoot",
+            "found Shoot at line 2 and Shoot overlay at line 5; expected one document with a Shoot",
         ),
         ("metadata:", "metadata: &x\nother: *x\nmore:", "found an alias"),
     ],

@@ -78,7 +78,7 @@ def test_an_ipv6_address_is_kept_in_its_shortest_form(tmp_path: Path) -> None:
         (("directory",), "/nowhere/at/all", "directory: found /nowhere/at/all; expected a directory that exists"),
         (("agent",), "../x", "agent: found '../x'"),
         (("flows",), {}, "flows: found an object; expected a list"),
-        (("flows",), [], "flows: found none"),
+        (("flows",), [], "flows: found no flow"),
         (("flows", 1, "id"), WIDE + 9, "flows: found id 70009 twice"),
         (("flows", 0, "id"), 1 << 32, "flows[0].id: found 4294967296; expected a whole number from 1 to 4294967295"),
         (("flows", 1, "ssid"), 9, "flows: found ssid 9 twice"),
