@@ -114,11 +114,11 @@ def classify(
     is_corrupted = ~is_lost & ~is_duplicated & ~is_reordered & (rows["corrupted"] != 0)
     reflector_received, reflector_sent = _times_by_log(rows, log)
     is_logged = reflector_received != NONE_NS
-    # What came to the reflector after the threshold was lost on the way out, whatever became of the answer.
+    # A probe that reached the reflector after the threshold was lost on the way out, even if it was answered.
     is_far_end = is_lost & is_logged & (reflector_received - rows["send_began_ns"] <= threshold_ns)
     is_near_end = is_lost & ~is_far_end & (is_logged | is_log_whole)
     intact = has_answer & (rows["corrupted"] == 0) & ~is_late
-    # A kernel that answers ICMP does not say when: what was dropped may have been dropped anywhere in a round trip.
+    # A kernel that answers ICMP does not say when: a lost probe can have been dropped anywhere in the round trip.
     is_dated = intact & (rows["reflector_received"] != NONE_NS)
     left = np.where(is_dated, rows["reflector_sent"], rows["send_began_ns"])
     return Probes(

@@ -80,7 +80,7 @@ def find_stalls(rows: Rows, connections: Rows) -> Iterator[Stall]:
         if ends.size:
             is_mine &= rows["seq"] < ends["seq"][0]
             ended_ns, what = int(ends["at"][0]), ConnectionEvent(int(ends["what"][0]))
-        else:  # the agent did not live to close it
+        else:  # the agent ended before it closed it
             seen = np.maximum(rows["send_ended_ns"], rows["received"])
             ended_ns, what = int(np.max(seen, initial=int(opening["at"]))), ConnectionEvent.CLOSED
         yield from _stalls_of(rows[is_mine], ended_ns, _END_OF_EVENT.get(what, StallEnd.SILENT))

@@ -159,7 +159,7 @@ def _tunnel_drops(history: History, deltas: Mapping[str, Mapping[str, int]]) -> 
     has_own_traffic = bool(history.flows_of(FlowRole.HOST, FlowRole.SERVICE))
     if not has_own_traffic or any("Tunnel.OutPackets" not in history.counters_after[node] for node in nodes):
         return sum(_outer_balance(deltas[node]) for node in nodes)
-    # A device that was not there before began at 0, and so does its difference.
+    # A device that did not exist before started at 0, so its difference is its count.
     return sum(deltas[node]["Tunnel.OutPackets"] - deltas[node]["Tunnel.InPackets"] for node in nodes)
 
 

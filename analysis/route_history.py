@@ -130,7 +130,7 @@ class RouteTimeline:
         other = np.flatnonzero(modes != wanted)
         if not other.size:
             return make_interval(0, 0)
-        # The wanted mode alone holds from the last edge on, and was possible from the last time on that it was not excluded.
+        # From the last edge on only the wanted mode holds; it was possible since the last time at which it was not excluded.
         excluded = np.flatnonzero((modes & wanted) == 0)
         return make_interval(int(edges[excluded[-1]]) if excluded.size else 0, int(edges[other[-1]]))
 

@@ -43,7 +43,7 @@ _SETTINGS: Final = (
 )
 
 
-def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
+def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - the signature of every question
     return {
         "rows": [_measure(setting, setting.outages_quick if is_quick else setting.outages) for setting in _SETTINGS],
     }

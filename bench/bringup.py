@@ -46,7 +46,7 @@ _SIZES: Final = (
 _SIZES_QUICK: Final = (_Size(nodes=4, rounds=3, mininet_rounds=1), _Size(nodes=20, rounds=1, mininet_rounds=1))
 
 
-def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
+def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - the signature of every question
     return {"rows": [_measure(size) for size in (_SIZES_QUICK if is_quick else _SIZES)]}
 
 

@@ -27,7 +27,7 @@ _FULL: Final = ((12, 1), (4, 4))
 """Runs, and how often each kind of cause comes in one run."""
 
 
-def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
+def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - the signature of every question
     return {"settings": [_measure(runs, each) for runs, each in (_QUICK if is_quick else _FULL)]}
 
 

@@ -58,7 +58,7 @@ _SHAPES: Final = (
 )
 
 
-def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
+def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - the signature of every question
     seconds = _SECONDS_QUICK if is_quick else _SECONDS
     rows: list[JsonObject] = []
     for shape in _SHAPES:
@@ -91,7 +91,7 @@ def _load_fping(shape: _Shape, namespace: Path, seconds: float, folder: Path) ->
     ends = Ends(
         source=namespace, destination=namespace, addresses=addresses, sources=addresses if shape.is_mesh else ["127.0.2.1"]
     )
-    # In a mesh no pod probes itself: the period is what counts.
+    # In a mesh no pod probes itself, so the period defines the rate.
     whole_hz = shape.rate_hz * shape.pods * (shape.pods if shape.is_mesh else 1)
     return load_fping(ends, whole_hz, seconds, folder)
 

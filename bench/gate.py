@@ -44,7 +44,7 @@ _EDGES: Final = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
 """Of the classes of lengths, intervals."""
 
 
-def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
+def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - the signature of every question
     count = 1 if is_quick else DECISIONS
     decisions = []
     for number in range(1, count + 1):

@@ -63,7 +63,7 @@ _SHAPES: Final = (
 _SHAPES_QUICK: Final = _SHAPES[:3]
 
 
-def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
+def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - the signature of every question
     rows = []
     for shape in _SHAPES_QUICK if is_quick else _SHAPES:
         print_progress(f"hold of the gate, {shape.nodes:,} nodes, quota {shape.quota}, calls per second {shape.calls_hz} ...")

@@ -29,7 +29,7 @@ _SECONDS: Final = 5.0
 _SECONDS_QUICK: Final = 1.5
 
 
-def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
+def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - the signature of every question
     seconds = _SECONDS_QUICK if is_quick else _SECONDS
     steps: list[JsonObject] = []
     for size in _SIZES_QUICK if is_quick else _SIZES:

@@ -41,7 +41,7 @@ _THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)
 _DURATION_NS_MAX: Final = Nanoseconds(900 * SECOND)
 
 
-def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
+def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - the signature of every question
     return {"rates": [_measure(rate_hz, _OUTAGES_QUICK if is_quick else _OUTAGES) for rate_hz in RATES_HZ]}
 
 

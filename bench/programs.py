@@ -78,7 +78,7 @@ class Program:
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     env=os.environ | {"LC_ALL": "C"},
-                    process_group=0,  # Ctrl-C is for us; we end it
+                    process_group=0,  # Ctrl-C is for the bench, which ends it
                 )
         except OSError as error:
             raise WorldError(f"cannot start {self.name}: {error.strerror}") from error

@@ -90,7 +90,7 @@ class _Path:
     ends: Ends
 
 
-def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
+def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - the signature of every question
     step_s = _STEP_S_QUICK if is_quick else _STEP_S
     with _veth() as path:
         ours = _climb_ours(path, "veth", _OURS_QUICK_HZ if is_quick else _OURS_HZ, step_s)

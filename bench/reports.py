@@ -59,7 +59,7 @@ def measure_process(arguments: Sequence[str], codes: set[int]) -> JsonObject:
     }
 
 
-def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
+def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - the signature of every question
     probes, flows = PROBES_QUICK if is_quick else PROBES, NODES * (NODES - 1)
     run = SyntheticRun(
         zones=tuple("ab"[index % 2] for index in range(NODES)),

@@ -57,7 +57,7 @@ def plan(nodes: int) -> int:
     return agents
 
 
-def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - as every question
+def _ask(is_quick: bool) -> JsonObject:  # noqa: FBT001 - the signature of every question
     return {"times": COVERING_TIMES, "rows": [_measure(nodes) for nodes in (_NODES_QUICK if is_quick else _NODES)]}
 
 

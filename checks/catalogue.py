@@ -62,7 +62,7 @@ def run_checks(evidence: Evidence) -> tuple[CheckResult, ...]:
 def _run_check(check: Check, evidence: Evidence, budgets: JsonObject) -> CheckResult:
     try:
         findings = tuple(check(evidence, budgets))
-    except Exception as error:  # noqa: BLE001 - whatever goes wrong in a judge must not become a verdict about the product
+    except Exception as error:  # noqa: BLE001 - no error in a check may become a verdict about the product
         text = f"the check {check.name} crashed: {type(error).__name__}: {error}"
         findings = (doubt("check-crashed", text),)
     verdict = merge(finding.verdict for finding in findings) if findings else Verdict.PASS

@@ -73,7 +73,7 @@ def _judge_roll(history: History, daemon_set: JsonObject) -> Iterator[Finding]:
     started = [event.facts.get("generation") for event in history.events_named("roll.started")]
     finished = {event.facts.get("generation") for event in history.events_named("roll.finished")}
     is_behind = updated is not None and desired is not None and updated < desired
-    # A second change supersedes a roll: only the last one must finish.
+    # A second change supersedes a roll: only the last roll must finish.
     is_open = bool(started) and started[-1] not in finished
     if is_behind or is_open:
         where = f"{updated} of {desired} pods are updated" if is_behind else f"generation {started[-1]} did not finish"

@@ -70,7 +70,7 @@ def conform(extension: Path, against: Path | None, output: Path, output_format: 
         named = "the double" if against is None else str(against)
         if different:
             rows = ((name, *outcomes) for name, outcomes in different.items())
-            # Paths as headings would leave no room for the decisions.
+            # With paths as headings there would be no space for the decisions.
             print_table("Decisions that differ", ("case", "program", "against"), rows, has_numbers=False)
         differ = "differs" if len(different) == 1 else "differ"
         sys.stdout.write(f"{plural(len(asked), 'case')} asked, {len(different)} {differ} from {named}: {directory}\n")

@@ -105,7 +105,7 @@ class Version:
 
 def _execute(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "commands.main", *arguments]
-    # In a session of its own: Ctrl-C reaches it once, as the SIGTERM below, and it can remove its cluster in peace.
+    # In its own session: Ctrl-C reaches it only once, as the SIGTERM below, so it can remove its cluster.
     with subprocess.Popen(  # noqa: S603 - this program
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

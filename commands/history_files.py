@@ -58,7 +58,7 @@ def add_summaries(history: Path, paths: Sequence[Path], release: str | None) -> 
         for path, table in new.items():
             part = path.with_suffix(".part")
             pq.write_table(table, part)
-            os.replace(part, path)  # noqa: PTH105 - the same call, and it says what it is for
+            os.replace(part, path)  # noqa: PTH105 - the same call with a clearer name
     return len(new), len(tables) - len(new)
 
 

@@ -105,7 +105,7 @@ def attempt(path: Path, make: Callable[[], Made]) -> Made | None:
     """Return the result; if it could not be made, None, with a line on standard error."""
     try:
         return make()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the verdict stands
+    except Exception as error:  # noqa: BLE001 - no error may change the verdict
         reason = " ".join(str(error).split())
         sys.stderr.write(
             f"hitless: {path.name} was not written: {type(error).__name__}: {reason}; the verdict is not affected\n"

@@ -135,7 +135,7 @@ def make_run_directory(output: Path, name: str) -> Path:
     make_folder(output)
     directory = make_fresh_directory(output, f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}")
     link = output / LATEST
-    # A file system without links goes without this one.
+    # A file system without links does not get this one.
     with suppress(OSError):
         link.unlink(missing_ok=True)
         link.symlink_to(directory.name)

@@ -40,7 +40,7 @@ def _table(rows: Rows) -> pa.Table:
     return pa.table({name: _encode_column(rows[name]) for name in rows.dtype.names or ()})
 
 
-def _encode_column(values: Rows) -> Any:  # noqa: ANN401 - whatever pyarrow takes
+def _encode_column(values: Rows) -> Any:  # noqa: ANN401 - any value that pyarrow accepts
     values = np.ascontiguousarray(values)
     if values.dtype == ADDRESS:
         return pa.FixedSizeBinaryArray.from_buffers(pa.binary(ADDRESS.itemsize), len(values), [None, pa.py_buffer(values)])

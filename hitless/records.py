@@ -43,7 +43,7 @@ SENDER_ROW: Final = np.dtype(
         ("return_ttl", "u1"),  # TTL with which the answer came back; 0: none
         ("reflector_seq", "<u4"),  # the reflector's own sequence number in the flow, from the answer
         ("copies", "u1"),  # answers received: 0 lost, 2 or more duplicated
-        ("corrupted", "u1"),  # 1: an answer came whose echo is not what was sent
+        ("corrupted", "u1"),  # 1: an answer did not echo the probe
         ("send_errno", "<u2"),  # not 0: the kernel refused to send it; the probe was never offered
         ("failure", "<u2"),  # TCP: errno with which the probe's connection ended before its answer; 0: none
         ("retransmits", "u1"),  # TCP: retransmissions on the connection since the probe before, until its answer
@@ -58,8 +58,8 @@ REFLECTOR_ROW: Final = np.dtype(
         ("received", "<i8"),  # kernel's receive time of the probe
         ("sent", "<i8"),  # read just before the call that answered
         ("ttl", "u1"),  # TTL with which the probe came
-        ("reflector_seq", "<u4"),  # counts what the reflector answered in this flow, from 0
-        ("source", ADDRESS),  # address from which it came: tells whether it was rewritten on the way
+        ("reflector_seq", "<u4"),  # number of the reflector's answer in this flow, from 0
+        ("source", ADDRESS),  # source address, which shows whether it was rewritten on the way
     ]
 )
 """One probe that reached its reflector, in the order of receiving: it makes the direction of every loss known."""
@@ -69,11 +69,11 @@ CONNECTION_ROW: Final = np.dtype(
         ("flow", "<u4"),
         ("connection", "<u4"),  # number in the flow, from 0
         ("began", "<i8"),  # read before connect()
-        ("at", "<i8"),  # when what is told happened
+        ("at", "<i8"),  # time of the event
         ("what", "u1"),  # ConnectionEvent
         ("errno", "<u2"),  # why, where the kernel said so; 0: it did not
         ("seq", "<u4"),  # the flow's next sequence number then
-        ("retransmits", "<u4"),  # segments sent again on it so far (TCP_INFO tcpi_total_retrans)
+        ("retransmits", "<u4"),  # segments retransmitted on it so far (TCP_INFO tcpi_total_retrans)
     ]
 )
 """One event of a connection of a `tcp-established` flow: a row when it opened, a row when it ended."""
@@ -130,7 +130,7 @@ OVERFLOW_ROW: Final = np.dtype(
 REQUEST_ROW: Final = np.dtype(
     [
         ("client", "<u2"),  # place of the user's pod in LoadSpec.clients
-        ("server", "<u2"),  # place of the pod that was asked in LoadSpec.servers
+        ("server", "<u2"),  # place of the server pod in LoadSpec.servers
         ("user", "<u2"),  # number of the user in its pod, from 0
         ("use", "u1"),  # hitless.load.ConnectionUse
         ("outcome", "u1"),  # hitless.load.RequestOutcome
@@ -138,8 +138,8 @@ REQUEST_ROW: Final = np.dtype(
         ("status", "<u2"),  # of HTTP; 0: no answer came
         ("octets", "<u4"),  # of the body that came
         ("nth", "<u4"),  # requests that its connection had carried before; 0: the connection was opened for it
-        ("missed", "<u4"),  # times before `due`, one interval apart, when the user was to ask and still waited
-        ("due", "<i8"),  # when the user was to ask
+        ("missed", "<u4"),  # times before `due`, one interval apart, time at which the request was due and still waited
+        ("due", "<i8"),  # time at which the request was due
         ("began", "<i8"),  # when it did
         ("connected", "<i8"),  # when the connection was open; -1: it was before, or never
         ("ended", "<i8"),  # when the answer was whole, or the user gave up

@@ -256,7 +256,7 @@ def write_json(path: Path, document: object) -> None:
     part = path.with_name(path.name + ".part")
     with attempting(f"write {path}"):
         part.write_text(json.dumps(document, indent=1, sort_keys=False) + "\n", encoding="utf-8")
-        os.replace(part, path)  # noqa: PTH105 - the same call, and it says what it is for
+        os.replace(part, path)  # noqa: PTH105 - the same call with a clearer name
 
 
 class _Reader:

@@ -131,7 +131,7 @@ class _Reader:
                 case _:
                     yield YamlDocument(line=event.start_mark.line + 1, content=self._read(event, 1))
 
-    def _read(self, event: Event, depth: int) -> Any:  # noqa: ANN401 - whatever the file holds
+    def _read(self, event: Event, depth: int) -> Any:  # noqa: ANN401 - any value of the file
         if depth > DEPTH_MAX:
             raise _error(f"nesting deeper than {DEPTH_MAX}", event)
         match event:

@@ -165,10 +165,10 @@ class Acceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno == errno.ECONNABORTED:  # it was gone before we came
+                if error.errno == errno.ECONNABORTED:  # the connection was gone already
                     continue
                 self.counters["accept_errors"] += 1
-                self._push_out(self._connections)  # no descriptor is left: the listener would wake us without end
+                self._push_out(self._connections)  # no descriptor is left: the listener would wake the loop without end
                 return
             source, now_ns = encode_address(peer[0]), self._bridge.now_ns()
             if source not in listener.allowed:

@@ -77,7 +77,7 @@ def read_clock_error() -> tuple[int, bool]:
     Without synchronisation the kernel reports 16 s, which means "unknown". Source: adjtimex(2), RFC 5905 11.3.
     """
     timex = _Timex()
-    if _adjtimex(ctypes.byref(timex)) < 0:  # a seccomp profile may refuse even to read
+    if _adjtimex(ctypes.byref(timex)) < 0:  # a seccomp profile can refuse even a read
         return UNKNOWN_ERROR_NS, False
     return timex.maxerror_us * _MICROSECOND_NS, not timex.status & _UNSYNCHRONISED
 

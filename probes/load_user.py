@@ -108,7 +108,7 @@ class LoadUser:
 
     def _connect(self, request: Request) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection(self.peer.address, self.peer.port, timeout=self._left_s(request))
-        # No reconnect behind our back. Source: CPython http/client.py, HTTPConnection.send.
+        # No hidden reconnect. Source: CPython http/client.py, HTTPConnection.send.
         connection.auto_open = 0
         connection.connect()
         request.connected_ns = self._now_ns()
@@ -139,7 +139,7 @@ def name_refusal(error: OSError) -> RequestOutcome:
 
 def name_failure(error: OSError | http.client.HTTPException) -> RequestOutcome:
     """Return how a request failed on an open connection."""
-    # RemoteDisconnected is a ConnectionResetError, too: the other end closed in order, only too early.
+    # RemoteDisconnected is also a ConnectionResetError: the other end closed in order, but too early.
     if isinstance(error, http.client.RemoteDisconnected | http.client.IncompleteRead):
         return RequestOutcome.ENDED
     if isinstance(error, ConnectionResetError | BrokenPipeError):

@@ -14,7 +14,7 @@ Users have a schedule (`probes.pacing`, on the run clock): a request that they c
 caught up. Every request is on disk when it has ended; Locust's own statistics, which go to the master, only check the count.
 """
 
-# Locust is imported first, so that everything after it gets gevent's sockets; this is one file that is never sorted.
+# Locust is imported first, so that all later imports get gevent's sockets; the imports of this file are never sorted.
 # ruff: noqa: I001
 from __future__ import annotations
 

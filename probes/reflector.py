@@ -70,7 +70,7 @@ class Reflector:
         pods = {endpoint.name: index for index, endpoint in enumerate(endpoints)}
         pod_of_flow = np.full(1 << 16, -1, dtype=np.intp)
         sources = np.zeros((1 << 16, 1 + max((len(flow.rewritten_sources) for flow in flows), default=0)), ADDRESS)
-        # A flow's source, then what it may have been rewritten to on the way; all zero is no sender.
+        # A flow's source, then the addresses to which it can be rewritten on the way; all zero is no sender.
         ids = np.zeros(1 << 16, dtype=np.uint32)
         for flow in flows:
             pod_of_flow[flow.ssid] = pods[flow.destination]

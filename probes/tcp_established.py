@@ -117,7 +117,7 @@ class TcpEstablishedFlow(TcpFlow):
         self._look_at_try(now_ns)
         if self._opened is None and now_ns >= self._retry_ns:
             self._connect(now_ns)
-        # A message that the kernel has a part of must be finished; those behind it need not be begun.
+        # A message that is partly in the kernel must be completed; later ones need not be started.
         cut = self._queue.popleft() if self._queue and self._queue[0].is_cut else None
         while self._queue and now_ns - self._queue[0].offered_ns >= KEPT_NS:
             self._lose(self._queue.popleft().seq)
@@ -176,7 +176,7 @@ class TcpEstablishedFlow(TcpFlow):
 
     def _give_up(self, number: int, *, is_ours: bool = False) -> None:
         """Take note that a try did not open a connection: in the record where it is news."""
-        assert self._opened is not None  # noqa: S101 - there was a try
+        assert self._opened is not None  # noqa: S101 - at least one attempt was made
         self._reason = number
         if number in OWN_FAULTS:
             self._tools.counters["connections_untried"] += 1
@@ -199,7 +199,7 @@ class TcpEstablishedFlow(TcpFlow):
             except BlockingIOError:
                 break
             except OSError as error:
-                for _ in range(_ROUNDS_MAX):  # the error is told before what came ahead of it is read
+                for _ in range(_ROUNDS_MAX):  # the error is reported before earlier data is read
                     if self._receive(self._opened) is not None:
                         break
                 self._break(error.errno or errno.EIO)

@@ -93,7 +93,7 @@ def causes_of_flow(said: Sequence[Attribution], flow: Flow) -> tuple[tuple[str, 
     for one in said:
         if one.flow == flow.id:
             for cause in one.causes:
-                # An outage of one probe may have a length of 0, and is one all the same.
+                # An outage of one probe can have a length of 0, and still counts.
                 shares[cause.kind.value] += cause.score * max(one.outage.best_ns / MILLISECOND, 1e-6)
     total = sum(shares.values())
     return tuple(sorted(((name, share / total) for name, share in shares.items()), key=lambda item: (-item[1], item[0])))

@@ -130,7 +130,7 @@ def shown_span(panels: Sequence[Panel]) -> tuple[float, float]:
     ends = [bar.to_ms for panel in panels for bar in panel.bars] + [mark.at_ms for panel in panels for mark in panel.marks]
     if not ends:
         return began, max([began + 1.0, *(panel.last_ms for panel in panels)])
-    # What follows the last event is the validation time: of it so much is shown that the last label has room.
+    # The validation time follows the last event; enough of it is shown to fit the last label.
     last = max(*ends, began + 1.0, 1.0) * 1.14
     return max(began, -0.08 * last), last
 

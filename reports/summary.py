@@ -173,7 +173,7 @@ class Summary:
 
     def as_json(self) -> JsonObject:
         """Return the document of schema hitless.summary/2, as reports/summary.schema.json describes it."""
-        # Through JSON and back: what is returned is what a reader of the file gets, lists and plain strings.
+        # Through JSON and back: the result is what a reader of the file gets, lists and plain strings.
         document: JsonObject = json.loads(json.dumps({"schema": SCHEMA, **asdict(self)}))
         return document
 

@@ -228,7 +228,7 @@ class Links(Strict):
             raise MisfitError(
                 "reorder_percent",
                 f"{self.reorder_percent:g}",
-                "0 without a delay_ms, because nothing is overtaken without a delay",
+                "0 if delay_ms is 0, because reordering needs a delay",
             )
         return self
 

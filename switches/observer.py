@@ -288,7 +288,7 @@ class SwitchObserver(CalicoObserver):
         for name, facts in sightings:
             mode = facts.get("mode")
             if not self._has_switched and mode is not None and mode != self._start_mode:
-                # The first trace of what the operator asked for; the request itself is not made in this cluster.
+                # The first trace of the operator's request, which is not made in this cluster.
                 self._has_switched = True
                 self._recorder.record("switch.requested", mode=mode)
             self._recorder.record(name, **facts)

@@ -127,7 +127,7 @@ def _weigh_onset(candidate: Candidate, segment: Segment, instants: int, scale: S
         text = f"it began as {candidate.begin_text} at {scale.say(began.latest_ns)}"
         return _coincidence(text, began, onset, instants, scale)
     if candidate.is_begin_free:
-        # The time alone made it a candidate. It must not count as evidence again.
+        # Only the time made it a candidate, so the time must not count as evidence again.
         return Indication(text="no event marks its beginning", odds=1.0)
     lag_ns = onset.earliest_ns - began.latest_ns
     odds = FORBIDDEN

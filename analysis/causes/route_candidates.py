@@ -59,7 +59,7 @@ class CloudRoutes:
     def toward(self, zone: str, node: str) -> tuple[bool, tuple[Step, ...]]:
         """Return whether the route to a node is missing in the table of a zone at first, and the steps that change that."""
         steps = self._steps.get((zone, node), [])
-        # No route had to be created and the controller says that all are there: this one was there before.
+        # No route had to be created, and the controller reports that all exist: so this route existed before.
         was_missing = not steps[0].is_missing if steps else not (self._is_native or self._was_synced)
         found, now = [], was_missing
         for step in steps:

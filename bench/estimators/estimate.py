@@ -95,7 +95,7 @@ def make_path(outages: Sequence[Outage], *, is_open: bool = False, clock_bound_n
     surely, possibly = [], []
     for outage in outages:
         since_ns, certain_ns = outage.onset_after_ns + clock_bound_ns, outage.onset_before_ns - clock_bound_ns
-        # A probe that was held up may make the certain part reach out of the possible one.
+        # A delayed probe can extend the certain part beyond the possible one.
         surely.append((max(certain_ns, since_ns), min(certain_ns + outage.shortest_ns, outage.end_ns)))
         possibly.append((since_ns, int(outage.end_ns)))
     until_ns = possibly[-1][1] if is_open else None

@@ -150,7 +150,7 @@ _CILIUM: Final = Tool(
     worth=1.0,
     quickest_ns=_MESSAGE_NS,
     slowest_ns=_MESSAGE_NS,
-    # When TCP sends again depends on its congestion window: only silence on the path itself is silence for certain.
+    # TCP's retransmission depends on its congestion window, so only silence on the path itself is certain.
     first=Failure(surely=all_the_time(_SILENCE_NS + _SILENCE_LOOK_NS), possibly=send_again(_SILENCE_NS)),
     later=None,
 )

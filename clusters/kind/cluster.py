@@ -263,7 +263,7 @@ class CalicoCluster:
                 restore(machines, node.name)
 
         with ThreadPoolExecutor(_AT_ONCE_MAX) as pool:
-            # The results are nothing; asking for them brings the first error here.
+            # The results are None; reading them raises the first error here.
             list(pool.map(wire, plan.nodes))
 
     def _find_nodes(self, kube: ClusterApi) -> tuple[NodeFacts, ...]:

@@ -100,7 +100,7 @@ class Docker:
         except WorldError as error:
             raise WorldError(f"{container}: {' '.join(command[:3])}: {error}") from error
 
-    def execute_json(self, container: str, *command: str) -> Any:  # noqa: ANN401 - JSON is what it is
+    def execute_json(self, container: str, *command: str) -> Any:  # noqa: ANN401 - any JSON value
         """Run a command that prints JSON. Raises WorldError also where it does not."""
         text = self.execute(container, *command)
         try:

@@ -71,7 +71,7 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
         missing.append(f"{Capability.IPV6} (kind clusters are IPv4 only)")
     is_unnamed = case.overlay is Overlay.VXLAN and case.scenario.start is Mode.NATIVE
     if is_unnamed and Capability.HOST_ENDPOINTS in needed:
-        # Calico allots it when the overlay comes on; a node's own packets would arrive from an unknown address.
+        # Calico allocates it when the overlay is switched on; a node's own packets would have an unknown source address.
         missing.append(f"{Capability.HOST_ENDPOINTS} whose tunnel's address is known beforehand")
     initial = case.scenario.initial
     unwritable = ["Node objects that only the run writes (kubelet and API server own deletion and Ready)"]

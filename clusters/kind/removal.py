@@ -110,7 +110,7 @@ def _disconnect(docker: Docker, network: str, holder: str) -> None:
     try:
         docker.run("network", "disconnect", "--force", network, holder)
     except WorldError:
-        return  # it has gone in between, or is looked at again
+        return  # it disappeared meanwhile, or is checked again
 
 
 def _describe(holders: Sequence[str]) -> str:

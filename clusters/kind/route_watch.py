@@ -87,7 +87,7 @@ class NodeRoutes:
             return ()
         before = {peer.name: self.reach(peer.name) for peer in self.peers}
         if link := _LINK.match(match["rest"]):
-            # The routes of a device that is deleted go with it, and the kernel tells nothing of them.
+            # The routes of a deleted device disappear with it, and the kernel does not report them.
             if match["deleted"]:
                 self.routes = {dst: found for dst, found in self.routes.items() if found[1] != link["device"]}
         elif route := _ROUTE.match(match["rest"]):

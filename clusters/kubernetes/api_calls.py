@@ -202,7 +202,7 @@ def connect(kubeconfig: Path, context: str | None = None, read_s: float = READ_S
     """
     from kubernetes import client, config  # noqa: PLC0415 - see above
 
-    read_document(kubeconfig)  # What is no YAML is said with file and line, as for every other document.
+    read_document(kubeconfig)  # An error in the YAML is reported with file and line, as for every other document.
     with kubeconfig_errors(kubeconfig):
         settings = client.Configuration()
         settings.retries = False

@@ -98,7 +98,7 @@ class KubePodHost(Installer):
                 raise ApiUnavailableError(f"{request}: the stream broke: {error}") from error
             finally:
                 opened.close()
-                opened.sock.shutdown()  # a stream that broke leaves its socket open otherwise
+                opened.sock.shutdown()  # otherwise a broken stream leaves its socket open
 
 
 def _open(api_client: Any, request: str, namespace: str, pod: str, command: Sequence[str]) -> Any:  # noqa: ANN401 - no types

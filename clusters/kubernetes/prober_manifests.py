@@ -93,7 +93,7 @@ def _metadata(spec: ProberSpec, name: str, role: PodRole | None = None) -> JsonO
 
 
 def _namespace(spec: ProberSpec) -> JsonObject:
-    # A pod in the node's network is no `baseline` pod, whatever else it renounces.
+    # A pod in the node's network is never a `baseline` pod.
     level = "privileged" if PodRole.HOST in spec.roles else "restricted"
     labels = {**_labels(), "pod-security.kubernetes.io/enforce": level, "pod-security.kubernetes.io/warn": level}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": spec.namespace, "labels": labels}}
@@ -106,7 +106,7 @@ def _priority_class() -> JsonObject:
         "metadata": {"name": PRIORITY_CLASS, "labels": _labels()},
         "value": _PRIORITY,
         "globalDefault": False,
-        "preemptionPolicy": "Never",  # probers must not move what they are to watch
+        "preemptionPolicy": "Never",  # probers must not displace the pods under test
         "description": "Connectivity probers: evicted after ordinary pods, never at the cost of another pod.",
     }
 
@@ -162,7 +162,7 @@ def _pod_spec(spec: ProberSpec, role: PodRole) -> JsonObject:
         "enableServiceLinks": False,
         "dnsPolicy": "Default",
         "nodeSelector": {"kubernetes.io/os": "linux"},
-        # Every node, also one that is tainted because its route is missing: that is the one to look at.
+        # Every node, also one that is tainted because its route is missing: that node is the interesting one.
         "tolerations": [{"operator": "Exists"}],
         "priorityClassName": PRIORITY_CLASS,
         "terminationGracePeriodSeconds": 5,

@@ -191,7 +191,7 @@ def find_mismatches(kube: KubeApi, case: Case) -> tuple[str, ...]:
     """Return the differences between a cluster and the start that a scenario needs. Raises ApiError."""
     seen, scenario = look(kube), case.scenario
     needed = {*scenario.needs, *capabilities_of(case.flow_sets)} - CAPABILITIES
-    # Its own controllers write its routes, and its own calico-node masquerades.
+    # The cluster's own controllers write the routes, and its own calico-node masquerades.
     needed -= {Capability.ROUTE_TABLES} | (set() if SERVICE_SETS & set(case.flow_sets) else {Capability.NFT})
     missing: list[str] = sorted(needed)
     if len(seen.nodes) < _NODES_MIN:

@@ -107,7 +107,7 @@ class KindWatcher:
 
     def _list(self) -> int:
         """Return the collection's present version. Raises NotFoundError if the kind is not served."""
-        # One object is enough to learn it; a limit of zero would mean all.
+        # One object is enough to read it; a limit of zero would mean all.
         answer = self._calls.call("GET", self._find_path(), about=self._about, query={"limit": "1"})
         with hitless_errors(f"GET {self._about}"):
             return int(answer["metadata"]["resourceVersion"])

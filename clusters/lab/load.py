@@ -111,7 +111,7 @@ class LabLoad:
             worker.order(order="stop", at_ns=stop_ns)
         # A worker that has not drained in time is stopped below as well.
         came_true(self._are_drained, timeout_s=self._timeout_s + _STOP_S, poll_s=_LISTEN_S)
-        # The master tells the workers to end, and waits for their last statistics.
+        # The master stops the workers and waits for their last statistics.
         for process in (self._master, *self._workers, self._service):
             if process:
                 process.stop(_STOP_S)

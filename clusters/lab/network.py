@@ -229,7 +229,7 @@ class LabNetwork:
     def impair(self, node: str, links: Links) -> None:
         """Make a node's eth0 delay, lose, duplicate or reorder sent packets. Raises WorldError: no such node, or no netem."""
         if node not in self._planes:
-            raise WorldError(f"there is no node {node} whose link can be impaired; the nodes are {', '.join(self._planes)}")
+            raise WorldError(f"{node} has no link that can be impaired; the nodes are {', '.join(self._planes)}")
         self._sockets[node].execute([set_netem(UNDERLAY_INDEX, links)])
 
     def set_prefix(self, node: str, *, is_delegated: bool) -> None:

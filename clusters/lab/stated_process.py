@@ -54,7 +54,7 @@ class StatedProcess:
                     stderr=stderr,
                     env=_environment(environment or {}),
                     cwd=directory,
-                    process_group=0,  # Ctrl-C is for the harness; the others stop when it says so
+                    process_group=0,  # Ctrl-C is for the harness, which stops the others
                 )
         except OSError as error:
             raise WorldError(f"cannot start the {name} process: {error.strerror or error}") from error
@@ -134,7 +134,7 @@ class StatedProcess:
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
     """Return the present environment with the changes and a PYTHONPATH on which the modules are found."""
-    # Before what the user has there: libraries may come from it.
+    # Before the user's entries, from which libraries can come.
     paths = (str(Path(probes.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")]))
     # numpy's linear algebra would start a thread a core, for nothing.
     ours = {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}

@@ -192,7 +192,7 @@ def _end_like(status: int) -> NoReturn:
 def _furnish() -> None:
     """Prepare P2's namespaces: private mounts, its own /proc and /run/netns, a loopback that is up."""
     mount("none", Path("/"), None, Mount.RECURSIVE | Mount.PRIVATE)
-    # If a container hides parts of /proc, the kernel refuses a new one. The old one is good enough: nothing here looks up
+    # If a container hides parts of /proc, the kernel refuses a new one. The old one suffices, because nothing here looks up
     # another process by its number.
     with contextlib.suppress(WorldError):
         mount("proc", Path("/proc"), "proc", Mount.NO_SUID | Mount.NO_DEV | Mount.NO_EXEC)

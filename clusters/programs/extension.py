@@ -238,7 +238,7 @@ class ExtensionProgram:
 
     def refresh(self) -> None:
         """List what is followed: a Network may be known to be reconciled before its new ManagedResource is. Raises ApiError."""
-        # In this order: what is said of the Network was written after the ManagedResource.
+        # In this order, because the Network's status is written after the ManagedResource.
         self._networks.read()
         self._managed.read()
 

@@ -52,5 +52,5 @@ class Guard:
                 one.refresh()
         except ApiUnavailableError:
             return False
-        # Asked after all were listed: what was applied was written before the status said so.
+        # Read after all lists: an apply is written before the status reports it.
         return all(one.is_settled() for one in self._followed)

@@ -91,7 +91,7 @@ class Mirror:
     def begin(self, recorder: Recorder) -> None:
         """Take everything that is there for granted, and record changes from now on. Raises ApiError."""
         self._recorder = recorder
-        # The watch of a kind that was not served a moment ago may not have told yet what is there already.
+        # The watch of a kind that was not served a moment ago may not have reported existing objects yet.
         self.refresh()
         for collection in self._collections.values():
             collection.take()
@@ -149,14 +149,14 @@ class Mirror:
         for name, condition in tuple(self._news.items()):
             if name in self._conditions and condition is not None and _says_other(condition, self._conditions[name]):
                 self._carry_in(name, condition)
-            # Last: the cluster's own API may be away, and the news is looked at again then.
+            # Last, because the cluster's own API can be unavailable; the change is then read again.
             del self._news[name]
 
     def _carry_in(self, node: str, condition: JsonObject) -> None:
         try:
             self._kube.merge_condition(node, condition, actor=USER)
         except NotFoundError:
-            return  # it has just gone, which `outward` is about to see
+            return  # it has just been deleted; `outward` will see that
         self._conditions[node] = condition
         facts = {"status": condition.get("status"), "reason": condition.get("reason")}
         self._record("condition.written", node=node, **facts, actor=ROUTE_CONTROLLER)
@@ -174,7 +174,7 @@ class Mirror:
 
     def _carry_objects(self, now_ns: Nanoseconds) -> None:
         """Copy each object a moment after it was seen: the watch of another kind may report an earlier change later."""
-        # Every collection is asked, so that the next look begins with what comes after this one.
+        # Every collection is read, so that the next look begins after this one.
         news = [collection.take() for collection in self._collections.values()]
         documents = self._read_documents()
         if any(one is not None for one in news):

@@ -105,7 +105,7 @@ class GarbageCollector:
         self._due_ns = {key: self._due_ns.get(key, Nanoseconds(now_ns + _COLLECT_NS)) for key in sorted(waiting)}
         for (kind, name), due_ns in self._due_ns.items():
             if due_ns <= now_ns:
-                # What was let go stays in the list until the watch tells that it is gone.
+                # A released object stays in the list until the watch reports that it is gone.
                 with contextlib.suppress(NotFoundError):
                     self._let_go(kind, name)
         return Nanoseconds(now_ns + _IDLE_NS)

@@ -147,7 +147,7 @@ class RouteController:
         try:
             wanted = follow_nodes(self._wanted, self._kube.list(Kind.NODE))
         except ApiError:
-            return  # The real one goes on with its cache; before its first list it does not start.
+            return  # The real controller continues with its cache; before its first list it does not start.
         if wanted != self._wanted or not self._has_updated:
             self._wanted, self._is_changed = wanted, True
 

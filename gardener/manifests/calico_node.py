@@ -222,7 +222,7 @@ def _calico_node_env(values: ChartValues) -> list[JsonObject]:
         _plain("CALICO_MANAGE_CNI", "true"),
         *([_plain("CALICO_IPV4POOL_IPIP", "Never"), _plain("FELIX_VXLANENABLED", "true")] if values.vxlan_enabled else []),
     ]
-    # Where a name comes twice the last one counts, for the kubelet as here; a server-side apply takes no name twice.
+    # Of two entries with the same name the last one counts, as for the kubelet; a server-side apply refuses duplicates.
     return list({variable["name"]: variable for variable in environment}.values())
 
 

@@ -139,7 +139,7 @@ def _say_loss(found: FoundArm) -> str:
     hit = [trial.trial for trial in arm.per_trial if trial.totals.lost]
     where = f"trial {', '.join(map(str, hit))} of {arm.trials}" if hit else plural(arm.trials, "trial")
     most = f", longest downtime {say_duration(arm.totals.downtime_ms_max, found.interval_ms)}" if arm.totals.lost else ""
-    # Trials count their mesh flows alone: a loss of another class was in one of them at least.
+    # Trials count only their mesh flows: a loss of another class was in at least one of them.
     bound = bound_probability(len(hit) or int(bool(classes)), arm.trials)
     said = f"{CONFIDENCE:.0%}, Clopper-Pearson"
     return f"lost {lost} in {where}{most}; probability of a trial with loss: at most {bound:.1%} ({said})"

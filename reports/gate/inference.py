@@ -81,7 +81,7 @@ def estimate_mean(values: Numbers) -> Estimate:
     mean = float(values.mean())
     if np.ptp(values) <= _TIE * np.abs(values).max():
         return Estimate(mean=mean, low=mean, high=mean)
-    scale = float(np.abs(values).max())  # the cubes of very small or very large values have no place in a float
+    scale = float(np.abs(values).max())  # the cubes of very small or very large values do not fit into a float
     found = stats.bootstrap(
         (values / scale,), np.mean, confidence_level=CONFIDENCE, n_resamples=_RESAMPLES, rng=_SEED, method="BCa"
     )

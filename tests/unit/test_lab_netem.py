@@ -31,7 +31,7 @@ def test_the_message_is_the_one_that_tc_sends() -> None:
         ({"jitter_ms": 5}, "links.jitter_ms: found 5; expected at most delay_ms, 0"),
         (
             {"reorder_percent": 5},
-            "links.reorder_percent: found 5; expected 0 without a delay_ms, because nothing is overtaken without a delay",
+            "links.reorder_percent: found 5; expected 0 if delay_ms is 0, because reordering needs a delay",
         ),
     ],
 )

@@ -122,7 +122,7 @@ class DaemonSetRoll:
         for name, pod in pods.items():
             if pod is None:
                 for node in [node for node, held in self._pods.items() if held.name == name]:
-                    # Another one deleted it. Its successor has another name, or the node would take it for the same pod.
+                    # Another writer deleted it. Its successor needs another name, or the node would treat it as the same pod.
                     self._last_names[node] = name
                     self._recorder.record("pod.deleted", node=node, pod=name)
                 self._pods = {node: held for node, held in self._pods.items() if held.name != name}

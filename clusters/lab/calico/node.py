@@ -191,7 +191,7 @@ class CalicoNode:
             steps.append((Nanoseconds(changed_ns + timings.felix_start_ns), _Step.START))
             steps.append((Nanoseconds(changed_ns + timings.calico_up_ns), _Step.UP))
             steps.append((Nanoseconds(changed_ns + timings.ready_ns), _Step.READY))
-        # Old containers that are to end when the new ones start end first: the sort is stable.
+        # Old containers end before new ones that start at the same time: the sort is stable.
         return sorted(steps, key=lambda each: each[0])
 
     def _take_steps(self, now_ns: Nanoseconds, *, is_reachable: bool) -> Nanoseconds | None:
@@ -272,7 +272,7 @@ class CalicoNode:
         is_alone = self._bird.is_running and not self._bird.is_meshed
         waits = is_alone and now_ns < self._bird_started_ns + self._timings.bird_alone_ns
         if self._has_waited and not waits:
-            # The kubelet notices as much later as if there had been no wait.
+            # The kubelet notices this with the same delay as without the wait.
             delay_ns = self._timings.ready_ns - self._timings.calico_up_ns
             self._steps = [(Nanoseconds(max(due_ns, now_ns + delay_ns)), step) for due_ns, step in self._steps]
             self._steps[0] = (now_ns, _Step.UP)
