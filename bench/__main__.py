@@ -24,7 +24,7 @@ def measure(
     only: Annotated[
         str | None,
         typer.Option(
-            help="Questions, separated by commas: accuracy, peers, cpu, rate, mesh, bringup, causes, reports, scale, hold; default: all."
+            help="Of these, with commas: accuracy, peers, cpu, rate, mesh, bringup, causes, reports, scale, hold; default: all."
         ),
     ] = None,
     output_format: Annotated[BenchFormat, typer.Option("--format", help="What to print.")] = BenchFormat.TEXT,
