@@ -265,7 +265,7 @@ def test_a_watch_whose_records_would_not_fit_is_refused(
 ) -> None:
     cluster, clock = make_stranger(Arm.GATED)
     options = WatchOptions(rate_hz=1000.0, observer=ObserverOptions(until_s=86_400.0))
-    with pytest.raises(UsageError, match=r"records of 86400 s would not fit .*: 1000 probes per second and \d+ nodes"):
+    with pytest.raises(UsageError, match=r"records of 86400 s do not fit .*: 1000 probes per second and \d+ nodes"):
         make_watch_plan(cluster.kube, options, clock)
     for reach in ("routes", "faults"):
         with pytest.raises(WorldError):

@@ -92,7 +92,7 @@ def test_a_version_that_is_no_slower_is_a_go_at_the_first_look(tmp_path: Path) -
     text = render_text(release)
     assert "the versions alternated; the trials ended at look 1 of 3, after 7 pairs" in text
     assert "(limits 0.0033 and 0.0167)" in text
-    assert "whether both versions took turns is not recorded" not in text
+    assert "whether the versions alternated is not recorded" not in text
 
 
 def test_a_version_that_is_slower_needs_a_second_look_to_be_stopped(tmp_path: Path) -> None:
