@@ -6,7 +6,7 @@ its own code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -49,21 +49,17 @@ BYPASSES: Final[Mapping[str, str]] = {
 )
 def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Ask each question in turn; yield one finding for each that fails."""
-    questions: tuple[Callable[[History, Limits], Iterator[Finding]], ...] = (
-        _ask_harness,
-        _ask_liveness,
-        _ask_agents,
-        _ask_offered,
-        _ask_ticks,
-        _ask_gaps,
-        _ask_management,
-    )
-    for ask in questions:
-        yield from ask(evidence.history, limits)
+    yield from _ask_harness(evidence.history)
+    yield from _ask_liveness(evidence.history)
+    yield from _ask_agents(evidence.history)
+    yield from _ask_offered(evidence.history, limits)
+    yield from _ask_ticks(evidence.history, limits)
+    yield from _ask_gaps(evidence.history, limits)
+    yield from _ask_management(evidence.history)
     yield from _ask_pace(evidence, limits)
 
 
-def _ask_harness(history: History, _: Limits) -> Iterator[Finding]:
+def _ask_harness(history: History) -> Iterator[Finding]:
     for error in history.errors:
         yield doubt("harness-error", error)
     interrupted = history.first_event("run.interrupted")
@@ -73,7 +69,7 @@ def _ask_harness(history: History, _: Limits) -> Iterator[Finding]:
         yield doubt("run-unfinished", "the record ends before the run settled or its time was over; repeat the run")
 
 
-def _ask_liveness(history: History, _: Limits) -> Iterator[Finding]:
+def _ask_liveness(history: History) -> Iterator[Finding]:
     """Nothing may happen before every flow has been answered several times in a row."""
     live = history.first_event("run.live")
     if live is None:
@@ -86,7 +82,7 @@ def _ask_liveness(history: History, _: Limits) -> Iterator[Finding]:
             yield doubt("not-live-first", "the switch was requested before every flow was answered", t_ns=requested.t_ns)
 
 
-def _ask_agents(history: History, _: Limits) -> Iterator[Finding]:
+def _ask_agents(history: History) -> Iterator[Finding]:
     if not history.records.reports:
         yield doubt("agent-unfinished", "no probe agent reported")
     for report in history.records.reports:
@@ -210,7 +206,7 @@ def _probing_instants(before: npt.NDArray[np.int64], first_ns: int, last_ns: int
     return np.concatenate(([opening], before[first:last], [closing])).astype(np.int64)
 
 
-def _ask_management(history: History, _: Limits) -> Iterator[Finding]:
+def _ask_management(history: History) -> Iterator[Finding]:
     """A probe that bypasses the zones does not use the routes between them: a single one makes the run INCONCLUSIVE."""
     for name, what in BYPASSES.items():
         grown = {

@@ -6,7 +6,7 @@ of the prober's sockets, waiting for a CPU, clocks and neighbour table. While on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -33,19 +33,15 @@ SLEW_PPM: Final = 500
 )
 def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Ask each question in turn; yield one finding for each that fails or deserves a mention."""
-    questions: tuple[Callable[[Evidence, Limits], Iterator[Finding]], ...] = (
-        _ask_controls,
-        _ask_calibration,
-        _ask_overflows,
-        _ask_pressure,
-        _ask_clocks,
-        _ask_neighbours,
-    )
-    for ask in questions:
-        yield from ask(evidence, limits)
+    yield from _ask_controls(evidence)
+    yield from _ask_calibration(evidence)
+    yield from _ask_overflows(evidence, limits)
+    yield from _ask_pressure(evidence, limits)
+    yield from _ask_clocks(evidence, limits)
+    yield from _ask_neighbours(evidence)
 
 
-def _ask_controls(evidence: Evidence, _: Limits) -> Iterator[Finding]:
+def _ask_controls(evidence: Evidence) -> Iterator[Finding]:
     """No switch can affect a flow within a node: if it loses a probe, the instrument lost it."""
     for flow in evidence.history.flows_of(FlowRole.CONTROL):
         found = evidence.measures[flow.id]
@@ -86,7 +82,7 @@ def _ask_overflows(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
         yield note("instrument-loss", text, t_ns=losses[0].since_ns)
 
 
-def _ask_calibration(evidence: Evidence, _: Limits) -> Iterator[Finding]:
+def _ask_calibration(evidence: Evidence) -> Iterator[Finding]:
     """A blackhole of known length must be measured correctly within the accuracy interval."""
     history = evidence.history
     flows = history.flows_of(FlowRole.CALIBRATION)
@@ -167,7 +163,7 @@ def _ask_clocks(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
             yield doubt("clock-step", text, t_ns=int(pairs["monotonic"][index]))
 
 
-def _ask_neighbours(evidence: Evidence, _: Limits) -> Iterator[Finding]:
+def _ask_neighbours(evidence: Evidence) -> Iterator[Finding]:
     """All namespaces share the machine's neighbour table: if it overflows, packets are dropped although routes exist."""
     overflows = _grown(evidence.history, "Neigh.table_fulls")
     if overflows:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gardener.releases import LATEST, ExtensionRelease
-from hitless.documents import Document, choose_document, misplaced, nearest, read_documents, refuse_misplaced
+from hitless.documents import Document, choose_document, look_up, misplaced, nearest, read_documents, refuse_misplaced
 from hitless.errors import UsageError
 from hitless.words import JsonObject
 
@@ -88,31 +88,25 @@ def _identify(content: JsonObject) -> tuple[str, str]:
 
 def _registered_deployments(content: JsonObject) -> Iterator[str]:
     """Yield the names of the ControllerDeployments that a ControllerRegistration takes for Calico's."""
-    spec = content.get("spec")
-    if content.get("kind") == "ControllerRegistration" and isinstance(spec, Mapping) and _has_calico(spec):
-        deployment = spec.get("deployment")
-        references = deployment.get("deploymentRefs") if isinstance(deployment, Mapping) else None
-        for reference in references if isinstance(references, list) else ():
-            if isinstance(reference, Mapping) and isinstance(reference.get("name"), str):
-                yield reference["name"]
+    references = look_up(content, "spec", "deployment", "deploymentRefs")
+    if content.get("kind") == "ControllerRegistration" and _has_calico(content) and isinstance(references, list):
+        names = (look_up(reference, "name") for reference in references)
+        yield from (name for name in names if isinstance(name, str))
 
 
-def _has_calico(spec: Mapping[str, Any]) -> bool:
-    resources = spec.get("resources")
+def _has_calico(content: JsonObject) -> bool:
+    resources = look_up(content, "spec", "resources")
     wanted = ("Network", "calico")
     return isinstance(resources, list) and any(
-        isinstance(entry, Mapping) and (entry.get("kind"), entry.get("type")) == wanted for entry in resources
+        (look_up(entry, "kind"), look_up(entry, "type")) == wanted for entry in resources
     )
 
 
 def _is_calicos(content: JsonObject, registered: Collection[str]) -> bool:
     """Return whether a document belongs to the Calico extension: by its resources, by its registration, or by its name."""
-    if content.get("kind") == "ControllerConfiguration":
+    if content.get("kind") == "ControllerConfiguration" or _has_calico(content):
         return True
-    spec, metadata = content.get("spec"), content.get("metadata")
-    if isinstance(spec, Mapping) and _has_calico(spec):
-        return True
-    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    name = look_up(content, "metadata", "name")
     return name is None or name in registered or "calico" in str(name)
 
 

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from gardener.network_config import API_VERSION, AddressFamily, Manifest, NetworkConfig, OverlayConfig, Switchable, check_cidr
-from hitless.documents import Document, choose_document, parse_documents, read_documents, refuse_misplaced, validate
+from hitless.documents import Document, choose_document, look_up, parse_documents, read_documents, refuse_misplaced, validate
 from hitless.errors import UsageError
 from hitless.words import JsonObject, Mode, Overlay
 
@@ -301,8 +301,7 @@ def _check_version_given(document: Document, where: str) -> None:
 
     Source: gardener plugin/pkg/shoot/mutator/admission.go, defaultKubernetesVersion.
     """
-    spec = document.content.get("spec")
-    kubernetes = spec.get("kubernetes") if isinstance(spec, dict) else None
+    kubernetes = look_up(document.content, "spec", "kubernetes")
     if kubernetes is None or (isinstance(kubernetes, dict) and kubernetes.get("version") is None):
         raise UsageError(
             where=where,

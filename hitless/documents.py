@@ -129,6 +129,13 @@ def choose_document(
     raise UsageError(where=where, found=_shown(found), expected=f"one document with {wanted}")
 
 
+def look_up(content: object, *path: str) -> Any:  # noqa: ANN401 - whatever the document holds
+    """Return what stands at a path of keys; None where a key is missing or its parent is no mapping."""
+    for key in path:
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that a name was probably meant to be: equal except for case, or very similar; else None."""
     lowered = {other.casefold(): other for other in known}
@@ -236,9 +243,8 @@ def _mapping(content: object, where: str, place: str = "") -> JsonObject:
 
 
 def _name(content: JsonObject) -> str:
-    metadata = content.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    return " ".join(str(part) for part in (content.get("kind", "a document without a kind"), name) if part is not None)
+    parts = (content.get("kind", "a document without a kind"), look_up(content, "metadata", "name"))
+    return " ".join(str(part) for part in parts if part is not None)
 
 
 def _shown(value: object) -> str:
