@@ -1,8 +1,13 @@
-"""Convergence times: when a flow used the new path without impairment until the end.
+"""Convergence of a flow: when it used the new path without impairment until the end, and the transitions on the way there.
 
-Each has two bounds, a probe apart if the nodes report when they rewrite their routes (`analysis.route_history`).
-If that is only inferred from objects, the earliest is the first time that the probes do not exclude, and the latest is when
+**Times.** Each has two bounds, a probe apart if the nodes report when they rewrite their routes (`analysis.route_history`). If
+that is only inferred from objects, the earliest is the first time that the probes do not exclude, and the latest is when
 objects, TTLs and the nodes' final state leave no doubt.
+
+**Transitions** lead from the Preferred to the Next-Best Egress. RFC 6412 sees a convergence as throughput that falls
+(Convergence Event Transition, 3.3.1) and rises again (Convergence Recovery Transition, 3.3.2). One flow has no throughput but
+its probes, so both are read from them. Each has two bounds, and a likely value half-way between two neighbouring probes by
+their send times, as the likely length of an outage (`analysis.measure`).
 
 Pure. Definitions and sources: docs/measuring.md; RFC 6412 3.6.3, 3.7.5.
 """
@@ -15,6 +20,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from analysis.bounds import Length
+from analysis.paths.path import Direction, Flags, FlowPaths
 from analysis.paths.ttl import RouteEnds, TtlPaths, paths_of
 from analysis.route_history import RouteHistory
 from hitless.facts import Flow
@@ -89,3 +96,124 @@ class ConvergenceTimes:
         if index >= rows.size or int(rows["send_ended_ns"][-1] - rows["send_began_ns"][index]) < held_ns:
             return None
         return Nanoseconds(int(rows["received"][index]) - self._history.origin_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transitions:
+    """The transitions of one flow, counted from the Convergence Event Instant, the operator's request."""
+
+    event: Length | None
+    """Convergence Event Transition: until the flow is impaired, or first leaves the Preferred Egress in a direction. None: it
+    never did."""
+    is_impaired: bool
+    """Whether what ended the event transition was an impaired probe; False: it was carried by the new path at once."""
+    first_out: Length | None
+    """Until the way out is the Next-Best Egress and works: the first probe that arrived by it. None: none did."""
+    first_back: Length | None
+    """The same of the way back."""
+    recovery: Length | None
+    """Convergence Recovery Transition: from the earlier of both until every probe is unimpaired and none takes the Preferred
+    Egress. It is not counted from the instant. None: no probe came by the Next-Best Egress."""
+
+
+def find_transitions(found: FlowPaths, request_ns: Nanoseconds) -> Transitions:
+    """Return the transitions of one flow.
+
+    Args:
+        found: its paths.
+        request_ns: the Convergence Event Instant; earlier probes do not count.
+
+    Source: RFC 6412 3.2.4 (First Route Convergence Instant: the first unimpaired packet by the Next-Best Egress), 3.3.1, 3.3.2.
+    """
+    is_after = found.probes.rows["send_began_ns"] >= request_ns
+    out, back = (_first_arrival(found, direction, is_after) for direction in (found.out, found.back))
+    event, is_impaired = _event(found, is_after, request_ns)
+    return Transitions(
+        event=event,
+        is_impaired=is_impaired,
+        first_out=_since(out, request_ns),
+        first_back=_since(back, request_ns),
+        recovery=_recovery(found, [instant for instant in (out, back) if instant is not None]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Instant:
+    """An instant between two probes."""
+
+    earliest_ns: int
+    likely_ns: int
+    """Half-way between the times at which both set out in the direction concerned."""
+    latest_ns: int
+
+
+def _between(direction: Direction, before_ns: int, before: int | None, after: int) -> _Instant:
+    """Return the instant between two probes of a direction; without one before, between `before_ns` and the other."""
+    since_ns, until_ns = direction.since_ns, int(direction.until_ns[after])
+    likely_ns = ((before_ns if before is None else int(since_ns[before])) + int(since_ns[after])) // 2
+    return _Instant(earliest_ns=before_ns, likely_ns=min(max(before_ns, likely_ns), until_ns), latest_ns=until_ns)
+
+
+def _since(instant: _Instant | None, request_ns: int) -> Length | None:
+    if instant is None:
+        return None
+    return Length(
+        shortest_ns=Nanoseconds(max(0, instant.earliest_ns - request_ns)),
+        likely_ns=Nanoseconds(max(0, instant.likely_ns - request_ns)),
+        longest_ns=Nanoseconds(max(0, instant.latest_ns - request_ns)),
+    )
+
+
+def _event(found: FlowPaths, is_after: Flags, request_ns: int) -> tuple[Length | None, bool]:
+    """Return the event transition, and whether an impaired probe ended it."""
+    probes, out, back = found.probes, found.out, found.back
+    is_impaired = probes.is_impaired
+    gone = np.flatnonzero(is_after & (is_impaired | out.is_next_best | back.is_next_best))
+    if not gone.size:
+        return None, False
+    first = int(gone[0])
+    good = np.flatnonzero((~is_impaired & out.is_preferred & back.is_preferred)[:first])
+    has_left_out = bool(out.is_next_best[first] | probes.is_near_end[first])
+    before = int(good[-1]) if good.size else None
+    before_ns = request_ns if before is None else int(probes.rows["send_began_ns"][before])
+    instant = _between(out if has_left_out else back, before_ns, before, first)
+    return _since(instant, request_ns), bool(is_impaired[first])
+
+
+def _first_arrival(found: FlowPaths, direction: Direction, is_after: Flags) -> _Instant | None:
+    """Return when a direction began to work by the new path.
+
+    That is after the last probe before the first arrival that was lost this way or certainly took the old path.
+    """
+    probes = found.probes
+    has_come = ~probes.is_lost | (probes.is_far_end if direction is found.out else False)
+    come = np.flatnonzero(has_come & direction.is_next_best & is_after)
+    if not come.size:
+        return None
+    first = int(come[0])
+    not_yet = np.flatnonzero((~has_come | direction.is_preferred)[:first])
+    before = int(not_yet[-1]) if not_yet.size else 0
+    return _between(direction, int(probes.rows["send_began_ns"][before]), before, first)
+
+
+def _recovery(found: FlowPaths, arrivals: list[_Instant]) -> Length | None:
+    """Return the time between the first arrival by the new path and the last change for the better."""
+    if not arrivals:
+        return None
+    began = min(arrivals, key=lambda instant: instant.latest_ns)
+    rows, is_impaired = found.probes.rows, found.probes.is_impaired
+    bad = np.flatnonzero(is_impaired | found.out.is_preferred | found.back.is_preferred)
+    last_bad = int(bad[-1]) if bad.size else -1
+    # A probe whose path is not known may still have taken the old one.
+    good = np.flatnonzero((~is_impaired & found.out.is_next_best & found.back.is_next_best)[last_bad + 1 :])
+    before = max(0, last_bad)
+    before_ns = int(rows["send_began_ns"][before])
+    shortest = Nanoseconds(max(0, before_ns - began.latest_ns))
+    if not good.size:
+        return Length(shortest_ns=shortest, longest_ns=None)
+    ended = _between(found.back, before_ns, before, last_bad + 1 + int(good[0]))
+    return Length(
+        shortest_ns=shortest,
+        likely_ns=Nanoseconds(max(shortest, ended.likely_ns - began.likely_ns)),
+        longest_ns=Nanoseconds(max(shortest, ended.latest_ns - began.earliest_ns)),
+    )

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.bounds import Length
+from analysis.convergence import Transitions, find_transitions
 from analysis.evidence import JudgedRun
 from analysis.paths.path import CELLS, Direction, Flags, ModeLoss, count_cells, make_matrix
-from analysis.paths.transitions import Transitions, find_transitions
 from analysis.paths.ttl import ProbePath
 from hitless.words import MILLISECOND, FlowRole
 from reports.quantities import Duration, Spread, duration_of, make_spread

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 import pytest
 
+from analysis.convergence import Transitions, find_transitions
 from analysis.evidence import Evidence, JudgedRun
 from analysis.paths.path import CELLS, FlowPaths, ModeLoss, count_cells, make_matrix
-from analysis.paths.transitions import Transitions, find_transitions
 from analysis.paths.ttl import SENT_TTL, ProbePath
 from analysis.route_history import RouteMode
 from commands.arms import execute_trial

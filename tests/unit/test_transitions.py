@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from analysis.bounds import Length
+from analysis.convergence import Transitions, find_transitions
 from analysis.evidence import Evidence
-from analysis.paths.transitions import Transitions, find_transitions
 from hitless.history import History
 from tests.unit.histories import INTERVAL_NS, ONE_WAY_NS, QUIET, SWITCHED, held, history, lost, ns, records
 from tests.unit.test_path import IN_ZONE, repoint
