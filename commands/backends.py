@@ -14,13 +14,12 @@ from clusters.kind.machine import capabilities_missing
 from clusters.kubernetes.prober_manifests import NAMESPACE
 from clusters.kubernetes.watched import check_records, count_families, find_mismatches, make_watched_cluster, read_zones
 from clusters.lab import cluster as lab
-from commands.performers import Performer, SwitchName
+from commands.performers import Act, Performer, SwitchName
 from commands.settings import BackendName
 from hitless.errors import UsageError
 from hitless.ports import Clock, Cluster
 from hitless.words import Profile
 from scenarios.plan import Case
-from switches.acts import Act
 from switches.observer import ObserverOptions
 
 KIND_RATE_HZ: Final = 20.0

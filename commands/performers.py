@@ -25,8 +25,26 @@ from scenarios.faults import OF_SWITCH
 from scenarios.initial import Initial
 from scenarios.parts import Cloud
 from scenarios.plan import Case, make_plan
-from switches.acts import Act
 from switches.observer import ObserverOptions, observe_plan
+
+
+@unique
+class Act(StrEnum):
+    """One act; its value completes the sentence that X cannot do it."""
+
+    INJECT_FAULTS = "inject faults at their times"
+    IDEALISE_ROUTES = "run an ideal route controller"
+    CHOOSE_RELEASE = "act as another release of the extension"
+    PREPARE = "prepare nodes and route tables"
+    REQUEST_AGAIN = "make several requests"
+    RESTART_PARTS = "stop Gardener's parts and start them again"
+    DELAY_ROUTES = "let routes become effective later"
+    BREAK_GATE = "break the gate"
+    SHAPE_CLOUD = "make the cloud behave as the scenario states"
+    CONFIGURE_EXTENSION = "configure the extension"
+    LEAVE_GATE_OFF = "switch without the gate"
+    KEEP_MODE = "see a request that does not change the mode"
+    FAIL = "produce a verdict other than PASS"
 
 
 @unique
