@@ -18,7 +18,7 @@ from analysis.comparison import Comparison
 from analysis.evidence import JudgedRun
 from commands.compare import find_runs, read_stored
 from commands.reporting import write_comparison
-from commands.settings import LATEST, make_run_directory
+from commands.settings import DOUBLE, LATEST, make_run_directory
 from hitless.errors import UsageError, WorldError
 from hitless.plural import plural
 from hitless.store import write_json
@@ -50,6 +50,16 @@ class Version:
         self.name, self.arguments = name, tuple(arguments)
         self._runs: dict[str, list[JudgedRun]] = {}
         self._new: list[tuple[str, Path]] = []
+
+    @property
+    def has_program(self) -> bool:
+        """Whether its extension is a program."""
+        given = [
+            following if option == "--extension" else option.partition("=")[2]
+            for option, following in zip(self.arguments, (*self.arguments[1:], ""), strict=True)
+            if option.partition("=")[0] == "--extension"
+        ]
+        return bool(given) and given[-1] != DOUBLE
 
     def run_trial(self, scenario: str, source: str, trial: int, scratch: Path) -> str:
         """Run a trial of every arm of a scenario; return the verdicts.
@@ -142,6 +152,13 @@ def run_versions(
             pair was complete.
         WorldError: a trial gave no result.
     """
+    is_allowed = any(one.rule is RuleName.DECISION_TABLE for one in question.rules.allowances)
+    if candidate.has_program and question.decisions is None and not is_allowed:
+        raise UsageError(
+            "the CANDIDATE's extension is a program, and trials cannot replace its decision table; run "
+            "`hitless conform --extension CANDIDATE --against BASELINE`, and give its conform.json",
+            where="--decisions",
+        )
     looks = {look.pairs: look for look in plan_looks(budget)}
     steps = _order(question.rules.primary.scenario, sources, budget)
     with tempfile.TemporaryDirectory(prefix="hitless-gate-") as folder:

@@ -44,3 +44,11 @@ def test_arguments_that_compare_refuses_are_refused_and_nothing_is_written(tmp_p
     assert (code, told, output.exists()) == (2, "", False), progress
     assert "trial 1 of quiet, BASELINE" in progress
     assert "--rate" in progress
+
+
+def test_an_extension_without_its_decision_table_is_refused_before_any_trial(tmp_path: Path) -> None:
+    for candidate in ("--extension=/bin/true", "--extension double --extension /bin/true"):
+        code, told, progress, output = gate(tmp_path, "--rate 10", candidate, expect="PASS")
+        assert (code, told, output.exists()) == (2, "", False), progress
+        assert "--decisions: the CANDIDATE's extension is a program" in progress
+        assert "hitless conform --extension CANDIDATE --against BASELINE" in progress
