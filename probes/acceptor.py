@@ -22,16 +22,15 @@ import numpy as np
 from hitless.errors import attempting
 from hitless.records import NONE_NS, REFLECTOR_ROW, encode_address
 from hitless.words import FlowClass
-from probes.answering import Answering, Conversation, Times
+from probes.answering import Answering, Conversation, Times, TokenBucket
 from probes.clocks import Bridge
 from probes.families import name_port
-from probes.limits import TokenBucket, connections_max
 from probes.namespaces import Place
 from probes.recording import GrowingTable
 from probes.reflector import BURST_MIN, RATE_MARGIN
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 from probes.stamp import PACKET_OCTETS
-from probes.tcp_socket import PATIENCE_NS, allow_open_files, close_abruptly, make_listener, receive
+from probes.tcp_socket import PATIENCE_NS, allow_open_files, close_abruptly, connections_max, make_listener, receive
 
 STALL_NS: Final = 60_000_000_000
 """So much of a flow may have piled up when a stalled connection comes back: it is answered at once."""

@@ -11,9 +11,33 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from hitless.records import NONE_NS, encode_address
-from probes.limits import UNANSWERED, TokenBucket
+from probes.recording import UNANSWERED
 from probes.settings import FlowSettings
 from probes.stamp import PACKET_OCTETS, Probe, answer_probe, decode_probe, encode_ntp
+
+
+class TokenBucket:
+    """Lets through at most a rate on average, and at most a burst at once.
+
+    Args:
+        rate: tokens a nanosecond.
+        burst: tokens that it holds; it begins full.
+        now_ns: any clock.
+    """
+
+    def __init__(self, rate: float, burst: float, now_ns: int) -> None:
+        self._rate, self._burst = rate, burst
+        self._tokens = burst
+        self._filled_ns = now_ns
+
+    def take(self, now_ns: int) -> bool:
+        """Take a token; False: there is none."""
+        self._tokens = min(self._burst, self._tokens + self._rate * (now_ns - self._filled_ns))
+        self._filled_ns = now_ns
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 @dataclass(slots=True, kw_only=True)

@@ -19,8 +19,7 @@ import numpy.typing as npt
 from hitless.records import NONE_NS, REFLECTOR_ROW, Rows, encode_address
 from probes import stamp
 from probes.families import IPV4, IPV6
-from probes.limits import UNANSWERED
-from probes.recording import make_row
+from probes.recording import UNANSWERED, make_row
 from probes.sockets import TIMESPEC_OCTETS, find_time
 
 _COPIES_MAX: Final = 255

@@ -11,13 +11,16 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from hitless.errors import WorldError, attempting
 from hitless.records import HEADER_OCTETS, NONE_NS, SENDER_ROW, TABLES, Rows, encode_header
+
+UNANSWERED: Final = 0xFFFF_FFFF
+"""reflector_seq of a probe that was logged but not answered because of the rate limit."""
 
 
 def make_row(flow: int, seq: int, began_ns: int, ended_ns: int, send_errno: int = 0) -> tuple[int, ...]:

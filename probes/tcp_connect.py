@@ -18,7 +18,6 @@ import socket
 from dataclasses import dataclass, field
 
 from hitless.words import FlowClass
-from probes.limits import connections_max
 from probes.namespaces import Place
 from probes.settings import FlowSettings
 from probes.stamp import PACKET_OCTETS
@@ -28,6 +27,7 @@ from probes.tcp_socket import (
     OWN_FAULTS,
     UNREADABLE,
     close_abruptly,
+    connections_max,
     count_retransmits,
     make_socket,
     read_error,

@@ -16,7 +16,6 @@ from typing import Any, Final
 from hitless.errors import attempting
 from hitless.words import FlowClass
 from probes.clocks import Bridge
-from probes.limits import connections_max
 from probes.namespaces import Place
 from probes.overflows import Watched
 from probes.recording import GrowingTable
@@ -24,7 +23,7 @@ from probes.settings import AgentSettings, EndpointSettings
 from probes.tcp_connect import TcpConnectFlow
 from probes.tcp_established import TcpEstablishedFlow
 from probes.tcp_flow import TcpFlow, Tools
-from probes.tcp_socket import PATIENCE_NS, allow_open_files, make_socket
+from probes.tcp_socket import PATIENCE_NS, allow_open_files, connections_max, make_socket
 from probes.ticked_sender import TickedSender
 
 _EVENTS_MAX: Final = 16

@@ -17,6 +17,7 @@ from typing import Final
 
 from hitless.errors import WorldError
 from hitless.records import ConnectionEvent
+from hitless.words import FlowClass
 from probes.families import family_of
 from probes.sockets import SO_TIMESTAMPNS, TIMESPEC_OCTETS, find_time
 from probes.stamp import PACKET_OCTETS
@@ -45,6 +46,9 @@ CLOSED_BY_PEER: Final = errno.EPIPE
 """`failure` of a probe whose connection the other end closed: the kernel gives an end of file and no number."""
 UNREADABLE: Final = errno.EBADMSG
 """`failure` of a probe whose connection was given up because what came on it was no message."""
+RECONNECTS_MAX: Final = 4
+"""Connections of a `tcp-established` flow that the far end may hold: the present one, and those of which it has not heard that
+they are gone."""
 
 _IP_BIND_ADDRESS_NO_PORT: Final = 24
 """The port is chosen at connect(), by the whole 4-tuple: the same one serves many destinations. Source: ip(7), Linux 4.2."""
@@ -53,6 +57,7 @@ _TOTAL_RETRANS: Final = struct.Struct("100xI")
 """tcpi_total_retrans: segments sent again, SYNs included. Source: linux/tcp.h struct tcp_info."""
 _ABRUPT: Final = struct.pack("ii", 1, 0)
 """struct linger, on and 0 s: close() sends RST. Source: socket(7)."""
+_MARGIN_NS: Final = 1_000_000_000
 _FILES_SPARE: Final = 256
 """Files that an agent has open beside its connections."""
 
@@ -130,6 +135,13 @@ def name_failure(number: int) -> ConnectionEvent:
             return ConnectionEvent.TIMED_OUT
         case _:
             return ConnectionEvent.UNREACHABLE
+
+
+def connections_max(flow_class: FlowClass, interval_ns: int, patience_ns: int) -> int:
+    """Return how many connections a flow can have at a time: a new one an interval, each for as long as it is waited for."""
+    if flow_class is FlowClass.TCP_ESTABLISHED:
+        return RECONNECTS_MAX
+    return -(-(patience_ns + _MARGIN_NS) // interval_ns) + 1
 
 
 def allow_open_files(connections: int) -> None:

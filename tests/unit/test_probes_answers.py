@@ -21,8 +21,7 @@ from scapy.contrib.stamp import (
 from hitless.records import Rows, encode_address, read_record
 from probes.clocks import Bridge
 from probes.inner_loop import InnerLoop
-from probes.limits import UNANSWERED
-from probes.recording import GrowingTable
+from probes.recording import UNANSWERED, GrowingTable
 from probes.reflector import Reflector
 from tests.unit.exchange import WAIT_S, find_loop, make_settings
 from tests.unit.loopbacks import LOOPBACK_6, Loopback, loopback

@@ -17,8 +17,9 @@ from hitless.errors import WorldError
 from hitless.records import encode_address
 from hitless.words import FlowClass
 from probes.acceptor import IDLE_NS, NAMELESS_NS
-from probes.limits import RECONNECTS_MAX, UNANSWERED
+from probes.recording import UNANSWERED
 from probes.stamp import Probe, encode_probe
+from probes.tcp_socket import RECONNECTS_MAX
 from tests.unit.tcp_peers import PEER, POD, STRANGER, WAIT_S, Accepting, close_with_rst, probe, wait_until
 
 

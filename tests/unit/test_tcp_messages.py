@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from hitless.records import NONE_NS, ConnectionEvent, encode_address
 from hitless.words import FlowClass
-from probes.answering import Answering, Conversation, Times
-from probes.limits import UNANSWERED, TokenBucket, connections_max
+from probes.answering import Answering, Conversation, Times, TokenBucket
+from probes.recording import UNANSWERED
 from probes.settings import FlowSettings
 from probes.stamp import (
     PACKET_OCTETS,
     Probe,
     encode_probe,
 )
-from probes.tcp_socket import name_failure
+from probes.tcp_socket import connections_max, name_failure
 
 U16, U32, U64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
 PROBES = st.builds(Probe, seq=U32, timestamp=U64, error=U16, ssid=U16)
