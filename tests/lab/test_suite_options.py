@@ -75,7 +75,7 @@ def test_options_reach_the_runs_and_the_records_are_kept_when_asked(tmp_path: Pa
 def test_expectations_that_do_not_hold_for_the_overlay_are_skipped_and_all_skipped_is_a_failure() -> None:
     done = run_suites("--scenario", "plain-switch", "--overlay", "vxlan")
     assert done.returncode == 1, done.stdout
-    assert "not expected: plain-switch says what to expect of ipip, not of vxlan" in done.stdout
+    assert "not expected: plain-switch has expectations for ipip only, not for vxlan" in done.stdout
     assert "hitless: every scenario was skipped, so nothing was tested; this is a failure" in done.stdout
     assert "2 skipped" in done.stdout
 
@@ -210,7 +210,7 @@ def test_what_may_not_be_done_in_a_watched_cluster_is_skipped_and_one_that_canno
     done = run_suites("--scenario", "plain-switch", "--scenario", "route-quota", *place, "-rs")
     assert done.returncode == 1, done.stdout
     assert "--switch observer cannot switch without the gate, as UNGATED does" in done.stdout
-    assert "--switch observer cannot make the cloud behave as the scenario says" in done.stdout
+    assert "--switch observer cannot make the cloud behave as the scenario states" in done.stdout
     assert "INCONCLUSIVE: " in done.stdout
     assert "1 failed, 3 skipped" in done.stdout, done.stdout
     assert "Traceback" not in done.stdout
