@@ -59,7 +59,7 @@ class ControlPlane:
         self._policy = policy_manifests(shoot)
         self._is_cleanup_completed = shoot.mode is Mode.NATIVE
         self._due_ns: Nanoseconds | None = None
-        self._backoff = DoublingBackoff(first_ns=timings.extension_backoff_first_ns, max_ns=timings.extension_backoff_max_ns)
+        self._backoff = DoublingBackoff(timings)
 
     def request(self, shoot: Shoot, at_ns: Nanoseconds) -> None:
         """Take a changed Shoot: it is reconciled `control_plane_reconcile_ns` later."""

@@ -30,23 +30,21 @@ from hitless.ports import KubeApi
 from hitless.words import MILLISECOND, JsonObject, Kind, Mode, Nanoseconds
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class DoublingBackoff:
     """controller-runtime's default: every failure doubles the wait up to a cap, a success forgets.
 
     Source: client-go util/workqueue ItemExponentialFailureRateLimiter, 5 ms to 1,000 s.
     """
 
-    first_ns: Nanoseconds
-    """Wait after the first failure."""
-    max_ns: Nanoseconds
-    """No wait is longer."""
+    timings: Timings
+    """With the wait after the first failure and the longest wait."""
     failures: int = 0
     """Failures in a row so far."""
 
     def fail(self) -> Nanoseconds:
         """Count a failure and return how long to wait."""
-        delay_ns = min(self.first_ns << min(self.failures, 40), self.max_ns)
+        delay_ns = min(self.timings.extension_backoff_first_ns << min(self.failures, 40), self.timings.extension_backoff_max_ns)
         self.failures += 1
         return Nanoseconds(delay_ns)
 
@@ -73,8 +71,7 @@ class ResourceManager:
         self._mode = Mode.OVERLAY
         self._todo: deque[JsonObject] = deque()
         self._due_ns: Nanoseconds | None = None
-        first_ns, max_ns = timings.extension_backoff_first_ns, timings.extension_backoff_max_ns
-        self._backoff = DoublingBackoff(first_ns=first_ns, max_ns=max_ns)
+        self._backoff = DoublingBackoff(timings)
 
     @property
     def is_settled(self) -> bool:
@@ -163,8 +160,7 @@ class Extension:
         self._due_ns: Nanoseconds | None = None
         self._is_away = self._is_migrated = self._is_restoring = False
         self._held_since_ns: Nanoseconds | None = None
-        first_ns, max_ns = timings.extension_backoff_first_ns, timings.extension_backoff_max_ns
-        self._backoff = DoublingBackoff(first_ns=first_ns, max_ns=max_ns)
+        self._backoff = DoublingBackoff(timings)
 
     def request(self, shoot: Shoot, at_ns: Nanoseconds) -> None:
         """Take a changed Shoot: its Network is reconciled `extension_reconcile_ns` later. Raises UsageError."""

@@ -8,8 +8,9 @@ import pytest
 
 from gardener.doubles.cloud import CloudBehaviour
 from gardener.doubles.extension import DoublingBackoff
+from gardener.timings import TIMINGS
 from hitless.errors import ApiUnavailableError, ConflictError
-from hitless.words import SECOND, JsonObject, Kind, Mode, Nanoseconds
+from hitless.words import SECOND, JsonObject, Kind, Mode, Profile
 from tests.unit.fakes_gardener import Bench, ms
 from tests.unit.test_gardener_switch import FAST, IDEAL, NAMES, NATIVE_OBJECTS, touched
 
@@ -25,7 +26,7 @@ def test_back_off_doubles_up_to_its_cap() -> None:
 
 
 def test_back_off_never_overflows() -> None:
-    backoff = DoublingBackoff(first_ns=ms(5), max_ns=Nanoseconds(1000 * SECOND))
+    backoff = DoublingBackoff(TIMINGS[Profile.GARDENER])
     waits = [backoff.fail() for _ in range(200)]
     assert (waits[17], waits[18], waits[199]) == (ms(5) << 17, 1000 * SECOND, 1000 * SECOND)
     backoff.forget()
