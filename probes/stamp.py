@@ -1,7 +1,7 @@
 """STAMP on the wire: the test packets of both directions, one at a time, and the probes of an agent as one buffer.
 
-RFC 8762 with extensions of RFC 8972: the Session Identifier (SSID) distinguishes the flows of an agent
-apart, the Extra Padding TLV makes larger probes. Timestamps are NTP 64-bit (Z = 0). A test packet has 44 octets or more;
+RFC 8762 with extensions of RFC 8972: the Session Identifier (SSID) distinguishes the flows of an agent,
+the Extra Padding TLV makes larger probes. Timestamps are NTP 64-bit (Z = 0). A test packet has 44 octets or more;
 shorter ones are dropped, because answering them as RFC 8762 4.6 allows would send more octets than came. The mode is the
 unauthenticated one.
 
