@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -56,7 +57,7 @@ class Version:
         """Whether its extension is a program."""
         given = [
             following if option == "--extension" else option.partition("=")[2]
-            for option, following in zip(self.arguments, (*self.arguments[1:], ""), strict=True)
+            for option, following in pairwise((*self.arguments, ""))
             if option.partition("=")[0] == "--extension"
         ]
         return bool(given) and given[-1] != DOUBLE
