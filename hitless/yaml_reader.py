@@ -72,7 +72,7 @@ def read_yaml(text: bytes | str) -> tuple[YamlDocument, ...]:
     """Return the documents of a YAML stream, empty ones included.
 
     Raises:
-        YamlError: it is no YAML, or has an alias, a key twice, an unknown tag or bottomless nesting.
+        YamlError: it is no YAML, or has an alias, a key twice, an unknown tag, half a character or bottomless nesting.
     """
     parser = YAML(typ="safe", pure=True)
     parser.Scanner = _Scanner
@@ -178,12 +178,21 @@ def _key(value: object, event: Event) -> str:
 
 
 def _read_scalar(event: ScalarEvent) -> Any:  # noqa: ANN401 - text, a number, true, false or null
-    text: str = event.value
+    text = _join_surrogates(event)
     if not event.implicit[0]:
         if event.tag not in {None, "!", f"{_TAG}str"}:
             raise _error(f"the tag {_shown(event)} on {text!r}", event)
         return text
     return _resolve(text)
+
+
+def _join_surrogates(event: ScalarEvent) -> str:
+    """Return a scalar's text in which two escapes for one character, as JSON writes it, are that character. RFC 8259 7."""
+    text: str = event.value
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise _error("half of a surrogate pair", event) from error
 
 
 def _resolve(text: str) -> str | int | float | bool | None:

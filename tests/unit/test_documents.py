@@ -24,6 +24,7 @@ from hitless.errors import UsageError
         ("a: " + "[" * 200, "x.yaml: line 1, column 67: found nesting deeper than 64"),
         ("a: !!python/object:os.system x", "x.yaml: line 1, column 4: found the tag !!python/object:os.system"),
         ("a: 1\n---\nb: 2", "x.yaml: found documents at line 1 and line 3; expected one document"),
+        ('a: "\\ud800"', "x.yaml: line 1, column 4: found half of a surrogate pair"),
         ("", "x.yaml: found nothing; expected a mapping"),
         ("a:\n\tb: 1", "x.yaml: line 2, column 1: found found character"),
         ("a: \x01", "x.yaml: found unacceptable character #x0001"),
@@ -40,6 +41,10 @@ def test_a_good_document_is_read(tmp_path: Path) -> None:
     path = tmp_path / "good.yaml"
     path.write_text("a: {b: [1, 2.5, true, null, text]}\n")
     assert read_document(path) == {"a": {"b": [1, 2.5, True, None, "text"]}}
+
+
+def test_a_character_that_json_writes_as_two_escapes_is_read() -> None:
+    assert parse_document(r'{"\ud83d\ude00": 1}', "x.json") == {"\U0001f600": 1}
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
