@@ -76,7 +76,7 @@ class ConvergenceTimes:
             is_wrong, is_proven = self._read_ttls(ends, rows, column, end_mode)
             is_early = is_early | is_wrong | (rows["send_began_ns"] < arrival.earliest_ns)
             is_late = is_late | is_early | ((rows["send_began_ns"] < arrival.latest_ns) & ~is_proven)
-        return Convergence(earliest_ns=self._end(flow, rows, is_early), latest_ns=self._end(flow, rows, is_late))
+        return Convergence(earliest_ns=self._end(rows, is_early), latest_ns=self._end(rows, is_late))
 
     def _read_ttls(
         self, ends: RouteEnds, rows: Rows, column: str, mode: Mode
@@ -88,12 +88,16 @@ class ConvergenceTimes:
         allowed, wanted = self._ttls.allowed(ends, rows[column]), np.uint8(paths_of(mode, ends))
         return (allowed & wanted) == 0, (allowed & ~wanted) == 0
 
-    def _end(self, flow: Flow, rows: Rows, is_wrong: npt.NDArray[np.bool_]) -> Nanoseconds | None:
-        """Return when the first probe after the last impaired one was answered, if no other followed in the validation time."""
+    def _end(self, rows: Rows, is_wrong: npt.NDArray[np.bool_]) -> Nanoseconds | None:
+        """Return when the first probe after the last impaired one was answered, if none was sent in the validation time.
+
+        The last one counts, and not the first good one: a run can settle less than an interval after the last change.
+        """
         wrong = np.flatnonzero(is_wrong)
         index = int(wrong[-1]) + 1 if wrong.size else 0
-        held_ns = self._history.header.validation_ns - self._history.interval_of(flow)
-        if index >= rows.size or int(rows["send_ended_ns"][-1] - rows["send_began_ns"][index]) < held_ns:
+        stopped = self._history.first_event("run.probing_stopped")
+        stopped_ns = int(rows["send_ended_ns"][-1]) if stopped is None else stopped.t_ns
+        if index >= rows.size or rows["send_began_ns"][max(0, index - 1)] > stopped_ns - self._history.header.validation_ns:
             return None
         return Nanoseconds(int(rows["received"][index]) - self._history.origin_ns)
 

@@ -53,6 +53,15 @@ def test_it_ends_after_the_last_impaired_probe_and_must_hold() -> None:
     assert convergence_ms(history(records=too_late)) is None
 
 
+def test_a_run_may_settle_at_the_last_change_and_its_sender_may_miss_ticks_then() -> None:
+    told = history(
+        events=switch_events(pool_ms=247, settled_ms=250),
+        records=records({1: "." * 48 + " " * 3 + "." * 7, 2: QUIET}, ttls={1: "t" * 48 + "r" * 10}),
+    )
+    assert convergence_ms(told) == pytest.approx(265 + ANSWERED_MS - REQUEST_MS)
+    assert convergence_ms(replace(told, records=records({1: QUIET, 2: QUIET}, ttls={1: "t" * 50 + "r" * 8}))) is None
+
+
 def test_a_flow_waits_for_its_own_peers_routes_alone() -> None:
     others = [repointed(100, node, mode=Mode.OVERLAY) for node in ("node-a2", "node-b1", "node-b2")]
     one_by_one = [
