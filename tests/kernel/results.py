@@ -30,13 +30,16 @@ def tell(folder: Path, steps: Sequence[Step], seconds: float) -> tuple[str, int]
 
 
 def count(records: Path) -> str:
-    """Return how many tests passed, failed and were skipped, and why they were."""
+    """Return how many tests passed, failed and were skipped, and why they were; the last attempt of a test counts."""
     if not records.exists():
         return "no test was counted"
-    cases = list(ET.parse(records).getroot().iter("testcase"))  # noqa: S314 - our own file
+    attempts = list(ET.parse(records).getroot().iter("testcase"))  # noqa: S314 - our own file
+    cases = {(case.get("classname"), case.get("name")): case for case in attempts}.values()
     skips = [case.find("skipped") for case in cases]
     reasons = Counter(skip.get("message", "") for skip in skips if skip is not None)
     failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
     passed = len(cases) - failed - reasons.total()
     text = f"{passed} passed, {failed} failed, {reasons.total()} skipped"
+    if len(attempts) > len(cases):
+        text += f", {len(attempts) - len(cases)} repeated"
     return f"{text} ({'; '.join(f'{number} for {reason}' for reason, number in reasons.most_common())})" if reasons else text

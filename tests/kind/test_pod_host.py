@@ -174,7 +174,7 @@ def _look(kube: KindKube, observers: Sequence[Participant], kind: Kind) -> None:
         ([(2, b"a warning"), (3, SUCCESS)], b""),
         (
             [(1, b"x"), (2, b"no supervisor in /records\n"), (3, failure(20))],
-            "EXEC Pod p: the command ended with 20: no supervisor",
+            "EXEC Pod p: the command ended with exit code 20: no supervisor",
         ),
         ([(1, b"half an ans")], "the stream broke before the command ended"),
         ([], "EXEC Pod p"),

@@ -36,6 +36,13 @@ def test_the_closing_lines_count_and_the_exit_code_is_the_tests_own(tmp_path: Pa
     ]
 
 
+def test_the_last_attempt_of_a_test_counts(tmp_path: Path) -> None:
+    attempts = """<testsuites><testsuite><testcase name="a"/><testcase name="b"/><testcase name="b"/>
+    <testcase name="c"/><testcase name="c"><failure message="INCONCLUSIVE"/></testcase></testsuite></testsuites>"""
+    finish(tmp_path, STEPS[0], 1, attempts)
+    assert tell(tmp_path, STEPS, 0)[0].startswith("lab: 2 passed, 1 failed, 0 skipped, 2 repeated, exit code 1")
+
+
 def test_a_step_that_never_ended_is_no_success(tmp_path: Path) -> None:
     finish(tmp_path, STEPS[0], 0)
     text, code = tell(tmp_path, STEPS, 0)
