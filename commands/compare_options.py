@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -66,15 +67,7 @@ def compare(  # noqa: PLR0913 - each is an option
     if watched is not None:
         refuse_beside("--watched", given - {"watched", "output", "output_format", "prometheus"})
         raise Outcome(options.EXIT_CODES[compare_watched(watched, output, output_format, prometheus)])
-    if backend is not BackendName.KIND:
-        refuse_beside(f"--backend {backend}", given & KIND_PARAMETERS)
-    if backend is not BackendName.LAB:
-        refuse_beside(f"--backend {backend}", {"carrier"} & given)
-    if backend is BackendName.KUBECONFIG:
-        raise UsageError(
-            "`hitless compare` switches the cluster itself, and hitless only watches that of a kubeconfig; "
-            "use `hitless watch` for each arm, then `hitless compare --watched UNGATED GATED`"
-        )
+    _check_backend(backend, given)
     kind = KindOptions(
         cluster_name=cluster_name, kind_bin=kind_bin, kubectl_bin=kind_kubectl_bin, image=kind_image, keep=keep_cluster
     )
@@ -95,3 +88,16 @@ def compare(  # noqa: PLR0913 - each is an option
     numbers = range(first_trial, first_trial + trials)
     verdict = compare_arms(place, performer, case, numbers, output, output_format, prometheus, is_rate_auto=is_auto)
     raise Outcome(options.EXIT_CODES[verdict])
+
+
+def _check_backend(backend: BackendName, given: AbstractSet[str]) -> None:
+    """Refuse a backend that `compare` cannot switch, and options of another backend. Raises UsageError."""
+    if backend is not BackendName.KIND:
+        refuse_beside(f"--backend {backend}", given & KIND_PARAMETERS)
+    if backend is not BackendName.LAB:
+        refuse_beside(f"--backend {backend}", {"carrier"} & given)
+    if backend is BackendName.KUBECONFIG:
+        raise UsageError(
+            "`hitless compare` switches the cluster itself, and hitless only watches that of a kubeconfig; "
+            "use `hitless watch` for each arm, then `hitless compare --watched UNGATED GATED`"
+        )

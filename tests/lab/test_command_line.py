@@ -22,7 +22,7 @@ from tests.unit.test_report_schema import check_schema
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 120.0
-NOBODY = 65_534
+OTHER_USER = 65_534
 FAST = ("--trials", "1", "--rate", "50")
 """At 50 Hz a machine that is busy with something else misses no tick."""
 TOTALS_KEYS = {
@@ -215,12 +215,12 @@ def test_an_ordinary_user_gets_the_same() -> None:
     output = Path(tempfile.mkdtemp(prefix="hitless-"))
     try:
         try:
-            os.chown(output, NOBODY, NOBODY)
+            os.chown(output, OTHER_USER, OTHER_USER)
         except OSError as error:
             pytest.skip(f"missing: a second user: {error}")
         done = run_as_nobody(["-m", "commands.main", "compare", *FAST, "--output", str(output)])
         assert (done.returncode, "\nPASS GATED lost nothing in 1 trial" in done.stdout) == (0, True), done.stdout + done.stderr
-        assert {path.stat().st_uid for path in output.rglob("*")} == {NOBODY}
+        assert {path.stat().st_uid for path in output.rglob("*")} == {OTHER_USER}
     finally:
         shutil.rmtree(output)
 
