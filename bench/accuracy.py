@@ -100,8 +100,8 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
         columns=("rate, flows", "estimate", "outages", "mean error", "± 2 SE", "mean reached", "largest", "above 1", "bias"),
         rows=tuple((f"{row['rate_hz']:g} Hz, {row['flows']}", by, *_make_cells(way)) for row, by, way in rows),
         note=(
-            "Errors in intervals: estimate - middle of the truth; nothing seen counts as 0. Aim: the mean is a third of an "
-            "interval within two standard errors, no error is above one interval (0.2 ms at 5 kHz)."
+            "Errors in intervals: estimate - middle of the truth; an unseen outage counts as an estimate of 0. Aim: the mean "
+            "is a third of an interval within two standard errors, and no error is above one interval (0.2 ms at 5 kHz)."
         ),
     )
     experiment = Table(
@@ -120,7 +120,7 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
             )
             for row in document["rows"]
         ),
-        note=f"Outages whose truth is not known to {BLUR_SHARE:g} of an interval are left out above, not here.",
+        note=f"Outages whose truth is not known to {BLUR_SHARE:g} of an interval are excluded above, not here.",
     )
     return errors, experiment
 

@@ -137,8 +137,8 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
             ),
             rows=rows,
             note=(
-                "ip -batch builds the same lab without its settings; mininet the same namespaces and links without addresses, "
-                "routes and tunnels. hitless works on in the background after down, and the next up waits for it."
+                "ip -batch builds the same lab without its settings; mininet builds the same namespaces and links without "
+                "addresses, routes and tunnels. After down, the kernel works on in the background; the next up waits for it."
             ),
         ),
     )

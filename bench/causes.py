@@ -71,7 +71,7 @@ def _make_table(setting: JsonObject) -> Table:
             )
             for row in setting["causes"]
         ),
-        note=f"Named: what was broken was named, and nothing else. Taken wrongly: {taken or 'nothing'}.",
+        note=f"Named: exactly what was broken was named. Wrong: {taken or 'nothing'}.",
     )
 
 

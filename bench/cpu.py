@@ -140,9 +140,9 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
             columns=("shape", "tool", "probes/s", "of", "lost", "user", "system", "both", "hitless : tool", "aim"),
             rows=rows,
             note=(
-                "Both ends of hitless and of irtt, which gets a client a 1,000 Hz; fping is answered in the kernel. User and "
-                "system are told apart by the kernel's tick, so each is a sample; their sum is exact. The start of a program "
-                "is in the peers' numbers."
+                "Both ends of hitless and of irtt, which has one client per 1,000 Hz; the kernel answers fping. The kernel "
+                "samples user and system time at its tick, so only their sum is exact. The figures of the other tools include "
+                "the start of the program."
             ),
         ),
     )

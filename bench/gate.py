@@ -119,10 +119,10 @@ def _show_decisions(decisions: list[list[JsonObject]]) -> Table:
             ("simulated from the same trials", f"{len(outcomes)}", *(f"{count:.1f}" for count in expected)),
         ),
         note=(
-            f"By the primary rule. Of {len(trials)} gated trials {inconclusive} inconclusive and {lossy} with loss. With "
-            f"{plural(counts[1], 'false stop')} of {len(outcomes)} the probability of one is at most "
-            f"{bound_probability(counts[1], len(outcomes)):.0%} (95 %, Clopper-Pearson). An inconclusive trial has no figure: "
-            "its decision is not made."
+            f"By the primary rule. Of {len(trials)} gated trials, {inconclusive} inconclusive and {lossy} with loss. With "
+            f"{plural(counts[1], 'false stop')} in {len(outcomes)} decisions, the probability of one is at most "
+            f"{bound_probability(counts[1], len(outcomes)):.0%} (95 %, Clopper-Pearson). An inconclusive trial has no "
+            "figure, so its decision cannot be made."
         ),
     )
 

@@ -129,20 +129,20 @@ def _make_nodes(count: int) -> tuple[NodeFacts, ...]:
 def _show(document: JsonObject) -> tuple[Table, ...]:
     return (
         Table(
-            title=f"Hold of the gate, {document['zones']} zones, real timings, doubles on a clock that jumps",
+            title=f"Hold of the gate, {document['zones']} zones, real timings, doubles with a simulated clock",
             columns=(
                 "nodes",
                 "quota per table",
                 "calls granted/s",
-                "routes made",
-                "all there",
+                "routes created",
+                "all routes after",
                 "gate opened",
-                "asked",
+                "looks",
             ),
             rows=tuple(_make_cells(row) for row in document["rows"]),
             note=(
-                "Times since the operator's request; asked: how often the extension asked the gate. CreateRoute takes 250 ms, "
-                "one after the other. Without a rate the API grants every call."
+                "Times since the operator's request; looks: how often the extension evaluated the gate. CreateRoute takes "
+                "250 ms, one call after the other. Without a rate, the API grants every call."
             ),
         ),
     )

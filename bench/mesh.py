@@ -80,9 +80,9 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
             columns=("nodes", "flows", "probes/s", "lost", "late ticks", "agents", "machine", "busiest process", "limit"),
             rows=tuple(_make_cells(step) for step in steps),
             note=(
-                f"{found} Agents: CPU of both ends, user + system, us per probe; machine: CPU of all that ran meanwhile, "
-                "the lab's forwarding included, and its share of all cores by kind. Clean: nothing lost, at most one tick in a "
-                "hundred late."
+                f"{found} Agents: CPU of both ends, user + system, us per probe; machine: CPU of everything that ran "
+                "meanwhile, including the lab's forwarding, and its share of all cores by kind. Clean: nothing lost, at most "
+                "one tick in a hundred late."
             ),
         ),
     )

@@ -140,9 +140,9 @@ def _make_table(found: JsonObject) -> Table:
         columns=("tool", "estimate by", "reached", "mean error", "± 2 SE", "largest", "above 1", "unseen", "bias"),
         rows=tuple(_make_cells(row) for row in found["rows"]),
         note=(
-            "Errors in intervals: estimate - middle of the truth. Unseen: outages longer than an interval that the tool says "
-            f"nothing of. {found['blurred']} outages whose truth is not known to {BLUR_SHARE:g} of an interval count for "
-            "every tool. All at once, "
+            "Errors in intervals: estimate - middle of the truth. Unseen: outages longer than an interval that the tool does "
+            f"not report. {found['blurred']} outages whose truth is not known to {BLUR_SHARE:g} of an interval are "
+            "excluded for every tool. All tools run at once, "
             + ("all with real-time precedence." if found["have_precedence"] else "none with precedence.")
         ),
     )

@@ -171,7 +171,7 @@ def _climb_peer(path: _Path, peer: _Peer, rates_hz: Sequence[float], step_s: flo
             break
         best_hz = max((before["reached_hz"] for before in steps), default=0.0)
         if step["is_clean"] and step["reached_hz"] < _GROWTH_MIN * best_hz:
-            step |= {"is_clean": False, "limit": "it sends no faster"}
+            step |= {"is_clean": False, "limit": "it does not send faster"}
         steps.append(step)
         if not step["is_clean"]:
             break
@@ -210,19 +210,19 @@ def _show(document: JsonObject) -> tuple[Table, ...]:
     return (
         Table(
             title="Largest rate without a false loss, probes per second",
-            columns=("path", "tool", "largest clean", "next asked for", "reached", "lost", "what limits there"),
+            columns=("path", "tool", "largest clean", "next requested", "reached", "lost", "limit"),
             rows=tuple(rows),
             note=(
-                "Clean: nothing lost, and at most one tick in a hundred late (hitless). Of the others it is the rate that they "
-                "really sent at; they are asked for more until that does not help. iperf3 sends one way: half the work; fping "
-                "refuses more than 65,536 probes in 10 s, so its runs are shorter; ping sends when it is answered where the "
-                f"interval is too short for it. Aim on the veth: {WANTED_HZ:,.0f}."
+                "Clean: nothing lost, and at most one tick in a hundred late (hitless). For the other tools it is the rate "
+                "that they reached; the requested rate is raised until that does not help. iperf3 sends one way, which is "
+                "half the work. fping refuses more than 65,536 probes in 10 s, so its runs are shorter. If the interval is "
+                f"too short, ping sends as soon as it is answered. Aim on the veth: {WANTED_HZ:,.0f}."
             ),
         ),
         Table(
             title="Endurance on one veth",
             columns=(
-                "probes/s asked for",
+                "probes/s requested",
                 "reached",
                 "probes",
                 "lost",

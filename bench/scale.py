@@ -84,8 +84,8 @@ def _show(answer: JsonObject) -> tuple[Table, ...]:
             rows=tuple(_make_cells(row, before) for row, before in zip(rows, [None, *rows], strict=False)),
             note=(
                 f"Each node is probed from {answer['times']} nodes of each zone, {_TICKS} probes per flow in each arm. CPU and "
-                "largest resident set of one process per step, with start and imports. CPU per flow: of all steps; in brackets "
-                "the ratio to the size before (1: linear; less: the start weighs less)."
+                "largest resident set of one process per step, including start and imports. CPU per flow is the sum of all "
+                "steps, in brackets the ratio to the previous size (1: linear; below 1: the start matters less)."
             ),
         ),
     )

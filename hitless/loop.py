@@ -1,6 +1,6 @@
 """One thread, one loop over a heap of wake-ups.
 
-Each participant returns the time of its next call. Between two calls the loop waits on the clock. With a clock that jumps, a
+Each participant returns the time of its next call. Between two calls the loop waits on the clock. With a simulated clock, a
 unit test runs a whole switch in milliseconds.
 """
 

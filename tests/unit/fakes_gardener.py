@@ -147,7 +147,7 @@ _LONG = Nanoseconds(10 * SECOND)
 
 
 class Bench:
-    """A switch in memory, with a clock that jumps."""
+    """A switch in memory, with a simulated clock."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Fakes for tests of the lab's doubles: planes that remember, a recorder, and a whole world on a clock that jumps."""
+"""Fakes for tests of the lab's doubles: planes that remember, a recorder, and a whole world on a simulated clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster of fakes for the main path, a plan for it, and its execution on a clock that jumps."""
+"""A cluster of fakes for the main path, a plan for it, and its execution on a simulated clock."""
 
 from __future__ import annotations
 

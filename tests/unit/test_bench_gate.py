@@ -26,6 +26,6 @@ def test_decisions_are_counted_by_the_primary_rule_and_an_inconclusive_trial_dec
     counts, outages = GATE.show({"rate_hz": 50.0, "decisions": decisions, "outages": [outage, empty]})
     assert counts.rows[0] == ("in the lab", "4", "2", "1", "1")
     assert counts.rows[1][:2] == ("simulated from the same trials", "4")
-    assert "Of 56 gated trials 1 was inconclusive and 0 were with loss" in counts.note
-    assert "With 1 false stop of 4 the probability of one is at most 75%" in counts.note
+    assert "Of 56 gated trials, 1 was inconclusive and 0 were with loss" in counts.note
+    assert "With 1 false stop in 4 decisions, the probability of one is at most 75%" in counts.note
     assert outages.rows == (("2 to 3", "8", "8", "100.0%", "50.0%"), ("3 to 4", "0", "0", "", ""))

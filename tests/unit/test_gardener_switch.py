@@ -1,4 +1,4 @@
-"""The switch from the operator's request to the last object, with a clock that jumps."""
+"""The switch from the operator's request to the last object, with a simulated clock."""
 
 from __future__ import annotations
 

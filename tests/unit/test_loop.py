@@ -1,4 +1,4 @@
-"""The loop: who is called when, with a clock that jumps."""
+"""The loop: who is called when, with a simulated clock."""
 
 from __future__ import annotations
 

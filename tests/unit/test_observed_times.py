@@ -1,4 +1,4 @@
-"""The doubles take the times that the real parts were seen to take: the `gardener` timings, with a clock that jumps."""
+"""The doubles take the times that the real parts were seen to take: the `gardener` timings, with a simulated clock."""
 
 from __future__ import annotations
 

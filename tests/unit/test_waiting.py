@@ -1,4 +1,4 @@
-"""The one deadline loop, with a clock that jumps."""
+"""The one deadline loop, with a simulated clock."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def overlay_protocol(plane: NodePlane) -> int:
 
 class NodePlaneConformance:
     takes_time: ClassVar[bool] = True
-    """Whether the plane's clock goes on while routes change: on a clock that jumps both ends of a change are one instant."""
+    """Whether the plane's clock goes on while routes change: on a simulated clock both ends of a change are one instant."""
 
     def test_in_overlay_every_peer_is_behind_the_tunnel(
         self, plane: NodePlane, peers: Sequence[NodeFacts], blocks: Blocks, tunnel_device: str
