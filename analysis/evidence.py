@@ -12,6 +12,7 @@ from functools import cached_property
 
 from analysis.causes.attribution import Attribution, attribute
 from analysis.classify import Probes, classify_flow
+from analysis.cloud_routes import CloudRoutes
 from analysis.connections import ConnectionMeasure, measure_connections
 from analysis.convergence import ConvergenceTimes
 from analysis.instrument import OverflowLoss, overflow_losses
@@ -47,6 +48,11 @@ class Evidence:
         return RouteHistory(self.history)
 
     @cached_property
+    def cloud_routes(self) -> CloudRoutes:
+        """The cloud's routes over time."""
+        return CloudRoutes(self.history)
+
+    @cached_property
     def ttls(self) -> TtlPaths:
         """The paths that the received TTLs allow."""
         return TtlPaths(self.history)
@@ -74,7 +80,7 @@ class Evidence:
     @cached_property
     def causes(self) -> tuple[Attribution, ...]:
         """The causes of every outage, by flow, then in order of time."""
-        return attribute(self.history, self.measures, self.probes, self.routes)
+        return attribute(self.history, self.measures, self.probes, self.routes, self.cloud_routes)
 
     def paths(self, *roles: FlowRole) -> Iterator[FlowPaths]:
         """Yield the path of every probe, flow by flow. They are not kept: in a large mesh they are as large as the records."""

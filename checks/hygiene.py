@@ -142,7 +142,7 @@ def _name(route: CloudRoute) -> str:
 def _judge_conditions(history: History) -> Iterator[Finding]:
     """NetworkUnavailable=True taints a native node; in overlay it only says that the cloud routes are missing."""
     for node in history.final_objects_of(Kind.NODE):
-        for condition in node.get("status", {}).get("conditions", []):
+        for condition in (node.get("status") or {}).get("conditions") or []:
             if condition.get("type") == "NetworkUnavailable" and condition.get("status") == "True":
                 text = f"{name_of(node)} has NetworkUnavailable=True, reason {condition.get('reason')}"
                 is_native = history.header.end_mode is Mode.NATIVE

@@ -5,12 +5,11 @@ This is the purpose of the gate, judged without a single probe: a late route is 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from analysis.cloud_routes import CloudRoutes
 from analysis.evidence import Evidence
 from checks.check import Limits, make_check
-from hitless.events import Event
 from hitless.plural import plural
 from hitless.verdicts import Finding, failure, note
 from hitless.words import Kind, Mode, Nanoseconds
@@ -26,11 +25,7 @@ def check(evidence: Evidence, _: Limits) -> Iterable[Finding]:
         return
     instant_ns, what = gone
     pairs = [(zone, node.name) for zone in sorted(history.facts.zone_gateways) for node in history.facts.nodes]
-    changes: defaultdict[tuple[object, object], list[Event]] = defaultdict(list)
-    for event in history.events_named("route.created", "route.deleted"):
-        changes[event.facts.get("zone"), event.facts.get("node")].append(event)
-    was_synced = history.first_event("routes.synced") is not None
-    answers = [_judge_route(changes[zone, node], zone, node, instant_ns, was_synced=was_synced) for zone, node in pairs]
+    answers = [_judge_route(evidence.cloud_routes, zone, node, instant_ns) for zone, node in pairs]
     late = [finding for finding, _ in answers if finding is not None]
     yield from late
     if not late:
@@ -57,22 +52,21 @@ def _overlay_gone(evidence: Evidence) -> tuple[Nanoseconds, str] | None:
     return min(instants, default=None)
 
 
-def _judge_route(
-    changes: Sequence[Event], zone: str, node: str, gone_ns: Nanoseconds, *, was_synced: bool
-) -> tuple[Finding | None, int | None]:
+def _judge_route(routes: CloudRoutes, zone: str, node: str, gone_ns: Nanoseconds) -> tuple[Finding | None, int | None]:
     """Return the finding where the route was late, or how long it had existed at `gone_ns` where that is known."""
-    before = [event for event in changes if event.t_ns <= gone_ns]
-    if before and before[-1].name == "route.created":
-        return None, gone_ns - before[-1].t_ns
-    is_older = not changes and was_synced
-    if is_older:
-        # The route controller found the route; it did not have to create it.
-        return None, None
-    created = next((event for event in changes if event.t_ns > gone_ns and event.name == "route.created"), None)
+    is_missing, steps = routes.toward(zone, node)
+    since_ns: Nanoseconds | None = None
+    created_ns: Nanoseconds | None = None
+    for step in steps:
+        if step.at.latest_ns <= gone_ns:
+            is_missing, since_ns = step.is_missing, step.at.latest_ns
+        elif not step.is_missing and created_ns is None:
+            created_ns = step.at.latest_ns
+    if not is_missing:
+        return None, None if since_ns is None else gone_ns - since_ns
     where = f"the route to {node} in the table of zone {zone}"
-    if created is None:
+    if created_ns is None:
         text = f"{where} did not exist when the overlay was removed, and was never created"
         return failure("route-missing", text, t_ns=gone_ns), None
-    late_ns = created.t_ns - gone_ns
-    text = f"{where} was created {late_ns / 1e6:.1f} ms after the overlay was removed"
-    return failure("route-late", text, t_ns=created.t_ns), None
+    text = f"{where} was created {(created_ns - gone_ns) / 1e6:.1f} ms after the overlay was removed"
+    return failure("route-late", text, t_ns=created_ns), None

@@ -17,7 +17,7 @@ and the attribution read them, so names and fact keys are a contract:
 | `manifest.applied` | kind, name, mode (the Mode it renders) or None |
 | `object.deleted` | kind, name |
 | `object.written` | kind, name, after_ns (not there yet then), waited_us (`read_waited_us`; None: not known): by a program |
-| `condition.written` | node, status, reason, actor |
+| `condition.written` | node, status, reason, actor (a participant or a field manager, such as calico-node) |
 | `condition.dropped` | node, reason, actor: the admission policy dropped the write |
 | `condition.removed` | node, reason, actor |
 | `route.created`, `route.deleted` | zone, cidr, node, began_ns (the call's start; t_ns is its end) |
@@ -30,7 +30,7 @@ and the attribution read them, so names and fact keys are a contract:
 | `calico.cleanup_routes` | node, removed (count), began_ns |
 | `calico.felix_started` | node |
 | `calico.repointed` | node, mode, cause, routes (count), peers (names; absent: all), began_ns: its routes were rewritten |
-| `fault.injected` | fault, options (as the scenario has them), began_ns |
+| `fault.injected` | fault, options (as the scenario has them; `node` is its name in the cluster), began_ns |
 | `fault.cured` | fault, options, began_ns |
 
 The participants of every cluster record `roll.*` and `pod.*`. A cluster or an observer that sees the nodes' routes records

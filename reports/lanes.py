@@ -15,7 +15,7 @@ import numpy as np
 from analysis.evidence import JudgedRun
 from analysis.route_history import RouteMode, RouteTimeline
 from hitless.history import History
-from hitless.words import MILLISECOND, Mode
+from hitless.words import MILLISECOND
 
 NODES_MAX: Final = 30
 """Nodes that get a lane each, in the cluster's order; the page says how many it leaves out."""
@@ -51,12 +51,10 @@ def mode_lanes(run: JudgedRun) -> tuple[Lane, ...]:
 
 
 def route_lanes(run: JudgedRun) -> tuple[Lane, ...]:
-    """Return in how many zones a cloud route led to each node over time, by the events of the run."""
-    history = run.history
-    zones = frozenset(history.facts.zone_gateways)
-    return tuple(
-        Lane(row=node.name, segments=tuple(_routes(history, node.name, zones))) for node in history.facts.nodes[:NODES_MAX]
-    )
+    """Return in how many zones a cloud route led to each node over time."""
+    facts = run.history.facts
+    zones = sorted(facts.zone_gateways)
+    return tuple(Lane(row=node.name, segments=tuple(_routes(run, node.name, zones))) for node in facts.nodes[:NODES_MAX])
 
 
 def _modes(history: History, timelines: Sequence[RouteTimeline]) -> Iterator[Segment]:
@@ -73,28 +71,28 @@ def _modes(history: History, timelines: Sequence[RouteTimeline]) -> Iterator[Seg
     yield from _merge(history, edges, states, words)
 
 
-def _routes(history: History, node: str, zones: frozenset[str]) -> Iterator[Segment]:
-    first_ns, last_ns = _ends(history)
-    have = set(zones) if history.header.start_mode is Mode.NATIVE else set()
-    edges, states = [first_ns], []
-    for event in history.events_named("route.created", "route.deleted"):
-        if event.facts.get("node") == node:
-            states.append(_readiness(have, zones))
-            edges.append(min(max(int(event.t_ns), edges[-1]), last_ns))
-            (have.add if event.name == "route.created" else have.discard)(event.facts["zone"])
-    states.append(_readiness(have, zones))
+def _routes(run: JudgedRun, node: str, zones: Sequence[str]) -> Iterator[Segment]:
+    first_ns, last_ns = _ends(run.history)
+    routes = {zone: run.evidence.cloud_routes.toward(zone, node) for zone in zones}
+    have = {zone for zone, (is_missing, _) in routes.items() if not is_missing}
+    changes = sorted((int(step.at.latest_ns), zone, step.is_missing) for zone in zones for step in routes[zone][1])
+    edges, states = [first_ns], [_readiness(have, zones)]
+    for at_ns, zone, is_missing in changes:
+        edges.append(min(max(at_ns, edges[-1]), last_ns))
+        (have.discard if is_missing else have.add)(zone)
+        states.append(_readiness(have, zones))
     words = {
-        "none": "no cloud route was created",
+        "none": "no zone has a cloud route",
         "some": "a cloud route in some zones only",
         "all": "a cloud route in every zone",
     }
-    yield from _merge(history, [*edges, last_ns], states, words)
+    yield from _merge(run.history, [*edges, last_ns], states, words)
 
 
-def _readiness(have: set[str], zones: frozenset[str]) -> str:
+def _readiness(have: set[str], zones: Sequence[str]) -> str:
     if not have:
         return "none"
-    return "all" if have >= zones else "some"
+    return "all" if len(have) == len(zones) else "some"
 
 
 def _ends(history: History) -> tuple[int, int]:

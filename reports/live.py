@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from analysis.cloud_routes import changed_routes, is_route_there
 from hitless.events import Event
 from hitless.facts import ClusterFacts, Flow
 from hitless.history import RunHeader
@@ -50,8 +51,10 @@ class LiveRun:
     last: Event | None = None
     modes: dict[str, Mode] = field(default_factory=dict)
     """Node to the mode that it told of last."""
-    routes: set[tuple[str, str]] = field(default_factory=set)
-    """Zone and node."""
+    routes: dict[tuple[str, str], bool] = field(default_factory=dict)
+    """Zone and node to whether the route exists. One that no event told of exists if `is_synced`, or in a native start."""
+    is_synced: bool = False
+    """Whether the route controller has reported that all routes exist."""
     gate: str = "not asked yet"
     offered: Counter[int] = field(default_factory=Counter)
     """Second of the run to settled probes."""
@@ -63,10 +66,9 @@ class LiveRun:
         for event in events:
             self.last = event
             facts = event.facts
-            if event.name == "route.created":
-                self.routes.add((facts["zone"], facts["node"]))
-            elif event.name == "route.deleted":
-                self.routes.discard((facts["zone"], facts["node"]))
+            self.routes.update(dict.fromkeys(changed_routes(event), is_route_there(event)))
+            if event.name == "routes.synced":
+                self.is_synced = True
             elif event.name == "calico.repointed" and facts.get("mode") in set(Mode):
                 self.modes[facts["node"]] = Mode(facts["mode"])
             elif event.name == "calico.cleanup_routes" and facts.get("removed") != 0:
@@ -87,7 +89,8 @@ class LiveRun:
     def look(self) -> Look:
         """Return what can be said now."""
         header, nodes = self.header, [] if self.facts is None else [node.name for node in self.facts.nodes]
-        zones = 0 if self.facts is None else len(self.facts.zone_gateways)
+        places = [(zone, node) for zone in (() if self.facts is None else self.facts.zone_gateways) for node in nodes]
+        is_there = self.is_synced or header.start_mode is Mode.NATIVE
         now_s = max([*self.offered, 0 if self.last is None else self.last.t_ns // SECOND])
         native = sum(self.modes.get(node, header.start_mode) is Mode.NATIVE for node in nodes)
         settled_s = max(self.offered, default=0)
@@ -97,7 +100,7 @@ class LiveRun:
             ("last event", "none" if self.last is None else self.last.name),
             ("gate", self.gate),
             ("native", f"{native} of {plural(len(nodes), 'node')}"),
-            ("cloud routes", f"{len(self.routes)} of {len(nodes) * zones}"),
+            ("cloud routes", f"{sum(self.routes.get(place, is_there) for place in places)} of {len(places)}"),
             ("lost in the last second", f"{lost_now:,} of {self.offered[settled_s]:,}" if self.offered else "not known yet"),
             ("lost so far", f"{sum(map(len, self.lost.values())):,} of {self.offered.total():,}"),
         )
@@ -124,7 +127,8 @@ def say_line(look: Look) -> str:
 
 def _say_gate(event: Event) -> str:
     if event.name == "gate.held":
-        return f"holds, {plural(len(event.facts.get('missing', ())), 'node')} missing"
+        missing = event.facts.get("missing")
+        return "holds" if missing is None else f"holds, {plural(len(missing), 'node')} missing"
     if event.name == "gate.opened":
         return f"opened after {event.facts.get('held_ns', 0) / SECOND:.1f} s"
     return "not applicable"

@@ -20,6 +20,7 @@ from analysis.causes.explanations import Explanation, Indication, Likelihood, ex
 from analysis.causes.finder import CandidateFinder
 from analysis.causes.joint import weigh_together
 from analysis.classify import Probes
+from analysis.cloud_routes import CloudRoutes
 from analysis.measure import Measures, Outage
 from analysis.route_history import RouteHistory
 from hitless.history import History
@@ -65,13 +66,13 @@ class Attribution:
 
 
 def attribute(
-    history: History, measures: Measures, probes: Mapping[FlowId, Probes], routes: RouteHistory
+    history: History, measures: Measures, probes: Mapping[FlowId, Probes], routes: RouteHistory, cloud_routes: CloudRoutes
 ) -> tuple[Attribution, ...]:
     """Return the causes of every outage of a run, by flow, then in order of time.
 
     Outages of the calibration flow are left out: the run itself made them.
     """
-    finder = CandidateFinder(history, measures, routes)
+    finder = CandidateFinder(history, measures, routes, cloud_routes)
     found: list[tuple[Outage, tuple[Explanation, ...]]] = []
     for flow in history.flows:
         outages = measures[flow.id].outages

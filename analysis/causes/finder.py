@@ -15,8 +15,9 @@ import numpy as np
 from analysis.bounds import instant_of, make_interval
 from analysis.causes.candidates import Candidate, CauseKind, KernelCounter, MovedCounters, list_faults
 from analysis.causes.hop_candidates import MTU_LOWERED, NO_PORTS, HopCandidates
-from analysis.causes.route_candidates import NODE_ROUTE_LOST, WATCHED, RouteCandidates
+from analysis.causes.route_candidates import RouteCandidates
 from analysis.causes.segments import Way
+from analysis.cloud_routes import NODE_ROUTE_LOST, WATCHED, CloudRoutes
 from analysis.measure import Measures
 from analysis.paths.ttl import EndsFinder, RouteEnds
 from analysis.route_history import LEAD_NS, RouteHistory
@@ -63,13 +64,13 @@ class CandidateFinder:
         measures: the machine causes the outages of control flows.
     """
 
-    def __init__(self, history: History, measures: Measures, routes: RouteHistory) -> None:
+    def __init__(self, history: History, measures: Measures, routes: RouteHistory, cloud_routes: CloudRoutes) -> None:
         self._history = history
         self._endpoints = {endpoint.name: endpoint for endpoint in history.facts.endpoints}
         self._ends = EndsFinder(history.facts)
         self.moved = MovedCounters(history)
         named = {node.name for node in history.facts.nodes} | self._endpoints.keys() | {"machine"}
-        self._missing = RouteCandidates(history, routes, self.moved.places - named)
+        self._missing = RouteCandidates(history, routes, cloud_routes, self.moved.places - named)
         self._hops = HopCandidates(history, routes, self.moved)
         self._shared = (*_faults(history), *_stalls(history))
         self._at_nodes = (*_rolls(history), *self._control_outages(measures))
@@ -165,8 +166,7 @@ class CandidateFinder:
 def _faults(history: History) -> Iterator[Candidate]:
     """Yield the faults that may affect packets in unknown ways."""
     for fault in list_faults(history):
-        is_placed = fault.name == NODE_ROUTE_LOST and {"zone", "node"} <= fault.options.keys()
-        if fault.name in HARMLESS_FAULTS or fault.name == MTU_LOWERED or is_placed:
+        if fault.name in {*HARMLESS_FAULTS, MTU_LOWERED, NODE_ROUTE_LOST}:
             continue
         yield Candidate(
             kind=CauseKind.FAULT,

@@ -2,11 +2,7 @@
 
 Two timelines meet: the sending node's next hop for the peer, and the route to the peer's podCIDR in the table of the sending
 node's zone. The path is broken while the first says gateway and the second says missing; the later step is the cause. If the
-time of a step is known only by bounds, the path may be broken from its earliest time on, or until its latest.
-
-The timeline of the cloud routes follows from the events. The first event implies the state before: a route that is created was
-missing, a route that is deleted was there. A table without events is as the start mode needs it. On a cluster that is only
-watched the tables are out of sight. Pure.
+time of a step is known only by bounds, the path may be broken from its earliest time on, or until its latest. Pure.
 """
 
 from __future__ import annotations
@@ -16,17 +12,12 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from analysis.bounds import Interval, instant_of, make_interval
+from analysis.bounds import Interval, make_interval
 from analysis.causes.candidates import MUST, Candidate, CauseKind, KernelCounter
+from analysis.cloud_routes import NODE_ROUTE_LOST, CloudRoutes, RouteStep
 from analysis.route_history import NextHop, RouteHistory, RouteTimeline, Trigger
-from hitless.events import Event
 from hitless.history import History
-from hitless.words import Mode, Nanoseconds
-
-NODE_ROUTE_LOST: Final = "node-route-lost"
-"""The fault that takes a route away below the route controller. Its event names zone and node in `options`."""
-WATCHED: Final = "kubeconfig"
-"""ClusterFacts.backend of a cluster whose cloud is out of reach."""
+from hitless.words import Nanoseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,60 +33,6 @@ class Step:
     """The cause if this step broke the path."""
     is_sure: bool
     text: str
-
-
-class CloudRoutes:
-    """The routes of all tables in one run."""
-
-    def __init__(self, history: History) -> None:
-        self._is_native = history.header.start_mode is Mode.NATIVE
-        self._was_synced = history.first_event("routes.synced") is not None
-        self._steps: dict[tuple[str, str], list[Step]] = {}
-        for zone, node, step in _steps(history):
-            self._steps.setdefault((zone, node), []).append(step)
-        self.is_visible = history.facts.backend != WATCHED or bool(self._steps)
-        """False: nothing is known of any table."""
-
-    def toward(self, zone: str, node: str) -> tuple[bool, tuple[Step, ...]]:
-        """Return whether the route to a node is missing in the table of a zone at first, and the steps that change that."""
-        steps = self._steps.get((zone, node), [])
-        # No route had to be created, and the controller reports that all exist: so this route existed before.
-        was_missing = not steps[0].is_missing if steps else not (self._is_native or self._was_synced)
-        found, now = [], was_missing
-        for step in steps:
-            if step.is_missing is not None and step.is_missing is not now:
-                found.append(step)
-                now = step.is_missing
-        return was_missing, tuple(found)
-
-
-def _steps(history: History) -> Iterator[tuple[str, str, Step]]:
-    lost: list[tuple[str, str]] = []
-    for event in history.events_named("route.created", "route.deleted", "fault.injected", "fault.cured"):
-        facts = event.facts
-        if event.name.startswith("route."):
-            is_present, kind = event.name == "route.created", CauseKind.ROUTE_DELETED
-            places = [(str(facts["zone"]), str(facts["node"]))]
-        elif facts.get("fault") != NODE_ROUTE_LOST:
-            continue
-        else:
-            is_present, kind = event.name == "fault.cured", CauseKind.FAULT
-            options = facts.get("options") or {}
-            if "zone" in options and "node" in options:
-                places = [(str(options["zone"]), str(options["node"]))]
-                lost = [one for one in lost if one not in places] if is_present else [*lost, *places]
-            elif is_present:
-                # Runs that were recorded before cures had options: one cure healed every lost route.
-                places, lost = lost, []
-            else:
-                continue
-        for zone, node in places:
-            step = Step(at=instant_of(event), is_missing=not is_present, kind=kind, is_sure=True, text=_say(event))
-            yield zone, node, step
-
-
-def _say(event: Event) -> str:
-    return f"{event.name} {event.facts['fault']}" if "fault" in event.facts else event.name
 
 
 NO_ROUTE: Final = "IpExt.InNoRoutes"
@@ -118,10 +55,9 @@ class RouteCandidates:
         routers: namespaces with counters that are neither nodes nor endpoints.
     """
 
-    def __init__(self, history: History, hops: RouteHistory, routers: frozenset[str]) -> None:
+    def __init__(self, history: History, hops: RouteHistory, routes: CloudRoutes, routers: frozenset[str]) -> None:
         self._nodes = {node.name: node for node in history.facts.nodes}
-        self._hops = hops
-        self._routes = CloudRoutes(history)
+        self._hops, self._routes = hops, routes
         self._reason = KernelCounter(name=NO_ROUTE, places=routers) if routers else None
 
     def toward(self, node: str, peer: str, address: str) -> Iterator[Candidate]:
@@ -176,7 +112,7 @@ class RouteCandidates:
         )
 
 
-def _merge(hops: RouteTimeline, cloud_steps: Iterable[Step], *, is_sure: bool) -> list[Step]:
+def _merge(hops: RouteTimeline, cloud_steps: Iterable[RouteStep], *, is_sure: bool) -> list[Step]:
     """Return the steps of both timelines in order of time; `is_sure`: the node told of its own."""
     steps = [
         Step(
@@ -188,7 +124,16 @@ def _merge(hops: RouteTimeline, cloud_steps: Iterable[Step], *, is_sure: bool) -
         )
         for step in hops.steps
     ]
-    steps += cloud_steps
+    steps += [
+        Step(
+            at=step.at,
+            is_missing=step.is_missing,
+            kind=CauseKind.FAULT if step.is_fault else CauseKind.ROUTE_DELETED,
+            is_sure=True,
+            text=step.text,
+        )
+        for step in cloud_steps
+    ]
     return sorted(steps, key=lambda step: step.at.earliest_ns if _breaks(step) else step.at.latest_ns)
 
 

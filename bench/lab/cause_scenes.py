@@ -14,7 +14,7 @@ from typing import Final
 
 from analysis.causes.candidates import CauseKind
 from analysis.causes.finder import HEADER_OCTETS
-from analysis.causes.route_candidates import NODE_ROUTE_LOST
+from analysis.cloud_routes import NODE_ROUTE_LOST
 from bench.lab.cause_world import LOOSE, STRICT, CauseWorld
 from hitless.words import Mode
 

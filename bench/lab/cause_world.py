@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from analysis.causes.hop_candidates import MTU_LOWERED
-from analysis.causes.route_candidates import NODE_ROUTE_LOST
+from analysis.cloud_routes import NODE_ROUTE_LOST
 from analysis.route_history import POOL_CHANGED
 from bench.lab.drop_switch import DropSwitch
 from bench.lab.netlink_messages import set_master
@@ -135,7 +135,8 @@ class CauseWorld:
         """Heal the fault."""
         began_ns = self._clock.now_ns()
         self._network.tables.create(CloudRoute(zone=zone, cidr=self.nodes[node].pod_cidr, node=node))
-        self.events.record("fault.cured", fault=NODE_ROUTE_LOST, began_ns=int(began_ns))
+        options = {"zone": zone, "node": node}
+        self.events.record("fault.cured", fault=NODE_ROUTE_LOST, options=options, began_ns=int(began_ns))
 
     def set_forwarding(self, node: str, *, is_whole: bool) -> None:
         """Make the router drop packets to a node and its pods, or forward them again, without an event."""

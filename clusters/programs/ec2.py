@@ -196,8 +196,8 @@ class Ec2Endpoint:
         except RouteTableError as error:
             self._record("route.failed", **facts, error=str(error))
             raise
-        if self._cloud.is_effective(route):
-            self._record("route.created", **facts, began_ns=call.began_ns)
+        created = "route.created" if self._cloud.is_effective(route) else "route.accepted"
+        self._record(created, **facts, began_ns=call.began_ns)
         return "<return>true</return>"
 
     def _delete(self, call: _Call) -> str:

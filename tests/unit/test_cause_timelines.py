@@ -7,7 +7,8 @@ from typing import Any
 
 from analysis.bounds import make_interval
 from analysis.causes.candidates import MUST, Candidate, CauseKind, MovedCounters
-from analysis.causes.route_candidates import CloudRoutes, RouteCandidates
+from analysis.causes.route_candidates import RouteCandidates
+from analysis.cloud_routes import CloudRoutes
 from analysis.route_history import RouteHistory
 from hitless.events import Event
 from hitless.history import History
@@ -35,7 +36,9 @@ def repointed(ms: float, node: str, mode: str = "NATIVE", cause: str = "IPPool",
 
 
 def candidates(history_: History, node: str, peer: str, address: str) -> list[Candidate]:
-    return list(RouteCandidates(history_, RouteHistory(history_), frozenset()).toward(node, peer, address))
+    return list(
+        RouteCandidates(history_, RouteHistory(history_), CloudRoutes(history_), frozenset()).toward(node, peer, address)
+    )
 
 
 def test_a_route_that_is_created_was_missing_before() -> None:
@@ -58,10 +61,11 @@ def test_a_table_without_events_is_as_the_start_mode_needs_it() -> None:
 
 def test_a_route_that_was_created_before_the_cure_is_not_created_twice() -> None:
     lost = event(100, "fault.injected", fault="node-route-lost", options={"zone": "a", "node": B1})
-    found = CloudRoutes(run(lost, route(150, "created"), event(200, "fault.cured", fault="node-route-lost"), **native()))
+    cured = replace(lost, t_ns=ns(200), name="fault.cured")
+    found = CloudRoutes(run(lost, route(150, "created"), cured, **native()))
     _, steps = found.toward("a", B1)
     assert [step.is_missing for step in steps] == [True, False]
-    assert steps[0].kind is CauseKind.FAULT
+    assert [step.is_fault for step in steps] == [True, False]
     assert found.toward("b", B1) == (False, ())
 
 

@@ -98,7 +98,7 @@ def test_an_injected_fault_is_named_with_what_it_broke() -> None:
     options = {"zone": "a", "node": "node-b1"}
     fault = [
         event(300, "fault.injected", fault="node-route-lost", options=options, began_ns=ns(299)),
-        event(500, "fault.cured", fault="node-route-lost", began_ns=ns(499)),
+        event(500, "fault.cured", fault="node-route-lost", options=options, began_ns=ns(499)),
     ]
     found = only(run_with(down(300, 499), [*all_routes(60), *repointed(100), *fault])).cause
     assert (found.kind, found.subjects) == (CauseKind.FAULT, ("node-route-lost: route of zone a to node-b1",))

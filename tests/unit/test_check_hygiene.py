@@ -91,6 +91,8 @@ def test_network_unavailable_hurts_only_a_native_node() -> None:
     (finding,) = check(Evidence(history(final_objects=(stuck,))), {})
     assert (finding.verdict, finding.text) == ("FAIL", "node-b2 has NetworkUnavailable=True, reason NoRouteCreated")
     assert _codes(held(final_objects=(stuck,))) == [("PASS", "network-unavailable")]
+    bare = {**stuck, "status": {"conditions": None}}
+    assert "network-unavailable" not in [code for _, code in _codes(history(final_objects=(bare,)))]
 
 
 def _with_bird(missing: int = 0) -> History:

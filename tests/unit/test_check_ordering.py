@@ -54,3 +54,16 @@ def test_routes_that_were_not_created_were_there_before() -> None:
 def test_not_applicable_where_the_overlay_stays_or_never_was() -> None:
     assert _findings(held()) == [("PASS", "not-applicable")]
     assert _findings(history(header=header(start_mode=Mode.NATIVE))) == [("PASS", "not-applicable")]
+
+
+def test_a_route_that_a_fault_took_away_is_missing_until_the_cure() -> None:
+    lost = {"fault": "node-route-lost", "options": {"zone": "a", "node": "node-b1"}}
+    faults = (event(80, "fault.injected", **lost), event(120, "fault.cured", **lost))
+    events = tuple(sorted((*switch_events(), *faults), key=lambda one: one.t_ns))
+    assert _findings(history(events=events)) == [("FAIL", "route-late")]
+
+
+def test_a_route_that_is_deleted_only_later_was_there() -> None:
+    events = [one for one in switch_events() if one.name != "route.created"]
+    events += [event(70, "routes.synced", nodes=4), event(150, "route.deleted", zone="a", node="node-a1")]
+    assert _findings(history(events=tuple(sorted(events, key=lambda one: one.t_ns)))) == [("PASS", "routes-first")]

@@ -15,7 +15,7 @@ from clusters.programs.ec2 import Ec2Endpoint
 from clusters.programs.seed_objects import SEED_NAMESPACE
 from gardener.doubles.cloud import Cloud, CloudBehaviour
 from hitless.facts import CloudRoute
-from hitless.words import MILLISECOND, Nanoseconds
+from hitless.words import MILLISECOND, SECOND, Nanoseconds
 from tests.clocks import JumpingClock
 from tests.event_contract import is_in_the_contract
 from tests.unit.fakes_gardener import MemoryTables
@@ -93,6 +93,14 @@ def test_a_create_takes_its_time_and_the_loop_makes_the_route(rig: Rig) -> None:
     (event,) = rig.recorder.events
     assert is_in_the_contract(event)
     assert (event.name, event.t_ns - event.facts["began_ns"]) == ("route.created", CREATE_NS)
+
+
+def test_a_route_that_packets_do_not_follow_yet_is_accepted(rig: Rig) -> None:
+    rig.cloud.behaviour = CloudBehaviour(effective_ns=SECOND)
+    assert rig.call("CreateRoute", **CREATE)[0] == 200
+    (event,) = rig.recorder.events
+    assert is_in_the_contract(event)
+    assert (event.name, rig.tables.list("a")) == ("route.accepted", ())
 
 
 def test_tables_are_described_with_their_tags_and_routes(rig: Rig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 from commands.follow import PATIENCE_S, follow
 from commands.live import PERIOD_S
 from hitless.errors import UsageError
+from hitless.events import Event
 from hitless.records import SENDER_ROW
 from hitless.store import RunStore, write_json
-from hitless.words import SECOND, Arm
+from hitless.words import SECOND, Arm, Mode, Nanoseconds
 from probes.recording import SenderTable
 from reports.live import COLUMNS, LiveRun, say_line
 from tests.clocks import JumpingClock
@@ -123,3 +125,25 @@ def test_modes_and_routes_follow_the_events() -> None:
     assert "gate holds, 1 node missing; native 0 of 4 nodes; cloud routes 8 of 8" in say_line(run.look())
     run.feed_events(event for event in known.events if event.t_ns >= opened)
     assert "native 4 of 4 nodes" in say_line(run.look())
+
+
+def test_a_gate_that_holds_without_naming_the_nodes_is_shown() -> None:
+    """A released extension says that it waits, not for which nodes."""
+    known = realistic(Arm.GATED, 1)
+    run = LiveRun(header=known.header, facts=known.facts, flows=known.flows)
+    run.feed_events(
+        [Event(t_ns=Nanoseconds(0), name="gate.held", facts={"missing": None, "error": "waiting", "retry_ns": None})]
+    )
+    assert "gate holds; " in say_line(run.look())
+
+
+def test_routes_that_a_native_run_starts_with_are_counted_until_a_fault_takes_one() -> None:
+    known = realistic(Arm.GATED, 1)
+    header = replace(known.header, start_mode=Mode.NATIVE)
+    run = LiveRun(header=header, facts=known.facts, flows=known.flows)
+    assert "cloud routes 8 of 8" in say_line(run.look())
+    lost = {"fault": "node-route-lost", "options": {"zone": "a", "node": "node-b1"}}
+    run.feed_events([Event(t_ns=Nanoseconds(1), name="fault.injected", facts=lost)])
+    assert "cloud routes 7 of 8" in say_line(run.look())
+    run.feed_events([Event(t_ns=Nanoseconds(2), name="fault.cured", facts=lost)])
+    assert "cloud routes 8 of 8" in say_line(run.look())

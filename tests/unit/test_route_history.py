@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from analysis.bounds import make_interval
 from analysis.causes.route_candidates import RouteCandidates
+from analysis.cloud_routes import CloudRoutes
 from analysis.evidence import Evidence
 from analysis.route_history import LAG_NS, LEAD_NS, OBSERVED, NextHop, RouteHistory, RouteMode
 from checks.convergence import check
@@ -211,7 +212,9 @@ def test_convergence_paths_and_causes_agree_on_a_switch_that_a_real_cluster_reco
     assert np.flatnonzero(between.out.is_next_best)[0] == 1220
     assert np.flatnonzero(within.out.is_next_best)[0] == (10_000 - 10) / 5
     assert not np.any(between.out.is_contradicted | between.back.is_contradicted)
-    missing = RouteCandidates(told, RouteHistory(told), frozenset()).toward("node-a2", "node-a1", "100.96.0.2")
+    missing = RouteCandidates(told, RouteHistory(told), CloudRoutes(told), frozenset()).toward(
+        "node-a2", "node-a1", "100.96.0.2"
+    )
     assert [(one.began, one.ended) for one in missing] == [(make_interval(ns(10_000), ns(14_000)), None)]
     assert Evidence(told).causes == ()
 

@@ -25,7 +25,7 @@ from clusters.lab.kube import MemoryKube
 from gardener.conditions import calico_is_down, calico_is_up, dated
 from gardener.manifests.admission import CALICO_NODE_USER
 from gardener.timings import Timings
-from hitless.calico import TUNNEL_DEVICES
+from hitless.calico import CALICO_NODE, TUNNEL_DEVICES
 from hitless.clock import read_wall_time
 from hitless.errors import ApiUnavailableError, BugError, NotFoundError
 from hitless.events import Recorder
@@ -321,11 +321,9 @@ class CalicoNode:
             return  # The Node left the cluster, and its pod with it: there is nothing to write to.
         kept = [item for item in answer.get("status", {}).get("conditions", []) if item["type"] == condition["type"]]
         if any(item.get("reason") == reason for item in kept):
-            self._recorder.record(
-                "condition.written", node=node, status=condition["status"], reason=reason, actor=CALICO_NODE_USER
-            )
+            self._recorder.record("condition.written", node=node, status=condition["status"], reason=reason, actor=CALICO_NODE)
         else:
-            self._recorder.record("condition.dropped", node=node, reason=reason, actor=CALICO_NODE_USER)
+            self._recorder.record("condition.dropped", node=node, reason=reason, actor=CALICO_NODE)
 
 
 def make_calico_nodes(
