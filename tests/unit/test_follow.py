@@ -131,9 +131,8 @@ def test_a_gate_that_holds_without_naming_the_nodes_is_shown() -> None:
     """A released extension says that it waits, not for which nodes."""
     known = realistic(Arm.GATED, 1)
     run = LiveRun(header=known.header, facts=known.facts, flows=known.flows)
-    run.feed_events(
-        [Event(t_ns=Nanoseconds(0), name="gate.held", facts={"missing": None, "error": "waiting", "retry_ns": None})]
-    )
+    held = {"missing": None, "error": "waiting", "retry_ns": None}
+    run.feed_events([Event(t_ns=Nanoseconds(0), name="gate.held", facts=held)])
     assert "gate holds; " in say_line(run.look())
 
 

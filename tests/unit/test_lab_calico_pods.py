@@ -38,7 +38,7 @@ def test_without_the_policy_the_dying_pod_leaves_the_network_unavailable() -> No
         "node": written[0].facts["node"],
         "status": "True",
         "reason": "CalicoIsDown",
-        "actor": "system:serviceaccount:kube-system:calico-node",
+        "actor": "calico-node",
     }
 
 
