@@ -92,7 +92,7 @@ def make_performer(name: SwitchName, options: ObserverOptions | None = None, pro
         UsageError: programs are given, and someone else switches.
     """
     label = f"--switch {name}"
-    if programs is not None and programs.by_part():
+    if programs:
         if name is not SwitchName.DOUBLES:
             raise UsageError(f"{_name_options(programs)} has no effect with {label}; leave it out")
         return _make_program_performer(programs)
@@ -116,10 +116,12 @@ def read_programs(extension: str, resource_manager: str, route_controller: str) 
     Raises:
         UsageError: extension and resource manager are not of one sort; the double of either does the other's work as well.
     """
-    paths = [None if one == DOUBLE else Path(one).expanduser() for one in (extension, resource_manager, route_controller)]
-    programs = Programs(extension=paths[0], resource_manager=paths[1], route_controller=paths[2])
-    if (programs.extension is None) != (programs.resource_manager is None):
-        given, missing = ("extension", "resource-manager") if programs.extension else ("resource-manager", "extension")
+    given_of = {Part.EXTENSION: extension, Part.RESOURCE_MANAGER: resource_manager, Part.ROUTE_CONTROLLER: route_controller}
+    programs = {part: Path(one).expanduser() for part, one in given_of.items() if one != DOUBLE}
+    if (Part.EXTENSION in programs) != (Part.RESOURCE_MANAGER in programs):
+        given, missing = "extension", "resource-manager"
+        if Part.EXTENSION not in programs:
+            given, missing = missing, given
         raise UsageError(
             f"--{given} needs --{missing}, because the double of the extension applies its manifests itself; give both"
         )
@@ -128,13 +130,13 @@ def read_programs(extension: str, resource_manager: str, route_controller: str) 
 
 def _make_program_performer(programs: Programs) -> Performer:
     cannot = set()
-    if programs.extension is not None:
+    if Part.EXTENSION in programs:
         cannot |= {Act.BREAK_GATE, Act.CHOOSE_RELEASE}
-    if programs.route_controller is not None:
+    if Part.ROUTE_CONTROLLER in programs:
         cannot |= {Act.IDEALISE_ROUTES}
 
     def check() -> None:
-        for part, path in programs.by_part().items():
+        for part, path in programs.items():
             check_program(_option_of(part), path)
         find_assets()
 
@@ -151,7 +153,7 @@ def _make_program_performer(programs: Programs) -> Performer:
 
 
 def _name_options(programs: Programs) -> str:
-    return ", ".join(map(_option_of, programs.by_part()))
+    return ", ".join(map(_option_of, programs))
 
 
 def _option_of(part: Part) -> str:

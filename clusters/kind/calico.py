@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network
 from typing import Final
 
+from clusters.kubernetes.resources import Resource, definition
 from hitless.calico import CALICO_GROUP
 from hitless.facts import NodeFacts
 from hitless.words import JsonObject
 
-POLICY_GROUP: Final = "policy.networking.k8s.io"
+_POLICY_VERSION: Final = "policy.networking.k8s.io/v1alpha1"
 BLOCK_MASK: Final = 26
 """Of the rendered IPPool: blockSize."""
 
@@ -36,9 +37,9 @@ _APPROVAL: Final = "https://github.com/kubernetes-sigs/network-policy-api/pull/3
 def calico_definitions() -> tuple[JsonObject, ...]:
     """Return the definitions, in order of their names."""
     documents = [
-        *(_define(CALICO_GROUP, "v1", kind, "Cluster") for kind in _CLUSTER_WIDE),
-        *(_define(CALICO_GROUP, "v1", kind, "Namespaced") for kind in _NAMESPACED),
-        *(_define(POLICY_GROUP, "v1alpha1", kind, "Cluster") for kind in _POLICIES),
+        *(_define(f"{CALICO_GROUP}/v1", kind, is_namespaced=False) for kind in _CLUSTER_WIDE),
+        *(_define(f"{CALICO_GROUP}/v1", kind, is_namespaced=True) for kind in _NAMESPACED),
+        *(_define(_POLICY_VERSION, kind, is_namespaced=False) for kind in _POLICIES),
     ]
     return tuple(sorted(documents, key=lambda document: str(document["metadata"]["name"])))
 
@@ -61,27 +62,12 @@ def block_affinities(nodes: Iterable[NodeFacts]) -> tuple[JsonObject, ...]:
     )
 
 
-def _define(group: str, version: str, kind: str, scope: str) -> JsonObject:
-    plural = _plural_of(kind.lower())
-    metadata: JsonObject = {"name": f"{plural}.{group}"}
-    if group == POLICY_GROUP:
-        metadata["annotations"] = {"api-approved.kubernetes.io": _APPROVAL}
-    schema = {
-        "type": "object",
-        "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-        "x-kubernetes-preserve-unknown-fields": True,
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": metadata,
-        "spec": {
-            "group": group,
-            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
-            "scope": scope,
-            "versions": [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
-        },
-    }
+def _define(api_version: str, kind: str, *, is_namespaced: bool) -> JsonObject:
+    resource = Resource(api_version=api_version, plural=_plural_of(kind.lower()), is_namespaced=is_namespaced)
+    document = definition(resource, kind)
+    if api_version == _POLICY_VERSION:
+        document["metadata"]["annotations"] = {"api-approved.kubernetes.io": _APPROVAL}
+    return document
 
 
 def _plural_of(singular: str) -> str:

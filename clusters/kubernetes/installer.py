@@ -12,6 +12,7 @@ from typing import Final
 from clusters.kubernetes.api_calls import APPLY, ApiCalls
 from clusters.kubernetes.api_errors import hitless_errors
 from clusters.kubernetes.resources import NAMESPACE, Resource, describe
+from hitless.clock import wait_until
 from hitless.errors import NotFoundError, UsageError
 from hitless.words import JsonObject
 
@@ -19,6 +20,7 @@ FIELD_MANAGER: Final = "hitless"
 """Field manager of every apply: a field that an apply leaves out is removed only where the same manager
 put it there."""
 
+_POLL_S: Final = 0.1
 _NOT_APPLIED: Final = frozenset({"creationTimestamp", "deletionTimestamp", "generation", "managedFields", "selfLink", "uid"})
 """Metadata that an object which was read holds and an apply must not."""
 
@@ -74,6 +76,19 @@ class Installer:
         """Apply objects in their order."""
         for document in documents:
             server_side_apply(self._calls, self._find(document), document, user=None)
+
+    def install_when_served(self, documents: Sequence[JsonObject], *, timeout_s: float) -> None:
+        """Apply objects whose definitions may have been applied a moment ago. Raises WorldError: not served in time."""
+
+        def is_installed() -> bool:
+            try:
+                self.install(documents)
+            except NotFoundError:
+                return False
+            return True
+
+        kinds = ", ".join(sorted({document["kind"] for document in documents}))
+        wait_until(is_installed, timeout_s=timeout_s, poll_s=_POLL_S, unmet=f"the API does not serve all of {kinds}")
 
     def validate(self, documents: Sequence[JsonObject]) -> None:
         """Have the server validate objects without storing them: schema, unknown fields, defaulting, admission."""

@@ -48,23 +48,45 @@ class Resource:
         return "/".join(parts)
 
 
-def _resource(api_version: str, plural: str, *, is_namespaced: bool) -> Resource:
-    return Resource(api_version=api_version, plural=plural, is_namespaced=is_namespaced)
-
-
 RESOURCES: Final[Mapping[Kind, Resource]] = MappingProxyType(
     {
-        Kind.NODE: _resource("v1", "nodes", is_namespaced=False),
-        Kind.POD: _resource("v1", "pods", is_namespaced=True),
-        Kind.CONFIG_MAP: _resource("v1", "configmaps", is_namespaced=True),
-        Kind.DAEMON_SET: _resource("apps/v1", "daemonsets", is_namespaced=True),
-        Kind.DEPLOYMENT: _resource("apps/v1", "deployments", is_namespaced=True),
-        Kind.IP_POOL: _resource(f"{CALICO_GROUP}/v1", "ippools", is_namespaced=False),
-        Kind.ADMISSION_POLICY: _resource(f"{POLICY_GROUP}/v1", "mutatingadmissionpolicies", is_namespaced=False),
-        Kind.ADMISSION_POLICY_BINDING: _resource(f"{POLICY_GROUP}/v1", "mutatingadmissionpolicybindings", is_namespaced=False),
+        kind: Resource(api_version=api_version, plural=plural, is_namespaced=is_namespaced)
+        for kind, api_version, plural, is_namespaced in (
+            (Kind.NODE, "v1", "nodes", False),
+            (Kind.POD, "v1", "pods", True),
+            (Kind.CONFIG_MAP, "v1", "configmaps", True),
+            (Kind.DAEMON_SET, "apps/v1", "daemonsets", True),
+            (Kind.DEPLOYMENT, "apps/v1", "deployments", True),
+            (Kind.IP_POOL, f"{CALICO_GROUP}/v1", "ippools", False),
+            (Kind.ADMISSION_POLICY, f"{POLICY_GROUP}/v1", "mutatingadmissionpolicies", False),
+            (Kind.ADMISSION_POLICY_BINDING, f"{POLICY_GROUP}/v1", "mutatingadmissionpolicybindings", False),
+        )
     }
 )
 """Kind to resource, in the newest version that there is."""
+
+
+def definition(resource: Resource, kind: str, *, has_status: bool = False) -> JsonObject:
+    """Return a CustomResourceDefinition that keeps every field; with `has_status` the status is a subresource."""
+    group, version = resource.api_version.split("/")
+    keeps_all = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    served: JsonObject = {
+        "name": version,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {**keeps_all, "properties": {"spec": keeps_all}}},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{resource.plural}.{group}"},
+        "spec": {
+            "group": group,
+            "names": {"kind": kind, "listKind": f"{kind}List", "plural": resource.plural, "singular": kind.lower()},
+            "scope": "Namespaced" if resource.is_namespaced else "Cluster",
+            "versions": [{**served, "subresources": {"status": {}}} if has_status else served],
+        },
+    }
 
 
 def describe(document: JsonObject) -> str:

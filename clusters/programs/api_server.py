@@ -23,10 +23,16 @@ from clusters.linux.machine import Feature
 from clusters.programs.passage import Passage
 from clusters.programs.process import Process, free_port
 from hitless.clock import wait_until
-from hitless.errors import MissingCapabilityError, WorldError
+from hitless.errors import MissingCapabilityError, attempting
 
-_CACHES: Final = "hitless/kubernetes-*/kube-apiserver"
+_CACHES: Final = "hitless/kubernetes-*"
 """Where `make kube-apiserver` leaves the program, below the user's cache folder."""
+_REMEDIES: Final = {
+    "openssl": "install it (Debian: openssl)",
+    "etcd": "install it (Debian: etcd-server), or set KUBEBUILDER_ASSETS",
+    "kube-apiserver": "set KUBEBUILDER_ASSETS to the folder that `setup-envtest use -p path` prints, "
+    "or build it with `make kube-apiserver` in a checkout",
+}
 _READY_S: Final = 60.0
 _POLL_S: Final = 0.05
 
@@ -47,29 +53,22 @@ def find_assets() -> Assets:
     Raises:
         MissingCapabilityError: one is missing; names it and how to get it.
     """
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        raise MissingCapabilityError("openssl is not on PATH; install it (Debian: openssl)")
+    return Assets(openssl=_find("openssl"), etcd=_find("etcd"), kube_apiserver=_find("kube-apiserver"))
+
+
+def _find(name: str) -> Path:
     folder = os.environ.get("KUBEBUILDER_ASSETS")
-    if folder:
-        for name in ("etcd", "kube-apiserver"):
-            if not (Path(folder) / name).is_file():
-                raise MissingCapabilityError(
-                    f"KUBEBUILDER_ASSETS={folder} has no {name}; install both programs there (`setup-envtest use`)"
-                )
-        return Assets(etcd=Path(folder) / "etcd", kube_apiserver=Path(folder) / "kube-apiserver", openssl=Path(openssl))
-    etcd = shutil.which("etcd")
-    if etcd is None:
-        raise MissingCapabilityError("etcd is not on PATH; install it (Debian: etcd-server), or set KUBEBUILDER_ASSETS")
+    if folder and name != "openssl":
+        if not (Path(folder) / name).is_file():
+            raise MissingCapabilityError(
+                f"KUBEBUILDER_ASSETS={folder} has no {name}; install both programs there (`setup-envtest use`)"
+            )
+        return Path(folder) / name
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    built = sorted(cache.glob(_CACHES))
-    on_path = shutil.which("kube-apiserver")
-    if not built and on_path is None:
-        raise MissingCapabilityError(
-            "kube-apiserver is not on PATH; set KUBEBUILDER_ASSETS to the folder that `setup-envtest use -p path` prints, "
-            "or build it with `make kube-apiserver` in a checkout"
-        )
-    return Assets(etcd=Path(etcd), kube_apiserver=built[-1] if built else Path(str(on_path)), openssl=Path(openssl))
+    found = max(map(str, cache.glob(f"{_CACHES}/{name}")), default=None) or shutil.which(name)
+    if found is None:
+        raise MissingCapabilityError(f"{name} is not on PATH; {_REMEDIES[name]}")
+    return Path(found)
 
 
 def examine_for_programs() -> Feature:
@@ -89,11 +88,10 @@ class ApiServer:
         assets: the programs.
         logs: folder for the logs of both, and for their data while they run.
         flags: additional flags of kube-apiserver.
-        wrapper: words before each program, where something else is to start it.
     """
 
-    def __init__(self, assets: Assets, logs: Path, flags: Sequence[str] = (), wrapper: Sequence[str] = ()) -> None:
-        self._assets, self._logs, self._flags, self._wrapper = assets, logs, tuple(flags), tuple(wrapper)
+    def __init__(self, assets: Assets, logs: Path, flags: Sequence[str] = ()) -> None:
+        self._assets, self._logs, self._flags = assets, logs, tuple(flags)
         self._processes: list[Process] = []
         self._etcd_url = ""
         self._token = secrets.token_hex(16)
@@ -150,7 +148,7 @@ class ApiServer:
     def start_server(self) -> None:
         """Start kube-apiserver over the data that is there, and wait until it is ready. Raises WorldError."""
         key = self._data / "service-account.key"
-        self._start(
+        server = self._start(
             "kube-apiserver",
             str(self._assets.kube_apiserver),
             f"--etcd-servers={self._etcd_url}",
@@ -169,9 +167,8 @@ class ApiServer:
             "--allow-privileged=true",
             *self._flags,
         )
-        wait_until(
-            self._is_ready, timeout_s=_READY_S, poll_s=_POLL_S, unmet="kube-apiserver is not ready", describe=self._quote
-        )
+        unmet = "kube-apiserver is not ready"
+        wait_until(self._is_ready, timeout_s=_READY_S, poll_s=_POLL_S, unmet=unmet, describe=server.quote)
 
     def kill_server(self) -> None:
         """Kill kube-apiserver, as a crash does; etcd and the data stay."""
@@ -198,11 +195,9 @@ class ApiServer:
         self._processes = []
         shutil.rmtree(self._data, ignore_errors=True)
 
-    def _start(self, name: str, *arguments: str) -> None:
-        self._processes.append(Process(name, [*self._wrapper, *arguments], self._logs))
-
-    def _quote(self) -> str:
-        return self._processes[-1].quote()
+    def _start(self, name: str, *arguments: str) -> Process:
+        self._processes.append(Process(name, arguments, self._logs))
+        return self._processes[-1]
 
     def _is_ready(self) -> bool:
         self.check()
@@ -218,7 +213,9 @@ class ApiServer:
 
     def _write_kubeconfig(self, path: Path, port: int) -> None:
         certificate, _ = self.certificate
-        cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority-data": _encode(certificate)}
+        with attempting(f"read {certificate}"):
+            authority = base64.b64encode(certificate.read_bytes()).decode()
+        cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority-data": authority}
         document: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -228,10 +225,3 @@ class ApiServer:
             "current-context": "hitless",
         }
         path.write_text(json.dumps(document), encoding="utf-8")
-
-
-def _encode(path: Path) -> str:
-    try:
-        return base64.b64encode(path.read_bytes()).decode()
-    except OSError as error:
-        raise WorldError(f"cannot read {path}: {error.strerror}") from error

@@ -9,32 +9,31 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final
 
 from clusters.kubernetes.api_calls import MERGE, ApiCalls, connect
 from clusters.kubernetes.installer import Installer
+from clusters.kubernetes.resources import NAMESPACE
 from clusters.programs.api_server import ApiServer, find_assets
 from clusters.programs.ec2 import Ec2Endpoint
 from clusters.programs.extension import ExtensionProgram, start_extension
-from clusters.programs.guard import Guard
 from clusters.programs.identity import identify
 from clusters.programs.mirror import Mirror, node_as_created
-from clusters.programs.process import Process
+from clusters.programs.process import Guard, Process
 from clusters.programs.resource_manager import GarbageCollector, start_resource_manager
 from clusters.programs.route_controller import RouteControllerProgram
-from clusters.programs.seed_objects import definitions, namespaces, secrets
+from clusters.programs.seed_objects import SEED_NAMESPACE, definitions, namespace, secret
 from gardener.doubles.cloud import Cloud
 from gardener.feature_gates import FeatureGates
 from hitless.clock import wait_until
-from hitless.errors import NotFoundError
-from hitless.events import Recorder
+from hitless.events import Event, Recorder
 from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
 from hitless.load import Load
 from hitless.ports import Calibrator, Clock, Cluster, Faults, KubeApi, Participant, Prober, RouteTables
-from hitless.words import Capability, JsonObject, Kind, Mode
+from hitless.words import Capability, JsonObject, Kind, Mode, Nanoseconds
 from scenarios.faults import KUBE_API_DOWN
 from scenarios.plan import Case
 
@@ -44,19 +43,21 @@ _READY_S: Final = 120.0
 _POLL_S: Final = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Programs:
-    """The programs that take the places of doubles; None: the double."""
+Programs = Mapping[Part, Path]
+"""The programs that take the places of doubles, by the part."""
 
-    extension: Path | None = None
-    resource_manager: Path | None = None
-    route_controller: Path | None = None
 
-    def by_part(self) -> dict[Part, Path]:
-        """Return the parts that are programs."""
-        paths = (self.extension, self.resource_manager, self.route_controller)
-        parts = (Part.EXTENSION, Part.RESOURCE_MANAGER, Part.ROUTE_CONTROLLER)
-        return {part: path for part, path in zip(parts, paths, strict=True) if path is not None}
+class DeferredRecorder:
+    """A Recorder whose target comes when the run begins; what happens before is no part of the run."""
+
+    def __init__(self) -> None:
+        self.target: Recorder | None = None
+
+    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
+        """Record an event, or drop it; see Recorder."""
+        if self.target is None:
+            return Event(t_ns=t_ns or Nanoseconds(0), name=name, facts=facts)
+        return self.target.record(name, t_ns=t_ns, **facts)
 
 
 class ProgramCluster:
@@ -88,7 +89,8 @@ class ProgramCluster:
         """Stands for extension and resource manager; None: they are doubles, or it is not up."""
         self.route_controller: RouteControllerProgram | None = None
         """None: it is a double, or it is not up."""
-        self._players: list[_Player] = []
+        self._players: list[Participant] = []
+        self._recorder = DeferredRecorder()
 
     @property
     def kube(self) -> KubeApi:
@@ -147,8 +149,9 @@ class ProgramCluster:
         In this order they are asked whether they have settled. Who needs calls for the answer comes last, so that no call
         delays what the mirror has yet to carry.
         """
-        for player in self._players:
-            player.begin(recorder)
+        self._recorder.target = recorder
+        if self._mirror is not None:
+            self._mirror.begin()
         controller = () if self.route_controller is None else (self.route_controller,)
         guard = Guard(self._check, [one for one in (self.extension, self._mirror) if one is not None])
         return (*self._players, *self._inner.participants(recorder), *controller, guard)
@@ -167,32 +170,23 @@ class ProgramCluster:
         calls = connect(server.kubeconfig)
         self._stack.callback(calls.close)
         self._install(calls)
-        mirror = Mirror(calls, self._inner.kube, self._case.feature_gates.release.calico_version)
+        mirror = Mirror(calls, self._inner.kube, self._case.feature_gates.release.calico_version, self._recorder)
         self._add(mirror, mirror.start, mirror.stop)
         self._players.append(mirror.outward)
         self._mirror = mirror
-        if programs.extension is not None and programs.resource_manager is not None:
-            self._begin_extension(calls, programs.extension, programs.resource_manager)
-        if programs.route_controller is not None:
-            self._begin_route_controller(programs.route_controller)
+        if Part.EXTENSION in programs:
+            self._begin_extension(calls, programs[Part.EXTENSION], programs[Part.RESOURCE_MANAGER])
+        if Part.ROUTE_CONTROLLER in programs:
+            self._begin_route_controller(programs[Part.ROUTE_CONTROLLER])
 
     def _install(self, calls: ApiCalls) -> None:
         """Write what the programs find: definitions, secrets, the Nodes as they are now."""
         installer = Installer(calls)
-        installer.install((*definitions(), *namespaces()))
-        kubeconfig = self._server.shoot_kubeconfig.read_text(encoding="utf-8")
+        installer.install((*definitions(), namespace(SEED_NAMESPACE), namespace(NAMESPACE)))
+        kubeconfig = secret("gardener", {"kubeconfig": self._server.shoot_kubeconfig.read_bytes()})
+        credentials = secret("cloudprovider", {"accessKeyID": b"hitless", "secretAccessKey": b"hitless"})
         nodes = self._inner.kube.list(Kind.NODE)
-
-        def is_defined() -> bool:
-            try:
-                installer.install((*secrets(kubeconfig), *map(node_as_created, nodes)))
-            except NotFoundError:
-                return False
-            return True
-
-        wait_until(
-            is_defined, timeout_s=_READY_S, poll_s=_POLL_S, unmet="the API serves no Secrets and Nodes", clock=self._clock
-        )
+        installer.install_when_served((kubeconfig, credentials, *map(node_as_created, nodes)), timeout_s=_READY_S)
         for node in nodes:
             calls.call(
                 "PATCH",
@@ -208,20 +202,13 @@ class ProgramCluster:
             calls,
             self._inner.kube,
             gates,
-            self._case.timings.extension_reconcile_ns,
-            partial(start_extension, extension, gates, self._server, self._logs),
+            recorder=self._recorder,
+            reconcile_ns=self._case.timings.extension_reconcile_ns,
+            start_process=partial(start_extension, extension, gates, self._server, self._logs),
         )
         collector = GarbageCollector(calls)
         self._add(collector, collector.start, collector.stop)
-
-        def is_defined() -> bool:
-            try:
-                adapter.start(self._case.shoot)
-            except NotFoundError:
-                return False
-            return True
-
-        wait_until(is_defined, timeout_s=_READY_S, poll_s=_POLL_S, unmet="the API serves no Network", clock=self._clock)
+        adapter.start(self._case.shoot)
         self._stack.callback(adapter.stop)
         self.extension = adapter
         manager = start_resource_manager(resource_manager, self._server, self._logs)
@@ -233,22 +220,26 @@ class ProgramCluster:
             collector.reconcile(self._clock.now_ns())
             return adapter.is_applied()
 
-        def describe() -> str:
-            return f"{adapter.describe()}\n{adapter.quote()}\n{manager.quote()}"
-
-        unmet = "the Network was not reconciled and applied"
-        wait_until(is_applied, timeout_s=_READY_S, poll_s=_POLL_S, unmet=unmet, describe=describe, clock=self._clock)
+        wait_until(
+            is_applied,
+            timeout_s=_READY_S,
+            poll_s=_POLL_S,
+            unmet="the Network was not reconciled and applied",
+            describe=lambda: f"{adapter.describe()}\n{adapter.quote()}\n{manager.quote()}",
+            clock=self._clock,
+        )
 
     def _begin_route_controller(self, path: Path) -> None:
         case, kube = self._case, self._inner.kube
         routes = self._inner.routes
         cloud = routes if isinstance(routes, Cloud) else Cloud(routes, case.behaviour, self._clock)
-        create_ns = cloud.behaviour.create_ns
+        own_ns = cloud.behaviour.create_ns
+        create_ns = case.timings.route_create_ns if own_ns is None else own_ns
 
         def read_instances() -> dict[str, str]:
             return {node["spec"]["providerID"].rpartition("/")[2]: node["metadata"]["name"] for node in kube.list(Kind.NODE)}
 
-        ec2 = Ec2Endpoint(cloud, read_instances, case.timings.route_create_ns if create_ns is None else create_ns)
+        ec2 = Ec2Endpoint(cloud, read_instances, create_ns, self._recorder)
         self._add(ec2, ec2.start, ec2.stop)
         controller = RouteControllerProgram(
             path,
@@ -264,7 +255,7 @@ class ProgramCluster:
         self._stack.callback(controller.stop)
         self.route_controller = controller
 
-    def _add(self, player: _Player, start: Callable[[], None], stop: Callable[[], None]) -> None:
+    def _add(self, player: Participant, start: Callable[[], None], stop: Callable[[], None]) -> None:
         start()
         self._stack.callback(stop)
         self._players.append(player)
@@ -277,7 +268,7 @@ class ProgramCluster:
             self.extension.check()
 
     def _identify(self) -> tuple[PartIdentity, ...]:
-        identities = [identify(part, path) for part, path in self._programs.by_part().items()]
+        identities = [identify(part, path) for part, path in self._programs.items()]
         rendered = self._mirror.find_calico_version() if self._mirror is not None else None
         return tuple(replace(one, calico_version=rendered) if one.name is Part.EXTENSION else one for one in identities)
 
@@ -303,11 +294,3 @@ class _Faults:
         if name == KUBE_API_DOWN:
             self._server.set_shoot_away(False)
         self._inner.cure(name, options)
-
-
-class _Player(Participant, Protocol):
-    """A participant that is told when the run begins."""
-
-    def begin(self, recorder: Recorder) -> None:
-        """Record from now on."""
-        ...

@@ -7,11 +7,10 @@ wrote its ManagedResource again; whether a gate that did not apply could read th
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -23,20 +22,28 @@ from clusters.kubernetes.resources import RESOURCES
 from clusters.programs.api_server import ApiServer, find_assets
 from clusters.programs.extension import start_extension
 from clusters.programs.process import Process
-from clusters.programs.seed_objects import CLUSTERS, MANAGED_RESOURCE, MANAGED_RESOURCES, NETWORKS, OPERATION, definitions
+from clusters.programs.seed_objects import (
+    MANAGED_RESOURCE,
+    MANAGED_RESOURCES,
+    NETWORK,
+    NETWORKS,
+    cluster,
+    definitions,
+    namespace,
+    network,
+    secret,
+)
 from gardener.feature_gates import FeatureGates
 from gardener.gate import has_route_created
 from gardener.observed.cases import CASES, Case, render_before
 from gardener.releases import ExtensionRelease
-from hitless.clock import came_true, wait_until
-from hitless.errors import NotFoundError
+from hitless.clock import came_true
 from hitless.words import JsonObject, Kind
 
 _READY_S: Final = 60.0
 _SILENCE_S: Final = 15.0
 """Cases of which none is decided for this long have timed out; most are decided within a second."""
 _POLL_S: Final = 0.2
-_NETWORK: Final = "calico"
 _MANIFEST: Final = "written-last"
 _NOWHERE: Final = "https://127.0.0.1:1"
 
@@ -66,7 +73,8 @@ def ask_program(extension: Path, release: ExtensionRelease, logs: Path) -> dict[
         for _, names in groupby(sorted(CASES, key=_nodes_of), key=_nodes_of):
             group = tuple(names)
             _write_nodes(calls, installer, CASES[group[0]])
-            _write_cases(installer, program, {name: tuple(_documents(name, release, server.kubeconfig)) for name in group})
+            documents = [one for name in group for one in _documents(name, release, server.kubeconfig)]
+            installer.install_when_served(documents, timeout_s=_READY_S)
             answers |= _ask_group(calls, installer, program, group)
     return {name: answers[name] for name in CASES}
 
@@ -89,25 +97,6 @@ def _write_nodes(calls: ApiCalls, installer: Installer, case: Case) -> None:
         path = RESOURCES[Kind.NODE].path(node["metadata"]["name"], subresource="status")
         body = {"status": node["status"]}
         calls.call("PATCH", path, about="Node status", body=body, content_type=MERGE)
-
-
-def _write_cases(installer: Installer, program: Process, documents: Mapping[str, Sequence[JsonObject]]) -> None:
-    """Write what each case has before its Network."""
-    written: set[str] = set()
-
-    def are_written() -> bool:
-        """Return whether every case is written; the definitions are served a little after they are applied."""
-        program.check()
-        for name in documents:
-            if name not in written:
-                try:
-                    installer.install(documents[name])
-                except NotFoundError:
-                    return False
-                written.add(name)
-        return True
-
-    wait_until(are_written, timeout_s=_READY_S, poll_s=_POLL_S, unmet="the API does not take the cases", describe=program.quote)
 
 
 def _ask_group(calls: ApiCalls, installer: Installer, program: Process, names: Sequence[str]) -> dict[str, str]:
@@ -134,25 +123,19 @@ def _ask_group(calls: ApiCalls, installer: Installer, program: Process, names: S
 
 def _documents(name: str, release: ExtensionRelease, kubeconfig: Path) -> Iterator[JsonObject]:
     """Return what a case has before its Network: namespace, kubeconfig, Cluster, the manifest that was written last."""
-    case, namespace = CASES[name], _namespace_of(name)
-    yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    case, place = CASES[name], _namespace_of(name)
+    yield namespace(place)
     text = _break_kubeconfig(kubeconfig.read_text(encoding="utf-8"), case.api_error)
     if text is not None:
-        yield _secret(namespace, "gardener", {"kubeconfig": text})
-    head = {"apiVersion": "core.gardener.cloud/v1beta1"}
-    spec = {
-        "shoot": case.make_shoot(case.after),
-        "seed": {**head, "kind": "Seed"},
-        "cloudProfile": {**head, "kind": "CloudProfile"},
-    }
-    yield {"apiVersion": CLUSTERS.api_version, "kind": "Cluster", "metadata": {"name": namespace}, "spec": spec}
+        yield secret("gardener", {"kubeconfig": text.encode()}, place)
+    yield cluster(case.make_shoot(case.after), place)
     manifest = case.edit(list(render_before(case, release)))
     if manifest is not None:
-        yield _secret(namespace, _MANIFEST, {"objects.yaml": "\n---\n".join(map(json.dumps, manifest))})
+        yield secret(_MANIFEST, {"objects.yaml": "\n---\n".join(map(json.dumps, manifest)).encode()}, place)
         yield {
             "apiVersion": MANAGED_RESOURCES.api_version,
             "kind": "ManagedResource",
-            "metadata": {"name": MANAGED_RESOURCE, "namespace": namespace},
+            "metadata": {"name": MANAGED_RESOURCE, "namespace": place},
             "spec": {"secretRefs": [{"name": _MANIFEST}]},
         }
 
@@ -162,22 +145,20 @@ def _networks(name: str) -> Iterator[JsonObject]:
     case = CASES[name]
     for config in (case.held, case.after) if case.held is not None else (case.after,):
         spec = {
-            "type": "calico",
             "podCIDR": "100.96.0.0/11",
             "serviceCIDR": "100.64.0.0/13",
             "ipFamilies": (case.networking or {}).get("ipFamilies", ["IPv4"]),
             "providerConfig": config,
         }
-        metadata = {"name": _NETWORK, "namespace": _namespace_of(name), "annotations": {OPERATION: case.operation}}
-        yield {"apiVersion": NETWORKS.api_version, "kind": "Network", "metadata": metadata, "spec": spec}
+        yield network(spec, case.operation, _namespace_of(name))
 
 
 def _read_answer(calls: ApiCalls, name: str) -> str | None:
     """Return the decision on the present Network, or None if there is none yet."""
-    path = NETWORKS.path(_NETWORK, namespace=_namespace_of(name))
-    network = calls.call("GET", path, about=f"Network of {name}")
-    status = network.get("status") or {}
-    if status.get("observedGeneration") != network["metadata"]["generation"]:
+    path = NETWORKS.path(NETWORK, namespace=_namespace_of(name))
+    found = calls.call("GET", path, about=f"Network of {name}")
+    status = found.get("status") or {}
+    if status.get("observedGeneration") != found["metadata"]["generation"]:
         return None
     error = (status.get("lastError") or {}).get("description") or ""
     match (status.get("lastOperation") or {}).get("state"):
@@ -208,8 +189,3 @@ def _break_kubeconfig(text: str, api_error: str) -> str | None:
 
 def _namespace_of(name: str) -> str:
     return f"shoot--conform--{list(CASES).index(name)}"
-
-
-def _secret(namespace: str, name: str, texts: Mapping[str, str]) -> JsonObject:
-    data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data}

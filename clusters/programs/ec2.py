@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
@@ -25,7 +25,7 @@ from gardener.doubles.cloud import Cloud
 from hitless.errors import RouteApiUnavailableError, RouteQuotaError, RouteTableError, RouteThrottledError
 from hitless.events import Recorder
 from hitless.facts import CloudRoute
-from hitless.words import MILLISECOND, Kind, Nanoseconds
+from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds
 
 _POLL_NS: Final = Nanoseconds(2 * MILLISECOND)
 _NAMESPACE: Final = "http://ec2.amazonaws.com/doc/2016-11-15/"
@@ -57,18 +57,20 @@ class Ec2Endpoint:
         cloud: the route tables behind the cloud's API.
         read_instances: returns instance id to name of the node, as they are now.
         create_ns: how long CreateRoute and DeleteRoute take.
+        recorder: gets the events.
     """
 
     name: Final = "ec2"
     watches: Final[frozenset[Kind]] = frozenset()
 
-    def __init__(self, cloud: Cloud, read_instances: Callable[[], Mapping[str, str]], create_ns: Nanoseconds) -> None:
-        self._cloud, self._read_instances, self._create_ns = cloud, read_instances, create_ns
+    def __init__(
+        self, cloud: Cloud, read_instances: Callable[[], Mapping[str, str]], create_ns: Nanoseconds, recorder: Recorder
+    ) -> None:
+        self._cloud, self._read_instances, self._create_ns, self._recorder = cloud, read_instances, create_ns, recorder
         self._nodes: dict[str, str] = {}
         """Instance id to name of the node, of all that there ever were: a machine outlives its Node object."""
         self._queued: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._under_way: list[_Call] = []
-        self._recorder: Recorder | None = None
         self._server = _Server(("127.0.0.1", 0), self._queued)
         self._thread = threading.Thread(target=self._server.serve_forever, name="ec2", daemon=True)
         self.calls = 0
@@ -95,10 +97,6 @@ class Ec2Endpoint:
             call.answer.set_result(_refuse(503, "Unavailable", "the run is over"))
         self._under_way = []
         self._server.server_close()
-
-    def begin(self, recorder: Recorder) -> None:
-        """Record from now on."""
-        self._recorder = recorder
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
         """Accept queued calls, and answer those that are due; none while the cloud leaves calls unanswered."""
@@ -189,15 +187,15 @@ class Ec2Endpoint:
         node = self._nodes.get(instance)
         if node is None:
             raise RouteTableError(f"The instance ID '{instance}' does not exist")
-        facts = {"zone": zone, "cidr": cidr, "node": node}
+        facts: JsonObject = {"zone": zone, "cidr": cidr, "node": node}
         try:
             route = CloudRoute(zone=zone, cidr=cidr, node=node)
             self._cloud.create(route)
         except RouteTableError as error:
-            self._record("route.failed", **facts, error=str(error))
+            self._recorder.record("route.failed", **facts, error=str(error))
             raise
         created = "route.created" if self._cloud.is_effective(route) else "route.accepted"
-        self._record(created, **facts, began_ns=call.began_ns)
+        self._recorder.record(created, **facts, began_ns=call.began_ns)
         return "<return>true</return>"
 
     def _delete(self, call: _Call) -> str:
@@ -206,14 +204,10 @@ class Ec2Endpoint:
         try:
             self._cloud.delete(zone, cidr)
         except RouteTableError as error:
-            self._record("route.failed", zone=zone, cidr=cidr, node=node, error=str(error))
+            self._recorder.record("route.failed", zone=zone, cidr=cidr, node=node, error=str(error))
             raise
-        self._record("route.deleted", zone=zone, cidr=cidr, node=node, began_ns=call.began_ns)
+        self._recorder.record("route.deleted", zone=zone, cidr=cidr, node=node, began_ns=call.began_ns)
         return "<return>true</return>"
-
-    def _record(self, event: str, /, **facts: Any) -> None:  # noqa: ANN401 - JSON
-        if self._recorder is not None:
-            self._recorder.record(event, **facts)
 
 
 class _Server(ThreadingHTTPServer):

@@ -21,6 +21,7 @@ from clusters.kubernetes.watcher import Collection
 from clusters.programs.api_server import ApiServer
 from clusters.programs.process import Process
 from clusters.programs.seed_objects import (
+    COMPRESSED_KEY,
     MANAGED_RESOURCE,
     MANAGED_RESOURCES,
     NETWORK,
@@ -31,8 +32,8 @@ from clusters.programs.seed_objects import (
     cluster,
     network,
     secret,
+    store,
 )
-from clusters.programs.stored_brotli import COMPRESSED_KEY, store
 from gardener.feature_gates import CONTROLLER_CONFIGURATION, FeatureGates
 from gardener.gate import GateInput, Reason, decide
 from gardener.manifests.render import render
@@ -45,6 +46,8 @@ from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Nanoseconds
 NAME: Final = "gardener-extension-networking-calico"
 RETRY_NS: Final = Nanoseconds(180 * SECOND)
 """gardenlet reconciles a failed Shoot again after this long. Source: seen; gardenlet's retry of the Shoot flow."""
+_SERVED_S: Final = 120.0
+"""Until the definitions of Cluster and Network are served."""
 _POLL_NS: Final = Nanoseconds(2 * MILLISECOND)
 
 
@@ -98,6 +101,7 @@ class ExtensionProgram:
         calls: the programs' API.
         kube: the cluster's own, for the names of its nodes.
         feature_gates: of the extension.
+        recorder: gets the events.
         reconcile_ns: from the operator's request to the Network's change.
         start_process: starts the program.
     """
@@ -110,22 +114,24 @@ class ExtensionProgram:
         calls: ApiCalls,
         kube: KubeApi,
         feature_gates: FeatureGates,
+        *,
+        recorder: Recorder,
         reconcile_ns: Nanoseconds,
         start_process: Callable[[], Process],
     ) -> None:
+        self._recorder = recorder
         self._calls, self._installer, self._kube = calls, Installer(calls), kube
         self._feature_gates, self._reconcile_ns = feature_gates, reconcile_ns
         self._networks = Collection(calls, NETWORKS, "Network", SEED_NAMESPACE)
         self._managed = Collection(calls, MANAGED_RESOURCES, "ManagedResource", SEED_NAMESPACE)
         self._start_process = start_process
         self._process: Process | None = None
-        self._recorder: Recorder | None = None
         self._shoot: Shoot | None = None
         self._written_shoot: Shoot | None = None
         """The Shoot of the manifests that the extension wrote last; None: it cannot read them."""
         self._requests: deque[_Request] = deque()
-        self._before: JsonObject | None = None
-        """The last operation as it was before the last request; None: there was none."""
+        self._before: JsonObject = {}
+        """The last operation as it was before the last request; empty: there was none."""
         self._written: Any = None
         """References to the secrets that the ManagedResource had at the last decision."""
         self._is_decided, self._is_migrated = True, False
@@ -136,7 +142,7 @@ class ExtensionProgram:
     def start(self, shoot: Shoot) -> None:
         """Write the objects of a Shoot, begin to follow, and start the program. Raises ApiError, WorldError."""
         self._shoot = self._written_shoot = shoot
-        self._installer.install((cluster(shoot), network(shoot)))
+        self._installer.install_when_served(self._documents(shoot, "reconcile"), timeout_s=_SERVED_S)
         self._networks.start()
         self._managed.start()
         self._process = self._start_process()
@@ -147,9 +153,8 @@ class ExtensionProgram:
         self._networks.stop()
         self._managed.stop()
 
-    def begin(self, recorder: Recorder) -> None:
-        """Record from now on."""
-        self._recorder = recorder
+    def begin(self) -> None:
+        """Take what is written now as the state before the first request."""
         self._written = self._read_written()
 
     def request(self, shoot: Shoot, at_ns: Nanoseconds) -> None:
@@ -244,24 +249,23 @@ class ExtensionProgram:
 
     def is_applied(self) -> bool:
         """Return whether the Network is reconciled and its ManagedResource applied, both as they are now."""
-        status = self._network().get("status") or {}
-        has_succeeded = (status.get("lastOperation") or {}).get("state") == "Succeeded" and not self._is_asked()
+        has_succeeded = self._operation().get("state") == "Succeeded" and not self._is_asked()
         managed = self._managed_resource()
         return has_succeeded and _is_current(self._network()) and _is_current(managed) and _has_applied(managed)
 
     def describe(self) -> str:
         """Return what Network and ManagedResource say, for the message where nothing comes of it."""
-        operation = (self._network().get("status") or {}).get("lastOperation") or {}
+        operation = self._operation()
         conditions = (self._managed_resource().get("status") or {}).get("conditions") or ()
         said = [f"Network: {operation.get('state', 'no status')}: {operation.get('description', '')}"]
         said += [f"ManagedResource: {one.get('type')} {one.get('status')}: {one.get('message')}" for one in conditions]
         return "; ".join(said)
 
     def _write(self, request: _Request, now_ns: Nanoseconds) -> None:
-        self._before = (self._network().get("status") or {}).get("lastOperation")
+        self._before = self._operation()
         self._written = self._read_written()
         self._shoot, self._is_decided, self._is_migrated, self._held_since_ns = request.shoot, False, False, None
-        self._installer.install((cluster(request.shoot), network(request.shoot, request.operation)))
+        self._installer.install(self._documents(request.shoot, request.operation))
         self._annotated_ns = now_ns
 
     def _look(self, now_ns: Nanoseconds) -> None:
@@ -272,17 +276,17 @@ class ExtensionProgram:
         elif operation == self._before:
             return
         elif operation.get("state") == "Error":
-            self._hold(operation, error, now_ns)
+            self._hold(error.get("description"), operation, now_ns)
         elif operation.get("state") == "Succeeded" and not self._is_asked() and _is_current(self._network()):
             self._decide(now_ns)
 
-    def _hold(self, operation: JsonObject, error: JsonObject, now_ns: Nanoseconds) -> None:
-        seen = (error.get("description"), operation.get("lastUpdateTime"))
+    def _hold(self, error: str | None, operation: JsonObject, now_ns: Nanoseconds) -> None:
+        seen = (error, operation.get("lastUpdateTime"))
         if seen != self._last_error:
             self._last_error = seen
             if self._held_since_ns is None:
                 self._held_since_ns = now_ns
-            self._record("gate.held", missing=None, error=error.get("description"), retry_ns=None)
+            self._recorder.record("gate.held", missing=None, error=error, retry_ns=None)
         if now_ns >= self._annotated_ns + RETRY_NS:
             self._annotated_ns = now_ns
             self.annotate(now_ns)
@@ -292,14 +296,12 @@ class ExtensionProgram:
         self._is_decided, self._written = True, self._read_written()
         reason = None if self._held_since_ns is not None else self._find_reason()
         if reason is not None:
-            self._record("gate.not_applicable", reason=reason.value)
+            self._recorder.record("gate.not_applicable", reason=reason.value)
         else:
-            self._record_opening(now_ns)
+            held_ns = 0 if self._held_since_ns is None else now_ns - self._held_since_ns
+            nodes = [name_of(node) for node in self._kube.list(Kind.NODE)]
+            self._recorder.record("gate.opened", held_ns=held_ns, nodes=nodes)
         self._written_shoot = self._shoot
-
-    def _record_opening(self, now_ns: Nanoseconds) -> None:
-        held_ns = 0 if self._held_since_ns is None else now_ns - self._held_since_ns
-        self._record("gate.opened", held_ns=held_ns, nodes=[name_of(node) for node in self._kube.list(Kind.NODE)])
 
     def _find_reason(self) -> Reason | None:
         """Return why a gate that was not seen to hold did not apply, by the extension's own rules; None: it was open."""
@@ -310,9 +312,25 @@ class ExtensionProgram:
 
     def _is_leaving(self) -> bool:
         """Return whether the extension has been asked to leave this seed and has not left yet."""
-        operation = (self._network().get("status") or {}).get("lastOperation") or {}
+        operation = self._operation()
         has_left = (operation.get("type"), operation.get("state")) == ("Migrate", "Succeeded")
         return self._is_migrated and (self._is_asked() or not has_left or bool(self._managed_resource()))
+
+    @staticmethod
+    def _documents(shoot: Shoot, operation: str) -> tuple[JsonObject, JsonObject]:
+        """Return Cluster and Network of a Shoot, as gardenlet writes them."""
+        spec: JsonObject = {
+            "podCIDR": shoot.pod_cidr,
+            "serviceCIDR": shoot.service_cidr,
+            "ipFamilies": list(shoot.spec.networking.ip_families),
+        }
+        if shoot.network is not None:
+            spec["providerConfig"] = shoot.network.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return cluster(shoot.model_dump(mode="json", by_alias=True, exclude_none=True)), network(spec, operation)
+
+    def _operation(self) -> JsonObject:
+        """Return the last operation that the Network's status has; empty: none."""
+        return (self._network().get("status") or {}).get("lastOperation") or {}
 
     def _network(self) -> JsonObject:
         return next((one for one in self._networks.objects if name_of(one) == NETWORK), {})
@@ -325,10 +343,6 @@ class ExtensionProgram:
 
     def _is_asked(self) -> bool:
         return OPERATION in ((self._network().get("metadata") or {}).get("annotations") or {})
-
-    def _record(self, event: str, /, **facts: Any) -> None:  # noqa: ANN401 - JSON
-        if self._recorder is not None:
-            self._recorder.record(event, **facts)
 
 
 def _is_current(document: JsonObject) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any, Final
+from typing import Final
 
 from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls
 from clusters.kubernetes.installer import Installer
@@ -53,16 +53,17 @@ class Mirror:
         calls: the programs' API.
         kube: the cluster's own.
         calico_version: tag of the Calico images that the cluster's nodes have.
+        recorder: gets the events.
     """
 
     name: Final = "mirror"
     watches: Final[frozenset[Kind]] = frozenset()
 
-    def __init__(self, calls: ApiCalls, kube: KubeApi, calico_version: str) -> None:
+    def __init__(self, calls: ApiCalls, kube: KubeApi, calico_version: str, recorder: Recorder) -> None:
+        self._recorder = recorder
         self._calls, self._installer, self._kube, self._calico_version = calls, Installer(calls), kube, calico_version
         self.outward = Outward(self)
         """A participant of its own."""
-        self._recorder: Recorder | None = None
         self._nodes = Collection(calls, RESOURCES[Kind.NODE], Kind.NODE.value)
         self._collections = {kind: Collection(calls, RESOURCES[kind], kind.value, NAMESPACE) for kind in _KINDS}
         self._contents: dict[_Key, JsonObject] = {}
@@ -88,9 +89,8 @@ class Mirror:
         for collection in (self._nodes, *self._collections.values()):
             collection.stop()
 
-    def begin(self, recorder: Recorder) -> None:
-        """Take everything that is there for granted, and record changes from now on. Raises ApiError."""
-        self._recorder = recorder
+    def begin(self) -> None:
+        """Take everything that is there for granted: changes count from now on. Raises ApiError."""
         # The watch of a kind that was not served a moment ago may not have reported existing objects yet.
         self.refresh()
         for collection in self._collections.values():
@@ -159,7 +159,7 @@ class Mirror:
             return  # it has just been deleted; `outward` will see that
         self._conditions[node] = condition
         facts = {"status": condition.get("status"), "reason": condition.get("reason")}
-        self._record("condition.written", node=node, **facts, actor=ROUTE_CONTROLLER)
+        self._recorder.record("condition.written", node=node, **facts, actor=ROUTE_CONTROLLER)
 
     def _carry_out(self, node: str, condition: JsonObject | None) -> None:
         entry = condition or {"type": NETWORK_UNAVAILABLE, "$patch": "delete"}
@@ -181,8 +181,8 @@ class Mirror:
             changed = {key for key, document in documents.items() if self._contents.get(key) != _content_of(document)}
             gone = self._contents.keys() - documents.keys()
             for kind, name in sorted(changed - self._seen_ns.keys()):
-                facts = {"after_ns": int(self._looked_ns), "waited_us": read_waited_us()}
-                self._record("object.written", kind=kind.value, name=name, **facts)
+                facts: JsonObject = {"after_ns": int(self._looked_ns), "waited_us": read_waited_us()}
+                self._recorder.record("object.written", kind=kind.value, name=name, **facts)
             self._seen_ns = {key: self._seen_ns.get(key, now_ns) for key in changed | gone}
         self._looked_ns = now_ns
         due = [key for key, seen_ns in self._seen_ns.items() if now_ns >= seen_ns + _PATIENCE_NS]
@@ -200,12 +200,12 @@ class Mirror:
         if document is None:
             self._kube.delete(kind, name)
             del self._contents[key]
-            self._record("object.deleted", kind=kind.value, name=name)
+            self._recorder.record("object.deleted", kind=kind.value, name=name)
             return
         self._kube.apply(_as_applied(document, self._calico_version), actor=RESOURCE_MANAGER)
         self._contents[key] = _content_of(document)
         mode = _mode_of(kind, document)
-        self._record("manifest.applied", kind=kind.value, name=name, mode=None if mode is None else mode.value)
+        self._recorder.record("manifest.applied", kind=kind.value, name=name, mode=None if mode is None else mode.value)
 
     def _read_documents(self) -> Mapping[_Key, JsonObject]:
         """Return what gardener-resource-manager has applied; what is being deleted is gone."""
@@ -218,10 +218,6 @@ class Mirror:
 
     def _read_contents(self) -> dict[_Key, JsonObject]:
         return {key: _content_of(document) for key, document in self._read_documents().items()}
-
-    def _record(self, event: str, /, **facts: Any) -> None:  # noqa: ANN401 - JSON
-        if self._recorder is not None:
-            self._recorder.record(event, **facts)
 
 
 class Outward:
@@ -236,9 +232,6 @@ class Outward:
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
-
-    def begin(self, recorder: Recorder) -> None:
-        """Nothing that it does is an event."""
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Carry what changed; later, while the cluster's own API is away."""

@@ -13,15 +13,17 @@ import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from hitless.errors import WorldError
+from hitless.errors import ApiUnavailableError, WorldError, attempting
+from hitless.words import MILLISECOND, Kind, Nanoseconds
 
 _QUOTED_LINES: Final = 8
 _QUOTED_CHARACTERS: Final = 400
 _END_S: Final = 5.0
+_GUARD_NS: Final = Nanoseconds(10 * MILLISECOND)
 _PORTS: Final = range(20_000, 32_768)
 _next_ports: Final[Iterator[int]] = itertools.cycle(
     (*_PORTS[os.getpid() % len(_PORTS) :], *_PORTS[: os.getpid() % len(_PORTS)])
@@ -46,18 +48,15 @@ class Process:
     ) -> None:
         self.name = name
         self._log = directory / f"{name}.log"
-        try:
-            with self._log.open("ab") as log:
-                self._process = subprocess.Popen(  # noqa: S603 - programs that the user named
-                    [sys.executable, "-m", "clusters.linux.bound", str(os.getpid()), *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env={**os.environ, **(environment or {})},
-                    process_group=0,  # Ctrl-C is for the harness, which ends it
-                )
-        except OSError as error:
-            raise WorldError(f"cannot start {name} ({arguments[0]}): {error.strerror or error}") from error
+        with attempting(f"start {name} ({arguments[0]})"), self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - programs that the user named
+                [sys.executable, "-m", "clusters.linux.bound", str(os.getpid()), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+                process_group=0,  # Ctrl-C is for the harness, which ends it
+            )
 
     @property
     def pid(self) -> int:
@@ -91,6 +90,51 @@ class Process:
         """Kill it, as a crash does. Safe to call twice."""
         self._process.kill()
         self._process.wait()
+
+
+class Followed(Protocol):
+    """A participant that knows the programs' objects from watches."""
+
+    def refresh(self) -> None:
+        """List them. Raises ApiError."""
+        ...
+
+    def is_settled(self) -> bool:
+        """See `hitless.ports.Participant`."""
+        ...
+
+
+class Guard:
+    """Looks whether every process still runs, and at the end whether what seems settled is; a Participant.
+
+    Watches of two kinds report at different times: a Network can be reported as reconciled before its new ManagedResource, and
+    that to be applied before the new DaemonSet is. A run would end in between, before anything is switched.
+
+    Args:
+        check: raises WorldError where a process has ended.
+        followed: the participants that know from watches, those first that say when the others are done.
+    """
+
+    name: Final = "guard"
+    watches: Final[frozenset[Kind]] = frozenset()
+
+    def __init__(self, check: Callable[[], None], followed: Sequence[Followed]) -> None:
+        self._check, self._followed = check, followed
+
+    def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
+        """Raise WorldError where one has ended."""
+        self._check()
+        return Nanoseconds(now_ns + _GUARD_NS)
+
+    def is_settled(self) -> bool:
+        """Return whether they are settled after a list, too; asked when all others have said so."""
+        try:
+            for one in self._followed:
+                one.refresh()
+        except ApiUnavailableError:
+            return False
+        # Read after all lists: an apply is written before the status reports it.
+        return all(one.is_settled() for one in self._followed)
 
 
 def free_port() -> int:

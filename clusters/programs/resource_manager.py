@@ -18,7 +18,6 @@ from clusters.programs.api_server import ApiServer
 from clusters.programs.process import Process, free_port
 from clusters.programs.seed_objects import SEED_NAMESPACE
 from hitless.errors import NotFoundError
-from hitless.events import Recorder
 from hitless.objects import name_of
 from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Nanoseconds
 
@@ -90,9 +89,6 @@ class GarbageCollector:
         """End it. Safe to call twice."""
         for collection in self._collections.values():
             collection.stop()
-
-    def begin(self, recorder: Recorder) -> None:
-        """Nothing that it does is an event."""
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
         """Let go of what has been waiting for long enough."""

@@ -1,4 +1,4 @@
-"""Objects in the programs' API: minimal definitions of Gardener's resources, and one Shoot's objects.
+"""Objects in the programs' API: minimal definitions of Gardener's resources, and a Shoot's objects.
 
 The definitions keep unknown fields, so that any release of a program finds its own. One API server is seed and Shoot in one:
 Nodes and Calico's objects are in it as well. Pure.
@@ -12,8 +12,7 @@ import base64
 from collections.abc import Mapping
 from typing import Final
 
-from clusters.kubernetes.resources import Resource
-from gardener.shoot import Shoot
+from clusters.kubernetes.resources import Resource, definition
 from hitless.words import JsonObject
 
 SEED_NAMESPACE: Final = "shoot--hitless--lab"
@@ -39,77 +38,57 @@ _DEFINED: Final = (
 )
 
 
+COMPRESSED_KEY: Final = "data.yaml.br"
+_BLOCK_OCTETS: Final = 1 << 16
+_END: Final = b"\x03"
+"""Of a Brotli stream: ISLAST and ISLASTEMPTY."""
+
+
 def definitions() -> tuple[JsonObject, ...]:
     """Return the custom resource definitions."""
-    return tuple(_define(resource, kind) for resource, kind in _DEFINED)
+    return tuple(definition(resource, kind, has_status=True) for resource, kind in _DEFINED)
 
 
-def namespaces() -> tuple[JsonObject, ...]:
-    """Return the namespaces of the Shoot's control plane and of its system components."""
-    return tuple(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (SEED_NAMESPACE, "kube-system")
-    )
+def namespace(name: str) -> JsonObject:
+    """Return a namespace."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def secrets(kubeconfig: str) -> tuple[JsonObject, ...]:
-    """Return the secrets that the programs read: the Shoot's kubeconfig, and the cloud's credentials."""
-    return (
-        secret("gardener", {"kubeconfig": kubeconfig.encode()}),
-        secret("cloudprovider", {"accessKeyID": b"hitless", "secretAccessKey": b"hitless"}),
-    )
-
-
-def cluster(shoot: Shoot) -> JsonObject:
+def cluster(shoot: JsonObject, name: str = SEED_NAMESPACE) -> JsonObject:
     """Return the Cluster, from which extensions read the Shoot."""
     head = {"apiVersion": "core.gardener.cloud/v1beta1"}
     spec = {
-        "shoot": shoot.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "shoot": shoot,
         "seed": {**head, "kind": "Seed", "metadata": {"name": "lab"}},
         "cloudProfile": {**head, "kind": "CloudProfile", "metadata": {"name": "aws"}},
     }
-    return {"apiVersion": CLUSTERS.api_version, "kind": "Cluster", "metadata": {"name": SEED_NAMESPACE}, "spec": spec}
+    return {"apiVersion": CLUSTERS.api_version, "kind": "Cluster", "metadata": {"name": name}, "spec": spec}
 
 
-def network(shoot: Shoot, operation: str = "reconcile") -> JsonObject:
-    """Return the Network as gardenlet writes it when a Shoot is reconciled, or restored."""
-    spec: JsonObject = {
-        "type": "calico",
-        "podCIDR": shoot.pod_cidr,
-        "serviceCIDR": shoot.service_cidr,
-        "ipFamilies": list(shoot.spec.networking.ip_families),
-    }
-    if shoot.network is not None:
-        spec["providerConfig"] = shoot.network.model_dump(mode="json", by_alias=True, exclude_none=True)
+def network(spec: JsonObject, operation: str = "reconcile", namespace: str = SEED_NAMESPACE) -> JsonObject:
+    """Return the Network as gardenlet writes it when a Shoot is reconciled, or restored; the spec without its type."""
     return {
         "apiVersion": NETWORKS.api_version,
         "kind": "Network",
-        "metadata": {"name": NETWORK, "namespace": SEED_NAMESPACE, "annotations": {OPERATION: operation}},
-        "spec": spec,
+        "metadata": {"name": NETWORK, "namespace": namespace, "annotations": {OPERATION: operation}},
+        "spec": {"type": "calico", **spec},
     }
 
 
-def _define(resource: Resource, kind: str) -> JsonObject:
-    group, version = resource.api_version.split("/")
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{resource.plural}.{group}"},
-        "spec": {
-            "group": group,
-            "names": {"kind": kind, "listKind": f"{kind}List", "plural": resource.plural, "singular": kind.lower()},
-            "scope": "Namespaced" if resource.is_namespaced else "Cluster",
-            "versions": [{"name": version, "served": True, "storage": True, "schema": schema, "subresources": {"status": {}}}],
-        },
-    }
+def secret(name: str, contents: Mapping[str, bytes], namespace: str = SEED_NAMESPACE) -> JsonObject:
+    """Return a secret."""
+    data = {key: base64.b64encode(content).decode() for key, content in contents.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data}
 
 
-def secret(name: str, contents: Mapping[str, bytes]) -> JsonObject:
-    """Return a secret of the Shoot's namespace."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": SEED_NAMESPACE},
-        "type": "Opaque",
-        "data": {key: base64.b64encode(content).decode() for key, content in contents.items()},
-    }
+def store(content: bytes) -> bytes:
+    """Return a Brotli stream of uncompressed blocks, which Gardener accepts as a compressed secret; the content is not empty.
+
+    gardener-resource-manager reads a key that ends in `.br`; the Calico extension takes the bytes for YAML and finds nothing.
+    Source: RFC 7932 9.1 and 9.2 (stream header, uncompressed meta-blocks); gardener resources/v1alpha1 CompressedDataKey.
+    """
+    blocks = [content[at : at + _BLOCK_OCTETS] for at in range(0, len(content), _BLOCK_OCTETS)]
+    # Each begins with ISLAST 0, MNIBBLES 4, MLEN - 1 and ISUNCOMPRESSED 1, padded to whole octets; the first one after WBITS,
+    # which is the one bit 0: a window of 16 bits.
+    heads = [((len(block) - 1) << 3 | 1 << 19) << (0 if number else 1) for number, block in enumerate(blocks)]
+    return b"".join(head.to_bytes(3, "little") + block for head, block in zip(heads, blocks, strict=True)) + _END

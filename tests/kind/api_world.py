@@ -25,8 +25,7 @@ WAIT_S = 10.0
 def running_server(directory: Path, flags: Sequence[str] = ()) -> Iterator[ApiServer]:
     """Run a server that holds the accounts of all parts, IPPool's CRD, and the suite's own accounts, which may do all."""
     try:
-        # Outside the lab's sandbox it is the kernel that ends both with the tests.
-        server = ApiServer(find_assets(), directory, flags, wrapper=("setpriv", "--pdeathsig", "KILL"))
+        server = ApiServer(find_assets(), directory, flags)
     except MissingCapabilityError as missing:
         pytest.skip(f"missing: a Kubernetes API server: {missing}")
     try:

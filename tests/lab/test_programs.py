@@ -55,11 +55,12 @@ def run_arm(folder: Path, arm: Arm, programs: Programs) -> JudgedRun:
 
 
 def all_references(folder: Path) -> Programs:
-    return Programs(
-        extension=reference(folder, "extension"),
-        resource_manager=reference(folder, "resource_manager"),
-        route_controller=reference(folder, "route_controller"),
-    )
+    names = {
+        Part.EXTENSION: "extension",
+        Part.RESOURCE_MANAGER: "resource_manager",
+        Part.ROUTE_CONTROLLER: "route_controller",
+    }
+    return {part: reference(folder, name) for part, name in names.items()}
 
 
 @pytest.fixture(scope="module", params=list(Arm))
@@ -120,7 +121,7 @@ def test_the_whole_logs_are_in_the_runs_folder(judged: JudgedRun) -> None:
 
 def test_a_program_that_ends_at_once_ends_the_run_with_its_last_lines(tmp_path: Path) -> None:
     broken = write_program(tmp_path / "extension", "sys.stderr.write('no such flag: --config-file\\n')\nsys.exit(3)")
-    programs = Programs(extension=broken, resource_manager=reference(tmp_path, "resource_manager"))
+    programs = {Part.EXTENSION: broken, Part.RESOURCE_MANAGER: reference(tmp_path, "resource_manager")}
     with pytest.raises(WorldError) as caught:
         run_arm(tmp_path, Arm.GATED, programs)
     assert "gardener-extension-networking-calico ended with exit code 3" in str(caught.value)
@@ -131,7 +132,7 @@ def test_a_program_that_ends_at_once_ends_the_run_with_its_last_lines(tmp_path: 
 def run_with_extension(tmp_path: Path, text: str) -> JudgedRun:
     """Run the gated arm with a program of this text as the extension."""
     extension = write_program(tmp_path / "extension", text)
-    programs = Programs(extension=extension, resource_manager=reference(tmp_path, "resource_manager"))
+    programs = {Part.EXTENSION: extension, Part.RESOURCE_MANAGER: reference(tmp_path, "resource_manager")}
     return run_arm(tmp_path, Arm.GATED, programs)
 
 
@@ -154,7 +155,7 @@ def test_a_program_that_never_becomes_ready_ends_the_run_with_what_it_wrote(
 ) -> None:
     monkeypatch.setattr("clusters.programs.cluster._READY_S", 5.0)
     idle = write_program(tmp_path / "extension", "import signal\nsys.stderr.write('waiting for caches\\n')\nsignal.pause()")
-    programs = Programs(extension=idle, resource_manager=reference(tmp_path, "resource_manager"))
+    programs = {Part.EXTENSION: idle, Part.RESOURCE_MANAGER: reference(tmp_path, "resource_manager")}
     with pytest.raises(WorldError) as caught:
         run_arm(tmp_path, Arm.GATED, programs)
     assert "the Network was not reconciled and applied after 5 s: Network: no status" in str(caught.value)

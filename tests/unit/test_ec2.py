@@ -35,8 +35,7 @@ class Rig:
         self.tables = MemoryTables()
         self.cloud = Cloud(self.tables, behaviour, self.clock)
         self.recorder = TakenDown(self.clock)
-        self.endpoint = Ec2Endpoint(self.cloud, lambda: {"i-1": "node-a1"}, CREATE_NS)
-        self.endpoint.begin(self.recorder)
+        self.endpoint = Ec2Endpoint(self.cloud, lambda: {"i-1": "node-a1"}, CREATE_NS, self.recorder)
         self.pool = ThreadPoolExecutor()
 
     def send(self, action: str, **parameters: str) -> Future[tuple[int, ET.Element]]:

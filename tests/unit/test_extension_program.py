@@ -82,12 +82,16 @@ class Rig:
             cast("Any", self.seed),
             MemoryKube(admit=admit, clock=clock),
             FeatureGates(seamless_overlay_switch=is_gated),
-            Nanoseconds(3 * SECOND),
-            lambda: cast("Any", None),
+            recorder=self.recorder,
+            reconcile_ns=Nanoseconds(3 * SECOND),
+            start_process=lambda: cast("Any", None),
         )
         monkeypatch.setattr(self.program, "_installer", self)
         self.program.start(shoot)
-        self.program.begin(self.recorder)
+        self.program.begin()
+
+    def install_when_served(self, documents: tuple[JsonObject, ...], **_: float) -> None:
+        self.install(documents)
 
     def install(self, documents: tuple[JsonObject, ...]) -> None:
         self.seed.writes += documents

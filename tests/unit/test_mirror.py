@@ -113,9 +113,9 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     kube.apply(node, actor="test")
     kube.replace_status(node, actor="test")
     recorder = TakenDown(world.clock)
-    mirror = Mirror(world, kube, "v3.28.4")  # type: ignore[arg-type]  # it is called as the API is
+    mirror = Mirror(world, kube, "v3.28.4", recorder)  # type: ignore[arg-type]  # it is called as the API is
     mirror.start()
-    mirror.begin(recorder)
+    mirror.begin()
     return Rig(world, kube, recorder, mirror)
 
 
@@ -126,7 +126,7 @@ def test_what_was_there_when_the_run_began_is_not_carried(rig: Rig) -> None:
 
 def test_what_the_watch_tells_only_after_the_run_began_was_there_before(rig: Rig) -> None:
     rig.world.write(Kind.IP_POOL, "pool", is_told=False, spec={"is": "late"})
-    rig.mirror.begin(rig.recorder)
+    rig.mirror.begin()
     rig.world.told.add(Kind.IP_POOL.value)
     assert rig.look(0) + rig.look(PATIENCE_NS / MILLISECOND) == []
     assert rig.written == []

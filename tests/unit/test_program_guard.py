@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clusters.programs.guard import Guard
+from clusters.programs.process import Guard
 from hitless.errors import ApiUnavailableError
 
 

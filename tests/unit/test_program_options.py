@@ -11,17 +11,18 @@ from commands.backends import KubeconfigOptions, fit_backend, make_backend
 from commands.performers import SwitchName, find_impossible, make_performer, read_programs
 from commands.settings import DOUBLE, BackendName
 from hitless.errors import MissingCapabilityError, UsageError
+from hitless.facts import Part
 from hitless.words import Arm, Profile
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Options, make_case
 from tests.unit.test_program_identity import write_script
 
-EXTENSION = Programs(extension=Path("extension"), resource_manager=Path("manager"))
-CONTROLLER = Programs(route_controller=Path("controller"))
+EXTENSION: Programs = {Part.EXTENSION: Path("extension"), Part.RESOURCE_MANAGER: Path("manager")}
+CONTROLLER: Programs = {Part.ROUTE_CONTROLLER: Path("controller")}
 
 
 def test_each_part_is_a_double_unless_a_path_is_given() -> None:
-    assert read_programs(DOUBLE, DOUBLE, DOUBLE) == Programs()
+    assert read_programs(DOUBLE, DOUBLE, DOUBLE) == {}
     assert read_programs("extension", "manager", DOUBLE) == EXTENSION
     assert read_programs(DOUBLE, DOUBLE, "controller") == CONTROLLER
 
@@ -86,7 +87,7 @@ def test_a_program_of_the_release_that_a_scenario_names_can_be_it(tmp_path: Path
     case = make_case(load_scenario(find_scenario("old-extension")), Options(profile=Profile.GARDENER))
     for version, act in (("v1.57.0", None), ("v1.58.0", "act as another release of the extension (v1.57)")):
         program = write_script(tmp_path / version, f"print('Kubernetes {version}')")
-        programs = Programs(extension=program, resource_manager=program)
+        programs = {Part.EXTENSION: program, Part.RESOURCE_MANAGER: program}
         assert find_impossible(make_performer(SwitchName.DOUBLES, programs=programs), case, Arm.GATED) == act
 
 

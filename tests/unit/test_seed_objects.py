@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.programs.stored_brotli import store
+from clusters.programs.seed_objects import store
 
 brotli = pytest.importorskip("brotli")
 
