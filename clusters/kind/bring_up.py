@@ -17,7 +17,7 @@ from hitless.clock import read_wall_time, wait_until
 from hitless.errors import NotFoundError, WorldError
 from hitless.facts import CloudRoute, NodeFacts
 from hitless.objects import is_ready, is_rolled, name_of
-from hitless.ports import Clock, KubeApi
+from hitless.ports import Clock, KubeApi, RouteTables
 from hitless.words import JsonObject, Kind, Mode
 from scenarios.plan import Case
 
@@ -46,18 +46,6 @@ class InstallsObjects(Protocol):
         ...
 
 
-class StartTables(Protocol):
-    """Route tables that take many routes at once; `clusters.kind.tables.KindRouteTables` is one."""
-
-    def zones(self) -> tuple[str, ...]:
-        """Return the zone names."""
-        ...
-
-    def create_all(self, routes: Sequence[CloudRoute]) -> None:
-        """Create many routes in one call. Raises RouteTableError."""
-        ...
-
-
 class ClusterApi(KubeApi, Protocol):
     """A KubeApi that watches while it is started, and installs what the switch does not know."""
 
@@ -83,15 +71,10 @@ class ClusterApi(KubeApi, Protocol):
 class CalicoStart:
     """Brings Calico into the start mode, on a fresh cluster or on one that has been through a switch.
 
-    Args:
-        case: the scenario.
-        kube: the API.
-        tables: the route tables; nothing in them yet.
-        clock: to wait by.
-        tell: reports progress, one line at a time.
+    Its route tables are empty; `tell` reports progress, one line at a time.
     """
 
-    def __init__(self, case: Case, kube: ClusterApi, tables: StartTables, *, clock: Clock, tell: Callable[[str], None]) -> None:
+    def __init__(self, case: Case, kube: ClusterApi, tables: RouteTables, *, clock: Clock, tell: Callable[[str], None]) -> None:
         self._mode, self._has_arranged_blocks = case.scenario.start, case.has_arranged_blocks
         self._kube, self._tables, self._clock, self._tell = kube, tables, clock, tell
 
@@ -116,10 +99,9 @@ class CalicoStart:
         self._remove_other_mode(wanted)
         if self._mode is Mode.NATIVE:
             # Without the cloud's routes the pods of a native cluster, CoreDNS included, reach no other node.
-            zones = self._tables.zones()
-            self._tables.create_all(
-                [CloudRoute(zone=zone, cidr=one.pod_cidr, node=one.name) for zone in zones for one in nodes]
-            )
+            for zone in self._tables.zones():
+                for one in nodes:
+                    self._tables.create(CloudRoute(zone=zone, cidr=one.pod_cidr, node=one.name))
         installer.install(wanted)
         self._tell("waiting for calico-node on every node")
         self._wait(self._is_rolled_out, _ROLLED_S, "calico-node does not run on every node", self._describe_roll)

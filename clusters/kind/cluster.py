@@ -12,23 +12,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import metadata
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from clusters.faults import common_faults
-from clusters.kind.addresses import NodePlan, make_plan
 from clusters.kind.bring_up import POLL_S, CalicoStart, ClusterApi
 from clusters.kind.config import KindOptions, digest_spec, make_spec
 from clusters.kind.docker import Docker, find_docker
 from clusters.kind.images import find_images
 from clusters.kind.kept import find_defect, find_standing, in_use, remove_cluster
 from clusters.kind.machine import kernel_capabilities
-from clusters.kind.nodes import ApiFirewall, KindMachines, count_strays, make_docker_rescue, read_counters, read_state
+from clusters.kind.nodes import KindMachines, count_strays, make_docker_rescue, read_counters, read_state
 from clusters.kind.programs import KindNodes, find_programs
 from clusters.kind.route_watch import RouteWatch
 from clusters.kind.router import UNDERLAY_MTU, CloudNetwork
-from clusters.kind.spec import KindSpec
+from clusters.kind.spec import NodePlan, make_plan
 from clusters.kind.versions import KIND_VERSION, PROBER_IMAGE, calico_images
 from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.kube import KindKube
@@ -46,6 +44,7 @@ from hitless.errors import HitlessError, WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState
 from hitless.fault_table import FaultTable
+from hitless.objects import name_of
 from hitless.plural import plural
 from hitless.ports import Clock, Participant, Prober
 from hitless.words import MILLISECOND, Capability, FlowSet, Kind, Mode, Nanoseconds
@@ -64,42 +63,33 @@ T = TypeVar("T")
 
 
 class ProberHandle(Prober, Protocol):
-    """A Prober that has to be brought into the cluster first."""
+    """A Prober that has to be brought into the cluster first; `clusters.kubernetes.prober.KindProber` is one."""
 
     def deploy(self, nodes: Sequence[NodeFacts]) -> tuple[Endpoint, ...]:
-        """Place the probers on all nodes; return the prober. Raises WorldError."""
-        ...
+        """Place the probers on all nodes; return their endpoints. Raises WorldError."""
 
     def remove(self) -> None:
         """Remove them. Safe to call twice."""
-        ...
 
 
 Connect = Callable[[Path], tuple[ClusterApi, ProberHandle]]
 """Connects to the API server of a kubeconfig, without sending anything yet."""
-Tell = Callable[[str], None]
-"""Takes one line about progress."""
 
 
 class CalicoCluster:
     """Implements the Cluster port; see `hitless.ports.Cluster`.
 
-    Args:
-        spec: what to build.
-        options: the command line's.
-        case: the scenario with its options.
-        clock: the run clock.
-        docker: the engine.
-        connect: how API and prober are reached.
-        tell: reports progress, one line at a time.
+    Raises:
+        UsageError: the scenario or an option does not fit kind.
     """
 
     def __init__(
-        self, *, spec: KindSpec, options: KindOptions, case: Case, clock: Clock, docker: Docker, connect: Connect, tell: Tell
+        self, options: KindOptions, case: Case, clock: Clock, *, docker: Docker, connect: Connect, tell: Callable[[str], None]
     ) -> None:
-        self._spec, self._options, self._case, self._clock = spec, options, case, clock
+        self._options, self._case, self._clock = options, case, clock
         self._docker, self._connect, self._tell = docker, connect, tell
-        self._plan = make_plan(spec)
+        self._spec = make_spec(case, options)
+        self._plan = make_plan(self._spec)
         self._kube: ClusterApi | None = None
         self._prober: ProberHandle | None = None
         self._cloud: Cloud | None = None
@@ -173,7 +163,11 @@ class CalicoCluster:
                 kube.stop()
             try:
                 if nodes is not None and not (self._options.keep and self._is_wired):
-                    _delete(nodes, self._docker, self._plan.name)
+                    # kind comes last, since it removes all nodes at the same time (see `clusters.kind.removal`).
+                    try:
+                        remove_cluster(self._docker, self._plan.name)
+                    finally:
+                        nodes.delete()
             finally:
                 self._is_whole = self._is_wired = False
                 self._lock.close()
@@ -200,11 +194,11 @@ class CalicoCluster:
     def _up(self) -> ClusterFacts:
         spec, docker = self._spec, self._docker
         docker.version()
-        programs = find_programs(self._options)
+        kind, kubectl = find_programs(self._options)
         self._lock.enter_context(in_use(spec.name))
         images = find_images(docker, spec.image, calico_images(spec.calico_version))
         spec = self._spec = replace(spec, image=images.node)
-        nodes = KindNodes(spec, programs)
+        nodes = KindNodes(spec, kind, kubectl)
         network = CloudNetwork(
             docker, self._plan, image=images.router, configuration=digest_spec(spec), keep=self._options.keep
         )
@@ -224,9 +218,7 @@ class CalicoCluster:
         kube.start()
         kube.take_changes()
         cloud = self._cloud = Cloud(tables, self._case.behaviour, self._clock)
-        zones = [IPv4Network(zone.subnet) for zone in self._plan.zones]
-        firewall = ApiFirewall(docker, self._plan.nodes[0].name, network, zones)
-        self._faults = FaultTable(common_faults(firewall, kube, cloud) | node_faults(machines, kube, cloud))
+        self._faults = FaultTable(common_faults(machines, kube, cloud) | node_faults(machines, kube, cloud))
         self._tell("placing the probers")
         endpoints = prober.deploy(facts)
         self._is_whole = True
@@ -240,7 +232,7 @@ class CalicoCluster:
         is_reused = standing and defect is None
         # From here on everything with this name belongs to hitless, and `down` removes it.
         self._nodes = nodes
-        if standing and not is_reused:
+        if defect is not None:
             self._tell(f"the cluster {spec.name} is up but cannot be reused: {defect}; creating it again")
         if is_reused:
             self._tell(f"using the kept cluster {spec.name}")
@@ -271,13 +263,7 @@ class CalicoCluster:
         blocks: dict[str, str] = {}
 
         def is_complete() -> bool:
-            blocks.update(
-                {
-                    node["metadata"]["name"]: node["spec"]["podCIDR"]
-                    for node in kube.list(Kind.NODE)
-                    if "podCIDR" in node["spec"]
-                }
-            )
+            blocks.update({name_of(one): one["spec"]["podCIDR"] for one in kube.list(Kind.NODE) if "podCIDR" in one["spec"]})
             return all(node.name in blocks for node in self._plan.nodes)
 
         unmet = "not every Node has a podCIDR"
@@ -319,27 +305,6 @@ class CalicoCluster:
         )
 
 
-class DeployedProber(KindProber):
-    """The prober of a cluster, with its pods.
-
-    Args:
-        pods: where the agents run.
-        docker: the engine, from which records are copied if they cannot be fetched through the API.
-    """
-
-    def __init__(self, pods: ProberPods, docker: Docker) -> None:
-        super().__init__(pods, make_docker_rescue(docker))
-        self._deployed = pods
-
-    def deploy(self, nodes: Sequence[NodeFacts]) -> tuple[Endpoint, ...]:
-        """Place the probers on all nodes, in the place of those of an earlier run. Raises WorldError."""
-        return self._deployed.deploy(nodes, replaces=True)
-
-    def remove(self) -> None:
-        """Remove them. Safe to call twice."""
-        self._deployed.remove()
-
-
 def make_kind_cluster(case: Case, clock: Clock, options: KindOptions) -> CalicoCluster:
     """Return the kind cluster of a scenario, not up yet.
 
@@ -352,31 +317,16 @@ def make_kind_cluster(case: Case, clock: Clock, options: KindOptions) -> CalicoC
     def connect_to(kubeconfig: Path) -> tuple[ClusterApi, ProberHandle]:
         calls = connect(kubeconfig)
         spec = ProberSpec(image=PROBER_IMAGE, pull_policy="Never", roles=roles_of(case.flow_sets))
-        return KindKube(calls), DeployedProber(ProberPods(KubePodHost(calls, kubeconfig), spec), docker)
+        pods = ProberPods(KubePodHost(calls, kubeconfig), spec)
+        return KindKube(calls), KindProber(pods, make_docker_rescue(docker))
 
-    return CalicoCluster(
-        spec=make_spec(case, options),
-        options=options,
-        case=case,
-        clock=clock,
-        docker=docker,
-        connect=connect_to,
-        tell=_tell_stderr,
-    )
+    return CalicoCluster(options, case, clock, docker=docker, connect=connect_to, tell=_tell_stderr)
 
 
 def roles_of(flow_sets: Iterable[FlowSet]) -> tuple[PodRole, ...]:
     """Return which probers a node needs: one in its own network only where a flow begins or ends there."""
     needs_hosts = Capability.HOST_ENDPOINTS in capabilities_of(flow_sets)
     return (PodRole.MESH, PodRole.CONTROL, *((PodRole.HOST,) if needs_hosts else ()))
-
-
-def _delete(nodes: KindNodes, docker: Docker, name: str) -> None:
-    """Remove a cluster; kind comes last, since it removes all nodes at the same time (see `clusters.kind.removal`)."""
-    try:
-        remove_cluster(docker, name)
-    finally:
-        nodes.delete()
 
 
 def _tell_stderr(line: str) -> None:

@@ -2,7 +2,7 @@
 
 Set explicitly, because the switch depends on it: no default CNI, the pod network of the Shoot, of which kube-controller-manager
 gives each node a part, kube-proxy with iptables, and the Shoot's own feature gates. Every node gets its zone as a label and a
-providerID of AWS's form. The control plane has no taint: it is a node like the others (see `addresses`).
+providerID of AWS's form. The control plane has no taint: it is a node like the others (see `clusters.kind.spec`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from clusters.kind.addresses import NODE_NETWORK, NodePlan, make_plan
-from clusters.kind.spec import KindSpec
+from clusters.kind.spec import NODE_NETWORK, KindSpec, NodePlan, make_plan
 from clusters.kind.versions import find_node_image
 from hitless.errors import UsageError
 from hitless.words import JsonObject
@@ -48,9 +47,8 @@ def make_spec(case: Case, options: KindOptions) -> KindSpec:
             node network does not contain the zones; too many nodes, or a name that cannot be one.
     """
     scenario, shoot = case.scenario, case.shoot
-    networking = shoot.spec.networking
-    if networking.nodes != NODE_NETWORK:
-        found = networking.nodes or "nothing"
+    if shoot.spec.networking.nodes != NODE_NETWORK:
+        found = shoot.spec.networking.nodes or "nothing"
         raise UsageError(where=str(scenario.shoot), place="spec.networking.nodes", found=found, expected=NODE_NETWORK)
     server = shoot.spec.kubernetes.kube_api_server
     gates = (server.feature_gates if server else None) or {}
@@ -86,7 +84,7 @@ def cluster_config(spec: KindSpec) -> JsonObject:
         "node-cidr-mask-size": str(spec.node_mask),
     }
     patch = {"kind": "ClusterConfiguration", "controllerManager": {"extraArgs": controller_manager}}
-    document: JsonObject = {
+    return {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "name": spec.name,
@@ -99,12 +97,9 @@ def cluster_config(spec: KindSpec) -> JsonObject:
         },
         "kubeadmConfigPatches": [json.dumps(patch)],
         "nodes": [_describe_node(node) for node in make_plan(spec).nodes],
+        **({"featureGates": dict.fromkeys(spec.feature_gates, True)} if spec.feature_gates else {}),
+        **({"runtimeConfig": dict.fromkeys(spec.runtime_config, "true")} if spec.runtime_config else {}),
     }
-    if spec.feature_gates:
-        document["featureGates"] = dict.fromkeys(spec.feature_gates, True)
-    if spec.runtime_config:
-        document["runtimeConfig"] = dict.fromkeys(spec.runtime_config, "true")
-    return document
 
 
 def render_config(spec: KindSpec) -> str:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from clusters.linux.processes import read_start
-from hitless.errors import MissingCapabilityError, WorldError
+from hitless.errors import MissingCapabilityError, WorldError, attempting
 
 LABEL_CLUSTER: Final = "hitless.cluster"
 """Name of the cluster that a container or network belongs to."""
@@ -33,17 +33,13 @@ LABEL_CONFIGURATION: Final = "hitless.configuration"
 KIND_LABEL: Final = "io.x-k8s.kind.cluster"
 """What kind puts on the containers of nodes. Source: kind pkg/cluster/internal/providers/docker/constants.go."""
 
+_OWNER: Final = re.compile(r"([^/]+)/([0-9]+)/([0-9]+)")
 _TIMEOUT_S: Final = 60.0
 REMEDY: Final = "install and start Docker (Debian: docker.io), and give this user access to it"
 
 
 class Docker:
-    """One docker engine, by its command-line client.
-
-    Args:
-        program: the docker client.
-        host: DOCKER_HOST; None: as the environment says.
-    """
+    """One docker engine, by its command-line client; without a host it is that of the environment's DOCKER_HOST."""
 
     def __init__(self, program: Path, host: str | None = None) -> None:
         self._program = program
@@ -85,12 +81,10 @@ class Docker:
 
     def hand_over(self, *arguments: str) -> int:
         """Run the client with this process's input and output; return its exit code. Raises WorldError: it cannot be run."""
-        try:
+        with attempting(f"run docker {arguments[0]}"):
             return subprocess.run(  # noqa: S603 - a program that was found, an argument list
                 [str(self._program), *arguments], check=False, env=dict(self.environment)
             ).returncode
-        except OSError as error:
-            raise WorldError(f"docker {arguments[0]}: {error}") from error
 
     def execute(self, container: str, *command: str, stdin: str | None = None, timeout_s: float = _TIMEOUT_S) -> str:
         """Run a command in a container. Raises WorldError with what the command said."""
@@ -118,7 +112,7 @@ class Docker:
     def has_image(self, reference: str) -> bool:
         """Return whether the engine holds an image."""
         try:
-            self.run("image", "inspect", "--format", "{{.Id}}", reference)
+            self.image_id(reference)
         except WorldError:
             return False
         return True
@@ -153,37 +147,19 @@ class Docker:
             return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """The process that a container or network belongs to."""
+def this_process() -> str:
+    """Return this process as `LABEL_OWNER` names it; PID and start time together identify a process.
 
-    host: str
-    process: int
-    started_ticks: int
-    """Start time since boot; together with the PID it identifies a process. Source: proc(5), /proc/pid/stat field 22."""
-
-    def __str__(self) -> str:
-        return f"{self.host}/{self.process}/{self.started_ticks}"
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process lives; one on another host counts as alive, because that cannot be checked from here."""
-        return self.host != socket.gethostname() or read_start(self.process) == self.started_ticks
-
-
-def this_process() -> Owner:
-    """Return this process as an owner."""
+    Source: proc(5), /proc/pid/stat field 22.
+    """
     process = os.getpid()
-    return Owner(host=socket.gethostname(), process=process, started_ticks=read_start(process) or 0)
+    return f"{socket.gethostname()}/{process}/{read_start(process) or 0}"
 
 
-def parse_owner(text: str) -> Owner | None:
-    """Return the owner that a label names; None if it names none."""
-    host, _, rest = text.partition("/")
-    process, _, ticks = rest.partition("/")
-    if not (host and process.isascii() and process.isdigit() and ticks.isascii() and ticks.isdigit()):
-        return None
-    return Owner(host=host, process=int(process), started_ticks=int(ticks))
+def is_owner_alive(owner: str) -> bool:
+    """Return whether the process that a label names lives; on another host it counts as alive: that cannot be checked here."""
+    match = _OWNER.fullmatch(owner)
+    return match is not None and (match[1] != socket.gethostname() or read_start(int(match[2])) == int(match[3]))
 
 
 def find_docker(host: str | None = None) -> Docker:

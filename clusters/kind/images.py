@@ -96,18 +96,14 @@ class ClusterImages:
 def find_images(docker: Docker, node_image: str, calico: Sequence[PinnedImage] = CALICO_IMAGES) -> ClusterImages:
     """Return the images for a cluster; the router's is made if it is not there yet.
 
-    Args:
-        docker: the engine.
-        node_image: reference of the node image; where the engine has no such digest, its tag alone is taken. Images that it
-            holds itself (its label `hitless.images`) need not be in the engine and are not copied.
-        calico: Calico's images.
+    Where the engine has no such digest of the node image, its tag alone is taken. Images that the node image holds itself (its
+    label `hitless.images`) need not be in the engine and are not copied.
 
     Raises:
         MissingCapabilityError: images are missing; all of them are named, each with how to get it.
     """
-    name = node_image.partition("@")[0]
-    digest = node_image.partition("@")[2] or None
-    node = find_image(docker, PinnedImage(name=name, digest=digest, purpose="the nodes"))
+    name, _, digest = node_image.partition("@")
+    node = find_image(docker, PinnedImage(name=name, digest=digest or None, purpose="the nodes"))
     prober = next(image for image in LOCAL_IMAGES if image.name == PROBER_IMAGE)
     held = () if node.reference is None else docker.image_label(node.reference, LABEL_IMAGES).split()
     others = [find_image(docker, image) for image in (*calico, prober) if image.name not in held]

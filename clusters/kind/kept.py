@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clusters.kind.addresses import KindPlan
-from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, LABEL_CONFIGURATION, LABEL_KEEP, LABEL_OWNER, Docker, parse_owner
+from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, LABEL_CONFIGURATION, LABEL_KEEP, LABEL_OWNER, Docker, is_owner_alive
 from clusters.kind.programs import KindNodes
 from clusters.kind.removal import remove_containers, remove_networks
 from clusters.kind.router import CloudNetwork, find_device
+from clusters.kind.spec import KindPlan
 from hitless.errors import UsageError, WorldError
 
 
@@ -85,9 +85,8 @@ def clean_clusters(docker: Docker) -> tuple[str, ...]:
     labels = [docker.network_labels(network) for network in networks]
     for name in sorted({one[LABEL_CLUSTER] for one in labels}):
         mine = [one for one in labels if one[LABEL_CLUSTER] == name]
-        owners = [parse_owner(one.get(LABEL_OWNER, "")) for one in mine]
         is_kept = any(one.get(LABEL_KEEP) == "yes" for one in mine) and docker.find_containers(f"{KIND_LABEL}={name}")
-        if not is_kept and not any(owner is not None and owner.is_alive for owner in owners):
+        if not is_kept and not any(is_owner_alive(one.get(LABEL_OWNER, "")) for one in mine):
             remove_cluster(docker, name)
             removed.append(name)
     return tuple(removed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -24,7 +23,7 @@ from scenarios.plan import Case
 KIND_FAULTS: Final = COMMON_FAULTS | NODE_FAULTS
 """The faults of a kind cluster."""
 _CONTROL_PLANE: Final = "node-a1"
-"""What a scenario calls the node of the control plane, the first one: see `clusters.kind.addresses`."""
+"""What a scenario calls the node of the control plane, the first one: see `clusters.kind.spec`."""
 INSTANCES_MIN: Final = 512
 WATCHES_MIN: Final = 524_288
 """inotify limits. Source: kind site/content/docs/user/known-issues.md, "Pod errors due to too many open files"."""
@@ -73,15 +72,12 @@ def capabilities_missing(case: Case) -> tuple[str, ...]:
     if is_unnamed and Capability.HOST_ENDPOINTS in needed:
         # Calico allocates it when the overlay is switched on; a node's own packets would have an unknown source address.
         missing.append(f"{Capability.HOST_ENDPOINTS} whose tunnel's address is known beforehand")
-    initial = case.scenario.initial
-    unwritable = ["Node objects that only the run writes (kubelet and API server own deletion and Ready)"]
-    held = unwritable if initial.deleting or initial.not_ready else []
-    stuck = (
-        [f"a control plane on another node than {_CONTROL_PLANE}, which leaves"]
-        if _CONTROL_PLANE in case.scenario.leaving_nodes
-        else []
-    )
-    return (*missing, *faults_missing(case.scenario.fault_names, KIND_FAULTS), *held, *stuck)
+    missing += faults_missing(case.scenario.fault_names, KIND_FAULTS)
+    if case.scenario.initial.deleting or case.scenario.initial.not_ready:
+        missing.append("Node objects that only the run writes (kubelet and API server own deletion and Ready)")
+    if _CONTROL_PLANE in case.scenario.leaving_nodes:
+        missing.append(f"a control plane on another node than {_CONTROL_PLANE}, which leaves")
+    return tuple(missing)
 
 
 def _examine_docker() -> tuple[Feature, ...]:
@@ -109,24 +105,24 @@ def _examine_program(name: str, given: Path | None, remedy: str) -> Feature:
 
 
 def _examine_cgroup() -> Feature:
-    refusal = (
-        None if _CGROUP_2.exists() else "this machine mounts cgroup v1; node images of Kubernetes 1.35 and later refuse it"
-    )
+    old = "this machine mounts cgroup v1; node images of Kubernetes 1.35 and later refuse it"
+    refusal = None if _CGROUP_2.exists() else old
     return Feature.of("cgroup v2", refusal, "mounted", "boot with systemd.unified_cgroup_hierarchy=1")
 
 
 def _examine_modules() -> tuple[Feature, ...]:
     """Of the lab's trials those two that decide which overlay Calico can use."""
-    remedy: Callable[[str], str] = "a kernel with it (modprobe {0}); Calico needs this device".format
     found = {feature.name: feature for feature in examine_machine()}
+    remedy = "a kernel with it (modprobe {0}); Calico needs this device"
+    refusals = {name: found[name].detail if name in found else "not tried" for name in ("ipip", "vxlan")}
     return tuple(
         Feature.of(
             f"{name} for kind",
-            None if name in found and found[name].is_present else (found[name].detail if name in found else "not tried"),
+            None if name in found and found[name].is_present else refusal,
             "made a device",
-            remedy(name),
+            remedy.format(name),
         )
-        for name in ("ipip", "vxlan")
+        for name, refusal in refusals.items()
     )
 
 

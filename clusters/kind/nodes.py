@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
-from clusters.kind.addresses import KindPlan, NodePlan
 from clusters.kind.docker import Docker
 from clusters.kind.router import UNDERLAY_MTU, CloudNetwork, find_device, find_management_device
+from clusters.kind.spec import KindPlan, NodePlan
 from clusters.kubernetes.prober import Rescue
 from clusters.linux.counters import parse_counters
 from hitless.errors import WorldError
@@ -40,6 +39,8 @@ STRAY_PROBES: Final = "Management.probes"
 STRAY_TUNNELS: Final = "Management.tunnels"
 """Encapsulated packets (IPIP, VXLAN) that came in there."""
 
+_API_PORT: Final = "6443"
+"""Source: kind's kubeadm configuration, bindPort."""
 _ROUTE_TYPES: Final = {one.value: one.name.lower() for one in RouteType}
 _COMMENT: Final = "hitless-{}"
 _STRAYS: Final = {
@@ -98,8 +99,7 @@ def parse_strays(text: str) -> dict[str, int]:
 
 def count_strays(docker: Docker, network: CloudNetwork, plan: KindPlan, node: NodePlan) -> None:
     """Have a node count probes and tunnelled packets that come in by its management interface. Raises WorldError."""
-    zones = [IPv4Network(zone.subnet) for zone in plan.zones]
-    device = find_management_device(network.interfaces(node.name), zones, node.name)
+    device = find_management_device(network.interfaces(node.name), plan, node.name)
     present = docker.execute(node.name, "iptables", "-t", "raw", "-S", "PREROUTING")
     for name, matches in _STRAYS.items():
         comment = _COMMENT.format(name)
@@ -110,59 +110,37 @@ def count_strays(docker: Docker, network: CloudNetwork, plan: KindPlan, node: No
             docker.execute(node.name, "iptables", "-t", "raw", "-A", "PREROUTING", *rule)
 
 
-class ApiFirewall:
-    """Makes the API server unavailable to clients on other nodes: connections are reset, new ones refused.
-
-    The container is not paused, because the probes of its node would stop, too. Programs on the node itself keep the API,
-    because the kubelet would otherwise restart the API server during the fault.
-
-    Args:
-        docker: the engine.
-        node: the control plane.
-        network: to find the management interface by.
-        zones: subnets of the zones.
-    """
-
-    _PORT: Final = "6443"
-    """Source: kind's kubeadm configuration, bindPort."""
-
-    def __init__(self, docker: Docker, node: str, network: CloudNetwork, zones: Sequence[IPv4Network]) -> None:
-        self._docker, self._node, self._network, self._zones = docker, node, network, zones
-
-    def set_away(self, is_away: bool, /) -> None:  # noqa: FBT001 - as the lab's API
-        """Make the API unavailable, or available again; either twice is no error. Raises WorldError."""
-        device = find_management_device(self._network.interfaces(self._node), self._zones, self._node)
-        rule = ("INPUT", "-i", device, "-p", "tcp", "--dport", self._PORT, "-j", "REJECT", "--reject-with", "tcp-reset")
-        if is_away and not self._is_present(rule):
-            self._docker.execute(self._node, "iptables", "-I", *rule)
-        elif not is_away:
-            while self._is_present(rule):
-                self._docker.execute(self._node, "iptables", "-D", *rule)
-
-    def _is_present(self, rule: Sequence[str]) -> bool:
-        try:
-            self._docker.execute(self._node, "iptables", "-C", *rule)
-        except WorldError as error:
-            if "does a matching rule exist" in str(error) or "Bad rule" in str(error):
-                return False
-            raise
-        return True
-
-
 class KindMachines:
-    """Implements `clusters.node_faults.Machines`: each node is a container.
-
-    Args:
-        docker: the engine.
-        network: to find the interfaces by.
-        plan: nodes and zones.
-    """
+    """The containers of the nodes: `clusters.node_faults.Machines` and `clusters.faults.SwitchableApi`."""
 
     def __init__(self, docker: Docker, network: CloudNetwork, plan: KindPlan) -> None:
         self._docker, self._network, self._plan = docker, network, plan
         self._nodes = {node.name: node for node in plan.nodes}
         self.left: set[str] = set()
         """Nodes that were cut off."""
+
+    def set_away(self, is_away: bool, /) -> None:  # noqa: FBT001 - as the lab's API
+        """Reset connections of other nodes to the API server, and refuse new ones, or let them pass again.
+
+        The container is not paused, because the probes of its node would stop, too. Programs on the node itself keep the API,
+        because the kubelet would otherwise restart the API server during the fault. Raises WorldError.
+        """
+        node = self._plan.nodes[0].name
+        device = find_management_device(self._network.interfaces(node), self._plan, node)
+        rule = ("INPUT", "-i", device, "-p", "tcp", "--dport", _API_PORT, "-j", "REJECT", "--reject-with", "tcp-reset")
+        if is_away and not self._has_rule(node, rule):
+            self._docker.execute(node, "iptables", "-I", *rule)
+        while not is_away and self._has_rule(node, rule):
+            self._docker.execute(node, "iptables", "-D", *rule)
+
+    def _has_rule(self, node: str, rule: Sequence[str]) -> bool:
+        try:
+            self._docker.execute(node, "iptables", "-C", *rule)
+        except WorldError as error:
+            if "does a matching rule exist" in str(error) or "Bad rule" in str(error):
+                return False
+            raise
+        return True
 
     @property
     def names(self) -> Collection[str]:

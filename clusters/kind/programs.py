@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,26 +26,14 @@ _ASK_S: Final = 60.0
 _LOAD_S: Final = 900.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Programs:
-    """The two programs."""
-
-    kind: Path
-    kubectl: Path
-
-
-def find_programs(options: KindOptions) -> Programs:
+def find_programs(options: KindOptions) -> tuple[Path, Path]:
     """Return kind and kubectl as the options say, else from PATH. Raises MissingCapabilityError, naming all that is missing."""
-    found = {
-        "kind": find_program("kind", options.kind_bin),
-        "kubectl": find_program("kubectl", options.kubectl_bin),
-    }
-    remedies = {"kind": KIND_REMEDY, "kubectl": KUBECTL_REMEDY}
-    missing = [f"{name} ({remedies[name]})" for name, path in found.items() if path is None]
-    kind, kubectl = found["kind"], found["kubectl"]
+    kind, kubectl = find_program("kind", options.kind_bin), find_program("kubectl", options.kubectl_bin)
     if kind is None or kubectl is None:
-        raise MissingCapabilityError(f"required programs not found; hitless downloads none; install {'; '.join(missing)}")
-    return Programs(kind=kind, kubectl=kubectl)
+        wanted = (("kind", kind, KIND_REMEDY), ("kubectl", kubectl, KUBECTL_REMEDY))
+        missing = "; ".join(f"{name} ({remedy})" for name, path, remedy in wanted if path is None)
+        raise MissingCapabilityError(f"required programs not found; hitless downloads none; install {missing}")
+    return kind, kubectl
 
 
 def find_program(name: str, given: Path | None) -> Path | None:
@@ -82,20 +69,16 @@ class KindNodes:
 
     pytest-kind keeps its state in `.pytest-kind/NAME` of the working directory; kubeconfig and configuration lie there too, so
     the user's own kubeconfig is never touched.
-
-    Args:
-        spec: what to build.
-        programs: kind and kubectl.
     """
 
-    def __init__(self, spec: KindSpec, programs: Programs) -> None:
-        self._spec, self._programs = spec, programs
+    def __init__(self, spec: KindSpec, kind: Path, kubectl: Path) -> None:
+        self._spec, self._kind, self._kubectl = spec, kind, kubectl
         self._directory = Path.cwd() / ".pytest-kind" / spec.name
         self.kubeconfig = self._directory / "kubeconfig"
 
     def exists(self) -> bool:
         """Return whether kind knows a cluster of this name. Raises WorldError."""
-        return self._spec.name in run_kind(self._programs.kind, "get", "clusters").split()
+        return self._spec.name in run_kind(self._kind, "get", "clusters").split()
 
     def create(self) -> None:
         """Create the cluster and its kubeconfig. kind reports its progress on stderr. Raises WorldError."""
@@ -113,11 +96,11 @@ class KindNodes:
         """Write the kubeconfig again: that of a kept cluster may be gone. Raises WorldError."""
         self._directory.mkdir(parents=True, exist_ok=True)
         names = (f"--name={self._spec.name}", f"--kubeconfig={self.kubeconfig}")
-        run_kind(self._programs.kind, "export", "kubeconfig", *names)
+        run_kind(self._kind, "export", "kubeconfig", *names)
 
     def load(self, images: Sequence[str]) -> None:
         """Copy images of the engine into every node. Raises WorldError."""
-        load_images(self._programs.kind, self._spec.name, images)
+        load_images(self._kind, self._spec.name, images)
 
     def delete(self) -> None:
         """Delete the cluster; a missing cluster is no error. Raises WorldError."""
@@ -133,6 +116,6 @@ class KindNodes:
             self._spec.name,
             self.kubeconfig,
             image=self._spec.image,
-            kind_path=self._programs.kind,
-            kubectl_path=self._programs.kubectl,
+            kind_path=self._kind,
+            kubectl_path=self._kubectl,
         )

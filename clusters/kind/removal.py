@@ -10,13 +10,14 @@ Containers that are still attached are disconnected by force, and the removal is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Sequence
 from typing import Final
 
 from clusters.kind.docker import Docker
-from hitless.clock import RunClock, wait_until
+from hitless.clock import wait_until
 from hitless.errors import WorldError
 from hitless.plural import plural
 from hitless.ports import Clock
@@ -51,15 +52,9 @@ def remove_containers(docker: Docker, names: Sequence[str]) -> None:
 def remove_networks(docker: Docker, names: Sequence[str], clock: Clock | None = None) -> None:
     """Disconnect all containers from networks and remove the networks; a missing network is no error.
 
-    Args:
-        docker: the engine.
-        names: the networks.
-        clock: to wait by; None: the machine's.
-
     Raises:
         WorldError: some are still there after `GONE_S`, or the engine refused; it names what holds them. The others are gone.
     """
-    clock = clock or RunClock()
     refusals = []
     for name in names:
         try:
@@ -70,7 +65,7 @@ def remove_networks(docker: Docker, names: Sequence[str], clock: Clock | None = 
         raise WorldError("; ".join(refusals))
 
 
-def _remove_network(docker: Docker, name: str, clock: Clock) -> None:
+def _remove_network(docker: Docker, name: str, clock: Clock | None) -> None:
     holders: tuple[str, ...] = ()
 
     def is_removed() -> bool:
@@ -86,7 +81,9 @@ def _remove_network(docker: Docker, name: str, clock: Clock) -> None:
             return True
         holders = _find_holders(docker, name)
         for holder in holders:
-            _disconnect(docker, name, holder)
+            # One that disappeared meanwhile is no error; the others are checked again.
+            with contextlib.suppress(WorldError):
+                docker.run("network", "disconnect", "--force", name, holder)
         return False
 
     unmet = f"the network {name} cannot be removed"
@@ -104,13 +101,6 @@ def _find_holders(docker: Docker, network: str) -> tuple[str, ...]:
     except WorldError:
         return ()  # it has gone in between; the next attempt says so
     return tuple(sorted(entry["Name"] for entry in found.values()))
-
-
-def _disconnect(docker: Docker, network: str, holder: str) -> None:
-    try:
-        docker.run("network", "disconnect", "--force", network, holder)
-    except WorldError:
-        return  # it disappeared meanwhile, or is checked again
 
 
 def _describe(holders: Sequence[str]) -> str:

@@ -120,7 +120,7 @@ class RouteWatch:
     Args:
         docker: the engine.
         nodes: of the cluster.
-        recorder: records `calico.repointed` and `calico.cleanup_routes`.
+        recorder: gets `calico.repointed` and `calico.cleanup_routes`.
         clock: the run clock.
         left: nodes that have left so far; neither their routes nor those to them are followed any more.
     """

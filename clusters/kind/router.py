@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final
 
-from clusters.kind.addresses import KindPlan, NodePlan
 from clusters.kind.docker import LABEL_CLUSTER, LABEL_CONFIGURATION, LABEL_KEEP, LABEL_OWNER, Docker, this_process
-from clusters.kind.removal import remove_containers, remove_networks
+from clusters.kind.spec import KindPlan, NodePlan
 from clusters.kind.tables import KindRouteTables
 from hitless.errors import WorldError
 from hitless.facts import NodeFacts
@@ -30,43 +29,23 @@ _PROTOCOL_DHCP: Final = 16
 class CloudNetwork:
     """Zones and router of one cluster.
 
-    Args:
-        docker: the engine.
-        plan: names and addresses.
-        image: of the router; needs `ip` and `sysctl`.
-        configuration: digest of what the cluster is made from.
-        keep: whether it outlives this process.
+    The router's image needs `ip` and `sysctl`; `configuration` is the digest of what the cluster is made from.
     """
 
     def __init__(self, docker: Docker, plan: KindPlan, *, image: str, configuration: str = "", keep: bool = False) -> None:
         self._docker, self._plan, self._image = docker, plan, image
         self._labels = {
             LABEL_CLUSTER: plan.name,
-            LABEL_OWNER: str(this_process()),
+            LABEL_OWNER: this_process(),
             LABEL_KEEP: "yes" if keep else "no",
             LABEL_CONFIGURATION: configuration,
         }
 
     def up(self) -> None:
-        """Make the zones' networks and the router. Raises WorldError; nothing is left behind then."""
-        try:
-            for zone in self._plan.zones:
-                self._make_network(zone.network, zone.subnet, zone.docker_gateway)
-            self._start_router()
-        except BaseException as error:
-            try:
-                self.down()
-            except WorldError as second:
-                error.add_note(f"cleaning up failed, too: {second}")
-            raise
-
-    def down(self) -> None:
-        """Remove the router, then the networks, from which every node is disconnected first. Safe to call twice."""
-        label = f"{LABEL_CLUSTER}={self._plan.name}"
-        try:
-            remove_containers(self._docker, self._docker.find_containers(label))
-        finally:
-            remove_networks(self._docker, self._docker.find_networks(label))
+        """Make the zones' networks and the router. Raises WorldError; `kept.remove_cluster` removes what was made."""
+        for zone in self._plan.zones:
+            self._make_network(zone.network, zone.subnet, zone.docker_gateway)
+        self._start_router()
 
     def connect(self, node: NodePlan) -> None:
         """Connect a node's container to its zone."""
@@ -171,8 +150,9 @@ def find_device(interfaces: Mapping[str, tuple[str, ...]], address: str, contain
     raise WorldError(f"{container}: no interface has the address {address}; {_describe(interfaces)}")
 
 
-def find_management_device(interfaces: Mapping[str, tuple[str, ...]], zones: Sequence[IPv4Network], container: str) -> str:
+def find_management_device(interfaces: Mapping[str, tuple[str, ...]], plan: KindPlan, container: str) -> str:
     """Return the name of the link to docker's management network: the one whose address is in no zone. Raises WorldError."""
+    zones = [IPv4Network(zone.subnet) for zone in plan.zones]
     for name, addresses in interfaces.items():
         outside = [one for one in map(IPv4Address, addresses) if not one.is_loopback and not any(one in zone for zone in zones)]
         if outside and name.startswith("eth"):

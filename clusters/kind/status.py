@@ -60,10 +60,7 @@ def _ask(docker: Docker, cluster: str, nodes: Sequence[str]) -> dict[str, str]:
 def describe_nodes(nodes: Sequence[JsonObject], pods: Sequence[JsonObject], states: Sequence[NodeState]) -> dict[str, str]:
     """Return the rest of a sentence for each node. Pure.
 
-    Args:
-        nodes: the Node objects.
-        pods: those of calico-node.
-        states: routes and links.
+    The pods are those of calico-node.
     """
     ready = {name_of(node): is_ready(node) for node in nodes}
     calico = {pod["spec"].get("nodeName"): is_ready(pod) for pod in pods}

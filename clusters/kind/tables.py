@@ -6,25 +6,18 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Final
 
-from clusters.kind.addresses import KindPlan
 from clusters.kind.docker import Docker
+from clusters.kind.spec import KindPlan
 from clusters.route_tables import check_destination, find_zone
 from hitless.errors import RouteTableError, WorldError
 from hitless.facts import CloudRoute, NodeFacts
-from hitless.plural import plural
 
 CLOUD_PROTOCOL: Final = "static"
 """Marks cloud routes; the subnets of the zones have another protocol."""
 
 
 class KindRouteTables:
-    """See `hitless.ports.RouteTables`. A call is one `docker exec`: about 0.1 s, as long as a call to a cloud takes.
-
-    Args:
-        docker: the engine.
-        plan: zones and router.
-        nodes: what routes may point to.
-    """
+    """See `hitless.ports.RouteTables`. A call is one `docker exec`: about 0.1 s, as long as a call to a cloud takes."""
 
     def __init__(self, docker: Docker, plan: KindPlan, nodes: Sequence[NodeFacts]) -> None:
         self._docker, self._router = docker, plan.router
@@ -49,23 +42,17 @@ class KindRouteTables:
 
     def create(self, route: CloudRoute) -> None:
         """Create a route; effective on return. Raises RouteTableError if its destination has one already."""
-        table, line = find_zone(self._zones, route.zone).table, self._line(route)
+        table, node = find_zone(self._zones, route.zone).table, self._nodes.get(route.node)
+        if node is None:
+            raise RouteTableError(f"route to {route.cidr}: the node {route.node} does not exist")
+        # The gateway is looked up in the main table, where every zone is on-link.
+        line = (check_destination(route.cidr), "via", node.address, "proto", CLOUD_PROTOCOL)
         try:
             self._docker.execute(self._router, "ip", "route", "add", *line, "table", str(table))
         except WorldError as error:
             if "File exists" not in str(error):
                 raise
             raise RouteTableError(f"zone {route.zone} already has a route to {route.cidr}") from error
-
-    def create_all(self, routes: Sequence[CloudRoute]) -> None:
-        """Create many routes in one call. Raises RouteTableError."""
-        lines = [
-            f"route add {' '.join(self._line(route))} table {find_zone(self._zones, route.zone).table}" for route in routes
-        ]
-        try:
-            self._docker.execute(self._router, "ip", "-batch", "-", stdin="\n".join(lines) + "\n")
-        except WorldError as error:
-            raise RouteTableError(f"cannot create {plural(len(routes), 'route')}: {error}") from error
 
     def delete(self, zone: str, cidr: str) -> None:
         """Delete a route; effective on return. Raises RouteTableError if there is none."""
@@ -81,12 +68,3 @@ class KindRouteTables:
         """Delete every pod route of every zone: what a cluster that is used again starts from."""
         flush = [f"route flush table {zone.table} proto {CLOUD_PROTOCOL}" for zone in self._zones.values()]
         self._docker.execute(self._router, "ip", "-batch", "-", stdin="\n".join(flush) + "\n")
-
-    def _line(self, route: CloudRoute) -> tuple[str, ...]:
-        """Return the words that describe a route. Raises RouteTableError: no such zone or node, or not a CIDR."""
-        find_zone(self._zones, route.zone)
-        node = self._nodes.get(route.node)
-        if node is None:
-            raise RouteTableError(f"route to {route.cidr}: the node {route.node} does not exist")
-        # The gateway is looked up in the main table, where every zone is on-link.
-        return (check_destination(route.cidr), "via", node.address, "proto", CLOUD_PROTOCOL)

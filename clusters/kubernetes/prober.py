@@ -24,7 +24,7 @@ from clusters.kubernetes.prober_pods import ProberPods
 from hitless.agents import read_agents
 from hitless.clock import wait_until
 from hitless.errors import ApiUnavailableError, BugError, WorldError
-from hitless.facts import Flow, NodeState, ProbeSpec
+from hitless.facts import Endpoint, Flow, NodeFacts, NodeState, ProbeSpec
 from hitless.records import ProbeRecords, Rows
 from hitless.words import SECOND, JsonObject
 from probes.clocks import read_clock_id
@@ -78,6 +78,14 @@ class KindProber:
         self._looked_s = 0.0
         self._is_running = False
         self._is_live = False
+
+    def deploy(self, nodes: Sequence[NodeFacts]) -> tuple[Endpoint, ...]:
+        """Place the pods on all nodes, in the place of those of an earlier run. Raises WorldError."""
+        return self._pods.deploy(nodes, replaces=True)
+
+    def remove(self) -> None:
+        """Remove the pods. Safe to call twice."""
+        self._pods.remove()
 
     def start(self, flows: Sequence[Flow], spec: ProbeSpec, directory: Path, epoch_ns: int) -> None:
         """Make all agents listen, then send them the start time. Raises WorldError; nothing runs then."""

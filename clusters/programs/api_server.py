@@ -27,11 +27,11 @@ from hitless.errors import MissingCapabilityError, attempting
 
 _CACHES: Final = "hitless/kubernetes-*"
 """Where `make kube-apiserver` leaves the program, below the user's cache folder."""
-_REMEDIES: Final = {
-    "openssl": "install it (Debian: openssl)",
-    "etcd": "install it (Debian: etcd-server), or set KUBEBUILDER_ASSETS",
-    "kube-apiserver": "set KUBEBUILDER_ASSETS to the folder that `setup-envtest use -p path` prints, "
-    "or build it with `make kube-apiserver` in a checkout",
+_SOURCES: Final = {
+    "openssl": " (Debian: openssl)",
+    "etcd": " (Debian: etcd-server), or set KUBEBUILDER_ASSETS",
+    "kube-apiserver": " with `make kube-apiserver` in a checkout, or set KUBEBUILDER_ASSETS to the folder that "
+    "`setup-envtest use -p path` prints",
 }
 _READY_S: Final = 60.0
 _POLL_S: Final = 0.05
@@ -67,7 +67,7 @@ def _find(name: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     found = max(map(str, cache.glob(f"{_CACHES}/{name}")), default=None) or shutil.which(name)
     if found is None:
-        raise MissingCapabilityError(f"{name} is not on PATH; {_REMEDIES[name]}")
+        raise MissingCapabilityError(f"{name} is not on PATH; install it{_SOURCES[name]}")
     return Path(found)
 
 

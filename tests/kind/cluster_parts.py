@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from clusters.kind.addresses import KindPlan
+from clusters.kind.spec import KindPlan
 from clusters.lab.kube import MemoryKube
 from gardener.manifests.admission import admit
 from hitless.clock import RunClock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,11 +12,12 @@ from clusters.kubernetes.kube import KindKube
 from gardener.conditions import network_unavailable
 from hitless.clock import RunClock, wait_until
 from hitless.errors import NotFoundError
-from hitless.facts import CloudRoute, NodeFacts
+from hitless.facts import NodeFacts
 from hitless.words import JsonObject, Kind
 from switches.doubles import initial_objects
 from tests.kind.api_world import running_server, watched_api
 from tests.kind.kind_cases import case_of
+from tests.unit.fakes_gardener import MemoryTables
 
 NODES = tuple(
     NodeFacts(
@@ -38,19 +39,6 @@ def make_plain_node(facts: NodeFacts) -> JsonObject:
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": facts.name}, "spec": spec}
 
 
-class TablesInMemory:
-    """Takes the routes of a native start down."""
-
-    def __init__(self) -> None:
-        self.created: list[CloudRoute] = []
-
-    def zones(self) -> tuple[str, ...]:
-        return ("a", "b")
-
-    def create_all(self, routes: Sequence[CloudRoute]) -> None:
-        self.created += routes
-
-
 def report(kube: KindKube, line: str) -> None:
     """Write what kubelets and the DaemonSet controller report, as soon as it is waited for."""
     if not line.startswith("waiting for calico-node"):
@@ -68,7 +56,7 @@ def report(kube: KindKube, line: str) -> None:
 
 @pytest.mark.parametrize(("scenario", "reason"), [("plain-switch", "CalicoIsUp"), ("native-to-overlay", "RouteCreated")])
 def test_the_start_mode_is_taken_by_a_real_server_also_after_the_other(kube_api: KindKube, scenario: str, reason: str) -> None:
-    case, tables = case_of(scenario), TablesInMemory()
+    case, tables = case_of(scenario), MemoryTables()
     for node in kube_api.list(Kind.NODE):
         kube_api.delete(Kind.NODE, node["metadata"]["name"])
     kube_api.installer.install([make_plain_node(node) for node in NODES])
@@ -86,7 +74,8 @@ def test_the_start_mode_is_taken_by_a_real_server_also_after_the_other(kube_api:
         else:
             with pytest.raises(NotFoundError):
                 kube_api.get(kind, name)
-    assert len(tables.created) == (4 if reason == "RouteCreated" else 0)
+    routes = [route for zone in tables.zones() for route in tables.list(zone)]
+    assert len(routes) == (4 if reason == "RouteCreated" else 0)
 
 
 def test_every_definition_is_served_and_keeps_fields_that_it_does_not_know(kube_api: KindKube) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, LABEL_KEEP, LABEL_OWNER, Docker, Owner, this_process
+from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, LABEL_KEEP, LABEL_OWNER, Docker, this_process
 from clusters.kind.kept import clean_clusters
 from clusters.kind.machine import KIND_FAULTS
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
@@ -307,10 +307,10 @@ def test_a_cluster_in_use_is_refused_to_others(workshop: Workshop) -> None:
 
 def test_clean_takes_what_a_dead_owner_left_and_nothing_else(workshop: Workshop) -> None:
     docker = workshop.docker
-    dead = Owner(host=this_process().host, process=4_194_300, started_ticks=1)
+    dead = f"{this_process().partition('/')[0]}/4194300/1"
     owners = {"dead": (dead, "no"), "alive": (this_process(), "no"), "kept": (dead, "yes"), "gone": (dead, "yes")}
     for number, (name, (owner, keep)) in enumerate(owners.items()):
-        labels = {LABEL_CLUSTER: name, LABEL_OWNER: str(owner), LABEL_KEEP: keep}
+        labels = {LABEL_CLUSTER: name, LABEL_OWNER: owner, LABEL_KEEP: keep}
         options = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
         docker.run("network", "create", *options, "--subnet", f"10.249.{number}.0/24", f"{name}-zone-a")
     for name in ("dead", "kept"):

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from clusters.kind.addresses import KindPlan, make_plan
-from clusters.kind.docker import LABEL_CLUSTER, LABEL_OWNER, Docker, parse_owner, this_process
+from clusters.kind.docker import LABEL_CLUSTER, LABEL_OWNER, Docker, is_owner_alive, this_process
+from clusters.kind.kept import remove_cluster
 from clusters.kind.removal import remove_containers, remove_networks
 from clusters.kind.router import CloudNetwork
-from clusters.kind.spec import KindSpec
+from clusters.kind.spec import KindPlan, KindSpec, make_plan
 from clusters.kind.versions import ROUTER_IMAGE
 from hitless.errors import WorldError
 from hitless.facts import NodeFacts
@@ -82,6 +82,13 @@ class TestKindRouteTables(RouteTablesConformance):
     pass
 
 
+def create_all(cloud: CloudNetwork) -> None:
+    tables = cloud.tables(FACTS)
+    for zone in tables.zones():
+        for node in FACTS:
+            tables.create(make_route(zone, node))
+
+
 def pings(docker: Docker, plan: KindPlan) -> set[tuple[str, str]]:
     """Return the pairs of nodes whose pods' addresses do not reach each other, in short names."""
     short = {node.name: f"{node.zone}{node.address.rpartition('.')[2]}" for node in plan.nodes}
@@ -102,14 +109,14 @@ def pings(docker: Docker, plan: KindPlan) -> set[tuple[str, str]]:
 def test_pods_reach_each_other_once_every_zone_has_every_route(docker: Docker, cloud: CloudNetwork) -> None:
     everyone = {(one, other) for one in ("a11", "a12", "b11", "b12") for other in ("a11", "a12", "b11", "b12") if one != other}
     assert everyone == pings(docker, PLAN)
-    cloud.tables(FACTS).create_all([make_route(zone, node) for zone in ("a", "b") for node in FACTS])
+    create_all(cloud)
     assert set() == pings(docker, PLAN)
 
 
 def test_a_route_missing_in_one_zone_cuts_that_zone_off_and_no_other(
     docker: Docker, cloud: CloudNetwork, route_tables: RouteTables
 ) -> None:
-    cloud.tables(FACTS).create_all([make_route(zone, node) for zone in ("a", "b") for node in FACTS])
+    create_all(cloud)
     route_tables.delete("a", FACTS[3].pod_cidr)
     # An echo is lost on the way out from zone a; b12's own echoes come back through zone a's table and are lost there.
     assert (
@@ -169,17 +176,14 @@ def test_a_node_that_was_restarted_is_wired_again(docker: Docker, cloud: CloudNe
 def test_everything_that_is_made_bears_its_owner(docker: Docker) -> None:
     assert docker.find_networks(f"{LABEL_CLUSTER}=trial") == ("trial-zone-a", "trial-zone-b")
     assert docker.find_containers(f"{LABEL_CLUSTER}=trial") == ("trial-router",)
-    owner = parse_owner(docker.network_labels("trial-zone-a")[LABEL_OWNER])
+    owner = docker.network_labels("trial-zone-a")[LABEL_OWNER]
     assert owner == this_process()
-    assert owner is not None
-    assert owner.is_alive
+    assert is_owner_alive(owner)
 
 
 def test_the_router_is_present_until_it_is_gone(engine: Docker) -> None:
     plan = make_plan(replace(SPEC, name="other", zones=3))
-    network = CloudNetwork(engine, plan, image=ROUTER_IMAGE)
-    network.down()
-    assert not network.is_present()
+    assert not CloudNetwork(engine, plan, image=ROUTER_IMAGE).is_present()
 
 
 def test_the_zones_go_although_containers_are_still_in_them(engine: Docker) -> None:
@@ -191,7 +195,7 @@ def test_the_zones_go_although_containers_are_still_in_them(engine: Docker) -> N
         engine.run("run", "--detach", "--name", name, "--network", plan.zones[zone].network, "--pull", "never", ROUTER_IMAGE)
     engine.run("restart", "--time", "0", "restarted")
     engine.run("kill", "stopped")
-    network.down()
+    remove_cluster(engine, "held")
     assert engine.find_networks(f"{LABEL_CLUSTER}=held") == ()
     assert [engine.is_running(name) for name in names] == [True, True, False]
     remove_containers(engine, (*names, "never-there"))
@@ -202,4 +206,5 @@ def test_a_router_that_cannot_start_leaves_no_network(engine: Docker) -> None:
     network = CloudNetwork(engine, make_plan(replace(SPEC, name="broken")), image="hitless/no-such-image:1")
     with pytest.raises(WorldError):
         network.up()
+    remove_cluster(engine, "broken")
     assert engine.find_networks(f"{LABEL_CLUSTER}=broken") == ()

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from clusters.kind.addresses import make_plan
 from clusters.kind.bring_up import ClusterApi
 from clusters.kind.cluster import CalicoCluster, ProberHandle
 from clusters.kind.config import KindOptions, make_spec
 from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, Docker
+from clusters.kind.spec import make_plan
 from clusters.kind.versions import CALICO_IMAGES, PROBER_IMAGE
 from hitless.clock import RunClock
 from tests.kind.cluster_parts import PlacedProber, StartedApi
@@ -60,15 +60,8 @@ class Workshop:
             self.api, self.prober = StartedApi(make_plan(spec)), PlacedProber()
             return self.api, self.prober
 
-        return CalicoCluster(
-            spec=spec,
-            options=options,
-            case=case,
-            clock=RunClock(),
-            docker=self.docker,
-            connect=connect,
-            tell=tell or (lambda _: None),
-        )
+        tell = tell or (lambda _: None)
+        return CalicoCluster(options, case, RunClock(), docker=self.docker, connect=connect, tell=tell)
 
     def leftovers(self) -> tuple[str, ...]:
         return (*self.docker.find_containers(KIND_LABEL), *self.docker.find_containers(LABEL_CLUSTER), *self.networks())

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clusters.kind.addresses import make_plan
 from clusters.kind.config import KindOptions, cluster_config, digest_spec, make_spec
-from clusters.kind.spec import KindSpec
+from clusters.kind.spec import KindSpec, make_plan
 from clusters.kind.versions import NODE_IMAGES, find_node_image
 from hitless.errors import UsageError
 from hitless.words import Mode, Overlay

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 
-from clusters.kind.addresses import make_plan
 from clusters.kind.calico import calico_definitions
 from clusters.kind.config import KindOptions
-from clusters.kind.docker import Docker, Owner, parse_owner, this_process
+from clusters.kind.docker import Docker, is_owner_alive, this_process
 from clusters.kind.images import describe_remedy, list_images
 from clusters.kind.machine import examine_for_kind
 from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS, describe_route, parse_strays
 from clusters.kind.router import find_device, find_management_device, make_router_batch, make_sysctls
+from clusters.kind.spec import make_plan
 from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES, PROBER_IMAGE, ROUTER_IMAGE, find_node_image
 from clusters.kubernetes.prober_manifests import ProberSpec, render_probers
 from gardener.feature_gates import FeatureGates
@@ -28,7 +27,6 @@ from tests.unit.fakes_gardener import make_shoot
 from tests.unit.test_kind_config import spec_of
 
 PLAN = make_plan(spec_of())
-ZONES = [IPv4Network(zone.subnet) for zone in PLAN.zones]
 
 
 def test_the_router_finds_its_interfaces_by_address_not_by_name() -> None:
@@ -51,10 +49,10 @@ def test_a_router_without_an_interface_in_a_zone_is_an_error_that_names_it() -> 
 
 def test_management_is_the_interface_outside_of_the_zones() -> None:
     interfaces = {"lo": ("127.0.0.1",), "tunl0": ("100.96.0.1",), "eth1": ("172.18.0.2",), "eth0": ("10.250.0.11",)}
-    assert find_management_device(interfaces, ZONES, "node") == "eth1"
+    assert find_management_device(interfaces, PLAN, "node") == "eth1"
     assert find_device(interfaces, "10.250.0.11", "node") == "eth0"
     with pytest.raises(WorldError, match="node: no interface outside the zones"):
-        find_management_device({"lo": ("127.0.0.1",), "eth0": ("10.250.0.11",)}, ZONES, "node")
+        find_management_device({"lo": ("127.0.0.1",), "eth0": ("10.250.0.11",)}, PLAN, "node")
 
 
 def test_sysctls_name_all_default_and_every_link_and_a_dot_in_a_name_is_a_slash() -> None:
@@ -115,18 +113,17 @@ def test_strays_are_added_up_over_the_rules_of_a_name() -> None:
     assert parse_strays("") == {STRAY_PROBES: 0, STRAY_TUNNELS: 0}
 
 
-def test_an_owner_is_read_back_and_lives_as_long_as_its_process() -> None:
-    owner = this_process()
-    assert parse_owner(str(owner)) == owner
-    assert owner.process == os.getpid()
-    assert owner.is_alive
-    assert not Owner(host=owner.host, process=owner.process, started_ticks=owner.started_ticks + 1).is_alive
-    assert Owner(host="another-host", process=1, started_ticks=1).is_alive
+def test_an_owner_lives_as_long_as_its_process() -> None:
+    host, process, ticks = this_process().split("/")
+    assert int(process) == os.getpid()
+    assert is_owner_alive(this_process())
+    assert not is_owner_alive(f"{host}/{process}/{int(ticks) + 1}")
+    assert is_owner_alive("another-host/1/1")
 
 
 @pytest.mark.parametrize("text", ["", "host", "host/1", "host/one/2", "host/1/2/3", "/1/2", "host/1/²"])
-def test_a_text_without_an_owner_gives_none(text: str) -> None:
-    assert parse_owner(text) is None
+def test_a_text_without_an_owner_names_no_living_one(text: str) -> None:
+    assert not is_owner_alive(text)
 
 
 def test_definitions_are_calicos_and_each_keeps_what_is_written() -> None:
