@@ -13,11 +13,10 @@ from typing import Final
 
 from analysis.bounds import Interval, instant_of
 from hitless.events import Event
+from hitless.faults import NODE_ROUTE_LOST
 from hitless.history import History
 from hitless.words import Mode
 
-NODE_ROUTE_LOST: Final = "node-route-lost"
-"""The fault that takes a route away below the route controller. Its event names zone and node in `options`."""
 WATCHED: Final = "kubeconfig"
 """ClusterFacts.backend of a cluster whose cloud is out of reach."""
 

@@ -1,26 +1,20 @@
 """The faults that every cluster with a cloud double has: of the two APIs, of the cloud's routes, of calico-node's pods.
 
 A fault acts on the world below the doubles, so that they meet it as the real parts would: an API that does not answer, a route
-that is gone although its condition says otherwise. Names and options: `scenarios.faults`.
+that is gone although its condition says otherwise. Names and options: `hitless.faults`.
 """
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from gardener.doubles.cloud import Cloud
 from hitless.calico import is_calico_pod
 from hitless.errors import UsageError
 from hitless.facts import CloudRoute
-from hitless.fault_table import Fault
+from hitless.faults import CALICO_NODE_RESTART, KUBE_API_DOWN, NODE_ROUTE_LOST, Fault
 from hitless.ports import KubeApi
 from hitless.words import JsonObject, Kind
-
-CALICO_NODE_RESTART: Final = "calico-node-restart"
-COMMON_FAULTS: Final = frozenset(
-    {"kube-api-down", "route-api-down", "route-api-hangs", "node-route-lost", "instance-unknown", CALICO_NODE_RESTART}
-)
-"""What `common_faults` returns."""
 
 
 class SwitchableApi(Protocol):
@@ -41,10 +35,10 @@ def common_faults(server: SwitchableApi, kube: KubeApi, cloud: Cloud) -> dict[st
     """
     lost = _LostRoutes(cloud)
     return {
-        "kube-api-down": Fault(inject=lambda _: server.set_away(True), cure=lambda _: server.set_away(False)),
+        KUBE_API_DOWN: Fault(inject=lambda _: server.set_away(True), cure=lambda _: server.set_away(False)),
         "route-api-down": Fault(inject=lambda _: cloud.set_away(True), cure=lambda _: cloud.set_away(False)),
         "route-api-hangs": Fault(inject=lambda _: cloud.set_hanging(True), cure=lambda _: cloud.set_hanging(False)),
-        "node-route-lost": Fault(inject=lost.lose, cure=lost.restore),
+        NODE_ROUTE_LOST: Fault(inject=lost.lose, cure=lost.restore),
         "instance-unknown": Fault(
             inject=lambda options: cloud.unknown.add(options["node"]),
             cure=lambda options: cloud.unknown.discard(options.get("node", "")),
@@ -77,13 +71,13 @@ class _LostRoutes:
         zone, node = options["zone"], options["node"]
         zones = self._tables.zones()
         if zone not in zones:
-            raise UsageError(where="fault node-route-lost", place="zone", found=repr(zone), expected=", ".join(zones))
+            raise UsageError(where=f"fault {NODE_ROUTE_LOST}", place="zone", found=repr(zone), expected=", ".join(zones))
         present = self._tables.list(zone)
         lost = [route for route in present if route.node == node]
         if not lost:
             nodes = ", ".join(sorted({route.node for route in present}))
             problem = f"zone {zone} has no route to {node}; it has routes to {nodes}" if nodes else f"zone {zone} has no routes"
-            raise UsageError(problem, where="fault node-route-lost", place="node")
+            raise UsageError(problem, where=f"fault {NODE_ROUTE_LOST}", place="node")
         for route in lost:
             self._tables.delete(zone, route.cidr)
             self._lost.setdefault((zone, node), []).append(route)

@@ -1,6 +1,6 @@
 """The faults of a node's machine: of its interface, of its packet filter, its end. The lab and kind break them in the same way.
 
-Names and options: `scenarios.faults`.
+Names and options: `hitless.faults`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,9 @@ from typing import Final, Protocol
 
 from gardener.doubles.cloud import Cloud
 from hitless.errors import UsageError
-from hitless.fault_table import Fault
+from hitless.faults import MTU_LOWERED, NODE_LEAVES, Fault
 from hitless.ports import KubeApi
 from hitless.words import JsonObject, Kind
-
-NODE_FAULTS: Final = frozenset({"source-check-on", "connections-refused", "mtu-lowered", "node-leaves"})
-"""What `node_faults` returns."""
-
-NEEDS_NFT: Final = frozenset({"source-check-on", "connections-refused"})
-"""Those that are rules of nftables in a node."""
 
 _SOURCE_CHECK: Final = "source-check"
 _CONNECTIONS: Final = "connections"
@@ -63,8 +57,8 @@ def node_faults(machines: Machines, kube: KubeApi, cloud: Cloud) -> dict[str, Fa
     return {
         "source-check-on": Fault(inject=faults.check_sources, cure=partial(faults.drop_rules, _SOURCE_CHECK)),
         "connections-refused": Fault(inject=faults.refuse_connections, cure=partial(faults.drop_rules, _CONNECTIONS)),
-        "mtu-lowered": Fault(inject=faults.lower_mtu, cure=faults.restore_mtu),
-        "node-leaves": Fault(inject=faults.leave, cure=lambda _: None),
+        MTU_LOWERED: Fault(inject=faults.lower_mtu, cure=faults.restore_mtu),
+        NODE_LEAVES: Fault(inject=faults.leave, cure=lambda _: None),
     }
 
 

@@ -17,11 +17,11 @@ from gardener.doubles.route_plan import RouteControllerMode
 from gardener.releases import LATEST, ExtensionRelease
 from hitless.errors import UsageError, WorldError
 from hitless.facts import Part
+from hitless.faults import OF_SWITCH
 from hitless.history import History
 from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster
 from hitless.words import SECOND, Arm, Verdict
-from scenarios.faults import OF_SWITCH
 from scenarios.initial import Initial
 from scenarios.parts import Cloud
 from scenarios.plan import Case, make_plan

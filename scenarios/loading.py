@@ -13,8 +13,8 @@ from gardener.manifests.chart_values import compute_values
 from gardener.shoot import Shoot, load_shoot
 from hitless.documents import read_document, validate
 from hitless.errors import UsageError
+from hitless.faults import OF_IPV6, check_fault
 from hitless.words import Mode
-from scenarios.faults import OF_IPV6, check_fault
 from scenarios.model import Scenario
 
 CATALOGUE: Final = Path(__file__).parent / "catalogue"

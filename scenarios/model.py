@@ -14,9 +14,9 @@ from pydantic import Field, PrivateAttr, model_validator
 from gardener.shoot import Shoot
 from hitless.documents import MisfitError
 from hitless.errors import UsageError
+from hitless.faults import KUBE_API_DOWN, MOMENTARY, NODE_LEAVES, THROUGH_API
 from hitless.plural import plural
 from hitless.words import Arm, Capability, FlowSet, Mode, Overlay, Profile, Verdict
-from scenarios.faults import KUBE_API_DOWN, MOMENTARY, NODE_LEAVES, THROUGH_API
 from scenarios.flows import CONNECTION_SETS, SERVICE_SETS
 from scenarios.initial import Initial
 from scenarios.parts import (

@@ -23,7 +23,7 @@ from gardener.timings import Timings
 from hitless.clock import read_wall_time
 from hitless.events import Recorder
 from hitless.facts import NodeFacts
-from hitless.fault_table import Fault, FaultTable
+from hitless.faults import Fault, FaultTable
 from hitless.objects import name_of
 from hitless.ports import Clock, KubeApi, Participant, RouteTables
 from hitless.words import JsonObject, Mode, Nanoseconds

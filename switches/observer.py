@@ -21,7 +21,7 @@ from hitless.calico import CALICO_NODE, is_calico_pod, pool_mode, template_mode
 from hitless.errors import ApiUnavailableError
 from hitless.events import Recorder
 from hitless.facts import GARDENER_PARTS, ClusterFacts, PartIdentity
-from hitless.fault_table import FaultTable
+from hitless.faults import FaultTable
 from hitless.objects import is_behind, is_ready, is_rolled, name_of
 from hitless.plan import RunPlan
 from hitless.ports import Clock, Cluster, KubeApi, Participant

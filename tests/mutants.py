@@ -16,16 +16,14 @@ from itertools import groupby
 from types import MappingProxyType, SimpleNamespace
 from typing import Final
 
-from clusters.faults import CALICO_NODE_RESTART, COMMON_FAULTS
 from clusters.lab.faults import lab_faults
 from clusters.lab.network import LabNetwork
 from gardener.doubles.mutants import MUTANTS
 from gardener.gate import Gate, GateDecision, GateInput, decide, decide_with, missing_nodes
 from hitless.facts import NodeFacts
-from hitless.fault_table import FaultTable
+from hitless.faults import CALICO_NODE_RESTART, OF_SWITCH, FaultTable, Owner, faults_of
 from hitless.loop import Loop
 from hitless.words import MILLISECOND, SECOND, Nanoseconds, Profile
-from scenarios.faults import OF_SWITCH
 from scenarios.loading import catalogue, load_scenario
 from scenarios.plan import Case, Options, blinded, make_case, make_switch_spec
 from switches.doubles import make_switch
@@ -107,7 +105,7 @@ def plain_cases() -> tuple[Case, ...]:
 
 def _can_play(case: Case) -> bool:
     scenario = case.scenario
-    return scenario.has_request and scenario.fault_names <= (COMMON_FAULTS - {CALICO_NODE_RESTART}) | OF_SWITCH | {
+    return scenario.has_request and scenario.fault_names <= (faults_of(Owner.CLUSTER) - {CALICO_NODE_RESTART}) | OF_SWITCH | {
         "node-unregistered"
     }
 

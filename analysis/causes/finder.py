@@ -14,35 +14,18 @@ import numpy as np
 
 from analysis.bounds import instant_of, make_interval
 from analysis.causes.candidates import Candidate, CauseKind, KernelCounter, MovedCounters, list_faults
-from analysis.causes.hop_candidates import MTU_LOWERED, NO_PORTS, HopCandidates
+from analysis.causes.hop_candidates import NO_PORTS, HopCandidates
 from analysis.causes.route_candidates import RouteCandidates
 from analysis.causes.segments import Way
-from analysis.cloud_routes import NODE_ROUTE_LOST, WATCHED, CloudRoutes
+from analysis.cloud_routes import WATCHED, CloudRoutes
 from analysis.measure import Measures
 from analysis.paths.ttl import EndsFinder, RouteEnds
 from analysis.route_history import LEAD_NS, RouteHistory
 from hitless.facts import Endpoint, Flow
+from hitless.faults import HARMLESS, MTU_LOWERED, NODE_ROUTE_LOST, OF_IPV6
 from hitless.history import History
 from hitless.words import MILLISECOND, FlowRole, IpFamily, Nanoseconds
 
-HARMLESS_FAULTS: Final = frozenset(
-    {
-        "kube-api-down",
-        "route-api-down",
-        "route-api-hangs",
-        "network-annotated",
-        "control-plane-migrated",
-        "instance-unknown",
-        "route-controller-away",
-        "extension-away",
-        "node-unregistered",
-        "calico-node-restart",
-        "calico-node-lingers",
-    }
-)
-"""Faults of what no packet passes; what they do to routes has events of its own."""
-IPV6_FAULTS: Final = frozenset({"node-prefix-lost"})
-"""Faults that no IPv4 packet meets."""
 HEADER_OCTETS: Final = 28
 """Of IPv4 with UDP or ICMP. Source: RFC 791 3.1, RFC 768, RFC 792."""
 STALL_NS: Final = Nanoseconds(50 * MILLISECOND)
@@ -84,7 +67,7 @@ class CandidateFinder:
         found += [candidate for node, candidate in self._at_nodes if node in (source.node, destination.node)]
         if flow.ip_family is IpFamily.IPV6:
             return tuple(found)  # The switch, the route controller's routes and the counters are of IPv4.
-        found = [candidate for candidate in found if candidate.subject not in IPV6_FAULTS]
+        found = [candidate for candidate in found if candidate.subject not in OF_IPV6]
         found += self._sockets(source, destination, way)
         ends = self._ends.of(flow)
         if ends is None:
@@ -166,7 +149,7 @@ class CandidateFinder:
 def _faults(history: History) -> Iterator[Candidate]:
     """Yield the faults that may affect packets in unknown ways."""
     for fault in list_faults(history):
-        if fault.name in {*HARMLESS_FAULTS, MTU_LOWERED, NODE_ROUTE_LOST}:
+        if fault.name in {*HARMLESS, MTU_LOWERED, NODE_ROUTE_LOST}:
             continue
         yield Candidate(
             kind=CauseKind.FAULT,

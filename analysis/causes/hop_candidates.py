@@ -36,6 +36,7 @@ from analysis.causes.candidates import (
     list_faults,
 )
 from analysis.route_history import NextHop, RouteHistory
+from hitless.faults import MTU_LOWERED
 from hitless.history import History
 from hitless.words import Overlay
 
@@ -47,7 +48,6 @@ _COUNTED: Final = 1.0
 """Prior of a candidate that a counter decides: neutral."""
 _UNCOUNTED: Final = 0.5
 """Prior of a candidate of which only the end is known. Chosen here."""
-MTU_LOWERED: Final = "mtu-lowered"
 """The fault that lowers the MTU of a node's interface. Its event names node and octets in `options`."""
 TOO_BIG: Final = "Ip.FragFails"
 REFUSED: Final = "Link.InDrops"

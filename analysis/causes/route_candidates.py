@@ -14,8 +14,9 @@ from typing import Final
 
 from analysis.bounds import Interval, make_interval
 from analysis.causes.candidates import MUST, Candidate, CauseKind, KernelCounter
-from analysis.cloud_routes import NODE_ROUTE_LOST, CloudRoutes, RouteStep
+from analysis.cloud_routes import CloudRoutes, RouteStep
 from analysis.route_history import NextHop, RouteHistory, RouteTimeline, Trigger
+from hitless.faults import NODE_ROUTE_LOST
 from hitless.history import History
 from hitless.words import Nanoseconds
 

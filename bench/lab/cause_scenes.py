@@ -14,8 +14,8 @@ from typing import Final
 
 from analysis.causes.candidates import CauseKind
 from analysis.causes.finder import HEADER_OCTETS
-from analysis.cloud_routes import NODE_ROUTE_LOST
 from bench.lab.cause_world import LOOSE, STRICT, CauseWorld
+from hitless.faults import NODE_ROUTE_LOST
 from hitless.words import Mode
 
 SKEW_MS: Final = 20.0

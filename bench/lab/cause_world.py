@@ -10,8 +10,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from analysis.causes.hop_candidates import MTU_LOWERED
-from analysis.cloud_routes import NODE_ROUTE_LOST
 from analysis.route_history import POOL_CHANGED
 from bench.lab.drop_switch import DropSwitch
 from bench.lab.netlink_messages import set_master
@@ -22,6 +20,7 @@ from clusters.linux.namespaces import inside
 from clusters.linux.netlink import Netlink
 from clusters.linux.sysctls import write_sysctls
 from hitless.facts import CloudRoute
+from hitless.faults import MTU_LOWERED, NODE_ROUTE_LOST
 from hitless.ports import Clock
 from hitless.words import JsonObject, Kind, Mode
 from tests.unit.fakes_gardener import ListRecorder

@@ -43,7 +43,7 @@ from hitless.clock import wait_until
 from hitless.errors import HitlessError, WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState
-from hitless.fault_table import FaultTable
+from hitless.faults import FaultTable
 from hitless.objects import name_of
 from hitless.plural import plural
 from hitless.ports import Clock, Participant, Prober

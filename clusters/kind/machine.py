@@ -6,21 +6,19 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from clusters.faults import COMMON_FAULTS
 from clusters.kind.config import KindOptions
 from clusters.kind.docker import REMEDY, Docker, find_docker
 from clusters.kind.images import find_image
 from clusters.kind.programs import KIND_REMEDY, KUBECTL_REMEDY, find_program
 from clusters.kind.versions import CALICO_IMAGES, DEFAULT_NODE_VERSION, LOCAL_IMAGES, NODE_IMAGES
 from clusters.linux.machine import Feature, examine_machine
-from clusters.node_faults import NODE_FAULTS
 from hitless.errors import MissingCapabilityError, WorldError
+from hitless.faults import Owner, faults_missing, faults_of
 from hitless.words import Capability, IpFamily, Mode, Overlay
-from scenarios.faults import faults_missing
 from scenarios.flows import SERVICE_SETS
 from scenarios.plan import Case
 
-KIND_FAULTS: Final = COMMON_FAULTS | NODE_FAULTS
+KIND_FAULTS: Final = faults_of(Owner.CLUSTER, Owner.MACHINES)
 """The faults of a kind cluster."""
 _CONTROL_PLANE: Final = "node-a1"
 """What a scenario calls the node of the control plane, the first one: see `clusters.kind.spec`."""

@@ -15,7 +15,7 @@ from clusters.lab.calibrator import LabCalibrator
 from clusters.lab.calico.daemon_set import DaemonSetRoll, start_pods
 from clusters.lab.calico.data_plane import read_data_plane
 from clusters.lab.calico.node import CalicoNode, make_calico_nodes
-from clusters.lab.faults import CLOCK_STEPPED, LAB_FAULTS, lab_faults
+from clusters.lab.faults import LAB_FAULTS, lab_faults
 from clusters.lab.kube import MemoryKube
 from clusters.lab.load import LabLoad
 from clusters.lab.machine import capabilities, ipip_carriers
@@ -24,16 +24,14 @@ from clusters.lab.prober import LabProber
 from clusters.lab.spec import LabSpec
 from clusters.lab.tunnels import Carrier
 from clusters.linux.machine import has_own_wall_clock
-from clusters.node_faults import NEEDS_NFT
 from gardener.doubles.cloud import Cloud
 from gardener.manifests.admission import admit
 from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
-from hitless.fault_table import FaultTable
+from hitless.faults import CLOCK_STEPPED, NEEDS_NFT, FaultTable, faults_missing
 from hitless.ports import Clock, Participant
 from hitless.words import Capability, Mode, Overlay
-from scenarios.faults import faults_missing
 from scenarios.flows import capabilities_of
 from scenarios.plan import Case
 from switches.doubles import calico_objects, initial_objects

@@ -1,4 +1,4 @@
-"""The lab's own faults: of nodes, of their interfaces, of calico-node's pods. Names and options: `scenarios.faults`."""
+"""The lab's own faults: of nodes, of their interfaces, of calico-node's pods. Names and options: `hitless.faults`."""
 
 from __future__ import annotations
 
@@ -6,25 +6,20 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from clusters.faults import COMMON_FAULTS, common_faults
+from clusters.faults import common_faults
 from clusters.lab.addresses import UNDERLAY_DEVICE
 from clusters.lab.calico.node import CalicoNode
 from clusters.lab.kube import MemoryKube
 from clusters.lab.network import LabNetwork
 from clusters.lab.services import run_nft
-from clusters.node_faults import NODE_FAULTS, find_node, node_faults
+from clusters.node_faults import find_node, node_faults
 from gardener.conditions import other_conditions
 from gardener.doubles.cloud import Cloud
 from hitless.errors import UsageError, WorldError
-from hitless.fault_table import Fault
+from hitless.faults import CLOCK_STEPPED, Fault, Owner, faults_of
 from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds
 
-CLOCK_STEPPED: Final = "wall-clock-stepped"
-"""Breaks what every program of the machine reads, so it needs a machine of its own: see `has_own_wall_clock`."""
-
-LAB_FAULTS: Final = (
-    COMMON_FAULTS | NODE_FAULTS | {"node-prefix-lost", "node-unregistered", "calico-node-lingers", CLOCK_STEPPED}
-)
+LAB_FAULTS: Final = faults_of(Owner.CLUSTER, Owner.MACHINES, Owner.LAB)
 """What `lab_faults` returns."""
 
 _KUBELET: Final = "system:node"

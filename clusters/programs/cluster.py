@@ -31,10 +31,10 @@ from gardener.feature_gates import FeatureGates
 from hitless.clock import wait_until
 from hitless.events import Event, Recorder
 from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
+from hitless.faults import KUBE_API_DOWN
 from hitless.load import Load
 from hitless.ports import Calibrator, Clock, Cluster, Faults, KubeApi, Participant, Prober, RouteTables
 from hitless.words import Capability, JsonObject, Kind, Mode, Nanoseconds
-from scenarios.faults import KUBE_API_DOWN
 from scenarios.plan import Case
 
 LOGS: Final = "programs"

@@ -12,7 +12,7 @@ import numpy as np
 from hitless.errors import WorldError
 from hitless.events import Event, Recorder
 from hitless.facts import CloudRoute, ClusterFacts, Flow, ProbeSpec
-from hitless.fault_table import Fault, FaultTable
+from hitless.faults import Fault, FaultTable
 from hitless.load import Load
 from hitless.plan import RunPlan
 from hitless.ports import Cluster, Participant

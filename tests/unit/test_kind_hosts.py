@@ -12,8 +12,8 @@ from clusters.kind.cluster import roles_of
 from clusters.kind.machine import KIND_FAULTS, capabilities_missing, kernel_capabilities
 from clusters.kubernetes.node_objects import read_tunnel_address
 from clusters.kubernetes.prober_manifests import PodRole
+from hitless.faults import FAULTS, OF_SWITCH
 from hitless.words import Capability, FlowSet, JsonObject, Overlay
-from scenarios.faults import FAULTS, OF_SWITCH
 from scenarios.loading import CATALOGUE, load_scenario
 from scenarios.plan import Case, Options, make_case
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.faults import COMMON_FAULTS, common_faults
+from clusters.faults import common_faults
 from clusters.lab.faults import LAB_FAULTS
 from clusters.lab.kube import MemoryKube
 from gardener.doubles.cloud import Cloud, CloudBehaviour
 from gardener.manifests.admission import admit
 from hitless.errors import ApiUnavailableError, RouteApiUnavailableError, RouteTableError, UsageError
 from hitless.facts import CloudRoute
-from hitless.fault_table import FaultTable
+from hitless.faults import FAULTS, OF_SWITCH, FaultTable, Owner, check_fault, faults_missing, faults_of
 from hitless.words import JsonObject, Kind
-from scenarios.faults import FAULTS, OF_SWITCH, check_fault, faults_missing
 from tests.clocks import JumpingClock
 from tests.unit.fakes_gardener import Bench
 
@@ -57,13 +56,15 @@ class Broken:
 
 
 def test_every_fault_that_can_be_named_is_the_labs_or_the_switchs() -> None:
-    assert Broken().faults.known() == COMMON_FAULTS
+    assert Broken().faults.known() == faults_of(Owner.CLUSTER)
     assert Bench().switch.faults.known() == OF_SWITCH
     assert FAULTS.keys() == LAB_FAULTS | OF_SWITCH
 
 
 def test_a_fault_that_a_cluster_does_not_have_is_missing_by_its_name() -> None:
-    assert faults_missing({"mtu-lowered", "extension-away", "kube-api-down"}, COMMON_FAULTS) == ["the fault mtu-lowered"]
+    assert faults_missing({"mtu-lowered", "extension-away", "kube-api-down"}, faults_of(Owner.CLUSTER)) == [
+        "the fault mtu-lowered"
+    ]
 
 
 def test_the_kubernetes_api_goes_away_and_comes_back() -> None:
@@ -143,7 +144,7 @@ def test_a_route_that_was_restored_meanwhile_stays() -> None:
 def test_healing_what_is_whole_is_no_error() -> None:
     world = Broken()
     for name in sorted(world.faults.known()):
-        world.faults.cure(name, dict.fromkeys(FAULTS[name], "node-a1"))
+        world.faults.cure(name, dict.fromkeys(FAULTS[name].options, "node-a1"))
     assert world.tables.list("b") == (ROUTE, OTHER)
 
 

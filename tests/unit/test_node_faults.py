@@ -7,15 +7,16 @@ from collections.abc import Collection
 import pytest
 
 from clusters.lab.kube import MemoryKube
-from clusters.node_faults import NODE_FAULTS, node_faults, restore
+from clusters.node_faults import node_faults, restore
 from gardener.doubles.cloud import Cloud, CloudBehaviour
 from gardener.manifests.admission import admit
 from hitless.errors import UsageError
-from hitless.fault_table import FaultTable
+from hitless.faults import FaultTable, Owner, faults_of
 from hitless.words import Kind
 from tests.clocks import JumpingClock
 from tests.unit.test_lab_faults import Tables
 
+NODE_FAULTS = faults_of(Owner.MACHINES)
 NODES = ("node-a1", "node-b1")
 
 
