@@ -1,11 +1,19 @@
-"""Clocks for tests: one for those that wait for real processes, one on which time passes only by waiting."""
+"""Time for tests: instants, a clock for those that wait for real processes, and one on which time passes only by waiting."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from hitless.clock import RunClock
-from hitless.words import Nanoseconds
+from hitless.words import MILLISECOND, SECOND, Nanoseconds
+
+
+def ms(value: float) -> Nanoseconds:
+    return Nanoseconds(round(value * MILLISECOND))
+
+
+def seconds(value: float) -> Nanoseconds:
+    return Nanoseconds(round(value * SECOND))
 
 
 class HastyClock(RunClock):

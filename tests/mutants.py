@@ -27,8 +27,9 @@ from hitless.words import MILLISECOND, SECOND, Nanoseconds, Profile
 from scenarios.loading import catalogue, load_scenario
 from scenarios.plan import Case, Options, blinded, make_case, make_switch_spec
 from switches.doubles import make_switch
+from tests.clocks import ms
 from tests.decision_table import ROWS, Row, ask
-from tests.unit.fakes_gardener import Bench, ms
+from tests.unit.fakes_gardener import Bench
 from tests.unit.lab_fakes import make_nodes
 from tests.unit.test_scenario_contradictions import FACTS
 

@@ -8,12 +8,7 @@ from pathlib import Path
 
 from clusters.kind.config import KindOptions, make_spec
 from clusters.kind.spec import KindSpec
-from scenarios.loading import CATALOGUE, load_scenario
-from scenarios.plan import Case, Options, make_case
-
-
-def case_of(scenario: str = "plain-switch", nodes_per_zone: int | None = None) -> Case:
-    return make_case(load_scenario(CATALOGUE / f"{scenario}.yaml"), Options(nodes_per_zone=nodes_per_zone))
+from tests.cases import case_of
 
 
 def spec_of(scenario: str = "plain-switch") -> KindSpec:

@@ -15,8 +15,8 @@ from hitless.errors import NotFoundError
 from hitless.facts import NodeFacts
 from hitless.words import JsonObject, Kind
 from switches.doubles import initial_objects
+from tests.cases import case_of
 from tests.kind.api_world import running_server, watched_api
-from tests.kind.kind_cases import case_of
 from tests.unit.fakes_gardener import MemoryTables
 
 NODES = tuple(

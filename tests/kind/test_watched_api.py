@@ -11,16 +11,11 @@ from clusters.programs.api_server import ApiServer
 from commands.backends import Backend, KubeconfigOptions, make_backend
 from commands.settings import BackendName
 from hitless.errors import UsageError
-from hitless.words import JsonObject, Mode, Overlay
-from scenarios.loading import CATALOGUE, load_scenario
-from scenarios.plan import Case, Options, make_case
+from hitless.words import JsonObject, Mode
 from switches.observer import KINDS
+from tests.cases import case_of
 from tests.kind.test_switch import Stage
 from tests.unit.fakes_gardener import shipped_shoot
-
-
-def case_of(scenario: str, overlay: Overlay | None = None) -> Case:
-    return make_case(load_scenario(CATALOGUE / f"{scenario}.yaml"), Options(overlay=overlay))
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, Docker
 from clusters.kind.spec import make_plan
 from clusters.kind.versions import CALICO_IMAGES, PROBER_IMAGE
 from hitless.clock import RunClock
+from tests.cases import case_of
 from tests.kind.cluster_parts import PlacedProber, StartedApi
-from tests.kind.kind_cases import case_of
 from tests.kind.stand_ins import IMAGE, import_image, import_router, remove_strays
 
 STUB = Path(__file__).parent / "stub_kind.py"

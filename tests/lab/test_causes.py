@@ -15,8 +15,7 @@ from commands.backends import make_backend
 from commands.performers import SwitchName, make_performer
 from commands.settings import BackendName
 from hitless.words import Arm, FlowRole
-from scenarios.loading import find_scenario, load_scenario
-from scenarios.plan import Options, make_case
+from tests.cases import case_of
 
 DATED = (
     CauseKind.POOL_BEFORE_ROUTES,
@@ -73,7 +72,7 @@ def test_the_counter_of_a_cause_is_named(experiment: CauseExperiment, kind: Caus
 
 
 def test_an_ungated_switch_loses_by_missing_routes_and_by_nothing_else(tmp_path: Path) -> None:
-    case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+    case = case_of()
     performer = make_performer(SwitchName.DOUBLES)
     run = execute_trial(make_backend(BackendName.LAB), performer, case, Arm.UNGATED, 1, tmp_path / "run")
     mesh = {flow.id for flow in run.history.flows_of(FlowRole.MESH)}

@@ -14,8 +14,8 @@ from hitless.loop import Loop
 from hitless.ports import Calibrator, Cluster, Prober
 from hitless.words import SECOND, Arm, Nanoseconds
 from scenarios.flows import make_flows
-from scenarios.loading import find_scenario, load_scenario
-from scenarios.plan import Options, make_case, make_plan
+from scenarios.plan import make_plan
+from tests.cases import case_of
 from tests.event_contract import events_of, is_in_the_contract
 from tests.lab.conformance.calibrator import CalibratorConformance
 from tests.lab.conformance.cluster import ClusterConformance
@@ -34,7 +34,7 @@ def recorder(clock: RunClock) -> Recorder:
 
 @pytest.fixture(params=["plain-switch", "native-to-overlay"])
 def cluster(request: pytest.FixtureRequest, clock: RunClock) -> Iterator[LabCluster]:
-    lab = LabCluster(make_case(load_scenario(find_scenario(request.param)), Options()), clock)
+    lab = LabCluster(case_of(request.param), clock)
     yield lab
     lab.down()
 
@@ -46,7 +46,7 @@ class TestLabCluster(ClusterConformance):
 class TestLabCalibrator(CalibratorConformance):
     @pytest.fixture
     def lab(self, clock: RunClock) -> Iterator[LabCluster]:
-        lab = LabCluster(make_case(load_scenario(find_scenario("plain-switch")), Options()), clock)
+        lab = LabCluster(case_of(), clock)
         yield lab
         lab.down()
 
@@ -64,7 +64,7 @@ class TestLabCalibrator(CalibratorConformance):
 
 
 def test_a_switch_leaves_every_event_that_a_cluster_must_record(clock: RunClock) -> None:
-    case, recorder = make_case(load_scenario(find_scenario("plain-switch")), Options()), TakenDown(clock)
+    case, recorder = case_of(), TakenDown(clock)
     lab = LabCluster(case, clock)
     try:
         facts = lab.up()
@@ -84,7 +84,7 @@ def test_a_switch_leaves_every_event_that_a_cluster_must_record(clock: RunClock)
 
 
 def test_vxlan_gives_pods_addresses_outside_of_their_nodes_cidr(clock: RunClock) -> None:
-    case = make_case(load_scenario(find_scenario("vxlan-switch")), Options())
+    case = case_of("vxlan-switch")
     lab: Cluster = LabCluster(case, clock)
     try:
         facts = lab.up()

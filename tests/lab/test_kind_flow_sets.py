@@ -13,8 +13,7 @@ from hitless.facts import ProbeSpec
 from hitless.records import encode_address
 from hitless.words import MILLISECOND, SECOND, Arm, FlowClass, FlowRole, FlowSet, Nanoseconds
 from scenarios.flows import make_flows
-from scenarios.loading import find_scenario, load_scenario
-from scenarios.plan import Options, make_case
+from tests.cases import case_of
 from tests.lab.test_watch import StrangersCluster
 
 PROBING = ProbeSpec(interval_ns=Nanoseconds(10 * MILLISECOND), drain_ns=SECOND, duration_ns_max=Nanoseconds(60 * SECOND))
@@ -28,7 +27,7 @@ def clock() -> RunClock:
 
 @pytest.fixture
 def cluster(clock: RunClock, tmp_path: Path) -> Iterator[StrangersCluster]:
-    case = make_case(load_scenario(find_scenario("plain-switch")), Options(nodes_per_zone=1))
+    case = case_of(nodes_per_zone=1)
     lab = LabCluster(case, clock)
     stranger = StrangersCluster(lab, case, Arm.GATED, clock, tmp_path / "pods")
     try:

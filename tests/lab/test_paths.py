@@ -19,8 +19,7 @@ from commands.backends import make_backend
 from commands.performers import SwitchName, make_performer
 from commands.settings import BackendName
 from hitless.words import Arm, FlowRole
-from scenarios.loading import find_scenario, load_scenario
-from scenarios.plan import Options, make_case
+from tests.cases import case_of
 
 UNKNOWN_SHARE_MAX: Final = 0.1
 """Of probes: re-pointing takes a node milliseconds, even on a busy machine."""
@@ -33,7 +32,7 @@ Trials = Mapping[Arm, tuple[JudgedRun, tuple[FlowPaths, ...]]]
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
     """Both arms of the plain switch, once each, and the paths of their mesh."""
-    case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+    case = case_of()
     backend, performer = make_backend(BackendName.LAB), make_performer(SwitchName.DOUBLES)
     directory: Path = tmp_path_factory.mktemp("paths")
     runs = {arm: execute_trial(backend, performer, case, arm, 1, directory / arm) for arm in Arm}

@@ -26,9 +26,9 @@ from hitless.events import Event, Recorder
 from hitless.facts import ClusterFacts
 from hitless.ports import KubeApi, Participant
 from hitless.words import MILLISECOND, Arm, Kind, Mode, Nanoseconds, Verdict
-from scenarios.loading import find_scenario, load_scenario
-from scenarios.plan import Case, Options, make_case, make_plan
+from scenarios.plan import Case, make_plan
 from switches.observer import ObserverOptions
+from tests.cases import case_of
 from tests.clocks import HastyClock
 from tests.lab.conformance.cluster import WatchedClusterConformance
 from tests.lab.needs import CPUS, second_cpu
@@ -131,7 +131,7 @@ def watches(tmp_path_factory: pytest.TempPathFactory) -> dict[Arm, Watched]:
     found = {}
     for arm in Arm:
         clock, directory = RunClock(), tmp_path_factory.mktemp(arm.lower())
-        case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+        case = case_of()
         lab = LabCluster(case, clock)
         try:
             cluster = StrangersCluster(lab, case, arm, clock, directory / "pods")
@@ -148,7 +148,7 @@ def make_stranger(tmp_path: Path) -> Iterator[Callable[..., tuple[StrangersClust
 
     def make(arm: Arm, kind: type[StrangersCluster] = StrangersCluster) -> tuple[StrangersCluster, RunClock]:
         clock = RunClock()
-        case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+        case = case_of()
         labs.append(LabCluster(case, clock))
         return kind(labs[-1], case, arm, clock, tmp_path / "pods"), clock
 
@@ -168,7 +168,7 @@ class TestWatchedCluster(WatchedClusterConformance):
 
     @pytest.fixture
     def cluster(self, clock: RunClock, tmp_path: Path) -> Iterator[WatchedCluster]:
-        case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+        case = case_of()
         lab = LabCluster(case, clock)
         watched = QuietCluster(lab, case, Arm.GATED, clock, tmp_path / "pods")
         yield watched

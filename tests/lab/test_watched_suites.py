@@ -18,9 +18,9 @@ from hitless.clock import RunClock
 from hitless.errors import WorldError
 from hitless.ports import Clock, Cluster
 from hitless.words import Arm, Verdict
-from scenarios.loading import find_scenario, load_scenario
-from scenarios.plan import Case, Options, make_case
+from scenarios.plan import Case
 from switches.observer import ObserverOptions
+from tests.cases import case_of
 from tests.lab.test_watch import IMAGE, RATE_HZ, QuietCluster, StrangersCluster
 
 OBSERVER = make_performer(SwitchName.OBSERVER, ObserverOptions(until_s=20.0, idle_s=1.0))
@@ -48,14 +48,14 @@ def make_watched(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
         lab.down()
 
 
-def case_of(scenario: str) -> Case:
-    case = make_case(load_scenario(find_scenario(scenario)), Options(nodes_per_zone=1, rate_hz=RATE_HZ))
+def watched_case(scenario: str) -> Case:
+    case = case_of(scenario, nodes_per_zone=1, rate_hz=RATE_HZ)
     assert find_impossible(OBSERVER, case, Arm.GATED) is None
     return case
 
 
 def test_an_observed_switch_is_judged_as_the_scenario_says(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
-    case = case_of("plain-switch")
+    case = watched_case("plain-switch")
     judged = execute_trial(make_watched(switches=True), OBSERVER, case, Arm.GATED, 1, tmp_path / "run")
     assert judged.verdict is Verdict.PASS, [finding for result in judged.results for finding in result.findings]
     assert {result.check for result in judged.results} == {"coverage", "instrument", "continuity", "hygiene"}
@@ -68,19 +68,19 @@ def test_an_observed_switch_is_judged_as_the_scenario_says(make_watched: Callabl
 def test_without_a_switch_there_is_no_verdict_for_the_scenario(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
     impatient = make_performer(SwitchName.OBSERVER, ObserverOptions(until_s=3.0, idle_s=1.0))
     with pytest.raises(WorldError, match="no switch to NATIVE was seen within 3 s"):
-        execute_trial(make_watched(switches=False), impatient, case_of("plain-switch"), Arm.GATED, 1, tmp_path / "run")
+        execute_trial(make_watched(switches=False), impatient, watched_case("plain-switch"), Arm.GATED, 1, tmp_path / "run")
     assert (tmp_path / "run" / "verdict.json").exists()
 
 
 def test_nothing_happens_is_true_of_a_cluster_that_is_left_alone(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
-    case = case_of("nothing-happens")
+    case = watched_case("nothing-happens")
     for arm in Arm:
         judged = execute_trial(make_watched(switches=False), OBSERVER, case, arm, 1, tmp_path / arm.value)
         assert judged.verdict is Verdict.PASS, [finding for result in judged.results for finding in result.findings]
 
 
 def test_a_lab_is_as_its_scenario_begins() -> None:
-    case = case_of("plain-switch")
+    case = watched_case("plain-switch")
     lab = LabCluster(case, RunClock())
     try:
         lab.up()

@@ -11,7 +11,8 @@ from hitless.events import Event
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.words import FlowId, FlowRole
-from tests.unit.histories import event, history, node_facts, ns, records
+from tests.clocks import ms
+from tests.unit.histories import event, history, node_facts, records
 
 TICKS = 200
 LONG = "." * TICKS
@@ -27,23 +28,14 @@ def down(first_ms: float, last_ms: float, mark: str = "X") -> str:
     return "".join(mark if first_ms <= 10 + 5 * tick <= last_ms else "." for tick in range(TICKS))
 
 
-def route(ms: float, name: str, zone: str, node: str, took_ms: float = 1) -> Event:
+def route(at_ms: float, name: str, zone: str, node: str, took_ms: float = 1) -> Event:
     cidr = next(one.pod_cidr for one in node_facts() if one.name == node)
-    return event(ms, f"route.{name}", zone=zone, cidr=cidr, node=node, began_ns=ns(ms - took_ms))
+    return event(at_ms, f"route.{name}", zone=zone, cidr=cidr, node=node, began_ns=ms(at_ms - took_ms))
 
 
-def all_routes(ms: float, *, but: Iterable[tuple[str, str]] = ()) -> list[Event]:
+def all_routes(at_ms: float, *, but: Iterable[tuple[str, str]] = ()) -> list[Event]:
     pairs = [(zone, node.name) for zone in "ab" for node in node_facts()]
-    return [route(ms, "created", zone, node) for zone, node in pairs if (zone, node) not in tuple(but)]
-
-
-def repointed(ms: float, *nodes: str, mode: str = "NATIVE", cause: str = "IPPool") -> list[Event]:
-    names = nodes or tuple(node.name for node in node_facts())
-    return [event(ms, "calico.repointed", node=name, mode=mode, cause=cause, routes=3, began_ns=ns(ms - 0.5)) for name in names]
-
-
-def cleaned(ms: float, node: str, removed: int = 4) -> Event:
-    return event(ms, "calico.cleanup_routes", node=node, removed=removed, began_ns=ns(ms - 0.5))
+    return [route(at_ms, "created", zone, node) for zone, node in pairs if (zone, node) not in tuple(but)]
 
 
 def run_with(pattern: str, events: Iterable[Event], *, control: str = LONG, **changes: Any) -> History:  # noqa: ANN401

@@ -13,7 +13,19 @@ from hitless.events import Event
 from hitless.history import History
 from hitless.verdicts import judge
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject, Nanoseconds
-from tests.unit.histories import INTERVAL_NS, START_NS, event, facts, header, history, mesh_flows, node_facts, ns, records
+from tests.clocks import ms
+from tests.unit.histories import (
+    INTERVAL_NS,
+    START_NS,
+    event,
+    facts,
+    header,
+    history,
+    mesh_flows,
+    node_facts,
+    records,
+    repointed,
+)
 
 _REALISTIC_TICKS: Final = 500
 _REQUESTED_MS: Final = 300
@@ -25,7 +37,7 @@ def _realistic_events(pool_ms: float, route_ms: float, arm: Arm) -> tuple[Event,
     at = [_REQUESTED_MS + 80 + route_ms * (index + 1) for index in range(8)]
     pairs = [(zone, node) for zone in "ab" for node in nodes]
     routes = [
-        event(end, "route.created", zone=zone, cidr=node.pod_cidr, node=node.name, began_ns=ns(end - route_ms))
+        event(end, "route.created", zone=zone, cidr=node.pod_cidr, node=node.name, began_ns=ms(end - route_ms))
         for end, (zone, node) in zip(at, pairs, strict=True)
     ]
     written = [
@@ -38,19 +50,16 @@ def _realistic_events(pool_ms: float, route_ms: float, arm: Arm) -> tuple[Event,
         held_ms = [_REQUESTED_MS + 30 + 50 * index for index in range(int((pool_ms - _REQUESTED_MS - 40) // 50))]
         missing = [[node.name for node in nodes]] * (len(held_ms) - 1) + [["node-b2"]]
         gate = [
-            event(ms, "gate.held", missing=names, error="waiting for routes", retry_ns=ns(50))
-            for ms, names in zip(held_ms, missing, strict=True)
+            event(at_ms, "gate.held", missing=names, error="waiting for routes", retry_ns=ms(50))
+            for at_ms, names in zip(held_ms, missing, strict=True)
         ]
-        gate.append(event(pool_ms - 35, "gate.opened", held_ns=ns(pool_ms - 35 - held_ms[0]), nodes=4))
+        gate.append(event(pool_ms - 35, "gate.opened", held_ns=ms(pool_ms - 35 - held_ms[0]), nodes=4))
     order = ("ConfigMap", "DaemonSet", "Deployment", "IPPool")
     applied = [
         event(pool_ms - 10 * (3 - i), "manifest.applied", kind=kind, name="calico", mode="NATIVE")
         for i, kind in enumerate(order)
     ]
-    repointed = [
-        event(pool_ms + 15, "calico.repointed", node=node.name, mode="NATIVE", cause="IPPool", routes=3, began_ns=ns(pool_ms))
-        for node in nodes
-    ]
+    applied += repointed(pool_ms + 15, took_ms=15)
     roll = [event(pool_ms - 15, "roll.started", generation=2), event(pool_ms + 400, "roll.finished", generation=2)]
     roll += [event(pool_ms + 40 + 150 * (i // 2), "calico.cleanup_routes", node=n.name, removed=4) for i, n in enumerate(nodes)]
     settled_ms = max(pool_ms + 420, at[-1] + 40)
@@ -61,7 +70,7 @@ def _realistic_events(pool_ms: float, route_ms: float, arm: Arm) -> tuple[Event,
         event(settled_ms, "run.settled"),
         event(settled_ms + 500, "run.probing_stopped"),
     ]
-    return tuple(sorted([*frame, *gate, *routes, *written, *applied, *repointed, *roll], key=lambda one: one.t_ns))
+    return tuple(sorted([*frame, *gate, *routes, *written, *applied, *roll], key=lambda one: one.t_ns))
 
 
 def realistic(arm: Arm, trial: int, *, gate_leaks: int = 0) -> History:

@@ -21,9 +21,9 @@ from hitless.events import Event
 from hitless.facts import CloudRoute, NodeFacts
 from hitless.loop import Loop
 from hitless.ports import Clock
-from hitless.words import MILLISECOND, SECOND, JsonObject, Mode, Nanoseconds, Profile
+from hitless.words import SECOND, JsonObject, Mode, Nanoseconds, Profile
 from switches.doubles import SwitchSpec, initial_objects, make_switch
-from tests.clocks import JumpingClock
+from tests.clocks import JumpingClock, ms
 
 SHOOTS = Path(__file__).parents[2] / "scenarios" / "shoots"
 CONFIGURATIONS = SHOOTS.parent / "configurations"
@@ -136,10 +136,6 @@ class MemoryTables:
         for zone in self._tables:
             for node in nodes:
                 self.create(CloudRoute(zone=zone, cidr=node.pod_cidr, node=node.name))
-
-
-def ms(value: float) -> Nanoseconds:
-    return Nanoseconds(round(value * MILLISECOND))
 
 
 _START = ms(0)

@@ -7,7 +7,7 @@ Nothing here reads a clock or the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from hitless.facts import ClusterFacts, Endpoint, Flow, NodeFacts, NodeState
 from hitless.history import History, RunHeader
 from hitless.records import CLOCK_ROW, REFLECTOR_ROW, SENDER_ROW, SKIPPED_ROW, AgentReport, ProbeRecords, Rows
 from hitless.words import MILLISECOND, SECOND, Arm, FlowId, FlowRole, JsonObject, Mode, Nanoseconds, Overlay, Profile
+from tests.clocks import ms
 
 INTERVAL_NS: Final = 5 * MILLISECOND
 START_NS: Final = 10 * MILLISECOND
@@ -29,12 +30,8 @@ TUNNEL_TTL: Final = 253
 ROUTER_TTL: Final = 252
 
 
-def ns(ms: float) -> Nanoseconds:
-    return Nanoseconds(round(ms * MILLISECOND))
-
-
-def event(ms: float, name: str, /, **facts: Any) -> Event:  # noqa: ANN401 - JSON
-    return Event(t_ns=ns(ms), name=name, facts=facts)
+def event(at_ms: float, name: str, /, **facts: Any) -> Event:  # noqa: ANN401 - JSON
+    return Event(t_ns=ms(at_ms), name=name, facts=facts)
 
 
 def node_facts(zones: str = "ab", nodes_per_zone: int = 2) -> tuple[NodeFacts, ...]:
@@ -215,18 +212,37 @@ def overlay_state(node: NodeFacts, peers: Iterable[NodeFacts]) -> NodeState:
     return replace(native, routes=(*native.routes, blackhole, *(tunnel_route(peer) for peer in peers if peer != node)))
 
 
+def repointed(
+    at_ms: float,
+    *nodes: str,
+    mode: Mode = Mode.NATIVE,
+    cause: str = "IPPool",
+    took_ms: float = 1,
+    peers: Sequence[str] | None = None,
+) -> list[Event]:
+    """These nodes, or all four, have rewritten their routes: those to these peers, or all of them."""
+    told: JsonObject = {"mode": mode.value, "cause": cause, "routes": len(peers or "abc"), "began_ns": ms(at_ms - took_ms)}
+    which = {} if peers is None else {"peers": list(peers)}
+    names = nodes or [node.name for node in node_facts()]
+    return [event(at_ms, "calico.repointed", node=name, **told, **which) for name in names]
+
+
+def cleaned(at_ms: float, node: str, removed: int = 4, *, took_ms: float = 1) -> Event:
+    return event(at_ms, "calico.cleanup_routes", node=node, removed=removed, began_ns=ms(at_ms - took_ms))
+
+
+def with_calico(told: History, *changes: Event) -> History:
+    """Replace what the nodes did."""
+    kept = [one for one in told.events if not one.name.startswith("calico.")]
+    return replace(told, events=tuple(sorted([*kept, *changes], key=lambda one: one.t_ns)))
+
+
 def switch_events(*, pool_ms: float = 100, settled_ms: float = 200, stopped_ms: float = 300) -> tuple[Event, ...]:
     """A whole switch: live at 40 ms, requested at 50, routes from 60 on, IPPool at `pool_ms`, then the roll."""
     nodes = node_facts()
     routes = [
-        event(60 + index, "route.created", zone=zone, cidr=node.pod_cidr, node=node.name, began_ns=ns(59 + index))
+        event(60 + index, "route.created", zone=zone, cidr=node.pod_cidr, node=node.name, began_ns=ms(59 + index))
         for index, (zone, node) in enumerate((zone, node) for zone in "ab" for node in nodes)
-    ]
-    repointed = [
-        event(
-            pool_ms + 2, "calico.repointed", node=node.name, mode="NATIVE", cause="IPPool", routes=3, began_ns=ns(pool_ms + 1)
-        )
-        for node in nodes
     ]
     return tuple(
         sorted(
@@ -236,7 +252,7 @@ def switch_events(*, pool_ms: float = 100, settled_ms: float = 200, stopped_ms: 
                 event(50, "switch.requested", mode="NATIVE"),
                 *routes,
                 event(pool_ms, "manifest.applied", kind="IPPool", name="default-ipv4-ippool", mode="NATIVE"),
-                *repointed,
+                *repointed(pool_ms + 2),
                 event(pool_ms + 5, "roll.started", generation=2),
                 event(settled_ms - 5, "roll.finished", generation=2),
                 event(settled_ms, "run.settled"),

@@ -21,8 +21,8 @@ from hitless.events import Event
 from hitless.facts import NodeFacts, NodeState
 from hitless.loop import Loop
 from hitless.ports import Clock, Participant
-from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
-from tests.clocks import JumpingClock
+from hitless.words import MILLISECOND, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
+from tests.clocks import JumpingClock, ms
 
 OPERATOR = "gardener-resource-manager"
 ROUTE_CREATED = {"type": "NetworkUnavailable", "status": "False", "reason": "RouteCreated"}
@@ -236,11 +236,3 @@ class World:
 def fast(**changes: Any) -> Timings:  # noqa: ANN401 - nanoseconds, or a tuple of them
     """Return the fast profile with some values changed."""
     return replace(TIMINGS[Profile.FAST], **changes)
-
-
-def ms(value: float) -> Nanoseconds:
-    return Nanoseconds(round(value * MILLISECOND))
-
-
-def seconds(value: float) -> Nanoseconds:
-    return Nanoseconds(round(value * SECOND))

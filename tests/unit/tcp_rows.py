@@ -12,7 +12,8 @@ from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import CONNECTION_ROW, SENDER_ROW, ConnectionEvent, Rows
 from hitless.words import FlowClass, FlowId, FlowRole, FlowSet
-from tests.unit.histories import header, history, ns, pair_of_flows
+from tests.clocks import ms
+from tests.unit.histories import header, history, pair_of_flows
 
 INTERVAL_MS = 50.0
 DELAY_MS = 0.5
@@ -24,10 +25,10 @@ def message(
     """One message, offered at its tick; `delay_ms` None: not answered."""
     row = np.zeros(1, SENDER_ROW)
     row["flow"], row["seq"] = flow, tick
-    row["send_began_ns"] = ns(tick * INTERVAL_MS)
+    row["send_began_ns"] = ms(tick * INTERVAL_MS)
     row["send_ended_ns"] = row["send_began_ns"] + 5_000
-    row["received"] = -1 if delay_ms is None else row["send_began_ns"] + ns(delay_ms)
-    row["reflector_received"] = row["reflector_sent"] = -1 if delay_ms is None else row["send_began_ns"] + ns(delay_ms / 2)
+    row["received"] = -1 if delay_ms is None else row["send_began_ns"] + ms(delay_ms)
+    row["reflector_received"] = row["reflector_sent"] = -1 if delay_ms is None else row["send_began_ns"] + ms(delay_ms / 2)
     row["copies"] = delay_ms is not None
     row["failure"], row["retransmits"], row["send_errno"] = failure, retransmits, send_errno
     return row
@@ -44,7 +45,7 @@ def quiet(first: int, count: int, flow: int = 7) -> Rows:
 
 def told(what: ConnectionEvent, at_ms: float, *, seq: int, connection: int = 0, errno: int = 0, flow: int = 7) -> Rows:
     row = np.zeros(1, CONNECTION_ROW)
-    row["flow"], row["connection"], row["at"], row["what"] = flow, connection, ns(at_ms), what
+    row["flow"], row["connection"], row["at"], row["what"] = flow, connection, ms(at_ms), what
     row["errno"], row["seq"] = errno, seq
     return row
 

@@ -17,8 +17,8 @@ from analysis.causes.segments import Segment, Way
 from analysis.evidence import Evidence
 from hitless.history import History
 from hitless.words import FlowId, Nanoseconds
-from tests.unit.cause_runs import all_routes, counters, down, repointed, route, run_with
-from tests.unit.histories import facts, history
+from tests.unit.cause_runs import all_routes, counters, down, route, run_with
+from tests.unit.histories import facts, history, repointed
 
 FILTER = KernelCounter(name="TcpExt.IPReversePathFilter", places=frozenset({"node-b1"}))
 NO_ROUTE = KernelCounter(name="IpExt.InNoRoutes", places=frozenset({"vpc"}))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analysis.causes.candidates import CauseKind
-from tests.unit.cause_runs import all_routes, counters, down, only, repointed, route, run_with
-from tests.unit.histories import facts
+from tests.unit.cause_runs import all_routes, counters, down, only, route, run_with
+from tests.unit.histories import facts, repointed
 
 
 def test_a_counter_that_did_not_move_acquits() -> None:

@@ -14,8 +14,9 @@ from analysis.evidence import Evidence
 from hitless.events import Event
 from hitless.history import History
 from hitless.words import FlowSet, Mode
-from tests.unit.cause_runs import all_routes, down, repointed, run_with
-from tests.unit.histories import event, facts, header, node_facts, ns, pair_of_flows
+from tests.clocks import ms
+from tests.unit.cause_runs import all_routes, down, run_with
+from tests.unit.histories import event, facts, header, node_facts, pair_of_flows, repointed
 
 INNER = 1480
 """Octets of a full-size packet in the overlay, 1,516 with the headers of VXLAN-GPE."""
@@ -24,8 +25,8 @@ INNER = 1480
 def lowered(began_ms: float, ended_ms: float, octets: int, node: str = "node-b1") -> list[Event]:
     options = {"node": node, "octets": octets}
     return [
-        event(began_ms, "fault.injected", fault="mtu-lowered", options=options, began_ns=ns(began_ms - 0.3)),
-        event(ended_ms, "fault.cured", fault="mtu-lowered", options=options, began_ns=ns(ended_ms - 0.3)),
+        event(began_ms, "fault.injected", fault="mtu-lowered", options=options, began_ns=ms(began_ms - 0.3)),
+        event(ended_ms, "fault.cured", fault="mtu-lowered", options=options, began_ns=ms(ended_ms - 0.3)),
     ]
 
 
@@ -143,7 +144,7 @@ def test_what_is_lost_on_the_way_back_is_lost_at_the_senders_interface() -> None
 
 def test_the_way_back_to_the_overlay_begins_it() -> None:
     native = header(start_mode=Mode.NATIVE, wanted_mode=Mode.OVERLAY, end_mode=Mode.OVERLAY)
-    events = [*lowered(100, 600, 1480), *repointed(300, mode="OVERLAY")]
+    events = [*lowered(100, 600, 1480), *repointed(300, mode=Mode.OVERLAY)]
     run = run_of(down(300, 599), events, header=native, **counted(node_b1={"Link.InDrops": 60}))
     assert said(run) == LOWERED
     assert "it began as node-a1 changed its next hop" in only(run).cause.text
@@ -161,6 +162,6 @@ def test_a_missing_route_beside_it_keeps_its_own_losses() -> None:
     ]
 
 
-def route_created(ms: float) -> Event:
+def route_created(at_ms: float) -> Event:
     cidr = next(one.pod_cidr for one in node_facts() if one.name == "node-b1")
-    return event(ms, "route.created", zone="a", cidr=cidr, node="node-b1", began_ns=ns(ms - 1))
+    return event(at_ms, "route.created", zone="a", cidr=cidr, node="node-b1", began_ns=ms(at_ms - 1))

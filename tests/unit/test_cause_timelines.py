@@ -13,7 +13,8 @@ from analysis.route_history import RouteHistory
 from hitless.events import Event
 from hitless.history import History
 from hitless.words import Mode
-from tests.unit.histories import event, facts, header, history, ns
+from tests.clocks import ms
+from tests.unit.histories import event, facts, header, history, repointed
 
 A1, A2, B1 = "node-a1", "node-a2", "node-b1"
 
@@ -26,13 +27,8 @@ def native(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any field
     return {"header": header(start_mode=Mode.NATIVE, **changes)}
 
 
-def route(ms: float, name: str, zone: str = "a", node: str = B1) -> Event:
-    return event(ms, f"route.{name}", zone=zone, cidr="100.96.2.0/24", node=node, began_ns=ns(ms - 2))
-
-
-def repointed(ms: float, node: str, mode: str = "NATIVE", cause: str = "IPPool", **facts_: Any) -> Event:  # noqa: ANN401
-    told = {"node": node, "mode": mode, "cause": cause, "routes": 3, "began_ns": ns(ms - 1)}
-    return event(ms, "calico.repointed", **(told | facts_))
+def route(at_ms: float, name: str, zone: str = "a", node: str = B1) -> Event:
+    return event(at_ms, f"route.{name}", zone=zone, cidr="100.96.2.0/24", node=node, began_ns=ms(at_ms - 2))
 
 
 def candidates(history_: History, node: str, peer: str, address: str) -> list[Candidate]:
@@ -44,7 +40,7 @@ def candidates(history_: History, node: str, peer: str, address: str) -> list[Ca
 def test_a_route_that_is_created_was_missing_before() -> None:
     missing, steps = CloudRoutes(run(route(100, "created"))).toward("a", B1)
     assert missing
-    assert [(step.at, step.is_missing) for step in steps] == [(make_interval(ns(98), ns(100)), False)]
+    assert [(step.at, step.is_missing) for step in steps] == [(make_interval(ms(98), ms(100)), False)]
 
 
 def test_a_route_that_is_deleted_was_there_before() -> None:
@@ -76,33 +72,33 @@ def test_only_a_watched_cluster_hides_its_tables() -> None:
 
 
 def test_a_trouble_lasts_from_the_need_to_the_route() -> None:
-    (found,) = candidates(run(repointed(100, A1), route(300, "created")), A1, B1, "100.96.2.2")
+    (found,) = candidates(run(*repointed(100, A1), route(300, "created")), A1, B1, "100.96.2.2")
     assert (found.kind, found.began, found.ended) == (
         CauseKind.POOL_BEFORE_ROUTES,
-        make_interval(ns(99), ns(100)),
-        make_interval(ns(298), ns(300)),
+        make_interval(ms(99), ms(100)),
+        make_interval(ms(298), ms(300)),
     )
 
 
 def test_where_need_and_loss_overlap_it_began_with_the_later_of_both() -> None:
-    (found,) = candidates(run(repointed(100, A1), route(100.5, "deleted")), A1, B1, "100.96.2.2")
-    assert found.began == make_interval(ns(99), ns(100.5))
+    (found,) = candidates(run(*repointed(100, A1), route(100.5, "deleted")), A1, B1, "100.96.2.2")
+    assert found.began == make_interval(ms(99), ms(100.5))
 
 
 def test_a_route_that_was_there_in_time_is_no_trouble() -> None:
-    assert candidates(run(route(90, "created"), repointed(100, A1)), A1, B1, "100.96.2.2") == []
+    assert candidates(run(route(90, "created"), *repointed(100, A1)), A1, B1, "100.96.2.2") == []
 
 
 def test_a_trouble_that_is_only_inferred_is_less_likely_than_one_that_a_node_told() -> None:
     applied = event(100, "manifest.applied", kind="IPPool", name="default-ipv4-ippool", mode="NATIVE")
-    (told,) = candidates(run(applied, repointed(110, A1), route(200, "created")), A1, B1, "")
+    (told,) = candidates(run(applied, *repointed(110, A1), route(200, "created")), A1, B1, "")
     (inferred,) = candidates(run(applied, route(200, "created")), A1, B1, "")
     assert inferred.prior < told.prior == MUST
 
 
 def test_the_tunnel_ends_a_trouble_too() -> None:
-    (found,) = candidates(run(repointed(100, A1), repointed(300, A1, "OVERLAY")), A1, B1, "100.96.2.2")
-    assert (found.ended, found.end_text) == (make_interval(ns(299), ns(300)), "node-a1 re-pointed to OVERLAY (IPPool)")
+    (found,) = candidates(run(*repointed(100, A1), *repointed(300, A1, mode=Mode.OVERLAY)), A1, B1, "100.96.2.2")
+    assert (found.ended, found.end_text) == (make_interval(ms(299), ms(300)), "node-a1 re-pointed to OVERLAY (IPPool)")
 
 
 def test_a_counter_is_summed_over_its_places_and_unknown_where_one_lacks_it() -> None:
@@ -119,7 +115,7 @@ def test_a_counter_is_summed_over_its_places_and_unknown_where_one_lacks_it() ->
 
 
 def test_a_pod_outside_its_nodes_cidr_is_beyond_every_route() -> None:
-    switched = run(route(90, "created"), repointed(100, A1))
+    switched = run(route(90, "created"), *repointed(100, A1))
     (found,) = candidates(switched, A1, B1, "100.120.0.2")
     assert (found.kind, found.ended) == (CauseKind.POD_OUTSIDE_CIDR, None)
     assert [candidates(switched, A1, B1, address) for address in ("fd00::2", "")] == [[], []]

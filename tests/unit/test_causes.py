@@ -14,8 +14,21 @@ from analysis.evidence import Evidence
 from hitless.events import Event
 from hitless.facts import Endpoint, Flow
 from hitless.words import Arm, FlowClass, FlowId, FlowRole, FlowSet, IpFamily, Mode, Overlay
-from tests.unit.cause_runs import SAME_ZONE, TICKS, all_routes, cleaned, down, only, repointed, route, run_with
-from tests.unit.histories import QUIET, event, facts, header, history, lost, node_facts, ns, pair_of_flows, records
+from tests.clocks import ms
+from tests.unit.cause_runs import SAME_ZONE, TICKS, all_routes, down, only, route, run_with
+from tests.unit.histories import (
+    QUIET,
+    cleaned,
+    event,
+    facts,
+    header,
+    history,
+    lost,
+    node_facts,
+    pair_of_flows,
+    records,
+    repointed,
+)
 
 
 def test_the_pool_before_the_route_of_the_senders_zone() -> None:
@@ -71,7 +84,7 @@ def test_cleanup_routes_that_removed_nothing_is_no_cause() -> None:
 def test_birds_withdrawal_is_distinguished_from_the_pools_change() -> None:
     events = [*all_routes(60, but=[("a", "node-a2")]), *repointed(300)]
     gone = event(600, "calico.repointed", node="node-a1", mode="NATIVE", cause="graceful-restart expired", routes=1)
-    events += [replace(gone, facts={**gone.facts, "peers": ["node-a2"], "began_ns": ns(599)})]
+    events += [replace(gone, facts={**gone.facts, "peers": ["node-a2"], "began_ns": ms(599)})]
     found = only(run_with(down(600, 2000), events, flows=SAME_ZONE)).cause
     assert found.kind is CauseKind.WITHDRAWAL_BEFORE_ROUTES
 
@@ -97,8 +110,8 @@ def test_a_route_of_another_zone_s_table_is_no_cause() -> None:
 def test_an_injected_fault_is_named_with_what_it_broke() -> None:
     options = {"zone": "a", "node": "node-b1"}
     fault = [
-        event(300, "fault.injected", fault="node-route-lost", options=options, began_ns=ns(299)),
-        event(500, "fault.cured", fault="node-route-lost", options=options, began_ns=ns(499)),
+        event(300, "fault.injected", fault="node-route-lost", options=options, began_ns=ms(299)),
+        event(500, "fault.cured", fault="node-route-lost", options=options, began_ns=ms(499)),
     ]
     found = only(run_with(down(300, 499), [*all_routes(60), *repointed(100), *fault])).cause
     assert (found.kind, found.subjects) == (CauseKind.FAULT, ("node-route-lost: route of zone a to node-b1",))
@@ -112,8 +125,8 @@ def test_a_fault_without_details_is_attributed_by_its_times() -> None:
 
 
 PREFIX_LOST = [
-    event(300, "fault.injected", fault="node-prefix-lost", options={"node": "node-b1"}, began_ns=ns(299)),
-    event(500, "fault.cured", fault="node-prefix-lost", options={"node": "node-b1"}, began_ns=ns(499)),
+    event(300, "fault.injected", fault="node-prefix-lost", options={"node": "node-b1"}, began_ns=ms(299)),
+    event(500, "fault.cured", fault="node-prefix-lost", options={"node": "node-b1"}, began_ns=ms(499)),
 ]
 
 
@@ -258,13 +271,13 @@ EVENTS = st.lists(
             NODES := st.sampled_from([node.name for node in node_facts()]),
         ),
         st.builds(
-            lambda ms, node, mode: repointed(ms, node, mode=mode)[0],
+            lambda at_ms, node, mode: repointed(at_ms, node, mode=mode)[0],
             st.floats(60, 900),
             NODES,
-            st.sampled_from(["NATIVE", "OVERLAY"]),
+            st.sampled_from(Mode),
         ),
         st.builds(cleaned, st.floats(60, 900), NODES),
-        st.builds(lambda ms, node: event(ms, "pod.deleted", node=node, pod="x"), st.floats(60, 900), NODES),
+        st.builds(lambda at_ms, node: event(at_ms, "pod.deleted", node=node, pod="x"), st.floats(60, 900), NODES),
     ),
     max_size=12,
 )
@@ -288,9 +301,9 @@ def test_packets_that_do_not_fit_into_the_tunnel() -> None:
     flow = replace(pair_of_flows()[0], octets=1472, flow_set=FlowSet.UDP_NATIVE_MTU)
     native = header(start_mode=Mode.NATIVE, wanted_mode=Mode.OVERLAY, end_mode=Mode.OVERLAY)
     changes: dict[str, Any] = {"header": native, "facts": replace(facts(), overlay_pod_mtu=1480)}
-    run = run_with(down(300, 2000), repointed(300, mode="OVERLAY"), flows=(flow, pair_of_flows()[1]), **changes)
+    run = run_with(down(300, 2000), repointed(300, mode=Mode.OVERLAY), flows=(flow, pair_of_flows()[1]), **changes)
     assert (only(run).cause.kind, only(run).cause.subjects) == (CauseKind.TOO_LARGE, ("packets of 1500 octets",))
-    small = run_with(down(300, 2000), repointed(300, mode="OVERLAY"), **changes)
+    small = run_with(down(300, 2000), repointed(300, mode=Mode.OVERLAY), **changes)
     assert only(small).cause.kind is CauseKind.UNEXPLAINED
 
 

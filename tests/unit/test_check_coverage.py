@@ -8,7 +8,8 @@ from clusters.kind.nodes import STRAY_PROBES, STRAY_TUNNELS
 from hitless.facts import Part, PartIdentity
 from hitless.history import History
 from hitless.words import MILLISECOND, Arm, Mode, Overlay, Verdict
-from tests.unit.histories import QUIET, event, held, history, ns, records, report, switch_events
+from tests.clocks import ms
+from tests.unit.histories import QUIET, event, held, history, records, report, switch_events
 
 
 def _codes(run: History, **budgets: float | None) -> list[str]:
@@ -162,8 +163,8 @@ def _paced(written_ms: float, seen_ms: float, waited_ms: float | None) -> list[t
     """Return what is found in a run in which a program wrote DaemonSet and pool so far apart, while tasks waited so long."""
     waited_us = [None if waited_ms is None else 7_000, None if waited_ms is None else round(7_000 + waited_ms * 1000)]
     written = [
-        event(60, "object.written", kind="DaemonSet", name="calico-node", after_ns=ns(59), waited_us=waited_us[0]),
-        event(60 + seen_ms, "object.written", kind="IPPool", name="pool", after_ns=ns(60 + written_ms), waited_us=waited_us[1]),
+        event(60, "object.written", kind="DaemonSet", name="calico-node", after_ns=ms(59), waited_us=waited_us[0]),
+        event(60 + seen_ms, "object.written", kind="IPPool", name="pool", after_ns=ms(60 + written_ms), waited_us=waited_us[1]),
     ]
     daemon_set = event(61, "manifest.applied", kind="DaemonSet", name="calico-node", mode="NATIVE")
     switch = [one for one in switch_events(pool_ms=150) if one.name != "calico.repointed"]

@@ -10,13 +10,13 @@ from hitless.history import History
 from hitless.records import OVERFLOW_ROW, Rows, encode_address
 from hitless.verdicts import Finding
 from hitless.words import MILLISECOND, FlowClass, FlowId, FlowRole, FlowSet, Verdict
+from tests.clocks import ms
 from tests.unit.histories import (
     QUIET,
     clock_pairs,
     event,
     history,
     lost,
-    ns,
     pair_of_flows,
     records,
     report,
@@ -55,10 +55,10 @@ def calibrated(pattern: str, drop_ms: float, restore_ms: float) -> History:
         restore_ms + 0.1,
         "calibration.pulsed",
         flow=3,
-        drop_began_ns=ns(drop_ms - 0.1),
-        drop_done_ns=ns(drop_ms + 0.1),
-        restore_began_ns=ns(restore_ms - 0.1),
-        restore_done_ns=ns(restore_ms + 0.1),
+        drop_began_ns=ms(drop_ms - 0.1),
+        drop_done_ns=ms(drop_ms + 0.1),
+        restore_began_ns=ms(restore_ms - 0.1),
+        restore_done_ns=ms(restore_ms + 0.1),
     )
     events = tuple(sorted((*switch_events(), pulse), key=lambda one: one.t_ns))
     return history(flows=(*pair_of_flows(), SPARE), events=events, records=records({1: QUIET, 2: QUIET, 3: pattern}))
@@ -98,7 +98,7 @@ def overflow(run: History, *looks: tuple[float, float, int], is_reflector: bool,
     served = next(one for one in run.flows if one.id == flow)
     end = served.destination if is_reflector else served.source
     address = encode_address(next(one.address for one in run.facts.endpoints if one.name == end))
-    rows = [(address, flow, is_reflector, ns(since_ms), ns(until_ms), dropped) for since_ms, until_ms, dropped in looks]
+    rows = [(address, flow, is_reflector, ms(since_ms), ms(until_ms), dropped) for since_ms, until_ms, dropped in looks]
     return replace(run, records=replace(run.records, overflows=np.array(rows, dtype=OVERFLOW_ROW)))
 
 
@@ -141,7 +141,7 @@ def test_an_answer_is_dated_by_when_it_left_its_reflector() -> None:
     run = history(records=records({1: lost(20, 2, "f"), 2: QUIET}))
     late = run.records.reflector.copy()
     rows = (late["flow"] == 1) & np.isin(late["seq"], [20, 21])
-    late["sent"][rows] += ns(100)
+    late["sent"][rows] += ms(100)
     slow = replace(run, records=replace(run.records, reflector=late))
     assert Evidence(overflow(slow, (200, 230, 2), is_reflector=False)).measures[FlowId(1)].lost_instrument == 2
 

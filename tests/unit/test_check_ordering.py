@@ -2,7 +2,8 @@ from analysis.evidence import Evidence
 from checks.ordering import check
 from hitless.history import History
 from hitless.words import Mode, Verdict
-from tests.unit.histories import event, header, held, history, ns, switch_events
+from tests.clocks import ms
+from tests.unit.histories import event, header, held, history, switch_events
 
 
 def _findings(run: History) -> list[tuple[str, str]]:
@@ -18,7 +19,7 @@ def test_all_routes_were_there_first() -> None:
 
 def test_each_late_route_says_how_late() -> None:
     findings = list(check(Evidence(history(events=switch_events(pool_ms=65.5))), {}))
-    assert [(finding.code, finding.t_ns) for finding in findings] == [("route-late", ns(66)), ("route-late", ns(67))]
+    assert [(finding.code, finding.t_ns) for finding in findings] == [("route-late", ms(66)), ("route-late", ms(67))]
     assert findings[1].text == "the route to node-b2 in the table of zone b was created 1.5 ms after the overlay was removed"
 
 
@@ -39,7 +40,7 @@ def test_a_route_that_was_deleted_again_is_missing() -> None:
 
 
 def test_a_node_that_re_points_before_the_pool_is_seen_to_be_applied_counts() -> None:
-    early = event(67, "calico.repointed", node="node-a1", mode="NATIVE", cause="IPPool", routes=3, began_ns=ns(64.5))
+    early = event(67, "calico.repointed", node="node-a1", mode="NATIVE", cause="IPPool", routes=3, began_ns=ms(64.5))
     events = tuple(sorted((*switch_events(), early), key=lambda one: one.t_ns))
     assert _findings(history(events=events)) == [("FAIL", "route-late")] * 3
 

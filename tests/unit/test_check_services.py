@@ -14,7 +14,8 @@ from hitless.history import History
 from hitless.records import ConnectionEvent, Rows
 from hitless.verdicts import Finding
 from hitless.words import FlowClass, FlowRole, FlowSet, JsonObject, Verdict
-from tests.unit.histories import history, ns
+from tests.clocks import ms
+from tests.unit.histories import history
 from tests.unit.tcp_rows import message, messages, opened, quiet, story, tcp_flow, tcp_history, told
 
 ESTABLISHED, CONNECT = FlowClass.TCP_ESTABLISHED, FlowClass.TCP_CONNECT
@@ -63,7 +64,7 @@ def test_connections_that_were_served_are_said_to_be() -> None:
 def test_a_reset_of_a_masqueraded_connection_has_its_own_code() -> None:
     findings = list(connections.check_services(Evidence(cut_everywhere()), {}))
     assert codes(findings) == [("FAIL", "service-reset"), ("FAIL", "masqueraded-reset"), ("FAIL", "masqueraded-reset")]
-    assert [(finding.flow, finding.t_ns) for finding in findings] == [(9, ns(109)), (8, ns(108)), (7, ns(107))]
+    assert [(finding.flow, finding.t_ns) for finding in findings] == [(9, ms(109)), (8, ms(108)), (7, ms(107))]
     assert findings[2].text == (
         "node-port tcp-established: 1 connection was reset, on 1 of 1 flow, without a connection for 2.0 ms at most, "
         f"first on {cut_everywhere().flows[2].label}; allowed: 0 in all"
@@ -109,7 +110,7 @@ def test_flows_of_one_set_and_class_share_a_finding_that_names_the_first() -> No
     rows = messages(quiet(0, 6, 7), reset_rows(8), reset_rows(9))
     run = tcp_history(flows, rows, story(opened(7), reset_story(8, at_ms=120), reset_story(9, at_ms=110)))
     (finding,) = connections.check_services(Evidence(run), {})
-    assert (finding.flow, finding.t_ns) == (9, ns(110))
+    assert (finding.flow, finding.t_ns) == (9, ms(110))
     assert "2 connections were reset, on 2 of 3 flows" in finding.text
 
 
@@ -118,7 +119,7 @@ def test_a_stall_says_how_long_and_how_it_ended() -> None:
     rows = messages(quiet(0, 4), *waiting, quiet(16, 10))
     run = tcp_history([tcp_flow(7)], rows, opened())
     (finding,) = connections.check(Evidence(run), {})
-    assert (finding.verdict, finding.code, finding.t_ns) == (Verdict.FAIL, "connection-stalled", ns(200))
+    assert (finding.verdict, finding.code, finding.t_ns) == (Verdict.FAIL, "connection-stalled", ms(200))
     assert finding.text == (
         "tcp-established: 1 stall was seen: a connection fell silent while messages waited, on 1 of 1 flow; "
         "the longest for 750.0 ms (1 recovered), first on node-a1-mesh > node-b1-mesh tcp-established; allowed: 0 in all"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from analysis.connections import Complaint, ConnectionMeasure, Stall, StallEnd, find_stalls, judge_flow, measure_connections
 from hitless.records import ConnectionEvent, Rows
 from hitless.words import SECOND, FlowClass, FlowId, Nanoseconds
-from tests.unit.histories import ns
+from tests.clocks import ms
 from tests.unit.tcp_rows import (
     DELAY_MS,
     INTERVAL_MS,
@@ -51,8 +51,8 @@ def test_a_stall_that_recovered() -> None:
     found = judge(rows, story(opened(), told(ConnectionEvent.CLOSED, 3300, seq=26)))
     (stall,) = found.stalls
     assert stall.end is StallEnd.RECOVERED
-    assert (stall.start_ns, stall.end_ns, stall.wait_ns) == (ns(200), ns(950), ns(750))
-    assert stall.shortest_ns == ns(750)
+    assert (stall.start_ns, stall.end_ns, stall.wait_ns) == (ms(200), ms(950), ms(750))
+    assert stall.shortest_ns == ms(750)
     assert {complaint: found.count(complaint) for complaint in found.complaints} == {Complaint.STALLED: 1}
 
 
@@ -72,8 +72,8 @@ def test_a_stall_that_ended_in_a_reset_and_what_follows_on_the_next_connection()
     )
     found = judge(rows, connections)
     (stall,) = found.stalls
-    assert (stall.start_ns, stall.end_ns, stall.end) == (ns(100), ns(390), StallEnd.RESET)
-    assert (found.opened, found.unconnected_ns) == (2, ns(30))
+    assert (stall.start_ns, stall.end_ns, stall.end) == (ms(100), ms(390), StallEnd.RESET)
+    assert (found.opened, found.unconnected_ns) == (2, ms(30))
     assert {one: found.count(one) for one in found.complaints} == {Complaint.RESET: 1, Complaint.STALLED: 1}
 
 
@@ -85,13 +85,13 @@ def test_a_reset_out_of_the_blue_is_no_stall() -> None:
         told(ConnectionEvent.OPENED, 102, seq=3, connection=1),
     )
     found = judge(rows, connections)
-    assert (found.stalls, found.complaints, found.unconnected_ns) == ((), {Complaint.RESET: (ns(101),)}, ns(1))
+    assert (found.stalls, found.complaints, found.unconnected_ns) == ((), {Complaint.RESET: (ms(101),)}, ms(1))
 
 
 def test_silence_until_the_end_is_a_silent_stall() -> None:
     rows = messages(quiet(0, 2), *(message(tick, delay_ms=None) for tick in range(2, 6)))
     stall = only_stall(rows, story(opened(), told(ConnectionEvent.CLOSED, 2300, seq=6)))
-    assert (stall.end, stall.shortest_ns) == (StallEnd.SILENT, ns(2200))
+    assert (stall.end, stall.shortest_ns) == (StallEnd.SILENT, ms(2200))
     found = judge(rows, story(opened(), told(ConnectionEvent.CLOSED, 2300, seq=6)))
     assert found.count(Complaint.LOST) == 4
 
@@ -99,7 +99,7 @@ def test_silence_until_the_end_is_a_silent_stall() -> None:
 def test_an_agent_that_was_killed_leaves_a_stall_as_long_as_it_was_seen() -> None:
     rows = messages(quiet(0, 2), *(message(tick, delay_ms=None) for tick in range(2, 10)))
     stall = only_stall(rows, opened())
-    assert (stall.end, stall.end_ns) == (StallEnd.SILENT, ns(450) + 5_000)
+    assert (stall.end, stall.end_ns) == (StallEnd.SILENT, ms(450) + 5_000)
 
 
 def test_what_was_not_even_tried_was_not_offered() -> None:
@@ -117,7 +117,7 @@ def test_no_connection_for_a_while_then_for_good() -> None:
         told(ConnectionEvent.UNREACHABLE, 800, seq=16, connection=1, errno=errno.EHOSTUNREACH),
     )
     found = judge(rows, connections)
-    assert found.unconnected_ns == ns(950 - 90)
+    assert found.unconnected_ns == ms(950 - 90)
     assert {one: found.count(one) for one in found.complaints} == dict.fromkeys(
         (Complaint.ENDED, Complaint.REFUSED, Complaint.TIMED_OUT, Complaint.UNREACHABLE), 1
     )
@@ -142,7 +142,7 @@ def test_no_connection_for_a_while_then_for_good() -> None:
 )
 def test_what_became_of_one_new_connection(row: Rows, complaint: Complaint | None) -> None:
     found = judge(row, flow_class=FlowClass.TCP_CONNECT)
-    assert found.complaints == ({} if complaint is None else {complaint: (ns(150),)})
+    assert found.complaints == ({} if complaint is None else {complaint: (ms(150),)})
 
 
 def test_connections_that_opened_are_those_that_were_answered_reset_or_ended() -> None:
@@ -195,9 +195,9 @@ def test_a_stall_holds_what_it_was_made_of(outages: list[tuple[float, float, flo
     stalls = list(find_stalls(messages(*rows), story(opened(), told(ConnectionEvent.CLOSED, at_ms + 5000, seq=len(rows)))))
     assert [stall.end for stall in stalls] == [StallEnd.RECOVERED] * len(truths)
     for stall, (dropped_ms, back_ms) in zip(stalls, truths, strict=True):
-        silence_ns = ns(back_ms - dropped_ms)
+        silence_ns = ms(back_ms - dropped_ms)
         # A nanosecond is the rounding of the simulation.
-        assert silence_ns - ns(INTERVAL_MS) - 1 <= stall.shortest_ns <= silence_ns + ns(DELAY_MS) + 1
+        assert silence_ns - ms(INTERVAL_MS) - 1 <= stall.shortest_ns <= silence_ns + ms(DELAY_MS) + 1
         assert stall.shortest_ns >= stall.wait_ns
 
 
@@ -217,5 +217,5 @@ def test_every_recorded_run_is_judged(
     found = judge(rows, connections)
     failed = int(np.count_nonzero(rows["failure"]))
     assert found.answered + found.count(Complaint.LOST) + failed == found.offered == rows.size
-    assert all(stall.wait_ns > ns(200) for stall in found.stalls)
+    assert all(stall.wait_ns > ms(200) for stall in found.stalls)
     assert found.unconnected_ns >= 0

@@ -7,10 +7,20 @@ from dataclasses import replace
 import pytest
 
 from analysis.evidence import Evidence
-from hitless.events import Event
 from hitless.history import History
 from hitless.words import FlowId, Mode, Nanoseconds
-from tests.unit.histories import QUIET, SWITCHED, event, header, history, ns, records, switch_events
+from tests.unit.histories import (
+    QUIET,
+    SWITCHED,
+    cleaned,
+    event,
+    header,
+    history,
+    records,
+    repointed,
+    switch_events,
+    with_calico,
+)
 
 REQUEST_MS = 50
 ANSWERED_MS = 0.1
@@ -20,22 +30,6 @@ ANSWERED_MS = 0.1
 def convergence_ms(told: History, flow: int = 1) -> float | None:
     found = Evidence(told).measures[FlowId(flow)].convergence_ns
     return None if found is None else found / 1e6
-
-
-def with_events(told: History, *repointed: Event) -> History:
-    """Replace what the nodes did."""
-    kept = [one for one in told.events if not one.name.startswith("calico.")]
-    return replace(told, events=tuple(sorted([*kept, *repointed], key=lambda one: one.t_ns)))
-
-
-def repointed(ms: float, node: str, mode: Mode = Mode.NATIVE, peers: list[str] | None = None) -> Event:
-    which = {} if peers is None else {"peers": peers}
-    routes = len(peers or "abc")
-    return event(ms, "calico.repointed", node=node, mode=mode.value, cause="test", routes=routes, began_ns=ns(ms), **which)
-
-
-def cleaned(ms: float, node: str, removed: int) -> Event:
-    return event(ms, "calico.cleanup_routes", node=node, removed=removed, began_ns=ns(ms))
 
 
 def test_it_ends_with_the_first_probe_on_the_new_path_once_both_nodes_are_there() -> None:
@@ -63,32 +57,33 @@ def test_a_run_may_settle_at_the_last_change_and_its_sender_may_miss_ticks_then(
 
 
 def test_a_flow_waits_for_its_own_peers_routes_alone() -> None:
-    others = [repointed(100, node, mode=Mode.OVERLAY) for node in ("node-a2", "node-b1", "node-b2")]
+    others = repointed(100, "node-a2", "node-b1", "node-b2", mode=Mode.OVERLAY)
     one_by_one = [
-        repointed(ms, "node-a1", mode=Mode.OVERLAY, peers=[peer])
-        for ms, peer in ((102, "node-a2"), (130, "node-b1"), (151, "node-b2"))
+        change
+        for at_ms, peer in ((102, "node-a2"), (130, "node-b1"), (151, "node-b2"))
+        for change in repointed(at_ms, "node-a1", mode=Mode.OVERLAY, peers=[peer])
     ]
     told = history(
         header=header(start_mode=Mode.NATIVE, wanted_mode=Mode.OVERLAY, end_mode=Mode.OVERLAY),
         records=records({1: QUIET, 2: QUIET}, ttls={1: "r" * 19 + "t" * 39}),
     )
-    assert convergence_ms(with_events(told, *others, *one_by_one)) == pytest.approx(130 + ANSWERED_MS - REQUEST_MS)
-    assert convergence_ms(with_events(told, *others, one_by_one[0])) is None
+    assert convergence_ms(with_calico(told, *others, *one_by_one)) == pytest.approx(130 + ANSWERED_MS - REQUEST_MS)
+    assert convergence_ms(with_calico(told, *others, one_by_one[0])) is None
 
 
 def test_a_cleanup_that_removes_nothing_leaves_the_node_where_it_was() -> None:
-    b1 = repointed(100, "node-b1")
-    assert convergence_ms(with_events(history(), b1, cleaned(121, "node-a1", 4))) == pytest.approx(
+    (b1,) = repointed(100, "node-b1")
+    assert convergence_ms(with_calico(history(), b1, cleaned(121, "node-a1", 4, took_ms=0))) == pytest.approx(
         125 + ANSWERED_MS - REQUEST_MS
     )
-    assert convergence_ms(with_events(history(), b1, cleaned(121, "node-a1", 0))) is None
-    told = with_events(history(), b1, cleaned(121, "node-a1", 0), repointed(146, "node-a1"))
+    assert convergence_ms(with_calico(history(), b1, cleaned(121, "node-a1", 0, took_ms=0))) is None
+    told = with_calico(history(), b1, cleaned(121, "node-a1", 0, took_ms=0), *repointed(146, "node-a1"))
     assert convergence_ms(told) == pytest.approx(150 + ANSWERED_MS - REQUEST_MS)
 
 
 def test_a_node_that_goes_back_has_not_arrived() -> None:
-    there_and_back = [repointed(100, "node-b1"), repointed(100, "node-a1"), repointed(140, "node-a1", mode=Mode.OVERLAY)]
-    assert convergence_ms(with_events(history(), *there_and_back)) is None
+    there_and_back = [*repointed(100, "node-a1", "node-b1"), *repointed(140, "node-a1", mode=Mode.OVERLAY)]
+    assert convergence_ms(with_calico(history(), *there_and_back)) is None
 
 
 def test_without_a_request_or_a_change_of_mode_there_is_no_convergence_time() -> None:

@@ -18,8 +18,8 @@ from hitless.words import Arm, FlowId
 from reports.page import render_page
 from reports.picture import render_svg
 from reports.summary import summarise
+from tests.clocks import ms
 from tests.unit.comparisons import judged, realistic
-from tests.unit.histories import ns
 
 
 def test_judging_and_reporting_a_run_classifies_each_flow_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,9 +54,9 @@ def test_nothing_is_measured_before_it_is_asked_for(monkeypatch: pytest.MonkeyPa
 
 def _length(shortest_ms: float, likely_ms: float | None, longest_ms: float | None) -> Length:
     return Length(
-        shortest_ns=ns(shortest_ms),
-        likely_ns=None if likely_ms is None else ns(likely_ms),
-        longest_ns=None if longest_ms is None else ns(longest_ms),
+        shortest_ns=ms(shortest_ms),
+        likely_ns=None if likely_ms is None else ms(likely_ms),
+        longest_ns=None if longest_ms is None else ms(longest_ms),
     )
 
 

@@ -12,10 +12,9 @@ from gardener.doubles.cloud import Cloud, CloudBehaviour
 from hitless.errors import RouteApiUnavailableError, RouteQuotaError, RouteTableError, RouteThrottledError
 from hitless.facts import CloudRoute
 from hitless.words import SECOND, Nanoseconds
-from tests.clocks import JumpingClock
+from tests.clocks import JumpingClock, ms
 from tests.unit.fakes_gardener import (
     MemoryTables,
-    ms,
 )
 
 ROUTE = CloudRoute(zone="a", cidr="100.96.1.0/24", node="node-a1")

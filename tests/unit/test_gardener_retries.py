@@ -11,7 +11,8 @@ from gardener.doubles.extension import DoublingBackoff
 from gardener.timings import TIMINGS
 from hitless.errors import ApiUnavailableError, ConflictError
 from hitless.words import SECOND, JsonObject, Kind, Mode, Profile
-from tests.unit.fakes_gardener import Bench, ms
+from tests.clocks import ms
+from tests.unit.fakes_gardener import Bench
 from tests.unit.test_gardener_switch import FAST, IDEAL, NAMES, NATIVE_OBJECTS, touched
 
 

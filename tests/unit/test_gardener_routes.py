@@ -26,6 +26,7 @@ from hitless.errors import ApiUnavailableError
 from hitless.facts import CloudRoute
 from hitless.loop import Loop
 from hitless.words import SECOND, JsonObject, Kind, Nanoseconds, Profile
+from tests.clocks import ms
 from tests.unit.fakes_gardener import (
     CALICO_IS_UP,
     NODES,
@@ -33,7 +34,6 @@ from tests.unit.fakes_gardener import (
     Bench,
     ListRecorder,
     MemoryTables,
-    ms,
 )
 
 FAST = TIMINGS[Profile.FAST]

@@ -20,7 +20,8 @@ from hitless.loop import Loop
 from hitless.ports import Participant
 from hitless.words import SECOND, Kind, Mode, Nanoseconds, Profile
 from switches.doubles import initial_objects
-from tests.unit.fakes_gardener import CALICO_IS_UP, NODES, Bench, make_shoot, ms, shipped_shoot
+from tests.clocks import ms
+from tests.unit.fakes_gardener import CALICO_IS_UP, NODES, Bench, make_shoot, shipped_shoot
 
 FAST = TIMINGS[Profile.FAST]
 NAMES = [node.name for node in NODES]

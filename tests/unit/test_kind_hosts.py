@@ -14,8 +14,7 @@ from clusters.kubernetes.node_objects import read_tunnel_address
 from clusters.kubernetes.prober_manifests import PodRole
 from hitless.faults import FAULTS, OF_SWITCH
 from hitless.words import Capability, FlowSet, JsonObject, Overlay
-from scenarios.loading import CATALOGUE, load_scenario
-from scenarios.plan import Case, Options, make_case
+from tests.cases import case_of
 
 
 def node(annotations: dict[str, str] | None = None, cidr: str | None = "100.96.3.0/24") -> JsonObject:
@@ -44,13 +43,6 @@ def test_a_node_gets_a_prober_in_its_own_network_only_where_a_flow_needs_it() ->
         assert roles_of([FlowSet.UDP, flow_set]) == (PodRole.MESH, PodRole.CONTROL, PodRole.HOST)
 
 
-def case_of(scenario: str, overlay: Overlay, *flow_sets: FlowSet) -> Case:
-    loaded = load_scenario(CATALOGUE / f"{scenario}.yaml")
-    both = {"fast": (FlowSet.UDP, *flow_sets), "gardener": (FlowSet.UDP, *flow_sets)}
-    flows = type(loaded.flows).model_validate(both)
-    return make_case(loaded.model_copy(update={"flows": flows}), Options(overlay=overlay))
-
-
 @pytest.fixture
 def everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine whose kernel has both overlays."""
@@ -61,41 +53,41 @@ def everything_else(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("everything_else")
 def test_kind_offers_every_flow_between_pods_and_nodes_and_no_service() -> None:
     between = (FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST, FlowSet.ICMP, FlowSet.TCP_ESTABLISHED, FlowSet.UDP_OVERLAY_MTU)
-    assert capabilities_missing(case_of("plain-switch", Overlay.IPIP, *between)) == ()
-    assert capabilities_missing(case_of("plain-switch", Overlay.IPIP, FlowSet.CLUSTER_IP)) == (Capability.NFT,)
-    assert capabilities_missing(case_of("plain-switch", Overlay.IPIP, FlowSet.POD_TO_HOST, FlowSet.NODE_PORT)) == ("nft",)
+    assert capabilities_missing(case_of("plain-switch", *between)) == ()
+    assert capabilities_missing(case_of("plain-switch", FlowSet.CLUSTER_IP)) == (Capability.NFT,)
+    assert capabilities_missing(case_of("plain-switch", FlowSet.POD_TO_HOST, FlowSet.NODE_PORT)) == ("nft",)
 
 
 @pytest.mark.usefixtures("everything_else")
 def test_host_flows_need_a_tunnel_whose_address_is_known_before_it_is_there() -> None:
     refused = ("host-endpoints whose tunnel's address is known beforehand",)
     for flow_set in (FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST):
-        assert refused == capabilities_missing(case_of("native-to-overlay", Overlay.VXLAN, flow_set))
-        assert capabilities_missing(case_of("native-to-overlay", Overlay.IPIP, flow_set)) == ()
-        assert capabilities_missing(case_of("plain-switch", Overlay.VXLAN, flow_set)) == ()
-    assert capabilities_missing(case_of("native-to-overlay", Overlay.VXLAN)) == ()
+        assert refused == capabilities_missing(case_of("native-to-overlay", flow_set, overlay=Overlay.VXLAN))
+        assert capabilities_missing(case_of("native-to-overlay", flow_set)) == ()
+        assert capabilities_missing(case_of("plain-switch", flow_set, overlay=Overlay.VXLAN)) == ()
+    assert capabilities_missing(case_of("native-to-overlay", overlay=Overlay.VXLAN)) == ()
 
 
 @pytest.mark.usefixtures("everything_else")
 def test_what_a_kind_cluster_cannot_break_is_missing_by_its_name() -> None:
-    assert capabilities_missing(case_of("node-joins-during-hold", Overlay.IPIP)) == ("the fault node-unregistered",)
+    assert capabilities_missing(case_of("node-joins-during-hold")) == ("the fault node-unregistered",)
     for scenario in ("route-lost-after-opening", "calico-restart-before", "source-check-on", "node-leaves-during-hold"):
-        assert capabilities_missing(case_of(scenario, Overlay.IPIP)) == ()
+        assert capabilities_missing(case_of(scenario)) == ()
     unwritable = ("Node objects that only the run writes (kubelet and API server own deletion and Ready)",)
     for scenario in ("node-deleting-without-route", "node-not-ready"):
-        assert capabilities_missing(case_of(scenario, Overlay.IPIP)) == unwritable
-    assert capabilities_missing(case_of("stale-condition", Overlay.IPIP)) == ()
-    assert capabilities_missing(case_of("extension-restart", Overlay.IPIP)) == ()
+        assert capabilities_missing(case_of(scenario)) == unwritable
+    assert capabilities_missing(case_of("stale-condition")) == ()
+    assert capabilities_missing(case_of("extension-restart")) == ()
 
 
 @pytest.mark.usefixtures("everything_else")
 def test_a_dual_stack_shoot_is_refused_by_name() -> None:
-    assert capabilities_missing(case_of("dual-stack", Overlay.IPIP)) == ("ipv6 (kind clusters are IPv4 only)",)
+    assert capabilities_missing(case_of("dual-stack")) == ("ipv6 (kind clusters are IPv4 only)",)
 
 
 @pytest.mark.usefixtures("everything_else")
 def test_the_node_of_the_control_plane_cannot_leave() -> None:
-    case = case_of("node-leaves-during-hold", Overlay.IPIP)
+    case = case_of("node-leaves-during-hold")
     steps = tuple(step.model_copy(update={"options": {"node": "node-a1"}}) for step in case.scenario.faults)
     without = replace(case, scenario=case.scenario.model_copy(update={"faults": steps}))
     assert capabilities_missing(without) == ("a control plane on another node than node-a1, which leaves",)

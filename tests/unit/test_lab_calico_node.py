@@ -13,7 +13,8 @@ from gardener.shoot import Shoot
 from hitless.calico import TUNNEL_ANNOTATIONS
 from hitless.objects import name_of
 from hitless.words import Kind, Mode, Overlay
-from tests.unit.lab_fakes import World, fast, make_nodes, make_shoot, ms
+from tests.clocks import ms
+from tests.unit.lab_fakes import World, fast, make_nodes, make_shoot
 
 NAMES = ["node-a1", "node-a2", "node-b1", "node-b2"]
 AT = "2026-01-31T12:00:00Z"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hitless.loop import Loop
 from hitless.objects import name_of
 from hitless.words import Kind, Mode
-from tests.unit.lab_fakes import ROUTE_CREATED, World, fast, make_shoot, ms
+from tests.clocks import ms
+from tests.unit.lab_fakes import ROUTE_CREATED, World, fast, make_shoot
 from tests.unit.test_lab_calico_node import AT, NAMES, POOL_ONLY, ROUTE_CONTROLLER, all_but, full_mesh, routes
 
 

@@ -14,7 +14,8 @@ from hitless.calico import CALICO_NODE
 from hitless.errors import UsageError
 from hitless.objects import is_ready
 from hitless.words import JsonObject, Kind, Mode
-from tests.unit.lab_fakes import OPERATOR, World, fast, make_nodes, ms
+from tests.clocks import ms
+from tests.unit.lab_fakes import OPERATOR, World, fast, make_nodes
 
 
 def change_template(world: World, value: str) -> None:

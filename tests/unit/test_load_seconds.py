@@ -9,15 +9,12 @@ from hypothesis import strategies as st
 
 from analysis.load_seconds import load_seconds, tally, tally_uses
 from hitless.load import ConnectionUse, RequestOutcome
-from hitless.words import MILLISECOND, JsonObject
+from hitless.words import JsonObject
+from tests.clocks import ms
 from tests.unit.load_rows import INTERVAL_NS, load, request, rows
 
 LATENCIES = ("latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "latency_ms_max")
 NEW = {"use": ConnectionUse.NEW, "nth": 0}
-
-
-def ns(ms: float) -> int:
-    return round(ms * MILLISECOND)
 
 
 def test_a_load_without_requests_has_no_seconds() -> None:
@@ -33,14 +30,14 @@ def test_a_request_belongs_to_the_second_in_which_it_began() -> None:
 
 
 def test_seconds_count_from_the_origin_and_none_is_left_out() -> None:
-    found = load_seconds(load(request(100), request(4_100)), origin_ns=ns(2_500))
+    found = load_seconds(load(request(100), request(4_100)), origin_ns=ms(2_500))
     assert [(one.second, one.totals.requests) for one in found] == [(-3, 1), (-2, 0), (-1, 0), (0, 0), (1, 1)]
     assert found[1].totals.latency_ms_p50 is None
 
 
 def test_what_could_not_be_asked_is_counted_when_it_was_due() -> None:
     """A user that asked at 0.75 s and waited until 2.31 s was to ask each tenth of a second and missed all but the last."""
-    late = request(2_310, due=ns(2_250), missed=14)
+    late = request(2_310, due=ms(2_250), missed=14)
     found = load_seconds(load(request(750), late, request(2_400, **NEW)))
     assert [one.totals.missed for one in found] == [2, 10, 2]
     assert sum(one.totals.missed for one in found) == 14
@@ -49,7 +46,7 @@ def test_what_could_not_be_asked_is_counted_when_it_was_due() -> None:
 
 
 def test_missed_times_of_several_users_are_distinguished() -> None:
-    found = load_seconds(load(request(1_050, due=ns(1_050), missed=1), request(1_020, due=ns(1_020), missed=2, **NEW)))
+    found = load_seconds(load(request(1_050, due=ms(1_050), missed=1), request(1_020, due=ms(1_020), missed=2, **NEW)))
     assert [(one.second, one.totals.requests, one.totals.missed) for one in found] == [(0, 0, 3), (1, 2, 0)]
 
 
@@ -106,7 +103,7 @@ def test_seconds_and_ways_add_up_to_the_whole(
 ) -> None:
     requests = [request(began, took, outcome=outcome, use=use, missed=missed) for began, took, outcome, use, missed in made]
     records = load(*requests)
-    whole, found = tally(records.rows), load_seconds(records, ns(origin_ms))
+    whole, found = tally(records.rows), load_seconds(records, ms(origin_ms))
     for name in ("requests", "answered", "failed", "aborted", "missed", "opened"):
         assert sum(getattr(one.totals, name) for one in found) == getattr(whole, name)
         for one in found:
@@ -114,4 +111,4 @@ def test_seconds_and_ways_add_up_to_the_whole(
     assert whole.requests == whole.answered + whole.failed + whole.aborted
     assert [one.second for one in found] == list(range(found[0].second, found[-1].second + 1))
     earliest = min([*records.rows["began"], *(row["due"] - int(row["missed"]) * INTERVAL_NS for row in records.rows)])
-    assert found[0].second == (earliest - ns(origin_ms)) // 1_000_000_000
+    assert found[0].second == (earliest - ms(origin_ms)) // 1_000_000_000

@@ -12,16 +12,13 @@ from gardener.doubles.cloud import CloudBehaviour
 from gardener.doubles.route_plan import RouteControllerMode
 from gardener.timings import TIMINGS
 from hitless.facts import CloudRoute
-from hitless.words import SECOND, Kind, Mode, Nanoseconds, Profile
-from tests.unit.fakes_gardener import NODES, Bench, make_shoot, ms
+from hitless.words import SECOND, Kind, Mode, Profile
+from tests.clocks import ms, seconds
+from tests.unit.fakes_gardener import NODES, Bench, make_shoot
 
 GARDENER = TIMINGS[Profile.GARDENER]
 HELD_FOR_EVER = CloudBehaviour(quota={"b": 0})
 IDEAL = RouteControllerMode.IDEAL
-
-
-def seconds(value: float) -> Nanoseconds:
-    return Nanoseconds(round(value * SECOND))
 
 
 def make_bench(behaviour: CloudBehaviour | None = None) -> Bench:

@@ -23,7 +23,8 @@ from hitless.run import run
 from hitless.store import RunStore, read_history
 from hitless.words import SECOND, Kind, Mode, Nanoseconds
 from switches.observer import CalicoObserver, ObserverOptions, SwitchObserver
-from tests.unit.lab_fakes import TakenDown, World, make_shoot, seconds
+from tests.clocks import seconds
+from tests.unit.lab_fakes import TakenDown, World, make_shoot
 from tests.unit.run_fakes import FakeCluster, FakeSwitch, make_plan
 
 LONG = seconds(600)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from gardener.doubles.cloud import CloudBehaviour
 from gardener.timings import TIMINGS
 from hitless.words import MILLISECOND, Nanoseconds, Profile
-from tests.unit.fakes_gardener import NODES, Bench, ms
+from tests.clocks import ms
+from tests.unit.fakes_gardener import NODES, Bench
 
 ALL_ROUTES = 2 * len(NODES)
 

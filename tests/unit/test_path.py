@@ -16,22 +16,22 @@ from hitless.facts import Endpoint, Flow
 from hitless.history import History
 from hitless.records import NONE_NS
 from hitless.words import FlowId, FlowRole, FlowSet, Mode
+from tests.clocks import ms
 from tests.unit.histories import (
     QUIET,
     ROUTER_TTL,
     SWITCHED,
     TUNNEL_TTL,
-    event,
     facts,
     header,
     held,
     history,
     lost,
-    ns,
     records,
+    repointed,
     report,
+    with_calico,
 )
-from tests.unit.test_route_history import with_events
 
 TUNNEL, DIRECT, ROUTER = ProbePath.TUNNEL, ProbePath.DIRECT, ProbePath.ROUTER
 IN_ZONE = Flow(id=FlowId(1), source="node-a1-mesh", destination="node-a2-mesh", role=FlowRole.MESH)
@@ -61,11 +61,8 @@ def runs(direction: Direction) -> list[tuple[int, int]]:
 
 def repoint(told: History, **began_and_ended: tuple[float, float]) -> History:
     """Let each node (`a1`, ...) rewrite its routes to all its peers once."""
-    changes = [
-        event(ended, "calico.repointed", node=f"node-{node}", mode="NATIVE", cause="IPPool", routes=3, began_ns=ns(began))
-        for node, (began, ended) in began_and_ended.items()
-    ]
-    return with_events(told, *changes)
+    pairs = began_and_ended.items()
+    return with_calico(told, *(repointed(end, f"node-{node}", took_ms=end - began)[0] for node, (began, end) in pairs))
 
 
 def test_between_zones_the_router_takes_the_place_of_the_tunnel() -> None:
@@ -173,7 +170,7 @@ def test_the_error_of_the_clocks_widens_what_is_unknown() -> None:
     told = history(flows=(IN_ZONE,), records=records({1: QUIET}))
     exact = repoint(told, a1=(101, 104), a2=(101, 104))
     assert count(paths(exact).out.is_unknown) == 0
-    reports = (replace(report("sender"), run_clock_bound_ns=int(ns(8))), report("reflector"))
+    reports = (replace(report("sender"), run_clock_bound_ns=int(ms(8))), report("reflector"))
     vague = paths(replace(exact, records=replace(exact.records, reports=reports)))
     assert np.flatnonzero(vague.out.is_unknown).tolist() == [17, 18, 19, 20]  # sent at 95 to 110 ms
 
@@ -182,7 +179,7 @@ def test_what_the_run_starts_with_is_preferred() -> None:
     back = header(start_mode=Mode.NATIVE, wanted_mode=Mode.OVERLAY, end_mode=Mode.OVERLAY)
     told = history(header=back, records=records({1: QUIET, 2: QUIET}, ttls={1: "r" * 19 + "t" * 39}))
     changes = [replace(one, facts={**one.facts, "mode": "OVERLAY"}) for one in told.events_named("calico.repointed")]
-    found = paths(with_events(told, *changes))
+    found = paths(with_calico(told, *changes))
     assert runs(found.out) == [(ROUTER, 19), (TUNNEL, 39)]
     assert np.flatnonzero(found.out.is_next_best)[0] == 19
 

@@ -13,8 +13,7 @@ from commands.settings import DOUBLE, BackendName
 from hitless.errors import MissingCapabilityError, UsageError
 from hitless.facts import Part
 from hitless.words import Arm, Profile
-from scenarios.loading import find_scenario, load_scenario
-from scenarios.plan import Options, make_case
+from tests.cases import case_of
 from tests.unit.test_program_identity import write_script
 
 EXTENSION: Programs = {Part.EXTENSION: Path("extension"), Part.RESOURCE_MANAGER: Path("manager")}
@@ -78,13 +77,13 @@ def test_a_calico_version_beside_an_extension_has_an_effect_on_kind_alone() -> N
     ],
 )
 def test_what_a_program_cannot_do_is_named(programs: Programs, scenario: str, act: str | None) -> None:
-    case = make_case(load_scenario(find_scenario(scenario)), Options(profile=Profile.GARDENER))
+    case = case_of(scenario, profile=Profile.GARDENER)
     performer = make_performer(SwitchName.DOUBLES, programs=programs)
     assert find_impossible(performer, case, Arm.GATED) == act
 
 
 def test_a_program_of_the_release_that_a_scenario_names_can_be_it(tmp_path: Path) -> None:
-    case = make_case(load_scenario(find_scenario("old-extension")), Options(profile=Profile.GARDENER))
+    case = case_of("old-extension", profile=Profile.GARDENER)
     for version, act in (("v1.57.0", None), ("v1.58.0", "act as another release of the extension (v1.57)")):
         program = write_script(tmp_path / version, f"print('Kubernetes {version}')")
         programs = {Part.EXTENSION: program, Part.RESOURCE_MANAGER: program}

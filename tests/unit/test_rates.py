@@ -9,12 +9,12 @@ import pytest
 from commands.rates import choose_rate
 from commands.settings import read_rate
 from hitless.errors import MissingCapabilityError, UsageError
-from scenarios.loading import find_scenario, load_scenario
-from scenarios.plan import Case, Options, make_case
+from scenarios.plan import Case
+from tests.cases import case_of
 
 
 def make(rate_hz: float) -> Case:
-    return make_case(load_scenario(find_scenario("plain-switch")), Options(rate_hz=rate_hz))
+    return case_of(rate_hz=rate_hz)
 
 
 def answers(up_to_hz: float) -> Callable[[Case], str | None]:

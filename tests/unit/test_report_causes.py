@@ -11,8 +11,9 @@ from reports.causes import cause_rows, causes_of_flow, summarise_causes
 from reports.extracts import worst_flows, worst_rows
 from reports.markdown import render_markdown
 from reports.summary import summarise
+from tests.clocks import ms
 from tests.unit.comparisons import comparison, judged, realistic
-from tests.unit.histories import QUIET, event, history, lost, ns, records
+from tests.unit.histories import QUIET, event, history, lost, records
 from tests.unit.pages import page_text
 
 
@@ -59,13 +60,13 @@ def test_an_unexplained_outage_is_a_cause_of_its_own() -> None:
 def test_downtime_is_shared_out_by_the_scores() -> None:
     """What was down for another reason is taken over by a missing route: both have a part, one of them the outage."""
     routes = [
-        event(60, "route.created", zone=zone, cidr="", node=node, began_ns=ns(59))
+        event(60, "route.created", zone=zone, cidr="", node=node, began_ns=ms(59))
         for zone in "ab"
         for node in ("node-a1", "node-b1")
         if (zone, node) != ("a", "node-b1")
     ]
-    repointed = event(150, "calico.repointed", node="node-a1", mode="NATIVE", cause="IPPool", routes=3, began_ns=ns(149))
-    created = event(250, "route.created", zone="a", cidr="", node="node-b1", began_ns=ns(249))
+    repointed = event(150, "calico.repointed", node="node-a1", mode="NATIVE", cause="IPPool", routes=3, began_ns=ms(149))
+    created = event(250, "route.created", zone="a", cidr="", node="node-b1", began_ns=ms(249))
     run = judged(history(events=(*routes, repointed, created), records=records({1: lost(18, 30), 2: QUIET})))
     first, second = summarise_causes([run])
     assert (first.cause, first.outages, second.cause, second.outages) == ("pool-before-routes", 1, "unexplained", 0)

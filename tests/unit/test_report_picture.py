@@ -12,8 +12,9 @@ from hitless.records import ConnectionEvent
 from hitless.words import Arm, FlowRole
 from reports.drawing import BARS_MAX, FLOWS_MAX, LABEL_PX, Bar, Mark, Panel, family_bars, lay_out, make_panel, shown_span
 from reports.picture import render_svg, ticks
+from tests.clocks import ms
 from tests.unit.comparisons import comparison, judged
-from tests.unit.histories import QUIET, event, facts, header, held, history, lost, mesh_flows, ns, records
+from tests.unit.histories import QUIET, event, facts, header, held, history, lost, mesh_flows, records
 from tests.unit.tcp_rows import message, messages, opened, quiet, story, tcp_flow, tcp_history, told
 
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -170,7 +171,7 @@ def test_other_families_share_a_line_each_with_what_befell_their_connections() -
     rows = messages(quiet(0, 4), message(4, delay_ms=600), quiet(20, 3))
     story_told = story(opened(), told(ConnectionEvent.RESET, 1_120, seq=23))
     run = judged(tcp_history([flow], rows, story_told))
-    ((row, bars),) = family_bars(run, ns(50), {})
+    ((row, bars),) = family_bars(run, ms(50), {})
     assert row == "tcp-established, 1 flow"
     assert [(bar.from_ms, bar.to_ms, bar.sign) for bar in bars] == [(150.0, 750.0, ""), (1_070.0, 1_070.0, "x")]
     assert bars[0].text == "a stall of 600.0 ms, recovered"

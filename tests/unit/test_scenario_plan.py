@@ -12,6 +12,7 @@ from hitless.words import SECOND, Arm, IpipCarrier, Mode, Overlay, Verdict
 from scenarios.loading import catalogue, find_scenario, load_scenario
 from scenarios.model import Scenario
 from scenarios.plan import Options, expectation_gap, make_case
+from tests.cases import case_of
 from tests.unit.fakes_gardener import Bench
 
 
@@ -48,7 +49,7 @@ def test_options_change_the_scenario() -> None:
 
 def test_a_quota_needs_its_zone() -> None:
     with pytest.raises(UsageError) as caught:
-        make_case(load_scenario(find_scenario("route-quota")), Options(zones=1))
+        case_of("route-quota", zones=1)
     assert str(caught.value).endswith(
         "route-quota.yaml: cloud.quota.b: found a quota for zone b; expected only zones that exist with --zones 1: a"
     )
@@ -85,7 +86,7 @@ def is_lossy_switch(scenario: Scenario) -> bool:
 
 @pytest.mark.parametrize("name", [path.stem for path in catalogue() if is_lossy_switch(load_scenario(path))])
 def test_the_last_route_of_an_ungated_switch_is_late_enough_for_the_proof_that_a_comparison_asks_for(name: str) -> None:
-    case = make_case(load_scenario(find_scenario(name)), Options())
+    case = case_of(name)
     bench = Bench(shoot=case.shoot, is_gated=False, behaviour=case.behaviour, timings=case.timings)
     bench.request(case.wanted[0])
     bench.run()
@@ -97,5 +98,5 @@ def test_the_last_route_of_an_ungated_switch_is_late_enough_for_the_proof_that_a
 def test_an_arm_sets_the_gate_and_the_scenario_does_not() -> None:
     plans = load_scenario(find_scenario("plain-switch")).arm_plans
     assert {arm: plan.expect for arm, plan in plans.items()} == {Arm.UNGATED: Verdict.FAIL, Arm.GATED: Verdict.PASS}
-    case = make_case(load_scenario(find_scenario("plain-switch")), Options())
+    case = case_of()
     assert case.feature_gates == replace(case.feature_gates, seamless_overlay_switch=False)

@@ -6,7 +6,8 @@ from analysis.bounds import Length
 from analysis.convergence import Transitions, find_transitions
 from analysis.evidence import Evidence
 from hitless.history import History
-from tests.unit.histories import INTERVAL_NS, ONE_WAY_NS, QUIET, SWITCHED, held, history, lost, ns, records
+from tests.clocks import ms
+from tests.unit.histories import INTERVAL_NS, ONE_WAY_NS, QUIET, SWITCHED, held, history, lost, records
 from tests.unit.test_path import IN_ZONE, repoint
 
 CALL_MS = 0.005
@@ -16,12 +17,12 @@ INTERVAL_MS = INTERVAL_NS / 1e6
 
 def transitions(told: History) -> Transitions:
     (found,) = Evidence(told).paths()
-    return find_transitions(found, ns(50))
+    return find_transitions(found, ms(50))
 
 
 def length(shortest_ms: float, likely_ms: float | None, longest_ms: float | None) -> Length:
-    likely_ns, longest_ns = (None if bound is None else ns(bound) for bound in (likely_ms, longest_ms))
-    return Length(shortest_ns=ns(shortest_ms), likely_ns=likely_ns, longest_ns=longest_ns)
+    likely_ns, longest_ns = (None if bound is None else ms(bound) for bound in (likely_ms, longest_ms))
+    return Length(shortest_ns=ms(shortest_ms), likely_ns=likely_ns, longest_ns=longest_ns)
 
 
 def test_a_flow_that_loses_nothing_leaves_the_old_path_between_two_probes() -> None:

@@ -17,12 +17,13 @@ from commands.settings import BackendName
 from gardener.manifests.admission import admit
 from hitless.errors import UsageError, WorldError
 from hitless.facts import NodeFacts
-from hitless.words import SECOND, Arm, FlowSet, Mode, Nanoseconds, Overlay, Profile
+from hitless.words import SECOND, Arm, FlowSet, Mode, Nanoseconds, Profile
 from scenarios.loading import CATALOGUE, load_scenario
 from scenarios.mesh import FULL_MESH
 from scenarios.plan import Case, Options, make_case, make_plan
 from switches.doubles import initial_objects
 from switches.observer import CHECKS
+from tests.cases import case_of
 from tests.clocks import JumpingClock
 from tests.unit.histories import history, switch_events
 
@@ -32,14 +33,6 @@ NODES = tuple(
     for index, zone in enumerate("ab")
 )
 OBSERVER = make_performer(SwitchName.OBSERVER)
-
-
-def case_of(scenario: str, overlay: Overlay | None = None, *flow_sets: FlowSet) -> Case:
-    loaded = load_scenario(CATALOGUE / f"{scenario}.yaml")
-    if flow_sets:
-        flows = type(loaded.flows)(fast=flow_sets, gardener=flow_sets)
-        loaded = loaded.model_copy(update={"flows": flows})
-    return make_case(loaded, Options(overlay=overlay))
 
 
 def kube_of(mode: Mode, nodes: Sequence[NodeFacts] = NODES, case: Case | None = None) -> MemoryKube:
@@ -92,9 +85,9 @@ def test_the_cluster_must_be_as_the_scenario_begins() -> None:
 
 def test_flows_that_need_something_made_in_the_cluster_are_missing() -> None:
     kube = kube_of(Mode.OVERLAY)
-    between = case_of("plain-switch", None, FlowSet.UDP, FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST, FlowSet.TCP_CONNECT)
+    between = case_of("plain-switch", FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST, FlowSet.TCP_CONNECT)
     assert find_mismatches(kube, between) == ()
-    assert find_mismatches(kube, case_of("plain-switch", None, FlowSet.UDP, FlowSet.CLUSTER_IP)) == ("nft",)
+    assert find_mismatches(kube, case_of("plain-switch", FlowSet.CLUSTER_IP)) == ("nft",)
 
 
 def test_an_observed_plan_changes_nothing_and_judges_what_can_be_seen() -> None:
