@@ -28,7 +28,8 @@ from hitless.loop import Loop
 from hitless.words import SECOND, JsonObject, Mode, Nanoseconds, Profile
 from switches.doubles import SwitchSpec, initial_objects, make_switch
 from tests.clocks import JumpingClock
-from tests.unit.fakes_gardener import ListRecorder, MemoryTables
+from tests.recorders import ListRecorder
+from tests.unit.fakes_gardener import MemoryTables
 
 _SHOOT: Final = Path(scenarios.__path__[0]) / "shoots" / "aws-1.36.yaml"
 ZONES: Final = ("a", "b", "c")

@@ -25,7 +25,7 @@ from hitless.clock import RunClock
 from hitless.facts import ClusterFacts, Flow, ProbeSpec
 from hitless.history import History, RunHeader
 from hitless.words import SECOND, Arm, FlowId, FlowRole, Mode, Nanoseconds, Overlay, Profile
-from tests.unit.fakes_gardener import ListRecorder
+from tests.recorders import ListRecorder
 
 HOLD_MS: Final = (25.0, 250.0)
 """Something is broken for so long, log-uniformly."""

@@ -23,7 +23,7 @@ from hitless.facts import CloudRoute
 from hitless.faults import MTU_LOWERED, NODE_ROUTE_LOST
 from hitless.ports import Clock
 from hitless.words import JsonObject, Kind, Mode
-from tests.unit.fakes_gardener import ListRecorder
+from tests.recorders import ListRecorder
 
 SETTLE_S: Final = 0.03
 """Until what is on its way has arrived: a packet that was routed by an old route must not meet a new table."""

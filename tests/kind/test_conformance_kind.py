@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,21 +17,15 @@ from clusters.kind.config import KindOptions
 from clusters.kind.docker import Docker
 from clusters.kind.versions import CALICO_IMAGES, PROBER_IMAGE, ROUTER_IMAGE
 from hitless.clock import RunClock
-from hitless.events import Event, Recorder
+from hitless.events import Recorder
 from hitless.facts import Flow
 from hitless.ports import Prober
-from hitless.words import FlowClass, FlowRole, Nanoseconds, Overlay
+from hitless.words import FlowClass, FlowRole, Overlay
 from scenarios.flows import make_flows
 from tests.kind.real_machine import FLOW_SETS, Machine, case_of, find_missing
 from tests.lab.conformance.cluster import ClusterConformance
 from tests.lab.conformance.prober import ProberConformance, probe
-
-
-class Silent:
-    """Takes nothing down."""
-
-    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
-        return Event(t_ns=t_ns or Nanoseconds(0), name=name, facts=facts)
+from tests.recorders import ListRecorder
 
 
 @pytest.fixture
@@ -41,8 +34,8 @@ def clock() -> RunClock:
 
 
 @pytest.fixture
-def recorder() -> Recorder:
-    return Silent()
+def recorder(clock: RunClock) -> Recorder:
+    return ListRecorder(clock)
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from clusters.kubernetes.prober_pods import ASK, ProberPods
 from clusters.programs.api_server import ApiServer
 from gardener.conditions import route_condition
 from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, WorldError
-from hitless.events import Event
 from hitless.ports import Participant
 from hitless.words import JsonObject, Kind, Nanoseconds, Overlay
 from switches.observer import ObserverOptions, SwitchObserver
@@ -25,6 +24,7 @@ from tests.clocks import HastyClock, JumpingClock
 from tests.kind.api_world import register_node, wait_told
 from tests.kind.exec_server import SUCCESS, ExecServer, failure
 from tests.lab.conformance.kube_api import ACTOR
+from tests.recorders import ListRecorder
 from tests.unit.test_kind_observation import daemon_set as plain_daemon_set
 
 SPEC = ProberSpec(image="hitless/prober:1", namespace="hitless-here")
@@ -75,17 +75,6 @@ def test_a_deployment_whose_pods_never_come_says_so(
         ProberPods(host, OTHER).deploy([facts])
 
 
-class Recording:
-    """Takes events down in order."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
-        self.events.append(Event(t_ns=t_ns or Nanoseconds(0), name=name, facts=facts))
-        return self.events[-1]
-
-
 def calico(value: str) -> JsonObject:
     """A DaemonSet calico-node that a real server takes."""
     labels = {"k8s-app": "calico-node"}
@@ -116,7 +105,7 @@ def test_what_others_do_to_a_real_cluster_is_seen(kube_api: KindKube) -> None:
     for document in (calico("true"), pool("Always")):
         kube_api.apply(document, actor=ACTOR)
     kube_api.take_changes()
-    seen, clock = Recording(), JumpingClock()
+    seen, clock = ListRecorder(JumpingClock()), JumpingClock()
     observer = SwitchObserver(kube=kube_api, recorder=seen, clock=clock, options=ObserverOptions(idle_s=5e-9))
     observers = (observer,)
     try:

@@ -22,7 +22,8 @@ from hitless.words import SECOND, JsonObject, Kind, Mode, Nanoseconds, Profile
 from scenarios.initial import Initial, Reason
 from switches.doubles import Switch, SwitchSpec, initial_objects, make_switch
 from tests.kind.api_world import wait_until
-from tests.unit.fakes_gardener import NODES, ListRecorder, MemoryTables, shipped_shoot
+from tests.recorders import ListRecorder
+from tests.unit.fakes_gardener import NODES, MemoryTables, shipped_shoot
 from tests.unit.histories import facts as lab_facts
 
 GATES = FeatureGates(seamless_overlay_switch=True)

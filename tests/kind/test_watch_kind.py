@@ -23,7 +23,7 @@ from hitless.loop import Loop
 from hitless.words import SECOND, Arm, FlowSet, Nanoseconds
 from scenarios.plan import make_plan
 from tests.kind.real_machine import Machine
-from tests.kind.test_conformance_kind import Silent
+from tests.recorders import ListRecorder
 
 SWITCH_NS = Nanoseconds(240 * SECOND)
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "hitless"}}
@@ -104,9 +104,9 @@ def test_a_watch_sees_a_switch_of_someone_else_and_leaves_nothing_in_the_cluster
 ) -> None:
     standing, facts = cluster
     with watching(machine, tmp_path) as process:
-        switch = make_plan(machine.case, Arm.GATED, 1, clock).make_switch(standing, facts, Silent())
+        switch = make_plan(machine.case, Arm.GATED, 1, clock).make_switch(standing, facts, ListRecorder(clock))
         switch.request(0)
-        participants = (*switch.participants, *standing.participants(Silent()))
+        participants = (*switch.participants, *standing.participants(ListRecorder(clock)))
         deadline_ns = Nanoseconds(clock.now_ns() + SWITCH_NS)
         loop = Loop(participants, standing.kube, clock)
         assert loop.run(lambda: all(one.is_settled() for one in participants), deadline_ns)

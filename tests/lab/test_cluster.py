@@ -19,7 +19,7 @@ from tests.cases import case_of
 from tests.event_contract import events_of, is_in_the_contract
 from tests.lab.conformance.calibrator import CalibratorConformance
 from tests.lab.conformance.cluster import ClusterConformance
-from tests.unit.lab_fakes import TakenDown
+from tests.recorders import ListRecorder
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def clock() -> RunClock:
 
 @pytest.fixture
 def recorder(clock: RunClock) -> Recorder:
-    return TakenDown(clock)
+    return ListRecorder(clock)
 
 
 @pytest.fixture(params=["plain-switch", "native-to-overlay"])
@@ -64,11 +64,11 @@ class TestLabCalibrator(CalibratorConformance):
 
 
 def test_a_switch_leaves_every_event_that_a_cluster_must_record(clock: RunClock) -> None:
-    case, recorder = case_of(), TakenDown(clock)
+    case, recorder = case_of(), ListRecorder(clock)
     lab = LabCluster(case, clock)
     try:
         facts = lab.up()
-        switch = make_plan(case, Arm.GATED, 1, clock).make_switch(lab, facts, TakenDown(clock))
+        switch = make_plan(case, Arm.GATED, 1, clock).make_switch(lab, facts, ListRecorder(clock))
         participants = (*switch.participants, *lab.participants(recorder))
         loop = Loop(participants, lab.kube, clock)
         loop.at(clock.now_ns(), lambda: switch.request(0))

@@ -22,7 +22,7 @@ from commands.settings import Format
 from commands.watch import WatchOptions, make_watch_plan
 from hitless.clock import RunClock
 from hitless.errors import UsageError, WorldError
-from hitless.events import Event, Recorder
+from hitless.events import Recorder
 from hitless.facts import ClusterFacts
 from hitless.ports import KubeApi, Participant
 from hitless.words import MILLISECOND, Arm, Kind, Mode, Nanoseconds, Verdict
@@ -33,18 +33,12 @@ from tests.clocks import HastyClock
 from tests.lab.conformance.cluster import WatchedClusterConformance
 from tests.lab.needs import CPUS, second_cpu
 from tests.lab.pod_cluster import ProcessPods
+from tests.recorders import ListRecorder
 from tests.unit.test_report_schema import check_schema
 
 IMAGE = "hitless/prober:1"
 RATE_HZ = 100.0 if CPUS > 1 else 20.0
 """What the machine carries: every pod is a process of its own."""
-
-
-class Silent:
-    """Another performer's events cannot be seen."""
-
-    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
-        return Event(t_ns=t_ns or Nanoseconds(0), name=name, facts=facts)
 
 
 class Operator:
@@ -81,6 +75,7 @@ class StrangersCluster(WatchedCluster):
 
     def __init__(self, lab: LabCluster, case: Case, arm: Arm, clock: RunClock, directory: Path) -> None:
         self._lab, self._plan, self._directory = lab, make_plan(case, arm, 1, clock), directory
+        self._clock = clock
         self._lab_facts = lab.up()
         addresses = {(PodRole.HOST, node.name): node.address for node in self._lab_facts.nodes}
         addresses |= {
@@ -103,9 +98,10 @@ class StrangersCluster(WatchedCluster):
         return facts
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
-        switch = self._plan.make_switch(self._lab, self._lab_facts, Silent())
+        unseen = ListRecorder(self._clock)
+        switch = self._plan.make_switch(self._lab, self._lab_facts, unseen)
         operator = Operator(lambda: switch.request(0), 300 * MILLISECOND)
-        return (*super().participants(recorder), *switch.participants, *self._lab.participants(Silent()), operator)
+        return (*super().participants(recorder), *switch.participants, *self._lab.participants(unseen), operator)
 
 
 class QuietCluster(StrangersCluster):
@@ -163,8 +159,8 @@ class TestWatchedCluster(WatchedClusterConformance):
         return RunClock()
 
     @pytest.fixture
-    def recorder(self) -> Recorder:
-        return Silent()
+    def recorder(self, clock: RunClock) -> Recorder:
+        return ListRecorder(clock)
 
     @pytest.fixture
     def cluster(self, clock: RunClock, tmp_path: Path) -> Iterator[WatchedCluster]:

@@ -17,13 +17,12 @@ from gardener.manifests.admission import admit
 from gardener.shoot import Shoot, load_shoot, parse_shoot
 from gardener.timings import TIMINGS, Timings
 from hitless.errors import RouteTableError
-from hitless.events import Event
 from hitless.facts import CloudRoute, NodeFacts
 from hitless.loop import Loop
-from hitless.ports import Clock
 from hitless.words import SECOND, JsonObject, Mode, Nanoseconds, Profile
 from switches.doubles import SwitchSpec, initial_objects, make_switch
 from tests.clocks import JumpingClock, ms
+from tests.recorders import ListRecorder
 
 SHOOTS = Path(__file__).parents[2] / "scenarios" / "shoots"
 CONFIGURATIONS = SHOOTS.parent / "configurations"
@@ -93,22 +92,6 @@ def make_node(name: str, *conditions: JsonObject, deleting: bool = False) -> Jso
         "spec": {},
         "status": {"conditions": [ready, *conditions]},
     }
-
-
-class ListRecorder:
-    """A Recorder that keeps the events in a list."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.events: list[Event] = []
-
-    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
-        event = Event(t_ns=self._clock.now_ns() if t_ns is None else t_ns, name=name, facts=facts)
-        self.events.append(event)
-        return event
-
-    def named(self, *names: str) -> list[Event]:
-        return [event for event in self.events if event.name in names]
 
 
 class MemoryTables:

@@ -17,34 +17,15 @@ from gardener.shoot import Shoot, parse_shoot
 from gardener.timings import TIMINGS, Timings
 from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES
 from hitless.errors import WorldError
-from hitless.events import Event
 from hitless.facts import NodeFacts, NodeState
 from hitless.loop import Loop
-from hitless.ports import Clock, Participant
+from hitless.ports import Participant
 from hitless.words import MILLISECOND, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
 from tests.clocks import JumpingClock, ms
+from tests.recorders import ListRecorder
 
 OPERATOR = "gardener-resource-manager"
 ROUTE_CREATED = {"type": "NetworkUnavailable", "status": "False", "reason": "RouteCreated"}
-
-
-class TakenDown:
-    """A Recorder that keeps its events."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.events: list[Event] = []
-
-    def record(self, name: str, /, *, t_ns: Nanoseconds | None = None, **facts: Any) -> Event:  # noqa: ANN401 - JSON
-        event = Event(t_ns=self.clock.now_ns() if t_ns is None else t_ns, name=name, facts=facts)
-        self.events.append(event)
-        return event
-
-    def named(self, *names: str, **facts: object) -> list[Event]:
-        return [e for e in self.events if e.name in names and all(e.facts.get(key) == facts[key] for key in facts)]
-
-    def times_ms(self, *names: str, **facts: object) -> list[float]:
-        return [event.t_ns / MILLISECOND for event in self.named(*names, **facts)]
 
 
 class FakePlane:
@@ -177,7 +158,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.clock = JumpingClock()
-        self.recorder = TakenDown(self.clock)
+        self.recorder = ListRecorder(self.clock)
         self.kube = MemoryKube(admit=admit, clock=self.clock)
         for node in self.nodes:
             spec = {"podCIDR": node.pod_cidr}

@@ -11,7 +11,7 @@ import numpy as np
 
 from hitless.errors import WorldError
 from hitless.events import Event, Recorder
-from hitless.facts import CloudRoute, ClusterFacts, Flow, ProbeSpec
+from hitless.facts import ClusterFacts, Flow, ProbeSpec
 from hitless.faults import Fault, FaultTable
 from hitless.load import Load
 from hitless.plan import RunPlan
@@ -21,6 +21,7 @@ from hitless.run import run
 from hitless.store import RunStore
 from hitless.words import MILLISECOND, Capability, FlowId, FlowRole, Kind, Nanoseconds
 from tests.clocks import JumpingClock
+from tests.unit.fakes_gardener import MemoryTables
 from tests.unit.histories import facts, header
 
 HEADER = header(
@@ -43,16 +44,6 @@ def make_records() -> ProbeRecords:
     )
 
 
-class FakeTables:
-    """Two zones with a route each."""
-
-    def zones(self) -> tuple[str, ...]:
-        return ("a", "b")
-
-    def list(self, zone: str) -> tuple[CloudRoute, ...]:
-        return (CloudRoute(zone=zone, cidr="100.96.0.0/24", node="node-a1"),)
-
-
 class FakeCluster:
     """Every port in one; writes down what was asked of it and fails where told to."""
 
@@ -61,7 +52,8 @@ class FakeCluster:
         self.facts = FACTS
         self._fails_at, self._error = fails_at, error
         self.kube = self.prober = self.faults = self
-        self.routes = FakeTables()
+        self.routes = MemoryTables()
+        self.routes.fill(FACTS.nodes[:1])
         self.offered = frozenset({Capability.ROUTE_TABLES})
         self.calibrator = None
         self.load: Load | None = None

@@ -57,7 +57,7 @@ def test_a_table_without_events_is_as_the_start_mode_needs_it() -> None:
 
 def test_a_route_that_was_created_before_the_cure_is_not_created_twice() -> None:
     lost = event(100, "fault.injected", fault="node-route-lost", options={"zone": "a", "node": B1})
-    cured = replace(lost, t_ns=ns(200), name="fault.cured")
+    cured = replace(lost, t_ns=ms(200), name="fault.cured")
     found = CloudRoutes(run(lost, route(150, "created"), cured, **native()))
     _, steps = found.toward("a", B1)
     assert [step.is_missing for step in steps] == [True, False]

@@ -77,7 +77,7 @@ def test_a_cleanup_that_removes_nothing_leaves_the_node_where_it_was() -> None:
         125 + ANSWERED_MS - REQUEST_MS
     )
     assert convergence_ms(with_calico(history(), b1, cleaned(121, "node-a1", 0, took_ms=0))) is None
-    told = with_calico(history(), b1, cleaned(121, "node-a1", 0, took_ms=0), *repointed(146, "node-a1"))
+    told = with_calico(history(), b1, cleaned(121, "node-a1", 0, took_ms=0), *repointed(146, "node-a1", took_ms=0))
     assert convergence_ms(told) == pytest.approx(150 + ANSWERED_MS - REQUEST_MS)
 
 

@@ -18,8 +18,8 @@ from hitless.facts import CloudRoute
 from hitless.words import MILLISECOND, SECOND, Nanoseconds
 from tests.clocks import JumpingClock
 from tests.event_contract import is_in_the_contract
+from tests.recorders import ListRecorder
 from tests.unit.fakes_gardener import MemoryTables
-from tests.unit.lab_fakes import TakenDown
 
 XML = "{http://ec2.amazonaws.com/doc/2016-11-15/}"
 CREATE_NS = Nanoseconds(250 * MILLISECOND)
@@ -34,7 +34,7 @@ class Rig:
         self.clock = JumpingClock()
         self.tables = MemoryTables()
         self.cloud = Cloud(self.tables, behaviour, self.clock)
-        self.recorder = TakenDown(self.clock)
+        self.recorder = ListRecorder(self.clock)
         self.endpoint = Ec2Endpoint(self.cloud, lambda: {"i-1": "node-a1"}, CREATE_NS, self.recorder)
         self.pool = ThreadPoolExecutor()
 

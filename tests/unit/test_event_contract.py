@@ -9,8 +9,9 @@ from hitless.loop import Loop
 from hitless.words import MILLISECOND, Mode, Nanoseconds, Overlay
 from switches.observer import ObserverOptions, SwitchObserver
 from tests.event_contract import TABLE, events_of, is_in_the_contract
+from tests.recorders import ListRecorder
 from tests.unit.fakes_gardener import Bench
-from tests.unit.lab_fakes import TakenDown, World, make_shoot
+from tests.unit.lab_fakes import World, make_shoot
 
 
 def strangers(events: list[Event]) -> list[Event]:
@@ -44,7 +45,7 @@ def test_gardeners_doubles_record_events_of_the_table(*, is_gated: bool) -> None
 
 def test_observers_record_events_of_the_table() -> None:
     world = World()
-    recorder = TakenDown(world.clock)
+    recorder = ListRecorder(world.clock)
     observers = (SwitchObserver(kube=world.kube, recorder=recorder, clock=world.clock, options=ObserverOptions(idle_s=1)),)
     world.loop = Loop((*world.participants, *observers), world.kube, world.clock)
     world.request(make_shoot(Mode.NATIVE), at_ms=10)

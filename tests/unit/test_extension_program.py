@@ -17,8 +17,8 @@ from gardener.shoot import Shoot
 from hitless.words import SECOND, JsonObject, Mode, Nanoseconds
 from tests.clocks import JumpingClock
 from tests.event_contract import is_in_the_contract
+from tests.recorders import ListRecorder
 from tests.unit.fakes_gardener import make_shoot
-from tests.unit.lab_fakes import TakenDown
 
 WAITING = "Error reconciling Network: waiting for routes to be created on all nodes before disabling overlay"
 ON = make_shoot(network={"overlay": {"enabled": True}})
@@ -76,7 +76,7 @@ class Rig:
         self.seed, clock = Seed(), JumpingClock()
         monkeypatch.setattr("clusters.programs.extension.Collection", self.seed.collect)
         self.seed.say("Succeeded", 0)
-        self.recorder = TakenDown(clock)
+        self.recorder = ListRecorder(clock)
         self.now_ns = Nanoseconds(0)
         self.program = ExtensionProgram(
             cast("Any", self.seed),

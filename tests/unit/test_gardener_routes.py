@@ -27,12 +27,12 @@ from hitless.facts import CloudRoute
 from hitless.loop import Loop
 from hitless.words import SECOND, JsonObject, Kind, Nanoseconds, Profile
 from tests.clocks import ms
+from tests.recorders import ListRecorder
 from tests.unit.fakes_gardener import (
     CALICO_IS_UP,
     NODES,
     ROUTE_CREATED,
     Bench,
-    ListRecorder,
     MemoryTables,
 )
 

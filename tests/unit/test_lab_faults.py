@@ -14,30 +14,7 @@ from hitless.facts import CloudRoute
 from hitless.faults import FAULTS, OF_SWITCH, FaultTable, Owner, check_fault, faults_missing, faults_of
 from hitless.words import JsonObject, Kind
 from tests.clocks import JumpingClock
-from tests.unit.fakes_gardener import Bench
-
-
-class Tables:
-    """RouteTables in a dict."""
-
-    def __init__(self) -> None:
-        self.tables: dict[str, dict[str, CloudRoute]] = {"a": {}, "b": {}}
-
-    def zones(self) -> tuple[str, ...]:
-        return tuple(self.tables)
-
-    def list(self, zone: str) -> tuple[CloudRoute, ...]:
-        return tuple(route for _, route in sorted(self.tables[zone].items()))
-
-    def create(self, route: CloudRoute) -> None:
-        if route.cidr in self.tables[route.zone]:
-            raise RouteTableError(f"{route.cidr} is there already")
-        self.tables[route.zone][route.cidr] = route
-
-    def delete(self, zone: str, cidr: str) -> None:
-        if self.tables[zone].pop(cidr, None) is None:
-            raise RouteTableError(f"{cidr} is not there")
-
+from tests.unit.fakes_gardener import Bench, MemoryTables
 
 ROUTE = CloudRoute(zone="b", cidr="100.96.0.0/24", node="node-a1")
 OTHER = CloudRoute(zone="b", cidr="100.96.1.0/24", node="node-a2")
@@ -48,7 +25,7 @@ class Broken:
 
     def __init__(self) -> None:
         self.kube = MemoryKube(admit=admit, clock=JumpingClock())
-        self.tables = Tables()
+        self.tables = MemoryTables()
         self.tables.create(ROUTE)
         self.tables.create(OTHER)
         self.cloud = Cloud(self.tables, CloudBehaviour(), JumpingClock())

@@ -16,7 +16,7 @@ from hitless.events import Event
 from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds
 from tests.clocks import JumpingClock
 from tests.event_contract import is_in_the_contract
-from tests.unit.lab_fakes import TakenDown
+from tests.recorders import ListRecorder
 
 NODE = "node-a1"
 PATIENCE_NS = 20 * MILLISECOND
@@ -80,7 +80,7 @@ class Told(Collection):
 class Rig:
     world: World
     kube: MemoryKube
-    recorder: TakenDown
+    recorder: ListRecorder
     mirror: Mirror
     outward_ns: Nanoseconds | None = None
     """When the way outward is due."""
@@ -112,7 +112,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     node = {"kind": "Node", "metadata": {"name": NODE}, "spec": {}, "status": {"conditions": [calico_is_up()]}}
     kube.apply(node, actor="test")
     kube.replace_status(node, actor="test")
-    recorder = TakenDown(world.clock)
+    recorder = ListRecorder(world.clock)
     mirror = Mirror(world, kube, "v3.28.4", recorder)  # type: ignore[arg-type]  # it is called as the API is
     mirror.start()
     mirror.begin()

@@ -14,7 +14,7 @@ from hitless.errors import UsageError
 from hitless.faults import FaultTable, Owner, faults_of
 from hitless.words import Kind
 from tests.clocks import JumpingClock
-from tests.unit.test_lab_faults import Tables
+from tests.unit.fakes_gardener import MemoryTables
 
 NODE_FAULTS = faults_of(Owner.MACHINES)
 NODES = ("node-a1", "node-b1")
@@ -63,7 +63,7 @@ class World:
         self.kube = MemoryKube(admit=admit, clock=JumpingClock())
         for name in NODES:
             self.kube.apply({"kind": "Node", "metadata": {"name": name}, "spec": {}}, actor="kubelet")
-        self.cloud = Cloud(Tables(), CloudBehaviour(), JumpingClock())
+        self.cloud = Cloud(MemoryTables(), CloudBehaviour(), JumpingClock())
         self.faults = FaultTable(node_faults(self.machines, self.kube, self.cloud))
 
 

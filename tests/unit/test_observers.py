@@ -24,7 +24,8 @@ from hitless.store import RunStore, read_history
 from hitless.words import SECOND, Kind, Mode, Nanoseconds
 from switches.observer import CalicoObserver, ObserverOptions, SwitchObserver
 from tests.clocks import seconds
-from tests.unit.lab_fakes import TakenDown, World, make_shoot
+from tests.recorders import ListRecorder
+from tests.unit.lab_fakes import World, make_shoot
 from tests.unit.run_fakes import FakeCluster, FakeSwitch, make_plan
 
 LONG = seconds(600)
@@ -36,7 +37,7 @@ class Observed:
     def __init__(self) -> None:
         self.world = World()
         self.clock, self.kube = self.world.clock, self.world.kube
-        self.calicos, self.everything = TakenDown(self.clock), TakenDown(self.clock)
+        self.calicos, self.everything = ListRecorder(self.clock), ListRecorder(self.clock)
         self.calico = CalicoObserver(self.kube, self.calicos)
         self.switch = SwitchObserver(
             kube=self.kube, recorder=self.everything, clock=self.clock, options=ObserverOptions(idle_s=1)
@@ -48,7 +49,7 @@ class Observed:
         assert self.world.loop.run(self.switch.is_settled, LONG)
 
 
-def tell(recorder: TakenDown, *subjects: str) -> Counter[tuple[str, object]]:
+def tell(recorder: ListRecorder, *subjects: str) -> Counter[tuple[str, object]]:
     """Return how often each event of these subjects was recorded, by name and node or generation."""
     return Counter(
         (event.name, event.facts.get("node", event.facts.get("generation")))
@@ -72,7 +73,7 @@ def test_what_the_doubles_of_a_switch_record_themselves_is_left_to_them() -> Non
 
 
 def test_a_patient_observer_lets_others_go_first() -> None:
-    world, recorder = World(), TakenDown(World().clock)
+    world, recorder = World(), ListRecorder(World().clock)
     observer = CalicoObserver(world.kube, recorder, seconds(1))
     (name, *_) = sorted(node.name for node in world.nodes)
     world.kube.merge_condition(name, calico_is_down(), actor="calico-node")
@@ -130,7 +131,7 @@ def test_an_observer_that_the_api_does_not_answer_asks_again_and_holds_the_run()
 
 def test_the_operator_can_end_a_watch_during_a_roll() -> None:
     world, asked = World(), [False]
-    recorder = TakenDown(world.clock)
+    recorder = ListRecorder(world.clock)
     observer = SwitchObserver(
         kube=world.kube,
         recorder=recorder,

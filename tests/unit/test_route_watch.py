@@ -13,7 +13,7 @@ from clusters.kind.route_watch import NodeRoutes, Reach, RouteChange, RouteWatch
 from hitless.facts import NodeFacts
 from hitless.words import Nanoseconds
 from tests.clocks import JumpingClock
-from tests.unit.fakes_gardener import ListRecorder
+from tests.recorders import ListRecorder
 
 PEER = NodeFacts(
     name="node-b1", zone="b", address="10.250.1.11", pod_cidr="100.96.1.0/24", gateway="10.250.1.1", tunnel_address="100.96.1.0"
