@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from hitless.clock import RunClock
+
 UNIT = Path(__file__).parent / "unit"
 UNIT_TIMEOUT_S = 120
 """No unit test waits for anything: one that lasts so long has a loop that never ends."""
@@ -37,6 +39,12 @@ def list_records() -> dict[str, str]:
     """Name to target of the link, or nothing, of what is in the folder of a user's records."""
     found = RECORDS.iterdir() if RECORDS.is_dir() else ()
     return {path.name: str(path.readlink()) if path.is_symlink() else "" for path in found}
+
+
+@pytest.fixture
+def clock() -> RunClock:
+    """The clock of a run that begins now."""
+    return RunClock()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -30,7 +30,7 @@ from switches.doubles import make_switch
 from tests.clocks import ms
 from tests.decision_table import ROWS, Row, ask
 from tests.unit.fakes_gardener import Bench
-from tests.unit.lab_fakes import make_nodes
+from tests.unit.histories import node_facts
 from tests.unit.test_scenario_contradictions import FACTS
 
 
@@ -131,7 +131,7 @@ class _Places(LabNetwork):
 def play(case: Case, gate: Gate) -> Outcome:
     """Play the gated arm of a scenario, or the only one that it has, with another gate."""
     topology, arm = case.scenario.topology, [*case.scenario.arm_plans][-1]
-    nodes = make_nodes(topology.zones, topology.nodes_per_zone)
+    nodes = node_facts("abcdef"[: topology.zones], topology.nodes_per_zone)
     bench = Bench(shoot=case.shoot, start=case.shoot.mode, behaviour=case.behaviour, timings=case.timings, nodes=nodes)
     is_blind = case.scenario.initial.manifest == "unreadable"
     spec = replace(make_switch_spec(case, arm), gate=blinded(gate) if is_blind else gate)

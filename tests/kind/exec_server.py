@@ -9,7 +9,6 @@ import socket
 import struct
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -39,18 +38,9 @@ class ExecServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
-    def write_kubeconfig(self, path: Path) -> Path:
-        port = self._listener.getsockname()[1]
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "here",
-            "clusters": [{"name": "here", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-            "users": [{"name": "me", "user": {"token": "secret"}}],
-            "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
-        }
-        path.write_text(json.dumps(document))
-        return path
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
         self._thread.start()

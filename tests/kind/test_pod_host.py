@@ -23,6 +23,7 @@ from switches.observer import ObserverOptions, SwitchObserver
 from tests.clocks import HastyClock, JumpingClock
 from tests.kind.api_world import register_node, wait_told
 from tests.kind.exec_server import SUCCESS, ExecServer, failure
+from tests.kind.scripted_api import write_kubeconfig
 from tests.lab.conformance.kube_api import ACTOR
 from tests.recorders import ListRecorder
 from tests.unit.test_kind_observation import daemon_set as plain_daemon_set
@@ -173,7 +174,7 @@ def _look(kube: KindKube, observers: Sequence[Participant], kind: Kind) -> None:
 )
 def test_a_command_in_a_pod(tmp_path: Path, script: list[tuple[int, bytes]] | None, expected: bytes | str) -> None:
     with ExecServer([script]) as server:
-        kubeconfig = server.write_kubeconfig(tmp_path / "kubeconfig")
+        kubeconfig = write_kubeconfig(tmp_path, server.address)
         host = KubePodHost(connect(kubeconfig), kubeconfig)
         if isinstance(expected, bytes):
             assert host.execute("hitless", "p", ASK, b'{"do": "clock"}', 10.0) == expected

@@ -30,11 +30,6 @@ NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "hitl
 
 
 @pytest.fixture
-def clock() -> RunClock:
-    return RunClock()
-
-
-@pytest.fixture
 def cluster(machine: Machine, clock: RunClock) -> Iterator[tuple[CalicoCluster, ClusterFacts]]:
     """A cluster without probers of its own, in OVERLAY."""
     flows = type(machine.case.scenario.flows)(fast=(FlowSet.UDP,), gardener=(FlowSet.UDP,))

@@ -23,11 +23,6 @@ from tests.recorders import ListRecorder
 
 
 @pytest.fixture
-def clock() -> RunClock:
-    return RunClock()
-
-
-@pytest.fixture
 def recorder(clock: RunClock) -> Recorder:
     return ListRecorder(clock)
 

@@ -21,11 +21,6 @@ SETS = (FlowSet.UDP, FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST, FlowSet.ICMP)
 
 
 @pytest.fixture
-def clock() -> RunClock:
-    return RunClock()
-
-
-@pytest.fixture
 def cluster(clock: RunClock, tmp_path: Path) -> Iterator[StrangersCluster]:
     case = case_of(nodes_per_zone=1)
     lab = LabCluster(case, clock)

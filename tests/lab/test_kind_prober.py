@@ -19,7 +19,6 @@ from clusters.kubernetes.prober import KindProber, fetch
 from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
 from clusters.kubernetes.watched import read_families
-from hitless.clock import RunClock
 from hitless.errors import ApiUnavailableError, BugError, UsageError, WorldError
 from hitless.facts import Flow, NodeFacts, ProbeSpec
 from hitless.ports import Prober
@@ -99,10 +98,6 @@ class TestKindProberConforms(ProberConformance):
     @pytest.fixture
     def flows(self) -> Sequence[Flow]:
         return MESH
-
-    @pytest.fixture
-    def clock(self) -> RunClock:
-        return RunClock()
 
 
 def test_what_is_deployed_is_where_it_should_be_and_goes_away(host: ProcessPods, pods: ProberPods) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from hitless.load import ConnectionUse, Load, LoadRecords, LoadSpec, RequestOutc
 from hitless.records import Rows
 from hitless.words import MILLISECOND, SECOND, Mode, Nanoseconds
 from tests.lab.conformance.load import LoadConformance, wait_live
+from tests.lab.processes import wait_ended
 
 WAIT_S = 60.0
 INTERVAL_NS = Nanoseconds(100 * MILLISECOND)
@@ -51,16 +51,6 @@ def make_spec(clients: tuple[str, ...], servers: tuple[str, ...], **changes: int
         "duration_ns_max": 120 * SECOND,
     } | changes
     return LoadSpec(clients=clients, servers=servers, **numbers)  # type: ignore[arg-type]  # whole numbers, all of them
-
-
-def wait_ends(process: int) -> None:
-    """Return when a process is gone."""
-    try:
-        descriptor = os.pidfd_open(process)
-    except ProcessLookupError:
-        return
-    assert select.select([descriptor], [], [], WAIT_S)[0]
-    os.close(descriptor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,10 +249,6 @@ LOOPBACK = tuple(Endpoint(name=f"p{number}", node=f"n{number}", zone="a", addres
 
 class TestLabLoad(LoadConformance):
     @pytest.fixture
-    def clock(self) -> RunClock:
-        return RunClock()
-
-    @pytest.fixture
     def load(self) -> Iterator[Load]:
         load = LabLoad(LOOPBACK, lambda _name: None)
         yield load
@@ -349,4 +335,4 @@ sys.stdin.read()
         harness.kill()
     assert len(processes) == 3
     for process in processes:
-        wait_ends(process)
+        wait_ended(process, WAIT_S)

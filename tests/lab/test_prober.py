@@ -21,12 +21,12 @@ import pytest
 from clusters import agent_groups
 from clusters.agent_groups import PROCESS
 from clusters.lab.prober import LabProber
-from hitless.clock import RunClock
 from hitless.errors import WorldError
 from hitless.facts import Endpoint, Flow, ProbeSpec
 from hitless.ports import Prober
 from hitless.words import MILLISECOND, SECOND, FlowId, FlowRole, Nanoseconds
 from tests.lab.conformance.prober import ProberConformance
+from tests.lab.processes import wait_ended
 
 WAIT_S = 20.0
 
@@ -47,16 +47,6 @@ def make_spec(interval_ms: float = 2.0, duration_s: float = 30.0) -> ProbeSpec:
         drain_ns=SECOND,
         duration_ns_max=Nanoseconds(round(duration_s * SECOND)),
     )
-
-
-def wait_ends(process: int) -> None:
-    """Return when a process is gone."""
-    try:
-        descriptor = os.pidfd_open(process)
-    except ProcessLookupError:
-        return
-    assert select.select([descriptor], [], [], WAIT_S)[0]
-    os.close(descriptor)
 
 
 @pytest.fixture
@@ -92,10 +82,6 @@ class TestLabProberConforms(ProberConformance):
     @pytest.fixture
     def flows(self) -> Sequence[Flow]:
         return make_mesh(["127.4.0.1", "127.4.0.2", "127.4.0.3"])[1]
-
-    @pytest.fixture
-    def clock(self) -> RunClock:
-        return RunClock()
 
 
 @pytest.mark.parametrize("processes", ["mesh", "split_mesh"])
@@ -189,7 +175,7 @@ sys.stdin.read()
         harness.kill()
     assert len(agents) == 1
     for agent in agents:
-        wait_ends(agent)
+        wait_ended(agent, WAIT_S)
 
 
 def test_agents_stop_by_themselves(tmp_path: Path) -> None:

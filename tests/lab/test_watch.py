@@ -155,10 +155,6 @@ def make_stranger(tmp_path: Path) -> Iterator[Callable[..., tuple[StrangersClust
 
 class TestWatchedCluster(WatchedClusterConformance):
     @pytest.fixture
-    def clock(self) -> RunClock:
-        return RunClock()
-
-    @pytest.fixture
     def recorder(self, clock: RunClock) -> Recorder:
         return ListRecorder(clock)
 

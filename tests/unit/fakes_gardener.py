@@ -23,6 +23,7 @@ from hitless.words import SECOND, JsonObject, Mode, Nanoseconds, Profile
 from switches.doubles import SwitchSpec, initial_objects, make_switch
 from tests.clocks import JumpingClock, ms
 from tests.recorders import ListRecorder
+from tests.unit.histories import node_facts
 
 SHOOTS = Path(__file__).parents[2] / "scenarios" / "shoots"
 CONFIGURATIONS = SHOOTS.parent / "configurations"
@@ -31,17 +32,7 @@ ROUTE_CREATED = route_condition(is_created=True)
 NO_ROUTE_CREATED = route_condition(is_created=False)
 CALICO_IS_UP = calico_is_up()
 
-NODES = tuple(
-    NodeFacts(
-        name=f"node-{zone}{number}",
-        zone=zone,
-        address=f"10.250.{index}.{9 + number}",
-        pod_cidr=f"100.96.{10 * index + number}.0/24",
-        gateway=f"10.250.{index}.1",
-    )
-    for index, zone in enumerate("ab")
-    for number in (1, 2)
-)
+NODES = node_facts()
 
 
 def make_shoot(

@@ -13,7 +13,7 @@ from clusters.lab.kube import MemoryKube
 from gardener.feature_gates import FeatureGates
 from gardener.manifests.admission import admit, policy_manifests
 from gardener.manifests.render import render
-from gardener.shoot import Shoot, parse_shoot
+from gardener.shoot import Shoot
 from gardener.timings import TIMINGS, Timings
 from hitless.calico import PROTOCOL_BIRD, PROTOCOL_FELIX, TUNNEL_DEVICES
 from hitless.errors import WorldError
@@ -23,6 +23,8 @@ from hitless.ports import Participant
 from hitless.words import MILLISECOND, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
 from tests.clocks import JumpingClock, ms
 from tests.recorders import ListRecorder
+from tests.unit import fakes_gardener
+from tests.unit.histories import node_facts
 
 OPERATOR = "gardener-resource-manager"
 ROUTE_CREATED = {"type": "NetworkUnavailable", "status": "False", "reason": "RouteCreated"}
@@ -114,36 +116,9 @@ class FakePlane:
         return RouteChange(routes=routes, began_ns=now, ended_ns=now)
 
 
-def make_nodes(zones: int = 2, nodes_per_zone: int = 2) -> tuple[NodeFacts, ...]:
-    return tuple(
-        NodeFacts(
-            name=f"node-{'abcdef'[zone]}{number + 1}",
-            zone="abcdef"[zone],
-            address=f"10.250.{zone}.{number + 10}",
-            pod_cidr=f"100.96.{zone * 50 + number}.0/24",
-            gateway=f"10.250.{zone}.1",
-        )
-        for zone in range(zones)
-        for number in range(nodes_per_zone)
-    )
-
-
 def make_shoot(mode: Mode = Mode.OVERLAY, encapsulation: Overlay = Overlay.IPIP, **network: str | JsonObject) -> Shoot:
-    config: JsonObject = {
-        "apiVersion": "calico.networking.extensions.gardener.cloud/v1alpha1",
-        "kind": "NetworkConfig",
-        "overlay": {"enabled": mode is Mode.OVERLAY},
-        "vxlan": {"enabled": encapsulation is Overlay.VXLAN},
-        **network,
-    }
-    networking = {"type": "calico", "pods": "100.96.0.0/16", "nodes": "10.250.0.0/16", "providerConfig": config}
-    document = {
-        "apiVersion": "core.gardener.cloud/v1beta1",
-        "kind": "Shoot",
-        "metadata": {"name": "lab"},
-        "spec": {"kubernetes": {"version": "1.36.0"}, "networking": networking},
-    }
-    return parse_shoot(document, "test")
+    overlay = {"overlay": {"enabled": mode is Mode.OVERLAY}, "vxlan": {"enabled": encapsulation is Overlay.VXLAN}}
+    return fakes_gardener.make_shoot(network={**overlay, **network})
 
 
 @dataclass
@@ -151,7 +126,7 @@ class World:
     """A lab without a kernel: the API, the planes, the doubles and the loop."""
 
     shoot: Shoot = field(default_factory=make_shoot)
-    nodes: tuple[NodeFacts, ...] = field(default_factory=make_nodes)
+    nodes: tuple[NodeFacts, ...] = field(default_factory=node_facts)
     timings: Timings = TIMINGS[Profile.FAST]
     gap_ms: float = 10
     """Between two manifests: longer than gardener-resource-manager takes, so that one thing happens after the other."""

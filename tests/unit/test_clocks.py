@@ -13,10 +13,6 @@ from tests.lab.conformance.clock import ClockConformance
 
 
 class TestRunClock(ClockConformance):
-    @pytest.fixture
-    def clock(self) -> Clock:
-        return RunClock()
-
     def test_its_zero_is_its_epoch_on_the_monotonic_clock(self) -> None:
         clock = RunClock()
         before_ns = time.monotonic_ns()

@@ -14,7 +14,8 @@ from hitless.calico import TUNNEL_ANNOTATIONS
 from hitless.objects import name_of
 from hitless.words import Kind, Mode, Overlay
 from tests.clocks import ms
-from tests.unit.lab_fakes import World, fast, make_nodes, make_shoot
+from tests.unit.histories import node_facts
+from tests.unit.lab_fakes import World, fast, make_shoot
 
 NAMES = ["node-a1", "node-a2", "node-b1", "node-b2"]
 AT = "2026-01-31T12:00:00Z"
@@ -285,7 +286,7 @@ def test_the_nodes_end_in_the_mode_that_was_requested_last(
     zones: int, per_zone: int, overlay: Overlay, start: Mode, back_ms: int | None
 ) -> None:
     other = Mode.NATIVE if start is Mode.OVERLAY else Mode.OVERLAY
-    world = World(shoot=make_shoot(start, overlay), nodes=make_nodes(zones, per_zone))
+    world = World(shoot=make_shoot(start, overlay), nodes=node_facts("abcdef"[:zones], per_zone))
     world.request(make_shoot(other, overlay), at_ms=10)
     if back_ms is not None:
         world.request(make_shoot(start, overlay), at_ms=10 + back_ms)
@@ -312,7 +313,7 @@ def test_skews_are_spread_from_zero_to_one_and_the_same_in_every_run() -> None:
 def test_nat_outgoing_spares_what_the_pools_say_once_a_node_has_seen_them(nodes: bool) -> None:  # noqa: FBT001 - a case
     world = World()
     plane = world.planes["node-a1"]
-    pods = frozenset({"100.96.0.0/16"})
+    pods = frozenset({"100.96.0.0/11"})
     assert (plane.masqueraded, plane.spared) == (pods, pods)
     for document in render(make_shoot(Mode.NATIVE), FeatureGates()):
         if nodes or name_of(document) != NODE_CIDR_POOL:

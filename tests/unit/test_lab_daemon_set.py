@@ -15,7 +15,8 @@ from hitless.errors import UsageError
 from hitless.objects import is_ready
 from hitless.words import JsonObject, Kind, Mode
 from tests.clocks import ms
-from tests.unit.lab_fakes import OPERATOR, World, fast, make_nodes
+from tests.unit.histories import node_facts
+from tests.unit.lab_fakes import OPERATOR, World, fast
 
 
 def change_template(world: World, value: str) -> None:
@@ -152,7 +153,7 @@ def test_a_template_that_comes_back_spares_the_pods_that_still_have_it() -> None
 
 
 def test_a_pod_that_is_not_ready_is_replaced_first_and_beyond_the_budget() -> None:
-    world = World(nodes=make_nodes(zones=1, nodes_per_zone=5))
+    world = World(nodes=node_facts(zones="a", nodes_per_zone=5))
     world.run(1)
     broken = [pod["metadata"]["name"] for pod in world.kube.list(Kind.POD)][:3]
     for name in broken:
@@ -190,7 +191,7 @@ def test_a_node_that_joins_gets_a_pod_and_one_that_leaves_loses_it() -> None:
     again_ms=st.one_of(st.none(), st.integers(0, 900)),
 )
 def test_never_more_pods_away_than_allowed(nodes: int, limit: int | str, ready_ms: int, again_ms: int | None) -> None:
-    world = World(nodes=make_nodes(zones=1, nodes_per_zone=nodes), timings=fast(ready_ns=ms(ready_ms)))
+    world = World(nodes=node_facts(zones="a", nodes_per_zone=nodes), timings=fast(ready_ns=ms(ready_ms)))
     daemon_set = world.kube.get(Kind.DAEMON_SET, CALICO_NODE)
     daemon_set["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] = limit
     world.kube.apply(daemon_set, actor=OPERATOR)

@@ -16,28 +16,11 @@ import pytest
 from hitless.clock import RunClock
 from hitless.errors import UsageError
 from hitless.events import Recorder
-from hitless.facts import ClusterFacts, ProbeSpec
 from hitless.loop import Loop
 from hitless.ports import Cluster
-from hitless.words import MILLISECOND, SECOND, Capability, Kind, Nanoseconds
+from hitless.words import SECOND, Capability, Kind, Nanoseconds
 from scenarios.flows import make_flows
-
-PROBING = ProbeSpec(
-    interval_ns=Nanoseconds(10 * MILLISECOND),
-    drain_ns=Nanoseconds(1 * SECOND),
-    duration_ns_max=Nanoseconds(60 * SECOND),
-)
-
-
-def probe(cluster: Cluster, facts: ClusterFacts, clock: RunClock, directory: Path, length_ms: int = 300) -> None:
-    """Probe the mesh for a while."""
-    cluster.prober.start(make_flows(facts), PROBING, directory, clock.epoch_ns)
-    deadline_ns = clock.now_ns() + 20 * SECOND
-    while not cluster.prober.is_live():
-        assert clock.now_ns() < deadline_ns
-        clock.wait_until(Nanoseconds(clock.now_ns() + 10 * MILLISECOND))
-    clock.wait_until(Nanoseconds(clock.now_ns() + length_ms * MILLISECOND))
-    cluster.prober.stop()
+from tests.lab.conformance.prober import probe
 
 
 class WatchedClusterConformance:
@@ -69,7 +52,7 @@ class WatchedClusterConformance:
 
     def test_every_flow_is_answered_and_the_records_come_home(self, cluster: Cluster, clock: RunClock, tmp_path: Path) -> None:
         facts = cluster.up()
-        probe(cluster, facts, clock, tmp_path)
+        probe(cluster.prober, make_flows(facts), clock, tmp_path)
         records = cluster.prober.collect()
         flows = make_flows(facts)
         assert set(records.sender["flow"].tolist()) == {flow.id for flow in flows}
@@ -83,7 +66,7 @@ class WatchedClusterConformance:
     ) -> None:
         facts = cluster.up()
         assert not cluster.prober.is_live()
-        probe(cluster, facts, clock, tmp_path, length_ms=10)
+        probe(cluster.prober, make_flows(facts), clock, tmp_path, length_ms=10)
         cluster.prober.stop()
         assert cluster.prober.collect().sender.size > 0
 
