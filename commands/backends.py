@@ -172,7 +172,7 @@ def _make_kubeconfig_backend(options: KubeconfigOptions) -> Backend:
                 families=count_families(cluster.kube),
             )
         finally:
-            cluster.disconnect()
+            cluster.kube.stop()
         return missing
 
     return Backend(

@@ -150,7 +150,7 @@ def watch_cluster(
             listener = _say if output_format is Format.TEXT else None
             judged = execute_plan(plan, cluster, clock, directory / "1", listener)
         finally:
-            cluster.disconnect()
+            cluster.kube.stop()
     written = write_arm(ArmOutcome(runs=(judged,), directory=directory))
     write_prometheus(prometheus, written.summary)
     tell_single(judged, output_format)

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from clusters.faults import common_faults
+from clusters.faults import common_faults, node_faults, restore
 from clusters.kind.bring_up import POLL_S, CalicoStart, ClusterApi
 from clusters.kind.config import KindOptions, digest_spec, make_spec
 from clusters.kind.docker import Docker, find_docker
@@ -30,13 +30,11 @@ from clusters.kind.spec import NodePlan, make_plan
 from clusters.kind.versions import KIND_VERSION, PROBER_IMAGE, calico_images
 from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.kube import KindKube
-from clusters.kubernetes.node_objects import TUNNEL_OCTETS, read_tunnel_address
-from clusters.kubernetes.part_identities import read_parts
+from clusters.kubernetes.node_objects import TUNNEL_OCTETS, read_parts, read_tunnel_address
 from clusters.kubernetes.pod_host import KubePodHost
 from clusters.kubernetes.prober import KindProber
 from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
-from clusters.node_faults import node_faults, restore
 from gardener.doubles.cloud import Cloud
 from hitless.calico import CALICO_NODE
 from hitless.clock import wait_until

@@ -111,7 +111,7 @@ def count_strays(docker: Docker, network: CloudNetwork, plan: KindPlan, node: No
 
 
 class KindMachines:
-    """The containers of the nodes: `clusters.node_faults.Machines` and `clusters.faults.SwitchableApi`."""
+    """The containers of the nodes: `clusters.faults.Machines` and `clusters.faults.SwitchableApi`."""
 
     def __init__(self, docker: Docker, network: CloudNetwork, plan: KindPlan) -> None:
         self._docker, self._network, self._plan = docker, network, plan

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,23 +38,8 @@ _CONNECTIONS_MAX: Final = 32
 """Connections that are kept open: a watch per kind, and the calls in between."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchEvent:
-    """One event of a watch."""
-
-    version: int
-    """The collection's resource version after it."""
-    is_bookmark: bool
-    """Nothing happened; the version alone is news."""
-
-
 class ApiCalls:
-    """Calls one API server.
-
-    Args:
-        api_client: the official client's; see `connect`.
-        read_s: longest wait for an answer, s; a watch waits longer.
-    """
+    """Calls one API server, by the official client; a watch waits longer than `read_s` for an answer. See `connect`."""
 
     def __init__(self, api_client: client.ApiClient, read_s: float = READ_S) -> None:
         self._client = api_client
@@ -108,8 +92,10 @@ class ApiCalls:
         with hitless_errors(request):
             return self._ask(request, "GET", path, query, {"Accept": "*/*"}, None).decode(errors="replace")
 
-    def watch(self, path: str, *, about: str, version: int, stream: watch.Watch) -> Iterator[WatchEvent]:
-        """Yield the events after a resource version until the server ends the watch, as it does after a while.
+    def watch(self, path: str, *, about: str, version: int, stream: watch.Watch) -> Iterator[tuple[int, bool]]:
+        """Yield for each event after a version the collection's version, and whether something happened: no bookmark.
+
+        It goes on until the server ends the watch, as it does after a while.
 
         It uses the client's Watch.stream, but not its `deserialize=False`, which turns an expired version into a KeyError; a
         function without a declared return type has the same effect. Because of the timeout the caller has to resume and list.
@@ -145,10 +131,7 @@ class ApiCalls:
         with hitless_errors(request):
             for event in stream.stream(open_stream, resource_version=str(version), timeout_seconds=_WATCH_S):
                 metadata = event["object"]["metadata"]
-                yield WatchEvent(
-                    version=int(metadata["resourceVersion"]),
-                    is_bookmark=event["type"] == "BOOKMARK",
-                )
+                yield int(metadata["resourceVersion"]), event["type"] != "BOOKMARK"
 
     def close(self) -> None:
         """Close the connections that are not in use."""

@@ -31,15 +31,16 @@ class ReadLog(Protocol):
 class FailedContainer:
     """A container that ended with an error, or runs and is not ready."""
 
-    namespace: str
-    pod: str
-    node: str
-    container: str
+    pod: JsonObject
+    status: JsonObject
+    """Its ContainerStatus."""
     exit_code: int | None
     """None: it runs."""
-    restarts: int
-    is_waiting: bool
-    """Whether it waits to be started again; else it runs, or has just ended."""
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started again."""
+        return int(self.status.get("restartCount", 0))
 
     @property
     def is_hopeless(self) -> bool:
@@ -50,13 +51,13 @@ class FailedContainer:
 def find_crashes(pods: Iterable[JsonObject]) -> tuple[FailedContainer, ...]:
     """Return the containers that ended with an error, most restarts first. Source: Kubernetes API, ContainerStatus."""
     found = (crash for pod in pods for crash in _crashes_of(pod))
-    return tuple(sorted(found, key=lambda crash: (-crash.restarts, crash.pod, crash.container)))
+    return tuple(sorted(found, key=lambda crash: (-crash.restarts, name_of(crash.pod), crash.status["name"])))
 
 
 def find_unready(pods: Iterable[JsonObject]) -> tuple[FailedContainer, ...]:
     """Return the containers that run and are not ready, in order of their pods' names."""
     return tuple(
-        _make(pod, container, None)
+        FailedContainer(pod=pod, status=container, exit_code=None)
         for pod in sorted(pods, key=name_of)
         for container in (pod.get("status") or {}).get("containerStatuses") or ()
         if "running" in (container.get("state") or {}) and not container.get("ready")
@@ -74,27 +75,17 @@ def _crashes_of(pod: JsonObject) -> Iterator[FailedContainer]:
         state, last = container.get("state") or {}, container.get("lastState") or {}
         ended = state.get("terminated") or (last.get("terminated") if "waiting" in state else None)
         if ended and ended.get("exitCode"):
-            yield _make(pod, container, ended["exitCode"])
-
-
-def _make(pod: JsonObject, container: JsonObject, exit_code: int | None) -> FailedContainer:
-    return FailedContainer(
-        namespace=pod["metadata"].get("namespace", "default"),
-        pod=name_of(pod),
-        node=pod["spec"].get("nodeName", ""),
-        container=container["name"],
-        exit_code=exit_code,
-        restarts=container.get("restartCount", 0),
-        is_waiting="waiting" in (container.get("state") or {}),
-    )
+            yield FailedContainer(pod=pod, status=container, exit_code=ended["exitCode"])
 
 
 def _describe(read_log: ReadLog, crash: FailedContainer) -> str:
     how = "is not ready" if crash.exit_code is None else f"ended with exit code {crash.exit_code}"
-    text = f"container {crash.container} of pod {crash.pod} on {crash.node} {how}"
+    metadata, pod, container = crash.pod["metadata"], name_of(crash.pod), crash.status["name"]
+    text = f"container {container} of pod {pod} on {crash.pod['spec'].get('nodeName', '')} {how}"
+    # One that waits to be started again has its words in the log of the start before.
+    is_previous = crash.restarts > 0 and "waiting" in (crash.status.get("state") or {})
     try:
-        is_previous = crash.is_waiting and crash.restarts > 0
-        log = read_log(crash.namespace, crash.pod, crash.container, lines_max=LINES_MAX, is_previous=is_previous)
+        log = read_log(metadata.get("namespace", "default"), pod, container, lines_max=LINES_MAX, is_previous=is_previous)
     except ApiError as error:
         return f"{text}; its log cannot be read: {error}"
     lines = [line.strip() for line in log.splitlines() if line.strip()]

@@ -17,9 +17,9 @@ from typing import Final
 
 import numpy as np
 
+from clusters.agent_groups import flows_by_endpoint, plan_agents
 from clusters.flow_settings import assign_ssids
 from clusters.kubernetes.clock_offsets import AgentRows, align, find_offsets, shift
-from clusters.kubernetes.pod_agents import flows_by_endpoint, plan_agents
 from clusters.kubernetes.prober_pods import ProberPods
 from hitless.agents import read_agents
 from hitless.clock import wait_until

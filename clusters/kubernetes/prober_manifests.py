@@ -78,11 +78,6 @@ def render_owned(spec: ProberSpec) -> tuple[JsonObject, ...]:
     return _namespace(spec), _priority_class()
 
 
-def daemon_set_name(role: PodRole) -> str:
-    """Return the name of a role's DaemonSet."""
-    return f"prober-{role.value}"
-
-
 def _labels(role: PodRole | None = None) -> dict[str, str]:
     labels = {"app.kubernetes.io/name": "hitless-prober", OWNER_LABEL: OWNER}
     return labels if role is None else {**labels, ROLE_LABEL: role.value}
@@ -144,7 +139,7 @@ def _daemon_set(spec: ProberSpec, role: PodRole) -> JsonObject:
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
-        "metadata": _metadata(spec, daemon_set_name(role), role),
+        "metadata": _metadata(spec, f"prober-{role.value}", role),
         "spec": {
             "selector": {"matchLabels": selector},
             # A prober that is replaced while it measures has lost its records.

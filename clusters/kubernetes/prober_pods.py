@@ -24,7 +24,7 @@ from clusters.kubernetes.prober_manifests import (
     render_owned,
     render_probers,
 )
-from hitless.clock import RunClock, wait_until
+from hitless.clock import wait_until
 from hitless.errors import ApiUnavailableError, NotFoundError, UsageError, WorldError
 from hitless.facts import Endpoint, NodeFacts
 from hitless.ports import Clock
@@ -43,16 +43,10 @@ T = TypeVar("T")
 
 
 class ProberPods:
-    """The pods of one deployment.
-
-    Args:
-        host: the cluster.
-        spec: what to deploy.
-        clock: to wait by; default: the machine's.
-    """
+    """The pods of one deployment."""
 
     def __init__(self, host: PodHost, spec: ProberSpec, clock: Clock | None = None) -> None:
-        self._host, self._spec, self._clock = host, spec, clock or RunClock()
+        self._host, self._spec, self._clock = host, spec, clock
         self._pods: dict[str, str] = {}
         self._is_deployed = False
         self.endpoints: tuple[Endpoint, ...] = ()
@@ -92,7 +86,7 @@ class ProberPods:
         owned = render_owned(self._spec)
         self._host.uninstall(owned)
         unmet = f"the namespace {self._spec.namespace} of the probers is not gone"
-        wait_until(lambda: not any(map(self._exists, owned)), timeout_s=_GONE_S, poll_s=_LOOK_S, unmet=unmet, clock=self._clock)
+        wait_until(lambda: not any(map(self._find, owned)), timeout_s=_GONE_S, poll_s=_LOOK_S, unmet=unmet, clock=self._clock)
         self._is_deployed = False
         self._pods, self.endpoints, self.nodes = {}, (), ()
 
@@ -158,7 +152,7 @@ class ProberPods:
         return {hosts[name]: answer for name, answer in answers.items()}
 
     def _check_namespace(self) -> None:
-        if self._exists(render_owned(self._spec)[0]):
+        if self._find(render_owned(self._spec)[0]) is not None:
             name, is_owned = self._spec.namespace, self._owns_namespace()
             owner = "of a run that is in progress or was killed" if is_owned else "that hitless did not create"
             remedy = f"run `hitless clean --kubeconfig FILE --namespace {name}`" if is_owned else "choose another --namespace"
@@ -166,18 +160,15 @@ class ProberPods:
             raise UsageError(where="cluster", place=f"namespace {self._spec.namespace}", found=f"one {owner}", expected=allowed)
 
     def _owns_namespace(self) -> bool:
-        try:
-            found = self._host.get(render_owned(self._spec)[0])
-        except NotFoundError:
-            return False
-        return bool((found["metadata"].get("labels") or {}).get(OWNER_LABEL) == OWNER)
+        found = self._find(render_owned(self._spec)[0]) or {"metadata": {}}
+        return (found["metadata"].get("labels") or {}).get(OWNER_LABEL) == OWNER
 
-    def _exists(self, document: JsonObject) -> bool:
+    def _find(self, document: JsonObject) -> JsonObject | None:
+        """Return the object of the same kind and name; None: there is none."""
         try:
-            self._host.get(document)
+            return self._host.get(document)
         except NotFoundError:
-            return False
-        return True
+            return None
 
     def _wait_running(self, nodes: Sequence[NodeFacts]) -> None:
         wanted = {(role, node.name) for role in self._spec.roles for node in nodes}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -15,8 +16,7 @@ from typing import Final
 
 from clusters.kubernetes.api_calls import connect
 from clusters.kubernetes.kube import KindKube
-from clusters.kubernetes.node_objects import TUNNEL_OCTETS, pick_address, read_tunnel_address
-from clusters.kubernetes.part_identities import read_parts
+from clusters.kubernetes.node_objects import TUNNEL_OCTETS, pick_address, read_parts, read_tunnel_address
 from clusters.kubernetes.pod_host import KubePodHost
 from clusters.kubernetes.prober import KindProber
 from clusters.kubernetes.prober_manifests import ProberSpec
@@ -47,13 +47,12 @@ class WatchedCluster:
     """Implements the Cluster port for a cluster that hitless only watches; see `hitless.ports.Cluster`.
 
     Args:
-        kube: its API; only read.
+        kube: its API, connected until `down`; only read.
         pods: where the probers go.
-        prober: over the same pods.
     """
 
-    def __init__(self, *, kube: KubeApi, pods: ProberPods, prober: KindProber) -> None:
-        self.kube, self.prober, self._pods = kube, prober, pods
+    def __init__(self, kube: KindKube, pods: ProberPods) -> None:
+        self.kube, self.prober, self._pods = kube, KindProber(pods), pods
 
     @property
     def routes(self) -> RouteTables:
@@ -75,7 +74,8 @@ class WatchedCluster:
         return CAPABILITIES
 
     def up(self) -> ClusterFacts:
-        """Deploy the probers. Raises WorldError, UsageError; nothing is left behind then."""
+        """Begin to watch, deploy the probers. Raises WorldError, UsageError; no pod is left behind then."""
+        self.kube.start(KINDS)
         seen = look(self.kube)
         overlay = read_overlay(seen)
         objects = self.kube.list(Kind.NODE)
@@ -117,11 +117,11 @@ class WatchedCluster:
         )
 
     def down(self) -> None:
-        """Stop the agents and remove the probers. Safe to call twice."""
-        try:
+        """Stop the agents, remove the probers and end the watch. Safe to call twice."""
+        with ExitStack() as last:
+            last.callback(self.kube.stop)
+            last.callback(self._pods.remove)
             self.prober.stop()
-        finally:
-            self._pods.remove()
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
         """Return what records real Calico."""
@@ -136,40 +136,11 @@ class WatchedCluster:
         return self.prober.inspect()
 
 
-class KubeconfigCluster(WatchedCluster):
-    """A watched cluster over a connection, which lasts from its making to `down`.
-
-    Args:
-        connection: its API.
-        pods: where the probers go.
-    """
-
-    def __init__(self, connection: KindKube, pods: ProberPods) -> None:
-        super().__init__(kube=connection, pods=pods, prober=KindProber(pods))
-        self._connection = connection
-
-    def up(self) -> ClusterFacts:
-        """Begin to watch, deploy the probers. Raises WorldError, UsageError; call `down` after an error, too."""
-        self._connection.start(KINDS)
-        return super().up()
-
-    def down(self) -> None:
-        """Remove the probers and end the watch. Safe to call twice."""
-        try:
-            super().down()
-        finally:
-            self.disconnect()
-
-    def disconnect(self) -> None:
-        """End the connection of a cluster that was not brought up. Safe to call twice."""
-        self._connection.stop()
-
-
-def make_watched_cluster(kubeconfig: Path, context: str | None, *, image: str, namespace: str) -> KubeconfigCluster:
+def make_watched_cluster(kubeconfig: Path, context: str | None, *, image: str, namespace: str) -> WatchedCluster:
     """Return the cluster of a kubeconfig, connected, nothing in it yet. Raises UsageError: the kubeconfig cannot be used."""
     calls = connect(kubeconfig, context)
     pods = ProberPods(KubePodHost(calls, kubeconfig, context), ProberSpec(image=image, namespace=namespace))
-    return KubeconfigCluster(KindKube(calls), pods)
+    return WatchedCluster(KindKube(calls), pods)
 
 
 def remove_probers(kubeconfig: Path, context: str | None, namespace: str) -> bool:
@@ -224,7 +195,7 @@ def check_records(zones: Sequence[str], mesh: Mesh, *, rate_hz: float, until_s: 
         mesh: which pairs of them are probed.
         rate_hz: probes per second per flow.
         until_s: how long it may be probed.
-        families: address families, each of which is probed.
+        families: number of address families, each of which is probed.
     """
     nodes = len(zones)
     if nodes < _NODES_MIN:

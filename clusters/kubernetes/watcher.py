@@ -95,12 +95,13 @@ class KindWatcher:
             self._stopping.wait(delay_s)
 
     def _watch(self, version: int) -> None:
-        for event in self._calls.watch(self._find_path(), about=self._about, version=version, stream=self._stream):
+        events = self._calls.watch(self._find_path(), about=self._about, version=version, stream=self._stream)
+        for reached, is_change in events:
             if self._stopping.is_set():
                 return
-            if not event.is_bookmark:
-                self._note_change(event.version)
-            self.version = event.version
+            if is_change:
+                self._note_change(reached)
+            self.version = reached
 
     def _note_change(self, version: int) -> None:
         self.changed = version

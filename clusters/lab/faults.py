@@ -6,13 +6,12 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from clusters.faults import common_faults
+from clusters.faults import common_faults, find_node, node_faults
 from clusters.lab.addresses import UNDERLAY_DEVICE
 from clusters.lab.calico.node import CalicoNode
 from clusters.lab.kube import MemoryKube
 from clusters.lab.network import LabNetwork
 from clusters.lab.services import run_nft
-from clusters.node_faults import find_node, node_faults
 from gardener.conditions import other_conditions
 from gardener.doubles.cloud import Cloud
 from hitless.errors import UsageError, WorldError
@@ -93,7 +92,7 @@ class _Nodes:
 
 
 class _Machines:
-    """Implements `clusters.node_faults.Machines`."""
+    """Implements `clusters.faults.Machines`."""
 
     def __init__(self, network: LabNetwork) -> None:
         self._network = network

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from analysis.evidence import JudgedRun
-from clusters.kubernetes.prober import KindProber
+from clusters.kubernetes.kube import KindKube
 from clusters.kubernetes.prober_manifests import PodRole, ProberSpec
 from clusters.kubernetes.prober_pods import ProberPods
 from clusters.kubernetes.watched import WatchedCluster
@@ -69,6 +69,12 @@ class ReadOnly:
     def __init__(self, kube: KubeApi) -> None:
         self.get, self.list, self.take_changes = kube.get, kube.list, kube.take_changes
 
+    def start(self, _kinds: object) -> None:
+        """It is watched as long as it lives."""
+
+    def stop(self) -> None:
+        """As above."""
+
 
 class StrangersCluster(WatchedCluster):
     """A lab as a watched cluster: hitless only watches, the doubles switch it at their own time."""
@@ -83,7 +89,7 @@ class StrangersCluster(WatchedCluster):
         }
         self.host = ProcessPods(directory, addresses, self._enter)
         pods = ProberPods(self.host, ProberSpec(image=IMAGE), clock=HastyClock())
-        super().__init__(kube=cast("KubeApi", ReadOnly(lab.kube)), pods=pods, prober=KindProber(pods))
+        super().__init__(cast("KindKube", ReadOnly(lab.kube)), pods)
 
     def _enter(self, role: PodRole, node: str) -> tuple[str, str]:
         name = node if role is PodRole.HOST else f"{node}-{role.value}"

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import pytest
 
+from clusters.faults import node_faults, restore
 from clusters.lab.kube import MemoryKube
-from clusters.node_faults import node_faults, restore
 from gardener.doubles.cloud import Cloud, CloudBehaviour
 from gardener.manifests.admission import admit
 from hitless.errors import UsageError

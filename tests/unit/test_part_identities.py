@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.kubernetes.part_identities import read_parts
+from clusters.kubernetes.node_objects import read_parts
 from hitless.facts import Part, PartIdentity
 from hitless.words import JsonObject, Overlay
 
