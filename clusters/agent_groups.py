@@ -48,12 +48,8 @@ class AgentGroup:
 def group_flows(flows: Sequence[Flow], spec: ProbeSpec, endpoint: str | None = None) -> tuple[AgentGroup, ...]:
     """Return the agents that a run needs, reflectors first; the sender of the mesh is called `sender`.
 
-    The kernel answers ICMP. TCP flows and IPv6 have agents of their own at both ends.
-
-    Args:
-        flows: the flows.
-        spec: how to probe.
-        endpoint: only the agents of this one; None: one place holds all endpoints.
+    The kernel answers ICMP. TCP flows and IPv6 have agents of their own at both ends. With an endpoint, only its agents are
+    returned; else one place holds all endpoints.
     """
     reflected: dict[tuple[bool, IpFamily], list[Flow]] = {}
     sent: dict[tuple[str, Nanoseconds, int], list[Flow]] = {}
@@ -117,16 +113,8 @@ def plan_agents(
 ) -> tuple[AgentSettings, ...]:
     """Return the agents of one endpoint, a pod, those that reflect first. Each is called after the endpoint and its group.
 
-    Their directory is the supervisor's choice.
-
-    Args:
-        endpoints: all of them, by name.
-        name: of the endpoint.
-        flows: of the run; those between other endpoints are ignored.
-        spec: how to probe.
-        epoch_ns: the reading of the pod's CLOCK_MONOTONIC that is 0 on the run clock.
-        ssids: of the flows, see `assign_ssids`; a place is an endpoint.
-        nodes: a masquerade may replace a source's address by one of theirs.
+    Their directory is the supervisor's choice. `epoch_ns` is the reading of the pod's CLOCK_MONOTONIC that is 0 on the run
+    clock; a masquerade may replace a source's address by one of the nodes'.
     """
     return tuple(
         AgentSettings(

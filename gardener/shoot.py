@@ -240,11 +240,7 @@ def load_shoot(path: Path) -> Shoot:
 
 
 def parse_shoot(document: str | JsonObject, where: str) -> Shoot:
-    """Read a Shoot from YAML text or from a document that was read already.
-
-    Args:
-        document: YAML text, which may hold other documents beside it, or plain data.
-        where: how messages name it.
+    """Read a Shoot from YAML text, which may hold other documents, or from a document that was read already.
 
     Raises:
         UsageError: file, path in the document, what was found, what is allowed.

@@ -142,16 +142,10 @@ def make_switch(
     extension: ExtensionPart | None = None,
     route_controller: RouteControllerPart | None = None,
 ) -> Switch:
-    """Build the parts for one run.
+    """Build the parts for one run, over an API that holds `initial_objects`.
 
-    Args:
-        spec: what they are to be like.
-        kube: the API of the Shoot; holds `initial_objects`.
-        routes: the cloud's route tables, or a Cloud around them, which is then used as it is.
-        recorder: records the events.
-        clock: the run clock.
-        extension: in the place of the double.
-        route_controller: in the place of the double; the cluster lets it take part in the loop.
+    A Cloud is used as it is; other route tables get one around them. A part that is given takes the double's place; the cluster
+    lets a given route controller take part in the loop.
 
     Raises:
         UsageError: the Shoot needs an unsupported feature (eBPF).
@@ -208,11 +202,6 @@ def initial_objects(
     """Return what a cluster has before the request: Nodes, then the manifests in apply order.
 
     A cluster applies them one after the other, and then writes the Nodes' status: an apply does not change the status.
-
-    Args:
-        shoot: the Shoot.
-        nodes: the nodes of the cluster.
-        feature_gates: of the Calico extension; None: all at their default.
     """
     gates = feature_gates or FeatureGates()
     mode = compute_values(shoot, gates).mode

@@ -92,13 +92,15 @@ def observe(
 
 def compare(before: Observed, after: Observed) -> tuple[Sighting, ...]:
     """Return the events between two observations, causes before effects."""
+    was, now = ({} if one.daemon_set is None else {CALICO_NODE: one.daemon_set} for one in (before, after))
+    begun, ended = _compare_rolls(before, after)
     return (
         *_compare_conditions(before.nodes, after.nodes),
-        *_compare_daemon_sets(before.daemon_set, after.daemon_set),
-        *_compare_pools(before.pools, after.pools),
-        *_begin_roll(before, after),
+        *_compare_specs(Kind.DAEMON_SET, was, now, template_mode),
+        *_compare_specs(Kind.IP_POOL, before.pools, after.pools, pool_mode),
+        *begun,
         *_compare_pods(before.pods, after.pods),
-        *_end_roll(before, after),
+        *ended,
     )
 
 
@@ -117,37 +119,27 @@ def _compare_conditions(before: Mapping[str, JsonObject], after: Mapping[str, Js
             yield "condition.removed", {"node": name, "reason": said[0][1], "actor": UNKNOWN}
 
 
-def _compare_daemon_sets(before: JsonObject | None, after: JsonObject | None) -> Iterator[Sighting]:
-    if after is None:
-        if before is not None:
-            yield "object.deleted", {"kind": Kind.DAEMON_SET.value, "name": CALICO_NODE}
-    elif before is None or before.get("spec") != after.get("spec"):
-        yield "manifest.applied", {"kind": Kind.DAEMON_SET.value, "name": CALICO_NODE, "mode": template_mode(after).value}
-
-
-def _compare_pools(before: Mapping[str, JsonObject], after: Mapping[str, JsonObject]) -> Iterator[Sighting]:
+def _compare_specs(
+    kind: Kind, before: Mapping[str, JsonObject], after: Mapping[str, JsonObject], mode_of: Callable[[JsonObject], Mode | None]
+) -> Iterator[Sighting]:
     for name in sorted(before.keys() - after.keys()):
-        yield "object.deleted", {"kind": Kind.IP_POOL.value, "name": name}
-    for name, pool in sorted(after.items()):
-        if name not in before or before[name].get("spec") != pool.get("spec"):
-            mode = pool_mode(pool)
-            yield "manifest.applied", {"kind": Kind.IP_POOL.value, "name": name, "mode": None if mode is None else mode.value}
+        yield "object.deleted", {"kind": kind.value, "name": name}
+    for name, document in sorted(after.items()):
+        if name not in before or before[name].get("spec") != document.get("spec"):
+            mode = mode_of(document)
+            yield "manifest.applied", {"kind": kind.value, "name": name, "mode": None if mode is None else mode.value}
 
 
-def _begin_roll(before: Observed, after: Observed) -> Iterator[Sighting]:
+def _compare_rolls(before: Observed, after: Observed) -> tuple[list[Sighting], list[Sighting]]:
+    """Return the beginning and the end of a roll, where there is one."""
     if before.daemon_set is None or after.daemon_set is None:
-        return
+        return [], []
+    begun, rolling = [], before.rolling
     if _has_new_template(before.daemon_set, after.daemon_set):
-        yield "roll.started", {"generation": after.daemon_set["metadata"].get("generation", 0)}
-
-
-def _end_roll(before: Observed, after: Observed) -> Iterator[Sighting]:
-    if before.daemon_set is None or after.daemon_set is None or after.rolling is not None:
-        return
-    if _has_new_template(before.daemon_set, after.daemon_set):
-        yield "roll.finished", {"generation": after.daemon_set["metadata"].get("generation", 0)}
-    elif before.rolling is not None:
-        yield "roll.finished", {"generation": before.rolling}
+        rolling = after.daemon_set["metadata"].get("generation", 0)
+        begun = [("roll.started", {"generation": rolling})]
+    is_over = rolling is not None and after.rolling is None
+    return begun, [("roll.finished", {"generation": rolling})] if is_over else []
 
 
 def _has_new_template(before: JsonObject, after: JsonObject) -> bool:

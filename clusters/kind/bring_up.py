@@ -81,9 +81,7 @@ class CalicoStart:
     def bring(self, nodes: Sequence[NodeFacts], objects: Sequence[JsonObject]) -> None:
         """Apply the objects of the start mode and return when Calico runs on every node and every condition is right.
 
-        Args:
-            nodes: the nodes.
-            objects: `switches.doubles.initial_objects`; the Nodes among them belong to the kubelets and are not written.
+        Of `switches.doubles.initial_objects` the Nodes belong to the kubelets and are not written.
 
         Raises:
             WorldError: a condition was not met in time.

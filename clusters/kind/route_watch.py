@@ -118,10 +118,7 @@ class RouteWatch:
     """Records the reports of the nodes' kernels; a Participant that only observes.
 
     Args:
-        docker: the engine.
-        nodes: of the cluster.
         recorder: gets `calico.repointed` and `calico.cleanup_routes`.
-        clock: the run clock.
         left: nodes that have left so far; neither their routes nor those to them are followed any more.
     """
 

@@ -175,11 +175,6 @@ class ApiCalls:
 def connect(kubeconfig: Path, context: str | None = None, read_s: float = READ_S) -> ApiCalls:
     """Read a kubeconfig.
 
-    Args:
-        kubeconfig: the file.
-        context: which context; None: the current one.
-        read_s: how long an answer may take.
-
     Raises:
         UsageError: the file is not there or cannot be used.
     """

@@ -76,11 +76,7 @@ NO_OFFSET: Final = Offset(at_ns=(0,), values_ns=(0,), bound_ns=0)
 
 
 def find_offsets(agents: Sequence[AgentRows], reference: str | None = None) -> dict[str, Offset]:
-    """Return for each clock how its times become those of the reference.
-
-    Args:
-        agents: their rows; clocks are told by their ids.
-        reference: id of the clock that counts, such as the harness's own; None, or one that no agent has: the first agent's.
+    """Return for each clock how its times become those of the reference; of the first agent's where no agent has the reference.
 
     Returns:
         Clock id to offset. A clock that no answered probe ties to the reference keeps its times, and its bound is what the

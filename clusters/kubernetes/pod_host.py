@@ -59,9 +59,7 @@ class KubePodHost(Installer):
     """A PodHost behind a kubeconfig.
 
     Args:
-        calls: for everything but commands.
         kubeconfig: for commands, each of which has a connection of its own.
-        context: which context of it; None: the current one.
 
     Raises:
         UsageError: the kubeconfig cannot be used.

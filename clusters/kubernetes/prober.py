@@ -61,7 +61,6 @@ class KindProber:
     """Implements the Prober port; see `hitless.ports.Prober`.
 
     Args:
-        pods: where the agents run; deployed before `start`.
         rescue: how records are fetched if the API fails; None: they are not.
     """
 
@@ -247,10 +246,6 @@ class KindProber:
 def fetch(ask: Callable[[JsonObject], JsonObject], directory: Path) -> None:
     """Fetch the files of one supervisor piece by piece. If a stream breaks, only its piece is requested again.
 
-    Args:
-        ask: sends a request to the supervisor and returns its answer.
-        directory: where the files go, by their names.
-
     Raises:
         WorldError: the supervisor cannot be reached, or a file is not what it said.
     """
@@ -266,11 +261,6 @@ def fetch(ask: Callable[[JsonObject], JsonObject], directory: Path) -> None:
 
 def merge_records(directory: Path, clocks: Mapping[str, _PodClock], clock_id: str) -> ProbeRecords:
     """Read the agents' records and convert them to one clock: the harness's if an agent has it, else the best known one.
-
-    Args:
-        directory: where their files are.
-        clocks: agent name to its clock.
-        clock_id: of the harness.
 
     Raises:
         RecordDamagedError: a file is there and cannot be read.

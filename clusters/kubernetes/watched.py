@@ -48,7 +48,6 @@ class WatchedCluster:
 
     Args:
         kube: its API, connected until `down`; only read.
-        pods: where the probers go.
     """
 
     def __init__(self, kube: KindKube, pods: ProberPods) -> None:

@@ -37,8 +37,6 @@ class KindWatcher:
     """Watches one collection: it knows when something in it changed, not what.
 
     Args:
-        calls: the API server.
-        kind: kind of the objects.
         find_path: the collection's path; asked again after each failure.
     """
 
@@ -121,8 +119,6 @@ class Collection(KindWatcher):
     `KindKube` knows only the kinds of the switch.
 
     Args:
-        calls: the API server.
-        resource: what is followed.
         kind: kind of its objects, which a list leaves out.
         namespace: of a namespaced resource; empty: all of them.
     """

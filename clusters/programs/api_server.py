@@ -85,9 +85,7 @@ class ApiServer:
     """One control plane with data of its own.
 
     Args:
-        assets: the programs.
         logs: folder for the logs of both, and for their data while they run.
-        flags: additional flags of kube-apiserver.
     """
 
     def __init__(self, assets: Assets, logs: Path, flags: Sequence[str] = ()) -> None:

@@ -63,14 +63,6 @@ class DeferredRecorder:
 class ProgramCluster:
     """Implements the Cluster port; see `hitless.ports.Cluster`.
 
-    Args:
-        inner: the cluster.
-        programs: around it.
-        case: the scenario with its options.
-        feature_gates: of the extension.
-        directory: the run's folder.
-        clock: the run clock.
-
     Raises:
         MissingCapabilityError: a program of the control plane is missing.
     """

@@ -51,10 +51,7 @@ _NOWHERE: Final = "https://127.0.0.1:1"
 def ask_program(extension: Path, release: ExtensionRelease, logs: Path) -> dict[str, str]:
     """Return what a program decides: case to one word of the table, without the table's brackets but `hold(api)`.
 
-    Args:
-        extension: the program.
-        release: that it belongs to: the last manifest is as it would have written it.
-        logs: folder for the logs of the program and of its API server.
+    The manifest that was written last is as the release would have written it.
 
     Raises:
         WorldError: the program or its API server ended, or did not become ready.

@@ -54,10 +54,8 @@ class Ec2Endpoint:
     """Answers a route controller; a Participant.
 
     Args:
-        cloud: the route tables behind the cloud's API.
         read_instances: returns instance id to name of the node, as they are now.
         create_ns: how long CreateRoute and DeleteRoute take.
-        recorder: gets the events.
     """
 
     name: Final = "ec2"

@@ -100,10 +100,7 @@ class ExtensionProgram:
     Args:
         calls: the programs' API.
         kube: the cluster's own, for the names of its nodes.
-        feature_gates: of the extension.
-        recorder: gets the events.
         reconcile_ns: from the operator's request to the Network's change.
-        start_process: starts the program.
     """
 
     name: Final = NAME

@@ -8,7 +8,6 @@ import mmap
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -16,22 +15,15 @@ from typing import Final
 from hitless.errors import MissingCapabilityError
 from hitless.facts import Part, PartIdentity
 
-_MAGIC: Final = b"\xff Go buildinf:"
-_ALIGNMENT: Final = 16
-_HEADER_OCTETS: Final = 32
-_HAS_STRINGS_INLINE: Final = 2
-_SENTINEL_OCTETS: Final = 16
-"""Around the module information. Source: Go src/debug/buildinfo/buildinfo.go, since Go 1.18."""
+_MODULE: Final = re.compile(rb"path\t\S+\nmod\t\S+\t(\S*)\t")
+_COMMIT: Final = re.compile(rb"\nbuild\tvcs\.revision=(\w+)(?:\nbuild\tvcs\.time=\S+)?(\nbuild\tvcs\.modified=true)?")
+"""Module information is text in a Go program's file. Source: Go src/runtime/debug/mod.go, since Go 1.18."""
 _VERSION: Final = re.compile(r"\bv?\d+\.\d+\.\d+[-+.\w$:%]*")
 _VERSION_S: Final = 20.0
 
 
 def check_program(option: str, path: Path) -> None:
-    """Refuse a file that cannot be started.
-
-    Args:
-        option: what the user wrote, such as `--extension`.
-        path: the value of the option.
+    """Refuse a file that cannot be started, the value of an option such as `--extension`.
 
     Raises:
         MissingCapabilityError: there is no such file, or it may not be executed.
@@ -47,11 +39,8 @@ def identify(part: Part, path: Path) -> PartIdentity:
     """Return the identity of the program at `path`, which is read and asked for its version once per process."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    information = _read_build_information(path)
-    version = _ask_version(path) or information.get("mod", "")
-    commit = information.get("vcs.revision")
-    if commit and information.get("vcs.modified") == "true":
-        commit += " and uncommitted changes"
+    built, commit = _read_build_information(path)
+    version = _ask_version(path) or built
     return PartIdentity(
         name=part, is_double=False, version=version, digest=f"sha256:{digest}", path=str(path.resolve()), commit=commit
     )
@@ -86,43 +75,15 @@ def _ask_version(path: Path) -> str:
     return ""
 
 
-def _read_build_information(path: Path) -> dict[str, str]:
-    """Return what `go version -m` prints of the program itself: `mod` (its version), `vcs.revision`; empty: no Go program."""
-    if path.stat().st_size < _HEADER_OCTETS:
-        return {}
+def _read_build_information(path: Path) -> tuple[str, str | None]:
+    """Return version and commit, as `go version -m` prints them of the program itself; empty and None: no Go program."""
+    if not path.stat().st_size:
+        return "", None
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for text in _find_module_texts(content):
-            found: dict[str, str] = {}
-            for line in text.splitlines():
-                name, *values = line.split("\t")
-                if name == "mod" and len(values) > 1:
-                    found["mod"] = values[1]
-                elif name == "build" and values:
-                    key, _, value = values[0].partition("=")
-                    found[key] = value
-            if found:
-                return found
-    return {}
-
-
-def _find_module_texts(content: mmap.mmap) -> Iterator[str]:
-    at = content.find(_MAGIC)
-    while at >= 0:
-        if at % _ALIGNMENT == 0 and content[at + len(_MAGIC) + 1] & _HAS_STRINGS_INLINE:
-            _, next_at = _read_text(content, at + _HEADER_OCTETS)
-            text, _ = _read_text(content, next_at)
-            yield text[_SENTINEL_OCTETS:-_SENTINEL_OCTETS].decode(errors="replace")
-        at = content.find(_MAGIC, at + 1)
-
-
-def _read_text(content: mmap.mmap, at: int) -> tuple[bytes, int]:
-    """Return a text after its length (an unsigned varint), and the place after it."""
-    length = shift = 0
-    while at < len(content):
-        octet = content[at]
-        at += 1
-        length |= (octet & 0x7F) << shift
-        shift += 7
-        if octet < 0x80:  # noqa: PLR2004 - the last octet of a varint
-            break
-    return content[at : at + length], at + length
+        module = _MODULE.search(content)
+        if module is None:
+            return "", None
+        version, commit = module[1].decode(errors="replace"), _COMMIT.search(content, module.end())
+        if commit is None:
+            return version, None
+        return version, commit[1].decode() + (" and uncommitted changes" if commit[2] else "")

@@ -53,7 +53,6 @@ class Mirror:
         calls: the programs' API.
         kube: the cluster's own.
         calico_version: tag of the Calico images that the cluster's nodes have.
-        recorder: gets the events.
     """
 
     name: Final = "mirror"
@@ -221,11 +220,7 @@ class Mirror:
 
 
 class Outward:
-    """The way from the cluster's Nodes to the programs' API; a Participant that is called when a Node has changed.
-
-    Args:
-        mirror: does it.
-    """
+    """The way from the cluster's Nodes to the programs' API; a Participant that is called when a Node has changed."""
 
     name: Final = "mirror-outward"
     watches: Final = frozenset({Kind.NODE})

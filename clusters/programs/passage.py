@@ -16,11 +16,7 @@ _CHUNK_OCTETS: Final = 65_536
 
 
 class Passage:
-    """A port of the loopback that leads to another one. Open at first.
-
-    Args:
-        port: where it leads.
-    """
+    """A port of the loopback that leads to another one. Open at first."""
 
     def __init__(self, port: int) -> None:
         self._server = _Server(port)

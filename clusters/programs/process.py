@@ -35,7 +35,6 @@ class Process:
 
     Args:
         name: how messages name it; its log is NAME.log.
-        arguments: the program and its arguments.
         directory: of the log; it is appended to where the program is started again.
         environment: variables to set beside the harness's own.
 

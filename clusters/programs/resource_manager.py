@@ -66,11 +66,7 @@ def _configuration(server: ApiServer, certificates: Path) -> JsonObject:
 
 
 class GarbageCollector:
-    """Stand-in for the garbage collector: ends deletions in the foreground a little later; a Participant.
-
-    Args:
-        calls: the programs' API.
-    """
+    """Stand-in for the garbage collector: ends deletions in the foreground a little later; a Participant."""
 
     name: Final = "garbage-collector"
     watches: Final[frozenset[Kind]] = frozenset()

@@ -28,14 +28,9 @@ class RouteControllerProgram:
     """Starts and ends the program; a Participant.
 
     Args:
-        path: the program.
-        server: the programs' API.
-        ec2: the endpoint that it calls.
         kube: the cluster's own API.
         tables: the route tables themselves.
-        pod_cidr: of the Shoot.
         timings: how long a new pod takes to start the program.
-        logs: folder of its log.
         replicas: how many run when the run begins: 0 or 1.
     """
 

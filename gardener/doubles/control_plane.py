@@ -16,7 +16,7 @@ from gardener.manifests.admission import policy_manifests
 from gardener.manifests.render import key_of
 from gardener.shoot import Shoot
 from gardener.timings import Timings
-from hitless.errors import ApiError, ConflictError
+from hitless.errors import ConflictError
 from hitless.events import Recorder
 from hitless.ports import KubeApi
 from hitless.words import MILLISECOND, JsonObject, Kind, Mode, Nanoseconds
@@ -73,7 +73,7 @@ class ControlPlane:
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Reconcile the ControlPlane if it is due. After an error every step is repeated: each is idempotent."""
         if self._due_ns is not None and now_ns >= self._due_ns:
-            self._due_ns = self._attempt(now_ns)
+            self._due_ns = self._backoff.attempt(self._carry_out, now_ns, self.name, self._recorder)
         # Requests come from outside the loop; a wake-up this often notices them early enough.
         idle_ns = now_ns + max(self._timings.control_plane_reconcile_ns, MILLISECOND)
         return Nanoseconds(idle_ns if self._due_ns is None else min(self._due_ns, idle_ns))
@@ -82,17 +82,10 @@ class ControlPlane:
         """Return whether the last request has been carried out."""
         return self._due_ns is None
 
-    def _attempt(self, now_ns: Nanoseconds) -> Nanoseconds | None:
-        try:
-            self._scale(now_ns)
-            self._change_policy()
-            self._clean_up()
-        except ApiError as error:
-            retry_ns = self._backoff.fail()
-            self._recorder.record("reconcile.failed", actor=self.name, error=str(error), retry_ns=retry_ns)
-            return Nanoseconds(now_ns + retry_ns)
-        self._backoff.forget()
-        return None
+    def _carry_out(self, now_ns: Nanoseconds) -> None:
+        self._scale(now_ns)
+        self._change_policy()
+        self._clean_up()
 
     def _scale(self, now_ns: Nanoseconds) -> None:
         """Overlay off needs one replica; an IPv6-only Shoot does not use the controller. Source: valuesprovider.go:678-714."""

@@ -15,7 +15,7 @@ gardener pkg/resourcemanager/controller/managedresource/reconciler.go (cleanOldR
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,13 +52,22 @@ class DoublingBackoff:
         """Count a success."""
         self.failures = 0
 
+    def attempt(
+        self, act: Callable[[Nanoseconds], Nanoseconds | None], now_ns: Nanoseconds, actor: str, recorder: Recorder
+    ) -> Nanoseconds | None:
+        """Act, and return when to act again; an error of the API is recorded, and its wait begins."""
+        try:
+            due_ns = act(now_ns)
+        except ApiError as error:
+            retry_ns = self.fail()
+            recorder.record("reconcile.failed", actor=actor, error=str(error), retry_ns=retry_ns)
+            return Nanoseconds(now_ns + retry_ns)
+        self.forget()
+        return due_ns
+
 
 class ResourceManager:
-    """Deletes and applies; driven by the extension's double, which wakes it.
-
-    Args:
-        applied: objects that it applied long ago.
-    """
+    """Deletes and applies; driven by the extension's double, which wakes it. What is `applied` was so long ago."""
 
     name: Final = "gardener-resource-manager"
 
@@ -91,14 +100,7 @@ class ResourceManager:
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Delete or apply what is due; returns when to come back, or None."""
         if self._due_ns is not None and now_ns >= self._due_ns:
-            try:
-                self._due_ns = self._step(now_ns)
-            except ApiError as error:
-                retry_ns = self._backoff.fail()
-                self._recorder.record("reconcile.failed", actor=self.name, error=str(error), retry_ns=retry_ns)
-                self._due_ns = Nanoseconds(now_ns + retry_ns)
-            else:
-                self._backoff.forget()
+            self._due_ns = self._backoff.attempt(self._step, now_ns, self.name, self._recorder)
         return self._due_ns
 
     def _step(self, now_ns: Nanoseconds) -> Nanoseconds | None:

@@ -69,11 +69,6 @@ def admit(old_node: JsonObject, new_node: JsonObject, username: str) -> JsonObje
     A write of calico-node that holds NetworkUnavailable keeps its other conditions, and the entries that the node had before
     (none, if it had none) move to the end of the list. Everything else passes as it is.
 
-    Args:
-        old_node: the Node as stored.
-        new_node: the Node as the request would make it.
-        username: the writer, such as `system:serviceaccount:kube-system:calico-node`.
-
     Returns:
         The Node to store; `new_node` itself is never changed.
     """

@@ -26,12 +26,7 @@ EVERY_TAINT: Final = [{"effect": effect, "operator": "Exists"} for effect in ("N
 
 
 def render_daemon_set(values: ChartValues, config_checksum: str) -> JsonObject:
-    """Render the DaemonSet.
-
-    Args:
-        values: the chart's values.
-        config_checksum: SHA-256 of the ConfigMap: a changed backend rolls the DaemonSet through this annotation.
-    """
+    """Render the DaemonSet; a changed ConfigMap rolls it, by its checksum in an annotation."""
     labels = {"k8s-app": "calico-node", **SYSTEM_COMPONENT, "node.gardener.cloud/critical-component": "true"}
     return {
         "apiVersion": "apps/v1",
