@@ -15,7 +15,7 @@ def assign_ssids(flows: Iterable[Flow], place_of: Callable[[str], str]) -> dict[
     """Return the SSID of every flow: the smallest that no other flow of its two places has.
 
     A run may have more flows than an SSID has values. It only has to be unique where it is read: at the agents of a flow's
-    source and of its destination. `place_of` returns the place that holds an endpoint's agents: itself, or one that holds several.
+    source and of its destination. `place_of` returns the place of an endpoint's agents: itself, or one that holds several.
     Source: RFC 8972 3 (locally unique; a reflector identifies a session by its addresses, too).
 
     Raises:
