@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 
-from clusters.faults import NEEDS_NFT
 from clusters.lab.calibrator import LabCalibrator
 from clusters.lab.calico.daemon_set import DaemonSetRoll, start_pods
 from clusters.lab.calico.data_plane import read_data_plane
