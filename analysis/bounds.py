@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from hitless.events import Event
 from hitless.words import Nanoseconds
@@ -36,6 +37,10 @@ def make_interval(earliest_ns: int, latest_ns: int) -> Interval:
     return Interval(earliest_ns=Nanoseconds(earliest_ns), latest_ns=Nanoseconds(latest_ns))
 
 
+START: Final = make_interval(0, 0)
+"""The run's start."""
+
+
 def instant_of(event: Event) -> Interval:
     """Return the bounds of the time at which an event took effect."""
     return make_interval(event.facts.get("began_ns", event.t_ns), event.t_ns)
@@ -66,6 +71,12 @@ class Length:
     def rank(self) -> tuple[bool, int]:
         """Sort key: by the longest bound; a censored length is longer than every other, and ranks by its shortest."""
         return (True, self.shortest_ns) if self.longest_ns is None else (False, self.longest_ns)
+
+
+def make_length(shortest_ns: int, likely_ns: int, longest_ns: int) -> Length:
+    """Return a length by its bounds, none of them below 0."""
+    shortest, likely, longest = (Nanoseconds(max(0, ns)) for ns in (shortest_ns, likely_ns, longest_ns))
+    return Length(shortest_ns=shortest, likely_ns=likely, longest_ns=longest)
 
 
 def add_lengths(lengths: Iterable[Length]) -> Length:

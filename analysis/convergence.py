@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.bounds import Length
+from analysis.bounds import Length, make_length
 from analysis.paths.path import Direction, Flags, FlowPaths
 from analysis.paths.ttl import RouteEnds, TtlPaths, paths_of
 from analysis.route_history import RouteHistory
@@ -141,31 +141,20 @@ def find_transitions(found: FlowPaths, request_ns: Nanoseconds) -> Transitions:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Instant:
-    """An instant between two probes."""
+def _between(direction: Direction, before_ns: int, before: int | None, after: int) -> Length:
+    """Return the instant between two probes of a direction, counted from the run's start.
 
-    earliest_ns: int
-    likely_ns: int
-    """Half-way between the times at which both set out in the direction concerned."""
-    latest_ns: int
-
-
-def _between(direction: Direction, before_ns: int, before: int | None, after: int) -> _Instant:
-    """Return the instant between two probes of a direction; without one before, between `before_ns` and the other."""
+    Likely is half-way between the times at which both set out. Without a probe before, it is between `before_ns` and the other.
+    """
     since_ns, until_ns = direction.since_ns, int(direction.until_ns[after])
     likely_ns = ((before_ns if before is None else int(since_ns[before])) + int(since_ns[after])) // 2
-    return _Instant(earliest_ns=before_ns, likely_ns=min(max(before_ns, likely_ns), until_ns), latest_ns=until_ns)
+    return make_length(before_ns, min(max(before_ns, likely_ns), until_ns), until_ns)
 
 
-def _since(instant: _Instant | None, request_ns: int) -> Length | None:
-    if instant is None:
+def _since(instant: Length | None, request_ns: int) -> Length | None:
+    if instant is None or instant.longest_ns is None:
         return None
-    return Length(
-        shortest_ns=Nanoseconds(max(0, instant.earliest_ns - request_ns)),
-        likely_ns=Nanoseconds(max(0, instant.likely_ns - request_ns)),
-        longest_ns=Nanoseconds(max(0, instant.latest_ns - request_ns)),
-    )
+    return make_length(instant.shortest_ns - request_ns, instant.best_ns - request_ns, instant.longest_ns - request_ns)
 
 
 def _event(found: FlowPaths, is_after: Flags, request_ns: int) -> tuple[Length | None, bool]:
@@ -184,7 +173,7 @@ def _event(found: FlowPaths, is_after: Flags, request_ns: int) -> tuple[Length |
     return _since(instant, request_ns), bool(is_impaired[first])
 
 
-def _first_arrival(found: FlowPaths, direction: Direction, is_after: Flags) -> _Instant | None:
+def _first_arrival(found: FlowPaths, direction: Direction, is_after: Flags) -> Length | None:
     """Return when a direction began to work by the new path.
 
     That is after the last probe before the first arrival that was lost this way or certainly took the old path.
@@ -200,11 +189,11 @@ def _first_arrival(found: FlowPaths, direction: Direction, is_after: Flags) -> _
     return _between(direction, int(probes.rows["send_began_ns"][before]), before, first)
 
 
-def _recovery(found: FlowPaths, arrivals: list[_Instant]) -> Length | None:
+def _recovery(found: FlowPaths, arrivals: list[Length]) -> Length | None:
     """Return the time between the first arrival by the new path and the last change for the better."""
     if not arrivals:
         return None
-    began = min(arrivals, key=lambda instant: instant.latest_ns)
+    began = min(arrivals, key=lambda instant: instant.rank)
     rows, is_impaired = found.probes.rows, found.probes.is_impaired
     bad = np.flatnonzero(is_impaired | found.out.is_preferred | found.back.is_preferred)
     last_bad = int(bad[-1]) if bad.size else -1
@@ -212,12 +201,9 @@ def _recovery(found: FlowPaths, arrivals: list[_Instant]) -> Length | None:
     good = np.flatnonzero((~is_impaired & found.out.is_next_best & found.back.is_next_best)[last_bad + 1 :])
     before = max(0, last_bad)
     before_ns = int(rows["send_began_ns"][before])
-    shortest = Nanoseconds(max(0, before_ns - began.latest_ns))
+    shortest = max(0, before_ns - began.rank[1])
     if not good.size:
-        return Length(shortest_ns=shortest, longest_ns=None)
+        return Length(shortest_ns=Nanoseconds(shortest), longest_ns=None)
     ended = _between(found.back, before_ns, before, last_bad + 1 + int(good[0]))
-    return Length(
-        shortest_ns=shortest,
-        likely_ns=Nanoseconds(max(shortest, ended.likely_ns - began.likely_ns)),
-        longest_ns=Nanoseconds(max(shortest, ended.latest_ns - began.earliest_ns)),
-    )
+    likely, longest = ended.best_ns - began.best_ns, ended.rank[1] - began.shortest_ns
+    return make_length(shortest, max(shortest, likely), max(shortest, longest))

@@ -80,7 +80,7 @@ class Evidence:
     @cached_property
     def causes(self) -> tuple[Attribution, ...]:
         """The causes of every outage, by flow, then in order of time."""
-        return attribute(self.history, self.measures, self.probes, self.routes, self.cloud_routes)
+        return attribute(self.history, self.measures, self.probes, self.routes, self.cloud_routes, self.ttls)
 
     def paths(self, *roles: FlowRole) -> Iterator[FlowPaths]:
         """Yield the path of every probe, flow by flow. They are not kept: in a large mesh they are as large as the records."""

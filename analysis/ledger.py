@@ -34,11 +34,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from analysis.measure import Measures
-from hitless.history import History
+from hitless.history import MACHINE, History
 from hitless.words import FlowRole, IpFamily
-
-MACHINE: Final = "machine"
-"""The entry that is no namespace: it holds `Neigh.table_fulls`."""
 
 _NEEDED: Final = ("Ip.InReceives", "Ip.InDelivers", "Ip.ForwDatagrams", "Ip.OutRequests", "Ip.OutTransmits")
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.evidence import Evidence
 from checks.check import Limits, make_check
-from hitless.history import History
+from hitless.history import MACHINE
 from hitless.plural import plural
 from hitless.verdicts import Finding, doubt, note
 from hitless.words import MICROSECOND, FlowRole, Verdict
@@ -125,7 +125,7 @@ def _ask_calibration(evidence: Evidence) -> Iterator[Finding]:
 def _ask_pressure(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
     """How long did some task of the machine wait for a CPU? Source: Linux Documentation/accounting/psi.rst."""
     history = evidence.history
-    waited_us, lasted_us = (_grown(history, f"Pressure.{name}_us") for name in ("cpu_some", "read_at"))
+    waited_us, lasted_us = (history.moved(f"Pressure.{name}_us", [MACHINE]) for name in ("cpu_some", "read_at"))
     limit = limits["pressure_ratio"]
     if waited_us is None or not lasted_us:
         text = "the time for which tasks waited for a CPU is unknown: the kernel offers no pressure stall information"
@@ -165,15 +165,8 @@ def _ask_clocks(evidence: Evidence, limits: Limits) -> Iterator[Finding]:
 
 def _ask_neighbours(evidence: Evidence) -> Iterator[Finding]:
     """All namespaces share the machine's neighbour table: if it overflows, packets are dropped although routes exist."""
-    overflows = _grown(evidence.history, "Neigh.table_fulls")
+    overflows = evidence.history.moved("Neigh.table_fulls", [MACHINE])
     if overflows:
         yield doubt(
             "neighbour-table-full", f"the machine's neighbour table overflowed {plural(overflows, 'time')}; raise gc_thresh3"
         )
-
-
-def _grown(history: History, name: str) -> int | None:
-    """Return by how much a counter of the machine grew during the run; None if there is none."""
-    before = history.counters_before.get("machine", {}).get(name)
-    after = history.counters_after.get("machine", {}).get(name)
-    return None if before is None or after is None else after - before

@@ -118,7 +118,7 @@ class RunReader:
                 if not line.endswith(b"\n"):
                     return
                 self._offset += len(line)
-                yield Event.from_json(json.loads(line))
+                yield Event(**json.loads(line))
 
     def _probes(self, path: Path) -> Iterator[Rows]:
         """Yield settled probes that were not yielded before; the file is sparse, and missed ticks are holes in it."""

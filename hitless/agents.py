@@ -43,8 +43,8 @@ def read_agents(directory: Path, agents: Sequence[str]) -> ProbeRecords:
             rows[table].append(content)
             if table == "clock":
                 clocks[agent] = content
-    sender, reflector, skipped = (np.concatenate(rows[table]) for table in ("sender", "reflector", "skipped"))
-    connections, overflows = (np.concatenate(rows[table]) for table in ("connection", "overflow"))
+    whole = {table: np.concatenate(parts) for table, parts in rows.items()}
+    sender, reflector, skipped, connections = (whole[table] for table in ("sender", "reflector", "skipped", "connection"))
     return ProbeRecords(
         sender=sender[np.lexsort((sender["seq"], sender["flow"]))],
         reflector=reflector[np.lexsort((reflector["received"], reflector["flow"]))],
@@ -52,7 +52,7 @@ def read_agents(directory: Path, agents: Sequence[str]) -> ProbeRecords:
         clocks=clocks,
         reports=tuple(read_report(directory, agent) for agent in agents),
         connections=connections[np.lexsort((connections["at"], connections["flow"]))],
-        overflows=overflows,
+        overflows=whole["overflow"],
     )
 
 
@@ -62,13 +62,7 @@ def read_report(directory: Path, agent: str) -> AgentReport:
     if not path.exists():
         return AgentReport(agent=agent, counters={}, finished=False)
     try:
-        document = json.loads(path.read_bytes())
-        return AgentReport(
-            agent=document["agent"],
-            counters=document["counters"],
-            finished=document["finished"],
-            inner_loop=document.get("inner_loop", ""),
-        )
+        return AgentReport(**json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecordDamagedError(f"{path}: not an agent's report: {error}") from error
 

@@ -58,13 +58,8 @@ class Event:
     """The facts: JSON values only."""
 
     def as_json(self) -> JsonObject:
-        """Return the event as one JSON object."""
+        """Return the event as one JSON object, whose keys are the fields."""
         return {"t_ns": int(self.t_ns), "name": self.name, "facts": self.facts}
-
-    @staticmethod
-    def from_json(document: JsonObject) -> Event:
-        """Read one event back; the inverse of `as_json`."""
-        return Event(t_ns=Nanoseconds(document["t_ns"]), name=document["name"], facts=document["facts"])
 
 
 class Recorder(Protocol):

@@ -1,7 +1,7 @@
-"""The faults: what a scenario may name, with their options and what else is known of each; and the Faults port as a table.
+"""The faults: what a scenario may name, with their options and what else is known of each; and a table of what can be injected.
 
 Mistakes in a scenario are found here, before anything runs. Which faults a cluster can bring about is the cluster's matter
-(`hitless.ports.Faults.known`); one that it cannot is a skip.
+(`FaultTable.known`); one that it cannot is a skip.
 """
 
 from __future__ import annotations
@@ -154,14 +154,14 @@ class Fault:
 
 
 class FaultTable:
-    """See `hitless.ports.Faults`."""
+    """The faults of a cluster, or of the parts that switch."""
 
     def __init__(self, faults: Mapping[str, Fault]) -> None:
-        self._faults = dict(faults)
+        self.faults = faults
 
     def known(self) -> frozenset[str]:
         """Return the names of the faults."""
-        return frozenset(self._faults)
+        return frozenset(self.faults)
 
     def inject(self, name: str, options: JsonObject) -> None:
         """Inject a fault. Raises UsageError: the fault is unknown, or its target does not exist."""
@@ -172,6 +172,6 @@ class FaultTable:
         self._find(name).cure(options)
 
     def _find(self, name: str) -> Fault:
-        if name not in self._faults:
-            raise UsageError(where="fault", place="name", found=repr(name), expected=", ".join(sorted(self._faults)) or "none")
-        return self._faults[name]
+        if name not in self.faults:
+            raise UsageError(where="fault", place="name", found=repr(name), expected=", ".join(sorted(self.faults)) or "none")
+        return self.faults[name]

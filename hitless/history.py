@@ -5,14 +5,18 @@ It is stored before anything reads it, and a stored history gives the same verdi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from hitless.events import Event
 from hitless.facts import CloudRoute, ClusterFacts, Flow, NodeState, Part, PartIdentity
 from hitless.load import LoadRecords
 from hitless.records import ProbeRecords
 from hitless.words import Arm, FlowRole, JsonObject, Kind, Mode, Nanoseconds, Overlay, Profile
+
+MACHINE: Final = "machine"
+"""The entry of the counters that is no namespace, such as `Neigh.table_fulls`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,13 @@ class History:
     def final_objects_of(self, kind: Kind) -> Iterator[JsonObject]:
         """Yield the final objects of one kind."""
         return (document for document in self.final_objects if document.get("kind") == kind.value)
+
+    def moved(self, counter: str, places: Iterable[str]) -> int | None:
+        """Return by how much a kernel counter moved in some namespaces together; None: it was not read in one of them."""
+        found = [(self.counters_before.get(place), self.counters_after.get(place, {}).get(counter)) for place in places]
+        if not found or any(before is None or after is None for before, after in found):
+            return None
+        return sum(after - before.get(counter, 0) for before, after in found if before is not None and after is not None)
 
     @property
     def requests(self) -> tuple[Event, ...]:

@@ -11,9 +11,10 @@ from typing import Protocol
 
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, Flow, ProbeSpec
+from hitless.faults import FaultTable
 from hitless.history import RunHeader
 from hitless.load import LoadSpec
-from hitless.ports import Cluster, Faults, Participant
+from hitless.ports import Cluster, Participant
 from hitless.words import JsonObject, Nanoseconds
 
 
@@ -25,7 +26,7 @@ class Switch(Protocol):
         """The participants of Gardener's parts."""
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> FaultTable:
         """Faults of these parts."""
 
     def request(self, number: int) -> None:

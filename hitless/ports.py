@@ -12,6 +12,7 @@ from typing import Protocol
 
 from hitless.events import Recorder
 from hitless.facts import CloudRoute, ClusterFacts, Flow, NodeState, ProbeSpec
+from hitless.faults import FaultTable
 from hitless.load import Load
 from hitless.records import ProbeRecords
 from hitless.words import Capability, JsonObject, Kind, Nanoseconds
@@ -108,19 +109,6 @@ class Prober(Protocol):
         """Return the records of all agents. Raises RecordDamagedError."""
 
 
-class Faults(Protocol):
-    """Injects faults and cures them; every fault has a cure."""
-
-    def known(self) -> frozenset[str]:
-        """Return the names of the faults that this cluster can inject."""
-
-    def inject(self, name: str, options: JsonObject) -> None:
-        """Inject the fault; effective on return."""
-
-    def cure(self, name: str, options: JsonObject) -> None:
-        """Cure what the fault broke with these options; effective on return. Curing an absent fault is no error."""
-
-
 class Calibrator(Protocol):
     """Blackholes the flow of FlowRole.CALIBRATION, and nothing else, at exactly known times."""
 
@@ -171,7 +159,7 @@ class Cluster(Protocol):
         """Its prober."""
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> FaultTable:
         """Its faults."""
 
     @property

@@ -5,6 +5,7 @@ It knows no scenario and no cluster: a frozen plan says what to do, and it acts 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,12 +15,13 @@ from typing import Final, TypeVar
 from hitless.clock import wait_until
 from hitless.errors import HitlessError, MissingCapabilityError, WorldError
 from hitless.facts import CloudRoute, ClusterFacts, Flow
+from hitless.faults import FaultTable
 from hitless.history import History
 from hitless.load import Load
 from hitless.loop import Loop
 from hitless.plan import PlannedFault, RunPlan, Switch
 from hitless.plural import plural
-from hitless.ports import Clock, Cluster, Faults
+from hitless.ports import Clock, Cluster
 from hitless.store import RunStore, read_history
 from hitless.words import Capability, FlowRole, JsonObject, Kind, Nanoseconds
 
@@ -89,10 +91,8 @@ class _Execution:
         self._events = store.events
         self._errors: list[str] = []
         self._injected: list[PlannedFault] = []
-        self._planned = len(plan.faults)
-        """Faults that are still to be injected."""
-        self._requests = len(plan.requests_ns)
-        """Requests that are still to be made."""
+        self._left = Counter(fault=len(plan.faults), request=len(plan.requests_ns))
+        """Faults that are still to be injected, and requests that are still to be made."""
         self._switch: Switch | None = None
         self._load: Load | None = None
         self._is_live = False
@@ -123,17 +123,17 @@ class _Execution:
             loop.run(lambda: False, Nanoseconds(start_ns + plan.probing.interval_ns))
 
         def is_over() -> bool:
-            is_quiet = plan.is_until_settled and not self._planned and not self._requests
+            is_quiet = plan.is_until_settled and not self._left.total()
             return is_quiet and all(one.is_settled() for one in participants)
 
         is_settled = loop.run(is_over, Nanoseconds(start_ns + plan.duration_ns_max))
         self._events.record("run.settled" if is_settled else "run.timed_out")
-        if self._planned or self._requests:
-            left = [plural(count, what) for count, what in ((self._planned, "fault"), (self._requests, "request")) if count]
+        left = [plural(count, what) for what, count in self._left.items() if count]
+        if left:
             raise WorldError(f"the run ended before {' and '.join(left)}; lengthen duration_s, or inject and request earlier")
 
     def _request(self, switch: Switch, number: int) -> None:
-        self._requests -= 1
+        self._left["request"] -= 1
         switch.request(number)
 
     def _start_load(self, facts: ClusterFacts) -> None:
@@ -180,14 +180,14 @@ class _Execution:
             if fault.for_ns is not None:
                 loop.at(Nanoseconds(start_ns + fault.at_ns + fault.for_ns), partial(self._cure, fault))
 
-    def _faults_of(self, name: str) -> Faults:
+    def _faults_of(self, name: str) -> FaultTable:
         """Return the owner of a fault: the parts that switch, or the cluster."""
         switch = self._switch
         return switch.faults if switch is not None and name in switch.faults.known() else self._cluster.faults
 
     def _inject(self, fault: PlannedFault) -> None:
         self._injected.append(fault)
-        self._planned -= 1
+        self._left["fault"] -= 1
         began_ns = self._clock.now_ns()
         self._faults_of(fault.name).inject(fault.name, fault.options)
         self._events.record("fault.injected", fault=fault.name, options=dict(fault.options), began_ns=int(began_ns))

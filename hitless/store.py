@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -68,10 +68,10 @@ class _Cluster:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Final:
-    counters_after: Mapping[str, Mapping[str, int]]
-    nodes: tuple[NodeState, ...]
-    objects: tuple[JsonObject, ...]
-    errors: tuple[str, ...]
+    counters_after: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    nodes: tuple[NodeState, ...] = ()
+    objects: tuple[JsonObject, ...] = ()
+    errors: tuple[str, ...] = ()
     cloud_routes: tuple[CloudRoute, ...] | None = None
 
 
@@ -200,43 +200,28 @@ def read_history(directory: Path, *, must_be_whole: bool = True) -> History:
         raise RecordDamagedError(
             f"{directory / 'run.json'}: the run is {run.schema}; this version of hitless reads {SCHEMA} and {_SCHEMA_1}"
         )
-    names = _NAMES_1 if run.schema == _SCHEMA_1 else {}
     if not (directory / "cluster.json").exists():
         raise RecordDamagedError(f"{directory}: the run ended before its cluster was up, so it has nothing to judge")
     cluster = _read(directory / "cluster.json", _Cluster)
-    reader = _Reader(directory, names, must_be_whole=must_be_whole)
-    no_end = _Final(counters_after={}, nodes=(), objects=(), errors=())
-    has_final = (directory / "final.json").exists()
-    if has_final:
-        final = reader.attempt(lambda: _read(directory / "final.json", _Final), no_end)
-    else:
-        final = replace(no_end, errors=("the run ended before its end was stored",))
-    events = reader.read_events()
-    has_records = (directory / "agents.json").exists()
-    errors = list(final.errors)
-    if has_final and "run.probing_stopped" not in {event.name for event in events}:
-        errors.append("events are missing: the stored ones end before the probing stopped")
-    left = () if has_records else find_agents(directory / "agents")
-    if not has_records:
-        errors.append("the probe records were not collected; they are read as the agents left them" if left else NO_RECORDS)
-    if has_records:
-        records = reader.read_records()
-    else:
-        records = reader.attempt(lambda: read_agents(directory / "agents", left), read_agents(directory / "agents", ()))
-    load = reader.attempt(lambda: _read_load(directory), None)
+    reader = _Reader(directory, _NAMES_1 if run.schema == _SCHEMA_1 else {}, must_be_whole=must_be_whole)
+    final, events = _Final(errors=("the run ended before its end was stored",)), reader.read_events()
+    if (directory / "final.json").exists():
+        final = reader.attempt(lambda: _read(directory / "final.json", _Final), _Final())
+        if all(event.name != "run.probing_stopped" for event in events):
+            reader.lost.insert(0, "events are missing: the stored ones end before the probing stopped")
     return History(
         header=run.header,
         facts=cluster.facts,
         flows=cluster.flows,
         events=events,
-        records=records,
+        records=reader.read_records(),
         counters_before=cluster.counters_before,
         counters_after=final.counters_after,
         final_nodes=final.nodes,
         final_objects=final.objects,
         final_cloud_routes=final.cloud_routes,
-        errors=(*errors, *reader.lost),
-        load=load,
+        load=reader.attempt(lambda: _read_load(directory), None),
+        errors=(*final.errors, *reader.lost),
     )
 
 
@@ -273,7 +258,7 @@ class _Reader:
         self._names = names
         self._must_be_whole = must_be_whole
         self.lost: list[str] = []
-        """What could not be read, each with the reason."""
+        """What is missing or could not be read, each with the reason."""
 
     def attempt(self, read: Callable[[], T], instead: T) -> T:
         """Return the result, or its replacement if it cannot be read. Raises RecordDamagedError: it must be whole."""
@@ -287,9 +272,8 @@ class _Reader:
 
     def read_events(self) -> tuple[Event, ...]:
         """Read events in order of time; a last line that was cut off (the run was killed) is left out."""
-        path = self._directory / "events.jsonl"
-        lines = self.attempt(lambda: _read_lines(path), list[str]())
-        events: list[Event] = []
+        path, events = self._directory / "events.jsonl", list[Event]()
+        lines = self.attempt(lambda: _read_bytes(path).splitlines(), list[bytes]())
         for number, line in enumerate(lines, 1):
             event = self.attempt(partial(_read_event, path, number, line, is_last=number == len(lines)), None)
             if event is None:
@@ -298,7 +282,13 @@ class _Reader:
         return tuple(sorted(events, key=lambda event: event.t_ns))
 
     def read_records(self) -> ProbeRecords:
-        """Read the probe records, table by table."""
+        """Read the probe records, table by table; as the agents left them if they were not collected."""
+        if not (self._directory / "agents.json").exists():
+            agents = self._directory / "agents"
+            left = find_agents(agents)
+            text = "the probe records were not collected; they are read as the agents left them"
+            self.lost.append(text if left else NO_RECORDS)
+            return self.attempt(lambda: read_agents(agents, left), read_agents(agents, ()))
         return ProbeRecords(
             sender=self._read_rows("sender", SENDER_ROW, self._names),
             reflector=self._read_rows("reflector", REFLECTOR_ROW),
@@ -313,20 +303,11 @@ class _Reader:
         return self.attempt(lambda: read_rows(self._directory / f"{table}.parquet", dtype, names), np.zeros(0, dtype))
 
 
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise RecordDamagedError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise RecordDamagedError(f"{path}: {error}") from error
-
-
-def _read_event(path: Path, number: int, line: str, *, is_last: bool) -> Event | None:
+def _read_event(path: Path, number: int, line: bytes, *, is_last: bool) -> Event | None:
     """Return the event of a line; None: it is the last, and was cut."""
     try:
-        return Event.from_json(json.loads(line))
-    except (ValueError, KeyError, TypeError) as error:
+        return Event(**json.loads(line))
+    except (ValueError, TypeError) as error:
         if is_last:
             return None
         raise RecordDamagedError(f"{path}: line {number}: {error}") from error
@@ -344,11 +325,16 @@ def _write(path: Path, kind: Any, value: object) -> None:  # noqa: ANN401 - a ty
     write_json(path, TypeAdapter(kind).dump_python(value, mode="json"))
 
 
-def _read(path: Path, kind: type[T]) -> T:
+def _read_bytes(path: Path) -> bytes:
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise RecordDamagedError(f"{path}: {error.strerror or error}") from error
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return TypeAdapter(kind).validate_json(_read_bytes(path))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))

@@ -8,13 +8,12 @@ how long. A second address family is probed by flows of its own. The mesh of the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from hitless.errors import WorldError
 from hitless.facts import ClusterFacts, Endpoint, Flow
 from hitless.words import SECOND, Capability, FlowClass, FlowId, FlowRole, FlowSet, IpFamily, Nanoseconds
-from probes.stamp import PACKET_OCTETS
 from scenarios.mesh import FULL_MESH, Mesh
 
 DATAGRAM_RATE_HZ: Final = 50.0
@@ -76,7 +75,7 @@ def make_flows(
     """
     flows: list[Flow] = []
     for family in map(IpFamily, facts.families_probed):
-        places = _Places.of(facts, family, mesh)
+        places = _Places(facts, family, mesh)
         for flow_set in dict.fromkeys((FlowSet.UDP, *flow_sets)):
             found = list(_flows_of(flow_set, places))
             if not found and len(facts.nodes) > 1:
@@ -91,38 +90,25 @@ def make_flows(
     return tuple(replace(flow, id=FlowId(number), interval_ns=interval_ns(flow)) for number, flow in enumerate(flows, 1))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Places:
     """The endpoints of a cluster that have an address of a family, by their role, each list in the order of the facts."""
 
-    facts: ClusterFacts
-    family: IpFamily
-    mesh: tuple[Endpoint, ...]
-    control: Mapping[str, Endpoint]
-    """Node to its control pod."""
-    hosts: Mapping[str, Endpoint]
-    """Node to its own network's endpoint."""
-    outside: Endpoint | None
-    pairs: tuple[tuple[Endpoint, Endpoint], ...]
-    """Pods of different nodes that are probed, source and destination."""
-
-    @staticmethod
-    def of(facts: ClusterFacts, family: IpFamily, mesh: Mesh) -> _Places:
-        by_node: dict[str, list[Endpoint]] = {}
+    def __init__(self, facts: ClusterFacts, family: IpFamily, mesh: Mesh) -> None:
+        self.facts, self.family = facts, family
         endpoints = [endpoint for endpoint in facts.endpoints if endpoint.address_of(family)]
+        by_node: dict[str, list[Endpoint]] = {}
         for endpoint in endpoints:
             if endpoint.is_pod:
                 by_node.setdefault(endpoint.node, []).append(endpoint)
-        first = tuple(pods[0] for pods in by_node.values())
-        return _Places(
-            facts=facts,
-            family=family,
-            mesh=first,
-            control={node: pods[1] for node, pods in by_node.items() if len(pods) > 1},
-            hosts={endpoint.node: endpoint for endpoint in endpoints if endpoint.is_host},
-            outside=next((endpoint for endpoint in endpoints if endpoint.is_outside), None),
-            pairs=tuple((first[source], first[other]) for source, other in mesh.pairs([pod.zone for pod in first])),
-        )
+        self.mesh = tuple(pods[0] for pods in by_node.values())
+        self.control = {node: pods[1] for node, pods in by_node.items() if len(pods) > 1}
+        """Node to its control pod."""
+        self.hosts = {endpoint.node: endpoint for endpoint in endpoints if endpoint.is_host}
+        """Node to its own network's endpoint."""
+        self.outside = next((endpoint for endpoint in endpoints if endpoint.is_outside), None)
+        places = mesh.pairs([pod.zone for pod in self.mesh])
+        self.pairs = tuple((self.mesh[source], self.mesh[other]) for source, other in places)
+        """Pods of different nodes that are probed, source and destination."""
 
     def partners(self) -> Iterator[tuple[Endpoint, Endpoint]]:
         """Yield every mesh pod with the next one of its zone and of another zone: linear in the number of nodes."""
@@ -133,71 +119,40 @@ class _Places:
                 if partner is not None:
                     yield pod, partner
 
-    def flow(
-        self,
-        source: Endpoint,
-        destination: Endpoint,
-        flow_set: FlowSet,
-        role: FlowRole,
-        *,
-        flow_class: FlowClass = FlowClass.UDP,
-        octets: int = PACKET_OCTETS,
-        via: str | None = None,
-    ) -> Flow:
-        """Return a flow of this family, before it has a number and an interval."""
-        return Flow(
-            id=FlowId(0),
-            source=source.name,
-            destination=destination.name,
-            role=role,
-            flow_class=flow_class,
-            flow_set=flow_set,
-            octets=octets,
-            via=via,
-            ip_family=self.family,
-        )
-
-
-def _pod_flows(
-    places: _Places, flow_set: FlowSet, *, flow_class: FlowClass = FlowClass.UDP, octets: int = PACKET_OCTETS
-) -> Iterator[Flow]:
-    is_reference = flow_set is FlowSet.UDP and places.family is IpFamily.IPV4
-    role = FlowRole.MESH if is_reference else FlowRole.POD
-    for source, destination in places.pairs:
-        yield places.flow(source, destination, flow_set, role, flow_class=flow_class, octets=octets)
+    def flow(self, source: Endpoint, destination: Endpoint, role: FlowRole, **facts: Any) -> Flow:  # noqa: ANN401
+        """Return a flow of this family, before it has a number and an interval; `facts` are further fields of Flow."""
+        return Flow(id=FlowId(0), source=source.name, destination=destination.name, role=role, ip_family=self.family, **facts)
 
 
 def _control_flows(places: _Places) -> Iterator[Flow]:
     """Yield a flow within each node and one within its first pod, which no switch can affect, and the calibration flow."""
     for pod in places.mesh:
         if pod.node in places.control:
-            yield places.flow(pod, places.control[pod.node], FlowSet.UDP, FlowRole.CONTROL)
+            yield places.flow(pod, places.control[pod.node], FlowRole.CONTROL)
     for pod in places.mesh:
-        yield places.flow(pod, pod, FlowSet.UDP, FlowRole.CONTROL)
+        yield places.flow(pod, pod, FlowRole.CONTROL)
     spare = tuple(places.control.values())
     if len(spare) > 1 and places.family is IpFamily.IPV4:
-        yield places.flow(spare[0], spare[-1], FlowSet.UDP, FlowRole.CALIBRATION)
+        yield places.flow(spare[0], spare[-1], FlowRole.CALIBRATION)
 
 
 def _flows_of(flow_set: FlowSet, places: _Places) -> Iterator[Flow]:
+    if flow_set in SERVICE_SETS:
+        return _service_flows(places, flow_set)
+    if flow_set in {FlowSet.HOST_TO_POD, FlowSet.POD_TO_HOST}:
+        return _host_flows(places, flow_set)
     facts, headers = places.facts, IP_AND_UDP_OCTETS[places.family]
-    match flow_set:
-        case FlowSet.UDP:
-            yield from _pod_flows(places, flow_set)
-        case FlowSet.UDP_OVERLAY_MTU:
-            yield from _pod_flows(places, flow_set, octets=facts.overlay_pod_mtu - headers)
-        case FlowSet.UDP_NATIVE_MTU:
-            yield from _pod_flows(places, flow_set, octets=facts.native_pod_mtu - headers)
-        case FlowSet.ICMP:
-            yield from _pod_flows(places, flow_set, flow_class=FlowClass.ICMP)
-        case FlowSet.TCP_ESTABLISHED:
-            yield from _pod_flows(places, flow_set, flow_class=FlowClass.TCP_ESTABLISHED)
-        case FlowSet.TCP_CONNECT:
-            yield from _pod_flows(places, flow_set, flow_class=FlowClass.TCP_CONNECT)
-        case FlowSet.HOST_TO_POD | FlowSet.POD_TO_HOST:
-            yield from _host_flows(places, flow_set)
-        case FlowSet.CLUSTER_IP | FlowSet.HOST_CLUSTER_IP | FlowSet.NODE_PORT:
-            yield from _service_flows(places, flow_set)
+    kinds: Mapping[FlowSet, Mapping[str, Any]] = {
+        FlowSet.UDP: {},
+        FlowSet.UDP_OVERLAY_MTU: {"octets": facts.overlay_pod_mtu - headers},
+        FlowSet.UDP_NATIVE_MTU: {"octets": facts.native_pod_mtu - headers},
+        FlowSet.ICMP: {"flow_class": FlowClass.ICMP},
+        FlowSet.TCP_ESTABLISHED: {"flow_class": FlowClass.TCP_ESTABLISHED},
+        FlowSet.TCP_CONNECT: {"flow_class": FlowClass.TCP_CONNECT},
+    }
+    is_reference = flow_set is FlowSet.UDP and places.family is IpFamily.IPV4
+    role = FlowRole.MESH if is_reference else FlowRole.POD
+    return (places.flow(*pair, role, flow_set=flow_set, **kinds[flow_set]) for pair in places.pairs)
 
 
 def _host_flows(places: _Places, flow_set: FlowSet) -> Iterator[Flow]:
@@ -206,11 +161,11 @@ def _host_flows(places: _Places, flow_set: FlowSet) -> Iterator[Flow]:
         if host is None:
             continue
         if flow_set is FlowSet.HOST_TO_POD:
-            yield places.flow(host, other, flow_set, FlowRole.HOST)
+            yield places.flow(host, other, FlowRole.HOST, flow_set=flow_set)
             continue
         # Conntrack keeps the first source of a UDP flow; only new connections show the present rewriting.
         for flow_class in (FlowClass.UDP, FlowClass.TCP_CONNECT):
-            yield places.flow(one, host, flow_set, FlowRole.HOST, flow_class=flow_class)
+            yield places.flow(one, host, FlowRole.HOST, flow_set=flow_set, flow_class=flow_class)
 
 
 def _service_flows(places: _Places, flow_set: FlowSet) -> Iterator[Flow]:
@@ -229,7 +184,7 @@ def _service_flows(places: _Places, flow_set: FlowSet) -> Iterator[Flow]:
         if source is None:
             continue
         for flow_class in _TCP_CLASSES:
-            yield places.flow(source, backend, flow_set, FlowRole.SERVICE, flow_class=flow_class, via=via)
+            yield places.flow(source, backend, FlowRole.SERVICE, flow_set=flow_set, flow_class=flow_class, via=via)
 
 
 def _via(address: str, port: int) -> str:

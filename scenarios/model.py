@@ -5,7 +5,6 @@ A scenario says what happens; it never sets the gate, the arm does. `scenarios.l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -28,8 +27,6 @@ from scenarios.parts import (
     Links,
     LoadPlan,
     PerProfile,
-    ProfileFlows,
-    ProfileNumber,
     Request,
     Strict,
     Topology,
@@ -78,12 +75,12 @@ class Scenario(Strict):
     needs: frozenset[Capability] = frozenset()
     rate_hz: Annotated[float, Field(ge=RATE_HZ_MIN, le=RATE_HZ_MAX)] = 200
     """Probes per second per flow of the mesh; for the other sets see scenarios.flows."""
-    flows: ProfileFlows = FlowsPerProfile(fast=(FlowSet.UDP,), gardener=(FlowSet.UDP,))
+    flows: FlowsPerProfile = FlowsPerProfile(fast=(FlowSet.UDP,), gardener=(FlowSet.UDP,))
     """The sets of flows to probe; a list serves both profiles. The small UDP mesh is always among them."""
     load: LoadPlan | None = None
     """HTTP users between pods, beside the probes; default: none."""
-    baseline_ms: ProfileNumber = PerProfile(fast=300, gardener=5000)
-    duration_s: ProfileNumber
+    baseline_ms: PerProfile = PerProfile(fast=300, gardener=5000)
+    duration_s: PerProfile
     """Time after the request in which everything must settle."""
     until: Literal["settled", "end"] = "settled"
     """Whether the run ends as soon as everything has settled, or always takes its whole duration."""
@@ -97,9 +94,14 @@ class Scenario(Strict):
         return self._file
 
     @property
+    def requests(self) -> tuple[Request, ...]:
+        """Every request of the operator, in order of time."""
+        return (self.request, *self.then) if self.request != Request() else self.then
+
+    @property
     def has_request(self) -> bool:
         """Whether the operator makes a request."""
-        return self.request != Request()
+        return bool(self.requests)
 
     @property
     def wanted(self) -> Mode:
@@ -108,17 +110,15 @@ class Scenario(Strict):
 
     @property
     def _asked(self) -> tuple[Mode, ...]:
-        """The start mode, and the mode after each request."""
-        modes = [self.start]
-        for request in (self.request, *self.then):
-            modes.append(modes[-1] if request.overlay is None else Mode.OVERLAY if request.overlay else Mode.NATIVE)
-        return tuple(modes)
+        """The start mode, and the mode after each request that names one."""
+        asked = (request.overlay for request in self.requests if request.overlay is not None)
+        return (self.start, *(Mode.OVERLAY if is_overlay else Mode.NATIVE for is_overlay in asked))
 
     @property
-    def requests_at_ms(self) -> tuple[ProfileNumber, ...]:
+    def requests_at_ms(self) -> tuple[PerProfile, ...]:
         """When the operator makes each request, after the first one."""
-        first = (PerProfile(fast=0, gardener=0),) if self.has_request else ()
-        return (*first, *(request.at_ms for request in self.then))
+        later = tuple(request.at_ms for request in self.then)
+        return (PerProfile(fast=0, gardener=0), *later) if self.has_request else ()
 
     @property
     def fault_names(self) -> frozenset[str]:
@@ -141,33 +141,19 @@ class Scenario(Strict):
         for zone in sorted(set(self.cloud.quota) - zones):
             raise MisfitError("cloud.quota", f"zone {zone}", f"the topology's zones {', '.join(sorted(zones))}")
         self.check_places()
-        self._check_times()
+        for profile in Profile:
+            self._check_times(profile)
         self._check_leaving()
-        self._check_requests()
-        if self.load is not None and Capability.LOCUST not in self.needs:
-            raise MisfitError(
-                "needs",
-                ", ".join(sorted(self.needs)) or "nothing",
-                f"{Capability.LOCUST} as well, because the scenario has a load",
-            )
-        if self.links is not None and Capability.NETEM not in self.needs:
-            raise MisfitError(
-                "needs", ", ".join(sorted(self.needs)) or "nothing", f"{Capability.NETEM} among them, for the links"
-            )
+        if self.then and self.request == Request():
+            raise MisfitError("then", f"{len(self.then)}", "no further requests without a first one")
+        for part, needed in (("load", Capability.LOCUST), ("links", Capability.NETEM)):
+            if getattr(self, part) is not None and needed not in self.needs:
+                found = ", ".join(sorted(self.needs)) or "nothing"
+                raise MisfitError("needs", found, f"{needed} as well, because the scenario has {part}")
         for arm, plan in self.arms.items():
             self._check_arm(f"arms.{arm}", plan)
         for profile in Profile:
-            flow_sets = self.flows.of(profile)
-            self._check_judged(profile, flow_sets)
-            if FlowSet.UDP not in flow_sets:
-                raise MisfitError(
-                    f"flows.{profile}", ", ".join(flow_sets), "udp as well, because the other flow sets are compared with it"
-                )
-            if FlowSet.UDP_NATIVE_MTU in flow_sets and self.start is Mode.OVERLAY:
-                allowed = (
-                    "no such flows with start OVERLAY, because pods keep the overlay's smaller MTU until they are recreated"
-                )
-                raise MisfitError(f"flows.{profile}", FlowSet.UDP_NATIVE_MTU, allowed)
+            self._check_flows(f"flows.{profile}", self.flows.of(profile))
         return self
 
     def check_places(self) -> None:
@@ -180,19 +166,6 @@ class Scenario(Strict):
                     place = f"faults.{number}.options.{key}"
                     raise MisfitError(place, found, f"one of the topology: {', '.join(sorted(allowed))}")
 
-    def _check_requests(self) -> None:
-        """Refuse requests that do not follow each other, or come after the end."""
-        if self.then and not self.has_request:
-            raise MisfitError("then", f"{len(self.then)}", "no further requests without a first one")
-        for profile in Profile:
-            before_ms, end_ms = 0.0, self.duration_s.of(profile) * 1000
-            for number, request in enumerate(self.then):
-                at_ms = request.at_ms.of(profile)
-                if not before_ms < at_ms <= end_ms:
-                    allowed = f"after {before_ms:g} ms, the request before, and at most {end_ms:g} ms, the end of the run"
-                    raise MisfitError(f"then.{number}.at_ms.{profile}", f"{at_ms:g}", allowed)
-                before_ms = at_ms
-
     def _check_leaving(self) -> None:
         """Refuse a node that leaves and comes back, and a cluster of which too little stays."""
         for number, fault in enumerate(self.faults):
@@ -203,20 +176,23 @@ class Scenario(Strict):
         if self.leaving_nodes and staying < 2:  # noqa: PLR2004 - a mesh needs two ends
             raise MisfitError("faults", f"{plural(staying, 'node')} that stays", "at least 2 nodes that stay")
 
-    def _check_times(self) -> None:
-        """Refuse a run that ends before anything can happen, and faults after its end."""
-        for profile in Profile:
-            if self.duration_s.of(profile) < DURATION_S_MIN:
-                found = f"{self.duration_s.of(profile):g}"
-                raise MisfitError(f"duration_s.{profile}", found, f"at least {DURATION_S_MIN:g}")
+    def _check_times(self, profile: Profile) -> None:
+        """Refuse a run that ends before anything can happen, and faults and requests that come after its end or in disorder."""
+        end_ms = self.duration_s.of(profile) * 1000
+        if end_ms < DURATION_S_MIN * 1000:
+            raise MisfitError(f"duration_s.{profile}", f"{end_ms / 1000:g}", f"at least {DURATION_S_MIN:g}")
         for number, fault in enumerate(self.faults):
-            for profile in Profile:
-                at_ms, end_ms = fault.at_ms.of(profile), self.duration_s.of(profile) * 1000
-                if at_ms > end_ms:
-                    raise MisfitError(
-                        f"faults.{number}.at_ms.{profile}", f"{at_ms:g}", f"at most {end_ms:g} ms, the end of the run"
-                    )
-                self._check_overlap(number, fault, profile)
+            at_ms, place = fault.at_ms.of(profile), f"faults.{number}.at_ms.{profile}"
+            if at_ms > end_ms:
+                raise MisfitError(place, f"{at_ms:g}", f"at most {end_ms:g} ms, the end of the run")
+            self._check_overlap(number, fault, profile)
+        before_ms = 0.0
+        for number, request in enumerate(self.then):
+            at_ms = request.at_ms.of(profile)
+            if not before_ms < at_ms <= end_ms:
+                allowed = f"after {before_ms:g} ms, the request before, and at most {end_ms:g} ms, the end of the run"
+                raise MisfitError(f"then.{number}.at_ms.{profile}", f"{at_ms:g}", allowed)
+            before_ms = at_ms
 
     def _check_overlap(self, number: int, fault: FaultStep, profile: Profile) -> None:
         """Refuse a fault that is already in force, or that needs an API which another fault stops."""
@@ -238,14 +214,19 @@ class Scenario(Strict):
                 allowed = f"a time at which the API is available: {fault.name} needs it, and kube-api-down stops it"
                 raise MisfitError(place, f"{calls_ms[0]:g} ms", allowed)
 
-    def _check_judged(self, profile: Profile, flow_sets: tuple[FlowSet, ...]) -> None:
-        """Refuse flows that no check of an arm judges."""
+    def _check_flows(self, place: str, flow_sets: tuple[FlowSet, ...]) -> None:
+        """Refuse flows that no check of an arm judges, that nothing compares with, or that no pod can send."""
         for check, judged in (("services", SERVICE_SETS), ("connections", CONNECTION_SETS)):
             for arm, plan in self.arms.items():
                 unjudged = [flow_set for flow_set in flow_sets if flow_set in judged and check not in plan.checks]
                 if unjudged:
                     allowed = f"flows that a check judges: add {check} to the checks of {arm}, or leave these flows out"
-                    raise MisfitError(f"flows.{profile}", ", ".join(unjudged), allowed)
+                    raise MisfitError(place, ", ".join(unjudged), allowed)
+        if FlowSet.UDP not in flow_sets:
+            raise MisfitError(place, ", ".join(flow_sets), "udp as well, because the other flow sets are compared with it")
+        if FlowSet.UDP_NATIVE_MTU in flow_sets and self.start is Mode.OVERLAY:
+            allowed = "no such flows with start OVERLAY, because pods keep the overlay's smaller MTU until they are recreated"
+            raise MisfitError(place, FlowSet.UDP_NATIVE_MTU, allowed)
 
     def _check_arm(self, place: str, plan: ArmPlan) -> None:
         ends = tuple(dict.fromkeys(self._asked))
@@ -272,16 +253,10 @@ class Scenario(Strict):
     def change_shoot(self, shoot: Shoot) -> tuple[Shoot, ...]:
         """Return the Shoot after each of the operator's requests; none: there is no request. Raises UsageError."""
         shoots: list[Shoot] = []
-        for place, request in self._places():
-            shoot = self._change(shoot, request, place)
+        for number, request in enumerate(self.requests):
+            shoot = self._change(shoot, request, f"then.{number - 1}" if number else "request")
             shoots.append(shoot)
         return tuple(shoots)
-
-    def _places(self) -> Iterator[tuple[str, Request]]:
-        """Yield every request with its place in the file."""
-        if self.has_request:
-            yield "request", self.request
-            yield from ((f"then.{number}", request) for number, request in enumerate(self.then))
 
     def _change(self, shoot: Shoot, request: Request, place: str) -> Shoot:
         changed = shoot if request.overlay is None else shoot.with_overlay(enabled=request.overlay)

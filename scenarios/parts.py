@@ -12,7 +12,7 @@ from itertools import chain, zip_longest
 from string import ascii_lowercase
 from typing import Annotated, Final, Generic, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gardener.doubles.route_plan import RouteControllerMode
 from hitless.documents import MisfitError
@@ -34,18 +34,20 @@ Value = TypeVar("Value")
 
 
 class _OfProfile(Strict, Generic[Value]):
-    """A value for each profile."""
+    """A value for each profile; a plain one serves both."""
 
     fast: Value
     gardener: Value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _serve_both(cls, value: object) -> object:
+        is_plain = isinstance(value, int | float | list) and not isinstance(value, bool)
+        return {"fast": value, "gardener": value} if is_plain else value
+
     def of(self, profile: Profile) -> Value:
         """Return the value for a profile."""
-        match profile:
-            case Profile.FAST:
-                return self.fast
-            case Profile.GARDENER:
-                return self.gardener
+        return self.fast if profile is Profile.FAST else self.gardener
 
 
 class PerProfile(_OfProfile[Annotated[float, Field(ge=0, le=NUMBER_MAX)]]):
@@ -56,24 +58,8 @@ class PerProfile(_OfProfile[Annotated[float, Field(ge=0, le=NUMBER_MAX)]]):
         return Nanoseconds(round(self.of(profile) * unit_ns))
 
 
-def _both(value: object) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return {"fast": value, "gardener": value}
-    return value
-
-
-ProfileNumber = Annotated[PerProfile, BeforeValidator(_both)]
-
-
 class FlowsPerProfile(_OfProfile[Annotated[tuple[FlowSet, ...], Field(min_length=1)]]):
     """The sets of flows for each profile."""
-
-
-def _both_lists(value: object) -> object:
-    return {"fast": value, "gardener": value} if isinstance(value, list) else value
-
-
-ProfileFlows = Annotated[FlowsPerProfile, BeforeValidator(_both_lists)]
 
 
 class LoadPlan(Strict):
@@ -187,7 +173,7 @@ class Request(Strict):
 class LaterRequest(Request):
     """A request that follows the first one; it may come while that is still being carried out."""
 
-    at_ms: ProfileNumber
+    at_ms: PerProfile
     """After the first request."""
 
 
@@ -195,15 +181,15 @@ class Cloud(Strict):
     """The behaviour of the cloud."""
 
     route_controller: RouteControllerMode = RouteControllerMode.FAITHFUL
-    create_ms: ProfileNumber | None = None
+    create_ms: PerProfile | None = None
     """One CreateRoute call; default: the profile's."""
     quota: dict[str, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(default_factory=dict)
     """Zone to the number of pod routes its table can hold; no entry: no limit."""
-    control_plane_ms: ProfileNumber | None = None
+    control_plane_ms: PerProfile | None = None
     """From the request to provider-aws's ControlPlane reconcile; default: the profile's."""
-    calls_per_s: ProfileNumber | None = None
+    calls_per_s: PerProfile | None = None
     """Rate at which the route API throttles; default: never. The first 5 calls of each action are granted at once."""
-    effective_ms: ProfileNumber = PerProfile(fast=0, gardener=0)
+    effective_ms: PerProfile = PerProfile(fast=0, gardener=0)
     """From the API's answer to CreateRoute until packets follow the route."""
 
 
@@ -239,9 +225,9 @@ class FaultStep(Strict):
     name: Annotated[str, Field(min_length=1, max_length=60)]
     """The fault; each cluster lists the names that it knows."""
     options: JsonObject = Field(default_factory=dict)
-    at_ms: ProfileNumber
+    at_ms: PerProfile
     """After the operator's first request."""
-    for_ms: ProfileNumber | None = None
+    for_ms: PerProfile | None = None
     """Default: until the scenario's end."""
 
     def lasts(self, profile: Profile) -> tuple[float, float]:

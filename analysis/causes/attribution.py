@@ -22,6 +22,7 @@ from analysis.causes.joint import weigh_together
 from analysis.classify import Probes
 from analysis.cloud_routes import CloudRoutes
 from analysis.measure import Measures, Outage
+from analysis.paths.ttl import TtlPaths
 from analysis.route_history import RouteHistory
 from hitless.history import History
 from hitless.words import FlowId, FlowRole
@@ -66,19 +67,24 @@ class Attribution:
 
 
 def attribute(
-    history: History, measures: Measures, probes: Mapping[FlowId, Probes], routes: RouteHistory, cloud_routes: CloudRoutes
+    history: History,
+    measures: Measures,
+    probes: Mapping[FlowId, Probes],
+    routes: RouteHistory,
+    cloud_routes: CloudRoutes,
+    ttls: TtlPaths,
 ) -> tuple[Attribution, ...]:
     """Return the causes of every outage of a run, by flow, then in order of time.
 
     Outages of the calibration flow are left out: the run itself made them.
     """
-    finder = CandidateFinder(history, measures, routes, cloud_routes)
+    finder = CandidateFinder(history, measures, routes, cloud_routes, ttls)
     found: list[tuple[Outage, tuple[Explanation, ...]]] = []
     for flow in history.flows:
         outages = measures[flow.id].outages
         if outages and flow.role is not FlowRole.CALIBRATION:
             found += explain_outages(history, flow, outages, probes[flow.id], finder)
-    weigh_together([explanation for _, explanations in found for explanation in explanations], finder, history.flows)
+    weigh_together([explanation for _, explanations in found for explanation in explanations], history)
     return tuple(
         Attribution(flow=outage.flow, outage=outage, causes=_rank(outage, explanations, history))
         for outage, explanations in found

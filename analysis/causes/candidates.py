@@ -1,19 +1,18 @@
 """Candidates: what was broken according to the events, from when to when, and the flows that it could affect.
 
 A candidate was there; whether it dropped packets is not known. `analysis.causes.explanations` weighs that. Here are also the
-faults of a run, the movement of the kernel's named counters, which give the reason of a drop (sums over the run, without times;
-the ledger, analysis.ledger, balances all of them), and the times in which the next hops of two nodes break the path between
-them.
+faults of a run, and the times in which the next hops of two nodes break the path between them. The kernel's named counters give
+the reason of a drop: sums over the run, without times (`History.moved`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Final
 
-from analysis.bounds import Interval, instant_of, make_interval
+from analysis.bounds import START, Interval, instant_of
 from analysis.route_history import NextHop, RouteHistory, RouteStep
 from hitless.history import History
 from hitless.words import JsonObject
@@ -76,10 +75,10 @@ class Candidate:
     """What exactly, such as `route of zone a to node-b1`."""
     text: str
     """How it loses packets, in words."""
-    began: Interval
-    ended: Interval | None
+    began: Interval = START
+    ended: Interval | None = None
     """None: not before the run's end."""
-    begin_text: str
+    begin_text: str = "the run's start"
     """What began it."""
     end_text: str = ""
     """What ended it."""
@@ -91,30 +90,6 @@ class Candidate:
     """Odds against `unexplained` before any evidence."""
     counter: KernelCounter | None = None
     """The kernel counter that counts its drops; None: there is none."""
-
-
-class MovedCounters:
-    """The counters of one run."""
-
-    def __init__(self, history: History) -> None:
-        self._before, self._after = history.counters_before, history.counters_after
-
-    @property
-    def places(self) -> frozenset[str]:
-        """The namespaces that were read before and after; empty if the cluster has no counters."""
-        return frozenset(self._after.keys() & self._before.keys())
-
-    def of(self, counter: str, places: Iterable[str]) -> int | None:
-        """Return by how much a counter moved in some namespaces together; None: one of them does not have it."""
-        found = [self._at(counter, place) for place in places]
-        return None if None in found or not found else sum(moved for moved in found if moved is not None)
-
-    def _at(self, counter: str, place: str) -> int | None:
-        before: Mapping[str, int] = self._before.get(place, {})
-        after: Mapping[str, int] = self._after.get(place, {})
-        if counter not in after or place not in self._before:
-            return None
-        return after[counter] - before.get(counter, 0)
 
 
 Condition = Callable[[NextHop, NextHop], bool]
@@ -155,7 +130,7 @@ def find_times(hops: RouteHistory, node: str, peer: str, is_broken: Condition) -
     """Yield when a condition began and ceased to hold; if it held from the start, it began at the run's start."""
     here, there = hops.toward(node, peer), hops.toward(peer, node)
     now = [here.first, there.first]
-    began = make_interval(0, 0) if is_broken(*now) else None
+    began = START if is_broken(*now) else None
     steps: list[tuple[RouteStep, int]] = [(step, 0) for step in here.steps] + [(step, 1) for step in there.steps]
     for step, side in sorted(steps, key=lambda entry: (entry[0].at.latest_ns, entry[0].at.earliest_ns)):
         now[side] = step.next_hop

@@ -13,17 +13,17 @@ from typing import Final
 import numpy as np
 
 from analysis.bounds import instant_of, make_interval
-from analysis.causes.candidates import Candidate, CauseKind, KernelCounter, MovedCounters, list_faults
+from analysis.causes.candidates import Candidate, CauseKind, KernelCounter, list_faults
 from analysis.causes.hop_candidates import NO_PORTS, HopCandidates
 from analysis.causes.route_candidates import RouteCandidates
 from analysis.causes.segments import Way
 from analysis.cloud_routes import WATCHED, CloudRoutes
 from analysis.measure import Measures
-from analysis.paths.ttl import EndsFinder, RouteEnds
+from analysis.paths.ttl import RouteEnds, TtlPaths
 from analysis.route_history import LEAD_NS, RouteHistory
 from hitless.facts import Endpoint, Flow
 from hitless.faults import HARMLESS, MTU_LOWERED, NODE_ROUTE_LOST, OF_IPV6
-from hitless.history import History
+from hitless.history import MACHINE, History
 from hitless.words import MILLISECOND, FlowRole, IpFamily, Nanoseconds
 
 HEADER_OCTETS: Final = 28
@@ -47,14 +47,16 @@ class CandidateFinder:
         measures: the machine causes the outages of control flows.
     """
 
-    def __init__(self, history: History, measures: Measures, routes: RouteHistory, cloud_routes: CloudRoutes) -> None:
+    def __init__(
+        self, history: History, measures: Measures, routes: RouteHistory, cloud_routes: CloudRoutes, ttls: TtlPaths
+    ) -> None:
         self._history = history
         self._endpoints = {endpoint.name: endpoint for endpoint in history.facts.endpoints}
-        self._ends = EndsFinder(history.facts)
-        self.moved = MovedCounters(history)
-        named = {node.name for node in history.facts.nodes} | self._endpoints.keys() | {"machine"}
-        self._missing = RouteCandidates(history, routes, cloud_routes, self.moved.places - named)
-        self._hops = HopCandidates(history, routes, self.moved)
+        self._ttls = ttls
+        named = {node.name for node in history.facts.nodes} | self._endpoints.keys() | {MACHINE}
+        routers = frozenset(history.counters_after.keys() & history.counters_before.keys()) - named
+        self._missing = RouteCandidates(history, routes, cloud_routes, routers)
+        self._hops = HopCandidates(history, routes)
         self._shared = (*_faults(history), *_stalls(history))
         self._at_nodes = (*_rolls(history), *self._control_outages(measures))
         self._routes = routes
@@ -69,7 +71,7 @@ class CandidateFinder:
             return tuple(found)  # The switch, the route controller's routes and the counters are of IPv4.
         found = [candidate for candidate in found if candidate.subject not in OF_IPV6]
         found += self._sockets(source, destination, way)
-        ends = self._ends.of(flow)
+        ends = self._ttls.ends(flow)
         if ends is None:
             return tuple(found)
         if flow.flow_set.is_masqueraded:
@@ -95,14 +97,11 @@ class CandidateFinder:
         at = [destination] if way is Way.OUT else [source] if way is Way.BACK else [destination, source]
         for endpoint, counter in ((endpoint, counter) for endpoint in at for counter in _SOCKET_COUNTERS):
             # A node's own network has other sockets too, and tunnels count there.
-            if endpoint.is_pod and self.moved.of(counter, [endpoint.name]):
+            if endpoint.is_pod and self._history.moved(counter, [endpoint.name]):
                 yield Candidate(
                     kind=CauseKind.INSTRUMENT,
                     subject=f"socket of {endpoint.name}",
                     text=f"packets reached {endpoint.name} and found no socket, or a full one",
-                    began=make_interval(0, 0),
-                    ended=None,
-                    begin_text="the run's start",
                     is_begin_free=True,
                     is_end_free=True,
                     prior=_SOCKET_PRIOR,
@@ -139,7 +138,6 @@ class CandidateFinder:
                     subject=f"masquerade on {ends.sender}",
                     text=f"{ends.sender} masqueraded the flow and its output device changed",
                     began=instant_of(event),
-                    ended=None,
                     begin_text=f"{event.name} on {ends.sender}",
                     is_end_free=True,
                     prior=_MASQUERADE_PRIOR,
@@ -175,7 +173,6 @@ def _rolls(history: History) -> Iterator[tuple[str, Candidate]]:
                 subject=f"calico-node on {node}",
                 text=f"calico-node on {node} was replaced; this is not known to drop packets",
                 began=at,
-                ended=None,
                 begin_text=f"{event.name} on {node}",
                 is_end_free=True,
                 prior=_ROLL_PRIOR,

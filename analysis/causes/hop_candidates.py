@@ -30,7 +30,6 @@ from analysis.causes.candidates import (
     Condition,
     InjectedFault,
     KernelCounter,
-    MovedCounters,
     encapsulates,
     find_times,
     list_faults,
@@ -60,8 +59,8 @@ HEADERS: Final = {IPIP: 20, "vxlan-gpe": 36, "vxlan": 50}
 class HopCandidates:
     """The candidates of one run at the nodes' next hops."""
 
-    def __init__(self, history: History, hops: RouteHistory, moved: MovedCounters) -> None:
-        self._hops, self._moved = hops, moved
+    def __init__(self, history: History, hops: RouteHistory) -> None:
+        self._hops, self._history = hops, history
         self._is_strict = history.facts.rp_filter == STRICT
         self._is_vxlan = history.header.overlay is Overlay.VXLAN
         self._tunnel_mtu = history.facts.overlay_pod_mtu
@@ -77,11 +76,10 @@ class HopCandidates:
         """Yield the times in which packets of that many octets, IP header included, from `node` to `peer` did not fit."""
         yield from self._into_the_tunnel(node, peer, octets)
         for fault in self._lowered:
-            for counter, is_refused in self._refusals(fault, node, peer, octets):
-                yield from self._through(fault, node, peer, octets, counter, is_refused)
+            yield from self._through(fault, node, peer, octets)
 
     def _filtered(self, node: str, peer: str) -> Iterator[Candidate]:
-        moved = self._moved.of(REVERSE_PATH, [peer])
+        moved = self._history.moved(REVERSE_PATH, [peer])
         if moved == 0 or (moved is None and not self._is_strict):
             return
         for began, ended in find_times(self._hops, node, peer, _differ):
@@ -100,7 +98,7 @@ class HopCandidates:
             )
 
     def _without_tunnel(self, node: str, peer: str) -> Iterator[Candidate]:
-        moved = self._moved.of(NO_PORTS, [peer])
+        moved = self._history.moved(NO_PORTS, [peer])
         if moved == 0 or (moved is None and not self._is_vxlan):
             return
         # Without a counter only Felix is known to remove the device, once the pool no longer encapsulates.
@@ -135,43 +133,38 @@ class HopCandidates:
                 counter=self._count(TOO_BIG, node),
             )
 
-    def _refusals(
-        self, fault: InjectedFault, node: str, peer: str, octets: int
-    ) -> Iterator[tuple[KernelCounter | None, Condition]]:
-        """Yield the ways in which the interface refuses such packets: what counts them, and while which next hops."""
+    def _through(self, fault: InjectedFault, node: str, peer: str, octets: int) -> Iterator[Candidate]:
+        """Yield the times in which the interface of a node refused such packets."""
         place, mtu = fault.options["node"], fault.options["octets"]
-        is_too_large = octets > mtu
-        is_wrapped_too_large = octets + HEADERS.get(self._carrier, 0) > mtu
+        is_too_large, is_wrapped_too_large = octets > mtu, octets + HEADERS.get(self._carrier, 0) > mtu
+        sent = f"{node} sent packets of {octets} octets to {peer}"
+        refusals: list[tuple[KernelCounter | None, Condition]] = []
         if place == peer:
             counter = self._count(REFUSED, peer)
-            yield counter, lambda here, _: is_wrapped_too_large if here is NextHop.TUNNEL else is_too_large
+            refusals.append((counter, lambda here, _: is_wrapped_too_large if here is NextHop.TUNNEL else is_too_large))
         elif place == node:
-            yield self._count(TOO_BIG, node), lambda here, _: is_too_large and here is not NextHop.TUNNEL
+            refusals.append((self._count(TOO_BIG, node), lambda here, _: is_too_large and here is not NextHop.TUNNEL))
             if self._carrier == IPIP:
-                yield None, lambda here, _: is_wrapped_too_large and here is NextHop.TUNNEL
-
-    def _through(
-        self, fault: InjectedFault, node: str, peer: str, octets: int, counter: KernelCounter | None, is_refused: Condition
-    ) -> Iterator[Candidate]:
-        place, mtu = fault.options["node"], fault.options["octets"]
-        for hop_began, hop_ended in find_times(self._hops, node, peer, is_refused):
-            began, ended = hop_began.later(fault.began), _earlier(hop_ended, fault.ended)
-            if ended is not None and ended.latest_ns < began.earliest_ns:
-                continue
-            yield Candidate(
-                kind=CauseKind.TOO_LARGE,
-                subject=f"interface of {place}",
-                text=f"{node} sent packets of {octets} octets to {peer}; the interface of {place} took {mtu}, headers included",
-                began=began,
-                ended=ended,
-                begin_text=f"fault.injected {fault.name}" if began == fault.began else f"{node} changed its next hop",
-                end_text=f"fault.cured {fault.name}" if ended == fault.ended else f"{node} changed its next hop",
-                counter=counter,
-            )
+                refusals.append((None, lambda here, _: is_wrapped_too_large and here is NextHop.TUNNEL))
+        for counter, is_refused in refusals:
+            for hop_began, hop_ended in find_times(self._hops, node, peer, is_refused):
+                began, ended = hop_began.later(fault.began), _earlier(hop_ended, fault.ended)
+                if ended is not None and ended.latest_ns < began.earliest_ns:
+                    continue
+                yield Candidate(
+                    kind=CauseKind.TOO_LARGE,
+                    subject=f"interface of {place}",
+                    text=f"{sent}; the interface of {place} took {mtu}, headers included",
+                    began=began,
+                    ended=ended,
+                    begin_text=f"fault.injected {fault.name}" if began == fault.began else f"{node} changed its next hop",
+                    end_text=f"fault.cured {fault.name}" if ended == fault.ended else f"{node} changed its next hop",
+                    counter=counter,
+                )
 
     def _count(self, name: str, node: str) -> KernelCounter | None:
         places = frozenset({node})
-        return None if self._moved.of(name, places) is None else KernelCounter(name=name, places=places)
+        return None if self._history.moved(name, places) is None else KernelCounter(name=name, places=places)
 
 
 def _differ(here: NextHop, there: NextHop) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from analysis.bounds import Interval, make_interval
+from analysis.bounds import START, Interval, make_interval
 from analysis.causes.candidates import MUST, Candidate, CauseKind, KernelCounter
 from analysis.cloud_routes import CloudRoutes, RouteStep
 from analysis.route_history import NextHop, RouteHistory, RouteTimeline, Trigger
@@ -23,13 +23,13 @@ from hitless.words import Nanoseconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A step of one of the two timelines; None: a step of the other."""
+    """A step of one of the two timelines."""
 
     at: Interval
-    is_needed: bool | None = None
-    """Whether the node sends by the gateway afterwards."""
-    is_missing: bool | None = None
-    """Whether the cloud has no route afterwards."""
+    is_hop: bool
+    """Whether it is one of the node's next hop; else of the cloud route."""
+    is_bad: bool
+    """Whether the node sends by the gateway afterwards, or the cloud has no route."""
     kind: CauseKind
     """The cause if this step broke the path."""
     is_sure: bool
@@ -67,22 +67,22 @@ class RouteCandidates:
         hops, (is_missing, cloud_steps) = self._hops.toward(node, peer), self._routes.toward(self._nodes[node].zone, peer)
         if not is_covered or not self._routes.is_visible:
             is_missing, cloud_steps = True, ()
-        is_needed = hops.first is NextHop.GATEWAY
+        is_bad = {True: hops.first is NextHop.GATEWAY, False: is_missing}
         began: Step | None = None
-        before = make_interval(0, 0)
+        before = START
         for step in _merge(hops, cloud_steps, is_sure=not self._hops.is_inferred):
-            is_needed = is_needed if step.is_needed is None else step.is_needed
-            is_missing = is_missing if step.is_missing is None else step.is_missing
-            if is_needed and is_missing and began is None:
+            is_bad[step.is_hop] = step.is_bad
+            is_broken = all(is_bad.values())
+            if is_broken and began is None:
                 # Where two steps overlap in time, both hold from the later one on.
                 began = replace(step, at=step.at.later(before))
-            elif began is not None and not (is_needed and is_missing):
+            elif began is not None and not is_broken:
                 yield self._trouble(node, peer, began, step, is_covered=is_covered)
                 began = None
-            elif step.is_needed is False and is_missing and step.at.length_ns <= GAP_NS_MAX:
+            elif step.is_hop and not step.is_bad and is_bad[False] and step.at.length_ns <= GAP_NS_MAX:
                 # A route is replaced by deleting and adding it: a packet in between finds only the default route.
                 yield self._trouble(node, peer, replace(step, is_sure=False), step, is_covered=is_covered)
-            if _breaks(step):
+            if step.is_bad:
                 before = step.at
         if began is not None:
             yield self._trouble(node, peer, began, None, is_covered=is_covered)
@@ -115,27 +115,14 @@ class RouteCandidates:
 
 def _merge(hops: RouteTimeline, cloud_steps: Iterable[RouteStep], *, is_sure: bool) -> list[Step]:
     """Return the steps of both timelines in order of time; `is_sure`: the node told of its own."""
-    steps = [
-        Step(
-            at=step.at,
-            is_needed=step.next_hop is NextHop.GATEWAY,
-            kind=_KINDS[step.trigger],
-            is_sure=is_sure,
-            text=step.text,
-        )
-        for step in hops.steps
-    ]
-    steps += [
-        Step(
-            at=step.at,
-            is_missing=step.is_missing,
-            kind=CauseKind.FAULT if step.is_fault else CauseKind.ROUTE_DELETED,
-            is_sure=True,
-            text=step.text,
-        )
-        for step in cloud_steps
-    ]
-    return sorted(steps, key=lambda step: step.at.earliest_ns if _breaks(step) else step.at.latest_ns)
+    steps = []
+    for step in hops.steps:
+        is_bad, kind = step.next_hop is NextHop.GATEWAY, _KINDS[step.trigger]
+        steps.append(Step(at=step.at, is_hop=True, is_bad=is_bad, kind=kind, is_sure=is_sure, text=step.text))
+    for change in cloud_steps:
+        kind = CauseKind.FAULT if change.is_fault else CauseKind.ROUTE_DELETED
+        steps.append(Step(at=change.at, is_hop=False, is_bad=change.is_missing, kind=kind, is_sure=True, text=change.text))
+    return sorted(steps, key=lambda step: step.at.earliest_ns if step.is_bad else step.at.latest_ns)
 
 
 def _is_covered(address: str, cidr: str) -> bool:
@@ -143,11 +130,6 @@ def _is_covered(address: str, cidr: str) -> bool:
     if not cidr or not address or (":" in cidr) != (":" in address):
         return True
     return ip_address(address) in ip_network(cidr)
-
-
-def _breaks(step: Step) -> bool:
-    """Return whether a step can only make things worse."""
-    return bool(step.is_needed or step.is_missing)
 
 
 def _until(began: Interval, ended: Interval) -> Interval:

@@ -8,7 +8,7 @@ end, and tells where a neighbour hides them. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, unique
 from itertools import pairwise
 from typing import Final
@@ -89,22 +89,17 @@ class Splitter:
         rows = self._probes.rows["send_began_ns"]
         found = {int(np.searchsorted(rows, instant)) for instant in instants_ns}
         edges = [segment.start, *sorted(edge for edge in found if segment.start < edge < segment.stop), segment.stop]
-        parts = []
-        for start, stop in pairwise(edges):
-            is_first, is_last = start == segment.start, stop == segment.stop
-            part = replace(
-                segment,
-                start=start,
-                stop=stop,
-                late=self._late(start, stop),
-                first=self._drop(start, segment.way),
-                last=self._drop(stop - 1, segment.way),
-                onset=segment.onset if is_first else None,
-                end=segment.end if is_last else None,
-                is_open=segment.is_open and is_last,
+        return tuple(
+            self._segment(
+                segment.way,
+                start,
+                stop,
+                onset=segment.onset if start == segment.start else None,
+                end=segment.end if stop == segment.stop else None,
+                is_open=segment.is_open and stop == segment.stop,
             )
-            parts.append(part)
-        return tuple(parts)
+            for start, stop in pairwise(edges)
+        )
 
     def _segments(self, outage: Outage, edges: list[int], ways: list[Way]) -> Iterator[Segment]:
         probes, before = self._probes, self._probes.rows["send_began_ns"]
@@ -122,20 +117,16 @@ class Splitter:
                 end = self._widened(self._earliest_ns(stop - 1, way), outage.end_ns)
             elif not is_last and way is Way.OUT and ways[number + 1] is Way.BACK:
                 end = self._widened(self._earliest_ns(stop - 1, way), self._earliest_ns(stop, Way.BACK))
-            yield Segment(
-                way=way,
-                start=start,
-                stop=stop,
-                late=self._late(start, stop),
-                first=first,
-                last=self._drop(stop - 1, way),
-                onset=onset,
-                end=end,
-                is_open=is_last and is_open,
-            )
+            yield self._segment(way, start, stop, onset=onset, end=end, is_open=is_last and is_open)
 
-    def _late(self, start: int, stop: int) -> int:
-        return int(np.count_nonzero(self._probes.is_late[start:stop]))
+    def _segment(
+        self, way: Way, start: int, stop: int, *, onset: Interval | None, end: Interval | None, is_open: bool
+    ) -> Segment:
+        late = int(np.count_nonzero(self._probes.is_late[start:stop]))
+        first, last = self._drop(start, way), self._drop(stop - 1, way)
+        return Segment(
+            way=way, start=start, stop=stop, late=late, first=first, last=last, onset=onset, end=end, is_open=is_open
+        )
 
     def _earliest_ns(self, index: int, way: Way) -> int:
         """Return the earliest time at which a probe can have been dropped."""

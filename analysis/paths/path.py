@@ -29,13 +29,15 @@ import numpy.typing as npt
 from analysis.classify import Probes
 from analysis.instrument import find_entries, span
 from analysis.paths.ttl import ANY_PATH, NATIVE_PATHS, PathBits, ProbePath, RouteEnds, TtlPaths, paths_of
-from analysis.route_history import ModeBits, RouteHistory, RouteMode, Times
+from analysis.route_history import ModeBits, RouteHistory, RouteMode, RouteTimeline, Times
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import NONE_NS, Rows
 from hitless.words import FlowId, FlowRole, IpFamily, Mode
 
 Flags = npt.NDArray[np.bool_]
+Span = tuple[Times, Times]
+"""Earliest and latest time of every probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,26 +60,22 @@ class Direction:
     @property
     def is_taken(self) -> Flags:
         """Whether a packet went this way."""
-        found: Flags = self.paths != 0
-        return found
+        return np.asarray(self.paths != 0)
 
     @property
     def is_preferred(self) -> Flags:
         """Whether it surely took the Preferred Egress."""
-        found: Flags = self.is_taken & ((self.paths & ~np.uint8(self.preferred)) == 0)
-        return found
+        return np.asarray(self.is_taken & ((self.paths & ~np.uint8(self.preferred)) == 0))
 
     @property
     def is_next_best(self) -> Flags:
         """Whether it surely took the Next-Best Egress."""
-        found: Flags = self.is_taken & ((self.paths & np.uint8(self.preferred)) == 0)
-        return found
+        return np.asarray(self.is_taken & ((self.paths & np.uint8(self.preferred)) == 0))
 
     @property
     def is_unknown(self) -> Flags:
         """Whether it went, and it is not known by which of both."""
-        found: Flags = self.is_taken & ~self.is_preferred & ~self.is_next_best
-        return found
+        return self.is_taken & ~self.is_preferred & ~self.is_next_best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,102 +94,63 @@ def find_paths(
     history: History, probes: Mapping[FlowId, Probes], routes: RouteHistory, ttls: TtlPaths, *roles: FlowRole
 ) -> Iterator[FlowPaths]:
     """Yield the paths of every flow between two nodes, in order of their ids; of these roles, or of all without one."""
+    log = history.records.reflector
     for flow in history.flows:
         ends = ttls.ends(flow)
         if ends is not None and flow.role in (roles or FlowRole):
-            log = history.records.reflector
+            own = log[span(log["flow"], flow.id)]
             start = Mode.NATIVE if flow.ip_family is IpFamily.IPV6 else history.header.start_mode
-            finder = _Finder(ends=ends, start=start, ttls=ttls)
-            yield finder.find(flow, probes[flow.id], log[span(log["flow"], flow.id)], routes)
+            yield _find_paths(flow, ends, probes[flow.id], own, routes, ttls, start)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Finder:
-    """Finds the paths of one flow."""
+def _find_paths(
+    flow: Flow, ends: RouteEnds, probes: Probes, log: Rows, routes: RouteHistory, ttls: TtlPaths, start: Mode
+) -> FlowPaths:
+    rows, native = probes.rows, paths_of(Mode.NATIVE, ends)
+    by_mode = np.array([0, ProbePath.TUNNEL, native, ProbePath.TUNNEL | native], dtype=np.uint8)
 
-    ends: RouteEnds
-    start: Mode
-    ttls: TtlPaths
-
-    def find(self, flow: Flow, probes: Probes, log: Rows, routes: RouteHistory) -> FlowPaths:
-        spans, rows, ends = probe_spans(probes), probes.rows, self.ends
-        hops_out = routes.toward(ends.sender, ends.reflector, flow.ip_family)
-        hops_back = routes.toward(ends.reflector, ends.sender, flow.ip_family)
-        # A corrupted answer proves nothing and a lost one carries nothing: the log replaces them.
-        carried = np.where(rows["corrupted"] == 0, rows["forward_ttl"], 0)
-        forward_ttls = np.where(carried == 0, _ttls_by_log(rows, log), carried)
-        return FlowPaths(
-            flow=flow,
-            probes=probes,
-            out=self._direct(
-                since_ns=spans.out_since_ns,
-                until_ns=spans.out_until_ns,
-                modes=hops_out.between(spans.out_since_ns, spans.out_until_ns),
-                # A node's own address is behind no tunnel.
-                fixed=None if ends.is_to_pod else paths_of(Mode.NATIVE, ends),
-                ttls=forward_ttls,
-                is_taken=np.ones(rows.size, dtype=np.bool_),
-            ),
-            back=self._direct(
-                since_ns=spans.back_since_ns,
-                until_ns=spans.back_until_ns,
-                modes=hops_back.between(spans.back_since_ns, spans.back_until_ns),
-                fixed=None if ends.is_back_to_pod else ANY_PATH,
-                ttls=rows["return_ttl"],
-                is_taken=(rows["copies"] > 0) | probes.is_far_end,
-            ),
-        )
-
-    def _direct(
-        self,
-        *,
-        since_ns: Times,
-        until_ns: Times,
-        modes: ModeBits,
-        fixed: ProbePath | None,
-        ttls: npt.NDArray[np.uint8],
-        is_taken: Flags,
+    def direct(
+        hops: RouteTimeline, span_ns: Span, received_ttls: npt.NDArray[np.uint8], fixed: ProbePath | None, is_taken: Flags
     ) -> Direction:
         """Find the paths of one direction; `fixed` are those that do not depend on the node's routes to pods."""
-        native = paths_of(Mode.NATIVE, self.ends)
-        by_mode = np.array([0, ProbePath.TUNNEL, native, ProbePath.TUNNEL | native], dtype=np.uint8)
+        modes = hops.between(*span_ns)
         by_events = by_mode[modes] if fixed is None else np.full(modes.size, fixed, dtype=np.uint8)
-        both = by_events & self.ttls.allowed(self.ends, ttls)
+        both = by_events & ttls.allowed(ends, received_ttls)
         is_contradicted = is_taken & (both == 0)
         return Direction(
             paths=np.where(is_taken, np.where(is_contradicted, np.uint8(ANY_PATH), both), np.uint8(0)),
-            preferred=ProbePath.TUNNEL if self.start is Mode.OVERLAY else NATIVE_PATHS,
+            preferred=ProbePath.TUNNEL if start is Mode.OVERLAY else NATIVE_PATHS,
             modes=modes,
             is_contradicted=is_contradicted,
-            since_ns=since_ns,
-            until_ns=until_ns,
+            since_ns=span_ns[0],
+            until_ns=span_ns[1],
         )
 
+    # A corrupted answer proves nothing and a lost one carries nothing: the log replaces them.
+    is_logged, entries = find_entries(rows, log)
+    forward_ttls = np.where(rows["corrupted"] == 0, rows["forward_ttl"], 0)
+    by_log = np.zeros(rows.size, dtype=np.uint8)
+    by_log[is_logged] = entries["ttl"]
+    forward_ttls = np.where(forward_ttls == 0, by_log, forward_ttls)
+    out_ns, back_ns = _probe_spans(probes)
+    hops_out = routes.toward(ends.sender, ends.reflector, flow.ip_family)
+    hops_back = routes.toward(ends.reflector, ends.sender, flow.ip_family)
+    # A node's own address is behind no tunnel.
+    fixed_out, fixed_back = None if ends.is_to_pod else native, None if ends.is_back_to_pod else ANY_PATH
+    has_come = (rows["copies"] > 0) | probes.is_far_end
+    return FlowPaths(
+        flow=flow,
+        probes=probes,
+        out=direct(hops_out, out_ns, forward_ttls, fixed_out, np.ones(rows.size, dtype=np.bool_)),
+        back=direct(hops_back, back_ns, rows["return_ttl"], fixed_back, has_come),
+    )
 
-def _ttls_by_log(rows: Rows, log: Rows) -> npt.NDArray[np.uint8]:
-    """Return the TTL with which the reflector first received every probe, by its log; 0 if the log does not have it."""
-    ttls = np.zeros(rows.size, dtype=np.uint8)
-    is_known, entries = find_entries(rows, log)
-    ttls[is_known] = entries["ttl"]
-    return ttls
 
+def _probe_spans(probes: Probes) -> tuple[Span, Span]:
+    """Return when every probe of a flow was on its way out, and its answer back, on the clock that dates the events.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spans:
-    """Earliest and latest time at which a probe and its answer were on their way, on the clock that dates the events."""
-
-    out_since_ns: Times
-    out_until_ns: Times
-    back_since_ns: Times
-    """For a probe that was lost on the way out: when its answer could have left."""
-    back_until_ns: Times
-
-
-def probe_spans(probes: Probes) -> Spans:
-    """Return when every probe of a flow was on its way.
-
-    If neither an answer nor the reflector's log tells when the reflector received it (ICMP, TCP), both directions share the
-    whole round trip.
+    A probe that was lost on the way out has the times at which its answer could have left and arrived. If neither an answer
+    nor the reflector's log tells when the reflector received it (ICMP, TCP), both directions share the whole round trip.
     """
     rows, bound = probes.rows, probes.run_clock_bound_ns
     is_trusted = rows["corrupted"] == 0  # the times in a corrupted answer prove nothing
@@ -207,12 +166,7 @@ def probe_spans(probes: Probes) -> Spans:
     out_until = _first_known(at_reflector, received, out_limit) + bound
     back_since = _first_known(from_reflector, rows["send_began_ns"]) - bound
     back_until = _first_known(received, back_limit) + bound
-    return Spans(
-        out_since_ns=out_since,
-        out_until_ns=np.maximum(out_since, out_until),
-        back_since_ns=back_since,
-        back_until_ns=np.maximum(back_since, back_until),
-    )
+    return (out_since, np.maximum(out_since, out_until)), (back_since, np.maximum(back_since, back_until))
 
 
 def _first_known(*times: Times) -> Times:

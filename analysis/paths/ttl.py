@@ -6,6 +6,7 @@ the router decrements the TTL. The gateway of AWS does not, and then the TTL is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntFlag, unique
 from typing import Final
@@ -37,33 +38,27 @@ class RouteEnds:
     """How many nodes forward a packet, either way: each end that is a pod has one. None: other hops may be before them."""
 
 
-class EndsFinder:
-    """Finds the ends of flows in one cluster."""
-
-    def __init__(self, facts: ClusterFacts) -> None:
-        self._endpoints = {endpoint.name: endpoint for endpoint in facts.endpoints}
-        self._nodes = {node.name: node for node in facts.nodes}
-        addresses = ((node.address_of(family), node.name) for node in facts.nodes for family in IpFamily)
-        self._by_address = {address: name for address, name in addresses if address}
-
-    def of(self, flow: Flow) -> RouteEnds | None:
-        """Return the two nodes of a flow, or None if it does not travel between two nodes of the cluster."""
-        source, destination = self._endpoints[flow.source], self._endpoints[flow.destination]
-        sender = source.node
-        if source.is_outside:
-            # A client of a NodePort: the node that it addresses forwards the request, and the answer comes back through it.
-            sender = self._by_address.get(flow.target, "")
+def find_ends(facts: ClusterFacts, flows: Iterable[Flow]) -> dict[FlowId, RouteEnds]:
+    """Return the two nodes of every flow that travels between two nodes of the cluster."""
+    endpoints = {endpoint.name: endpoint for endpoint in facts.endpoints}
+    zones = {node.name: node.zone for node in facts.nodes}
+    by_address = {address: node.name for node in facts.nodes for family in IpFamily if (address := node.address_of(family))}
+    found: dict[FlowId, RouteEnds] = {}
+    for flow in flows:
+        source, destination = endpoints[flow.source], endpoints[flow.destination]
+        # A client of a NodePort: the node that it addresses forwards the request, and the answer comes back through it.
+        sender = by_address.get(flow.target, "") if source.is_outside else source.node
         reflector = destination.node
-        if sender == reflector or sender not in self._nodes or reflector not in self._nodes:
-            return None
-        return RouteEnds(
-            sender=sender,
-            reflector=reflector,
-            is_same_zone=self._nodes[sender].zone == self._nodes[reflector].zone,
-            is_to_pod=destination.is_pod,
-            is_back_to_pod=source.is_pod and destination.is_pod,
-            forwarding_nodes=None if source.is_outside else source.is_pod + destination.is_pod,
-        )
+        if sender != reflector and sender in zones and reflector in zones:
+            found[flow.id] = RouteEnds(
+                sender=sender,
+                reflector=reflector,
+                is_same_zone=zones[sender] == zones[reflector],
+                is_to_pod=destination.is_pod,
+                is_back_to_pod=source.is_pod and destination.is_pod,
+                forwarding_nodes=None if source.is_outside else source.is_pod + destination.is_pod,
+            )
+    return found
 
 
 SENT_TTL: Final = 255
@@ -107,9 +102,7 @@ class TtlPaths:
     """The paths that the TTLs of one run allow."""
 
     def __init__(self, history: History) -> None:
-        finder = EndsFinder(history.facts)
-        found = {flow.id: finder.of(flow) for flow in history.flows}
-        self._ends: dict[FlowId, RouteEnds] = {number: ends for number, ends in found.items() if ends is not None}
+        self._ends = find_ends(history.facts, history.flows)
         self.is_router_counted = self._sees_router(history.records.sender)
         """Whether any packet arrived with a TTL one lower than the nodes explain."""
 
@@ -127,10 +120,9 @@ class TtlPaths:
         return allowed
 
     def _sees_router(self, sender: Rows) -> bool:
-        numbers = max((int(flow) for flow in self._ends), default=0)
-        explained = np.full(max(numbers, int(sender["flow"].max(initial=0))) + 1, -1, dtype=np.int16)
+        explained = np.full(max(int(sender["flow"].max(initial=0)), *self._ends, 0) + 1, -1, dtype=np.int16)
         for flow, ends in self._ends.items():
-            explained[int(flow)] = -1 if ends.forwarding_nodes is None else ends.forwarding_nodes
+            explained[flow] = -1 if ends.forwarding_nodes is None else ends.forwarding_nodes
         expected = explained[sender["flow"]]
         is_usable = (expected >= 0) & (sender["corrupted"] == 0)
         return any(

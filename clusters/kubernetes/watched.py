@@ -24,9 +24,10 @@ from clusters.kubernetes.prober_pods import ProberPods
 from hitless.errors import UsageError, WorldError
 from hitless.events import Recorder
 from hitless.facts import ClusterFacts, Endpoint, NodeFacts, NodeState, Part
+from hitless.faults import FaultTable
 from hitless.objects import is_switched_on
 from hitless.plural import plural
-from hitless.ports import Faults, KubeApi, Participant, RouteTables
+from hitless.ports import KubeApi, Participant, RouteTables
 from hitless.records import REFLECTOR_ROW, SENDER_ROW
 from hitless.words import Capability, IpFamily, JsonObject, Kind, Mode, Overlay
 from scenarios.flows import SERVICE_SETS, capabilities_of
@@ -64,7 +65,7 @@ class WatchedCluster:
     """hitless puts no load on a watched cluster."""
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> FaultTable:
         """Nothing may be broken in it. Raises WorldError."""
         raise WorldError("hitless injects no faults into a watched cluster")
 

@@ -31,9 +31,9 @@ from gardener.feature_gates import FeatureGates
 from hitless.clock import wait_until
 from hitless.events import Event, Recorder
 from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
-from hitless.faults import KUBE_API_DOWN
+from hitless.faults import KUBE_API_DOWN, Fault, FaultTable
 from hitless.load import Load
-from hitless.ports import Calibrator, Clock, Cluster, Faults, KubeApi, Participant, Prober, RouteTables
+from hitless.ports import Calibrator, Clock, Cluster, KubeApi, Participant, Prober, RouteTables
 from hitless.words import Capability, JsonObject, Kind, Mode, Nanoseconds
 from scenarios.plan import Case
 
@@ -100,9 +100,20 @@ class ProgramCluster:
         return self._inner.prober
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> FaultTable:
         """The cluster's; where its API is away, the Shoot's is away from the programs as well."""
-        return _Faults(self._inner.faults, self._server)
+        faults, set_away = self._inner.faults.faults, self._server.set_shoot_away
+        api = faults[KUBE_API_DOWN]
+
+        def inject(options: JsonObject) -> None:
+            api.inject(options)
+            set_away(True)
+
+        def cure(options: JsonObject) -> None:
+            set_away(False)
+            api.cure(options)
+
+        return FaultTable({**faults, KUBE_API_DOWN: Fault(inject=inject, cure=cure)})
 
     @property
     def calibrator(self) -> Calibrator | None:
@@ -263,26 +274,3 @@ class ProgramCluster:
         identities = [identify(part, path) for part, path in self._programs.items()]
         rendered = self._mirror.find_calico_version() if self._mirror is not None else None
         return tuple(replace(one, calico_version=rendered) if one.name is Part.EXTENSION else one for one in identities)
-
-
-class _Faults:
-    """Implements the Faults port; see `hitless.ports.Faults`."""
-
-    def __init__(self, inner: Faults, server: ApiServer) -> None:
-        self._inner, self._server = inner, server
-
-    def known(self) -> frozenset[str]:
-        """Return the cluster's."""
-        return self._inner.known()
-
-    def inject(self, name: str, options: JsonObject) -> None:
-        """Inject a fault. Raises UsageError."""
-        self._inner.inject(name, options)
-        if name == KUBE_API_DOWN:
-            self._server.set_shoot_away(True)
-
-    def cure(self, name: str, options: JsonObject) -> None:
-        """Cure a fault. Raises UsageError."""
-        if name == KUBE_API_DOWN:
-            self._server.set_shoot_away(False)
-        self._inner.cure(name, options)

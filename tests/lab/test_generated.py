@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from hypothesis import Phase, given, note, settings
 
-from analysis.causes.candidates import CauseKind, MovedCounters
+from analysis.causes.candidates import CauseKind
 from analysis.evidence import JudgedRun
 from commands.arms import execute_trial
 from commands.backends import make_backend
@@ -60,9 +60,9 @@ def test_no_cause_of_a_drawn_switch_without_the_gate_exceeds_its_counter(
     judged = execute(document, Arm.UNGATED, tmp_path_factory.mktemp("generated"))
     assert verdicts_of(judged, "continuity") == {Verdict.FAIL}
     assert verdicts_of(judged, "books") == {Verdict.PASS}
-    moved = MovedCounters(judged.history)
+    history = judged.history
     for counter, kinds in COUNTED.items():
         claimed = sum(
             cause.score * said.outage.lost for said in judged.evidence.causes for cause in said.causes if cause.kind in kinds
         )
-        assert claimed <= sum(moved.of(counter, [place]) or 0 for place in moved.places) + ROUNDING
+        assert claimed <= sum(history.moved(counter, [place]) or 0 for place in history.counters_after) + ROUNDING

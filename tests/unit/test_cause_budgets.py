@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analysis.bounds import make_interval
-from analysis.causes.candidates import Candidate, CauseKind, KernelCounter, MovedCounters
+from analysis.causes.candidates import Candidate, CauseKind, KernelCounter
 from analysis.causes.explanations import Explanation, Likelihood
 from analysis.causes.joint import keep_budgets
 from analysis.causes.segments import Segment, Way
@@ -37,9 +37,6 @@ def explanation(lost: int, **odds: float) -> Explanation:
                 kind=CauseKind.FAULT,
                 subject=name,
                 text="",
-                began=instant,
-                ended=None,
-                begin_text="",
                 prior=weight,
                 counter=kinds[name],
             ),
@@ -50,10 +47,10 @@ def explanation(lost: int, **odds: float) -> Explanation:
     return Explanation(flow=FlowId(1), interval_ns=Nanoseconds(1), segment=segment, likelihoods=likelihoods)
 
 
-def moved(**by: int) -> MovedCounters:
+def moved(**by: int) -> History:
     found = {"node-b1": {FILTER.name: by.get("filter", 0)}, "vpc": {NO_ROUTE.name: by.get("no_route", 0)}}
     before = {"node-b1": {FILTER.name: 0}, "vpc": {NO_ROUTE.name: 0}}
-    return MovedCounters(history(counters_before=before, counters_after=found))
+    return history(counters_before=before, counters_after=found)
 
 
 def claimed(explanations: Sequence[Explanation], name: str) -> float:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from analysis.bounds import make_interval
-from analysis.causes.candidates import MUST, Candidate, CauseKind, MovedCounters
+from analysis.causes.candidates import MUST, Candidate, CauseKind
 from analysis.causes.route_candidates import RouteCandidates
 from analysis.cloud_routes import CloudRoutes
 from analysis.route_history import RouteHistory
@@ -103,15 +103,14 @@ def test_the_tunnel_ends_a_trouble_too() -> None:
 
 def test_a_counter_is_summed_over_its_places_and_unknown_where_one_lacks_it() -> None:
     before, after = {"vpc": {"a": 1}, "x": {}}, {"vpc": {"a": 4}, "x": {"a": 2}}
-    moved = MovedCounters(history(counters_before=before, counters_after=after))
-    assert (moved.of("a", ["vpc"]), moved.of("a", ["vpc", "x"]), moved.of("b", ["vpc"]), moved.of("a", ["y"])) == (
+    moved = history(counters_before=before, counters_after=after).moved
+    assert (moved("a", ["vpc"]), moved("a", ["vpc", "x"]), moved("b", ["vpc"]), moved("a", ["y"])) == (
         3,
         5,
         None,
         None,
     )
-    assert moved.of("a", []) is None
-    assert moved.places == {"vpc", "x"}
+    assert moved("a", []) is None
 
 
 def test_a_pod_outside_its_nodes_cidr_is_beyond_every_route() -> None:

@@ -40,7 +40,7 @@ def test_links_that_make_no_sense_are_refused(links: dict[str, float], message: 
 
 
 def test_links_need_their_capability(tmp_path: Path) -> None:
-    message = "needs: found route-tables; expected netem among them, for the links"
+    message = "needs: found route-tables; expected netem as well, because the scenario has links"
     assert message in refusal(tmp_path, links={"loss_percent": 1}, needs=["route-tables"])
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analysis.evidence import Evidence
 from analysis.paths.path import Direction, Flags, FlowPaths
-from analysis.paths.ttl import EndsFinder, PathBits, ProbePath
+from analysis.paths.ttl import PathBits, ProbePath, find_ends
 from hitless.facts import Endpoint, Flow
 from hitless.history import History
 from hitless.records import NONE_NS
@@ -227,7 +227,7 @@ def test_a_client_outside_enters_by_the_node_that_it_addresses(via: str | None, 
     client = Endpoint(name="client", node="client", zone="a", address="192.0.2.1", is_outside=True)
     cluster = replace(facts(), endpoints=(*facts().endpoints, client))
     flow = replace(IN_ZONE, source="client", destination="node-b1-mesh", flow_set=FlowSet.NODE_PORT, via=via)
-    found = EndsFinder(cluster).of(flow)
+    found = find_ends(cluster, [flow]).get(flow.id)
     assert (found and (found.sender, found.reflector, found.forwarding_nodes)) == (sender and (sender, "node-b1", None))
 
 
