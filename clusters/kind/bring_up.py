@@ -96,7 +96,7 @@ class CalicoStart:
             installer.install(block_affinities(nodes))
         self._remove_other_mode(wanted)
         if self._mode is Mode.NATIVE:
-            # Without the cloud's routes the pods of a native cluster, CoreDNS included, reach no other node.
+            # Without the cloud's routes, the pods of a native cluster, including CoreDNS, reach no other node.
             for zone in self._tables.zones():
                 for one in nodes:
                     self._tables.create(CloudRoute(zone=zone, cidr=one.pod_cidr, node=one.name))
@@ -136,7 +136,7 @@ class CalicoStart:
         return ", ".join(name_of(node) for node in self._kube.list(Kind.NODE) if not is_ready(node))
 
     def _write_conditions(self) -> None:
-        """Leave on every node the condition that its mode's owner leaves there.
+        """Set on every node the condition that the owner of the mode would set.
 
         In overlay mode calico-node writes it itself when it starts. On a cluster that was switched before, the policy that has
         just been deleted may still have dropped that write. So the write is repeated, under the same user name, until it is

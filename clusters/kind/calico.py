@@ -1,8 +1,8 @@
 """Calico's custom resource definitions, rendered. They do not depend on the mode; the RBAC objects are rendered elsewhere.
 
 Each has the name, group, scope and version that Calico's clients use, and a schema that keeps every field they write. Calico
-judges its objects itself, in libcalico-go and Felix; the defaults of its own schemas concern fields that are not written here.
-So nothing has to be downloaded or copied. Pure.
+validates its objects itself, in libcalico-go and Felix; the defaults of its own schemas concern fields that are not written
+here. So nothing has to be downloaded or copied. Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hitless.words import JsonObject
 
 _POLICY_VERSION: Final = "policy.networking.k8s.io/v1alpha1"
 BLOCK_MASK: Final = 26
-"""Of the rendered IPPool: blockSize."""
+"""blockSize of the rendered IPPool."""
 
 _CLUSTER_WIDE: Final = (
     *("BGPConfiguration", "BGPFilter", "BGPPeer", "BlockAffinity", "CalicoNodeStatus", "ClusterInformation"),
@@ -47,7 +47,7 @@ def calico_definitions() -> tuple[JsonObject, ...]:
 def block_affinities(nodes: Iterable[NodeFacts]) -> tuple[JsonObject, ...]:
     """Return the affinities with which calico-ipam takes the addresses of each node from blocks in its podCIDR.
 
-    The blocks themselves are made when the first address is taken. Source: calico libcalico-go/lib/ipam/ipam.go
+    The blocks themselves are created when the first address is assigned. Source: calico libcalico-go/lib/ipam/ipam.go
     getBlockFromAffinity; lib/backend/k8s/resources/affinityblock.go for the names.
     """
     return tuple(

@@ -1,6 +1,6 @@
 """A kind cluster running Calico as a cluster: docker, router, kind, Calico and probers, put together.
 
-Everything that it creates names this process as its owner, and is removed in every case, unless it is to be kept.
+Everything that it creates names this process as its owner and is always removed, unless it is to be kept.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _LOOK_AFTER_NS: Final = Nanoseconds(150 * MILLISECOND)
 """Time before the observer's next look. A look makes four requests, which would delay what the double of
 gardener-resource-manager applies meanwhile."""
 _AT_ONCE_MAX: Final = 8
-"""Number of nodes that are wired or read at the same time; each step starts a docker client."""
+"""Number of nodes that are connected or read at the same time; each step starts a docker client."""
 T = TypeVar("T")
 
 
@@ -99,7 +99,7 @@ class CalicoCluster:
         self._is_whole = False
         """Whether it came up."""
         self._is_wired = False
-        """Whether its nodes are up and wired: only then it may be kept."""
+        """Whether its nodes are up and connected: only then may it be kept."""
 
     @property
     def kube(self) -> ClusterApi:

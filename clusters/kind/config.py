@@ -1,8 +1,9 @@
 """kind's configuration document for a cluster, and the KindSpec of a scenario. Pure.
 
-Set explicitly, because the switch depends on it: no default CNI, the pod network of the Shoot, of which kube-controller-manager
-gives each node a part, kube-proxy with iptables, and the Shoot's own feature gates. Every node gets its zone as a label and a
-providerID of AWS's form. The control plane has no taint: it is a node like the others (see `clusters.kind.spec`).
+These are set explicitly, because the switch depends on them: no default CNI; the Shoot's pod network, of which
+kube-controller-manager gives each node a part; kube-proxy with iptables; and the Shoot's own feature gates. Every node gets its
+zone as a label and a providerID of AWS's form. The control plane has no taint: it is a node like the others (see
+`clusters.kind.spec`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class KindOptions:
     image: str | None = None
     """Node image; None: the pinned one for the Shoot's Kubernetes version."""
     keep: bool = False
-    """Leave the cluster up, and use one that is up already if it is healthy and the same."""
+    """Keep the cluster, and reuse a running one if it is healthy and has the same configuration."""
 
 
 def make_spec(case: Case, options: KindOptions) -> KindSpec:
@@ -108,7 +109,7 @@ def render_config(spec: KindSpec) -> str:
 
 
 def digest_spec(spec: KindSpec) -> str:
-    """Return what a kept cluster must have been made from to be used again: configuration and node image.
+    """Return what a kept cluster must have been made from to be reused: configuration and node image.
 
     Mode, overlay and rp_filter are left out: they are set again whenever a cluster is reused.
     """

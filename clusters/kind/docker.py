@@ -1,8 +1,8 @@
 """The docker command line: argument lists in, text out, one message for every error.
 
 Every container and network that is created here has labels, by which a later process finds what its owner left behind. kind
-creates the containers of the nodes; they have kind's label, and the networks of the cluster, which are created first, show
-whose they are.
+creates the containers of the nodes; they have kind's label. Their owner follows from the cluster's networks, which are created
+first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LABEL_KEEP: Final = "hitless.keep"
 LABEL_CONFIGURATION: Final = "hitless.configuration"
 """Digest of what the cluster was made from."""
 KIND_LABEL: Final = "io.x-k8s.kind.cluster"
-"""What kind puts on the containers of nodes. Source: kind pkg/cluster/internal/providers/docker/constants.go."""
+"""Label that kind puts on the containers of nodes. Source: kind pkg/cluster/internal/providers/docker/constants.go."""
 
 _OWNER: Final = re.compile(r"([^/]+)/([0-9]+)/([0-9]+)")
 _TIMEOUT_S: Final = 60.0
@@ -95,7 +95,7 @@ class Docker:
             raise WorldError(f"{container}: {' '.join(command[:3])}: {error}") from error
 
     def execute_json(self, container: str, *command: str) -> Any:  # noqa: ANN401 - any JSON value
-        """Run a command that prints JSON. Raises WorldError also where it does not."""
+        """Run a command that prints JSON. Raises WorldError also if the output is not JSON."""
         text = self.execute(container, *command)
         try:
             return json.loads(text or "[]")

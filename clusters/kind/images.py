@@ -21,7 +21,7 @@ class ImageState:
 
     image: PinnedImage
     reference: str | None
-    """The name by which it is there; None: missing."""
+    """Name under which the engine has it; None: it is missing."""
 
 
 def list_images(docker: Docker, nodes: Sequence[PinnedImage] = tuple(NODE_IMAGES.values())) -> tuple[ImageState, ...]:
@@ -85,19 +85,19 @@ class ClusterImages:
     """The images of one cluster, as the engine has them."""
 
     node: str
-    """What kind makes the nodes from."""
+    """The image of the nodes."""
     router: str
     to_load: tuple[str, ...]
-    """What is copied into the nodes."""
+    """The images that are copied into the nodes."""
     provenance: Mapping[str, str]
-    """What the run's record says of them: image name to the engine's id."""
+    """Image name to the engine's id, for the run's record."""
 
 
 def find_images(docker: Docker, node_image: str, calico: Sequence[PinnedImage] = CALICO_IMAGES) -> ClusterImages:
     """Return the images for a cluster; the router's is made if it is not there yet.
 
-    Where the engine has no such digest of the node image, its tag alone is taken. Images that the node image holds itself (its
-    label `hitless.images`) need not be in the engine and are not copied.
+    If the engine does not know the digest of the node image, the tag alone identifies it. Images that the node image holds
+    itself (its label `hitless.images`) need not be in the engine and are not copied.
 
     Raises:
         MissingCapabilityError: images are missing; all of them are named, each with how to get it.

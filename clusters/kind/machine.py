@@ -21,13 +21,13 @@ from scenarios.plan import Case
 KIND_FAULTS: Final = faults_of(Owner.CLUSTER, Owner.MACHINES)
 """The faults of a kind cluster."""
 _CONTROL_PLANE: Final = "node-a1"
-"""What a scenario calls the node of the control plane, the first one: see `clusters.kind.spec`."""
+"""Name of the control plane's node, the first one, in a scenario: see `clusters.kind.spec`."""
 INSTANCES_MIN: Final = 512
 WATCHES_MIN: Final = 524_288
 """inotify limits. Source: kind site/content/docs/user/known-issues.md, "Pod errors due to too many open files"."""
 _INOTIFY: Final = Path("/proc/sys/fs/inotify")
 _CGROUP_2: Final = Path("/sys/fs/cgroup/cgroup.controllers")
-"""Exists where cgroup v2 is what systemd and containers see. Source: Linux Documentation/admin-guide/cgroup-v2.rst."""
+"""It exists if systemd and containers use cgroup v2. Source: Linux Documentation/admin-guide/cgroup-v2.rst."""
 
 
 def examine_for_kind(options: KindOptions | None = None) -> tuple[Feature, ...]:
@@ -49,7 +49,8 @@ def kernel_capabilities() -> frozenset[Capability]:
     """Return what a kind cluster on this machine offers to scenarios: its nodes share the machine's kernel.
 
     No VXLAN-GPE replaces IPIP here, because Calico itself creates the devices. KERNEL_COUNTERS is not offered: the
-    pods' namespaces are not read, and a node's counters count its own programs too. NFT is not, since no Services are made.
+    pods' namespaces are not read, and a node's counters count its own programs too. NFT is not offered, because no Services are
+    created.
     """
     present = {feature.name for feature in examine_machine() if feature.is_present}
     offered = {Capability.OVERLAY_IPIP: "ipip", Capability.OVERLAY_VXLAN: "vxlan"}
@@ -109,7 +110,7 @@ def _examine_cgroup() -> Feature:
 
 
 def _examine_modules() -> tuple[Feature, ...]:
-    """Of the lab's trials those two that decide which overlay Calico can use."""
+    """The two of the lab's trials that decide which overlay Calico can use."""
     found = {feature.name: feature for feature in examine_machine()}
     remedy = "a kernel with it (modprobe {0}); Calico needs this device"
     refusals = {name: found[name].detail if name in found else "not tried" for name in ("ipip", "vxlan")}

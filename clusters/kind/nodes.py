@@ -35,9 +35,9 @@ REASONS: Final = (
 )
 """Counters that move only if something is wrong, whatever else runs on a node."""
 STRAY_PROBES: Final = "Management.probes"
-"""Probes and answers that came in by a node's management interface: one is enough to doubt the topology."""
+"""Probes and answers that arrived at a node's management interface: one is enough to doubt the topology."""
 STRAY_TUNNELS: Final = "Management.tunnels"
-"""Encapsulated packets (IPIP, VXLAN) that came in there."""
+"""Encapsulated packets (IPIP, VXLAN) that arrived there."""
 
 _API_PORT: Final = "6443"
 """Source: kind's kubeadm configuration, bindPort."""
@@ -61,7 +61,7 @@ def read_state(docker: Docker, node: str) -> NodeState:
 
 
 def describe_route(route: JsonObject) -> tuple[JsonObject, ...]:
-    """Return a route of `ip -N -d -json` as NodeState has it; one for each of several next hops.
+    """Return a route of `ip -N -d -json` in the form of NodeState; with several next hops, one route for each.
 
     Args:
         route: {type, dst, gateway, dev, protocol, nexthops}, numbers as text.
@@ -78,7 +78,7 @@ def describe_route(route: JsonObject) -> tuple[JsonObject, ...]:
 
 
 def read_counters(docker: Docker, container: str, *, is_node: bool) -> dict[str, int]:
-    """Return a container's counters that give a reason, and for a node what strayed onto management. Raises WorldError."""
+    """Return a container's counters that give a reason, and a node's packets on management. Raises WorldError."""
     text = docker.execute(container, "cat", "/proc/net/snmp", "/proc/net/netstat")
     every = parse_counters(text)
     found: dict[str, int] = {name: every[name] for name in REASONS if name in every}
@@ -98,7 +98,7 @@ def parse_strays(text: str) -> dict[str, int]:
 
 
 def count_strays(docker: Docker, network: CloudNetwork, plan: KindPlan, node: NodePlan) -> None:
-    """Have a node count probes and tunnelled packets that come in by its management interface. Raises WorldError."""
+    """Make a node count the probes and encapsulated packets that arrive at its management interface. Raises WorldError."""
     device = find_management_device(network.interfaces(node.name), plan, node.name)
     present = docker.execute(node.name, "iptables", "-t", "raw", "-S", "PREROUTING")
     for name, matches in _STRAYS.items():
@@ -162,7 +162,7 @@ class KindMachines:
         self._docker.execute(node, "ip", "link", "set", "dev", device, "mtu", str(octets or UNDERLAY_MTU))
 
     def cut_off(self, node: str) -> None:
-        """Disconnect a node from every network permanently; its programs run on and reach nothing. Raises WorldError."""
+        """Disconnect a node from every network permanently; its programs keep running and reach nothing. Raises WorldError."""
         for network in (self._plan.network_of(self._nodes[node]), MANAGEMENT_NETWORK):
             self._docker.run("network", "disconnect", "--force", network, node)
         self.left.add(node)

@@ -1,8 +1,8 @@
 """Removal of containers and networks that leaves nothing behind, in any state of the engine.
 
 Containers go one after the other: `docker rm A B C` removes them at the same time, and engines before 28.1 keep the number of a
-network's endpoints in a record that they change without a lock. Of several decrements at once one can get lost; the network
-then "has active endpoints" that are not listed, until the engine restarts. Source: libnetwork endpoint_cnt.go
+network's endpoints in a record that they change without a lock. If several decrements happen at once, one can be lost; the
+network then "has active endpoints" that are not listed, until the engine restarts. Source: libnetwork endpoint_cnt.go
 (atomicIncDecEpCnt) and store.go (getNetworksFromStore), as in engine 20.10; moby issue 42119 and pull request 49736.
 
 Containers that are still attached are disconnected by force, and the removal is retried for a bounded time.
@@ -29,7 +29,7 @@ _POLL_S: Final = 0.5
 _IN_USE: Final = re.compile(r"has (\d+ )?active endpoint")
 """Source: libnetwork error.go, ActiveEndpointsError; with a number from engine 28.1 on (moby pull request 49773)."""
 _GONE: Final = ("no such network", "not found", "no such container", "is already in progress")
-"""In lower case; the last: for a container that is being removed by another client. Source: moby daemon/{network,delete}.go."""
+"""In lower case; the last one is for a container that another client is removing. Source: moby daemon/{network,delete}.go."""
 
 
 def remove_containers(docker: Docker, names: Sequence[str]) -> None:
@@ -95,11 +95,11 @@ def _is_gone(error: WorldError) -> bool:
 
 
 def _find_holders(docker: Docker, network: str) -> tuple[str, ...]:
-    """Return the names of a network's endpoints: their containers', also where those are gone."""
+    """Return the names of a network's endpoints: the names of their containers, even if these no longer exist."""
     try:
         found = json.loads(docker.run("network", "inspect", "--format", "{{json .Containers}}", network)) or {}
     except WorldError:
-        return ()  # it has gone in between; the next attempt says so
+        return ()  # it has gone in between; the next attempt notices
     return tuple(sorted(entry["Name"] for entry in found.values()))
 
 

@@ -104,7 +104,7 @@ class NodeRoutes:
         )
 
     def _find_peer(self, destination: str, via: str | None) -> str | None:
-        """Return whose pods a destination is: by its podCIDR, else by the next hop."""
+        """Return the node whose pods a destination covers: by its podCIDR, else by the next hop."""
         if destination == "default":
             return None
         block = IPv4Network(destination)
@@ -147,7 +147,7 @@ class RouteWatch:
         return Nanoseconds(now_ns + _LOOK_NS)
 
     def is_settled(self) -> bool:
-        """Return True: where routes should lead is for the checks to say."""
+        """Return True: the checks judge where routes should lead."""
         return True
 
     def close(self) -> None:

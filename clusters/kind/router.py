@@ -20,10 +20,10 @@ from hitless.errors import WorldError
 from hitless.facts import NodeFacts
 
 UNDERLAY_MTU: Final = 1500
-"""MTU of a docker network by default."""
+"""Default MTU of a docker network."""
 _RULE_PRIORITY_FIRST: Final = 1000
 _PROTOCOL_DHCP: Final = 16
-"""Of a node's default route, as on a cloud's nodes. Source: linux/rtnetlink.h RTPROT_DHCP."""
+"""Protocol of a node's default route, as on a cloud's nodes. Source: linux/rtnetlink.h RTPROT_DHCP."""
 
 
 class CloudNetwork:
@@ -114,7 +114,7 @@ class CloudNetwork:
 
 
 def make_router_batch(plan: KindPlan, interfaces: Mapping[str, tuple[str, ...]]) -> str:
-    """Return what `ip -batch` does in the router: no default route, and a rule and a table with all subnets for each zone.
+    """Return the input of `ip -batch` for the router: no default route, and a rule and a table with all subnets for each zone.
 
     Raises:
         WorldError: the router has no interface in a zone.
@@ -130,8 +130,8 @@ def make_router_batch(plan: KindPlan, interfaces: Mapping[str, tuple[str, ...]])
 def make_sysctls(interfaces: Mapping[str, tuple[str, ...]], *, rp_filter: int) -> tuple[str, ...]:
     """Return KEY=VALUE for `sysctl -w`: forwarding, rp_filter and no redirects, for all, default and every link.
 
-    The kernel takes the greater rp_filter of `all` and the interface; each is written, since an interface that is there already
-    takes nothing from `default`. Source: Linux Documentation/networking/ip-sysctl.rst.
+    The kernel takes the greater rp_filter of `all` and the interface; each is written, because an existing interface takes
+    nothing from `default`. Source: Linux Documentation/networking/ip-sysctl.rst.
     """
     settings = ["net.ipv4.ip_forward=1"]
     for place in ("all", "default", *interfaces):
@@ -142,7 +142,7 @@ def make_sysctls(interfaces: Mapping[str, tuple[str, ...]], *, rp_filter: int) -
 
 
 def find_device(interfaces: Mapping[str, tuple[str, ...]], address: str, container: str) -> str:
-    """Return the name of the link that bears an address. Raises WorldError."""
+    """Return the name of the link that has an address. Raises WorldError."""
     wanted = IPv4Address(address)
     for name, addresses in interfaces.items():
         if wanted in map(IPv4Address, addresses):
@@ -161,6 +161,6 @@ def find_management_device(interfaces: Mapping[str, tuple[str, ...]], plan: Kind
 
 
 def _describe(interfaces: Mapping[str, tuple[str, ...]]) -> str:
-    """Return what a container has, in words: `it has lo (127.0.0.1), eth0 (172.18.0.2)`."""
+    """Describe a container's links: `it has lo (127.0.0.1), eth0 (172.18.0.2)`."""
     found = (f"{name} ({', '.join(addresses) or 'no address'})" for name, addresses in interfaces.items())
     return f"it has {', '.join(found)}"

@@ -37,14 +37,14 @@ class KindSpec:
     """Size and images of a kind cluster."""
 
     name: str
-    """Of the kind cluster, and the first part of every container's and network's name."""
+    """Name of the kind cluster, and prefix of every container's and network's name."""
     zones: int
     """Number of zones, named a, b, ..."""
     nodes_per_zone: int
     overlay: Overlay
     start_mode: Mode
     rp_filter: int
-    """Of the nodes' all, default and every interface: 0 off, 1 strict, 2 loose. kind's own image says 1."""
+    """Of the nodes, for all, default and every interface: 0 off, 1 strict, 2 loose. kind's own image says 1."""
     kubernetes: tuple[int, int]
     """Major and minor version."""
     image: str
@@ -52,7 +52,7 @@ class KindSpec:
     calico_version: str = CALICO_VERSION
     """Tag of Calico's images."""
     has_arranged_blocks: bool = False
-    """Whether calico-ipam's blocks lie in the nodes' podCIDRs: those of a cluster cannot be moved."""
+    """Whether calico-ipam's blocks lie in the nodes' podCIDRs; the blocks of an existing cluster cannot be moved."""
     pod_cidr: str
     """Of the cluster."""
     node_mask: int
@@ -134,7 +134,7 @@ class KindPlan:
 
 
 def make_plan(spec: KindSpec) -> KindPlan:
-    """Return names and addresses of the cluster that was asked for."""
+    """Return names and addresses of the specified cluster."""
     zones = tuple(_make_zone(spec, index) for index in range(spec.zones))
     return KindPlan(name=spec.name, router=f"{spec.name}-router", zones=zones)
 

@@ -65,6 +65,6 @@ class KindRouteTables:
             raise RouteTableError(f"zone {zone} has no route to {cidr}") from error
 
     def clear(self) -> None:
-        """Delete every pod route of every zone: what a cluster that is used again starts from."""
+        """Delete every pod route of every zone, before a cluster is reused."""
         flush = [f"route flush table {zone.table} proto {CLOUD_PROTOCOL}" for zone in self._zones.values()]
         self._docker.execute(self._router, "ip", "-batch", "-", stdin="\n".join(flush) + "\n")

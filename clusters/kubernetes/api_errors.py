@@ -28,7 +28,7 @@ pkg/util/managedfields, observed on 1.36."""
 
 
 class GoneError(ApiError):
-    """The resource version is too old to go on from (HTTP 410, or an event that says so): list again."""
+    """The resource version is too old to resume from (HTTP 410, or an event of that status): list again."""
 
 
 class DeniedError(ApiError):
@@ -84,7 +84,7 @@ def hitless_errors(request: str) -> Iterator[None]:
 
 @contextmanager
 def kubeconfig_errors(kubeconfig: Path) -> Iterator[None]:
-    """Turn everything that reading a kubeconfig can raise into a UsageError: the client takes the file's shape for granted."""
+    """Turn everything that reading a kubeconfig can raise into a UsageError: the client does not check the file's structure."""
     from kubernetes.config import ConfigException  # noqa: PLC0415 - see clusters.kubernetes.api_calls
 
     try:

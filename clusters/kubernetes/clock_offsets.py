@@ -35,9 +35,9 @@ class AgentRows:
     """The records of one agent, on its own clock."""
 
     clock: str
-    """Of `probes.clocks.read_clock_id`."""
+    """From `probes.clocks.read_clock_id`."""
     epoch_bound_ns: int
-    """How far its run clock may be off the harness's, by the way in which it was told the epoch; 0: they are one."""
+    """Bound of the offset between its run clock and the harness's, from the exchange of the epoch; 0: they are one clock."""
     sender: Rows
     """SENDER_ROW."""
     reflector: Rows
@@ -51,12 +51,12 @@ class Offset:
     at_ns: tuple[int, ...]
     """Instants on that clock, rising."""
     values_ns: tuple[int, ...]
-    """What to add at each."""
+    """Offset to add at each instant."""
     bound_ns: int
-    """How far it may be off."""
+    """Bound of the offset's error."""
 
     def __call__(self, times: Times) -> Times:
-        """Return times of that clock on the other one; -1 (none) stays."""
+        """Convert times of that clock to the other one; -1 (none) stays."""
         moved = times + np.rint(np.interp(times, self.at_ns, self.values_ns)).astype(np.int64)
         return np.where(times == NONE_NS, NONE_NS, moved)
 
@@ -79,8 +79,8 @@ def find_offsets(agents: Sequence[AgentRows], reference: str | None = None) -> d
     """Return for each clock how its times become those of the reference; of the first agent's where no agent has the reference.
 
     Returns:
-        Clock id to offset. A clock that no answered probe ties to the reference keeps its times, and its bound is what the
-        epochs leave open.
+        Clock id to offset. A clock that no answered probe connects to the reference keeps its times; its bound is that of the
+        epochs.
     """
     clocks = list(dict.fromkeys(agent.clock for agent in agents))
     root = reference if reference in clocks else clocks[0] if clocks else ""
@@ -100,11 +100,11 @@ def find_offsets(agents: Sequence[AgentRows], reference: str | None = None) -> d
 
 
 def align(agents: Sequence[AgentRows], offsets: Mapping[str, Offset]) -> tuple[AgentRows, ...]:
-    """Return the rows with all times on the reference's clock.
+    """Return the rows with all times on the reference clock.
 
-    What an answer says of its reflector's times was read from the reflector's wall clock: where that is another machine's the
-    reflector's own log takes its place, which has the same instants on a clock that is known. Where the log lacks them, the
-    reflector can have had the probe at any time between sending and receiving: each delay then counts as the whole round trip.
+    The reflector's times in an answer come from its wall clock. If that is another machine's, the reflector's own log replaces
+    them: it has the same instants on a known clock. If the log lacks a probe, the reflector can have had it at any time between
+    sending and receiving, so each delay counts as the whole round trip.
     """
     moved = tuple(_move(agent, offsets[agent.clock]) for agent in agents)
     if len({agent.clock for agent in agents}) > 1:
@@ -115,7 +115,7 @@ def align(agents: Sequence[AgentRows], offsets: Mapping[str, Offset]) -> tuple[A
 
 
 def shift(rows: Rows, offset: Offset, *columns: str) -> Rows:
-    """Return rows with the times in these columns on the clock that an offset leads to."""
+    """Return rows with these columns converted by an offset."""
     moved: Rows = rows.copy()
     for column in columns:
         moved[column] = offset(moved[column])
@@ -161,7 +161,7 @@ def _turned(constraints: tuple[Times, Times, Times]) -> tuple[Times, Times, Time
 
 
 def _windows(at: Times, lowest: Times, highest: Times) -> Iterator[tuple[int, int, int]]:
-    """Yield each window's middle, offset and half width. Constraints that contradict each other by drift give a width, too."""
+    """Yield each window's middle, offset and half width. Constraints that contradict by drift also give a width."""
     number = (at - at.min()) // WINDOW_NS
     for window in np.unique(number):
         chosen = number == window
@@ -181,7 +181,7 @@ def _keys(rows: Rows) -> npt.NDArray[np.uint64]:
 
 
 def _places(probes: Rows, log: Rows) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Return where in the log each probe stands, and whether it does."""
+    """Return the place of each probe in the log, and whether it has one."""
     keys, wanted = _keys(log), _keys(probes)
     if not keys.size:
         return np.zeros(wanted.size, dtype=np.intp), np.zeros(wanted.size, dtype=np.bool_)

@@ -14,7 +14,7 @@ from hitless.words import JsonObject
 _DESCRIBED_MAX: Final = 2
 """Containers named in a message."""
 LINES_MAX: Final = 5
-"""Of a log, in a message."""
+"""Length of a log in a message."""
 HOPELESS_RESTARTS: Final = 3
 """Restarts after which a container is not waited for any longer. A slow API server explains one or two crashes."""
 
@@ -44,7 +44,7 @@ class FailedContainer:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether waiting for it has no point."""
+        """Whether it is pointless to wait for it."""
         return self.exit_code is not None and self.restarts >= HOPELESS_RESTARTS
 
 

@@ -22,7 +22,7 @@ put it there."""
 
 _POLL_S: Final = 0.1
 _NOT_APPLIED: Final = frozenset({"creationTimestamp", "deletionTimestamp", "generation", "managedFields", "selfLink", "uid"})
-"""Metadata that an object which was read holds and an apply must not."""
+"""Metadata of a read object that an apply must not contain."""
 
 
 def server_side_apply(
@@ -100,7 +100,7 @@ class Installer:
         return self._calls.call("GET", self._path(document), about=describe(document))
 
     def uninstall(self, documents: Sequence[JsonObject]) -> None:
-        """Delete objects in reverse order; what is gone already is no error."""
+        """Delete objects in reverse order; a missing object is no error."""
         for document in reversed(documents):
             try:
                 self._calls.call("DELETE", self._path(document), about=describe(document))
@@ -112,7 +112,7 @@ class Installer:
         return self._find(document).path(metadata["name"], namespace=metadata.get("namespace", NAMESPACE))
 
     def _find(self, document: JsonObject) -> Resource:
-        """Return where the object is kept, as the server says; asked once for each API version that is new."""
+        """Return the object's resource by the server's discovery, which is requested once per API version."""
         metadata = document.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         api_version, kind = document.get("apiVersion"), document.get("kind")

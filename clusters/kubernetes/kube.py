@@ -36,7 +36,7 @@ class KindKube:
         self.watchers: dict[Kind, KindWatcher] = {}
         """By kind, between `start` and `stop`."""
         self._told: dict[Kind, int] = {}
-        """Kind to the version up to which its changes were told."""
+        """Kind to the version up to which its changes were reported."""
         self._changed: set[Kind] = set()
         """What this process's own writes changed since the last `take_changes`."""
         self._policy_version: str | None = None
@@ -163,7 +163,7 @@ class KindKube:
         return self._resource(kind).path()
 
     def _resource(self, kind: Kind) -> Resource:
-        """Return where a kind is kept, in the version that this server has."""
+        """Return the resource of a kind, in the version that this server has."""
         resource = RESOURCES[kind]
         if kind not in {Kind.ADMISSION_POLICY, Kind.ADMISSION_POLICY_BINDING}:
             return resource

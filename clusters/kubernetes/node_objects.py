@@ -12,7 +12,7 @@ from hitless.objects import containers_of
 from hitless.words import IpFamily, JsonObject, Overlay
 
 TUNNEL_OCTETS: Final = {Overlay.IPIP: 20, Overlay.VXLAN: 50}
-"""What the overlay takes off the pods' MTU. Source: calico felix int_dataplane.go:448-457 (docs/mechanics.md 4.6)."""
+"""Octets by which the overlay reduces the pods' MTU. Source: calico felix int_dataplane.go:448-457 (docs/mechanics.md 4.6)."""
 
 
 def pick_address(addresses: Iterable[str], family: IpFamily) -> str:
@@ -30,8 +30,9 @@ def read_pod_addresses(pod: JsonObject) -> tuple[str, ...]:
 def read_tunnel_address(node: JsonObject, overlay: Overlay) -> str:
     """Return the address of a node's tunnel device: as annotated, else (IPIP) the first of its podCIDR; empty: not known.
 
-    With host-local IPAM and USE_POD_CIDR nothing is annotated for IPIP, and the address never changes. That of VXLAN comes and
-    goes with the overlay. Source: calico node.go:563-580, allocateip.go:78-87 and 260-275 (docs/mechanics.md 4.2, 4.4).
+    With host-local IPAM and USE_POD_CIDR nothing is annotated for IPIP, and the address never changes. The address for VXLAN
+    exists only while the overlay is on. Source: calico node.go:563-580, allocateip.go:78-87 and 260-275 (docs/mechanics.md 4.2,
+    4.4).
     """
     annotated = (node["metadata"].get("annotations") or {}).get(TUNNEL_ANNOTATIONS[overlay], "")
     cidr = (node.get("spec") or {}).get("podCIDR") or ""

@@ -24,7 +24,7 @@ _SLICE_S: Final = 1.0
 _SILENCE_S: Final = 10.0
 """Longest time for a handshake, or for the rest of a frame that has begun."""
 _HANDSHAKE: Final = re.compile(r"Handshake status (\d{3}) (.*)", re.DOTALL)
-"""What the client says of an upgrade that was refused. Source: websocket-client _handshake.py."""
+"""The client's text for a refused upgrade. Source: websocket-client _handshake.py."""
 
 
 class PodHost(Protocol):
@@ -59,7 +59,7 @@ class KubePodHost(Installer):
     """A PodHost behind a kubeconfig.
 
     Args:
-        kubeconfig: for commands, each of which has a connection of its own.
+        kubeconfig: for commands; each command has its own connection.
 
     Raises:
         UsageError: the kubeconfig cannot be used.
@@ -100,7 +100,7 @@ class KubePodHost(Installer):
 
 
 def _open(api_client: Any, request: str, namespace: str, pod: str, command: Sequence[str]) -> Any:  # noqa: ANN401 - no types
-    """Open the stream. Raises ApiError: refused, by the status that the server gave, which the client hides in a text."""
+    """Open the stream. Raises ApiError: the server refused it; the client has the status only in its text."""
     from kubernetes.client import CoreV1Api  # noqa: PLC0415 - see clusters.kubernetes.api_calls
     from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - as above
     from kubernetes.stream import stream  # noqa: PLC0415 - as above

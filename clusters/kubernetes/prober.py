@@ -36,7 +36,7 @@ Rescue = Callable[[JsonObject, Path], None]
 
 _START_S: Final = 60.0
 _STOP_MARGIN_S: Final = 20.0
-"""Waited beyond `drain_ns` before hitless gives up an agent."""
+"""Time beyond `drain_ns` after which hitless gives up an agent."""
 _AHEAD_NS: Final = 2 * SECOND
 """Time between an order and the instant that it names, by which all agents must have received it."""
 _LOOK_S: Final = 0.3
@@ -54,7 +54,7 @@ class _PodClock:
     epoch_ns: int
     """Its CLOCK_MONOTONIC reading that is 0 on the run clock."""
     bound_ns: int
-    """How far that may be off; 0: it is the harness's own clock."""
+    """Bound of its error; 0: it is the harness's own clock."""
 
 
 class KindProber:
@@ -162,7 +162,7 @@ class KindProber:
         return time.monotonic_ns() - self._epoch_ns
 
     def _compare_clocks(self, name: str) -> _PodClock:
-        """Find the run clock's epoch on a pod's clock, by the narrowest of a few exchanges."""
+        """Find the run clock's epoch on a pod's clock: the narrowest of a few exchanges counts."""
         best: _PodClock | None = None
         for _ in range(_CLOCK_TRIES):
             before_ns = time.monotonic_ns()
@@ -190,12 +190,12 @@ class KindProber:
         return {name: agents for name, agents in planned.items() if agents}
 
     def _start_agents(self, endpoint: str) -> None:
-        """Start the agents of one pod. A request whose stream broke is not repeated: it may have been met."""
+        """Start the agents of one pod. A request whose stream broke is not repeated, because it may have been carried out."""
         settings = [agent.as_json() for agent in self._agents[endpoint]]
         self._pods.ask(endpoint, {"do": "start", "settings": settings})
 
     def _order(self, order: Order) -> None:
-        """Give an order to all agents; the run clock is theirs within the bound of their epoch."""
+        """Give an order to all agents; their run clocks agree with the harness's within the bound of their epochs."""
         request = {"do": "order", "order": encode_order(order)}
         self._pods.each(self._clocks, lambda name: self._pods.ask_patiently(name, request))
 
@@ -247,7 +247,7 @@ def fetch(ask: Callable[[JsonObject], JsonObject], directory: Path) -> None:
     """Fetch the files of one supervisor piece by piece. If a stream breaks, only its piece is requested again.
 
     Raises:
-        WorldError: the supervisor cannot be reached, or a file is not what it said.
+        WorldError: the supervisor cannot be reached, or a file does not have the size that it reported.
     """
     for name, octets in ask({"do": "list"})["files"].items():
         with (directory / Path(name).name).open("wb") as file:

@@ -28,7 +28,7 @@ CONTAINER: Final = "prober"
 RECORDS: Final = "/records"
 """Where the pod's supervisor has its emptyDir."""
 _RECORDS_LIMIT: Final = "2Gi"
-"""Of that volume: a probe takes 62 octets at its sender and 27 at its reflector."""
+"""Size of that volume: a probe takes 62 octets at its sender and 27 at its reflector."""
 USER_ID: Final = 65_532
 """Numeric, so that the kubelet can see that it is not root; the image's user."""
 _PING_GROUPS: Final = f"{USER_ID} {USER_ID}"
@@ -43,9 +43,9 @@ class PodRole(StrEnum):
     """Which pod of a node."""
 
     MESH = "mesh"
-    """Probed by every other node's."""
+    """Probed by the mesh pods of all other nodes."""
     CONTROL = "control"
-    """Probed by its neighbour only: no switch can touch that path."""
+    """Probed by its neighbour only: no switch can affect that path."""
     HOST = "host"
     """In the node's own network: it sees the node's routes, and its flows never take the overlay."""
 
@@ -142,7 +142,7 @@ def _daemon_set(spec: ProberSpec, role: PodRole) -> JsonObject:
         "metadata": _metadata(spec, f"prober-{role.value}", role),
         "spec": {
             "selector": {"matchLabels": selector},
-            # A prober that is replaced while it measures has lost its records.
+            # A prober that is replaced during the measurement loses its records.
             "updateStrategy": {"type": "OnDelete"},
             "template": {"metadata": {"labels": _labels(role)}, "spec": _pod_spec(spec, role)},
         },
@@ -157,7 +157,7 @@ def _pod_spec(spec: ProberSpec, role: PodRole) -> JsonObject:
         "enableServiceLinks": False,
         "dnsPolicy": "Default",
         "nodeSelector": {"kubernetes.io/os": "linux"},
-        # Every node, also one that is tainted because its route is missing: that node is the interesting one.
+        # Every node, even one that is tainted because its route is missing: that node matters most.
         "tolerations": [{"operator": "Exists"}],
         "priorityClassName": PRIORITY_CLASS,
         "terminationGracePeriodSeconds": 5,
@@ -176,7 +176,7 @@ def _pod_spec(spec: ProberSpec, role: PodRole) -> JsonObject:
 
 
 def _container(spec: ProberSpec) -> JsonObject:
-    """Once it has started no kubelet probe follows, which would be additional work; a CPU limit would make ticks late."""
+    """No kubelet probe runs after the start, because it would cost CPU. A CPU limit would make ticks late."""
     return {
         "name": CONTAINER,
         "image": spec.image,

@@ -52,7 +52,7 @@ class ProberPods:
         self.endpoints: tuple[Endpoint, ...] = ()
         """By node, in the order of the roles."""
         self.nodes: tuple[NodeFacts, ...] = ()
-        """Those that were deployed to."""
+        """The nodes that have probers."""
 
     def deploy(self, nodes: Sequence[NodeFacts], *, replaces: bool = False) -> tuple[Endpoint, ...]:
         """Put the probers onto all nodes and wait until every one runs.
@@ -95,7 +95,7 @@ class ProberPods:
 
         Raises:
             UsageError: hitless did not create the namespace.
-            WorldError: it does not go.
+            WorldError: it does not disappear.
         """
         found = self._is_deployed = self._owns_namespace()
         self.remove()
@@ -120,7 +120,7 @@ class ProberPods:
         return answer
 
     def ask_patiently(self, endpoint: str, request: JsonObject, patience_s: float = 30.0) -> JsonObject:
-        """Ask again while the API does not answer; for requests that may be made twice. Raises WorldError."""
+        """Repeat a request while the API does not answer; only for requests that may be made twice. Raises WorldError."""
         answers: list[JsonObject] = []
 
         def has_answered() -> bool:

@@ -31,7 +31,7 @@ class Resource:
     api_version: str
     """`v1` or group and version, such as `apps/v1`."""
     plural: str
-    """As it stands in paths, such as `daemonsets`."""
+    """Its name in paths, such as `daemonsets`."""
     is_namespaced: bool
 
     def path(self, name: str | None = None, *, namespace: str = NAMESPACE, subresource: str = "") -> str:
@@ -90,7 +90,7 @@ def definition(resource: Resource, kind: str, *, has_status: bool = False) -> Js
 
 
 def describe(document: JsonObject) -> str:
-    """Return what messages call an object: its kind and its name."""
+    """Return the name of an object in messages: its kind and its name."""
     return f"{document['kind']} {document['metadata']['name']}"
 
 

@@ -56,7 +56,7 @@ class WatchedCluster:
 
     @property
     def routes(self) -> RouteTables:
-        """The cloud's route tables are not within reach. Raises WorldError."""
+        """The cloud's route tables cannot be reached. Raises WorldError."""
         raise WorldError("hitless cannot reach the cloud route tables of a watched cluster")
 
     calibrator = None
@@ -66,7 +66,7 @@ class WatchedCluster:
 
     @property
     def faults(self) -> FaultTable:
-        """Nothing may be broken in it. Raises WorldError."""
+        """No fault may be injected. Raises WorldError."""
         raise WorldError("hitless injects no faults into a watched cluster")
 
     def capabilities(self) -> frozenset[Capability]:
@@ -148,7 +148,7 @@ def remove_probers(kubeconfig: Path, context: str | None, namespace: str) -> boo
 
     Raises:
         UsageError: the kubeconfig cannot be used, or hitless did not create the namespace.
-        ApiError, WorldError: the cluster refused, or the namespace does not go.
+        ApiError, WorldError: the cluster refused, or the namespace does not disappear.
     """
     calls = connect(kubeconfig, context)
     try:

@@ -1,7 +1,7 @@
 """Watches of collections of a real API, each in its own thread, which survives every failure.
 
-A watch that the server ended is resumed where it stopped. Everything else (a version that is too old, a server that is away, a
-broken stream, a kind that is not served yet) ends in the same way: wait, list, count the collection as changed, watch on. A
+A watch that the server ended is resumed where it stopped. Everything else (a version that is too old, an unavailable server, a
+broken stream, a kind that is not served yet) is handled alike: wait, list, count the collection as changed, watch again. A
 watcher never gives up, because a kind without a watch looks exactly like one that does not change.
 
 Resource versions of one kind are compared as numbers. Source: Kubernetes 1.35, KEP-5504; etcd revisions before.
@@ -29,7 +29,8 @@ _RETRY_FIRST_S: Final = 0.05
 _RETRY_MAX_S: Final = 2.0
 """Longest time until a server that is back is noticed."""
 _RETRY_UNSERVED_S: Final = 0.25
-"""Until a kind is looked for again that the server does not serve yet. It answers, and what comes first must not be missed."""
+"""Time until a kind that the server does not serve yet is requested again. It is short, so that the first objects are not
+missed."""
 _FAILURES_MAX: Final = 20
 
 
@@ -49,13 +50,13 @@ class KindWatcher:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"watch {kind}", daemon=True)
         self.version: int | None = None
-        """Up to where the collection is known; None: it must be listed."""
+        """Version up to which the collection is known; None: it must be listed."""
         self.changed = 0
         """Version of the last change that the watch told."""
         self.has_missed = False
-        """Whether changes may have been missed before the last list; who reads it sets it back."""
+        """Whether changes may have been missed before the last list; the reader resets it."""
         self.failures: deque[str] = deque(maxlen=_FAILURES_MAX)
-        """What went wrong lately."""
+        """The latest error."""
 
     def start(self) -> None:
         """List, so that nothing from now on is missed, then watch in the background.
@@ -75,7 +76,7 @@ class KindWatcher:
         for _ in range(_STOP_ATTEMPTS_MAX):
             if not self._thread.is_alive():
                 return
-            self._stream.stop()  # A watch that is just being opened does not hear it.
+            self._stream.stop()  # A watch that is just being opened does not notice it.
             self._thread.join(_STOP_S)
 
     def _follow(self) -> None:
@@ -148,7 +149,7 @@ class Collection(KindWatcher):
         return self.objects
 
     def take(self) -> tuple[JsonObject, ...] | None:
-        """Return the objects where they were listed since the last call; None: nothing is new."""
+        """Return the objects if they were listed since the last call; None: nothing is new."""
         with self._lock:
             is_new, self._is_new = self._is_new, False
             return self._objects if is_new else None

@@ -1,6 +1,6 @@
 """One etcd and one kube-apiserver, which are both seed and Shoot for the programs.
 
-No controller and no scheduler runs: objects stay as they are written, except for what the rig plays.
+No controller and no scheduler runs: objects stay as they are written, apart from what hitless simulates.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Assets:
     etcd: Path
     kube_apiserver: Path
     openssl: Path
-    """Makes the key that signs ServiceAccounts' tokens."""
+    """Creates the key that signs the tokens of ServiceAccounts."""
 
 
 def find_assets() -> Assets:
@@ -106,7 +106,7 @@ class ApiServer:
 
     @property
     def shoot_kubeconfig(self) -> Path:
-        """The same for what a program has to do with the Shoot, whose API alone may be away."""
+        """A kubeconfig for the Shoot's API, which can be made unavailable on its own."""
         return self._data / "shoot-kubeconfig"
 
     @property
@@ -116,12 +116,12 @@ class ApiServer:
 
     @property
     def data(self) -> Path:
-        """A folder that goes with it, for what the programs are given to read."""
+        """A folder for files that the programs read; it is removed with the server."""
         return self._data
 
     def up(self) -> None:
         """Start both and wait until the API is ready. Raises WorldError."""
-        # Beside the logs, where what a killed run leaves goes with the run's folder.
+        # Beside the logs, so that the remains of a killed run are in the run's folder.
         (self._data / "certificates").mkdir(parents=True)
         (self._data / "tokens.csv").write_text(f"{self._token},administrator,administrator,system:masters\n", encoding="utf-8")
         key = self._data / "service-account.key"
@@ -152,7 +152,7 @@ class ApiServer:
             f"--etcd-servers={self._etcd_url}",
             f"--cert-dir={self._data / 'certificates'}",
             "--bind-address=127.0.0.1",
-            # The sandbox has no address but loopback, which must not be advertised; with no reconciler none is.
+            # The sandbox has only the loopback address, which must not be advertised. Without a reconciler, no address is.
             "--advertise-address=192.0.2.1",
             "--endpoint-reconciler-type=none",
             f"--secure-port={self._port}",
@@ -179,7 +179,7 @@ class ApiServer:
         self._passage.set_away(is_away)
 
     def check(self) -> None:
-        """Raise WorldError where one has ended."""
+        """Raise WorldError if one of them has ended."""
         for process in self._processes:
             process.check()
 

@@ -1,8 +1,8 @@
 """A cluster with programs of Gardener's parts around it, for runs with real parts.
 
 It brings the cluster up, then an API server that is seed and Shoot in one, the programs, and the mirror between that API and
-the cluster's own. Everything else of the Cluster port is the cluster's. Whatever ends or never becomes ready raises
-WorldError with the last lines of its log: the run is INCONCLUSIVE then.
+the cluster's own. Everything else of the Cluster port is the cluster's. A program that ends or never becomes ready raises
+WorldError with the last lines of its log; the run is then INCONCLUSIVE.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _POLL_S: Final = 0.1
 
 
 Programs = Mapping[Part, Path]
-"""The programs that take the places of doubles, by the part."""
+"""The programs that replace doubles, by part."""
 
 
 class DeferredRecorder:
-    """A Recorder whose target comes when the run begins; what happens before is no part of the run."""
+    """A Recorder that gets its target when the run begins; earlier events are not part of the run."""
 
     def __init__(self) -> None:
         self.target: Recorder | None = None
@@ -78,9 +78,9 @@ class ProgramCluster:
         self._processes: list[Process] = []
         self._mirror: Mirror | None = None
         self.extension: ExtensionProgram | None = None
-        """Stands for extension and resource manager; None: they are doubles, or it is not up."""
+        """Adapter of extension and resource manager; None: they are doubles, or the cluster is not up."""
         self.route_controller: RouteControllerProgram | None = None
-        """None: it is a double, or it is not up."""
+        """None: it is a double, or the cluster is not up."""
         self._players: list[Participant] = []
         self._recorder = DeferredRecorder()
 
@@ -101,7 +101,7 @@ class ProgramCluster:
 
     @property
     def faults(self) -> FaultTable:
-        """The cluster's; where its API is away, the Shoot's is away from the programs as well."""
+        """The cluster's; while its API is down, the programs cannot reach the Shoot's API either."""
         faults, set_away = self._inner.faults.faults, self._server.set_shoot_away
         api = faults[KUBE_API_DOWN]
 
@@ -147,10 +147,10 @@ class ProgramCluster:
             last.callback(self._stack.close)
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
-        """Return what plays the world around the programs, and the cluster's own.
+        """Return the participants that simulate the world around the programs, and the cluster's own.
 
-        In this order they are asked whether they have settled. Who needs calls for the answer comes last, so that no call
-        delays what the mirror has yet to carry.
+        They are asked in this order whether they have settled. One that needs calls for its answer comes last, so that no call
+        delays what the mirror still has to copy.
         """
         self._recorder.target = recorder
         if self._mirror is not None:
@@ -183,7 +183,7 @@ class ProgramCluster:
             self._begin_route_controller(programs[Part.ROUTE_CONTROLLER])
 
     def _install(self, calls: ApiCalls) -> None:
-        """Write what the programs find: definitions, secrets, the Nodes as they are now."""
+        """Write the objects that the programs expect: definitions, secrets, and the Nodes as they are now."""
         installer = Installer(calls)
         installer.install((*definitions(), namespace(SEED_NAMESPACE), namespace(NAMESPACE)))
         kubeconfig = secret("gardener", {"kubeconfig": self._server.shoot_kubeconfig.read_bytes()})

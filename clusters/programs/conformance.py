@@ -1,8 +1,8 @@
 """The decision table run on a program: one Shoot for each observed case, all in one API server.
 
 A case is a namespace with Cluster, Network, the kubeconfig secret and the manifest that was written last. Nodes are shared, so
-the cases with the same Nodes are asked together. What the extension decided shows in the Network's status and in whether it
-wrote its ManagedResource again; whether a gate that did not apply could read the manifest does not show.
+the cases with the same Nodes are run together. The decision follows from the Network's status and from whether the extension
+wrote its ManagedResource again. If the gate did not apply, it is not visible whether the extension could read the manifest.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from hitless.words import JsonObject, Kind
 
 _READY_S: Final = 60.0
 _SILENCE_S: Final = 15.0
-"""Cases of which none is decided for this long have timed out; most are decided within a second."""
+"""If no case is decided for this long, the remaining ones have timed out; most are decided within a second."""
 _POLL_S: Final = 0.2
 _MANIFEST: Final = "written-last"
 _NOWHERE: Final = "https://127.0.0.1:1"
@@ -77,7 +77,7 @@ def ask_program(extension: Path, release: ExtensionRelease, logs: Path) -> dict[
 
 
 def simplify(outcome: str) -> str:
-    """Return an outcome of the table as it shows from outside."""
+    """Return an outcome of the table as it is visible from outside."""
     return outcome.removesuffix("(unreadable)")
 
 
@@ -119,7 +119,7 @@ def _ask_group(calls: ApiCalls, installer: Installer, program: Process, names: S
 
 
 def _documents(name: str, release: ExtensionRelease, kubeconfig: Path) -> Iterator[JsonObject]:
-    """Return what a case has before its Network: namespace, kubeconfig, Cluster, the manifest that was written last."""
+    """Return the objects of a case that exist before its Network: namespace, kubeconfig, Cluster, last manifest."""
     case, place = CASES[name], _namespace_of(name)
     yield namespace(place)
     text = _break_kubeconfig(kubeconfig.read_text(encoding="utf-8"), case.api_error)

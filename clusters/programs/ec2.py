@@ -4,7 +4,7 @@ DescribeRouteTables, DescribeInstances, CreateRoute and DeleteRoute, with the qu
 scenario's cloud. HTTP threads queue, the run's loop executes: a route changes in the same thread as with the double, and a
 create takes as long as the scenario says.
 
-Source: Amazon EC2 API Reference 2016-11-15; what aws-sdk-go-v2 was seen sending and accepting.
+Source: Amazon EC2 API Reference 2016-11-15; requests and answers of aws-sdk-go-v2, as observed.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Ec2Endpoint:
     ) -> None:
         self._cloud, self._read_instances, self._create_ns, self._recorder = cloud, read_instances, create_ns, recorder
         self._nodes: dict[str, str] = {}
-        """Instance id to name of the node, of all that there ever were: a machine outlives its Node object."""
+        """Instance id to name of the node, of all machines so far: a machine outlives its Node object."""
         self._queued: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._under_way: list[_Call] = []
         self._server = _Server(("127.0.0.1", 0), self._queued)
@@ -74,7 +74,7 @@ class Ec2Endpoint:
         self.calls = 0
         """Calls that have been answered."""
         self.answered_ns = Nanoseconds(0)
-        """When the last one was."""
+        """When the last one was answered."""
 
     @property
     def url(self) -> str:
@@ -97,7 +97,7 @@ class Ec2Endpoint:
         self._server.server_close()
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
-        """Accept queued calls, and answer those that are due; none while the cloud leaves calls unanswered."""
+        """Accept queued calls, and answer those that are due; none while the cloud's API hangs."""
         self._take_queued(now_ns)
         waiting = []
         for call in self._under_way:
@@ -230,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.queued.put(call)
         status, body = call.answer.result()
         content = body.encode()
-        # A program that was ended does not read its last answer.
+        # A program that has been stopped does not read its last answer.
         with contextlib.suppress(ConnectionError):
             self.send_response(status)
             self.send_header("Content-Type", "text/xml;charset=UTF-8")
@@ -239,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Write no log: the events have it."""
+        """Write no log: the events contain the calls."""
 
 
 def _zone_of(parameters: Mapping[str, str]) -> str:

@@ -1,8 +1,8 @@
 """gardener-extension-networking-calico and gardener-resource-manager as programs: requests to them, and their visible effects.
 
-What gardenlet does is played here: it writes Cluster and Network, asks for a reconcile by an annotation, and asks again every
-three minutes while the Network has an error. Gate events come from the Network's status and from the ManagedResource, the
-only places where the program shows what it decided: which nodes it missed is not known.
+gardenlet is simulated here: it writes Cluster and Network, requests a reconcile by an annotation, and repeats it every three
+minutes while the Network has an error. Gate events come from the Network's status and from the ManagedResource, the only places
+where the program's decision is visible. Which nodes lacked a route is not known.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from hitless.words import MILLISECOND, SECOND, JsonObject, Kind, Nanoseconds
 
 NAME: Final = "gardener-extension-networking-calico"
 RETRY_NS: Final = Nanoseconds(180 * SECOND)
-"""gardenlet reconciles a failed Shoot again after this long. Source: seen; gardenlet's retry of the Shoot flow."""
+"""gardenlet reconciles a failed Shoot again after this long. Source: observed; gardenlet's retry of the Shoot flow."""
 _SERVED_S: Final = 120.0
-"""Until the definitions of Cluster and Network are served."""
+"""Longest time until the definitions of Cluster and Network are served."""
 _POLL_NS: Final = Nanoseconds(2 * MILLISECOND)
 
 
@@ -95,7 +95,7 @@ class _Request:
 
 
 class ExtensionProgram:
-    """Plays gardenlet, and records what the two programs show; a Participant.
+    """Simulates gardenlet, and records what is visible of the two programs; a Participant.
 
     Args:
         calls: the programs' API.
@@ -159,7 +159,7 @@ class ExtensionProgram:
         self._requests.append(_Request(shoot=shoot, due_ns=Nanoseconds(at_ns + self._reconcile_ns)))
 
     def compress_manifest(self) -> None:
-        """Compress what the extension wrote last, as Gardener does: it cannot read that, the resource manager can."""
+        """Compress what the extension wrote last, as Gardener does: only the resource manager can read that."""
         documents: list[bytes] = []
         compressed: JsonObject = {}
         name = f"{MANAGED_RESOURCE}-compressed"
@@ -187,7 +187,7 @@ class ExtensionProgram:
         self._ask("migrate")
 
     def restore(self, at_ns: Nanoseconds) -> None:
-        """Take the Shoot as it is in another seed; it is written `reconcile_ns` later, and once the extension has left."""
+        """Take the Shoot as it is in another seed; it is written `reconcile_ns` later, once the extension has left."""
         assert self._shoot is not None  # noqa: S101 - it was migrated
         due_ns = Nanoseconds(at_ns + self._reconcile_ns)
         self._requests.append(_Request(shoot=self._shoot, due_ns=due_ns, operation="restore"))
@@ -251,7 +251,7 @@ class ExtensionProgram:
         return has_succeeded and _is_current(self._network()) and _is_current(managed) and _has_applied(managed)
 
     def describe(self) -> str:
-        """Return what Network and ManagedResource say, for the message where nothing comes of it."""
+        """Describe Network and ManagedResource, for the message if the request is never carried out."""
         operation = self._operation()
         conditions = (self._managed_resource().get("status") or {}).get("conditions") or ()
         said = [f"Network: {operation.get('state', 'no status')}: {operation.get('description', '')}"]
@@ -289,7 +289,7 @@ class ExtensionProgram:
             self.annotate(now_ns)
 
     def _decide(self, now_ns: Nanoseconds) -> None:
-        """Record that the extension went on, from the request and its knowledge."""
+        """Record that the extension proceeded, with the reason that follows from the request and its knowledge."""
         self._is_decided, self._written = True, self._read_written()
         reason = None if self._held_since_ns is not None else self._find_reason()
         if reason is not None:

@@ -33,13 +33,14 @@ RESOURCE_MANAGER: Final = "gardener-resource-manager"
 ROUTE_CONTROLLER: Final = "aws-custom-route-controller"
 
 _KINDS: Final = (Kind.CONFIG_MAP, Kind.DAEMON_SET, Kind.DEPLOYMENT, Kind.IP_POOL)
-"""What is carried inward, in the order in which it was written."""
+"""Kinds that are copied inward, in the order in which they are written."""
 _CONTENT: Final = ("spec", "data")
 _PATIENCE_NS: Final = Nanoseconds(20 * MILLISECOND)
-"""A watch tells of a change at most this much later than another of a change after it. Measured: a list takes 1 to 8 ms."""
+"""One watch may report a change at most this much later than another watch reports a later change. Measured: a list takes 1 to
+8 ms."""
 _POLL_NS: Final = Nanoseconds(2 * MILLISECOND)
 _RETRY_NS: Final = Nanoseconds(1 * SECOND)
-"""While the cluster's own API is away."""
+"""Time between two attempts while the cluster's own API is unavailable."""
 _Key = tuple[Kind, str]
 
 
@@ -47,7 +48,7 @@ class Mirror:
     """Carries changes between two APIs; a Participant.
 
     It looks at the programs' API; its part `outward` looks at the cluster's Nodes, whenever one has changed. On a real cluster
-    a look is a call, and this loop has no time for one every 2 ms.
+    each look is a call, and the loop cannot afford one every 2 ms.
 
     Args:
         calls: the programs' API.
@@ -62,20 +63,20 @@ class Mirror:
         self._recorder = recorder
         self._calls, self._installer, self._kube, self._calico_version = calls, Installer(calls), kube, calico_version
         self.outward = Outward(self)
-        """A participant of its own."""
+        """A separate participant."""
         self._nodes = Collection(calls, RESOURCES[Kind.NODE], Kind.NODE.value)
         self._collections = {kind: Collection(calls, RESOURCES[kind], kind.value, NAMESPACE) for kind in _KINDS}
         self._contents: dict[_Key, JsonObject] = {}
         self._conditions: dict[str, JsonObject | None] = {}
-        """Node to what both sides said of its network at the last look; None: nothing."""
+        """Node to its condition on both sides at the last look; None: it had none."""
         self._seen_ns: dict[_Key, Nanoseconds] = {}
-        """Objects that have changed and are not carried yet, and when that was seen."""
+        """Objects that have changed and are not copied yet, with the time at which the change was seen."""
         self._looked_ns = Nanoseconds(0)
-        """When the objects were looked at last."""
+        """Time of the last look at the objects."""
         self._written: dict[str, int] = {}
-        """Node to the revision of the last condition that was carried out: older news of it is stale."""
+        """Node to the revision of the last condition that was copied outward: older reports are stale."""
         self._news: dict[str, JsonObject | None] = {}
-        """Node to its condition in the programs' API, where that is newer than what was looked at last."""
+        """Node to its condition in the programs' API, if that is newer than the last look."""
 
     def start(self) -> None:
         """Begin to follow the programs' API, which has the cluster's Nodes as they are now."""
@@ -89,7 +90,7 @@ class Mirror:
             collection.stop()
 
     def begin(self) -> None:
-        """Take everything that is there for granted: changes count from now on. Raises ApiError."""
+        """Ignore everything that exists already: changes count from now on. Raises ApiError."""
         # The watch of a kind that was not served a moment ago may not have reported existing objects yet.
         self.refresh()
         for collection in self._collections.values():
@@ -112,7 +113,7 @@ class Mirror:
         return None
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
-        """Carry inward what changed in the programs' API since the last look."""
+        """Copy inward what changed in the programs' API since the last look."""
         try:
             self._carry_conditions_in()
             self._carry_objects(now_ns)
@@ -125,7 +126,7 @@ class Mirror:
         return self._read_contents() == self._contents
 
     def carry_nodes(self) -> None:
-        """Carry outward what changed of the cluster's Nodes. Raises ApiUnavailableError: the cluster's API is away."""
+        """Copy the changes of the cluster's Nodes outward. Raises ApiUnavailableError: the cluster's API is unavailable."""
         self._carry_conditions_in()
         nodes = {name_of(node): node for node in self._kube.list(Kind.NODE)}
         for name in self._conditions.keys() - nodes.keys():
@@ -207,7 +208,7 @@ class Mirror:
         self._recorder.record("manifest.applied", kind=kind.value, name=name, mode=None if mode is None else mode.value)
 
     def _read_documents(self) -> Mapping[_Key, JsonObject]:
-        """Return what gardener-resource-manager has applied; what is being deleted is gone."""
+        """Return what gardener-resource-manager has applied; an object that is being deleted counts as gone."""
         return {
             (kind, name_of(document)): document
             for kind, collection in self._collections.items()
@@ -229,7 +230,7 @@ class Outward:
         self._mirror = mirror
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
-        """Carry what changed; later, while the cluster's own API is away."""
+        """Copy what changed; later, while the cluster's own API is unavailable."""
         try:
             self._mirror.carry_nodes()
         except ApiUnavailableError:
@@ -246,7 +247,7 @@ def _content_of(document: JsonObject) -> JsonObject:
 
 
 def _version_of(document: JsonObject | None) -> int:
-    """Return the revision at which an object was written; what is gone comes first, as it is deleted first."""
+    """Return the revision at which an object was written; missing objects come first, because deletions do."""
     return 0 if document is None else int(document["metadata"]["resourceVersion"])
 
 
@@ -287,5 +288,5 @@ def _says_other(one: JsonObject | None, other: JsonObject | None) -> bool:
 
 
 def _what_it_says(condition: JsonObject | None) -> tuple[object, ...] | None:
-    """Return a condition without its times, which every writer sets as it likes."""
+    """Return a condition without its times, which every writer sets differently."""
     return None if condition is None else tuple(condition.get(key) for key in ("status", "reason", "message"))

@@ -1,7 +1,7 @@
 """The way to the Shoot's API: a port that forwards to the API server and can be closed.
 
-Seed and Shoot are one API server here. What the programs have to do with the Shoot goes through this port, so that the Shoot's
-API alone can be away. TLS passes through unread.
+Seed and Shoot are one API server here. The programs reach the Shoot through this port, so the Shoot's API can be made
+unavailable on its own. TLS passes through unread.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _CHUNK_OCTETS: Final = 65_536
 
 
 class Passage:
-    """A port of the loopback that leads to another one. Open at first."""
+    """A port on loopback that forwards to another one. It is open at first."""
 
     def __init__(self, port: int) -> None:
         self._server = _Server(port)

@@ -1,6 +1,6 @@
 """A program of the system under test as a process: its log in the run's folder, its end noticed and quoted.
 
-`end` is the polite end. A harness that is killed takes its programs along, with a sandbox and without: `clusters.linux.bound`
+`end` asks it to end. A harness that is killed takes its programs along, with a sandbox and without: `clusters.linux.bound`
 starts each. They follow the thread that started them, which is the run's own.
 """
 
@@ -63,21 +63,21 @@ class Process:
         return self._process.pid
 
     def check(self) -> None:
-        """Raise WorldError with the last lines of its log where it has ended."""
+        """Raise WorldError with the last lines of its log if it has ended."""
         code = self._process.poll()
         if code is not None:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             raise WorldError(f"{self.name} {how}; {self.quote()}")
 
     def quote(self) -> str:
-        """Return where its whole log is, and the last lines of it."""
+        """Return the place of its log, and the log's last lines."""
         with self._log.open(encoding="utf-8", errors="replace") as log:
             lines = [line.rstrip()[:_QUOTED_CHARACTERS] for line in deque(log, _QUOTED_LINES)]
         text = "\n  ".join(lines) if lines else "(it wrote nothing)"
         return f"its log is {self._log}, whose last lines are:\n  {text}"
 
     def end(self) -> None:
-        """Ask it to end, and kill it where it does not. Safe to call twice."""
+        """Ask it to end, and kill it if it does not. Safe to call twice."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -104,14 +104,15 @@ class Followed(Protocol):
 
 
 class Guard:
-    """Looks whether every process still runs, and at the end whether what seems settled is; a Participant.
+    """Checks that every process still runs, and at the end that everything has really settled; a Participant.
 
-    Watches of two kinds report at different times: a Network can be reported as reconciled before its new ManagedResource, and
-    that to be applied before the new DaemonSet is. A run would end in between, before anything is switched.
+    Watches of two kinds report at different times: a Network can be reported as reconciled before its new ManagedResource is
+    reported, and the ManagedResource as applied before the new DaemonSet is reported. A run could end in between, before
+    anything is switched.
 
     Args:
-        check: raises WorldError where a process has ended.
-        followed: the participants that know from watches, those first that say when the others are done.
+        check: raises WorldError if a process has ended.
+        followed: the participants that rely on watches; those on which others depend come first.
     """
 
     name: Final = "guard"
@@ -121,12 +122,12 @@ class Guard:
         self._check, self._followed = check, followed
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
-        """Raise WorldError where one has ended."""
+        """Raise WorldError if one has ended."""
         self._check()
         return Nanoseconds(now_ns + _GUARD_NS)
 
     def is_settled(self) -> bool:
-        """Return whether they are settled after a list, too; asked when all others have said so."""
+        """Return whether they are still settled after a list; called once all others have settled."""
         try:
             for one in self._followed:
                 one.refresh()

@@ -87,7 +87,7 @@ class GarbageCollector:
             collection.stop()
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
-        """Let go of what has been waiting for long enough."""
+        """Release the objects that have waited long enough."""
         waiting = {
             (kind, name_of(document))
             for kind, collection in self._collections.items()

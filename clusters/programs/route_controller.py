@@ -83,7 +83,7 @@ class RouteControllerProgram:
             self._process = None
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
-        """Start the program when its time has come, and see that it runs. Raises WorldError if it does not."""
+        """Start the program when it is due, and check that it runs. Raises WorldError if it does not."""
         self._now_ns = now_ns
         if self._replicas and not self._is_away and self._process is None and now_ns >= self._start_ns:
             self._process = self._start()
@@ -96,7 +96,8 @@ class RouteControllerProgram:
     def is_settled(self) -> bool:
         """Return whether the controller is stopped, or all tables have all nodes' routes and all conditions say so.
 
-        Another writer may have overwritten a condition, which the program does not mend: two ticks without a call will do.
+        Another writer may have overwritten a condition, which the program does not correct: then two ticks without a call are
+        enough.
         """
         if not self._replicas or self._is_away:
             return True

@@ -3,7 +3,8 @@
 The definitions keep unknown fields, so that any release of a program finds its own. One API server is seed and Shoot in one:
 Nodes and Calico's objects are in it as well. Pure.
 
-Source: what gardener-extension-networking-calico, gardener-resource-manager and aws-custom-route-controller were seen reading.
+Source: the objects that gardener-extension-networking-calico, gardener-resource-manager and aws-custom-route-controller were
+observed to read.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def secret(name: str, contents: Mapping[str, bytes], namespace: str = SEED_NAMES
 def store(content: bytes) -> bytes:
     """Return a Brotli stream of uncompressed blocks, which Gardener accepts as a compressed secret; the content is not empty.
 
-    gardener-resource-manager reads a key that ends in `.br`; the Calico extension takes the bytes for YAML and finds nothing.
+    gardener-resource-manager reads a key that ends in `.br`; the Calico extension parses the bytes as YAML and finds nothing.
     Source: RFC 7932 9.1 and 9.2 (stream header, uncompressed meta-blocks); gardener resources/v1alpha1 CompressedDataKey.
     """
     blocks = [content[at : at + _BLOCK_OCTETS] for at in range(0, len(content), _BLOCK_OCTETS)]
