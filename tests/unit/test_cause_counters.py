@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analysis.causes.candidates import CauseKind
-from tests.unit.cause_runs import all_routes, counters, down, only, route, run_with
-from tests.unit.histories import facts, repointed
+from analysis.evidence import Evidence
+from hitless.facts import Flow
+from hitless.words import FlowId, FlowRole
+from tests.unit.cause_runs import LONG, all_routes, counters, down, only, route, run_with
+from tests.unit.histories import facts, records, repointed
 
 
 def test_a_counter_that_did_not_move_acquits() -> None:
@@ -62,3 +65,18 @@ def test_a_cause_that_takes_over_during_an_outage_has_its_share() -> None:
     found = only(run_with(down(300, 599), events, **counters(node_b1={"Udp.NoPorts": 20}, vpc={"IpExt.InNoRoutes": 40})))
     assert [cause.kind for cause in found.causes[:2]] == [CauseKind.POOL_BEFORE_ROUTES, CauseKind.TUNNEL_GONE]
     assert [round(cause.score, 1) for cause in found.causes[:2]] == [0.7, 0.3]
+
+
+def test_where_one_counter_covers_either_outage_the_flows_that_were_hit_decide() -> None:
+    """A blackhole of one flow, then a tunnel that is gone for both: as many losses each, and a counter for half of them."""
+    flows = tuple(
+        Flow(id=FlowId(number), source=f"node-a{number}-mesh", destination="node-b1-mesh", role=FlowRole.MESH)
+        for number in (1, 2)
+    )
+    blackholed, gone = down(300, 499), down(700, 799)
+    lost_twice = "".join("X" if "X" in pair else "." for pair in zip(blackholed, gone, strict=True))
+    run = run_with(LONG, [], **counters(node_b1={"Udp.NoPorts": 40}))
+    run = replace(run, flows=flows, records=records({1: lost_twice, 2: gone}))
+    first, *others = Evidence(run).causes
+    assert first.cause.kind is CauseKind.UNEXPLAINED
+    assert [found.cause.kind for found in others] == [CauseKind.TUNNEL_GONE] * 2
