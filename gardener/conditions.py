@@ -6,7 +6,7 @@
 | True | NoRouteCreated | aws-custom-route-controller |
 | False | RouteCreated | aws-custom-route-controller |
 | False | CalicoIsUp | calico-node with a backend, unless the admission policy drops it |
-| True | CalicoIsDown | calico-node with a backend, as it shuts down |
+| True | CalicoIsDown | calico-node with a backend, when it shuts down |
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def calico_is_up() -> JsonObject:
 
 
 def calico_is_down() -> JsonObject:
-    """Return what calico-node writes as it shuts down. Source: calico node/pkg/lifecycle/shutdown."""
+    """Return what calico-node writes when it shuts down. Source: calico node/pkg/lifecycle/shutdown."""
     return _condition("True", "CalicoIsDown", "Calico is shutting down on this node")
 
 
 def dated(condition: JsonObject, at: str) -> JsonObject:
-    """Return a condition as its writer sends it: with the time of the write, whether the status changed or not.
+    """Return a condition as its writer sends it: with the time of the write, even if the status did not change.
 
     Source: aws-custom-route-controller pkg/util/nodeutil.go; calico node/pkg/lifecycle/utils.
     """

@@ -43,7 +43,7 @@ class FeatureGates:
     non_privileged_calico_node: bool = False
     """Run the long-lived calico-node container without privilege."""
     release: ExtensionRelease = LATEST
-    """The release of the extension. It is no feature gate, but it is also a property of the installed extension."""
+    """The release of the extension: not a feature gate, but also a property of the installed extension."""
 
 
 def load_feature_gates(path: Path) -> FeatureGates:
@@ -52,7 +52,7 @@ def load_feature_gates(path: Path) -> FeatureGates:
 
 
 def read_feature_gates(documents: Sequence[Document], where: str) -> FeatureGates:
-    """Read the feature gates from the document among these that holds them.
+    """Read the feature gates from the one of these documents that contains them.
 
     The others may be a ControllerRegistration, or another extension's deployment.
 

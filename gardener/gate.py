@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 @unique
 class Reason(StrEnum):
-    """Why the gate does not apply, in the order of the questions."""
+    """Why the gate does not apply, in the order of the checks."""
 
     FEATURE_GATE_OFF = "feature-gate-off"
     ADMISSION_POLICY_UNAVAILABLE = "admission-policy-unavailable"
@@ -54,13 +54,13 @@ class GateInput:
 
     feature_gates: FeatureGates
     shoot: Shoot
-    """What the operator wants now."""
+    """The operator's present request."""
     last_manifest: Sequence[JsonObject] | None
     """The objects last written to the ManagedResource secret, applied or not; None: it cannot be read."""
     nodes: Sequence[JsonObject] | None
     """All Node objects; None: they could not be listed, and `api_error` says why."""
     api_error: str | None = None
-    """Why `nodes` is None, as the API's client says it."""
+    """Why `nodes` is None: the error of the API's client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class GateDecision:
 
     outcome: Outcome
     reason: Reason | None = None
-    """Why it does not apply; None for PROCEED and HOLD."""
+    """Why the gate does not apply; None for PROCEED and HOLD."""
     missing: tuple[str, ...] = ()
     """HOLD: the names of all nodes without RouteCreated; empty if the API did not answer."""
     error: str | None = None
@@ -115,7 +115,7 @@ def has_route_created(node: JsonObject) -> bool:
 def is_admission_policy_available(shoot: Shoot, release: ExtensionRelease) -> bool:
     """Return whether the Calico extension considers the policy available. Source: actuator_reconcile.go:182-191, :472-495.
 
-    Below 1.36 any of the release's API versions will do; provider-aws deploys the policy only with the fitting one
+    Below 1.36, any of the release's API versions is sufficient; provider-aws deploys the policy only with the matching one
     (`gardener.manifests.admission.is_policy_deployed`).
     """
     if shoot.kubernetes >= (1, 36):
@@ -126,9 +126,9 @@ def is_admission_policy_available(shoot: Shoot, release: ExtensionRelease) -> bo
 
 
 def is_overlay_written(manifest: Sequence[JsonObject] | None) -> bool | None:
-    """Return whether calico-node of a manifest has an overlay on; None if no calico-node can be read.
+    """Return whether calico-node of a manifest has an overlay enabled; None if no calico-node can be read.
 
-    The real decoder knows only apps/v1, and skips the whole object if a value in `env` is not text. Source:
+    The real decoder knows only apps/v1, and skips the whole object if a value in `env` is not a string. Source:
     actuator_reconcile.go:430-470; observed, v1.60-dev.
     """
     for document in manifest or ():

@@ -1,9 +1,9 @@
 """NetworkConfig: the part of a Shoot that configures the Calico extension.
 
 The fields, their names and what is validated follow gardener-extension-networking-calico: unknown fields are refused
-(its decoder is strict: pkg/controller/decode.go), and what it does not validate is not validated here either, because a
-switch that the real admission lets through has to be a switch that can be tried. Source:
-pkg/apis/calico/v1alpha1/types_network.go, pkg/apis/calico/validation/networkconfig.go.
+(its decoder is strict: pkg/controller/decode.go), and what it does not validate is not validated here either, because every
+switch that the real admission accepts must be testable. Source: pkg/apis/calico/v1alpha1/types_network.go,
+pkg/apis/calico/validation/networkconfig.go.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _refusal(allowed: str) -> PydanticCustomError:
 
 
 def check_cidr(text: str) -> str:
-    """Return a CIDR as it is. Raises PydanticCustomError if it is none."""
+    """Return a CIDR unchanged. Raises PydanticCustomError if it is not one."""
     address, slash, length = text.partition("/")
     try:
         ipaddress.ip_network(f"{ipaddress.ip_address(address)}/{int(length)}", strict=False)
@@ -81,7 +81,7 @@ def _check_host(text: str) -> None:
 def _check_pattern(text: str) -> None:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python warns of patterns that Go's regexp takes as they are.
+            warnings.simplefilter("ignore")  # Python warns about patterns that Go's regexp accepts.
             re.compile(text)
     except (re.error, OverflowError, RecursionError) as error:
         raise _refusal(f"a regular expression ({error})") from error
@@ -104,7 +104,7 @@ class Manifest(BaseModel):
 
 
 class Strict(Manifest):
-    """A part of NetworkConfig: no field that the real type has not."""
+    """A part of NetworkConfig: it has no field that the real type lacks."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -120,7 +120,7 @@ class OverlayConfig(Switchable):
     """`overlay`: whether pod packets are encapsulated."""
 
     create_pod_routes: bool | None = None
-    """Keep BIRD programming routes without encapsulation; only right where all nodes share one layer-2 network."""
+    """Keep BIRD programming routes without encapsulation; correct only if all nodes share one layer-2 network."""
 
 
 class Ipam(Strict):
@@ -169,12 +169,12 @@ class NetworkConfig(Strict):
     ipv6: AddressFamily6 | None = None
     typha: Switchable | None = None
     veth_mtu: Annotated[str, AfterValidator(_check_mtu)] | None = Field(None, alias="vethMTU")
-    """MTU of the pods' interface as text; "0" and None mean that Calico finds it."""
+    """MTU of the pods' interface as text; "0" and None mean that Calico detects it."""
     ebpf_dataplane: Switchable | None = None
     overlay: OverlayConfig | None = None
     """None means the overlay is on."""
     snat_to_upstream_dns: Switchable | None = Field(None, alias="snatToUpstreamDNS")
-    """None means on exactly where the overlay is explicitly off."""
+    """None means on if and only if the overlay is explicitly off."""
     auto_scaling: Autoscaling | None = None
     vxlan: Switchable | None = None
     ipip: Literal["Always", "Never", "CrossSubnet", "Off"] | None = None

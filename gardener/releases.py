@@ -17,7 +17,7 @@ CALICO_IMAGES: Final = ("node", "cni", "typha", "kube-controllers")
 """Images by their names below the registry."""
 _MINOR: Final = re.compile(r"v3\.(\d{1,3})\.")
 _LOAD_BALANCER_SINCE: Final = 30
-"""Calico 3.28's kube-controllers refuse the controller `loadbalancer` and restart for ever. Source: observed; calico 3.30
+"""Calico 3.28's kube-controllers reject the controller `loadbalancer` and restart forever. Source: observed; calico 3.30
 release notes."""
 
 
@@ -43,7 +43,7 @@ class ExtensionRelease:
     """Tag of the Calico images that it renders."""
     admission_versions: tuple[str, ...] = ("v1alpha1", "v1beta1")
     """Versions of admissionregistration.k8s.io that make MutatingAdmissionPolicy available below Kubernetes 1.36. Before v1.59
-    v1beta1 does not count: on 1.34 and 1.35, which serve it, the gate is off and nothing says so."""
+    v1beta1 does not count: on 1.34 and 1.35, which serve it, the gate is off without a message."""
     keeps_ipip_with_pod_routes: bool = False
     """Whether FELIX_IPINIPENABLED stays true with createPodRoutes. Before v1.59 it does, so any change of such a Shoot looks
     like a switch from the overlay."""
@@ -62,13 +62,13 @@ RELEASES: Final[Mapping[str, ExtensionRelease]] = {
         ExtensionRelease(name="v1.60", calico_version=CALICO_VERSION),
     )
 }
-"""Release to what it does; v1.57 is the first that has the gate."""
+"""Release to its differences; v1.57 is the first that has the gate."""
 
 LATEST: Final = RELEASES["v1.60"]
 """The release that the doubles follow unless a scenario names another."""
 
 
 def find_release(version: str) -> ExtensionRelease:
-    """Return the release that a version belongs to, by its minor version; the latest where it is not known."""
+    """Return the release that a version belongs to, by its minor version; the latest if it is not known."""
     minor = re.match(r"v\d+\.\d+", version)
     return RELEASES.get(minor[0], LATEST) if minor else LATEST

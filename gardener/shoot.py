@@ -48,7 +48,7 @@ def _check_version(text: str) -> str:
 
 
 class _Lenient(Manifest):
-    """A part of a Shoot: strict about fields that are read, silent about others."""
+    """A part of a Shoot: fields that are read are validated, others are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -158,7 +158,7 @@ class Shoot(_Lenient):
 
     @property
     def mode(self) -> Mode:
-        """The mode that the operator wants."""
+        """The mode that the operator requests."""
         return Mode.OVERLAY if self.overlay_enabled else Mode.NATIVE
 
     @property
@@ -210,7 +210,7 @@ class Shoot(_Lenient):
         )
 
     def with_mode(self, mode: Mode) -> Shoot:
-        """Return the Shoot itself where it wants this mode already, else with the overlay switched."""
+        """Return the Shoot itself if it requests this mode already, else with the overlay switched."""
         return self if self.mode is mode else self.with_overlay(enabled=mode is Mode.OVERLAY)
 
     def with_vxlan(self, *, enabled: bool) -> Shoot:
@@ -261,7 +261,7 @@ def _choose_shoot(documents: Sequence[Document], where: str) -> Shoot:
 
 
 def _refuse_unread(model: type[BaseModel], data: JsonObject, where: str, place: str, above: Mapping[str, str]) -> None:
-    """Refuse keys that Gardener would not read either, where they look like those that decide the switch.
+    """Refuse keys that Gardener would not read either, if they resemble those that decide the switch.
 
     Args:
         model: what the mapping is read as.
@@ -314,7 +314,7 @@ def _check_combinations(shoot: Shoot, where: str) -> None:
 
 
 def _contradictions(shoot: Shoot) -> Iterator[tuple[str, str, str]]:
-    """Yield what contradicts another field: its place, what was found, and what is expected.
+    """Yield the fields that contradict another one: place, found value and expected value.
 
     Overlay with IPv6, VXLAN without overlay and every transition pass: nothing in the Calico extension refuses them.
     """
@@ -339,7 +339,7 @@ def _contradictions(shoot: Shoot) -> Iterator[tuple[str, str, str]]:
 
 
 def _overlaps(shoot: Shoot) -> Iterator[tuple[str, str, str]]:
-    """Yield networks of the wrong family and such that overlap, as Gardener does. Source: pkg/utils/validation/cidr."""
+    """Yield networks of the wrong family or that overlap, as Gardener refuses. Source: pkg/utils/validation/cidr."""
     found = {"pods": shoot.pod_cidr, "nodes": shoot.spec.networking.nodes, "services": shoot.service_cidr}
     networks = {name: ipaddress.ip_network(text, strict=False) for name, text in found.items() if text is not None}
     for name, network in networks.items():

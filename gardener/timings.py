@@ -2,9 +2,9 @@
 
 `gardener` has the constants of the real parts, each with its source; `fast` divides them by about 100, so that a whole
 comparison takes seconds, and keeps their order within each part. Times that would become shorter than a few probes are divided
-by less: a CreateRoute, a patch, the skew between nodes, BIRD's rewriting. The caps of the back-offs are lower, so that the end
-of a hold says when the last route came. `Observed` means the released programs, 2026-11-28; their versions are in
-docs/mechanics.md, as are those of the projects whose files a source line names.
+by less: a CreateRoute, a patch, the skew between nodes, BIRD's rewriting. The caps of the back-offs are lower, so that a hold
+ends soon after the last route. `Observed` means the released programs, 2026-11-28; their versions are in docs/mechanics.md, as
+are those of the projects whose files a source line names.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Timings:
     extension_backoff_max_ns: Annotated[Nanoseconds, _ms(fast=100, gardener=1_000_000)]
     """Cap of that back-off. Source: client-go util/workqueue DefaultControllerRateLimiter."""
     extension_reconcile_ns: Annotated[Nanoseconds, _ms(fast=30, gardener=3000)]
-    """From the operator's request to the first Network reconcile. A typical value; 2.4 s were observed."""
+    """Time from the operator's request to the first Network reconcile. A typical value; 2.4 s were observed."""
     extension_start_ns: Annotated[Nanoseconds, _ms(fast=29, gardener=2900)]
     """From the start of the extension's process to its first look. Source: observed, 2.9 s."""
     annotation_seen_ns: Annotated[Nanoseconds, _ms(fast=0.5, gardener=50)]
@@ -45,7 +45,7 @@ class Timings:
     """From a changed secret, or the end of a requeue, to gardener-resource-manager's first object. Source: observed: ConfigMap
     5.2 s after the gate opened, which has this twice and the requeue once."""
     deletion_requeue_ns: Annotated[Nanoseconds, _ms(fast=50, gardener=5000)]
-    """Time until it comes back after it had to delete an object. Source: observed; gardener managedresource reconciler.go."""
+    """Time until it requeues after it had to delete an object. Source: observed; gardener managedresource reconciler.go."""
     definitions_ns: Annotated[Nanoseconds, _ms(fast=8, gardener=800)]
     """From the ConfigMap to the DaemonSet: CustomResourceDefinitions in between. Source: observed: DaemonSet at 6.0 to 6.4 s;
     with createPodRoutes, where nothing is deleted, the pool at about 0.8 s."""
@@ -65,7 +65,7 @@ class Timings:
     route_controller_backoff_max_ns: Annotated[Nanoseconds, _ms(fast=400, gardener=300_000)]
     """max-delay; the first back-off is one tick, then x4/3. Source: reconciler.go:110-121, main.go:44."""
     route_controller_sync_ns: Annotated[Nanoseconds, _ms(fast=10_000, gardener=3_600_000)]
-    """sync-period: a full update even where nothing changed. Source: aws-custom-route-controller main.go:50."""
+    """sync-period: a full update even if nothing changed. Source: aws-custom-route-controller main.go:50."""
     route_create_ns: Annotated[Nanoseconds, _ms(fast=40, gardener=250)]
     """One CreateRoute call. A typical value; a scenario may set its own."""
     condition_write_ns: Annotated[Nanoseconds, _ms(fast=5, gardener=20)]
@@ -78,9 +78,10 @@ class Timings:
     """From a changed IPPool until the first node's routes change. A value with which a calico-node that is being replaced may
     miss the pool, as was observed."""
     pool_skew_ns_max: Annotated[Nanoseconds, _ms(fast=20, gardener=126)]
-    """The last node follows the first within this, where BIRD programs the routes. Source: observed, 48 and 126 ms, 4 nodes."""
+    """Longest time between the first and the last node if BIRD programs the routes. Source: observed, 48 and 126 ms, 4
+    nodes."""
     vxlan_skew_ns_max: Annotated[Nanoseconds, _ms(fast=24, gardener=277)]
-    """The same where Felix does. Source: observed, 277 ms on 4 nodes; routes and blackhole gone within 0.3 s."""
+    """The same if Felix programs the routes. Source: observed, 277 ms on 4 nodes; routes and blackhole gone within 0.3 s."""
     bird_rewrite_ns: Annotated[Nanoseconds, _ms(fast=40, gardener=550)]
     """From the pool no-snat-for-node-cidr, as a node sees it, until BIRD writes all its routes again. Source: observed, 0.4 to
     0.7 s after the first time; the cause is inferred."""
@@ -102,7 +103,7 @@ class Timings:
     ready_ns: Annotated[Nanoseconds, _ms(fast=200, gardener=16_000)]
     """From that deletion to Ready. Source: observed, 15 to 17 s."""
     bird_alone_ns: Annotated[Nanoseconds, _ms(fast=320, gardener=25_500)]
-    """BIRD counts as ready this long after its start where sessions to peers are missing. Source: observed, Ready at 35 s in an
+    """BIRD counts as ready this long after its start if sessions to peers are missing. Source: observed, Ready at 35 s in an
     empty mesh; health.go:180-233."""
     bird_graceful_restart_ns: Annotated[Nanoseconds, _ms(fast=1200, gardener=120_000)]
     """Peers of a dead BIRD keep its routes this long. Source: BIRD config.Y:63, 120 s."""

@@ -1,7 +1,7 @@
 """The cloud's API for route tables, with quota, throttling, outages, latency and routes that take effect later.
 
 It wraps a RouteTables and is one itself. A call acts at once or raises. It never sleeps: the caller models the latency
-(`create_ns`) by a later wake-up. AWS's errors are told apart as in its SDK: RouteLimitExceeded, RequestLimitExceeded, no
+(`create_ns`) by a later wake-up. AWS's errors are distinguished as in its SDK: RouteLimitExceeded, RequestLimitExceeded, no
 answer. Propagation is the delay between the acceptance of a route and its effect on packets. Source: docs/mechanics.md 5.1, L6;
 Amazon EC2 API reference, eventual consistency.
 """
@@ -25,7 +25,7 @@ class CloudBehaviour:
     """How the cloud behaves; by default it has no limits."""
 
     create_ns: Nanoseconds | None = None
-    """How long CreateRoute and DeleteRoute take; None: as the profile's timings say."""
+    """Duration of CreateRoute and DeleteRoute; None: that of the profile's timings."""
     quota: Mapping[str, int] = field(default_factory=dict)
     """Zone to the number of pod routes its table can hold; no entry: no limit."""
     calls_per_second: float | None = None
@@ -33,14 +33,14 @@ class CloudBehaviour:
     burst: int = 5
     """Calls of one action that are granted at once after a pause."""
     effective_ns: int = 0
-    """From the answer to CreateRoute until packets follow the route; the API lists it at once."""
+    """Time from the answer to CreateRoute until packets follow the route; the API lists it at once."""
 
 
 class _Bucket:
     """The tokens of one action.
 
-    EC2 evaluates each API action separately: calls of one take nothing from another's bucket. Source: Amazon EC2 Developer
-    Guide, Request throttling for the Amazon EC2 API, Request rate limiting.
+    EC2 evaluates each API action separately: calls of one action take no token from another's bucket. Source: Amazon EC2
+    Developer Guide, Request throttling for the Amazon EC2 API, Request rate limiting.
     """
 
     def __init__(self, tokens: float, filled_ns: Nanoseconds) -> None:
@@ -58,7 +58,7 @@ class _Bucket:
 
 
 class Cloud:
-    """Route tables as the cloud's API offers them; a RouteTables."""
+    """The route tables behind the cloud's API; a RouteTables."""
 
     def __init__(self, tables: RouteTables, behaviour: CloudBehaviour, clock: Clock) -> None:
         self.tables = tables
@@ -70,14 +70,14 @@ class Cloud:
         self._buckets: dict[str, _Bucket] = {}
         self._accepted: dict[CloudRoute, Nanoseconds] = {}
         self.unknown: set[str] = set()
-        """Nodes whose machines the API does not find: no route to them can be created."""
+        """Nodes whose instances the API does not find: no route to them can be created."""
 
     def set_away(self, is_away: bool) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
         """Make every call fail from now on, or succeed again."""
         self._is_away = is_away
 
     def set_hanging(self, is_hanging: bool) -> None:  # noqa: FBT001 - as above
-        """Leave every call without an answer from now on, or answer those that wait and all others."""
+        """Leave every call without an answer from now on, or answer the waiting calls and all later ones."""
         self.is_hanging = is_hanging
 
     def zones(self) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ class Cloud:
         return self._listed(zone)
 
     def describe_instance(self) -> None:
-        """Look up an instance, as comes before every CreateRoute. Raises RouteApiUnavailableError, RouteThrottledError."""
+        """Look up an instance, as before every CreateRoute. Raises RouteApiUnavailableError, RouteThrottledError."""
         self._begin_call("DescribeInstances")
 
     def create(self, route: CloudRoute) -> None:
@@ -156,7 +156,7 @@ class Cloud:
 
 
 _POLL_NS: Final = Nanoseconds(MILLISECOND)
-"""How often it looks for accepted routes: they are accepted outside the loop."""
+"""Time between two looks for accepted routes: they are accepted outside the loop."""
 
 
 class Propagation:

@@ -1,9 +1,9 @@
 """The double of provider-aws's ControlPlane reconcile, which starts the cloud's part of the switch.
 
-Overlay off: aws-custom-route-controller is scaled up, the admission policy is applied where it is available, and once, until
-the overlay comes back, the conditions that calico-node left are taken off the nodes. Overlay on: scaled to zero, the policy
-goes, the routes stay in the tables. Source: gardener-extension-provider-aws pkg/controller/controlplane/actuator.go:50-191,
-valuesprovider.go:678-714, :944-962, pkg/admission/mutator/shoot.go:128-140.
+Overlay off: aws-custom-route-controller is scaled up, the admission policy is applied if it is available, and calico-node's
+conditions are removed from the nodes, once until the overlay is on again. Overlay on: the controller is scaled to zero, the
+policy is deleted, and the routes stay in the tables. Source: gardener-extension-provider-aws
+pkg/controller/controlplane/actuator.go:50-191, valuesprovider.go:678-714, :944-962, pkg/admission/mutator/shoot.go:128-140.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Scaled(Protocol):
 
     @property
     def replicas(self) -> int:
-        """How many run."""
+        """Number of replicas that run."""
 
     def scale(self, replicas: int, at_ns: Nanoseconds, /) -> None:
-        """Let this many run from now on."""
+        """Run this many replicas from now on."""
 
 
 class ControlPlane:
     """Scales the route controller, applies the admission policy and removes stale conditions; a Participant.
 
     Args:
-        shoot: the Shoot before the operator's request; where its overlay is off, all of this was done long ago.
+        shoot: the Shoot before the operator's request; if its overlay is off, all of this was done long ago.
     """
 
     name: Final = "gardener-extension-provider-aws"
@@ -74,7 +74,7 @@ class ControlPlane:
         """Reconcile the ControlPlane if it is due. After an error every step is repeated: each is idempotent."""
         if self._due_ns is not None and now_ns >= self._due_ns:
             self._due_ns = self._backoff.attempt(self._carry_out, now_ns, self.name, self._recorder)
-        # Requests come from outside the loop; a wake-up this often notices them early enough.
+        # Requests come from outside the loop; a wake-up at this interval notices them early enough.
         idle_ns = now_ns + max(self._timings.control_plane_reconcile_ns, MILLISECOND)
         return Nanoseconds(idle_ns if self._due_ns is None else min(self._due_ns, idle_ns))
 
@@ -111,7 +111,7 @@ class ControlPlane:
         self._policy = wanted
 
     def _clean_up(self) -> None:
-        """Take CalicoIsUp and CalicoIsDown off every node, once for each time that the overlay is switched off."""
+        """Remove CalicoIsUp and CalicoIsDown from every node, once each time the overlay is switched off."""
         if self._shoot.mode is Mode.OVERLAY:
             self._is_cleanup_completed = False
             return

@@ -1,15 +1,15 @@
 """The doubles of gardener-extension-networking-calico and of gardener-resource-manager, which applies what the extension wrote.
 
-**Extension.** A reconcile of the Network asks the gate. A hold is an error: nothing was written yet, the overlay stays as it
-is, and the next reconcile comes after a doubling back-off. Otherwise the manifests are written to the ManagedResource secret.
-From then on "actual" equals "desired", so the gate does not look again, whatever happens to the nodes. The extension does not
-watch nodes, so they do not wake it. An annotation does, and a reconcile that it causes and that holds counts as one more
-failure. Not modelled: gardenlet's own retries, which are such annotations.
+**Extension.** A reconcile of the Network asks the gate. A hold is an error: nothing is written, the overlay stays as it is, and
+the next reconcile comes after a doubling back-off. Otherwise the manifests are written to the ManagedResource secret. From then
+on "actual" equals "desired", so the gate does not look again, whatever happens to the nodes. The extension does not watch
+nodes, so a change of a node causes no reconcile. An annotation does; if that reconcile holds, it counts as one more failure.
+gardenlet's own retries, which are such annotations, are not modelled.
 
-**Resource manager.** A pass first deletes the objects that the ManagedResource no longer holds. If there were any, it stops
-(DeletionPending) and comes back after 5 s. Only then does it apply, object by object, with CustomResourceDefinitions between
-the ConfigMap and the DaemonSet. So the IPPool changes about 6 s after the gate opened, or 1 s where nothing is deleted. Source:
-gardener pkg/resourcemanager/controller/managedresource/reconciler.go (cleanOldResources, applyNewResources); observed.
+**Resource manager.** A pass first deletes the objects that the ManagedResource no longer contains. If there were any, it stops
+(DeletionPending) and requeues after 5 s. It then applies object by object, with CustomResourceDefinitions between the ConfigMap
+and the DaemonSet. So the IPPool changes about 6 s after the gate opened, or 1 s if nothing is deleted. Source: gardener
+pkg/resourcemanager/controller/managedresource/reconciler.go (cleanOldResources, applyNewResources); observed.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from hitless.words import MILLISECOND, JsonObject, Kind, Mode, Nanoseconds
 
 @dataclass(slots=True)
 class DoublingBackoff:
-    """controller-runtime's default: every failure doubles the wait up to a cap, a success forgets.
+    """controller-runtime's default: every failure doubles the wait up to a cap, and a success resets it.
 
     Source: client-go util/workqueue ItemExponentialFailureRateLimiter, 5 ms to 1,000 s.
     """
 
     timings: Timings
-    """With the wait after the first failure and the longest wait."""
+    """A back-off with the wait after the first failure and the longest wait."""
     failures: int = 0
     """Failures in a row so far."""
 
@@ -88,7 +88,7 @@ class ResourceManager:
         return self._due_ns is None
 
     def take(self, documents: Sequence[JsonObject], mode: Mode, at_ns: Nanoseconds) -> None:
-        """Take what the extension wrote: the objects of a mode, in apply order."""
+        """Take the manifests that the extension wrote: the objects of a mode, in apply order."""
         self._wanted, self._mode = tuple(documents), mode
         self._todo = deque(documents)
         self._due_ns = Nanoseconds(at_ns + self._timings.resource_manager_start_ns)
@@ -98,7 +98,7 @@ class ResourceManager:
         self._in_cluster, self._wanted, self._todo, self._due_ns = set(), (), deque(), None
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
-        """Delete or apply what is due; returns when to come back, or None."""
+        """Delete or apply what is due; return the time of the next call, or None."""
         if self._due_ns is not None and now_ns >= self._due_ns:
             self._due_ns = self._backoff.attempt(self._step, now_ns, self.name, self._recorder)
         return self._due_ns
@@ -118,7 +118,7 @@ class ResourceManager:
         return Nanoseconds(now_ns + (timings.definitions_ns if kind is Kind.CONFIG_MAP else timings.apply_gap_ns))
 
     def _delete_old(self) -> bool:
-        """Delete what is no longer wanted; returns whether there was any, which makes the pass stop."""
+        """Delete unwanted objects; return whether there were any, which makes the pass stop."""
         gone = sorted(self._in_cluster - {key_of(document) for document in self._wanted})
         for kind, name in gone:
             self._kube.delete(kind, name)
@@ -132,8 +132,8 @@ class Extension:
 
     Args:
         shoot: the Shoot before the operator's request.
-        written: what the ManagedResource secret holds at the start, all of it applied long ago; None: there is none yet, or it
-            cannot be read.
+        written: content of the ManagedResource secret at the start, already applied; None: there is none yet, or it cannot be
+        read.
     """
 
     name: Final = "gardener-extension-networking-calico"
@@ -175,9 +175,9 @@ class Extension:
         self._due_ns = Nanoseconds(at_ns + self._timings.annotation_seen_ns)
 
     def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
-        """End the process, or start it again: it then has no back-off, and reconciles a Network that is held or was changed.
+        """Stop the process, or start it again.
 
-        gardener-resource-manager is another process, so it applies written manifests meanwhile.
+        A new process has no back-off, and reconciles a Network that is held or was changed. gardener-resource-manager is another process, so it keeps applying written manifests meanwhile.
         """
         self._is_away = is_away
         self._backoff.forget()
@@ -200,7 +200,7 @@ class Extension:
         """Reconcile the Network if it is due, then let gardener-resource-manager do what is due."""
         if self._due_ns is not None and now_ns >= self._due_ns and not self._is_away:
             self._due_ns = self._reconcile_network(now_ns)
-        # Requests and annotations come from outside the loop; a wake-up this often notices them early enough.
+        # Requests and annotations come from outside the loop; a wake-up at this interval notices them early enough.
         idle_ns = Nanoseconds(now_ns + max(self._timings.annotation_seen_ns, 5 * MILLISECOND))
         look_ns = None if self._is_away else self._due_ns
         return min(due for due in (look_ns, self._manager.reconcile(now_ns), idle_ns) if due is not None)
@@ -230,7 +230,7 @@ class Extension:
         return None
 
     def _hold(self, decision: GateDecision, now_ns: Nanoseconds) -> Nanoseconds:
-        """Fail: with a back-off, but for a restore, which is tried again at once. Source: observed, v1.60-dev."""
+        """Fail with a back-off; a restore is retried at once. Source: observed, v1.60-dev."""
         if self._held_since_ns is None:
             self._held_since_ns = now_ns
         retry_ns = self._timings.restore_retry_ns if self._is_restoring else self._backoff.fail()

@@ -1,7 +1,7 @@
 """Deliberately broken gates. The decision table and the scenarios must catch each of them.
 
-Each is wrong in one way, which a row of the decision table describes (tests/decision_table.py). It gives the decision
-other knowledge, or judges the nodes otherwise; `python -m tests.mutants` says what catches it.
+Each is wrong in one way, which a row of the decision table describes (tests/decision_table.py). It changes the input of the
+decision or the judgement of the nodes; `python -m tests.mutants` shows what catches it.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def _judging_entries(passes: Callable[[Entries], bool]) -> Gate:
 
 
 def _leaving_out(kept: Callable[[Sequence[JsonObject]], Sequence[JsonObject]]) -> Gate:
-    """Look at some of the nodes."""
+    """Check only some of the nodes."""
     return partial(decide_with, missing=lambda nodes: missing_nodes(kept(nodes)))
 
 
 def _unless(reason: Reason) -> Gate:
-    """Check the nodes in spite of this reason not to."""
+    """Check the nodes although the gate does not apply for this reason."""
 
     def gate(knowledge: GateInput) -> GateDecision:
         decision = decide(knowledge)
@@ -99,7 +99,7 @@ def _holds_without_nodes(knowledge: GateInput) -> GateDecision:
 
 
 def _holds_backwards_too(knowledge: GateInput) -> GateDecision:
-    """Guard the way from native to overlay as well."""
+    """Apply the gate to the way back from native to overlay as well."""
     is_back = is_overlay_written(knowledge.last_manifest) is False and knowledge.shoot.overlay_enabled
     is_on = decide(knowledge).reason is Reason.NO_SWITCH_FROM_OVERLAY
     return _ask_nodes(knowledge) if is_back and is_on else decide(knowledge)

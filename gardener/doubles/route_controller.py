@@ -1,11 +1,11 @@
 """The double of aws-custom-route-controller, which writes a route per node into every zone's table, then the nodes' conditions.
 
 Only a tick does work. An update describes all tables once, then deletes and creates one route after the other, then writes the
-conditions in the same way. The time of a call or patch is modelled by a later wake-up. A throttled call is retried three
+conditions one after the other. The time of a call or patch is modelled by a later wake-up. A throttled call is retried three
 times inside the SDK, so short throttling is invisible. A call that hangs has no time-out: it ends with its answer, or when the
 liveness probe restarts the process. What a condition says is `gardener.doubles.route_plan.conclude`. It does not watch
-conditions: one that another writer overwrites stays overwritten until nodes change, an update is retried or the sync period is
-over. Nodes are taken in order of their names; the real order is that of a Go map. Source: aws-custom-route-controller
+conditions: one that another writer overwrites stays overwritten until nodes change, an update is retried, or the sync period
+ends. Nodes are taken in order of their names; the real order is that of a Go map. Source: aws-custom-route-controller
 pkg/controller/reconciler.go:89-325, pkg/updater/routes.go:117-222; observed.
 """
 
@@ -27,11 +27,12 @@ from hitless.ports import KubeApi
 from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds
 
 USER: Final = "system:serviceaccount:kube-system:aws-custom-route-controller"
-"""Who writes the conditions: not calico-node, so the admission policy lets it pass. Source: provider-aws
+"""Writer of the conditions: not calico-node, so the admission policy does not apply. Source: provider-aws
 valuesprovider.go:100, shoot access secret shoot-access-aws-custom-route-controller."""
 
 PATCH_ATTEMPTS_MAX: Final = 10
-"""Attempts to write one condition, each wait half as long again. Source: reconciler.go updateNetworkConditionBackoff."""
+"""Attempts to write one condition; each wait is 1.5 times the previous one. Source: reconciler.go
+updateNetworkConditionBackoff."""
 
 THROTTLE_RETRIES_MAX: Final = 3
 """Retries inside one throttled call. Source: observed; AWS SDK's standard retryer."""
@@ -43,7 +44,7 @@ class RouteController:
     """Maintains the tables and reports on the nodes; a Participant.
 
     Args:
-        replicas: 0, or 1 where it has been running for long.
+        replicas: 0, or 1 if it has been running for a long time.
     """
 
     name: Final = "aws-custom-route-controller"
@@ -67,7 +68,7 @@ class RouteController:
         latency_ns = cloud.behaviour.create_ns
         self._call_ns = timings.route_create_ns if latency_ns is None else latency_ns
         self.replicas = replicas
-        """How many run: 0 or 1."""
+        """Number of running replicas: 0 or 1."""
         self._is_away = False
         self._due_ns = Nanoseconds(0)
         self._forget(self._due_ns)
@@ -87,7 +88,7 @@ class RouteController:
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Take the next step if it is due."""
         if self.replicas == 0 or self._is_away:
-            # Scaling comes from outside the loop; a wake-up this often is early enough for the first tick.
+            # Scaling comes from outside the loop; a wake-up at this interval is early enough for the first tick.
             return Nanoseconds(now_ns + max(self._timings.route_controller_start_ns, MILLISECOND))
         if now_ns >= self._due_ns:
             self._due_ns = self._step(now_ns)
@@ -105,7 +106,7 @@ class RouteController:
         return self._due_ns
 
     def _forget(self, first_tick_ns: Nanoseconds) -> None:
-        """Begin as a fresh process does."""
+        """Start with the state of a new process."""
         self._step: _Step = self._tick
         self._due_ns = first_tick_ns
         self._next_tick_ns = first_tick_ns
@@ -128,7 +129,7 @@ class RouteController:
         self._synced: frozenset[str] = frozenset()
 
     def _tick(self, now_ns: Nanoseconds) -> Nanoseconds:
-        """Look whether there is a reason to update: a changed node, a retry, the sync period."""
+        """Check whether there is a reason to update: a changed node, a retry, the sync period."""
         period_ns = self._timings.route_controller_tick_ns
         while self._next_tick_ns <= now_ns:
             self._next_tick_ns = Nanoseconds(self._next_tick_ns + period_ns)
@@ -166,7 +167,7 @@ class RouteController:
         return self._begin_call(now_ns)
 
     def _conclude_nothing(self) -> dict[str, bool]:
-        """Conclude from a failed DescribeRouteTables: nothing, or, as the real one does, that no node has a route."""
+        """Conclude from a failed DescribeRouteTables: nothing, or, like the real controller, that no node has a route."""
         match self._mode:
             case RouteControllerMode.IDEAL:
                 return {}
@@ -250,7 +251,7 @@ class RouteController:
         return self._begin_write(now_ns)
 
     def _plan_writes(self, results: Mapping[str, bool]) -> list[tuple[str, bool]]:
-        """List the conditions to write: by spec.podCIDR, without those that say so already."""
+        """List the conditions to write, by spec.podCIDR, without those that are right already."""
         try:
             nodes = self._kube.list(Kind.NODE)
         except ApiError as error:
@@ -298,7 +299,7 @@ class RouteController:
         self._recorder.record("reconcile.failed", actor=self.name, error=error, retry_ns=retry_ns)
 
     def _wait_for_tick(self, now_ns: Nanoseconds) -> Nanoseconds:
-        """End the update. A tick that fell into it was kept by the ticker and comes at once. Source: Go time.Ticker."""
+        """End the update. A tick that was due during it was kept by the ticker and comes at once. Source: Go time.Ticker."""
         self._step = self._tick
         self._has_updated = True
         self._updated_ns = now_ns
@@ -325,7 +326,7 @@ class RouteController:
 
 
 def _says(node: JsonObject, *, is_created: bool) -> bool:
-    """Return whether the first NetworkUnavailable entry says it already. Source: updateNetworkingCondition."""
+    """Return whether the first NetworkUnavailable entry has these values already. Source: updateNetworkingCondition."""
     entries = network_unavailable(node)
     wanted = route_condition(is_created=is_created)
     return bool(entries) and all(entries[0].get(key) == wanted[key] for key in ("status", "reason"))

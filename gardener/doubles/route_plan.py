@@ -21,7 +21,7 @@ class RouteControllerMode(StrEnum):
     IDEAL = "ideal"
     """Every table has the node's route."""
     FAITHFUL = "faithful"
-    """What the real one does: the last table that it processed had or got the route."""
+    """The real controller's meaning: the last table that it processed had or got the route."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Call:
 
 
 def find_cidr(node: JsonObject) -> str | None:
-    """Return the destination of a Node's route, its first IPv4 podCIDR; None while it has none, or no instance.
+    """Return the destination of a Node's route, its first IPv4 podCIDR; None: it has none, or no instance.
 
     The instance id is the last part of a providerID such as aws:///eu-central-1a/i-0123.
     """

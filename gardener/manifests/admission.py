@@ -15,7 +15,7 @@ from gardener.shoot import Shoot
 from hitless.words import JsonObject
 
 CALICO_NODE_USER: Final = "system:serviceaccount:kube-system:calico-node"
-"""The one user whose writes the policy changes."""
+"""The only user whose writes the policy changes."""
 POLICY_NAME: Final = "block-calico-network-unavailable"
 BINDING_NAME: Final = "block-calico-network-unavailable-binding"
 
@@ -33,7 +33,7 @@ def is_policy_deployed(shoot: Shoot) -> bool:
     """Return whether provider-aws deploys the policy for this Shoot.
 
     The overlay must be off, and below 1.36 the feature gate and exactly the fitting API version must be on. The Calico
-    extension is content with either version, so with Kubernetes 1.34 and only v1alpha1 the gate is active and no policy is.
+    extension accepts either version, so with Kubernetes 1.34 and only v1alpha1 the gate is active and there is no policy.
     """
     if shoot.overlay_enabled:
         return False
@@ -66,8 +66,8 @@ def policy_manifests(shoot: Shoot) -> tuple[JsonObject, ...]:
 def admit(old_node: JsonObject, new_node: JsonObject, username: str) -> JsonObject:
     """Return the result of an update of nodes/status while the policy is live.
 
-    A write of calico-node that holds NetworkUnavailable keeps its other conditions, and the entries that the node had before
-    (none, if it had none) move to the end of the list. Everything else passes as it is.
+    A write of calico-node that contains NetworkUnavailable keeps its other conditions, and the entries that the node had before
+    (none, if it had none) move to the end of the list. All other writes are unchanged.
 
     Returns:
         The Node to store; `new_node` itself is never changed.

@@ -1,7 +1,7 @@
 """The DaemonSet calico-node as Gardener renders it; the switch rolls it.
 
 Source: gardener-extension-networking-calico charts/internal/calico/templates/node/daemonset-calico-node.yaml at v1.60.0-dev.
-Not rendered, because no mode changes them: bird-exporter, eBPF, Multus, the autoscalers' resource requests.
+bird-exporter, eBPF, Multus and the autoscalers' resource requests are not rendered, because no mode changes them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from hitless.calico import CALICO_CONFIG
 from hitless.words import JsonObject
 
 CLEANUP_ROUTES: Final = "cleanup-routes"
-"""Name of the init container that deletes BIRD's routes: present exactly where the overlay is explicitly off."""
+"""Name of the init container that deletes BIRD's routes: present only if the overlay is explicitly off."""
 
 
 SYSTEM_COMPONENT: Final = {"gardener.cloud/role": "system-component"}
 """Label of everything that Gardener puts into a Shoot's kube-system."""
 REACH: Final = {f"networking.gardener.cloud/to-{where}": "allowed" for where in ("public-networks", "apiserver", "dns")}
-"""Labels with which Gardener's network policies let a pod reach these."""
+"""Labels by which Gardener's network policies allow a pod to reach these."""
 EVERY_TAINT: Final = [{"effect": effect, "operator": "Exists"} for effect in ("NoSchedule", "NoExecute")]
 
 
@@ -203,7 +203,8 @@ def _calico_node_env(values: ChartValues) -> list[JsonObject]:
         *[_from_config(f"FELIX_{tunnel}MTU", "veth_mtu") for tunnel in ("IPINIP", "VXLAN", "WIREGUARD")],
         _plain("CALICO_DISABLE_FILE_LOGGING", "true"),
         _plain("FELIX_DEFAULTENDPOINTTOHOSTACTION", "ACCEPT"),
-        # Explicitly "false" in native mode: the tunnel device stays then, because Felix cleans up only where it is unset.
+        # Explicitly "false" in native mode: the tunnel device then stays, because Felix removes it only if the variable is
+        # unset.
         *([] if values.vxlan_enabled else [_plain("FELIX_IPINIPENABLED", _boolean(value=values.felix_ipip))]),
         _plain("FELIX_BPFENABLED", "false"),
         _plain("FELIX_BPFKUBEPROXYIPTABLESCLEANUPENABLED", "false"),

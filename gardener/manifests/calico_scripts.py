@@ -1,4 +1,4 @@
-"""The shell scripts inside the calico-node DaemonSet, word for word as the chart has them.
+"""The shell scripts inside the calico-node DaemonSet, copied from the chart verbatim.
 
 Source: gardener-extension-networking-calico charts/internal/calico/templates/node/daemonset-calico-node.yaml.
 """
@@ -65,8 +65,8 @@ trap 'echo "Got terminated"' TERM
 sleep infinity&
 wait $!
 """
-"""With Calico v3.31 and later `-startup` no longer touches the condition, so the ensurer ensures nothing. Source:
+"""With Calico v3.31 and later `-startup` no longer touches the condition, so the sidecar has no effect. Source:
 calico v3.31.6 node startup.go:257-354."""
 
 CLEANUP_BIRD_ROUTES: Final = "IFS=$'\n';for i in $(ip route | grep 'proto bird');do unset IFS;ip route del $i;done"
-"""Only the main table, only IPv4, and only routes of protocol bird; it ends with an error where the last line says linkdown."""
+"""Only the main table, only IPv4, and only routes of protocol bird; it fails if the last line ends with linkdown."""

@@ -1,8 +1,8 @@
 """The values of the Calico chart for a Shoot: all decisions by which the manifests of the modes differ.
 
 It follows gardener-extension-networking-calico, pkg/controller/actuator_reconcile.go:145-222 (what the actuator fills in) and
-pkg/charts/utils.go:240-415 (what the chart gets), including its surprises: an enabled `vxlan` turns the IPAM to
-calico-ipam even while the overlay is off, and IPv6 turns FELIX_IPINIPENABLED off whatever the overlay says.
+pkg/charts/utils.go:240-415 (what the chart gets), including its surprises: an enabled `vxlan` selects calico-ipam even while
+the overlay is off, and IPv6 sets FELIX_IPINIPENABLED to false whether the overlay is on or off.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class ChartValues:
 
     @property
     def mode(self) -> Mode:
-        """The mode of a cluster with these values: its pool's, which calico-node makes itself where none is rendered."""
+        """The mode of a cluster with these values: that of its pool, which calico-node creates itself if none is rendered."""
         if self.overlay_enabled is not None:
             return Mode.OVERLAY if self.overlay_enabled else Mode.NATIVE
         return Mode.NATIVE if self.ipv4_mode in {"Never", "Off"} else Mode.OVERLAY
@@ -68,8 +68,8 @@ def compute_values(shoot: Shoot, feature_gates: FeatureGates) -> ChartValues:
     """Compute the chart's values.
 
     Raises:
-        UsageError: eBPF is enabled, which replaces the data plane under test; or kube-proxy is off without it,
-            which the real extension refuses as well, once its gate has opened.
+        UsageError: eBPF is enabled, which replaces the data plane under test; or kube-proxy is off without eBPF, which the real
+        extension also refuses, once its gate has opened.
     """
     config = shoot.network or NetworkConfig.model_validate({})
     if config.ebpf_dataplane is not None and config.ebpf_dataplane.enabled:
@@ -145,7 +145,7 @@ def _ipv4_pool(config: NetworkConfig) -> Literal["ipip", "vxlan"]:
 
 
 def _ipv4_mode(config: NetworkConfig, backend: Backend, *, has_ipv6: bool) -> str:
-    """Choose the pool's mode; the last rule that speaks wins. Source: utils.go:345-395 after setPoolMode."""
+    """Choose the pool's mode; the last rule that applies wins. Source: utils.go:345-395 after setPoolMode."""
     mode = "Never" if backend == "none" or (config.overlay is not None and not config.overlay.enabled) else "Always"
     if config.uses_vxlan:
         mode = "Always"
@@ -159,14 +159,14 @@ def _ipv6_mode(config: NetworkConfig) -> str:
 
 
 def _ipv4_autodetection(config: NetworkConfig, nodes: str | None) -> str | None:
-    """Find the node's address: the actuator writes the node network over what the user wrote. Source: :158-172."""
+    """Choose the address detection: the actuator overwrites the user's setting with the node network. Source: :158-172."""
     if nodes is not None:
         return f"cidr={nodes}"
     return config.ipv4.auto_detection_method if config.ipv4 is not None else None
 
 
 def _ipam_type(config: NetworkConfig, *, has_ipv4: bool) -> str:
-    """Choose the IPAM; VXLAN wins over what the user wrote, overlay or not. Source: utils.go:369-387."""
+    """Choose the IPAM; VXLAN overrides the user's setting, whether the overlay is on or off. Source: utils.go:369-387."""
     if has_ipv4 and config.uses_vxlan:
         return "calico-ipam"
     return config.ipam.type if config.ipam is not None and config.ipam.type else "host-local"

@@ -24,7 +24,7 @@ NAMESPACE: Final = "kube-system"
 RBAC_GROUP: Final = "rbac.authorization.k8s.io"
 
 _CREATE: Final = ("create", "patch")
-"""What a server-side apply needs that may have to create. Source: Kubernetes API concepts, server-side apply."""
+"""Verbs of a server-side apply that may have to create the object. Source: Kubernetes API concepts, server-side apply."""
 
 
 def part_objects() -> tuple[JsonObject, ...]:
@@ -38,7 +38,7 @@ def make_account(name: str) -> JsonObject:
 
 
 def make_rule(verbs: Sequence[str], resources: Sequence[str], *, group: str = "", names: Sequence[str] = ()) -> JsonObject:
-    """Make one rule of a role: what may be done with which resources; without names, with all objects of them."""
+    """Make one rule of a role: the verbs and the resources; without names, it holds for all their objects."""
     rule: JsonObject = {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
     return {**rule, "resourceNames": list(names)} if names else rule
 
@@ -111,7 +111,7 @@ _WATCHED: Final = (
     *("hostendpoints", "ipamblocks", "ippools", "ipreservations", "networkpolicies", "networksets"),
     *("stagedglobalnetworkpolicies", "stagedkubernetesnetworkpolicies", "stagednetworkpolicies", "tiers"),
 )
-"""Calico's configuration, which calico-node and Typha follow."""
+"""Rights to Calico's configuration, which calico-node and Typha follow."""
 
 
 def calico_objects() -> tuple[JsonObject, ...]:
@@ -160,7 +160,7 @@ def _cni_rules() -> list[JsonObject]:
 
 
 def _kube_controllers_rules() -> list[JsonObject]:
-    """Rights of calico-kube-controllers; in native mode the Deployment goes, and its account idles."""
+    """Rights of calico-kube-controllers; in native mode the Deployment is deleted, and its account is unused."""
     return [
         make_rule(_GET, ["namespaces", "nodes", "pods"]),
         make_rule((*_GET, "update"), ["services", "services/status"]),

@@ -2,8 +2,8 @@
 
 gardener-resource-manager sorts by Helm's install order, kinds that Helm does not know last: ConfigMap, DaemonSet,
 Deployments, IPPools. That order matters: the IPPools, which switch the routing of every node at once, come after the
-DaemonSet has begun to roll. What differs between modes is exactly what gardener-extension-networking-calico's chart makes
-differ. RBAC, CRDs and Services do not vary with the mode and are not rendered here.
+DaemonSet has begun to roll. The modes differ in exactly the same fields as in gardener-extension-networking-calico's chart.
+RBAC, CRDs and Services do not vary with the mode and are not rendered here.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def key_of(document: JsonObject) -> tuple[Kind, str]:
 
 
 def pool_from_environment(shoot: Shoot, feature_gates: FeatureGates) -> JsonObject:
-    """Return the pool that calico-node creates where no IPPool exists: a Shoot without an overlay section.
+    """Return the pool that calico-node creates if no IPPool exists: in a Shoot without an overlay section.
 
     Source: calico node startup.go:1033-1060, from CALICO_IPV4POOL_IPIP, CALICO_IPV4POOL_VXLAN and CALICO_IPV4POOL_CIDR.
     """
@@ -79,7 +79,7 @@ def _config_map(values: ChartValues) -> JsonObject:
 
 
 def _cni_network_config(values: ChartValues) -> str:
-    """Render the CNI configuration: JSON but for the placeholder of the MTU, which the installer fills in."""
+    """Render the CNI configuration: JSON apart from the placeholder of the MTU, which the installer replaces."""
     ipam: JsonObject = {"type": values.ipam_type}
     if values.ipam_subnet is not None:
         ipam["subnet"] = values.ipam_subnet
@@ -104,7 +104,7 @@ def _cni_network_config(values: ChartValues) -> str:
 
 
 def _typha(values: ChartValues) -> JsonObject:
-    """Render Typha. Its pod template changes, and so it rolls, only where the switch changes the IPAM.
+    """Render Typha. Its pod template changes, and so Typha rolls, only if the switch changes the IPAM.
 
     Source: charts/internal/calico/templates/typha/deployment-calico-typha.yaml.
     """

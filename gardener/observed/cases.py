@@ -1,8 +1,8 @@
 """The observed decisions of the real extension, each with its input, and the double's decision on that input.
 
-`decisions.tsv` has what two releases of the extension decided; its head says when, with which API server, and what holds unless
-a case says otherwise. `CASES` builds the same input for `gardener.gate.decide`, and names the cases in which the double differs
-on purpose. Errors and requests that never settle are one thing here: hitless refuses such a Shoot by the name of the field.
+`decisions.tsv` has what two releases of the extension decided; its head states the date, the API server and the defaults of the
+cases. `CASES` builds the same input for `gardener.gate.decide`, and names the cases in which the double differs on purpose.
+Errors and requests that never settle count as one outcome here: hitless refuses such a Shoot and names the field.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ class Case:
     """The input of one row; the defaults are those of the table's head."""
 
     before: JsonObject | None = field(default_factory=lambda: dict(_ON))
-    """NetworkConfig of which the last manifest was rendered, without apiVersion and kind."""
+    """NetworkConfig from which the last manifest was rendered, without apiVersion and kind."""
     after: JsonObject | None = field(default_factory=lambda: {**_HEAD, **_OFF})
     """spec.networking.providerConfig now."""
     held: JsonObject | None = None
     """spec.networking.providerConfig of an earlier request that is held; None: there is none."""
     operation: str = "reconcile"
-    """What the Network is annotated with: reconcile, migrate or restore."""
+    """Operation in the Network's annotation: reconcile, migrate or restore."""
     kubernetes: JsonObject = field(default_factory=dict)
-    """What else spec.kubernetes holds, and what it has in place of version 1.36.1."""
+    """Additional fields of spec.kubernetes, or a replacement of version 1.36.1."""
     networking: JsonObject | None = field(default_factory=dict)
-    """What spec.networking has in place of the usual; a null takes a field out; None: no such section."""
+    """Fields of spec.networking that replace the defaults; null removes a field; None: there is no such section."""
     shoot: JsonObject = field(default_factory=dict)
-    """What the Shoot holds beside spec.kubernetes and spec.networking."""
+    """Fields of the Shoot beside spec.kubernetes and spec.networking."""
     edit: Callable[[Manifest], Manifest | None] = list
-    """From the manifest as rendered to the one that the extension finds; None: it finds none that it can read."""
+    """Turns the rendered manifest into the one that the extension finds; None: the extension finds none that it can read."""
     nodes: tuple[JsonObject, ...] | None = None
     """Conditions of the nodes, one each; None: one node with RouteCreated and one without a condition."""
     api_error: str = ""
     """Why the nodes cannot be listed; empty: they can."""
     double: str = ""
-    """What the double decides where it differs on purpose, in the table's words."""
+    """The double's decision, if it differs on purpose, in the table's words."""
     because: str = ""
     """Why it differs."""
 
@@ -142,7 +142,7 @@ def _reread(line_end: str) -> Callable[[Manifest], Manifest]:
 
 
 def _unreadable(_: Manifest) -> None:
-    """Find nothing to read."""
+    """Return an empty manifest."""
 
 
 def _condition(**changes: str) -> tuple[JsonObject, ...]:
@@ -239,7 +239,7 @@ CASES: Final[Mapping[str, Case]] = {
     "purpose infrastructure, provider workerless": Case(shoot={"spec": {"purpose": "infrastructure", "provider": {}}}),
     "kube-proxy disabled without eBPF": Case(kubernetes={"kubeProxy": {"enabled": False}}),
     "kube-proxy disabled without eBPF, nodes ready": Case(kubernetes={"kubeProxy": {"enabled": False}}, nodes=_condition()),
-    # The panic is behind the gate: with a node that lacks its route the program holds first.
+    # The panic comes after the gate: if a node lacks its route, the program holds first.
     "Shoot without networking section": Case(networking=None, nodes=_condition()),
     "Shoot status Failed": Case(shoot={"status": {"lastOperation": {"state": "Failed"}}}),
     "Shoot with deletionTimestamp": Case(shoot={"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
