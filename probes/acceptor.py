@@ -1,9 +1,9 @@
 """The far end of TCP flows: accepts their connections, answers their messages, and logs both.
 
-The same guarantees as the reflector's for datagrams. It listens only where a flow ends, accepts only from addresses that such a
-flow may come from, no more connections than those flows can need, and no faster than they can
-open them; see `probes.answering` for the answers. If a peer does not read its answers, its messages are not read either. The
-log has the source address of each message, which shows whether it was rewritten on the way.
+Its guarantees are those of the reflector for datagrams. It listens only where a flow ends, accepts only from addresses that
+such a flow may come from, no more connections than those flows can need, and no faster than they can open them; see
+`probes.answering` for the answers. If a peer does not read its answers, its messages are not read either. The log has the
+source address of each message, which shows whether it was rewritten on the way.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from probes.stamp import PACKET_OCTETS
 from probes.tcp_socket import PATIENCE_NS, allow_open_files, close_abruptly, connections_max, make_listener, receive
 
 STALL_NS: Final = 60_000_000_000
-"""So much of a flow may have piled up when a stalled connection comes back: it is answered at once."""
+"""Messages of a flow from this time may arrive together when a stalled connection recovers: they are answered at once."""
 NAMELESS_NS: Final = 10_000_000_000
-"""A connection that has not said a whole message by then is closed."""
+"""A connection is closed if it has not sent a complete message by then."""
 IDLE_NS: Final = {FlowClass.TCP_CONNECT: 10_000_000_000, FlowClass.TCP_ESTABLISHED: 600_000_000_000}
-"""A connection that has said nothing for so long is closed: one of `tcp-established` may only be stalled."""
+"""A connection is closed after this silence: one of `tcp-established` may only be stalled."""
 SWEEP_NS: Final = 1_000_000_000
 """Time between two looks for such connections."""
 _BACKLOG: Final = 1024
-"""Connections that the kernel makes for us while we do something else; it drops the SYNs of more (net.core.somaxconn)."""
+"""Connections that the kernel accepts while the process does other work; it drops further SYNs (net.core.somaxconn)."""
 _EVENTS_MAX: Final = 16
-"""Connections served in one turn of the loop: some 50 us each, and a tick of datagrams must not wait for all."""
+"""Connections served in one turn of the loop: each takes about 50 us, and a tick of datagrams must not wait for all."""
 _SENT: Final = (REFLECTOR_ROW.names or ()).index("sent")
 _ACCEPTS_MAX: Final = 64
-"""In one go: a flood must not keep a sender in the same process waiting."""
+"""Read in one turn: a flood must not delay a sender in the same process."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,11 +55,11 @@ class _Listener:
 
     opened: socket.socket
     allowed: dict[bytes, int]
-    """Address, as a number, to how many connections may come from it."""
+    """Address, as a number, to the number of connections that may come from it."""
     answering: Answering
     accepts: TokenBucket
     held: dict[bytes, dict[int, _Connection]] = field(default_factory=dict)
-    """Address to its connections by descriptor, the longest silent first."""
+    """Address to its connections by descriptor, those that have been silent longest first."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,11 +69,11 @@ class _Connection(Conversation):
     opened: socket.socket
     listener: _Listener
     heard_ns: int
-    """When it last said something, run clock; before that, when it was accepted."""
+    """Time of its last message, run clock; before the first one, the time at which it was accepted."""
     outbox: bytes = b""
     """Answers that are to be sent."""
     is_full: bool = False
-    """Whether the kernel had no room for them: then nothing is read before they are gone."""
+    """Whether the kernel had no room for them: then nothing is read until they are sent."""
 
     @property
     def silence_ns_max(self) -> int:
@@ -164,7 +164,7 @@ class Acceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno == errno.ECONNABORTED:  # the connection was gone already
+                if error.errno == errno.ECONNABORTED:  # the connection had already ended
                     continue
                 self.counters["accept_errors"] += 1
                 self._push_out(self._connections)  # no descriptor is left: the listener would wake the loop without end

@@ -9,9 +9,9 @@ It reports on stdout, one JSON line each, that it is `listening`, `live` (every 
 after `duration_ns_max`: then it sends nothing more and listens until everything is answered or `drain_ns` is over. It ignores
 SIGINT, so that Ctrl-C reaches only the harness. Ships into pods: standard library and numpy only.
 
-When many processes stop one after the other, the last probes of one would be lost with the reflector of another. So a process
-that may linger reports `drained` when it has all its answers, and reflects on until a second SIGTERM or the order to end,
-for `linger_ns` at most.
+If many processes stop one after the other, the last probes of one would be lost when the reflector of another ends. So a
+process that may linger reports `drained` when it has all its answers, and keeps reflecting until a second SIGTERM or the order
+to end, for `linger_ns` at most.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ from probes.roles import Roles
 from probes.settings import AgentSettings, read_settings
 
 _LOOK_S: Final = 0.1
-"""The loop looks up at least so often, for the clock pairs and for the answers to slow flows."""
+"""Longest wait of the loop, for the clock pairs and for the answers to slow flows."""
 _DRAIN_LOOK_S: Final = 0.005
 _LIVE_LOOK_NS: Final = 20_000_000
-"""How often it is asked whether all flows are live, until they are."""
+"""Time between two checks whether all flows are live, until they are."""
 _GATHER_SHARE: Final = 20
 _GATHER_NS_MAX: Final = 200_000
-"""A woken reflector waits a twentieth of an interval, at most this, for the rest of the tick: it answers more in one batch.
-Receive times are the kernel's, so this adds to round trips only."""
+"""After waking, a reflector waits a twentieth of an interval, at most this, for the rest of the tick: one batch then has more
+answers. Receive times are the kernel's, so this adds to round trips only."""
 _PR_SET_TIMERSLACK: Final = 29
 """Source: linux/prctl.h."""
 _NICE: Final = -10
-"""Where real time is not allowed but this is: a tick should not wait for a compiler."""
+"""Nice value if real-time priority is not permitted: a tick should not wait for a compiler."""
 _REAL_TIME_S: Final = (2, 10)
-"""After so long without a pause the kernel sends SIGXCPU, and we step back; after the second it would end us. Source:
-getrlimit(2) RLIMIT_RTTIME."""
+"""After this time without a pause the kernel sends SIGXCPU, and the process gives up real time; after the second value the
+kernel would kill it. Source: getrlimit(2) RLIMIT_RTTIME."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -134,7 +134,7 @@ class Process:
     def _turn(self, timeout_s: float) -> None:
         """Wait for a descriptor, the next tick, or the end of the time, and handle it: ticks first.
 
-        The epoll itself is waited for by `select`: Python's `epoll.poll` counts in whole milliseconds.
+        `select` waits for the epoll, because Python's `epoll.poll` counts in whole milliseconds.
         """
         dues_ns = [sender.due_ns for sender in self._senders if sender.due_ns is not None]
         if dues_ns:
@@ -185,9 +185,9 @@ class Process:
                 self._is_stopping = True
 
     def _hear_stdin(self) -> None:
-        """Follow the orders that have come; a pipe at its end stays readable and would wake the loop without end."""
+        """Follow the orders that have arrived; a pipe at its end stays readable and would wake the loop forever."""
         content = os.read(0, 4096)
-        if not content:  # the process that gives orders is gone
+        if not content:  # the process that gives orders has ended
             self._is_stopping = self._is_ending = True
             self._epoll.unregister(0)
         for order in self._orders.feed(content):

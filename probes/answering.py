@@ -42,12 +42,12 @@ class TokenBucket:
 
 @dataclass(slots=True, kw_only=True)
 class Conversation:
-    """The state of one connection, derived from its messages."""
+    """State of one connection, derived from its messages."""
 
     source: bytes
-    """Address of the other end as we see it, as a number."""
+    """Source address of the other end as received, as a number."""
     ssid: int = 0
-    """Of its flow; 0: it has not said a message yet."""
+    """SSID of its flow; 0: no message has arrived yet."""
     inbox: bytearray = field(default_factory=bytearray)
     """The beginning of a message."""
 
@@ -75,7 +75,7 @@ class Reply:
     rows: list[tuple[int | bytes, ...]]
     """REFLECTOR_ROWs, one per message."""
     end: str
-    """The counter for what made it the last of this connection, `malformed` or `foreign`; empty: it goes on."""
+    """Counter for the reason that ends the connection, `malformed` or `foreign`; empty: it continues."""
 
 
 class Answering:

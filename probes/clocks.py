@@ -19,12 +19,12 @@ from probes import stamp
 PAIR_PERIOD_NS: Final = 1_000_000_000
 """Time between two pairs."""
 _TRIES: Final = 5
-"""Sandwiches of a pair: the narrowest counts."""
+"""Readings for one pair: the narrowest counts."""
 _UNSYNCHRONISED: Final = 0x40
 """STA_UNSYNC. Source: linux/timex.h."""
 _MICROSECOND_NS: Final = 1_000
 UNKNOWN_ERROR_NS: Final = 16_000_000_000
-"""What the kernel says where nothing synchronises the clock. Source: linux/ntp.c NTP_PHASE_LIMIT."""
+"""The kernel's value if nothing synchronises the clock. Source: linux/ntp.c NTP_PHASE_LIMIT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +110,8 @@ class Bridge:
         """Take a new pair, and measure the Error Estimate for the wire.
 
         Args:
-            longest_call_ns: longest time between reading the clock and the last packet of that batch leaving; the Error
-                Estimate covers it.
+            longest_call_ns: longest time from reading the clock until the last packet of the batch left; the Error Estimate
+            covers it.
         """
         self.pair = take_pair(self._epoch_ns)
         clock_ns, is_synchronised = read_clock_error()

@@ -1,4 +1,4 @@
-"""The inner loop of the datagram flows in Python: what `_datagrams.c` does, for machines on which that was not built.
+"""The inner loop of the datagram flows in Python: the same as `_datagrams.c`, for machines on which that was not built.
 
 It has the classes of the compiled module with their arguments and their behaviour, and the same tests run against both. It
 handles one packet at a time, with the standard library's sockets. Rows, packets and token buckets are the numpy arrays of
@@ -24,17 +24,17 @@ from probes.sockets import TIMESPEC_OCTETS, find_time
 
 _COPIES_MAX: Final = 255
 _TAKEN_MAX: Final = 8192
-"""Datagrams in one go: a flood must not keep the next tick waiting."""
+"""Datagrams read in one turn: a flood must not delay the next tick."""
 _ANSWER_OCTETS_MIN: Final = 128
 _CONTROL_OCTETS: Final = socket.CMSG_SPACE(TIMESPEC_OCTETS) + socket.CMSG_SPACE(4)
 _TTLS: Final = frozenset({(IPV4.level, IPV4.ttl_type), (IPV6.level, IPV6.ttl_type)})
 _MALFORMED, _FOREIGN, _STALE = range(3)
-"""Places of the counters that `Sender.collect` returns."""
+"""Positions of the counters that `Sender.collect` returns."""
 
 _encode_address: Final = lru_cache(4096)(encode_address)
 
 Name = tuple[Any, ...]
-"""Address and port of the other end, as the socket module has them."""
+"""Address and port of the other end, in the form of the socket module."""
 
 
 class _Arrival(NamedTuple):
@@ -160,7 +160,7 @@ class Sender:
         return tuple(counted)
 
     def _take(self, pod: int, arrival: _Arrival, ticks: int, offset_ns: int) -> int | None:
-        """Fill the row of an answer; return why it is dropped, None: it is not."""
+        """Fill the row of an answer; return the reason for dropping it, or None."""
         answer = None if self._header else stamp.decode_answer(arrival.content)
         if answer is not None:
             ssid, seq, timestamp = answer.ssid, answer.sender_seq, answer.sender_timestamp

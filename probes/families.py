@@ -14,15 +14,16 @@ from typing import Any, Final
 import numpy as np
 
 HOPS: Final = 255
-"""TTL and hop limit of every datagram: what comes counts the hops. Source: RFC 5357 4.1.2; RFC 8762 4.3.1 carries it back."""
+"""TTL and hop limit of every datagram: the received value counts the hops. Source: RFC 5357 4.1.2; RFC 8762 4.3.1 carries it
+back."""
 _IP_MTU_DISCOVER: Final = 10
 _IP_RECVTTL: Final = 12
 """Source: linux/in.h."""
 _IPV6_MTU_DISCOVER: Final = 23
 """Source: linux/in6.h."""
 _PMTUDISC_PROBE: Final = 3
-"""IP_PMTUDISC_PROBE, IPV6_PMTUDISC_PROBE: ignore what the path is said to carry. A probe that does not fit is lost, never cut:
-IPv4 sets DF; in IPv6 only the sender could cut, and refuses. Source: ip(7), ipv6(7); net/ipv6/ip6_output.c ip6_sk_ignore_df."""
+"""IP_PMTUDISC_PROBE, IPV6_PMTUDISC_PROBE: ignore the path MTU. A probe that does not fit is lost, never fragmented: IPv4 sets
+DF; in IPv6 only the sender could fragment, and refuses. Source: ip(7), ipv6(7); net/ipv6/ip6_output.c ip6_sk_ignore_df."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +36,11 @@ class Family:
     sockaddr: np.dtype[Any]
     """struct sockaddr_in (linux/in.h) or sockaddr_in6 (linux/in6.h)."""
     level: int
-    """Of the socket options."""
+    """Level of the socket options."""
     ttl_type: int
     """Control message with the TTL or hop limit of a datagram, an int in both families."""
     datagram_options: tuple[tuple[int, int], ...]
-    """Option and value, at `level`: how datagrams are sent, and what the kernel says of those that come."""
+    """Options and values, at `level`: how datagrams are sent, and what the kernel reports of received ones."""
     echo_protocol: int
     echo_request: int
     """Type of the message. Source: RFC 792, RFC 4443 4."""
@@ -89,7 +90,7 @@ def family_of(address: str) -> Family:
 
 
 def name_port(address: str, port: int) -> str:
-    """Return how messages name a port of an address. Source: RFC 3986 3.2.2."""
+    """Return the name of a port of an address in messages. Source: RFC 3986 3.2.2."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 

@@ -5,9 +5,9 @@
                                           Content-Length: 1000
 
 The standard library's `http.server` with one thread per connection; it listens in the network namespaces of any number of pods.
-It answers at once, so the time of an answer is the network's. Connections stay open until the client closes them, asks for it,
-or is silent for too long. Connections, bodies, idle time and the life of the process are bounded; `http.server` bounds heads.
-Once it listens it has no privilege left. Standard library only, except for what writes its report.
+It answers at once, so the time until an answer is that of the network. Connections stay open until the client closes them, asks
+for it, or is silent for too long. Connections, bodies, idle time and the life of the process are bounded; `http.server` bounds
+heads. Once it listens it has no privilege left. Standard library only, except for what writes its report.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ from probes.recording import write_report
 PATH: Final = "/answer"
 POD_HEADER: Final = "Pod"
 COUNTERS: Final = ("connections", "refused", "answered", "rejected")
-"""Of its report: connections accepted, refused for want of room; requests answered by 200, by another status."""
+"""Counters of its report: connections accepted, and refused above the limit; requests answered by 200, and by another
+status."""
 IDLE_S: Final = 60.0
-"""A connection is closed after so long without a request; no user pauses longer than 10 s."""
+"""A connection is closed after this time without a request; no user pauses longer than 10 s."""
 _LOOK_S: Final = 1.0
 
 
@@ -53,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body leave in one segment
 
     def do_GET(self) -> None:
-        """Answer with as many octets as asked."""
+        """Answer with the requested number of octets."""
         octets = self._read_octets()
         if isinstance(octets, HTTPStatus):
             self.send_error(octets)
@@ -85,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
             return HTTPStatus.BAD_REQUEST
         if url.path != PATH:
             return HTTPStatus.NOT_FOUND
-        # A number with so few digits is short to read.
+        # So few digits keep the number's conversion cheap.
         if not (asked.isascii() and asked.isdigit() and len(asked) <= len(str(most)) and int(asked) <= most):
             return HTTPStatus.BAD_REQUEST
         return int(asked)
@@ -125,7 +126,7 @@ class HttpService:
     """Listens in all pods and counts.
 
     Args:
-        settings: what the service was told.
+        settings: settings of the service.
 
     Raises:
         WorldError: it cannot listen in a pod.
@@ -161,7 +162,7 @@ class HttpService:
                     self._is_stopping = not os.read(ready, 4096)
 
     def stop(self) -> None:
-        """Have `run` return at its next look; safe in a signal's handler."""
+        """Make `run` return at its next check; safe in a signal handler."""
         self._is_stopping = True
 
     def close(self) -> None:
@@ -183,7 +184,7 @@ class HttpService:
             return has_room
 
     def release(self) -> None:
-        """Take note that a connection that was admitted ended."""
+        """Count the end of an admitted connection."""
         with self._lock:
             self._open -= 1
 
@@ -204,7 +205,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         settings = read_service_settings(Path(arguments[0]))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the harness
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the harness handles Ctrl-C
         service = HttpService(settings)
         give_up_privileges()  # before any thread starts: each has its own
         signal.signal(signal.SIGTERM, lambda _number, _frame: service.stop())

@@ -1,8 +1,8 @@
 """The inner loop of the agents: the compiled one (`_datagrams.c`), or Python's (`probes.datagrams`) where it was not built.
 
 `pip install` builds it where there is a C compiler. Both have the same classes and behave alike; the compiled one takes a
-fraction of the CPU (docs/benchmarks.md). It takes the records' rows as they lie in memory, so its machine is 64-bit and
-little-endian.
+fraction of the CPU (docs/benchmarks.md). It uses the memory layout of the records' rows, so it needs a 64-bit little-endian
+machine.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _load() -> tuple[InnerLoop, ModuleType]:
 
 
 INNER_LOOP, DATAGRAMS = _load()
-"""The one that agents have here, and its module."""
+"""The inner loop of this machine's agents, and its module."""
 
 
 @contextlib.contextmanager

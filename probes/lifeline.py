@@ -1,7 +1,7 @@
 """A child process of the harness: it reports its states, notices the end of its parent and gives up its privileges.
 
-It reports states on stdout, a JSON line each. It stops when its stdin, a pipe, ends. Once its sockets are open it needs no more
-privileges than an ordinary user has.
+It reports states on stdout, a JSON line each. It stops when its stdin, a pipe, ends. Once its sockets are open, it needs no
+more privileges than those of an ordinary user.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def say(state: str, stream: TextIO | None = None, **facts: Any) -> None:  # noqa: ANN401 - JSON
     """Report a state on `stream` (default: stdout), with facts that the harness needs."""
-    with contextlib.suppress(BrokenPipeError):  # the reader is gone: stdin ends, too
+    with contextlib.suppress(BrokenPipeError):  # the reader has ended, so stdin ends, too
         print(json.dumps({"state": state, **facts}), file=stream or sys.stdout, flush=True)
 
 
 def is_pipe(descriptor: int) -> bool:
-    """Tell whether a descriptor is a pipe or a socket: its end means that the parent is gone. /dev/null means nothing."""
+    """Return whether a descriptor is a pipe or a socket: its end means that the parent has ended. /dev/null means nothing."""
     try:
         mode = os.fstat(descriptor).st_mode
     except OSError:
@@ -42,7 +42,7 @@ def is_pipe(descriptor: int) -> bool:
 
 
 def cpu_counters() -> dict[str, int]:
-    """Return the CPU time that this process has used, as its report says it."""
+    """Return the CPU time that this process has used, as facts for its report."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return {"cpu_user_ns": round(used.ru_utime * 1e9), "cpu_system_ns": round(used.ru_stime * 1e9)}
 

@@ -25,10 +25,10 @@ from hitless.load import BODY_OCTETS_MAX, USERS_MAX
 from probes.settings_file import INT64_MAX, Address, Name, Port, Text, read_document, read_fields, refuse
 
 PORT: Final = 8080
-"""Of the service in each pod."""
+"""Port of the service in each pod."""
 _DURATION_NS_MAX: Final = 24 * 3600 * 10**9
 _INTERVAL_NS_MIN: Final = 1_000_000
-"""1,000 requests per second of one user: more than any can make."""
+"""1,000 requests per second of one user: more than a user can send."""
 _CONNECTIONS_MAX: Final = 4_096
 _PLACES_MAX: Final = 256
 _Octets = Annotated[int, range(BODY_OCTETS_MAX + 1)]
@@ -44,23 +44,23 @@ class PlaceSettings:
     address: Address
     """Address to listen at, IPv4 or IPv6."""
     port: Annotated[int, range(1 << 16)] = PORT
-    """0: whichever is free; the service says which."""
+    """0: any free port; the service reports it."""
     namespace: Text | None = None
     """Path of the pod's network namespace; None: the service's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
-    """All that the service is told."""
+    """Settings of the service."""
 
     name: Name
     """Its report is called NAME.json."""
     directory: Path
-    """Where that goes; it exists."""
+    """Folder of the report; it exists."""
     body_octets_max: _Octets
     """Largest body that may be asked for."""
     connections_max: Annotated[int, range(1, _CONNECTIONS_MAX + 1)]
-    """Open connections in all pods together; more are closed as they come."""
+    """Limit of open connections in all pods together; further ones are closed at once."""
     duration_ns_max: _Duration
     """It ends on its own after this."""
     places: tuple[PlaceSettings, ...]
@@ -88,7 +88,7 @@ class LocustSettings:
     name: Name
     """Its files are called NAME.requests and NAME.json."""
     directory: Path
-    """Where they go; it exists."""
+    """Folder of its files; it exists."""
     epoch_ns: Annotated[int, range(-INT64_MAX, INT64_MAX + 1)]
     """CLOCK_MONOTONIC reading that is 0 on the run clock."""
     namespace: Text | None = None
@@ -96,13 +96,13 @@ class LocustSettings:
     client: Annotated[int, range(USERS_MAX + 1)] = 0
     """The pod's place in LoadSpec.clients."""
     peers: tuple[PeerSettings, ...] = ()
-    """Whom its users ask, each user one of them; a worker has one at least."""
+    """Peers of its users, one for each user; a worker has at least one."""
     users: Annotated[int, range(USERS_MAX + 1)] = 0
-    """How many it will be given; it is live when this many have been answered. 0: a master."""
+    """Number of its users; it is live when this many have been answered. 0: a master."""
     interval_ns: Annotated[int, range(_INTERVAL_NS_MIN, _DURATION_NS_MAX + 1)] = 1_000_000_000
     """Time between two requests of a user."""
     body_octets: _Octets = 0
-    """Asked of each answer."""
+    """Requested size of each answer."""
     timeout_ns: _Duration = 1_000_000_000
     """A user gives up a request after this."""
     duration_ns_max: _Duration

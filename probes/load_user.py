@@ -29,7 +29,7 @@ class Request:
 
     began_ns: int
     connected_ns: int = NONE_NS
-    """When its connection was open; -1: it was before, or never."""
+    """Time at which its connection was open; -1: it was open before, or never."""
     ended_ns: int = NONE_NS
     outcome: RequestOutcome = RequestOutcome.ABORTED
     errno: int = 0
@@ -45,9 +45,9 @@ class LoadUser:
     Args:
         peer: the pod that gets the requests.
         use: how it connects.
-        body_octets: asked of each answer.
+        body_octets: requested size of each answer.
         timeout_ns: a request is given up after this.
-        now_ns: reads the clock that requests are timed by.
+        now_ns: reads the clock of the requests' times.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class LoadUser:
         return connection
 
     def _limit(self, request: Request) -> None:
-        """Let the next call last no longer than what is left of the request's time."""
+        """Limit the next call to the rest of the request's time."""
         if self._socket is not None:
             self._socket.settimeout(self._left_s(request))
 

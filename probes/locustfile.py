@@ -48,17 +48,17 @@ COUNTERS: Final = ("requests", "failures", "aborted", "late_ns_max")
 """Of a worker's report; a master's has the first two, as Locust counts them. `late_ns_max`: the longest that a user who was
 free began after it was due, which is the load's own lateness."""
 _NEVER_S: Final = 3_600.0
-"""A user who is to stop waits so long, and is ended while it waits."""
+"""A user that is to stop waits this long, and is ended while it waits."""
 _LOOK_S: Final = 0.02
 _QUIT_S: Final = 5.0
-"""Locust is given so long to end in order."""
+"""Time that Locust has to end in order."""
 
 
 class Process:
     """Common part of master and workers: states, orders, an end.
 
     Args:
-        settings: what the process was told.
+        settings: settings of the process.
         states: where the process reports its state.
         runner: Locust's.
     """
@@ -73,17 +73,17 @@ class Process:
         return time.monotonic_ns() - self.settings.epoch_ns
 
     def say(self, state: str, **facts: Any) -> None:  # noqa: ANN401 - JSON
-        """Say what the process has come to."""
+        """Report the state of the process."""
         say(state, self._states, **facts)
 
     def watch(self) -> None:
-        """Follow orders in the background, and see to it that the process ends."""
+        """Follow orders in the background, and make sure that the process ends."""
         gevent.spawn_later(self.settings.duration_ns_max / 1e9, self.quit)
         if is_pipe(0):
             gevent.spawn(self._follow_orders)
 
     def quit(self) -> None:
-        """End in order, and if that takes too long, at once."""
+        """End in order; if that takes too long, end at once."""
         gevent.spawn_later(_QUIT_S, os._exit, 1)
         self._runner.quit()
 
@@ -96,7 +96,7 @@ class Process:
         self.say("stopped")
 
     def drain(self, _stop_ns: int) -> None:
-        """Let nothing begin from that instant on, and say when nothing is under way any more."""
+        """Begin nothing from that instant on, and report when nothing is under way any more."""
         self.say("drained")
 
     def _follow_orders(self) -> None:
@@ -155,11 +155,11 @@ class Worker(Process):
         return request
 
     def note_lateness(self, late_ns: int) -> None:
-        """Note how late a free user was."""
+        """Record how late a free user was."""
         self.counters["late_ns_max"] = max(self.counters["late_ns_max"], late_ns)
 
     def drain(self, stop_ns: int) -> None:
-        """Let no request begin from that instant on, and say when none is under way any more."""
+        """Begin no request from that instant on, and report when none is under way any more."""
         gevent.sleep(max(0.0, (stop_ns - self.now_ns()) / 1e9))
         self.is_stopping = True
         while self._under_way:
@@ -216,7 +216,7 @@ class PodUser(User):
 
     @task
     def work(self) -> None:
-        """Ask, if that is due."""
+        """Send a request, if one is due."""
         now_ns = self.worker.now_ns()
         due = self._pacer.look(now_ns)
         if due is None or self.worker.is_stopping:
@@ -248,7 +248,7 @@ def begin(environment: Any, runner: Any, **_: Any) -> None:  # noqa: ANN401 - Lo
     # Locust's output must not mix with the states.
     states = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the harness
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the harness handles Ctrl-C
     try:
         settings = read_locust_settings(Path(os.environ[SETTINGS_VARIABLE]))
         process = Process(settings, states, runner)

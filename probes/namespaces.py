@@ -1,6 +1,6 @@
 """Network namespaces, held open to create sockets in them.
 
-A socket belongs to the namespace in which it was made, wherever it is used. A caller that makes many sockets enters by a
+A socket belongs to the namespace in which it was created, wherever it is used. A caller that makes many sockets enters by a
 descriptor that stays open: two system calls per visit. One thread only: another one would make its sockets there, too.
 """
 
@@ -63,7 +63,7 @@ class Place:
             _enter(self._there)
 
     def close(self) -> None:
-        """Let go of the namespace. Safe to call twice."""
+        """Close the namespace. Safe to call twice."""
         for descriptor in (self._there, self._home):
             if descriptor >= 0:
                 os.close(descriptor)

@@ -102,7 +102,7 @@ class SeenRoute:
     """Far end of LWTUNNEL_ENCAP_IP."""
 
     def describe(self, names: Mapping[int, str]) -> dict[str, Any]:
-        """Return it as `hitless.facts.NodeState` has it, given the names of the interfaces."""
+        """Return it in the form of `hitless.facts.NodeState`, given the names of the interfaces."""
         described: dict[str, Any] = {
             "dst": "default" if self.destination == "0.0.0.0/0" else self.destination,
             "type": self.route_type.name.lower(),
@@ -122,9 +122,9 @@ class SeenLink:
     kind: str
     """Such as `ipip`, `vxlan`, `veth`; empty: a device that no rtnl_link_ops made (the loopback)."""
     needs_carrier: bool
-    """A veth or a bridge; the kernel's link watch tells when one is there."""
+    """A veth or a bridge; the kernel's link watch reports when one has a carrier."""
     is_up: bool
-    """Switched on."""
+    """Administratively up."""
     is_running: bool
     """Carries packets now: the kernel's link watch has seen the carrier, or the link needs none."""
     mtu: int
@@ -155,7 +155,7 @@ def receive(opened: socket.socket, buffer: bytearray) -> Iterator[tuple[int, int
 
 
 def dump(opened: socket.socket, kind: int, body: bytes, sequence: int = 1, buffer: bytearray | None = None) -> list[bytes]:
-    """Return the bodies of everything that a dump request brings, from one consistent pass.
+    """Return the bodies of all messages of a dump, from one consistent pass.
 
     Raises:
         OSError: the kernel refused; EBUSY: the table kept changing.
@@ -261,7 +261,7 @@ def _read_address(payload: memoryview | None) -> str | None:
 
 
 def read_node_state() -> dict[str, Any]:
-    """Return routes and links of the network namespace that we are in, as `hitless.facts.NodeState` has them.
+    """Return routes and links of this network namespace, in the form of `hitless.facts.NodeState`.
 
     A pod in its node's own network namespace may read both without any capability. So hygiene can be judged on a cluster that
     only its operator may log in to.

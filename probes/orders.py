@@ -2,10 +2,10 @@
 
     {"order": "send", "at_ns": 3000000000}    send from then on (run clock); only once, only an agent that waits
     {"order": "stop", "at_ns": 9000000000}    send nothing from then on
-    {"order": "end"}                          go now: the answers are no longer needed
+    {"order": "end"}                          end now: the answers are no longer needed
 
-Agents that are told one after the other still begin and stop together, because an order says when. What is no order is
-ignored: a process that may write to this pipe could also end the agent.
+Agents that are told one after the other still begin and stop together, because an order says when. A line that is not an order
+is ignored: a process that may write to this pipe could also end the agent.
 
 Pure.
 """
@@ -44,7 +44,7 @@ class Order:
 
 
 class OrderReader:
-    """Puts lines together from what a pipe gives."""
+    """Assembles lines from the pieces that a pipe returns."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -60,7 +60,7 @@ class OrderReader:
 
 
 def parse_order(line: bytes) -> Order | None:
-    """Return the order that a line holds; None: it holds none."""
+    """Return the order in a line; None: there is none."""
     try:
         document: Any = json.loads(line)
     except (ValueError, RecursionError):

@@ -18,7 +18,7 @@ from probes.recording import GrowingTable
 from probes.sockets import count_overflows
 
 LOOK_NS: Final = 100_000_000
-"""Time between two looks: a look costs a system call a socket."""
+"""Time between two reads: each costs one system call per socket."""
 
 Watched = tuple[str, int, socket.socket]
 """Address of an endpoint, the id of a flow that its socket serves, the socket."""
@@ -30,7 +30,7 @@ class OverflowWatch:
     Args:
         senders: sockets of the sender, which drop answers.
         reflectors: sockets of the reflector, which drop probes.
-        table: OVERFLOW_ROWs go there.
+        table: gets OVERFLOW_ROWs.
         now_ns: run clock; the first drops fall after it.
     """
 
@@ -42,7 +42,7 @@ class OverflowWatch:
         self._since_ns = now_ns
 
     def look(self, now_ns: int) -> None:
-        """Write down what grew since the last look. Raises WorldError: the disk does not take it."""
+        """Record the increases since the last read. Raises WorldError: they cannot be written."""
         rows = []
         for place, (opened, name) in enumerate(self._watched):
             dropped = count_overflows(opened)
@@ -54,7 +54,7 @@ class OverflowWatch:
         self._since_ns = now_ns
 
     def close(self, now_ns: int) -> int:
-        """Look a last time, before the sockets are closed, and close the table; return how many datagrams were dropped."""
+        """Read a last time, before the sockets are closed, and close the table; return how many datagrams were dropped."""
         self.look(now_ns)
         self._table.close()
         return sum(self._seen)

@@ -1,7 +1,7 @@
 """Time of the next tick, and the ticks that are skipped.
 
 A periodic stream with a random start phase (RFC 3432 3). A tick that is late by more than one interval is skipped and
-recorded, never caught up: catching up sends bursts, and a sender that bursts measures itself.
+recorded, never caught up: catching up sends bursts, and a sender that sends bursts measures its own load.
 
 Pure: the caller reads the clock.
 """
@@ -27,11 +27,11 @@ class Pacer:
         """When the next tick is due."""
 
     def look(self, now_ns: int) -> tuple[int, int] | None:
-        """Say whether a tick is to be sent at `now_ns`, and move on to the next one.
+        """Return whether a tick is to be sent at `now_ns`, and advance to the next one.
 
         Returns:
-            None: nothing is due. Else the due time of the first tick that is, and how many are given up from it on, one
-            interval apart, before the one to send: 0 as a rule.
+            None: nothing is due. Otherwise the time at which the first due tick was due, and the number of ticks, one interval
+            apart, that are skipped before the one to send: normally 0.
         """
         late_ns = now_ns - self.due_ns
         if late_ns < 0:

@@ -32,9 +32,8 @@ class SenderTable:
     """The sender's rows: one per flow and tick, at place seq * flows + flow index, filled in place when the answer comes.
 
     Args:
-        path: the record file; it is made.
-        count: number of flows.
-        ticks_max: places a flow.
+        path: the record file; it is created. count: number of flows.
+        ticks_max: places per flow.
         facts: fields for the header.
 
     Raises:
@@ -79,17 +78,13 @@ class GrowingTable:
             self._file.write(encode_header(table, facts))
 
     def append(self, rows: Rows) -> None:
-        """Write rows of the table's dtype.
-
-        Raises:
-            WorldError: the disk does not take them.
-        """
+        """Write rows of the table's dtype. Raises WorldError: they cannot be written."""
         if rows.dtype != self._dtype:
             raise TypeError(f"rows of {rows.dtype} in a table of {self._dtype}")
         self.write(rows.tobytes())
 
     def write(self, content: bytes) -> None:
-        """Write whole rows as octets. Raises WorldError: the disk does not take them."""
+        """Write whole rows as octets. Raises WorldError: they cannot be written."""
         try:
             written = self._file.write(content)
         except OSError as error:

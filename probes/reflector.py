@@ -2,8 +2,8 @@
 
 It answers a packet only if it is a STAMP test packet, names one of its flows and comes from that flow's source (or from what
 that is known to be rewritten to) to that flow's destination; it never sends more octets than came, and no endpoint answers
-faster than a bound well above the configured rate. All others are dropped and counted. Every probe received is logged, whatever
-becomes of the answer: that is how the direction of every loss is known. Source: RFC 8762 4.3 (stateful mode), RFC 8972 3-4.
+faster than a bound well above the configured rate. All others are dropped and counted. Every received probe is logged, even if
+its answer is lost, so the direction of every loss is known. Source: RFC 8762 4.3 (stateful mode), RFC 8972 3-4.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from probes.sockets import open_socket
 RATE_MARGIN: Final = 4
 """An endpoint answers at most this many times its configured rate, on the average of a second."""
 BURST_MIN: Final = 64
-"""Allowed burst, however slow the flows are."""
+"""Allowed burst, even of slow flows."""
 UNANSWERED_ROWS_MAX: Final = 1_000_000
 """Logged probes beyond the rate limit, 31 MB; all are counted."""
 _ROOM_OCTETS_MIN: Final = 2048
-"""Room for a test packet of any length that Ethernet carries: what is cut cannot be answered."""
+"""Room for a test packet of any length that Ethernet carries: a truncated packet cannot be answered."""
 _GATHERED_MIN: Final = 9
 """With this many flows a reflector waits for the rest of a tick: one batch costs less than several."""
 COUNTED: Final = ("malformed", "foreign", "probes", "rate_limited", "answered", "send_errors", "malformed_tlvs")
@@ -57,7 +57,7 @@ class Reflector:
         endpoints = [endpoint for endpoint in settings.endpoints if endpoint.reflects and endpoint.name in destinations]
         self._sockets = [open_socket(endpoint.address, endpoint.port, endpoint.namespace) for endpoint in endpoints]
         self.descriptors = tuple(opened.fileno() for opened in self._sockets)
-        """One a pod: readable when a probe has come."""
+        """One per pod: readable when a probe has arrived."""
         self.comes_in_batches = len(flows) >= _GATHERED_MIN
         """Whether it pays to wait for the rest of a tick."""
         example = {flow.destination: flow.id for flow in flows}
@@ -70,7 +70,7 @@ class Reflector:
         pods = {endpoint.name: index for index, endpoint in enumerate(endpoints)}
         pod_of_flow = np.full(1 << 16, -1, dtype=np.intp)
         sources = np.zeros((1 << 16, 1 + max((len(flow.rewritten_sources) for flow in flows), default=0)), ADDRESS)
-        # A flow's source, then the addresses to which it can be rewritten on the way; all zero is no sender.
+        # The flow's source, then the addresses to which it can be rewritten on the way; all zeros: none.
         ids = np.zeros(1 << 16, dtype=np.uint32)
         for flow in flows:
             pod_of_flow[flow.ssid] = pods[flow.destination]
@@ -97,7 +97,10 @@ class Reflector:
         )
 
     def reflect(self, ready: Iterable[int]) -> None:
-        """Answer what has come to these descriptors; each time another is first: a flood to one must not hide the rest."""
+        """Answer the probes at these descriptors.
+
+        The first descriptor changes each time, so that a flood to one does not hide the others.
+        """
         pods = [self._pod_of_descriptor[descriptor] for descriptor in ready if descriptor in self._pod_of_descriptor]
         with explained():
             rows, counted = self._loop.reflect(pods, self._bridge.error, self._bridge.offset_ns)

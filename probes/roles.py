@@ -1,6 +1,6 @@
 """One agent: sends, reflects, or both, and keeps the record.
 
-An agent is what has a record of its own: the flows of one protocol, one interval and one size, so that a tick is a batch. A
+An agent has its own record: the flows of one protocol, one interval and one size, so that a tick is a batch. A
 process holds any number of agents (`probes.agent`), which share its loop and its clock.
 """
 
@@ -70,7 +70,7 @@ class Roles:
         return GrowingTable(self.settings.directory / f"{self.settings.agent}.{table}", table, self._facts)
 
     def _make_sender(self, bridge: Bridge) -> Sender | TcpSender | None:
-        """Return what sends this agent's flows: they are all datagrams of one class, or all TCP."""
+        """Return the sender of this agent's flows, which are all datagrams of one class, or all TCP."""
         settings = self.settings
         if not settings.sent_flows:
             return None

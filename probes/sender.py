@@ -1,6 +1,6 @@
 """The session sender of datagram flows, UDP or ICMP: one probe to every peer per tick, and the answers.
 
-A tick waits for no answer: the kernel stamps answers when they come, and they are fetched after a tick, so that one wake-up
+A tick waits for no answer: the kernel timestamps answers on arrival, and they are fetched after a tick, so that one wake-up
 serves all pods in both directions. The inner loop (`probes.inner_loop`) sends and receives.
 
 An ICMP echo request carries a whole STAMP test packet as its data, so that flow, sequence number and timestamp come back with
@@ -33,7 +33,7 @@ ECHO_HEADER_OCTETS: Final = 8
 """Type, code, checksum, identifier, sequence number. Source: RFC 792, RFC 4443 4."""
 COLLECT_NS_MIN: Final = 4_000_000
 COLLECT_NS_MAX: Final = 100_000_000
-"""Answers are fetched once in such a time. Measured at 12 flows and 1,000 Hz: fetching every tick costs twice the CPU."""
+"""Time between two fetches of answers. Measured at 12 flows and 1,000 Hz: fetching every tick costs twice the CPU."""
 _WAITING_ANSWERS: Final = 64
 """Answers are fetched sooner once this many may be queued on a socket: the smallest usual buffers (rmem_max of 208 KiB) hold
 about 250."""
@@ -49,9 +49,7 @@ class Sender(TickedSender):
     Args:
         settings: of the agent.
         bridge: converts the kernel's receive times.
-        skipped: where skipped ticks are recorded.
-        facts: go into the header of the record.
-        datagrams: module of the inner loop.
+        skipped: where skipped ticks are recorded. facts: for the header of the record. datagrams: module of the inner loop.
 
     Raises:
         WorldError: a socket or the record file is not available.
@@ -77,7 +75,7 @@ class Sender(TickedSender):
         peers: Rows = np.zeros(len(flows), dtype=family.sockaddr)
         peers["family"] = family.number
         peers["address"] = [pack_address(flow.sent_to) for flow in flows]
-        # Of an echo reply the kernel names no port.
+        # The kernel reports no port for an echo reply.
         peers["port"] = 0 if is_echo else [flow.port for flow in flows]
         index = np.full(1 << 16, -1, dtype=np.intp)
         index[ssids] = np.arange(len(flows))

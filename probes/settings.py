@@ -7,7 +7,7 @@
                 "destination_address": "10.0.0.2", "target_address": null, "port": 8620, "rewritten_sources": []}]}
 
 An agent sends the flows whose source is one of its endpoints with `sends`, and reflects those whose destination is one of its
-endpoints with `reflects`; the other flows are not its business. What it sends is all datagrams of one class, or all TCP. All
+endpoints with `reflects`; it ignores the other flows. What it sends is all datagrams of one class, or all TCP. All
 addresses are of one family: a pod with two has an agent for each, in one process. No pydantic: this ships into pods.
 """
 
@@ -25,9 +25,9 @@ from probes.settings_file import INT64_MAX, Address, Name, Port, Text, read_docu
 from probes.stamp import PACKET_OCTETS, PORT, SSID_MAX, TLV_HEADER_OCTETS
 
 PACKET_OCTETS_MAX: Final = 9_000
-"""Largest probe; nothing larger than a jumbo frame is of interest."""
+"""Largest probe: a jumbo frame."""
 _INTERVAL_NS_MIN: Final = 50_000
-"""20,000 ticks per second: more is beyond an interpreter's wake-up."""
+"""20,000 ticks per second: an interpreter cannot wake up more often."""
 _HOUR_NS: Final = 3600 * 10**9
 _PATIENCE_NS_MAX: Final = 600 * 10**9
 _ROWS_MAX: Final = 1 << 30
@@ -54,7 +54,7 @@ class FlowSettings:
     """One flow."""
 
     id: Annotated[int, range(1, FLOW_ID_MAX + 1)]
-    """FlowId: what the record calls it."""
+    """FlowId: its name in the record."""
     ssid: Annotated[int, range(1, SSID_MAX + 1)]
     """Session Identifier on the wire, unique among the flows of an agent. Source: RFC 8972 3."""
     source: Name
@@ -67,7 +67,7 @@ class FlowSettings:
     """Port of the reflector, or of the Service at `target_address`."""
     flow_class: FlowClass = FlowClass.UDP
     target_address: Address | None = None
-    """Address that it is sent to, a Service's; None: the destination's own."""
+    """Address of the Service that it is sent to; None: it is sent to the destination itself."""
     rewritten_sources: tuple[Address, ...] = ()
     """Addresses that the source may have been rewritten to on the way."""
 
@@ -84,7 +84,7 @@ class FlowSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
-    """All that an agent is told."""
+    """Settings of one agent."""
 
     agent: Name
     """Its name: record files are called AGENT.sender, AGENT.clock, ..."""
@@ -133,7 +133,7 @@ class AgentSettings:
         return tuple(flow for flow in self.flows if flow.destination in mine and flow.flow_class is not FlowClass.ICMP)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the settings as one JSON object: what `read_settings` reads."""
+        """Return the settings as one JSON object, which `read_settings` reads."""
         return asdict(self) | {"directory": str(self.directory)}
 
 
@@ -158,7 +158,7 @@ def parse_settings(document: object, *, where: str) -> AgentSettings:
 
 
 def _check_together(settings: AgentSettings, where: str) -> None:
-    """Check what no single field can say."""
+    """Check conditions between several fields."""
     if PACKET_OCTETS < settings.packet_octets < PACKET_OCTETS + TLV_HEADER_OCTETS:
         allowed = f"{PACKET_OCTETS}, or {PACKET_OCTETS + TLV_HEADER_OCTETS} and more: a TLV has four octets at least"
         refuse(where, "packet_octets", settings.packet_octets, allowed)

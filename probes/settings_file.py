@@ -1,6 +1,6 @@
 """Settings files: one JSON object for a process of this project, read into a dataclass by the types of its fields.
 
-A field says all that is known of it: its type, and by `Annotated` the range of a number or the check of a text. A wrong field
+A field declares its type, and by `Annotated` the range of a number or the check of a text. A wrong field
 is refused with the file, the place in it, what was found and what is allowed. No pydantic: this ships into pods.
 """
 
@@ -21,7 +21,7 @@ from hitless.errors import UsageError, attempting
 
 INT64_MAX: Final = (1 << 63) - 1
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-"""A name becomes part of a file's name, or travels in a header of HTTP."""
+"""A name becomes part of a file name or of an HTTP header."""
 
 Shape = TypeVar("Shape")
 
@@ -68,7 +68,7 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def read_document(path: Path) -> object:
-    """Return what a settings file holds. Raises UsageError: it cannot be read, or is no JSON."""
+    """Return the content of a settings file. Raises UsageError: it cannot be read, or is not JSON."""
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
@@ -78,7 +78,7 @@ def read_document(path: Path) -> object:
 
 
 def read_fields(shape: type[Shape], document: object, where: str, place: str = "") -> Shape:
-    """Return the dataclass that a JSON object holds; a field with a default may be left out.
+    """Read a JSON object into a dataclass; a field with a default may be left out.
 
     Args:
         shape: the dataclass.
@@ -101,7 +101,7 @@ def read_fields(shape: type[Shape], document: object, where: str, place: str = "
 
 
 def refuse(where: str, place: str, found: object, allowed: str) -> NoReturn:
-    """Raise the UsageError that says what is wrong with a field."""
+    """Raise a UsageError that names the error of a field."""
     raise UsageError(where=where, place=place, found=str(found)[:200], expected=allowed)
 
 
@@ -113,7 +113,7 @@ def _fields_of(shape: Any) -> tuple[Mapping[str, Any], tuple[str, ...]]:  # noqa
 
 
 def _read(hint: Any, value: Any, where: str, place: str) -> Any:  # noqa: ANN401 - as the field says
-    """Return a value of a field's type; an ellipsis stands for a field that is missing."""
+    """Return a value of a field's type; an ellipsis stands for a missing field."""
     arguments, shown = get_args(hint), "nothing" if value is ... else repr(value)
     if NoneType in arguments:
         return None if value is None else _read(arguments[0], value, where, place)

@@ -24,11 +24,11 @@ _BUFFER_OCTETS: Final = 8 << 20
 """Wanted receive and send buffer: 10,000 small datagrams of about 800 octets of kernel memory each."""
 _TIMESPEC: Final = struct.Struct("qq")
 TIMESPEC_OCTETS: Final = _TIMESPEC.size
-"""Of the control message SCM_TIMESTAMPNS."""
+"""Layout of the control message SCM_TIMESTAMPNS."""
 
 
 def open_socket(address: str, port: int, namespace: str | None = None, *, is_echo: bool = False) -> socket.socket:
-    """Open an unconnected datagram socket with kernel timestamps and TTL, never cut, inside a network namespace.
+    """Open an unconnected datagram socket with kernel timestamps and TTL, never fragmented, inside a network namespace.
 
     Args:
         address: to bind to; its family is the socket's.
@@ -65,7 +65,7 @@ def count_overflows(opened: socket.socket) -> int:
 
 
 def find_time(controls: Iterable[tuple[int, int, bytes]]) -> int | None:
-    """Return when a message came, CLOCK_REALTIME, ns, given its control messages; None: the kernel did not say."""
+    """Return the arrival time of a message, CLOCK_REALTIME, ns, from its control messages; None: there is none."""
     for level, kind, value in controls:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, rest_ns = _TIMESPEC.unpack(value)

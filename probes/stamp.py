@@ -5,8 +5,8 @@ the Extra Padding TLV makes larger probes. Timestamps are NTP 64-bit (Z = 0). A 
 shorter ones are dropped, because answering them as RFC 8762 4.6 allows would send more octets than came. The mode is the
 unauthenticated one.
 
-On a connection a message is the fixed 44 octets, no TLVs: that is the whole framing. What does not look like a message there
-cannot be skipped, because the start of the next one is unknown.
+On a connection a message is the fixed 44 octets, no TLVs: that is the whole framing. An invalid message there cannot be
+skipped, because the start of the next one is unknown.
 
 Pure: nothing here touches a socket or a clock.
 """
@@ -34,11 +34,11 @@ TLV_HEADER_OCTETS: Final = 4
 EXTRA_PADDING: Final = 1
 """Type of the Extra Padding TLV. Source: RFC 8972 4.1, 5.1."""
 UNRECOGNISED: Final = 0x80
-"""U flag: the sender sets it, the reflector clears it on what it understands. Source: RFC 8972 4."""
+"""U flag: the sender sets it, the reflector clears it on TLVs that it understands. Source: RFC 8972 4."""
 MALFORMED: Final = 0x40
 """M flag: the reflector sets it on a TLV that does not fit into the packet. Source: RFC 8972 4."""
 TLVS_MAX: Final = 16
-"""TLVs after this many are returned as they came: with U = 1, not understood, which is the truth. It bounds the work."""
+"""Limit of the work: further TLVs are returned unchanged, with U = 1 (not understood)."""
 
 _PROBE: Final = struct.Struct(">IQHH28x")
 _CHANGING: Final = struct.Struct(">IQH")
@@ -46,7 +46,7 @@ _CHANGING: Final = struct.Struct(">IQH")
 _ANSWER: Final = struct.Struct(">IQHHQIQH2xB3x")
 _SSID_AT: Final = 14
 _MULTIPLIER: Final = 0x00FF
-"""Of the Error Estimate; 0 is corrupt. Source: RFC 4656 4.1.2."""
+"""Multiplier of the Error Estimate; 0 is corrupt. Source: RFC 4656 4.1.2."""
 _PTP_FORMAT: Final = 0x4000
 """Z bit of the Error Estimate: the timestamps are PTP's. Source: RFC 8762 4.2.1, RFC 8186 2.1."""
 _NTP_EPOCH_S: Final = 2_208_988_800
@@ -83,16 +83,16 @@ class Answer(NamedTuple):
     sender_timestamp: int
     sender_error: int
     sender_ttl: int
-    """0: TCP does not tell it."""
+    """0: unknown, as with TCP."""
 
 
 def encode_probe(probe: Probe) -> bytes:
-    """Return a probe as it stands on the wire."""
+    """Return a probe as octets."""
     return _PROBE.pack(*probe)
 
 
 def encode_answer(answer: Answer) -> bytes:
-    """Return an answer as it stands on the wire."""
+    """Return an answer as octets."""
     return _ANSWER.pack(*answer)
 
 
@@ -126,7 +126,7 @@ def answer_probe(probe: Probe, *, seq: int, timestamp: int, received: int, error
         timestamp: when the answer leaves, NTP.
         received: when the probe came, NTP.
         error: the reflector's Error Estimate.
-        ttl: with which the probe came; 0: not known.
+        ttl: of the probe on arrival; 0: not known.
     """
     return encode_answer(
         Answer(
@@ -146,8 +146,8 @@ def answer_probe(probe: Probe, *, seq: int, timestamp: int, received: int, error
 def mark_tlvs(tlvs: bytes) -> tuple[bytes, bool]:
     """Return the TLVs after a probe's 44 octets as in the answer, and whether one is malformed.
 
-    U is cleared on Extra Padding and set on other types, M is set where one does not fit. What follows a malformed TLV cannot
-    be found and stays as it came. Source: RFC 8972 4.
+    U is cleared on Extra Padding and set on other types, M is set where one does not fit. The octets after a malformed TLV
+    cannot be parsed and are returned unchanged. Source: RFC 8972 4.
     """
     made, position = bytearray(tlvs), 0
     for _ in range(TLVS_MAX):
@@ -197,7 +197,7 @@ def encode_error(error_ns: int, *, is_synchronised: bool) -> int:
 
 
 def make_probes(ssids: npt.NDArray[Any], packet_octets: int) -> Octets:
-    """Return one probe a flow with everything that stays the same from tick to tick; see `write_tick`.
+    """Return one probe per flow with everything that does not change from tick to tick; see `write_tick`.
 
     Args:
         ssids: shape (flows,).
@@ -219,5 +219,5 @@ def make_probes(ssids: npt.NDArray[Any], packet_octets: int) -> Octets:
 
 
 def write_tick(packet: memoryview, offset: int, *, seq: int, timestamp: int, error: int) -> None:
-    """Write what changes from tick to tick into a probe that begins at `offset`."""
+    """Write the fields that change from tick to tick into a probe that begins at `offset`."""
     _CHANGING.pack_into(packet, offset, seq, timestamp, error)

@@ -48,16 +48,16 @@ from probes.settings_file import write_document
 
 STATES: Final = "process.states"
 COMPLAINT: Final = "process.stderr"
-"""What the process of the agents has said, and its complaint."""
+"""The states that the agents' process has reported, and its error output."""
 SETTINGS: Final = ".settings"
-"""AGENT.settings is what an agent was told."""
+"""AGENT.settings has the settings of an agent."""
 _OURS: Final = frozenset({Path(STATES).suffix, Path(COMPLAINT).suffix, SETTINGS, Path(SOCKET).suffix})
 """How the names of the supervisor's own files end; the others are the agents'."""
 PIECE_OCTETS_MAX: Final = 8 << 20
 """Largest piece of a file that one answer holds."""
 _COMPLAINT_OCTETS: Final = 2000
 _PATIENCE_S: Final = 10.0
-"""A peer that does not finish its line in time, and a process that does not end, are given up."""
+"""Time after which a peer that does not finish its line, or a process that does not end, is given up."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,160}")
 
 Document = dict[str, Any]
@@ -75,7 +75,7 @@ class Supervisor:
         self._process: subprocess.Popen[bytes] | None = None
 
     def answer(self, request: object) -> Document:
-        """Do what a request says. Returns the answer; an error becomes one."""
+        """Carry out a request and return the answer; an error is also an answer."""
         deeds: dict[str, Callable[[Document], Document]] = {
             "clock": self._clock,
             "start": self._start,
@@ -132,7 +132,7 @@ class Supervisor:
         return {"agents": [one.agent for one in settings]}
 
     def _forget(self) -> None:
-        """Start afresh: remove what an earlier run left."""
+        """Remove the remains of an earlier run."""
         self._process = None
         for path in self._directory.iterdir():
             if path.name != SOCKET and path.is_file():
@@ -153,7 +153,7 @@ class Supervisor:
         return {}
 
     def _tell(self, line: bytes) -> None:
-        """Write a line to the agents' process; one that has gone needs no orders."""
+        """Write a line to the agents' process; a process that has ended needs no orders."""
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(line)

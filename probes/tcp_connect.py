@@ -1,8 +1,8 @@
 """`tcp-connect`: a new connection per probe, with one message and its answer.
 
-A probe's `send_began_ns` is read just before connect(), so that its delay is all that an application waits for that has no
-connection: handshake, request, answer. A SYN that is lost is sent again a second later (RFC 6298 2.1): the probe is late, and
-`retransmits` says why. A connection that is not done in time is given up.
+A probe's `send_began_ns` is read just before connect(), so that its delay is the time that an application without a connection
+waits: handshake, request, answer. A SYN that is lost is sent again a second later (RFC 6298 2.1): the probe is late, and
+`retransmits` says why. A connection that is not finished in time is given up.
 
 Connections end with RST, not with FIN. Who closes first keeps the 4-tuple for a minute (TIME_WAIT, net/ipv4/tcp.h
 TCP_TIMEWAIT_LEN): 20 connections per second would hold 1,200 ports per flow; and a tracker of connections on the way keeps it
@@ -43,7 +43,7 @@ class _Attempt:
     opened: socket.socket
     began_ns: int
     timestamp: int = -1
-    """That of its message, NTP; -1: it was not sent yet."""
+    """Timestamp of its message, NTP; -1: not sent yet."""
     inbox: bytearray = field(default_factory=bytearray)
 
 
@@ -98,7 +98,7 @@ class TcpConnectFlow(TcpFlow):
             self._fail(attempt, error.errno or errno.EIO)
 
     def look(self, now_ns: int) -> None:
-        """Give up what took too long."""
+        """Give up connections that took too long."""
         while self._attempts:
             oldest = next(iter(self._attempts.values()))
             if now_ns - oldest.began_ns < self._tools.patience_ns:
@@ -106,7 +106,7 @@ class TcpConnectFlow(TcpFlow):
             self._fail(oldest, errno.ETIMEDOUT)
 
     def finish(self, now_ns: int) -> None:
-        """Close what is still open; of what has not had its time it is not said that it failed."""
+        """Close the open connections; those whose time has not passed are not recorded as failed."""
         self.look(now_ns)
         for attempt in tuple(self._attempts.values()):
             self._end(attempt)
@@ -117,7 +117,7 @@ class TcpConnectFlow(TcpFlow):
             self._fail(attempt, number)
             return
         content, timestamp = self._make_probe(attempt.seq)
-        attempt.opened.send(content)  # whole: a fresh connection has room for more
+        attempt.opened.send(content)  # complete: a new connection has room for more
         attempt.timestamp = timestamp
         self._tools.rewatch(attempt.opened, select.EPOLLIN)
 

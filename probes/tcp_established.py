@@ -1,9 +1,9 @@
 """`tcp-established`: sequence-numbered messages on one connection, each answered, and a new connection after a break.
 
 A message is offered when its tick comes, whatever the connection is doing, because that is when an application would have
-wanted to send it: the kernel keeps it while it is not acknowledged, we keep it for a few seconds while there is no connection
-or no room. Messages lost with a connection have the reason in their rows. A new connection is tried at once, then once an
-interval, without growing pauses: a pause would be measured as if it were the network's.
+wanted to send it: the kernel keeps it until it is acknowledged; the agent keeps it for a few seconds while there is no
+connection or no room. Messages lost with a connection have the reason in their rows. A new connection is tried at once, then
+once an interval, without growing pauses: a pause would be measured as if it were the network's.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ from probes.tcp_socket import (
 )
 
 KEPT_NS: Final = 3_000_000_000
-"""A message that could not be sent for so long is given up: an answer would be late anyway (RFC 6412 3.7.6: 2 s)."""
+"""A message that could not be sent for this time is given up: an answer would be late anyway (RFC 6412 3.7.6: 2 s)."""
 RETRY_NS_MIN: Final = 50_000_000
-"""Two tries to connect are at least so far apart, however often the flow is probed."""
+"""Least time between two attempts to connect, however often the flow is probed."""
 _ROUNDS_MAX: Final = 8
-"""Reads of a connection that is gone."""
+"""Most reads of a connection that has ended, to get its earlier data."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Message:
-    """One message that was not handed to the kernel whole."""
+    """One message that the kernel has not accepted completely."""
 
     seq: int
     offered_ns: int
     rest: bytes
-    """What of it is still to be sent."""
+    """The rest that is still to be sent."""
     timestamp: int
-    """That it bears, NTP."""
+    """Its timestamp, NTP."""
 
     @property
     def is_cut(self) -> bool:
-        """Whether a part of it was sent: the connection needs the rest."""
+        """Whether a part of it was sent: then the rest must follow on the same connection."""
         return len(self.rest) < PACKET_OCTETS
 
 
@@ -69,20 +69,20 @@ class TcpEstablishedFlow(TcpFlow):
         self._opened: socket.socket | None = None
         self._is_open = self._is_full = False
         self._number = 0
-        """Of the connection: tries that did not open share it with the one that does."""
+        """Number of the connection: failed attempts share it with the one that succeeds."""
         self._began_ns = 0
         self._retry_ns = 0
         self._told: ConnectionEvent | None = None
-        """What was last recorded of tries that did not open."""
+        """The last recorded reason of failed attempts."""
         self._reason = errno.ETIMEDOUT
-        """Why there was no connection when it was tried last."""
+        """Why the last attempt to connect failed."""
         self._next_seq = 0
         self._queue: deque[_Message] = deque()
         self._sent: dict[int, int] = {}
         """Sequence number to timestamp of what was sent on this connection and not answered."""
         self._inbox = bytearray()
         self._retransmits = 0
-        """Of the connection, when the last answer came."""
+        """Retransmissions of the connection when the last answer arrived."""
 
     def start(self, now_ns: int) -> None:
         """Open the connection."""
@@ -113,7 +113,7 @@ class TcpEstablishedFlow(TcpFlow):
             self._flush()
 
     def look(self, now_ns: int) -> None:
-        """Give up a try, or a message, that took too long; try again where it is time."""
+        """Give up an attempt or a message that took too long; connect again if it is time."""
         self._look_at_try(now_ns)
         if self._opened is None and now_ns >= self._retry_ns:
             self._connect(now_ns)
@@ -125,7 +125,7 @@ class TcpEstablishedFlow(TcpFlow):
             self._queue.appendleft(cut)
 
     def finish(self, now_ns: int) -> None:
-        """Close the connection; of messages that have not had their time it is not said that they failed."""
+        """Close the connection; messages whose time has not passed are not recorded as failed."""
         self._look_at_try(now_ns)
         if self._opened is None:
             return
@@ -155,7 +155,7 @@ class TcpEstablishedFlow(TcpFlow):
             self._give_up(number)
 
     def _look_at_try(self, now_ns: int) -> None:
-        """Give up a try that took too long."""
+        """Give up an attempt that took too long."""
         if self._opened is not None and not self._is_open and now_ns - self._began_ns >= self._tools.patience_ns:
             self._give_up(errno.ETIMEDOUT, is_ours=True)
 
@@ -168,14 +168,14 @@ class TcpEstablishedFlow(TcpFlow):
         self._reason = errno.ETIMEDOUT
         self._retransmits = 0
         self._tell(ConnectionEvent.OPENED, 0)
-        if number:  # it was open for a moment
+        if number:  # it was open for a short time
             self._break(number)
             return
         self._tools.rewatch(opened, select.EPOLLIN)
         self._flush()
 
     def _give_up(self, number: int, *, is_ours: bool = False) -> None:
-        """Take note that a try did not open a connection: in the record where it is news."""
+        """Note a failed attempt to connect; it is recorded only if the reason is new."""
         assert self._opened is not None  # noqa: S101 - at least one attempt was made
         self._reason = number
         if number in OWN_FAULTS:
@@ -263,7 +263,7 @@ class TcpEstablishedFlow(TcpFlow):
             self._connect(now_ns)
 
     def _lose(self, seq: int) -> None:
-        """Note why a message has no answer: never offered where no connection could even be tried."""
+        """Note why a message has no answer; it was never offered if no connection could even be attempted."""
         self._note(seq, **{"send_errno" if self._reason in OWN_FAULTS else "failure": self._reason})
 
     def _tell(self, what: ConnectionEvent, number: int) -> None:

@@ -31,29 +31,29 @@ class Tools:
 
     interval_ns: int
     patience_ns: int
-    """How long an answer, or a connection, is waited for."""
+    """Longest wait for an answer or a connection."""
     bridge: Bridge
     table: SenderTable
     connections: GrowingTable
-    """CONNECTION_ROWs go there."""
+    """Table of the CONNECTION_ROWs."""
     counters: Counter[str]
     note_call: Callable[[int, int], None]
-    """Takes note of when a call that sent a probe began and ended."""
+    """Records when a call that sent a probe began and ended."""
     epoll: select.epoll = field(default_factory=select.epoll)
     owners: dict[int, TcpFlow] = field(default_factory=dict)
-    """Descriptor to the flow that hears of it."""
+    """Descriptor to the flow that gets its events."""
 
     def watch(self, opened: socket.socket, events: int, owner: TcpFlow) -> None:
-        """Tell `owner` of these events from now on."""
+        """Report these events to `owner` from now on."""
         self.owners[opened.fileno()] = owner
         self.epoll.register(opened.fileno(), events)
 
     def rewatch(self, opened: socket.socket, events: int) -> None:
-        """Tell of these events instead."""
+        """Report these events instead."""
         self.epoll.modify(opened.fileno(), events)
 
     def forget(self, opened: socket.socket) -> None:
-        """Tell of nothing more; to be called just before the socket is closed, which takes it out of the epoll."""
+        """Report no more events; to be called just before the socket is closed, which removes it from the epoll."""
         self.owners.pop(opened.fileno(), None)
 
 
@@ -63,7 +63,7 @@ class TcpFlow(ABC):
     Args:
         flow: its settings.
         index: its place in a tick.
-        tools: what is shared.
+        tools: the shared tools.
         place: where its connections are made.
     """
 
@@ -75,7 +75,7 @@ class TcpFlow(ABC):
         self._now_ns = tools.bridge.now_ns
         self._target = (flow.sent_to, flow.port)
         self._count = tools.table.ticks.shape[1]
-        # Views of single columns: an index into one is one number, an index into the rows makes a record.
+        # Views of single columns: an index into a column is a number, an index into the rows creates a record.
         self._columns = {name: tools.table.rows[name] for name in tools.table.rows.dtype.names or ()}
 
     def start(self, now_ns: int) -> None:  # noqa: B027 - most have nothing to get ready
@@ -117,7 +117,7 @@ class TcpFlow(ABC):
         return encode_probe(probe), timestamp
 
     def _read_answer(self, content: bytes | bytearray) -> Answer | None:
-        """Return the answer to this flow that 44 octets are; None: they are none, which is counted."""
+        """Decode 44 octets as an answer to this flow; None: they are not, which is counted."""
         answer = decode_answer(content)
         if answer is None:
             self._tools.counters["malformed"] += 1
@@ -131,10 +131,10 @@ class TcpFlow(ABC):
 
         Args:
             answer: as received; its `sender_seq` is that of an offered probe.
-            timestamp: what the probe bore; an answer that brings back another one is corrupted.
-            wall_ns: when it came, by the kernel; None: it did not say, and `now_ns` stands for it.
-            now_ns: run clock, read after it was taken.
-            retransmits: segments sent again on the connection since the answer before.
+            timestamp: that of the probe; an answer with another one is corrupted.
+            wall_ns: the kernel's arrival time; None: there is none, and `now_ns` is used.
+            now_ns: run clock, read after the answer was received.
+            retransmits: segments retransmitted on the connection since the previous answer.
         """
         offset_ns = self._tools.bridge.offset_ns
         self._note(

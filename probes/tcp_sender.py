@@ -1,8 +1,8 @@
 """The sender of TCP flows: one message or connection per flow and tick, and its outcome.
 
-To the agent it is what `probes.sender.Sender` is for datagrams: the same ticks, the same rows in the same places. What is
-different is underneath: every flow has a socket or many, and hears of each through one epoll, which the agent waits for like
-for one more socket.
+To the agent it is what `probes.sender.Sender` is for datagrams: the same ticks, the same rows in the same places. The
+difference is below: every flow has one or more sockets and gets their events through one epoll, which the agent treats like one
+more socket.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from probes.ticked_sender import TickedSender
 
 _EVENTS_MAX: Final = 16
 _OFFERS_MAX: Final = 8
-"""Sockets served, and probes offered, in a turn of the loop: some 50 us each, and a tick of datagrams must not wait for all."""
+"""Sockets served, and probes offered, in one turn of the loop: each takes about 50 us, and a tick of datagrams must not wait
+for all."""
 _LOOK_NS: Final = 5_000_000
-"""How often flows look at the clock, at most."""
+"""Least time between two checks of the clock by flows."""
 
 
 class TcpSender(TickedSender):
@@ -81,7 +82,7 @@ class TcpSender(TickedSender):
             for index, flow in enumerate(flows)
         )
         self._to_offer: deque[TcpFlow] = deque()
-        """What is left of the tick that is being sent."""
+        """The rest of the tick that is being sent."""
         self._looked_ns = 0
         self._has_hung_up = False
 
@@ -140,7 +141,7 @@ class TcpSender(TickedSender):
         super().finish()
 
     def _offer(self, most: int) -> None:
-        """Offer up to `most` probes of what is left of the tick."""
+        """Offer up to `most` probes of the rest of the tick."""
         offered = [self._to_offer.popleft() for _ in range(min(most, len(self._to_offer)))]
         for (place, makes_sockets), flows in groupby(offered, key=attrgetter("place", "makes_sockets")):
             with place.inside() if makes_sockets else nullcontext():
@@ -150,7 +151,7 @@ class TcpSender(TickedSender):
 
 
 def _try_address(endpoint: EndpointSettings, place: Place) -> None:
-    """Make a socket as later ones will be made. Raises WorldError: none is available."""
+    """Create a socket in the same way as later ones. Raises WorldError: none is available."""
     where = endpoint.namespace or "the current namespace"
     with attempting(f"open TCP {endpoint.address} in {where}"), place.inside():
         make_socket(endpoint.address).close()

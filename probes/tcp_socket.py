@@ -1,10 +1,10 @@
 """TCP sockets for probing: bound to an endpoint's address, non-blocking, with the kernel's receive times.
 
 The kernel gives a receive time with every `recvmsg` on a connection, as it does for datagrams, but one only: that of the last
-segment it read from. Segments that came before they were read lie merged, so a message can be said to have come later than
-it did, by as long as it lay unread, never earlier. Measured (Linux 6.18): on loopback 2 to 5 us after send() began. The kernel
-begins to take times a little after the first socket of the machine asked for them (net/core/dev.c net_enable_timestamp): until
-then the time of the reading stands for it.
+segment it read from. Segments that arrive before a read are merged, so the receive time of a message can be later than its
+arrival, by the time that it stayed unread, but never earlier. Measured (Linux 6.18): on loopback 2 to 5 us after send() began.
+The kernel begins to take times a little after the first socket of the machine asked for them (net/core/dev.c
+net_enable_timestamp): until then the time of the reading stands for it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from hitless.words import JsonObject
 _DESCRIBED_MAX: Final = 2
 """Containers named in a message."""
 LINES_MAX: Final = 5
-"""Length of a log in a message."""
+"""Lines of a log in a message."""
 HOPELESS_RESTARTS: Final = 3
 """Restarts after which a container is not waited for any longer. A slow API server explains one or two crashes."""
 

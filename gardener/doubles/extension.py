@@ -177,7 +177,8 @@ class Extension:
     def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
         """Stop the process, or start it again.
 
-        A new process has no back-off, and reconciles a Network that is held or was changed. gardener-resource-manager is another process, so it keeps applying written manifests meanwhile.
+        A new process has no back-off, and reconciles a Network that is held or was changed. gardener-resource-manager is
+        another process, so it keeps applying written manifests meanwhile.
         """
         self._is_away = is_away
         self._backoff.forget()
