@@ -199,7 +199,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if options.carrier is not None and backend.name is not BackendName.LAB:
             raise UsageError("--carrier needs --backend lab; leave it out")  # noqa: TRY301 - one place
         if not 1 <= option("--trials") <= TRIALS_MAX:
-            raise UsageError(f"--trials must be 1 to {TRIALS_MAX}")  # noqa: TRY301 - one place
+            raise UsageError(f"--trials must be from 1 to {TRIALS_MAX}")  # noqa: TRY301 - one place
         paths = dict.fromkeys(find_scenario(name) for name in option("--scenario")) or catalogue()
         cases = [case for path in paths for case in _make_arm_cases(load_scenario(path), options, option("--trials"))]
     except UsageError as error:

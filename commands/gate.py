@@ -193,7 +193,7 @@ def find_summaries(path: Path) -> tuple[Path, ...]:
         raise UsageError(
             where=str(lacking[0]),
             found=f"no {_SUMMARY}",
-            expected="a judged comparison: `hitless judge` writes it; or remove it",
+            expected="a judged comparison; run `hitless judge` for this folder, or remove it",
         )
     return found
 

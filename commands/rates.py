@@ -42,7 +42,7 @@ def choose_rate(case: Case, find_doubt: Callable[[Case], str | None]) -> tuple[C
             return tried, f"this machine sustains {rate_hz:g} probes per second per flow{doubt}"
         doubt = f"; at {rate_hz:g}: {refusal}"
     slowest = f"not even {rates_hz[-1]:g} probes per second per flow"
-    raise MissingCapabilityError(f"this machine sustains no rate, {slowest}{doubt}; use fewer nodes or a quieter machine")
+    raise MissingCapabilityError(f"this machine sustains {slowest}{doubt}; use fewer nodes or a quieter machine")
 
 
 def find_doubt(backend: Backend, case: Case) -> str | None:

@@ -303,7 +303,7 @@ def _check_version_given(document: Document, where: str) -> None:
             where=where,
             place=f"{document.place}.spec.kubernetes.version".lstrip("."),
             found="nothing",
-            expected="a Kubernetes version; the CloudProfile, which has the default, is not in this file",
+            expected="a Kubernetes version, because the CloudProfile with the default is not in this file",
         )
 
 

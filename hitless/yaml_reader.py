@@ -81,7 +81,7 @@ def read_yaml(text: bytes | str) -> tuple[YamlDocument, ...]:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         place = (None, None) if mark is None else (mark.line + 1, mark.column + 1)
-        raise YamlError(str(error.problem or error.context or "no YAML"), *place) from error
+        raise YamlError(str(error.problem or error.context or "no YAML").removeprefix("found "), *place) from error
     except YamlError:
         raise
     except (YAMLError, ValueError, IndexError, RecursionError, OverflowError) as error:

@@ -171,7 +171,7 @@ static int read_arrival(Inbox *inbox, int slot, Arrival *arrival) {
     if (found == 3)
         return 0;
     PyErr_SetString(PyExc_ValueError,
-                    "unexpected control messages from the kernel, expected SCM_TIMESTAMPNS, and IP_TTL or IPV6_HOPLIMIT");
+                    "the kernel did not send the control messages SCM_TIMESTAMPNS, and IP_TTL or IPV6_HOPLIMIT");
     return -1;
 }
 

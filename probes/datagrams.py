@@ -57,7 +57,7 @@ def _receive(opened: socket.socket, octets: int) -> _Arrival | None:
     wall_ns = find_time(controls)
     ttl = next((int.from_bytes(value, sys.byteorder) for level, kind, value in controls if (level, kind) in _TTLS), None)
     if wall_ns is None or ttl is None:
-        raise ValueError("unexpected control messages from the kernel, expected SCM_TIMESTAMPNS, and IP_TTL or IPV6_HOPLIMIT")
+        raise ValueError("the kernel did not send the control messages SCM_TIMESTAMPNS, and IP_TTL or IPV6_HOPLIMIT")
     return _Arrival(content, bool(flags & socket.MSG_TRUNC), source, wall_ns, ttl)
 
 

@@ -57,7 +57,7 @@ class Initial(Strict):
     def check(self, zones: frozenset[str], nodes: frozenset[str], quota: Mapping[str, int]) -> None:
         """Refuse nodes and zones that do not exist, and tables beyond their quota. Raises MisfitError."""
         if ALL_NODES in self.conditions and len(self.conditions) > 1:
-            raise MisfitError("initial.conditions", ", ".join(self.conditions), f"only {ALL_NODES}, or names of nodes")
+            raise MisfitError("initial.conditions", ", ".join(self.conditions), f"{ALL_NODES} alone, or names of nodes")
         named = {
             "initial.conditions": set(self.conditions) - {ALL_NODES},
             "initial.deleting": set(self.deleting),

@@ -67,7 +67,7 @@ def _check_shoot(scenario: Scenario, shoot: Shoot) -> None:
         raise UsageError(where=where, place="start", found=scenario.start, expected=f"{start}, {says}")
     if shoot.overlay not in scenario.overlays:
         found = ", ".join(scenario.overlays)
-        raise UsageError(where=where, place="overlays", found=found, expected=f"{shoot.overlay} among them, {says}")
+        raise UsageError(where=where, place="overlays", found=found, expected=f"overlays that include {shoot.overlay}, {says}")
     for name in sorted(scenario.fault_names & OF_IPV6):
         if "IPv6" not in shoot.families:
             problem = f"{name} needs pods with IPv6; they have only {', '.join(shoot.families)}, {says}"

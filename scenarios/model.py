@@ -208,7 +208,7 @@ class Scenario(Strict):
             if other_number < number and is_same and other_begin_ms < end_ms and begin_ms < other_end_ms:
                 if fault.name in MOMENTARY and begin_ms != other_begin_ms:
                     continue
-                raise MisfitError(place, f"{begin_ms:g}", f"a time at which the same fault {fault.name} is not in force")
+                raise MisfitError(place, f"{begin_ms:g}", f"a time at which the same fault {fault.name} is not active")
             calls_ms = [at_ms for at_ms in (begin_ms, end_ms) if other_begin_ms <= at_ms < other_end_ms]
             if other.name == KUBE_API_DOWN and fault.name in THROUGH_API and calls_ms:
                 allowed = f"a time at which the API is available: {fault.name} needs it, and kube-api-down stops it"

@@ -71,7 +71,9 @@ def ask_table(stored: StoredTable | None, candidate: Side, baseline: Side) -> Ru
     programs = [part for part in candidate.parts if part.name is Part.EXTENSION and not part.is_double]
     if not programs:
         if stored is not None:
-            raise UsageError(where="--decisions", found=stored.path, expected="nothing: the CANDIDATE's extension is a double")
+            raise UsageError(
+                where="--decisions", found=stored.path, expected="no file, because the CANDIDATE's extension is a double"
+            )
         return None
     scenario = candidate.scenarios[0]
     if stored is None:

@@ -172,7 +172,7 @@ def test_without_automatic_plugins_the_suites_have_their_options() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--trials", "0"), "--trials must be 1 to "),
+        (("--trials", "0"), "--trials must be from 1 to "),
         (("--zones", "0"), "--zones: found 0; expected 1 to 26"),
         (("--zones", "1", "--nodes-per-zone", "1", "--scenario", "plain-switch"), "found 1 * 1 nodes; expected 2 to 255 nodes"),
         (("--scenario", "nope"), "--scenario: no scenario nope; give a YAML file, or a name from"),

@@ -26,7 +26,7 @@ from hitless.errors import UsageError
         ("a: 1\n---\nb: 2", "x.yaml: found documents at line 1 and line 3; expected one document"),
         ('a: "\\ud800"', "x.yaml: line 1, column 4: found half of a surrogate pair"),
         ("", "x.yaml: found nothing; expected a mapping"),
-        ("a:\n\tb: 1", "x.yaml: line 2, column 1: found found character"),
+        ("a:\n\tb: 1", "x.yaml: line 2, column 1: found character"),
         ("a: \x01", "x.yaml: found unacceptable character #x0001"),
         (" " * (DOCUMENT_OCTETS_MAX + 1), "x.yaml: larger than "),
     ],

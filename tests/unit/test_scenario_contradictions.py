@@ -57,7 +57,7 @@ ON = {"at_ms": 300, "overlay": True}
         ),
         (
             {"faults": [fault("route-api-down", 0), fault("route-api-down", 50, 10)]},
-            "faults.1.at_ms.fast: found 50; expected a time at which the same fault route-api-down is not in force",
+            "faults.1.at_ms.fast: found 50; expected a time at which the same fault route-api-down is not active",
         ),
         (
             {"faults": [fault("kube-api-down", 0, 100), fault("node-unregistered", 50, 500, node="node-a1")]},
@@ -81,7 +81,7 @@ ON = {"at_ms": 300, "overlay": True}
         ),
         (
             {"initial": {"conditions": {"all": "RouteCreated", "node-a1": "absent"}}},
-            "initial.conditions: found all, node-a1; expected only all, or names of nodes",
+            "initial.conditions: found all, node-a1; expected all alone, or names of nodes",
         ),
         ({"initial": {"deleting": ["node-z1"]}}, "initial.deleting: found node-z1; expected nodes of the topology: node-a1, "),
         ({"initial": {"not_ready": ["node-z1"]}}, "initial.not_ready: found node-z1; expected nodes of the topology: "),

@@ -195,7 +195,7 @@ def test_a_mistake_gives_one_message(change: Change, place: str, found: str, all
         (set_at(Mode.NATIVE, "start"), "start: found NATIVE; expected OVERLAY, as .*aws-1.36.yaml says"),
         (set_at("../shoots/aws-1.36-vxlan.yaml", "shoot"), None),
         (set_at(["ipip", "vxlan"], "overlays"), None),
-        (set_at(["vxlan"], "overlays"), "overlays: found vxlan; expected ipip among them, as .*aws-1.36.yaml says"),
+        (set_at(["vxlan"], "overlays"), "overlays: found vxlan; expected overlays that include ipip, as .*aws-1.36.yaml says"),
     ],
 )
 def test_an_arm_ends_in_the_start_mode_or_in_the_one_that_is_asked_for_and_the_shoot_is_not_contradicted(
