@@ -98,7 +98,7 @@ def load_rows(loads: Mapping[Arm, LoadSummary]) -> Iterator[tuple[str, ...]]:
 def second_columns(load: LoadSummary) -> tuple[str, ...]:
     """Return the heading of each column of `second_rows`."""
     percentiles = (f"{use} {percentile}" for use in load.uses for percentile in ("p50", "p99"))
-    return "second", "requests", "failed", "not asked", *percentiles, "failures"
+    return "second", "requests", "failed", "not sent", *percentiles, "failures"
 
 
 def second_rows(load: LoadSummary, trial: LoadTrial) -> tuple[tuple[str, ...], ...]:

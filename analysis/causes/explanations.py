@@ -163,7 +163,7 @@ def _weigh_lasting(candidate: Candidate, scale: Scale) -> Indication:
     if ended is None:
         odds = 1.0 if candidate.is_end_free else LASTED
         return Indication(text="both lasted until probing ended", odds=odds)
-    text = f"it lasted on although {candidate.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
+    text = f"it continued although {candidate.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
     return Indication(text=text, odds=FORBIDDEN)
 
 

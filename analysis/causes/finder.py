@@ -152,7 +152,7 @@ def _faults(history: History) -> Iterator[Candidate]:
         yield Candidate(
             kind=CauseKind.FAULT,
             subject=fault.name,
-            text=f"the fault {fault.name} was in force",
+            text=f"the fault {fault.name} was active",
             began=fault.began,
             ended=fault.ended,
             begin_text=f"fault.injected {fault.name}",
