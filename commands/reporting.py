@@ -18,8 +18,7 @@ from commands.arms import ArmOutcome
 from hitless.errors import WorldError
 from hitless.store import write_json
 from hitless.words import JsonObject, Verdict
-from reports.markdown import render_markdown
-from reports.page import render_page
+from reports.page import render_markdown, render_page
 from reports.picture import render_svg
 from reports.prometheus import render_prometheus
 from reports.summary import Summary, summarise

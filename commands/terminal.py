@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
@@ -27,9 +26,9 @@ def print_comparison(summary: Summary, report: Path) -> None:
     """Print the verdict, the table and where the rest is."""
     console = Console(highlight=False)
     topology, arms = summary.topology, ("", "UNGATED", "GATED")
-    print_table(f"{summary.scenario}: UNGATED against GATED", arms, map(astuple, comparison_rows(summary)))
+    print_table(f"{summary.scenario}: UNGATED against GATED", arms, comparison_rows(summary))
     if families := family_rows(summary):
-        print_table("Probes lost, by class of flows", arms, map(astuple, families))
+        print_table("Probes lost, by class of flows", arms, families)
     console.print(
         f"{plural(topology.nodes, 'node')} in {plural(topology.zones, 'zone')}, carrier {summary.carrier}, "
         f"profile {summary.profile}, a probe every {summary.interval_ms:g} ms per flow: "

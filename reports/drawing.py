@@ -16,7 +16,7 @@ from analysis.comparison import Comparison
 from analysis.connections import Complaint, ConnectionMeasure
 from analysis.evidence import JudgedRun
 from analysis.load_seconds import tally
-from analysis.measure import FlowMeasure
+from analysis.measure import FlowMeasure, Outage
 from hitless.events import Event
 from hitless.facts import Flow
 from hitless.history import History
@@ -32,15 +32,20 @@ BARS_MAX: Final = 200
 FLOWS_MAX: Final = 40
 """Flows that get a line of their own; beyond it those that lost nothing share one, then the lightest hit ones."""
 
+PLOT_PX: Final = 900
+"""Width of the picture's time axis, and of the page's until its script knows the screen's."""
 LABEL_PX: Final = 6.2
 """Width of one character of an event label, 10 px sans-serif; rendered labels take 5 to 6."""
+
+Measured = tuple[Flow, FlowMeasure]
+Causes = Mapping[tuple[FlowId, int], str]
+"""Flow and the first lost probe of its outage to the likeliest cause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
     """One outage, ms from the operator's request."""
 
-    row: str
     from_ms: float
     """It began no earlier than this."""
     certain_from_ms: float
@@ -52,6 +57,16 @@ class Bar:
     """Stands behind the bar: `>=` where the outage was still open, `x` where a connection was reset."""
     text: str
     """How much was lost and for how long; of an outage also its likeliest cause."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One flow, the flows that share a line, or the application load."""
+
+    name: str
+    bars: Sequence[Bar]
+    note: str = ""
+    """What befell it, and why; empty: its name says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +84,26 @@ class Panel:
     """One arm's trial."""
 
     title: str
-    rows: tuple[str, ...]
-    """Labels of the lines, top down."""
-    notes: Mapping[str, str]
-    """Label of a line to what befell its flows, and why."""
-    bars: tuple[Bar, ...]
+    lines: tuple[Line, ...]
+    """Top down."""
     marks: tuple[Mark, ...]
-    lanes: int
     first_ms: float
     """When the probing started, and"""
     last_ms: float
     """ended."""
+
+    @property
+    def lanes(self) -> int:
+        """How many lines of text the labels take."""
+        return max((mark.lane + 1 for mark in self.marks), default=1)
+
+
+def make_panels(comparison: Comparison) -> tuple[tuple[Panel, ...], tuple[float, float]]:
+    """Return the drawing of the trial that each arm shows, the baseline above what is compared with it, and the time axis."""
+    runs = [shown_run(comparison, arm) for arm in (Arm.UNGATED, Arm.GATED)]
+    panels = [make_panel(run) for run in runs if run is not None]
+    span = shown_span(panels)
+    return tuple(lay_out(panel, span) for panel in panels), span
 
 
 def make_panel(run: JudgedRun) -> Panel:
@@ -87,38 +111,28 @@ def make_panel(run: JudgedRun) -> Panel:
     history = run.history
     origin = history.origin_ns
     found = [(flow, run.measures[flow.id]) for flow in history.flows_of(FlowRole.MESH) if flow.id in run.measures]
-    names = _row_names(history)
     causes = {(said.flow, said.outage.first_seq): said.cause.kind.value for said in run.evidence.causes}
-    own, rest = _choose_flows(found)
-    rest_row = _rest_label(rest, is_all=not own)
-    bars = [bar for flow, measure in own for bar in _bars(measure, names[flow.id], origin, causes)]
-    bars += _visible([bar for _, measure in rest for bar in _bars(measure, rest_row, origin, causes)])
-    families = tuple(family_bars(run, origin, causes))
-    bars += [bar for _, drawn in families for bar in _visible(drawn)]
-    load = () if history.load is None else (_load_line(history.load, origin),)
-    bars += [bar for _, _, drawn in load for bar in drawn]
-    before = history.records.sender["send_began_ns"]
+    names, own = _name_lines(history), _choose_flows(found)
+    lines = [
+        Line(name=names[flow.id], note=_note(run, flow, measure), bars=_bars(measure, origin, causes))
+        for flow, measure in found
+        if flow.id in own
+    ]
+    if rest := [measure for flow, measure in found if flow.id not in own]:
+        hit = sum(measure.is_hit for measure in rest)
+        name = f"{plural(len(rest), 'other flow' if own else 'flow')}, {hit or 'none'} hit"
+        lines.append(Line(name=name, bars=_visible([bar for measure in rest for bar in _bars(measure, origin, causes)])))
+    lines += _family_lines(run, origin, causes)
+    if history.load is not None:
+        lines.append(_load_line(history.load, origin))
+    sent = history.records.sender["send_began_ns"]
     return Panel(
         title=_title(run, found),
-        rows=(
-            *(names[flow.id] for flow, _ in own),
-            *((rest_row,) if rest else ()),
-            *(row for row, _ in families),
-            *(row for row, _, _ in load),
-        ),
-        notes={names[flow.id]: _note(run, flow, measure) for flow, measure in own} | {row: note for row, note, _ in load},
-        bars=tuple(bars),
+        lines=tuple(lines),
         marks=tuple(sorted(_marks(history, origin), key=lambda mark: mark.at_ms)),
-        lanes=0,
-        first_ms=(int(before.min()) - origin) / MILLISECOND if before.size else 0.0,
-        last_ms=(int(before.max()) - origin) / MILLISECOND if before.size else 0.0,
+        first_ms=(int(sent.min()) - origin) / MILLISECOND if sent.size else 0.0,
+        last_ms=(int(sent.max()) - origin) / MILLISECOND if sent.size else 0.0,
     )
-
-
-def make_panels(comparison: Comparison) -> tuple[Panel, ...]:
-    """Return the drawing of the trial that each arm shows, the baseline above what is compared with it."""
-    runs = [shown_run(comparison, arm) for arm in (Arm.UNGATED, Arm.GATED)]
-    return tuple(make_panel(run) for run in runs if run is not None)
 
 
 def shown_span(panels: Sequence[Panel]) -> tuple[float, float]:
@@ -127,7 +141,8 @@ def shown_span(panels: Sequence[Panel]) -> tuple[float, float]:
     Where nothing happened it is the whole time of the probing.
     """
     began = min((panel.first_ms for panel in panels), default=0.0)
-    ends = [bar.to_ms for panel in panels for bar in panel.bars] + [mark.at_ms for panel in panels for mark in panel.marks]
+    ends = [bar.to_ms for panel in panels for line in panel.lines for bar in line.bars]
+    ends += [mark.at_ms for panel in panels for mark in panel.marks]
     if not ends:
         return began, max([began + 1.0, *(panel.last_ms for panel in panels)])
     # The validation time follows the last event; enough of it is shown to fit the last label.
@@ -135,28 +150,22 @@ def shown_span(panels: Sequence[Panel]) -> tuple[float, float]:
     return max(began, -0.08 * last), last
 
 
-def lay_out(panel: Panel, span: tuple[float, float], width_px: int) -> Panel:
+def lay_out(panel: Panel, span: tuple[float, float]) -> Panel:
     """Give every label a lane in which it meets no other label and no line of another mark.
 
     A label stands right of its mark. From the last mark to the first each goes one lane above all marks that its label
-    reaches over: so their lines end below it, and its own line passes left of their labels.
-
-    Args:
-        panel: the panel, its marks in order of time.
-        span: what the time axis shows, ms.
-        width_px: how wide it is.
+    reaches over: so their lines end below it, and its own line passes left of their labels. The marks are in order of time.
     """
-    scale = width_px / (span[1] - span[0])
+    scale = PLOT_PX / (span[1] - span[0])
     placed: list[Mark] = []
     for mark in reversed(panel.marks):
         reach_ms = mark.at_ms + (len(mark.label) * LABEL_PX + 8) / scale
         lane = max((other.lane + 1 for other in placed if other.at_ms < reach_ms), default=0)
         placed.append(replace(mark, lane=lane))
-    lanes = max((mark.lane + 1 for mark in placed), default=1)
-    return replace(panel, marks=tuple(reversed(placed)), lanes=lanes)
+    return replace(panel, marks=tuple(reversed(placed)))
 
 
-def _title(run: JudgedRun, found: Sequence[tuple[Flow, FlowMeasure]]) -> str:
+def _title(run: JudgedRun, found: Sequence[Measured]) -> str:
     header = run.history.header
     hit = sum(measure.is_hit for _, measure in found)
     lost = sum(measure.lost for _, measure in found)
@@ -168,7 +177,7 @@ def _title(run: JudgedRun, found: Sequence[tuple[Flow, FlowMeasure]]) -> str:
     return f"{header.arm} trial {header.trial}: {what}"
 
 
-def _row_names(history: History) -> dict[int, str]:
+def _name_lines(history: History) -> dict[int, str]:
     """Return flow id to a short label: node names where each node has one endpoint among the mesh flows."""
     nodes = {endpoint.name: endpoint.node for endpoint in history.facts.endpoints}
     flows = history.flows_of(FlowRole.MESH)
@@ -177,22 +186,12 @@ def _row_names(history: History) -> dict[int, str]:
     return {flow.id: f"{nodes[flow.source]} > {nodes[flow.destination]}" if is_short else flow.label for flow in flows}
 
 
-def _choose_flows(
-    found: Sequence[tuple[Flow, FlowMeasure]],
-) -> tuple[list[tuple[Flow, FlowMeasure]], list[tuple[Flow, FlowMeasure]]]:
-    """Return the flows with a line of their own, in order of their ids, and those that share the last line."""
-    if len(found) <= FLOWS_MAX:
-        return list(found), []
-    heaviest = sorted(
-        (pair for pair in found if pair[1].is_hit), key=lambda pair: (-pair[1].downtime.shortest_ns, -pair[1].lost, pair[0].id)
-    )
-    chosen = {flow.id for flow, _ in heaviest[:FLOWS_MAX]}
-    return [pair for pair in found if pair[0].id in chosen], [pair for pair in found if pair[0].id not in chosen]
-
-
-def _rest_label(rest: Sequence[tuple[Flow, FlowMeasure]], *, is_all: bool) -> str:
-    hit = sum(measure.is_hit for _, measure in rest)
-    return f"{plural(len(rest), 'flow' if is_all else 'other flow')}, {hit or 'none'} hit"
+def _choose_flows(found: Sequence[Measured]) -> frozenset[FlowId]:
+    """Return the flows with a line of their own: all of them, or of many those that were hit hardest."""
+    if len(found) > FLOWS_MAX:
+        hit = (pair for pair in found if pair[1].is_hit)
+        found = sorted(hit, key=lambda pair: (-pair[1].downtime.shortest_ns, -pair[1].lost, pair[0].id))[:FLOWS_MAX]
+    return frozenset(flow.id for flow, _ in found)
 
 
 def _note(run: JudgedRun, flow: Flow, measure: FlowMeasure) -> str:
@@ -224,61 +223,55 @@ def _visible(bars: Sequence[Bar]) -> list[Bar]:
     return sorted(found, key=lambda bar: bar.from_ms - bar.to_ms)[:BARS_MAX]
 
 
-Causes = Mapping[tuple[FlowId, int], str]
-"""Flow and the first lost probe of its outage to the likeliest cause."""
+def _bars(measure: FlowMeasure, origin: int, causes: Causes) -> list[Bar]:
+    return [_outage_bar(outage, origin, causes.get((outage.flow, outage.first_seq))) for outage in measure.outages]
 
 
-def _bars(measure: FlowMeasure, row: str, origin: int, causes: Causes) -> Iterator[Bar]:
-    for outage in measure.outages:
-        cause = causes.get((outage.flow, outage.first_seq))
-        certain_from = (outage.onset_before_ns - origin) / MILLISECOND
-        longest = "open" if outage.longest_ns is None else f"{outage.longest_ns / MILLISECOND:.1f} ms"
-        yield Bar(
-            row=row,
-            from_ms=(outage.onset_after_ns - origin) / MILLISECOND,
-            certain_from_ms=certain_from,
-            certain_to_ms=certain_from + outage.shortest_ns / MILLISECOND,
-            to_ms=(outage.end_ns - origin) / MILLISECOND,
-            sign=">=" if outage.is_censored else "",
-            text=f"{plural(outage.lost, 'probe')}, {outage.shortest_ns / MILLISECOND:.1f} ms to {longest}"
-            + (f"; cause: {cause}" if cause else ""),
-        )
+def _outage_bar(outage: Outage, origin: int, cause: str | None) -> Bar:
+    certain_from = (outage.onset_before_ns - origin) / MILLISECOND
+    longest = "open" if outage.longest_ns is None else f"{outage.longest_ns / MILLISECOND:.1f} ms"
+    return Bar(
+        from_ms=(outage.onset_after_ns - origin) / MILLISECOND,
+        certain_from_ms=certain_from,
+        certain_to_ms=certain_from + outage.shortest_ns / MILLISECOND,
+        to_ms=(outage.end_ns - origin) / MILLISECOND,
+        sign=">=" if outage.is_censored else "",
+        text=f"{plural(outage.lost, 'probe')}, {outage.shortest_ns / MILLISECOND:.1f} ms to {longest}"
+        + (f"; cause: {cause}" if cause else ""),
+    )
 
 
-def family_bars(run: JudgedRun, origin: int, causes: Causes) -> Iterator[tuple[str, list[Bar]]]:
+def _family_lines(run: JudgedRun, origin: int, causes: Causes) -> Iterator[Line]:
     """Yield a line for each other family of flows, with the outages of all its flows, and what befell its connections."""
-    history, connections = run.history, run.evidence.connections
-    others = history.flows_of(FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
+    connections = run.evidence.connections
+    others = run.history.flows_of(FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
     for family in dict.fromkeys(flow.family for flow in others):
-        flows = [flow for flow in others if flow.family == family and flow.id in run.measures]
-        row = f"{family}, {plural(len(flows), 'flow')}"
-        bars = [bar for flow in flows for bar in _bars(run.measures[flow.id], row, origin, causes)]
-        for flow in flows:
-            if flow.id in connections:
-                bars += _connection_bars(connections[flow.id], row, origin)
-        yield row, bars
+        flows = [flow.id for flow in others if flow.family == family and flow.id in run.measures]
+        bars = [bar for flow in flows for bar in _bars(run.measures[flow], origin, causes)]
+        bars += [bar for flow in flows if flow in connections for bar in _connection_bars(connections[flow], origin)]
+        yield Line(name=f"{family}, {plural(len(flows), 'flow')}", bars=_visible(bars))
 
 
-def _connection_bars(measure: ConnectionMeasure, row: str, origin: int) -> Iterator[Bar]:
+def _connection_bars(measure: ConnectionMeasure, origin: int) -> Iterator[Bar]:
     for stall in measure.stalls:
         text = f"a stall of {stall.wait_ns / MILLISECOND:.1f} ms, {stall.end}"
-        yield _possible_bar(row, stall.start_ns - origin, stall.end_ns - origin, text)
+        yield _possible_bar(stall.start_ns - origin, stall.end_ns - origin, text)
     for at_ns in measure.complaints.get(Complaint.RESET, ()):
-        yield _possible_bar(row, at_ns - origin, at_ns - origin, "a connection was reset", sign="x")
+        yield _possible_bar(at_ns - origin, at_ns - origin, "a connection was reset", sign="x")
 
 
-def _possible_bar(row: str, from_ns: int, to_ns: int, text: str, sign: str = "") -> Bar:
+def _possible_bar(from_ns: int, to_ns: int, text: str, sign: str = "") -> Bar:
     """Return a bar without a certain part."""
-    from_ms, to_ms = from_ns / MILLISECOND, to_ns / MILLISECOND
-    return Bar(row=row, from_ms=from_ms, certain_from_ms=from_ms, certain_to_ms=from_ms, to_ms=to_ms, sign=sign, text=text)
+    from_ms = from_ns / MILLISECOND
+    return Bar(from_ms=from_ms, certain_from_ms=from_ms, certain_to_ms=from_ms, to_ms=to_ns / MILLISECOND, sign=sign, text=text)
 
 
-def _load_line(load: LoadRecords, origin: int) -> tuple[str, str, list[Bar]]:
-    """Return the line of the application load, its note, and a bar for each stretch in which requests failed or were slow.
+def _load_line(load: LoadRecords, origin: int) -> Line:
+    """Return the line of the application load, with a bar for each stretch in which requests failed or were slow.
 
     Slow: the user still waited when the next request was due.
     """
-    rows, row = load.rows, f"HTTP load, {plural(load.spec.users, 'user')}"
+    rows = load.rows
     is_failed = np.isin(rows["outcome"], [outcome for outcome in RequestOutcome if outcome.is_failure])
     is_slow = ~is_failed & (rows["ended"] - rows["began"] > load.spec.interval_ns)
     stretches: list[list[int]] = []
@@ -295,9 +288,9 @@ def _load_line(load: LoadRecords, origin: int) -> tuple[str, str, list[Bar]]:
         text = (
             f"{_say_requests(found, int(is_slow[places].sum()))}, {from_ns / MILLISECOND:,.1f} to {to_ns / MILLISECOND:,.1f} ms"
         )
-        bars.append(_possible_bar(row, from_ns, to_ns, text))
+        bars.append(_possible_bar(from_ns, to_ns, text))
     note = f"{plural(len(rows), 'request')}: {_say_requests(rows, int(is_slow.sum()))}"
-    return row, note, bars
+    return Line(name=f"HTTP load, {plural(load.spec.users, 'user')}", note=note, bars=bars)
 
 
 def _say_requests(rows: Rows, slow: int) -> str:

@@ -1,4 +1,6 @@
-"""The report of a comparison as one HTML page that needs no network: the verdict on the first screen, the rest folded.
+"""The report of a comparison: as one HTML page that needs no network, and as Markdown for a pull request. Pure.
+
+The page has the verdict on its first screen and the rest folded; the Markdown has at most 60 lines and one picture.
 
 Style and script are templates/page.css and page.js, written into the page. The server side of the timeline is plain rows
 (reports/drawing.py, reports/lanes.py): the script only moves two numbers, the first time shown and the span, which every lane
@@ -8,17 +10,18 @@ of the page takes its position from.
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 from markupsafe import Markup
 
 from analysis.comparison import Comparison
 from hitless.history import History
+from hitless.plural import plural
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject
 from reports.causes import cause_rows, example_rows
 from reports.connections import connection_rows
-from reports.drawing import Panel, lay_out, make_panels, shown_span
-from reports.extracts import arm_drops, count_lost_datagrams, group_findings, shown_run, worst_flows, worst_rows
+from reports.drawing import make_panels
+from reports.extracts import drop_rows, finding_rows, shown_run, worst_rows
 from reports.heat import make_heat_map
 from reports.lanes import mode_lanes, route_lanes
 from reports.limits import limits
@@ -41,33 +44,27 @@ WORST_FLOWS_MAX: Final = 30
 PLACES_MAX: Final = 20
 EVENTS_MAX: Final = 5_000
 """Events of a run that the page carries; the page says how many there are."""
-_LAYOUT_PX: Final = 900
-"""Width that labels are laid out for until the script knows the screen's."""
+CAUSES_MAX: Final = 5
+"""Causes of an arm in Markdown."""
+FINDINGS_MAX: Final = 8
+"""Kinds of findings in Markdown."""
 
 
 def render_page(comparison: Comparison, summary: Summary) -> str:
-    """Return the page.
-
-    Args:
-        comparison: the runs that the summary was made of.
-        summary: their summary.
-    """
+    """Return the page of a comparison, given its summary."""
     shown = {arm: run for arm in (Arm.UNGATED, Arm.GATED) if (run := shown_run(comparison, arm)) is not None}
-    panels = make_panels(comparison)
-    span = shown_span(panels)
-    drops = {arm: arm_drops(comparison.runs_of(arm)) for arm in summary.arms}
+    panels, span = make_panels(comparison)
+    runs = {arm: comparison.runs_of(arm) for arm in summary.arms}
+    drops = {arm: drop_rows(found) for arm, found in runs.items()}
     first = comparison.runs[0].history
     loads = {arm: found.load for arm, found in summary.arms.items() if found.load is not None}
     return render(
         "page.html.j2",
-        accuracy_ms=summary.accuracy_ms,
-        summary=summary,
-        sentence=verdict_sentence(summary),
+        **_make_head(comparison, summary),
         script=read_asset("page.js"),
-        headline=headline_rows(summary),
         identity=identity(summary),
         span=span,
-        panels=[_lay_out(panel, span) for panel in panels],
+        panels=panels,
         rows=comparison_rows(summary),
         families=family_rows(summary),
         classes={
@@ -76,11 +73,11 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
         connections=[row for arm, found in summary.arms.items() for row in connection_rows(arm, found.connections)],
         causes=[row for arm, found in summary.arms.items() for row in cause_rows(arm, found.causes)],
         cause_examples=[row for arm, found in summary.arms.items() for row in example_rows(arm, found.causes)],
-        worst=list(worst_rows(worst_flows(comparison, WORST_FLOWS_MAX), summary.accuracy_ms)),
-        heat={arm: make_heat_map(comparison.runs_of(arm)) for arm in shown},
+        worst=list(worst_rows(comparison, WORST_FLOWS_MAX, summary.accuracy_ms)),
+        heat={arm: make_heat_map(runs[arm]) for arm in shown},
         lanes=[(arm, run.history.header.trial, mode_lanes(run), route_lanes(run)) for arm, run in shown.items()],
         nodes=len(first.facts.nodes),
-        egress=list(egress_rows(summary)),
+        egress=egress_rows(summary),
         modes=list(mode_rows(summary)),
         transitions=list(transition_rows(summary)),
         loads=loads,
@@ -91,14 +88,12 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
             for trial in load.per_trial
             if arm in shown and trial.trial == shown[arm].history.header.trial
         ],
-        lost_datagrams={arm: count_lost_datagrams(comparison.runs_of(arm)) for arm in summary.arms},
+        # The ledger balances datagrams of all classes and roles.
+        lost_datagrams={
+            arm: sum(run.evidence.ledger.lost for run in found if run.evidence.ledger is not None)
+            for arm, found in runs.items()
+        },
         drops={arm: found[:PLACES_MAX] for arm, found in drops.items() if found is not None},
-        findings=[
-            (group.verdict, group.check, group.code, group.arm or "both", group.count, group.example)
-            for group in group_findings(summary.findings)
-            if group.check != "comparison"
-        ],
-        limits=limits(summary, first),
         mesh_flows=len(first.flows_of(FlowRole.MESH)),
         header=first.header,
         validation_ms=first.header.validation_ns / MILLISECOND,
@@ -107,23 +102,46 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
     )
 
 
-def _lay_out(panel: Panel, span: tuple[float, float]) -> tuple[Panel, dict[str, list[JsonObject]]]:
-    """Return a panel with the bars of each line, in order of time; a bar's certain part in percent of it."""
-    bars: dict[str, list[JsonObject]] = {row: [] for row in panel.rows}
-    for bar in sorted(panel.bars, key=lambda bar: bar.from_ms):
-        length = max(bar.to_ms - bar.from_ms, 1e-6)
-        certain = max(bar.certain_to_ms - bar.certain_from_ms, 0.0)
-        bars[bar.row].append(
-            {
-                "from": round(bar.from_ms, 3),
-                "to": round(bar.to_ms, 3),
-                "left": round((bar.certain_from_ms - bar.from_ms) / length * 100, 2),
-                "width": round(certain / length * 100, 2),
-                "sign": bar.sign,
-                "text": f"{bar.row}: {bar.text}",
-            }
+def render_markdown(comparison: Comparison, summary: Summary, *, picture: str | None = None, page: str | None = None) -> str:
+    """Return the report as GitHub-flavoured Markdown, with links to picture and page as seen from it, where there are some."""
+    topology = summary.topology
+    tested = (
+        f"{plural(topology.nodes, 'node')} in {plural(topology.zones, 'zone')}",
+        f"a probe every {summary.interval_ms:g} ms per flow",
+        *(f"{name} {value}" for name, value in identity(summary)),
+    )
+    causes = [
+        (
+            arm,
+            one.cause,
+            f"{one.outages:,}",
+            f"{one.downtime_share:.1%}",
+            f"trial {one.example.trial}: {one.example.flow}: {'; '.join(one.example.evidence[:1])}",
         )
-    return lay_out(panel, span, _LAYOUT_PX), bars
+        for arm, found in summary.arms.items()
+        for one in found.causes[:CAUSES_MAX]
+    ]
+    return render(
+        "report.md.j2",
+        **_make_head(comparison, summary),
+        picture=picture,
+        page=page,
+        identity="; ".join(tested),
+        causes=causes,
+        findings_max=FINDINGS_MAX,
+    )
+
+
+def _make_head(comparison: Comparison, summary: Summary) -> dict[str, Any]:
+    """Return what both reports show."""
+    return {
+        "accuracy_ms": summary.accuracy_ms,
+        "summary": summary,
+        "sentence": verdict_sentence(summary),
+        "headline": headline_rows(summary),
+        "findings": finding_rows(summary),
+        "limits": limits(summary, comparison.runs[0].history),
+    }
 
 
 def _events(history: History) -> JsonObject:

@@ -7,14 +7,13 @@ colour.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from analysis.comparison import Comparison
-from reports.drawing import Bar, Panel, lay_out, make_panels, shown_span
+from reports.drawing import PLOT_PX, Panel, make_panels
 
-PLOT_PX: Final = 900
 LABEL_PX: Final = 190
 """Room for the labels of the lines; longer ones are cut at the left."""
 MARGIN_PX: Final = 12
@@ -40,14 +39,12 @@ _HATCH: Final = (
 
 def render_svg(comparison: Comparison) -> str:
     """Return the picture as an SVG document; the same comparison gives the same document."""
-    panels = make_panels(comparison)
-    span = shown_span(panels)
-    drawn = []
+    panels, span = make_panels(comparison)
+    drawn: list[str] = []
     top = 44.0
     for panel in panels:
-        laid = lay_out(panel, span, PLOT_PX)
-        drawn += list(_draw_panel(laid, span, top))
-        top += TITLE_PX + laid.lanes * LANE_PX + max(1, len(laid.rows)) * ROW_PX + AXIS_PX
+        drawn += _draw_panel(panel, span, top)
+        top += TITLE_PX + panel.lanes * LANE_PX + max(1, len(panel.lines)) * ROW_PX + AXIS_PX
     width = LABEL_PX + PLOT_PX + 2 * MARGIN_PX
     return "\n".join(
         (
@@ -79,35 +76,31 @@ def _draw_panel(panel: Panel, span: tuple[float, float], top: float) -> Iterator
         return round(left + (min(max(at_ms, span[0]), span[1]) - span[0]) / (span[1] - span[0]) * PLOT_PX, 1)
 
     labels_bottom = top + TITLE_PX + panel.lanes * LANE_PX
-    bottom = labels_bottom + max(1, len(panel.rows)) * ROW_PX
+    bottom = labels_bottom + max(1, len(panel.lines)) * ROW_PX
     yield draw_text(MARGIN_PX, top + 16, panel.title, "title")
     for tick in ticks(span):
         yield f'<line class="tick" x1="{x(tick)}" x2="{x(tick)}" y1="{labels_bottom:g}" y2="{bottom + 4:g}"/>'
         yield draw_text(x(tick) - 8, bottom + 15, f"{tick:g}", "event")
     yield draw_text(MARGIN_PX, bottom + 15, "ms since the operator's request", "event")
-    rows = {row: labels_bottom + (index + 0.5) * ROW_PX for index, row in enumerate(panel.rows)}
-    for row, y in rows.items():
+    heights = [labels_bottom + (index + 0.5) * ROW_PX for index in range(len(panel.lines))]
+    for line, y in zip(panel.lines, heights, strict=True):
+        name = line.name if len(line.name) <= 34 else f"…{line.name[-33:]}"  # noqa: PLR2004 - fits LABEL_PX
         yield f'<line class="span" x1="{x(panel.first_ms)}" x2="{x(panel.last_ms)}" y1="{y:g}" y2="{y:g}"/>'
-        yield draw_text(left - 6, y + 4, row if len(row) <= 34 else f"…{row[-33:]}", "name")  # noqa: PLR2004 - fits LABEL_PX
-    for bar in panel.bars:
-        yield from _draw_bar(bar, x(bar.from_ms), x(bar.certain_from_ms), x(bar.certain_to_ms), x(bar.to_ms), rows[bar.row])
+        yield draw_text(left - 6, y + 4, name, "name")
+    for line, y in zip(panel.lines, heights, strict=True):
+        for bar in line.bars:
+            start, certain, certain_end, end = map(x, (bar.from_ms, bar.certain_from_ms, bar.certain_to_ms, bar.to_ms))
+            yield f"<g><title>{escape(f'{line.name}: {bar.text}')}</title>"
+            yield f'<rect class="margin" x="{start}" y="{y - 5:g}" width="{max(end - start, 1):.1f}" height="10"/>'
+            if certain_end > certain:
+                yield f'<rect class="certain" x="{certain}" y="{y - 5:g}" width="{certain_end - certain:.1f}" height="10"/>'
+            if bar.sign:
+                yield draw_text(end + 2, y + 4, bar.sign, "sign")
+            yield "</g>"
     for mark in panel.marks:
         y = labels_bottom - mark.lane * LANE_PX
         yield f'<line class="mark" x1="{x(mark.at_ms)}" x2="{x(mark.at_ms)}" y1="{y - 10:g}" y2="{bottom:g}"/>'
         yield draw_text(x(mark.at_ms) + 3, y - 2, mark.label, "event")
-
-
-def _draw_bar(bar: Bar, start: float, certain: float, certain_end: float, end: float, y: float) -> Sequence[str]:
-    inner = max(certain_end - certain, 0)
-    drawn = [
-        f"<g><title>{escape(f'{bar.row}: {bar.text}')}</title>",
-        f'<rect class="margin" x="{start}" y="{y - 5:g}" width="{max(end - start, 1):.1f}" height="10"/>',
-    ]
-    if inner:
-        drawn.append(f'<rect class="certain" x="{certain}" y="{y - 5:g}" width="{inner:.1f}" height="10"/>')
-    if bar.sign:
-        drawn.append(draw_text(end + 2, y + 4, bar.sign, "sign"))
-    return [*drawn, "</g>"]
 
 
 def draw_text(x: float, y: float, text: str, style: str) -> str:

@@ -6,7 +6,6 @@ Terminal, page and Markdown print the same. Pure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,13 +24,8 @@ _DIGEST_CHARACTERS: Final = len("sha256:") + 12
 """The summary has the whole of both."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One line of the table."""
-
-    label: str
-    ungated: str
-    gated: str
+Row = tuple[str, str, str]
+"""Label, UNGATED, GATED."""
 
 
 def verdict_sentence(summary: Summary) -> str:
@@ -69,43 +63,33 @@ def comparison_rows(summary: Summary) -> tuple[Row, ...]:
     """Return the deciding rows: loss, its length, and the gate's hold."""
     accuracy_ms = summary.accuracy_ms
 
-    def per_totals(label: str, say: Callable[[Totals], str]) -> Row:
-        return arm_row(summary, label, lambda arm: say(arm.totals))
+    def where_lost(say: Callable[[Totals], str]) -> Callable[[ArmSummary], str]:
+        return lambda arm: say(arm.totals) if arm.totals.lost else "none seen"
 
-    return (
-        arm_row(summary, "trials", lambda arm: ", ".join(f"{trial.verdict}" for trial in arm.per_trial)),
-        per_totals("flows hit", lambda totals: say_share(totals.flows_hit, totals.flows)),
-        per_totals("probes lost", lambda totals: say_share(totals.lost, totals.offered)),
-        per_totals(
-            "longest outage",
-            lambda totals: say_duration(totals.outage_ms_max, accuracy_ms) if totals.outages else "none seen",
+    says: dict[str, Callable[[ArmSummary], str]] = {
+        "trials": lambda arm: ", ".join(f"{trial.verdict}" for trial in arm.per_trial),
+        "flows hit": lambda arm: say_share(arm.totals.flows_hit, arm.totals.flows),
+        "probes lost": lambda arm: say_share(arm.totals.lost, arm.totals.offered),
+        "longest outage": lambda arm: (
+            say_duration(arm.totals.outage_ms_max, accuracy_ms) if arm.totals.outages else "none seen"
         ),
-        per_totals(
-            "longest downtime of a flow",
-            lambda totals: say_duration(totals.downtime_ms_max, accuracy_ms) if totals.lost else "none seen",
+        "longest downtime of a flow": where_lost(lambda totals: say_duration(totals.downtime_ms_max, accuracy_ms)),
+        "the same by count (PLBM)": where_lost(lambda totals: say_ms(totals.downtime_plbm_ms_max, accuracy_ms)),
+        "downtime of all flows together": where_lost(lambda totals: say_duration(totals.downtime_ms_sum, accuracy_ms)),
+        "outages that may have gone unseen": lambda arm: (
+            "of any length" if arm.totals.blind_ms_max is None else f"up to {say_ms(arm.totals.blind_ms_max)}"
         ),
-        per_totals(
-            "the same by count (PLBM)",
-            lambda totals: say_ms(totals.downtime_plbm_ms_max, accuracy_ms) if totals.lost else "none seen",
-        ),
-        per_totals(
-            "downtime of all flows together",
-            lambda totals: say_duration(totals.downtime_ms_sum, accuracy_ms) if totals.lost else "none seen",
-        ),
-        per_totals(
-            "outages that may have gone unseen",
-            lambda totals: "of any length" if totals.blind_ms_max is None else f"up to {say_ms(totals.blind_ms_max)}",
-        ),
-        arm_row(summary, "full convergence time", lambda arm: _say_convergence(arm, accuracy_ms)),
-        arm_row(summary, "gate held", _say_gate),
-        arm_row(summary, "control flows lost", lambda arm: say_share(arm.control.lost, arm.control.offered)),
-        arm_row(summary, "loss unexplained", lambda arm: say_count(arm.lost_unexplained)),
-    )
+        "full convergence time": lambda arm: _say_convergence(arm, accuracy_ms),
+        "gate held": _say_gate,
+        "control flows lost": lambda arm: say_share(arm.control.lost, arm.control.offered),
+        "loss unexplained": lambda arm: say_count(arm.lost_unexplained),
+    }
+    return tuple(_arm_row(summary, label, say) for label, say in says.items())
 
 
 def headline_rows(summary: Summary) -> tuple[Row, ...]:
     """Return the rows that a reader needs first."""
-    rows = {row.label: row for row in comparison_rows(summary)}
+    rows = {row[0]: row for row in comparison_rows(summary)}
     return tuple(rows[label] for label in _HEADLINE)
 
 
@@ -114,39 +98,41 @@ def family_rows(summary: Summary) -> tuple[Row, ...]:
     families = tuple(dict.fromkeys(name for arm in summary.arms.values() for name in arm.classes))
     if len(families) < 2:  # noqa: PLR2004 - one is the table above
         return ()
-    return tuple(arm_row(summary, name, partial(_say_family, name)) for name in families)
+    return tuple(_arm_row(summary, name, partial(_say_family, name)) for name in families)
+
+
+_COUNTS: Final = {
+    "offered": "offered",
+    "unimpaired": "unimpaired",
+    "lost": "lost",
+    "- on the way out (near end)": "lost_near_end",
+    "- on the way back (far end)": "lost_far_end",
+    "- direction unknown": "lost_unknown",
+    "- of all lost: late": "late",
+    "duplicated": "duplicated",
+    "reordered": "reordered",
+    "corrupted": "corrupted",
+    "send errors (not offered)": "send_errors",
+    "lost by the instrument (not offered)": "lost_instrument",
+}
+"""Label to the field of Totals. Each probe is in one class of RFC 6412 3.8.1; late ones are part of lost."""
 
 
 def count_rows(summary: Summary, flow_class: str) -> tuple[Row, ...]:
-    """Return the counts of one flow class. Each probe is in one class of RFC 6412 3.8.1; late ones are part of lost."""
+    """Return the counts of one flow class."""
 
-    def per_class(label: str, say: Callable[[Totals], int]) -> Row:
-        def count(arm: ArmSummary) -> str:
-            return say_count(say(arm.classes[flow_class])) if flow_class in arm.classes else NONE
-
-        return arm_row(summary, label, count)
+    def say(field: str, arm: ArmSummary) -> str:
+        return say_count(getattr(arm.classes[flow_class], field)) if flow_class in arm.classes else NONE
 
     return (
-        per_class("offered", lambda totals: totals.offered),
-        per_class("unimpaired", lambda totals: totals.unimpaired),
-        per_class("lost", lambda totals: totals.lost),
-        per_class("- on the way out (near end)", lambda totals: totals.lost_near_end),
-        per_class("- on the way back (far end)", lambda totals: totals.lost_far_end),
-        per_class("- direction unknown", lambda totals: totals.lost_unknown),
-        per_class("- of all lost: late", lambda totals: totals.late),
-        per_class("duplicated", lambda totals: totals.duplicated),
-        per_class("reordered", lambda totals: totals.reordered),
-        per_class("corrupted", lambda totals: totals.corrupted),
-        per_class("send errors (not offered)", lambda totals: totals.send_errors),
-        per_class("lost by the instrument (not offered)", lambda totals: totals.lost_instrument),
-        arm_row(summary, "missed ticks (all flows at once)", lambda arm: say_count(arm.ticks_missed)),
+        *(_arm_row(summary, label, partial(say, field)) for label, field in _COUNTS.items()),
+        _arm_row(summary, "missed ticks (all flows at once)", lambda arm: say_count(arm.ticks_missed)),
     )
 
 
-def arm_row(summary: Summary, label: str, say: Callable[[ArmSummary], str]) -> Row:
-    """Return a line with what is to be said of each arm."""
-    cells = {arm: say(summary.arms[arm]) if arm in summary.arms else NONE for arm in Arm}
-    return Row(label=label, ungated=cells[Arm.UNGATED], gated=cells[Arm.GATED])
+def _arm_row(summary: Summary, label: str, say: Callable[[ArmSummary], str]) -> Row:
+    ungated, gated = (say(summary.arms[arm]) if arm in summary.arms else NONE for arm in (Arm.UNGATED, Arm.GATED))
+    return label, ungated, gated
 
 
 def _say_family(name: str, arm: ArmSummary) -> str:
@@ -189,15 +175,13 @@ _EGRESS: Final[Mapping[str, Callable[[DirectionCounts], str]]] = {
 }
 
 
-def egress_rows(summary: Summary) -> Iterator[Row]:
-    """Yield what is known of the egress of the packets, out and back."""
-    for way in ("out", "back"):
-        for label, say in _EGRESS.items():
-            yield arm_row(summary, f"{way}: {label}", partial(_say_egress, say, way))
+def egress_rows(summary: Summary) -> tuple[Row, ...]:
+    """Return what is known of the egress of the packets, out and back."""
 
+    def row(way: str, label: str, say: Callable[[DirectionCounts], str]) -> Row:
+        return _arm_row(summary, f"{way}: {label}", lambda arm: say(getattr(arm.paths, way)))
 
-def _say_egress(say: Callable[[DirectionCounts], str], way: str, arm: ArmSummary) -> str:
-    return say(getattr(arm.paths, way))
+    return tuple(row(way, label, say) for way in ("out", "back") for label, say in _EGRESS.items())
 
 
 def mode_rows(summary: Summary) -> Iterator[tuple[str, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hitless.plural import plural
-from reports.quantities import NONE, say_count, say_ms
+from reports.quantities import say_count, say_ms
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -46,10 +45,8 @@ def _make_environment(accuracy_ms: float, *, escapes: bool) -> Environment:
         cell=escape_cell,
         plain=lambda value: f"{value:g}",
         count=say_count,
-        cells=lambda row: tuple(getattr(row, field.name) for field in fields(row)),
         of=plural,
         ms=lambda value: say_ms(value, accuracy_ms),
-        drops=lambda value: say_count(value) if value else NONE,
     )
     environment.globals["style"] = read_asset("page.css")
     return environment

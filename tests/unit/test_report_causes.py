@@ -8,8 +8,8 @@ from analysis.comparison import Comparison
 from analysis.evidence import Evidence
 from hitless.words import Arm
 from reports.causes import cause_rows, causes_of_flow, summarise_causes
-from reports.extracts import worst_flows, worst_rows
-from reports.markdown import render_markdown
+from reports.extracts import worst_rows
+from reports.page import render_markdown
 from reports.summary import summarise
 from tests.clocks import ms
 from tests.unit.comparisons import comparison, judged, realistic
@@ -100,5 +100,4 @@ def test_a_comparison_without_loss_has_no_causes() -> None:
 
 
 def test_each_worst_flow_has_its_causes() -> None:
-    worst = worst_flows(comparison(trials=1), 3)
-    assert [row[-1] for row in worst_rows(worst, 5.0)] == ["pool-before-routes"] * 3
+    assert [row[-1] for row in worst_rows(comparison(trials=1), 3, 5.0)] == ["pool-before-routes"] * 3

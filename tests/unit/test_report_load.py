@@ -81,14 +81,13 @@ def test_the_report_shows_both_arms_and_the_seconds_around_the_request() -> None
 
 
 def test_the_load_is_a_line_of_the_timeline_with_a_bar_where_requests_failed_or_were_slow() -> None:
-    ungated, gated = make_panels(with_load())
-    row = "HTTP load, 4 users"
-    assert (ungated.rows[-1], gated.rows[-1]) == (row, row)
-    assert [(bar.from_ms, bar.to_ms, bar.text) for bar in ungated.bars if bar.row == row] == [
+    ungated, gated = (panel.lines[-1] for panel in make_panels(with_load())[0])
+    assert (ungated.name, gated.name) == ("HTTP load, 4 users", "HTTP load, 4 users")
+    assert [(bar.from_ms, bar.to_ms, bar.text) for bar in ungated.bars] == [
         (100, 2100, "1 failed (connect timed out 1), none slow, 100.0 to 2,100.0 ms")
     ]
-    assert [bar for bar in gated.bars if bar.row == row] == []
-    assert ungated.notes[row] == "6 requests: 1 failed (connect timed out 1), none slow"
+    assert gated.bars == []
+    assert ungated.note == "6 requests: 1 failed (connect timed out 1), none slow"
 
 
 def test_stretches_that_overlap_are_one_bar_and_a_slow_answer_counts() -> None:
@@ -96,7 +95,7 @@ def test_stretches_that_overlap_are_one_bar_and_a_slow_answer_counts() -> None:
     run = comparison(1).runs[0]
     requests = (request(310, 150), request(400, 2000, **timed_out), request(2500, 101), request(2700, 100))
     panel = make_panel(replace(run, evidence=Evidence(replace(run.history, load=load(*requests)))))
-    assert [(bar.from_ms, bar.to_ms, bar.text) for bar in panel.bars if bar.row == panel.rows[-1]] == [
+    assert [(bar.from_ms, bar.to_ms, bar.text) for bar in panel.lines[-1].bars] == [
         (10, 2100, "1 failed (timed out 1), 1 slow, 10.0 to 2,100.0 ms"),
         (2200, 2301, "none failed, 1 slow, 2,200.0 to 2,301.0 ms"),
     ]

@@ -10,7 +10,7 @@ from hitless.words import Arm
 from reports.paths import PathSummary, summarise_paths
 from reports.quantities import Duration
 from reports.summary import summarise
-from reports.table import Row, egress_rows, mode_rows, transition_rows
+from reports.table import egress_rows, mode_rows, transition_rows
 from tests.unit.comparisons import comparison, judged
 from tests.unit.histories import QUIET, SWITCHED, header, held, history, lost, records
 from tests.unit.pages import page_text
@@ -98,11 +98,11 @@ def test_a_held_switch_makes_no_transition() -> None:
 def test_the_tables_have_the_arms_beside_each_other() -> None:
     runs = Comparison(runs=(judged(switched(lost(20, 10))), judged(held())))
     summary = summarise(runs)
-    rows = {row.label: row for row in egress_rows(summary)}
-    assert rows["out: packets"] == Row(label="out: packets", ungated="58", gated="58")
-    assert rows["back: packets"] == Row(label="back: packets", ungated="48", gated="58")
-    assert rows["back: by the Next-Best Egress"].ungated == "29 of 48 (60.42%)"
-    assert rows["out: by tunnel / directly / by the router"].gated == "58 / 0 / 0"
+    rows = {row[0]: row for row in egress_rows(summary)}
+    assert rows["out: packets"] == ("out: packets", "58", "58")
+    assert rows["back: packets"] == ("back: packets", "48", "58")
+    assert rows["back: by the Next-Best Egress"][1] == "29 of 48 (60.42%)"
+    assert rows["out: by tunnel / directly / by the router"][2] == "58 / 0 / 0"
     assert list(mode_rows(summary)) == [
         ("OVERLAY", "OVERLAY", "0 of 19", "0 of 58"),
         ("NATIVE", "NATIVE", "7 of 35 (7 / 0 / 0)", "-"),

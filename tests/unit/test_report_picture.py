@@ -10,9 +10,8 @@ from analysis.evidence import JudgedRun
 from hitless.history import History
 from hitless.records import ConnectionEvent
 from hitless.words import Arm, FlowRole
-from reports.drawing import BARS_MAX, FLOWS_MAX, LABEL_PX, Bar, Mark, Panel, family_bars, lay_out, make_panel, shown_span
+from reports.drawing import BARS_MAX, FLOWS_MAX, LABEL_PX, Bar, Mark, Panel, lay_out, make_panel, shown_span
 from reports.picture import render_svg, ticks
-from tests.clocks import ms
 from tests.unit.comparisons import comparison, judged
 from tests.unit.histories import QUIET, event, facts, header, held, history, lost, mesh_flows, records
 from tests.unit.tcp_rows import message, messages, opened, quiet, story, tcp_flow, tcp_history, told
@@ -24,6 +23,10 @@ def _bars(svg: str) -> tuple[int, int]:
     """Return how many bars are down for certain, and how many have a margin."""
     styles = [shape.get("class") for shape in ET.fromstring(svg).iter(f"{_SVG}rect")]  # noqa: S314 - our own
     return styles.count("certain"), styles.count("margin")
+
+
+def _bars_of(panel: Panel) -> list[Bar]:
+    return [bar for line in panel.lines for bar in line.bars]
 
 
 def _ungated(pattern: str) -> JudgedRun:
@@ -46,8 +49,8 @@ def svg() -> str:
 
 def test_a_line_that_flows_share_leaves_out_bars_that_lie_beneath_others() -> None:
     panel = make_panel(judged(_many(870, 870)))
-    shared = [bar for bar in panel.bars if bar.row == "830 other flows, 830 hit"]
-    (longest,) = make_panel(judged(_many(1, 1))).bars
+    (shared,) = [line.bars for line in panel.lines if line.name == "830 other flows, 830 hit"]
+    (longest,) = _bars_of(make_panel(judged(_many(1, 1))))
     assert len(shared) <= BARS_MAX
     assert min(bar.from_ms for bar in shared) == longest.from_ms
     assert max(bar.to_ms for bar in shared) > longest.to_ms
@@ -93,10 +96,10 @@ def test_ticks_are_round(span: tuple[float, float], times: tuple[float, ...]) ->
 
 def test_bars_have_a_certain_part_and_a_margin() -> None:
     panel = make_panel(_ungated(lost(20, 10)))
-    (bar,) = panel.bars
+    (bar,) = _bars_of(panel)
+    assert panel.lines[0].name == "node-a1 > node-b1"
     # Requested at 50 ms. Last answer before: sent at 105; first lost: dropped by 110.055; last: sent at 155; then 160.1.
     assert replace(bar, certain_from_ms=round(bar.certain_from_ms, 3), to_ms=round(bar.to_ms, 3)) == Bar(
-        row="node-a1 > node-b1",
         from_ms=55.0,
         certain_from_ms=60.055,
         certain_to_ms=105.0,
@@ -104,26 +107,26 @@ def test_bars_have_a_certain_part_and_a_margin() -> None:
         sign="",
         text="10 probes, 44.9 ms to 55.1 ms; cause: unexplained",
     )
-    (still_open,) = make_panel(_ungated(lost(48, 10))).bars
+    (still_open,) = _bars_of(make_panel(_ungated(lost(48, 10))))
     assert (still_open.sign, still_open.text) == (">=", "10 probes, 44.9 ms to open; cause: unexplained")
 
 
 def test_up_to_a_limit_every_flow_has_a_line() -> None:
     panel = make_panel(judged(_many(FLOWS_MAX, 3)))
-    assert len(panel.rows) == FLOWS_MAX
+    assert len(panel.lines) == FLOWS_MAX
 
 
 def test_of_870_flows_those_that_were_hit_most_are_shown() -> None:
     panel = make_panel(judged(_many(870, 60)))
-    assert len(panel.rows) == FLOWS_MAX + 1
-    assert panel.rows[-1] == "830 other flows, 20 hit"
-    assert len(panel.bars) == 60
+    assert len(panel.lines) == FLOWS_MAX + 1
+    assert panel.lines[-1].name == "830 other flows, 20 hit"
+    assert len(_bars_of(panel)) == 60
     assert panel.title == f"GATED trial 1: 60 of 870 flows hit, {sum(1 + i % 30 for i in range(1, 61)):,} probes lost"
 
 
 def test_870_quiet_flows_are_one_line() -> None:
     panel = make_panel(judged(_many(870, 0)))
-    assert (panel.rows, panel.bars) == (("870 flows, none hit",), ())
+    assert [(line.name, list(line.bars)) for line in panel.lines] == [("870 flows, none hit", [])]
 
 
 @given(
@@ -133,8 +136,8 @@ def test_870_quiet_flows_are_one_line() -> None:
 )
 def test_no_label_meets_another_or_the_line_of_another(marks: list[tuple[float, str]]) -> None:
     ordered = tuple(Mark(at_ms=at, label=label) for at, label in sorted(marks))
-    panel = Panel(title="", rows=(), notes={}, bars=(), marks=ordered, lanes=0, first_ms=0, last_ms=1000)
-    laid = lay_out(panel, (0.0, 1000.0), 900)
+    panel = Panel(title="", lines=(), marks=ordered, first_ms=0, last_ms=1000)
+    laid = lay_out(panel, (0.0, 1000.0))
     assert [mark.label for mark in laid.marks] == [mark.label for mark in ordered]
     for mark in laid.marks:
         assert 0 <= mark.lane < laid.lanes
@@ -149,7 +152,8 @@ def test_the_time_axis_shows_what_happened_in_both_arms() -> None:
     runs = comparison(1).runs
     panels = [make_panel(run) for run in runs]
     first, last = shown_span(panels)
-    happened = [mark.at_ms for panel in panels for mark in panel.marks] + [bar.to_ms for panel in panels for bar in panel.bars]
+    happened = [mark.at_ms for panel in panels for mark in panel.marks]
+    happened += [bar.to_ms for panel in panels for bar in _bars_of(panel)]
     assert first < 0 < max(happened) < last
 
 
@@ -171,8 +175,7 @@ def test_other_families_share_a_line_each_with_what_befell_their_connections() -
     rows = messages(quiet(0, 4), message(4, delay_ms=600), quiet(20, 3))
     story_told = story(opened(), told(ConnectionEvent.RESET, 1_120, seq=23))
     run = judged(tcp_history([flow], rows, story_told))
-    ((row, bars),) = family_bars(run, ms(50), {})
-    assert row == "tcp-established, 1 flow"
-    assert [(bar.from_ms, bar.to_ms, bar.sign) for bar in bars] == [(150.0, 750.0, ""), (1_070.0, 1_070.0, "x")]
-    assert bars[0].text == "a stall of 600.0 ms, recovered"
-    assert make_panel(run).rows[-1] == row
+    line = make_panel(run).lines[-1]
+    assert line.name == "tcp-established, 1 flow"
+    assert [(bar.from_ms, bar.to_ms, bar.sign) for bar in line.bars] == [(150.0, 750.0, ""), (1_070.0, 1_070.0, "x")]
+    assert line.bars[0].text == "a stall of 600.0 ms, recovered"
