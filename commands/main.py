@@ -154,7 +154,7 @@ def follow(
 
     Shows modes, cloud routes, loss per second, and the flows that lose most.
     """
-    from commands.follow import follow as show  # noqa: PLC0415 - as above
+    from commands.live import follow as show  # noqa: PLC0415 - as above
 
     show(run)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commands.follow import PATIENCE_S, follow
-from commands.live import PERIOD_S
+from commands.live import PATIENCE_S, PERIOD_S, follow
 from hitless.errors import UsageError
 from hitless.events import Event
 from hitless.records import SENDER_ROW

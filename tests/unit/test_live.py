@@ -86,7 +86,6 @@ def test_without_a_terminal_it_prints_lines_until_its_input_ends(tmp_path: Path,
 
     output = Output()
     monkeypatch.setattr(live, "PLAIN_PERIOD_S", 0.0)
-    monkeypatch.setattr(os, "nice", lambda _niceness: 0)
     monkeypatch.setattr(sys, "argv", ["live", str(tmp_path), "\n"])
     monkeypatch.setattr(sys, "stdout", output)
     with os.fdopen(reading) as stdin:
@@ -102,6 +101,7 @@ def test_it_ends_with_what_it_stands_beside(tmp_path: Path) -> None:
         process = view._process
         assert isinstance(process, subprocess.Popen)
         assert process.poll() is None
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == 19
         view.close()
         assert process.returncode is not None
         view.close()
