@@ -19,7 +19,7 @@ from commands.backends import Backend
 from commands.live import LiveView
 from commands.performers import Performer, find_impossible
 from commands.rates import choose_rate, find_doubt
-from commands.reporting import attempt, write_comparison, write_prometheus
+from commands.reporting import attempt, describe_decision, write_comparison, write_prometheus
 from commands.settings import Format, make_folder, make_run_directory
 from commands.terminal import print_comparison, print_run
 from hitless.errors import MissingCapabilityError, RecordDamagedError, UsageError
@@ -49,16 +49,7 @@ def compare_arms(
     """Run every trial of both arms, write the report, print, and return the comparison's verdict.
 
     The arms alternate, and the order changes with each trial, so that a drift of the machine affects both equally.
-
-    Args:
-        backend: where they run.
-        performer: performs the switch.
-        case: the scenario with its options applied.
-        trials: numbers of the runs of each arm.
-        output: folder for the records.
-        output_format: what to print.
-        prometheus: file for the figures as Prometheus text; None: none.
-        is_rate_auto: whether the rate is lowered to what this machine answers.
+    With an automatic rate, it is lowered before to what this machine answers.
 
     Raises:
         UsageError: the performer cannot do what the scenario needs, or nothing can be written there; nothing was run.
@@ -180,28 +171,18 @@ def judge_stored(path: Path, output_format: Format, prometheus: Path | None = No
         RecordDamagedError: no run can be read.
     """
     if (path / "run.json").exists():
-        return _tell_stored_run(read_history(path, must_be_whole=False), output_format, prometheus)
+        judged = judge_history(read_history(path, must_be_whole=False))
+        if prometheus is not None:
+            alone = Comparison(runs=(judged,), has_rule=False)
+            write_prometheus(prometheus, attempt(prometheus, lambda: summarise(alone)))
+        return tell_single(judged, output_format)
     runs, damaged = read_stored(path)
     names = {run.history.header.scenario for run in runs}
     if len(names) > 1:
         raise RecordDamagedError(f"{path} has runs of several scenarios: {', '.join(sorted(names))}; judge each run separately")
     # A suite numbers the runs of its one arm, which has no rule over both; a comparison's bear the arm's name.
     has_rule = not all(folder.name.isdigit() for folder in find_runs(path))
-    return _tell(
-        Comparison(runs=runs, damaged=damaged, has_rule=has_rule),
-        path,
-        output_format,
-        prometheus,
-        must_store=False,
-    )
-
-
-def _tell_stored_run(history: History, output_format: Format, prometheus: Path | None) -> Verdict:
-    judged = judge_history(history)
-    alone = Comparison(runs=(judged,), has_rule=False)
-    if prometheus is not None:
-        write_prometheus(prometheus, attempt(prometheus, lambda: summarise(alone)))
-    return tell_single(judged, output_format)
+    return _tell(Comparison(runs=runs, damaged=damaged, has_rule=has_rule), path, output_format, prometheus, must_store=False)
 
 
 def find_runs(path: Path) -> tuple[Path, ...]:
@@ -243,13 +224,15 @@ def _tell(
     """Write the report, print the result, and return the verdict, which neither can change."""
     written = write_comparison(comparison, directory, must_store=must_store)
     write_prometheus(prometheus, written.summary)
+    verdict = comparison.decision.verdict
     if output_format is Format.JSON:
-        sys.stdout.write(json.dumps(written.document, indent=1) + "\n")
+        document = describe_decision(comparison) if written.summary is None else written.summary.as_json()
+        sys.stdout.write(json.dumps(document, indent=1) + "\n")
     elif written.summary is None:
-        sys.stdout.write(f"{written.verdict}: the table cannot be printed; records in {directory}\n")
+        sys.stdout.write(f"{verdict}: the table cannot be printed; records in {directory}\n")
     else:
         print_comparison(written.summary, written.page_path or directory)
-    return written.verdict
+    return verdict
 
 
 def tell_single(judged: JudgedRun, output_format: Format) -> Verdict:

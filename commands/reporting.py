@@ -17,7 +17,7 @@ from analysis.comparison import Comparison
 from commands.arms import ArmOutcome
 from hitless.errors import WorldError
 from hitless.store import write_json
-from hitless.words import JsonObject, Verdict
+from hitless.words import JsonObject
 from reports.page import render_markdown, render_page
 from reports.picture import render_svg
 from reports.prometheus import render_prometheus
@@ -28,64 +28,53 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """The files of a comparison's folder."""
+    """What could be made of a comparison whose verdict is stored."""
 
-    verdict: Verdict
-    """Stored before anything was rendered."""
     summary: Summary | None
     """None: neither it nor `summary.json` could be made."""
     page_path: Path | None
     """The page, `report.html`; None: it could not be made."""
-    document: JsonObject
-    """For `--format json`: the summary, or without one the verdict with its findings."""
 
 
 def write_comparison(comparison: Comparison, directory: Path, *, must_store: bool = True) -> Written:
     """Write `verdict.json` and `summary.json`, then `report.html`, `chart.svg` and `report.md`, each as far as it can be made.
 
-    Args:
-        comparison: the judged runs.
-        directory: of the files.
-        must_store: whether a folder that is not writable is an error; otherwise only the verdict is printed.
+    If nothing must be stored, a folder that is not writable is no error.
 
     Raises:
         WorldError: the verdict cannot be written.
     """
-    decision = comparison.decision
-    settled: JsonObject = {"verdict": decision.verdict, "findings": [asdict(finding) for finding in decision.findings]}
     try:
-        write_json(directory / "verdict.json", settled)
+        write_json(directory / "verdict.json", describe_decision(comparison))
     except WorldError as error:
         if must_store:
             raise
         sys.stderr.write(f"hitless: {error}; nothing is stored; the verdict is not affected\n")
-        summary = attempt(directory / "summary.json", lambda: summarise(comparison))
-        document = settled if summary is None else summary.as_json()
-        return Written(verdict=decision.verdict, summary=summary, page_path=None, document=document)
-    summary_path, page_path, picture_path, report_path = (
-        directory / name for name in ("summary.json", "report.html", "chart.svg", "report.md")
-    )
-    for path in (summary_path, page_path, picture_path, report_path):
-        path.unlink(missing_ok=True)
+        return Written(summary=attempt(directory / "summary.json", lambda: summarise(comparison)), page_path=None)
+    for name in ("summary.json", "report.html", "chart.svg", "report.md"):
+        (directory / name).unlink(missing_ok=True)
+
+    def render(name: str, make: Callable[[], str]) -> str | None:
+        path = directory / name
+        return name if attempt(path, lambda: path.write_text(make(), encoding="utf-8")) else None
 
     def summarise_and_store() -> Summary:
         summary = summarise(comparison)
-        write_json(summary_path, summary.as_json())
+        write_json(directory / "summary.json", summary.as_json())
         return summary
 
-    def render(path: Path, make: Callable[[], str]) -> Path:
-        path.write_text(make(), encoding="utf-8")
-        return path
+    summary = attempt(directory / "summary.json", summarise_and_store)
+    page = None if summary is None else render("report.html", lambda: render_page(comparison, summary))
+    picture = render("chart.svg", lambda: render_svg(comparison))
+    if summary is not None:
+        render("report.md", lambda: render_markdown(comparison, summary, picture=picture, page=page))
+    return Written(summary=summary, page_path=None if page is None else directory / page)
 
-    summary = attempt(summary_path, summarise_and_store)
-    if summary is None:
-        attempt(picture_path, lambda: render(picture_path, lambda: render_svg(comparison)))
-        return Written(verdict=decision.verdict, summary=None, page_path=None, document=settled)
-    page = attempt(page_path, lambda: render(page_path, lambda: render_page(comparison, summary)))
-    picture = attempt(picture_path, lambda: render(picture_path, lambda: render_svg(comparison)))
-    names = {"picture": None if picture is None else picture.name, "page": None if page is None else page.name}
-    attempt(report_path, lambda: render(report_path, lambda: render_markdown(comparison, summary, **names)))
-    return Written(verdict=decision.verdict, summary=summary, page_path=page, document=summary.as_json())
+
+def describe_decision(comparison: Comparison) -> JsonObject:
+    """Return the document `verdict.json`."""
+    decision = comparison.decision
+    return {"verdict": decision.verdict, "findings": [asdict(finding) for finding in decision.findings]}
 
 
 def write_arm(outcome: ArmOutcome) -> Written:

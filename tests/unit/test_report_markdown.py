@@ -141,6 +141,9 @@ def test_findings_are_grouped_worst_first() -> None:
         ("FAIL", "route-late", "16"),
     ]
     assert {check for _, check, *_ in rows} & {"comparison"} == set()
+    text = _report(comparison())
+    assert "| verdict | check | code | arm | number | the first of them |\n|---|---|---|---|---:|---|\n" in text
+    assert "\n| FAIL | continuity | flow-lost-probes | UNGATED | 16 | node-" in text
 
 
 def test_quantities() -> None:
