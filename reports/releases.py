@@ -11,10 +11,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from hitless.facts import Part, PartIdentity
-from hitless.words import Verdict
-from reports.gate.relative import ARMS, FIGURES
+from reports.gate.relative import READINGS, collect_values
 from reports.gate.rules import Figure, Trait
-from reports.gate.sides import StoredSummary, say_trait
+from reports.gate.sides import FoundArm, StoredSummary, say_trait
 
 SCHEMA: Final = "hitless.history/1"
 
@@ -61,8 +60,8 @@ class Row:
 
 def column_of(figure: Figure) -> str:
     """Return the column of a figure."""
-    name = figure.value.replace("-", "_")
-    return name if figure is Figure.GATE_LOOKS else f"{name}_ms"
+    name, unit = figure.value.replace("-", "_"), READINGS[figure].unit
+    return name if name.endswith(unit) else f"{name}_{unit}"
 
 
 def name_release(parts: tuple[PartIdentity, ...]) -> str | None:
@@ -73,13 +72,12 @@ def name_release(parts: tuple[PartIdentity, ...]) -> str | None:
 def make_rows(stored: StoredSummary, release: str, recorded_at: datetime, allowances: tuple[str, ...] = ()) -> Iterator[Row]:
     """Yield a row for each trial of a summary."""
     summary = stored.summary
-    for arm, found in summary.arms.items():
-        for trial in found.per_trial:
-            is_known = trial.verdict is not Verdict.INCONCLUSIVE
-            columns: dict[str, Any] = {trait.value: say_trait(summary, trait) for trait in Trait}
-            columns |= {
-                column_of(figure): read(trial) if is_known and ARMS[figure] is arm else None for figure, read in FIGURES.items()
-            }
+    traits: dict[str, Any] = {trait.value: say_trait(summary, trait) for trait in Trait}
+    for arm in summary.arms:
+        found = FoundArm(path=stored.path, summary=summary, name=arm)
+        values = {figure: collect_values(found, figure) for figure, reading in READINGS.items() if reading.arm is arm}
+        for trial in found.arm.per_trial:
+            figures: dict[str, Any] = {column_of(figure): values.get(figure, {}).get(trial.trial) for figure in READINGS}
             yield Row(
                 recorded_at=recorded_at,
                 release=release,
@@ -91,5 +89,6 @@ def make_rows(stored: StoredSummary, release: str, recorded_at: datetime, allowa
                 offered=trial.totals.offered,
                 lost=trial.totals.lost,
                 allowances=allowances,
-                **columns,
+                **traits,
+                **figures,
             )

@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from hitless.plural import plural
 from reports.gate.inference import Estimate, estimate_mean
-from reports.gate.relative import ARMS
+from reports.gate.relative import READINGS
 from reports.gate.rules import Figure
 from reports.picture import draw_text, ticks
 from reports.releases import Row, column_of
@@ -81,7 +81,7 @@ class Trend:
 def make_trend(rows: Sequence[Row], scenario: str, figure: Figure) -> Trend | None:
     """Return the trend of a figure; None: the history has no trial of the scenario."""
     every = sorted(
-        (row for row in rows if (row.scenario, row.arm) == (scenario, ARMS[figure])), key=lambda row: row.recorded_at
+        (row for row in rows if (row.scenario, row.arm) == (scenario, READINGS[figure].arm)), key=lambda row: row.recorded_at
     )
     if not every:
         return None
@@ -96,7 +96,7 @@ def make_trend(rows: Sequence[Row], scenario: str, figure: Figure) -> Trend | No
     return Trend(
         scenario=scenario,
         figure=figure,
-        unit="looks" if figure is Figure.GATE_LOOKS else "ms",
+        unit=READINGS[figure].unit,
         setup=setup,
         left_out=len(every) - len(alike),
         points=tuple(

@@ -105,13 +105,7 @@ class Question:
 
 
 def decide_release(baseline: Side, candidate: Side, question: Question, look: Look | None = None) -> Release:
-    """Decide.
-
-    Args:
-        baseline: the last release.
-        candidate: what may be released.
-        question: what decides.
-        look: of a sequential decision; None: the trials were given.
+    """Decide about the candidate; without a look the trials were given, not run until decided.
 
     Raises:
         UsageError: the sides cannot be compared, or the decision table is not theirs.
@@ -125,8 +119,8 @@ def decide_release(baseline: Side, candidate: Side, question: Question, look: Lo
     is_open = primary is not None and primary_finding.state is State.NOT_KNOWN
     return Release(
         outcome=_merge(findings),
-        baseline=_identify(baseline),
-        candidate=_identify(candidate),
+        baseline=Identity(name=baseline.name, path=baseline.path, parts=baseline.parts),
+        candidate=Identity(name=candidate.name, path=candidate.path, parts=candidate.parts),
         plan=plan_trials(baseline, rules.primary),
         findings=findings,
         primary=primary,
@@ -146,10 +140,6 @@ def decide_release(baseline: Side, candidate: Side, question: Question, look: Lo
             ),
         ),
     )
-
-
-def _identify(side: Side) -> Identity:
-    return Identity(name=side.name, path=side.path, parts=side.parts)
 
 
 def _merge(findings: Iterable[RuleFinding]) -> Outcome:

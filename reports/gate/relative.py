@@ -37,9 +37,22 @@ from reports.gate.rules import Figure, Primary, RuleFinding, RuleName, State
 from reports.gate.sides import FoundArm, Side
 from reports.summary import TrialSummary
 
-ARMS: Final = {figure: Arm.UNGATED if figure is Figure.UNGATED_DOWNTIME else Arm.GATED for figure in Figure}
 _PAIRS_SHOWN_MIN: Final = 2
 """One pair has no spread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a figure is read."""
+
+    read: Callable[[TrialSummary], float | None]
+    """Returns the figure of a trial; None: it has none."""
+    arm: Arm = Arm.GATED
+    unit: str = "ms"
+
+    def scale(self, interval_ms: float) -> float:
+        """Return the probe interval in the figure's unit; 0 if the figure is no time."""
+        return interval_ms if self.unit == "ms" else 0.0
 
 
 def _downtime_ms(trial: TrialSummary) -> float | None:
@@ -47,12 +60,12 @@ def _downtime_ms(trial: TrialSummary) -> float | None:
     return None if longest is None else longest.likely
 
 
-FIGURES: Final[Mapping[Figure, Callable[[TrialSummary], float | None]]] = {
-    Figure.GATE_HOLD_AFTER_ROUTES: lambda trial: trial.gate_hold_after_routes_ms,
-    Figure.GATE_HOLD: lambda trial: trial.gate_hold_ms,
-    Figure.CONVERGENCE: lambda trial: trial.totals.convergence_ms_max,
-    Figure.UNGATED_DOWNTIME: _downtime_ms,
-    Figure.GATE_LOOKS: lambda trial: trial.gate_looks,
+READINGS: Final[Mapping[Figure, Reading]] = {
+    Figure.GATE_HOLD_AFTER_ROUTES: Reading(read=lambda trial: trial.gate_hold_after_routes_ms),
+    Figure.GATE_HOLD: Reading(read=lambda trial: trial.gate_hold_ms),
+    Figure.CONVERGENCE: Reading(read=lambda trial: trial.totals.convergence_ms_max),
+    Figure.UNGATED_DOWNTIME: Reading(read=_downtime_ms, arm=Arm.UNGATED),
+    Figure.GATE_LOOKS: Reading(read=lambda trial: trial.gate_looks, unit="looks"),
 }
 
 
@@ -84,32 +97,31 @@ class Relative:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Losses:
-    """Trials that lost a probe, of one arm of both sides: counts, because percentiles of mostly zeros say nothing."""
+class ArmCounts:
+    """Events of one arm of both sides: counts, because percentiles of mostly zeros say nothing."""
 
     scenario: str
     arm: Arm
     baseline: tuple[int, int]
-    """Trials with loss, trials."""
+    """Events, and of how many."""
     candidate: tuple[int, int]
-    bounds: tuple[float, float]
-    """Largest probability of a trial with loss, of both sides; 95 %, one-sided, Clopper-Pearson."""
     p_more: float
     """That the candidate has more of them by chance; Fisher's exact test, one-sided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resets:
-    """Connections that were reset, of one arm and family of flows of both sides."""
+class Losses(ArmCounts):
+    """Trials that lost a probe."""
 
-    scenario: str
-    arm: Arm
+    bounds: tuple[float, float]
+    """Largest probability of a trial with loss, of both sides; 95 %, one-sided, Clopper-Pearson."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resets(ArmCounts):
+    """Connections that were reset, of those that were opened, of one family of flows."""
+
     family: str
-    baseline: tuple[int, int]
-    """Reset, opened."""
-    candidate: tuple[int, int]
-    p_more: float
-    """That a larger share of the candidate's is reset by chance; Fisher's exact test, one-sided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,20 +145,18 @@ class Plan:
 
 
 def choose(baseline: Numbers, candidate: Numbers, primary: Primary, interval: float) -> tuple[Numbers, Numbers, Numbers]:
-    """Test many decisions at once.
-
-    Args:
-        baseline: one row a decision, one column a trial.
-        candidate: the same.
-        primary: says which growth matters.
-        interval: probe interval in the unit of the figure; 0 if the figure is no time.
+    """Test many decisions at once: one row a decision, one column a trial; the interval is in the unit of the figure.
 
     Returns:
         Of each row: the effect, the p-value of "worse", the p-value of "harmless".
     """
-    effect = np.maximum(primary.effect_percent / 100 * baseline.mean(axis=1), primary.effect_intervals * interval)
+    effect = _effect(baseline.mean(axis=1), primary, interval)
     difference = candidate - baseline
     return effect, sign_flip_p(difference), sign_flip_p(effect[:, None] - difference)
+
+
+def _effect(means: Numbers, primary: Primary, interval: float) -> Numbers:
+    return np.maximum(primary.effect_percent / 100 * means, primary.effect_intervals * interval)
 
 
 def decide(p_worse: Numbers, p_harmless: Numbers, look: Look) -> tuple[Flags, Flags]:
@@ -165,17 +175,17 @@ def state_of(found: Relative, look: Look) -> State:
 
 def collect_values(found: FoundArm, figure: Figure) -> dict[int, float | None]:
     """Return the figure of every trial; None: a trial without it, or one that was INCONCLUSIVE."""
-    read = FIGURES[figure]
+    read = READINGS[figure].read
     return {trial.trial: None if trial.verdict is Verdict.INCONCLUSIVE else read(trial) for trial in found.arm.per_trial}
 
 
-def make_plan(values: Numbers, primary: Primary, interval: float) -> Plan:
+def make_plan(values: Numbers, primary: Primary, interval_ms: float) -> Plan:
     """Plan the trials from one version's values, at least two."""
-    interval = 0.0 if primary.figure is Figure.GATE_LOOKS else interval
-    effect = max(primary.effect_percent / 100 * float(values.mean()), primary.effect_intervals * interval)
+    reading = READINGS[primary.figure]
+    effect = float(_effect(values.mean(keepdims=True), primary, reading.scale(interval_ms))[0])
     deviation = float(values.std(ddof=1)) * 2**0.5
     trials = None if effect <= 0 else trials_needed(deviation, effect, STOP_ALPHA)
-    return Plan(deviation=deviation, effect=effect, trials=trials, unit=_unit(primary.figure))
+    return Plan(deviation=deviation, effect=effect, trials=trials, unit=reading.unit)
 
 
 def plan_trials(baseline: Side, primary: Primary) -> Plan | None:
@@ -186,20 +196,17 @@ def plan_trials(baseline: Side, primary: Primary) -> Plan | None:
 
 def primary_values(side: Side, primary: Primary) -> tuple[Numbers, float]:
     """Return the primary figure of every trial that has it, and the probe interval in ms."""
-    found = side.find_arm(primary.scenario, ARMS[primary.figure])
+    found = side.find_arm(primary.scenario, READINGS[primary.figure].arm)
     if found is None:
         return np.empty(0), 0.0
     known = [one for one in collect_values(found, primary.figure).values() if one is not None]
-    return np.array(known, dtype=float), found.interval_ms
-
-
-def _unit(figure: Figure) -> str:
-    return "looks" if figure is Figure.GATE_LOOKS else "ms"
+    return np.array(known, dtype=float), found.summary.interval_ms
 
 
 def compare_figure(baseline: Side, candidate: Side, scenario: str, figure: Figure, primary: Primary) -> Relative | str:
     """Compare a figure of a scenario; a string says why it cannot be compared."""
-    arm = ARMS[figure]
+    reading = READINGS[figure]
+    arm = reading.arm
     ours, theirs = baseline.find_arm(scenario, arm), candidate.find_arm(scenario, arm)
     if ours is None or theirs is None:
         return f"there is no {arm} of {scenario}"
@@ -211,12 +218,11 @@ def compare_figure(baseline: Side, candidate: Side, scenario: str, figure: Figur
     if len(numbers) < _PAIRS_SHOWN_MIN:
         return f"{plural(len(numbers), 'trial')} in common, at least {_PAIRS_SHOWN_MIN} are needed"
     first, second = (np.array([[values[n] for n in numbers]], dtype=float) for values in (before, after))
-    interval = 0.0 if figure is Figure.GATE_LOOKS else ours.interval_ms
-    effect, p_worse, p_harmless = choose(first, second, primary, interval)
+    effect, p_worse, p_harmless = choose(first, second, primary, reading.scale(ours.summary.interval_ms))
     return Relative(
         figure=figure,
         scenario=scenario,
-        unit=_unit(figure),
+        unit=reading.unit,
         pairs=len(numbers),
         baseline=estimate_mean(first[0]),
         candidate=estimate_mean(second[0]),
@@ -237,52 +243,39 @@ def compare_figure(baseline: Side, candidate: Side, scenario: str, figure: Figur
 def judge_primary(
     baseline: Side, candidate: Side, primary: Primary, look: Look | None = None
 ) -> tuple[RuleFinding, Relative | None]:
-    """Judge the primary rule; the figures too, where they could be compared.
-
-    Args:
-        baseline: one side.
-        candidate: the other.
-        primary: the rule.
-        look: of a sequential decision; None: the trials were given.
-    """
+    """Judge the primary rule, at a look of a sequential decision if there is one; return the figures too, if comparable."""
     found = compare_figure(baseline, candidate, primary.scenario, primary.figure, primary)
     if isinstance(found, str):
-        finding = RuleFinding(
-            rule=RuleName.PRIMARY,
-            scenario=primary.scenario,
-            state=State.NOT_KNOWN,
-            text=f"{primary.figure}: {found}",
-            evidence=f"{baseline.path}, {candidate.path}",
-            next_step="write the summaries again with `hitless judge`, run the missing trials, or name another figure",
-        )
-        return finding, None
-    asked = look or Look(pairs=found.pairs)
-    state = state_of(found, asked)
-    match state:
-        case State.HOLDS:
-            said, next_step = "a growth that matters is excluded", ""
-        case State.BROKEN:
-            said, next_step = (
-                "the figure has grown, and a growth that matters is not excluded",
-                "find the cause, or add an allowance",
-            )
-        case State.NOT_KNOWN if not asked.is_asked:
-            said, next_step = (
-                "not tested, because the trials ended between two looks",
-                "resolve the other rules, then run again",
-            )
-        case State.NOT_KNOWN:
-            said, next_step = "the test shows neither growth nor its absence", say_more_trials(found, asked)
-    limits = f" (limits {asked.stop_alpha:.4f} and {asked.go_alpha:.4f})" if asked.is_asked else ""
+        state, text, evidence = State.NOT_KNOWN, f"{primary.figure}: {found}", (baseline.path, candidate.path)
+        next_step = "write the summaries again with `hitless judge`, run the missing trials, or name another figure"
+    else:
+        asked = look or Look(pairs=found.pairs)
+        state, evidence = state_of(found, asked), found.evidence
+        said, next_step = _say_state(state, found, asked)
+        limits = f" (limits {asked.stop_alpha:.4f} and {asked.go_alpha:.4f})" if asked.is_asked else ""
+        text = f"{say_relative(found)}{limits}: {said}"
     finding = RuleFinding(
         rule=RuleName.PRIMARY,
         scenario=primary.scenario,
         state=state,
-        text=f"{say_relative(found)}{limits}: {said}",
-        evidence=", ".join(found.evidence),
+        text=text,
+        evidence=", ".join(evidence),
         next_step=next_step,
     )
-    return finding, found
+    return finding, None if isinstance(found, str) else found
+
+
+def _say_state(state: State, found: Relative, look: Look) -> tuple[str, str]:
+    """Return what the primary rule has decided, and the next step."""
+    match state:
+        case State.HOLDS:
+            return "a growth that matters is excluded", ""
+        case State.BROKEN:
+            return "the figure has grown, and a growth that matters is not excluded", "find the cause, or add an allowance"
+        case State.NOT_KNOWN if not look.is_asked:
+            return "not tested, because the trials ended between two looks", "resolve the other rules, then run again"
+        case State.NOT_KNOWN:
+            return "the test shows neither growth nor its absence", _say_more_trials(found, look)
 
 
 def count_more_trials(found: Relative) -> int | None:
@@ -295,7 +288,7 @@ def count_more_trials(found: Relative) -> int | None:
     return max(min(needed) - found.pairs, 1) if needed else None
 
 
-def say_more_trials(found: Relative, look: Look) -> str:
+def _say_more_trials(found: Relative, look: Look) -> str:
     """Return the next step of a decision that was not made."""
     more = count_more_trials(found)
     if more is None:

@@ -163,3 +163,9 @@ class RuleFinding:
     def counts(self) -> State:
         """How the decision counts the finding."""
         return self.state if self.allowance is None else State.HOLDS
+
+    @property
+    def remedy(self) -> str:
+        """What permits that the rule does not hold, or what to do; empty if it holds."""
+        one = self.allowance
+        return self.next_step if one is None else f"allowed until {one.expires} by {one.owner}: {one.reason}"

@@ -18,7 +18,7 @@ from hitless.facts import GARDENER_PARTS, PartIdentity
 from hitless.plural import plural
 from hitless.words import Arm, Verdict
 from reports.gate.rules import Trait
-from reports.summary import SCHEMA, ArmSummary, ReportedFinding, Summary
+from reports.summary import SCHEMA, ArmSummary, Summary
 from reports.summary_version_1 import SCHEMA_1, upgrade
 
 _FAMILY: Final = SCHEMA.partition("/")[0]
@@ -33,32 +33,29 @@ class StoredSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundArm:
-    """One arm of a scenario, with its evidence."""
+class FoundArm(StoredSummary):
+    """One arm of a scenario, in the summary that has it."""
 
-    path: str
-    """File of the summary."""
-    interval_ms: float
-    arm: ArmSummary
-    findings: tuple[ReportedFinding, ...]
-    """Of the summary: those of other arms too."""
+    name: Arm
+
+    @property
+    def arm(self) -> ArmSummary:
+        """Its figures."""
+        return self.summary.arms[self.name]
 
     @property
     def lost_by_class(self) -> dict[str, int]:
         """Class of flows to its lost probes."""
         return {name: totals.lost for name, totals in self.arm.classes.items()}
 
-    def failing(self, arm: Arm) -> frozenset[str]:
-        """Return the checks that did not pass in any trial."""
-        found = [
-            {
-                one.check
-                for one in self.findings
-                if (one.arm, one.trial) == (arm, trial.trial) and one.verdict is not Verdict.PASS
-            }
-            for trial in self.arm.per_trial
-        ]
-        return frozenset(set.intersection(*found))
+    @property
+    def failing(self) -> frozenset[str]:
+        """The checks that did not pass in any trial."""
+        failed: dict[int | None, set[str]] = {trial.trial: set() for trial in self.arm.per_trial}
+        for one in self.summary.findings:
+            if one.arm is self.name and one.verdict is not Verdict.PASS and one.trial in failed:
+                failed[one.trial].add(one.check)
+        return frozenset(set.intersection(*failed.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +89,8 @@ class Side:
 
     def find_arm(self, scenario: str, arm: Arm) -> FoundArm | None:
         """Return one arm of a scenario, or None."""
-        for one in self.stored:
-            if one.summary.scenario == scenario and arm in one.summary.arms:
-                return FoundArm(
-                    path=one.path,
-                    interval_ms=one.summary.interval_ms,
-                    arm=one.summary.arms[arm],
-                    findings=one.summary.findings,
-                )
-        return None
+        found = (one for one in self.of_scenario(scenario) if arm in one.summary.arms)
+        return next((FoundArm(path=one.path, summary=one.summary, name=arm) for one in found), None)
 
     def of_scenario(self, scenario: str) -> Iterator[StoredSummary]:
         """Yield the summaries of a scenario."""

@@ -16,7 +16,7 @@ import numpy as np
 from hitless.errors import UsageError
 from reports.gate.inference import GO_ALPHA, STOP_ALPHA, Numbers, bound_probability, min_pairs
 from reports.gate.looks import Look
-from reports.gate.relative import Plan, choose, decide, make_plan
+from reports.gate.relative import READINGS, Plan, choose, decide, make_plan
 from reports.gate.rules import Primary
 
 RECORDED_MS: Final = (76.308, 93.304, 97.342, 104.675, 63.906, 22.879, 82.602, 97.4, 95.931, 93.338)
@@ -72,15 +72,10 @@ class SelfTest:
         return self.points[0].stop <= STOP_ALPHA * self.decisions
 
 
-def simulate_decisions(values: Numbers, interval: float, primary: Primary, looks: Sequence[Look], source: str) -> SelfTest:
-    """Simulate decisions.
+def simulate_decisions(values: Numbers, interval_ms: float, primary: Primary, looks: Sequence[Look], source: str) -> SelfTest:
+    """Simulate decisions at some looks; with one look, all pairs are given.
 
-    Args:
-        values: the recorded figure of trials of one version.
-        interval: probe interval, unit of the values.
-        primary: which growth matters.
-        looks: of every decision; one: all pairs are given.
-        source: where the values come from.
+    The values are the recorded figure of trials of one version, from `source`; the interval is that of their probes, ms.
 
     Raises:
         UsageError: too few values, or a number of trials that cannot be simulated exactly.
@@ -91,7 +86,7 @@ def simulate_decisions(values: Numbers, interval: float, primary: Primary, looks
     if len(values) < min_pairs(GO_ALPHA):
         raise UsageError(where=source, found=f"{len(values)} values", expected=f"at least {min_pairs(GO_ALPHA)} to draw from")
     random = np.random.default_rng(_SEED)
-    shape = (DECISIONS, trials)
+    shape, interval = (DECISIONS, trials), READINGS[primary.figure].scale(interval_ms)
     points = []
     for percent in INJECTED_PERCENT:
         baseline, candidate = random.choice(values, shape), random.choice(values, shape) + percent / 100 * values.mean()
@@ -101,7 +96,7 @@ def simulate_decisions(values: Numbers, interval: float, primary: Primary, looks
         values=len(values),
         looks=tuple(looks),
         decisions=DECISIONS,
-        plan=make_plan(values, primary, interval),
+        plan=make_plan(values, primary, interval_ms),
         points=tuple(points),
     )
 

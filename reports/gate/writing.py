@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 from hitless.plural import plural
 from reports.gate.decision import Identity, Outcome, Release
 from reports.gate.inference import STOP_ALPHA
-from reports.gate.relative import Losses, Plan, Resets, say_relative
+from reports.gate.relative import Plan, say_relative
 from reports.gate.rules import RuleFinding, State
 from reports.gate.sides import say_part
 from reports.gate.simulation import SelfTest
@@ -32,10 +32,7 @@ def _lines(release: Release) -> Iterator[str]:
         yield f"{state}  {finding.rule} of {finding.scenario}: {finding.text}"
         if finding.state is not State.HOLDS:
             yield f"    evidence: {finding.evidence}"
-            if finding.allowance is None:
-                yield f"    next: {finding.next_step}"
-            else:
-                yield f"    {_say_allowance(finding)}"
+            yield f"    {'next: ' if finding.allowance is None else ''}{finding.remedy}"
     yield from (f"advisory  {text}" for text in _advisory(release))
     yield from (f"note  {text}" for text in _notes(release))
 
@@ -63,8 +60,7 @@ def render_markdown(release: Release) -> str:
 
 
 def _row(finding: RuleFinding) -> tuple[str, ...]:
-    next_step = finding.next_step if finding.allowance is None else _say_allowance(finding)
-    return finding.rule.value, finding.scenario, finding.state.value, finding.text, finding.evidence, next_step
+    return finding.rule.value, finding.scenario, finding.state.value, finding.text, finding.evidence, finding.remedy
 
 
 def _fold(title: str, lines: list[str]) -> list[str]:
@@ -95,7 +91,7 @@ def render_junit(release: Release) -> str:
             found = ET.SubElement(case, kind, type=finding.state.value, message=finding.text)
             found.text = f"evidence: {finding.evidence}\nnext: {finding.next_step}"
         elif finding.allowance is not None:
-            ET.SubElement(case, "system-out").text = f"{finding.text}; {_say_allowance(finding)}"
+            ET.SubElement(case, "system-out").text = f"{finding.text}; {finding.remedy}"
     ET.SubElement(suite, "system-out").text = "\n".join((*_advisory(release), *_notes(release)))
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
@@ -108,7 +104,7 @@ def render_annotations(release: Release) -> str:
     for finding in release.findings:
         title, text = f"{finding.rule} of {finding.scenario}", f"{finding.text}\nevidence: {finding.evidence}\n"
         if finding.allowance is not None:
-            lines.append(annotate("notice", title, text + _say_allowance(finding)))
+            lines.append(annotate("notice", title, text + finding.remedy))
         elif finding.state is not State.HOLDS:
             level = "error" if finding.state is State.BROKEN else "warning"
             lines.append(annotate(level, title, f"{text}next: {finding.next_step}"))
@@ -168,36 +164,23 @@ def say_plan(plan: Plan | None) -> str:
     return f"needed trials, from the baseline alone: {plan}"
 
 
-def _say_allowance(finding: RuleFinding) -> str:
-    one = finding.allowance
-    return "" if one is None else f"allowed until {one.expires} by {one.owner}: {one.reason}"
-
-
 def _advisory(release: Release) -> Iterator[str]:
     for relative in release.advisory:
         yield f"{relative.scenario}: {say_relative(relative)}"
-    yield from map(_say_losses, release.losses)
-    yield from map(_say_resets, release.resets)
-
-
-def _say_losses(found: Losses) -> str:
-    sides = ", ".join(
-        f"{hits} of {plural(trials, 'trial')} in {name} (at most {bound:.1%})"
-        for name, (hits, trials), bound in zip(
-            ("BASELINE", "CANDIDATE"), (found.baseline, found.candidate), found.bounds, strict=True
+    for lost in release.losses:
+        (hits, trials), (hits_after, trials_after) = lost.baseline, lost.candidate
+        before, after = lost.bounds
+        yield (
+            f"{lost.scenario} {lost.arm}: with loss {hits} of {plural(trials, 'trial')} in BASELINE (at most {before:.1%}), "
+            f"{hits_after} of {plural(trials_after, 'trial')} in CANDIDATE (at most {after:.1%}); "
+            f"Fisher's exact test: p = {lost.p_more:.4f} for more"
         )
-    )
-    return f"{found.scenario} {found.arm}: with loss {sides}; Fisher's exact test: p = {found.p_more:.4f} for more"
-
-
-def _say_resets(found: Resets) -> str:
-    sides = ", ".join(
-        f"{reset:,} of {opened:,} in {name}"
-        for name, (reset, opened) in zip(("BASELINE", "CANDIDATE"), (found.baseline, found.candidate), strict=True)
-    )
-    return (
-        f"{found.scenario} {found.arm} {found.family}: connections reset {sides}; Fisher's exact test: p = {found.p_more:.4f}"
-    )
+    for one in release.resets:
+        (reset, opened), (reset_after, opened_after) = one.baseline, one.candidate
+        yield (
+            f"{one.scenario} {one.arm} {one.family}: connections reset {reset:,} of {opened:,} in BASELINE, "
+            f"{reset_after:,} of {opened_after:,} in CANDIDATE; Fisher's exact test: p = {one.p_more:.4f}"
+        )
 
 
 def _notes(release: Release) -> Iterator[str]:
