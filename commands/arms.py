@@ -77,7 +77,7 @@ class ArmOutcome:
 
 
 def execute_trial(backend: Backend, performer: Performer, case: Case, arm: Arm, trial: int, directory: Path) -> JudgedRun:
-    """Bring a cluster up, execute one run in it, judge it and store the verdict in `directory`.
+    """Bring a cluster up, execute one run in it, judge it and store the verdict.
 
     Raises:
         WorldError: the cluster could not be brought up, or the stored run is not of this scenario.

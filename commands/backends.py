@@ -91,11 +91,6 @@ class Backend:
 def fit_backend(backend: Backend, performer: Performer, calico_version: str | None = None) -> Backend:
     """Return a backend with the limits of a performer: programs need the real time.
 
-    Args:
-        backend: the backend without a performer.
-        performer: performs the switch.
-        calico_version: that the user chose; None: none.
-
     Raises:
         UsageError: the performer's programs cannot be used there, or it makes no difference there which Calico was asked for.
     """
@@ -116,16 +111,7 @@ def fit_backend(backend: Backend, performer: Performer, calico_version: str | No
 def make_backend(
     name: BackendName, kind_options: KindOptions | None = None, kubeconfig_options: KubeconfigOptions | None = None
 ) -> Backend:
-    """Return a backend.
-
-    Args:
-        name: which one.
-        kind_options: of a kind cluster; None: the defaults.
-        kubeconfig_options: of a cluster that is only watched.
-
-    Raises:
-        UsageError: an option that the backend needs is missing.
-    """
+    """Return a backend. Raises UsageError: an option that it needs is missing."""
     match name:
         case BackendName.LAB:
             return Backend(

@@ -28,12 +28,9 @@ _AS_THEY_ARE: Final = ("sender.parquet", "skipped.parquet", "clocks.parquet", "l
 
 
 def bundle(path: Path, output: Path | None, *, is_anonymous: bool) -> Path:
-    """Pack what is stored at a path, and return the file.
+    """Pack the folder of a comparison or of one run, by default into `<folder>.tar.gz` here; return the file.
 
-    Args:
-        path: folder of a comparison or of one run.
-        output: the file; None: `<folder>.tar.gz` in the current folder.
-        is_anonymous: leave out the reports, and replace names of nodes, zones and endpoints, and addresses.
+    An anonymous bundle lacks the reports, and names of nodes, zones and endpoints and addresses are replaced.
 
     Raises:
         UsageError: there is no stored run, or the file is there already.

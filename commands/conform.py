@@ -29,11 +29,7 @@ _REFUSED: Final = {"Error": "refused", "Timeout": "refused"}
 def conform(extension: Path, against: Path | None, output: Path, output_format: Format) -> Verdict:
     """Ask a program every case of the table, compare, print and store what differs; PASS where nothing does.
 
-    Args:
-        extension: the program.
-        against: the program that it is compared with; None: the double.
-        output: folder for the result and the logs.
-        output_format: what to print.
+    It is compared with another program, or with the double if there is none.
 
     Raises:
         MissingCapabilityError: a program is missing; nothing was asked.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,13 @@ from reports.summary import summarise
 from scenarios.loading import catalogue, find_scenario, load_scenario
 
 EXIT_CODES: Final = {Outcome.GO: 0, Outcome.STOP: 1, Outcome.NOT_DECIDED: 20}
+_RENDERERS: Final[Mapping[GateFormat, Callable[[Release], str]]] = {
+    GateFormat.TEXT: render_text,
+    GateFormat.JSON: lambda release: json.dumps(release.as_json(), indent=1) + "\n",
+    GateFormat.MARKDOWN: render_markdown,
+    GateFormat.JUNIT: render_junit,
+    GateFormat.ANNOTATIONS: render_annotations,
+}
 _SUMMARY: Final = "summary.json"
 
 
@@ -68,33 +75,15 @@ def gate_release(paths: Sequence[Path], options: GateOptions, output_format: Gat
         raise UsageError(f"give two folders, BASELINE and CANDIDATE; found {len(paths)}")
     baseline = read_side("BASELINE", paths[0])
     release = decide_release(baseline, read_side("CANDIDATE", paths[1]), read_question(options, baseline))
-    sys.stdout.write(_render(release, output_format))
+    sys.stdout.write(_RENDERERS[output_format](release))
     return EXIT_CODES[release.outcome]
-
-
-def _render(release: Release, output_format: GateFormat) -> str:
-    match output_format:
-        case GateFormat.TEXT:
-            return render_text(release)
-        case GateFormat.JSON:
-            return json.dumps(release.as_json(), indent=1) + "\n"
-        case GateFormat.MARKDOWN:
-            return render_markdown(release)
-        case GateFormat.JUNIT:
-            return render_junit(release)
-        case GateFormat.ANNOTATIONS:
-            return render_annotations(release)
 
 
 def run_gate(arguments: tuple[str, str], options: GateOptions, budget: int, output: Path, output_format: GateFormat) -> int:
     """Run both versions until the release is decided, print the decision, and return the exit code.
 
-    Args:
-        arguments: of `hitless compare`: those that make the last release, and those that make the candidate.
-        options: what decides.
-        budget: trials of each version at the most.
-        output: folder for the records.
-        output_format: what to print.
+    The arguments are those of `hitless compare` that make the last release, and those that make the candidate; the budget is
+    the trials of each version at the most.
 
     Raises:
         UsageError: an input is wrong; nothing was written.
@@ -111,7 +100,7 @@ def run_gate(arguments: tuple[str, str], options: GateOptions, budget: int, outp
     for line in (say_looks(budget), _say_recorded_plan(question.rules)):
         sys.stderr.write(f"hitless: {line}\n")
     release, directory = run_versions(question, sources, budget, baseline, candidate, output)
-    sys.stdout.write(_render(release, output_format))
+    sys.stdout.write(_RENDERERS[output_format](release))
     sys.stderr.write(f"hitless: trials and gate.json are in {directory}\n")
     return EXIT_CODES[release.outcome]
 
@@ -156,17 +145,17 @@ def check_gate(paths: Sequence[Path], rules_file: Path | None, looks: Sequence[L
 
 
 def read_side(name: str, path: Path) -> Side:
-    """Read one side of a decision. Raises UsageError: there is nothing, or it cannot be read."""
+    """Read one side of a decision: one run, or summaries.
+
+    Raises:
+        UsageError: there is nothing, or it cannot be read.
+        RecordDamagedError: the run cannot be read.
+    """
     if (path / "run.json").is_file():
-        return make_side(name, str(path), [_summarise_run(path)])
+        (run,), _ = read_stored(path)
+        summary = summarise(Comparison(runs=(run,), has_rule=False))
+        return make_side(name, str(path), [StoredSummary(path=str(path), summary=summary)])
     return make_side(name, str(path), [parse_summary(read_content(file), str(file)) for file in find_summaries(path)])
-
-
-def _summarise_run(path: Path) -> StoredSummary:
-    """Return the summary of one stored run. Raises RecordDamagedError."""
-    (run,), _ = read_stored(path)
-    comparison = Comparison(runs=(run,), has_rule=False)
-    return StoredSummary(path=str(path), summary=summarise(comparison))
 
 
 def find_summaries(path: Path) -> tuple[Path, ...]:

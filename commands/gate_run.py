@@ -34,17 +34,10 @@ _OURS: Final = frozenset({"--scenario", "--trials", "--first-trial", "--output",
 
 
 class Version:
-    """One version of the system under test, and the trials that it has had.
-
-    Args:
-        name: BASELINE or CANDIDATE.
-        arguments: of `hitless compare`.
-
-    Raises:
-        UsageError: an argument that is not the version's to give.
-    """
+    """One version of the system under test, BASELINE or CANDIDATE, and the trials that it has had."""
 
     def __init__(self, name: str, arguments: Sequence[str]) -> None:
+        """Take the arguments of `hitless compare`. Raises UsageError: one that is not the version's to give."""
         taken = sorted({argument.partition("=")[0] for argument in arguments} & _OURS)
         if taken:
             raise UsageError(f"leave out {', '.join(taken)}; `hitless gate --run` sets them", where=f"--{name.lower()}-args")
@@ -63,13 +56,7 @@ class Version:
         return bool(given) and given[-1] != DOUBLE
 
     def run_trial(self, scenario: str, source: str, trial: int, scratch: Path) -> str:
-        """Run a trial of every arm of a scenario; return the verdicts.
-
-        Args:
-            scenario: its name.
-            source: what `compare --scenario` takes.
-            trial: number.
-            scratch: folder of the trial's records.
+        """Run a trial of every arm of a scenario, given as `compare --scenario` takes it; return the verdicts.
 
         Raises:
             UsageError: `hitless compare` refuses the arguments.
@@ -143,10 +130,7 @@ def run_versions(
         budget: trials of each version at the most.
         baseline: the last release.
         candidate: the version that may be released.
-        output: where the folder is made.
-
-    Returns:
-        The decision, and the folder.
+        output: where the returned folder is made.
 
     Raises:
         UsageError: the budget or an argument is wrong, or the versions cannot be compared; nothing was written before the first

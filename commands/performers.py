@@ -81,12 +81,7 @@ class Performer:
 
 
 def make_performer(name: SwitchName, options: ObserverOptions | None = None, programs: Programs | None = None) -> Performer:
-    """Return the performer of the switch.
-
-    Args:
-        name: which one.
-        options: of the observer; None: all at their defaults.
-        programs: that take the places of doubles; None: none.
+    """Return the performer of the switch; programs take the places of doubles, and the options are the observer's.
 
     Raises:
         UsageError: programs are given, and someone else switches.

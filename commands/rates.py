@@ -24,11 +24,8 @@ _CHECKS: Final[dict[str, JsonObject]] = {"coverage": {"missed_ticks_ratio": 0.02
 def choose_rate(case: Case, find_doubt: Callable[[Case], str | None]) -> tuple[Case, str]:
     """Return the case at the highest rate that this machine sustains, and a line that says so.
 
-    It is never higher than the scenario's own.
-
-    Args:
-        case: the scenario with every other option applied.
-        find_doubt: tries a case's rate and returns what is wrong, or None; see `find_doubt`.
+    It is never higher than the scenario's own. The function tries a case's rate and returns what is wrong, or None, as
+    `find_doubt` does.
 
     Raises:
         MissingCapabilityError: no rate is clean.

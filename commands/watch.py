@@ -126,15 +126,7 @@ def watch_cluster(
 ) -> Verdict:
     """Watch a cluster until it is over; print and return the verdict.
 
-    Args:
-        kubeconfig: of the cluster.
-        context: which one in it; None: the current one.
-        options: what is watched, and how long.
-        image: the probers', as the cluster's nodes can pull it.
-        namespace: where the probers go.
-        output: folder for the records.
-        output_format: what to print.
-        prometheus: file for the figures as Prometheus text; None: none.
+    The image is that of the probers, by the name under which the nodes pull it; they go into the namespace.
 
     Raises:
         UsageError: an option or the kubeconfig is wrong; nothing was written to the cluster.

@@ -14,7 +14,6 @@ from typing import Final
 from analysis.causes.attribution import Attribution, Cause
 from analysis.causes.candidates import CauseKind
 from analysis.evidence import JudgedRun
-from analysis.measure import Outage
 from hitless.facts import Flow
 from hitless.words import MILLISECOND, FlowRole
 from reports.quantities import NONE, say_count
@@ -62,15 +61,8 @@ class CauseSummary:
     example: CauseExample
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    """The part of one cause in one outage."""
-
-    run: JudgedRun
-    flow: Flow
-    outage: Outage
-    cause: Cause
-    is_likeliest: bool
+_Part = tuple[JudgedRun, Flow, Attribution, Cause]
+"""The part of one cause in one outage."""
 
 
 def summarise_causes(runs: Sequence[JudgedRun]) -> tuple[CauseSummary, ...]:
@@ -78,11 +70,12 @@ def summarise_causes(runs: Sequence[JudgedRun]) -> tuple[CauseSummary, ...]:
     by_cause: defaultdict[CauseKind, list[_Part]] = defaultdict(list)
     total_ms = 0.0
     for run in runs:
-        for flow, said in _said(run):
-            total_ms += said.outage.best_ns / MILLISECOND
-            for cause in said.causes:
-                part = _Part(run=run, flow=flow, outage=said.outage, cause=cause, is_likeliest=cause is said.cause)
-                by_cause[cause.kind].append(part)
+        judged = {flow.id: flow for flow in run.history.flows_of(*JUDGED)}
+        for said in run.evidence.causes:
+            if said.flow in judged:
+                total_ms += said.outage.best_ns / MILLISECOND
+                for cause in said.causes:
+                    by_cause[cause.kind].append((run, judged[said.flow], said, cause))
     found = [_summarise(kind, parts, total_ms) for kind, parts in by_cause.items()]
     return tuple(sorted(found, key=lambda one: (-one.downtime_ms, -one.outages, one.cause)))
 
@@ -99,31 +92,26 @@ def causes_of_flow(said: Sequence[Attribution], flow: Flow) -> tuple[tuple[str, 
     return tuple(sorted(((name, share / total) for name, share in shares.items()), key=lambda item: (-item[1], item[0])))
 
 
-def _said(run: JudgedRun) -> Iterator[tuple[Flow, Attribution]]:
-    judged = {flow.id: flow for flow in run.history.flows_of(*JUDGED)}
-    return ((judged[said.flow], said) for said in run.evidence.causes if said.flow in judged)
-
-
 def _summarise(kind: CauseKind, parts: Sequence[_Part], total_ms: float) -> CauseSummary:
-    likeliest = [part for part in parts if part.is_likeliest]
-    downtime_ms = sum(part.cause.score * part.outage.best_ns / MILLISECOND for part in parts)
-    subjects = Counter(name for part in parts for name in part.cause.subjects)
-    clearest = max(parts, key=lambda part: (part.cause.score, len(part.cause.evidence)))
+    likeliest = [(run.history.header.trial, flow, cause) for run, flow, said, cause in parts if cause is said.cause]
+    downtime_ms = sum(cause.score * said.outage.best_ns / MILLISECOND for _, _, said, cause in parts)
+    subjects = Counter(name for *_, cause in parts for name in cause.subjects)
+    run, flow, _, clearest = max(parts, key=lambda part: (part[-1].score, len(part[-1].evidence)))
     return CauseSummary(
         cause=kind.value,
         outages=len(likeliest),
-        flows=len({(part.run.history.header.trial, part.flow.id) for part in likeliest}),
-        families=dict(Counter(part.flow.family for part in likeliest).most_common()),
+        flows=len({(trial, flow.id) for trial, flow, _ in likeliest}),
+        families=dict(Counter(flow.family for _, flow, _ in likeliest).most_common()),
         downtime_ms=round(downtime_ms, 3),
         downtime_share=round(downtime_ms / total_ms, 4) if total_ms else 0.0,
-        score_min=round(min(part.cause.score for part in likeliest), 4) if likeliest else None,
+        score_min=round(min(cause.score for *_, cause in likeliest), 4) if likeliest else None,
         subjects=dict(subjects.most_common(SUBJECTS_MAX)),
         subjects_more=max(0, len(subjects) - SUBJECTS_MAX),
         example=CauseExample(
-            trial=clearest.run.history.header.trial,
-            flow=clearest.flow.label,
-            score=round(clearest.cause.score, 4),
-            evidence=tuple(evidence.text for evidence in clearest.cause.evidence),
+            trial=run.history.header.trial,
+            flow=flow.label,
+            score=round(clearest.score, 4),
+            evidence=tuple(evidence.text for evidence in clearest.evidence),
         ),
     )
 

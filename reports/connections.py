@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis.connections import Complaint, ConnectionMeasure, StallEnd
 from analysis.evidence import JudgedRun
-from hitless.words import MILLISECOND
-from reports.quantities import say_count, say_ms
+from reports.quantities import NONE, ms, say_count, say_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,56 +42,41 @@ class ConnectionTotals:
 
 def summarise_connections(runs: Sequence[JudgedRun]) -> dict[str, ConnectionTotals]:
     """Return family to totals, of the TCP families of these runs."""
-    families: dict[str, list[ConnectionMeasure]] = {}
+    families: defaultdict[str, list[ConnectionMeasure]] = defaultdict(list)
     for run in runs:
         measures = run.evidence.connections
         for flow in run.history.flows:
             if flow.id in measures:
-                families.setdefault(flow.family, []).append(measures[flow.id])
+                families[flow.family].append(measures[flow.id])
     return {family: _total(found) for family, found in families.items()}
 
 
 def connection_rows(arm: str, totals: dict[str, ConnectionTotals]) -> Iterable[tuple[str, ...]]:
     """Yield a row of strings a family: arm, family, opened, answered, then its complaints."""
     for family, found in totals.items():
-        stalls = "-"
+        stalls = NONE
         if found.stall_ms_max is not None:
             stalls = f"{say_count(found.stalled)} ({say_count(found.recovered)} recovered), up to {say_ms(found.stall_ms_max)}"
-        yield (
-            arm,
-            family,
-            say_count(found.opened),
-            f"{say_count(found.answered)} of {say_count(found.offered)}",
-            *(
-                _say(count)
-                for count in (found.reset, found.refused, found.timed_out + found.ended, found.unreachable, found.slow)
-            ),
-            stalls,
-        )
-
-
-def _say(count: int) -> str:
-    return say_count(count) if count else "-"
+        complaints = (found.reset, found.refused, found.timed_out + found.ended, found.unreachable, found.slow)
+        answered = f"{say_count(found.answered)} of {say_count(found.offered)}"
+        yield arm, family, say_count(found.opened), answered, *(say_count(count or None) for count in complaints), stalls
 
 
 def _total(measures: Sequence[ConnectionMeasure]) -> ConnectionTotals:
-    def count(complaint: Complaint) -> int:
-        return sum(measure.count(complaint) for measure in measures)
-
     stalls = [stall for measure in measures for stall in measure.stalls]
+    # A message that was only lost is no complaint about its connection.
+    complaints = {
+        complaint.value.replace("-", "_"): sum(measure.count(complaint) for measure in measures)
+        for complaint in Complaint
+        if complaint is not Complaint.LOST
+    }
     return ConnectionTotals(
         flows=len(measures),
         offered=sum(measure.offered for measure in measures),
         answered=sum(measure.answered for measure in measures),
         opened=sum(measure.opened for measure in measures),
-        reset=count(Complaint.RESET),
-        ended=count(Complaint.ENDED),
-        refused=count(Complaint.REFUSED),
-        timed_out=count(Complaint.TIMED_OUT),
-        unreachable=count(Complaint.UNREACHABLE),
-        slow=count(Complaint.SLOW),
-        stalled=len(stalls),
+        **complaints,
         recovered=sum(stall.end is StallEnd.RECOVERED for stall in stalls),
-        stall_ms_max=max((round(stall.wait_ns / MILLISECOND, 3) for stall in stalls), default=None),
-        unconnected_ms_max=round(max((measure.unconnected_ns for measure in measures), default=0) / MILLISECOND, 3),
+        stall_ms_max=max((ms(stall.wait_ns) for stall in stalls), default=None),
+        unconnected_ms_max=ms(max((measure.unconnected_ns for measure in measures), default=0)),
     )

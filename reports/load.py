@@ -95,15 +95,16 @@ def load_rows(loads: Mapping[Arm, LoadSummary]) -> Iterator[tuple[str, ...]]:
             yield arm, use, *_say_counts(found), *map(_say_ms, latencies_ms), _say_failures(found)
 
 
-def second_columns(load: LoadSummary) -> tuple[str, ...]:
-    """Return the heading of each column of `second_rows`."""
+def second_table(load: LoadSummary, trial: LoadTrial) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the headings, and a row for each second of a trial that is worth showing."""
     percentiles = (f"{use} {percentile}" for use in load.uses for percentile in ("p50", "p99"))
-    return "second", "requests", "failed", "not sent", *percentiles, "failures"
-
-
-def second_rows(load: LoadSummary, trial: LoadTrial) -> tuple[tuple[str, ...], ...]:
-    """Return a row for each second of a trial that is worth showing."""
-    return tuple(_second_row(one, tuple(load.uses)) for one in choose_seconds(trial.seconds))
+    rows = []
+    for one in choose_seconds(trial.seconds):
+        found = [one.uses.get(use) for use in load.uses]
+        pairs = ((None, None) if use is None else (use.latency_ms_p50, use.latency_ms_p99) for use in found)
+        latencies_ms = (_say_ms(latency_ms) for pair in pairs for latency_ms in pair)
+        rows.append((str(one.second), *_say_counts(one.totals), *latencies_ms, _say_failures(one.totals)))
+    return ("second", "requests", "failed", "not sent", *percentiles, "failures"), rows
 
 
 def choose_seconds(seconds: Sequence[LoadSecond]) -> tuple[LoadSecond, ...]:
@@ -118,16 +119,6 @@ def choose_seconds(seconds: Sequence[LoadSecond]) -> tuple[LoadSecond, ...]:
     ]
     closest = sorted(worth, key=lambda one: abs(one.second))[:SECONDS_MAX]
     return tuple(sorted(closest, key=lambda one: one.second))
-
-
-def _second_row(one: LoadSecond, uses: Sequence[str]) -> tuple[str, ...]:
-    found = [one.uses.get(use) for use in uses]
-    latencies_ms = (
-        latency_ms
-        for totals in found
-        for latency_ms in ((None, None) if totals is None else (totals.latency_ms_p50, totals.latency_ms_p99))
-    )
-    return str(one.second), *_say_counts(one.totals), *map(_say_ms, latencies_ms), _say_failures(one.totals)
 
 
 def _say_counts(found: LoadTotals) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from reports.extracts import drop_rows, finding_rows, shown_run, worst_rows
 from reports.heat import make_heat_map
 from reports.lanes import mode_lanes, route_lanes
 from reports.limits import limits
-from reports.load import load_rows, second_columns, second_rows
+from reports.load import load_rows, second_table
 from reports.summary import Summary
 from reports.table import (
     comparison_rows,
@@ -83,7 +83,7 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
         loads=loads,
         load_rows=list(load_rows(loads)),
         load_seconds=[
-            (arm, trial, second_columns(load), second_rows(load, trial))
+            (arm, trial, *second_table(load, trial))
             for arm, load in loads.items()
             for trial in load.per_trial
             if arm in shown and trial.trial == shown[arm].history.header.trial

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis.bounds import Length
 from analysis.convergence import Transitions, find_transitions
 from analysis.evidence import JudgedRun
 from analysis.paths.path import CELLS, Direction, Flags, ModeLoss, count_cells, make_matrix
 from analysis.paths.ttl import ProbePath
-from hitless.words import MILLISECOND, FlowRole
-from reports.quantities import Duration, Spread, duration_of, make_spread
+from hitless.words import FlowRole
+from reports.quantities import Duration, Spread, duration_of, make_spread, ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +77,7 @@ class PathSummary:
 
 def summarise_paths(runs: Sequence[JudgedRun]) -> PathSummary:
     """Summarise the paths of the runs of one arm, one flow after the other: a large mesh has millions of probes."""
-    cells, out, back = np.zeros(CELLS, dtype=np.int64), _no_counts(), _no_counts()
+    cells, out, back = np.zeros(CELLS, dtype=np.int64), dict.fromkeys(_COUNTED, 0), dict.fromkeys(_COUNTED, 0)
     transitions: list[Transitions] = []
     flows = 0
     for run in runs:
@@ -86,8 +85,9 @@ def summarise_paths(runs: Sequence[JudgedRun]) -> PathSummary:
         for found in run.evidence.paths(FlowRole.MESH):
             flows += 1
             cells += count_cells(found)
-            out += _count(found.out)
-            back += _count(found.back)
+            for field, read in _COUNTED.items():
+                out[field] += int(np.count_nonzero(read(found.out)))
+                back[field] += int(np.count_nonzero(read(found.back)))
             if request is not None:
                 transitions.append(find_transitions(found, request.t_ns))
 
@@ -96,8 +96,8 @@ def summarise_paths(runs: Sequence[JudgedRun]) -> PathSummary:
 
     return PathSummary(
         flows=flows,
-        out=DirectionCounts(**dict(zip(_COUNTED, out.tolist(), strict=True))),
-        back=DirectionCounts(**dict(zip(_COUNTED, back.tolist(), strict=True))),
+        out=DirectionCounts(**out),
+        back=DirectionCounts(**back),
         matrix=make_matrix(cells),
         event_transition=over_flows(lambda one: one.event),
         events_impaired=sum(one.is_impaired for one in transitions),
@@ -120,17 +120,9 @@ _COUNTED: Final[Mapping[str, Callable[[Direction], Flags]]] = {
 """Field of DirectionCounts to the packets that it counts."""
 
 
-def _no_counts() -> npt.NDArray[np.int64]:
-    return np.zeros(len(_COUNTED), dtype=np.int64)
-
-
-def _count(direction: Direction) -> npt.NDArray[np.int64]:
-    return np.array([np.count_nonzero(read(direction)) for read in _COUNTED.values()], dtype=np.int64)
-
-
 def _spread(lengths: Iterable[Length]) -> TransitionSpread:
     every = list(lengths)
-    likely = [None if one.likely_ns is None else one.likely_ns / MILLISECOND for one in every]
+    likely = [ms(one.likely_ns) for one in every]
     # A length without an end is longer than all others.
     longest = max(every, key=lambda one: (one.likely_ns is None, one.likely_ns or one.shortest_ns), default=None)
     return TransitionSpread(spread_ms=make_spread(likely), bounds_ms_max=None if longest is None else duration_of(longest))

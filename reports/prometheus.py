@@ -32,10 +32,6 @@ def render_prometheus(summary: Summary) -> str:
 
 
 def _gauges(summary: Summary) -> Iterator[tuple[str, str, Sequence[Sample]]]:
-    def per_arm(read: Callable[[ArmSummary], float | None], per_unit: float = 1.0) -> list[Sample]:
-        values = {arm: read(found) for arm, found in summary.arms.items()}
-        return [({"arm": arm}, value / per_unit) for arm, value in values.items() if value is not None]
-
     info = {name.replace(" ", "_"): value for name, value in identity(summary)}
     yield "info", "What was tested; always 1.", [(info, 1.0)]
     verdicts = [({"verdict": verdict}, float(verdict is summary.verdict)) for verdict in Verdict]
@@ -46,11 +42,6 @@ def _gauges(summary: Summary) -> Iterator[tuple[str, str, Sequence[Sample]]]:
         for verdict in Verdict
     ]
     yield "trials", "Trials by verdict.", trials
-    yield "probes_offered", "Probes of mesh flows over all trials.", per_arm(lambda arm: arm.totals.offered)
-    yield "probes_lost", "Of them lost.", per_arm(lambda arm: arm.totals.lost)
-    yield "flows", "Mesh flows, each counted once per trial.", per_arm(lambda arm: arm.totals.flows)
-    yield "flows_hit", "Mesh flows that lost a probe.", per_arm(lambda arm: arm.totals.flows_hit)
-    yield "accuracy_seconds", "Time between two probes of a flow.", [({}, summary.accuracy_ms / MS_PER_S)]
     downtimes = [
         ({"arm": arm, "bound": bound}, value / MS_PER_S)
         for arm, found in summary.arms.items()
@@ -59,14 +50,24 @@ def _gauges(summary: Summary) -> Iterator[tuple[str, str, Sequence[Sample]]]:
         if value is not None
     ]
     yield "downtime_max_seconds", "Downtime of the flow that was down longest, with its bounds.", downtimes
-    blind = per_arm(lambda arm: arm.totals.blind_ms_max, MS_PER_S)
-    yield "blind_max_seconds", "No outage longer than this could have been missed.", blind
-    held = per_arm(lambda arm: arm.gate_hold_ms_max, MS_PER_S)
-    yield "gate_hold_max_seconds", "Time from the gate's first look until it opened.", held
-    converged = per_arm(lambda arm: arm.totals.convergence_ms_max, MS_PER_S)
-    yield "convergence_max_seconds", "Full convergence time.", converged
-    unexplained = per_arm(lambda arm: arm.lost_unexplained)
-    yield "probes_unexplained", "Lost probes that no kernel counter accounts for.", unexplained
+    yield "accuracy_seconds", "Time between two probes of a flow.", [({}, summary.accuracy_ms / MS_PER_S)]
+    for name, help_text, read in _PER_ARM:
+        per_unit = MS_PER_S if name.endswith("_seconds") else 1.0
+        values = {arm: read(found) for arm, found in summary.arms.items()}
+        yield name, help_text, [({"arm": arm}, value / per_unit) for arm, value in values.items() if value is not None]
+
+
+_PER_ARM: Final[tuple[tuple[str, str, Callable[[ArmSummary], float | None]], ...]] = (
+    ("probes_offered", "Probes of mesh flows over all trials.", lambda arm: arm.totals.offered),
+    ("probes_lost", "Of them lost.", lambda arm: arm.totals.lost),
+    ("flows", "Mesh flows, each counted once per trial.", lambda arm: arm.totals.flows),
+    ("flows_hit", "Mesh flows that lost a probe.", lambda arm: arm.totals.flows_hit),
+    ("blind_max_seconds", "No outage longer than this could have been missed.", lambda arm: arm.totals.blind_ms_max),
+    ("gate_hold_max_seconds", "Time from the gate's first look until it opened.", lambda arm: arm.gate_hold_ms_max),
+    ("convergence_max_seconds", "Full convergence time.", lambda arm: arm.totals.convergence_ms_max),
+    ("probes_unexplained", "Lost probes that no kernel counter accounts for.", lambda arm: arm.lost_unexplained),
+)
+"""Gauge, help, and how it is read; None: it does not apply. What a summary has in ms is exported in seconds."""
 
 
 def _say_labels(labels: Labels) -> str:
