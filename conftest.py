@@ -19,7 +19,7 @@ from clusters.linux.interrupts import is_interrupt
 from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside
 from commands import options as declared
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
-from commands.backends import Backend, KubeconfigOptions, fit_backend, make_backend
+from commands.backends import Backend, fit_backend, make_backend
 from commands.performers import Performer, SwitchName, find_impossible, make_performer, read_programs
 from commands.session_report import SessionLive, SessionReport, finish_arm, report_arm
 from commands.settings import (
@@ -166,8 +166,8 @@ def _backend(config: pytest.Config) -> Backend:
         image=option("kind_image"),
         keep=option("keep_cluster"),
     )
-    kubeconfig_options = KubeconfigOptions(kubeconfig=paths.get("kubeconfig"), image=option("--prober-image"))
-    return make_backend(BackendName(option("--backend")), kind_options, kubeconfig_options)
+    name, image = BackendName(option("--backend")), option("--prober-image")
+    return make_backend(name, kind_options, kubeconfig=paths.get("kubeconfig"), image=image)
 
 
 def _performer(config: pytest.Config, backend: Backend) -> Performer:
@@ -191,7 +191,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             overlay=Overlay(option("--overlay")) if option("--overlay") else None,
             zones=option("--zones"),
             nodes_per_zone=option("--nodes-per-zone"),
-            rate_hz=backend.choose_rate(option("--rate")),
+            rate_hz=backend.rate_hz if option("--rate") is None else option("--rate"),
             carrier=IpipCarrier(option("--carrier")) if option("--carrier") else None,
             calico_version=option("--calico-version"),
             mesh=read_mesh(option("--mesh")) or FULL_MESH,

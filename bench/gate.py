@@ -25,8 +25,7 @@ from commands.settings import BackendName
 from commands.terminal import print_progress
 from hitless.plural import plural
 from hitless.words import SECOND, Arm, JsonObject
-from reports.gate.inference import STOP_ALPHA, bound_probability, min_pairs
-from reports.gate.looks import Look
+from reports.gate.inference import STOP_ALPHA, Look, bound_probability, min_pairs
 from reports.gate.relative import choose, decide
 from reports.gate.rules import Primary
 from reports.gate.simulation import DECISIONS as DECISIONS_SIMULATED

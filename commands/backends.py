@@ -29,16 +29,6 @@ WATCHED_RATE_HZ: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KubeconfigOptions:
-    """The options of a cluster that is only watched."""
-
-    kubeconfig: Path | None = None
-    """Its current context is used."""
-    image: str | None = None
-    """The probers', as the cluster's nodes can pull it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """One kind of cluster."""
 
@@ -57,10 +47,6 @@ class Backend:
     """Probes per second per flow by default; None: each scenario's own."""
     rate_watched_s: float = 0.5
     """How long `--rate auto` watches each rate, s."""
-
-    def choose_rate(self, wanted: float | None) -> float | None:
-        """Return the rate of a run here, Hz; None: the scenario's own."""
-        return self.rate_hz if wanted is None else wanted
 
     def choose_profile(self, profile: Profile | None) -> Profile:
         """Return the timing constants to use. Raises UsageError: this backend does not work with these."""
@@ -109,9 +95,13 @@ def fit_backend(backend: Backend, performer: Performer, calico_version: str | No
 
 
 def make_backend(
-    name: BackendName, kind_options: KindOptions | None = None, kubeconfig_options: KubeconfigOptions | None = None
+    name: BackendName, kind_options: KindOptions | None = None, *, kubeconfig: Path | None = None, image: str | None = None
 ) -> Backend:
-    """Return a backend. Raises UsageError: an option that it needs is missing."""
+    """Return a backend. Only a cluster that is watched has a kubeconfig and an image of the probers.
+
+    Raises:
+        UsageError: an option that the backend needs is missing.
+    """
     match name:
         case BackendName.LAB:
             return Backend(
@@ -134,11 +124,10 @@ def make_backend(
                 rate_watched_s=15.0,
             )
         case BackendName.KUBECONFIG:
-            return _make_kubeconfig_backend(kubeconfig_options or KubeconfigOptions())
+            return _make_kubeconfig_backend(kubeconfig, image)
 
 
-def _make_kubeconfig_backend(options: KubeconfigOptions) -> Backend:
-    kubeconfig, image = options.kubeconfig, options.image
+def _make_kubeconfig_backend(kubeconfig: Path | None, image: str | None) -> Backend:
     if kubeconfig is None:
         raise UsageError("--kubeconfig is required with --backend kubeconfig")
     if image is None:

@@ -79,7 +79,7 @@ def compare(  # noqa: PLR0913 - each is an option
         overlay=overlay,
         zones=zones,
         nodes_per_zone=nodes_per_zone,
-        rate_hz=None if is_auto else place.choose_rate(read_rate(rate)),
+        rate_hz=None if is_auto else place.rate_hz if rate is None else read_rate(rate),
         carrier=carrier,
         mesh=read_mesh(mesh) or FULL_MESH,
         calico_version=calico_version,

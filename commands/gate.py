@@ -22,7 +22,7 @@ from hitless.errors import UsageError
 from reports.gate.absolute import Plans
 from reports.gate.decision import Outcome, Question, Release, decide_release
 from reports.gate.decision_table import parse_table
-from reports.gate.looks import Look
+from reports.gate.inference import Look
 from reports.gate.relative import make_plan, primary_values
 from reports.gate.rules import Figure, Rules, Trait, read_rules
 from reports.gate.sides import Side, StoredSummary, make_side, parse_summary

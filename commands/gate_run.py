@@ -24,7 +24,7 @@ from hitless.errors import UsageError, WorldError
 from hitless.plural import plural
 from hitless.store import write_json
 from reports.gate.decision import Outcome, Question, Release, decide_release
-from reports.gate.looks import between_looks, plan_looks
+from reports.gate.inference import between_looks, plan_looks
 from reports.gate.rules import RuleName, State
 from reports.gate.sides import Side, StoredSummary, make_side
 from reports.summary import summarise

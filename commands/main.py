@@ -205,7 +205,7 @@ def gate(  # noqa: PLR0913 - each is an option
     Exit code: 0 go, 1 stop, 20 not decided.
     """
     from commands.gate import GateOptions, check_gate, gate_release, run_gate  # noqa: PLC0415 - as above
-    from reports.gate.looks import Look, plan_looks  # noqa: PLC0415 - as above
+    from reports.gate.inference import Look, plan_looks  # noqa: PLC0415 - as above
 
     paths = [path for path in (baseline, candidate) if path is not None]
     given = {name for name in context.params if is_given(context, name)}

@@ -48,10 +48,10 @@ DOUBLE: Final = "double"
 """What `--extension`, `--resource-manager` and `--route-controller` say where the part is no program."""
 
 
-def read_rate(text: str | None) -> float | None:
-    """Return the rate that `--rate` gives, probes per second per flow; None: none. Raises UsageError."""
+def read_rate(text: str) -> float:
+    """Return the rate that `--rate` gives, probes per second per flow. Raises UsageError."""
     try:
-        return None if text is None else float(text)
+        return float(text)
     except ValueError as error:
         raise UsageError(where="--rate", found=repr(text), expected=f"a number, or {AUTO}") from error
 

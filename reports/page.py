@@ -3,7 +3,7 @@
 The page has the verdict on its first screen and the rest folded; the Markdown has at most 60 lines and one picture.
 
 Style and script are templates/page.css and page.js, written into the page. The server side of the timeline is plain rows
-(reports/drawing.py, reports/lanes.py): the script only moves two numbers, the first time shown and the span, which every lane
+(reports/drawing.py, reports/nodes.py): the script only moves two numbers, the first time shown and the span, which every lane
 of the page takes its position from.
 """
 
@@ -22,10 +22,9 @@ from reports.causes import cause_rows, example_rows
 from reports.connections import connection_rows
 from reports.drawing import make_panels
 from reports.extracts import drop_rows, finding_rows, shown_run, worst_rows
-from reports.heat import make_heat_map
-from reports.lanes import mode_lanes, route_lanes
 from reports.limits import limits
 from reports.load import load_rows, second_table
+from reports.nodes import make_heat_map, mode_lanes, route_lanes
 from reports.summary import Summary
 from reports.table import (
     comparison_rows,

@@ -16,7 +16,7 @@ from hitless.plural import plural
 from hitless.words import JsonObject
 from reports.gate.absolute import Plans, find_absolute
 from reports.gate.decision_table import StoredTable, ask_table
-from reports.gate.looks import Look
+from reports.gate.inference import Look
 from reports.gate.relative import (
     Losses,
     Plan,

@@ -25,6 +25,7 @@ from reports.gate.inference import (
     TRIALS_MAX,
     Estimate,
     Flags,
+    Look,
     Numbers,
     bound_probability,
     estimate_mean,
@@ -32,7 +33,6 @@ from reports.gate.inference import (
     sign_flip_p,
     trials_needed,
 )
-from reports.gate.looks import Look
 from reports.gate.rules import Figure, Primary, RuleFinding, RuleName, State
 from reports.gate.sides import FoundArm, Side
 from reports.summary import TrialSummary

@@ -14,8 +14,7 @@ from typing import Final
 import numpy as np
 
 from hitless.errors import UsageError
-from reports.gate.inference import GO_ALPHA, STOP_ALPHA, Numbers, bound_probability, min_pairs
-from reports.gate.looks import Look
+from reports.gate.inference import GO_ALPHA, STOP_ALPHA, Look, Numbers, bound_probability, min_pairs
 from reports.gate.relative import READINGS, Plan, choose, decide, make_plan
 from reports.gate.rules import Primary
 

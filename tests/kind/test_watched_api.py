@@ -8,7 +8,7 @@ import pytest
 
 from clusters.kubernetes.kube import KindKube
 from clusters.programs.api_server import ApiServer
-from commands.backends import Backend, KubeconfigOptions, make_backend
+from commands.backends import Backend, make_backend
 from commands.settings import BackendName
 from hitless.errors import UsageError
 from hitless.words import JsonObject, Mode
@@ -27,8 +27,8 @@ def stage(kube_api: KindKube) -> Iterator[Stage]:
 
 @pytest.fixture
 def backend(api_server: ApiServer) -> Backend:
-    options = KubeconfigOptions(kubeconfig=api_server.kubeconfig, image="registry.example.org/prober:1")
-    return make_backend(BackendName.KUBECONFIG, None, options)
+    image = "registry.example.org/prober:1"
+    return make_backend(BackendName.KUBECONFIG, kubeconfig=api_server.kubeconfig, image=image)
 
 
 def everything(kube: KindKube) -> list[JsonObject]:

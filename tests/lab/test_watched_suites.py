@@ -11,7 +11,7 @@ import pytest
 from clusters.kubernetes.watched import find_mismatches
 from clusters.lab.cluster import LabCluster
 from commands.arms import execute_trial
-from commands.backends import Backend, KubeconfigOptions, make_backend
+from commands.backends import Backend, make_backend
 from commands.performers import SwitchName, find_impossible, make_performer
 from commands.settings import BackendName
 from hitless.clock import RunClock
@@ -40,8 +40,8 @@ def make_watched(tmp_path: Path) -> Iterator[Callable[..., Backend]]:
             kind = StrangersCluster if switches else QuietCluster
             return kind(labs[-1], case, Arm.GATED, clock, tmp_path / f"pods-{len(labs)}")
 
-        options = KubeconfigOptions(kubeconfig=Path("none"), image=IMAGE)
-        return replace(make_backend(BackendName.KUBECONFIG, None, options), make_cluster=make_cluster)
+        watched = make_backend(BackendName.KUBECONFIG, kubeconfig=Path("none"), image=IMAGE)
+        return replace(watched, make_cluster=make_cluster)
 
     yield make
     for lab in labs:

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.anonymous import Pseudonyms
-from commands.bundle import bundle
+from commands.bundle import Pseudonyms, bundle
 from commands.compare import judge_stored, read_stored
 from commands.settings import Format
 from hitless.errors import BugError, RecordDamagedError, UsageError

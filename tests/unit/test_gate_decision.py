@@ -16,7 +16,7 @@ from commands.gate import GateOptions, check_gate, gate_release
 from commands.settings import GateFormat
 from hitless.errors import UsageError
 from reports.gate.decision import Outcome, Question, Release, decide_release
-from reports.gate.looks import Look
+from reports.gate.inference import Look
 from reports.gate.rules import Allowance, Figure, Primary, RuleName, Rules, State, Trait
 from reports.gate.simulation import DECISIONS, RECORDED_INTERVAL_MS, RECORDED_MS, SelfTest, simulate_decisions
 from reports.gate.writing import render_annotations, render_junit, render_markdown, render_text

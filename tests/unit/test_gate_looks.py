@@ -12,7 +12,7 @@ import pytest
 from commands.gate_run import Version, run_versions, say_looks
 from hitless.errors import UsageError
 from reports.gate.decision import Outcome, Question, Release
-from reports.gate.looks import Look, between_looks, plan_looks
+from reports.gate.inference import Look, between_looks, plan_looks
 from reports.gate.rules import Primary, RuleName, Rules
 from reports.gate.sides import Side
 from reports.gate.simulation import DECISIONS, RECORDED_INTERVAL_MS, RECORDED_MS, simulate_decisions

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clusters.programs.cluster import Programs
-from commands.backends import KubeconfigOptions, fit_backend, make_backend
+from commands.backends import fit_backend, make_backend
 from commands.performers import SwitchName, find_impossible, make_performer, read_programs
 from commands.settings import DOUBLE, BackendName
 from hitless.errors import MissingCapabilityError, UsageError
@@ -49,7 +49,7 @@ def test_programs_run_in_real_time(name: BackendName) -> None:
 
 
 def test_programs_are_refused_where_hitless_only_watches() -> None:
-    watched = make_backend(BackendName.KUBECONFIG, None, KubeconfigOptions(kubeconfig=Path("config"), image="prober"))
+    watched = make_backend(BackendName.KUBECONFIG, kubeconfig=Path("config"), image="prober")
     with pytest.raises(UsageError, match="--extension, --resource-manager does not work with --backend kubeconfig"):
         fit_backend(watched, make_performer(SwitchName.DOUBLES, programs=EXTENSION))
 

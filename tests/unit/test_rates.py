@@ -44,7 +44,7 @@ def test_a_machine_that_answers_none_is_refused() -> None:
 
 
 def test_a_rate_is_a_number() -> None:
-    assert (read_rate(None), read_rate("12.5")) == (None, 12.5)
+    assert read_rate("12.5") == 12.5
     with pytest.raises(UsageError) as caught:
         read_rate("fast")
     assert str(caught.value) == "--rate: found 'fast'; expected a number, or auto"

@@ -11,8 +11,7 @@ from analysis.comparison import Comparison
 from hitless.words import Arm, Mode
 from reports import page as page_module
 from reports.extracts import shown_run
-from reports.heat import make_heat_map
-from reports.lanes import Segment, mode_lanes, route_lanes
+from reports.nodes import Segment, make_heat_map, mode_lanes, route_lanes
 from reports.page import render_page
 from reports.summary import summarise
 from tests.unit.comparisons import comparison, judged

@@ -11,7 +11,7 @@ import pytest
 from clusters.kind.config import DEFAULT_CLUSTER_NAME
 from clusters.kubernetes.watched import check_records, find_mismatches
 from clusters.lab.kube import MemoryKube
-from commands.backends import KubeconfigOptions, make_backend
+from commands.backends import make_backend
 from commands.performers import SwitchName, confirm_switched, find_impossible, make_performer
 from commands.settings import BackendName
 from gardener.manifests.admission import admit
@@ -119,24 +119,22 @@ def test_a_run_without_a_switch_is_no_run_of_the_scenario() -> None:
 @pytest.mark.parametrize(
     ("options", "missing"),
     [
-        (KubeconfigOptions(image="i"), "--kubeconfig"),
-        (KubeconfigOptions(kubeconfig=Path("k")), "--prober-image"),
+        ({"image": "i"}, "--kubeconfig"),
+        ({"kubeconfig": Path("k")}, "--prober-image"),
     ],
 )
-def test_an_option_that_a_backend_needs_is_named(options: KubeconfigOptions, missing: str) -> None:
+def test_an_option_that_a_backend_needs_is_named(options: dict[str, Any], missing: str) -> None:
     with pytest.raises(UsageError, match=rf"^{missing} is required with --backend kubeconfig$"):
-        make_backend(BackendName.KUBECONFIG, kubeconfig_options=options)
+        make_backend(BackendName.KUBECONFIG, **options)
 
 
 def test_a_watched_cluster_is_probed_gently_by_default() -> None:
-    options = KubeconfigOptions(kubeconfig=Path("k"), image="i")
-    assert make_backend(BackendName.KUBECONFIG, None, options).rate_hz == 20.0
+    assert make_backend(BackendName.KUBECONFIG, kubeconfig=Path("k"), image="i").rate_hz == 20.0
     assert make_backend(BackendName.LAB).rate_hz is None
 
 
 def test_where_and_who_go_together_or_are_refused_by_name() -> None:
-    options = KubeconfigOptions(kubeconfig=Path("k"), image="i")
-    lab, kind, watched = (make_backend(name, None, options) for name in BackendName)
+    lab, kind, watched = (make_backend(name, kubeconfig=Path("k"), image="i") for name in BackendName)
     assert [one.choose_switch(None) for one in (lab, kind, watched)] == ["doubles", "doubles", "observer"]
     assert kind.choose_switch(SwitchName.OBSERVER) is SwitchName.OBSERVER
     with pytest.raises(UsageError, match=r"^--switch observer does not work with --backend lab: .*; use --switch doubles$"):
