@@ -148,7 +148,7 @@ def test_a_kind_cluster_is_called_as_the_command_line_says_and_hitless_by_defaul
 ) -> None:
     conftest: Any = pytestconfig.pluginmanager.get_plugin(str(ROOT / "conftest.py"))
     found: list[str] = []
-    monkeypatch.setattr(conftest, "make_backend", lambda _name, kind, _kubeconfig: found.append(kind.cluster_name))
+    monkeypatch.setattr(conftest, "make_backend", lambda _name, kind, **_watched: found.append(kind.cluster_name))
     conftest._backend(pytestconfig)
     monkeypatch.setattr(pytestconfig.option, "cluster_name", "pytest-kind")
     conftest._backend(pytestconfig)
