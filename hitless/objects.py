@@ -1,8 +1,17 @@
-"""Readers of Kubernetes objects, which are plain JSON documents, for several packages. Pure."""
+"""Kubernetes objects, which are plain JSON documents: makes one, and reads them for several packages. Pure."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from hitless.words import JsonObject
+
+
+def make_object(api_version: str, kind: str, name: str, namespace: str | None = None, /, **content: Any) -> JsonObject:  # noqa: ANN401 - JSON
+    """Return an object as it is written: labels and annotations go into its metadata, everything else beside it."""
+    metadata = {"name": name, "namespace": namespace, **{key: content.pop(key, None) for key in ("labels", "annotations")}}
+    metadata = {key: value for key, value in metadata.items() if value is not None}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **content}
 
 
 def name_of(document: JsonObject) -> str:

@@ -24,7 +24,7 @@ from hitless.clock import read_wall_time
 from hitless.events import Recorder
 from hitless.facts import NodeFacts
 from hitless.faults import Fault, FaultTable
-from hitless.objects import name_of
+from hitless.objects import make_object, name_of
 from hitless.ports import Clock, KubeApi, Participant, RouteTables
 from hitless.words import JsonObject, Mode, Nanoseconds
 
@@ -216,23 +216,19 @@ def make_node(facts: NodeFacts, mode: Mode) -> JsonObject:
     instance = f"i-{hashlib.sha256(facts.name.encode()).hexdigest()[:17]}"
     network = dated(calico_is_up() if mode is Mode.OVERLAY else route_condition(is_created=True), read_wall_time())
     ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {
-            "name": facts.name,
-            "labels": {"kubernetes.io/hostname": facts.name, "topology.kubernetes.io/zone": facts.zone},
-        },
-        "spec": {
+    return make_object(
+        *("v1", "Node", facts.name),
+        labels={"kubernetes.io/hostname": facts.name, "topology.kubernetes.io/zone": facts.zone},
+        spec={
             "podCIDR": facts.pod_cidr,
             "podCIDRs": [cidr for cidr in (facts.pod_cidr, facts.pod_cidr6) if cidr],
             "providerID": f"aws:///{facts.zone}/{instance}",
         },
-        "status": {
+        status={
             "addresses": [
                 *({"type": "InternalIP", "address": address} for address in (facts.address, facts.address6) if address),
                 {"type": "Hostname", "address": facts.name},
             ],
             "conditions": [ready, network],
         },
-    }
+    )

@@ -14,6 +14,7 @@ from typing import Final
 from clusters.kubernetes.resources import Resource, definition
 from hitless.calico import CALICO_GROUP
 from hitless.facts import NodeFacts
+from hitless.objects import make_object
 from hitless.words import JsonObject
 
 _POLICY_VERSION: Final = "policy.networking.k8s.io/v1alpha1"
@@ -51,12 +52,10 @@ def block_affinities(nodes: Iterable[NodeFacts]) -> tuple[JsonObject, ...]:
     getBlockFromAffinity; lib/backend/k8s/resources/affinityblock.go for the names.
     """
     return tuple(
-        {
-            "apiVersion": f"{CALICO_GROUP}/v1",
-            "kind": "BlockAffinity",
-            "metadata": {"name": f"{node.name}-{str(block).replace('.', '-').replace('/', '-')}"},
-            "spec": {"cidr": str(block), "node": node.name, "state": "confirmed", "deleted": "false"},
-        }
+        make_object(
+            *(f"{CALICO_GROUP}/v1", "BlockAffinity", f"{node.name}-{str(block).replace('.', '-').replace('/', '-')}"),
+            spec={"cidr": str(block), "node": node.name, "state": "confirmed", "deleted": "false"},
+        )
         for node in nodes
         for block in IPv4Network(node.pod_cidr).subnets(new_prefix=BLOCK_MASK)
     )

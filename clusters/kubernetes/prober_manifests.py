@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Final
 
+from hitless.objects import make_object
 from hitless.words import JsonObject
 from probes.pod import SOCKET
 from probes.stamp import PORT
@@ -34,6 +35,7 @@ USER_ID: Final = 65_532
 _PING_GROUPS: Final = f"{USER_ID} {USER_ID}"
 """Groups that may open ping sockets. A safe sysctl, which `restricted` allows. Source: Linux ip-sysctl.rst ping_group_range;
 kubernetes.io/docs/concepts/security/pod-security-standards."""
+_PORTS: Final = {"stamp": "UDP", "messages": "TCP"}
 _PRIORITY: Final = 1_000_000
 """Above ordinary pods, far below the system's classes; it never preempts."""
 
@@ -67,7 +69,7 @@ def render_probers(spec: ProberSpec) -> tuple[JsonObject, ...]:
     return (
         _namespace(spec),
         _priority_class(),
-        _service_account(spec),
+        make_object(*("v1", "ServiceAccount", "prober", spec.namespace), labels=_labels(), automountServiceAccountToken=False),
         _service(spec),
         *(_daemon_set(spec, role) for role in spec.roles),
     )
@@ -83,70 +85,46 @@ def _labels(role: PodRole | None = None) -> dict[str, str]:
     return labels if role is None else {**labels, ROLE_LABEL: role.value}
 
 
-def _metadata(spec: ProberSpec, name: str, role: PodRole | None = None) -> JsonObject:
-    return {"name": name, "namespace": spec.namespace, "labels": _labels(role)}
-
-
 def _namespace(spec: ProberSpec) -> JsonObject:
     # A pod in the node's network is never a `baseline` pod.
     level = "privileged" if PodRole.HOST in spec.roles else "restricted"
     labels = {**_labels(), "pod-security.kubernetes.io/enforce": level, "pod-security.kubernetes.io/warn": level}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": spec.namespace, "labels": labels}}
+    return make_object("v1", "Namespace", spec.namespace, labels=labels)
 
 
 def _priority_class() -> JsonObject:
-    return {
-        "apiVersion": "scheduling.k8s.io/v1",
-        "kind": "PriorityClass",
-        "metadata": {"name": PRIORITY_CLASS, "labels": _labels()},
-        "value": _PRIORITY,
-        "globalDefault": False,
-        "preemptionPolicy": "Never",  # probers must not displace the pods under test
-        "description": "Connectivity probers: evicted after ordinary pods, never at the cost of another pod.",
-    }
-
-
-def _service_account(spec: ProberSpec) -> JsonObject:
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": _metadata(spec, "prober"),
-        "automountServiceAccountToken": False,
-    }
+    return make_object(
+        *("scheduling.k8s.io/v1", "PriorityClass", PRIORITY_CLASS),
+        labels=_labels(),
+        value=_PRIORITY,
+        globalDefault=False,
+        preemptionPolicy="Never",  # probers must not displace the pods under test
+        description="Connectivity probers: evicted after ordinary pods, never at the cost of another pod.",
+    )
 
 
 def _service(spec: ProberSpec) -> JsonObject:
     """A headless Service: the probers' addresses by name, no virtual address on any path."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": _metadata(spec, "prober"),
-        "spec": {
-            "clusterIP": "None",
-            "ipFamilyPolicy": "PreferDualStack",  # where the cluster has one family, that one
-            "publishNotReadyAddresses": True,
-            "selector": _labels(),
-            "ports": [
-                {"name": "stamp", "port": PORT, "protocol": "UDP"},
-                {"name": "messages", "port": PORT, "protocol": "TCP"},
-            ],
-        },
+    service = {
+        "clusterIP": "None",
+        "ipFamilyPolicy": "PreferDualStack",  # where the cluster has one family, that one
+        "publishNotReadyAddresses": True,
+        "selector": _labels(),
+        "ports": [{"name": name, "port": PORT, "protocol": protocol} for name, protocol in _PORTS.items()],
     }
+    return make_object("v1", "Service", "prober", spec.namespace, labels=_labels(), spec=service)
 
 
 def _daemon_set(spec: ProberSpec, role: PodRole) -> JsonObject:
     selector = {"app.kubernetes.io/name": "hitless-prober", ROLE_LABEL: role.value}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": _metadata(spec, f"prober-{role.value}", role),
-        "spec": {
-            "selector": {"matchLabels": selector},
-            # A prober that is replaced during the measurement loses its records.
-            "updateStrategy": {"type": "OnDelete"},
-            "template": {"metadata": {"labels": _labels(role)}, "spec": _pod_spec(spec, role)},
-        },
+    daemon_set = {
+        "selector": {"matchLabels": selector},
+        # A prober that is replaced while it measures has lost its records.
+        "updateStrategy": {"type": "OnDelete"},
+        "template": {"metadata": {"labels": _labels(role)}, "spec": _pod_spec(spec, role)},
     }
+    name = f"prober-{role.value}"
+    return make_object("apps/v1", "DaemonSet", name, spec.namespace, labels=_labels(role), spec=daemon_set)
 
 
 def _pod_spec(spec: ProberSpec, role: PodRole) -> JsonObject:
@@ -189,10 +167,7 @@ def _container(spec: ProberSpec) -> JsonObject:
             "timeoutSeconds": 10,
             "failureThreshold": 60,
         },
-        "ports": [
-            {"name": "stamp", "containerPort": PORT, "protocol": "UDP"},
-            {"name": "messages", "containerPort": PORT, "protocol": "TCP"},
-        ],
+        "ports": [{"name": name, "containerPort": PORT, "protocol": protocol} for name, protocol in _PORTS.items()],
         "resources": {
             "requests": {"cpu": "50m", "memory": "96Mi"},
             "limits": {"memory": "512Mi", "ephemeral-storage": _RECORDS_LIMIT},

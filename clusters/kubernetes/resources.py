@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from hitless.calico import CALICO_GROUP
 from hitless.errors import UsageError
+from hitless.objects import make_object
 from hitless.words import JsonObject, Kind
 
 NAMESPACE: Final = "kube-system"
@@ -76,17 +77,13 @@ def definition(resource: Resource, kind: str, *, has_status: bool = False) -> Js
         "storage": True,
         "schema": {"openAPIV3Schema": {**keeps_all, "properties": {"spec": keeps_all}}},
     }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{resource.plural}.{group}"},
-        "spec": {
-            "group": group,
-            "names": {"kind": kind, "listKind": f"{kind}List", "plural": resource.plural, "singular": kind.lower()},
-            "scope": "Namespaced" if resource.is_namespaced else "Cluster",
-            "versions": [{**served, "subresources": {"status": {}}} if has_status else served],
-        },
+    spec = {
+        "group": group,
+        "names": {"kind": kind, "listKind": f"{kind}List", "plural": resource.plural, "singular": kind.lower()},
+        "scope": "Namespaced" if resource.is_namespaced else "Cluster",
+        "versions": [{**served, "subresources": {"status": {}}} if has_status else served],
     }
+    return make_object("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"{resource.plural}.{group}", spec=spec)
 
 
 def describe(document: JsonObject) -> str:

@@ -38,6 +38,7 @@ from gardener.gate import has_route_created
 from gardener.observed.cases import CASES, Case, render_before
 from gardener.releases import ExtensionRelease
 from hitless.clock import came_true
+from hitless.objects import make_object
 from hitless.words import JsonObject, Kind
 
 _READY_S: Final = 60.0
@@ -129,12 +130,8 @@ def _documents(name: str, release: ExtensionRelease, kubeconfig: Path) -> Iterat
     manifest = case.edit(list(render_before(case, release)))
     if manifest is not None:
         yield secret(_MANIFEST, {"objects.yaml": "\n---\n".join(map(json.dumps, manifest)).encode()}, place)
-        yield {
-            "apiVersion": MANAGED_RESOURCES.api_version,
-            "kind": "ManagedResource",
-            "metadata": {"name": MANAGED_RESOURCE, "namespace": place},
-            "spec": {"secretRefs": [{"name": _MANIFEST}]},
-        }
+        spec = {"secretRefs": [{"name": _MANIFEST}]}
+        yield make_object(MANAGED_RESOURCES.api_version, "ManagedResource", MANAGED_RESOURCE, place, spec=spec)
 
 
 def _networks(name: str) -> Iterator[JsonObject]:

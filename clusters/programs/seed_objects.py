@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from clusters.kubernetes.resources import Resource, definition
+from hitless.objects import make_object
 from hitless.words import JsonObject
 
 SEED_NAMESPACE: Final = "shoot--hitless--lab"
@@ -52,34 +53,27 @@ def definitions() -> tuple[JsonObject, ...]:
 
 def namespace(name: str) -> JsonObject:
     """Return a namespace."""
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    return make_object("v1", "Namespace", name)
 
 
 def cluster(shoot: JsonObject, name: str = SEED_NAMESPACE) -> JsonObject:
     """Return the Cluster, from which extensions read the Shoot."""
-    head = {"apiVersion": "core.gardener.cloud/v1beta1"}
-    spec = {
-        "shoot": shoot,
-        "seed": {**head, "kind": "Seed", "metadata": {"name": "lab"}},
-        "cloudProfile": {**head, "kind": "CloudProfile", "metadata": {"name": "aws"}},
-    }
-    return {"apiVersion": CLUSTERS.api_version, "kind": "Cluster", "metadata": {"name": name}, "spec": spec}
+    version = "core.gardener.cloud/v1beta1"
+    seed, cloud = make_object(version, "Seed", "lab"), make_object(version, "CloudProfile", "aws")
+    spec = {"shoot": shoot, "seed": seed, "cloudProfile": cloud}
+    return make_object(CLUSTERS.api_version, "Cluster", name, spec=spec)
 
 
 def network(spec: JsonObject, operation: str = "reconcile", namespace: str = SEED_NAMESPACE) -> JsonObject:
     """Return the Network as gardenlet writes it when a Shoot is reconciled, or restored; the spec without its type."""
-    return {
-        "apiVersion": NETWORKS.api_version,
-        "kind": "Network",
-        "metadata": {"name": NETWORK, "namespace": namespace, "annotations": {OPERATION: operation}},
-        "spec": {"type": "calico", **spec},
-    }
+    asked, spec = {OPERATION: operation}, {"type": "calico", **spec}
+    return make_object(NETWORKS.api_version, "Network", NETWORK, namespace, annotations=asked, spec=spec)
 
 
 def secret(name: str, contents: Mapping[str, bytes], namespace: str = SEED_NAMESPACE) -> JsonObject:
     """Return a secret."""
     data = {key: base64.b64encode(content).decode() for key, content in contents.items()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}, "data": data}
+    return make_object("v1", "Secret", name, namespace, data=data)
 
 
 def store(content: bytes) -> bytes:

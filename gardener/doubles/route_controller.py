@@ -71,7 +71,7 @@ class RouteController:
         self.replicas = replicas
         """Number of running replicas: 0 or 1."""
         self._is_away = False
-        self._now_ns = Nanoseconds(0)
+        self._now_ns = self._due_ns = Nanoseconds(0)
         self._begin(self._now_ns)
 
     def scale(self, replicas: int, at_ns: Nanoseconds) -> None:
@@ -113,8 +113,7 @@ class RouteController:
     def _begin(self, first_tick_ns: Nanoseconds) -> None:
         """Begin as a fresh process does."""
         self._process = self._run()
-        self._due_ns: Nanoseconds = first_tick_ns
-        self._next_tick_ns = first_tick_ns
+        self._due_ns = self._next_tick_ns = first_tick_ns
         self._wanted: dict[str, str] = {}
         """Node to the destination of its route."""
         self._is_waiting = True

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from gardener.conditions import network_unavailable, other_conditions
 from gardener.shoot import Shoot
+from hitless.objects import make_object
 from hitless.words import JsonObject
 
 CALICO_NODE_USER: Final = "system:serviceaccount:kube-system:calico-node"
@@ -48,19 +49,10 @@ def policy_manifests(shoot: Shoot) -> tuple[JsonObject, ...]:
     if not is_policy_deployed(shoot):
         return ()
     api_version = f"admissionregistration.k8s.io/{policy_version(shoot)}"
-    policy = {
-        "apiVersion": api_version,
-        "kind": "MutatingAdmissionPolicy",
-        "metadata": {"name": POLICY_NAME},
-        "spec": _policy_spec(),
-    }
-    binding = {
-        "apiVersion": api_version,
-        "kind": "MutatingAdmissionPolicyBinding",
-        "metadata": {"name": BINDING_NAME},
-        "spec": {"policyName": POLICY_NAME},
-    }
-    return policy, binding
+    return (
+        make_object(api_version, "MutatingAdmissionPolicy", POLICY_NAME, spec=_policy_spec()),
+        make_object(api_version, "MutatingAdmissionPolicyBinding", BINDING_NAME, spec={"policyName": POLICY_NAME}),
+    )
 
 
 def admit(old_node: JsonObject, new_node: JsonObject, username: str) -> JsonObject:

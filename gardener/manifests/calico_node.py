@@ -6,18 +6,20 @@ bird-exporter, eBPF, Multus and the autoscalers' resource requests are not rende
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from gardener.manifests.calico_scripts import CLEANUP_BIRD_ROUTES, ENSURE_CONDITION, LOG_MTU_ISSUES, SNAT_TO_UPSTREAM_DNS
 from gardener.manifests.chart_values import ChartValues
 from gardener.releases import calico_image
 from hitless.calico import CALICO_CONFIG
+from hitless.objects import make_object
 from hitless.words import JsonObject
 
 CLEANUP_ROUTES: Final = "cleanup-routes"
-"""Name of the init container that deletes BIRD's routes: present only if the overlay is explicitly off."""
-
-
+"""Name of the init container that deletes BIRD's routes: present exactly where the overlay is explicitly off."""
+_NODE_NAME: Final[JsonObject] = {"fieldRef": {"fieldPath": "spec.nodeName"}}
+_API_ENDPOINT: Final = [{"configMapRef": {"name": "kubernetes-services-endpoint", "optional": True}}]
 SYSTEM_COMPONENT: Final = {"gardener.cloud/role": "system-component"}
 """Label of everything that Gardener puts into a Shoot's kube-system."""
 REACH: Final = {f"networking.gardener.cloud/to-{where}": "allowed" for where in ("public-networks", "apiserver", "dns")}
@@ -28,25 +30,17 @@ EVERY_TAINT: Final = [{"effect": effect, "operator": "Exists"} for effect in ("N
 def render_daemon_set(values: ChartValues, config_checksum: str) -> JsonObject:
     """Render the DaemonSet; a changed ConfigMap rolls it, by its checksum in an annotation."""
     labels = {"k8s-app": "calico-node", **SYSTEM_COMPONENT, "node.gardener.cloud/critical-component": "true"}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {
-            "name": "calico-node",
-            "namespace": "kube-system",
-            "labels": dict(labels),
-            "annotations": {"resources.gardener.cloud/preserve-resources": "true"},
-        },
-        "spec": {
-            "revisionHistoryLimit": 2,
-            "selector": {"matchLabels": {"k8s-app": "calico-node"}},
-            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}},
-            "template": {
-                "metadata": {"labels": {**labels, **REACH}, "annotations": {"checksum/configmap-calico": config_checksum}},
-                "spec": _pod_spec(values),
-            },
+    spec = {
+        "revisionHistoryLimit": 2,
+        "selector": {"matchLabels": {"k8s-app": "calico-node"}},
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}},
+        "template": {
+            "metadata": {"labels": {**labels, **REACH}, "annotations": {"checksum/configmap-calico": config_checksum}},
+            "spec": _pod_spec(values),
         },
     }
+    kept = {"resources.gardener.cloud/preserve-resources": "true"}
+    return make_object("apps/v1", "DaemonSet", "calico-node", "kube-system", labels=labels, annotations=kept, spec=spec)
 
 
 def _pod_spec(values: ChartValues) -> JsonObject:
@@ -83,7 +77,7 @@ def _init_containers(values: ChartValues) -> list[JsonObject]:
         "name": "hostpath-init",
         "image": calico_image("node", values.calico_version),
         "command": ["sh", "-c", "calico-node -hostpath-init"],
-        "env": [_plain("NODE_USER_ID", "999")],
+        "env": _env({"NODE_USER_ID": "999"}),
         "securityContext": {"allowPrivilegeEscalation": False, "runAsUser": 0},
         "volumeMounts": [_mount(f"/var/{name}", f"var-{name}") for name in ("run", "lib", "log")],
     }
@@ -100,14 +94,16 @@ def _install_cni(values: ChartValues) -> JsonObject:
         "name": "install-cni",
         "image": calico_image("cni", values.calico_version),
         "command": ["/opt/cni/bin/install"],
-        "envFrom": [_api_endpoint()],
-        "env": [
-            _plain("CNI_CONF_NAME", "10-calico.conflist"),
-            _from_config("CNI_NETWORK_CONFIG", "cni_network_config"),
-            _node_name("KUBERNETES_NODE_NAME"),
-            _from_config("CNI_MTU", "veth_mtu"),
-            _plain("SLEEP", "false"),
-        ],
+        "envFrom": _API_ENDPOINT,
+        "env": _env(
+            {
+                "CNI_CONF_NAME": "10-calico.conflist",
+                "CNI_NETWORK_CONFIG": _from_config("cni_network_config"),
+                "KUBERNETES_NODE_NAME": _NODE_NAME,
+                "CNI_MTU": _from_config("veth_mtu"),
+                "SLEEP": "false",
+            }
+        ),
         "volumeMounts": [_mount("/host/etc/cni/net.d", "cni-net-dir"), _mount("/host/secondary-bin-dir", "cni-bin-dir")],
         "securityContext": {"privileged": True},
     }
@@ -128,7 +124,7 @@ def _snat_sidecar(values: ChartValues) -> JsonObject:
         "image": calico_image("node", values.calico_version),
         "imagePullPolicy": "IfNotPresent",
         "securityContext": confined if values.non_privileged else {"privileged": True},
-        "env": [_plain("POD_CIDR", values.pod_cidr)],
+        "env": _env({"POD_CIDR": values.pod_cidr}),
         "command": ["/bin/sh", "-c", SNAT_TO_UPSTREAM_DNS],
         "volumeMounts": [_mount("/run/xtables.lock", "xtables-lock")],
     }
@@ -140,12 +136,14 @@ def _ensurer(values: ChartValues) -> JsonObject:
         "image": calico_image("node", values.calico_version),
         "imagePullPolicy": "IfNotPresent",
         "securityContext": {"privileged": False, "allowPrivilegeEscalation": False},
-        "env": [
-            _from_config("CALICO_NETWORKING_BACKEND", "calico_backend"),
-            *_autodetection(values),
-            _plain("NO_DEFAULT_POOLS", "true"),
-            _node_name("NODENAME"),
-        ],
+        "env": _env(
+            {
+                "CALICO_NETWORKING_BACKEND": _from_config("calico_backend"),
+                **_autodetection(values),
+                "NO_DEFAULT_POOLS": "true",
+                "NODENAME": _NODE_NAME,
+            }
+        ),
         "command": ["/bin/bash", "-c", ENSURE_CONDITION],
     }
 
@@ -161,9 +159,9 @@ def _calico_node(values: ChartValues) -> JsonObject:
     return {
         "name": "calico-node",
         "image": calico_image("node", values.calico_version),
-        "envFrom": [_api_endpoint()],
+        "envFrom": _API_ENDPOINT,
         "ports": [{"containerPort": 9091, "name": "metrics", "protocol": "TCP"}],
-        "env": _calico_node_env(values),
+        "env": _env(_calico_node_env(values)),
         "securityContext": _calico_node_security(values),
         "resources": {"requests": {"cpu": "250m", "memory": "100Mi"}},
         "lifecycle": {"preStop": {"exec": {"command": ["/bin/calico-node", "-shutdown"]}}},
@@ -186,65 +184,57 @@ def _calico_node_security(values: ChartValues) -> JsonObject:
     }
 
 
-def _calico_node_env(values: ChartValues) -> list[JsonObject]:
-    """List the environment in the chart's order."""
-    environment = [
-        *([_plain("USE_POD_CIDR", "true")] if values.ipam_type == "host-local" else []),
-        _plain("FELIX_PROMETHEUSMETRICSENABLED", "true"),
-        _plain("FELIX_PROMETHEUSMETRICSPORT", "9091"),
-        _plain("DATASTORE_TYPE", "kubernetes"),
-        _from_config("FELIX_TYPHAK8SSERVICENAME", "typha_service_name"),
-        _plain("WAIT_FOR_DATASTORE", "true"),
-        _node_name("NODENAME"),
-        _from_config("CALICO_NETWORKING_BACKEND", "calico_backend"),
-        _plain("CLUSTER_TYPE", "k8s,bgp"),
-        *_address_env(values),
-        _plain("FELIX_IPV6SUPPORT", _boolean(value=values.has_ipv6)),
-        *[_from_config(f"FELIX_{tunnel}MTU", "veth_mtu") for tunnel in ("IPINIP", "VXLAN", "WIREGUARD")],
-        _plain("CALICO_DISABLE_FILE_LOGGING", "true"),
-        _plain("FELIX_DEFAULTENDPOINTTOHOSTACTION", "ACCEPT"),
-        # Explicitly "false" in native mode: the tunnel device then stays, because Felix removes it only if the variable is
-        # unset.
-        *([] if values.vxlan_enabled else [_plain("FELIX_IPINIPENABLED", _boolean(value=values.felix_ipip))]),
-        _plain("FELIX_BPFENABLED", "false"),
-        _plain("FELIX_BPFKUBEPROXYIPTABLESCLEANUPENABLED", "false"),
-        _plain("FELIX_HEALTHENABLED", "true"),
-        _plain("FELIX_NATPORTRANGE", "32768:65535"),
-        *([_plain("FELIX_SERVICELOOPPREVENTION", values.service_loop_prevention)] if values.service_loop_prevention else []),
-        *([_plain("FELIX_NFTABLESMODE", "Enabled")] if values.nftables else []),
-        *([_plain("FELIX_CHAININSERTMODE", "Append")] if values.snat_to_upstream_dns else []),
-        *([_plain("FELIX_WIREGUARDENABLED", "true")] if values.wireguard else []),
-        *([_plain("FELIX_WIREGUARDENABLEDV6", "true")] if values.wireguard else []),
-        _plain("CALICO_MANAGE_CNI", "true"),
-        *([_plain("CALICO_IPV4POOL_IPIP", "Never"), _plain("FELIX_VXLANENABLED", "true")] if values.vxlan_enabled else []),
-    ]
-    # Of two entries with the same name the last one counts, as for the kubelet; a server-side apply refuses duplicates.
-    return list({variable["name"]: variable for variable in environment}.values())
+def _calico_node_env(values: ChartValues) -> dict[str, str | JsonObject]:
+    """Return the environment in the chart's order; what stands there twice has the last value, as for the kubelet."""
+    return {
+        **({"USE_POD_CIDR": "true"} if values.ipam_type == "host-local" else {}),
+        "FELIX_PROMETHEUSMETRICSENABLED": "true",
+        "FELIX_PROMETHEUSMETRICSPORT": "9091",
+        "DATASTORE_TYPE": "kubernetes",
+        "FELIX_TYPHAK8SSERVICENAME": _from_config("typha_service_name"),
+        "WAIT_FOR_DATASTORE": "true",
+        "NODENAME": _NODE_NAME,
+        "CALICO_NETWORKING_BACKEND": _from_config("calico_backend"),
+        "CLUSTER_TYPE": "k8s,bgp",
+        **_address_env(values),
+        "FELIX_IPV6SUPPORT": _boolean(value=values.has_ipv6),
+        **{f"FELIX_{tunnel}MTU": _from_config("veth_mtu") for tunnel in ("IPINIP", "VXLAN", "WIREGUARD")},
+        "CALICO_DISABLE_FILE_LOGGING": "true",
+        "FELIX_DEFAULTENDPOINTTOHOSTACTION": "ACCEPT",
+        # Explicitly "false" in native mode: the tunnel device stays then, because Felix cleans up only where it is unset.
+        **({} if values.vxlan_enabled else {"FELIX_IPINIPENABLED": _boolean(value=values.felix_ipip)}),
+        "FELIX_BPFENABLED": "false",
+        "FELIX_BPFKUBEPROXYIPTABLESCLEANUPENABLED": "false",
+        "FELIX_HEALTHENABLED": "true",
+        "FELIX_NATPORTRANGE": "32768:65535",
+        **({"FELIX_SERVICELOOPPREVENTION": values.service_loop_prevention} if values.service_loop_prevention else {}),
+        **({"FELIX_NFTABLESMODE": "Enabled"} if values.nftables else {}),
+        **({"FELIX_CHAININSERTMODE": "Append"} if values.snat_to_upstream_dns else {}),
+        **({"FELIX_WIREGUARDENABLED": "true", "FELIX_WIREGUARDENABLEDV6": "true"} if values.wireguard else {}),
+        "CALICO_MANAGE_CNI": "true",
+        **({"CALICO_IPV4POOL_IPIP": "Never", "FELIX_VXLANENABLED": "true"} if values.vxlan_enabled else {}),
+    }
 
 
-def _address_env(values: ChartValues) -> list[JsonObject]:
-    """List addresses and pools; the pools' variables have no effect once any pool exists."""
-    ipv4 = [
-        _plain(f"CALICO_IPV4POOL_{values.ipv4_pool.upper()}", values.ipv4_mode),
-        _plain("CALICO_IPV4POOL_CIDR", values.pod_cidr),
-    ]
-    ipv6 = [
-        _plain("CALICO_IPV6POOL_VXLAN", values.ipv6_mode),
-        _plain("CALICO_IPV6POOL_NAT_OUTGOING", _boolean(value=values.ipv6_nat_outgoing)),
-        _plain("CALICO_ROUTER_ID", "hash"),
-    ]
-    return [*_autodetection(values), *(ipv4 if values.has_ipv4 else []), *(ipv6 if values.has_ipv6 else [])]
+def _address_env(values: ChartValues) -> dict[str, str]:
+    """Return addresses and pools; the pools' variables have no effect once any pool exists."""
+    ipv4 = {f"CALICO_IPV4POOL_{values.ipv4_pool.upper()}": values.ipv4_mode, "CALICO_IPV4POOL_CIDR": values.pod_cidr}
+    ipv6 = {
+        "CALICO_IPV6POOL_VXLAN": values.ipv6_mode,
+        "CALICO_IPV6POOL_NAT_OUTGOING": _boolean(value=values.ipv6_nat_outgoing),
+        "CALICO_ROUTER_ID": "hash",
+    }
+    return {**_autodetection(values), **(ipv4 if values.has_ipv4 else {}), **(ipv6 if values.has_ipv6 else {})}
 
 
-def _autodetection(values: ChartValues) -> list[JsonObject]:
-    env = [_plain("IP", "autodetect" if values.has_ipv4 else "none")]
-    if values.has_ipv4 and values.ipv4_autodetection:
-        env.append(_plain("IP_AUTODETECTION_METHOD", values.ipv4_autodetection))
-    if values.has_ipv6:
-        env.append(_plain("IP6", "autodetect"))
-        if values.ipv6_autodetection:
-            env.append(_plain("IP6_AUTODETECTION_METHOD", values.ipv6_autodetection))
-    return env
+def _autodetection(values: ChartValues) -> dict[str, str]:
+    found = {
+        "IP": "autodetect" if values.has_ipv4 else "none",
+        "IP_AUTODETECTION_METHOD": values.ipv4_autodetection if values.has_ipv4 else None,
+        "IP6": "autodetect" if values.has_ipv6 else None,
+        "IP6_AUTODETECTION_METHOD": values.ipv6_autodetection if values.has_ipv6 else None,
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def _calico_node_mounts(values: ChartValues) -> list[JsonObject]:
@@ -280,20 +270,13 @@ def _volumes(values: ChartValues) -> list[JsonObject]:
     ]
 
 
-def _plain(name: str, value: str) -> JsonObject:
-    return {"name": name, "value": value}
+def _env(variables: Mapping[str, str | JsonObject]) -> list[JsonObject]:
+    """Return environment variables, each with its value or its source."""
+    return [{"name": name, "value" if isinstance(one, str) else "valueFrom": one} for name, one in variables.items()]
 
 
-def _from_config(name: str, key: str) -> JsonObject:
-    return {"name": name, "valueFrom": {"configMapKeyRef": {"name": CALICO_CONFIG, "key": key}}}
-
-
-def _node_name(name: str) -> JsonObject:
-    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
-
-
-def _api_endpoint() -> JsonObject:
-    return {"configMapRef": {"name": "kubernetes-services-endpoint", "optional": True}}
+def _from_config(key: str) -> JsonObject:
+    return {"configMapKeyRef": {"name": CALICO_CONFIG, "key": key}}
 
 
 def _mount(path: str, volume: str, *, read_only: bool = False) -> JsonObject:

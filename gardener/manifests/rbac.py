@@ -18,6 +18,7 @@ from typing import Final
 
 from gardener.manifests.admission import BINDING_NAME, POLICY_NAME
 from hitless.calico import CALICO_CONFIG, CALICO_GROUP
+from hitless.objects import make_object
 from hitless.words import JsonObject
 
 NAMESPACE: Final = "kube-system"
@@ -34,7 +35,7 @@ def part_objects() -> tuple[JsonObject, ...]:
 
 def make_account(name: str) -> JsonObject:
     """Make a ServiceAccount in kube-system."""
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}}
+    return make_object("v1", "ServiceAccount", name, NAMESPACE)
 
 
 def make_rule(verbs: Sequence[str], resources: Sequence[str], *, group: str = "", names: Sequence[str] = ()) -> JsonObject:
@@ -52,18 +53,13 @@ def make_grant(name: str, rules: Sequence[JsonObject], *accounts: str, namespace
         accounts: the accounts with this role; default: the account of the same name.
         namespace: where the rules hold; None: everywhere.
     """
-    kind = "ClusterRole" if namespace is None else "Role"
-    metadata = {"name": name} if namespace is None else {"name": name, "namespace": namespace}
-    head = {"apiVersion": f"{RBAC_GROUP}/v1"}
-    role = {**head, "kind": kind, "metadata": metadata, "rules": list(rules)}
-    binding = {
-        **head,
-        "kind": f"{kind}Binding",
-        "metadata": dict(metadata),
-        "roleRef": {"apiGroup": RBAC_GROUP, "kind": kind, "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE} for account in accounts or (name,)],
-    }
-    return role, binding
+    kind, version = "ClusterRole" if namespace is None else "Role", f"{RBAC_GROUP}/v1"
+    role = {"apiGroup": RBAC_GROUP, "kind": kind, "name": name}
+    subjects = [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE} for account in accounts or (name,)]
+    return (
+        make_object(version, kind, name, namespace, rules=list(rules)),
+        make_object(version, f"{kind}Binding", name, namespace, roleRef=role, subjects=subjects),
+    )
 
 
 def _route_controller() -> tuple[JsonObject, ...]:
@@ -176,12 +172,7 @@ def _kube_controllers_rules() -> list[JsonObject]:
 
 
 def _typha_service() -> JsonObject:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "calico-typha", "namespace": NAMESPACE, "labels": {"k8s-app": "calico-typha"}},
-        "spec": {
-            "ports": [{"name": "calico-typha", "port": 5473, "protocol": "TCP", "targetPort": "calico-typha"}],
-            "selector": {"k8s-app": "calico-typha"},
-        },
-    }
+    labels = {"k8s-app": "calico-typha"}
+    ports = [{"name": "calico-typha", "port": 5473, "protocol": "TCP", "targetPort": "calico-typha"}]
+    spec = {"ports": ports, "selector": labels}
+    return make_object("v1", "Service", "calico-typha", NAMESPACE, labels=labels, spec=spec)

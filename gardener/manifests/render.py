@@ -18,7 +18,7 @@ from gardener.manifests.chart_values import ChartValues, compute_values
 from gardener.releases import calico_image, enabled_controllers
 from gardener.shoot import Shoot
 from hitless.calico import CALICO_CONFIG, CALICO_GROUP
-from hitless.objects import name_of
+from hitless.objects import make_object, name_of
 from hitless.words import JsonObject, Kind
 
 DEFAULT_POOL: Final = "default-ipv4-ippool"
@@ -65,17 +65,13 @@ def pool_from_environment(shoot: Shoot, feature_gates: FeatureGates) -> JsonObje
 
 
 def _config_map(values: ChartValues) -> JsonObject:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": CALICO_CONFIG, "namespace": "kube-system"},
-        "data": {
-            "typha_service_name": "calico-typha" if values.typha else "none",
-            "calico_backend": values.backend,
-            "veth_mtu": values.veth_mtu,
-            "cni_network_config": _cni_network_config(values),
-        },
+    data = {
+        "typha_service_name": "calico-typha" if values.typha else "none",
+        "calico_backend": values.backend,
+        "veth_mtu": values.veth_mtu,
+        "cni_network_config": _cni_network_config(values),
     }
+    return make_object("v1", "ConfigMap", CALICO_CONFIG, "kube-system", data=data)
 
 
 def _cni_network_config(values: ChartValues) -> str:
@@ -196,21 +192,17 @@ def _kube_controllers(values: ChartValues) -> JsonObject:
 def _deployment(name: str, app: str, strategy: JsonObject, pod: JsonObject, *, preserve_resources: bool = False) -> JsonObject:
     labels = {"k8s-app": app, **SYSTEM_COMPONENT}
     template: JsonObject = {"labels": {**labels, **REACH, "origin": "gardener"}}
-    metadata: JsonObject = {"name": name, "namespace": "kube-system", "labels": labels}
+    annotations = None
     if preserve_resources:
-        metadata["annotations"] = {"resources.gardener.cloud/preserve-resources": "true"}
+        annotations = {"resources.gardener.cloud/preserve-resources": "true"}
         template["annotations"] = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata,
-        "spec": {
-            "revisionHistoryLimit": 2,
-            "strategy": strategy,
-            "selector": {"matchLabels": {"k8s-app": app}},
-            "template": {"metadata": template, "spec": pod},
-        },
+    spec = {
+        "revisionHistoryLimit": 2,
+        "strategy": strategy,
+        "selector": {"matchLabels": {"k8s-app": app}},
+        "template": {"metadata": template, "spec": pod},
     }
+    return make_object("apps/v1", "Deployment", name, "kube-system", labels=labels, annotations=annotations, spec=spec)
 
 
 def _ip_pools(values: ChartValues) -> list[JsonObject]:
@@ -243,4 +235,4 @@ def _pool(name: str, cidr: str, *, ipip: str, vxlan: str) -> JsonObject:
 
 
 def _ip_pool(name: str, spec: JsonObject) -> JsonObject:
-    return {"apiVersion": f"{CALICO_GROUP}/v1", "kind": "IPPool", "metadata": {"name": name}, "spec": spec}
+    return make_object(f"{CALICO_GROUP}/v1", "IPPool", name, spec=spec)
