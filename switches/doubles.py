@@ -9,7 +9,7 @@ from typing import Protocol
 
 from gardener.conditions import calico_is_up, dated, route_condition
 from gardener.doubles.cloud import Cloud, CloudBehaviour, Propagation
-from gardener.doubles.control_plane import ControlPlane, Scaled
+from gardener.doubles.control_plane import ControlPlane, RouteControllerPart
 from gardener.doubles.extension import Extension
 from gardener.doubles.route_controller import RouteController
 from gardener.doubles.route_plan import RouteControllerMode
@@ -29,15 +29,11 @@ from hitless.ports import Clock, KubeApi, Participant, RouteTables
 from hitless.words import JsonObject, Mode, Nanoseconds
 
 
-class Endable(Protocol):
-    """A part whose process can be stopped and started: a double, or a program."""
+class ExtensionPart(Participant, Protocol):
+    """The extension: a double, or a program."""
 
     def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does
         """Stop the process, or start it again."""
-
-
-class ExtensionPart(Participant, Endable, Protocol):
-    """The extension: a double, or a program."""
 
     def request(self, shoot: Shoot, at_ns: Nanoseconds) -> None:
         """Receive the Shoot of the operator's request."""
@@ -50,10 +46,6 @@ class ExtensionPart(Participant, Endable, Protocol):
 
     def restore(self, at_ns: Nanoseconds) -> None:
         """Start again in another seed."""
-
-
-class RouteControllerPart(Endable, Scaled, Protocol):
-    """The route controller: a double, or what starts and ends the program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +97,7 @@ class Switch:
         return Fault(inject=leave, cure=arrive)
 
 
-def _take_away(part: Endable, clock: Clock) -> Fault:
+def _take_away(part: ExtensionPart | RouteControllerPart, clock: Clock) -> Fault:
     """Return the fault that stops a part."""
     return Fault(
         inject=lambda _: part.set_away(is_away=True, at_ns=clock.now_ns()),

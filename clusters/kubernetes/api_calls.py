@@ -84,6 +84,10 @@ class ApiCalls:
                 )
             return answer
 
+    def patch(self, path: str, body: JsonObject, *, about: str, content_type: str = MERGE) -> JsonObject:
+        """Patch an object and return it. Raises ApiError: as `call`."""
+        return self.call("PATCH", path, about=about, body=body, content_type=content_type)
+
     def read_log(self, namespace: str, pod: str, container: str, *, lines_max: int, is_previous: bool) -> str:
         """Return the last lines of a container's log, or of the one before its last restart. Raises ApiError: as `call`."""
         request = f"GET the log of {container} in {pod}"
@@ -170,6 +174,22 @@ class ApiCalls:
             method, path, query_params=spelled, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
         return self._client.call_api(*request, _request_timeout=timeouts_s).response
+
+
+def list_objects(calls: ApiCalls, path: str, api_version: str, kind: str) -> tuple[tuple[JsonObject, ...], int]:
+    """Return the objects of a collection, in order of their names, and the version of the collection.
+
+    Raises:
+        NotFoundError: the server does not know the kind (a CRD is missing, the API version is not served).
+        ApiError: as `ApiCalls.call`.
+    """
+    about = f"list of {kind}"
+    answer = calls.call("GET", path, about=about)
+    with hitless_errors(f"GET {about}"):
+        # The items of a list come without the two fields that are the same for all.
+        items = ({"apiVersion": api_version, "kind": kind, **item} for item in answer["items"] or ())
+        objects = tuple(sorted(items, key=lambda item: str(item["metadata"]["name"])))
+        return objects, int(answer["metadata"]["resourceVersion"])
 
 
 def connect(kubeconfig: Path, context: str | None = None, read_s: float = READ_S) -> ApiCalls:

@@ -25,36 +25,23 @@ _NOT_APPLIED: Final = frozenset({"creationTimestamp", "deletionTimestamp", "gene
 """Metadata of a read object that an apply must not contain."""
 
 
-def server_side_apply(
-    calls: ApiCalls, resource: Resource, document: JsonObject, *, user: str | None, is_dry_run: bool = False
-) -> JsonObject:
-    """Apply one object with force and return it as it is afterwards; its status stays.
+def server_side_apply(calls: ApiCalls, resource: Resource, document: JsonObject, *, user: str | None) -> JsonObject:
+    """Apply one object with force and return it as it is afterwards; its status stays. Raises ApiError: as `ApiCalls.call`.
 
-    Args:
-        calls: the API server.
-        resource: where it is kept; an apiVersion of the object's own wins.
-        document: the object; without a namespace it goes to kube-system.
-        user: whom to impersonate; None: the kubeconfig's own user.
-        is_dry_run: only validate it, unknown fields included.
-
-    Raises:
-        ApiError: as `ApiCalls.call`.
+    An apiVersion of the object's own wins over the resource's; without a namespace it goes to kube-system.
     """
     metadata = {key: value for key, value in document["metadata"].items() if key not in _NOT_APPLIED}
     body = {"apiVersion": resource.api_version, **document, "metadata": metadata}
     body.pop("status", None)
     if resource.is_namespaced:
         metadata.setdefault("namespace", NAMESPACE)
-    query: dict[str, str | bool] = {"fieldManager": FIELD_MANAGER, "force": True}
-    if is_dry_run:
-        query |= {"dryRun": "All", "fieldValidation": "Strict"}
     return calls.call(
         "PATCH",
         replace(resource, api_version=str(body["apiVersion"])).path(
             metadata["name"], namespace=metadata.get("namespace", NAMESPACE)
         ),
         about=describe(document),
-        query=query,
+        query={"fieldManager": FIELD_MANAGER, "force": True},
         body=body,
         content_type=APPLY,
         user=user,
@@ -90,11 +77,6 @@ class Installer:
         kinds = ", ".join(sorted({document["kind"] for document in documents}))
         wait_until(is_installed, timeout_s=timeout_s, poll_s=_POLL_S, unmet=f"the API does not serve all of {kinds}")
 
-    def validate(self, documents: Sequence[JsonObject]) -> None:
-        """Have the server validate objects without storing them: schema, unknown fields, defaulting, admission."""
-        for document in documents:
-            server_side_apply(self._calls, self._find(document), document, user=None, is_dry_run=True)
-
     def get(self, document: JsonObject) -> JsonObject:
         """Return the object of this kind, namespace and name as it is now."""
         return self._calls.call("GET", self._path(document), about=describe(document))
@@ -112,19 +94,21 @@ class Installer:
         return self._find(document).path(metadata["name"], namespace=metadata.get("namespace", NAMESPACE))
 
     def _find(self, document: JsonObject) -> Resource:
-        """Return the object's resource by the server's discovery, which is requested once per API version."""
         metadata = document.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         api_version, kind = document.get("apiVersion"), document.get("kind")
         for place, found in (("apiVersion", api_version), ("kind", kind), ("metadata.name", name)):
             if not isinstance(found, str) or not found:
                 raise UsageError(where="Kubernetes object", place=place, found=repr(found), expected="a text")
-        key = (str(api_version), str(kind))
-        if key not in self._discovered:
-            self._discover(str(api_version), str(kind))
-        if key not in self._discovered:
+        return self.find(str(api_version), str(kind))
+
+    def find(self, api_version: str, kind: str) -> Resource:
+        """Return where objects of a kind are kept, as the server says; asked once for each API version that is new."""
+        if (api_version, kind) not in self._discovered:
+            self._discover(api_version, kind)
+        if (api_version, kind) not in self._discovered:
             raise NotFoundError(f"the server does not serve {kind} of {api_version}")
-        return self._discovered[key]
+        return self._discovered[api_version, kind]
 
     def _discover(self, api_version: str, kind: str) -> None:
         root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"

@@ -11,9 +11,10 @@ Server-side apply has one field manager for all actors: the port promises that a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
-from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls
+from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls, list_objects
 from clusters.kubernetes.api_errors import hitless_errors
 from clusters.kubernetes.crashes import ReadLog
 from clusters.kubernetes.installer import Installer, server_side_apply
@@ -66,18 +67,9 @@ class KindKube:
         return self._calls.call("GET", self._resource(kind).path(name), about=f"{kind.value} {name}")
 
     def list(self, kind: Kind) -> tuple[JsonObject, ...]:
-        """Return all objects of a kind (of kube-system, where it is namespaced), in order of their names.
-
-        Raises:
-            NotFoundError: the server does not know the kind (a CRD is missing, the API version is not served).
-        """
+        """Return all objects of a kind (of kube-system, where it is namespaced); see `list_objects`."""
         resource = self._resource(kind)
-        answer = self._calls.call("GET", resource.path(), about=f"list of {kind.value}")
-        with hitless_errors(f"GET list of {kind.value}"):
-            # The items of a list come without the two fields that are the same for all.
-            head = {"apiVersion": answer["apiVersion"], "kind": kind.value}
-            items = ({**head, **item} for item in answer["items"] or ())
-            return tuple(sorted(items, key=lambda item: str(item["metadata"]["name"])))
+        return list_objects(self._calls, resource.path(), resource.api_version, kind.value)[0]
 
     def apply(self, document: JsonObject, *, actor: str) -> JsonObject:
         """Create the object or replace the earlier apply, as `actor`; see KubeApi.
@@ -167,22 +159,18 @@ class KindKube:
         resource = RESOURCES[kind]
         if kind not in {Kind.ADMISSION_POLICY, Kind.ADMISSION_POLICY_BINDING}:
             return resource
-        group, newest = resource.api_version.split("/")
-        version = self._policy_version or self._find_policy_version(group, resource.plural) or newest
-        return Resource(api_version=f"{group}/{version}", plural=resource.plural, is_namespaced=False)
+        if self._policy_version is None:
+            self._policy_version = self._find_policy_version()
+        return replace(resource, api_version=self._policy_version or resource.api_version)
 
-    def _find_policy_version(self, group: str, plural: str) -> str | None:
+    def _find_policy_version(self) -> str | None:
         """Return the newest version in which the server has admission policies; None if it has them in none."""
         for version in POLICY_VERSIONS:
             try:
-                answer = self._calls.call("GET", f"/apis/{group}/{version}", about=f"{group}/{version}")
+                self.installer.find(version, Kind.ADMISSION_POLICY.value)
             except NotFoundError:
                 continue
-            with hitless_errors(f"GET {group}/{version}"):
-                is_served = any(item["name"] == plural for item in answer["resources"])
-            if is_served:
-                self._policy_version = version
-                return version
+            return version
         return None
 
 

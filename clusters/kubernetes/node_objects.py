@@ -48,11 +48,10 @@ def read_parts(nodes: Sequence[JsonObject], daemon_set: JsonObject | None, overl
     tag of calico-node's image, and the digest where the image is pinned by one. Source: Kubernetes API, NodeSystemInfo.
     """
     kernel = _versions_of(nodes, "kernelVersion")
-    image = next((one.get("image", "") for one in containers_of(daemon_set) if one.get("name") == CALICO_NODE), "")
-    named, _, digest = image.partition("@")
+    version, digest = read_calico_image(daemon_set)
     tunnel = f"{overlay}, Linux {kernel}" if kernel else overlay.value
     return (
-        PartIdentity(name=Part.CALICO, is_double=False, version=_tag_of(named), digest=digest or None),
+        PartIdentity(name=Part.CALICO, is_double=False, version=version, digest=digest or None),
         PartIdentity(name=Part.TUNNEL, is_double=False, version=tunnel),
         PartIdentity(name=Part.KUBERNETES, is_double=False, version=_versions_of(nodes, "kubeletVersion")),
         PartIdentity(name=Part.KERNEL, is_double=False, version=kernel),
@@ -65,6 +64,8 @@ def _versions_of(nodes: Sequence[JsonObject], key: str) -> str:
     return ", ".join(sorted({info[key] for info in infos if info.get(key)}))
 
 
-def _tag_of(image: str) -> str:
-    """Return an image's tag; empty: it has none. The registry's port, as in `host:5000/node`, is no tag."""
-    return image.rpartition("/")[2].partition(":")[2]
+def read_calico_image(daemon_set: JsonObject | None) -> tuple[str, str]:
+    """Return tag and digest of calico-node's image; empty: it has none. A port, as in `host:5000/node`, is no tag."""
+    image = next((one.get("image", "") for one in containers_of(daemon_set) if one.get("name") == CALICO_NODE), "")
+    named, _, digest = image.partition("@")
+    return named.rpartition("/")[2].partition(":")[2], digest

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from clusters.kubernetes.api_calls import ApiCalls
+from clusters.kubernetes.api_calls import ApiCalls, list_objects
 from clusters.kubernetes.api_errors import hitless_errors, refusal
 from clusters.kubernetes.installer import Installer
 from clusters.kubernetes.resources import RESOURCES
@@ -79,8 +79,7 @@ class KubePodHost(Installer):
 
     def pods(self, namespace: str) -> tuple[JsonObject, ...]:
         """Return the pods of a namespace; see PodHost."""
-        answer = self._calls.call("GET", RESOURCES[Kind.POD].path(namespace=namespace), about=f"pods of {namespace}")
-        return tuple(answer.get("items") or ())
+        return list_objects(self._calls, RESOURCES[Kind.POD].path(namespace=namespace), "v1", "Pod")[0]
 
     def execute(self, namespace: str, pod: str, command: Sequence[str], line: bytes, timeout_s: float) -> bytes:
         """Run a command over a websocket; see PodHost."""

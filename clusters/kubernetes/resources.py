@@ -21,8 +21,8 @@ NAMESPACE: Final = "kube-system"
 """Where every namespaced object of the switch lives."""
 
 POLICY_GROUP: Final = "admissionregistration.k8s.io"
-POLICY_VERSIONS: Final = ("v1", "v1beta1", "v1alpha1")
-"""Versions of MutatingAdmissionPolicy, newest first. Source: Kubernetes 1.36 (v1), 1.34 (v1beta1), 1.32 (v1alpha1)."""
+POLICY_VERSIONS: Final = tuple(f"{POLICY_GROUP}/{version}" for version in ("v1", "v1beta1", "v1alpha1"))
+"""API versions of MutatingAdmissionPolicy, newest first. Source: Kubernetes 1.36 (v1), 1.34 (v1beta1), 1.32 (v1alpha1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from clusters.kubernetes.api_calls import ApiCalls
+from clusters.kubernetes.api_calls import ApiCalls, list_objects
 from clusters.kubernetes.api_errors import hitless_errors
 from clusters.kubernetes.resources import Resource
 from hitless.errors import ApiError, NotFoundError
@@ -127,7 +127,7 @@ class Collection(KindWatcher):
     def __init__(self, calls: ApiCalls, resource: Resource, kind: str, namespace: str = "") -> None:
         path = resource.path(namespace=namespace) if namespace else replace(resource, is_namespaced=False).path()
         super().__init__(calls, kind, lambda: path)
-        self._head = {"apiVersion": resource.api_version, "kind": kind}
+        self._head = (resource.api_version, kind)
         self._lock = threading.Lock()
         self._objects: tuple[JsonObject, ...] = ()
         self._is_new = False
@@ -160,11 +160,7 @@ class Collection(KindWatcher):
             self._list()
 
     def _list(self) -> int:
-        answer = self._calls.call("GET", self._find_path(), about=self._about)
-        with hitless_errors(f"GET {self._about}"):
-            items = ({**self._head, **item} for item in answer["items"] or ())
-            objects = tuple(sorted(items, key=lambda one: str(one["metadata"]["name"])))
-            version = int(answer["metadata"]["resourceVersion"])
+        objects, version = list_objects(self._calls, self._find_path(), *self._head)
         with self._lock:
             # `read` lists in another thread: an answer that comes late may be the older one.
             if version >= self._listed:

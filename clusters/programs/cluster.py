@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from clusters.kubernetes.api_calls import MERGE, ApiCalls, connect
+from clusters.kubernetes.api_calls import ApiCalls, connect
 from clusters.kubernetes.installer import Installer
-from clusters.kubernetes.resources import NAMESPACE
+from clusters.kubernetes.resources import NAMESPACE, RESOURCES
 from clusters.programs.api_server import ApiServer, find_assets
 from clusters.programs.ec2 import Ec2Endpoint
 from clusters.programs.extension import ExtensionProgram, start_extension
@@ -33,7 +33,8 @@ from hitless.events import Event, Recorder
 from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
 from hitless.faults import KUBE_API_DOWN, Fault, FaultTable
 from hitless.load import Load
-from hitless.ports import Calibrator, Clock, Cluster, KubeApi, Participant, Prober, RouteTables
+from hitless.objects import name_of
+from hitless.ports import Calibrator, Clock, Cluster, Faults, KubeApi, Participant, Prober, RouteTables
 from hitless.words import Capability, JsonObject, Kind, Mode, Nanoseconds
 from scenarios.plan import Case
 
@@ -191,13 +192,8 @@ class ProgramCluster:
         nodes = self._inner.kube.list(Kind.NODE)
         installer.install_when_served((kubeconfig, credentials, *map(node_as_created, nodes)), timeout_s=_READY_S)
         for node in nodes:
-            calls.call(
-                "PATCH",
-                f"/api/v1/nodes/{node['metadata']['name']}/status",
-                about=f"Node {node['metadata']['name']} status",
-                body={"status": node.get("status") or {}},
-                content_type=MERGE,
-            )
+            path = RESOURCES[Kind.NODE].path(name_of(node), subresource="status")
+            calls.patch(path, {"status": node.get("status") or {}}, about=f"Node {name_of(node)} status")
 
     def _begin_extension(self, calls: ApiCalls, extension: Path, resource_manager: Path) -> None:
         gates = self._feature_gates

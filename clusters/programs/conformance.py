@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from clusters.kubernetes.api_calls import MERGE, ApiCalls, connect
+from clusters.kubernetes.api_calls import ApiCalls, connect, list_objects
 from clusters.kubernetes.installer import Installer
 from clusters.kubernetes.resources import RESOURCES
 from clusters.programs.api_server import ApiServer, find_assets
@@ -88,13 +88,12 @@ def _nodes_of(name: str) -> str:
 
 
 def _write_nodes(calls: ApiCalls, installer: Installer, case: Case) -> None:
-    for node in calls.call("GET", RESOURCES[Kind.NODE].path(), about="list of Node")["items"]:
+    for node in list_objects(calls, RESOURCES[Kind.NODE].path(), "v1", "Node")[0]:
         calls.call("DELETE", RESOURCES[Kind.NODE].path(node["metadata"]["name"]), about="Node")
     for node in replace(case, api_error="").make_nodes() or ():
         installer.install([{"apiVersion": "v1", **{key: value for key, value in node.items() if key != "status"}}])
         path = RESOURCES[Kind.NODE].path(node["metadata"]["name"], subresource="status")
-        body = {"status": node["status"]}
-        calls.call("PATCH", path, about="Node status", body=body, content_type=MERGE)
+        calls.patch(path, {"status": node["status"]}, about="Node status")
 
 
 def _ask_group(calls: ApiCalls, installer: Installer, program: Process, names: Sequence[str]) -> dict[str, str]:
@@ -157,7 +156,7 @@ def _read_answer(calls: ApiCalls, name: str) -> str | None:
     error = (status.get("lastError") or {}).get("description") or ""
     match (status.get("lastOperation") or {}).get("state"):
         case "Succeeded":
-            nodes = calls.call("GET", RESOURCES[Kind.NODE].path(), about="list of Node")["items"]
+            nodes, _ = list_objects(calls, RESOURCES[Kind.NODE].path(), "v1", "Node")
             return "proceed" if all(map(has_route_created, nodes)) else "not-applicable"
         case "Error" if "waiting for routes to be created" in error:
             return "hold"

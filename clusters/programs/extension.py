@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from clusters.kubernetes.api_calls import MERGE, ApiCalls
+from clusters.kubernetes.api_calls import ApiCalls
 from clusters.kubernetes.installer import Installer
 from clusters.kubernetes.watcher import Collection
 from clusters.programs.api_server import ApiServer
@@ -171,13 +171,8 @@ class ExtensionProgram:
             # The extension would set missing labels first, and the resource manager would apply the old manifest again.
             compressed["metadata"]["labels"] = written["metadata"].get("labels") or {}
         self._installer.install((compressed,))
-        self._calls.call(
-            "PATCH",
-            MANAGED_RESOURCES.path(MANAGED_RESOURCE, namespace=SEED_NAMESPACE),
-            about=f"ManagedResource {MANAGED_RESOURCE}",
-            body={"spec": {"secretRefs": [{"name": name}]}},
-            content_type=MERGE,
-        )
+        path = MANAGED_RESOURCES.path(MANAGED_RESOURCE, namespace=SEED_NAMESPACE)
+        self._calls.patch(path, {"spec": {"secretRefs": [{"name": name}]}}, about=f"ManagedResource {MANAGED_RESOURCE}")
         self._written_shoot = None
 
     def migrate(self) -> None:
@@ -197,13 +192,8 @@ class ExtensionProgram:
         self._ask("reconcile")
 
     def _ask(self, operation: str) -> None:
-        self._calls.call(
-            "PATCH",
-            NETWORKS.path(NETWORK, namespace=SEED_NAMESPACE),
-            about=f"Network {NETWORK}",
-            body={"metadata": {"annotations": {OPERATION: operation}}},
-            content_type=MERGE,
-        )
+        path, body = NETWORKS.path(NETWORK, namespace=SEED_NAMESPACE), {"metadata": {"annotations": {OPERATION: operation}}}
+        self._calls.patch(path, body, about=f"Network {NETWORK}")
 
     def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: ARG002, FBT001 - the program takes its own time
         """Stop the program, or start it again."""

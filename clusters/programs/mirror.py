@@ -14,6 +14,7 @@ from typing import Final
 
 from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls
 from clusters.kubernetes.installer import Installer
+from clusters.kubernetes.node_objects import read_calico_image
 from clusters.kubernetes.resources import NAMESPACE, RESOURCES
 from clusters.kubernetes.watcher import Collection
 from clusters.linux.counters import read_waited_us
@@ -105,12 +106,8 @@ class Mirror:
 
     def find_calico_version(self) -> str | None:
         """Return the tag of calico-node's image as the programs rendered it; None: there is no calico-node. Raises ApiError."""
-        for daemon_set in self._collections[Kind.DAEMON_SET].read():
-            for container in daemon_set["spec"]["template"]["spec"].get("containers") or ():
-                if container.get("name") == "calico-node":
-                    named = str(container.get("image", "")).partition("@")[0]
-                    return named.rpartition("/")[2].partition(":")[2] or None
-        return None
+        found = self._collections[Kind.DAEMON_SET].read()
+        return next((tag for one in found if (tag := read_calico_image(one)[0])), None)
 
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
         """Copy inward what changed in the programs' API since the last look."""
@@ -163,13 +160,8 @@ class Mirror:
 
     def _carry_out(self, node: str, condition: JsonObject | None) -> None:
         entry = condition or {"type": NETWORK_UNAVAILABLE, "$patch": "delete"}
-        answer = self._calls.call(
-            "PATCH",
-            RESOURCES[Kind.NODE].path(node, subresource="status"),
-            about=f"Node {node} status",
-            body={"status": {"conditions": [entry]}},
-            content_type=STRATEGIC_MERGE,
-        )
+        path, body = RESOURCES[Kind.NODE].path(node, subresource="status"), {"status": {"conditions": [entry]}}
+        answer = self._calls.patch(path, body, about=f"Node {node} status", content_type=STRATEGIC_MERGE)
         self._conditions[node], self._written[node] = condition, _version_of(answer)
 
     def _carry_objects(self, now_ns: Nanoseconds) -> None:

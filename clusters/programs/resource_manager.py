@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from clusters.kubernetes.api_calls import MERGE, ApiCalls
+from clusters.kubernetes.api_calls import ApiCalls
 from clusters.kubernetes.resources import NAMESPACE, RESOURCES
 from clusters.kubernetes.watcher import Collection
 from clusters.programs.api_server import ApiServer
@@ -99,18 +99,10 @@ class GarbageCollector:
             if due_ns <= now_ns:
                 # A released object stays in the list until the watch reports that it is gone.
                 with contextlib.suppress(NotFoundError):
-                    self._let_go(kind, name)
+                    path, released = RESOURCES[kind].path(name), {"metadata": {"finalizers": None}}
+                    self._calls.patch(path, released, about=f"{kind.value} {name}")
         return Nanoseconds(now_ns + _IDLE_NS)
 
     def is_settled(self) -> bool:
         """Return whether nothing is waiting."""
         return not self._due_ns
-
-    def _let_go(self, kind: Kind, name: str) -> None:
-        self._calls.call(
-            "PATCH",
-            RESOURCES[kind].path(name),
-            about=f"{kind.value} {name}",
-            body={"metadata": {"finalizers": None}},
-            content_type=MERGE,
-        )

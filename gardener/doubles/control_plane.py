@@ -25,8 +25,8 @@ CONFLICT_ATTEMPTS_MAX: Final = 5
 """Attempts to write one node's status. Source: client-go util/retry DefaultRetry.Steps."""
 
 
-class Scaled(Protocol):
-    """The scaled part: the double of the route controller, or the adapter of its program."""
+class RouteControllerPart(Protocol):
+    """The route controller: a double, or what starts and ends the program."""
 
     @property
     def name(self) -> str:
@@ -39,6 +39,9 @@ class Scaled(Protocol):
     def scale(self, replicas: int, at_ns: Nanoseconds, /) -> None:
         """Run this many replicas from now on."""
 
+    def set_away(self, is_away: bool, at_ns: Nanoseconds) -> None:  # noqa: FBT001 - reads as what it does
+        """Stop the process, or start it again."""
+
 
 class ControlPlane:
     """Scales the route controller, applies the admission policy and removes stale conditions; a Participant.
@@ -50,7 +53,9 @@ class ControlPlane:
     name: Final = "gardener-extension-provider-aws"
     watches: Final[frozenset[Kind]] = frozenset()
 
-    def __init__(self, *, kube: KubeApi, recorder: Recorder, timings: Timings, shoot: Shoot, controller: Scaled) -> None:
+    def __init__(
+        self, *, kube: KubeApi, recorder: Recorder, timings: Timings, shoot: Shoot, controller: RouteControllerPart
+    ) -> None:
         self._kube = kube
         self._recorder = recorder
         self._timings = timings

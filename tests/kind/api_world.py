@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from clusters.kubernetes.api_calls import connect
+from clusters.kubernetes.api_calls import APPLY, connect
 from clusters.kubernetes.kube import KindKube
 from clusters.programs.api_server import ApiServer, find_assets
 from gardener.manifests.rbac import calico_objects, make_account, make_grant, make_rule, part_objects
 from hitless.errors import ApiError, MissingCapabilityError
-from hitless.words import Kind
+from hitless.words import JsonObject, Kind
 from tests.kind.ippool_crd import ip_pool_crd
 
 WAIT_S = 10.0
+
+
+def validate(kube: KindKube, documents: Iterable[JsonObject]) -> None:
+    """Have the server validate objects without storing them: schema, unknown fields, defaulting, admission."""
+    query: dict[str, str | bool] = {"fieldManager": "hitless", "force": True, "dryRun": "All", "fieldValidation": "Strict"}
+    for document in documents:
+        path = kube.installer._path(document)
+        kube._calls.call("PATCH", path, about=document["kind"], query=query, body=document, content_type=APPLY)
 
 
 @contextmanager

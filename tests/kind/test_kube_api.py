@@ -20,7 +20,7 @@ from gardener.conditions import route_condition
 from hitless.documents import read_document
 from hitless.errors import ApiError, ApiUnavailableError, BugError, ConflictError, NotFoundError, UsageError
 from hitless.words import JsonObject, Kind
-from tests.kind.api_world import is_served, register_node, running_server, wait_told, wait_until, watched_api
+from tests.kind.api_world import is_served, register_node, running_server, validate, wait_told, wait_until, watched_api
 from tests.lab.conformance.kube_api import ACTOR, KubeApiConformance, config_map, daemon_set
 
 
@@ -102,7 +102,7 @@ def test_an_object_that_fits_no_schema_is_an_error_that_no_retry_cures(kube_api:
         kube_api.apply(broken, actor=ACTOR)
     assert not isinstance(refused.value, ApiUnavailableError)
     with pytest.raises(ApiError, match=r"spec\.oops"):
-        kube_api.installer.validate([{**daemon_set(), "spec": {**daemon_set()["spec"], "oops": True}}])
+        validate(kube_api, [{**daemon_set(), "spec": {**daemon_set()["spec"], "oops": True}}])
 
 
 def test_a_kind_that_the_server_does_not_know_is_not_found(kube_api: KindKube) -> None:

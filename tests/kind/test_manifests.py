@@ -14,6 +14,7 @@ from gardener.manifests.admission import policy_manifests
 from gardener.manifests.rbac import calico_objects, part_objects
 from gardener.manifests.render import pool_from_environment, render
 from hitless.words import JsonObject, Mode
+from tests.kind.api_world import validate
 from tests.unit.fakes_gardener import make_shoot, shipped_shoot
 
 NETWORKS: dict[str, Mapping[str, Any] | None] = {
@@ -88,4 +89,4 @@ def test_the_schemas_would_find_a_mistake() -> None:
 
 @pytest.mark.parametrize("name", RENDERED)
 def test_a_real_api_server_takes_it(kube_api: KindKube, name: str) -> None:
-    kube_api.installer.validate(RENDERED[name])
+    validate(kube_api, RENDERED[name])

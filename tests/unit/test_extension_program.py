@@ -47,6 +47,9 @@ class Seed:
         self.writes.append(body)
         return {}
 
+    def patch(self, path: str, body: JsonObject, **_: str) -> JsonObject:
+        return self.call("PATCH", path, body=body)
+
     def collect(self, _calls: object, _resource: object, kind: str, _namespace: str) -> Any:  # noqa: ANN401 - a Collection
         return Shown(self, kind)
 

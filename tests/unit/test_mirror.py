@@ -40,6 +40,9 @@ class World:
             self.writes.append(request.get("body") or {method: path})
         return {"metadata": {"resourceVersion": str(self.version)}}
 
+    def patch(self, path: str, body: JsonObject, **_: str) -> JsonObject:
+        return self.call("PATCH", path, body=body)
+
     def write(self, kind: Kind, name: str, *, is_told: bool = True, **content: Any) -> None:  # noqa: ANN401 - JSON
         """Write an object as the programs do; a watch that is late tells nothing yet."""
         self.version += 1
