@@ -17,7 +17,7 @@ from bench.tables import Table
 from clusters.lab.kube import MemoryKube
 from commands.terminal import print_progress
 from gardener.doubles.cloud import CloudBehaviour
-from gardener.doubles.route_plan import RouteControllerMode
+from gardener.doubles.route_controller import RouteControllerMode
 from gardener.feature_gates import FeatureGates
 from gardener.gate import decide
 from gardener.manifests.admission import admit

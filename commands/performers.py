@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from clusters.programs.api_server import find_assets
-from clusters.programs.cluster import Programs
+from clusters.programs.cluster import Programs, find_program_release, plan_programs, surround
 from clusters.programs.identity import check_program
-from clusters.programs.switch import find_program_release, plan_programs, surround
 from commands.settings import DOUBLE
-from gardener.doubles.route_plan import RouteControllerMode
+from gardener.doubles.route_controller import RouteControllerMode
 from gardener.releases import LATEST, ExtensionRelease
 from hitless.errors import UsageError, WorldError
 from hitless.facts import Part

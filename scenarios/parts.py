@@ -14,7 +14,7 @@ from typing import Annotated, Final, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gardener.doubles.route_plan import RouteControllerMode
+from gardener.doubles.route_controller import RouteControllerMode
 from hitless.documents import MisfitError
 from hitless.facts import ClusterFacts, Endpoint
 from hitless.load import BODY_OCTETS_MAX, CLIENTS_MAX, REQUESTS_HZ_MAX, SERVERS_MAX, USERS_MAX, LoadSpec

@@ -11,8 +11,7 @@ from gardener.conditions import calico_is_up, dated, route_condition
 from gardener.doubles.cloud import Cloud, CloudBehaviour, Propagation
 from gardener.doubles.control_plane import ControlPlane, RouteControllerPart
 from gardener.doubles.extension import Extension
-from gardener.doubles.route_controller import RouteController
-from gardener.doubles.route_plan import RouteControllerMode
+from gardener.doubles.route_controller import RouteController, RouteControllerMode
 from gardener.feature_gates import FeatureGates
 from gardener.gate import Gate, decide
 from gardener.manifests.admission import policy_manifests

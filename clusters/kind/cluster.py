@@ -161,7 +161,7 @@ class CalicoCluster:
                 kube.stop()
             try:
                 if nodes is not None and not (self._options.keep and self._is_wired):
-                    # kind comes last, since it removes all nodes at the same time (see `clusters.kind.removal`).
+                    # kind comes last, since it removes all nodes at the same time (see `remove_containers`).
                     try:
                         remove_cluster(self._docker, self._plan.name)
                     finally:

@@ -28,21 +28,24 @@ from clusters.programs.route_controller import RouteControllerProgram
 from clusters.programs.seed_objects import SEED_NAMESPACE, definitions, namespace, secret
 from gardener.doubles.cloud import Cloud
 from gardener.feature_gates import FeatureGates
+from gardener.releases import LATEST, ExtensionRelease, find_release
 from hitless.clock import wait_until
+from hitless.errors import BugError
 from hitless.events import Event, Recorder
 from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
 from hitless.faults import KUBE_API_DOWN, Fault, FaultTable
 from hitless.load import Load
 from hitless.objects import name_of
-from hitless.ports import Calibrator, Clock, Cluster, Faults, KubeApi, Participant, Prober, RouteTables
-from hitless.words import Capability, JsonObject, Kind, Mode, Nanoseconds
-from scenarios.plan import Case
+from hitless.plan import RunPlan
+from hitless.ports import Calibrator, Clock, Cluster, KubeApi, Participant, Prober, RouteTables
+from hitless.words import Arm, Capability, JsonObject, Kind, Mode, Nanoseconds
+from scenarios.plan import Case, make_switch_spec
+from switches.doubles import Switch, make_switch
 
 LOGS: Final = "programs"
 """Folder of the programs' logs in a run's folder."""
 _READY_S: Final = 120.0
 _POLL_S: Final = 0.1
-
 
 Programs = Mapping[Part, Path]
 """The programs that replace doubles, by part."""
@@ -270,3 +273,43 @@ class ProgramCluster:
         identities = [identify(part, path) for part, path in self._programs.items()]
         rendered = self._mirror.find_calico_version() if self._mirror is not None else None
         return tuple(replace(one, calico_version=rendered) if one.name is Part.EXTENSION else one for one in identities)
+
+
+def plan_programs(plan: RunPlan, programs: Programs, case: Case, arm: Arm, clock: Clock) -> RunPlan:
+    """Return a plan whose switch has the programs in it; the cluster states their identities."""
+    parts = tuple(part for part in plan.header.parts if part.name not in programs)
+    return replace(plan, header=replace(plan.header, parts=parts), make_switch=partial(_make_switch, case, arm, clock))
+
+
+def find_program_release(programs: Programs) -> ExtensionRelease:
+    """Return the release of the extension, as the program states it; the latest where it is a double, or cannot be asked."""
+    path = programs.get(Part.EXTENSION)
+    return LATEST if path is None or not path.is_file() else find_release(identify(Part.EXTENSION, path).version)
+
+
+def surround(cluster: Cluster, programs: Programs, case: Case, arm: Arm, directory: Path, clock: Clock) -> ProgramCluster:
+    """Return a cluster with the programs around it, not up yet. Raises MissingCapabilityError."""
+    gates = make_switch_spec(case, arm).feature_gates
+    if Part.EXTENSION in programs:
+        gates = replace(gates, release=find_program_release(programs))
+    return ProgramCluster(cluster, programs, case, feature_gates=gates, directory=directory, clock=clock)
+
+
+def _make_switch(case: Case, arm: Arm, clock: Clock, cluster: Cluster, facts: ClusterFacts, recorder: Recorder) -> Switch:
+    if not isinstance(cluster, ProgramCluster):
+        raise BugError("programs were planned for a cluster without programs")
+    switch = make_switch(
+        make_switch_spec(case, arm),
+        kube=cluster.kube,
+        routes=cluster.routes,
+        recorder=recorder,
+        clock=clock,
+        extension=cluster.extension,
+        route_controller=cluster.route_controller,
+    )
+    if cluster.extension is not None:
+        if case.scenario.initial.manifest == "unreadable":
+            cluster.extension.compress_manifest()
+        cluster.extension.begin()
+    case.scenario.initial.prepare(cluster.kube, switch.cloud.tables, facts, recorder)
+    return switch

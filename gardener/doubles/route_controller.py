@@ -3,21 +3,23 @@
 Only a tick does work. An update describes all tables once, then deletes and creates one route after the other, then writes the
 conditions one after the other. The time of a call or patch is modelled by a later wake-up. A throttled call is retried three
 times inside the SDK, so short throttling is invisible. A call that hangs has no time-out: it ends with its answer, or when the
-liveness probe restarts the process. What a condition says is `gardener.doubles.route_plan.conclude`. It does not watch
-conditions: one that another writer overwrites stays overwritten until nodes change, an update is retried, or the sync period
-ends. Nodes are taken in order of their names; the real order is that of a Go map. Source: aws-custom-route-controller
-pkg/controller/reconciler.go:89-325, pkg/updater/routes.go:117-222; observed.
+liveness probe restarts the process. What a condition says is `conclude`. It does not watch conditions: one that another
+writer overwrites stays overwritten until nodes change, an update is retried, or the sync period ends. Nodes are taken in
+order of their names; the real order is that of a Go map. Source: aws-custom-route-controller
+pkg/controller/reconciler.go:89-325, pkg/updater/routes.go:117-253, pkg/updater/node_route.go; observed.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import ipaddress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum, unique
 from typing import Final
 
 from gardener.conditions import dated, network_unavailable, route_condition
 from gardener.doubles.cloud import Cloud
-from gardener.doubles.route_plan import Call, RouteControllerMode, conclude, follow_nodes, plan_table
 from gardener.gate import has_route_created
 from gardener.timings import Timings
 from hitless.clock import read_wall_time
@@ -37,6 +39,89 @@ updateNetworkConditionBackoff."""
 
 THROTTLE_RETRIES_MAX: Final = 3
 """Retries inside one throttled call. Source: observed; AWS SDK's standard retryer."""
+
+
+@unique
+class RouteControllerMode(StrEnum):
+    """What RouteCreated means."""
+
+    IDEAL = "ideal"
+    """Every table has the node's route."""
+    FAITHFUL = "faithful"
+    """The real controller's meaning: the last table that it processed had or got the route."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call to the route API."""
+
+    is_delete: bool
+    route: CloudRoute
+
+
+def find_cidr(node: JsonObject) -> str | None:
+    """Return the destination of a Node's route, its first IPv4 podCIDR; None: it has none, or no instance.
+
+    The instance id is the last part of a providerID such as aws:///eu-central-1a/i-0123.
+    """
+    spec = node.get("spec") or {}
+    provider_id = spec.get("providerID") or ""
+    cidr = next((text for text in spec.get("podCIDRs") or () if _is_ipv4(text)), None)
+    if cidr is None or not provider_id.startswith("aws:") or not provider_id.rpartition("/")[2]:
+        return None
+    return str(cidr)
+
+
+def follow_nodes(known: Mapping[str, str], nodes: Sequence[JsonObject]) -> dict[str, str]:
+    """Return the routes wanted now, node to destination, in order of the nodes' names.
+
+    A route is removed only with its Node object: a node that is being deleted, or that lost its providerID, keeps it.
+    """
+    wanted: dict[str, str] = {}
+    for node in sorted(nodes, key=lambda each: str(each["metadata"]["name"])):
+        name = node["metadata"]["name"]
+        cidr = find_cidr(node) or known.get(name)
+        if cidr is not None:
+            wanted[name] = cidr
+    return wanted
+
+
+def plan_table(zone: str, present: Sequence[CloudRoute], wanted: Mapping[str, str]) -> tuple[Call, ...]:
+    """Return the calls for one table: delete unwanted routes, then create what is missing."""
+    right = {(cidr, node) for node, cidr in wanted.items()}
+    there = {(route.cidr, route.node) for route in present}
+    deletes = [Call(is_delete=True, route=route) for route in present if (route.cidr, route.node) not in right]
+    creates = [
+        Call(is_delete=False, route=CloudRoute(zone=zone, cidr=cidr, node=node))
+        for node, cidr in wanted.items()
+        if (cidr, node) not in there
+    ]
+    return (*deletes, *creates)
+
+
+def conclude(
+    mode: RouteControllerMode, zones: Sequence[str], cidrs: Iterable[str], failed: Collection[tuple[str, str]]
+) -> dict[str, bool]:
+    """Return for each podCIDR whether its node is to report RouteCreated.
+
+    Args:
+        mode: what RouteCreated means.
+        zones: the tables in the order in which they were looked at.
+        cidrs: destinations of the routes that every table should have.
+        failed: zone and destination of each route that could not be created; the others were there already, or are now.
+    """
+    match mode:
+        case RouteControllerMode.IDEAL:
+            return {cidr: not any((zone, cidr) in failed for zone in zones) for cidr in cidrs}
+        case RouteControllerMode.FAITHFUL:
+            return {cidr: (zones[-1], cidr) not in failed for cidr in cidrs}
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        return ipaddress.ip_network(text, strict=False).version == 4  # noqa: PLR2004 - IPv4
+    except ValueError:
+        return False
 
 
 class _HungError(Exception):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gardener.manifests.calico_scripts import CLEANUP_BIRD_ROUTES, ENSURE_CONDITION, LOG_MTU_ISSUES, SNAT_TO_UPSTREAM_DNS
 from gardener.manifests.chart_values import ChartValues
 from gardener.releases import calico_image
 from hitless.calico import CALICO_CONFIG
@@ -25,6 +24,70 @@ SYSTEM_COMPONENT: Final = {"gardener.cloud/role": "system-component"}
 REACH: Final = {f"networking.gardener.cloud/to-{where}": "allowed" for where in ("public-networks", "apiserver", "dns")}
 """Labels by which Gardener's network policies allow a pod to reach these."""
 EVERY_TAINT: Final = [{"effect": effect, "operator": "Exists"} for effect in ("NoSchedule", "NoExecute")]
+# The shell scripts are copied from the chart verbatim.
+_IPTABLES_BACKEND: Final = """\
+nft_kubelet_rules=$( (iptables-nft-save -t mangle; ip6tables-nft-save -t mangle ) 2>/dev/null | grep -E '^:(KUBE-IPTABLES-HINT|KUBE-KUBELET-CANARY)')
+if [ -n "$nft_kubelet_rules" ]; then
+  backend="nft"
+else
+  backend="legacy"
+fi
+"""  # noqa: E501 - the chart's own line
+
+_LOG_MTU_ISSUES: Final = (
+    _IPTABLES_BACKEND
+    + """\
+rulespecV4=("-p" "icmp" "--icmp-type" "fragmentation-needed" "-m" "comment" "--comment" "gardener log mtu problems for ipv4" "-j" "LOG" "--log-prefix" "PACKET-TOO-BIG ")
+rulespecV6=("-p" "ipv6-icmp" "--icmpv6-type" "packet-too-big" "-m" "comment" "--comment" "gardener log mtu problems for ipv6" "-j" "LOG" "--log-prefix" "PACKET-TOO-BIG ")
+if iptables-$backend -t filter -C OUTPUT "${rulespecV4[@]}" 2>/dev/null; then
+  echo "IPv4 MTU logging rule already exists"
+else
+  iptables-$backend -t filter -I OUTPUT "${rulespecV4[@]}"
+fi
+if ip6tables-$backend -t filter -C OUTPUT "${rulespecV6[@]}" 2>/dev/null; then
+  echo "IPv6 MTU logging rule already exists"
+else
+  ip6tables-$backend -t filter -I OUTPUT "${rulespecV6[@]}"
+fi
+"""  # noqa: E501 - the chart's own lines
+)
+
+_SNAT_TO_UPSTREAM_DNS: Final = (
+    _IPTABLES_BACKEND
+    + """\
+sleep 15
+trap 'echo Received SIGTERM, exiting...' TERM
+(while true; do
+  for i in $(cat /etc/resolv.conf | grep nameserver | sed -n -e 's/^.*nameserver //p' ); do
+    if [[ $i =~ .*:.* ]] && [[ ${POD_CIDR} =~ .*:.* ]]; then
+      ip6tables-$backend -t nat -C POSTROUTING -s ${POD_CIDR} -d $i/128 ! -o cali+ -m comment --comment "calico masquerade non-cluster" -j MASQUERADE 2>/dev/null \\
+      || ip6tables-$backend -t nat -I POSTROUTING 1 -s ${POD_CIDR} -d $i/128 ! -o cali+ -m comment --comment "calico masquerade non-cluster" -j MASQUERADE
+    elif [[ $i =~ ^[0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+$ ]] && [[ ${POD_CIDR} =~ ^[0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+ ]]; then
+      iptables-$backend -t nat -C POSTROUTING -s ${POD_CIDR} -d $i/32 ! -o cali+ -m comment --comment "calico masquerade non-cluster" -j MASQUERADE 2>/dev/null \\
+      || iptables-$backend -t nat -I POSTROUTING 1 -s ${POD_CIDR} -d $i/32 ! -o cali+ -m comment --comment "calico masquerade non-cluster" -j MASQUERADE
+    fi
+  done
+  sleep 60
+done)&
+wait
+"""  # noqa: E501 - the chart's own lines
+)
+
+_ENSURE_CONDITION: Final = """\
+echo "Waiting 30s for initialization to complete..."
+sleep 30
+echo "Ensuring NetworkUnavailable condition is set correctly..."
+calico-node -startup
+echo "Finished ensuring NetworkUnavailable condition is set correctly. Going to sleep."
+trap 'echo "Got terminated"' TERM
+sleep infinity&
+wait $!
+"""
+"""With Calico v3.31 and later `-startup` no longer touches the condition, so the sidecar has no effect. Source:
+calico v3.31.6 node startup.go:257-354."""
+
+_CLEANUP_BIRD_ROUTES: Final = "IFS=$'\n';for i in $(ip route | grep 'proto bird');do unset IFS;ip route del $i;done"
+"""Only the main table, only IPv4, and only routes of protocol bird; it fails if the last line ends with linkdown."""
 
 
 def render_daemon_set(values: ChartValues, config_checksum: str) -> JsonObject:
@@ -64,13 +127,13 @@ def _init_containers(values: ChartValues) -> list[JsonObject]:
     cleanup = {
         "name": CLEANUP_ROUTES,
         "image": calico_image("node", values.calico_version),
-        "command": ["sh", "-c", CLEANUP_BIRD_ROUTES],
+        "command": ["sh", "-c", _CLEANUP_BIRD_ROUTES],
         "securityContext": privileged,
     }
     log_mtu = {
         "name": "log-mtu-issues",
         "image": calico_image("node", values.calico_version),
-        "command": ["/bin/sh", "-c", LOG_MTU_ISSUES],
+        "command": ["/bin/sh", "-c", _LOG_MTU_ISSUES],
         "securityContext": privileged,
     }
     host_paths = {
@@ -125,7 +188,7 @@ def _snat_sidecar(values: ChartValues) -> JsonObject:
         "imagePullPolicy": "IfNotPresent",
         "securityContext": confined if values.non_privileged else {"privileged": True},
         "env": _env({"POD_CIDR": values.pod_cidr}),
-        "command": ["/bin/sh", "-c", SNAT_TO_UPSTREAM_DNS],
+        "command": ["/bin/sh", "-c", _SNAT_TO_UPSTREAM_DNS],
         "volumeMounts": [_mount("/run/xtables.lock", "xtables-lock")],
     }
 
@@ -144,7 +207,7 @@ def _ensurer(values: ChartValues) -> JsonObject:
                 "NODENAME": _NODE_NAME,
             }
         ),
-        "command": ["/bin/bash", "-c", ENSURE_CONDITION],
+        "command": ["/bin/bash", "-c", _ENSURE_CONDITION],
     }
 
 

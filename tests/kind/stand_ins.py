@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, Docker
-from clusters.kind.removal import remove_containers, remove_networks
+from clusters.kind.kept import remove_containers, remove_networks
 from clusters.kind.router import CloudNetwork
 from clusters.kind.spec import NodePlan
 from clusters.kind.versions import ROUTER_IMAGE

@@ -9,8 +9,7 @@ from dataclasses import replace
 import pytest
 
 from clusters.kind.docker import LABEL_CLUSTER, LABEL_OWNER, Docker, is_owner_alive, this_process
-from clusters.kind.kept import remove_cluster
-from clusters.kind.removal import remove_containers, remove_networks
+from clusters.kind.kept import remove_cluster, remove_containers, remove_networks
 from clusters.kind.router import CloudNetwork
 from clusters.kind.spec import KindPlan, KindSpec, make_plan
 from clusters.kind.versions import ROUTER_IMAGE

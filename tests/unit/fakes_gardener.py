@@ -10,7 +10,7 @@ from typing import Any
 from clusters.lab.kube import MemoryKube
 from gardener.conditions import calico_is_up, route_condition
 from gardener.doubles.cloud import CloudBehaviour
-from gardener.doubles.route_plan import RouteControllerMode
+from gardener.doubles.route_controller import RouteControllerMode
 from gardener.feature_gates import FeatureGates
 from gardener.gate import Gate, decide
 from gardener.manifests.admission import admit

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from gardener.conditions import network_unavailable
 from gardener.doubles.cloud import Cloud, CloudBehaviour
-from gardener.doubles.route_controller import USER, RouteController
-from gardener.doubles.route_plan import (
+from gardener.doubles.route_controller import (
+    USER,
+    RouteController,
     RouteControllerMode,
     conclude,
     find_cidr,

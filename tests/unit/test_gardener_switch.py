@@ -11,7 +11,7 @@ import pytest
 from gardener.doubles.cloud import CloudBehaviour
 from gardener.doubles.extension import Extension
 from gardener.doubles.mutants import MUTANTS
-from gardener.doubles.route_plan import RouteControllerMode
+from gardener.doubles.route_controller import RouteControllerMode
 from gardener.feature_gates import FeatureGates
 from gardener.gate import decide
 from gardener.timings import TIMINGS

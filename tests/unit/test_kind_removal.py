@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clusters.kind.docker import Docker
-from clusters.kind.removal import GONE_S, remove_containers, remove_networks
+from clusters.kind.kept import GONE_S, remove_containers, remove_networks
 from hitless.errors import WorldError
 from hitless.words import SECOND
 from tests.clocks import JumpingClock

@@ -9,7 +9,7 @@ import pytest
 
 from gardener.conditions import route_condition
 from gardener.doubles.cloud import CloudBehaviour
-from gardener.doubles.route_plan import RouteControllerMode
+from gardener.doubles.route_controller import RouteControllerMode
 from gardener.timings import TIMINGS
 from hitless.facts import CloudRoute
 from hitless.words import SECOND, Kind, Mode, Profile
