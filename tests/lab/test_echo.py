@@ -14,37 +14,19 @@ from hitless.words import FlowClass
 from probes.clocks import Bridge
 from probes.recording import GrowingTable
 from probes.sender import Sender
-from probes.settings import AgentSettings, EndpointSettings, FlowSettings
-
-WAIT_S = 5.0
+from tests.unit.exchange import WAIT_S, WIDE, make_settings
 
 
 def make_sender(lab: LabNetwork, directory: Path, octets: int) -> Sender:
     """The first node's mesh pod, with a flow to a pod of the same zone and one to another's."""
     source, *others = (endpoint for endpoint in lab.endpoints if endpoint.name.endswith("-mesh"))
-    settings = AgentSettings(
-        agent="x",
-        directory=directory,
-        epoch_ns=0,
-        interval_ns=1_000_000,
-        packet_octets=octets,
-        drain_ns=1_000_000_000,
-        duration_ns_max=100_000_000,
-        endpoints=(
-            EndpointSettings(name="pod", address=source.address, namespace=lab.endpoint_path(source.name), reflects=False),
-        ),
-        flows=tuple(
-            FlowSettings(
-                id=number,
-                ssid=number,
-                source="pod",
-                source_address=source.address,
-                destination=f"d{number}",
-                destination_address=others[place].address,
-                flow_class=FlowClass.ICMP,
-            )
-            for number, place in ((7, 0), (9, 2))
-        ),
+    settings = make_settings(
+        directory,
+        source.address,
+        destinations=[others[0].address, others[2].address],
+        octets=octets,
+        namespace=lab.endpoint_path(source.name),
+        flow_class=FlowClass.ICMP,
     )
     return Sender(settings, Bridge(0), GrowingTable(directory / "x.skipped", "skipped", {}), {})
 
@@ -68,7 +50,7 @@ def exchange(sender: Sender) -> Rows:
 
 def test_the_kernel_answers_every_request_and_its_row_has_no_far_end(sender: Sender) -> None:
     rows = exchange(sender)
-    assert rows["flow"].tolist() == [7, 9]
+    assert rows["flow"].tolist() == [WIDE + 1, WIDE + 2]
     assert rows["copies"].tolist() == [1, 1]
     assert rows["corrupted"].tolist() == [0, 0]
     assert [-1, -1] == rows["reflector_received"].tolist() == rows["reflector_sent"].tolist()

@@ -29,13 +29,12 @@ from clusters.linux.netlink_dump import list_links, list_unready_addresses6
 from hitless.clock import wait_until
 from hitless.records import Rows, encode_address, read_record
 from hitless.words import FlowClass
-from probes import datagrams as python_loop
 from probes.clocks import Bridge
-from probes.inner_loop import DATAGRAMS, INNER_LOOP, InnerLoop
 from probes.recording import GrowingTable
 from probes.reflector import Reflector
 from probes.sender import Sender
-from probes.settings import AgentSettings, EndpointSettings, FlowSettings
+from probes.settings import AgentSettings
+from tests.unit.exchange import WAIT_S, datagrams, make_settings
 
 POD, PEER, STRANGER = "fd00:a::2", "fd00:b::2", "fd00:b::9"
 GATEWAYS = {"pod": "fd00:a::1", "peer": "fd00:b::1"}
@@ -43,7 +42,7 @@ ETH_P_ALL, ETH_P_IPV6 = 3, 0x86DD
 MTU = 1500
 HEADERS_OCTETS = 48
 """IPv6 and UDP. Source: RFC 8200 3 (40), RFC 768 (8)."""
-WAIT_S = 5.0
+__all__ = ["datagrams"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,39 +119,13 @@ def net() -> Iterator[Net]:
         yield Net(paths=paths)
 
 
-@pytest.fixture(params=list(InnerLoop))
-def datagrams(request: pytest.FixtureRequest) -> ModuleType:
-    if request.param is InnerLoop.COMPILED and INNER_LOOP is not InnerLoop.COMPILED:
-        pytest.skip("missing: the compiled inner loop; pip install builds it where there is a C compiler")
-    return DATAGRAMS if request.param is InnerLoop.COMPILED else python_loop
-
-
-def make_settings(
+def settings_of(
     net: Net, directory: Path, *, octets: int = 44, sends: bool, flow_class: FlowClass = FlowClass.UDP
 ) -> AgentSettings:
-    name, address = ("pod", POD) if sends else ("peer", PEER)
-    return AgentSettings(
-        agent="x",
-        directory=directory,
-        epoch_ns=0,
-        interval_ns=1_000_000,
-        packet_octets=octets,
-        drain_ns=1_000_000_000,
-        duration_ns_max=100_000_000,
-        endpoints=(
-            EndpointSettings(name=name, address=address, namespace=str(net.paths[name]), sends=sends, reflects=not sends),
-        ),
-        flows=(
-            FlowSettings(
-                id=7,
-                ssid=7,
-                source="pod",
-                source_address=POD,
-                destination="peer",
-                destination_address=PEER,
-                flow_class=flow_class,
-            ),
-        ),
+    name, own, other = ("pod", POD, PEER) if sends else ("peer", PEER, POD)
+    namespace = str(net.paths[name])
+    return make_settings(
+        directory, own, destinations=[other], octets=octets, sends=sends, namespace=namespace, flow_class=flow_class
     )
 
 
@@ -206,8 +179,8 @@ def without_offload(net: Net) -> None:
 
 def test_probes_and_answers_cross_a_router_whole(net: Net, tmp_path: Path, datagrams: ModuleType) -> None:
     without_offload(net)
-    sender = make_sender(make_settings(net, tmp_path, octets=200, sends=True), datagrams)
-    reflector = make_reflector(make_settings(net, tmp_path, octets=200, sends=False), datagrams)
+    sender = make_sender(settings_of(net, tmp_path, octets=200, sends=True), datagrams)
+    reflector = make_reflector(settings_of(net, tmp_path, octets=200, sends=False), datagrams)
     with net.capture("pod") as at_pod, net.capture("peer") as at_peer:
         sender._tick()
         wait_readable(reflector.descriptors[0])
@@ -230,11 +203,11 @@ def test_probes_and_answers_cross_a_router_whole(net: Net, tmp_path: Path, datag
 
 
 def test_a_stranger_is_not_answered(net: Net, tmp_path: Path, datagrams: ModuleType) -> None:
-    reflector = make_reflector(make_settings(net, tmp_path, sends=False), datagrams)
+    reflector = make_reflector(settings_of(net, tmp_path, sends=False), datagrams)
     with inside(net.paths["peer"]):
         stranger = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     stranger.bind((STRANGER, 0))
-    stranger.sendto(bytes(STAMPSessionSenderTestUnauthenticated(seq=1, ssid=7, ts=3_990_000_000)), (PEER, 8620))
+    stranger.sendto(bytes(STAMPSessionSenderTestUnauthenticated(seq=1, ssid=1, ts=3_990_000_000)), (PEER, 8620))
     reflector.reflect(reflector.descriptors)
     assert select.select([stranger], [], [], 0)[0] == []
     assert {name: count for name, count in reflector.counters.items() if count} == {"foreign": 1}
@@ -243,11 +216,11 @@ def test_a_stranger_is_not_answered(net: Net, tmp_path: Path, datagrams: ModuleT
 
 
 def test_a_probe_that_does_not_fit_is_never_cut(net: Net, tmp_path: Path, datagrams: ModuleType) -> None:
-    whole = make_sender(make_settings(net, tmp_path, octets=MTU - HEADERS_OCTETS, sends=True), datagrams)
+    whole = make_sender(settings_of(net, tmp_path, octets=MTU - HEADERS_OCTETS, sends=True), datagrams)
     whole._tick()
     assert whole._table.ticks[0]["send_errno"].tolist() == [0]
     whole.finish()
-    larger = make_sender(make_settings(net, tmp_path, octets=MTU - HEADERS_OCTETS + 1, sends=True), datagrams)
+    larger = make_sender(settings_of(net, tmp_path, octets=MTU - HEADERS_OCTETS + 1, sends=True), datagrams)
     larger._tick()
     assert larger._table.ticks[0]["send_errno"].tolist() == [errno.EMSGSIZE]
     larger.finish()
@@ -257,7 +230,7 @@ def test_what_a_narrow_link_said_does_not_cut_the_next_probe(net: Net, tmp_path:
     without_offload(net)
     with inside(net.paths["router"]), IPRoute() as route:
         route.link("set", index=route.link_lookup(ifname="peer")[0], mtu=1400)
-    sender = make_sender(make_settings(net, tmp_path, octets=MTU - HEADERS_OCTETS, sends=True), datagrams)
+    sender = make_sender(settings_of(net, tmp_path, octets=MTU - HEADERS_OCTETS, sends=True), datagrams)
     with net.capture("pod") as at_pod:
         for _ in range(2):  # the first is answered by Packet Too Big
             sender._tick()
@@ -268,7 +241,7 @@ def test_what_a_narrow_link_said_does_not_cut_the_next_probe(net: Net, tmp_path:
 
 def test_the_kernel_answers_echo_requests(net: Net, tmp_path: Path, datagrams: ModuleType) -> None:
     without_offload(net)
-    sender = make_sender(make_settings(net, tmp_path, octets=100, sends=True, flow_class=FlowClass.ICMP), datagrams)
+    sender = make_sender(settings_of(net, tmp_path, octets=100, sends=True, flow_class=FlowClass.ICMP), datagrams)
     with net.capture("pod") as at_pod:
         sender._tick()
         wait_readable(sender._sockets[0])

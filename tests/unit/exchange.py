@@ -6,10 +6,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from scapy.contrib.stamp import STAMPSessionReflectorTestUnauthenticated, STAMPSessionSenderTestUnauthenticated
 
+from hitless.words import FlowClass
 from probes import datagrams as python_loop
 from probes.inner_loop import DATAGRAMS, INNER_LOOP, InnerLoop
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
+from probes.stamp import PORT
 
 WAIT_S = 5.0
 WIDE = 70_000
@@ -17,7 +20,15 @@ WIDE = 70_000
 
 
 def make_settings(
-    directory: Path, pod: str, *, port: int, destinations: list[str], octets: int = 44, sends: bool = True
+    directory: Path,
+    pod: str,
+    *,
+    destinations: list[str],
+    port: int = PORT,
+    octets: int = 44,
+    sends: bool = True,
+    namespace: str | None = None,
+    flow_class: FlowClass = FlowClass.UDP,
 ) -> AgentSettings:
     """One pod that sends to (or reflects for) these addresses; SSIDs from 1, flow ids too large for an SSID."""
     return AgentSettings(
@@ -29,7 +40,7 @@ def make_settings(
         live_answers=2,
         drain_ns=1_000_000_000,
         duration_ns_max=100_000_000,
-        endpoints=(EndpointSettings(name="pod", address=pod, port=port, sends=sends, reflects=not sends),),
+        endpoints=(EndpointSettings(name="pod", address=pod, namespace=namespace, port=port, sends=sends, reflects=not sends),),
         flows=tuple(
             FlowSettings(
                 id=WIDE + index,
@@ -39,6 +50,7 @@ def make_settings(
                 destination=f"d{index}",
                 destination_address=address,
                 port=port,
+                flow_class=flow_class,
             )
             if sends
             else FlowSettings(
@@ -52,6 +64,25 @@ def make_settings(
             for index, address in enumerate(destinations, start=1)
         ),
     )
+
+
+def craft(probe: STAMPSessionSenderTestUnauthenticated, **changes: int) -> bytes:
+    """What an honest reflector answers, apart from the changes."""
+    raw = bytes(probe)
+    fields = {
+        "seq": 40,
+        "ssid": probe.ssid,
+        "seq_sender": probe.seq,
+        "ttl_sender": 61,
+        "ts": 3_990_000_000,
+        "ts_rx": 3_990_000_000,
+    }
+    answer = bytearray(bytes(STAMPSessionReflectorTestUnauthenticated(**(fields | changes))))
+    answer[28:36] = raw[4:12]
+    tlvs = bytearray(raw[44:])
+    if tlvs:
+        tlvs[0] = 0
+    return bytes(answer + tlvs)
 
 
 def find_loop(kind: InnerLoop) -> ModuleType:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+from reports.gate.sides import Side, make_side, parse_summary
 from reports.paths import DirectionCounts
 
 HOLDS_MS = (80.0, 82.0, 84.0, 86.0, 88.0, 90.0, 92.0, 94.0, 96.0, 98.0)
@@ -140,3 +142,16 @@ def changed(document: dict[str, Any], path: str, value: object) -> dict[str, Any
         place = place[int(name) if isinstance(place, list) else name]
     place[last] = value
     return copy
+
+
+def side(*documents: dict[str, Any], name: str = "CANDIDATE") -> Side:
+    """One side of the release gate, from `0/summary.json`, `1/summary.json`, ..."""
+    stored = [parse_summary(json.dumps(one).encode(), f"{number}/summary.json") for number, one in enumerate(documents)]
+    return make_side(name, "folder", stored)
+
+
+def write(folder: Path, document: dict[str, Any] | None = None) -> Path:
+    """Write a summary into a new folder; return the folder."""
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps(document or summary()), encoding="utf-8")
+    return folder

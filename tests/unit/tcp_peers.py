@@ -7,12 +7,13 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scapy.contrib.stamp import STAMPSessionReflectorTestUnauthenticated, STAMPSessionSenderTestUnauthenticated
+import pytest
+from scapy.contrib.stamp import STAMPSessionSenderTestUnauthenticated
 
 from hitless.records import ConnectionEvent, Rows, read_record
 from hitless.words import FlowClass
@@ -22,6 +23,7 @@ from probes.families import family_of
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 from probes.tcp_sender import TcpSender
+from tests.unit.exchange import craft
 
 POD, PEER, STRANGER = "127.7.0.1", "127.7.0.2", "127.7.0.9"
 WAIT_S = 20.0
@@ -68,6 +70,13 @@ class Port:
             opened.close()
 
 
+@pytest.fixture
+def port() -> Iterator[Port]:
+    made = Port()
+    yield made
+    made.close()
+
+
 def close_with_rst(opened: socket.socket) -> None:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABRUPT)
     opened.close()
@@ -87,18 +96,8 @@ def read_probe(opened: socket.socket) -> STAMPSessionSenderTestUnauthenticated:
 
 
 def craft_answer(probe: STAMPSessionSenderTestUnauthenticated, **changes: int) -> bytes:
-    """What an honest far end answers, apart from the changes."""
-    fields = {
-        "seq": 40,
-        "ssid": probe.ssid,
-        "seq_sender": probe.seq,
-        "ttl_sender": 0,
-        "ts": 3_990_000_000,
-        "ts_rx": 3_990_000_000,
-    }
-    answer = bytearray(bytes(STAMPSessionReflectorTestUnauthenticated(**(fields | changes))))
-    answer[28:36] = bytes(probe)[4:12]
-    return bytes(answer)
+    """What an honest far end answers, apart from the changes: TCP tells it no TTL."""
+    return craft(probe, **({"ttl_sender": 0} | changes))
 
 
 class Sending:

@@ -20,8 +20,8 @@ from reports.gate.inference import Look
 from reports.gate.rules import Allowance, Figure, Primary, RuleName, Rules, State, Trait
 from reports.gate.simulation import DECISIONS, RECORDED_INTERVAL_MS, RECORDED_MS, SelfTest, simulate_decisions
 from reports.gate.writing import render_annotations, render_junit, render_markdown, render_text
-from tests.unit.summaries import HOLDS_MS, arm, changed, gated, summary, trial, ungated
-from tests.unit.test_gate_rules import plans, side
+from tests.unit.summaries import HOLDS_MS, arm, changed, gated, side, summary, trial, ungated, write
+from tests.unit.test_gate_rules import plans
 
 TEN = [Look(pairs=10)]
 
@@ -246,12 +246,6 @@ def test_markdown_shows_what_does_not_hold_and_folds_the_rest() -> None:
     assert text.startswith("# Release gate: stop\n")
     assert "| controls-silent | plain-switch | broken |" in shown
     assert "gated-downtime" not in shown
-
-
-def write(folder: Path, document: dict[str, Any]) -> Path:
-    folder.mkdir()
-    (folder / "summary.json").write_text(json.dumps(document), encoding="utf-8")
-    return folder
 
 
 @pytest.mark.parametrize(

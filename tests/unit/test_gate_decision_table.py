@@ -13,8 +13,7 @@ from commands.settings import GateFormat
 from hitless.errors import UsageError
 from reports.gate.decision_table import ask_table, parse_table
 from reports.gate.rules import RuleFinding, State
-from tests.unit.summaries import changed, summary
-from tests.unit.test_gate_rules import side
+from tests.unit.summaries import changed, side, summary
 
 CASES = {"no-route": "hold", "all-routes": "proceed", "gate-off": "not applicable"}
 OLD, NEW = "sha256:aa", "sha256:bb"

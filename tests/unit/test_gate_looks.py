@@ -17,8 +17,8 @@ from reports.gate.rules import Primary, RuleName, Rules
 from reports.gate.sides import Side
 from reports.gate.simulation import DECISIONS, RECORDED_INTERVAL_MS, RECORDED_MS, simulate_decisions
 from reports.gate.writing import render_text
-from tests.unit.summaries import HOLDS_MS, changed, gated, summary, ungated
-from tests.unit.test_gate_rules import plans, side
+from tests.unit.summaries import HOLDS_MS, changed, gated, side, summary, ungated
+from tests.unit.test_gate_rules import plans
 
 
 def test_the_looks_are_apart_alike_and_spend_the_whole_error_together() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import date
 from pathlib import Path
@@ -15,10 +14,10 @@ from hitless.errors import UsageError
 from hitless.words import Arm
 from reports.gate.absolute import find_absolute
 from reports.gate.rules import Allowance, Figure, Primary, RuleName, Rules, State, read_rules
-from reports.gate.sides import Side, make_side, parse_summary
+from reports.gate.sides import Side
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.parts import ArmPlan
-from tests.unit.summaries import arm, changed, gated, summary, trial, ungated
+from tests.unit.summaries import arm, changed, gated, side, summary, trial, ungated
 
 TODAY = date(2026, 12, 1)
 DOCUMENT = Path(__file__).parents[2] / "docs" / "gate.md"
@@ -29,11 +28,6 @@ ALLOWANCE = {
     "reason": "known kernel bug",
     "expires": "2027-01-31",
 }
-
-
-def side(*documents: dict[str, Any], name: str = "CANDIDATE") -> Side:
-    stored = [parse_summary(json.dumps(one).encode(), f"{number}/summary.json") for number, one in enumerate(documents)]
-    return make_side(name, "folder", stored)
 
 
 def plans(*names: str) -> dict[str, dict[Arm, ArmPlan]]:

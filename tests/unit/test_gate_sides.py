@@ -14,20 +14,15 @@ from commands.gate import find_summaries, read_side
 from hitless.errors import UsageError
 from hitless.words import Arm
 from reports.gate.rules import Trait
-from reports.gate.sides import Difference, Side, find_differences, make_side, parse_summary
+from reports.gate.sides import Difference, find_differences, parse_summary
 from reports.quantities import Duration
-from tests.unit.summaries import changed, gated, summary, ungated
+from tests.unit.summaries import changed, gated, side, summary, ungated, write
 from tests.unit.test_record_version_1 import STORED
 from tests.unit.test_report_schema import check_schema
 
 
 def parse(document: object) -> None:
     parse_summary(json.dumps(document).encode(), "x/summary.json")
-
-
-def side(name: str, *documents: dict[str, Any]) -> Side:
-    stored = [parse_summary(json.dumps(one).encode(), f"{name}/{number}.json") for number, one in enumerate(documents)]
-    return make_side(name, name.lower(), stored)
 
 
 def test_the_folder_of_one_run_is_a_side_of_one_arm(tmp_path: Path) -> None:
@@ -87,36 +82,34 @@ def test_what_is_no_json_is_refused() -> None:
 
 
 def test_a_session_holds_each_arm_in_a_summary_of_its_own() -> None:
-    session = side("CANDIDATE", summary(UNGATED=ungated()), summary(GATED=gated()))
+    session = side(summary(UNGATED=ungated()), summary(GATED=gated()))
     found = {arm: session.find_arm("plain-switch", arm) for arm in Arm}
     assert {arm: None if one is None else one.path for arm, one in found.items()} == {
-        Arm.UNGATED: "CANDIDATE/0.json",
-        Arm.GATED: "CANDIDATE/1.json",
+        Arm.UNGATED: "0/summary.json",
+        Arm.GATED: "1/summary.json",
     }
 
 
 def test_the_same_arm_twice_is_refused() -> None:
-    with pytest.raises(
-        UsageError, match=r"CANDIDATE has GATED of plain-switch twice, in CANDIDATE/0.json and in CANDIDATE/1.json"
-    ):
-        side("CANDIDATE", summary(), summary(GATED=gated()))
+    with pytest.raises(UsageError, match=r"CANDIDATE has GATED of plain-switch twice, in 0/summary.json and in 1/summary.json"):
+        side(summary(), summary(GATED=gated()))
 
 
 def test_two_versions_of_the_extension_on_one_side_are_refused() -> None:
     other = changed(summary("slow-routes"), "parts.0.version", "0.2.0")
     with pytest.raises(UsageError, match=r"BASELINE mixes versions: extension 0\.1\.0"):
-        side("BASELINE", summary(), other)
+        side(summary(), other, name="BASELINE")
 
 
 def test_two_versions_on_two_sides_are_the_purpose() -> None:
     other = changed(summary(), "parts.0.version", "0.2.0")
-    assert find_differences(side("BASELINE", summary()), side("CANDIDATE", other)) == ()
+    assert find_differences(side(summary(), name="BASELINE"), side(other)) == ()
 
 
 @pytest.mark.parametrize("documents", [(summary(), summary("slow-routes")), (summary(GATED=gated()),)])
 def test_different_scenarios_or_arms_are_refused(documents: tuple[dict[str, Any], ...]) -> None:
     with pytest.raises(UsageError, match="have different scenarios: only"):
-        find_differences(side("BASELINE", summary()), side("CANDIDATE", *documents))
+        find_differences(side(summary(), name="BASELINE"), side(*documents))
 
 
 TRAITS = [
@@ -133,7 +126,7 @@ TRAITS = [
 
 @pytest.mark.parametrize(("trait", "path", "value", "said"), TRAITS)
 def test_sides_that_differ_are_refused_by_name_unless_that_is_allowed(trait: str, path: str, value: object, said: str) -> None:
-    baseline, candidate = side("BASELINE", summary()), side("CANDIDATE", changed(summary(), path, value))
+    baseline, candidate = side(summary(), name="BASELINE"), side(changed(summary(), path, value))
     with pytest.raises(UsageError, match=f"{trait} of plain-switch: .* and {said}; .*--allow-different {trait}"):
         find_differences(baseline, candidate, set(Trait) - {Trait(trait)})
     (found,) = find_differences(baseline, candidate, [Trait(trait)])
@@ -142,19 +135,12 @@ def test_sides_that_differ_are_refused_by_name_unless_that_is_allowed(trait: str
 
 def test_the_arms_of_one_side_may_not_differ_either() -> None:
     halves = (summary(UNGATED=ungated()), changed(summary(GATED=gated()), "carrier", "vxlan"))
-    found = find_differences(side("BASELINE", *halves), side("CANDIDATE", *halves), [Trait.CARRIER])
+    found = find_differences(side(*halves, name="BASELINE"), side(*halves), [Trait.CARRIER])
     assert found == (Difference(trait=Trait.CARRIER, scenario="plain-switch", baseline="ipip", candidate="vxlan"),)
 
 
-def write(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    path = folder / "summary.json"
-    path.write_text(json.dumps(summary()), encoding="utf-8")
-    return path
-
-
 def test_a_file_a_comparison_and_a_session_are_found(tmp_path: Path) -> None:
-    first, second = write(tmp_path / "session" / "a"), write(tmp_path / "session" / "b")
+    first, second = (write(tmp_path / "session" / name) / "summary.json" for name in "ab")
     assert find_summaries(first) == (first,)
     assert find_summaries(first.parent) == (first,)
     (tmp_path / "session" / "latest").symlink_to("a")

@@ -25,15 +25,9 @@ from reports.gate.rules import Figure
 from reports.gate.simulation import RECORDED_MS
 from reports.releases import Row
 from reports.trend import Trend, find_changes, levels, make_trend, render_trend, render_trend_page
-from tests.unit.summaries import HOLDS_MS, changed, gated, summary, ungated
+from tests.unit.summaries import HOLDS_MS, changed, gated, summary, ungated, write
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "history.md"
-
-
-def write(folder: Path, document: dict[str, Any]) -> Path:
-    folder.mkdir(parents=True)
-    (folder / "summary.json").write_text(json.dumps(document), encoding="utf-8")
-    return folder
 
 
 def test_every_trial_of_both_arms_is_a_row_with_its_figures(tmp_path: Path) -> None:

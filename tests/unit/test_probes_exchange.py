@@ -12,7 +12,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 from scapy.contrib.stamp import (
-    STAMPSessionReflectorTestUnauthenticated,
     STAMPSessionSenderTestUnauthenticated,
 )
 
@@ -23,7 +22,7 @@ from probes.clocks import Bridge
 from probes.recording import GrowingTable, SenderTable, make_row
 from probes.sender import Sender
 from probes.sockets import open_socket
-from tests.unit.exchange import WAIT_S, WIDE, datagrams, make_settings
+from tests.unit.exchange import WAIT_S, WIDE, craft, datagrams, make_settings
 from tests.unit.loopbacks import LOOPBACK_4, LOOPBACK_6, Loopback, loopback
 
 __all__ = ["datagrams", "loopback"]
@@ -68,25 +67,6 @@ class Peer:
     def close(self) -> None:
         self.sender.finish()
         self.socket.close()
-
-
-def craft(probe: STAMPSessionSenderTestUnauthenticated, **changes: int) -> bytes:
-    """What an honest reflector answers, apart from the changes."""
-    raw = bytes(probe)
-    fields = {
-        "seq": 40,
-        "ssid": probe.ssid,
-        "seq_sender": probe.seq,
-        "ttl_sender": 61,
-        "ts": 3_990_000_000,
-        "ts_rx": 3_990_000_000,
-    }
-    answer = bytearray(bytes(STAMPSessionReflectorTestUnauthenticated(**(fields | changes))))
-    answer[28:36] = raw[4:12]
-    tlvs = bytearray(raw[44:])
-    if tlvs:
-        tlvs[0] = 0
-    return bytes(answer + tlvs)
 
 
 @pytest.fixture

@@ -10,17 +10,13 @@ from pathlib import Path
 import pytest
 
 from hitless.words import FlowClass
-from tests.unit.tcp_peers import POD, Port, Sending, close_with_rst, craft_answer, read_probe
+from tests.unit.tcp_peers import POD, Port, Sending, close_with_rst, craft_answer, port, read_probe
 
 TIME_WAIT = "06"
 """Source: net/tcp_states.h, as /proc/net/tcp has it."""
 
 
-@pytest.fixture
-def port() -> Iterator[Port]:
-    made = Port()
-    yield made
-    made.close()
+__all__ = ["port"]
 
 
 @pytest.fixture

@@ -16,14 +16,20 @@ from hitless.records import read_record
 from hitless.words import FlowClass
 from probes.namespaces import Place
 from probes.tcp_sender import _OFFERS_MAX
-from tests.unit.tcp_peers import PEER, WIDE, Port, Sending, close_with_rst, craft_answer, read_probe, wait_hung_up, wait_until
+from tests.unit.tcp_peers import (
+    PEER,
+    WIDE,
+    Port,
+    Sending,
+    close_with_rst,
+    craft_answer,
+    port,
+    read_probe,
+    wait_hung_up,
+    wait_until,
+)
 
-
-@pytest.fixture
-def port() -> Iterator[Port]:
-    made = Port()
-    yield made
-    made.close()
+__all__ = ["port"]
 
 
 @pytest.fixture
