@@ -90,9 +90,5 @@ def add_lengths(lengths: Iterable[Length]) -> Length:
 
 
 def _add(values: Iterable[Nanoseconds | None]) -> Nanoseconds | None:
-    total = 0
-    for value in values:
-        if value is None:
-            return None
-        total += value
-    return Nanoseconds(total)
+    found = tuple(values)
+    return None if None in found else Nanoseconds(sum(value for value in found if value is not None))

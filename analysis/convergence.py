@@ -18,88 +18,61 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from analysis.bounds import Length, make_length
+from analysis.classify import Probes
 from analysis.paths.path import Direction, Flags, FlowPaths
-from analysis.paths.ttl import RouteEnds, TtlPaths, paths_of
+from analysis.paths.ttl import TtlPaths, paths_of
 from analysis.route_history import RouteHistory
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import Rows
-from hitless.words import IpFamily, Mode, Nanoseconds
+from hitless.words import IpFamily, Nanoseconds
+
+Bounds = tuple[Nanoseconds | None, Nanoseconds | None]
+"""Route-Specific Convergence Time of a flow (RFC 6412 3.6.3), from the request on: it cannot have converged before the first
+(None: it cannot have converged), and had surely converged by the second (None: that is not known)."""
+_NEVER: Final = (None, None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Convergence:
-    """The Route-Specific Convergence Time of a flow (RFC 6412 3.6.3), from the request on."""
+def find_convergence(history: History, routes: RouteHistory, ttls: TtlPaths, flow: Flow, probes: Probes) -> Bounds:
+    """Return when a flow had converged; never for a flow within a node or in IPv6, or if no change of mode was requested.
 
-    earliest_ns: Nanoseconds | None
-    """It cannot have converged before; None: it cannot have converged."""
-    latest_ns: Nanoseconds | None
-    """It had surely converged by then; None: that is not known."""
+    It ends with the first probe from which on every probe is unimpaired, no TTL contradicts the end mode, and both nodes'
+    routes are of that mode, held for the validation time.
+    """
+    rows, ends, end_mode = probes.rows, ttls.ends(flow), history.header.end_mode
+    is_switch = history.request is not None and end_mode is not history.header.start_mode
+    if not is_switch or not rows.size or ends is None or flow.ip_family is IpFamily.IPV6:
+        return _NEVER
+    wanted = np.uint8(paths_of(end_mode, ends))
+    is_early = is_late = probes.is_impaired
+    for node, peer, column, is_decided in (
+        (ends.sender, ends.reflector, "forward_ttl", ends.is_to_pod),
+        (ends.reflector, ends.sender, "return_ttl", ends.is_back_to_pod),
+    ):
+        arrival = routes.toward(node, peer).arrival(end_mode)
+        if arrival is None:
+            return _NEVER
+        allowed = ttls.allowed(ends, rows[column])
+        is_wrong, is_proven = (allowed & wanted) == 0, (allowed & ~wanted) == 0
+        is_early = is_early | (is_wrong & is_decided) | (rows["send_began_ns"] < arrival.earliest_ns)
+        is_late = is_late | is_early | ((rows["send_began_ns"] < arrival.latest_ns) & ~(is_proven & is_decided))
+    return _end(history, rows, is_early), _end(history, rows, is_late)
 
 
-NEVER: Final = Convergence(earliest_ns=None, latest_ns=None)
+def _end(history: History, rows: Rows, is_wrong: Flags) -> Nanoseconds | None:
+    """Return when the first probe after the last impaired one was answered, if none was sent in the validation time.
 
-
-class ConvergenceTimes:
-    """The convergence of all flows of one run."""
-
-    def __init__(self, history: History, routes: RouteHistory, ttls: TtlPaths) -> None:
-        self._history, self._routes, self._ttls = history, routes, ttls
-        self._request = history.request
-        self._is_switch = history.header.end_mode is not history.header.start_mode
-
-    @property
-    def is_inferred(self) -> bool:
-        """Whether the times of route changes are only inferred, because no node told them."""
-        return self._request is not None and self._is_switch and self._routes.is_inferred
-
-    def of(self, flow: Flow, rows: Rows, is_impaired: npt.NDArray[np.bool_]) -> Convergence:
-        """Return when a flow had converged; NEVER for a flow within a node or in IPv6, or if no change of mode was requested.
-
-        It ends with the first probe from which on every probe is unimpaired, no TTL contradicts the end mode, and both nodes'
-        routes are of that mode, held for the validation time.
-        """
-        if self._request is None or not self._is_switch or not rows.size:
-            return NEVER
-        ends = self._ttls.ends(flow)
-        if ends is None or flow.ip_family is IpFamily.IPV6:
-            return NEVER
-        end_mode = self._history.header.end_mode
-        is_early = is_late = is_impaired
-        for node, peer, column in ((ends.sender, ends.reflector, "forward_ttl"), (ends.reflector, ends.sender, "return_ttl")):
-            arrival = self._routes.toward(node, peer).arrival(end_mode)
-            if arrival is None:
-                return NEVER
-            is_wrong, is_proven = self._read_ttls(ends, rows, column, end_mode)
-            is_early = is_early | is_wrong | (rows["send_began_ns"] < arrival.earliest_ns)
-            is_late = is_late | is_early | ((rows["send_began_ns"] < arrival.latest_ns) & ~is_proven)
-        return Convergence(earliest_ns=self._end(rows, is_early), latest_ns=self._end(rows, is_late))
-
-    def _read_ttls(
-        self, ends: RouteEnds, rows: Rows, column: str, mode: Mode
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Return which probes cannot have taken a path of a mode in one direction, and which cannot have taken another."""
-        is_decided = ends.is_to_pod if column == "forward_ttl" else ends.is_back_to_pod
-        if not is_decided:
-            return np.zeros(rows.size, dtype=np.bool_), np.zeros(rows.size, dtype=np.bool_)
-        allowed, wanted = self._ttls.allowed(ends, rows[column]), np.uint8(paths_of(mode, ends))
-        return (allowed & wanted) == 0, (allowed & ~wanted) == 0
-
-    def _end(self, rows: Rows, is_wrong: npt.NDArray[np.bool_]) -> Nanoseconds | None:
-        """Return when the first probe after the last impaired one was answered, if none was sent in the validation time.
-
-        The last one counts, and not the first good one: a run can settle less than an interval after the last change.
-        """
-        wrong = np.flatnonzero(is_wrong)
-        index = int(wrong[-1]) + 1 if wrong.size else 0
-        stopped = self._history.first_event("run.probing_stopped")
-        stopped_ns = int(rows["send_ended_ns"][-1]) if stopped is None else stopped.t_ns
-        if index >= rows.size or rows["send_began_ns"][max(0, index - 1)] > stopped_ns - self._history.header.validation_ns:
-            return None
-        return Nanoseconds(int(rows["received"][index]) - self._history.origin_ns)
+    The last one counts, and not the first good one: a run can settle less than an interval after the last change.
+    """
+    wrong = np.flatnonzero(is_wrong)
+    index = int(wrong[-1]) + 1 if wrong.size else 0
+    stopped = history.first_event("run.probing_stopped")
+    stopped_ns = int(rows["send_ended_ns"][-1]) if stopped is None else stopped.t_ns
+    if index >= rows.size or rows["send_began_ns"][max(0, index - 1)] > stopped_ns - history.header.validation_ns:
+        return None
+    return Nanoseconds(int(rows["received"][index]) - history.origin_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ from analysis.causes.attribution import Attribution, attribute
 from analysis.classify import Probes, classify_flow
 from analysis.cloud_routes import CloudRoutes
 from analysis.connections import ConnectionMeasure, measure_connections
-from analysis.convergence import ConvergenceTimes
 from analysis.instrument import OverflowLoss, overflow_losses
 from analysis.ledger import Ledger, make_ledger
 from analysis.measure import FlowMeasure, Measures, measure
@@ -40,7 +39,7 @@ class Evidence:
     @cached_property
     def measures(self) -> Mapping[FlowId, FlowMeasure]:
         """All numbers of every flow."""
-        return measure(self.history, self.probes, self.convergence)
+        return measure(self.history, self.probes, self.routes, self.ttls)
 
     @cached_property
     def routes(self) -> RouteHistory:
@@ -56,11 +55,6 @@ class Evidence:
     def ttls(self) -> TtlPaths:
         """The paths that the received TTLs allow."""
         return TtlPaths(self.history)
-
-    @cached_property
-    def convergence(self) -> ConvergenceTimes:
-        """When flows converged."""
-        return ConvergenceTimes(self.history, self.routes, self.ttls)
 
     @cached_property
     def overflows(self) -> tuple[OverflowLoss, ...]:

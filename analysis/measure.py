@@ -27,7 +27,9 @@ import numpy.typing as npt
 
 from analysis.bounds import Length, add_lengths
 from analysis.classify import Probes
-from analysis.convergence import ConvergenceTimes
+from analysis.convergence import find_convergence
+from analysis.paths.ttl import TtlPaths
+from analysis.route_history import RouteHistory
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import NONE_NS
@@ -96,8 +98,10 @@ class FlowMeasure(Counts):
     downtime_plbm_ns: Nanoseconds
     """Packet-loss-based: lost / offered load (RFC 6412 3.6.5 Eq 8)."""
     convergence_ns: Nanoseconds | None
-    """Route-Specific Convergence Time: from the Convergence Event Instant until the flow uses the new path unimpaired for good.
-    None: it never did, or no switch was asked for."""
+    """Route-Specific Convergence Time: from the Convergence Event Instant until the flow surely uses the new path unimpaired
+    for good. None: it never did, that is not known, or no switch was asked for."""
+    convergence_earliest_ns: Nanoseconds | None
+    """The same if it was as early as the records allow. None: it never did, or no switch was asked for."""
 
     @property
     def is_hit(self) -> bool:
@@ -108,12 +112,12 @@ class FlowMeasure(Counts):
 Measures = Mapping[FlowId, FlowMeasure]
 
 
-def measure(history: History, probes: Mapping[FlowId, Probes], times: ConvergenceTimes) -> Measures:
+def measure(history: History, probes: Mapping[FlowId, Probes], routes: RouteHistory, ttls: TtlPaths) -> Measures:
     """Return the measures of every flow of a run, mesh and control, in order of their ids.
 
     Flows of which there is no record at all have zero offered probes.
     """
-    return {flow.id: _measure_flow(flow, probes[flow.id], history, times) for flow in history.flows}
+    return {flow.id: _measure_flow(flow, probes[flow.id], history, routes, ttls) for flow in history.flows}
 
 
 def find_outages(flow: FlowId, probes: Probes) -> tuple[Outage, ...]:
@@ -197,8 +201,9 @@ def _latest_drop_ns(probes: Probes, index: int) -> int:
     return latest if probes.is_near_end[index] else latest + probes.return_delay_max_ns
 
 
-def _measure_flow(flow: Flow, probes: Probes, history: History, times: ConvergenceTimes) -> FlowMeasure:
+def _measure_flow(flow: Flow, probes: Probes, history: History, routes: RouteHistory, ttls: TtlPaths) -> FlowMeasure:
     outages = find_outages(flow.id, probes)
+    earliest_ns, latest_ns = find_convergence(history, routes, ttls, flow, probes)
     lost = int(np.count_nonzero(probes.is_lost))
     far_end, near_end = int(np.count_nonzero(probes.is_far_end)), int(np.count_nonzero(probes.is_near_end))
     others = [int(np.count_nonzero(mask)) for mask in (probes.is_duplicated, probes.is_reordered, probes.is_corrupted)]
@@ -220,7 +225,8 @@ def _measure_flow(flow: Flow, probes: Probes, history: History, times: Convergen
         blind_ns=blind_ns(probes),
         downtime=add_lengths(outages),
         downtime_plbm_ns=Nanoseconds(lost * history.interval_of(flow)),
-        convergence_ns=times.of(flow, probes.rows, probes.is_impaired).latest_ns,
+        convergence_ns=latest_ns,
+        convergence_earliest_ns=earliest_ns,
     )
 
 
@@ -232,44 +238,35 @@ def likely_ns(probes: Probes, first: int, last: int) -> int:
     """Return the likely length of an outage.
 
     If packets were lost in both directions, one cause is presumed as long as the times allow it, and the windows of both are
-    intersected. Otherwise the outage covers both.
+    intersected. Otherwise the outage covers both. A probe whose direction of loss is unknown was lost on the way out, which
+    comes first.
 
     Args:
         probes: of its flow. A probe before the outage and one after it was answered.
         first: index of its first lost probe.
         last: index of its last lost probe.
     """
-    run = np.arange(first, last + 1)
-    back = _windows_back(probes, run[probes.is_far_end[run]])
-    out = _windows_out(probes, run[~probes.is_far_end[run]])
-    found = [windows for windows in (out, back) if windows is not None]
+    run, rows = np.arange(first, last + 1), probes.rows
+    is_back = probes.is_far_end[run]
+    found = []
+    if not is_back.all():
+        out = run[~is_back]
+        found.append(_windows(rows["send_began_ns"], out[0] - 1, out, out[-1] + 1))
+    if is_back.any():
+        # An incomplete log can lack an answered probe: then its send time at the reflector is in the answer, or in the probe.
+        left = np.where(probes.reflector_sent == NONE_NS, rows["reflector_sent"], probes.reflector_sent)
+        left = np.where(left == NONE_NS, rows["send_began_ns"], left)
+        back, anchors = run[is_back], np.flatnonzero(probes.is_anchor)
+        before, after = np.searchsorted(anchors, (back[0], back[-1]))
+        found.append(_windows(left, anchors[before - 1], back, anchors[after]))
     began = _join([began for began, _ in found], is_start=True)
     ended = _join([ended for _, ended in found], is_start=False)
     return (sum(ended) - sum(began)) // 2
 
 
-def _windows_out(probes: Probes, lost: npt.NDArray[np.intp]) -> tuple[_Window, _Window] | None:
-    """Return when the way out broke and when it worked again, by send times; None: nothing was lost on it.
-
-    A probe whose direction of loss is unknown counts here: the way out comes first.
-    """
-    if not lost.size:
-        return None
-    sent, first, last = probes.rows["send_began_ns"], int(lost[0]), int(lost[-1])
-    return (int(sent[first - 1]), int(sent[first])), (int(sent[last]), int(sent[last + 1]))
-
-
-def _windows_back(probes: Probes, lost: npt.NDArray[np.intp]) -> tuple[_Window, _Window] | None:
-    """Return when the way back broke and when it worked again, by the reflector's send times; None: nothing was lost on it."""
-    if not lost.size:
-        return None
-    anchors, rows = np.flatnonzero(probes.is_anchor), probes.rows
-    # An incomplete log can lack an answered probe: then its send time at the reflector is in the answer, or else in the probe.
-    left = np.where(probes.reflector_sent == NONE_NS, rows["reflector_sent"], probes.reflector_sent)
-    left = np.where(left == NONE_NS, rows["send_began_ns"], left)
-    before = anchors[np.searchsorted(anchors, lost[0]) - 1]
-    after = anchors[np.searchsorted(anchors, lost[-1])]
-    return (int(left[before]), int(left[lost[0]])), (int(left[lost[-1]]), int(left[after]))
+def _windows(times_ns: npt.NDArray[np.int64], before: int, lost: npt.NDArray[np.intp], after: int) -> tuple[_Window, _Window]:
+    """Return when one way broke and when it worked again, by the times at which packets set out on it."""
+    return (int(times_ns[before]), int(times_ns[lost[0]])), (int(times_ns[lost[-1]]), int(times_ns[after]))
 
 
 def _join(windows: list[_Window], *, is_start: bool) -> _Window:

@@ -47,8 +47,7 @@ def read_checks(named: Mapping[str, JsonObject], where: str, place: str = "check
 def run_checks(evidence: Evidence) -> tuple[CheckResult, ...]:
     """Run the checks that the history's header names, and always those of validity.
 
-    Raises:
-        UsageError: the header names an unknown check or budget.
+    Raises UsageError: the header names an unknown check or budget.
     """
     header = evidence.history.header
     read_checks(header.checks, f"scenario {header.scenario}")

@@ -139,14 +139,12 @@ def _contradicts(history: History, flow: Flow, ends: RouteEnds, ttls: TtlPaths, 
 
 def _judge_times(evidence: Evidence, limit_ms: float | None) -> Iterator[Finding]:
     """Every flow uses the new path permanently and unimpaired."""
-    history, times, times_ns = evidence.history, evidence.convergence, []
+    history, is_inferred, times_ns = evidence.history, evidence.routes.is_inferred, []
     for flow in history.flows_of(FlowRole.MESH):
-        converged_ns = evidence.measures[flow.id].convergence_ns
-        if converged_ns is not None:
-            times_ns.append(converged_ns)
-            continue
-        probes = evidence.probes[flow.id]
-        if times.of(flow, probes.rows, probes.is_impaired).earliest_ns is not None:
+        measure = evidence.measures[flow.id]
+        if measure.convergence_ns is not None:
+            times_ns.append(measure.convergence_ns)
+        elif measure.convergence_earliest_ns is not None:
             text = f"{flow.label} may use the new path, but the times of its nodes' route changes are too uncertain"
             yield doubt("convergence-not-known", text, flow=flow.id)
         else:
@@ -156,11 +154,11 @@ def _judge_times(evidence: Evidence, limit_ms: float | None) -> Iterator[Finding
         return
     full_ms = max(times_ns) / MILLISECOND
     accuracy = f"+-{history.header.interval_ns / MILLISECOND:g} ms"
-    if times.is_inferred:
+    if is_inferred:
         accuracy += "; an upper bound, because the nodes' routes are inferred from objects and TTLs"
     if limit_ms is not None and full_ms > limit_ms:
         text = f"the slowest flow took {full_ms:.1f} ms ({accuracy}) to converge; allowed: {limit_ms:g} ms"
-        verdict = Verdict.INCONCLUSIVE if times.is_inferred else Verdict.FAIL
+        verdict = Verdict.INCONCLUSIVE if is_inferred else Verdict.FAIL
         yield Finding(verdict=verdict, code="convergence-over-budget", text=text)
     else:
         text = f"{plural(len(times_ns), 'flow')} converged, the slowest {full_ms:.1f} ms ({accuracy}) after the request"

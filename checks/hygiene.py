@@ -5,7 +5,7 @@ It compares the final state of the nodes and of the cloud's route tables with th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from analysis.evidence import Evidence
 from checks.check import Limits, make_check
@@ -46,21 +46,9 @@ def check(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
 
 def _judge_native(state: NodeState, overlay: Overlay) -> Iterator[Finding]:
     """Of the overlay only tunl0 may be left (Felix keeps it: docs/mechanics.md 4.4)."""
-    in_tunnel = [route for route in state.routes if is_in_tunnel(route)]
-    if in_tunnel:
-        yield _left("tunnel-route-left", state.node, ("route into the tunnel", "routes into the tunnel"), in_tunnel)
-    of_felix = [
-        route
-        for route in state.routes
-        if route.get("protocol") == PROTOCOL_FELIX and route.get("type") == "blackhole" and not is_in_tunnel(route)
-    ]
-    if of_felix:
-        yield _left(
-            "felix-blackhole-left",
-            state.node,
-            ("blackhole of Felix (protocol 80)", "blackholes of Felix (protocol 80)"),
-            of_felix,
-        )
+    yield from _find_left(state, "tunnel-route-left", ("route into the tunnel", "routes into the tunnel"), is_in_tunnel)
+    nouns = ("blackhole of Felix (protocol 80)", "blackholes of Felix (protocol 80)")
+    yield from _find_left(state, "felix-blackhole-left", nouns, _is_blackhole_of_felix)
     if overlay is Overlay.VXLAN and TUNNEL_DEVICES[overlay] in state.devices:
         yield failure("tunnel-device-left", f"{state.node} still has the device {TUNNEL_DEVICES[overlay]}")
 
@@ -72,12 +60,12 @@ def _judge_bird(state: NodeState, peers: int | None) -> Iterator[Finding]:
         state: the node.
         peers: number of the other nodes; None: BIRD does not run.
     """
-    of_bird = [route for route in state.routes if route.get("protocol") == PROTOCOL_BIRD and not is_in_tunnel(route)]
     if peers is None:
-        if of_bird:
-            yield _left("bird-route-left", state.node, ("route of BIRD (protocol 12)", "routes of BIRD (protocol 12)"), of_bird)
+        nouns = ("route of BIRD (protocol 12)", "routes of BIRD (protocol 12)")
+        yield from _find_left(state, "bird-route-left", nouns, _is_of_bird)
         return
-    reached = {route.get("dst") for route in of_bird if route.get("type", "unicast") == "unicast"}
+    unicast = (route for route in state.routes if _is_of_bird(route) and route.get("type", "unicast") == "unicast")
+    reached = {route.get("dst") for route in unicast}
     if len(reached) < peers:
         text = f"{state.node} runs BIRD and has its routes to {len(reached)} of {plural(peers, 'peer')}"
         yield failure("bird-route-missing", text)
@@ -93,10 +81,20 @@ def _judge_overlay(state: NodeState, peers: int) -> Iterator[Finding]:
         yield failure("tunnel-device-missing", f"{state.node} has no tunnel device that is up")
 
 
-def _left(code: str, node: str, nouns: tuple[str, str], routes: list[JsonObject]) -> Finding:
-    some = ", ".join(f"{route.get('type', 'unicast')} {route.get('dst')}" for route in routes[:3])
-    more = f" and {len(routes) - 3} more" if len(routes) > 3 else ""  # noqa: PLR2004 - three examples are enough
-    return failure(code, f"{node} still has {plural(len(routes), *nouns)}: {some}{more}")
+def _is_of_bird(route: JsonObject) -> bool:
+    return route.get("protocol") == PROTOCOL_BIRD and not is_in_tunnel(route)
+
+
+def _is_blackhole_of_felix(route: JsonObject) -> bool:
+    return route.get("protocol") == PROTOCOL_FELIX and route.get("type") == "blackhole" and not is_in_tunnel(route)
+
+
+def _find_left(state: NodeState, code: str, nouns: tuple[str, str], is_left: Callable[[JsonObject], bool]) -> Iterator[Finding]:
+    routes = [route for route in state.routes if is_left(route)]
+    if routes:
+        some = ", ".join(f"{route.get('type', 'unicast')} {route.get('dst')}" for route in routes[:3])
+        more = f" and {len(routes) - 3} more" if len(routes) > 3 else ""  # noqa: PLR2004 - three examples are enough
+        yield failure(code, f"{state.node} still has {plural(len(routes), *nouns)}: {some}{more}")
 
 
 def _judge_tables(history: History, limit: float | None) -> Iterator[Finding]:

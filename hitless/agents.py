@@ -25,8 +25,7 @@ _HOLE_OCTETS: Final = 1 << 40
 def read_agents(directory: Path, agents: Sequence[str]) -> ProbeRecords:
     """Read and sort the records of some agents below a directory.
 
-    Raises:
-        RecordDamagedError: a file is there and cannot be read.
+    Raises RecordDamagedError: a file is there and cannot be read.
     """
     rows = {table: [np.zeros(0, dtype=dtype)] for table, dtype in TABLES.items()}
     clocks: dict[str, Rows] = {}

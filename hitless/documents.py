@@ -52,11 +52,7 @@ class Document:
 
 
 def read_document(path: Path) -> JsonObject:
-    """Read a file that holds one YAML document, a mapping.
-
-    Raises:
-        UsageError: it cannot be read, or is not such a document.
-    """
+    """Read a file that holds one YAML document, a mapping. Raises UsageError: it cannot be read, or is not such a document."""
     return parse_document(_read(path), str(path))
 
 
@@ -85,8 +81,7 @@ def parse_document(content: bytes | str, where: str) -> JsonObject:
 def parse_documents(content: bytes | str, where: str) -> tuple[Document, ...]:
     """Parse the mappings of a stream of documents. Empty documents are left out; a `kind: List` gives its items.
 
-    Raises:
-        UsageError: the text is no YAML, is empty, or holds something that is no mapping.
+    Raises UsageError: the text is no YAML, is empty, or holds something that is no mapping.
     """
     found: list[Document] = []
     streamed = _parse(content, where)

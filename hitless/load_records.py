@@ -40,8 +40,7 @@ def write_spec(directory: Path, spec: LoadSpec) -> None:
 def read_load(directory: Path) -> LoadRecords:
     """Read what the processes of a load wrote below a directory, also killed ones.
 
-    Raises:
-        RecordDamagedError: a file is there and cannot be read, or the settings of the load were not stored.
+    Raises RecordDamagedError: a file is there and cannot be read, or the settings of the load were not stored.
     """
     spec = _read_spec(directory / SPEC_FILE)
     tables = [read_record(path)[1] for path in sorted(directory.glob("*.requests"))]

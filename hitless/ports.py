@@ -98,8 +98,7 @@ class Prober(Protocol):
     def is_live(self) -> bool:
         """Return whether every flow has been answered `live_answers` times in a row since its start.
 
-        Raises:
-            WorldError: an agent died.
+        Raises WorldError: an agent died.
         """
 
     def stop(self) -> None:

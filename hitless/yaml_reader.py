@@ -71,8 +71,7 @@ class YamlDocument:
 def read_yaml(text: bytes | str) -> tuple[YamlDocument, ...]:
     """Return the documents of a YAML stream, empty ones included.
 
-    Raises:
-        YamlError: it is no YAML, or has an alias, a key twice, an unknown tag, half a character or bottomless nesting.
+    Raises YamlError: it is no YAML, or has an alias, a key twice, an unknown tag, half a character or bottomless nesting.
     """
     parser = YAML(typ="safe", pure=True)
     parser.Scanner = _Scanner

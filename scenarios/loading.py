@@ -24,8 +24,7 @@ CATALOGUE: Final = Path(__file__).parent / "catalogue"
 def load_scenario(path: Path) -> Scenario:
     """Read and validate one scenario file; paths in it become absolute.
 
-    Raises:
-        UsageError: names the file, the place, what was found and what is allowed.
+    Raises UsageError: names the file, the place, what was found and what is allowed.
     """
     document: dict[str, Any] = read_document(path)
     shoot: Shoot | None = None
@@ -46,8 +45,7 @@ def load_scenario(path: Path) -> Scenario:
 def start_mode(shoot: Shoot, where: str) -> Mode:
     """Return the mode of a cluster that was made from a Shoot.
 
-    Raises:
-        UsageError: the Shoot needs a data plane that is not probed.
+    Raises UsageError: the Shoot needs a data plane that is not probed.
     """
     families = shoot.spec.networking.ip_families
     if families[0] != "IPv4":
@@ -99,8 +97,7 @@ def catalogue() -> tuple[Path, ...]:
 def find_scenario(name: str) -> Path:
     """Return the file of a shipped scenario, or `name` itself if it is the path of a file.
 
-    Raises:
-        UsageError: neither; suggests the nearest name.
+    Raises UsageError: neither; suggests the nearest name.
     """
     shipped = {path.stem: path for path in catalogue()}
     if name in shipped:

@@ -103,9 +103,8 @@ class Case:
 def make_case(scenario: Scenario, options: Options) -> Case:
     """Apply the options to a scenario.
 
-    Raises:
-        UsageError: an option is out of range, the scenario does not fit it, or the Shoot or the controller configuration cannot
-            be read.
+    Raises UsageError: an option is out of range, the scenario does not fit it, or the Shoot or the controller configuration
+    cannot be read.
     """
     scenario = _apply(scenario, options)
     shoot = load_shoot(scenario.shoot)
@@ -210,11 +209,7 @@ def expectation_gap(scenario: Scenario, options: Options) -> str | None:
 
 
 def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
-    """Return the plan of one run.
-
-    Raises:
-        UsageError: the scenario does not have the arm.
-    """
+    """Return the plan of one run. Raises UsageError: the scenario does not have the arm."""
     scenario, profile = case.scenario, case.profile
     plans = scenario.arm_plans
     if arm not in plans:

@@ -1,9 +1,8 @@
 """Evidence from all losses of a run together: which flows were hit at the same time, and what the kernel counted.
 
 **Flows.** If a candidate's own times tell nothing (a filter was made strict, and no event says when), the flows that were hit
-do: it must have hit every flow that it could hit, and no other flow was hit at that time. Measured in the lab with two
-injections of every cause in a run: without this, 12 of 20 unexplained outages were taken for a missing tunnel, with it 6 of
-20.
+do: it must have hit every flow that it could hit, and no other flow was hit at that time. Measured in the lab, two injections
+of every cause in a run: without this, 12 of 20 unexplained outages were taken for a missing tunnel, with it 6 of 20.
 
 **Counters.** The kernel counts every packet once, without a time: a counter is a sum over the run. It must account for all
 losses that it could have counted and that nothing else explains. The losses are known one by one and form a few groups that
