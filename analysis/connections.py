@@ -1,12 +1,8 @@
 """Results of a run's connections: opened, failed, slow, stalled. Pure.
 
-A connection hides loss: the kernel retransmits, so an application sees an outage as a wait or as the end of the connection. The
-questions are: how did a connection end, how long did a message wait, could a new connection be opened? Words:
-docs/measuring.md.
-
-A stall is a silence of an open connection with waiting messages. TCP retransmits lost data, and waits twice as
-long after every try. So a connection that met an outage comes back later than the path does: what an application waits for is
-the stall, not the outage. Source: RFC 6298 5; include/net/tcp.h of Linux.
+A connection hides loss: the kernel retransmits, so an application sees an outage as a wait, a stall, which outlasts the outage,
+or as the end of the connection. Definitions: docs/measuring.md, How an outage affects a connection. Source: RFC 6298 5;
+include/net/tcp.h of Linux.
 """
 
 from __future__ import annotations

@@ -1,15 +1,10 @@
 """Convergence of a flow: when it used the new path without impairment until the end, and the transitions on the way there.
 
-**Times.** Each has two bounds, a probe apart if the nodes report when they rewrite their routes (`analysis.route_history`). If
-that is only inferred from objects, the earliest is the first time that the probes do not exclude, and the latest is when
-objects, TTLs and the nodes' final state leave no doubt.
+Each time has two bounds, a probe apart if the nodes report when they rewrite their routes (`analysis.route_history`). If that
+is only inferred from objects, the earliest is the first time that the probes do not exclude, and the latest is when objects,
+TTLs and the nodes' final state leave no doubt. RFC 6412 sees transitions in the throughput; one flow has only its probes.
 
-**Transitions** lead from the Preferred to the Next-Best Egress. RFC 6412 sees a convergence as throughput that falls
-(Convergence Event Transition, 3.3.1) and rises again (Convergence Recovery Transition, 3.3.2). One flow has no throughput but
-its probes, so both are read from them. Each has two bounds, and a likely value half-way between two neighbouring probes by
-their send times, as the likely length of an outage (`analysis.measure`).
-
-Pure. Definitions and sources: docs/measuring.md; RFC 6412 3.6.3, 3.7.5.
+Pure. Definitions and sources: docs/measuring.md, Convergence and Path of a probe; RFC 6412 3.3, 3.6.3, 3.7.5.
 """
 
 from __future__ import annotations
@@ -21,8 +16,7 @@ import numpy as np
 
 from analysis.bounds import Length, make_length
 from analysis.classify import Probes
-from analysis.paths.path import Direction, Flags, FlowPaths
-from analysis.paths.ttl import TtlPaths, paths_of
+from analysis.paths import Direction, Flags, FlowPaths, TtlPaths, paths_of
 from analysis.route_history import RouteHistory
 from hitless.facts import Flow
 from hitless.history import History

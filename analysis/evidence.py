@@ -17,8 +17,7 @@ from analysis.connections import ConnectionMeasure, measure_connections
 from analysis.instrument import OverflowLoss, overflow_losses
 from analysis.ledger import Ledger, make_ledger
 from analysis.measure import FlowMeasure, Measures, measure
-from analysis.paths.path import FlowPaths, find_paths
-from analysis.paths.ttl import TtlPaths
+from analysis.paths import FlowPaths, TtlPaths, find_paths
 from analysis.route_history import RouteHistory
 from hitless.history import History
 from hitless.verdicts import CheckResult

@@ -1,10 +1,7 @@
 """Loss of the instrument itself: probes that reached one of the prober's sockets and were dropped there.
 
-Such a probe says nothing about the network. It is removed before anything is measured, as if it had not been sent, so it never
-becomes downtime. If more probes are missing in that time than the socket dropped, it is unknown which ones the network lost:
-all are removed, and the run is in doubt (checks.instrument).
-
-Pure.
+Such a probe says nothing about the network. It is removed before anything is measured, as if it had not been sent. If more
+probes are missing in that time than the socket dropped, all are removed, and the run is in doubt (checks.instrument). Pure.
 """
 
 from __future__ import annotations

@@ -1,18 +1,9 @@
 """From probes to counts, outages and times: the arithmetic behind every number of a report.
 
-**The likely length of an outage** is one number between its two bounds. The bounds must hold in every case: the longest
-includes the time until an answer arrives, the shortest allows for the slowest packet of the flow. So their middle is off by
-part of a round trip, which matters unless that is short against the interval. Here an outage begins and ends half-way between
-two adjacent packets of one direction, of which one passed and one did not, by their send times: delay and turnaround do not
-enter. Only the phase is left: over outages of any length the error is triangular, a third of an interval on average and never
-more than one. Reports print it as the downtime. It never decides a verdict; the bounds do.
+Reports print the likely length of an outage as the downtime. It never decides a verdict; the two bounds do. What a network
+loses with or without a switch, its background loss, is judged by number alone.
 
-**Background loss** is what a network loses with or without a switch. A scenario that impairs its links says how much they lose.
-Each probe is then lost independently with the same probability r, so a loss period of n probes has probability r^n. From some n
-on, not one is expected in a whole run: an outage that long has another cause. A single shorter outage cannot be told from the
-background; only their number can.
-
-Pure. Definitions and sources: docs/measuring.md; RFC 6412, 6413, 6414, 3357 (loss periods), 8762.
+Pure. Definitions, sources and the reasons for them: docs/measuring.md; RFC 6412, 6413, 6414, 3357 (loss periods), 8762.
 """
 
 from __future__ import annotations
@@ -28,7 +19,7 @@ import numpy.typing as npt
 from analysis.bounds import Length, add_lengths
 from analysis.classify import Probes
 from analysis.convergence import find_convergence
-from analysis.paths.ttl import TtlPaths
+from analysis.paths import TtlPaths
 from analysis.route_history import RouteHistory
 from hitless.facts import Flow
 from hitless.history import History

@@ -9,9 +9,8 @@ and the checks all read this timeline, so they cannot disagree.
   event's time. The cause is POOL_CHANGED, EXPIRED, OBSERVED if the recorder sees only the kernel, or another word;
 - `calico.cleanup_routes` (node, removed, began_ns): the routes of BIRD are gone and the default route is left.
 
-**Nodes that do not report.** The objects imply, within wide bounds, what must have happened: an IPPool reaches the nodes within
-LAG_NS, and a replaced pod runs cleanup-routes before it is ready. If the final routes of a node contradict its last step, its
-mode is unknown from that step on.
+**Nodes that do not report.** The objects imply, within wide bounds, what must have happened (docs/measuring.md, Path of a
+probe).
 
 **IPv6.** The switch does not touch it. The lab never encapsulates it and sends it by the gateway; elsewhere nothing tells its
 next hop.

@@ -3,11 +3,9 @@
 TCP retransmits lost packets: an application sees an outage as a stall, a slow connection, or finally a broken one. Continuity
 counts messages that were not answered in time, for every class of flow; these two checks judge the connections.
 
-What reaches a pod through a Service may be masqueraded on its way: from outside by a node's port with externalTrafficPolicy
-Cluster, and from a node's own network. The kernel forgets a masqueraded connection when its output device changes, even if the
-routes are perfect, and what comes on it afterwards is answered with RST: an open connection ends the moment the tunnel is left
-(docs/mechanics.md 4.5). A ClusterIP from a pod is DNAT alone and survives. So these flows have a check of their own: what is
-found there is no matter of the routes, and no gate can prevent it.
+The kernel forgets a masqueraded connection when its output device changes, even if the routes are perfect: an open connection
+ends the moment the tunnel is left (docs/mechanics.md 4.5). So flows through Services have a check of their own: what is found
+there is no matter of the routes, and no gate can prevent it.
 """
 
 from __future__ import annotations

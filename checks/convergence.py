@@ -13,7 +13,7 @@ import numpy as np
 from analysis.evidence import Evidence
 from analysis.instrument import span
 from analysis.measure import Measures
-from analysis.paths.ttl import RouteEnds, TtlPaths, paths_of
+from analysis.paths import RouteEnds, TtlPaths, paths_of
 from checks.check import Limits, make_check
 from hitless.calico import is_calico_node, pool_mode, routes_mode, template_mode
 from hitless.facts import Flow

@@ -14,8 +14,7 @@ import numpy as np
 from analysis.bounds import Length
 from analysis.convergence import Transitions, find_transitions
 from analysis.evidence import JudgedRun
-from analysis.paths.path import CELLS, Direction, Flags, ModeLoss, count_cells, make_matrix
-from analysis.paths.ttl import ProbePath
+from analysis.paths import CELLS, Direction, Flags, ModeLoss, ProbePath, count_cells, make_matrix
 from hitless.words import FlowRole
 from reports.quantities import Duration, Spread, duration_of, make_spread, ms
 

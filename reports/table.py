@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from analysis.paths.path import ModeLoss
+from analysis.paths import ModeLoss
 from hitless.plural import plural
 from hitless.words import Arm, Verdict
 from reports.paths import DirectionCounts

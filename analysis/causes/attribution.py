@@ -1,9 +1,7 @@
 """Why each outage happened: competing causes, ranked, each with its score and the evidence for it.
 
 The candidates of an outage (`candidates`) compete with each other and with `unexplained`, which has odds of 1 and needs no
-evidence: a candidate that is no more likely than an unknown cause at a random time is not believed. A score is the share of an
-outage's lost probes that a cause accounts for; the scores of an outage sum to 1. Conditions, gates and APIs are never a cause,
-because no packet passes them. Where they coincide with an outage, `unexplained` mentions them.
+evidence: a candidate that is no more likely than an unknown cause at a random time is not believed.
 
 A pure function of the history and its measures. Definitions: docs/measuring.md, Causes.
 """
@@ -22,7 +20,7 @@ from analysis.causes.joint import weigh_together
 from analysis.classify import Probes
 from analysis.cloud_routes import CloudRoutes
 from analysis.measure import Measures, Outage
-from analysis.paths.ttl import TtlPaths
+from analysis.paths import TtlPaths
 from analysis.route_history import RouteHistory
 from hitless.history import History
 from hitless.words import FlowId, FlowRole

@@ -1,10 +1,9 @@
 """The candidates of each segment of an outage, weighed by their times: the input of `attribution`.
 
-An indication speaks for or against a candidate: coincidence in time, or the kernel's counters. It has odds: how many times more
-likely it is if the candidate is the cause than if an unknown cause acted at a random time. Two instants rarely fall into a
-window of a few milliseconds by chance; how rarely follows from the window, the number of such instants and the probed time.
-What the model forbids (the flow was answered although it must have been down) is a hundred times less likely, not impossible:
-models may be wrong. `analysis.causes.joint` adds what all segments of a run show together. Pure.
+An indication speaks for or against a candidate. It has odds: how many times more likely it is if the candidate is the cause
+than if an unknown cause acted at a random time. What the model forbids (the flow was answered although it must have been down)
+is a hundred times less likely, not impossible: models may be wrong. `analysis.causes.joint` adds what all segments of a run
+show together. Definitions: docs/measuring.md, Causes. Pure.
 """
 
 from __future__ import annotations

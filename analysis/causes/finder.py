@@ -1,8 +1,8 @@
 """The candidates that could have dropped a flow's packets in one direction, in one run.
 
 Direction matters: packets on the way out are routed by the sender's node and the table of its zone, packets on the way back by
-the reflector's. Whether a candidate dropped anything is weighed in `indications`. Conditions, the gate and faults of an API are
-no candidates, because no packet passes them. Pure.
+the reflector's. Whether a candidate dropped anything is weighed in `explanations`. What no packet passes (conditions, the gate,
+an API) is no candidate. Pure.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import numpy as np
 
 from analysis.bounds import instant_of, make_interval
 from analysis.causes.candidates import Candidate, CauseKind, KernelCounter, list_faults
-from analysis.causes.hop_candidates import NO_PORTS, HopCandidates
-from analysis.causes.route_candidates import RouteCandidates
+from analysis.causes.path_candidates import NO_PORTS, HopCandidates, RouteCandidates
 from analysis.causes.segments import Way
 from analysis.cloud_routes import WATCHED, CloudRoutes
 from analysis.measure import Measures
-from analysis.paths.ttl import RouteEnds, TtlPaths
+from analysis.paths import RouteEnds, TtlPaths
 from analysis.route_history import LEAD_NS, RouteHistory
 from hitless.facts import Endpoint, Flow
 from hitless.faults import HARMLESS, MTU_LOWERED, NODE_ROUTE_LOST, OF_IPV6

@@ -1,18 +1,15 @@
 """Evidence from all losses of a run together: which flows were hit at the same time, and what the kernel counted.
 
-**Flows.** If a candidate's own times tell nothing (a filter was made strict, and no event says when), the flows that were hit
-do: it must have hit every flow that it could hit, and no other flow was hit at that time. Measured in the lab, two injections
-of every cause in a run: without this, 12 of 20 unexplained outages were taken for a missing tunnel, with it 6 of 20.
+**Flows.** Measured in the lab, two injections of every cause in a run: without them, 12 of 20 unexplained outages were taken
+for a missing tunnel, with them 6 of 20.
 
-**Counters.** The kernel counts every packet once, without a time: a counter is a sum over the run. It must account for all
-losses that it could have counted and that nothing else explains. The losses are known one by one and form a few groups that
-happened together. If only some sets of groups add up to the total, a group is as likely as its share of those sets. A sum may
-be off by a few packets, because packets may be on their way when the counters are read.
+**Counters.** If only some sets of groups of losses add up to the counter's total, a group is as likely as its share of those
+sets. A sum may be off by a few packets, because packets may be on their way when the counters are read.
 
-**Budgets.** A counter's movement is a budget in packets: what its candidates claim together never exceeds it. A counter knows
-no flow, and one lost probe moves it by one. So the odds of all candidates that move a counter are lowered by one factor until
-the losses that they claim fit its movement. The rest goes to the other candidates of the same losses and to
-`unexplained`. Losses stay unexplained only if no counter that could have counted them has room. Pure.
+**Budgets.** A counter knows no flow, and one lost probe moves it by one. So the odds of all candidates that move a counter are
+lowered by one factor until the losses that they claim fit its movement.
+
+Definitions: docs/measuring.md, Causes. Pure.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Segments of an outage: losses on the way out, on the way back, or in an unknown direction.
 
-One outage may have two causes. While the way out is broken, nothing is known of the way back, and the repair of the way back
-may be what ends the outage. A cause that begins while another one lasts takes over. So each segment has its own beginning and
-end, and tells where a neighbour hides them. Pure.
+One outage may have two causes. While the way out is broken, nothing is known of the way back, and a cause that begins while
+another one lasts takes over. So each segment has its own beginning and end, and tells where a neighbour hides them. Pure.
 """
 
 from __future__ import annotations

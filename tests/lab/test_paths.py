@@ -11,8 +11,7 @@ import pytest
 
 from analysis.convergence import Transitions, find_transitions
 from analysis.evidence import Evidence, JudgedRun
-from analysis.paths.path import CELLS, FlowPaths, ModeLoss, count_cells, make_matrix
-from analysis.paths.ttl import SENT_TTL, ProbePath
+from analysis.paths import CELLS, SENT_TTL, FlowPaths, ModeLoss, ProbePath, count_cells, make_matrix
 from analysis.route_history import RouteMode
 from commands.arms import execute_trial
 from commands.backends import make_backend

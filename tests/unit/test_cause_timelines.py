@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.bounds import make_interval
 from analysis.causes.candidates import MUST, Candidate, CauseKind
-from analysis.causes.route_candidates import RouteCandidates
+from analysis.causes.path_candidates import RouteCandidates
 from analysis.cloud_routes import CloudRoutes
 from analysis.route_history import RouteHistory
 from hitless.events import Event

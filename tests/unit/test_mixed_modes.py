@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.evidence import Evidence
-from analysis.paths.path import CELLS, ModeLoss, count_cells, make_matrix
+from analysis.paths import CELLS, ModeLoss, count_cells, make_matrix
 from hitless.history import History
 from tests.unit.histories import QUIET, facts, history, lost, mesh_flows, records
 from tests.unit.test_path import repoint

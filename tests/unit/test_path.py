@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.evidence import Evidence
-from analysis.paths.path import Direction, Flags, FlowPaths
-from analysis.paths.ttl import PathBits, ProbePath, find_ends
+from analysis.paths import Direction, Flags, FlowPaths, PathBits, ProbePath, find_ends
 from hitless.facts import Endpoint, Flow
 from hitless.history import History
 from hitless.records import NONE_NS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.bounds import make_interval
-from analysis.causes.route_candidates import RouteCandidates
+from analysis.causes.path_candidates import RouteCandidates
 from analysis.cloud_routes import CloudRoutes
 from analysis.evidence import Evidence
 from analysis.route_history import LAG_NS, LEAD_NS, OBSERVED, NextHop, RouteHistory, RouteMode
