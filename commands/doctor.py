@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from clusters.kind.machine import examine_for_kind
-from clusters.lab.capacity import estimate_capacity, read_limits
-from clusters.lab.machine import capabilities, examine_lab, ipip_carriers
+from clusters.lab.machine import capabilities, estimate_capacity, examine_lab, ipip_carriers, read_limits
 from clusters.linux.machine import Feature
 from clusters.programs.api_server import examine_for_programs
 from commands.terminal import print_table

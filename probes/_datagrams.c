@@ -243,7 +243,6 @@ static void free_sender(PyObject *object) {
     for (int index = 0; index < S_BUFFERS; index++)
         PyBuffer_Release(&self->buffers[index]); /* nothing where none is held */
     PyMem_Free(self->headers);
-    PyMem_Free(self->iovecs);
     PyMem_Free(self->inbox.payload);
     PyTypeObject *type = Py_TYPE(object);
     PyObject_Free(object);
@@ -282,12 +281,12 @@ static PyObject *make_sender(PyTypeObject *type, PyObject *arguments, PyObject *
         is_wrong |= VIEW(self, int64_t, S_INDEX)[id] >= self->flows;
     if (is_wrong)
         return refuse_buffers((PyObject *)self);
-    self->headers = PyMem_Calloc(self->flows, sizeof *self->headers);
-    self->iovecs = PyMem_Calloc(self->flows, sizeof *self->iovecs);
-    if (!self->headers || !self->iovecs) {
+    self->headers = PyMem_Calloc(self->flows, sizeof *self->headers + sizeof *self->iovecs);
+    if (!self->headers) {
         PyErr_NoMemory();
         goto failed;
     }
+    self->iovecs = (struct iovec *)(self->headers + self->flows);
     for (int64_t flow = 0; flow < self->flows; flow++) {
         self->iovecs[flow] = (struct iovec){VIEW(self, uint8_t, S_PACKETS) + flow * self->octets, self->octets};
         struct msghdr *message = &self->headers[flow].msg_hdr;
@@ -438,7 +437,19 @@ static PyObject *sender_collect(PyObject *object, PyObject *arguments) {
 
 /* ---- Reflector ---- */
 
-enum { R_DESCRIPTORS, R_POD_OF_FLOW, R_SOURCES, R_IDS, R_NEXT_SEQ, R_RATE, R_BURST, R_TOKENS, R_REFILLED, R_BUFFERS };
+typedef struct __attribute__((packed)) {
+    int32_t pod; /* -1: none */
+    uint32_t id;
+    int64_t next_seq;
+} ReflectedFlow; /* probes.reflector.FLOW, by SSID */
+
+typedef struct __attribute__((packed)) {
+    int32_t descriptor;
+    double rate, burst, tokens; /* answers a nanosecond; answers */
+    int64_t refilled;
+} ReflectingPod; /* probes.reflector.POD */
+
+enum { R_FLOWS, R_SOURCES, R_PODS, R_BUFFERS };
 enum { R_MALFORMED, R_FOREIGN, R_PROBES, R_RATE_LIMITED, R_ANSWERED, R_SEND_ERRORS, R_MALFORMED_TLVS, R_COUNTED };
 
 typedef struct {
@@ -449,8 +460,8 @@ typedef struct {
     uint32_t turns;
     struct mmsghdr headers[SLOTS];
     struct iovec iovecs[SLOTS];
-    ReflectorRow *row_of[SLOTS]; /* message to its row */
-    ReflectorRow *rows;          /* of one `reflect`: room for TAKEN_MAX and a batch */
+    ReflectorRow *row_of[SLOTS];          /* message to its row */
+    ReflectorRow rows[TAKEN_MAX + SLOTS]; /* of one `reflect` */
     int64_t kept;
     Inbox inbox;
 } Reflector;
@@ -459,7 +470,6 @@ static void free_reflector(PyObject *object) {
     Reflector *self = (Reflector *)object;
     for (int index = 0; index < R_BUFFERS; index++)
         PyBuffer_Release(&self->buffers[index]);
-    PyMem_Free(self->rows);
     PyMem_Free(self->inbox.payload);
     PyTypeObject *type = Py_TYPE(object);
     PyObject_Free(object);
@@ -473,45 +483,37 @@ static PyObject *make_reflector(PyTypeObject *type, PyObject *arguments, PyObjec
     if (!self)
         return NULL;
     Py_buffer *given = self->buffers;
-    if (!PyArg_ParseTuple(arguments, "LnLy*y*y*y*w*y*y*w*w*", &epoch_ns, &octets, &unanswered_max, &given[R_DESCRIPTORS],
-                          &given[R_POD_OF_FLOW], &given[R_SOURCES], &given[R_IDS], &given[R_NEXT_SEQ], &given[R_RATE],
-                          &given[R_BURST], &given[R_TOKENS], &given[R_REFILLED])) {
+    if (!PyArg_ParseTuple(arguments, "LnLw*y*w*", &epoch_ns, &octets, &unanswered_max, &given[R_FLOWS], &given[R_SOURCES],
+                          &given[R_PODS])) {
         Py_DECREF(self);
         return NULL;
     }
     self->epoch_ns = epoch_ns;
     self->unanswered_left = unanswered_max;
-    Py_ssize_t pods = given[R_DESCRIPTORS].len / 4, each = pods * 8;
-    const Py_ssize_t least[R_BUFFERS] = {4, IDS * 8, IDS * ADDRESS_OCTETS, IDS * 4, IDS * 8, each, each, each, each};
+    static const Py_ssize_t least[R_BUFFERS] = {IDS * sizeof(ReflectedFlow), IDS * ADDRESS_OCTETS, sizeof(ReflectingPod)};
     int is_wrong = octets < PACKET_OCTETS;
     for (int index = 0; index < R_BUFFERS; index++)
         is_wrong |= given[index].len < least[index];
     if (is_wrong)
         return refuse_buffers((PyObject *)self);
-    self->pods = pods;
+    self->pods = self->buffers[R_PODS].len / (Py_ssize_t)sizeof(ReflectingPod);
     self->sources = self->buffers[R_SOURCES].len / ADDRESS_OCTETS / IDS;
-    self->rows = PyMem_Calloc(TAKEN_MAX + SLOTS, sizeof *self->rows);
-    if (!self->rows) {
-        PyErr_NoMemory();
-        goto failed;
+    if (make_inbox(&self->inbox, octets)) {
+        Py_DECREF(self);
+        return NULL;
     }
-    if (make_inbox(&self->inbox, octets))
-        goto failed;
     for (int message = 0; message < SLOTS; message++) {
         self->headers[message].msg_hdr.msg_iov = &self->iovecs[message];
         self->headers[message].msg_hdr.msg_iovlen = 1;
     }
     return (PyObject *)self;
-failed:
-    Py_DECREF(self);
-    return NULL;
 }
 
 /* Whether a probe names a flow that ends in this pod and comes from where that flow comes from. */
 static int is_ours(Reflector *self, const uint8_t *packet, int64_t pod, const uint8_t *address) {
     uint16_t flow = read16(packet + SSID);
     const uint8_t *sources = VIEW(self, uint8_t, R_SOURCES) + flow * self->sources * ADDRESS_OCTETS;
-    if (VIEW(self, int64_t, R_POD_OF_FLOW)[flow] != pod)
+    if (VIEW(self, ReflectedFlow, R_FLOWS)[flow].pod != pod)
         return 0;
     for (int64_t index = 0; index < self->sources; index++)
         if (!memcmp(sources + index * ADDRESS_OCTETS, address, ADDRESS_OCTETS))
@@ -570,29 +572,18 @@ static void send_answers(Reflector *self, int descriptor, int messages) {
     send_all(descriptor, self->headers, messages, refuse_answer, self);
 }
 
-/* Take a token of the pod's bucket; 0: there is none. */
-static int take_token(Reflector *self, int64_t pod) {
-    double *tokens = VIEW(self, double, R_TOKENS);
-    if (tokens[pod] < 1)
-        return 0;
-    tokens[pod] -= 1;
-    return 1;
-}
-
-static void refill(Reflector *self, int64_t pod) {
-    double *tokens = VIEW(self, double, R_TOKENS);
-    int64_t now_ns = read_clock(CLOCK_MONOTONIC) - self->epoch_ns, *refilled = VIEW(self, int64_t, R_REFILLED);
-    double filled = tokens[pod] + VIEW(self, double, R_RATE)[pod] * (double)(now_ns - refilled[pod]);
-    double burst = VIEW(self, double, R_BURST)[pod];
-    tokens[pod] = filled < burst ? filled : burst;
-    refilled[pod] = now_ns;
+static void refill(ReflectingPod *pod, int64_t now_ns) {
+    double filled = pod->tokens + pod->rate * (double)(now_ns - pod->refilled);
+    pod->tokens = filled < pod->burst ? filled : pod->burst;
+    pod->refilled = now_ns;
 }
 
 /* Answer a batch that came to one pod. */
-static int answer_batch(Reflector *self, int64_t pod, int count, int error, int64_t offset_ns) {
-    int64_t *counters = self->counters, *next_seq = VIEW(self, int64_t, R_NEXT_SEQ);
+static int answer_batch(Reflector *self, int64_t number, int count, int error, int64_t offset_ns) {
+    int64_t *counters = self->counters;
+    ReflectingPod *pod = VIEW(self, ReflectingPod, R_PODS) + number;
     int messages = 0;
-    refill(self, pod);
+    refill(pod, read_clock(CLOCK_MONOTONIC) - self->epoch_ns);
     for (int slot = 0; slot < count; slot++) {
         uint8_t *packet = self->inbox.payload + slot * self->inbox.size;
         int64_t octets = self->inbox.headers[slot].msg_len;
@@ -606,20 +597,21 @@ static int answer_batch(Reflector *self, int64_t pod, int count, int error, int6
             continue;
         }
         read_address(name, address);
-        if (!is_ours(self, packet, pod, address)) {
+        if (!is_ours(self, packet, number, address)) {
             counters[R_FOREIGN]++;
             continue;
         }
         counters[R_PROBES]++;
-        int is_allowed = take_token(self, pod);
+        int is_allowed = pod->tokens >= 1; /* of the pod's bucket */
+        pod->tokens -= is_allowed;
         if (!is_allowed) {
             counters[R_RATE_LIMITED]++;
             if (self->unanswered_left-- <= 0)
                 continue;
         }
-        uint16_t flow = read16(packet + SSID);
+        ReflectedFlow *flow = VIEW(self, ReflectedFlow, R_FLOWS) + read16(packet + SSID);
         ReflectorRow *row = &self->rows[self->kept++];
-        *row = (ReflectorRow){.flow = VIEW(self, uint32_t, R_IDS)[flow],
+        *row = (ReflectorRow){.flow = flow->id,
                               .seq = read32(packet + SEQ),
                               .received = arrival.wall_ns - offset_ns,
                               .sent = NONE_NS,
@@ -628,7 +620,7 @@ static int answer_batch(Reflector *self, int64_t pod, int count, int error, int6
         memcpy(row->source, address, ADDRESS_OCTETS);
         if (!is_allowed)
             continue;
-        row->reflector_seq = (uint32_t)next_seq[flow]++;
+        row->reflector_seq = (uint32_t)flow->next_seq++;
         turn_into_answer(packet, row->reflector_seq, &arrival, error);
         counters[R_MALFORMED_TLVS] += mark_tlvs(packet, octets);
         self->row_of[messages] = row;
@@ -636,7 +628,7 @@ static int answer_batch(Reflector *self, int64_t pod, int count, int error, int6
         self->headers[messages].msg_hdr.msg_name = name;
         self->headers[messages++].msg_hdr.msg_namelen = self->inbox.headers[slot].msg_hdr.msg_namelen;
     }
-    send_answers(self, VIEW(self, int32_t, R_DESCRIPTORS)[pod], messages);
+    send_answers(self, pod->descriptor, messages);
     return 0;
 }
 
@@ -665,7 +657,7 @@ static PyObject *reflector_reflect(PyObject *object, PyObject *arguments) {
         }
         int count = SLOTS;
         while (count == SLOTS && taken < TAKEN_MAX) {
-            count = receive(&self->inbox, VIEW(self, int32_t, R_DESCRIPTORS)[pod]);
+            count = receive(&self->inbox, VIEW(self, ReflectingPod, R_PODS)[pod].descriptor);
             if (count < 0 || answer_batch(self, pod, count, error, offset_ns))
                 return NULL;
             taken += count;

@@ -1,11 +1,11 @@
 """The probe agents of one process: `python -m probes.agent SETTINGS.json...`.
 
-A settings file describes an agent (`probes.roles`): flows of one protocol, one interval and one size. One process holds the
-agents of a pod, or of all pods of a lab, of any role: what is sent to a pod of the same process is answered in the
-same turn of its loop.
+A settings file describes an agent, which sends, reflects, or both, and has a record of its own: the flows of one protocol, one
+interval and one size, so that a tick is a batch. One process holds the agents of a pod, or of all pods of a lab, of any role:
+what is sent to a pod of the same process is answered in the same turn of its loop.
 
 It reports on stdout, one JSON line each, that it is `listening`, `live` (every flow answered several times in a row) and
-`stopped`. It stops on SIGTERM, at the end of a stdin that is a pipe, by an order on that pipe (`probes.orders`), or on its own
+`stopped`. It stops on SIGTERM, at the end of a stdin that is a pipe, by an order on that pipe (`OrderKind`), or on its own
 after `duration_ns_max`: then it sends nothing more and listens until everything is answered or `drain_ns` is over. It ignores
 SIGINT, so that Ctrl-C reaches only the harness. Ships into pods: standard library and numpy only.
 
@@ -25,17 +25,25 @@ import select
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from hitless.errors import HitlessError, UsageError
-from probes.clocks import Bridge
-from probes.lifeline import is_pipe, say
-from probes.orders import OrderKind, OrderReader
-from probes.overflows import LOOK_NS
-from probes.roles import Roles
+from hitless.records import CLOCK_ROW, STRAYS
+from probes.acceptor import Acceptor
+from probes.clocks import Bridge, Pair, read_clock_id
+from probes.inner_loop import INNER_LOOP
+from probes.lifeline import OrderKind, OrderReader, cpu_counters, is_pipe, say
+from probes.recording import GrowingTable, write_report
+from probes.reflector import Reflector
+from probes.sender import Sender
 from probes.settings import AgentSettings, read_settings
+from probes.sockets import LOOK_NS, OverflowWatch
+from probes.tcp_sender import TcpSender
 
 _LOOK_S: Final = 0.1
 """Longest wait of the loop, for the clock pairs and for the answers to slow flows."""
@@ -53,8 +61,67 @@ _NICE: Final = -10
 _REAL_TIME_S: Final = (2, 10)
 """After this time without a pause the kernel sends SIGXCPU, and the process gives up real time; after the second value the
 kernel would kill it. Source: getrlimit(2) RLIMIT_RTTIME."""
-
 _libc = ctypes.CDLL(None, use_errno=True)
+COUNTERS: Final = (*STRAYS, "receive_overflows", "answered", "sent", "probes")
+"""Counters that a report always has; `hitless.records.AgentReport` says what they are."""
+
+
+class Roles:
+    """The roles of one agent, and its record. Raises WorldError: a socket or a record file is not available.
+
+    Args:
+        settings: of the agent.
+        bridge: converts the kernel's receive times; its process renews it.
+    """
+
+    def __init__(self, settings: AgentSettings, bridge: Bridge) -> None:
+        self.settings = settings
+        self._facts = {
+            "agent": settings.agent,
+            "epoch_ns": settings.epoch_ns,
+            "interval_ns": settings.interval_ns,
+            "clock": read_clock_id(),
+        }
+        self._clock = self._make_table("clock")
+        self.note(bridge.pair)
+        self.reflector: Reflector | None = None
+        self.acceptor: Acceptor | None = None
+        if settings.reflected_flows:
+            log, is_tcp = self._make_table("reflector"), {flow.flow_class.is_tcp for flow in settings.reflected_flows}
+            self.reflector = Reflector(settings, bridge, log) if False in is_tcp else None
+            self.acceptor = Acceptor(settings, bridge, log) if True in is_tcp else None
+        self.sender: Sender | TcpSender | None = None
+        if settings.sent_flows:
+            skipped = self._make_table("skipped")
+            if settings.sent_class is None:
+                self.sender = TcpSender(settings, bridge, skipped, self._make_table("connection"), self._facts)
+            else:
+                self.sender = Sender(settings, bridge, skipped, self._facts)
+        self.overflows = OverflowWatch(
+            self.sender.watched if self.sender else (),
+            self.reflector.watched if self.reflector else (),
+            self._make_table("overflow"),
+            bridge.now_ns(),
+        )
+
+    def _make_table(self, table: str) -> GrowingTable:
+        return GrowingTable(self.settings.directory / f"{self.settings.agent}.{table}", table, self._facts)
+
+    def note(self, pair: Pair) -> None:
+        """Record a pair of clock readings."""
+        self._clock.append(np.array([(pair.monotonic_ns, pair.wall_ns, pair.width_ns)], dtype=CLOCK_ROW))
+
+    def report(self, now_ns: int, process: dict[str, int]) -> None:
+        """Close everything, and write the report with these counters of the process."""
+        counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
+        counters["receive_overflows"] = self.overflows.close(now_ns)
+        parts: tuple[Any, ...] = (self.sender, self.reflector, self.acceptor)
+        for part in parts:
+            if part:
+                part.finish()
+                counters.update(part.counters)
+        counters.update(process)
+        write_report(self.settings.directory, self.settings.agent, counters, inner_loop=INNER_LOOP)
 
 
 class Process:
@@ -65,9 +132,6 @@ class Process:
 
     Args:
         settings: of each agent. The process stops with the first agent that has reached its end.
-
-    Raises:
-        WorldError: a socket or a record file is not available.
     """
 
     def __init__(self, settings: Sequence[AgentSettings]) -> None:
@@ -108,7 +172,7 @@ class Process:
         gc.collect()
         gc.freeze()
         gc.disable()
-        used_before = resource.getrusage(resource.RUSAGE_SELF)
+        used_before = cpu_counters()
         say("listening")
         if not self._waits:
             self._start_ticking(self._now_ns())
@@ -227,14 +291,9 @@ class Process:
         while not self._is_ending and self._now_ns() < end_ns:
             self._turn(min(_LOOK_S, max(0, end_ns - self._now_ns()) / 1e9))
 
-    def _report(self, used_before: resource.struct_rusage) -> None:
+    def _report(self, used_before: dict[str, int]) -> None:
         """Close everything and write the reports; the process's resource use is in that of its first agent."""
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        process = {
-            "wakeups": self._wakeups,
-            "cpu_user_ns": round((used.ru_utime - used_before.ru_utime) * 1e9),
-            "cpu_system_ns": round((used.ru_stime - used_before.ru_stime) * 1e9),
-        }
+        process = {name: used - used_before[name] for name, used in cpu_counters().items()} | {"wakeups": self._wakeups}
         self._note(0)
         for agent in self._agents:
             agent.report(self._now_ns(), process if agent is self._agents[0] else dict.fromkeys(process, 0))

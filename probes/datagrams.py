@@ -18,9 +18,8 @@ import numpy.typing as npt
 
 from hitless.records import NONE_NS, REFLECTOR_ROW, Rows, encode_address
 from probes import stamp
-from probes.families import IPV4, IPV6
 from probes.recording import UNANSWERED, make_row
-from probes.sockets import TIMESPEC_OCTETS, find_time
+from probes.sockets import IPV4, IPV6, TIMESPEC_OCTETS, find_time
 
 _COPIES_MAX: Final = 255
 _TAKEN_MAX: Final = 8192
@@ -208,39 +207,18 @@ class Reflector:
         epoch_ns: the CLOCK_MONOTONIC reading that is 0 on the run clock.
         room: octets of the longest probe that is answered.
         unanswered_max: how many probes beyond the rate go into the log.
-        descriptors: shape (pods,).
-        pod_of_flow: SSID to pod; -1: none.
+        flows: `probes.reflector.FLOW` by SSID.
         sources: shape (SSIDs, n): the addresses that a flow may come from.
-        ids: SSID to FlowId.
-        next_seq: SSID to the number of its next answer.
-        rate: answers a nanosecond that each pod may send.
-        burst: of each pod.
-        tokens: of each pod now.
-        refilled: when they were counted last, run clock.
+        pods: shape (pods,): `probes.reflector.POD`.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the arguments of the compiled one
-        self,
-        epoch_ns: int,
-        room: int,
-        unanswered_max: int,
-        descriptors: npt.NDArray[np.int32],
-        pod_of_flow: npt.NDArray[np.intp],
-        sources: Rows,
-        ids: npt.NDArray[np.uint32],
-        next_seq: npt.NDArray[np.int64],
-        rate: npt.NDArray[np.float64],
-        burst: npt.NDArray[np.float64],
-        tokens: npt.NDArray[np.float64],
-        refilled: npt.NDArray[np.int64],
-    ) -> None:
+    def __init__(self, epoch_ns: int, room: int, unanswered_max: int, flows: Rows, sources: Rows, pods: Rows) -> None:
         self._epoch_ns, self._room, self._unanswered_left = epoch_ns, room, unanswered_max
-        self._sockets = _Sockets(descriptors.tolist())
-        flows = np.flatnonzero(pod_of_flow >= 0).tolist()
-        self._known = {flow: (int(pod_of_flow[flow]), {one.tobytes() for one in sources[flow]}) for flow in flows}
+        self._sockets = _Sockets(pods["descriptor"].tolist())
+        self._ids, self._next_seq, self._pods, self._tokens = flows["id"], flows["next_seq"], pods, pods["tokens"]
+        known = np.flatnonzero(flows["pod"] >= 0).tolist()
+        self._known = {flow: (int(flows["pod"][flow]), {one.tobytes() for one in sources[flow]}) for flow in known}
         """SSID to its pod and to the addresses that it may come from."""
-        self._ids, self._next_seq = ids, next_seq
-        self._rate, self._burst, self._tokens, self._refilled = rate, burst, tokens, refilled
         self._turns = 0
 
     def reflect(self, pods: list[int], error: int, offset_ns: int) -> tuple[bytes, tuple[int, ...]]:
@@ -260,7 +238,7 @@ class Reflector:
         for turn in range(self._turns, self._turns + len(pods)):
             pod = pods[turn % len(pods)]
             opened = self._sockets.opened[pod]
-            self._refill(pod)
+            self._refill(self._pods[pod])
             while taken < _TAKEN_MAX and (arrival := _receive(opened, self._room)) is not None:
                 taken += 1
                 probe = None if arrival.is_cut else stamp.decode_probe(arrival.content)
@@ -303,7 +281,7 @@ class Reflector:
         answer = stamp.answer_probe(probe, seq=number, timestamp=timestamp, received=received, error=error, ttl=arrival.ttl)
         return (NONE_NS if _send(opened, answer + tlvs, arrival.source) else sent_ns), is_malformed
 
-    def _refill(self, pod: int) -> None:
+    def _refill(self, bucket: np.void) -> None:
         now_ns = time.monotonic_ns() - self._epoch_ns
-        filled = self._tokens[pod] + self._rate[pod] * (now_ns - self._refilled[pod])
-        self._tokens[pod], self._refilled[pod] = min(filled, self._burst[pod]), now_ns
+        filled = bucket["tokens"] + bucket["rate"] * (now_ns - bucket["refilled"])
+        bucket["tokens"], bucket["refilled"] = min(filled, bucket["burst"]), now_ns

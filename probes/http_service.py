@@ -1,8 +1,8 @@
 """The HTTP service of the application load: `python -m probes.http_service SETTINGS.json`.
 
-    GET /answer?octets=1000 HTTP/1.1      HTTP/1.1 200 OK
-                                          Pod: node-a1-mesh
-                                          Content-Length: 1000
+    GET /answer HTTP/1.1      HTTP/1.1 200 OK
+                              Pod: node-a1-mesh
+                              Content-Length: 1000
 
 The standard library's `http.server` with one thread per connection; it listens in the network namespaces of any number of pods.
 It answers at once, so the time until an answer is that of the network. Connections stay open until the client closes them, asks
@@ -23,16 +23,15 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingTCPServer
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
 
 from hitless.errors import HitlessError, WorldError, attempting
-from probes.families import family_of, name_port
 from probes.lifeline import cpu_counters, give_up_privileges, is_pipe, say
 from probes.load_settings import PlaceSettings, ServiceSettings, read_service_settings
 from probes.namespaces import Place
 from probes.recording import write_report
+from probes.sockets import family_of, name_port
 
 PATH: Final = "/answer"
 POD_HEADER: Final = "Pod"
@@ -54,17 +53,19 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body leave in one segment
 
     def do_GET(self) -> None:
-        """Answer with the requested number of octets."""
-        octets = self._read_octets()
-        if isinstance(octets, HTTPStatus):
-            self.send_error(octets)
-            return
-        self.send_response_only(HTTPStatus.OK)
-        self.send_header(POD_HEADER, self.server.pod)
-        self.send_header("Content-Length", str(octets))
-        self.end_headers()
-        self.wfile.write(b"x" * octets)
-        self.server.service.count("answered")
+        """Answer with a body of the agreed length."""
+        if "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0":
+            self.send_error(HTTPStatus.BAD_REQUEST)
+        elif self.path != PATH:
+            self.send_error(HTTPStatus.NOT_FOUND)
+        else:
+            octets = self.server.service.body_octets
+            self.send_response_only(HTTPStatus.OK)
+            self.send_header(POD_HEADER, self.server.pod)
+            self.send_header("Content-Length", str(octets))
+            self.end_headers()
+            self.wfile.write(b"x" * octets)
+            self.server.service.count("answered")
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuse a request and close the connection, because the following octets may be its body."""
@@ -73,23 +74,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the standard library's signature
         """Log nothing: the report counts."""
-
-    def _read_octets(self) -> int | HTTPStatus:
-        """Return the requested size of the body, or the reason for the refusal."""
-        most = self.server.service.body_octets_max
-        if "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0":
-            return HTTPStatus.BAD_REQUEST
-        try:
-            url = urlsplit(self.path)
-            asked = parse_qs(url.query).get("octets", ["0"])[-1]
-        except ValueError:
-            return HTTPStatus.BAD_REQUEST
-        if url.path != PATH:
-            return HTTPStatus.NOT_FOUND
-        # So few digits keep the number's conversion cheap.
-        if not (asked.isascii() and asked.isdigit() and len(asked) <= len(str(most)) and int(asked) <= most):
-            return HTTPStatus.BAD_REQUEST
-        return int(asked)
 
 
 class _Listener(ThreadingTCPServer):
@@ -123,19 +107,13 @@ class _Listener(ThreadingTCPServer):
 
 
 class HttpService:
-    """Listens in all pods and counts.
-
-    Args:
-        settings: settings of the service.
-
-    Raises:
-        WorldError: it cannot listen in a pod.
-    """
+    """Listens in all pods and counts. Raises WorldError: it cannot listen in a pod."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
-        self.body_octets_max = settings.body_octets_max
-        self._settings, self._lock, self._open, self._is_stopping = settings, Lock(), 0, False
+        self.body_octets = settings.body_octets
+        self._settings, self._lock, self._is_stopping = settings, Lock(), False
+        self._room = BoundedSemaphore(settings.connections_max)
         self._listeners: list[_Listener] = []
         try:
             for place in settings.places:
@@ -177,16 +155,13 @@ class HttpService:
 
     def admit(self) -> bool:
         """Return whether a connection is admitted, and count it."""
-        with self._lock:
-            has_room = self._open < self._settings.connections_max
-            self._open += has_room
-            self.counters["connections" if has_room else "refused"] += 1
-            return has_room
+        has_room = self._room.acquire(blocking=False)
+        self.count("connections" if has_room else "refused")
+        return has_room
 
     def release(self) -> None:
         """Count the end of an admitted connection."""
-        with self._lock:
-            self._open -= 1
+        self._room.release()
 
     def _listen(self, place: PlaceSettings) -> _Listener:
         name = f"{name_port(place.address, place.port)} in {place.pod}"

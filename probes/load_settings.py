@@ -2,7 +2,7 @@
 
 The service (`probes.http_service`):
 
-    {"name": "service", "directory": "/run/x", "body_octets_max": 1000, "connections_max": 512,
+    {"name": "service", "directory": "/run/x", "body_octets": 1000, "connections_max": 512,
      "duration_ns_max": 60000000000,
      "places": [{"pod": "node-a1-mesh", "address": "100.96.0.2", "port": 8080, "namespace": "/run/netns/node-a1-mesh"}]}
 
@@ -57,8 +57,8 @@ class ServiceSettings:
     """Its report is called NAME.json."""
     directory: Path
     """Folder of the report; it exists."""
-    body_octets_max: _Octets
-    """Largest body that may be asked for."""
+    body_octets: _Octets
+    """Of the body of each answer."""
     connections_max: Annotated[int, range(1, _CONNECTIONS_MAX + 1)]
     """Limit of open connections in all pods together; further ones are closed at once."""
     duration_ns_max: _Duration
@@ -102,7 +102,7 @@ class LocustSettings:
     interval_ns: Annotated[int, range(_INTERVAL_NS_MIN, _DURATION_NS_MAX + 1)] = 1_000_000_000
     """Time between two requests of a user."""
     body_octets: _Octets = 0
-    """Requested size of each answer."""
+    """Of the body of a right answer."""
     timeout_ns: _Duration = 1_000_000_000
     """A user gives up a request after this."""
     duration_ns_max: _Duration

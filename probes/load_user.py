@@ -43,9 +43,7 @@ class LoadUser:
     """Sends requests and reports their outcomes.
 
     Args:
-        peer: the pod that gets the requests.
-        use: how it connects.
-        body_octets: requested size of each answer.
+        body_octets: of a right answer.
         timeout_ns: a request is given up after this.
         now_ns: reads the clock of the requests' times.
     """
@@ -90,7 +88,7 @@ class LoadUser:
         headers = {"Connection": "close"} if self.use is ConnectionUse.NEW else {}
         try:
             self._limit(request)
-            connection.request("GET", f"{PATH}?octets={self._body_octets}", headers=headers)
+            connection.request("GET", PATH, headers=headers)
             self._limit(request)
             response = connection.getresponse()
             request.status = response.status

@@ -10,7 +10,7 @@ namespace belongs to a thread. ZeroMQ makes its TCP connections in its own threa
 namespace where the worker was started (and where the master listens on loopback), by the time its `init` event fires. Then
 the main thread, which all users share, moves into the pod permanently and gives up every privilege.
 
-Users have a schedule (`probes.pacing`, on the run clock): a request that they could not send in time is counted, never
+Users have a schedule (a Pacer, on the run clock): a request that they could not send in time is counted, never
 caught up. Every request is on disk when it has ended; Locust's own statistics, which go to the master, only check the count.
 """
 
@@ -25,6 +25,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, TextIO
 
@@ -39,8 +40,8 @@ from probes.lifeline import cpu_counters, give_up_privileges, is_pipe, say
 from probes.load_settings import LocustSettings, read_locust_settings
 from probes.load_user import LoadUser, Request
 from probes.namespaces import Place
-from probes.orders import OrderKind, OrderReader
-from probes.pacing import Pacer
+from probes.lifeline import OrderKind, OrderReader
+from probes.ticked_sender import Pacer
 from probes.recording import GrowingTable, write_report
 
 SETTINGS_VARIABLE: Final = "HITLESS_LOAD"
@@ -55,26 +56,16 @@ _QUIT_S: Final = 5.0
 
 
 class Process:
-    """Common part of master and workers: states, orders, an end.
-
-    Args:
-        settings: settings of the process.
-        states: where the process reports its state.
-        runner: Locust's.
-    """
+    """Common part of master and workers: states, orders, an end."""
 
     def __init__(self, settings: LocustSettings, states: TextIO, runner: Any) -> None:  # noqa: ANN401 - Locust's
-        self.settings, self._states, self._runner = settings, states, runner
+        self.settings, self._runner, self.say = settings, runner, partial(say, stream=states)
         self.counters: Counter[str] = Counter()
         self.is_stopping = False
 
     def now_ns(self) -> int:
         """Return the time on the run clock."""
         return time.monotonic_ns() - self.settings.epoch_ns
-
-    def say(self, state: str, **facts: Any) -> None:  # noqa: ANN401 - JSON
-        """Report the state of the process."""
-        say(state, self._states, **facts)
 
     def watch(self) -> None:
         """Follow orders in the background, and make sure that the process ends."""
@@ -119,14 +110,11 @@ class Worker(Process):
         path, facts = settings.directory / f"{settings.name}.requests", {"worker": settings.name, "epoch_ns": settings.epoch_ns}
         self._file = GrowingTable(path, "requests", facts)
         self._row = np.zeros(1, REQUEST_ROW)
-        self._numbers = iter(range(1 << 16))
+        self.numbers = iter(range(1 << 16))
+        """Of new users: peer and way of connecting follow from it."""
         self._answered: set[int] = set()
         self._under_way = 0
         self.counters.update(dict.fromkeys(COUNTERS, 0))
-
-    def next_number(self) -> int:
-        """Return the number of a new user: its peer and its way of connecting follow from it."""
-        return next(self._numbers)
 
     def make_user(self, number: int) -> LoadUser:
         """Return a user: every second one opens a new connection each time; two consecutive users have the same pod."""
@@ -153,10 +141,6 @@ class Worker(Process):
             if len(self._answered) == self.settings.users:
                 self.say("live")
         return request
-
-    def note_lateness(self, late_ns: int) -> None:
-        """Record how late a free user was."""
-        self.counters["late_ns_max"] = max(self.counters["late_ns_max"], late_ns)
 
     def drain(self, stop_ns: int) -> None:
         """Begin no request from that instant on, and report when none is under way any more."""
@@ -205,7 +189,7 @@ class PodUser(User):
 
     def __init__(self, environment: Any) -> None:  # noqa: ANN401 - Locust's
         super().__init__(environment)
-        self._number = self.worker.next_number()
+        self._number = next(self.worker.numbers)
         self._user = self.worker.make_user(self._number)
         self._pacer = Pacer(self.worker.settings.interval_ns, self.worker.now_ns())
         self._ended_ns = self._pacer.due_ns
@@ -224,7 +208,8 @@ class PodUser(User):
         first_ns, missed = due
         due_ns = first_ns + missed * self._pacer.interval_ns
         if self._ended_ns <= first_ns:
-            self.worker.note_lateness(now_ns - first_ns)
+            counters = self.worker.counters
+            counters["late_ns_max"] = max(counters["late_ns_max"], now_ns - first_ns)
         request = self.worker.ask(self._number, self._user, due_ns, missed)
         self._ended_ns = request.ended_ns
         failure = RuntimeError(request.outcome.label) if request.outcome.is_failure else None

@@ -20,6 +20,8 @@ from hitless.errors import attempting
 HEADER: Final = struct.Struct("=IHHII")
 """struct nlmsghdr: length, type, flags, sequence number, port."""
 ATTRIBUTE: Final = struct.Struct("=HH")
+ADDRESS_HEADER: Final = struct.Struct("=BBBBi")
+"""struct ifaddrmsg: family, prefix length, flags, scope, interface index."""
 REQUEST: Final = 0x1
 ERROR: Final = 2
 GET_LINK: Final = 18

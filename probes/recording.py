@@ -32,12 +32,8 @@ class SenderTable:
     """The sender's rows: one per flow and tick, at place seq * flows + flow index, filled in place when the answer comes.
 
     Args:
-        path: the record file; it is created. count: number of flows.
-        ticks_max: places per flow.
+        ticks_max: places a flow.
         facts: fields for the header.
-
-    Raises:
-        WorldError: the file cannot be made.
     """
 
     def __init__(self, path: Path, count: int, ticks_max: int, facts: Mapping[str, Any]) -> None:
@@ -59,16 +55,7 @@ class SenderTable:
 
 
 class GrowingTable:
-    """A table whose rows come in order.
-
-    Args:
-        path: the record file; it is made.
-        table: key of TABLES.
-        facts: fields for the header.
-
-    Raises:
-        WorldError: the file cannot be made.
-    """
+    """A table of `hitless.records.TABLES` whose rows come in order. Raises WorldError: the file cannot be made."""
 
     def __init__(self, path: Path, table: str, facts: Mapping[str, Any]) -> None:
         self._path = path

@@ -35,19 +35,14 @@ _GATHERED_MIN: Final = 9
 COUNTED: Final = ("malformed", "foreign", "probes", "rate_limited", "answered", "send_errors", "malformed_tlvs")
 """Counters of the inner loop, in its order."""
 
+FLOW: Final = np.dtype([("pod", "<i4"), ("id", "<u4"), ("next_seq", "<i8")])
+"""One flow of the inner loop: place of its pod, -1: none; FlowId; number of its next answer."""
+POD: Final = np.dtype([("descriptor", "<i4"), ("rate", "<f8"), ("burst", "<f8"), ("tokens", "<f8"), ("refilled", "<i8")])
+"""One pod of the inner loop, a token bucket: answers a nanosecond that it may send, at once, now; when that was, run clock."""
+
 
 class Reflector:
-    """Answers the probes that come to the agent's endpoints.
-
-    Args:
-        settings: of the agent.
-        bridge: converts times.
-        log: of received probes.
-        datagrams: module of the inner loop.
-
-    Raises:
-        WorldError: a socket is not available.
-    """
+    """Answers the probes that come to the agent's endpoints."""
 
     def __init__(self, settings: AgentSettings, bridge: Bridge, log: GrowingTable, datagrams: ModuleType = DATAGRAMS) -> None:
         self._bridge, self._log = bridge, log
@@ -67,34 +62,22 @@ class Reflector:
         ]
         """Every pod's address, one of its flows and its socket, for the count of their drops."""
         self._pod_of_descriptor = {descriptor: index for index, descriptor in enumerate(self.descriptors)}
-        pods = {endpoint.name: index for index, endpoint in enumerate(endpoints)}
-        pod_of_flow = np.full(1 << 16, -1, dtype=np.intp)
+        place_of = {endpoint.name: place for place, endpoint in enumerate(endpoints)}
+        told = np.zeros(1 << 16, dtype=FLOW)
+        told["pod"] = -1
         sources = np.zeros((1 << 16, 1 + max((len(flow.rewritten_sources) for flow in flows), default=0)), ADDRESS)
         # The flow's source, then the addresses to which it can be rewritten on the way; all zeros: none.
-        ids = np.zeros(1 << 16, dtype=np.uint32)
         for flow in flows:
-            pod_of_flow[flow.ssid] = pods[flow.destination]
-            ids[flow.ssid] = flow.id
+            told[flow.ssid] = place_of[flow.destination], flow.id, 0
             sources[flow.ssid, : len(flow.sources)] = [encode_address(address) for address in flow.sources]
-        counts = np.bincount([pods[flow.destination] for flow in flows], minlength=len(pods)).astype(float)
-        self._rate = RATE_MARGIN * counts / settings.interval_ns
-        """Answers a nanosecond that each pod may send."""
-        burst = np.maximum(BURST_MIN, self._rate * 1e9)
-        self._tokens = burst.copy()
-        self._loop = datagrams.Reflector(
-            settings.epoch_ns,
-            max(_ROOM_OCTETS_MIN, settings.packet_octets),
-            UNANSWERED_ROWS_MAX,
-            np.array(self.descriptors, dtype=np.int32),
-            pod_of_flow,
-            sources,
-            ids,
-            np.zeros(1 << 16, dtype=np.int64),
-            self._rate,
-            burst,
-            self._tokens,
-            np.full(len(pods), self._bridge.now_ns(), dtype=np.int64),
-        )
+        counts = np.bincount([place_of[flow.destination] for flow in flows], minlength=len(endpoints)).astype(float)
+        self._pods = np.zeros(len(endpoints), dtype=POD)
+        self._pods["descriptor"] = self.descriptors
+        self._pods["rate"] = RATE_MARGIN * counts / settings.interval_ns
+        self._pods["tokens"] = self._pods["burst"] = np.maximum(BURST_MIN, self._pods["rate"] * 1e9)
+        self._pods["refilled"] = self._bridge.now_ns()
+        room = max(_ROOM_OCTETS_MIN, settings.packet_octets)
+        self._loop = datagrams.Reflector(settings.epoch_ns, room, UNANSWERED_ROWS_MAX, told, sources, self._pods)
 
     def reflect(self, ready: Iterable[int]) -> None:
         """Answer the probes at these descriptors.

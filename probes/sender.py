@@ -12,6 +12,7 @@ Linux net/ipv4/ping.c, net/ipv6/ping.c.
 
 from __future__ import annotations
 
+import socket
 from itertools import pairwise
 from types import ModuleType
 from typing import Any, Final
@@ -22,11 +23,10 @@ from hitless.records import Rows
 from hitless.words import FlowClass
 from probes import stamp
 from probes.clocks import Bridge
-from probes.families import family_of, pack_address
 from probes.inner_loop import DATAGRAMS, explained
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings
-from probes.sockets import open_socket
+from probes.sockets import family_of, open_socket
 from probes.ticked_sender import TickedSender
 
 ECHO_HEADER_OCTETS: Final = 8
@@ -44,16 +44,7 @@ _DROPPED_AS: Final = ("malformed", "foreign", "stale")
 
 
 class Sender(TickedSender):
-    """Sends and records the datagram flows of the agent's endpoints.
-
-    Args:
-        settings: of the agent.
-        bridge: converts the kernel's receive times.
-        skipped: where skipped ticks are recorded. facts: for the header of the record. datagrams: module of the inner loop.
-
-    Raises:
-        WorldError: a socket or the record file is not available.
-    """
+    """Sends and records the datagram flows of the agent's endpoints."""
 
     def __init__(
         self,
@@ -74,7 +65,7 @@ class Sender(TickedSender):
             packets[:, 0] = family.echo_request
         peers: Rows = np.zeros(len(flows), dtype=family.sockaddr)
         peers["family"] = family.number
-        peers["address"] = [pack_address(flow.sent_to) for flow in flows]
+        peers["address"] = [socket.inet_pton(family.number, flow.sent_to) for flow in flows]
         # The kernel reports no port for an echo reply.
         peers["port"] = 0 if is_echo else [flow.port for flow in flows]
         index = np.full(1 << 16, -1, dtype=np.intp)
@@ -125,9 +116,6 @@ class Sender(TickedSender):
             dropped = self._loop.collect(self.ticks, self._bridge.offset_ns)
         if any(dropped):
             self.counters.update(dict(zip(_DROPPED_AS, dropped, strict=True)))
-
-    def hang_up(self) -> None:
-        """Do nothing: datagrams have no connections."""
 
     def finish(self) -> None:
         """Close the sockets and the records."""

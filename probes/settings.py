@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from hitless.words import FLOW_ID_MAX, FlowClass
-from probes.families import family_of
 from probes.settings_file import INT64_MAX, Address, Name, Port, Text, read_document, read_fields, refuse
+from probes.sockets import family_of
 from probes.stamp import PACKET_OCTETS, PORT, SSID_MAX, TLV_HEADER_OCTETS
 
 PACKET_OCTETS_MAX: Final = 9_000
@@ -138,11 +138,7 @@ class AgentSettings:
 
 
 def read_settings(path: Path) -> AgentSettings:
-    """Read and check a settings file.
-
-    Raises:
-        UsageError: with the place and what is allowed there.
-    """
+    """Read and check a settings file. Raises UsageError: with the place and what is allowed there."""
     return parse_settings(read_document(path), where=str(path))
 
 

@@ -128,19 +128,8 @@ def answer_probe(probe: Probe, *, seq: int, timestamp: int, received: int, error
         error: the reflector's Error Estimate.
         ttl: of the probe on arrival; 0: not known.
     """
-    return encode_answer(
-        Answer(
-            seq=seq & 0xFFFF_FFFF,
-            timestamp=timestamp,
-            error=error,
-            ssid=probe.ssid,
-            received=received,
-            sender_seq=probe.seq,
-            sender_timestamp=probe.timestamp,
-            sender_error=probe.error,
-            sender_ttl=ttl,
-        )
-    )
+    sent = (probe.seq, probe.timestamp, probe.error, ttl)
+    return encode_answer(Answer(seq & 0xFFFF_FFFF, timestamp, error, probe.ssid, received, *sent))
 
 
 def mark_tlvs(tlvs: bytes) -> tuple[bytes, bool]:

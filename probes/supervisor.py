@@ -7,7 +7,7 @@ It runs one process with all agents of the pod, and takes JSON requests through 
 | `{"do": "clock"}` | clock (`read_clock_id`), monotonic_ns |
 | `{"do": "start", "settings": [{...}, ...]}` | agents: their names; `directory` is the supervisor's; old files go |
 | `{"do": "look"}` | process: states that it reported, code (exit code; null: it lives), complaint; null: none was started |
-| `{"do": "order", "order": {...}}` | of `probes.orders`, handed to the process |
+| `{"do": "order", "order": {...}}` | of `probes.lifeline`, handed to the process |
 | `{"do": "list"}` | files: name to size in octets, holes at the end cut off |
 | `{"do": "read", "name": ..., "offset": ..., "octets": ...}` | content: zlib, base64 |
 | `{"do": "inspect"}` | of `probes.netlink`: meant for a pod in the node's own network namespace |

@@ -21,11 +21,12 @@ from hitless.words import FlowClass
 from probes.namespaces import Place
 from probes.settings import FlowSettings
 from probes.stamp import PACKET_OCTETS
-from probes.tcp_flow import TcpFlow, Tools
 from probes.tcp_socket import (
     CLOSED_BY_PEER,
     OWN_FAULTS,
     UNREADABLE,
+    TcpFlow,
+    Tools,
     close_abruptly,
     connections_max,
     count_retransmits,

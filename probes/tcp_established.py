@@ -21,13 +21,14 @@ from hitless.records import CONNECTION_ROW, ConnectionEvent
 from probes.namespaces import Place
 from probes.settings import FlowSettings
 from probes.stamp import PACKET_OCTETS
-from probes.tcp_flow import TcpFlow, Tools
 from probes.tcp_socket import (
     CLOSED_BY_PEER,
     OWN_FAULTS,
     RECEIVE_OCTETS,
     RESETS,
     UNREADABLE,
+    TcpFlow,
+    Tools,
     close_abruptly,
     count_retransmits,
     make_socket,

@@ -17,13 +17,11 @@ from hitless.errors import attempting
 from hitless.words import FlowClass
 from probes.clocks import Bridge
 from probes.namespaces import Place
-from probes.overflows import Watched
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings, EndpointSettings
 from probes.tcp_connect import TcpConnectFlow
 from probes.tcp_established import TcpEstablishedFlow
-from probes.tcp_flow import TcpFlow, Tools
-from probes.tcp_socket import PATIENCE_NS, allow_open_files, connections_max, make_socket
+from probes.tcp_socket import PATIENCE_NS, TcpFlow, Tools, allow_open_files, connections_max, make_socket
 from probes.ticked_sender import TickedSender
 
 _EVENTS_MAX: Final = 16
@@ -35,18 +33,7 @@ _LOOK_NS: Final = 5_000_000
 
 
 class TcpSender(TickedSender):
-    """Sends and records the TCP flows of the agent's endpoints.
-
-    Args:
-        settings: of the agent.
-        bridge: converts the kernel's receive times.
-        skipped: where skipped ticks are recorded.
-        connections: the log of connections and their outcomes.
-        facts: go into the header of the record.
-
-    Raises:
-        WorldError: a namespace, an address, enough descriptors or the record file is not available.
-    """
+    """Sends and records the TCP flows of the agent's endpoints."""
 
     def __init__(
         self,
@@ -58,8 +45,6 @@ class TcpSender(TickedSender):
     ) -> None:
         super().__init__(settings, bridge, skipped, facts)
         flows = settings.sent_flows
-        self.watched: tuple[Watched, ...] = ()
-        """Datagram sockets, for the count of their drops: a connection drops nothing."""
         self._tools = Tools(
             interval_ns=settings.interval_ns,
             patience_ns=max(PATIENCE_NS, settings.drain_ns),

@@ -2,21 +2,57 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from hitless.records import SKIPPED_ROW
 from probes.clocks import Bridge
-from probes.pacing import Pacer
 from probes.recording import GrowingTable, SenderTable
 from probes.settings import AgentSettings
+from probes.sockets import Watched
 
 _LIVE_WINDOW_NS: Final = 250_000_000
 """An answered streak that ended longer ago than this (and some ticks) says nothing about now."""
+
+
+class Pacer:
+    """Hands out ticks one interval apart: a periodic stream with a random start phase (RFC 3432 3).
+
+    A tick that is late by more than one interval is skipped and recorded, never caught up: catching up sends bursts, and a
+    sender that sends bursts measures its own load. Pure: the caller reads the clock.
+
+    Args:
+        interval_ns: time between two ticks.
+        start_ns: no tick is due before.
+        seed: seeds the phase; None: the system's randomness.
+    """
+
+    def __init__(self, interval_ns: int, start_ns: int, seed: int | None = None) -> None:
+        source = random.SystemRandom() if seed is None else random.Random(seed)  # noqa: S311 - a phase, not a secret
+        self.interval_ns = interval_ns
+        self.due_ns = start_ns + source.randrange(interval_ns)
+        """When the next tick is due."""
+
+    def look(self, now_ns: int) -> tuple[int, int] | None:
+        """Return whether a tick is to be sent at `now_ns`, and advance to the next one.
+
+        Returns:
+            None: nothing is due. Otherwise the time at which the first due tick was due, and the number of ticks, one interval
+            apart, that are skipped before the one to send: normally 0.
+        """
+        late_ns = now_ns - self.due_ns
+        if late_ns < 0:
+            return None
+        first_ns = self.due_ns
+        # A tick is kept while it is late by one interval at most: -(-a // b) rounds up.
+        given_up = max(0, -(-(late_ns - self.interval_ns) // self.interval_ns))
+        self.due_ns += (given_up + 1) * self.interval_ns
+        return first_ns, given_up
 
 
 class TickedSender(ABC):
@@ -34,6 +70,8 @@ class TickedSender(ABC):
 
     descriptor: int | None = None
     """Readable when there is something to collect; None: nothing to wait for."""
+    watched: Sequence[Watched] = ()
+    """Datagram sockets, for the count of their drops: a connection drops nothing."""
 
     def __init__(self, settings: AgentSettings, bridge: Bridge, skipped: GrowingTable, facts: Mapping[str, Any]) -> None:
         self._settings, self._bridge, self._skipped = settings, bridge, skipped
@@ -61,8 +99,7 @@ class TickedSender(ABC):
     def collect(self) -> None:
         """Fetch the answers that have come, and fill their rows."""
 
-    @abstractmethod
-    def hang_up(self) -> None:
+    def hang_up(self) -> None:  # noqa: B027 - datagrams have no connections
         """Close the connections, if it has any."""
 
     def start(self, start_ns: int) -> int:

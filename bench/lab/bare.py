@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from clusters.linux.namespaces import NETWORK_DIRECTORY, THREAD_NETWORK, Clone, Mount, mount, set_namespace, unmount, unshare
-from clusters.linux.netlink import Netlink
-from clusters.linux.netlink_dump import list_links
-from clusters.linux.netlink_links import Link, add_address, add_veth, set_link, set_neighbour
+from clusters.linux.netlink import Netlink, list_links
+from clusters.linux.netlink_messages import Link, add_address, add_veth, set_link, set_neighbour
 from clusters.linux.sysctls import make_sysctls, write_sysctls
 from hitless.clock import wait_until
 

@@ -163,14 +163,14 @@ class CauseWorld:
     def lower_mtu(self, node: str, octets: int) -> None:
         """Lower the MTU of a node's interface by the fault of that name."""
         began_ns = self._clock.now_ns()
-        self._network.set_underlay_mtu(node, octets)
+        self._network.set_mtu(node, octets)
         self._lowered[node] = {"node": node, "octets": octets}
         self.events.record("fault.injected", fault=MTU_LOWERED, options=self._lowered[node], began_ns=int(began_ns))
 
     def restore_mtu(self, node: str) -> None:
         """Heal the fault."""
         began_ns = self._clock.now_ns()
-        self._network.set_underlay_mtu(node, self._network.underlay_mtu)
+        self._network.set_mtu(node, None)
         self.events.record("fault.cured", fault=MTU_LOWERED, options=self._lowered.pop(node), began_ns=int(began_ns))
 
     def _told(self, name: str, node: str, change: RouteChange, **facts: Any) -> None:  # noqa: ANN401 - JSON

@@ -8,8 +8,7 @@ import struct
 from typing import Final
 
 from clusters.linux.netlink import CREATE, EXCLUSIVE, Message, make_message, pack_attribute
-from clusters.linux.netlink_links import NEW_LINK, pack_name
-from clusters.linux.netlink_routes import NEW_RULE, RuleAttribute
+from clusters.linux.netlink_messages import NEW_LINK, NEW_RULE, RuleAttribute, pack_name
 from probes.netlink import ROUTE_HEADER, LinkAttribute, RouteType
 
 _DELETE_RULE: Final = 33

@@ -28,7 +28,7 @@ from hitless.facts import Endpoint, Flow, NodeFacts, NodeState, ProbeSpec
 from hitless.records import ProbeRecords, Rows
 from hitless.words import SECOND, JsonObject
 from probes.clocks import read_clock_id
-from probes.orders import Order, OrderKind, encode_order
+from probes.lifeline import Order, OrderKind, encode_order
 from probes.settings import AgentSettings
 
 Rescue = Callable[[JsonObject, Path], None]

@@ -11,9 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from clusters.lab.calibrator import LabCalibrator
 from clusters.lab.calico.daemon_set import DaemonSetRoll, start_pods
-from clusters.lab.calico.data_plane import read_data_plane
+from clusters.lab.calico.datastore import read_data_plane
 from clusters.lab.calico.node import CalicoNode, make_calico_nodes
 from clusters.lab.faults import LAB_FAULTS, lab_faults
 from clusters.lab.kube import MemoryKube
@@ -21,8 +20,9 @@ from clusters.lab.load import LabLoad
 from clusters.lab.machine import capabilities, ipip_carriers
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
+from clusters.lab.sharp_switch import LabCalibrator
 from clusters.lab.spec import LabSpec
-from clusters.lab.tunnels import Carrier
+from clusters.lab.wiring import Carrier
 from clusters.linux.machine import has_own_wall_clock
 from gardener.doubles.cloud import Cloud
 from gardener.manifests.admission import admit
@@ -43,10 +43,6 @@ _ACTOR = "system:serviceaccount:kube-system:gardener-resource-manager"
 
 class LabCluster:
     """Implements the Cluster port; see `hitless.ports.Cluster`.
-
-    Args:
-        case: the scenario with its options.
-        clock: the run clock.
 
     Raises:
         UsageError: the Shoot asks for something that the lab's nodes lack; see `make_spec`.
@@ -107,8 +103,8 @@ class LabCluster:
             zone_gateways=network.zone_gateways,
             underlay_mtu=network.underlay_mtu,
             pod_mtu=network.pod_mtu,
-            overlay_pod_mtu=network.overlay_pod_mtu,
-            native_pod_mtu=network.native_pod_mtu,
+            overlay_pod_mtu=network.pod_mtu_in(Mode.OVERLAY),
+            native_pod_mtu=network.pod_mtu_in(Mode.NATIVE),
             services=network.services,
             families=families,
             families_probed=families,

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from clusters.faults import common_faults, find_node, node_faults
-from clusters.lab.addresses import UNDERLAY_DEVICE
 from clusters.lab.calico.node import CalicoNode
 from clusters.lab.kube import MemoryKube
 from clusters.lab.network import LabNetwork
-from clusters.lab.services import run_nft
 from gardener.conditions import other_conditions
 from gardener.doubles.cloud import Cloud
-from hitless.errors import UsageError, WorldError
+from hitless.errors import UsageError, attempting
 from hitless.faults import CLOCK_STEPPED, Fault, Owner, faults_of
 from hitless.words import MILLISECOND, JsonObject, Kind, Nanoseconds
 
@@ -36,7 +34,7 @@ def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapp
     nodes, clock = _Nodes(kube, network, calico), _WallClock()
     return {
         **common_faults(kube, kube, cloud),
-        **node_faults(_Machines(network), kube, cloud),
+        **node_faults(network, kube, cloud),
         "node-prefix-lost": Fault(inject=nodes.lose_prefix, cure=nodes.delegate_prefix),
         "node-unregistered": Fault(inject=nodes.unregister, cure=nodes.register),
         "calico-node-lingers": Fault(inject=nodes.end_late, cure=nodes.end_in_time),
@@ -91,30 +89,6 @@ class _Nodes:
         return find_node(options, [node.name for node in self._network.plan.nodes])
 
 
-class _Machines:
-    """Implements `clusters.faults.Machines`."""
-
-    def __init__(self, network: LabNetwork) -> None:
-        self._network = network
-
-    @property
-    def names(self) -> Collection[str]:
-        return self._network.planes
-
-    def interface(self, node: str) -> tuple[str, str]:
-        address = next(one.address for one in self._network.plan.nodes if one.name == node)
-        return UNDERLAY_DEVICE, str(address)
-
-    def run_nft(self, node: str, commands: str) -> None:
-        run_nft(self._network.namespace_path(node), commands)
-
-    def set_mtu(self, node: str, octets: int | None) -> None:
-        self._network.set_underlay_mtu(node, self._network.underlay_mtu if octets is None else octets)
-
-    def cut_off(self, node: str) -> None:
-        self._network.set_underlay_down(node)
-
-
 class _WallClock:
     """CLOCK_REALTIME of the machine. It has no namespace, so a step reaches every program."""
 
@@ -133,8 +107,6 @@ class _WallClock:
             self._move(Nanoseconds(-self._ahead_ns))
 
     def _move(self, by_ns: Nanoseconds) -> None:
-        try:
+        with attempting("set the wall clock"):
             time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME) + by_ns)
-        except OSError as error:
-            raise WorldError(f"cannot set the wall clock: {error.strerror}") from error
         self._ahead_ns = Nanoseconds(self._ahead_ns + by_ns)

@@ -55,7 +55,6 @@ class LabLoad:
     """Implements the Load port; see `hitless.load.Load`.
 
     Args:
-        endpoints: the pods of the lab.
         namespace_path: endpoint name to the path of its network namespace, or None: the present one.
     """
 
@@ -133,7 +132,7 @@ class LabLoad:
         settings = ServiceSettings(
             name=SERVICE,
             directory=directory,
-            body_octets_max=spec.body_octets,
+            body_octets=spec.body_octets,
             connections_max=_CONNECTIONS_A_USER * spec.users,
             duration_ns_max=spec.duration_ns_max + _EXTRA_NS,
             places=tuple(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import resource
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -26,11 +26,10 @@ from clusters.lab.addresses import (
 from clusters.lab.calico.node_plane import LabNodePlane, RouteBook
 from clusters.lab.calico.plane import NodePlane
 from clusters.lab.machine import ipip_carriers
-from clusters.lab.services import NodeRules, make_services, render_rules
+from clusters.lab.services import make_services, render_rules, run_nft
 from clusters.lab.spec import LabSpec
 from clusters.lab.tables import LabRouteTables
-from clusters.lab.tunnels import Carrier
-from clusters.lab.wiring import make_prefix_route, node_veth, pod_veth, wire_bridges, wire_node, wire_pod, wire_tables
+from clusters.lab.wiring import Carrier, make_prefix_route, node_veth, pod_veth, wire_bridges, wire_node, wire_pod, wire_tables
 from clusters.linux.counters import read_counters
 from clusters.linux.fence import on_one_cpu, raise_fence, wait_gone
 from clusters.linux.machine import try_ipip
@@ -46,11 +45,8 @@ from clusters.linux.namespaces import (
     unmount,
     unshare,
 )
-from clusters.linux.netlink import Netlink
-from clusters.linux.netlink_dump import list_links, list_unready_addresses6
-from clusters.linux.netlink_links import Link, add_veth, set_link
-from clusters.linux.netlink_queues import set_netem
-from clusters.linux.netlink_routes import add_route, delete_route
+from clusters.linux.netlink import Netlink, list_links, list_unready_addresses6
+from clusters.linux.netlink_messages import Link, add_route, add_veth, delete_route, set_link, set_netem
 from clusters.linux.sandbox import is_inside
 from clusters.linux.sysctls import Sysctls, make_sysctls, make_workload_sysctls, write_sysctls
 from hitless.clock import RunClock, wait_until
@@ -71,7 +67,6 @@ class LabNetwork:
     """One lab. `up` and `down` may be called again and again; one lab a sandbox at a time.
 
     Args:
-        spec: what to build.
         clock: for the times of RouteChange.
     """
 
@@ -134,17 +129,11 @@ class LabNetwork:
     @property
     def pod_mtu(self) -> int:
         """MTU of the pods' eth0, octets."""
-        return self.overlay_pod_mtu if self.spec.start_mode is Mode.OVERLAY else self.native_pod_mtu
+        return self.pod_mtu_in(self.spec.start_mode)
 
-    @property
-    def overlay_pod_mtu(self) -> int:
-        """MTU of pods that are made while the overlay is on, octets."""
-        return self.spec.veth_mtu or self.carrier.tunnel_mtu
-
-    @property
-    def native_pod_mtu(self) -> int:
-        """MTU of pods that are made in native mode, octets."""
-        return self.spec.veth_mtu or self.carrier.native_pod_mtu
+    def pod_mtu_in(self, mode: Mode) -> int:
+        """Return the MTU of pods that are made in a mode, octets."""
+        return self.spec.veth_mtu or (self.carrier.tunnel_mtu if mode is Mode.OVERLAY else self.carrier.native_pod_mtu)
 
     @property
     def planes(self) -> Mapping[str, NodePlane]:
@@ -243,11 +232,24 @@ class LabNetwork:
         else:
             self._sockets[ROUTER].execute([delete_route(route.destination, table=route.table) for route in routes])
 
-    def set_underlay_mtu(self, node: str, octets: int) -> None:
-        """Change the MTU of a node's eth0."""
-        self._sockets[node].execute([set_link(UNDERLAY_DEVICE, is_up=True, mtu=octets)])
+    @property
+    def names(self) -> Collection[str]:
+        """The names of the nodes, as `clusters.faults.Machines` has them: empty while the lab is down."""
+        return self._planes
 
-    def set_underlay_down(self, node: str) -> None:
+    def interface(self, node: str) -> tuple[str, str]:
+        """Return name and address of a node's eth0."""
+        return UNDERLAY_DEVICE, next(one.address for one in self.plan.nodes if one.name == node)
+
+    def run_nft(self, node: str, commands: str) -> None:
+        """Run commands of nftables in a node."""
+        run_nft(self.namespace_path(node), commands)
+
+    def set_mtu(self, node: str, octets: int | None) -> None:
+        """Change the MTU of a node's eth0; None: back to the first value."""
+        self._sockets[node].execute([set_link(UNDERLAY_DEVICE, is_up=True, mtu=octets or self.underlay_mtu)])
+
+    def cut_off(self, node: str) -> None:
         """Take a node's eth0 down, with the routes that use it."""
         self._sockets[node].execute([set_link(UNDERLAY_DEVICE, is_up=False)])
 
@@ -305,9 +307,11 @@ class LabNetwork:
 
     def _start_mode(self) -> None:
         """Make the planes and the tables, and the routes of the start mode."""
-        book, nodes = RouteBook(self.carrier), {node.name: node for node in self.plan.nodes}
+        mode, book, nodes = self.spec.start_mode, RouteBook(self.carrier), {node.name: node for node in self.plan.nodes}
         self._tables = LabRouteTables(self.plan, self._sockets[ROUTER])
         for node in self.plan.nodes:
+            if self.spec.has_services:  # natOutgoing has no pools yet
+                self.run_nft(node.name, render_rules(self.plan, node, self.services, self.carrier.device))
             plane = LabNodePlane(
                 plan=node,
                 nodes=nodes,
@@ -316,15 +320,15 @@ class LabNetwork:
                 namespace=self.namespace_path(node.name),
                 clock=self._clock,
                 rp_filter=self.spec.rp_filter,
-                rules=self._load_rules(node),
+                has_rules=self.spec.has_services,
             )
             self._planes[node.name] = plane
-            if self.spec.start_mode is Mode.OVERLAY:
-                plane.prepare_tunnel()
-                self._sockets[node.name].execute([*plane.make_tunnel(), *plane.make_overlay_routes()])
-            elif self.spec.has_bird:
-                self._sockets[node.name].execute(plane.make_native_routes())
-        if self.spec.start_mode is Mode.NATIVE:
+            if mode is Mode.OVERLAY:
+                plane.set_tunnel(present=True)
+            if mode is Mode.OVERLAY or self.spec.has_bird:
+                plane.repoint(mode, nodes.keys() - {node.name})
+                plane.set_blackhole(present=True)
+        if mode is Mode.NATIVE:
             self._tables.create_all(
                 [
                     CloudRoute(zone=zone.name, cidr=node.pod_cidr, node=node.name)
@@ -332,14 +336,6 @@ class LabNetwork:
                     for node in nodes.values()
                 ]
             )
-
-    def _load_rules(self, node: NodePlan) -> NodeRules | None:
-        """Give a node its Services, where the lab has them; natOutgoing has no pools yet."""
-        if not self.spec.has_services:
-            return None
-        rules = NodeRules(self.namespace_path(node.name))
-        rules.load(render_rules(self.plan, node, self.services, self.carrier.device))
-        return rules
 
     def _wait_links(self) -> None:
         """Wait until every link has its carrier and every IPv6 address receives: until then packets are dropped."""

@@ -33,7 +33,6 @@ class LabProber:
     """Implements the Prober port; see `hitless.ports.Prober`.
 
     Args:
-        endpoints: the endpoints of the lab.
         namespace_path: endpoint name to the path of its network namespace, or None: the present one.
         nodes: a masquerade may replace a source's address by one of theirs.
     """
@@ -77,14 +76,11 @@ class LabProber:
 
     def stop(self) -> None:
         """Stop the senders, which drain together, then the reflectors. Safe to call twice."""
-        for agent in self._senders.values():
-            agent.end_stdin()
-        for agent in self._senders.values():
-            agent.stop(self._drain_s + _STOP_MARGIN_S)
-        for agent in self._reflectors.values():
-            agent.end_stdin()
-        for agent in self._reflectors.values():
-            agent.stop(_STOP_MARGIN_S)
+        for agents, timeout_s in ((self._senders, self._drain_s + _STOP_MARGIN_S), (self._reflectors, _STOP_MARGIN_S)):
+            for agent in agents.values():
+                agent.end_stdin()
+            for agent in agents.values():
+                agent.stop(timeout_s)
         self._senders, self._reflectors = {}, {}
 
     def collect(self) -> ProbeRecords:

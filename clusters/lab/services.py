@@ -6,13 +6,13 @@ packets of the node itself that leave by the tunnel get the tunnel's address. Pa
 node's address, except to the addresses of pools, which may include the nodes' own (no-snat-for-node-cidr).
 
 Source: kubernetes pkg/proxy/iptables/proxier.go (KUBE-MARK-MASQ 0x4000, the --cluster-cidr rule, KUBE-POSTROUTING); calico
-felix rules/static.go:943-974 and masq_mgr.go; docs/mechanics.md 4.2, 4.3. Rendering is pure; `NodeRules` runs `nft`.
+felix rules/static.go:943-974 and masq_mgr.go; docs/mechanics.md 4.2, 4.3. Rendering is pure; `run_nft` runs `nft`.
 """
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
@@ -27,8 +27,8 @@ from probes.stamp import PORT
 
 NODE_PORT_FIRST: Final = 30_000
 """Source: kube-apiserver --service-node-port-range 30000-32767."""
-_MASQUERADED: Final = "masq-pools"
-_SPARED: Final = "ipam-pools"
+MASQUERADED: Final = "masq-pools"
+SPARED: Final = "ipam-pools"
 """Names of Felix's ipsets. Source: calico felix masq_mgr.go."""
 _MARK: Final = "0x4000"
 _CLUSTER_IP_FIRST: Final = 257
@@ -120,27 +120,18 @@ table {ip} kube-proxy {{
 """
 
 
-class NodeRules:
-    """The rules of one node's namespace."""
+Pools = Mapping[str, frozenset[str]]
+"""CIDRs of MASQUERADED, from which packets are masqueraded, and of SPARED, except to which."""
 
-    def __init__(self, namespace: Path) -> None:
-        self._namespace = namespace
-        self._pools: dict[str, frozenset[str]] = {_MASQUERADED: frozenset(), _SPARED: frozenset()}
 
-    def load(self, rules: str) -> None:
-        """Load what `render_rules` returned. Raises WorldError."""
-        run_nft(self._namespace, rules)
-
-    def set_pools(self, *, masqueraded: Collection[str], spared: Collection[str]) -> None:
-        """Masquerade packets from these CIDRs, except to those. Repeating it is no error. Raises WorldError."""
-        commands = []
-        for name, wanted in ((_MASQUERADED, frozenset(masqueraded)), (_SPARED, frozenset(spared))):
-            held, self._pools[name] = self._pools[name], wanted
-            for verb, changed in (("delete", held - wanted), ("add", wanted - held)):
-                if changed:
-                    commands.append(f"{verb} element ip calico {name} {{ {', '.join(sorted(changed))} }}\n")
-        if commands:
-            run_nft(self._namespace, "".join(commands))
+def change_pools(held: Pools, wanted: Pools) -> str:
+    """Return the nftables commands that change the pools of a node that has the rules; empty: nothing changes."""
+    return "".join(
+        f"{verb} element ip calico {name} {{ {', '.join(sorted(changed))} }}\n"
+        for name in wanted
+        for verb, changed in (("delete", held[name] - wanted[name]), ("add", wanted[name] - held[name]))
+        if changed
+    )
 
 
 def run_nft(namespace: Path, commands: str) -> None:

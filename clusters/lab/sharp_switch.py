@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
@@ -19,10 +20,12 @@ from clusters.lab.addresses import ROUTER
 from clusters.lab.network import LabNetwork
 from clusters.linux.namespaces import inside, open_namespace
 from clusters.linux.netlink import Netlink
-from clusters.linux.netlink_links import Link, add_veth, delete_link, set_neighbour
-from clusters.linux.netlink_routes import Route, add_route
+from clusters.linux.netlink_messages import Link, Route, add_route, add_veth, delete_link, set_neighbour
 from hitless.calico import PROTOCOL_BOOT
-from hitless.errors import WorldError
+from hitless.errors import BugError, attempting
+from hitless.facts import Flow
+from hitless.ports import Clock
+from hitless.words import Nanoseconds
 from probes.netlink import MAIN_TABLE
 
 _DEVICE: Final = "nowhere"
@@ -37,11 +40,6 @@ class SharpSwitch:
 
     It is a context manager: route and device exist only inside. The router sees pod addresses in NATIVE and node addresses in
     OVERLAY. It does not drop frames that it only bridges (same zone). A node always sees pod addresses.
-
-    Args:
-        network: a lab that is up.
-        addresses: IPv4 addresses.
-        place: the router, or a node.
     """
 
     def __init__(self, network: LabNetwork, addresses: Collection[str], place: str = ROUTER) -> None:
@@ -57,21 +55,19 @@ class SharpSwitch:
             for address in self._addresses
             for table in self._tables
         ]
-        with Netlink(self._namespace) as netlink:
-            self._add_device(netlink)
-            try:
-                self._descriptor = self._open_setting()
-                self.restore()
-                netlink.execute([set_neighbour(address, _MAC, _INDEX) for address in self._addresses])
-                netlink.execute([add_route(route) for route in routes])
-            except BaseException:
-                self._remove(netlink)
-                raise
+        with Netlink(self._namespace) as netlink, ExitStack() as undo, open_namespace(self._namespace) as here:
+            netlink.execute([add_veth(Link(name=_DEVICE, index=_INDEX), Link(name=f"{_DEVICE}-end"), here)])
+            undo.callback(self._remove)
+            with attempting(f"open {_SETTING}"), inside(self._namespace):
+                self._descriptor = os.open(_SETTING, os.O_WRONLY | os.O_CLOEXEC)
+            self.restore()
+            netlink.execute([set_neighbour(address, _MAC, _INDEX) for address in self._addresses])
+            netlink.execute([add_route(route) for route in routes])
+            undo.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with Netlink(self._namespace) as netlink:
-            self._remove(netlink)
+        self._remove()
 
     def drop(self) -> tuple[int, int]:
         """Drop from now on; return CLOCK_MONOTONIC just before and just after, ns."""
@@ -81,27 +77,55 @@ class SharpSwitch:
         """Forward again; return CLOCK_MONOTONIC just before and just after, ns."""
         return self._write(b"1")
 
-    def _remove(self, netlink: Netlink) -> None:
+    def _remove(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-        netlink.execute([delete_link(_DEVICE)])  # and the routes with it
-
-    def _add_device(self, netlink: Netlink) -> None:
-        with open_namespace(self._namespace) as here:
-            netlink.execute([add_veth(Link(name=_DEVICE, index=_INDEX), Link(name=f"{_DEVICE}-end"), here)])
-
-    def _open_setting(self) -> int:
-        with inside(self._namespace):
-            try:
-                return os.open(_SETTING, os.O_WRONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise WorldError(f"cannot open {_SETTING}: {error.strerror}") from error
+        with Netlink(self._namespace) as netlink:
+            netlink.execute([delete_link(_DEVICE)])  # and the routes with it
 
     def _write(self, value: bytes) -> tuple[int, int]:
-        began_ns = time.monotonic_ns()
-        try:
+        with attempting(f"write {_SETTING}"):
+            began_ns = time.monotonic_ns()
             os.pwrite(self._descriptor, value, 0)
-        except OSError as error:
-            raise WorldError(f"cannot write {_SETTING}: {error.strerror}") from error
-        return began_ns, time.monotonic_ns()
+            return began_ns, time.monotonic_ns()
+
+
+class LabCalibrator:
+    """Implements the Calibrator port; see `hitless.ports.Calibrator`.
+
+    The node of the source drops packets to the destination. Nothing else on that node may send there; that holds for control
+    pods of other nodes.
+
+    Args:
+        network: the lab; it is up when a flow is dropped.
+    """
+
+    def __init__(self, network: LabNetwork, clock: Clock) -> None:
+        self._network, self._clock = network, clock
+        self._stack = ExitStack()
+        self._switch: SharpSwitch | None = None
+
+    def drop(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:
+        """Drop the flow's probes; return the run clock around the change. Raises WorldError."""
+        if self._switch is not None:
+            raise BugError("a calibration flow is already blocked")
+        endpoints = {endpoint.name: endpoint for endpoint in self._network.endpoints}
+        switch = SharpSwitch(self._network, [endpoints[flow.destination].address], endpoints[flow.source].node)
+        self._switch = self._stack.enter_context(switch)
+        return self._around(switch.drop)
+
+    def restore(self, flow: Flow) -> tuple[Nanoseconds, Nanoseconds]:  # noqa: ARG002 - one is dropped at a time
+        """Forward them again; return the run clock around the change. Raises WorldError."""
+        if self._switch is None:
+            return self._around(lambda: None)
+        switch, self._switch = self._switch, None
+        try:
+            return self._around(switch.restore)
+        finally:
+            self._stack.close()
+
+    def _around(self, act: Callable[[], object]) -> tuple[Nanoseconds, Nanoseconds]:
+        before_ns = self._clock.now_ns()
+        act()
+        return before_ns, self._clock.now_ns()

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import probes
 from hitless.clock import wait_until
-from hitless.errors import WorldError
+from hitless.errors import WorldError, attempting
 
 _STDERR_OCTETS: Final = 2000
 _LISTEN_S: Final = 0.2
@@ -29,8 +29,6 @@ class StatedProcess:
 
     Args:
         name: for messages; its stderr is NAME.stderr.
-        arguments: of the Python interpreter.
-        directory: its working directory.
         environment: variables to set; None removes one.
 
     Raises:
@@ -45,19 +43,16 @@ class StatedProcess:
         """The states that it has reported, each with the facts that came with it."""
         self._stderr_path = directory / f"{name}.stderr"
         self._rest = b""
-        try:
-            with self._stderr_path.open("wb") as stderr:
-                self.process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of this project
-                    [sys.executable, *arguments],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=stderr,
-                    env=_environment(environment or {}),
-                    cwd=directory,
-                    process_group=0,  # Ctrl-C is for the harness, which stops the others
-                )
-        except OSError as error:
-            raise WorldError(f"cannot start the {name} process: {error.strerror or error}") from error
+        with attempting(f"start the {name} process"), self._stderr_path.open("wb") as stderr:
+            self.process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of this project
+                [sys.executable, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=_environment(environment or {}),
+                cwd=directory,
+                process_group=0,  # Ctrl-C is for the harness, which stops the others
+            )
         assert self.process.stdout is not None  # noqa: S101 - asked for above
         assert self.process.stdin is not None  # noqa: S101
         self._stdin, self._stdout = self.process.stdin, self.process.stdout

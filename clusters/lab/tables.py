@@ -8,9 +8,8 @@ from ipaddress import IPv4Network
 from typing import Final
 
 from clusters.lab.addresses import LabPlan
-from clusters.linux.netlink import Message, Netlink
-from clusters.linux.netlink_dump import list_routes
-from clusters.linux.netlink_routes import Route, add_route, delete_route
+from clusters.linux.netlink import Message, Netlink, list_routes
+from clusters.linux.netlink_messages import Route, add_route, delete_route
 from clusters.route_tables import check_destination, find_zone
 from hitless.errors import RouteTableError
 from hitless.facts import CloudRoute
@@ -25,7 +24,6 @@ class LabRouteTables:
     """See `hitless.ports.RouteTables`. Every message is encoded once: a call takes less than 0.1 ms.
 
     Args:
-        plan: zones and nodes.
         netlink: a socket in the router's namespace; the caller closes it.
     """
 

@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Final
 
 from clusters.linux.namespaces import inside
-from clusters.linux.netlink import Netlink
-from clusters.linux.netlink_dump import read_neighbour_table
+from clusters.linux.netlink import Netlink, read_neighbour_table
 from hitless.calico import TUNNEL_DEVICES
 from hitless.words import SECOND
 
 MACHINE: Final = "machine"
 """Entry of the counters that belong to no namespace."""
+_OWN: Final = Path("/proc/thread-self/net")
 _FILES: Final = ("snmp", "netstat")
 _LINK: Final = "eth0"
 """The interface of every node and pod of a lab."""
-_OCTETS: Final = 1 << 16
 _SENT_BY_TRANSPORTS: Final = ("Udp.OutDatagrams", "Icmp.OutMsgs", "Tcp.OutSegs", "Tcp.RetransSegs")
 
 
@@ -91,15 +90,13 @@ def read_counters(namespaces: Iterable[Path]) -> Mapping[str, Mapping[str, int]]
     """Return namespace name to counter name to value, and `machine` with `Neigh.table_fulls` and `Pressure.*`.
 
     The thread visits the namespaces one after the other, so the readings are of different instants: drain the traffic first.
-
-    Raises:
-        WorldError: a namespace is gone.
+    Raises WorldError: a namespace is gone.
     """
     counters: dict[str, Mapping[str, int]] = {}
     for namespace in namespaces:
         with inside(namespace):
-            found = parse_counters("".join(_read(f"/proc/thread-self/net/{name}") for name in _FILES))
-            counters[namespace.name] = as_rfc_4293(found | parse_devices(_read("/proc/thread-self/net/dev")))
+            found = parse_counters("".join((_OWN / name).read_text(encoding="ascii") for name in _FILES))
+            counters[namespace.name] = as_rfc_4293(found | parse_devices((_OWN / "dev").read_text(encoding="ascii")))
     with Netlink() as netlink:
         counters[MACHINE] = {"Neigh.table_fulls": read_neighbour_table(netlink).table_fulls} | _read_pressure()
     return counters
@@ -130,14 +127,3 @@ def _read_stall_us(resource: str) -> int | None:
     except OSError:
         return None
     return int(line.rpartition("total=")[2])
-
-
-def _read(path: str) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while part := os.read(descriptor, _OCTETS):
-            parts.append(part)
-        return b"".join(parts).decode()
-    finally:
-        os.close(descriptor)

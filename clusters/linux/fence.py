@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from clusters.linux.namespaces import Clone, return_home, unshare
-from clusters.linux.netlink import Netlink
-from clusters.linux.netlink_dump import list_links
-from clusters.linux.netlink_links import Link, add_veth
+from clusters.linux.netlink import Netlink, list_links
+from clusters.linux.netlink_messages import Link, add_veth
 from hitless.clock import wait_until
 
 _PREFIX: Final = "fence-"
@@ -29,10 +28,7 @@ def raise_fence() -> Netlink:
 
     A namespace with a netlink socket goes an RCU grace period after the socket was closed; on one CPU, in the order of closing.
     So a socket keeps the fence, too, and is closed last, `on_one_cpu`. Source: Linux, net/netlink/af_netlink.c,
-    netlink_release.
-
-    Raises:
-        WorldError: the kernel refused.
+    netlink_release. Raises WorldError: the kernel refused.
     """
     with return_home() as home:
         unshare(Clone.NETWORK)

@@ -20,20 +20,21 @@ from pathlib import Path
 from typing import Final, Self
 
 from clusters.linux.namespaces import THREAD_NETWORK, Clone, open_namespace, return_home, unshare
-from clusters.linux.netlink import Message, Netlink
-from clusters.linux.netlink_dump import list_links
-from clusters.linux.netlink_links import (
+from clusters.linux.netlink import Message, Netlink, list_links
+from clusters.linux.netlink_messages import (
     LOOPBACK_INDEX,
     Link,
+    Route,
     add_bridge,
     add_ipip,
+    add_route,
+    add_table_rule,
     add_veth,
     add_vxlan,
     add_vxlan_gpe,
     set_link,
+    set_netem,
 )
-from clusters.linux.netlink_queues import set_netem
-from clusters.linux.netlink_routes import Route, add_route, add_table_rule
 from clusters.linux.sandbox import is_inside, isolate_thread
 from hitless.errors import MissingCapabilityError, WorldError
 from scenarios.parts import Links
@@ -132,7 +133,7 @@ def find_nft() -> str:
 def _describe_privilege() -> tuple[Feature, Feature]:
     user = os.geteuid()
     root = "root of the sandbox" if is_inside() else "root"
-    refusal = _refusal_in_child(lambda: unshare(Clone.USER | Clone.NETWORK))
+    _, refusal = _ask_child(lambda: unshare(Clone.USER | Clone.NETWORK))
     return (
         Feature.of("privilege", f"user {user}" if user else None, root, "none needed where user namespaces are present"),
         Feature.of("user-namespaces", refusal, "created one with a network namespace inside", _USER_NAMESPACE_REMEDY),
@@ -221,15 +222,7 @@ def _run_trials_in_child() -> list[Feature]:
     return [Feature(**document) for document in json.loads(answer)]
 
 
-def _refusal_in_child(act: Callable[[], None]) -> str | None:
-    def act_there() -> str:
-        act()
-        return ""
-
-    return _ask_child(act_there)[1]
-
-
-def _ask_child(ask: Callable[[], str]) -> tuple[str, str | None]:
+def _ask_child(ask: Callable[[], str | None]) -> tuple[str, str | None]:
     """Run `ask` in a child process, which changes nothing here; return (its answer, None) or ("", why it failed)."""
     readable, writable = os.pipe()
     # Python prints and drops an interrupt that comes while its own handlers run after the fork.
@@ -240,7 +233,7 @@ def _ask_child(ask: Callable[[], str]) -> tuple[str, str | None]:
         status = 1
         with contextlib.suppress(BaseException):
             try:
-                answer, status = ask(), 0
+                answer, status = ask() or "", 0
             except Exception as error:  # noqa: BLE001 - the parent has to learn of any error
                 answer = str(error)
             with os.fdopen(writable, "w", encoding="utf-8") as pipe:

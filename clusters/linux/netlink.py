@@ -1,8 +1,8 @@
 """An rtnetlink client: sends batches of messages and reads one acknowledgement for each.
 
 A lab of 200 nodes has 39,800 routes. A library call or an `ip` process for each would take minutes. Here one `send` carries
-many encoded messages, and a message that is the same for every node is encoded once. `netlink_links` and `netlink_routes` make
-the messages; `netlink_dump` reads the kernel's state.
+many encoded messages, and a message that is the same for every node is encoded once. `netlink_messages` makes the
+messages. The functions at the end read the kernel's state.
 """
 
 from __future__ import annotations
@@ -11,15 +11,38 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from clusters.linux.namespaces import inside
 from hitless.errors import WorldError
-from probes.netlink import ATTRIBUTE, ERROR, HEADER, RECEIVE_OCTETS, REQUEST, dump, read_attributes, receive
+from probes.netlink import (
+    ADDRESS_HEADER,
+    ATTRIBUTE,
+    ERROR,
+    GET_LINK,
+    GET_ROUTE,
+    HEADER,
+    MAIN_TABLE,
+    RECEIVE_OCTETS,
+    REQUEST,
+    ROUTE_HEADER,
+    RouteAttribute,
+    SeenLink,
+    SeenRoute,
+    ask_links,
+    ask_routes,
+    dump,
+    read_attributes,
+    read_links,
+    read_number,
+    read_routes,
+    receive,
+)
 
 ACKNOWLEDGE: Final = 0x4
 REPLACE: Final = 0x100
@@ -27,7 +50,6 @@ EXCLUSIVE: Final = 0x200
 CREATE: Final = 0x400
 NESTED: Final = 0x8000
 """Flags of nlmsghdr and of an attribute's type. Source: linux/netlink.h."""
-
 _ACK_TEXT: Final = 1
 """NLMSGERR_ATTR_MSG: the kernel's error text."""
 _CAPPED: Final = 0x100
@@ -40,6 +62,11 @@ _BATCH_MESSAGES: Final = 128
 """Each acknowledgement takes 768 octets of the socket's receive buffer; the default has room for 277."""
 _BATCH_OCTETS: Final = 65_536
 """A batch must fit the send buffer (212,992 octets by default)."""
+_GET_NEIGHBOUR_TABLE: Final = 66
+_GET_ADDRESS: Final = 22
+_ADDRESS: Final = 1
+"""IFA_ADDRESS. Source: linux/if_addr.h."""
+_LOCAL_TABLE: Final = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,3 +218,65 @@ def _read_reason(body: memoryview, flags: int) -> str:
     request_octets = HEADER.size if flags & _CAPPED else int(struct.unpack_from("=I", body, 4)[0])
     words = read_attributes(body[4 + request_octets + (-request_octets % 4) :]).get(_ACK_TEXT)
     return "" if words is None else bytes(words).rstrip(b"\0").decode(errors="replace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourTable:
+    """The machine's ARP table: one for all namespaces."""
+
+    gc_thresh3: int
+    """Its entries without the permanent ones."""
+    table_fulls: int
+    """How often the table was full since boot."""
+
+
+def list_routes(netlink: Netlink, table: int = MAIN_TABLE) -> list[SeenRoute]:
+    """Return the IPv4 routes of one table, in the kernel's order (by destination)."""
+    try:
+        answers = netlink.dump(GET_ROUTE, ask_routes(table=table), f"route show table {table}")
+    except WorldError as error:
+        # A table without routes does not exist. Source: inet_dump_fib in net/ipv4/fib_frontend.c.
+        if isinstance(error.__cause__, FileNotFoundError):
+            return []
+        raise
+    return read_routes(answers, table)
+
+
+def list_links(netlink: Netlink) -> list[SeenLink]:
+    """Return the links of the namespace, in order of their indices."""
+    return read_links(netlink.dump(GET_LINK, ask_links(), "link show"))
+
+
+def list_unready_addresses6(netlink: Netlink, links: Iterable[SeenLink]) -> list[str]:
+    """Return the IPv6 addresses that do not receive yet, each with its link, and the links without a link-local address.
+
+    Even without duplicate address detection the kernel completes an address in a work queue: a socket can be bound to it
+    before its local route exists, and until then what arrives for it is dropped. Source: addrconf_dad_work in
+    net/ipv6/addrconf.c.
+    """
+    names = {link.index: link.name for link in links}
+    added = set()
+    for body in netlink.dump(_GET_ADDRESS, ADDRESS_HEADER.pack(socket.AF_INET6, 0, 0, 0, 0), "-6 address show"):
+        *_, index = ADDRESS_HEADER.unpack_from(body)
+        added.add((index, IPv6Address(bytes(read_attributes(body[ADDRESS_HEADER.size :])[_ADDRESS]))))
+    receiving = set()
+    for body in netlink.dump(GET_ROUTE, ask_routes(socket.AF_INET6, _LOCAL_TABLE), "-6 route show table local"):
+        attributes = read_attributes(body[ROUTE_HEADER.size :])
+        index = read_number(attributes.get(RouteAttribute.OUT_INTERFACE))
+        receiving.add((index, IPv6Address(bytes(attributes[RouteAttribute.DESTINATION]))))
+    link_local = {index for index, address in added if address.is_link_local}
+    unready = [f"{address} of {names[index]}" for index, address in sorted(added - receiving)]
+    return unready + [f"link-local of {one.name}" for one in links if one.needs_carrier and one.index not in link_local]
+
+
+def read_neighbour_table(netlink: Netlink) -> NeighbourTable:
+    """Return the state of the machine's ARP table; any namespace may ask, unlike for /proc. Source: linux/neighbour.h."""
+    answers = netlink.dump(_GET_NEIGHBOUR_TABLE, struct.pack("=BxH", socket.AF_INET, 0), "ntable show")
+    for body in answers:
+        attributes = read_attributes(body[4:])
+        if bytes(attributes[1]).rstrip(b"\0") == b"arp_cache" and 7 in attributes:  # noqa: PLR2004 - NDTA_STATS
+            return NeighbourTable(
+                gc_thresh3=struct.unpack("=I", attributes[4])[0],
+                table_fulls=struct.unpack_from("=11Q", attributes[7])[10],
+            )
+    return NeighbourTable(gc_thresh3=0, table_fulls=0)

@@ -29,7 +29,7 @@ from typing import Final, NoReturn
 
 from clusters.linux.interrupts import ENDING_SIGNALS, listen_to_signals
 from clusters.linux.namespaces import NETWORK_DIRECTORY, Clone, Mount, die_with_parent, mount, unshare
-from hitless.errors import MissingCapabilityError, WorldError
+from hitless.errors import MissingCapabilityError, WorldError, attempting
 
 _MARK: Final = "HITLESS_SANDBOX"
 """Environment variable that holds the link of the sandbox's PID namespace; programs started inside inherit it."""
@@ -59,9 +59,7 @@ def enter_sandbox() -> None:
     """Enter the sandbox; call it once, early, from the main thread. Inside one it does nothing.
 
     From here on SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does: PID 1 ignores signals that it has no handler for.
-
-    Raises:
-        MissingCapabilityError: the kernel refuses the namespaces. Raised in the original process; nothing was changed.
+    Raises MissingCapabilityError: the kernel refuses the namespaces. Raised in the original process; nothing was changed.
     """
     if is_inside():
         return
@@ -91,10 +89,7 @@ def enter_own_network() -> None:
     """Give this thread and its children their own network and named namespaces inside the present sandbox.
 
     So several processes share one sandbox and its end, and none sees the namespaces of another. Nothing is forked: a process
-    with other threads may call it, as long as those do not use the network.
-
-    Raises:
-        WorldError: the kernel refused.
+    with other threads may call it, as long as those do not use the network. Raises WorldError: the kernel refused.
     """
     unshare(Clone.MOUNT | Clone.NETWORK)
     _furnish_network()
@@ -113,13 +108,11 @@ def isolate_thread(kinds: Clone = Clone.MOUNT | Clone.PID | Clone.NETWORK) -> No
             return
     user, group = os.geteuid(), os.getegid()
     unshare(Clone.USER)
-    try:
+    with attempting(f"map user {user} and group {group} into a user namespace"):
         # Without privilege setgroups must be given up before the group may be mapped. Source: user_namespaces(7).
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {user} 1")
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-    except OSError as error:
-        raise WorldError(f"cannot map user {user} and group {group} into a user namespace: {error}") from error
     unshare(kinds)
 
 

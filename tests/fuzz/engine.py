@@ -128,7 +128,7 @@ def _open_reflector() -> Iterator[Check]:
         def check(content: bytes) -> None:
             draws = Draws(content)
             reflector, port = ends[draws.number(1)]
-            reflector._tokens[:] = _PACKETS_MAX
+            reflector._pods["tokens"] = _PACKETS_MAX
             reflector.counters.clear()
             true = [_probe(seq, ssid) for seq in (3, 4) for ssid in (1, 2)]
             contents = _draw_packets(draws, true)

@@ -12,8 +12,7 @@ from scapy.packet import Packet
 
 from clusters.lab.machine import ipip_carriers
 from clusters.lab.network import LabNetwork
-from clusters.linux.netlink import Netlink
-from clusters.linux.netlink_dump import list_links
+from clusters.linux.netlink import Netlink, list_links
 from hitless.facts import CloudRoute
 from hitless.history import History
 from hitless.words import IpipCarrier, Mode

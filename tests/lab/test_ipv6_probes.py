@@ -24,8 +24,7 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import Ether
 
 from clusters.linux.namespaces import THREAD_NETWORK, Clone, inside, return_home, unshare
-from clusters.linux.netlink import Netlink
-from clusters.linux.netlink_dump import list_links, list_unready_addresses6
+from clusters.linux.netlink import Netlink, list_links, list_unready_addresses6
 from hitless.clock import wait_until
 from hitless.records import Rows, encode_address, read_record
 from hitless.words import FlowClass

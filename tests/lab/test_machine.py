@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from clusters.lab.capacity import read_limits
-from clusters.lab.machine import capabilities, examine_lab, ipip_carriers
+from clusters.lab.machine import capabilities, examine_lab, ipip_carriers, read_limits
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
-from clusters.lab.tunnels import Carrier
+from clusters.lab.wiring import Carrier
 from clusters.linux.fence import wait_gone
-from clusters.linux.netlink import Netlink
-from clusters.linux.netlink_dump import list_links
+from clusters.linux.netlink import Netlink, list_links
 from clusters.linux.sandbox import leave_mark_behind
 from hitless.errors import MissingCapabilityError
 from hitless.words import Capability, IpipCarrier

@@ -13,26 +13,23 @@ from pyroute2 import IPRoute
 
 from bench.lab.netlink_messages import set_blackhole_rule, set_master
 from clusters.linux.namespaces import THREAD_NETWORK, Clone, set_namespace, unshare
-from clusters.linux.netlink import Message, Netlink
-from clusters.linux.netlink_dump import list_links, list_routes, list_unready_addresses6, read_neighbour_table
-from clusters.linux.netlink_links import (
+from clusters.linux.netlink import Message, Netlink, list_links, list_routes, list_unready_addresses6, read_neighbour_table
+from clusters.linux.netlink_messages import (
     Link,
+    Route,
     add_address,
     add_bridge,
+    add_route,
+    add_table_rule,
     add_veth,
     add_vxlan,
     add_vxlan_gpe,
     delete_address,
     delete_link,
+    delete_route,
     set_forwarding_entry,
     set_link,
     set_neighbour,
-)
-from clusters.linux.netlink_routes import (
-    Route,
-    add_route,
-    add_table_rule,
-    delete_route,
 )
 from hitless.clock import wait_until
 from hitless.errors import WorldError

@@ -10,7 +10,7 @@ from pyroute2 import IPRoute
 
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
-from clusters.lab.tunnels import Carrier
+from clusters.lab.wiring import Carrier
 from clusters.linux.fence import raise_fence, wait_gone
 from clusters.linux.namespaces import NETWORK_DIRECTORY, inside
 from hitless.errors import WorldError

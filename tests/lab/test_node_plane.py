@@ -10,9 +10,8 @@ from clusters.lab.calico.plane import NodePlane
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
 from clusters.linux.namespaces import inside
-from clusters.linux.netlink import Netlink
-from clusters.linux.netlink_dump import list_links
-from clusters.linux.netlink_links import Link, add_bridge, rename_link
+from clusters.linux.netlink import Netlink, list_links
+from clusters.linux.netlink_messages import Link, add_bridge, rename_link
 from hitless.errors import WorldError
 from hitless.facts import CloudRoute, NodeFacts
 from hitless.words import Mode, Overlay

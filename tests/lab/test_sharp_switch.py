@@ -7,8 +7,7 @@ import socket
 from clusters.lab.network import LabNetwork
 from clusters.lab.sharp_switch import SharpSwitch
 from clusters.linux.namespaces import inside
-from clusters.linux.netlink import Netlink
-from clusters.linux.netlink_dump import list_links, list_routes
+from clusters.linux.netlink import Netlink, list_links, list_routes
 from probes.netlink import SeenLink, SeenRoute
 
 TIMEOUT_S = 0.2

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from probes.families import IPV4, IPV6, Family
+from probes.sockets import IPV4, IPV6, Family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ from hitless.records import ConnectionEvent, Rows, read_record
 from hitless.words import FlowClass
 from probes.acceptor import Acceptor
 from probes.clocks import Bridge
-from probes.families import family_of
 from probes.recording import GrowingTable
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
+from probes.sockets import family_of
 from probes.tcp_sender import TcpSender
 from tests.unit.exchange import craft
 

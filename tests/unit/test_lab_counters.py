@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clusters.lab.capacity import Limits, count_neighbours, estimate_capacity
+from clusters.lab.machine import Limits, count_neighbours, estimate_capacity
 from clusters.linux.counters import as_rfc_4293, parse_counters, parse_devices
 from clusters.linux.sysctls import make_sysctls, make_workload_sysctls
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusters.lab.calico.daemon_set import max_unavailable
-from clusters.lab.calico.pods import template_hash
+from clusters.lab.calico.datastore import template_hash
 from hitless.calico import CALICO_NODE
 from hitless.errors import UsageError
 from hitless.objects import is_ready

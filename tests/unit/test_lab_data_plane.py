@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clusters.lab.calico.data_plane import DataPlane, Pools, read_data_plane, read_pools
+from clusters.lab.calico.datastore import DataPlane, Pools, read_data_plane, read_pools
 from clusters.lab.cluster import make_spec
 from clusters.lab.spec import LabSpec
 from gardener.feature_gates import FeatureGates

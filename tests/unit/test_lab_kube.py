@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.lab.json_merge import copy_json, merge_condition
-from clusters.lab.kube import MemoryKube
+from clusters.lab.kube import MemoryKube, copy_json, merge_condition
 from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME, admit
 from hitless.errors import ApiUnavailableError, BugError, ConflictError, UsageError
 from hitless.words import JsonObject, Kind, Nanoseconds

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.linux.netlink_queues import set_netem
+from clusters.linux.netlink_messages import set_netem
 from hitless.errors import UsageError
 from hitless.yaml_reader import read_yaml
 from scenarios.loading import CATALOGUE, load_scenario

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from clusters.lab.addresses import make_plan
 from clusters.lab.spec import LabSpec
-from clusters.lab.tunnels import Carrier, make_native_route, make_overlay_route
+from clusters.lab.wiring import Carrier, make_native_route, make_overlay_route
 from clusters.linux.machine import find_ipip_refusal
 from clusters.linux.netlink import Message, make_message, pack_attribute
-from clusters.linux.netlink_links import Link, add_veth, delete_link, set_link
-from clusters.linux.netlink_routes import Route, add_route, delete_route
+from clusters.linux.netlink_messages import Link, Route, add_route, add_veth, delete_link, delete_route, set_link
 from hitless.words import Overlay
 from probes.netlink import HEADER, RouteType, read_attributes
 

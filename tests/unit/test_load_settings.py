@@ -23,7 +23,7 @@ def service(directory: Path) -> ServiceSettings:
     return ServiceSettings(
         name="service",
         directory=directory,
-        body_octets_max=1000,
+        body_octets=1000,
         connections_max=16,
         duration_ns_max=10**9,
         places=(
@@ -98,7 +98,7 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, changes: dict[str
         ({"places": []}, "places"),
         ({"places": [{"pod": "a", "address": "10.0.0.1", "port": 65536}]}, "places[0].port"),
         ({"connections_max": 0}, "connections_max"),
-        ({"body_octets_max": 1 << 30}, "body_octets_max"),
+        ({"body_octets": 1 << 30}, "body_octets"),
         ({"duration_ns_max": None}, "duration_ns_max"),
     ],
 )

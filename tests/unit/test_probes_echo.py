@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -10,9 +11,8 @@ import numpy as np
 import pytest
 
 from hitless.records import SENDER_ROW
-from probes.families import family_of, pack_address
 from probes.sender import ECHO_HEADER_OCTETS
-from probes.sockets import open_socket
+from probes.sockets import family_of, open_socket
 from probes.stamp import make_probes
 from tests.unit.exchange import WAIT_S, WIDE, datagrams
 from tests.unit.loopbacks import Loopback, loopback
@@ -30,7 +30,7 @@ class Echo:
         packets = np.pad(make_probes(np.array([7], dtype=np.uint16), 100), ((0, 0), (ECHO_HEADER_OCTETS, 0)))
         packets[:, 0] = self.family.echo_request
         peers = np.zeros(1, dtype=self.family.sockaddr)
-        peers["family"], peers["address"] = self.family.number, [pack_address(loopback.peer)]
+        peers["family"], peers["address"] = self.family.number, [socket.inet_pton(self.family.number, loopback.peer)]
         peers["port"] = self.peer.getsockname()[1]
         index = np.full(1 << 16, -1, dtype=np.intp)
         index[7] = 0

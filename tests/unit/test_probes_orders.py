@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.orders import Order, OrderKind, OrderReader, encode_order, parse_order
+from probes.lifeline import Order, OrderKind, OrderReader, encode_order, parse_order
 
 TIMES = st.integers(min_value=-(1 << 62), max_value=1 << 62)
 TIMED = st.builds(Order, kind=st.sampled_from((OrderKind.SEND, OrderKind.STOP)), at_ns=TIMES)

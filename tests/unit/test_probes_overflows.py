@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hitless.records import Rows, encode_address, read_record
-from probes.overflows import OverflowWatch
 from probes.recording import GrowingTable
+from probes.sockets import OverflowWatch
 
 ADDRESS, SENDS = "127.5.0.1", "127.5.0.2"
 SMALL_OCTETS = 4096

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.clocks import Bridge, take_pair
-from probes.pacing import Pacer
+from probes.ticked_sender import Pacer
 
 
 def first_due(interval_ns: int, seed: int) -> int:

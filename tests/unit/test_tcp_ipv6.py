@@ -63,7 +63,7 @@ def test_a_user_is_answered_by_the_service(tmp_path: Path, loopback: Loopback, u
         ServiceSettings(
             name="service",
             directory=tmp_path,
-            body_octets_max=10,
+            body_octets=10,
             connections_max=2,
             duration_ns_max=60_000_000_000,
             places=(PlaceSettings(pod="pod", address=loopback.pod, port=0),),

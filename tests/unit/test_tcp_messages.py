@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hitless.records import NONE_NS, ConnectionEvent, encode_address
 from hitless.words import FlowClass
-from probes.answering import Answering, Conversation, Times, TokenBucket
+from probes.acceptor import Answering, Conversation, Times, TokenBucket
 from probes.recording import UNANSWERED
 from probes.settings import FlowSettings
 from probes.stamp import (

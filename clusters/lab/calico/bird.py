@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from clusters.lab.calico.plane import NodePlane, RouteChange, record_change
+from clusters.lab.calico.plane import NodePlane, WrittenRoutes
 from gardener.timings import Timings
 from hitless.events import Recorder
 from hitless.words import Mode, Nanoseconds, Overlay
@@ -22,22 +22,15 @@ SCANNED = "kernel scan"
 """Causes of `calico.repointed`."""
 
 
-class Bird:
-    """One node's BIRD.
+class Bird(WrittenRoutes):
+    """One node's BIRD, whose mesh are all peers.
 
     Args:
-        node: name of the node.
-        peers: names of all other nodes: the mesh.
-        plane: the node's routes.
-        recorder: records `calico.repointed`.
         timings: graceful restart, the second rewrite, and the scan of the kernel's routes.
     """
 
-    def __init__(self, *, node: str, peers: frozenset[str], plane: NodePlane, recorder: Recorder, timings: Timings) -> None:
-        self._node = node
-        self._peers = peers
-        self._plane = plane
-        self._recorder = recorder
+    def __init__(self, plane: NodePlane, peers: frozenset[str], recorder: Recorder, timings: Timings) -> None:
+        super().__init__(plane, peers, recorder)
         self._restart_ns = timings.bird_graceful_restart_ns
         self._rewrite_after_ns = timings.bird_rewrite_ns
         self._rewrite_ns: Nanoseconds | None = None
@@ -45,8 +38,6 @@ class Bird:
         self._scan_ns: Nanoseconds | None = None
         """When it will miss what another program deleted, and write it again."""
         self._mode: Mode | None = None
-        self._routes: dict[str, Mode] = {}
-        self._has_blackhole = False
         self._alive: frozenset[str] = frozenset()
         self._expiry_ns: dict[str, Nanoseconds] = {}
         self._recovery_end_ns: Nanoseconds | None = None
@@ -57,11 +48,6 @@ class Bird:
         return self._alive == self._peers
 
     @property
-    def routes(self) -> frozenset[str]:
-        """Names of the peers to which it wrote routes that are still there, whether it lives or not."""
-        return frozenset(self._routes)
-
-    @property
     def is_running(self) -> bool:
         """Whether the process lives."""
         return self._mode is not None
@@ -70,7 +56,7 @@ class Bird:
         """Take over a BIRD that has been running for long: every route is there, and so is the blackhole."""
         self._mode = mode
         self._alive = birds & self._peers
-        self._routes = dict.fromkeys(self._alive, mode) if self._exports else {}
+        self.routes = dict.fromkeys(self._alive, mode) if self._exports else {}
         self._has_blackhole = self._exports
 
     def start(self, mode: Mode, now_ns: Nanoseconds) -> None:
@@ -94,16 +80,12 @@ class Bird:
         if self.is_running:
             self._rewrite_ns = Nanoseconds(now_ns + self._rewrite_after_ns)
 
-    def forget_routes(self, peers: Collection[str], now_ns: Nanoseconds) -> None:
-        """Note that cleanup-routes deleted the routes to these peers."""
-        self._routes = {peer: mode for peer, mode in self._routes.items() if peer not in peers}
-        self._plan_scan(now_ns)
-
-    def forget_all(self, now_ns: Nanoseconds) -> None:
-        """Note that cleanup-routes deleted every route of BIRD's protocol, the blackhole included."""
-        self._routes = {}
-        self._has_blackhole = False
-        self._plan_scan(now_ns)
+    def lose_routes(self, peers: Collection[str] | None, now_ns: Nanoseconds) -> None:
+        """Note that cleanup-routes deleted the routes to these peers; None: every one of its protocol, with the blackhole."""
+        self.forget_routes(self.routes.keys() if peers is None else peers)
+        self._has_blackhole &= peers is not None
+        if self.is_running and self._scan_ns is None:
+            self._scan_ns = Nanoseconds(now_ns + self._scan_after_ns)
 
     def reconcile(self, mode: Mode, birds: frozenset[str], now_ns: Nanoseconds) -> Nanoseconds | None:
         """Bring the kernel to what the configuration and the sessions say.
@@ -131,12 +113,10 @@ class Bird:
                 return self._scan_ns
             self._scan_ns, cause = None, SCANNED
         wanted = self._wanted
-        self._withdraw(frozenset(self._routes) - wanted, PEER_EXPIRED if cause is SESSION_UP else cause)
-        self._repoint(frozenset(peer for peer in wanted if self._routes.get(peer) is not mode), cause)
-        if self._has_blackhole is not self._exports:
-            self._plane.set_blackhole(present=self._exports)
-            self._has_blackhole = self._exports
-        self._rewrite(now_ns)
+        self._withdraw(frozenset(self.routes) - wanted, PEER_EXPIRED if cause is SESSION_UP else cause)
+        self._repoint(mode, frozenset(peer for peer in wanted if self.routes.get(peer) is not mode), cause)
+        self._set_blackhole(present=self._exports)
+        self._rewrite(mode, now_ns)
         return min((*self._expiry_ns.values(), *([] if self._rewrite_ns is None else [self._rewrite_ns])), default=None)
 
     def is_settled(self, mode: Mode, birds: frozenset[str]) -> bool:
@@ -145,7 +125,7 @@ class Bird:
             return True
         is_quiet = self._recovery_end_ns is None and self._rewrite_ns is None and not self._expiry_ns
         is_told = self._mode is mode and self._alive == birds & self._peers
-        return is_quiet and is_told and self._routes == dict.fromkeys(self._wanted, mode)
+        return is_quiet and is_told and self.routes == dict.fromkeys(self._wanted, mode)
 
     @property
     def _exports(self) -> bool:
@@ -156,36 +136,17 @@ class Bird:
     def _wanted(self) -> frozenset[str]:
         return (self._alive | self._expiry_ns.keys()) if self._exports else frozenset()
 
-    def _plan_scan(self, now_ns: Nanoseconds) -> None:
-        if self.is_running and self._scan_ns is None:
-            self._scan_ns = Nanoseconds(now_ns + self._scan_after_ns)
-
     def _watch_peers(self, alive: frozenset[str], now_ns: Nanoseconds) -> None:
         for peer in self._alive - alive:
             self._expiry_ns[peer] = Nanoseconds(now_ns + self._restart_ns)
         self._expiry_ns = {peer: due for peer, due in self._expiry_ns.items() if peer not in alive and due > now_ns}
         self._alive = alive
 
-    def _repoint(self, peers: frozenset[str], cause: str) -> None:
-        if peers and self._mode is not None:
-            change = self._plane.repoint(self._mode, sorted(peers))
-            self._routes.update(dict.fromkeys(peers, self._mode))
-            self._record(change, peers, self._mode, cause)
-
-    def _rewrite(self, now_ns: Nanoseconds) -> None:
+    def _rewrite(self, mode: Mode, now_ns: Nanoseconds) -> None:
         if self._rewrite_ns is None or now_ns < self._rewrite_ns:
             return
         self._rewrite_ns = None
-        self._repoint(frozenset(self._routes), POOL_ADDED)
+        self._repoint(mode, frozenset(self.routes), POOL_ADDED)
         if self._has_blackhole:
-            self._plane.set_blackhole(present=False)
-            self._plane.set_blackhole(present=True)
-
-    def _withdraw(self, peers: frozenset[str], cause: str) -> None:
-        if peers:
-            change = self._plane.withdraw(sorted(peers))
-            self._routes = {peer: mode for peer, mode in self._routes.items() if peer not in peers}
-            self._record(change, peers, Mode.NATIVE, cause)
-
-    def _record(self, change: RouteChange, peers: frozenset[str], mode: Mode, cause: str) -> None:
-        record_change(self._recorder, change, self._node, mode, cause, None if peers == self._peers else peers)
+            self._set_blackhole(present=False)
+            self._set_blackhole(present=True)

@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from clusters.lab.calico.data_plane import read_pools
-from clusters.lab.calico.felix_vxlan import publish_tunnel_address
-from clusters.lab.calico.pods import (
+from clusters.lab.calico.datastore import (
     HASH_LABEL,
     make_pod,
     make_status,
     read_pod,
+    read_pools,
     template_hash,
 )
+from clusters.lab.calico.felix_vxlan import publish_tunnel_address
 from clusters.lab.kube import MemoryKube
 from gardener.conditions import calico_is_up, dated
 from gardener.manifests.admission import CALICO_NODE_USER
@@ -48,12 +48,7 @@ class _Pod:
 
 
 class DaemonSetRoll:
-    """The DaemonSet controller, for calico-node alone; a Participant.
-
-    Args:
-        kube: the API.
-        recorder: records the events.
-    """
+    """The DaemonSet controller, for calico-node alone; a Participant."""
 
     name: Final = "daemon-set-controller"
     watches: Final = frozenset({Kind.POD, Kind.DAEMON_SET, Kind.NODE})
@@ -205,10 +200,7 @@ def start_pods(kube: MemoryKube, nodes: Sequence[NodeFacts]) -> None:
     """Create the calico-node pods of a cluster that has been up for long: Ready, with the present template.
 
     They have left their marks: the condition CalicoIsUp where the backend is not none, a tunnel address where VXLAN is on.
-    Node, ConfigMap, IPPool and DaemonSet objects must be there.
-
-    Raises:
-        NotFoundError: an object is missing.
+    Node, ConfigMap, IPPool and DaemonSet objects must be there. Raises NotFoundError: an object is missing.
     """
     daemon_set = kube.get(Kind.DAEMON_SET, CALICO_NODE)
     config = kube.get(Kind.CONFIG_MAP, CALICO_CONFIG)

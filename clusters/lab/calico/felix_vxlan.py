@@ -7,8 +7,10 @@ Source: observed, Calico 3.28; for the start of VXLAN, mechanics 4.3.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from clusters.lab.calico.bird import POOL_CHANGED
-from clusters.lab.calico.plane import NodePlane, RouteChange, record_change
+from clusters.lab.calico.plane import NodePlane, WrittenRoutes
 from clusters.lab.kube import MemoryKube
 from gardener.manifests.admission import CALICO_NODE_USER
 from hitless.calico import TUNNEL_ANNOTATIONS
@@ -20,42 +22,31 @@ VTEP_FOUND = "VTEP found"
 """Cause of `calico.repointed`: a peer's tunnel address appeared."""
 
 
-class FelixVxlan:
+class FelixVxlan(WrittenRoutes):
     """The VXLAN part of one node's Felix.
 
     Args:
-        node: the node.
-        peers: names of all other nodes.
-        plane: the node's routes and device.
         kube: where the node's tunnel address is published.
-        recorder: records `calico.repointed`.
         restart_ns: Felix notices, restarts and syncs within this time when VXLAN begins on the node.
     """
 
     def __init__(
         self,
-        *,
-        node: NodeFacts,
-        peers: frozenset[str],
         plane: NodePlane,
-        kube: MemoryKube,
+        peers: frozenset[str],
         recorder: Recorder,
+        node: NodeFacts,
+        kube: MemoryKube,
         restart_ns: Nanoseconds,
     ) -> None:
-        self._node = node
-        self._peers = peers
-        self._plane = plane
-        self._kube = kube
-        self._recorder = recorder
-        self._restart_ns = restart_ns
-        self._routes: frozenset[str] = frozenset()
+        super().__init__(plane, peers, recorder)
+        self._node, self._kube, self._restart_ns = node, kube, restart_ns
         self._has_device = False
-        self._has_blackhole = False
         self._device_due_ns: Nanoseconds | None = None
 
     def adopt(self, *, is_enabled: bool, has_device: bool) -> None:
         """Take over a Felix that has been running for long: every route is there."""
-        self._routes = self._peers if is_enabled else frozenset()
+        self.routes = dict.fromkeys(self._peers, Mode.OVERLAY) if is_enabled else {}
         self._has_device = has_device
         self._has_blackhole = is_enabled
 
@@ -85,7 +76,7 @@ class FelixVxlan:
             ApiUnavailableError: the tunnel address cannot be published now; the device has not changed.
         """
         self._set_blackhole(present=is_enabled and self._has_device)
-        self._set_routes(self._routes | (vteps & self._peers) if is_enabled and self._has_device else frozenset())
+        self._set_routes(self.routes.keys() | (vteps & self._peers) if is_enabled and self._has_device else frozenset())
         if self._has_device or not is_enabled:
             self._device_due_ns = None
             return None
@@ -98,7 +89,7 @@ class FelixVxlan:
 
     def is_settled(self, *, is_enabled: bool, vteps: frozenset[str]) -> bool:
         """Return whether routes and device already are what the pool and the tunnel addresses ask for."""
-        return self._has_device >= is_enabled and self._routes == (vteps & self._peers if is_enabled else frozenset())
+        return self._has_device >= is_enabled and self.routes.keys() == (vteps & self._peers if is_enabled else frozenset())
 
     def _set_device(self, *, present: bool) -> None:
         if present is not self._has_device:
@@ -106,29 +97,16 @@ class FelixVxlan:
             self._plane.set_tunnel(present=present)
             self._has_device = present
 
-    def _set_blackhole(self, *, present: bool) -> None:
-        if present is not self._has_blackhole:
-            self._plane.set_blackhole(present=present)
-            self._has_blackhole = present
-
-    def _set_routes(self, wanted: frozenset[str]) -> None:
-        if gone := self._routes - wanted:
-            self._record(self._plane.withdraw(sorted(gone)), gone, Mode.NATIVE, POOL_CHANGED)
-        if new := wanted - self._routes:
-            self._record(self._plane.repoint(Mode.OVERLAY, sorted(new)), new, Mode.OVERLAY, VTEP_FOUND)
-        self._routes = wanted
-
-    def _record(self, change: RouteChange, peers: frozenset[str], mode: Mode, cause: str) -> None:
-        record_change(self._recorder, change, self._node.name, mode, cause, None if peers == self._peers else peers)
+    def _set_routes(self, wanted: AbstractSet[str]) -> None:
+        self._withdraw(frozenset(self.routes) - wanted, POOL_CHANGED)
+        self._repoint(Mode.OVERLAY, frozenset(wanted - self.routes.keys()), VTEP_FOUND)
 
 
 def publish_tunnel_address(kube: MemoryKube, node: NodeFacts, *, present: bool) -> None:
     """Write or remove the annotation with a node's tunnel address.
 
-    The lab writes the node's own address: peers only look whether there is one, the plane has the real one.
-
-    Raises:
-        ApiUnavailableError: nothing was written.
+    The lab writes the node's own address: peers only look whether there is one, the plane has the real one. Raises
+    ApiUnavailableError: nothing was written.
     """
     document = kube.get(Kind.NODE, node.name)
     annotations = document["metadata"].setdefault("annotations", {})

@@ -17,10 +17,9 @@ from enum import Enum, unique
 from typing import Final
 
 from clusters.lab.calico.bird import Bird
-from clusters.lab.calico.datastore import Datastore
+from clusters.lab.calico.datastore import CalicoPod, Datastore, make_status
 from clusters.lab.calico.felix_vxlan import FelixVxlan
 from clusters.lab.calico.plane import NodePlane, RouteChange
-from clusters.lab.calico.pods import CalicoPod, make_status
 from clusters.lab.kube import MemoryKube
 from gardener.conditions import calico_is_down, calico_is_up, dated
 from gardener.manifests.admission import CALICO_NODE_USER
@@ -53,13 +52,8 @@ class CalicoNode:
     """calico-node on one node; a Participant.
 
     Args:
-        facts: the node.
         peers: names of all other nodes.
-        plane: the node's routes and tunnel device.
-        kube: the API, for the pod's status and the node's condition.
         datastore: what the node learns from the API; one for all nodes.
-        recorder: records the events.
-        timings: how long things take.
         skew: how slow this node is among the others to see a changed pool, from 0 (the first) to 1 (the last).
     """
 
@@ -93,11 +87,11 @@ class CalicoNode:
         self._has_waited = False
         self._pool_due_ns: Nanoseconds | None = None
         self._steps: list[tuple[Nanoseconds, _Step]] = []
-        self._bird = Bird(node=facts.name, peers=peers, plane=plane, recorder=recorder, timings=timings)
+        self._bird = Bird(plane, peers, recorder, timings)
         self._felix: FelixVxlan | None = None
         if has_vxlan:
             restart_ns = Nanoseconds(round(skew * timings.felix_restart_ns_max))
-            self._felix = FelixVxlan(node=facts, peers=peers, plane=plane, kube=kube, recorder=recorder, restart_ns=restart_ns)
+            self._felix = FelixVxlan(plane, peers, recorder, facts, kube, restart_ns)
         self._adopt()
 
     @property
@@ -147,7 +141,9 @@ class CalicoNode:
     @property
     def _has_vxlan(self) -> bool:
         """Whether Felix encapsulates: the pool decides unless the environment refuses."""
-        return self._mode is Mode.OVERLAY and self._pod is not None and not self._pod.is_vxlan_refused
+        return (
+            self._mode is Mode.OVERLAY and self._pod is not None and self._pod.environment.get("FELIX_VXLANENABLED") != "false"
+        )
 
     def _adopt(self) -> None:
         """Take the node over in its present state: a pod whose containers run has written its routes long ago."""
@@ -205,30 +201,26 @@ class CalicoNode:
             if step in (_Step.START, _Step.UP, _Step.READY) and not is_reachable:
                 return None
             del self._steps[0]
-            match step:
-                case _Step.STOP:
-                    self._stop()
-                case _Step.CLEANUP:
-                    self._clean_up(now_ns)
-                case _Step.START:
-                    self._start(self._new_pod, now_ns)
-                case _Step.UP:
-                    self._come_up(self._new_pod)
-                case _Step.READY:
-                    self._become_ready(self._new_pod)
+            self._take(step, now_ns)
         return None
 
-    @property
-    def _new_pod(self) -> CalicoPod:
-        if self._pod is None:
-            raise BugError(f"{self.name} was told to start a pod that it does not have")
-        return self._pod
-
-    def _stop(self) -> None:
-        """End the old pod's containers; the kernel keeps their routes."""
-        self._bird.die()
-        self._is_running = False
-        self._pool_due_ns = None
+    def _take(self, step: _Step, now_ns: Nanoseconds) -> None:
+        match step, self._pod:
+            case _Step.STOP, _:  # the old pod's containers; the kernel keeps their routes
+                self._bird.die()
+                self._is_running, self._pool_due_ns = False, None
+            case _Step.CLEANUP, _:
+                self._clean_up(now_ns)
+            case _, None:
+                raise BugError(f"{self.name} was told to start a pod that it does not have")
+            case _Step.START, pod:
+                self._start(pod, now_ns)
+            case _Step.UP, pod:
+                if pod.backend != "none":
+                    self._write_condition(calico_is_up())
+            case _Step.READY, pod:
+                self._write_status(pod, is_ready=True)
+                self._recorder.record("pod.ready", node=self._facts.name, pod=pod.name)
 
     def _clean_up(self, now_ns: Nanoseconds) -> None:
         """Delete BIRD's routes in at most CLEANUP_BATCHES_MAX batches; the last deletes whatever is left."""
@@ -239,12 +231,12 @@ class CalicoNode:
         if self._cleanup:
             batch = self._cleanup.popleft()
             self._cleaned.append(self._plane.withdraw(batch))
-            self._bird.forget_routes(batch, now_ns)
+            self._bird.lose_routes(batch, now_ns)
             self._steps.insert(0, (Nanoseconds(now_ns + len(batch) * self._timings.cleanup_route_ns), _Step.CLEANUP))
             return
         last = self._plane.cleanup_routes()
         changes, self._cleaned = [*self._cleaned, last], []
-        self._bird.forget_all(now_ns)
+        self._bird.lose_routes(None, now_ns)
         self._recorder.record(
             "calico.cleanup_routes",
             t_ns=last.ended_ns,
@@ -259,7 +251,7 @@ class CalicoNode:
         self._pools = self._datastore.pools
         if self._felix is not None:
             self._felix.start(is_enabled=self._has_vxlan)
-        elif pod.is_ipip_enabled and not self._has_device():
+        elif pod.environment.get("FELIX_IPINIPENABLED") == "true" and not self._has_device():
             self._plane.set_tunnel(present=True)
         if pod.backend == "bird":
             self._bird.start(self._mode, now_ns)
@@ -278,14 +270,6 @@ class CalicoNode:
             self._steps[0] = (now_ns, _Step.UP)
         self._has_waited = waits
         return waits
-
-    def _come_up(self, pod: CalicoPod) -> None:
-        if pod.backend != "none":
-            self._write_condition(calico_is_up())
-
-    def _become_ready(self, pod: CalicoPod) -> None:
-        self._write_status(pod, is_ready=True)
-        self._recorder.record("pod.ready", node=self._facts.name, pod=pod.name)
 
     def _see_pool(self, now_ns: Nanoseconds) -> Nanoseconds | None:
         """Notice a changed pool after this node's delay; returns when it will be noticed."""
@@ -337,13 +321,6 @@ def make_calico_nodes(
     """Return the doubles of all nodes, with one view of the API and skews that differ.
 
     Call it once the pods exist (`start_pods`) and before anything changes: the doubles take the present state as settled.
-
-    Args:
-        nodes: the nodes.
-        planes: name of the node to its plane.
-        kube: the API.
-        recorder: records the events.
-        timings: how long things take.
     """
     datastore = Datastore(kube)
     names = frozenset(node.name for node in nodes)

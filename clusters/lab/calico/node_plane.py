@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from clusters.lab.addresses import NodePlan
 from clusters.lab.calico.plane import RouteChange
-from clusters.lab.services import NodeRules
-from clusters.lab.tunnels import Carrier, add_vxlan_device, make_native_route, make_overlay_route, set_vtep
+from clusters.lab.services import MASQUERADED, SPARED, Pools, change_pools, run_nft
+from clusters.lab.wiring import Carrier, add_vxlan_device, make_native_route, make_overlay_route, set_vtep
 from clusters.linux.namespaces import inside
-from clusters.linux.netlink import Message, Netlink
-from clusters.linux.netlink_dump import list_links, list_routes
-from clusters.linux.netlink_links import Link, add_address, add_ipip, delete_address, delete_link, rename_link, set_link
-from clusters.linux.netlink_routes import Route, add_route, delete_route
+from clusters.linux.netlink import Message, Netlink, list_links, list_routes
+from clusters.linux.netlink_messages import (
+    Link,
+    Route,
+    add_address,
+    add_ipip,
+    add_route,
+    delete_address,
+    delete_link,
+    delete_route,
+    rename_link,
+    set_link,
+)
 from clusters.linux.sysctls import make_tunnel_sysctls, write_sysctls
 from hitless.calico import PROTOCOL_BIRD
 from hitless.errors import WorldError
@@ -29,50 +38,36 @@ _EXISTS: Final = frozenset({errno.EEXIST})
 
 
 class RouteBook:
-    """The encoded route messages of a lab. A route through the tunnel is the same on every node, and encoded once.
-
-    Args:
-        carrier: what the overlay is carried by.
-    """
+    """The encoded route messages of a lab. A route through the tunnel is the same on every node, and encoded once."""
 
     def __init__(self, carrier: Carrier) -> None:
         self.carrier = carrier
-        self._added: dict[tuple[str, int | str], Message] = {}
-        self._deleted: dict[str, Message] = {}
+        self._messages: dict[tuple[str, int | str | None], Message] = {}
 
     def add_overlay(self, peer: NodePlan, tunnel_index: int) -> Message:
         """Add the route to the peer's block through the tunnel."""
-        key = (peer.name, tunnel_index)
-        if key not in self._added:
-            self._added[key] = add_route(make_overlay_route(self.carrier, peer, tunnel_index))
-        return self._added[key]
+        return self._once((peer.name, tunnel_index), lambda: add_route(make_overlay_route(self.carrier, peer, tunnel_index)))
 
     def add_native(self, node: NodePlan, peer: NodePlan) -> Message:
         """Add BIRD's route to the peer's block without encapsulation."""
-        key = (peer.name, node.zone)
-        if key not in self._added:
-            self._added[key] = add_route(make_native_route(node, peer))
-        return self._added[key]
+        return self._once((peer.name, node.zone), lambda: add_route(make_native_route(node, peer)))
 
     def delete(self, peer: NodePlan) -> Message:
         """Delete the route to the peer's block, of any protocol; a missing one is no error."""
-        if peer.name not in self._deleted:
-            self._deleted[peer.name] = delete_route(peer.block)
-        return self._deleted[peer.name]
+        return self._once((peer.name, None), lambda: delete_route(peer.block))
+
+    def _once(self, key: tuple[str, int | str | None], make: Callable[[], Message]) -> Message:
+        if key not in self._messages:
+            self._messages[key] = make()
+        return self._messages[key]
 
 
 class LabNodePlane:
     """See `clusters.lab.calico.plane.NodePlane`.
 
     Args:
-        plan: the node.
-        nodes: all nodes by name.
-        book: the lab's encoded routes.
         netlink: a socket in the node's namespace; the caller closes it.
-        namespace: file of the node's namespace.
-        clock: for the times of RouteChange.
-        rp_filter: of the tunnel device.
-        rules: the node's Services and natOutgoing; None: it has none.
+        has_rules: whether the node has Services and natOutgoing.
     """
 
     def __init__(
@@ -85,12 +80,12 @@ class LabNodePlane:
         namespace: Path,
         clock: Clock,
         rp_filter: int,
-        rules: NodeRules | None = None,
+        has_rules: bool = False,
     ) -> None:
         self._plan, self._nodes, self._book, self._clock = plan, nodes, book, clock
         self._netlink, self._namespace, self._rp_filter = netlink, namespace, rp_filter
         self._tunnel_index: int | None = None
-        self._rules = rules
+        self._pools: Pools | None = dict.fromkeys((MASQUERADED, SPARED), frozenset()) if has_rules else None
         self.node = plan.name
         """Name of the node."""
         self.overlay = Overlay.VXLAN if book.carrier is Carrier.VXLAN else Overlay.IPIP
@@ -121,14 +116,16 @@ class LabNodePlane:
 
     def set_blackhole(self, *, present: bool) -> RouteChange:
         """Add or delete the blackhole of the node's own block."""
-        message = self.make_blackhole() if present else delete_route(self._plan.block, protocol=self._book.carrier.protocol)
+        block, protocol = self._plan.block, self._book.carrier.protocol
+        message = delete_route(block, protocol=protocol)
+        if present:
+            message = add_route(Route(destination=block, protocol=protocol, route_type=RouteType.BLACKHOLE), _EXISTS)
         return self._change([message], counted=[message])
 
     def set_tunnel(self, *, present: bool) -> None:
         """Create or delete the tunnel device with its address. Doing it twice is no error."""
         if present:
-            self.prepare_tunnel()
-            self._netlink.execute(self.make_tunnel())
+            self._make_tunnel()
             return
         self._tunnel_index = None
         device = self._book.carrier.device
@@ -144,8 +141,10 @@ class LabNodePlane:
 
     def set_pools(self, *, masqueraded: Collection[str], spared: Collection[str]) -> None:
         """Masquerade what comes from these CIDRs, except to those."""
-        if self._rules is not None:
-            self._rules.set_pools(masqueraded=masqueraded, spared=spared)
+        held, wanted = self._pools, {MASQUERADED: frozenset(masqueraded), SPARED: frozenset(spared)}
+        if held is not None and held != wanted:
+            run_nft(self._namespace, change_pools(held, wanted))
+            self._pools = wanted
 
     def state(self) -> NodeState:
         """Return the main table and the links that are up, by name; the default route's dst is `default`."""
@@ -154,14 +153,12 @@ class LabNodePlane:
         routes = tuple(route.describe(names) for route in list_routes(self._netlink))
         return NodeState(node=self.node, routes=routes, devices=tuple(sorted(link.name for link in links if link.is_up)))
 
-    def prepare_tunnel(self) -> None:
-        """Make sure that there is a tunnel device of the carrier's kind and set its sysctls.
+    def _make_tunnel(self) -> None:
+        """Make sure that there is a tunnel device of the carrier's kind: its sysctls, up, its address, for VXLAN all peers.
 
         With IPIP the device may be the module's own, or one made here. Where VXLAN-GPE stands in on a kernel that has the ipip
         module, that module's `tunl0` has the name already: it is renamed, or it would carry the packets in place of VXLAN-GPE.
-
-        Raises:
-            WorldError: the kernel has a device of that name and of another kind.
+        Raises WorldError: the kernel has a device of that name and of another kind.
         """
         carrier = self._book.carrier
         is_ipip = carrier is Carrier.IPIP
@@ -175,33 +172,13 @@ class LabNodePlane:
                 raise WorldError(f"{self.node}: cannot make {carrier.device} for {carrier}: the kernel already has {kind}")
         with inside(self._namespace):
             write_sysctls(make_tunnel_sysctls(carrier.device, self._rp_filter))
-
-    def make_tunnel(self) -> list[Message]:
-        """Return what is missing after `prepare_tunnel`: up, address, and for VXLAN the entries of all peers."""
-        carrier = self._book.carrier
         messages = [
             set_link(carrier.device, is_up=True, mtu=carrier.tunnel_mtu),
             add_address(self._plan.tunnel_address, 32, self._find_tunnel()),
         ]
         if carrier is Carrier.VXLAN:
             messages += [m for peer in self._nodes.values() if peer is not self._plan for m in set_vtep(peer)]
-        return messages
-
-    def make_overlay_routes(self) -> list[Message]:
-        """Return the routes to all peers through the tunnel and the blackhole: what a node starts with."""
-        tunnel = self._find_tunnel()
-        peers = [self._book.add_overlay(peer, tunnel) for peer in self._nodes.values() if peer is not self._plan]
-        return [*peers, self.make_blackhole()]
-
-    def make_native_routes(self) -> list[Message]:
-        """Return BIRD's routes to all peers without encapsulation and the blackhole."""
-        peers = [self._book.add_native(self._plan, peer) for peer in self._nodes.values() if peer is not self._plan]
-        return [*peers, self.make_blackhole()]
-
-    def make_blackhole(self) -> Message:
-        """Return the blackhole of the node's own block; having it already is no error."""
-        protocol = self._book.carrier.protocol
-        return add_route(Route(destination=self._plan.block, protocol=protocol, route_type=RouteType.BLACKHOLE), _EXISTS)
+        self._netlink.execute(messages)
 
     def _find_tunnel(self) -> int:
         if self._tunnel_index is None:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from hitless.events import Recorder
 from hitless.facts import NodeState
-from hitless.words import JsonObject, Mode, Nanoseconds, Overlay
+from hitless.words import Mode, Nanoseconds, Overlay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +25,6 @@ class RouteChange:
     """Run clock just before the kernel was told."""
     ended_ns: Nanoseconds
     """Run clock after it acknowledged the last message."""
-
-
-def record_change(
-    recorder: Recorder, change: RouteChange, node: str, mode: Mode, cause: str, peers: frozenset[str] | None
-) -> None:
-    """Record `calico.repointed`: the routes to these peers of a node were written or withdrawn; None: to all of them."""
-    facts: JsonObject = {"node": node, "mode": mode.value, "cause": cause, "routes": change.routes}
-    which = {} if peers is None else {"peers": sorted(peers)}
-    recorder.record("calico.repointed", t_ns=change.ended_ns, began_ns=int(change.began_ns), **facts, **which)
 
 
 class NodePlane(Protocol):
@@ -80,3 +71,53 @@ class NodePlane(Protocol):
     def state(self) -> NodeState:
         """Return the node's main route table and devices."""
         ...
+
+
+class WrittenRoutes:
+    """The routes to peers, and the blackhole, that one program of calico-node has written: BIRD, or Felix.
+
+    Args:
+        peers: names of all other nodes.
+        recorder: records `calico.repointed`.
+    """
+
+    def __init__(self, plane: NodePlane, peers: frozenset[str], recorder: Recorder) -> None:
+        self._plane, self._peers, self._recorder = plane, peers, recorder
+        self.routes: dict[str, Mode] = {}
+        """Peer to the mode of its route, of those that are still there, whether the program lives or not."""
+        self._has_blackhole = False
+
+    def forget_routes(self, peers: Collection[str]) -> None:
+        """Note that the routes to these peers are gone."""
+        self.routes = {peer: mode for peer, mode in self.routes.items() if peer not in peers}
+
+    def _repoint(self, mode: Mode, peers: frozenset[str], cause: str) -> None:
+        if peers:
+            change = self._plane.repoint(mode, sorted(peers))
+            self.routes.update(dict.fromkeys(peers, mode))
+            self._record(change, mode, peers, cause)
+
+    def _withdraw(self, peers: frozenset[str], cause: str) -> None:
+        if peers:
+            change = self._plane.withdraw(sorted(peers))
+            self.forget_routes(peers)
+            self._record(change, Mode.NATIVE, peers, cause)
+
+    def _set_blackhole(self, *, present: bool) -> None:
+        if present is not self._has_blackhole:
+            self._plane.set_blackhole(present=present)
+            self._has_blackhole = present
+
+    def _record(self, change: RouteChange, mode: Mode, peers: frozenset[str], cause: str) -> None:
+        """Record that the routes to these peers were written or withdrawn; it names the peers unless they are all."""
+        which = {} if peers == self._peers else {"peers": sorted(peers)}
+        self._recorder.record(
+            "calico.repointed",
+            t_ns=change.ended_ns,
+            began_ns=int(change.began_ns),
+            node=self._plane.node,
+            mode=mode.value,
+            cause=cause,
+            routes=change.routes,
+            **which,
+        )
