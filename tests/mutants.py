@@ -30,8 +30,7 @@ from switches.doubles import make_switch
 from tests.clocks import ms
 from tests.decision_table import ROWS, Row, ask
 from tests.unit.fakes_gardener import Bench
-from tests.unit.histories import node_facts
-from tests.unit.test_scenario_contradictions import FACTS
+from tests.unit.histories import facts, node_facts
 
 
 def _reads_twice(knowledge: GateInput) -> GateDecision:
@@ -136,7 +135,7 @@ def play(case: Case, gate: Gate) -> Outcome:
     is_blind = case.scenario.initial.manifest == "unreadable"
     spec = replace(make_switch_spec(case, arm), gate=blinded(gate) if is_blind else gate)
     switch = make_switch(spec, kube=bench.kube, routes=bench.tables, recorder=bench.recorder, clock=bench.clock)
-    case.scenario.initial.prepare(bench.kube, bench.tables, replace(FACTS, nodes=nodes), bench.recorder)
+    case.scenario.initial.prepare(bench.kube, bench.tables, replace(facts(), nodes=nodes), bench.recorder)
     bench.loop = Loop(switch.participants, bench.kube, bench.clock)
     for number, at_ms in enumerate(case.scenario.requests_at_ms):
         bench.loop.at(at_ms.ns(Profile.FAST, MILLISECOND), partial(switch.request, number))

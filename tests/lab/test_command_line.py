@@ -25,30 +25,6 @@ PATIENCE_S = 120.0
 OTHER_USER = 65_534
 FAST = ("--trials", "1", "--rate", "50")
 """At 50 Hz a machine that is busy with something else misses no tick."""
-TOTALS_KEYS = {
-    "flows",
-    "flows_hit",
-    "offered",
-    "unimpaired",
-    "lost",
-    "lost_near_end",
-    "lost_far_end",
-    "lost_unknown",
-    "late",
-    "reordered",
-    "duplicated",
-    "corrupted",
-    "send_errors",
-    "outages",
-    "outage_ms_max",
-    "censored",
-    "blind_ms_max",
-    "downtime_ms_max",
-    "downtime_ms_sum",
-    "downtime_plbm_ms_max",
-    "convergence_ms_max",
-}
-FINDING_KEYS = {"check", "verdict", "code", "arm", "trial", "flow", "t_ms", "text", "more"}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -74,20 +50,17 @@ def test_the_plain_switch_passes_and_prints_what_it_stores(plain: tuple[Path, su
     directory, done = plain
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert done.stdout == (directory / "summary.json").read_text()
-    check_schema(json.loads(done.stdout))
     summary = json.loads(done.stdout)
-    assert (summary["schema"], summary["verdict"], summary["scenario"]) == ("hitless.summary/2", "PASS", "plain-switch")
+    check_schema(summary)
+    assert (summary["verdict"], summary["scenario"]) == ("PASS", "plain-switch")
     assert summary["topology"] == {"zones": 2, "nodes": 4, "pods": 8}
     assert (summary["interval_ms"], summary["accuracy_ms"], summary["forwarding_delay_threshold_ms"]) == (20, 20, 2000)
-    assert {"cluster", "carrier", "profile", "versions", "findings"} <= set(summary)
     assert set(summary["arms"]) == {"GATED", "UNGATED"}
     for arm in summary["arms"].values():
         totals = arm["totals"]
-        assert set(totals) >= TOTALS_KEYS
         assert (arm["trials"], totals["flows"], len(arm["per_trial"])) == (1, 12, 1)
         total = sum(totals[name] for name in ("unimpaired", "lost", "duplicated", "reordered", "corrupted"))
         assert totals["offered"] == total
-    assert all(set(finding) == FINDING_KEYS for finding in summary["findings"])
     assert {path.name for path in directory.iterdir()} == {
         "verdict.json",
         "summary.json",

@@ -12,6 +12,7 @@ import pytest
 from commands.history_files import read_rows
 from hitless.documents import read_document
 from scenarios.loading import CATALOGUE
+from tests.kind.scripted_api import write_kubeconfig
 from tests.lab.test_sandbox import outside_environment
 
 ROOT = Path(__file__).parents[2]
@@ -194,18 +195,7 @@ def test_a_watched_cluster_needs_a_kubeconfig_and_an_image() -> None:
 
 
 def test_what_may_not_be_done_in_a_watched_cluster_is_skipped_and_one_that_cannot_be_read_is_no_result(tmp_path: Path) -> None:
-    path = tmp_path / "kubeconfig"
-    cluster, user = {"server": "https://127.0.0.1:1"}, {"token": "none"}
-    names = {"cluster": "theirs", "user": "me"}
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "c",
-        "contexts": [{"name": "c", "context": names}],
-        "clusters": [{"name": "theirs", "cluster": cluster}],
-        "users": [{"name": "me", "user": user}],
-    }
-    path.write_text(json.dumps(document))
+    path = write_kubeconfig(tmp_path, "https://127.0.0.1:1")
     place = ("--backend", "kubeconfig", "--kubeconfig", str(path), "--prober-image", "registry.example.org/prober:1")
     done = run_suites("--scenario", "plain-switch", "--scenario", "route-quota", *place, "-rs")
     assert done.returncode == 1, done.stdout

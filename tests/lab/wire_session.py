@@ -5,17 +5,18 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clusters.agent_groups import PROCESS
 from clusters.lab.network import LabNetwork
 from clusters.lab.prober import LabProber
 from hitless.clock import RunClock
-from hitless.facts import ClusterFacts, Flow, ProbeSpec
-from hitless.history import History, RunHeader
-from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Mode, Nanoseconds, Overlay, Profile
+from hitless.facts import Flow, ProbeSpec
+from hitless.history import History
+from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Mode, Nanoseconds
 from tests.lab.kernels import IS_USER_MODE
+from tests.unit.histories import facts, header
 
 SLOWNESS = 10 if IS_USER_MODE else 1
 INTERVAL_NS = Nanoseconds(2 * SLOWNESS * MILLISECOND)
@@ -126,8 +127,23 @@ def probe(lab: LabNetwork, flows: Sequence[Flow], directory: Path) -> History:
     finally:
         prober.stop()
     return History(
-        header=_make_header(),
-        facts=_make_facts(lab),
+        header=header(
+            arm=Arm.UNGATED,
+            start_mode=Mode.NATIVE,
+            interval_ns=INTERVAL_NS,
+            forwarding_delay_threshold_ns=THRESHOLD_NS,
+            validation_ns=Nanoseconds(0),
+            checks={},
+        ),
+        facts=replace(
+            facts(),
+            carrier=lab.carrier,
+            nodes=lab.nodes,
+            endpoints=lab.endpoints,
+            zone_gateways=lab.zone_gateways,
+            underlay_mtu=lab.underlay_mtu,
+            pod_mtu=lab.pod_mtu,
+        ),
         flows=tuple(flows),
         events=(),
         records=prober.collect(),
@@ -136,37 +152,4 @@ def probe(lab: LabNetwork, flows: Sequence[Flow], directory: Path) -> History:
         final_nodes=(),
         final_objects=(),
         errors=(),
-    )
-
-
-def _make_header() -> RunHeader:
-    return RunHeader(
-        scenario="wire",
-        arm=Arm.UNGATED,
-        trial=1,
-        profile=Profile.FAST,
-        overlay=Overlay.IPIP,
-        start_mode=Mode.NATIVE,
-        wanted_mode=Mode.NATIVE,
-        end_mode=Mode.NATIVE,
-        interval_ns=INTERVAL_NS,
-        forwarding_delay_threshold_ns=THRESHOLD_NS,
-        validation_ns=Nanoseconds(0),
-        checks={},
-        mutant=None,
-    )
-
-
-def _make_facts(lab: LabNetwork) -> ClusterFacts:
-    return ClusterFacts(
-        backend="lab",
-        carrier=lab.carrier,
-        nodes=lab.nodes,
-        endpoints=lab.endpoints,
-        zone_gateways=lab.zone_gateways,
-        underlay_mtu=lab.underlay_mtu,
-        pod_mtu=lab.pod_mtu,
-        permanent_neighbours=False,
-        rp_filter=2,
-        versions={},
     )

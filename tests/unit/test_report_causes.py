@@ -17,23 +17,6 @@ from tests.unit.histories import QUIET, event, history, lost, records
 from tests.unit.pages import page_text
 
 
-def test_the_fields_exactly() -> None:
-    (cause,) = summarise(comparison(trials=1)).as_json()["arms"]["UNGATED"]["causes"]
-    assert list(cause) == [
-        "cause",
-        "outages",
-        "flows",
-        "families",
-        "downtime_ms",
-        "downtime_share",
-        "score_min",
-        "subjects",
-        "subjects_more",
-        "example",
-    ]
-    assert list(cause["example"]) == ["trial", "flow", "score", "evidence"]
-
-
 def test_every_outage_of_the_arm_counts_for_its_likeliest_cause() -> None:
     found = comparison(trials=2)
     (cause,) = summarise(found).arms[Arm.UNGATED].causes

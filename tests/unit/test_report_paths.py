@@ -16,8 +16,6 @@ from tests.unit.histories import QUIET, SWITCHED, header, held, history, lost, r
 from tests.unit.pages import page_text
 from tests.unit.test_path import repoint
 
-SPREAD = ["flows", "unbounded", "min", "median", "mean", "max"]
-
 
 def switched(pattern: str = QUIET, **changes: object) -> History:
     """A flow between zones whose nodes are re-pointed one after the other, at 101 and at 121 ms."""
@@ -29,39 +27,11 @@ def summary_of(*runs: History) -> PathSummary:
     return summarise_paths([judged(run) for run in runs])
 
 
-def test_the_schema_exactly() -> None:
-    block = summarise(comparison(1)).as_json()["arms"]["GATED"]["paths"]
-    assert list(block) == [
-        "flows",
-        "out",
-        "back",
-        "matrix",
-        "event_transition",
-        "events_impaired",
-        "first_out",
-        "first_back",
-        "recovery_transition",
-    ]
-    counts = ["taken", "preferred", "next_best", "unknown", "contradicted", "tunnel", "direct", "router"]
-    assert list(block["out"]) == list(block["back"]) == counts
-    assert len(block["matrix"]) == 9
-    assert list(block["matrix"][0]) == [
-        "sender",
-        "receiver",
-        "offered",
-        "lost",
-        "lost_near_end",
-        "lost_far_end",
-        "lost_unknown",
-    ]
-    assert list(block["recovery_transition"]) == ["spread_ms", "bounds_ms_max"]
-    assert list(block["recovery_transition"]["spread_ms"]) == SPREAD
-
-
 @pytest.mark.parametrize("trials", [1, 2])
 def test_the_matrix_has_every_probe_of_the_mesh(trials: int) -> None:
     for arm in summarise(comparison(trials, gate_leaks=2)).arms.values():
         matrix, totals = arm.paths.matrix, arm.totals
+        assert len(matrix) == 9
         for name in ("offered", "lost", "lost_near_end", "lost_far_end", "lost_unknown"):
             assert sum(getattr(cell, name) for cell in matrix) == getattr(totals, name), name
         for counts in (arm.paths.out, arm.paths.back):

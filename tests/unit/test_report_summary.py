@@ -1,4 +1,4 @@
-"""The summary's schema is a contract: these tests spell it."""
+"""The values of a summary; its fields are those of `reports/summary.schema.json` (test_report_schema.py)."""
 
 import json
 from dataclasses import replace
@@ -14,31 +14,6 @@ from reports.quantities import Spread, make_spread
 from reports.summary import FINDINGS_MAX, ReportedFinding, summarise
 from tests.unit.comparisons import comparison, judged
 from tests.unit.histories import QUIET, event, facts, header, held, history, lost, mesh_flows, records, switch_events
-
-_TOTALS = [
-    "offered",
-    "unimpaired",
-    "lost",
-    "lost_near_end",
-    "lost_far_end",
-    "lost_unknown",
-    "late",
-    "duplicated",
-    "reordered",
-    "corrupted",
-    "send_errors",
-    "lost_instrument",
-    "flows",
-    "flows_hit",
-    "outages",
-    "outage_ms_max",
-    "censored",
-    "blind_ms_max",
-    "downtime_ms_max",
-    "downtime_ms_sum",
-    "downtime_plbm_ms_max",
-    "convergence_ms_max",
-]
 
 
 def _of(*runs: History) -> Comparison:
@@ -56,63 +31,11 @@ def _ungated(pattern: str, trial: int = 1) -> History:
     return history(header=header(arm=Arm.UNGATED, trial=trial), records=records({1: pattern, 2: QUIET}))
 
 
-def test_the_schema_exactly() -> None:
+def test_the_document_is_plain_json_with_both_arms() -> None:
     document = summarise(comparison(trials=1)).as_json()
     assert document == json.loads(json.dumps(document))
-    assert list(document) == [
-        "schema",
-        "verdict",
-        "scenario",
-        "cluster",
-        "carrier",
-        "kernel",
-        "families_probed",
-        "families_not_probed",
-        "parts",
-        "profile",
-        "topology",
-        "mesh",
-        "interval_ms",
-        "accuracy_ms",
-        "forwarding_delay_threshold_ms",
-        "versions",
-        "findings",
-        "arms",
-    ]
-    assert document["schema"] == "hitless.summary/2"
     assert document["topology"] == {"zones": 2, "nodes": 4, "pods": 8}
     assert list(document["arms"]) == ["UNGATED", "GATED"]
-    arm = document["arms"]["GATED"]
-    assert list(arm) == [
-        "trials",
-        "totals",
-        "ticks_missed",
-        "gate_hold_ms_max",
-        "lost_unexplained",
-        "durations",
-        "classes",
-        "connections",
-        "causes",
-        "control",
-        "paths",
-        "load",
-        "per_trial",
-    ]
-    assert list(arm["totals"]) == list(arm["control"]) == list(arm["classes"]["udp"]) == _TOTALS
-    assert list(arm["durations"]) == ["convergence_ms", "downtime_ms"]
-    assert list(arm["durations"]["downtime_ms"]) == ["flows", "unbounded", "min", "median", "mean", "max"]
-    assert set(arm["per_trial"][0]) == {
-        "trial",
-        "verdict",
-        "ticks_missed",
-        "gate",
-        "gate_hold_ms",
-        "gate_hold_after_routes_ms",
-        "gate_looks",
-        "lost_unexplained",
-        "totals",
-    }
-    assert list(document["findings"][0]) == ["check", "verdict", "code", "arm", "trial", "flow", "t_ms", "text", "more"]
 
 
 def test_the_parts_under_test_are_named_once_and_twice_where_the_runs_differ() -> None:

@@ -12,7 +12,7 @@ import pytest
 from gardener.conditions import network_unavailable
 from hitless.documents import read_document
 from hitless.errors import UsageError
-from hitless.facts import CloudRoute, ClusterFacts
+from hitless.facts import CloudRoute
 from hitless.words import Arm, JsonObject, Kind
 from scenarios.initial import Initial
 from scenarios.loading import CATALOGUE, load_scenario
@@ -139,23 +139,9 @@ def test_fewer_nodes_than_a_fault_names_are_refused(tmp_path: Path) -> None:
         make_case(scenario, Options(nodes_per_zone=1))
 
 
-FACTS = ClusterFacts(
-    backend="lab",
-    carrier="ipip",
-    nodes=NODES,
-    endpoints=(),
-    zone_gateways={},
-    underlay_mtu=1500,
-    pod_mtu=1480,
-    permanent_neighbours=False,
-    rp_filter=2,
-    versions={},
-)
-
-
 def prepared(initial: Initial) -> Bench:
     bench = Bench()
-    initial.prepare(bench.kube, bench.tables, FACTS, bench.recorder)
+    initial.prepare(bench.kube, bench.tables, facts(), bench.recorder)
     return bench
 
 
@@ -195,7 +181,7 @@ def test_what_is_said_of_a_node_is_prepared_at_its_place_whatever_its_name() -> 
     nodes = tuple(replace(node, name=f"kind-{number}") for number, node in enumerate(NODES))
     bench = Bench(nodes=nodes)
     initial = Initial(conditions={"node-b2": "absent"}, tables={"b": ("node-a2",)})
-    initial.prepare(bench.kube, bench.tables, replace(FACTS, nodes=nodes), bench.recorder)
+    initial.prepare(bench.kube, bench.tables, replace(facts(), nodes=nodes), bench.recorder)
     assert [node["metadata"]["name"] for node in bench.kube.list(Kind.NODE) if not network_unavailable(node)] == ["kind-3"]
     assert [route.node for route in bench.tables.list("b")] == ["kind-1"]
 
