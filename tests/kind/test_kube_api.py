@@ -18,7 +18,7 @@ from clusters.kubernetes.resources import RESOURCES
 from clusters.programs.api_server import ApiServer
 from gardener.conditions import route_condition
 from hitless.documents import read_document
-from hitless.errors import ApiError, ApiUnavailableError, BugError, ConflictError, NotFoundError, UsageError
+from hitless.errors import ApiError, ApiUnavailableError, BugError, NotFoundError, UsageError
 from hitless.words import JsonObject, Kind
 from tests.kind.api_world import is_served, register_node, running_server, validate, wait_told, wait_until, watched_api
 from tests.lab.conformance.kube_api import ACTOR, KubeApiConformance, config_map, daemon_set
@@ -66,13 +66,6 @@ def test_an_object_of_another_namespace_is_refused(kube_api: KindKube) -> None:
     with pytest.raises(UsageError) as refused:
         kube_api.apply(document, actor=ACTOR)
     assert refused.value.place == "metadata.namespace"
-
-
-def test_an_apply_for_an_old_version_conflicts(kube_api: KindKube) -> None:
-    old = kube_api.apply(config_map(step="1"), actor=ACTOR)
-    kube_api.apply(config_map(step="2"), actor=ACTOR)
-    with pytest.raises(ConflictError):
-        kube_api.apply({**old, "data": {"step": "3"}}, actor=ACTOR)
 
 
 def test_an_object_that_was_read_can_be_applied(kube_api: KindKube) -> None:

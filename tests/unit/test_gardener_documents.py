@@ -23,6 +23,9 @@ REGISTRATION = (
     "spec: {deployment: {deploymentRefs: [{name: NAME}]}, resources: [{kind: Network, type: calico}]}}"
 )
 
+HEAD = "apiVersion: calico.networking.extensions.config.gardener.cloud/v1alpha1\nkind: ControllerConfiguration\n"
+HELM = "apiVersion: core.gardener.cloud/v1beta1\nkind: ControllerDeployment\ntype: helm\n"
+
 
 def deployment(values: str = f"{{config: {{{GATES}}}}}", name: str = "networking-calico") -> str:
     return DEPLOYMENT.replace("NAME", name).replace("VALUES", values)
@@ -50,6 +53,12 @@ def registration(name: str) -> str:
             f"{deployment('{}')}\n---\n{deployment(name='cni')}\n---\n{registration('cni')}".replace("networking-calico", "x"),
             ON,
         ),
+        (HEAD, FeatureGates()),
+        (HEAD + "featureGates: {AllAlpha: true}", FeatureGates(seamless_overlay_switch=True, non_privileged_calico_node=True)),
+        (HEAD + "featureGates: {AllAlpha: true, NonPrivilegedCalicoNode: false}", FeatureGates(seamless_overlay_switch=True)),
+        (HEAD + "featureGates: {SeamlessOverlaySwitch: false}", FeatureGates()),
+        (HELM, FeatureGates()),
+        (HELM + "providerConfig: {chart: H4sI, values: {}}", FeatureGates()),
     ],
 )
 def test_the_one_document_that_holds_the_gates_is_read(text: str, gates: FeatureGates) -> None:
@@ -93,9 +102,15 @@ def test_the_one_document_that_holds_the_gates_is_read(text: str, gates: Feature
         (f"[{deployment()}]", "x: found [{"),
         (f"{{kind: List, items: [7]}}\n---\n{deployment()}", "x: items.0: found 7; expected a mapping"),
         ("---\n---\n", "x: found nothing; expected a mapping"),
+        (HEAD + "featureGates: {SeamlessOverlay: true}", "x: featureGates: found 'SeamlessOverlay'; expected "),
+        (HEAD + "featureGates: {SeamlessOverlaySwitch: 1}", "x: featureGates.SeamlessOverlaySwitch: found 1; expected true"),
+        (HEAD + "featureGates: []", "x: featureGates: found []; expected a mapping"),
+        (HELM + "providerConfig: {values: 7}", "x: providerConfig.values: found 7; expected a mapping"),
+        (HELM.replace("helm", "raw"), "x: type: found 'raw'"),
+        ("kind: ConfigMap", "x: kind: found ConfigMap of nothing"),
     ],
 )
-def test_gates_that_would_not_be_read_are_refused(text: str, message: str) -> None:
+def test_wrong_feature_gates_and_those_that_would_not_be_read_are_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_feature_gates(parse_documents(text, "x"), "x")
     assert str(caught.value).startswith(message)

@@ -9,11 +9,11 @@ import pytest
 from gardener.doubles.cloud import CloudBehaviour
 from gardener.doubles.extension import DoublingBackoff
 from gardener.timings import TIMINGS
-from hitless.errors import ApiUnavailableError, ConflictError
-from hitless.words import SECOND, JsonObject, Kind, Mode, Profile
+from hitless.errors import ConflictError
+from hitless.words import SECOND, JsonObject, Profile
 from tests.clocks import ms
 from tests.unit.fakes_gardener import Bench
-from tests.unit.test_gardener_switch import FAST, IDEAL, NAMES, NATIVE_OBJECTS, touched
+from tests.unit.test_gardener_switch import IDEAL, NAMES, NATIVE_OBJECTS, touched
 
 
 def test_back_off_doubles_up_to_its_cap() -> None:
@@ -99,13 +99,3 @@ def test_a_persistent_conflict_fails_the_reconcile_until_the_other_writer_is_don
     assert [facts["retry_ns"] for facts in bench.facts("reconcile.failed")][:3] == [ms(5), ms(10), ms(20)]
     assert max(bench.times("reconcile.failed")) < min(bench.times("gate.opened"))
     assert len(bench.names("controller.scaled")) == 1
-
-
-def test_an_unreachable_api_makes_the_gate_hold() -> None:
-    bench = Bench()
-    bench.kube.set_away(True)
-    with pytest.raises(ApiUnavailableError):
-        bench.kube.list(Kind.NODE)
-    bench.change(bench.shoot.with_mode(Mode.NATIVE))
-    bench.switch.extension.reconcile(FAST.extension_reconcile_ns)
-    assert bench.names("gate.held") == ["gate.held"]

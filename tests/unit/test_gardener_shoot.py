@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gardener.feature_gates import FeatureGates, load_feature_gates, read_feature_gates
 from gardener.shoot import Shoot, load_shoot, parse_shoot
-from hitless.documents import Document, parse_document, parse_documents
+from hitless.documents import Document, parse_document
 from hitless.errors import UsageError
 from hitless.words import Mode, Overlay
 from tests.unit.fakes_gardener import CONFIGURATIONS, SHOOTS, make_shoot, shipped_shoot
@@ -272,39 +272,3 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 )
 def test_every_shipped_configuration_is_read(name: str, gates: FeatureGates) -> None:
     assert gates == load_feature_gates(CONFIGURATIONS / f"{name}.yaml")
-
-
-HEAD = "apiVersion: calico.networking.extensions.config.gardener.cloud/v1alpha1\nkind: ControllerConfiguration\n"
-DEPLOYMENT = "apiVersion: core.gardener.cloud/v1beta1\nkind: ControllerDeployment\ntype: helm\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "gates"),
-    [
-        (HEAD, FeatureGates()),
-        (HEAD + "featureGates: {AllAlpha: true}", FeatureGates(seamless_overlay_switch=True, non_privileged_calico_node=True)),
-        (HEAD + "featureGates: {AllAlpha: true, NonPrivilegedCalicoNode: false}", FeatureGates(seamless_overlay_switch=True)),
-        (HEAD + "featureGates: {SeamlessOverlaySwitch: false}", FeatureGates()),
-        (DEPLOYMENT, FeatureGates()),
-        (DEPLOYMENT + "providerConfig: {chart: H4sI, values: {}}", FeatureGates()),
-    ],
-)
-def test_feature_gates_are_read(text: str, gates: FeatureGates) -> None:
-    assert gates == read_feature_gates(parse_documents(text, "x"), "x")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (HEAD + "featureGates: {SeamlessOverlay: true}", "x: featureGates: found 'SeamlessOverlay'; expected "),
-        (HEAD + "featureGates: {SeamlessOverlaySwitch: 1}", "x: featureGates.SeamlessOverlaySwitch: found 1; expected true"),
-        (HEAD + "featureGates: []", "x: featureGates: found []; expected a mapping"),
-        (DEPLOYMENT + "providerConfig: {values: 7}", "x: providerConfig.values: found 7; expected a mapping"),
-        (DEPLOYMENT.replace("helm", "raw"), "x: type: found 'raw'"),
-        ("kind: ConfigMap", "x: kind: found ConfigMap of nothing"),
-    ],
-)  # fmt: skip
-def test_wrong_feature_gates_are_named(text: str, message: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        read_feature_gates(parse_documents(text, "x"), "x")
-    assert str(caught.value).startswith(message)

@@ -10,7 +10,6 @@ import pytest
 
 from gardener.doubles.cloud import CloudBehaviour
 from gardener.doubles.extension import Extension
-from gardener.doubles.mutants import MUTANTS
 from gardener.doubles.route_controller import RouteControllerMode
 from gardener.feature_gates import FeatureGates
 from gardener.gate import decide
@@ -226,27 +225,6 @@ def test_once_written_the_gate_is_not_asked_again() -> None:
     bench.run_for(Nanoseconds(5 * SECOND))
     assert [facts["reason"] for facts in bench.facts("gate.not_applicable")] == ["no-switch-from-overlay"]
     assert bench.is_settled()
-
-
-def test_the_mutant_that_opens_on_the_first_node_opens_too_early() -> None:
-    behaviour = CloudBehaviour(quota={"b": 3})
-    honest, broken = (Bench(behaviour=behaviour, mode=IDEAL, gate=gate) for gate in (decide, MUTANTS["opens-on-first-node"]))
-    for bench in (honest, broken):
-        bench.request()
-        bench.run(Nanoseconds(3 * SECOND))
-    assert [honest.names("gate.opened"), broken.names("gate.opened")] == [[], ["gate.opened"]]
-    assert pool_modes(broken) == ("Never", "Never")
-
-
-def test_the_mutant_that_ignores_the_reason_opens_too_early() -> None:
-    late = replace(FAST, control_plane_reconcile_ns=ms(400))
-    honest, broken = (Bench(timings=late, gate=gate) for gate in (decide, MUTANTS["ignores-reason"]))
-    for bench in (honest, broken):
-        bench.request()
-        assert bench.run()
-    [opened], [too_early] = honest.times("gate.opened"), broken.times("gate.opened")
-    assert opened >= max(honest.times("condition.written"))
-    assert too_early == FAST.extension_reconcile_ns < min(broken.times("route.created"))
 
 
 def test_with_the_real_constants_it_takes_as_long_as_it_takes() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clusters.lab.kube import MemoryKube, copy_json, merge_condition
 from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME, admit
-from hitless.errors import ApiUnavailableError, BugError, ConflictError, UsageError
+from hitless.errors import ApiUnavailableError, BugError, UsageError
 from hitless.words import JsonObject, Kind, Nanoseconds
 from tests.clocks import JumpingClock
 from tests.lab.conformance.kube_api import ACTOR, KubeApiConformance, config_map, daemon_set, entries
@@ -90,14 +90,6 @@ def test_an_object_that_is_made_again_starts_anew() -> None:
     kube.apply(daemon_set("example.org/none:2"), actor=ACTOR)
     kube.delete(Kind.DAEMON_SET, "hitless-conformance")
     assert kube.apply(daemon_set(), actor=ACTOR)["metadata"]["generation"] == 1
-
-
-def test_an_apply_for_an_old_version_conflicts() -> None:
-    kube = make_kube()
-    old = kube.apply(config_map(backend="bird"), actor=ACTOR)
-    kube.apply(config_map(backend="none"), actor=ACTOR)
-    with pytest.raises(ConflictError):
-        kube.apply(old, actor=ACTOR)
 
 
 def test_an_apply_cannot_write_a_status() -> None:

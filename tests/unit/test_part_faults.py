@@ -27,15 +27,6 @@ def test_while_the_extension_is_away_its_gate_is_not_asked_and_it_looks_at_once_
     assert bench.times("gate.opened") == [ms(900) + start_ns]  # every route is there by then
 
 
-def test_an_extension_that_was_away_has_forgotten_its_back_off() -> None:
-    bench = Bench(behaviour=CloudBehaviour(quota={"b": 0}))
-    bench.request(at_ns=ms(0))
-    away(bench, "extension-away", 500, 600)
-    bench.run_for(ms(700))
-    retries = [facts["retry_ns"] for facts in bench.facts("gate.held")]
-    assert retries.count(ms(5)) == 2
-
-
 def test_a_route_controller_that_was_away_starts_without_memory_and_creates_what_is_missing() -> None:
     bench = Bench()
     bench.request(at_ns=ms(0))

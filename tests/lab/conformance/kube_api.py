@@ -107,6 +107,12 @@ class KubeApiConformance:
         with pytest.raises(ConflictError):
             kube_api.replace_status(old, actor=ACTOR)
 
+    def test_an_apply_for_an_old_version_conflicts(self, kube_api: KubeApi) -> None:
+        old = kube_api.apply(config_map(step="1"), actor=ACTOR)
+        kube_api.apply(config_map(step="2"), actor=ACTOR)
+        with pytest.raises(ConflictError):
+            kube_api.apply({**old, "data": {"step": "3"}}, actor=ACTOR)
+
     def test_what_is_not_there_is_not_found(self, kube_api: KubeApi) -> None:
         with pytest.raises(NotFoundError):
             kube_api.get(Kind.CONFIG_MAP, "hitless-conformance")
@@ -150,7 +156,7 @@ class KubeApiConformance:
         kube_api.merge_condition(node, {"type": CONDITION, "$patch": "delete"}, actor=ACTOR)
         assert entries(kube_api.get(Kind.NODE, node)) == []
 
-    def test_a_change_tells_its_kind_once(self, kube_api: KubeApi) -> None:
+    def test_a_change_tells_its_kind(self, kube_api: KubeApi) -> None:
         kube_api.apply(config_map(), actor=ACTOR)
         assert Kind.CONFIG_MAP in kube_api.take_changes()
 
