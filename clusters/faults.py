@@ -6,8 +6,7 @@ that is gone although its condition says otherwise. Names and options: `hitless.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from functools import partial
+from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from gardener.doubles.cloud import Cloud
@@ -21,6 +20,22 @@ from hitless.words import JsonObject, Kind
 _SOURCE_CHECK: Final = "source-check"
 _CONNECTIONS: Final = "connections"
 """Names of the tables of nftables."""
+_CHECK_SOURCES: Final = """
+  chain incoming {{
+    type filter hook prerouting priority -310; policy accept;
+    iifname "{0}" ip daddr != {1} drop
+  }}
+  chain outgoing {{
+    type filter hook postrouting priority 310; policy accept;
+    oifname "{0}" ip saddr != {1} drop
+  }}"""
+"""Drops at the node's interface what is neither from nor to its own address, after a masquerade."""
+_REFUSE_CONNECTIONS: Final = """
+  chain forwarded {
+    type filter hook forward priority 0; policy accept;
+    ct status & 0x8 == 0x0 drop
+  }"""
+"""Drops packets that conntrack has not confirmed (IPS_CONFIRMED): known flows pass, as with a full table."""
 
 
 class SwitchableApi(Protocol):
@@ -116,12 +131,38 @@ class Machines(Protocol):
 
 def node_faults(machines: Machines, kube: KubeApi, cloud: Cloud) -> dict[str, Fault]:
     """Return name to fault, of the nodes' machines, which the cloud finds until they have left."""
-    faults = _NodeFaults(machines, kube, cloud)
+
+    def find(options: JsonObject) -> str:
+        return find_node(options, machines.names)
+
+    def restore_mtu(options: JsonObject) -> None:
+        if options.get("node") in machines.names:
+            machines.set_mtu(options["node"], None)
+
+    def leave(options: JsonObject) -> None:
+        node = find(options)
+        machines.cut_off(node)
+        kube.delete(Kind.NODE, node)
+        cloud.unknown.add(node)
+
+    def make_rules(table: str, chains: Callable[[str], str]) -> Fault:
+        """Return the fault of a table of nftables with these chains, which are rendered for a node."""
+
+        def load(options: JsonObject) -> None:
+            node = find(options)
+            machines.run_nft(node, f"{_drop(table)}table ip {table} {{{chains(node)}\n}}\n")
+
+        def drop(options: JsonObject) -> None:
+            if options.get("node") in machines.names:
+                machines.run_nft(options["node"], _drop(table))
+
+        return Fault(inject=load, cure=drop)
+
     return {
-        "source-check-on": Fault(inject=faults.check_sources, cure=partial(faults.drop_rules, _SOURCE_CHECK)),
-        "connections-refused": Fault(inject=faults.refuse_connections, cure=partial(faults.drop_rules, _CONNECTIONS)),
-        MTU_LOWERED: Fault(inject=faults.lower_mtu, cure=faults.restore_mtu),
-        NODE_LEAVES: Fault(inject=faults.leave, cure=lambda _: None),
+        "source-check-on": make_rules(_SOURCE_CHECK, lambda node: _CHECK_SOURCES.format(*machines.interface(node))),
+        "connections-refused": make_rules(_CONNECTIONS, lambda _: _REFUSE_CONNECTIONS),
+        MTU_LOWERED: Fault(inject=lambda options: machines.set_mtu(find(options), options["octets"]), cure=restore_mtu),
+        NODE_LEAVES: Fault(inject=leave, cure=lambda _: None),
     }
 
 
@@ -137,70 +178,6 @@ def restore(machines: Machines, node: str) -> None:
     """Take away what a run that was killed may have left on a node. Raises WorldError."""
     machines.run_nft(node, _drop(_SOURCE_CHECK) + _drop(_CONNECTIONS))
     machines.set_mtu(node, None)
-
-
-class _NodeFaults:
-    """What the faults do."""
-
-    def __init__(self, machines: Machines, kube: KubeApi, cloud: Cloud) -> None:
-        self._machines, self._kube, self._cloud = machines, kube, cloud
-
-    def check_sources(self, options: JsonObject) -> None:
-        """Drop at the node's interface what is neither from nor to its own address, after a masquerade."""
-        node = self._find(options)
-        device, address = self._machines.interface(node)
-        self._load_rules(
-            node,
-            _SOURCE_CHECK,
-            f"""
-  chain incoming {{
-    type filter hook prerouting priority -310; policy accept;
-    iifname "{device}" ip daddr != {address} drop
-  }}
-  chain outgoing {{
-    type filter hook postrouting priority 310; policy accept;
-    oifname "{device}" ip saddr != {address} drop
-  }}""",
-        )
-
-    def refuse_connections(self, options: JsonObject) -> None:
-        """Drop packets that conntrack has not confirmed (IPS_CONFIRMED): known flows pass, as with a full table."""
-        self._load_rules(
-            self._find(options),
-            _CONNECTIONS,
-            """
-  chain forwarded {
-    type filter hook forward priority 0; policy accept;
-    ct status & 0x8 == 0x0 drop
-  }""",
-        )
-
-    def drop_rules(self, table: str, options: JsonObject) -> None:
-        """Delete the table that a fault made; a missing one is no error."""
-        if options.get("node") in self._machines.names:
-            self._machines.run_nft(options["node"], _drop(table))
-
-    def lower_mtu(self, options: JsonObject) -> None:
-        """Change the MTU of the node's interface."""
-        self._machines.set_mtu(self._find(options), options["octets"])
-
-    def restore_mtu(self, options: JsonObject) -> None:
-        """Give the interface the MTU that it had."""
-        if options.get("node") in self._machines.names:
-            self._machines.set_mtu(options["node"], None)
-
-    def leave(self, options: JsonObject) -> None:
-        """Take the machine off the network and delete the Node object; the cloud does not find the machine any more."""
-        node = self._find(options)
-        self._machines.cut_off(node)
-        self._kube.delete(Kind.NODE, node)
-        self._cloud.unknown.add(node)
-
-    def _load_rules(self, node: str, table: str, chains: str) -> None:
-        self._machines.run_nft(node, f"{_drop(table)}table ip {table} {{{chains}\n}}\n")
-
-    def _find(self, options: JsonObject) -> str:
-        return find_node(options, self._machines.names)
 
 
 def _drop(table: str) -> str:

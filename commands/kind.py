@@ -63,21 +63,21 @@ def images(
         "Images of a kind cluster",
         ("here", "image", "purpose, or how to get it"),
         (
-            ("yes", state.image.reference, _describe(state.image.purpose, state.reference))
-            if state.reference is not None
-            else ("no", state.image.reference, f"{state.image.purpose}\n{describe_remedy(state.image)}")
-            for state in states
+            ("yes", image.reference, _describe(image.purpose, reference))
+            if reference is not None
+            else ("no", image.reference, f"{image.purpose}\n{describe_remedy(image)}")
+            for image, reference in states.items()
         ),
         has_numbers=False,
     )
     if save is not None:
         sys.stdout.writelines(f"saved {name}\n" for name in save_archive(docker, states, save))
     if cluster_name is not None:
-        _load_into(cluster_name, kind_bin, [one.reference for one in states if one.reference is not None])
-    missing = [state.image.name for state in states if state.reference is None]
+        _load_into(cluster_name, kind_bin, [one for one in states.values() if one is not None])
+    missing = [image.name for image, reference in states.items() if reference is None]
     # hitless builds the router's image, and one node image is enough.
     vital = {image.name for image in (*CALICO_IMAGES, *LOCAL_IMAGES)} - {LOCAL_IMAGES[0].name}
-    has_node = any(state.reference is not None for state in states[: len(nodes)])
+    has_node = any(states[node] is not None for node in nodes)
     raise typer.Exit(0 if has_node and not vital & set(missing) else EXIT_MISSING)
 
 
@@ -124,7 +124,7 @@ def up(  # noqa: PLR0913 - each is an option
 def status(*, cluster_name: options.ClusterName = DEFAULT_CLUSTER_NAME) -> None:
     """Show the containers, nodes and Calico of a cluster."""
     docker = _find_cluster(cluster_name)
-    rows = [(one.name, one.state) for one in read_status(docker, cluster_name)]
+    rows = list(read_status(docker, cluster_name).items())
     print_table(f"The kind cluster {cluster_name}", ("container", "state"), rows, has_numbers=False)
 
 

@@ -15,24 +15,18 @@ ROUTER_DOCKERFILE: Final = Path(__file__).parent / "router" / "Dockerfile"
 _LOAD_S: Final = 600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageState:
-    """One image that a kind cluster needs, as the engine has it."""
-
-    image: PinnedImage
-    reference: str | None
-    """Name under which the engine has it; None: it is missing."""
+States = Mapping[PinnedImage, str | None]
+"""An image that a kind cluster needs to the name under which the engine has it; None: it is missing."""
 
 
-def list_images(docker: Docker, nodes: Sequence[PinnedImage] = tuple(NODE_IMAGES.values())) -> tuple[ImageState, ...]:
+def list_images(docker: Docker, nodes: Sequence[PinnedImage] = tuple(NODE_IMAGES.values())) -> States:
     """Return the state of every image, the nodes' first."""
-    return tuple(find_image(docker, image) for image in (*nodes, *CALICO_IMAGES, *LOCAL_IMAGES))
+    return {image: find_image(docker, image) for image in (*nodes, *CALICO_IMAGES, *LOCAL_IMAGES)}
 
 
-def find_image(docker: Docker, image: PinnedImage) -> ImageState:
-    """Return how an image is identified: by digest if it was pulled, by tag if it came from an archive."""
-    references = dict.fromkeys((image.reference, image.name))
-    return ImageState(image=image, reference=next((one for one in references if docker.has_image(one)), None))
+def find_image(docker: Docker, image: PinnedImage) -> str | None:
+    """Return how an image is identified: by digest if it was pulled, by tag if it came from an archive; None: it is missing."""
+    return next((one for one in (image.reference, image.name) if docker.has_image(one)), None)
 
 
 def load_archive(docker: Docker, archive: Path) -> tuple[str, ...]:
@@ -50,7 +44,7 @@ def load_archive(docker: Docker, archive: Path) -> tuple[str, ...]:
     return tuple(line.partition(": ")[2] for line in answer.splitlines() if line.startswith("Loaded image"))
 
 
-def save_archive(docker: Docker, states: Sequence[ImageState], archive: Path) -> tuple[str, ...]:
+def save_archive(docker: Docker, states: States, archive: Path) -> tuple[str, ...]:
     """Write the images that the engine has into one archive for a machine without a registry, and return their names.
 
     An archive keeps names, not digests, so an image that was pulled by its digest gets its name here.
@@ -59,16 +53,16 @@ def save_archive(docker: Docker, states: Sequence[ImageState], archive: Path) ->
         MissingCapabilityError: none of them is here.
         WorldError: docker failed.
     """
-    present = [(state.image.name, state.reference) for state in states if state.reference is not None]
+    present = {image.name: reference for image, reference in states.items() if reference is not None}
     if not present:
         raise MissingCapabilityError(
             "Docker has none of the images, so there is nothing to save; `hitless kind images` explains how to get them"
         )
-    for name, reference in present:
+    for name, reference in present.items():
         if reference != name:
             docker.run("tag", reference, name)
-    docker.run("save", "--output", str(archive), *(name for name, _ in present), timeout_s=_LOAD_S)
-    return tuple(name for name, _ in present)
+    docker.run("save", "--output", str(archive), *present, timeout_s=_LOAD_S)
+    return tuple(present)
 
 
 def build_router_image(docker: Docker, base: str) -> None:
@@ -103,18 +97,19 @@ def find_images(docker: Docker, node_image: str, calico: Sequence[PinnedImage] =
         MissingCapabilityError: images are missing; all of them are named, each with how to get it.
     """
     name, _, digest = node_image.partition("@")
-    node = find_image(docker, PinnedImage(name=name, digest=digest or None, purpose="the nodes"))
+    wanted = PinnedImage(name=name, digest=digest or None, purpose="the nodes")
+    node = find_image(docker, wanted)
     prober = next(image for image in LOCAL_IMAGES if image.name == PROBER_IMAGE)
-    held = () if node.reference is None else docker.image_label(node.reference, LABEL_IMAGES).split()
-    others = [find_image(docker, image) for image in (*calico, prober) if image.name not in held]
-    missing = [state.image for state in (node, *others) if state.reference is None]
-    if node.reference is None or missing:
+    held = () if node is None else docker.image_label(node, LABEL_IMAGES).split()
+    others = [image for image in (*calico, prober) if image.name not in held]
+    missing = [*([wanted] if node is None else []), *(image for image in others if find_image(docker, image) is None)]
+    if node is None or missing:
         raise MissingCapabilityError(f"required images are missing: {'; '.join(map(describe_remedy, missing))}")
     if not docker.has_image(ROUTER_IMAGE):
-        build_router_image(docker, node.reference)
-    to_load = tuple(state.image.name for state in others)
-    provenance = {one: docker.image_id(one) for one in (node.reference, ROUTER_IMAGE, *to_load)}
-    return ClusterImages(node=node.reference, router=ROUTER_IMAGE, to_load=to_load, provenance=provenance)
+        build_router_image(docker, node)
+    to_load = tuple(image.name for image in others)
+    provenance = {one: docker.image_id(one) for one in (node, ROUTER_IMAGE, *to_load)}
+    return ClusterImages(node=node, router=ROUTER_IMAGE, to_load=to_load, provenance=provenance)
 
 
 def describe_remedy(image: PinnedImage) -> str:

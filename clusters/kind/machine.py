@@ -91,7 +91,7 @@ def _examine_docker() -> tuple[Feature, ...]:
 def _examine_images(docker: Docker) -> Feature:
     needed = (NODE_IMAGES[DEFAULT_NODE_VERSION], *CALICO_IMAGES, *LOCAL_IMAGES)
     try:
-        missing = [image.name for image in needed if find_image(docker, image).reference is None]
+        missing = [image.name for image in needed if find_image(docker, image) is None]
     except WorldError as error:
         return Feature.of("images for kind", str(error), "", "start Docker")
     refusal = f"{len(missing)} of {len(needed)} missing, such as {missing[0]}" if missing else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from clusters.kind.docker import KIND_LABEL, LABEL_CLUSTER, Docker
@@ -19,17 +18,14 @@ _KUBECTL: Final = ("kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "get
 """kubectl on the control plane, as kubeadm installs it, so this machine needs no program and no kubeconfig."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerStatus:
-    """One container of a cluster."""
+def read_status(docker: Docker, cluster: str) -> dict[str, str]:
+    """Return the state of each of a cluster's nodes and of its router in words, in order of their names.
 
-    name: str
-    state: str
-    """In words: of its container, of the Node, of Calico there, and where its routes to other nodes lead."""
+    It is the state of the container, of the Node, of Calico there, and where its routes to other nodes lead.
 
-
-def read_status(docker: Docker, cluster: str) -> tuple[ContainerStatus, ...]:
-    """Return the nodes of a cluster and its router, in order of their names. Raises WorldError: docker failed."""
+    Raises:
+        WorldError: docker failed.
+    """
     nodes = docker.find_containers(f"{KIND_LABEL}={cluster}")
     others = docker.find_containers(f"{LABEL_CLUSTER}={cluster}")
     running = {name for name in (*nodes, *others) if docker.is_running(name)}
@@ -39,13 +35,10 @@ def read_status(docker: Docker, cluster: str) -> tuple[ContainerStatus, ...]:
         said = _ask(docker, cluster, [name for name in nodes if name in running])
     except WorldError as error:
         trouble = f"; the API server does not answer: {error}"
-    return tuple(
-        ContainerStatus(
-            name=name,
-            state="not running" if name not in running else f"running{said.get(name, trouble if name in nodes else '')}",
-        )
+    return {
+        name: f"running{said.get(name, trouble if name in nodes else '')}" if name in running else "not running"
         for name in sorted({*nodes, *others})
-    )
+    }
 
 
 def _ask(docker: Docker, cluster: str, nodes: Sequence[str]) -> dict[str, str]:

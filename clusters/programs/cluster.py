@@ -32,13 +32,13 @@ from gardener.releases import LATEST, ExtensionRelease, find_release
 from hitless.clock import wait_until
 from hitless.errors import BugError
 from hitless.events import Event, Recorder
-from hitless.facts import ClusterFacts, NodeState, Part, PartIdentity
+from hitless.facts import ClusterFacts, Part, PartIdentity
 from hitless.faults import KUBE_API_DOWN, Fault, FaultTable
 from hitless.load import Load
 from hitless.objects import name_of
 from hitless.plan import RunPlan
 from hitless.ports import Calibrator, Clock, Cluster, KubeApi, Participant, Prober, RouteTables
-from hitless.words import Arm, Capability, JsonObject, Kind, Mode, Nanoseconds
+from hitless.words import Arm, JsonObject, Kind, Mode, Nanoseconds
 from scenarios.plan import Case, make_switch_spec
 from switches.doubles import Switch, make_switch
 
@@ -67,14 +67,23 @@ class DeferredRecorder:
 class ProgramCluster:
     """Implements the Cluster port; see `hitless.ports.Cluster`.
 
+    What does not concern the programs is the cluster's own, from `up` on.
+
     Raises:
         MissingCapabilityError: a program of the control plane is missing.
     """
+
+    kube: KubeApi
+    routes: RouteTables
+    prober: Prober
+    calibrator: Calibrator | None
+    load: Load | None
 
     def __init__(
         self, inner: Cluster, programs: Programs, case: Case, *, feature_gates: FeatureGates, directory: Path, clock: Clock
     ) -> None:
         self._inner, self._programs, self._case, self._clock = inner, programs, case, clock
+        self.capabilities, self.counters, self.inspect = inner.capabilities, inner.counters, inner.inspect
         self._feature_gates = feature_gates
         self._logs = directory / LOGS
         self._server = ApiServer(find_assets(), self._logs)
@@ -87,21 +96,6 @@ class ProgramCluster:
         """None: it is a double, or the cluster is not up."""
         self._players: list[Participant] = []
         self._recorder = DeferredRecorder()
-
-    @property
-    def kube(self) -> KubeApi:
-        """The cluster's own API."""
-        return self._inner.kube
-
-    @property
-    def routes(self) -> RouteTables:
-        """The cluster's."""
-        return self._inner.routes
-
-    @property
-    def prober(self) -> Prober:
-        """The cluster's."""
-        return self._inner.prober
 
     @property
     def faults(self) -> FaultTable:
@@ -119,24 +113,12 @@ class ProgramCluster:
 
         return FaultTable({**faults, KUBE_API_DOWN: Fault(inject=inject, cure=cure)})
 
-    @property
-    def calibrator(self) -> Calibrator | None:
-        """The cluster's."""
-        return self._inner.calibrator
-
-    @property
-    def load(self) -> Load | None:
-        """The cluster's."""
-        return self._inner.load
-
-    def capabilities(self) -> frozenset[Capability]:
-        """Return what the cluster offers."""
-        return self._inner.capabilities()
-
     def up(self) -> ClusterFacts:
         """Bring up the cluster, then the API and the programs, in the start mode. Raises WorldError."""
         try:
             facts = self._inner.up()
+            self.kube, self.routes, self.prober = self._inner.kube, self._inner.routes, self._inner.prober
+            self.calibrator, self.load = self._inner.calibrator, self._inner.load
             self._begin()
         except BaseException:
             self.down()
@@ -163,21 +145,13 @@ class ProgramCluster:
         guard = Guard(self._check, [one for one in (self.extension, self._mirror) if one is not None])
         return (*self._players, *self._inner.participants(recorder), *controller, guard)
 
-    def counters(self) -> Mapping[str, Mapping[str, int]]:
-        """Return the cluster's."""
-        return self._inner.counters()
-
-    def inspect(self) -> tuple[NodeState, ...]:
-        """Return the cluster's."""
-        return self._inner.inspect()
-
     def _begin(self) -> None:
         programs, server = self._programs, self._server
         server.up()
         calls = connect(server.kubeconfig)
         self._stack.callback(calls.close)
         self._install(calls)
-        mirror = Mirror(calls, self._inner.kube, self._case.feature_gates.release.calico_version, self._recorder)
+        mirror = Mirror(calls, self.kube, self._case.feature_gates.release.calico_version, self._recorder)
         self._add(mirror, mirror.start, mirror.stop)
         self._players.append(mirror.outward)
         self._mirror = mirror
@@ -192,7 +166,7 @@ class ProgramCluster:
         installer.install((*definitions(), namespace(SEED_NAMESPACE), namespace(NAMESPACE)))
         kubeconfig = secret("gardener", {"kubeconfig": self._server.shoot_kubeconfig.read_bytes()})
         credentials = secret("cloudprovider", {"accessKeyID": b"hitless", "secretAccessKey": b"hitless"})
-        nodes = self._inner.kube.list(Kind.NODE)
+        nodes = self.kube.list(Kind.NODE)
         installer.install_when_served((kubeconfig, credentials, *map(node_as_created, nodes)), timeout_s=_READY_S)
         for node in nodes:
             path = RESOURCES[Kind.NODE].path(name_of(node), subresource="status")
@@ -202,7 +176,7 @@ class ProgramCluster:
         gates = self._feature_gates
         adapter = ExtensionProgram(
             calls,
-            self._inner.kube,
+            self.kube,
             gates,
             recorder=self._recorder,
             reconcile_ns=self._case.timings.extension_reconcile_ns,
@@ -232,7 +206,7 @@ class ProgramCluster:
         )
 
     def _begin_route_controller(self, path: Path) -> None:
-        case, kube = self._case, self._inner.kube
+        case, kube = self._case, self.kube
         routes = self._inner.routes
         cloud = routes if isinstance(routes, Cloud) else Cloud(routes, case.behaviour, self._clock)
         own_ns = cloud.behaviour.create_ns

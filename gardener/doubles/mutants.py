@@ -26,20 +26,21 @@ from gardener.gate import (
     is_overlay_written,
     missing_nodes,
 )
-from hitless.objects import is_ready
+from hitless.objects import is_ready, name_of
 from hitless.words import JsonObject
 
 Entries = Sequence[JsonObject]
 """The NetworkUnavailable entries of a node."""
 
 
+def _judging_nodes(passes: Callable[[JsonObject], bool]) -> Gate:
+    """Judge each node in another way."""
+    return partial(decide_with, missing=lambda nodes: tuple(name_of(node) for node in nodes if not passes(node)))
+
+
 def _judging_entries(passes: Callable[[Entries], bool]) -> Gate:
     """Judge each node by its NetworkUnavailable entries in another way."""
-
-    def missing(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
-        return tuple(node["metadata"]["name"] for node in nodes if not passes(network_unavailable(node)))
-
-    return partial(decide_with, missing=missing)
+    return _judging_nodes(lambda node: passes(network_unavailable(node)))
 
 
 def _leaving_out(kept: Callable[[Sequence[JsonObject]], Sequence[JsonObject]]) -> Gate:
@@ -68,24 +69,13 @@ def _pair(entry: JsonObject) -> tuple[str, str]:
     return str(entry.get("status")), str(entry.get("reason"))
 
 
-_CREATED: Final = ("False", "RouteCreated")
+def _say(entries: Entries, status: str = "False") -> bool:
+    return any(_pair(entry) == (status, "RouteCreated") for entry in entries)
 
 
 def _opens_on_first_node(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
     missing = missing_nodes(nodes)
     return missing if len(missing) == len(nodes) else ()
-
-
-def _ignores_type(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
-    return tuple(
-        node["metadata"]["name"]
-        for node in nodes
-        if not any(_pair(entry) == _CREATED for entry in (node.get("status") or {}).get("conditions") or ())
-    )
-
-
-def _waits_for_ready(nodes: Sequence[JsonObject]) -> tuple[str, ...]:
-    return tuple(node["metadata"]["name"] for node in nodes if not (has_route_created(node) and is_ready(node)))
 
 
 def _never_applies(_: GateInput) -> GateDecision:
@@ -130,18 +120,14 @@ MUTANTS: Final[Mapping[str, Gate]] = MappingProxyType(
         "skips-deleting-nodes": _leaving_out(
             lambda nodes: [node for node in nodes if "deletionTimestamp" not in node["metadata"]]
         ),
-        "waits-for-ready": partial(decide_with, missing=_waits_for_ready),
+        "waits-for-ready": _judging_nodes(lambda node: has_route_created(node) and is_ready(node)),
         "ignores-reason": _judging_entries(lambda entries: any(_pair(entry)[0] == "False" for entry in entries)),
         "ignores-status": _judging_entries(lambda entries: any(_pair(entry)[1] == "RouteCreated" for entry in entries)),
-        "ignores-type": partial(decide_with, missing=_ignores_type),
-        "takes-unknown-for-false": _judging_entries(
-            lambda entries: any(_pair(entry) in {_CREATED, ("Unknown", "RouteCreated")} for entry in entries)
-        ),
-        "takes-absent-for-created": _judging_entries(
-            lambda entries: not entries or any(_pair(entry) == _CREATED for entry in entries)
-        ),
-        "believes-first-entry": _judging_entries(lambda entries: any(_pair(entry) == _CREATED for entry in entries[:1])),
-        "believes-last-entry": _judging_entries(lambda entries: any(_pair(entry) == _CREATED for entry in entries[-1:])),
+        "ignores-type": _judging_nodes(lambda node: _say((node.get("status") or {}).get("conditions") or ())),
+        "takes-unknown-for-false": _judging_entries(lambda entries: _say(entries) or _say(entries, "Unknown")),
+        "takes-absent-for-created": _judging_entries(lambda entries: not entries or _say(entries)),
+        "believes-first-entry": _judging_entries(lambda entries: _say(entries[:1])),
+        "believes-last-entry": _judging_entries(lambda entries: _say(entries[-1:])),
         "ignores-case": _judging_entries(
             lambda entries: any(tuple(map(str.lower, _pair(entry))) == ("false", "routecreated") for entry in entries)
         ),

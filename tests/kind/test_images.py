@@ -13,7 +13,6 @@ import pytest
 from clusters.kind.docker import Docker
 from clusters.kind.images import (
     ROUTER_DOCKERFILE,
-    ImageState,
     find_image,
     find_images,
     list_images,
@@ -47,10 +46,10 @@ def save(docker: Docker, name: str, directory: Path) -> Path:
 
 def test_an_archive_is_loaded_and_its_image_found_by_its_tag(engine: Docker, tmp_path: Path) -> None:
     archive = save(engine, NODE.name, tmp_path)
-    assert find_image(engine, NODE).reference is None
+    assert find_image(engine, NODE) is None
     assert load_archive(engine, archive) == (NODE.name,)
     # An archive carries no digest of a registry: the pinned one cannot be compared, and the tag is all there is.
-    assert find_image(engine, NODE).reference == NODE.name
+    assert find_image(engine, NODE) == NODE.name
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive"])
@@ -64,7 +63,7 @@ def test_what_is_no_archive_is_refused(engine: Docker, tmp_path: Path, content: 
 
 def test_what_is_missing_is_listed_with_what_is_there(engine: Docker) -> None:
     engine.run("tag", IMAGE, CALICO_IMAGES[0].name)
-    states = {state.image.name: state.reference for state in list_images(engine, (NODE,))}
+    states = {image.name: reference for image, reference in list_images(engine, (NODE,)).items()}
     assert states == {
         NODE.name: None,
         CALICO_IMAGES[0].name: CALICO_IMAGES[0].name,
@@ -90,7 +89,7 @@ def test_the_dockerfile_is_pinned_to_the_default_nodes_image() -> None:
 
 def test_a_pulled_image_is_asked_for_by_digest_first(engine: Docker) -> None:
     image = PinnedImage(name=IMAGE, digest="sha256:" + "0" * 64, purpose="none")
-    assert find_image(engine, image).reference == IMAGE
+    assert find_image(engine, image) == IMAGE
 
 
 def run_command(docker: Docker, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -159,7 +158,7 @@ def test_an_image_that_was_pulled_by_its_digest_is_saved_under_its_name(engine: 
     # An id stands for a digest here: without a registry nothing has one.
     digest = engine.image_id(IMAGE)
     image = PinnedImage(name=NODE.name, digest=digest, purpose="the nodes")
-    assert save_archive(engine, [ImageState(image=image, reference=digest)], tmp_path / "archive.tar") == (NODE.name,)
+    assert save_archive(engine, {image: digest}, tmp_path / "archive.tar") == (NODE.name,)
     engine.run("rmi", NODE.name)
     assert load_archive(engine, tmp_path / "archive.tar") == (NODE.name,)
 
