@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import Enum, unique
 from ipaddress import IPv4Network
 from typing import Final
 
@@ -38,13 +37,8 @@ _LINK: Final = re.compile(r"\d+: (?P<device>[^:@ ]+)[:@]")
 _ROUTE: Final = re.compile(r"(?:unicast )?(?P<dst>[0-9./]+) (?:via (?P<via>[0-9.]+) )?dev (?P<device>\S+)")
 
 
-@unique
-class Reach(Enum):
-    """How a node's own routes reach a peer's pods."""
-
-    TUNNEL = "a route into the tunnel"
-    ROUTE = "a route of its own"
-    DEFAULT = "none but the default route"
+Reach = Mode | None
+"""How a node's own routes reach a peer's pods: through the tunnel, by a route of its own, or (None) by the default route."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +71,8 @@ class NodeRoutes:
         """Return how the node reaches a peer."""
         devices = {device for name, device in self.routes.values() if name == peer}
         if devices & _TUNNELS:
-            return Reach.TUNNEL
-        return Reach.ROUTE if devices else Reach.DEFAULT
+            return Mode.OVERLAY
+        return Mode.NATIVE if devices else None
 
     def apply(self, line: str) -> tuple[RouteChange, ...]:
         """Apply a line of `ip -ts monitor route link`; return the change."""
@@ -168,7 +162,7 @@ class RouteWatch:
 
     def _record(self, node: str, changes: Sequence[RouteChange], offset_ns: int) -> None:
         """Record changes of one look, one event for each way in which peers are reached now."""
-        for after in Reach:
+        for after in (Mode.OVERLAY, Mode.NATIVE, None):
             mine = [change for change in changes if change.after is after and self._routes[node].reach(change.peer) is after]
             if not mine:
                 continue
@@ -177,8 +171,8 @@ class RouteWatch:
             peers = sorted({change.peer for change in mine})
             if len(peers) < len(self._routes.keys() - self._left) - 1:
                 facts["peers"] = peers
-            if after is Reach.DEFAULT and mine[-1].before is Reach.ROUTE:
+            if after is None and mine[-1].before is Mode.NATIVE:
                 self._recorder.record("calico.cleanup_routes", t_ns=at_ns, removed=len(peers), **facts)
                 continue
-            mode = Mode.OVERLAY if after is Reach.TUNNEL else Mode.NATIVE
+            mode = after or Mode.NATIVE
             self._recorder.record("calico.repointed", t_ns=at_ns, mode=mode.value, cause=OBSERVED, routes=len(peers), **facts)

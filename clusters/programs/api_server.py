@@ -97,34 +97,22 @@ class ApiServer:
         self._passage: Passage | None = None
         self.is_shoot_away = False
         """Whether the programs cannot reach the Shoot's API."""
-        self._data = logs / "data"
-
-    @property
-    def kubeconfig(self) -> Path:
+        self.data = logs / "data"
+        """A folder that goes with it, for what the programs are given to read."""
+        self.kubeconfig = self.data / "kubeconfig"
         """An administrator's kubeconfig, with CA and token inline."""
-        return self._data / "kubeconfig"
-
-    @property
-    def shoot_kubeconfig(self) -> Path:
-        """A kubeconfig for the Shoot's API, which can be made unavailable on its own."""
-        return self._data / "shoot-kubeconfig"
-
-    @property
-    def certificate(self) -> tuple[Path, Path]:
+        self.shoot_kubeconfig = self.data / "shoot-kubeconfig"
+        """The same for what a program has to do with the Shoot, whose API alone may be away."""
+        certificates = self.data / "certificates"
+        self.certificate = certificates / "apiserver.crt", certificates / "apiserver.key"
         """The server's certificate and key, which a webhook server on loopback may use as well."""
-        return self._data / "certificates" / "apiserver.crt", self._data / "certificates" / "apiserver.key"
-
-    @property
-    def data(self) -> Path:
-        """A folder for files that the programs read; it is removed with the server."""
-        return self._data
 
     def up(self) -> None:
         """Start both and wait until the API is ready. Raises WorldError."""
         # Beside the logs, so that the remains of a killed run are in the run's folder.
-        (self._data / "certificates").mkdir(parents=True)
-        (self._data / "tokens.csv").write_text(f"{self._token},administrator,administrator,system:masters\n", encoding="utf-8")
-        key = self._data / "service-account.key"
+        (self.data / "certificates").mkdir(parents=True)
+        (self.data / "tokens.csv").write_text(f"{self._token},administrator,administrator,system:masters\n", encoding="utf-8")
+        key = self.data / "service-account.key"
         command = [str(self._assets.openssl), "genrsa", "-out", str(key), "2048"]
         subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own arguments
         self._etcd_url = f"http://127.0.0.1:{free_port()}"
@@ -132,7 +120,7 @@ class ApiServer:
         self._start(
             "etcd",
             str(self._assets.etcd),
-            f"--data-dir={self._data / 'etcd'}",
+            f"--data-dir={self.data / 'etcd'}",
             f"--listen-client-urls={self._etcd_url}",
             f"--advertise-client-urls={self._etcd_url}",
             f"--listen-peer-urls=http://127.0.0.1:{free_port()}",
@@ -145,12 +133,12 @@ class ApiServer:
 
     def start_server(self) -> None:
         """Start kube-apiserver over the data that is there, and wait until it is ready. Raises WorldError."""
-        key = self._data / "service-account.key"
+        key = self.data / "service-account.key"
         server = self._start(
             "kube-apiserver",
             str(self._assets.kube_apiserver),
             f"--etcd-servers={self._etcd_url}",
-            f"--cert-dir={self._data / 'certificates'}",
+            f"--cert-dir={self.data / 'certificates'}",
             "--bind-address=127.0.0.1",
             # The sandbox has only the loopback address, which must not be advertised. Without a reconciler, no address is.
             "--advertise-address=192.0.2.1",
@@ -160,7 +148,7 @@ class ApiServer:
             f"--service-account-signing-key-file={key}",
             f"--service-account-key-file={key}",
             "--authorization-mode=RBAC",
-            f"--token-auth-file={self._data / 'tokens.csv'}",
+            f"--token-auth-file={self.data / 'tokens.csv'}",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--allow-privileged=true",
             *self._flags,
@@ -191,7 +179,7 @@ class ApiServer:
         for process in reversed(self._processes):
             process.end()
         self._processes = []
-        shutil.rmtree(self._data, ignore_errors=True)
+        shutil.rmtree(self.data, ignore_errors=True)
 
     def _start(self, name: str, *arguments: str) -> Process:
         self._processes.append(Process(name, arguments, self._logs))

@@ -61,9 +61,7 @@ class Cloud:
     """The route tables behind the cloud's API; a RouteTables."""
 
     def __init__(self, tables: RouteTables, behaviour: CloudBehaviour, clock: Clock) -> None:
-        self.tables = tables
-        self.behaviour = behaviour
-        self._clock = clock
+        self.tables, self.behaviour, self._clock = tables, behaviour, clock
         self._is_away = False
         self.is_hanging = False
         """Whether calls that begin now, or have begun, get no answer; the caller polls it."""

@@ -56,11 +56,8 @@ class ControlPlane:
     def __init__(
         self, *, kube: KubeApi, recorder: Recorder, timings: Timings, shoot: Shoot, controller: RouteControllerPart
     ) -> None:
-        self._kube = kube
-        self._recorder = recorder
-        self._timings = timings
-        self._controller = controller
-        self._shoot = shoot
+        self._kube, self._recorder, self._timings = kube, recorder, timings
+        self._controller, self._shoot = controller, shoot
         self._policy = policy_manifests(shoot)
         self._is_cleanup_completed = shoot.mode is Mode.NATIVE
         self._due_ns: Nanoseconds | None = None

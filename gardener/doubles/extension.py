@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gardener.feature_gates import FeatureGates
@@ -72,9 +72,7 @@ class ResourceManager:
     name: Final = "gardener-resource-manager"
 
     def __init__(self, *, kube: KubeApi, recorder: Recorder, timings: Timings, applied: Sequence[JsonObject]) -> None:
-        self._kube = kube
-        self._recorder = recorder
-        self._timings = timings
+        self._kube, self._recorder, self._timings = kube, recorder, timings
         self._in_cluster: set[tuple[Kind, str]] = {key_of(document) for document in applied}
         self._wanted: tuple[JsonObject, ...] = tuple(applied)
         self._mode = Mode.OVERLAY
@@ -150,12 +148,8 @@ class Extension:
         shoot: Shoot,
         written: Sequence[JsonObject] | None,
     ) -> None:
-        self._kube = kube
-        self._recorder = recorder
-        self._timings = timings
-        self._gate = gate
-        self._feature_gates = feature_gates
-        self._shoot = shoot
+        self._kube, self._recorder, self._timings = kube, recorder, timings
+        self._gate, self._feature_gates, self._shoot = gate, feature_gates, shoot
         self._rendered: tuple[JsonObject, ...] = tuple(written or ())
         self._written: tuple[JsonObject, ...] | None = None if written is None else tuple(written)
         self._manager = ResourceManager(kube=kube, recorder=recorder, timings=timings, applied=written or ())
@@ -240,16 +234,8 @@ class Extension:
         return Nanoseconds(now_ns + retry_ns)
 
     def _look(self) -> GateInput:
-        error: str | None = None
-        nodes: tuple[JsonObject, ...] | None = None
+        known = GateInput(feature_gates=self._feature_gates, shoot=self._shoot, last_manifest=self._written, nodes=None)
         try:
-            nodes = self._kube.list(Kind.NODE)
-        except ApiError as caught:
-            error = str(caught)
-        return GateInput(
-            feature_gates=self._feature_gates,
-            shoot=self._shoot,
-            last_manifest=self._written,
-            nodes=nodes,
-            api_error=error,
-        )
+            return replace(known, nodes=self._kube.list(Kind.NODE))
+        except ApiError as error:
+            return replace(known, api_error=str(error))

@@ -11,7 +11,7 @@ import pytest
 from clusters.kind.docker import Docker
 from clusters.kind.route_watch import NodeRoutes, Reach, RouteChange, RouteWatch
 from hitless.facts import NodeFacts
-from hitless.words import Nanoseconds
+from hitless.words import Mode, Nanoseconds
 from tests.clocks import JumpingClock
 from tests.recorders import ListRecorder
 
@@ -33,27 +33,25 @@ def change(before: Reach, after: Reach) -> tuple[RouteChange, ...]:
 
 def test_felix_takes_the_route_out_of_the_tunnel() -> None:
     line = f"{STAMP} Deleted 100.96.1.0/26 via 100.96.1.0 dev vxlan.calico proto 80 onlink"
-    assert routes_of("vxlan.calico").apply(line) == change(Reach.TUNNEL, Reach.DEFAULT)
+    assert routes_of("vxlan.calico").apply(line) == change(Mode.OVERLAY, None)
 
 
 def test_a_device_that_is_deleted_takes_its_routes_along_untold() -> None:
     line = f"{STAMP} Deleted 12: vxlan.calico: <BROADCAST,MULTICAST> mtu 1450 qdisc noop state DOWN group default"
-    assert routes_of("vxlan.calico").apply(line) == change(Reach.TUNNEL, Reach.DEFAULT)
+    assert routes_of("vxlan.calico").apply(line) == change(Mode.OVERLAY, None)
     assert routes_of("eth1").apply(line) == ()
 
 
 def test_bird_re_points_a_route_and_cleanup_routes_removes_it() -> None:
     routes = routes_of("tunl0")
-    assert routes.apply(f"{STAMP} 100.96.1.0/26 via 10.250.0.1 dev eth1 proto bird") == change(Reach.TUNNEL, Reach.ROUTE)
-    assert routes.apply(f"{STAMP} Deleted 100.96.1.0/26 via 10.250.0.1 dev eth1 proto bird") == change(
-        Reach.ROUTE, Reach.DEFAULT
-    )
+    assert routes.apply(f"{STAMP} 100.96.1.0/26 via 10.250.0.1 dev eth1 proto bird") == change(Mode.OVERLAY, Mode.NATIVE)
+    assert routes.apply(f"{STAMP} Deleted 100.96.1.0/26 via 10.250.0.1 dev eth1 proto bird") == change(Mode.NATIVE, None)
 
 
 def test_a_block_outside_the_pod_cidrs_is_known_by_its_next_hop() -> None:
     routes = NodeRoutes(peers=[PEER])
     line = f"{STAMP} 100.120.0.64/26 via 100.96.1.0 dev vxlan.calico proto 80 onlink"
-    assert routes.apply(line) == change(Reach.DEFAULT, Reach.TUNNEL)
+    assert routes.apply(line) == change(None, Mode.OVERLAY)
 
 
 def test_what_concerns_no_peer_changes_nothing() -> None:
@@ -66,7 +64,7 @@ def test_what_concerns_no_peer_changes_nothing() -> None:
         "",
     ):
         assert routes.apply(line) == (), line
-    assert routes.reach("node-b1") is Reach.TUNNEL
+    assert routes.reach("node-b1") is Mode.OVERLAY
 
 
 NODES = tuple(
