@@ -58,14 +58,8 @@ class ApiCalls:
     ) -> JsonObject:
         """Send one request and return the answer.
 
-        Args:
-            method: GET, PUT, PATCH, POST or DELETE.
-            path: such as `/api/v1/nodes`.
-            about: name of the object in messages, such as `Node node-a1`.
-            query: such as `{"force": True}`.
-            body: to send.
-            content_type: of the body.
-            user: whom to impersonate; None: the kubeconfig's own user. The groups of a ServiceAccount are added by the server.
+        Messages call the object `about`, such as `Node node-a1`. With a user the request impersonates that user, whose groups
+        (of a ServiceAccount) the server adds; else it is the kubeconfig's own user's.
 
         Raises:
             NotFoundError, ConflictError, ApiUnavailableError, ApiError: see `clusters.kubernetes.api_errors`.
@@ -103,12 +97,6 @@ class ApiCalls:
 
         It uses the client's Watch.stream, but not its `deserialize=False`, which turns an expired version into a KeyError; a
         function without a declared return type has the same effect. Because of the timeout the caller has to resume and list.
-
-        Args:
-            path: of the collection.
-            about: its name in messages.
-            version: the resource version to go on from.
-            stream: the watch, whose `stop` another thread may call.
 
         Raises:
             GoneError: the version is too old, said by status or by event.

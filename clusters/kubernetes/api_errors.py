@@ -45,14 +45,7 @@ _CLASSES: Final[Mapping[int, type[ApiError]]] = {
 
 
 def refusal(request: str, status: int, body: str, *, reason: str = "") -> ApiError:
-    """Return the error that an HTTP status stands for.
-
-    Args:
-        request: the request, such as `PATCH Node node-a1 as system:serviceaccount:kube-system:calico-node`.
-        status: the HTTP status.
-        body: the answer; a Status object in JSON, or anything.
-        reason: the HTTP reason phrase, used where the body says nothing.
-    """
+    """Return the error of an HTTP status. Its reason phrase is quoted if the body, a Status object or not, says nothing."""
     text = f"{request}: HTTP {status}: {_said(body) or reason or 'no reason given'}"
     if status in _CLASSES:
         return _CLASSES[status](text)

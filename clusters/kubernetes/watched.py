@@ -188,15 +188,7 @@ def count_families(kube: KubeApi) -> int:
 
 
 def check_records(zones: Sequence[str], mesh: Mesh, *, rate_hz: float, until_s: float, families: int = 1) -> None:
-    """Raise UsageError where a cluster has too few nodes, or where the probers would write more than their volume holds.
-
-    Args:
-        zones: of each node.
-        mesh: which pairs of them are probed.
-        rate_hz: probes per second per flow.
-        until_s: how long it may be probed.
-        families: number of address families, each of which is probed.
-    """
+    """Raise UsageError where a cluster has too few nodes, or where the probers would write more than their volume holds."""
     nodes = len(zones)
     if nodes < _NODES_MIN:
         raise UsageError(f"the cluster has {plural(nodes, 'node')}; probing needs at least 2")

@@ -89,7 +89,7 @@ class ApiServer:
     """
 
     def __init__(self, assets: Assets, logs: Path, flags: Sequence[str] = ()) -> None:
-        self._assets, self._logs, self._flags = assets, logs, tuple(flags)
+        self._assets, self._flags = assets, tuple(flags)
         self._processes: list[Process] = []
         self._etcd_url = ""
         self._token = secrets.token_hex(16)
@@ -97,6 +97,8 @@ class ApiServer:
         self._passage: Passage | None = None
         self.is_shoot_away = False
         """Whether the programs cannot reach the Shoot's API."""
+        self.logs = logs
+        """Folder of the logs of all programs."""
         self.data = logs / "data"
         """A folder that goes with it, for what the programs are given to read."""
         self.kubeconfig = self.data / "kubeconfig"
@@ -182,7 +184,7 @@ class ApiServer:
         shutil.rmtree(self.data, ignore_errors=True)
 
     def _start(self, name: str, *arguments: str) -> Process:
-        self._processes.append(Process(name, arguments, self._logs))
+        self._processes.append(Process(name, arguments, self.logs))
         return self._processes[-1]
 
     def _is_ready(self) -> bool:

@@ -85,8 +85,7 @@ class ProgramCluster:
         self._inner, self._programs, self._case, self._clock = inner, programs, case, clock
         self.capabilities, self.counters, self.inspect = inner.capabilities, inner.counters, inner.inspect
         self._feature_gates = feature_gates
-        self._logs = directory / LOGS
-        self._server = ApiServer(find_assets(), self._logs)
+        self._server = ApiServer(find_assets(), directory / LOGS)
         self._stack = contextlib.ExitStack()
         self._processes: list[Process] = []
         self._mirror: Mirror | None = None
@@ -180,14 +179,14 @@ class ProgramCluster:
             gates,
             recorder=self._recorder,
             reconcile_ns=self._case.timings.extension_reconcile_ns,
-            start_process=partial(start_extension, extension, gates, self._server, self._logs),
+            start_process=partial(start_extension, extension, gates, self._server),
         )
         collector = GarbageCollector(calls)
         self._add(collector, collector.start, collector.stop)
         adapter.start(self._case.shoot)
         self._stack.callback(adapter.stop)
         self.extension = adapter
-        manager = start_resource_manager(resource_manager, self._server, self._logs)
+        manager = start_resource_manager(resource_manager, self._server)
         self._stack.callback(manager.end)
         self._processes.append(manager)
 
@@ -225,7 +224,6 @@ class ProgramCluster:
             tables=cloud.tables,
             pod_cidr=case.shoot.pod_cidr,
             timings=case.timings,
-            logs=self._logs,
             replicas=1 if case.shoot.mode is Mode.NATIVE else 0,
         )
         self._stack.callback(controller.stop)

@@ -65,7 +65,7 @@ def ask_program(extension: Path, release: ExtensionRelease, logs: Path) -> dict[
         stack.callback(calls.close)
         installer = Installer(calls)
         installer.install(definitions())
-        program = start_extension(extension, FeatureGates(seamless_overlay_switch=True), server, logs)
+        program = start_extension(extension, FeatureGates(seamless_overlay_switch=True), server)
         stack.callback(program.end)
         answers: dict[str, str] = {}
         for _, names in groupby(sorted(CASES, key=_nodes_of), key=_nodes_of):

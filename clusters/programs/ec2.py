@@ -15,8 +15,9 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
@@ -69,7 +70,7 @@ class Ec2Endpoint:
         """Instance id to name of the node, of all machines so far: a machine outlives its Node object."""
         self._queued: queue.SimpleQueue[_Call] = queue.SimpleQueue()
         self._under_way: list[_Call] = []
-        self._server = _Server(("127.0.0.1", 0), self._queued)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self._queued))
         self._thread = threading.Thread(target=self._server.serve_forever, name="ec2", daemon=True)
         self.calls = 0
         """Calls that have been answered."""
@@ -208,26 +209,21 @@ class Ec2Endpoint:
         return "<return>true</return>"
 
 
-class _Server(ThreadingHTTPServer):
+class _Handler(BaseHTTPRequestHandler):
     """Hands every call to the loop."""
 
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], queued: queue.SimpleQueue[_Call]) -> None:
-        self.queued = queued
-        super().__init__(address, _Handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
     protocol_version = "HTTP/1.1"
+
+    def __init__(self, queued: queue.SimpleQueue[_Call], *connection: Any) -> None:  # noqa: ANN401 - as the server makes it
+        self._queued = queued
+        super().__init__(*connection)
 
     def do_POST(self) -> None:
         """Queue the call, and send the loop's answer."""
         form = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode(errors="replace")
         parameters = dict(parse_qsl(form, keep_blank_values=True))
         call = _Call(action=parameters.get("Action", ""), parameters=parameters)
-        self.server.queued.put(call)
+        self._queued.put(call)
         status, body = call.answer.result()
         content = body.encode()
         # A program that has been stopped does not read its last answer.

@@ -51,7 +51,7 @@ _SERVED_S: Final = 120.0
 _POLL_NS: Final = Nanoseconds(2 * MILLISECOND)
 
 
-def start_extension(path: Path, feature_gates: FeatureGates, server: ApiServer, logs: Path) -> Process:
+def start_extension(path: Path, feature_gates: FeatureGates, server: ApiServer) -> Process:
     """Start the program, with the feature gates in its ControllerConfiguration. Raises WorldError."""
     config = server.data / f"{NAME}.json"
     config.write_text(json.dumps(_configuration(feature_gates)), encoding="utf-8")
@@ -64,7 +64,7 @@ def start_extension(path: Path, feature_gates: FeatureGates, server: ApiServer, 
         "--metrics-bind-address=0",
         "--health-bind-address=0",
     ]
-    return Process(NAME, arguments, logs, {"LEADER_ELECTION_NAMESPACE": SEED_NAMESPACE})
+    return Process(NAME, arguments, server.logs, {"LEADER_ELECTION_NAMESPACE": SEED_NAMESPACE})
 
 
 def _configuration(feature_gates: FeatureGates) -> JsonObject:

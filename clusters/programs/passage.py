@@ -8,60 +8,52 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import socketserver
 import threading
 from typing import Final
 
 _CHUNK_OCTETS: Final = 65_536
+_BACKLOG: Final = 64
 
 
 class Passage:
     """A port on loopback that forwards to another one. It is open at first."""
 
-    def __init__(self, port: int) -> None:
-        self._server = _Server(port)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="passage", daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
+    def __init__(self, target: int) -> None:
+        self._target, self._is_shut, self._is_stopped = target, False, False
+        self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+        self.port: int = self._listener.getsockname()[1]
         """Where it listens."""
-        return self._server.server_address[1]
+        self._thread = threading.Thread(target=self._accept, name="passage", daemon=True)
+        self._thread.start()
 
     def set_away(self, is_away: bool) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
         """Cut every connection and each new one, or let them pass again. Repeating either is no error."""
-        self._server.set_shut(is_shut=is_away)
-
-    def stop(self) -> None:
-        """Cut every connection and stop listening."""
-        self._server.set_shut(is_shut=True)
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._lock = threading.Lock()
-        self._is_shut = False
-        self._connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def set_shut(self, *, is_shut: bool) -> None:
         with self._lock:
-            self._is_shut = is_shut
-            cut = tuple(self._connections) if is_shut else ()
+            self._is_shut = is_away
+            cut = tuple(self._connections) if is_away else ()
         for one in cut:
             _end(one)
 
-    def carry(self, client: socket.socket) -> None:
+    def stop(self) -> None:
+        """Cut every connection and stop listening."""
+        self.set_away(True)
+        self._is_stopped = True
+        _end(self._listener)
+        self._thread.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while not self._is_stopped:
+            # A connection that its client gave up, or the end of the listener.
+            with contextlib.suppress(OSError):
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._carry, args=(client,), name="passage there", daemon=True).start()
+
+    def _carry(self, client: socket.socket) -> None:
         """Carry both directions of one connection until either side ends it."""
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._target)) as upstream:
+        with client, contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._target)) as upstream:
             pair = {client, upstream}
             with self._lock:
                 if self._is_shut:
@@ -75,14 +67,6 @@ class _Server(socketserver.ThreadingTCPServer):
                 self._connections -= pair
 
 
-class _Handler(socketserver.BaseRequestHandler):
-    server: _Server
-    request: socket.socket
-
-    def handle(self) -> None:
-        self.server.carry(self.request)
-
-
 def _pump(source: socket.socket, sink: socket.socket) -> None:
     """Carry one direction to its end, and end the connection then."""
     with contextlib.suppress(OSError):
@@ -93,6 +77,6 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 def _end(one: socket.socket) -> None:
-    """End both directions, which wakes the thread that reads; its opener closes the socket."""
+    """End both directions, which wakes the thread that reads or accepts; its opener closes the socket."""
     with contextlib.suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)

@@ -29,7 +29,7 @@ _COLLECTED: Final = (Kind.DEPLOYMENT, Kind.DAEMON_SET)
 """What the program deletes in the foreground, apps/v1. Source: gardener managedresource/reconciler.go:726."""
 
 
-def start_resource_manager(path: Path, server: ApiServer, logs: Path) -> Process:
+def start_resource_manager(path: Path, server: ApiServer) -> Process:
     """Start the program: source and target are the one API. Raises WorldError."""
     certificates = server.data / NAME
     certificates.mkdir()
@@ -37,7 +37,7 @@ def start_resource_manager(path: Path, server: ApiServer, logs: Path) -> Process
         shutil.copy(source, certificates / name)
     config = server.data / f"{NAME}.json"
     config.write_text(json.dumps(_configuration(server, certificates)), encoding="utf-8")
-    return Process(NAME, [str(path.resolve()), f"--config={config}"], logs)
+    return Process(NAME, [str(path.resolve()), f"--config={config}"], server.logs)
 
 
 def _configuration(server: ApiServer, certificates: Path) -> JsonObject:

@@ -37,7 +37,7 @@ class RouteControllerProgram:
     name: Final = NAME
     watches: Final[frozenset[Kind]] = frozenset()
 
-    def __init__(  # noqa: PLR0913 - all of them are given to it
+    def __init__(
         self,
         path: Path,
         server: ApiServer,
@@ -47,27 +47,22 @@ class RouteControllerProgram:
         tables: RouteTables,
         pod_cidr: str,
         timings: Timings,
-        logs: Path,
         replicas: int,
     ) -> None:
-        self._path, self._server, self._ec2, self._logs = path, server, ec2, logs
+        self._path, self._server, self._ec2 = path, server, ec2
         self._kube, self._tables, self._pod_cidr = kube, tables, pod_cidr
         self._pod_start_ns, self._tick_ns = timings.route_controller_start_ns, timings.route_controller_tick_ns
         self._now_ns = Nanoseconds(0)
-        self._replicas = replicas
+        self.replicas = replicas
+        """How many run: 0 or 1."""
         self._start_ns = Nanoseconds(0)
         self._process: Process | None = None
         self._is_away = False
         self._silent_until: tuple[Nanoseconds, int] | None = None
 
-    @property
-    def replicas(self) -> int:
-        """How many run: 0 or 1."""
-        return self._replicas
-
     def scale(self, replicas: int, at_ns: Nanoseconds) -> None:
         """Start the program, after the time that its pod takes, or end it."""
-        self._replicas, self._start_ns = replicas, Nanoseconds(at_ns + self._pod_start_ns)
+        self.replicas, self._start_ns = replicas, Nanoseconds(at_ns + self._pod_start_ns)
         if not replicas:
             self.stop()
 
@@ -85,7 +80,7 @@ class RouteControllerProgram:
     def reconcile(self, now_ns: Nanoseconds) -> Nanoseconds:
         """Start the program when it is due, and check that it runs. Raises WorldError if it does not."""
         self._now_ns = now_ns
-        if self._replicas and not self._is_away and self._process is None and now_ns >= self._start_ns:
+        if self.replicas and not self._is_away and self._process is None and now_ns >= self._start_ns:
             self._process = self._start()
             self._silent_until = (Nanoseconds(now_ns + _SILENCE_NS), self._ec2.calls)
         if self._process is not None:
@@ -99,7 +94,7 @@ class RouteControllerProgram:
         Another writer may have overwritten a condition, which the program does not correct: then two ticks without a call are
         enough.
         """
-        if not self._replicas or self._is_away:
+        if not self.replicas or self._is_away:
             return True
         try:
             nodes = self._kube.list(Kind.NODE)
@@ -140,4 +135,4 @@ class RouteControllerProgram:
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         }
-        return Process(NAME, arguments, self._logs, settings)
+        return Process(NAME, arguments, self._server.logs, settings)

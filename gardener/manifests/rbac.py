@@ -45,13 +45,9 @@ def make_rule(verbs: Sequence[str], resources: Sequence[str], *, group: str = ""
 
 
 def make_grant(name: str, rules: Sequence[JsonObject], *accounts: str, namespace: str | None = None) -> tuple[JsonObject, ...]:
-    """Make a role and its binding to ServiceAccounts of kube-system.
+    """Make a role and its binding to ServiceAccounts of kube-system: by default to that of the same name.
 
-    Args:
-        name: of both.
-        rules: what is allowed.
-        accounts: the accounts with this role; default: the account of the same name.
-        namespace: where the rules hold; None: everywhere.
+    The rules hold in the namespace; None: everywhere.
     """
     kind, version = "ClusterRole" if namespace is None else "Role", f"{RBAC_GROUP}/v1"
     role = {"apiGroup": RBAC_GROUP, "kind": kind, "name": name}

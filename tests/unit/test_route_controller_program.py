@@ -30,7 +30,9 @@ class Rig:
         program.write_text("#!/bin/sh\necho starting\nexec sleep 600\n", encoding="utf-8")
         program.chmod(0o755)
         self.ec2 = SimpleNamespace(url="http://127.0.0.1:1", calls=0, answered_ns=Nanoseconds(0))
-        self.server = SimpleNamespace(kubeconfig="kubeconfig", shoot_kubeconfig="shoot-kubeconfig", is_shoot_away=False)
+        self.server = SimpleNamespace(
+            kubeconfig="kubeconfig", shoot_kubeconfig="shoot-kubeconfig", is_shoot_away=False, logs=logs
+        )
         self.tables = MemoryTables()
         self.kube = MemoryKube(admit=admit, clock=JumpingClock())
         self.program = RouteControllerProgram(
@@ -41,7 +43,6 @@ class Rig:
             tables=self.tables,
             pod_cidr="100.96.0.0/11",
             timings=TIMES,
-            logs=logs,
             replicas=0,
         )
 
