@@ -10,8 +10,16 @@
 | `final.json` | at the end | counters after, nodes, objects, errors |
 | `verdict.json` | last | what the checks said |
 
-While the run lasts the agents' own files are in `agents/`, those of the load in `load/`; they go when their rows are in
-Parquet (`hitless.parquet`).
+While the run lasts the agents' own files are in `agents/`; they go when their rows are in Parquet (`hitless.parquet`). So do
+those of the load in `load/`:
+
+| file | by | what |
+|---|---|---|
+| `spec.json` | the harness, before anything runs | the LoadSpec |
+| `NAME.requests` | each worker | a record file of REQUEST_ROWs, one `write` a request |
+| `NAME.json` | each process at its end | its AgentReport: a process without one was killed |
+
+A request is written when it ends. If a worker was killed, its unfinished requests are missing, at most one per user.
 """
 
 from __future__ import annotations
@@ -28,13 +36,11 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from hitless.agents import find_agents, read_agents
 from hitless.errors import RecordDamagedError, attempting
 from hitless.events import Event
 from hitless.facts import CloudRoute, ClusterFacts, Flow, NodeState
 from hitless.history import History, RunHeader
 from hitless.load import LoadRecords, LoadSpec
-from hitless.load_records import SPEC_FILE, read_load
 from hitless.parquet import read_clocks, read_rows, write_clocks, write_rows
 from hitless.ports import Clock
 from hitless.records import (
@@ -47,6 +53,10 @@ from hitless.records import (
     AgentReport,
     ProbeRecords,
     Rows,
+    find_agents,
+    read_agents,
+    read_record,
+    read_report,
 )
 from hitless.words import JsonObject, Nanoseconds
 
@@ -54,6 +64,8 @@ SCHEMA: Final = "hitless.run/2"
 _SCHEMA_1: Final = "hitless.run/1"
 """Still read. Its flows are 16 bits, its addresses IPv4 numbers, its parts unknown; the columns below had other names."""
 _NAMES_1: Final = {"before": "send_began_ns", "after": "send_ended_ns"}
+_SPEC_FILE: Final = "spec.json"
+_SUFFIXES: Final = (".requests", ".settings.json")
 NO_RECORDS: Final = "no probe records were stored"
 Listener = Callable[[Event], None]
 T = TypeVar("T")
@@ -313,12 +325,33 @@ def _read_event(path: Path, number: int, line: bytes, *, is_last: bool) -> Event
         raise RecordDamagedError(f"{path}: line {number}: {error}") from error
 
 
+def write_spec(directory: Path, spec: LoadSpec) -> None:
+    """Write the settings of the load. Raises WorldError."""
+    _write(directory / _SPEC_FILE, LoadSpec, spec)
+
+
+def read_load(directory: Path) -> LoadRecords:
+    """Read what the processes of a load wrote below a directory, also killed ones.
+
+    Raises RecordDamagedError: a file is there and cannot be read, or the settings of the load were not stored.
+    """
+    spec = _read(directory / _SPEC_FILE, LoadSpec)
+    tables = [read_record(path)[1] for path in sorted(directory.glob("*.requests"))]
+    rows = np.concatenate([np.zeros(0, REQUEST_ROW), *tables])
+    names = {path.name.removesuffix(suffix) for suffix in _SUFFIXES for path in directory.glob(f"*{suffix}")}
+    return LoadRecords(
+        spec=spec,
+        rows=rows[np.argsort(rows["began"], kind="stable")],
+        reports=tuple(read_report(directory, name) for name in sorted(names)),
+    )
+
+
 def _read_load(directory: Path) -> LoadRecords | None:
     """Return the load's records, as its processes left them where they were not collected; None: there was no load."""
     if (directory / "load.json").exists():
         load = _read(directory / "load.json", _Load)
         return LoadRecords(spec=load.spec, rows=read_rows(directory / "load.parquet", REQUEST_ROW), reports=load.reports)
-    return read_load(directory / "load") if (directory / "load" / SPEC_FILE).exists() else None
+    return read_load(directory / "load") if (directory / "load" / _SPEC_FILE).exists() else None
 
 
 def _write(path: Path, kind: Any, value: object) -> None:  # noqa: ANN401 - a type form

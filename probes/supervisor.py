@@ -38,8 +38,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from hitless.agents import trim
 from hitless.errors import HitlessError, UsageError, WorldError, attempting
+from hitless.records import trim
 from probes.clocks import read_clock_id
 from probes.netlink import read_node_state
 from probes.pod import SOCKET, read_line

@@ -21,11 +21,10 @@ from clusters.agent_groups import flows_by_endpoint, plan_agents
 from clusters.flow_settings import assign_ssids
 from clusters.kubernetes.clock_offsets import AgentRows, align, find_offsets, shift
 from clusters.kubernetes.prober_pods import ProberPods
-from hitless.agents import read_agents
 from hitless.clock import wait_until
 from hitless.errors import ApiUnavailableError, BugError, WorldError
 from hitless.facts import Endpoint, Flow, NodeFacts, NodeState, ProbeSpec
-from hitless.records import ProbeRecords, Rows
+from hitless.records import ProbeRecords, Rows, read_agents
 from hitless.words import SECOND, JsonObject
 from probes.clocks import read_clock_id
 from probes.lifeline import Order, OrderKind, encode_order

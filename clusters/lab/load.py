@@ -24,7 +24,7 @@ from hitless.clock import came_true
 from hitless.errors import BugError, MissingCapabilityError
 from hitless.facts import Endpoint
 from hitless.load import LoadRecords, LoadSpec
-from hitless.load_records import read_load, write_spec
+from hitless.store import read_load, write_spec
 from hitless.words import SECOND
 from probes.load_settings import LocustSettings, PeerSettings, PlaceSettings, ServiceSettings
 from probes.settings_file import write_document

@@ -13,10 +13,9 @@ from typing import Final
 from clusters.agent_groups import AgentGroup, group_flows, share_processes
 from clusters.flow_settings import assign_ssids, make_flow_settings
 from clusters.lab.stated_process import StatedProcess
-from hitless.agents import read_agents
 from hitless.errors import BugError
 from hitless.facts import Endpoint, Flow, NodeFacts, ProbeSpec
-from hitless.records import ProbeRecords
+from hitless.records import ProbeRecords, read_agents
 from hitless.words import SECOND, FlowId
 from probes.settings import AgentSettings, EndpointSettings
 from probes.settings_file import write_document

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from hitless.agents import read_agents
-from hitless.records import read_record
+from hitless.records import read_agents, read_record
 from probes.clocks import read_clock_id
 from probes.inner_loop import INNER_LOOP
 

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from clusters.kubernetes.prober_manifests import RECORDS, USER_ID
-from hitless.agents import read_agents
+from hitless.records import read_agents
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "probes" / "image" / "Dockerfile"

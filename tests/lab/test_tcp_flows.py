@@ -19,8 +19,7 @@ import pytest
 from analysis.connections import Complaint, ConnectionMeasure, StallEnd, judge_flow
 from bench.lab.drop_switch import DropSwitch
 from clusters.lab.network import LabNetwork
-from hitless.agents import read_agents
-from hitless.records import ConnectionEvent, ProbeRecords, encode_address, read_record
+from hitless.records import ConnectionEvent, ProbeRecords, encode_address, read_agents, read_record
 from hitless.words import SECOND, FlowClass, Nanoseconds
 from probes.settings import AgentSettings, EndpointSettings, FlowSettings
 

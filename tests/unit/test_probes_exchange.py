@@ -15,9 +15,8 @@ from scapy.contrib.stamp import (
     STAMPSessionSenderTestUnauthenticated,
 )
 
-from hitless.agents import trim
 from hitless.errors import WorldError
-from hitless.records import Rows, read_record
+from hitless.records import Rows, read_record, trim
 from probes.clocks import Bridge
 from probes.recording import GrowingTable, SenderTable, make_row
 from probes.sender import Sender

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hitless.agents import read_agents
 from hitless.errors import RecordDamagedError
-from hitless.records import CLOCK_ROW, HEADER_OCTETS, encode_header, read_record
+from hitless.records import CLOCK_ROW, HEADER_OCTETS, encode_header, read_agents, read_record
 
 
 @pytest.mark.parametrize(

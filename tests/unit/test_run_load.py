@@ -10,10 +10,9 @@ import pytest
 from hitless.errors import WorldError
 from hitless.history import History
 from hitless.load import LoadRecords, LoadSpec
-from hitless.load_records import write_spec
 from hitless.ports import Cluster
 from hitless.run import run
-from hitless.store import RunStore, read_history
+from hitless.store import RunStore, read_history, write_spec
 from tests.clocks import JumpingClock
 from tests.unit.load_rows import load, request, spec
 from tests.unit.run_fakes import FakeCluster, make_plan

@@ -10,9 +10,8 @@ import pytest
 
 from hitless.errors import RecordDamagedError
 from hitless.load import LoadRecords
-from hitless.load_records import write_spec
 from hitless.records import AgentReport
-from hitless.store import RunStore, read_history
+from hitless.store import RunStore, read_history, write_spec
 from probes.recording import GrowingTable
 from tests.clocks import JumpingClock
 from tests.unit.histories import history
