@@ -101,14 +101,7 @@ def measure_connections(history: History) -> Mapping[FlowId, ConnectionMeasure]:
 
 
 def judge_flow(flow_class: FlowClass, rows: Rows, connections: Rows, threshold_ns: Nanoseconds) -> ConnectionMeasure:
-    """Judge one TCP flow.
-
-    Args:
-        flow_class: of TCP.
-        rows: SENDER_ROW of the flow, by seq.
-        connections: CONNECTION_ROW of the flow, by time; `tcp-connect` has none.
-        threshold_ns: the Forwarding Delay Threshold.
-    """
+    """Judge one TCP flow by its SENDER_ROWs, by seq, and its CONNECTION_ROWs, by time; `tcp-connect` has none."""
     rows = rows[rows["send_errno"] == 0]
     is_answered = (rows["copies"] > 0) & (rows["received"] - rows["send_began_ns"] <= threshold_ns)
     is_lost = ~is_answered & (rows["failure"] == 0)
@@ -207,13 +200,9 @@ class Stall:
 
 
 def find_stalls(rows: Rows, connections: Rows) -> Iterator[Stall]:
-    """Yield the stalls of one `tcp-established` flow, connection by connection.
+    """Yield the stalls of one `tcp-established` flow, connection by connection, of its rows that were offered.
 
     What was offered while there was no connection stalled on none: it is left out.
-
-    Args:
-        rows: SENDER_ROW of the flow that were offered, by seq.
-        connections: CONNECTION_ROW of the flow, by time.
     """
     for opening in connections[connections["what"] == ConnectionEvent.OPENED]:
         number = int(opening["connection"])

@@ -88,11 +88,7 @@ class Transitions:
 
 
 def find_transitions(found: FlowPaths, request_ns: Nanoseconds) -> Transitions:
-    """Return the transitions of one flow.
-
-    Args:
-        found: its paths.
-        request_ns: the Convergence Event Instant; earlier probes do not count.
+    """Return the transitions of one flow. Probes before `request_ns`, the Convergence Event Instant, do not count.
 
     Source: RFC 6412 3.2.4 (First Route Convergence Instant: the first unimpaired packet by the Next-Best Egress), 3.3.1, 3.3.2.
     """

@@ -46,14 +46,7 @@ class OverflowLoss:
 
 
 def is_instrument_loss(history: History, flow: Flow, rows: Rows, log: Rows) -> Mask:
-    """Return which probes of a flow a socket of the prober may have dropped.
-
-    Args:
-        history: for the overflows and the endpoints' addresses.
-        flow: the flow.
-        rows: its SENDER_ROWs.
-        log: its REFLECTOR_ROWs.
-    """
+    """Return which probes of a flow, by its SENDER_ROWs and REFLECTOR_ROWs, a socket of the prober may have dropped."""
     found = np.zeros(rows.size, dtype=np.bool_)
     for overflow in _overflows(history):
         if overflow.serves(flow):

@@ -55,12 +55,7 @@ class LoadSecond:
 
 
 def tally(rows: Rows, missed: int | None = None) -> LoadTotals:
-    """Count a set of requests.
-
-    Args:
-        rows: REQUEST_ROWs.
-        missed: how many more were due; None: as the rows say.
-    """
+    """Count a set of requests; `missed`: how many more were due, None: as the rows say."""
     outcomes = rows["outcome"]
     counts = {outcome: int(np.count_nonzero(outcomes == outcome)) for outcome in RequestOutcome}
     failures = {outcome.label: count for outcome, count in counts.items() if outcome.is_failure and count}
@@ -84,12 +79,7 @@ def tally_uses(rows: Rows) -> dict[str, LoadTotals]:
 
 
 def load_seconds(records: LoadRecords, origin_ns: int = 0) -> tuple[LoadSecond, ...]:
-    """Return every second from the first request to the last, also those without requests.
-
-    Args:
-        records: of one run.
-        origin_ns: where second 0 begins, on the run clock.
-    """
+    """Return every second from the first request to the last, also those without requests; second 0 begins at `origin_ns`."""
     rows = records.rows
     if not rows.size:
         return ()

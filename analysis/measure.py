@@ -226,16 +226,11 @@ _Window = tuple[int, int]
 
 
 def likely_ns(probes: Probes, first: int, last: int) -> int:
-    """Return the likely length of an outage.
+    """Return the likely length of an outage from its first lost probe to its last; a probe before and one after were answered.
 
     If packets were lost in both directions, one cause is presumed as long as the times allow it, and the windows of both are
     intersected. Otherwise the outage covers both. A probe whose direction of loss is unknown was lost on the way out, which
     comes first.
-
-    Args:
-        probes: of its flow. A probe before the outage and one after it was answered.
-        first: index of its first lost probe.
-        last: index of its last lost probe.
     """
     run, rows = np.arange(first, last + 1), probes.rows
     is_back = probes.is_far_end[run]

@@ -24,15 +24,9 @@ CATALOGUE: Final[Mapping[str, Check]] = {
 
 
 def read_checks(named: Mapping[str, JsonObject], where: str, place: str = "checks") -> None:
-    """Refuse unknown checks and budgets before anything runs.
+    """Refuse unknown checks and budgets before anything runs; `where` and `place` are their file and their place in it.
 
-    Args:
-        named: check name to its budgets, as in a scenario.
-        where: their file, for messages.
-        place: their place in it, for messages.
-
-    Raises:
-        UsageError: an unknown check, an unknown budget, or a budget that is no number.
+    Raises UsageError: an unknown check, an unknown budget, or a budget that is no number.
     """
     for name, budgets in named.items():
         if name not in CATALOGUE:

@@ -33,13 +33,9 @@ class Check:
         return self.ask(evidence, self.read_budgets(budgets))
 
     def read_budgets(self, given: JsonObject) -> Limits:
-        """Return the check's budgets: the given ones over the defaults.
+        """Return the check's budgets: the given ones, numbers that are not negative or None for no limit, over the defaults.
 
-        Args:
-            given: budget name to a number that is not negative, or None for no limit.
-
-        Raises:
-            UsageError: an unknown budget, or one that is no number.
+        Raises UsageError: an unknown budget, or one that is no number.
         """
         where = f"budgets of the check {self.name}"
         unknown = sorted(set(given) - set(self.budgets))

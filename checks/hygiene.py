@@ -56,9 +56,7 @@ def _judge_native(state: NodeState, overlay: Overlay) -> Iterator[Finding]:
 def _judge_bird(state: NodeState, peers: int | None) -> Iterator[Finding]:
     """BIRD's routes outside the tunnel: one per peer if calico-node runs BIRD (createPodRoutes), otherwise none.
 
-    Args:
-        state: the node.
-        peers: number of the other nodes; None: BIRD does not run.
+    `peers` is the number of the other nodes; None: BIRD does not run.
     """
     if peers is None:
         nouns = ("route of BIRD (protocol 12)", "routes of BIRD (protocol 12)")

@@ -30,10 +30,7 @@ Model = TypeVar("Model")
 class MisfitError(ValueError):
     """Fields that contradict each other; raised by a validator, turned into a UsageError by `validate`.
 
-    Args:
-        place: the field below the model that has to change.
-        found: its value.
-        expected: what is accepted in its place.
+    `place` is the field below the model that has to change, `expected` what is accepted in the place of its value.
     """
 
     def __init__(self, place: str, found: object, expected: str) -> None:
@@ -62,14 +59,9 @@ def read_documents(path: Path) -> tuple[Document, ...]:
 
 
 def parse_document(content: bytes | str, where: str) -> JsonObject:
-    """Parse one YAML document, a mapping; any other documents must be empty.
+    """Parse one YAML document, a mapping; any other documents must be empty. `where` is its name in messages.
 
-    Args:
-        content: the text.
-        where: its name in messages.
-
-    Raises:
-        UsageError: it is not such a document.
+    Raises UsageError: it is not such a document.
     """
     documents = _parse(content, where)
     if len(documents) > 1:
@@ -103,16 +95,11 @@ def parse_documents(content: bytes | str, where: str) -> tuple[Document, ...]:
 def choose_document(
     documents: Collection[Document], where: str, is_wanted: Callable[[JsonObject], bool], wanted: str
 ) -> Document:
-    """Return the wanted document; if the file has only one document, return that.
+    """Return the wanted document of a file; if the file has only one document, return that.
 
-    Args:
-        documents: of the file.
-        where: name of the file in messages.
-        is_wanted: returns whether a document is the wanted one.
-        wanted: its kind in messages, such as `a Shoot`.
+    `where` names the file in messages, `wanted` the kind of document, such as `a Shoot`.
 
-    Raises:
-        UsageError: none of several is wanted, or two are; names them.
+    Raises UsageError: none of several is wanted, or two are; names them.
     """
     if len(documents) == 1:
         return next(iter(documents))

@@ -17,11 +17,7 @@ _POLL_NS = Nanoseconds(20 * MILLISECOND)
 
 
 class Loop:
-    """Calls every participant when it is due, and at once when an object that it watches changed.
-
-    Args:
-        participants: their names are unique.
-    """
+    """Calls every participant when it is due, and at once when an object that it watches changed. Their names are unique."""
 
     def __init__(self, participants: Sequence[Participant], kube: KubeApi, clock: Clock) -> None:
         self._participants = tuple(participants)

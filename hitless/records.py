@@ -249,12 +249,7 @@ def map_ipv4(numbers: npt.NDArray[np.unsignedinteger[Any]]) -> npt.NDArray[np.vo
 
 
 def encode_header(table: str, facts: Mapping[str, Any]) -> bytes:
-    """Return the padded header of a record file.
-
-    Args:
-        table: key of TABLES.
-        facts: JSON values that the agent wants to keep (agent name, epoch, interval).
-    """
+    """Return the padded header of a file of TABLES; `facts` are what the agent wants to keep (its name, epoch, interval)."""
     document = {"schema": RECORD_SCHEMA, "table": table, "row_octets": TABLES[table].itemsize, **facts}
     line = json.dumps(document, sort_keys=True).encode()
     if len(line) >= HEADER_OCTETS:

@@ -101,13 +101,7 @@ class _Run:
 
 
 class EventLog:
-    """Writes events to a file, line by line, and notifies the listener.
-
-    Args:
-        path: the file; created, never appended to.
-        clock: the run clock.
-        listener: called with every event; it must not raise.
-    """
+    """Writes events to a new file, line by line, and calls the listener with each; it must not raise."""
 
     def __init__(self, path: Path, clock: Clock, listener: Listener | None = None) -> None:
         self._path = path
@@ -132,13 +126,7 @@ class EventLog:
 
 
 class RunStore:
-    """Writes the directory of one run.
-
-    Args:
-        directory: created; must not exist.
-        clock: the run clock, whose epoch the agents share.
-        listener: is told every event as it happens.
-    """
+    """Writes the new directory of one run; the listener is told every event. The agents share the clock's epoch."""
 
     def __init__(self, directory: Path, clock: Clock, listener: Listener | None = None) -> None:
         self.directory = directory
@@ -197,15 +185,11 @@ class RunStore:
 def read_history(directory: Path, *, must_be_whole: bool = True) -> History:
     """Read a stored run.
 
-    A run that was killed has no `final.json`: its history says so in `errors`, and so do missing probe records.
+    A run that was killed has no `final.json`: its history says so in `errors`, and so do missing probe records. If it need not
+    be whole, a run whose files were cut is read as far as it goes: what cannot be read is left out and named in `errors`, which
+    make the run INCONCLUSIVE. Its header and its cluster must be there.
 
-    Args:
-        directory: of the run.
-        must_be_whole: False: read a run whose files were cut as far as it goes. What cannot be read is left out and named in
-            `errors`, which make the run INCONCLUSIVE; its header and its cluster must be there.
-
-    Raises:
-        RecordDamagedError: a file is missing that every run has, or one cannot be read.
+    Raises RecordDamagedError: a file is missing that every run has, or one cannot be read.
     """
     run = _read(directory / "run.json", _Run)
     if run.schema not in {SCHEMA, _SCHEMA_1}:
@@ -257,13 +241,7 @@ def write_json(path: Path, document: object) -> None:
 
 
 class _Reader:
-    """Reads the files of one run that may have been cut.
-
-    Args:
-        directory: of the run.
-        names: today's names of columns that had others.
-        must_be_whole: whether a file that cannot be read is an error.
-    """
+    """Reads the files of one run that may have been cut; `names` has today's names of columns that had others."""
 
     def __init__(self, directory: Path, names: Mapping[str, str], *, must_be_whole: bool) -> None:
         self._directory = directory

@@ -45,13 +45,7 @@ _NO_NUMBER: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
 class YamlError(ValueError):
-    """The text is no YAML that is accepted.
-
-    Args:
-        problem: what is wrong.
-        line: where, from 1; None: not known.
-        column: where in the line, from 1; None: not known.
-    """
+    """The text is no YAML that is accepted: what is wrong, and in which line and column, from 1, if that is known."""
 
     def __init__(self, problem: str, line: int | None = None, column: int | None = None) -> None:
         self.problem, self.line, self.column = problem, line, column

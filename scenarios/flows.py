@@ -63,15 +63,9 @@ def make_flows(
     """Return the flows of a run, numbered from 1: the mesh, the control flows, then the other sets in the given order.
 
     The first pod of a node belongs to the mesh; the second answers the control flow. IPv6 follows IPv4 where both are probed.
+    Without an interval of the mesh, other sets probe at their own rate.
 
-    Args:
-        facts: the cluster.
-        flow_sets: of the scenario; `udp` is always added.
-        mesh_interval_ns: time between two probes of a mesh flow; None: other sets probe at their own rate.
-        mesh: which pairs of nodes are probed, in every set.
-
-    Raises:
-        WorldError: the cluster has no endpoints for a set of the scenario.
+    Raises WorldError: the cluster has no endpoints for a set of the scenario.
     """
     flows: list[Flow] = []
     for family in map(IpFamily, facts.families_probed):

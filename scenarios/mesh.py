@@ -31,11 +31,7 @@ class Mesh:
     """Sources in each zone that probe a node, as far as the zone has other nodes; None: a full mesh."""
 
     def pairs(self, zones: Sequence[str]) -> Iterator[tuple[int, int]]:
-        """Yield the places of source and destination of every pair, each pair once, the same for the same zones.
-
-        Args:
-            zones: of each node.
-        """
+        """Yield the places of source and destination of every pair, once, the same for the same zones of the nodes."""
         if self.times is None:
             yield from permutations(range(len(zones)), 2)
         else:

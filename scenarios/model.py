@@ -137,9 +137,6 @@ class Scenario(Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        zones = self.topology.zone_names
-        for zone in sorted(set(self.cloud.quota) - zones):
-            raise MisfitError("cloud.quota", f"zone {zone}", f"the topology's zones {', '.join(sorted(zones))}")
         self.check_places()
         for profile in Profile:
             self._check_times(profile)
@@ -158,9 +155,12 @@ class Scenario(Strict):
 
     def check_places(self) -> None:
         """Refuse nodes and zones that the topology does not have, and routes beyond a quota. Raises MisfitError."""
-        self.initial.check(self.topology.zone_names, self.topology.node_names, self.cloud.quota)
+        zones = self.topology.zone_names
+        for zone in sorted(set(self.cloud.quota) - zones):
+            raise MisfitError("cloud.quota", f"zone {zone}", f"the topology's zones {', '.join(sorted(zones))}")
+        self.initial.check(zones, self.topology.node_names, self.cloud.quota)
         for number, fault in enumerate(self.faults):
-            for key, allowed in (("zone", self.topology.zone_names), ("node", self.topology.node_names)):
+            for key, allowed in (("zone", zones), ("node", self.topology.node_names)):
                 found = fault.options.get(key)
                 if isinstance(found, str) and found not in allowed:
                     place = f"faults.{number}.options.{key}"

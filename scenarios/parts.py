@@ -93,10 +93,7 @@ class LoadPlan(Strict):
 def make_load(plan: LoadPlan, facts: ClusterFacts, duration_ns_max: Nanoseconds) -> LoadSpec:
     """Return the load of a run: users in the first pods of some nodes send requests to the first pods of all others.
 
-    Args:
-        plan: of the scenario; if the cluster has fewer nodes than `clients`, each has users.
-        facts: the cluster.
-        duration_ns_max: the load ends after this.
+    If the cluster has fewer nodes than `clients`, each has users.
     """
     pods = [pod.name for pod in _first_pods(facts)]
     clients = pods[: plan.clients]

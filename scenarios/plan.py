@@ -28,7 +28,7 @@ from probes.stamp import SSID_MAX
 from scenarios.flows import capabilities_of, count_flows, make_flows
 from scenarios.mesh import FULL_MESH, Mesh
 from scenarios.model import RATE_HZ_MAX, RATE_HZ_MIN, Scenario
-from scenarios.parts import NODES_MAX, ArmPlan, Topology, make_load
+from scenarios.parts import NODES_MAX, Topology, make_load
 from switches.doubles import Switch, SwitchSpec, make_switch
 
 FORWARDING_DELAY_THRESHOLD_NS: Final = Nanoseconds(2 * SECOND)
@@ -61,6 +61,12 @@ class Options:
     """Calico that the extension renders; None: what its release renders."""
     mesh: Mesh = FULL_MESH
     """Which pairs of nodes are probed."""
+
+    def size(self, scenario: Scenario) -> tuple[int, int]:
+        """Return how many zones there are, and nodes in each."""
+        topology = scenario.topology
+        zones = topology.zones if self.zones is None else self.zones
+        return zones, topology.nodes_per_zone if self.nodes_per_zone is None else self.nodes_per_zone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +160,7 @@ def make_case(scenario: Scenario, options: Options) -> Case:
 
 def _apply(scenario: Scenario, options: Options) -> Scenario:
     """Return the scenario with topology and rate as the options say. Raises UsageError."""
-    zones = scenario.topology.zones if options.zones is None else options.zones
-    nodes_per_zone = scenario.topology.nodes_per_zone if options.nodes_per_zone is None else options.nodes_per_zone
+    zones, nodes_per_zone = options.size(scenario)
     for option, number, most in (("--zones", zones, 26), ("--nodes-per-zone", nodes_per_zone, 200)):
         if not 1 <= number <= most:
             raise UsageError(where=option, found=str(number), expected=f"1 to {most}")
@@ -170,14 +175,6 @@ def _apply(scenario: Scenario, options: Options) -> Scenario:
         allowed = f"{RATE_HZ_MIN:g} to {RATE_HZ_MAX:g} probes per second per flow"
         raise UsageError(where="--rate", found=f"{rate_hz:g}", expected=allowed)
     topology = Topology(zones=zones, nodes_per_zone=nodes_per_zone)
-    misplaced = sorted(set(scenario.cloud.quota) - topology.zone_names)
-    if misplaced:
-        raise UsageError(
-            where=str(scenario.file),
-            place=f"cloud.quota.{misplaced[0]}",
-            found=f"a quota for zone {misplaced[0]}",
-            expected=f"only zones that exist with --zones {zones}: {', '.join(sorted(topology.zone_names))}",
-        )
     applied = scenario.model_copy(update={"topology": topology, "rate_hz": rate_hz})
     try:
         applied.check_places()
@@ -197,8 +194,8 @@ def expectation_gap(scenario: Scenario, options: Options) -> str | None:
     overlay = options.overlay or load_shoot(scenario.shoot).overlay
     if options.carrier is not None and overlay is not Overlay.IPIP:
         return f"{scenario.name} has the overlay {overlay}; {options.carrier} carries only {Overlay.IPIP}"
-    zones = scenario.topology.zones if options.zones is None else options.zones
-    nodes = zones * (scenario.topology.nodes_per_zone if options.nodes_per_zone is None else options.nodes_per_zone)
+    zones, nodes_per_zone = options.size(scenario)
+    nodes = zones * nodes_per_zone
     for zone, quota in scenario.cloud.quota.items():
         if zones < scenario.topology.zones:
             return f"{scenario.name} has a quota for zone {zone} of {scenario.topology.zones} zones; there are {zones}"
@@ -219,10 +216,25 @@ def make_plan(case: Case, arm: Arm, trial: int, clock: Clock) -> RunPlan:
     duration_ns = scenario.duration_s.ns(profile, SECOND)
     baseline_ns = scenario.baseline_ms.ns(profile, MILLISECOND)
     validation_ns = VALIDATION_NS[profile]
-    load = scenario.load
+    load, version = scenario.load, metadata.version("hitless")
     agents_ns = Nanoseconds(baseline_ns + duration_ns + validation_ns + _AGENT_MARGIN_NS)
     return RunPlan(
-        header=_make_header(case, arm, trial, plan, interval_ns),
+        header=RunHeader(
+            scenario=scenario.name,
+            arm=arm,
+            trial=trial,
+            profile=profile,
+            overlay=case.overlay,
+            start_mode=scenario.start,
+            wanted_mode=scenario.wanted,
+            end_mode=plan.end,
+            interval_ns=interval_ns,
+            forwarding_delay_threshold_ns=FORWARDING_DELAY_THRESHOLD_NS,
+            validation_ns=validation_ns,
+            checks=plan.checks,
+            mutant=plan.mutant,
+            parts=tuple(PartIdentity(name=name, is_double=True, version=version) for name in GARDENER_PARTS),
+        ),
         probing=ProbeSpec(
             interval_ns=interval_ns,
             drain_ns=FORWARDING_DELAY_THRESHOLD_NS,
@@ -257,26 +269,6 @@ def _staying(facts: ClusterFacts, scenario: Scenario) -> ClusterFacts:
 def make_calibration_ns(interval_ns: Nanoseconds) -> Nanoseconds:
     """Draw the length of a calibration pulse."""
     return Nanoseconds(max(CALIBRATION_NS_MIN, round(interval_ns * random.SystemRandom().uniform(*CALIBRATION_INTERVALS))))
-
-
-def _make_header(case: Case, arm: Arm, trial: int, plan: ArmPlan, interval_ns: Nanoseconds) -> RunHeader:
-    scenario = case.scenario
-    return RunHeader(
-        scenario=scenario.name,
-        arm=arm,
-        trial=trial,
-        profile=case.profile,
-        overlay=case.overlay,
-        start_mode=scenario.start,
-        wanted_mode=scenario.wanted,
-        end_mode=plan.end,
-        interval_ns=interval_ns,
-        forwarding_delay_threshold_ns=FORWARDING_DELAY_THRESHOLD_NS,
-        validation_ns=VALIDATION_NS[case.profile],
-        checks=plan.checks,
-        mutant=plan.mutant,
-        parts=tuple(PartIdentity(name=name, is_double=True, version=metadata.version("hitless")) for name in GARDENER_PARTS),
-    )
 
 
 def blinded(gate: Gate) -> Gate:

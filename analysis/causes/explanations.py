@@ -75,26 +75,18 @@ def can_have(candidate: Candidate, segment: Segment) -> bool:
 
 
 def weigh_times(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> tuple[Indication, ...]:
-    """Compare the beginning and the end of a candidate with those of a segment.
+    """Compare the beginning and the end of a candidate with those of a segment that it `can_have` dropped.
 
-    Args:
-        candidate: one that `can_have` dropped them.
-        segment: the losses.
-        instants: number of candidates of its kind that the flow had; each might have coincided.
-        scale: of the flow.
+    `instants` is the number of candidates of its kind that the flow had: each might have coincided.
     """
     found = (_weigh_onset(candidate, segment, instants, scale), _weigh_end(candidate, segment, instants, scale))
     return tuple(indication for indication in found if indication is not None)
 
 
 def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: float) -> Indication:
-    """Weigh the movement of a counter.
+    """Weigh by how much a counter `moved`, out of the lost probes that it could have counted and that nothing else explains.
 
-    Args:
-        counter: the counter.
-        moved: by how much it moved.
-        eligible: lost probes that it could have counted and that nothing else explains.
-        share: probability that it counted these losses; see `analysis.causes.joint`.
+    `share` is the probability that it counted these losses; see `analysis.causes.joint`.
     """
     odds = COUNTED_MAX if share >= 1 else max(NOT_COUNTED, min(COUNTED_MAX, share / (1 - share)))
     where = ", ".join(sorted(counter.places))
@@ -104,13 +96,9 @@ def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: floa
 
 
 def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Indication:
-    """Weigh which other flows were hit at the same time.
+    """Weigh which flows were hit at the same time.
 
-    Args:
-        hit: flows that were hit and that the candidate could hit.
-        exposed: all flows that the candidate would hit.
-        own: probes lost at the time that the candidate could have dropped.
-        all_lost: all probes lost at the time.
+    Of the flows that the candidate would hit (`exposed`), `hit` were hit; of all probes lost then, it could have dropped `own`.
     """
     share = hit / exposed * own / all_lost
     odds = EXACTLY if share == 1 else max(FORBIDDEN, share**2)

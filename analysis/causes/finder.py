@@ -40,11 +40,7 @@ _SOCKET_PRIOR: Final = 1.0
 
 
 class CandidateFinder:
-    """The candidates of one run.
-
-    Args:
-        measures: the machine causes the outages of control flows.
-    """
+    """The candidates of one run. Its measures matter, because the machine causes the outages of control flows."""
 
     def __init__(
         self, history: History, measures: Measures, routes: RouteHistory, cloud_routes: CloudRoutes, ttls: TtlPaths

@@ -69,11 +69,7 @@ _KINDS: Final = {
 
 
 class RouteCandidates:
-    """The route candidates of one run.
-
-    Args:
-        routers: namespaces with counters that are neither nodes nor endpoints.
-    """
+    """The route candidates of one run. `routers` are the namespaces with counters that are neither nodes nor endpoints."""
 
     def __init__(self, history: History, hops: RouteHistory, routes: CloudRoutes, routers: frozenset[str]) -> None:
         self._nodes = {node.name: node for node in history.facts.nodes}

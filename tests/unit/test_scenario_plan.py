@@ -51,7 +51,7 @@ def test_a_quota_needs_its_zone() -> None:
     with pytest.raises(UsageError) as caught:
         case_of("route-quota", zones=1)
     assert str(caught.value).endswith(
-        "route-quota.yaml: cloud.quota.b: found a quota for zone b; expected only zones that exist with --zones 1: a"
+        "route-quota.yaml with 1 zone of 2 nodes: cloud.quota: found zone b; expected the topology's zones a"
     )
 
 
