@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.instrument import find_entries, is_instrument_loss, span, without
+from analysis.instrument import find_entries, is_instrument_loss, of_flow, without
 from hitless.facts import Flow
 from hitless.history import History
 from hitless.records import NONE_NS, Rows
@@ -20,8 +20,7 @@ from hitless.words import FlowClass
 def classify_flow(history: History, flow: Flow) -> Probes:
     """Return the classified probes of one flow, without those that the instrument itself lost."""
     records = history.records
-    rows = records.sender[span(records.sender["flow"], flow.id)]
-    log = records.reflector[span(records.reflector["flow"], flow.id)]
+    rows, log = of_flow(records.sender, flow), of_flow(records.reflector, flow)
     is_ours = is_instrument_loss(history, flow, rows, log)
     return classify(
         without(rows, is_ours),

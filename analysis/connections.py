@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.instrument import span
+from analysis.instrument import find_runs, of_flow
 from hitless.history import History
 from hitless.records import ConnectionEvent, Rows
 from hitless.words import FlowClass, FlowId, Nanoseconds
@@ -91,8 +91,8 @@ def measure_connections(history: History) -> Mapping[FlowId, ConnectionMeasure]:
     return {
         flow.id: judge_flow(
             flow.flow_class,
-            records.sender[span(records.sender["flow"], flow.id)],
-            records.connections[span(records.connections["flow"], flow.id)],
+            of_flow(records.sender, flow),
+            of_flow(records.connections, flow),
             threshold_ns,
         )
         for flow in history.flows
@@ -222,8 +222,7 @@ def _stalls_of(rows: Rows, ended_ns: int, ended: StallEnd) -> Iterator[Stall]:
     has_answer = rows["copies"] > 0
     until_ns = np.where(has_answer, rows["received"], ended_ns)
     waits_ns = until_ns - rows["send_began_ns"]
-    edges = np.diff((waits_ns > STALL_NS).astype(np.int8), prepend=0, append=0)
-    for first, behind in zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True):
+    for first, behind in find_runs(waits_ns > STALL_NS):
         run = slice(first, behind)
         came_back = bool(has_answer[behind - 1 :].any())  # the last that waited was answered, or one after it was
         end_ns = _back_ns(rows[run], rows[behind:]) if came_back else ended_ns

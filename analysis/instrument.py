@@ -62,7 +62,7 @@ def overflow_losses(history: History) -> Iterator[OverflowLoss]:
         missing = offered = 0
         for flow in history.flows:
             if overflow.serves(flow):
-                rows, log = sender[span(sender["flow"], flow.id)], reflector[span(reflector["flow"], flow.id)]
+                rows, log = of_flow(sender, flow), of_flow(reflector, flow)
                 missing += int(np.count_nonzero(overflow.candidates(rows, log)))
                 offered += int(np.count_nonzero(rows["send_errno"] == 0))
         yield OverflowLoss(
@@ -92,6 +92,18 @@ def span(flows: npt.NDArray[np.uint32], flow: FlowId) -> slice:
     Uses bisection, because numpy's search copies the whole column each time to align and widen it.
     """
     return slice(bisect_left(flows, flow), bisect_right(flows, flow))
+
+
+def of_flow(rows: Rows, flow: Flow) -> Rows:
+    """Return a flow's rows of a table that is sorted by flow."""
+    mine: Rows = rows[span(rows["flow"], flow.id)]
+    return mine
+
+
+def find_runs(mask: Mask) -> Iterator[tuple[int, int]]:
+    """Yield every maximal run of true elements: the index of its first one, and the index behind its last one."""
+    edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0)).tolist()
+    return zip(edges[::2], edges[1::2], strict=True)
 
 
 def without(rows: Rows, is_left_out: Mask) -> Rows:
@@ -152,22 +164,17 @@ class _Overflow:
 def _overflows(history: History) -> Iterator[_Overflow]:
     """Yield the overflows of every socket. Adjacent ones are merged, because a probe on the border would count in both."""
     rows = np.sort(history.records.overflows, order=["is_reflector", "flow", "since"])
-    wanted = {int(flow) for flow in rows["flow"]}
-    flows = {int(flow.id): flow for flow in history.flows if int(flow.id) in wanted} if wanted else {}
-    at = 0
-    while at < rows.size:
-        end = at + 1
-        while (
-            end < rows.size
-            and all(rows[name][at] == rows[name][end] for name in ("flow", "is_reflector"))
-            and rows["since"][end] - rows["until"][end - 1] <= TRAVEL_NS
-        ):
-            end += 1
+    if not rows.size:
+        return
+    flows = {flow.id: flow for flow in history.flows}
+    is_apart = rows["since"][1:] - rows["until"][:-1] > TRAVEL_NS
+    for name in ("flow", "is_reflector"):
+        is_apart |= rows[name][1:] != rows[name][:-1]
+    for merged in np.split(rows, np.flatnonzero(is_apart) + 1):
         yield _Overflow(
-            example=flows[int(rows["flow"][at])],
-            is_reflector=bool(rows["is_reflector"][at]),
-            since_ns=Nanoseconds(int(rows["since"][at])),
-            until_ns=Nanoseconds(int(rows["until"][end - 1])),
-            dropped=int(rows["dropped"][at:end].sum()),
+            example=flows[FlowId(int(merged["flow"][0]))],
+            is_reflector=bool(merged["is_reflector"][0]),
+            since_ns=Nanoseconds(int(merged["since"][0])),
+            until_ns=Nanoseconds(int(merged["until"][-1])),
+            dropped=int(merged["dropped"].sum()),
         )
-        at = end

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from analysis.bounds import Length, add_lengths
 from analysis.classify import Probes
 from analysis.convergence import find_convergence
+from analysis.instrument import find_runs
 from analysis.paths import TtlPaths
 from analysis.route_history import RouteHistory
 from hitless.facts import Flow
@@ -113,14 +114,9 @@ def measure(history: History, probes: Mapping[FlowId, Probes], routes: RouteHist
 
 def find_outages(flow: FlowId, probes: Probes) -> tuple[Outage, ...]:
     """Return the loss periods of one flow (RFC 3357), each with its length as docs/measuring.md defines it."""
-    edges = np.diff(probes.is_lost.astype(np.int8), prepend=0, append=0)
-    firsts = np.flatnonzero(edges == 1)
-    lasts = np.flatnonzero(edges == -1) - 1
     anchors = np.flatnonzero(probes.is_anchor)
     proven = _proven_ns(probes, anchors)
-    return tuple(
-        _outage(flow, probes, int(first), int(last), anchors, proven) for first, last in zip(firsts, lasts, strict=True)
-    )
+    return tuple(_outage(flow, probes, first, behind - 1, anchors, proven) for first, behind in find_runs(probes.is_lost))
 
 
 def blind_ns(probes: Probes) -> Nanoseconds | None:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.classify import Probes
-from analysis.instrument import find_entries, span
+from analysis.instrument import find_entries, of_flow
 from analysis.route_history import ModeBits, RouteHistory, RouteMode, RouteTimeline, Times
 from hitless.facts import ClusterFacts, Flow
 from hitless.history import History
@@ -206,9 +206,8 @@ def find_paths(
     for flow in history.flows:
         ends = ttls.ends(flow)
         if ends is not None and flow.role in (roles or FlowRole):
-            own = log[span(log["flow"], flow.id)]
             start = Mode.NATIVE if flow.ip_family is IpFamily.IPV6 else history.header.start_mode
-            yield _find_paths(flow, ends, probes[flow.id], own, routes, ttls, start)
+            yield _find_paths(flow, ends, probes[flow.id], of_flow(log, flow), routes, ttls, start)
 
 
 def _find_paths(

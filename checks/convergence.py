@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from analysis.evidence import Evidence
-from analysis.instrument import span
+from analysis.instrument import of_flow
 from analysis.measure import Measures
 from analysis.paths import RouteEnds, TtlPaths, paths_of
 from checks.check import Limits, make_check
@@ -129,8 +129,7 @@ def _judge_paths(evidence: Evidence) -> Iterator[Finding]:
 
 def _contradicts(history: History, flow: Flow, ends: RouteEnds, ttls: TtlPaths, since_ns: int) -> bool:
     """Return whether the last probes of a flow agree and cannot have taken a path of the end mode."""
-    rows = history.records.sender
-    mine = rows[span(rows["flow"], flow.id)]
+    mine = of_flow(history.records.sender, flow)
     is_answered = (mine["copies"] > 0) & (mine["forward_ttl"] > 0) & (mine["send_began_ns"] >= since_ns)
     last = np.unique(mine["forward_ttl"][is_answered][-_PATH_PROBES:])
     wanted = np.uint8(paths_of(history.header.end_mode, ends))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.evidence import Evidence
-from analysis.instrument import span
+from analysis.instrument import of_flow
 from checks.check import Limits, make_check
 from hitless.facts import Flow
 from hitless.history import History
@@ -38,7 +38,7 @@ class SeenSource:
 
 def seen_sources(history: History, flow: Flow) -> tuple[SeenSource, ...]:
     """Return the source addresses of a flow in order of time; empty if no reflector logged it."""
-    log = history.records.reflector[span(history.records.reflector["flow"], flow.id)]
+    log = of_flow(history.records.reflector, flow)
     log = log[log["source"] != NO_ADDRESS]
     if not log.size:
         return ()

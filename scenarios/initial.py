@@ -81,13 +81,13 @@ class Initial(Strict):
         for zone, held in self.tables.items():
             nodes = [node for node in facts.nodes if called[node.name] in held]
             wanted = {node.pod_cidr: CloudRoute(zone=zone, cidr=node.pod_cidr, node=node.name) for node in nodes}
-            present = {route.cidr: route for route in tables.list(zone)}
-            for cidr, route in present.items():
-                if wanted.get(cidr) != route:
-                    tables.delete(zone, cidr)
+            for route in tables.list(zone):
+                if wanted.get(route.cidr) != route:
+                    tables.delete(zone, route.cidr)
                     _record(recorder, "route.deleted", route)
-            for cidr, route in wanted.items():
-                if present.get(cidr) != route:
+            present = tables.list(zone)
+            for route in wanted.values():
+                if route not in present:
                     tables.create(route)
                     _record(recorder, "route.created", route)
 
