@@ -139,7 +139,7 @@ def _register_gate(config: pytest.Config, find_records: Callable[[], Path | None
         decisions=option("--decisions"),
     )
     baseline = read_side("BASELINE", option("--baseline"))
-    gate = SessionGate(baseline, read_question(options, baseline), find_records)
+    gate = SessionGate(baseline=baseline, question=read_question(options, baseline), find_records=find_records)
     config.pluginmanager.register(gate, "hitless-gate")
 
 
@@ -151,7 +151,9 @@ def _register_history(config: pytest.Config, find_records: Callable[[], Path | N
         return
     from commands.session_gate import SessionHistory  # noqa: PLC0415 - scipy takes a second to import
 
-    config.pluginmanager.register(SessionHistory(history, release, find_records), "hitless-history")
+    config.pluginmanager.register(
+        SessionHistory(history=history, release=release, find_records=find_records), "hitless-history"
+    )
 
 
 def _backend(config: pytest.Config) -> Backend:

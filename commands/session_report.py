@@ -53,11 +53,7 @@ def report_arm(outcome: ArmOutcome, record_property: RecordProperty) -> tuple[Pa
 def finish_arm(outcome: ArmOutcome, records: Path, *, is_expected: bool, must_keep: bool) -> None:
     """Compare an arm with the other of its scenario, if that is over, and drop the records that are not needed any more.
 
-    Args:
-        outcome: of the arm.
-        records: the session's folder.
-        is_expected: whether its test passed.
-        must_keep: whether the records of arms that came out as expected are kept.
+    They are kept of an arm whose test failed, and of all arms where asked. The folder is the session's.
     """
     header = outcome.runs[0].history.header
     told: JsonObject = {"scenario": header.scenario, "arm": header.arm, "may_drop": is_expected and not must_keep}
@@ -122,11 +118,7 @@ def _read_arm(folder: Path) -> JsonObject:
 
 
 class SessionReport:
-    """Plugin of pytest, in the process that started the session.
-
-    Args:
-        find_records: returns the session's folder; None: no arm was run.
-    """
+    """Plugin of pytest, in the process that started the session, whose folder it finds: None if no arm was run."""
 
     def __init__(self, find_records: Callable[[], Path | None]) -> None:
         self._find_records = find_records
@@ -153,8 +145,14 @@ class SessionReport:
             return
         for folder, _ in _read_arms(records):
             drop_records(folder)
-        index = self._make_index(records)
-        self._index = attempt(records / INDEX, lambda: _write(records / INDEX, render_index(index)))
+        names = dict.fromkeys(arm.scenario for arm in self._arms.values())
+        index = SessionIndex(
+            title=f"hitless suites {records.name}",
+            arms=tuple(self._arms.values()),
+            comparisons=tuple(name for name in names if (records / f"{name}.html").exists()),
+        )
+        path = records / INDEX
+        self._index = path if attempt(path, lambda: path.write_text(render_index(index), encoding="utf-8")) else None
         if "GITHUB_STEP_SUMMARY" in os.environ:
             with suppress(OSError), Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as file:
                 file.write(render_step_summary(index))
@@ -172,17 +170,8 @@ class SessionReport:
                 "hitless: every scenario was skipped, so nothing was tested; this is a failure", red=True
             )
 
-    def _make_index(self, records: Path) -> SessionIndex:
-        scenarios = dict.fromkeys(arm.scenario for arm in self._arms.values())
-        return SessionIndex(
-            title=f"hitless suites {records.name}",
-            arms=tuple(self._arms.values()),
-            comparisons=tuple(name for name in scenarios if (records / f"{name}.html").exists()),
-        )
-
     def _make_entry(self, report: pytest.TestReport, said: dict[str, str]) -> ArmEntry:
-        records, folder = self._find_records(), said.get("folder")
-        page = None if folder is None else f"{folder}/report.html"
+        records, page = self._find_records(), f"{said.get('folder')}/report.html"
         state = {"passed": State.EXPECTED, "failed": State.UNEXPECTED, "skipped": State.SKIPPED}[report.outcome]
         lost = f"{int(said['lost']):,} of {int(said['offered']):,} probes" if "lost" in said else ""
         return ArmEntry(
@@ -193,7 +182,7 @@ class SessionReport:
             verdicts=said.get("verdict", ""),
             figures=lost,
             reason=_say_reason(report),
-            page=page if page is not None and records is not None and (records / page).exists() else None,
+            page=page if records is not None and (records / page).exists() else None,
         )
 
 
@@ -208,19 +197,10 @@ def _say_reason(report: pytest.TestReport) -> str:
     return text.removeprefix("AssertionError: ").partition("\nassert ")[0].strip()[:_REASON_MAX]
 
 
-def _write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
 class SessionLive:
     """Plugin of pytest, in the process that started the session: its live view, on the real standard error.
 
-    pytest captures the one that tests write to.
-
-    Args:
-        config: of the session.
-        find_records: returns the session's folder; None: no arm was run yet.
+    pytest captures the one that tests write to. As long as no arm was run there is no folder.
     """
 
     def __init__(self, config: pytest.Config, find_records: Callable[[], Path | None]) -> None:

@@ -220,13 +220,12 @@ def summarise_arm(runs: Sequence[JudgedRun]) -> ArmSummary:
     per_trial = tuple(_summarise_trial(run) for run in runs)
     mesh = [measure for run in runs for measure in measures_of(run, FlowRole.MESH)]
     families = dict.fromkeys(flow.family for run in runs for flow in run.history.flows_of(*JUDGED))
-    holds = [trial.gate_hold_ms for trial in per_trial]
     unexplained = [trial.lost_unexplained for trial in per_trial]
     return ArmSummary(
         trials=len(runs),
         totals=_total(mesh),
         ticks_missed=sum(trial.ticks_missed for trial in per_trial),
-        gate_hold_ms_max=_max_or_none(holds),
+        gate_hold_ms_max=_max_or_none([trial.gate_hold_ms for trial in per_trial]),
         lost_unexplained=None if None in unexplained else sum(count for count in unexplained if count is not None),
         durations={
             "convergence_ms": make_spread([ms(measure.convergence_ns) for measure in mesh]),
@@ -251,36 +250,24 @@ def measures_of(run: JudgedRun, *roles: FlowRole, family: str | None = None) -> 
 
 
 def _summarise_trial(run: JudgedRun) -> TrialSummary:
-    ledger = run.evidence.ledger
+    ledger, opened = run.evidence.ledger, run.history.first_event("gate.opened")
+    gate = [event.name for event in run.history.events_named("gate.held", "gate.opened", "gate.not_applicable")]
+    hold_ns = None if opened is None else opened.facts.get("held_ns", 0)
+    after_routes_ns = None
+    if opened is not None and hold_ns:
+        routes = [event.t_ns for event in run.history.events_named("route.created") if event.t_ns <= opened.t_ns]
+        after_routes_ns = opened.t_ns - routes[-1] if routes else None
     return TrialSummary(
         trial=run.history.header.trial,
         verdict=run.verdict,
         totals=_total(measures_of(run, FlowRole.MESH)),
         ticks_missed=int(run.history.records.skipped.size),
-        gate=_gate(run),
-        gate_hold_ms=_gate_hold_ms(run),
-        gate_looks=sum(1 for _ in run.history.events_named("gate.held", "gate.opened")),
-        gate_hold_after_routes_ms=_gate_hold_after_routes_ms(run),
+        gate=gate[-1].removeprefix("gate.").replace("_", "-") if gate else "absent",
+        gate_hold_ms=ms(hold_ns),
+        gate_looks=len(gate) - gate.count("gate.not_applicable"),
+        gate_hold_after_routes_ms=ms(after_routes_ns),
         lost_unexplained=None if ledger is None else ledger.lost_unexplained,
     )
-
-
-def _gate(run: JudgedRun) -> str:
-    names = [event.name for event in run.history.events_named("gate.held", "gate.opened", "gate.not_applicable")]
-    return names[-1].removeprefix("gate.").replace("_", "-") if names else "absent"
-
-
-def _gate_hold_ms(run: JudgedRun) -> float | None:
-    opened = run.history.first_event("gate.opened")
-    return None if opened is None else ms(opened.facts.get("held_ns", 0))
-
-
-def _gate_hold_after_routes_ms(run: JudgedRun) -> float | None:
-    opened = run.history.first_event("gate.opened")
-    if opened is None or not opened.facts.get("held_ns", 0):
-        return None
-    routes = [event.t_ns for event in run.history.events_named("route.created") if event.t_ns <= opened.t_ns]
-    return ms(opened.t_ns - routes[-1]) if routes else None
 
 
 def _total(measures: Sequence[FlowMeasure]) -> Totals:

@@ -88,11 +88,15 @@ def make_trend(rows: Sequence[Row], scenario: str, figure: Figure) -> Trend | No
     setup = every[-1].setup
     alike = [row for row in every if row.setup == setup]
     column = column_of(figure)
-    releases = list(dict.fromkeys(row.release for row in alike))
-    values = {name: [getattr(row, column) for row in alike if row.release == name] for name in releases}
-    known = {name: np.array([value for value in found if value is not None]) for name, found in values.items()}
-    changes = find_changes([known[name] for name in releases if len(known[name])])
-    changed = {name for number, name in enumerate(name for name in releases if len(known[name])) if number in changes}
+    releases: dict[str, list[Row]] = {}
+    for row in alike:
+        releases.setdefault(row.release, []).append(row)
+    known = {
+        name: np.array([value for row in found if (value := getattr(row, column)) is not None])
+        for name, found in releases.items()
+    }
+    having = [name for name in known if len(known[name])]
+    changed = {having[number] for number in find_changes([known[name] for name in having])}
     return Trend(
         scenario=scenario,
         figure=figure,
@@ -103,12 +107,12 @@ def make_trend(rows: Sequence[Row], scenario: str, figure: Figure) -> Trend | No
             ReleasePoint(
                 release=name,
                 trials=len(known[name]),
-                lacking=len(values[name]) - len(known[name]),
+                lacking=len(found) - len(known[name]),
                 figure=estimate_mean(known[name]) if len(known[name]) else None,
                 is_change=name in changed,
-                allowances=tuple(dict.fromkeys(text for row in alike if row.release == name for text in row.allowances)),
+                allowances=tuple(dict.fromkeys(text for row in found for text in row.allowances)),
             )
-            for name in releases
+            for name, found in releases.items()
         ),
     )
 

@@ -39,12 +39,8 @@ class DecisionTable:
     """Cases in which they differ."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredTable:
-    """A decision table and the file that it was read from."""
-
-    path: str
-    table: DecisionTable
+StoredTable = tuple[str, DecisionTable]
+"""The file that a decision table was read from, and the table."""
 
 
 def parse_table(content: bytes, path: str) -> StoredTable:
@@ -59,7 +55,7 @@ def parse_table(content: bytes, path: str) -> StoredTable:
     different = {name for name in table.asked if table.asked[name] != table.against.get(name)}
     if not table.asked or different != set(table.different) or set(table.asked) != set(table.against):
         raise UsageError(where=path, place="different", found="cases that do not match the decisions", expected=expected)
-    return StoredTable(path=path, table=table)
+    return path, table
 
 
 def ask_table(stored: StoredTable | None, candidate: Side, baseline: Side) -> RuleFinding | None:
@@ -72,7 +68,7 @@ def ask_table(stored: StoredTable | None, candidate: Side, baseline: Side) -> Ru
     if not programs:
         if stored is not None:
             raise UsageError(
-                where="--decisions", found=stored.path, expected="no file, because the CANDIDATE's extension is a double"
+                where="--decisions", found=stored[0], expected="no file, because the CANDIDATE's extension is a double"
             )
         return None
     scenario = candidate.scenarios[0]
@@ -85,10 +81,10 @@ def ask_table(stored: StoredTable | None, candidate: Side, baseline: Side) -> Ru
             evidence=candidate.path,
             next_step="run `hitless conform --extension CANDIDATE --against BASELINE`; give its conform.json with --decisions",
         )
-    table = stored.table
-    _check_same(stored.path, table.program, candidate)
+    path, table = stored
+    _check_same(path, table.program, candidate)
     if table.other is not None:
-        _check_same(stored.path, table.other, baseline)
+        _check_same(path, table.other, baseline)
     other = "the double" if table.other is None else say_part(table.other)
     counted = f"{len(table.different)} of {plural(len(table.asked), 'case')}"
     named = "; ".join(f"{name}: {table.asked[name]}, not {table.against[name]}" for name in table.different[:_NAMED_MAX])
@@ -98,7 +94,7 @@ def ask_table(stored: StoredTable | None, candidate: Side, baseline: Side) -> Ru
         scenario=scenario,
         state=State.BROKEN if table.different else State.HOLDS,
         text=f"{counted} differ from {other}{f': {named}{more}' if named else ''}",
-        evidence=stored.path,
+        evidence=path,
         next_step="if the change is intended, state it in an allowance" if table.different else "",
     )
 

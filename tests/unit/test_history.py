@@ -182,7 +182,7 @@ def test_a_figure_that_a_release_lacks_is_said() -> None:
 
 def end_session(tmp_path: Path, document: dict[str, Any], status: int = 0) -> tuple[int, str]:
     write(tmp_path / "session" / "plain-switch-gated", document)
-    plugin = SessionHistory(tmp_path / "history", None, lambda: tmp_path / "session")
+    plugin = SessionHistory(history=tmp_path / "history", release=None, find_records=lambda: tmp_path / "session")
     session = SimpleNamespace(exitstatus=status)
     plugin.pytest_sessionfinish(cast("pytest.Session", session))
     lines: list[str] = []

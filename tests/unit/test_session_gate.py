@@ -39,7 +39,7 @@ def end_session(
         file.write_text(rules, encoding="utf-8")
     side = read_side("BASELINE", base)
     question = read_question(GateOptions(rules_file=file), side)
-    gate = SessionGate(side, question, lambda: new if is_run else None)
+    gate = SessionGate(baseline=side, question=question, find_records=lambda: new if is_run else None)
     session = SimpleNamespace(exitstatus=status)
     gate.pytest_sessionfinish(cast("pytest.Session", session))
     lines: list[str] = []
@@ -96,7 +96,7 @@ def test_sides_that_cannot_be_compared_end_with_2(tmp_path: Path) -> None:
 
 def test_the_trials_that_are_needed_are_printed_beforehand(tmp_path: Path) -> None:
     side = read_side("BASELINE", write_session(tmp_path / "base", summary()))
-    gate = SessionGate(side, read_question(GateOptions(), side), lambda: None)
+    gate = SessionGate(baseline=side, question=read_question(GateOptions(), side), find_records=lambda: None)
     assert (
         "needed trials, from the baseline alone: 7 trials of each version find a growth of 40 ms" in gate.pytest_report_header()
     )
