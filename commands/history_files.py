@@ -22,7 +22,7 @@ from commands.gate import find_summaries, read_content
 from hitless.errors import UsageError, attempting
 from hitless.words import JsonObject
 from reports.gate.sides import parse_summary
-from reports.releases import SCHEMA, Row, make_rows, name_release
+from reports.trend import SCHEMA, Row, make_rows, name_release
 
 _HASH_DIGITS: Final = 32
 _KEY: Final = b"schema"

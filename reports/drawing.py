@@ -25,7 +25,7 @@ from hitless.plural import plural
 from hitless.records import Rows
 from hitless.words import MILLISECOND, Arm, FlowId, FlowRole, Kind
 from reports.causes import causes_of_flow
-from reports.extracts import shown_run
+from reports.summary import measures_of
 
 BARS_MAX: Final = 200
 """Bars of a line that flows share."""
@@ -96,6 +96,12 @@ class Panel:
     def lanes(self) -> int:
         """How many lines of text the labels take."""
         return max((mark.lane + 1 for mark in self.marks), default=1)
+
+
+def shown_run(comparison: Comparison, arm: Arm) -> JudgedRun | None:
+    """Return the trial that charts and timelines show: the trial that lost most; of several, the first."""
+    runs = comparison.runs_of(arm)
+    return max(runs, key=lambda run: sum(measure.lost for measure in measures_of(run, FlowRole.MESH)), default=None)
 
 
 def make_panels(comparison: Comparison) -> tuple[tuple[Panel, ...], tuple[float, float]]:

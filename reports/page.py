@@ -20,8 +20,7 @@ from hitless.plural import plural
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject
 from reports.causes import cause_rows, example_rows
 from reports.connections import connection_rows
-from reports.drawing import make_panels
-from reports.extracts import drop_rows, finding_rows, shown_run, worst_rows
+from reports.drawing import make_panels, shown_run
 from reports.limits import limits
 from reports.load import load_rows, second_table
 from reports.nodes import make_heat_map, mode_lanes, route_lanes
@@ -29,13 +28,16 @@ from reports.summary import Summary
 from reports.table import (
     comparison_rows,
     count_rows,
+    drop_rows,
     egress_rows,
     family_rows,
+    finding_rows,
     headline_rows,
     identity,
     mode_rows,
     transition_rows,
     verdict_sentence,
+    worst_rows,
 )
 from reports.templating import read_asset, render
 

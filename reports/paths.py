@@ -15,8 +15,8 @@ from analysis.bounds import Length
 from analysis.convergence import Transitions, find_transitions
 from analysis.evidence import JudgedRun
 from analysis.paths import CELLS, Direction, Flags, ModeLoss, ProbePath, count_cells, make_matrix
-from hitless.words import FlowRole
-from reports.quantities import Duration, Spread, duration_of, make_spread, ms
+from hitless.words import MILLISECOND, FlowRole
+from reports.quantities import Duration, Spread, duration_of, make_spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ _COUNTED: Final[Mapping[str, Callable[[Direction], Flags]]] = {
 
 def _spread(lengths: Iterable[Length]) -> TransitionSpread:
     every = list(lengths)
-    likely = [ms(one.likely_ns) for one in every]
+    likely = [None if one.likely_ns is None else one.likely_ns / MILLISECOND for one in every]
     # A length without an end is longer than all others.
     longest = max(every, key=lambda one: (one.likely_ns is None, one.likely_ns or one.shortest_ns), default=None)
     return TransitionSpread(spread_ms=make_spread(likely), bounds_ms_max=None if longest is None else duration_of(longest))

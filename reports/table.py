@@ -1,24 +1,32 @@
-"""A comparison in words: the sentence of its verdict, what was tested, and its table, ungated beside gated, as rows of strings.
+"""A comparison in words: the sentence of its verdict, what was tested, and its tables as rows of strings.
 
 Terminal, page and Markdown print the same. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from analysis.comparison import Comparison
+from analysis.evidence import JudgedRun
+from analysis.measure import FlowMeasure
 from analysis.paths import ModeLoss
+from hitless.facts import Flow
 from hitless.plural import plural
-from hitless.words import Arm, Verdict
+from hitless.words import Arm, FlowRole, Verdict
+from reports.causes import causes_of_flow
 from reports.paths import DirectionCounts
-from reports.quantities import NONE, say_count, say_duration, say_ms, say_share
-from reports.summary import ArmSummary, Summary, Totals
+from reports.quantities import NONE, duration_of, ms, say_count, say_duration, say_ms, say_share
+from reports.summary import ArmSummary, ReportedFinding, Summary, Totals
 
 _HEADLINE: Final = ("longest downtime of a flow", "flows hit", "probes lost", "gate held", "full convergence time")
 
+_SHARE_SHOWN: Final = 0.05
+"""Smaller parts of a flow's downtime are not spelled."""
 _COMMIT_CHARACTERS: Final = 12
 _DIGEST_CHARACTERS: Final = len("sha256:") + 12
 """The summary has the whole of both."""
@@ -221,3 +229,79 @@ def transition_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
                     *(say_ms(value, accuracy_ms) for value in (spread.min, spread.median, spread.mean)),
                     say_duration(length.bounds_ms_max, accuracy_ms),
                 )
+
+
+def worst_rows(comparison: Comparison, limit: int, accuracy_ms: float) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each mesh flow that was down longest, by the longest bound; GATED first, for there every one matters.
+
+    A row is run, flow, lost by direction, outages, downtime, the same by count, convergence time, causes.
+    """
+    hit = [
+        (run, flow, run.measures[flow.id])
+        for run in comparison.runs
+        for flow in run.history.flows_of(FlowRole.MESH)
+        if flow.id in run.measures and run.measures[flow.id].is_hit
+    ]
+
+    def order(one: tuple[JudgedRun, Flow, FlowMeasure]) -> tuple[bool, bool, int]:
+        is_censored, length_ns = one[2].downtime.rank
+        return one[0].history.header.arm is not Arm.GATED, not is_censored, -length_ns
+
+    for run, flow, found in sorted(hit, key=order)[:limit]:
+        yield (
+            f"{run.history.header.arm} {run.history.header.trial}",
+            flow.label,
+            f"{found.lost:,} ({found.lost_near_end:,} / {found.lost_far_end:,} / {found.lost_unknown:,})",
+            say_count(len(found.outages)),
+            say_duration(duration_of(found.downtime), accuracy_ms),
+            say_ms(ms(found.downtime_plbm_ns), accuracy_ms),
+            say_ms(ms(found.convergence_ns), accuracy_ms),
+            _say_causes(causes_of_flow(run.evidence.causes, flow)),
+        )
+
+
+def _say_causes(causes: Sequence[tuple[str, float]]) -> str:
+    shown = [(name, share) for name, share in causes if share >= _SHARE_SHOWN] or causes[:1]
+    return ", ".join(name if len(shown) == 1 else f"{name} {share:.0%}" for name, share in shown) or NONE
+
+
+def drop_rows(runs: Sequence[JudgedRun]) -> list[tuple[str, ...]] | None:
+    """Return a row for each place at which the kernel dropped packets, most first; None if the cluster has no counters.
+
+    A row is the place (a namespace, or `links`), drops on input, on output and at sockets over the runs, and the counters that
+    moved.
+    """
+    ledgers = [run.evidence.ledger for run in runs if run.evidence.ledger is not None]
+    if not ledgers:
+        return None
+    counts: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for place in (place for ledger in ledgers for place in ledger.places):
+        moved = (place.input_drops, place.output_drops, place.socket_drops)
+        counts[place.namespace] = [before + more for before, more in zip(counts[place.namespace], moved, strict=True)]
+        reasons[place.namespace].update(place.reasons)
+    found = [
+        (place, drops, ", ".join(f"{name} {moved:,}" for name, moved in sorted(reasons[place].items())))
+        for place, drops in counts.items()
+    ]
+    if links := sum(ledger.link_drops for ledger in ledgers):
+        found.append(("links", [0, links, 0], "sent but never received"))
+    if twice := sum(ledger.tunnel_drops for ledger in ledgers):
+        reason = "encapsulated packets, counted twice above: at their place and on the tunnel, a link"
+        found.append(("tunnels", [0, -twice, 0], reason))
+    found.sort(key=lambda row: (-sum(row[1]), row[0]))
+    return [(place, *(say_count(count or None) for count in drops), reason) for place, drops, reason in found]
+
+
+def finding_rows(summary: Summary) -> list[tuple[str, ...]]:
+    """Return a row for each kind of the runs' findings, over flows and trials: FAIL, then INCONCLUSIVE, then information.
+
+    A row is verdict, check, code, arm, number, and the text of the first.
+    """
+    groups: dict[tuple[Verdict, str, str, str], list[ReportedFinding]] = {}
+    for finding in summary.findings:
+        if finding.check != "comparison":
+            groups.setdefault((finding.verdict, finding.check, finding.code, finding.arm or "both"), []).append(finding)
+    rank = {Verdict.FAIL: 0, Verdict.INCONCLUSIVE: 1, Verdict.PASS: 2}
+    listed = sorted(groups.items(), key=lambda item: rank[item[0][0]])
+    return [(*kind, f"{sum(1 + one.more for one in group)}", group[0].text) for kind, group in listed]

@@ -1,4 +1,7 @@
-"""A figure over releases, with the releases at which its level changed, as text and as a page. Pure.
+"""The history of figures over releases, and a figure's trend with the changes of its level, as text and as a page. Pure.
+
+The history has a flat row per trial, so that any tool that reads Parquet can query it. A figure is compared only among trials
+of one set-up: the traits that the release gate wants alike.
 
 Change points: the division of the trials, in the order of their releases, that has the least squared error plus a penalty for
 each change; found exactly by PELT, of the library ruptures. The scale is the standard deviation within releases, the penalty
@@ -12,22 +15,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 from xml.sax.saxutils import escape
 
 import numpy as np
 import ruptures
 from markupsafe import Markup
 
+from hitless.facts import Part, PartIdentity
 from hitless.plural import plural
 from reports.gate.inference import Estimate, estimate_mean
-from reports.gate.relative import READINGS
-from reports.gate.rules import Figure
+from reports.gate.relative import READINGS, collect_values
+from reports.gate.rules import Figure, Trait
+from reports.gate.sides import FoundArm, StoredSummary, say_trait
 from reports.picture import draw_text, ticks
-from reports.releases import Row, column_of
 from reports.templating import render
 
+SCHEMA: Final = "hitless.history/1"
 _PENALTY: Final = 4.0
 _BAR_WIDTH: Final = 30
 _SPREAD_MIN: Final = 2
@@ -41,6 +47,82 @@ BELOW_PX: Final = 70
 SLOT_PX_MIN: Final = 34
 """Of one release: with more than 26 the picture is wider, and scrolls."""
 _TICKS: Final = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One trial of one arm. The fields are the columns."""
+
+    recorded_at: datetime
+    """When the summary was written, UTC."""
+    release: str
+    """Version of the system under test."""
+    scenario: str
+    arm: str
+    trial: int
+    verdict: str
+    topology: str
+    profile: str
+    rate: str
+    carrier: str
+    backend: str
+    kernel: str
+    threshold: str
+    interval_ms: float
+    """Between two probes of a flow."""
+    offered: int
+    """Probes of mesh flows."""
+    lost: int
+    gate_hold_after_routes_ms: float | None
+    """This and the figures below: None if the trial has none, or was INCONCLUSIVE."""
+    gate_hold_ms: float | None
+    convergence_ms: float | None
+    ungated_downtime_ms: float | None
+    """Of the flow that was down longest, likely length."""
+    gate_looks: float | None
+    allowances: tuple[str, ...]
+    """Those that the release gate used for the scenario: rule, owner, reason, expiry."""
+
+    @property
+    def setup(self) -> tuple[str, ...]:
+        """Properties that trials must share for a comparison of their figures."""
+        return tuple(getattr(self, trait.value) for trait in Trait)
+
+
+def column_of(figure: Figure) -> str:
+    """Return the column of a figure."""
+    name, unit = figure.value.replace("-", "_"), READINGS[figure].unit
+    return name if name.endswith(unit) else f"{name}_{unit}"
+
+
+def name_release(parts: tuple[PartIdentity, ...]) -> str | None:
+    """Return the version of the extension, or None if the summary does not know it."""
+    return next((part.version for part in parts if part.name is Part.EXTENSION and part.version), None)
+
+
+def make_rows(stored: StoredSummary, release: str, recorded_at: datetime, allowances: tuple[str, ...] = ()) -> Iterator[Row]:
+    """Yield a row for each trial of a summary."""
+    summary = stored.summary
+    traits: dict[str, Any] = {trait.value: say_trait(summary, trait) for trait in Trait}
+    for arm in summary.arms:
+        found = FoundArm(path=stored.path, summary=summary, name=arm)
+        values = {figure: collect_values(found, figure) for figure, reading in READINGS.items() if reading.arm is arm}
+        for trial in found.arm.per_trial:
+            figures: dict[str, Any] = {column_of(figure): values.get(figure, {}).get(trial.trial) for figure in READINGS}
+            yield Row(
+                recorded_at=recorded_at,
+                release=release,
+                scenario=summary.scenario,
+                arm=arm.value,
+                trial=trial.trial,
+                verdict=trial.verdict.value,
+                interval_ms=summary.interval_ms,
+                offered=trial.totals.offered,
+                lost=trial.totals.lost,
+                allowances=allowances,
+                **traits,
+                **figures,
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

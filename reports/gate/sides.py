@@ -8,20 +8,24 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from hitless.documents import validate
 from hitless.errors import UsageError
 from hitless.facts import GARDENER_PARTS, PartIdentity
 from hitless.plural import plural
-from hitless.words import Arm, Verdict
+from hitless.words import Arm, JsonObject, Verdict
 from reports.gate.rules import Trait
-from reports.summary import SCHEMA, ArmSummary, Summary
-from reports.summary_version_1 import SCHEMA_1, upgrade
+from reports.summary import SCHEMA, ArmSummary, Summary, Totals
 
 _FAMILY: Final = SCHEMA.partition("/")[0]
+SCHEMA_1: Final = "hitless.summary/1"
+_TOTALS: Final = frozenset(field.name for field in fields(Totals))
+_BOUNDS: Final = ("outage_ms_max", "bounds_ms_max")
+_LEFT_OUT: Final = ("estimators",)
+"""Other ways of measuring, which the second version does not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +116,7 @@ def parse_summary(content: bytes, path: str) -> StoredSummary:
         raise UsageError(where=path, place="schema", found=_say_schema(schema), expected=f"{SCHEMA}; `hitless judge` writes it")
     if schema == SCHEMA_1:
         try:
-            document = upgrade(document)
+            document = _upgrade(document)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(
                 where=path, found=f"a {SCHEMA_1} without its figures ({error!r})", expected="a complete summary"
@@ -120,6 +124,50 @@ def parse_summary(content: bytes, path: str) -> StoredSummary:
     summary = validate(Summary, {name: value for name, value in document.items() if name != "schema"}, path)
     _check_trials(summary, path)
     return StoredSummary(path=path, summary=summary)
+
+
+def _upgrade(document: JsonObject) -> JsonObject:
+    """Return a document of the first version in the shape of the second; fields that the first version lacks are None or empty.
+
+    It has the same figures in another shape, from before parts, the kernel and likely lengths were stored. A duration was a
+    number beside its two bounds, or the bounds alone, whose middle is then the likely length. Totals stood among the other
+    fields of an arm and of a trial.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: the document is not of the first version.
+    """
+    converted = {name: _convert(arm) for name, arm in document["arms"].items()}
+    arms = {name: _nest(arm) | {"per_trial": [_nest(trial) for trial in arm["per_trial"]]} for name, arm in converted.items()}
+    return {"kernel": None, "parts": [], **document, "schema": SCHEMA, "arms": arms}
+
+
+def _nest(node: JsonObject) -> JsonObject:
+    """Return an arm or a trial with its totals in a field of their own."""
+    rest = {name: value for name, value in node.items() if name not in _TOTALS}
+    return rest | {"totals": {name: value for name, value in node.items() if name in _TOTALS}}
+
+
+def _convert(node: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a node with its durations as shortest, likely and longest."""
+    if isinstance(node, list):
+        return [_convert(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    found = {name: _convert(value) for name, value in node.items() if name not in _LEFT_OUT}
+    for name in ("max", "sum"):
+        bounds = found.pop(f"downtime_bounds_ms_{name}", None)
+        if bounds is not None:
+            found[f"downtime_ms_{name}"] = _make_duration(bounds, found[f"downtime_ms_{name}"])
+    for name in _BOUNDS:
+        if isinstance(found.get(name), list):
+            shortest, longest = found[name]
+            found[name] = _make_duration(found[name], shortest if longest is None else (shortest + longest) / 2)
+    return found
+
+
+def _make_duration(bounds: Sequence[float | None], likely: float | None) -> JsonObject:
+    shortest, longest = bounds
+    return {"shortest": shortest, "likely": shortest if likely is None else likely, "longest": longest}
 
 
 def _refuse_number(text: str) -> NoReturn:

@@ -23,8 +23,7 @@ from commands.session_gate import SessionHistory
 from hitless.errors import UsageError
 from reports.gate.rules import Figure
 from reports.gate.simulation import RECORDED_MS
-from reports.releases import Row
-from reports.trend import Trend, find_changes, levels, make_trend, render_trend, render_trend_page
+from reports.trend import Row, Trend, find_changes, levels, make_trend, render_trend, render_trend_page
 from tests.unit.summaries import HOLDS_MS, changed, gated, summary, ungated, write
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "history.md"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from commands.rates import choose_rate
+from commands.compare import choose_rate
 from commands.settings import read_rate
 from hitless.errors import MissingCapabilityError, UsageError
 from scenarios.plan import Case

@@ -8,9 +8,9 @@ from analysis.comparison import Comparison
 from analysis.evidence import Evidence
 from hitless.words import Arm
 from reports.causes import cause_rows, causes_of_flow, summarise_causes
-from reports.extracts import worst_rows
 from reports.page import render_markdown
 from reports.summary import summarise
+from reports.table import worst_rows
 from tests.clocks import ms
 from tests.unit.comparisons import comparison, judged, realistic
 from tests.unit.histories import QUIET, event, history, lost, records

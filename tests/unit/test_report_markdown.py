@@ -5,11 +5,11 @@ import pytest
 
 from analysis.comparison import Comparison
 from hitless.words import Arm
-from reports.extracts import drop_rows, finding_rows, shown_run, worst_rows
+from reports.drawing import shown_run
 from reports.page import render_markdown
 from reports.quantities import Duration, say_count, say_duration, say_ms, say_share
 from reports.summary import summarise
-from reports.table import comparison_rows, count_rows
+from reports.table import comparison_rows, count_rows, drop_rows, finding_rows, worst_rows
 from reports.templating import escape_cell
 from tests.unit.comparisons import comparison, judged
 from tests.unit.histories import QUIET, facts, header, held, history, lost, mesh_flows, records, report

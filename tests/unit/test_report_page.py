@@ -10,7 +10,7 @@ import pytest
 from analysis.comparison import Comparison
 from hitless.words import Arm, Mode
 from reports import page as page_module
-from reports.extracts import shown_run
+from reports.drawing import shown_run
 from reports.nodes import Segment, make_heat_map, mode_lanes, route_lanes
 from reports.page import render_page
 from reports.summary import summarise

@@ -9,9 +9,9 @@ from analysis.comparison import Comparison
 from hitless.facts import Part, PartIdentity
 from hitless.history import History
 from hitless.words import Arm, FlowRole, Mode, Verdict
-from reports.extracts import finding_rows
 from reports.quantities import Spread, make_spread
 from reports.summary import FINDINGS_MAX, ReportedFinding, summarise
+from reports.table import finding_rows
 from tests.unit.comparisons import comparison, judged
 from tests.unit.histories import QUIET, event, facts, header, held, history, lost, mesh_flows, records, switch_events
 
