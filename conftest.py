@@ -20,9 +20,7 @@ from clusters.linux.sandbox import enter_own_network, enter_sandbox, is_inside
 from commands import options as declared
 from commands.arms import ArmCase, ArmOutcome, Execute, execute_trial
 from commands.backends import Backend, fit_backend, make_backend
-from commands.performers import Performer, SwitchName, find_impossible, make_performer, read_programs
-from commands.session_report import SessionLive, SessionReport, finish_arm, report_arm
-from commands.settings import (
+from commands.options import (
     DOUBLE,
     RUNS_HELP,
     TRIALS_MAX,
@@ -32,6 +30,8 @@ from commands.settings import (
     make_run_directory,
     read_mesh,
 )
+from commands.performers import Performer, SwitchName, find_impossible, make_performer, read_programs
+from commands.session_report import SessionLive, SessionReport, finish_arm, report_arm
 from hitless.errors import HitlessError, MissingCapabilityError, UsageError
 from hitless.words import IpipCarrier, Overlay, Profile, Verdict
 from reports.gate.rules import Trait

@@ -29,7 +29,7 @@ from bench.reports import REPORTS
 from bench.scale import SCALE
 from bench.tables import BenchFormat, Table, fill_in, to_markdown
 from clusters.linux.sandbox import enter_sandbox
-from commands.settings import Outcome, default_runs, make_run_directory
+from commands.options import Outcome, default_runs, make_run_directory
 from commands.terminal import print_progress, print_table
 from hitless.errors import BugError, HitlessError, UsageError, WorldError
 from hitless.store import write_json

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.tables import fill_in
-from commands.settings import Outcome
+from commands.options import Outcome
 from hitless.errors import HitlessError, UsageError
 from hitless.facts import GARDENER_PARTS
 from hitless.words import JsonObject

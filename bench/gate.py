@@ -20,8 +20,8 @@ from bench.tables import Table
 from clusters.kind.config import KindOptions
 from commands.arms import execute_trial
 from commands.backends import make_backend
+from commands.options import BackendName
 from commands.performers import SwitchName, make_performer
-from commands.settings import BackendName
 from commands.terminal import print_progress
 from hitless.plural import plural
 from hitless.words import SECOND, Arm, JsonObject

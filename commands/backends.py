@@ -14,8 +14,8 @@ from clusters.kind.machine import capabilities_missing
 from clusters.kubernetes.prober_manifests import NAMESPACE
 from clusters.kubernetes.watched import check_records, count_families, find_mismatches, make_watched_cluster, read_zones
 from clusters.lab import cluster as lab
+from commands.options import BackendName
 from commands.performers import Act, Performer, SwitchName
-from commands.settings import BackendName
 from hitless.errors import UsageError
 from hitless.ports import Clock, Cluster
 from hitless.words import Profile

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,9 @@ from clusters.linux.sandbox import enter_sandbox
 from commands.arms import execute_plan, execute_trial, judge_history
 from commands.backends import Backend
 from commands.live import LiveView
+from commands.options import Format, make_folder, make_run_directory
 from commands.performers import Performer, find_impossible
 from commands.reporting import attempt, describe_decision, write_comparison, write_prometheus
-from commands.settings import Format, make_folder, make_run_directory
 from commands.terminal import print_comparison, print_run
 from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError, RecordDamagedError, UsageError
@@ -93,14 +94,13 @@ def _run_trials(
     arms = tuple(case.scenario.arm_plans)
     order = sorted(((arm, trial) for arm in arms for trial in trials), key=_turn)
     runs = []
-    view = LiveView(directory, sys.stderr) if output_format is Format.TEXT else None
-    with nullcontext() if view is None else closing(view):
+    is_shown = output_format is Format.TEXT
+    with closing(LiveView(directory, sys.stderr if is_shown else io.StringIO())) as view:
         for arm, trial in order:
-            judged = execute_trial(backend, performer, case, arm, trial, directory / f"{arm.lower()}-{trial}")
-            if view is not None:
-                view.erase()
-                print_run(judged)
-            runs.append(judged)
+            runs.append(execute_trial(backend, performer, case, arm, trial, directory / f"{arm.lower()}-{trial}"))
+            view.erase()
+            if is_shown:
+                print_run(runs[-1])
     return tuple(runs)
 
 

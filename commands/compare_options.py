@@ -10,8 +10,19 @@ import typer
 
 from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
 from commands import options
-from commands.options import is_given, refuse_beside
-from commands.settings import AUTO, DOUBLE, TRIALS_MAX, BackendName, Format, Outcome, check_folder, read_mesh, read_rate
+from commands.options import (
+    AUTO,
+    DOUBLE,
+    TRIALS_MAX,
+    BackendName,
+    Format,
+    Outcome,
+    check_folder,
+    is_given,
+    read_mesh,
+    read_rate,
+    refuse_beside,
+)
 from hitless.errors import UsageError
 from scenarios.mesh import FULL_MESH
 

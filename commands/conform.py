@@ -12,7 +12,7 @@ from clusters.linux.sandbox import enter_sandbox
 from clusters.programs.api_server import find_assets
 from clusters.programs.conformance import ask_program, simplify
 from clusters.programs.identity import check_program, identify
-from commands.settings import Format, make_folder, make_run_directory
+from commands.options import Format, make_folder, make_run_directory
 from commands.terminal import print_table
 from gardener.observed.cases import CASES, ask_double, say
 from gardener.releases import ExtensionRelease, find_release

@@ -16,7 +16,7 @@ import numpy as np
 from analysis.comparison import Comparison
 from commands.compare import read_stored
 from commands.gate_run import Version, run_versions, say_looks
-from commands.settings import GateFormat
+from commands.options import GateFormat
 from hitless.documents import read_document
 from hitless.errors import UsageError
 from reports.gate.absolute import Plans
@@ -83,11 +83,7 @@ def run_gate(arguments: tuple[str, str], options: GateOptions, budget: int, outp
     """Run both versions until the release is decided, print the decision, and return the exit code.
 
     The arguments are those of `hitless compare` that make the last release, and those that make the candidate; the budget is
-    the trials of each version at the most.
-
-    Raises:
-        UsageError: an input is wrong; nothing was written.
-        WorldError: a trial gave no result.
+    the trials of each version at the most. Errors as `run_versions`.
     """
     question = read_question(options)
     files = {load_scenario(path).name: path for path in options.scenario_files}

@@ -18,8 +18,8 @@ from typing import Final
 from analysis.comparison import Comparison
 from analysis.evidence import JudgedRun
 from commands.compare import find_runs, read_stored
+from commands.options import DOUBLE, LATEST, make_run_directory
 from commands.reporting import write_comparison
-from commands.settings import DOUBLE, LATEST, make_run_directory
 from hitless.errors import UsageError, WorldError
 from hitless.plural import plural
 from hitless.store import write_json

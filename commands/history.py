@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from commands.options import OutputFormat
-from commands.settings import Format, check_folder
+from commands.options import Format, OutputFormat, check_folder
 from commands.terminal import print_table
 from hitless.errors import UsageError, attempting
 from hitless.plural import plural

@@ -15,7 +15,7 @@ from clusters.kind.kept import clean_clusters, in_use, remove_cluster
 from clusters.kind.status import read_status
 from clusters.kind.versions import CALICO_IMAGES, LOCAL_IMAGES, NODE_IMAGES, find_node_image
 from commands import options
-from commands.settings import BackendName, Outcome
+from commands.options import BackendName, Outcome
 from commands.terminal import print_table
 from hitless.clock import RunClock
 from hitless.errors import MissingCapabilityError, UsageError, WorldError

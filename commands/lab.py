@@ -18,8 +18,7 @@ from clusters.lab.holder import (
 )
 from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
-from commands.options import Carrier
-from commands.settings import Outcome
+from commands.options import Carrier, Outcome
 from hitless.plural import plural
 from hitless.words import Mode, Overlay
 

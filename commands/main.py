@@ -20,14 +20,21 @@ from commands import history as history_commands
 from commands import kind as kind_commands
 from commands import lab as lab_commands
 from commands.compare_options import compare
-from commands.options import EXIT_CODES, GroupedCommand, Output, OutputFormat, Prometheus, is_given, name_options, refuse_beside
-from commands.settings import (
+from commands.options import (
+    EXIT_CODES,
     MESH_HELP,
     Format,
     GateFormat,
+    GroupedCommand,
     Outcome,
+    Output,
+    OutputFormat,
+    Prometheus,
     check_folder,
+    is_given,
+    name_options,
     read_mesh,
+    refuse_beside,
 )
 from hitless.errors import HitlessError, UsageError
 from hitless.words import Arm, Mode, Verdict

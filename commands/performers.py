@@ -11,7 +11,7 @@ from pathlib import Path
 from clusters.programs.api_server import find_assets
 from clusters.programs.cluster import Programs, find_program_release, plan_programs, surround
 from clusters.programs.identity import check_program
-from commands.settings import DOUBLE
+from commands.options import DOUBLE
 from gardener.doubles.route_controller import RouteControllerMode
 from gardener.releases import LATEST, ExtensionRelease
 from hitless.errors import UsageError, WorldError

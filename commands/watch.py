@@ -16,8 +16,8 @@ from clusters.kubernetes.watched import check_records, count_families, make_watc
 from commands.arms import ArmOutcome, execute_plan
 from commands.backends import WATCHED_RATE_HZ
 from commands.compare import tell_single
+from commands.options import Format, make_run_directory
 from commands.reporting import write_arm, write_prometheus
-from commands.settings import Format, make_run_directory
 from commands.terminal import print_progress
 from hitless.clock import RunClock
 from hitless.events import Event

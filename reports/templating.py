@@ -16,12 +16,10 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def render(template: str, *, accuracy_ms: float = 0.0, **facts: object) -> str:
-    """Return the text that a template renders from some facts.
+    """Return the text that a template renders from the facts that it names.
 
-    Args:
-        template: its file. In `*.html.j2` every text is escaped; in Markdown the filter `cell` does what is needed.
-        accuracy_ms: the accuracy interval that the filter `ms` writes behind durations.
-        facts: what the template names.
+    In `*.html.j2` every text is escaped; in Markdown the filter `cell` does what is needed. The accuracy interval is what the
+    filter `ms` writes behind durations.
     """
     text: str = _make_environment(accuracy_ms, escapes=".html" in template).get_template(template).render(**facts)
     return text
@@ -64,12 +62,7 @@ def escape_cell(text: object) -> str:
 
 
 def annotate(level: str, title: str, text: str) -> str:
-    """Return a workflow command of GitHub Actions, which the runner shows beside the change.
-
-    Args:
-        level: `notice`, `warning` or `error`.
-        title: of the text.
-        text: may have several lines.
+    """Return a workflow command of GitHub Actions, which the runner shows beside the change: notice, warning or error.
 
     Source: GitHub's documentation, "Workflow commands for GitHub Actions"; escapes as in actions/toolkit,
     packages/core/src/command.ts.

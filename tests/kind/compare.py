@@ -16,8 +16,8 @@ from clusters.kind.config import DEFAULT_CLUSTER_NAME, KindOptions
 from clusters.linux.sandbox import enter_sandbox
 from commands.arms import execute_trial
 from commands.backends import make_backend
+from commands.options import BackendName, default_runs, make_run_directory
 from commands.performers import SwitchName, make_performer
-from commands.settings import BackendName, default_runs, make_run_directory
 from hitless.store import read_history
 from hitless.words import Arm, Capability, Overlay, Profile
 from scenarios.loading import find_scenario, load_scenario

@@ -9,7 +9,7 @@ import pytest
 from clusters.kubernetes.kube import KindKube
 from clusters.programs.api_server import ApiServer
 from commands.backends import Backend, make_backend
-from commands.settings import BackendName
+from commands.options import BackendName
 from hitless.errors import UsageError
 from hitless.words import JsonObject, Mode
 from switches.observer import KINDS

@@ -12,8 +12,8 @@ from bench.lab.cause_experiment import CauseExperiment, run_cause_experiment
 from bench.lab.cause_scenes import STAGES
 from commands.arms import execute_trial
 from commands.backends import make_backend
+from commands.options import BackendName
 from commands.performers import SwitchName, make_performer
-from commands.settings import BackendName
 from hitless.words import Arm, FlowRole
 from tests.cases import case_of
 

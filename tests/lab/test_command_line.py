@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from commands.compare import judge_stored
-from commands.settings import Format
+from commands.options import Format
 from hitless.errors import RecordDamagedError, UsageError
 from hitless.words import Verdict
 from tests.lab.test_sandbox import outside_environment, run_as_nobody

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from commands.conform import conform
-from commands.settings import Format
+from commands.options import Format
 from hitless.words import Verdict
 from tests.lab.test_programs import assets, reference, write_program
 

@@ -18,8 +18,8 @@ from clusters.lab.network import LabNetwork
 from clusters.lab.spec import LabSpec
 from commands.arms import execute_trial
 from commands.backends import make_backend
+from commands.options import BackendName
 from commands.performers import SwitchName, make_performer
-from commands.settings import BackendName
 from hitless.facts import Flow
 from hitless.words import Arm, Capability, FlowRole, IpFamily, Mode
 from probes.stamp import PORT

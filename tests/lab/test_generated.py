@@ -13,8 +13,8 @@ from analysis.causes.candidates import CauseKind
 from analysis.evidence import JudgedRun
 from commands.arms import execute_trial
 from commands.backends import make_backend
+from commands.options import BackendName
 from commands.performers import SwitchName, make_performer
-from commands.settings import BackendName
 from hitless.words import Arm, JsonObject, Verdict
 from scenarios.plan import Options, make_case
 from tests.generated import documents, load_document

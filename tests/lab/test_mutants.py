@@ -8,8 +8,8 @@ import pytest
 
 from commands.arms import execute_trial
 from commands.backends import make_backend
+from commands.options import BackendName
 from commands.performers import SwitchName, make_performer
-from commands.settings import BackendName
 from hitless.words import Arm, Verdict
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.plan import Options, make_case

@@ -15,8 +15,8 @@ from analysis.paths import CELLS, SENT_TTL, FlowPaths, ModeLoss, ProbePath, coun
 from analysis.route_history import RouteMode
 from commands.arms import execute_trial
 from commands.backends import make_backend
+from commands.options import BackendName
 from commands.performers import SwitchName, make_performer
-from commands.settings import BackendName
 from hitless.words import Arm, FlowRole
 from tests.cases import case_of
 

@@ -12,8 +12,8 @@ from clusters.programs.api_server import find_assets
 from clusters.programs.cluster import Programs
 from commands.arms import execute_trial
 from commands.backends import fit_backend, make_backend
+from commands.options import BackendName
 from commands.performers import SwitchName, make_performer
-from commands.settings import BackendName
 from gardener.releases import CALICO_VERSION
 from hitless.errors import MissingCapabilityError, WorldError
 from hitless.facts import GARDENER_PARTS, Part

@@ -18,7 +18,7 @@ from clusters.kubernetes.watched import WatchedCluster
 from clusters.lab.cluster import LabCluster
 from commands.arms import execute_plan
 from commands.compare import compare_watched, judge_stored
-from commands.settings import Format
+from commands.options import Format
 from commands.watch import WatchOptions, make_watch_plan
 from hitless.clock import RunClock
 from hitless.errors import UsageError, WorldError

@@ -12,8 +12,8 @@ from clusters.kubernetes.watched import find_mismatches
 from clusters.lab.cluster import LabCluster
 from commands.arms import execute_trial
 from commands.backends import Backend, make_backend
+from commands.options import BackendName
 from commands.performers import SwitchName, find_impossible, make_performer
-from commands.settings import BackendName
 from hitless.clock import RunClock
 from hitless.errors import WorldError
 from hitless.ports import Clock, Cluster

@@ -9,7 +9,7 @@ import pytest
 
 from bench.command import QUESTIONS, SCHEMA, choose, run_bench
 from bench.tables import BenchFormat, Table, fill_in, to_markdown
-from commands.settings import Outcome
+from commands.options import Outcome
 from hitless.errors import UsageError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from commands.bundle import Pseudonyms, bundle
 from commands.compare import judge_stored, read_stored
-from commands.settings import Format
+from commands.options import Format
 from hitless.errors import BugError, RecordDamagedError, UsageError
 from hitless.store import read_history, write_json
 from hitless.words import Arm, Verdict

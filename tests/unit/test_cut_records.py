@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from commands.compare import judge_stored
-from commands.settings import Format
+from commands.options import Format
 from hitless.errors import RecordDamagedError
 from hitless.store import RunStore, read_history
 from hitless.words import Arm, Verdict

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from commands.gate import GateOptions, check_gate, gate_release
-from commands.settings import GateFormat
+from commands.options import GateFormat
 from hitless.errors import UsageError
 from reports.gate.decision import Outcome, Question, Release, decide_release
 from reports.gate.inference import Look

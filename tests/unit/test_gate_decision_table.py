@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from commands.gate import GateOptions, gate_release
-from commands.settings import GateFormat
+from commands.options import GateFormat
 from hitless.errors import UsageError
 from reports.gate.decision_table import ask_table, parse_table
 from reports.gate.rules import RuleFinding, State

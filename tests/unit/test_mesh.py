@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.settings import read_mesh
+from commands.options import read_mesh
 from commands.watch import choose_mesh
 from hitless.errors import UsageError
 from scenarios.mesh import COVERING_TIMES, FULL_MESH, FULL_NODES_MAX, Mesh

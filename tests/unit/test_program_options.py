@@ -8,8 +8,8 @@ import pytest
 
 from clusters.programs.cluster import Programs
 from commands.backends import fit_backend, make_backend
+from commands.options import DOUBLE, BackendName
 from commands.performers import SwitchName, find_impossible, make_performer, read_programs
-from commands.settings import DOUBLE, BackendName
 from hitless.errors import MissingCapabilityError, UsageError
 from hitless.facts import Part
 from hitless.words import Arm, Profile

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from commands.compare import choose_rate
-from commands.settings import read_rate
+from commands.options import read_rate
 from hitless.errors import MissingCapabilityError, UsageError
 from scenarios.plan import Case
 from tests.cases import case_of

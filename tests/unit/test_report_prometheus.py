@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from analysis.comparison import Comparison
 from commands import compare
 from commands.compare import judge_stored
+from commands.options import Format, check_folder
 from commands.reporting import write_prometheus
-from commands.settings import Format, check_folder
 from hitless.errors import UsageError
 from hitless.history import History
 from hitless.words import Arm, Verdict

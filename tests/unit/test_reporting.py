@@ -13,8 +13,8 @@ import pytest
 from analysis.evidence import Evidence, JudgedRun
 from commands import compare, reporting
 from commands.compare import judge_stored, read_stored, tell_single
+from commands.options import Format
 from commands.reporting import write_comparison
-from commands.settings import Format
 from hitless.errors import RecordDamagedError, WorldError
 from hitless.history import History
 from hitless.verdicts import CheckResult, failure

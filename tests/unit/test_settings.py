@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.settings import default_runs, make_folder, make_fresh_directory, make_run_directory
+from commands.options import default_runs, make_folder, make_fresh_directory, make_run_directory
 from hitless.errors import UsageError
 
 

@@ -10,8 +10,7 @@ import pytest
 import typer
 
 from commands.main import run_app
-from commands.options import EXIT_CODES
-from commands.settings import Outcome
+from commands.options import EXIT_CODES, Outcome
 from commands.terminal import print_comparison, print_progress, print_table
 from hitless.words import Verdict
 from reports.summary import summarise

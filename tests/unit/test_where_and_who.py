@@ -12,8 +12,8 @@ from clusters.kind.config import DEFAULT_CLUSTER_NAME
 from clusters.kubernetes.watched import check_records, find_mismatches
 from clusters.lab.kube import MemoryKube
 from commands.backends import make_backend
+from commands.options import BackendName
 from commands.performers import SwitchName, confirm_switched, find_impossible, make_performer
-from commands.settings import BackendName
 from gardener.manifests.admission import admit
 from hitless.errors import UsageError, WorldError
 from hitless.facts import NodeFacts
