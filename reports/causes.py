@@ -1,4 +1,4 @@
-"""The causes of an arm's outages, in numbers and as rows of strings; the numbers are part of the summary's schema. Pure.
+"""The causes of an arm's outages in numbers: part of the summary's schema. Pure.
 
 Of all flows that are judged: between pods, hosts and Services, over all trials. An outage counts for its likeliest cause; its
 downtime is shared out to all its causes by their scores.
@@ -7,7 +7,7 @@ downtime is shared out to all its causes by their scores.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,10 +16,8 @@ from analysis.causes.candidates import CauseKind
 from analysis.evidence import JudgedRun
 from hitless.facts import Flow
 from hitless.words import MILLISECOND, FlowRole
-from reports.quantities import NONE, say_count
 
 SUBJECTS_MAX: Final = 5
-_SUBJECTS_SHOWN: Final = 2
 JUDGED: Final = (FlowRole.MESH, FlowRole.POD, FlowRole.HOST, FlowRole.SERVICE)
 
 
@@ -114,31 +112,3 @@ def _summarise(kind: CauseKind, parts: Sequence[_Part], total_ms: float) -> Caus
             evidence=tuple(evidence.text for evidence in clearest.evidence),
         ),
     )
-
-
-def cause_rows(arm: str, found: Sequence[CauseSummary]) -> Iterator[tuple[str, ...]]:
-    """Yield one row of strings per cause: arm, cause, outages, flows, share of the downtime, least score, what was broken."""
-    for one in found:
-        yield (
-            arm,
-            one.cause,
-            say_count(one.outages),
-            say_count(one.flows),
-            f"{one.downtime_share:.1%}",
-            NONE if one.score_min is None else f"{one.score_min:.2f}",
-            _say_subjects(one.subjects, one.subjects_more),
-        )
-
-
-def example_rows(arm: str, found: Sequence[CauseSummary]) -> Iterator[tuple[str, ...]]:
-    """Yield one row of strings per cause: arm, cause, the flow that shows it best, the evidence."""
-    for one in found:
-        yield arm, one.cause, f"trial {one.example.trial}: {one.example.flow}", "; ".join(one.example.evidence)
-
-
-def _say_subjects(subjects: Mapping[str, int], others: int) -> str:
-    if not subjects:
-        return NONE
-    shown = [f"{subject} ({count})" for subject, count in list(subjects.items())[:_SUBJECTS_SHOWN]]
-    more = len(subjects) - len(shown) + others
-    return ", ".join(shown) + (f", {more} more" if more > 0 else "")

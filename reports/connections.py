@@ -1,14 +1,14 @@
-"""TCP connections, family by family: their totals for the summary, and rows of the report. Pure."""
+"""TCP connections, family by family: their totals for the summary. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.connections import Complaint, ConnectionMeasure, StallEnd
 from analysis.evidence import JudgedRun
-from reports.quantities import NONE, ms, say_count, say_ms
+from reports.quantities import ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +49,6 @@ def summarise_connections(runs: Sequence[JudgedRun]) -> dict[str, ConnectionTota
             if flow.id in measures:
                 families[flow.family].append(measures[flow.id])
     return {family: _total(found) for family, found in families.items()}
-
-
-def connection_rows(arm: str, totals: dict[str, ConnectionTotals]) -> Iterable[tuple[str, ...]]:
-    """Yield a row of strings a family: arm, family, opened, answered, then its complaints."""
-    for family, found in totals.items():
-        stalls = NONE
-        if found.stall_ms_max is not None:
-            stalls = f"{say_count(found.stalled)} ({say_count(found.recovered)} recovered), up to {say_ms(found.stall_ms_max)}"
-        complaints = (found.reset, found.refused, found.timed_out + found.ended, found.unreachable, found.slow)
-        answered = f"{say_count(found.answered)} of {say_count(found.offered)}"
-        yield arm, family, say_count(found.opened), answered, *(say_count(count or None) for count in complaints), stalls
 
 
 def _total(measures: Sequence[ConnectionMeasure]) -> ConnectionTotals:

@@ -1,11 +1,11 @@
-"""The application load of an arm: requests and answers of its users, in numbers and as rows of strings. Pure.
+"""The application load of an arm: requests and answers of its users in numbers. Pure.
 
 The numbers are part of the summary's schema. Seconds count from the operator's request, as timelines do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,8 +15,7 @@ from analysis.evidence import JudgedRun
 from analysis.load_seconds import LoadSecond, LoadTotals, load_seconds, tally, tally_uses
 from hitless.history import History
 from hitless.load import LoadRecords
-from hitless.words import MILLISECOND, SECOND, Arm
-from reports.quantities import NONE, say_count
+from hitless.words import MILLISECOND, SECOND
 
 SECONDS_MAX: Final = 40
 """Seconds of a trial that are printed; all are in summary.json."""
@@ -87,26 +86,6 @@ def _summarise_trial(history: History, load: LoadRecords) -> LoadTrial:
     )
 
 
-def load_rows(loads: Mapping[Arm, LoadSummary]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each arm and kind of users: arm, kind, requests, failed, missed, p50, p99, longest, kinds of failures."""
-    for arm, load in loads.items():
-        for use, found in load.uses.items():
-            latencies_ms = (found.latency_ms_p50, found.latency_ms_p99, found.latency_ms_max)
-            yield arm, use, *_say_counts(found), *map(_say_ms, latencies_ms), _say_failures(found)
-
-
-def second_table(load: LoadSummary, trial: LoadTrial) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return the headings, and a row for each second of a trial that is worth showing."""
-    percentiles = (f"{use} {percentile}" for use in load.uses for percentile in ("p50", "p99"))
-    rows = []
-    for one in choose_seconds(trial.seconds):
-        found = [one.uses.get(use) for use in load.uses]
-        pairs = ((None, None) if use is None else (use.latency_ms_p50, use.latency_ms_p99) for use in found)
-        latencies_ms = (_say_ms(latency_ms) for pair in pairs for latency_ms in pair)
-        rows.append((str(one.second), *_say_counts(one.totals), *latencies_ms, _say_failures(one.totals)))
-    return ("second", "requests", "failed", "not sent", *percentiles, "failures"), rows
-
-
 def choose_seconds(seconds: Sequence[LoadSecond]) -> tuple[LoadSecond, ...]:
     """Return the seconds worth showing: around the request, and where something failed or could not be asked.
 
@@ -119,17 +98,3 @@ def choose_seconds(seconds: Sequence[LoadSecond]) -> tuple[LoadSecond, ...]:
     ]
     closest = sorted(worth, key=lambda one: abs(one.second))[:SECONDS_MAX]
     return tuple(sorted(closest, key=lambda one: one.second))
-
-
-def _say_counts(found: LoadTotals) -> tuple[str, ...]:
-    return tuple(map(say_count, (found.requests, found.failed, found.missed)))
-
-
-def _say_failures(found: LoadTotals) -> str:
-    kinds = found.failures | ({"under way at the end": found.aborted} if found.aborted else {})
-    return ", ".join(f"{kind} {count:,}" for kind, count in kinds.items()) or NONE
-
-
-def _say_ms(value_ms: float | None) -> str:
-    """Return a time that was measured itself: it has no accuracy interval."""
-    return NONE if value_ms is None else f"{value_ms:,.1f}"

@@ -18,11 +18,9 @@ from analysis.comparison import Comparison
 from hitless.history import History
 from hitless.plural import plural
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject
-from reports.causes import cause_rows, example_rows
-from reports.connections import connection_rows
 from reports.drawing import make_panels, shown_run
 from reports.limits import limits
-from reports.load import load_rows, second_table
+from reports.load import choose_seconds
 from reports.nodes import make_heat_map, mode_lanes, route_lanes
 from reports.summary import Summary
 from reports.table import (
@@ -35,7 +33,6 @@ from reports.table import (
     headline_rows,
     identity,
     mode_rows,
-    transition_rows,
     verdict_sentence,
     worst_rows,
 )
@@ -71,20 +68,15 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
         classes={
             name: count_rows(summary, name) for name in dict.fromkeys(n for a in summary.arms.values() for n in a.classes)
         },
-        connections=[row for arm, found in summary.arms.items() for row in connection_rows(arm, found.connections)],
-        causes=[row for arm, found in summary.arms.items() for row in cause_rows(arm, found.causes)],
-        cause_examples=[row for arm, found in summary.arms.items() for row in example_rows(arm, found.causes)],
         worst=list(worst_rows(comparison, WORST_FLOWS_MAX, summary.accuracy_ms)),
         heat={arm: make_heat_map(runs[arm]) for arm in shown},
         lanes=[(arm, run.history.header.trial, mode_lanes(run), route_lanes(run)) for arm, run in shown.items()],
         nodes=len(first.facts.nodes),
         egress=egress_rows(summary),
         modes=list(mode_rows(summary)),
-        transitions=list(transition_rows(summary)),
         loads=loads,
-        load_rows=list(load_rows(loads)),
         load_seconds=[
-            (arm, trial, *second_table(load, trial))
+            (arm, trial, choose_seconds(trial.seconds))
             for arm, load in loads.items()
             for trial in load.per_trial
             if arm in shown and trial.trial == shown[arm].history.header.trial

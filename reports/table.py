@@ -210,27 +210,6 @@ def _say_loss(cell: ModeLoss) -> str:
     return f"{cell.lost:,} of {cell.offered:,}{ways}"
 
 
-def transition_rows(summary: Summary) -> Iterator[tuple[str, ...]]:
-    """Yield label, arm, number of flows, minimum, median, mean, and the longest with its bounds; transitions that were made."""
-    accuracy_ms = summary.accuracy_ms
-    for arm, paths in ((arm, found.paths) for arm, found in summary.arms.items()):
-        for label, length in (
-            (f"event transition ({paths.events_impaired:,} ended by an impaired probe)", paths.event_transition),
-            ("first probe out by the Next-Best Egress", paths.first_out),
-            ("first answer back by the Next-Best Egress", paths.first_back),
-            ("recovery transition", paths.recovery_transition),
-        ):
-            spread = length.spread_ms
-            if spread.flows:
-                yield (
-                    label,
-                    arm,
-                    f"{spread.flows:,} of {paths.flows:,}",
-                    *(say_ms(value, accuracy_ms) for value in (spread.min, spread.median, spread.mean)),
-                    say_duration(length.bounds_ms_max, accuracy_ms),
-                )
-
-
 def worst_rows(comparison: Comparison, limit: int, accuracy_ms: float) -> Iterator[tuple[str, ...]]:
     """Yield a row for each mesh flow that was down longest, by the longest bound; GATED first, for there every one matters.
 

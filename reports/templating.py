@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hitless.plural import plural
-from reports.quantities import say_count, say_ms
+from reports.quantities import say_count, say_duration, say_ms
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -44,7 +44,9 @@ def _make_environment(accuracy_ms: float, *, escapes: bool) -> Environment:
         plain=lambda value: f"{value:g}",
         count=say_count,
         of=plural,
+        some=lambda count: say_count(count or None),
         ms=lambda value: say_ms(value, accuracy_ms),
+        duration=lambda found: say_duration(found, accuracy_ms),
     )
     environment.globals["style"] = read_asset("page.css")
     return environment
