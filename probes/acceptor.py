@@ -51,13 +51,7 @@ _ACCEPTS_MAX: Final = 64
 
 
 class TokenBucket:
-    """Lets through at most a rate on average, and at most a burst at once.
-
-    Args:
-        rate: tokens a nanosecond.
-        burst: tokens that it holds; it begins full.
-        now_ns: any clock.
-    """
+    """Lets through at most a rate (tokens a nanosecond) on average, and at most a burst at once, with which it begins."""
 
     def __init__(self, rate: float, burst: float, now_ns: int) -> None:
         self._rate, self._burst = rate, burst
@@ -188,14 +182,7 @@ class _Connection(Conversation):
 
 
 class Acceptor:
-    """Answers the messages that come to the agent's endpoints on connections.
-
-    Args:
-        log: of received messages; a reflector of datagrams may write there, too.
-
-    Raises:
-        WorldError: a namespace, an address and port, or enough descriptors are not available.
-    """
+    """Answers the messages that come to the agent's endpoints on connections; a reflector may share its log."""
 
     def __init__(self, settings: AgentSettings, bridge: Bridge, log: GrowingTable) -> None:
         self._settings, self._bridge, self._log = settings, bridge, log

@@ -67,12 +67,7 @@ COUNTERS: Final = (*STRAYS, "receive_overflows", "answered", "sent", "probes")
 
 
 class Roles:
-    """The roles of one agent, and its record. Raises WorldError: a socket or a record file is not available.
-
-    Args:
-        settings: of the agent.
-        bridge: converts the kernel's receive times; its process renews it.
-    """
+    """The roles of one agent, and its record. Raises WorldError: a socket or a record file is not available."""
 
     def __init__(self, settings: AgentSettings, bridge: Bridge) -> None:
         self.settings = settings
@@ -128,10 +123,7 @@ class Process:
     """The loop: one epoll over the reflectors' sockets, the connections, SIGTERM and stdin, and the time of the next tick.
 
     A tick has priority. In a namespace of the same kernel its probes have arrived when the call that sends them
-    returns, so that the same wake-up answers them.
-
-    Args:
-        settings: of each agent. The process stops with the first agent that has reached its end.
+    returns, so that the same wake-up answers them. The process stops with the first agent that has reached its end.
     """
 
     def __init__(self, settings: Sequence[AgentSettings]) -> None:
@@ -305,11 +297,7 @@ class Process:
 
 
 def main(arguments: list[str]) -> int:
-    """Run agents.
-
-    Returns:
-        The exit code: 0, or that of the error's class (2 for settings that are wrong).
-    """
+    """Run agents; return the exit code: 0, or that of the error's class (2 for settings that are wrong)."""
     if not arguments:
         sys.stderr.write("usage: python -m probes.agent SETTINGS.json...\n")
         return 2

@@ -109,9 +109,7 @@ class Bridge:
     def renew(self, longest_call_ns: int = 0) -> Pair:
         """Take a new pair, and measure the Error Estimate for the wire.
 
-        Args:
-            longest_call_ns: longest time from reading the clock until the last packet of the batch left; the Error Estimate
-            covers it.
+        It covers `longest_call_ns`: the longest time from reading the clock until the last packet of the batch left.
         """
         self.pair = take_pair(self._epoch_ns)
         clock_ns, is_synchronised = read_clock_error()

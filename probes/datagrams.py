@@ -140,12 +140,7 @@ class Sender:
     def collect(self, ticks: int, offset_ns: int) -> tuple[int, ...]:
         """Receive pending answers and fill their rows; the first pod changes with each call.
 
-        Args:
-            ticks: how many were sent.
-            offset_ns: wall time minus run clock.
-
-        Returns:
-            How many were malformed, foreign, stale.
+        `ticks` were sent; `offset_ns` is wall time minus run clock. Returns how many answers were malformed, foreign, stale.
         """
         counted, taken, pods = [0, 0, 0], 0, len(self._flows)
         self._turns += 1
@@ -163,7 +158,7 @@ class Sender:
         answer = None if self._header else stamp.decode_answer(arrival.content)
         if answer is not None:
             ssid, seq, timestamp = answer.ssid, answer.sender_seq, answer.sender_timestamp
-        elif self._header and self._is_reply(arrival.content):
+        elif self._header and len(arrival.content) >= self._header + stamp.PACKET_OCTETS and arrival.content[0] == self._reply:
             probe = stamp.read_probe(arrival.content, self._header)
             ssid, seq, timestamp = probe.ssid, probe.seq, probe.timestamp
         else:
@@ -186,9 +181,6 @@ class Sender:
         if not is_known or not self._has_same_padding(arrival.content, self._packets[flow]):
             row["corrupted"] = 1
         return None
-
-    def _is_reply(self, content: bytes) -> bool:
-        return len(content) >= self._header + stamp.PACKET_OCTETS and content[0] == self._reply
 
     def _has_same_padding(self, content: bytes, sent: memoryview) -> bool:
         """Return whether an answer has its probe's length and padding; of a TLV's flags a reflector may change all but M."""
@@ -224,13 +216,7 @@ class Reflector:
     def reflect(self, pods: list[int], error: int, offset_ns: int) -> tuple[bytes, tuple[int, ...]]:
         """Answer pending probes of these pods; the first pod changes with each call.
 
-        Args:
-            pods: their numbers.
-            error: the reflector's Error Estimate.
-            offset_ns: wall time minus run clock.
-
-        Returns:
-            REFLECTOR_ROWs, and the counters in the order of `probes.reflector.COUNTED`.
+        `offset_ns` is wall time minus run clock. Returns REFLECTOR_ROWs, and the counters in the order of `reflector.COUNTED`.
         """
         malformed = foreign = probes = rate_limited = answered = malformed_tlvs = taken = 0
         rows: list[tuple[Any, ...]] = []

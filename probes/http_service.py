@@ -125,11 +125,7 @@ class HttpService:
         """Pod to the port that it listens at."""
 
     def run(self, lifeline: int | None = None) -> None:
-        """Serve until told to stop, until the pipe `lifeline` ends, or until the time is over.
-
-        Args:
-            lifeline: descriptor of a pipe that ends with the harness; None: there is none.
-        """
+        """Serve until told to stop, until `lifeline` (a pipe; None: none) ends with the harness, or until the time is over."""
         end_s = time.monotonic() + self._settings.duration_ns_max / 1e9
         waiting: list[Any] = [*self._listeners, *([] if lifeline is None else [lifeline])]
         while not self._is_stopping and (left_s := end_s - time.monotonic()) > 0:
@@ -170,11 +166,7 @@ class HttpService:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the service.
-
-    Returns:
-        The exit code: 0, or that of the error's class (2 for settings that are wrong).
-    """
+    """Run the service; return the exit code: 0, or that of the error's class (2 for settings that are wrong)."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m probes.http_service SETTINGS.json\n")
         return 2

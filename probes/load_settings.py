@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from hitless.load import BODY_OCTETS_MAX, USERS_MAX
-from probes.settings_file import INT64_MAX, Address, Name, Port, Text, read_document, read_fields, refuse
+from probes.settings import INT64_MAX, Address, Name, Port, Text, read_document, read_fields, refuse
 
 PORT: Final = 8080
 """Port of the service in each pod."""

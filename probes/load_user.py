@@ -40,13 +40,7 @@ class Request:
 
 
 class LoadUser:
-    """Sends requests and reports their outcomes.
-
-    Args:
-        body_octets: of a right answer.
-        timeout_ns: a request is given up after this.
-        now_ns: reads the clock of the requests' times.
-    """
+    """Sends requests and reports their outcomes; a right answer has `body_octets` and comes within `timeout_ns`."""
 
     def __init__(
         self, *, peer: PeerSettings, use: ConnectionUse, body_octets: int, timeout_ns: int, now_ns: Callable[[], int]
@@ -58,11 +52,7 @@ class LoadUser:
         self._carried = 0
 
     def ask(self, record: Callable[[Request], None]) -> Request:
-        """Make one request and return it when it has ended.
-
-        Args:
-            record: gets the request with any outcome, also when the caller is interrupted and nothing is returned.
-        """
+        """Make one request and return it when it has ended; `record` gets it, too, also when the caller is interrupted."""
         request = Request(began_ns=self._now_ns())
         try:
             request.outcome, request.errno = self._attempt(request)

@@ -27,8 +27,7 @@ class Place:
     Args:
         namespace: its path, or None: the present one, where nothing has to be entered.
 
-    Raises:
-        WorldError: there is no such namespace.
+    Raises WorldError: there is no such namespace.
     """
 
     def __init__(self, namespace: str | None) -> None:

@@ -159,8 +159,7 @@ def receive(opened: socket.socket, buffer: bytearray) -> Iterator[tuple[int, int
 def dump(opened: socket.socket, kind: int, body: bytes, sequence: int = 1, buffer: bytearray | None = None) -> list[bytes]:
     """Return the bodies of all messages of a dump, from one consistent pass.
 
-    Raises:
-        OSError: the kernel refused; EBUSY: the table kept changing.
+    Raises OSError: the kernel refused; EBUSY: the table kept changing.
     """
     buffer = buffer or bytearray(RECEIVE_OCTETS)
     for _ in range(_ATTEMPTS):
@@ -271,8 +270,7 @@ def read_node_state() -> dict[str, Any]:
     Returns:
         routes (main table, IPv4: dst, type, protocol, dev, via), devices that are up, mtus by device, rp_filter.
 
-    Raises:
-        WorldError: the kernel does not answer.
+    Raises WorldError: the kernel does not answer.
     """
     kind, protocol = socket.SOCK_RAW, socket.NETLINK_ROUTE
     with attempting("read routes and links"), socket.socket(socket.AF_NETLINK, kind, protocol) as opened:

@@ -29,12 +29,7 @@ def make_row(flow: int, seq: int, began_ns: int, ended_ns: int, send_errno: int 
 
 
 class SenderTable:
-    """The sender's rows: one per flow and tick, at place seq * flows + flow index, filled in place when the answer comes.
-
-    Args:
-        ticks_max: places a flow.
-        facts: fields for the header.
-    """
+    """The sender's rows: one per flow and tick, at place seq * flows + flow index, filled in place when the answer comes."""
 
     def __init__(self, path: Path, count: int, ticks_max: int, facts: Mapping[str, Any]) -> None:
         self._path = path

@@ -134,8 +134,7 @@ def open_socket(address: str, port: int, namespace: str | None = None, *, is_ech
         namespace: path of the network namespace, or None for the present one.
         is_echo: whether it sends echo requests, without any privilege (net.ipv4.ping_group_range), instead of UDP.
 
-    Raises:
-        WorldError: the namespace, the family, the address or the port is not available.
+    Raises WorldError: the namespace, the family, the address or the port is not available.
     """
     family, where = family_of(address), namespace or "the current namespace"
     with attempting(f"open an {family.name} socket in {where}"), closing(Place(namespace)) as place, place.inside():
@@ -156,12 +155,6 @@ def open_socket(address: str, port: int, namespace: str | None = None, *, is_ech
     return opened
 
 
-def count_overflows(opened: socket.socket) -> int:
-    """Return how many datagrams the socket dropped so far, because its buffer was full or a checksum wrong."""
-    answer = opened.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64)
-    return int(struct.unpack_from(f"<{len(answer) // 4}I", answer)[_MEMINFO_DROPS])
-
-
 def find_time(controls: Iterable[tuple[int, int, bytes]]) -> int | None:
     """Return the arrival time of a message, CLOCK_REALTIME, ns, from its control messages; None: there is none."""
     for level, kind, value in controls:
@@ -172,14 +165,7 @@ def find_time(controls: Iterable[tuple[int, int, bytes]]) -> int | None:
 
 
 class OverflowWatch:
-    """Watches the sockets of one agent.
-
-    Args:
-        senders: sockets of the sender, which drop answers.
-        reflectors: sockets of the reflector, which drop probes.
-        table: gets OVERFLOW_ROWs.
-        now_ns: run clock; the first drops fall after it.
-    """
+    """Watches the sockets of one agent: the sender's drop answers, the reflector's drop probes."""
 
     def __init__(self, senders: Sequence[Watched], reflectors: Sequence[Watched], table: GrowingTable, now_ns: int) -> None:
         self._watched = [(opened, (encode_address(address), flow, False)) for address, flow, opened in senders]
@@ -192,7 +178,8 @@ class OverflowWatch:
         """Record the increases since the last read. Raises WorldError: they cannot be written."""
         rows = []
         for place, (opened, name) in enumerate(self._watched):
-            dropped = count_overflows(opened)
+            answer = opened.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 64)
+            dropped = int.from_bytes(answer[4 * _MEMINFO_DROPS :][:4], "little")
             if dropped != self._seen[place]:
                 rows.append((*name, self._since_ns, now_ns, dropped - self._seen[place]))
                 self._seen[place] = dropped

@@ -118,15 +118,9 @@ def decode_answer(content: Content) -> Answer | None:
 
 
 def answer_probe(probe: Probe, *, seq: int, timestamp: int, received: int, error: int, ttl: int) -> bytes:
-    """Return the answer to a probe, without TLVs after its 44 octets. Source: RFC 8762 4.3.1; RFC 8972 3: the SSID is copied.
+    """Return the answer to a probe, without TLVs after its 44 octets; the arguments are the fields of an Answer.
 
-    Args:
-        probe: as received.
-        seq: the reflector's own sequence number.
-        timestamp: when the answer leaves, NTP.
-        received: when the probe came, NTP.
-        error: the reflector's Error Estimate.
-        ttl: of the probe on arrival; 0: not known.
+    Source: RFC 8762 4.3.1; RFC 8972 3: the SSID is copied.
     """
     sent = (probe.seq, probe.timestamp, probe.error, ttl)
     return encode_answer(Answer(seq & 0xFFFF_FFFF, timestamp, error, probe.ssid, received, *sent))

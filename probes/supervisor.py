@@ -43,8 +43,7 @@ from hitless.records import trim
 from probes.clocks import read_clock_id
 from probes.netlink import read_node_state
 from probes.pod import SOCKET, read_line
-from probes.settings import parse_settings
-from probes.settings_file import write_document
+from probes.settings import parse_settings, write_document
 
 STATES: Final = "process.states"
 COMPLAINT: Final = "process.stderr"
@@ -64,11 +63,7 @@ Document = dict[str, Any]
 
 
 class Supervisor:
-    """Starts, watches and ends the process of one run's agents, as requests say.
-
-    Args:
-        directory: where agents write their records; exists.
-    """
+    """Starts, watches and ends the process of one run's agents, as requests say; their records go to a directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -240,11 +240,7 @@ class TcpEstablishedFlow(TcpFlow):
         return None
 
     def _break(self, number: int) -> None:
-        """Handle the end of an open connection: fail its unanswered messages and open another one.
-
-        Args:
-            number: errno; 0: the other end closed it.
-        """
+        """Handle an open connection's end, an errno (0: the other end closed it): fail its messages, open another one."""
         opened = self._opened
         assert opened is not None  # noqa: S101 - only called where it is open
         self._tell(ConnectionEvent.RESET if number in RESETS else ConnectionEvent.ENDED, number)

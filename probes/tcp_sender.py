@@ -18,7 +18,7 @@ from hitless.words import FlowClass
 from probes.clocks import Bridge
 from probes.namespaces import Place
 from probes.recording import GrowingTable
-from probes.settings import AgentSettings, EndpointSettings
+from probes.settings import AgentSettings
 from probes.tcp_connect import TcpConnectFlow
 from probes.tcp_established import TcpEstablishedFlow
 from probes.tcp_socket import PATIENCE_NS, TcpFlow, Tools, allow_open_files, connections_max, make_socket
@@ -59,7 +59,9 @@ class TcpSender(TickedSender):
         endpoints = {endpoint.name: endpoint for endpoint in settings.endpoints}
         self._places = {name: Place(endpoints[name].namespace) for name in dict.fromkeys(flow.source for flow in flows)}
         for name, place in self._places.items():
-            _try_address(endpoints[name], place)
+            address, where = endpoints[name].address, endpoints[name].namespace or "the current namespace"
+            with attempting(f"open TCP {address} in {where}"), place.inside():  # a socket as later ones will be made
+                make_socket(address).close()
         self._flows: tuple[TcpFlow, ...] = tuple(
             (TcpConnectFlow if flow.flow_class is FlowClass.TCP_CONNECT else TcpEstablishedFlow)(
                 flow, index, self._tools, self._places[flow.source]
@@ -133,10 +135,3 @@ class TcpSender(TickedSender):
                 for flow in flows:
                     flow.offer(self.ticks)
         self.ticks += bool(offered) and not self._to_offer
-
-
-def _try_address(endpoint: EndpointSettings, place: Place) -> None:
-    """Create a socket in the same way as later ones. Raises WorldError: none is available."""
-    where = endpoint.namespace or "the current namespace"
-    with attempting(f"open TCP {endpoint.address} in {where}"), place.inside():
-        make_socket(endpoint.address).close()

@@ -75,8 +75,7 @@ _RETRANSMITS_MAX: Final = 255
 def make_socket(source: str) -> socket.socket:
     """Return a socket, made in the current namespace, whose connections come from an address.
 
-    Raises:
-        OSError: there is no descriptor left, or no such address here.
+    Raises OSError: there is no descriptor left, or no such address here.
     """
     return _bind(source, 0, (socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT))
 
@@ -84,8 +83,7 @@ def make_socket(source: str) -> socket.socket:
 def make_listener(address: str, port: int, backlog: int) -> socket.socket:
     """Return a listening socket, made in the current namespace; the connections that it accepts are as `make_socket`'s.
 
-    Raises:
-        OSError: the address or the port is not available.
+    Raises OSError: the address or the port is not available.
     """
     # What an earlier run left in TIME_WAIT is no obstacle.
     opened = _bind(address, port, (socket.SOL_SOCKET, socket.SO_REUSEADDR))
@@ -112,8 +110,7 @@ def receive(opened: socket.socket, octets: int = RECEIVE_OCTETS) -> tuple[bytes,
         At most this many octets, none at the end of the stream; and when the last of them came, CLOCK_REALTIME, ns. None: the
         kernel did not say.
 
-    Raises:
-        OSError: BlockingIOError where nothing is there; anything else is the end of the connection.
+    Raises OSError: BlockingIOError where nothing is there; anything else is the end of the connection.
     """
     content, controls, _, _ = opened.recvmsg(octets, _CONTROL_OCTETS)
     return content, find_time(controls)
@@ -157,8 +154,7 @@ def connections_max(flow_class: FlowClass, interval_ns: int, patience_ns: int) -
 def allow_open_files(connections: int) -> None:
     """Raise the process' own limit where it is too low for this many concurrent connections.
 
-    Raises:
-        WorldError: it may not be raised so far.
+    Raises WorldError: it may not be raised so far.
     """
     wanted = connections + _FILES_SPARE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -205,9 +201,7 @@ class Tools:
 class TcpFlow(ABC):
     """One flow over connections; never blocks. Every probe has its row before anything is done, so every outcome has a place.
 
-    Args:
-        index: its place in a tick.
-        place: where its connections are made.
+    `index` is its place in a tick; its connections are made in `place`.
     """
 
     makes_sockets: ClassVar[bool] = False

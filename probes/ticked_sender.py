@@ -56,17 +56,7 @@ class Pacer:
 
 
 class TickedSender(ABC):
-    """The interface of a sender, and the part of it that does not depend on the protocol.
-
-    Args:
-        settings: of the agent.
-        bridge: its clock.
-        skipped: where skipped ticks are recorded.
-        facts: go into the header of the record.
-
-    Raises:
-        WorldError: the record file is not available.
-    """
+    """The interface of a sender, and the part of it that does not depend on the protocol."""
 
     descriptor: int | None = None
     """Readable when there is something to collect; None: nothing to wait for."""

@@ -42,11 +42,7 @@ _ACTOR = "system:serviceaccount:kube-system:gardener-resource-manager"
 
 
 class LabCluster:
-    """Implements the Cluster port; see `hitless.ports.Cluster`.
-
-    Raises:
-        UsageError: the Shoot asks for something that the lab's nodes lack; see `make_spec`.
-    """
+    """Implements the Cluster port; see `hitless.ports.Cluster`. Raises UsageError: as `make_spec`."""
 
     def __init__(self, case: Case, clock: Clock) -> None:
         self._case, self._clock = case, clock

@@ -23,14 +23,7 @@ _KUBELET: Final = "system:node"
 
 
 def lab_faults(kube: MemoryKube, cloud: Cloud, network: LabNetwork, calico: Mapping[str, CalicoNode]) -> dict[str, Fault]:
-    """Return name to fault.
-
-    Args:
-        kube: the lab's API.
-        cloud: the route tables and the API around them.
-        network: nodes and their interfaces.
-        calico: node to its double of calico-node; filled once the run begins.
-    """
+    """Return name to fault; `calico`, node to its double of calico-node, is filled once the run begins."""
     nodes, clock = _Nodes(kube, network, calico), _WallClock()
     return {
         **common_faults(kube, kube, cloud),

@@ -123,8 +123,7 @@ def find_holder(name: str = DEFAULT_NAME, advice: str = "start one with `hitless
 def stop_holder(holder: Holder) -> None:
     """End a holder with its lab and everything that runs in it, and remove its state file.
 
-    Raises:
-        WorldError: it is not up yet, or does not end.
+    Raises WorldError: it is not up yet, or does not end.
     """
     if holder.is_alive:
         descriptor = _open_process(holder)

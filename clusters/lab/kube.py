@@ -169,11 +169,7 @@ class MemoryKube:
 
 
 class Watch:
-    """The changes of the objects of some kinds, for one reader.
-
-    Args:
-        pending: what the first `take` returns.
-    """
+    """The changes of the objects of some kinds, for one reader; `pending` is what the first `take` returns."""
 
     def __init__(self, kube: MemoryKube, kinds: frozenset[Kind], pending: set[tuple[Kind, str]]) -> None:
         self._kube = kube
@@ -188,8 +184,7 @@ class Watch:
     def take(self) -> dict[Kind, dict[str, JsonObject | None]]:
         """Return what changed since the last call: kind to name to object (None: deleted), in order of the names.
 
-        Raises:
-            ApiUnavailableError: the API is unavailable; the next call returns the changes.
+        Raises ApiUnavailableError: the API is unavailable; the next call returns the changes.
         """
         if self._kube.is_away:
             raise ApiUnavailableError("the Kubernetes API does not answer")
@@ -228,20 +223,11 @@ def copy_json(value: Json) -> Json:
 
 
 def merge_condition(conditions: Sequence[JsonObject], patch: JsonObject) -> list[JsonObject]:
-    """Merge one condition into a list of conditions.
+    """Merge one condition into a list of conditions; return a new list in the old order, a new type last.
 
     A field of the patch replaces the old one, null removes it, other fields stay. If a type occurs twice (old writers could do
-    that), the patch changes the first entry and the others stay. `$patch: delete` removes every entry of the type.
-
-    Args:
-        conditions: the present entries; they are not changed.
-        patch: one entry with its merge key `type`.
-
-    Returns:
-        A new list, in the old order; a new type goes last.
-
-    Raises:
-        BugError: the patch has no type.
+    that), the patch changes the first entry and the others stay. `$patch: delete` removes every entry of the type. Raises
+    BugError: the patch has no type, its merge key.
 
     Source: k8s.io/apimachinery pkg/util/strategicpatch/patch.go, findMapInSliceBasedOnKeyValue (first match) and
     deleteMatchingEntries (every match); NodeStatus.conditions has patchStrategy merge and patchMergeKey type.

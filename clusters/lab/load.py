@@ -27,7 +27,7 @@ from hitless.load import LoadRecords, LoadSpec
 from hitless.store import read_load, write_spec
 from hitless.words import SECOND
 from probes.load_settings import LocustSettings, PeerSettings, PlaceSettings, ServiceSettings
-from probes.settings_file import write_document
+from probes.settings import write_document
 
 SERVICE: Final = "service"
 MASTER: Final = "master"
@@ -52,11 +52,7 @@ def has_locust() -> bool:
 
 
 class LabLoad:
-    """Implements the Load port; see `hitless.load.Load`.
-
-    Args:
-        namespace_path: endpoint name to the path of its network namespace, or None: the present one.
-    """
+    """Implements the Load port; see `hitless.load.Load`. A namespace path of None is the present namespace."""
 
     def __init__(self, endpoints: Sequence[Endpoint], namespace_path: Callable[[str], str | None]) -> None:
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
@@ -84,7 +80,9 @@ class LabLoad:
         write_spec(directory, spec)
         try:
             self._service = self._start_service(spec, directory)
-            self._master = self._start_locust(self._master_settings(spec, directory), _master_options(spec))
+            end_ns = spec.duration_ns_max + _EXTRA_NS
+            told = LocustSettings(name=MASTER, directory=directory, epoch_ns=epoch_ns, duration_ns_max=end_ns)
+            self._master = self._start_locust(told, _master_options(spec))
             self._service.wait_state("listening", _START_S)
             port = self._master.wait_state("listening", _START_S)["port"]
             options = ("--worker", "--master-host", "127.0.0.1", "--master-port", str(port))
@@ -144,11 +142,6 @@ class LabLoad:
         write_document(path, settings.as_json())
         return StatedProcess(SERVICE, ("-m", "probes.http_service", str(path)), directory)
 
-    def _master_settings(self, spec: LoadSpec, directory: Path) -> LocustSettings:
-        return LocustSettings(
-            name=MASTER, directory=directory, epoch_ns=self._epoch_ns, duration_ns_max=spec.duration_ns_max + _EXTRA_NS
-        )
-
     def _worker_settings(self, name: str, spec: LoadSpec, directory: Path) -> LocustSettings:
         node = self._endpoints[name].node
         return LocustSettings(
@@ -183,18 +176,6 @@ class LabLoad:
 
 def _master_options(spec: LoadSpec) -> tuple[str, ...]:
     """Return Locust's options for a master that waits for all workers, then starts all users at once."""
-    return (
-        "--master",
-        "--headless",
-        "--only-summary",
-        "--master-bind-host",
-        "127.0.0.1",
-        "--master-bind-port",
-        "0",
-        "--expect-workers",
-        str(len(spec.clients)),
-        "--users",
-        str(spec.users),
-        "--spawn-rate",
-        str(spec.users),
-    )
+    given = ("master", "headless", "only-summary", "master-bind-host=127.0.0.1", "master-bind-port=0")
+    chosen = (f"expect-workers={len(spec.clients)}", f"users={spec.users}", f"spawn-rate={spec.users}")
+    return tuple(f"--{option}" for option in (*given, *chosen))

@@ -64,11 +64,7 @@ _LINKS_UP_POLL_S: Final = 0.002
 
 
 class LabNetwork:
-    """One lab. `up` and `down` may be called again and again; one lab a sandbox at a time.
-
-    Args:
-        clock: for the times of RouteChange.
-    """
+    """One lab. `up` and `down` may be called again and again; one lab a sandbox at a time."""
 
     def __init__(self, spec: LabSpec, clock: Clock | None = None) -> None:
         self.spec = spec
@@ -102,11 +98,7 @@ class LabNetwork:
 
     @property
     def carrier(self) -> Carrier:
-        """What carries the overlay; the kernel is asked once.
-
-        Raises:
-            MissingCapabilityError: the kernel does not have the one asked for.
-        """
+        """What carries the overlay; the kernel is asked once. Raises MissingCapabilityError: it lacks the one asked for."""
         if self._carrier is None:
             self._carrier = Carrier.VXLAN if self.spec.overlay is Overlay.VXLAN else self._choose_ipip_carrier()
         return self._carrier
@@ -170,8 +162,7 @@ class LabNetwork:
     def up(self) -> None:
         """Build everything in the start mode and return once every link carries packets. No error if it is up already.
 
-        Raises:
-            WorldError: the kernel refused a request; nothing is left behind.
+        Raises WorldError: the kernel refused a request; nothing is left behind.
         """
         if self._is_mounted:
             return

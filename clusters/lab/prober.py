@@ -17,8 +17,7 @@ from hitless.errors import BugError
 from hitless.facts import Endpoint, Flow, NodeFacts, ProbeSpec
 from hitless.records import ProbeRecords, read_agents
 from hitless.words import SECOND, FlowId
-from probes.settings import AgentSettings, EndpointSettings
-from probes.settings_file import write_document
+from probes.settings import AgentSettings, EndpointSettings, write_document
 
 _START_S: Final = 20.0
 """Time for an agent to open its sockets. A loaded machine imports numpy in two seconds."""
@@ -29,11 +28,9 @@ _REFLECTOR_EXTRA_NS: Final = 30 * SECOND
 
 
 class LabProber:
-    """Implements the Prober port; see `hitless.ports.Prober`.
+    """Implements the Prober port; see `hitless.ports.Prober`. A namespace path of None is the present namespace.
 
-    Args:
-        namespace_path: endpoint name to the path of its network namespace, or None: the present one.
-        nodes: a masquerade may replace a source's address by one of theirs.
+    A masquerade may replace a source's address by one of the nodes'.
     """
 
     def __init__(

@@ -52,14 +52,7 @@ def make_services(plan: LabPlan) -> tuple[ServiceFacts, ...]:
 
 
 def render_rules(plan: LabPlan, node: NodePlan, services: Sequence[ServiceFacts], tunnel_device: str) -> str:
-    """Return the nftables rules of one node; the pools are still empty.
-
-    Args:
-        plan: the lab.
-        node: the node.
-        services: all Services.
-        tunnel_device: name of the tunnel device, which may be missing.
-    """
+    """Return the nftables rules of one node; the pools are still empty, and the tunnel device may be missing."""
     both = [_render_proxy(plan, node, services, IpFamily.IPV4)]
     if node.address6:
         both.append(_render_proxy(plan, node, services, IpFamily.IPV6))

@@ -25,15 +25,7 @@ _LISTEN_S: Final = 0.2
 
 
 class StatedProcess:
-    """One running program.
-
-    Args:
-        name: for messages; its stderr is NAME.stderr.
-        environment: variables to set; None removes one.
-
-    Raises:
-        WorldError: it cannot be started.
-    """
+    """One running program; a variable of the environment that is None is removed. Raises WorldError: it cannot be started."""
 
     def __init__(
         self, name: str, arguments: Sequence[str], directory: Path, environment: Mapping[str, str | None] | None = None
@@ -71,11 +63,7 @@ class StatedProcess:
                 self.facts[facts.pop("state")] = facts
 
     def wait_state(self, state: str, timeout_s: float) -> Mapping[str, Any]:
-        """Wait for a state; return the facts that came with it.
-
-        Raises:
-            WorldError: it died, or did not report the state in time.
-        """
+        """Wait for a state; return the facts that came with it. Raises WorldError: it died, or did not report it in time."""
 
         def has_said() -> bool:
             if state not in self.facts:

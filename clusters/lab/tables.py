@@ -23,8 +23,7 @@ _EXISTS: Final = frozenset({errno.EEXIST})
 class LabRouteTables:
     """See `hitless.ports.RouteTables`. Every message is encoded once: a call takes less than 0.1 ms.
 
-    Args:
-        netlink: a socket in the router's namespace; the caller closes it.
+    The socket is in the router's namespace; its opener closes it.
     """
 
     def __init__(self, plan: LabPlan, netlink: Netlink) -> None:

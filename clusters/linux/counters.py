@@ -26,10 +26,9 @@ _SENT_BY_TRANSPORTS: Final = ("Udp.OutDatagrams", "Icmp.OutMsgs", "Tcp.OutSegs",
 
 
 def parse_counters(text: str) -> dict[str, int]:
-    """Parse pairs of lines, names and values: `Ip: Forwarding DefaultTTL` over `Ip: 1 64`.
+    """Return `Ip.Forwarding` and so on to value, from lines in pairs: `Ip: Forwarding DefaultTTL` over `Ip: 1 64`.
 
-    Returns:
-        `Ip.InReceives` and so on to value. Source: Linux, net/ipv4/proc.c.
+    Source: Linux, net/ipv4/proc.c.
     """
     counters: dict[str, int] = {}
     lines = text.splitlines()

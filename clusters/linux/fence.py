@@ -51,8 +51,7 @@ def on_one_cpu() -> Iterator[None]:
 def wait_gone(timeout_s: float) -> None:
     """Wait until the kernel has finished removing every earlier lab of this sandbox.
 
-    Raises:
-        WorldError: it takes longer than `timeout_s`.
+    Raises WorldError: it takes longer than `timeout_s`.
     """
     with Netlink() as netlink:
 

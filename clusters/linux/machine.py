@@ -70,14 +70,7 @@ class Feature:
 
     @classmethod
     def of(cls, name: str, refusal: str | None, found: str, remedy: str) -> Self:
-        """Return a feature that is present unless something refused it.
-
-        Args:
-            name: of the feature.
-            refusal: why it is missing; None: it is present.
-            found: the detail where it is present.
-            remedy: how to get it where it is missing.
-        """
+        """Return a feature that is present, as `found` says in detail, unless something refused it, as `refusal` says."""
         return cls(name=name, is_present=refusal is None, detail=refusal or found, remedy="" if refusal is None else remedy)
 
 

@@ -143,8 +143,7 @@ class Netlink:
         Returns:
             One number a message: 0, or the tolerated errno.
 
-        Raises:
-            WorldError: names the first message that failed, the errno and the kernel's own words.
+        Raises WorldError: names the first message that failed, the errno and the kernel's own words.
         """
         results: list[int] = []
         start = octets = 0
@@ -184,8 +183,7 @@ class Netlink:
     def dump(self, kind: int, body: bytes, text: str) -> list[bytes]:
         """Return the bodies of everything that a dump request brings, from one consistent pass.
 
-        Raises:
-            WorldError: the kernel refused, or the tables kept changing.
+        Raises WorldError: the kernel refused, or the tables kept changing.
         """
         sequence = self._sequence
         self._sequence = (sequence + 1) & 0x7FFF_FFFF

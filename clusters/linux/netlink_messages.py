@@ -114,14 +114,10 @@ def _pack_link(link: Link, *, is_up: bool = True) -> bytes:
     return b"".join(parts)
 
 
-def _pack_kind(kind: str, data: bytes) -> bytes:
-    body = pack_attribute(1, kind.encode()) + pack_attribute(NESTED | 2, data)
-    return pack_attribute(NESTED | LinkAttribute.LINK_INFO, body)
-
-
 def _add_link(link: Link, kind: str, data: bytes) -> Message:
-    text = f"link add {link.name} type {kind}"
-    return make_message(NEW_LINK, CREATE | EXCLUSIVE, _pack_link(link) + _pack_kind(kind, data), text)
+    info = pack_attribute(1, kind.encode()) + pack_attribute(NESTED | 2, data)
+    body = _pack_link(link) + pack_attribute(NESTED | LinkAttribute.LINK_INFO, info)
+    return make_message(NEW_LINK, CREATE | EXCLUSIVE, body, f"link add {link.name} type {kind}")
 
 
 def add_veth(link: Link, peer: Link, peer_namespace: int) -> Message:
@@ -299,15 +295,11 @@ def _describe(route: Route) -> str:
     return " ".join(word for word in words if word)
 
 
-def _scope_of(route: Route) -> int:
-    """Return the scope that `ip route` would choose."""
-    return _SCOPE_LINK if route.route_type is RouteType.UNICAST and route.via is None else 0
-
-
 def add_route(route: Route, tolerated: frozenset[int] = frozenset()) -> Message:
     """Add a route; one to the same destination in the same table fails with EEXIST."""
     text = f"route add {_describe(route)}"
-    return make_message(NEW_ROUTE, CREATE | EXCLUSIVE, _pack_route(route, _scope_of(route)), text, tolerated)
+    scope = _SCOPE_LINK if route.route_type is RouteType.UNICAST and route.via is None else 0  # as `ip route` chooses
+    return make_message(NEW_ROUTE, CREATE | EXCLUSIVE, _pack_route(route, scope), text, tolerated)
 
 
 def delete_route(destination: str, *, table: int = MAIN_TABLE, protocol: int = 0) -> Message:

@@ -98,8 +98,7 @@ def enter_own_network() -> None:
 def isolate_thread(kinds: Clone = Clone.MOUNT | Clone.PID | Clone.NETWORK) -> None:
     """Unshare namespaces of these kinds; without privilege, also the user namespace.
 
-    Raises:
-        WorldError: the kernel refuses, or the process has several threads and no privilege.
+    Raises WorldError: the kernel refuses, or the process has several threads and no privilege.
     """
     if os.geteuid() == 0:
         # Root in a container may lack CAP_SYS_ADMIN; then it needs a user namespace, too.

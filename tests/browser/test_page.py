@@ -176,7 +176,7 @@ def test_axe_finds_nothing_serious(browser: Browser, file: Path, scheme: str) ->
     page.close()
 
 
-def test_it_follows_the_readers_dark_mode(browser: Browser, file: Path) -> None:
+def test_it_is_dark_where_the_reader_is(browser: Browser, file: Path) -> None:
     colours = []
     for scheme in ("light", "dark"):
         page = browser.new_page(color_scheme=scheme)

@@ -117,7 +117,7 @@ def answer_plain_failure(exchange: Exchange) -> None:
 @pytest.mark.parametrize(
     "reply", [answer_nothing, answer_half, answer_reset, answer_page, answer_list, answer_no_text, answer_plain_failure]
 )
-def test_an_invalid_answer_means_unavailable(tmp_path: Path, reply: Callable[[Exchange], None], call: str) -> None:
+def test_an_answer_that_is_none_means_away(tmp_path: Path, reply: Callable[[Exchange], None], call: str) -> None:
     with scripted_api(tmp_path, reply) as (kubeconfig, _):
         kube = KindKube(connect(kubeconfig, read_s=SOON_S))
         assert type(raised(kube, call)) is ApiUnavailableError
@@ -142,7 +142,7 @@ def test_a_server_that_does_not_listen_is_unavailable(tmp_path: Path, call: str)
         {"metadata": {"resourceVersion": "x"}, "items": 7, "resources": 7, "apiVersion": "v1"},
     ],
 )
-def test_json_of_another_server_means_unavailable(tmp_path: Path, call: str, answer: JsonObject) -> None:
+def test_json_that_is_not_the_apis_means_away(tmp_path: Path, call: str, answer: JsonObject) -> None:
     with scripted_api(tmp_path, lambda exchange: exchange.send_json(answer)) as (kubeconfig, _):
         kube = KindKube(connect(kubeconfig))
         assert type(raised(kube, call)) is ApiUnavailableError
@@ -162,7 +162,7 @@ def test_both_answers_to_a_deletion_are_understood(tmp_path: Path, answer: JsonO
 @pytest.mark.parametrize(
     "text", ["{", "a: 1\na: 2\n", "[]", "{}", "apiVersion: v1\nkind: Config\ncurrent-context: none\n", "clusters: 7\n"]
 )
-def test_an_invalid_kubeconfig_is_bad_input(tmp_path: Path, text: str) -> None:
+def test_a_kubeconfig_that_is_none_is_bad_input(tmp_path: Path, text: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UsageError):
@@ -184,7 +184,7 @@ def test_any_status_and_any_body_make_one_line(status: int, body: str) -> None:
     assert "\n" not in text
 
 
-def test_an_object_that_fits_no_schema_does_not_mean_unavailable() -> None:
+def test_an_object_that_fits_no_schema_is_not_away() -> None:
     body = status_document(
         "failed to create typed patch object (/x; apps/v1, Kind=DaemonSet): .spec.x: field not declared in schema"
     )
@@ -208,7 +208,7 @@ def test_an_object_that_fits_no_schema_does_not_mean_unavailable() -> None:
         (ConflictError("ours"), ConflictError),
     ],
 )
-def test_errors_of_the_client_become_ours(error: Exception, expected: type[HitlessError]) -> None:
+def test_what_the_client_raises_becomes_ours(error: Exception, expected: type[HitlessError]) -> None:
     with pytest.raises(HitlessError) as caught, hitless_errors("GET Node x"):
         raise error
     assert type(caught.value) is expected

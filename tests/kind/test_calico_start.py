@@ -55,7 +55,7 @@ def report(kube: KindKube, line: str) -> None:
 
 
 @pytest.mark.parametrize(("scenario", "reason"), [("plain-switch", "CalicoIsUp"), ("native-to-overlay", "RouteCreated")])
-def test_a_real_server_accepts_each_start_mode_also_after_the_other(kube_api: KindKube, scenario: str, reason: str) -> None:
+def test_the_start_mode_is_taken_by_a_real_server_also_after_the_other(kube_api: KindKube, scenario: str, reason: str) -> None:
     case, tables = case_of(scenario), MemoryTables()
     for node in kube_api.list(Kind.NODE):
         kube_api.delete(Kind.NODE, node["metadata"]["name"])

@@ -305,7 +305,7 @@ def test_a_cluster_in_use_is_refused_to_others(workshop: Workshop) -> None:
     first.down()
 
 
-def test_clean_removes_what_a_dead_owner_left_and_nothing_else(workshop: Workshop) -> None:
+def test_clean_takes_what_a_dead_owner_left_and_nothing_else(workshop: Workshop) -> None:
     docker = workshop.docker
     dead = f"{this_process().partition('/')[0]}/4194300/1"
     owners = {"dead": (dead, "no"), "alive": (this_process(), "no"), "kept": (dead, "yes"), "gone": (dead, "yes")}

@@ -86,7 +86,7 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return version, run_kind(render_config(spec_for(version)), tmp_path_factory.mktemp("kind"), image)
 
 
-def test_kind_accepts_our_configuration_and_renders_kubeadms(told: tuple[tuple[int, int], Told]) -> None:
+def test_kind_takes_our_configuration_as_far_as_kubeadm(told: tuple[tuple[int, int], Told]) -> None:
     assert "failed to init node with kubeadm" in told[1].stderr
     assert set(told[1].rendered) == {"hitless-control-plane", "hitless-worker", "hitless-worker2", "hitless-worker3"}
 

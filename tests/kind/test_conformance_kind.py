@@ -87,7 +87,7 @@ class EmptyEngine(Docker):
         return False
 
 
-def test_everything_that_a_machine_lacks_is_named(tmp_path: Path) -> None:
+def test_a_machine_that_lacks_something_is_told_all_of_it_by_name(tmp_path: Path) -> None:
     nowhere = KindOptions(kind_bin=tmp_path / "kind", kubectl_bin=tmp_path / "kubectl")
     case = case_of(Overlay.IPIP)
     missing = "; ".join(find_missing(EmptyEngine(), case, nowhere))

@@ -53,7 +53,7 @@ def test_an_archive_is_loaded_and_its_image_found_by_its_tag(engine: Docker, tmp
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive"])
-def test_a_file_that_is_not_an_archive_is_refused(engine: Docker, tmp_path: Path, content: bytes | None) -> None:
+def test_what_is_no_archive_is_refused(engine: Docker, tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "archive.tar"
     if content is not None:
         path.write_bytes(content)
@@ -61,7 +61,7 @@ def test_a_file_that_is_not_an_archive_is_refused(engine: Docker, tmp_path: Path
         load_archive(engine, path)
 
 
-def test_missing_images_are_listed_with_those_that_exist(engine: Docker) -> None:
+def test_what_is_missing_is_listed_with_what_is_there(engine: Docker) -> None:
     engine.run("tag", IMAGE, CALICO_IMAGES[0].name)
     states = {image.name: reference for image, reference in list_images(engine, (NODE,)).items()}
     assert states == {
@@ -134,7 +134,7 @@ def test_a_wrong_option_gives_one_message(engine: Docker, arguments: tuple[str, 
     assert "Traceback" not in done.stderr
 
 
-def test_an_archive_of_one_machine_is_all_that_another_one_needs(engine: Docker, tmp_path: Path) -> None:
+def test_what_is_saved_on_one_machine_is_all_that_another_one_needs(engine: Docker, tmp_path: Path) -> None:
     wanted = [NODE.name, *(image.name for image in CALICO_IMAGES), PROBER_IMAGE]
     for name in wanted:
         engine.run("tag", IMAGE, name)
@@ -163,7 +163,7 @@ def test_an_image_that_was_pulled_by_its_digest_is_saved_under_its_name(engine: 
     assert load_archive(engine, tmp_path / "archive.tar") == (NODE.name,)
 
 
-def test_without_images_nothing_is_saved(engine: Docker, tmp_path: Path) -> None:
+def test_nothing_is_saved_where_nothing_is_here(engine: Docker, tmp_path: Path) -> None:
     with pytest.raises(MissingCapabilityError, match="nothing to save"):
         save_archive(engine, list_images(engine, (NODE,)), tmp_path / "archive.tar")
     assert not (tmp_path / "archive.tar").exists()

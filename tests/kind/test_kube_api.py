@@ -36,7 +36,7 @@ def other(api_server: ApiServer) -> Iterator[KindKube]:
     kube.stop()
 
 
-def test_changes_by_others_are_reported(kube_api: KindKube, other: KindKube) -> None:
+def test_what_others_do_is_told(kube_api: KindKube, other: KindKube) -> None:
     other.apply(config_map("hitless-others", step="1"), actor=ACTOR)
     wait_told(kube_api, Kind.CONFIG_MAP)
     other.apply(config_map("hitless-others", step="2"), actor=ACTOR)
@@ -45,7 +45,7 @@ def test_changes_by_others_are_reported(kube_api: KindKube, other: KindKube) -> 
     wait_told(kube_api, Kind.CONFIG_MAP)
 
 
-def test_own_writes_are_reported_at_once_and_not_again_by_the_watch(kube_api: KindKube) -> None:
+def test_own_writes_are_told_at_once_and_not_again_by_the_watch(kube_api: KindKube) -> None:
     kube_api.apply(daemon_set(), actor=ACTOR)
     version = int(kube_api.apply(daemon_set("example.org/none:2"), actor=ACTOR)["metadata"]["resourceVersion"])
     assert kube_api.take_changes() == {Kind.DAEMON_SET}
@@ -112,7 +112,7 @@ def own_server(tmp_path: Path) -> Iterator[ApiServer]:
         yield server
 
 
-def test_a_server_that_dies_and_comes_back_is_watched_again(own_server: ApiServer) -> None:
+def test_a_server_that_dies_and_comes_back_is_watched_on(own_server: ApiServer) -> None:
     with watched_api(own_server.kubeconfig) as kube:
         register_node(kube, "node-a1")
         wait_told(kube, Kind.NODE)

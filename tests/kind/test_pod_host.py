@@ -100,7 +100,7 @@ def pool(mode: str) -> JsonObject:
     }
 
 
-def test_changes_by_others_to_a_real_cluster_are_seen(kube_api: KindKube) -> None:
+def test_what_others_do_to_a_real_cluster_is_seen(kube_api: KindKube) -> None:
     # Of its own: the server is shared, and another test's node may have the condition.
     node = register_node(kube_api, "node-watched")
     for document in (calico("true"), pool("Always")):

@@ -157,7 +157,7 @@ def test_rp_filter_is_as_asked_on_all_default_and_every_interface(docker: Docker
 
 
 @pytest.mark.usefixtures("route_tables")
-def test_a_packet_without_a_route_never_leaves_the_router(docker: Docker) -> None:
+def test_what_has_no_route_never_leaves_the_router(docker: Docker) -> None:
     assert docker.execute(PLAN.router, "ip", "route", "show", "default") == ""
     with pytest.raises(WorldError, match="100% packet loss"):
         docker.execute(PLAN.nodes[0].name, "ping", "-n", "-c", "1", "-W", "1", "198.51.100.1")

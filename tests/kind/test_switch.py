@@ -171,9 +171,7 @@ def test_a_part_without_its_rights_fails_and_says_so(overlay: Stage) -> None:
 @pytest.mark.parametrize(
     ("reason", "found"), [("RouteCreated", ["RouteCreated"]), ("CalicoIsDown", ["CalicoIsDown"]), ("absent", [])]
 )
-def test_the_initial_state_of_a_scenario_is_written_by_permitted_users(
-    overlay: Stage, reason: Reason, found: list[str]
-) -> None:
+def test_what_a_scenario_begins_with_is_written_by_users_who_may(overlay: Stage, reason: Reason, found: list[str]) -> None:
     facts = replace(lab_facts(), nodes=NODES)
     Initial(conditions={"all": reason}).prepare(overlay.kube, overlay.tables, facts, overlay.recorder)
     conditions = [network_unavailable(node) for node in overlay.kube.list(Kind.NODE)]

@@ -69,7 +69,7 @@ def run(tmp_path: Path, script: Script, until: Callable[[KindKube], object]) -> 
             kube.stop()
 
 
-def test_an_event_is_reported_and_a_bookmark_is_not(tmp_path: Path) -> None:
+def test_an_event_is_told_and_a_bookmark_is_not(tmp_path: Path) -> None:
     script = Script(held(event("BOOKMARK", 11)))
 
     def until(kube: KindKube) -> None:
@@ -133,7 +133,7 @@ def test_a_watch_that_expires_again_and_again_is_tried_again_and_again(tmp_path:
     assert script.watched_from == ["10", "20", "30", "40"]
 
 
-def test_an_event_does_not_repeat_what_the_answer_reported(tmp_path: Path) -> None:
+def test_what_the_answer_has_told_the_event_does_not_tell_again(tmp_path: Path) -> None:
     node: JsonObject = {"kind": "Node", "metadata": {"name": "node-a1", "uid": "u1", "resourceVersion": "11"}}
     script = Script(held(event("MODIFIED", 11), event("BOOKMARK", 12)))
 

@@ -41,7 +41,7 @@ def test_nothing_is_lost_but_what_was_broken(experiment: CauseExperiment) -> Non
 
 
 @pytest.mark.parametrize("kind", DATED)
-def test_a_cause_with_events_is_always_found(experiment: CauseExperiment, kind: CauseKind) -> None:
+def test_what_has_events_is_never_mistaken(experiment: CauseExperiment, kind: CauseKind) -> None:
     answers = [answer for answer in experiment.answers if answer.truth is not None and answer.truth.kind is kind]
     assert [answer.said for answer in answers if not answer.is_subject_right] == []
 

@@ -117,7 +117,7 @@ def test_a_single_stored_run_is_judged_the_same(
 @pytest.mark.parametrize(
     ("scenario", "code", "verdict"), [("admission-unavailable", 1, "FAIL"), ("nothing-happens", 20, "INCONCLUSIVE")]
 )
-def test_exit_codes_of_fail_and_inconclusive(scenario: str, code: int, verdict: str, tmp_path: Path) -> None:
+def test_exit_codes_of_what_is_no_success(scenario: str, code: int, verdict: str, tmp_path: Path) -> None:
     done = run("compare", "--scenario", scenario, *FAST, "--output", str(tmp_path))
     assert done.returncode == code, done.stdout
     assert f"\n{verdict} " in done.stdout
@@ -251,7 +251,7 @@ def test_a_damaged_record_is_named_in_the_report_and_the_comparison_is_inconclus
 
 
 @pytest.mark.parametrize("folder", ["missing", "empty", "file"])
-def test_a_folder_without_a_run_is_a_usage_error(folder: str, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_run_is_a_usage_error(folder: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
     done = run("judge", str(tmp_path / folder))

@@ -97,7 +97,7 @@ def count_probes(history: History, flow: int) -> int:
 
 
 @pytest.mark.parametrize("has_df", [True, False])
-def test_the_outer_header_inherits_ttl_and_df_of_the_inner_one(ipip_lab: LabNetwork, *, has_df: bool) -> None:
+def test_the_outer_header_takes_ttl_and_df_of_the_inner_one(ipip_lab: LabNetwork, *, has_df: bool) -> None:
     with pod_sockets(ipip_lab) as sockets:
         assert set() == missing_pairs(ipip_lab, sockets)
         with capturing(ipip_lab, (A1, "eth0"), (B1, "eth0")) as captures:

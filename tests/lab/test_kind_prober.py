@@ -208,7 +208,9 @@ def test_streams_that_break_lose_nothing(host: ProcessPods, pods: ProberPods, tm
     assert all(left <= 0 for left in host.failures.values())
 
 
-def test_a_killed_pod_is_named_and_the_others_records_are_fetched(host: ProcessPods, pods: ProberPods, tmp_path: Path) -> None:
+def test_a_pod_that_is_killed_is_said_and_the_others_records_come_home(
+    host: ProcessPods, pods: ProberPods, tmp_path: Path
+) -> None:
     prober = KindProber(pods)
     prober.start(MESH, PROBING, tmp_path / "run", time.monotonic_ns())
     wait_live(prober)
@@ -257,7 +259,7 @@ def test_a_start_that_fails_says_why_and_can_be_made_again(pods: ProberPods, tmp
     assert set(prober.collect().sender["copies"].tolist()) == {1}
 
 
-def test_an_existing_namespace_is_not_used(host: ProcessPods) -> None:
+def test_a_namespace_that_is_there_is_not_taken_over(host: ProcessPods) -> None:
     pods = ProberPods(host, SPEC, clock=HastyClock())
     host.objects["Namespace", "hitless"] = {"kind": "Namespace", "metadata": {"name": "hitless"}}
     with pytest.raises(UsageError, match="namespace hitless: found one that hitless did not create"):
@@ -307,7 +309,7 @@ def test_pods_that_do_not_start_are_named_and_nothing_is_left(host: ProcessPods,
     assert (host.objects, host.supervisors) == ({}, {})
 
 
-def test_a_truncated_file_is_not_a_record(tmp_path: Path) -> None:
+def test_a_file_that_ends_early_is_no_record(tmp_path: Path) -> None:
     def ask(request: JsonObject) -> JsonObject:
         return {"files": {"x.clock": 10}} if request["do"] == "list" else {"content": "eJwDAAAAAAE="}
 

@@ -41,7 +41,7 @@ NAMES = (
 )
 
 
-def test_a_missing_requirement_has_a_remedy_and_a_present_one_none() -> None:
+def test_what_is_missing_has_a_remedy_and_what_is_present_needs_none() -> None:
     features = examine_lab()
     assert tuple(feature.name for feature in features) == NAMES
     assert all(feature.detail for feature in features)

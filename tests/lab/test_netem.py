@@ -43,7 +43,7 @@ def test_an_answer_is_late_from_the_forwarding_delay_threshold_on(
     assert (found.lost, found.late) == ((found.offered, found.offered) if is_late else (0, 0))
 
 
-def test_loss_on_a_link_is_in_the_books_and_on_its_side(lab: LabNetwork, tmp_path: Path) -> None:
+def test_what_a_link_loses_is_in_the_books_and_on_its_side(lab: LabNetwork, tmp_path: Path) -> None:
     lab.impair("node-a1", Links(loss_percent=10))
     evidence = Evidence(probe(lab, make_flows((A1, B1)), tmp_path))
     found, ledger = evidence.measures[FlowId(1)], evidence.ledger

@@ -173,7 +173,7 @@ def test_rules_come_and_go(netlink: Netlink, oracle: IPRoute) -> None:
     assert 10 not in {rule.get_attr("FRA_PRIORITY") for rule in oracle.get_rules(family=socket.AF_INET)}
 
 
-def test_a_missing_object_may_be_deleted(netlink: Netlink) -> None:
+def test_what_is_not_there_may_be_deleted(netlink: Netlink) -> None:
     assert netlink.execute([delete_link("no-such-link")]) == [errno.ENODEV]
     assert netlink.execute([delete_address("192.0.2.77", 32, 50)]) == [errno.EADDRNOTAVAIL]
 

@@ -55,7 +55,7 @@ def test_a_lab_above_20_nodes_sends_no_arp_requests() -> None:
     assert dict.fromkeys(expected, permanent) == {address: state for address, state in seen if state != no_arp}
 
 
-def test_the_overlay_reduces_the_pods_mtu_as_in_calico(overlay_lab: LabNetwork) -> None:
+def test_the_overlay_costs_the_pods_what_calico_says(overlay_lab: LabNetwork) -> None:
     mtus = {}
     for name, device in (("node-a1", "eth0"), ("node-a1", "tunl0"), ("node-a1-mesh", "eth0")):
         with inside(overlay_lab.namespace_path(name)), IPRoute() as oracle:
@@ -144,7 +144,7 @@ def test_a_lab_that_is_gone_is_gone_from_the_kernel() -> None:
     assert "fence-" not in Path("/proc/self/net/dev").read_text()
 
 
-def test_a_busy_kernel_is_not_waited_for_forever() -> None:
+def test_what_keeps_the_kernel_busy_is_not_waited_for_for_ever() -> None:
     with raise_fence(), pytest.raises(WorldError, match="has not removed the previous lab"):
         wait_gone(0.01)
     wait_gone(20.0)

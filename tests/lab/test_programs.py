@@ -70,7 +70,7 @@ def judged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return run_arm(folder, request.param, all_references(folder))
 
 
-def test_the_plain_switch_has_the_same_outcome_with_programs_as_with_doubles(judged: JudgedRun) -> None:
+def test_the_plain_switch_with_programs_comes_out_as_with_doubles(judged: JudgedRun) -> None:
     history = judged.history
     arm = history.header.arm
     assert history.errors == ()

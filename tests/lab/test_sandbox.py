@@ -93,7 +93,7 @@ def wait_up(process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize(
     ("how", "code", "last_words"), [("end", 0, ""), ("exit", 7, ""), ("raise", 1, "RuntimeError: as asked\n")]
 )
-def test_the_exit_code_is_passed_on(how: str, code: int, last_words: str) -> None:
+def test_the_exit_code_comes_through(how: str, code: int, last_words: str) -> None:
     process = start(how)
     output, errors = process.communicate(timeout=PATIENCE_S)
     assert (code, f"up pid=1 namespaces={LAB_NAMESPACES}\n") == (process.returncode, output)

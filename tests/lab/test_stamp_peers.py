@@ -96,7 +96,7 @@ def running(*options: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @needs_other
-def test_another_implementation_accepts_our_answers(tmp_path: Path) -> None:
+def test_another_implementation_takes_our_answers(tmp_path: Path) -> None:
     port = LOOPBACK_4.find_port()
     told = make_settings(tmp_path, POD, port=port, destinations=[PEER], sends=False)
     reflector = Reflector(told, Bridge(0), GrowingTable(tmp_path / "x.reflector", "reflector", {}))
@@ -115,7 +115,7 @@ def test_another_implementation_accepts_our_answers(tmp_path: Path) -> None:
 
 
 @needs_other
-def test_we_accept_the_answers_of_another_implementation(tmp_path: Path) -> None:
+def test_we_take_the_answers_of_another_implementation(tmp_path: Path) -> None:
     port = LOOPBACK_4.find_port(address=PEER)
     told = make_settings(tmp_path, POD, port=port, destinations=[PEER])
     sender = Sender(told, Bridge(0), GrowingTable(tmp_path / "x.skipped", "skipped", {}), {})

@@ -90,7 +90,7 @@ def test_inconclusive_fails_with_that_word_and_its_reason(tmp_path: Path) -> Non
     assert "coverage INCONCLUSIVE probing-gap" in done.stdout
 
 
-def test_the_expected_verdict_for_another_reason_is_not_a_success(tmp_path: Path) -> None:
+def test_the_expected_verdict_for_another_reason_is_no_success(tmp_path: Path) -> None:
     failing = {**arm("FAIL", convergence={"rolls": 1}), "because": ["continuity"]}
     path = write_scenario(tmp_path, "wrong-reason", arms={"UNGATED": failing})
     done = run_suites("--scenario", str(path), "--rate", "20")
@@ -194,7 +194,7 @@ def test_a_watched_cluster_needs_a_kubeconfig_and_an_image() -> None:
         assert "Traceback" not in done.stdout
 
 
-def test_forbidden_acts_are_skipped_in_a_watched_cluster_and_an_unreadable_cluster_is_no_result(tmp_path: Path) -> None:
+def test_what_may_not_be_done_in_a_watched_cluster_is_skipped_and_one_that_cannot_be_read_is_no_result(tmp_path: Path) -> None:
     path = write_kubeconfig(tmp_path, "https://127.0.0.1:1")
     place = ("--backend", "kubeconfig", "--kubeconfig", str(path), "--prober-image", "registry.example.org/prober:1")
     done = run_suites("--scenario", "plain-switch", "--scenario", "route-quota", *place, "-rs")

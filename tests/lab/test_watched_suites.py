@@ -72,7 +72,7 @@ def test_without_a_switch_there_is_no_verdict_for_the_scenario(make_watched: Cal
     assert (tmp_path / "run" / "verdict.json").exists()
 
 
-def test_nothing_happens_passes_on_a_cluster_that_is_left_alone(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
+def test_nothing_happens_is_true_of_a_cluster_that_is_left_alone(make_watched: Callable[..., Backend], tmp_path: Path) -> None:
     case = watched_case("nothing-happens")
     for arm in Arm:
         judged = execute_trial(make_watched(switches=False), OBSERVER, case, arm, 1, tmp_path / arm.value)

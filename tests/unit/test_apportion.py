@@ -30,7 +30,7 @@ def test_a_total_that_misses_a_packet_is_still_about_the_group() -> None:
     assert apportion(107, [108, 240]) == pytest.approx((1, 0), abs=1e-3)
 
 
-def test_a_total_that_no_choice_explains_is_shared() -> None:
+def test_a_total_that_no_choice_comes_near_is_shared() -> None:
     assert apportion(400, [500, 500]) == (0.4, 0.4)
 
 

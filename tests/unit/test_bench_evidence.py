@@ -78,7 +78,7 @@ def test_it_is_said_which_of_gardeners_parts_were_programs(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("document", [{}, {"schema": "other/1"}, {**summary(), "arms": 3}, []])
-def test_a_file_that_is_not_a_summary_is_refused(tmp_path: Path, document: object) -> None:
+def test_what_is_no_summary_is_refused(tmp_path: Path, document: object) -> None:
     with pytest.raises(UsageError):
         read_rows(store(tmp_path, document))
 

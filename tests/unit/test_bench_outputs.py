@@ -97,7 +97,7 @@ def test_iperf_sums_up() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Segmentation fault", "[  5]   0.00-0.10   sec"])
-def test_unreadable_files_are_named(text: str) -> None:
+def test_what_cannot_be_read_is_said(text: str) -> None:
     readers = (read_fping, read_ping, read_irtt, read_irtt_counts, read_ping_counts, lambda said: read_iperf_sum([said]))
     for read in readers:
         with pytest.raises(WorldError, match="unexpected output of"):

@@ -43,7 +43,7 @@ def test_it_ends_with_a_harness_that_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: command_of(pid) == "", timeout_s=20, poll_s=0.01, unmet="the program outlived its harness")
 
 
-def test_it_is_not_started_if_the_harness_has_ended(tmp_path: Path) -> None:
+def test_it_is_not_started_for_a_harness_that_is_gone(tmp_path: Path) -> None:
     mark = tmp_path / "started"
     bound = [sys.executable, "-m", "clusters.linux.bound", "1", "touch", str(mark)]
     done = subprocess.run(bound, check=False, timeout=60)  # noqa: S603 - fixed words

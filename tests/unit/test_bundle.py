@@ -85,7 +85,7 @@ def test_two_bundles_of_one_run_do_not_have_the_same_addresses(stored: Path, tmp
     assert facts[0].nodes[0].address != facts[1].nodes[0].address
 
 
-def test_files_that_cannot_be_made_anonymous_are_left_out_by_name(
+def test_what_cannot_be_made_anonymous_is_left_out_by_name(
     stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = stored / "gated-1"

@@ -69,7 +69,7 @@ def test_what_a_counter_cannot_hold_goes_to_the_other_candidate_of_the_same_loss
     assert claimed(both, "no_route") == pytest.approx(90 * 50 / 51, abs=1)
 
 
-def test_loss_that_no_counter_can_hold_is_unexplained() -> None:
+def test_what_no_counter_can_hold_is_unexplained() -> None:
     alone = [explanation(100, filter=1000.0), explanation(50, filter=1000.0)]
     keep_budgets(alone, moved(filter=30))
     assert claimed(alone, "filter") == pytest.approx(30, abs=ROUNDING)

@@ -136,7 +136,7 @@ def test_what_the_node_sends_in_the_tunnel_is_lost_with_ipip_alone(
     assert said(run_of(down(300, 499), events, carrier=carrier)) == expected
 
 
-def test_loss_on_the_way_back_is_at_the_senders_interface() -> None:
+def test_what_is_lost_on_the_way_back_is_lost_at_the_senders_interface() -> None:
     events = [*all_routes(60), *lowered(300, 500, 1480, "node-a1")]
     run = run_of(down(300, 499, "f"), events, **counted(node_a1={"Link.InDrops": 40}))
     assert said(run) == (CauseKind.TOO_LARGE, ("interface of node-a1",))

@@ -85,11 +85,11 @@ def test_where_need_and_loss_overlap_it_began_with_the_later_of_both() -> None:
     assert found.began == make_interval(ms(99), ms(100.5))
 
 
-def test_a_route_that_existed_in_time_is_not_a_candidate() -> None:
+def test_a_route_that_was_there_in_time_is_no_trouble() -> None:
     assert candidates(run(route(90, "created"), *repointed(100, A1)), A1, B1, "100.96.2.2") == []
 
 
-def test_an_inferred_candidate_is_less_likely_than_one_that_a_node_reported() -> None:
+def test_a_trouble_that_is_only_inferred_is_less_likely_than_one_that_a_node_told() -> None:
     applied = event(100, "manifest.applied", kind="IPPool", name="default-ipv4-ippool", mode="NATIVE")
     (told,) = candidates(run(applied, *repointed(110, A1), route(200, "created")), A1, B1, "")
     (inferred,) = candidates(run(applied, route(200, "created")), A1, B1, "")

@@ -76,7 +76,7 @@ def test_cleanup_routes_takes_the_wire_away_from_peers_of_the_same_zone() -> Non
     assert (found.kind, found.subjects) == (CauseKind.CLEANUP_BEFORE_ROUTES, ("route of zone a to node-a2",))
 
 
-def test_cleanup_routes_that_removed_nothing_is_not_a_cause() -> None:
+def test_cleanup_routes_that_removed_nothing_is_no_cause() -> None:
     events = [*all_routes(60, but=[("a", "node-a2")]), *repointed(300), cleaned(400, "node-a1", removed=0)]
     assert only(run_with(down(400, 499), events, flows=SAME_ZONE)).cause.kind is CauseKind.UNEXPLAINED
 
@@ -96,13 +96,13 @@ def test_a_deleted_route() -> None:
     assert "it began as route.deleted" in found.text
 
 
-def test_a_route_that_was_not_needed_yet_is_not_a_cause() -> None:
+def test_a_route_that_was_not_needed_yet_is_no_cause() -> None:
     """In OVERLAY no packet asks for a cloud route."""
     events = [*all_routes(60), route(300, "deleted", "a", "node-b1"), route(500, "created", "a", "node-b1")]
     assert only(run_with(down(300, 499), events)).cause.kind is CauseKind.UNEXPLAINED
 
 
-def test_a_route_of_another_zones_table_is_not_a_cause() -> None:
+def test_a_route_of_another_zone_s_table_is_no_cause() -> None:
     events = [*all_routes(60), *repointed(100), route(300, "deleted", "b", "node-b1"), route(500, "created", "b", "node-b1")]
     assert only(run_with(down(300, 499), events)).cause.kind is CauseKind.UNEXPLAINED
 
@@ -149,14 +149,14 @@ def test_an_api_that_is_away_drops_no_packet() -> None:
     assert [cause.kind for cause in only(run_with(down(300, 499), fault)).causes] == [CauseKind.UNEXPLAINED]
 
 
-def test_a_condition_is_named_as_coinciding_and_is_not_a_cause() -> None:
+def test_a_condition_is_said_to_coincide_and_is_no_cause() -> None:
     written = event(298, "condition.written", node="node-b1", status="True", reason="NoRouteCreated", actor="crc")
     (found,) = only(run_with(down(300, 499), [written])).causes
     assert found.kind is CauseKind.UNEXPLAINED
     assert "condition.written of node-b1 coincides, but cannot drop a packet" in found.text
 
 
-def test_an_outage_without_any_event_is_unexplained() -> None:
+def test_nothing_at_all_is_unexplained() -> None:
     (found,) = only(run_with(down(300, 499), [])).causes
     assert (found.kind, found.subjects, found.score, found.text) == (CauseKind.UNEXPLAINED, (), 1.0, "no candidate was found")
 
@@ -235,7 +235,7 @@ def test_where_nodes_tell_nothing_the_end_decides() -> None:
     assert "it ended as route.created" in found.text
 
 
-def test_a_cloud_that_cannot_be_seen_is_named() -> None:
+def test_where_the_cloud_cannot_be_seen_it_is_said() -> None:
     applied = event(300, "manifest.applied", kind="IPPool", name="default-ipv4-ippool", mode="NATIVE")
     found = only(run_with(down(320, 499), [applied], facts=replace(facts(), backend="kubeconfig")))
     pool = next(cause for cause in found.causes if cause.kind is CauseKind.POOL_BEFORE_ROUTES)
@@ -250,7 +250,7 @@ def test_a_run_that_starts_native_has_its_routes() -> None:
     assert found.kind is CauseKind.ROUTE_DELETED
 
 
-def test_a_calibration_outage_gets_no_cause() -> None:
+def test_a_calibration_is_not_asked_for_its_cause() -> None:
     flows = (replace(pair_of_flows()[0], role=FlowRole.CALIBRATION), pair_of_flows()[1])
     run = run_with(down(300, 499), [], flows=flows)
     assert Evidence(run).causes == ()

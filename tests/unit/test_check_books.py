@@ -36,7 +36,7 @@ def _codes(run: History, **budgets: float | None) -> list[tuple[str, str]]:
     return [(finding.verdict.value, finding.code) for finding in check(Evidence(run), dict(budgets))]
 
 
-def test_missing_counters_are_reported() -> None:
+def test_no_counters_is_said() -> None:
     assert _codes(history()) == [("PASS", "counters-not-available")]
 
 
@@ -81,7 +81,7 @@ def test_more_lost_than_the_kernel_can_account_for() -> None:
     assert _codes(run, lost_unexplained=None) == [("PASS", "books-balanced")]
 
 
-def test_unknown_counts_of_an_older_kernel_are_named_with_their_bound() -> None:
+def test_what_an_older_kernel_does_not_say_is_named_with_its_bound() -> None:
     run = _history(12, **{**_EACH_KIND, "node_a1": {"Ip.OutRequestsUnknown": 2}})
     (finding,) = check(Evidence(run), {})
     assert (finding.verdict, finding.code) == (Verdict.INCONCLUSIVE, "loss-unexplained")
@@ -138,7 +138,7 @@ def _through_tunnel(*, decapsulated: int, no_ports: int = 0, router_drops: int =
     return history(records=probes, counters_before=zero, counters_after=after)
 
 
-def test_packets_that_a_tunnel_delivered_are_not_dropped() -> None:
+def test_what_a_tunnel_carried_whole_is_no_drop() -> None:
     (finding,) = check(Evidence(_through_tunnel(decapsulated=100)), {})
     assert finding.text == "0 probes lost; the kernel dropped nothing"
 
@@ -181,7 +181,7 @@ def test_a_tunnel_devices_own_counts_are_taken_where_nodes_have_traffic_of_their
     assert (ledger.tunnel_drops, ledger.dropped, ledger.lost_unexplained) == (30, 30, 0)
 
 
-def test_messages_lost_by_a_connection_are_not_dropped_packets() -> None:
+def test_messages_lost_by_a_connection_are_no_dropped_packets() -> None:
     run = _history(3)
     broken = replace(run, flows=(replace(run.flows[0], flow_class=FlowClass.TCP_ESTABLISHED), *run.flows[1:]))
     ledger = Evidence(broken).ledger

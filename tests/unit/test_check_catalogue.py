@@ -72,7 +72,7 @@ def test_a_check_that_raises_is_inconclusive_despite_its_findings(monkeypatch: p
         ({"books": {"lost_unexplained": "all"}}, "my.yaml: checks.books.lost_unexplained: found 'all'; expected a number"),
     ],
 )
-def test_wrong_checks_and_budgets_are_refused(named: dict[str, JsonObject], message: str) -> None:
+def test_what_a_scenario_may_not_name(named: dict[str, JsonObject], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         read_checks(named, "my.yaml")
     assert str(caught.value).startswith(message)

@@ -135,7 +135,7 @@ def refusing(number: int, pattern: str) -> History:
         (errno.EINVAL, 9, Verdict.FAIL, "host-unreachable"),
     ],
 )
-def test_a_refusal_by_a_nodes_network_is_not_instrument_loss(number: int, refused: int, verdict: Verdict, code: str) -> None:
+def test_what_a_nodes_network_refuses_is_no_instrument_loss(number: int, refused: int, verdict: Verdict, code: str) -> None:
     run = refusing(number, "." * 20 + "E" * refused + "." * (38 - refused))
     (found,) = (finding for finding in check(Evidence(run), {}) if "host" in finding.code)
     assert (found.verdict, found.code) == (verdict, code)

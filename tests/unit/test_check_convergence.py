@@ -125,7 +125,7 @@ def test_probing_must_go_on_for_the_validation_time() -> None:
     assert _bad(history(events=without)) == [("INCONCLUSIVE", "validation-too-short")]
 
 
-def test_without_a_request_no_convergence_is_expected() -> None:
+def test_nothing_was_asked_for() -> None:
     run = held(events=tuple(one for one in held().events if one.name != "switch.requested"))
     assert _bad(run) == []
     assert _said(run) == ["path-not-visible", "no-convergence-expected"]

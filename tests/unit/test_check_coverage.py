@@ -26,7 +26,7 @@ def test_a_good_run_raises_no_doubt() -> None:
     assert list(check(Evidence(held()), {})) == []
 
 
-def test_errors_of_the_harness_are_doubts() -> None:
+def test_what_the_harness_could_not_do() -> None:
     run = history(errors=("probing: the sender died", "reading of nodes: no answer"))
     assert [finding.text for finding in check(Evidence(run), {})] == list(run.errors)
     assert _codes(run) == ["harness-error", "harness-error"]

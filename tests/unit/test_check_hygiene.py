@@ -54,7 +54,7 @@ def test_nodes_that_were_not_read() -> None:
         ),
     ],
 )
-def test_leftovers_of_a_switch_are_found(route: JsonObject, code: str, what: str) -> None:
+def test_what_may_not_be_left_after_a_switch(route: JsonObject, code: str, what: str) -> None:
     (finding,) = check(Evidence(_with_routes(route)), {})
     assert (finding.verdict, finding.code, finding.text) == ("FAIL", code, what)
 

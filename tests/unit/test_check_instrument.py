@@ -174,7 +174,7 @@ def test_pressure_is_said_and_doubted_where_a_budget_asks() -> None:
     assert _codes(run, pressure_ratio=0.4) == ["cpu-pressure"]
 
 
-def test_unknown_pressure_is_not_zero() -> None:
+def test_unknown_pressure_is_not_none() -> None:
     machine = {"machine": {"Neigh.table_fulls": 0}}
     run = history(counters_before=machine, counters_after=machine)
     (finding,) = said(run)

@@ -133,7 +133,7 @@ def test_each_check_looks_at_its_own_flows() -> None:
     assert codes(list(connections.check_services(Evidence(run), {}))) == [("PASS", "services-served")]
 
 
-def test_loss_between_pods_is_left_to_continuity() -> None:
+def test_what_is_lost_between_pods_is_left_to_continuity() -> None:
     rows = messages(quiet(0, 6), message(6, delay_ms=None))
     run = tcp_history([tcp_flow(7, FlowSet.TCP_CONNECT, CONNECT)], rows, story())
     assert codes(list(connections.check(Evidence(run), {}))) == [("PASS", "connections-held")]

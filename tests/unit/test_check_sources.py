@@ -40,7 +40,7 @@ def test_a_flow_without_a_log_says_nothing() -> None:
     ]
 
 
-def test_a_rewritten_source_that_does_not_change_is_reported() -> None:
+def test_a_source_that_stays_is_said() -> None:
     (finding,) = check(Evidence(run_with((NODE, 58))), {"changed": 0})
     assert (finding.verdict, finding.code) == (Verdict.PASS, "source-kept")
     assert (

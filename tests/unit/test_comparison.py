@@ -136,7 +136,7 @@ def _lossy(arm: Arm, pattern: str, product: Verdict = PASS) -> JudgedRun:
         ([_lossy(UNGATED, lost(30, 2)), _lossy(GATED, lost(30, 2))], "ungated-lost-nothing"),
     ],
 )
-def test_loss_that_the_links_may_have_caused_decides_nothing(runs: list[JudgedRun], code: str) -> None:
+def test_what_the_links_may_have_lost_decides_nothing(runs: list[JudgedRun], code: str) -> None:
     (finding,) = compare_verdict(runs).findings
     assert finding.code == code
     assert code != "hitless" or finding.text.startswith("GATED lost nothing beyond the links' own loss in 1 trial; UNGATED")

@@ -56,7 +56,7 @@ def test_a_stall_that_recovered() -> None:
     assert {complaint: found.count(complaint) for complaint in found.complaints} == {Complaint.STALLED: 1}
 
 
-def test_exactly_the_least_time_out_is_not_a_stall() -> None:
+def test_exactly_the_least_time_out_is_no_stall() -> None:
     rows = messages(quiet(0, 2), message(2, delay_ms=200), quiet(3, 2))
     assert list(find_stalls(rows, opened())) == []
 
@@ -77,7 +77,7 @@ def test_a_stall_that_ended_in_a_reset_and_what_follows_on_the_next_connection()
     assert {one: found.count(one) for one in found.complaints} == {Complaint.RESET: 1, Complaint.STALLED: 1}
 
 
-def test_a_reset_without_a_stall_before_it_is_not_a_stall() -> None:
+def test_a_reset_out_of_the_blue_is_no_stall() -> None:
     rows = messages(quiet(0, 2), message(2, delay_ms=None, failure=errno.ECONNRESET), quiet(3, 3))
     connections = story(
         opened(),
@@ -140,7 +140,7 @@ def test_no_connection_for_a_while_then_for_good() -> None:
         (message(3, delay_ms=None, failure=errno.ENETUNREACH), Complaint.UNREACHABLE),
     ],
 )
-def test_the_outcome_of_one_new_connection(row: Rows, complaint: Complaint | None) -> None:
+def test_what_became_of_one_new_connection(row: Rows, complaint: Complaint | None) -> None:
     found = judge(row, flow_class=FlowClass.TCP_CONNECT)
     assert found.complaints == ({} if complaint is None else {complaint: (ms(150),)})
 

@@ -37,7 +37,7 @@ def test_an_init_container_that_crashes_is_named_with_the_end_of_its_log() -> No
     )
 
 
-def test_one_crash_does_not_end_the_wait_and_its_log_is_the_present_one() -> None:
+def test_the_first_crash_is_no_reason_to_give_up_and_its_log_is_the_present_one() -> None:
     ended = {"name": "install-cni", "restartCount": 0, "state": {"terminated": {"exitCode": 1}}}
     crashes = find_crashes([pod_of("calico-node-1", init=ended)])
     assert [crash.is_hopeless for crash in crashes] == [False]
@@ -51,7 +51,7 @@ def test_what_runs_or_ended_well_or_waits_for_its_turn_is_no_crash() -> None:
     assert find_crashes([pod_of("a", init=done, main=running), pod_of("b", main=waiting), {**pod_of("c"), "status": {}}]) == ()
 
 
-def test_an_unreadable_log_is_reported() -> None:
+def test_a_log_that_cannot_be_read_is_said() -> None:
     def refuse(*_: object, **__: object) -> str:
         raise ApiUnavailableError("no answer")
 

@@ -254,7 +254,7 @@ def test_a_simulated_pool_of_connections_is_within_the_range(
     spans=st.lists(st.tuples(st.integers(0, 90 * S), st.integers(0, 90 * S)), max_size=4),
     patience_s=st.integers(1, 31),
 )
-def test_a_certain_failure_is_also_a_possible_one(spans: list[tuple[int, int]], patience_s: int) -> None:
+def test_what_fails_for_certain_may_fail(spans: list[tuple[int, int]], patience_s: int) -> None:
     windows = make_windows(spans)
     for tries in (connect(patience_s * S), send_again(patience_s * S)):
         surely, possibly = fails_surely(windows, tries), fails_possibly(windows, tries)
@@ -319,7 +319,7 @@ def test_the_report_has_a_line_a_tool_below_ours() -> None:
     assert (fast[2], *fast[4:]) == ("240 to 270 ms", "16.0", "0.0%")
 
 
-def test_ranges_and_shares_as_text() -> None:
+def test_what_is_said_of_ranges() -> None:
     assert say_range(None, Unit.MILLISECONDS) == "-"
     assert say_range((0.0, 12000.0), Unit.MILLISECONDS) == "0 to 12,000 ms"
     assert say_range((1.0, 1.0), Unit.RESTARTS) == "1 restarts"

@@ -87,5 +87,5 @@ def test_an_interrupt_that_pydantic_turned_into_an_error_is_still_one(
     assert (ended.value.code, capsys.readouterr().err) == (130, "hitless: interrupted\n")
 
 
-def test_an_error_that_quotes_an_interrupted_program_is_not_an_interrupt() -> None:
+def test_an_error_that_quotes_an_interrupted_program_is_no_interrupt() -> None:
     assert not is_interrupt(AssertionError("it printed: KeyboardInterrupt: SIGINT"))

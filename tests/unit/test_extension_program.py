@@ -143,7 +143,7 @@ def test_without_the_feature_gate_it_does_not_apply(monkeypatch: pytest.MonkeyPa
     assert rig.look() == [("gate.not_applicable", "feature-gate-off")]
 
 
-def test_a_request_withdrawn_while_it_is_held_is_not_a_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_is_taken_back_while_it_is_held_is_no_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(monkeypatch)
     rig.ask(ON.with_mode(Mode.NATIVE))
     rig.seed.say("Error", 1, WAITING)
@@ -159,14 +159,14 @@ def operations_of(writes: list[JsonObject]) -> list[str]:
     return [asked[OPERATION] for asked in annotations if OPERATION in asked]
 
 
-def test_a_dual_stack_shoot_is_not_a_switch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dual_stack_shoot_is_no_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(monkeypatch, shoot=make_shoot(network={"overlay": {"enabled": True}}, families=("IPv4", "IPv6")))
     rig.ask(rig.shoot.with_mode(Mode.NATIVE))
     rig.seed.written = "second"
     assert rig.look() == [("gate.not_applicable", "no-switch-from-overlay")]
 
 
-def test_a_compressed_manifest_is_not_a_switch_and_keeps_its_content(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manifest_that_is_compressed_is_no_switch_and_keeps_its_content(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(monkeypatch)
     rig.program.compress_manifest()
     secret, managed = rig.seed.writes[-2:]

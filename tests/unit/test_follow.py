@@ -98,7 +98,7 @@ def test_a_run_that_writes_nothing_more_is_called_stopped(tmp_path: Path, capsys
     )
 
 
-def test_a_path_that_is_not_a_folder_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="give the folder of a comparison or of one run"):
         follow(tmp_path / "nowhere", _never)
 

@@ -220,7 +220,7 @@ GARDENERS: dict[tuple[str, ...], tuple[str, ...]] = {
 """Keys of a Shoot that are not read, by the place where they stand. Source: gardener pkg/apis/core/v1beta1/types_shoot.go."""
 
 
-def test_no_key_of_gardener_is_refused_as_a_mistake() -> None:
+def test_no_key_of_gardeners_is_taken_for_a_mistake() -> None:
     document: Any = {
         "apiVersion": "core.gardener.cloud/v1beta1",
         "kind": "Shoot",

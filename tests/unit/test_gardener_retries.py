@@ -56,7 +56,7 @@ def test_while_the_kubernetes_api_is_away_everything_is_retried(is_gated: bool) 
     assert len(bench.names("condition.removed")) == 4
 
 
-def test_an_apply_resumes_where_the_api_became_unavailable() -> None:
+def test_an_api_that_is_away_while_objects_are_applied_is_retried_where_it_stopped() -> None:
     bench = Bench(is_gated=False)
     bench.request()
     bench.loop.at(ms(55), lambda: bench.kube.set_away(True))

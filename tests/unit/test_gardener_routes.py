@@ -95,7 +95,7 @@ def test_one_route_after_the_other_each_with_its_latency() -> None:
     assert [event.facts for event in routes.recorder.named("routes.synced")] == [{"nodes": [node.name for node in NODES]}]
 
 
-def test_the_next_tick_is_on_the_grid_and_does_nothing() -> None:
+def test_the_next_tick_comes_on_the_grid_and_does_nothing_more() -> None:
     routes = Routes()
     routes.run_for(ms(3000))
     assert len(routes.recorder.named("route.created")) == 8
@@ -110,7 +110,7 @@ def test_the_sync_period_brings_a_full_update_that_changes_nothing() -> None:
     assert len(routes.recorder.named("route.created", "route.deleted", "condition.written")) == 12
 
 
-def test_a_tick_during_an_update_comes_as_soon_as_the_update_ends() -> None:
+def test_a_tick_that_falls_into_an_update_comes_as_soon_as_it_ends() -> None:
     routes = Routes()
     node = routes.kube.get(Kind.NODE, "node-a1")
     new = {**node, "metadata": {"name": "node-b3"}, "spec": with_pod_cidr(node, "100.96.13.0/24")}

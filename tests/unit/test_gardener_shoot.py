@@ -98,7 +98,7 @@ def test_every_shipped_shoot_is_read() -> None:
         ("metadata:", "metadata: &x\nother: *x\nmore:", "found an alias"),
     ],
 )
-def test_a_mistake_is_named(old: str, new: str, message: str) -> None:
+def test_what_is_wrong_is_named(old: str, new: str, message: str) -> None:
     assert old in TEXT
     assert message in message_for(TEXT.replace(old, new))
 
@@ -128,7 +128,7 @@ def test_a_mistake_is_named(old: str, new: str, message: str) -> None:
         ({"ipAutodetectionMethod": ""}, f"{AT}.ipAutodetectionMethod: found ; expected one of"),
     ],
 )  # fmt: skip
-def test_a_config_that_the_webhook_refuses_is_refused(network: dict[str, Any], message: str) -> None:
+def test_what_the_webhook_refuses_is_refused(network: dict[str, Any], message: str) -> None:
     assert message in message_for_network(**network)
 
 
@@ -154,7 +154,7 @@ def test_calico_ipam_with_ipv6_is_refused() -> None:
         ({"ebpfDataplane": {"enabled": True}, "ipAutodetectionMethod": "first-found"}, ("IPv4",)),
     ],
 )  # fmt: skip
-def test_a_config_that_the_webhook_accepts_is_accepted(network: dict[str, Any], families: tuple[str, ...]) -> None:
+def test_what_the_webhook_lets_through_passes(network: dict[str, Any], families: tuple[str, ...]) -> None:
     assert make_shoot(network=network, families=families).network is not None
 
 

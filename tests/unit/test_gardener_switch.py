@@ -97,7 +97,7 @@ def test_with_v1alpha1_alone_the_gate_holds_and_no_policy_protects_it() -> None:
     assert bench.kube.list(Kind.ADMISSION_POLICY) == ()
 
 
-def test_a_table_at_its_quota_holds_forever_with_the_overlay_untouched() -> None:
+def test_a_table_at_its_quota_holds_for_ever_with_the_overlay_untouched() -> None:
     bench = Bench(behaviour=CloudBehaviour(quota={"b": 2}), mode=IDEAL)
     before = [bench.kube.list(kind) for kind in (Kind.CONFIG_MAP, Kind.DAEMON_SET, Kind.DEPLOYMENT, Kind.IP_POOL)]
     bench.request()
@@ -206,7 +206,7 @@ def test_nothing_requested_nothing_happens() -> None:
     assert bench.kube.take_changes() == frozenset()
 
 
-def test_a_request_withdrawn_while_it_is_held_changes_nothing() -> None:
+def test_a_request_taken_back_while_it_is_held_leaves_no_trace() -> None:
     bench = Bench(behaviour=CloudBehaviour(quota={"b": 0}), mode=IDEAL)
     bench.request()
     bench.request(bench.shoot, at_ns=ms(400))
@@ -216,7 +216,7 @@ def test_a_request_withdrawn_while_it_is_held_changes_nothing() -> None:
     assert bench.is_settled()
 
 
-def test_once_written_there_is_no_further_look() -> None:
+def test_once_written_the_gate_is_not_asked_again() -> None:
     bench = Bench()
     bench.request()
     assert bench.run()

@@ -88,12 +88,12 @@ def test_a_noisy_figure_is_not_decided_and_the_trials_that_would_decide_are_name
 
 
 @pytest.mark.parametrize(("pairs", "expected"), [(4, State.NOT_KNOWN), (5, State.HOLDS)])
-def test_too_few_trials_are_not_a_go(pairs: int, expected: State) -> None:
+def test_too_few_trials_are_no_go(pairs: int, expected: State) -> None:
     few = of_holds(*HOLDS_MS[:pairs])
     assert primary_of(decide(few, few))[0] is expected
 
 
-def test_too_few_trials_are_not_a_stop_either() -> None:
+def test_too_few_trials_are_no_stop_either() -> None:
     def state(pairs: int) -> State:
         return primary_of(decide(of_holds(*(hold + 90 for hold in HOLDS_MS[:pairs])), of_holds(*HOLDS_MS[:pairs])))[0]
 
@@ -184,13 +184,13 @@ def test_an_allowance_of_another_rule_changes_nothing_and_is_named() -> None:
     assert "the allowance for books-balanced of plain-switch was not needed; network team can remove it" in release.notes
 
 
-def test_a_broken_rule_outweighs_one_that_is_not_known() -> None:
+def test_what_is_broken_outweighs_what_is_not_known() -> None:
     both = changed(changed(summary(), "arms.GATED.control.lost", 1), "arms.GATED.lost_unexplained", None)
     assert decide(both).outcome is Outcome.STOP
     assert decide(changed(summary(), "arms.GATED.lost_unexplained", None)).outcome is Outcome.NOT_DECIDED
 
 
-def test_an_allowed_difference_is_in_the_result_and_an_unneeded_permission_is_named() -> None:
+def test_a_difference_that_was_allowed_is_in_the_result_and_one_that_is_none_is_named() -> None:
     release = decide(changed(summary(), "carrier", "vxlan"), allow=(Trait.CARRIER, Trait.KERNEL))
     assert "allowed to differ: carrier of plain-switch: ipip and vxlan" in render_text(release)
     assert "kernel was allowed to differ and does not" in release.notes

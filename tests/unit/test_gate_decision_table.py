@@ -44,7 +44,7 @@ def ask(document: dict[str, Any] | None, candidate: dict[str, Any], baseline: di
     return ask_table(stored, side(candidate), side(baseline, name="BASELINE"))
 
 
-def test_the_decision_table_of_a_double_is_not_needed() -> None:
+def test_a_double_is_not_asked() -> None:
     assert ask(None, summary(), summary()) is None
 
 
@@ -97,7 +97,7 @@ def test_a_table_of_other_programs_is_refused(
     "change",
     [{"schema": "hitless.conform/2"}, {"different": ["no-route"]}, {"asked": {}}, {"against": {}}, {"program": None}],
 )
-def test_a_file_that_is_not_a_table_or_contradicts_itself_is_refused(change: dict[str, Any]) -> None:
+def test_a_file_that_is_no_table_or_contradicts_itself_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"conform\.json: .*expected a hitless\.conform/1"):
         parse_table(json.dumps(table() | change).encode(), "conform.json")
 

@@ -86,7 +86,7 @@ def run(
     return release, candidate
 
 
-def test_a_version_that_is_not_slower_is_a_go_at_the_first_look(tmp_path: Path) -> None:
+def test_a_version_that_is_no_slower_is_a_go_at_the_first_look(tmp_path: Path) -> None:
     release, candidate = run(tmp_path, [*HOLDS_MS, *HOLDS_MS])
     assert (release.outcome, release.look, len(candidate.order)) == (Outcome.GO, plan_looks(20)[0], 7)
     text = render_text(release)
@@ -100,7 +100,7 @@ def test_a_version_that_is_slower_needs_a_second_look_to_be_stopped(tmp_path: Pa
     assert (release.outcome, len(candidate.order)) == (Outcome.STOP, 14)
 
 
-def test_a_spent_budget_is_not_decided_and_the_message_says_what_to_run_again(tmp_path: Path) -> None:
+def test_a_spent_budget_is_not_decided_and_says_what_to_run_anew(tmp_path: Path) -> None:
     noisy = [hold + 20 + 80 * (-1) ** number for number, hold in enumerate((*HOLDS_MS, *HOLDS_MS))]
     release, candidate = run(tmp_path, noisy)
     assert (release.outcome, len(candidate.order)) == (Outcome.NOT_DECIDED, 20)
@@ -120,7 +120,7 @@ def test_an_absolute_rule_that_does_not_hold_ends_the_trials(
     assert "1 trial in common" in primary.text
 
 
-def test_both_versions_alternate_and_every_required_scenario_is_run_once(
+def test_both_versions_take_turns_and_every_required_scenario_is_run_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, candidate = run(tmp_path, [*HOLDS_MS, *HOLDS_MS], None, "slow-routes")

@@ -64,7 +64,7 @@ def test_a_summary_without_the_fields_that_were_added_later_is_read() -> None:
         ({key: value for key, value in summary().items() if key != "carrier"}, "carrier: found nothing"),
     ],
 )
-def test_a_document_that_is_not_a_summary_is_refused(document: object, message: str) -> None:
+def test_a_document_that_is_no_summary_is_refused(document: object, message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         parse(document)
 
@@ -76,7 +76,7 @@ def test_a_number_that_is_not_finite_is_refused(number: str) -> None:
         parse_summary(text.encode(), "x")
 
 
-def test_text_that_is_not_json_is_refused() -> None:
+def test_what_is_no_json_is_refused() -> None:
     with pytest.raises(UsageError, match="a summary in JSON"):
         parse_summary(b'{"schema": "hitless.summ', "x")
 
@@ -174,6 +174,6 @@ def test_a_summary_of_the_first_version_is_read_with_its_figures() -> None:
 
 
 @pytest.mark.parametrize("arms", [{}, None, [], {"GATED": None}, {"GATED": {"per_trial": None}}])
-def test_an_invalid_summary_of_the_first_version_is_refused(arms: object) -> None:
+def test_a_summary_of_the_first_version_that_is_none_is_refused(arms: object) -> None:
     with pytest.raises(UsageError, match="x: "):
         parse_summary(json.dumps({"schema": "hitless.summary/1", "arms": arms}).encode(), "x")

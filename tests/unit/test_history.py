@@ -41,7 +41,7 @@ def test_every_trial_of_both_arms_is_a_row_with_its_figures(tmp_path: Path) -> N
     assert (last.topology, last.carrier, last.interval_ms) == ("2 zones, 4 nodes, 8 pods", "ipip", 20.0)
 
 
-def test_a_summary_added_twice_is_stored_once(tmp_path: Path) -> None:
+def test_what_is_added_twice_is_there_once(tmp_path: Path) -> None:
     folder = write(tmp_path / "a", summary())
     add_summaries(tmp_path / "history", [folder], None)
     assert add_summaries(tmp_path / "history", [folder, write(tmp_path / "b", summary("slow-routes"))], None) == (1, 1)
@@ -152,7 +152,7 @@ def test_a_change_of_the_level_is_found_at_its_release() -> None:
     assert lines[-1].startswith("v4  " + "█" * 30 + "  129 [")
 
 
-def test_no_change_is_found_in_99_of_100_histories_without_one() -> None:
+def test_histories_without_a_change_have_none_found_in_99_of_100() -> None:
     random = np.random.default_rng(1)
     histories = [[random.choice(RECORDED_MS, 10) for _ in range(8)] for _ in range(200)]
     assert sum(bool(find_changes(history)) for history in histories) <= 2
@@ -173,7 +173,7 @@ def test_trials_of_another_set_up_are_left_out_and_counted() -> None:
     assert "left out: 10 trials of other set-ups" in render_trend(found)
 
 
-def test_a_figure_that_a_release_lacks_is_named() -> None:
+def test_a_figure_that_a_release_lacks_is_said() -> None:
     found = trend_of(rows(0), Figure.CONVERGENCE)
     assert "no trial has the figure  0 trials, 10 without it" in render_trend(found)
     assert make_trend(rows(0), "slow-routes", Figure.CONVERGENCE) is None

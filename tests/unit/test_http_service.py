@@ -125,7 +125,7 @@ def test_an_answer_comes_in_one_segment(running: Running) -> None:
         (b"GET /answer HTTP/1.1\r\nTransfer-Encoding: chunked", HTTPStatus.BAD_REQUEST),
     ],
 )
-def test_a_refused_request_ends_the_connection(running: Running, request_line: bytes, status: HTTPStatus) -> None:
+def test_what_is_refused_ends_the_connection(running: Running, request_line: bytes, status: HTTPStatus) -> None:
     with running.connect() as stream:
         stream.sendall(request_line + b"\r\n\r\n")
         content = b"".join(iter(lambda: stream.recv(65_536), b""))
@@ -161,7 +161,7 @@ def test_a_connection_that_ended_makes_room(narrow: Running) -> None:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(target=st.binary(max_size=60))
-def test_every_target_is_answered(running: Running, target: bytes) -> None:
+def test_no_target_is_too_strange_to_be_answered(running: Running, target: bytes) -> None:
     content = exchange(running, b"GET /answer" + target + b" HTTP/1.1\r\n\r\n")
     # HTTP/0.9, a request without a version, has no head.
     assert content == b"" or re.match(rb"HTTP/1\.[01] \d{3} |<!DOCTYPE|x+$", content)

@@ -43,7 +43,7 @@ def test_the_last_attempt_of_a_test_counts(tmp_path: Path) -> None:
     assert tell(tmp_path, STEPS, 0)[0].startswith("lab: 2 passed, 1 failed, 0 skipped, 2 repeated, exit code 1")
 
 
-def test_a_step_that_never_ended_is_not_a_success(tmp_path: Path) -> None:
+def test_a_step_that_never_ended_is_no_success(tmp_path: Path) -> None:
     finish(tmp_path, STEPS[0], 0)
     text, code = tell(tmp_path, STEPS, 0)
     assert (code, "suites: did not end" in text) == (UNFINISHED_CODE, True)
@@ -56,7 +56,7 @@ def test_an_ordinary_user_runs_the_same_session() -> None:
     assert "--reuid=1000" in as_user
 
 
-def test_every_path_that_a_plan_names_exists() -> None:
+def test_what_is_named_in_a_plan_is_there() -> None:
     root = Path(__file__).parents[2]
     paths = [
         word for steps in PLANS.values() for step in steps for word in step.arguments if word.startswith(("tests/", "suites/"))

@@ -87,7 +87,7 @@ def test_a_clock_that_drifts_stays_within_the_bound(drift_ppm: float) -> None:
     assert error_ns <= offsets["B"].bound_ns <= 1_500_000
 
 
-def test_reflector_times_come_from_the_log() -> None:
+def test_what_answers_say_comes_from_the_log_instead() -> None:
     agents, truth, _ = make_pair(offset_ns=-5 * SECOND)
     offsets = find_offsets(agents)
     sender = align(agents, offsets)[0].sender

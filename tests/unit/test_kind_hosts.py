@@ -69,7 +69,7 @@ def test_host_flows_need_a_tunnel_whose_address_is_known_before_it_is_there() ->
 
 
 @pytest.mark.usefixtures("everything_else")
-def test_a_fault_that_kind_cannot_perform_is_missing_by_its_name() -> None:
+def test_what_a_kind_cluster_cannot_break_is_missing_by_its_name() -> None:
     assert capabilities_missing(case_of("node-joins-during-hold")) == ("the fault node-unregistered",)
     for scenario in ("route-lost-after-opening", "calico-restart-before", "source-check-on", "node-leaves-during-hold"):
         assert capabilities_missing(case_of(scenario)) == ()

@@ -96,7 +96,7 @@ def test_an_endpoint_that_the_engine_is_still_forgetting_is_waited_for(engine: E
     assert 0 < clock.now_ns() < GONE_S * SECOND
 
 
-def test_a_network_that_is_held_forever_is_given_up_in_time_and_its_holder_is_named(engine: Engine) -> None:
+def test_a_network_that_is_held_for_ever_is_given_up_in_time_and_its_holder_named(engine: Engine) -> None:
     engine.hold("zone-a", "stubborn", lets_go=False)
     engine.hold("zone-b")
     clock = JumpingClock()
@@ -114,7 +114,7 @@ def test_a_network_with_containers_that_are_gone_needs_a_restart_of_the_engine(e
         remove_networks(engine, ["zone-a"], JumpingClock())
 
 
-def test_a_missing_network_is_no_error(engine: Engine) -> None:
+def test_a_network_that_is_gone_already_is_no_error(engine: Engine) -> None:
     engine.hold("zone-b")
     remove_networks(engine, ["zone-a", "zone-b"], JumpingClock())
     assert set() == set(engine.networks)

@@ -65,7 +65,7 @@ def check_plan(spec: LabSpec) -> None:
 
 
 @given(SPECS)
-def test_names_and_addresses_are_unique_and_inside_their_networks(spec: LabSpec) -> None:
+def test_nothing_is_given_twice_and_everything_lies_where_it_should(spec: LabSpec) -> None:
     check_plan(spec)
 
 
@@ -98,7 +98,7 @@ def test_the_largest_lab_fits() -> None:
         ),
     ],
 )
-def test_a_lab_that_cannot_be_built_is_refused(values: dict[str, object], message: str) -> None:
+def test_what_cannot_be_built_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         LabSpec(**values)  # type: ignore[arg-type] # only one of them is wrong
     assert str(caught.value).startswith(message)

@@ -66,7 +66,7 @@ def test_the_data_plane_follows_the_objects(network: JsonObject | None, plane: D
         ({**OVERLAY, "ipam": {"cidr": "10.0.0.0/24"}}, "ipam.cidr", "ipam.subnet 10.0.0.0/24"),
     ],
 )
-def test_features_that_the_labs_nodes_lack_are_refused(network: JsonObject, place: str, found: str) -> None:
+def test_what_the_labs_nodes_do_not_have_is_refused(network: JsonObject, place: str, found: str) -> None:
     with pytest.raises(UsageError) as caught:
         plane_of(network)
     assert (caught.value.place, caught.value.found) == (f"spec.networking.providerConfig.{place}", found)

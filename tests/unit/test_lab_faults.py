@@ -118,7 +118,7 @@ def test_a_route_that_was_restored_meanwhile_stays() -> None:
     assert world.tables.list("b") == (ROUTE, OTHER)
 
 
-def test_curing_a_healthy_node_is_no_error() -> None:
+def test_healing_what_is_whole_is_no_error() -> None:
     world = Broken()
     for name in sorted(world.faults.known()):
         world.faults.cure(name, dict.fromkeys(FAULTS[name].options, "node-a1"))

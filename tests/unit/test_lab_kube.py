@@ -84,7 +84,7 @@ def test_a_watch_begins_with_the_present_objects_and_continues_with_changes() ->
     assert watch.take() == {Kind.NODE: {"node-a1": None}}
 
 
-def test_an_object_that_is_created_again_starts_at_generation_1() -> None:
+def test_an_object_that_is_made_again_starts_anew() -> None:
     kube = make_kube()
     kube.apply(daemon_set(), actor=ACTOR)
     kube.apply(daemon_set("example.org/none:2"), actor=ACTOR)

@@ -87,7 +87,7 @@ def test_a_pair_is_up_here_and_down_there() -> None:
     assert bytes(read_attributes(peer[16:])[28]) == struct.pack("=i", 9)
 
 
-def test_a_deletion_tolerates_that_the_object_is_missing() -> None:
+def test_what_is_as_good_as_success_is_said() -> None:
     assert delete_route("100.96.7.0/24").tolerated == {errno.ESRCH}
     assert delete_link("tunl0").tolerated == {errno.ENODEV}
     assert make_message(24, 0, b"", "x").tolerated == frozenset()

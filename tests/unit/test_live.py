@@ -72,7 +72,7 @@ def test_the_look_is_drawn_within_the_width_of_the_terminal(tmp_path: Path) -> N
         (2, "\x1b[J"),
     ],
 )
-def test_the_display_fits_the_screen_and_leaves_the_cursor_where_it_was(rows: int, drawn: str) -> None:
+def test_what_is_drawn_fits_the_screen_and_leaves_the_cursor_where_it_was(rows: int, drawn: str) -> None:
     assert place_below(["one", "two"], rows) == drawn
 
 
@@ -95,7 +95,7 @@ def test_without_a_terminal_it_prints_lines_until_its_input_ends(tmp_path: Path,
     assert output.getvalue().count("\n") == 2
 
 
-def test_its_process_ends_with_the_view(tmp_path: Path) -> None:
+def test_it_ends_with_what_it_stands_beside(tmp_path: Path) -> None:
     with (tmp_path / "shown").open("w", encoding="utf-8") as stream:
         view = LiveView(tmp_path, stream)
         process = view._process
@@ -121,7 +121,7 @@ class _Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(("name", "expected"), [("xterm", True), ("dumb", False), (None, False)])
-def test_it_draws_only_on_a_terminal_that_can(name: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - a column of the table
+def test_it_draws_where_the_terminal_knows_how(name: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - a column of the table
     monkeypatch.delenv("TERM", raising=False)
     if name is not None:
         monkeypatch.setenv("TERM", name)

@@ -30,7 +30,7 @@ def test_a_small_cluster_has_users_on_every_node_and_each_pod_as_many() -> None:
     assert (load.clients, load.users) == (("node-a1-mesh", "node-a2-mesh"), 14)
 
 
-def test_only_pods_are_servers_of_a_load() -> None:
+def test_only_pods_take_part() -> None:
     cluster = facts("a", 2)
     host = Endpoint(name="node-a1-host", node="node-a1", zone="a", address="10.250.0.10", is_host=True)
     outside = Endpoint(name="outside", node="outside", zone="", address="192.0.2.1", is_outside=True)

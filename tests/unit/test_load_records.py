@@ -59,7 +59,7 @@ def test_a_process_that_died_before_its_first_row_is_named(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [b"", b"no record", b"{}".ljust(HEADER_OCTETS), b"[]".ljust(HEADER_OCTETS)])
-def test_a_file_that_is_not_a_record_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_record_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     write_spec(tmp_path, spec())
     (tmp_path / "worker-a.requests").write_bytes(content)
     with pytest.raises(RecordDamagedError, match=r"worker-a\.requests: not a record file"):
@@ -83,7 +83,7 @@ def test_a_damaged_report_is_refused_by_name(tmp_path: Path) -> None:
         read_load(tmp_path)
 
 
-def test_a_disk_to_which_settings_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_disk_that_takes_no_settings_is_named(tmp_path: Path) -> None:
     with pytest.raises(WorldError, match="cannot write"):
         write_spec(tmp_path / "nowhere", spec())
 

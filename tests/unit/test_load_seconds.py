@@ -35,7 +35,7 @@ def test_seconds_count_from_the_origin_and_none_is_left_out() -> None:
     assert found[1].totals.latency_ms_p50 is None
 
 
-def test_a_request_that_could_not_be_sent_is_counted_when_it_was_due() -> None:
+def test_what_could_not_be_asked_is_counted_when_it_was_due() -> None:
     """A user that asked at 0.75 s and waited until 2.31 s was to ask each tenth of a second and missed all but the last."""
     late = request(2_310, due=ms(2_250), missed=14)
     found = load_seconds(load(request(750), late, request(2_400, **NEW)))
@@ -50,7 +50,7 @@ def test_missed_times_of_several_users_are_distinguished() -> None:
     assert [(one.second, one.totals.requests, one.totals.missed) for one in found] == [(0, 0, 3), (1, 2, 0)]
 
 
-def test_failures_are_counted_by_kind_and_an_aborted_request_is_not_a_failure() -> None:
+def test_failures_are_counted_by_kind_and_an_aborted_request_is_no_failure() -> None:
     found = tally(
         rows(
             [

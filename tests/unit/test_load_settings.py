@@ -84,7 +84,7 @@ def test_settings_are_read_back_as_they_were_written(tmp_path: Path) -> None:
         ({"body": 1}, "", "name, directory, epoch_ns"),
     ],
 )
-def test_a_mistake_is_named_with_its_place(tmp_path: Path, changes: dict[str, Any], place: str, allowed: str) -> None:
+def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, changes: dict[str, Any], place: str, allowed: str) -> None:
     path = write(tmp_path / "settings.json", worker(tmp_path).as_json() | changes)
     with pytest.raises(UsageError) as caught:
         read_locust_settings(path)
@@ -110,7 +110,7 @@ def test_a_service_is_bounded(tmp_path: Path, changes: dict[str, Any], place: st
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000])
-def test_text_that_is_not_json_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "settings.json"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="one JSON object"):
@@ -120,6 +120,6 @@ def test_text_that_is_not_json_is_refused(tmp_path: Path, content: bytes) -> Non
 
 
 @pytest.mark.parametrize("document", [None, 1, [], "text"])
-def test_a_value_that_is_not_an_object_is_refused(tmp_path: Path, document: object) -> None:
+def test_what_is_no_object_is_refused(tmp_path: Path, document: object) -> None:
     with pytest.raises(UsageError, match="an object with name, directory"):
         read_locust_settings(write(tmp_path / "settings.json", document))

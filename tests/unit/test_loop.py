@@ -57,7 +57,7 @@ def test_a_double_is_called_at_once_and_then_when_it_asked() -> None:
     assert clock.now_ns() == 1000
 
 
-def test_it_ends_with_the_run_and_says_so() -> None:
+def test_it_ends_when_it_is_over_and_says_so() -> None:
     double = FakeDouble(plan=[100])
     loop, clock, _ = make_loop(double)
     assert loop.run(double.is_settled, Nanoseconds(1000))
@@ -101,7 +101,7 @@ def test_running_on_keeps_what_was_planned() -> None:
     assert double.calls == [0, 300]
 
 
-def test_an_action_due_exactly_at_the_deadline_is_done() -> None:
+def test_what_is_due_exactly_at_the_deadline_is_done() -> None:
     double = FakeDouble(plan=[100])
     loop, clock, _ = make_loop(double)
     acted: list[int] = []

@@ -35,7 +35,7 @@ def test_every_node_is_a_source_and_a_destination_several_times(zones: list[str]
 
 
 @given(ZONES, TIMES)
-def test_no_pair_is_repeated_and_there_are_at_most_nodes_times_zones_pairs(zones: list[str], times: int) -> None:
+def test_no_pair_stands_twice_and_there_are_at_most_nodes_times_zones_of_them(zones: list[str], times: int) -> None:
     mesh = Mesh(times=times)
     pairs = list(mesh.pairs(zones))
     assert set(pairs) <= set(permutations(range(len(zones)), 2))
@@ -71,7 +71,7 @@ def test_the_option_names_a_mesh(text: str | None, mesh: Mesh | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "half", "full:2", "covering:", "covering:0", "covering:101", "covering:²"])
-def test_an_option_that_names_no_mesh_is_refused(text: str) -> None:
+def test_an_option_that_names_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--mesh: found '.*'; expected full, covering, or covering:N with N from 1 to 100$"):
         read_mesh(text)
 

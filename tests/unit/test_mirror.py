@@ -122,7 +122,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig(world, kube, recorder, mirror)
 
 
-def test_objects_that_existed_before_the_run_are_not_copied(rig: Rig) -> None:
+def test_what_was_there_when_the_run_began_is_not_carried(rig: Rig) -> None:
     rig.world.told.add(Kind.DAEMON_SET.value)
     assert rig.look(0) + rig.look(PATIENCE_NS / MILLISECOND) == []
 
@@ -149,7 +149,7 @@ def test_it_is_recorded_between_which_two_looks_a_program_wrote(rig: Rig, monkey
     assert told == [("calico-node", 3 * MILLISECOND, 100), ("pool", 7 * MILLISECOND, 250)]
 
 
-def test_an_earlier_change_that_is_reported_later_is_copied_first(rig: Rig) -> None:
+def test_an_earlier_change_that_is_told_later_is_carried_first(rig: Rig) -> None:
     rig.world.write(Kind.DAEMON_SET, "calico-node", is_told=False, spec={"is": "new", "template": {}})
     rig.world.write(Kind.IP_POOL, "pool", spec={"is": "new"})
     assert rig.look() == []
@@ -168,7 +168,7 @@ def test_two_changes_keep_their_distance(rig: Rig) -> None:
     assert rig.look(after_ms=15) == [("manifest.applied", "pool")]
 
 
-def test_an_object_that_is_being_deleted_counts_as_gone(rig: Rig) -> None:
+def test_what_is_being_deleted_is_gone(rig: Rig) -> None:
     (document,) = rig.world.objects[Kind.DEPLOYMENT.value]
     document["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     rig.world.told.add(Kind.DEPLOYMENT.value)
@@ -183,7 +183,7 @@ def test_a_condition_of_the_route_controller_reaches_the_cluster(rig: Rig) -> No
     assert rig.world.writes == []
 
 
-def test_changes_while_the_clusters_own_api_is_down_are_copied_later(rig: Rig) -> None:
+def test_what_comes_while_the_clusters_own_api_is_away_is_carried_later(rig: Rig) -> None:
     rig.kube.set_away(True)
     rig.world.write(Kind.NODE, NODE, status={"conditions": [route_condition(is_created=True)]})
     rig.world.write(Kind.IP_POOL, "pool", spec={"is": "new"})

@@ -24,7 +24,7 @@ def test_a_gate_is_caught_by_a_row_and_by_a_scenario_unless_no_cluster_comes_to_
     assert Catch(name=name, rows=rows, scenarios=scenarios).is_caught is is_caught
 
 
-def test_a_gate_is_described_with_its_row_and_its_scenarios_or_why_there_are_none() -> None:
+def test_a_gate_is_told_with_its_row_and_its_scenarios_or_why_there_are_none() -> None:
     assert find_catch("waits-for-ready").describe() == (
         "waits-for-ready: 1 of 87 rows, such as 'a node that is not Ready, with route'; scenarios: node-not-ready"
     )

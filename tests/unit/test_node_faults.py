@@ -90,7 +90,7 @@ def test_a_source_check_is_about_the_nodes_own_interface_and_address() -> None:
     assert 'oifname "eth7" ip saddr != 10.250.1.11 drop' in rules
 
 
-def test_a_lowered_mtu_affects_one_node_until_it_is_cured() -> None:
+def test_a_lowered_mtu_is_one_nodes_until_it_is_cured() -> None:
     world = World()
     world.faults.inject("mtu-lowered", {"node": "node-b1", "octets": 1480})
     assert world.machines.mtus == {"node-a1": 1500, "node-b1": 1480}

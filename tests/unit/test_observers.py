@@ -83,7 +83,7 @@ def test_a_patient_observer_lets_others_go_first() -> None:
     assert [event.name for event in recorder.events] == ["condition.written"]
 
 
-def test_a_condition_of_calico_that_disappears_was_not_removed_by_calico() -> None:
+def test_a_condition_of_calicos_that_goes_was_not_removed_by_calico() -> None:
     observed = Observed()
     (name, *_) = sorted(node.name for node in observed.world.nodes)
     node = observed.kube.get(Kind.NODE, name)

@@ -16,7 +16,7 @@ def away(bench: Bench, name: str, from_ms: float, to_ms: float) -> None:
     bench.loop.at(ms(to_ms), lambda: bench.switch.faults.cure(name, {}))
 
 
-def test_while_the_extension_is_stopped_there_is_no_look_and_one_at_once_when_it_is_back() -> None:
+def test_while_the_extension_is_away_its_gate_is_not_asked_and_it_looks_at_once_when_it_is_back() -> None:
     bench = Bench()
     bench.request(at_ns=ms(0))
     away(bench, "extension-away", 50, 900)
@@ -27,7 +27,7 @@ def test_while_the_extension_is_stopped_there_is_no_look_and_one_at_once_when_it
     assert bench.times("gate.opened") == [ms(900) + start_ns]  # every route is there by then
 
 
-def test_a_restarted_route_controller_starts_without_state_and_creates_missing_routes() -> None:
+def test_a_route_controller_that_was_away_starts_without_memory_and_creates_what_is_missing() -> None:
     bench = Bench()
     bench.request(at_ns=ms(0))
     away(bench, "route-controller-away", 150, 500)
@@ -37,7 +37,7 @@ def test_a_restarted_route_controller_starts_without_state_and_creates_missing_r
     assert not [t_ns for t_ns in created if ms(151) < t_ns < ms(560)]
 
 
-def test_written_manifests_are_applied_while_the_extension_is_stopped() -> None:
+def test_what_is_written_is_applied_while_the_extension_is_away() -> None:
     bench = Bench(is_gated=False)
     bench.request(at_ns=ms(0))
     away(bench, "extension-away", 35, 2_000)

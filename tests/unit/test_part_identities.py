@@ -41,7 +41,7 @@ def test_where_nodes_differ_all_versions_are_named() -> None:
     assert found[Part.KUBERNETES] == "v1.35.4, v1.36.1"
 
 
-def test_fields_that_the_objects_lack_stay_empty() -> None:
+def test_what_the_objects_do_not_say_stays_empty() -> None:
     found = read_parts([{"kind": "Node", "metadata": {"name": "a1"}}], None, Overlay.VXLAN)
     assert [(part.name, part.version, part.digest, part.path) for part in found] == [
         (Part.CALICO, "", None, None),
@@ -59,6 +59,6 @@ def test_fields_that_the_objects_lack_stay_empty() -> None:
         (f"registry.example/calico/node@{DIGEST}", "", DIGEST),
     ],
 )
-def test_a_port_or_a_digest_is_not_a_tag(image: str, version: str, digest: str | None) -> None:
+def test_a_port_and_a_digest_are_no_tag(image: str, version: str, digest: str | None) -> None:
     calico = read_parts([], daemon_set(image), Overlay.IPIP)[0]
     assert (calico.version, calico.digest) == (version, digest)

@@ -139,7 +139,7 @@ def test_an_answer_to_a_probe_that_was_never_sent_is_stale(peer: Peer) -> None:
     assert (peer.sender.counters["stale"], peer.rows["copies"][0]) == (1, 0)
 
 
-def test_foreign_packets_are_dropped_and_counted(peer: Peer) -> None:
+def test_what_is_not_ours_is_dropped_and_counted(peer: Peer) -> None:
     probe, _ = peer.tick()
     peer.answer(craft(probe, ssid=3))
     with peer.loopback.open() as stranger:  # right address, other port

@@ -44,11 +44,11 @@ def test_every_order_arrives_however_the_pipe_cuts_it(orders: list[Order], cuts:
         b"[" * 3000,
     ],
 )
-def test_a_line_that_is_not_an_order_is_ignored(line: bytes) -> None:
+def test_what_is_no_order_is_ignored(line: bytes) -> None:
     assert parse_order(line) is None
 
 
-def test_an_endless_line_uses_no_memory() -> None:
+def test_a_line_without_end_takes_no_memory() -> None:
     reader = OrderReader()
     for _ in range(100):
         assert list(reader.feed(b"x" * 4096)) == []

@@ -69,7 +69,7 @@ def test_what_the_kernel_dropped_is_one_row_between_two_looks(small: socket.sock
     assert 0 < received < 200
 
 
-def test_without_drops_nothing_is_written(small: socket.socket, tmp_path: Path) -> None:
+def test_nothing_dropped_is_nothing_written(small: socket.socket, tmp_path: Path) -> None:
     path = tmp_path / "x.overflow"
     watch = OverflowWatch([], [(ADDRESS, 9, small)], GrowingTable(path, "overflow", {}), 0)
     flood(small, 2)

@@ -20,7 +20,7 @@ def supervisor(tmp_path: Path) -> Supervisor:
 
 
 @pytest.mark.parametrize("request_", [None, [], {}, {"do": "dance"}, {"do": None}], ids=str)
-def test_an_invalid_request_is_answered_with_the_valid_ones(supervisor: Supervisor, request_: object) -> None:
+def test_what_is_no_request_is_answered_with_what_is_one(supervisor: Supervisor, request_: object) -> None:
     assert "expected clock, start, look, order, list, read, inspect" in supervisor.answer(request_)["error"]
 
 
@@ -71,14 +71,12 @@ def test_a_file_that_is_not_there_is_an_answer(supervisor: Supervisor) -> None:
     assert "No such file" in supervisor.answer({"do": "read", "name": "x", "offset": 0, "octets": 1})["error"]
 
 
-def test_agents_whose_supervisor_was_restarted_count_as_killed(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_agents_whose_supervisor_was_started_anew_count_as_killed(supervisor: Supervisor, tmp_path: Path) -> None:
     (tmp_path / "process.states").write_text('{"state": "listening"}\n')
     assert supervisor.answer({"do": "look"}) == {"process": {"states": ["listening"], "code": -9, "complaint": ""}}
 
 
-def test_a_supervisor_that_does_not_answer_gives_one_message(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_answer_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with Path("/dev/null").open(encoding="ascii") as nothing:
         monkeypatch.setattr("sys.stdin", nothing)

@@ -98,7 +98,7 @@ def test_an_ipv6_address_is_kept_in_its_shortest_form(tmp_path: Path) -> None:
         (("duration_ns_max",), 86_400 * 10**9 + 1, "duration_ns_max: found"),
     ],
 )
-def test_a_mistake_is_named(tmp_path: Path, place: tuple[Any, ...], value: object, message: str) -> None:
+def test_what_is_wrong_is_named(tmp_path: Path, place: tuple[Any, ...], value: object, message: str) -> None:
     content = document(tmp_path)
     inner: Any = content
     for key in place[:-1]:

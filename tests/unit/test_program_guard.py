@@ -32,10 +32,10 @@ def test_what_is_done_is_settled() -> None:
     assert settles()
 
 
-def test_a_participant_that_only_seemed_done_is_not_settled() -> None:
+def test_what_only_seemed_done_is_not_settled() -> None:
     assert not settles(Follower(is_done=False), Follower(is_done=True))
     assert not settles(Follower(is_done=True), Follower(is_done=False))
 
 
-def test_while_the_api_is_unavailable_nothing_is_settled() -> None:
+def test_while_the_api_is_away_nothing_is_settled() -> None:
     assert not settles(Follower(is_done=True), Follower(is_done=True, is_away=True))

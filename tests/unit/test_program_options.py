@@ -76,7 +76,7 @@ def test_a_calico_version_beside_an_extension_has_an_effect_on_kind_alone() -> N
         (EXTENSION, "kube-api-away", None),
     ],
 )
-def test_an_act_that_a_program_cannot_perform_is_named(programs: Programs, scenario: str, act: str | None) -> None:
+def test_what_a_program_cannot_do_is_named(programs: Programs, scenario: str, act: str | None) -> None:
     case = case_of(scenario, profile=Profile.GARDENER)
     performer = make_performer(SwitchName.DOUBLES, programs=programs)
     assert find_impossible(performer, case, Arm.GATED) == act

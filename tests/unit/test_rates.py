@@ -22,7 +22,7 @@ def answers(up_to_hz: float) -> Callable[[Case], str | None]:
     return lambda case: None if case.scenario.rate_hz <= up_to_hz else f"late at {case.scenario.rate_hz:g}"
 
 
-def test_the_scenarios_rate_is_kept_if_the_machine_sustains_it() -> None:
+def test_the_scenarios_own_rate_is_kept_where_it_is_answered() -> None:
     case, text = choose_rate(make(200), answers(200))
     assert (case.scenario.rate_hz, text) == (200, "this machine sustains 200 probes per second per flow")
 
@@ -38,7 +38,7 @@ def test_no_rate_is_higher_than_the_scenarios_own(own_hz: float, chosen_hz: floa
     assert choose_rate(make(own_hz), answers(1000))[0].scenario.rate_hz == chosen_hz
 
 
-def test_a_machine_that_sustains_no_rate_is_refused() -> None:
+def test_a_machine_that_answers_none_is_refused() -> None:
     with pytest.raises(MissingCapabilityError, match="not even 20 probes per second per flow; at 20: late at 20"):
         choose_rate(make(200), answers(10))
 

@@ -24,7 +24,7 @@ from hitless.records import CLOCK_ROW, HEADER_OCTETS, encode_header, read_agents
         encode_header("sender", {}).rstrip(),
     ],
 )
-def test_a_file_that_is_not_a_record_is_damaged(content: bytes, tmp_path: Path) -> None:
+def test_what_is_no_record_is_called_damaged(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.sender"
     path.write_bytes(content)
     with pytest.raises(RecordDamagedError, match=r"x\.sender"):
@@ -40,7 +40,7 @@ def test_a_row_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b'{"agent": "x"}', b'{"agent": "x", "counters": {}}'])
-def test_an_invalid_report_is_damaged(content: bytes, tmp_path: Path) -> None:
+def test_a_report_that_is_none_is_called_damaged(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(RecordDamagedError, match=r"x\.json: not an agent's report"):
         read_agents(tmp_path, ["x"])

@@ -72,7 +72,7 @@ def test_picture_and_page_are_linked_where_there_are_some() -> None:
     assert "](" not in _report(comparison(1))
 
 
-def test_one_arm_alone_is_not_a_comparison() -> None:
+def test_one_arm_alone_is_no_comparison() -> None:
     alone = Comparison(runs=(judged(held()), judged(held(header=replace(held().header, trial=2)))))
     text = _report(replace(alone, has_rule=False))
     assert text.startswith("# plain-switch: PASS\n\n**PASS**: of 2 trials: 2 PASS, 0 FAIL, 0 INCONCLUSIVE.\n")

@@ -26,7 +26,7 @@ def _page(found: Comparison) -> str:
 
 
 @pytest.mark.parametrize("found", [comparison(1), comparison(1, gate_leaks=3), Comparison(runs=(judged(held()),))])
-def test_it_is_one_small_file_that_references_no_other(found: Comparison) -> None:
+def test_it_is_one_small_file_that_names_no_other(found: Comparison) -> None:
     text = _page(found)
     assert len(text.encode()) < SIZE_MAX
     assert re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')>\s]+)""", text) == ["data:,"]
@@ -109,7 +109,7 @@ def test_lanes_say_where_cloud_routes_led() -> None:
     assert every.text.startswith("a cloud route in every zone, 285.0 to ")
 
 
-def test_a_deleted_route_is_seen() -> None:
+def test_a_route_that_goes_is_seen_to_go() -> None:
     start = header(start_mode=Mode.NATIVE)
     run = history(
         header=start,

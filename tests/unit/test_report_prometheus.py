@@ -52,7 +52,7 @@ def test_it_has_the_figures_of_both_arms_in_seconds() -> None:
     assert {key: found[key] for key in expected} == pytest.approx(expected)
 
 
-def test_figures_without_a_bound_or_that_do_not_apply_are_left_out() -> None:
+def test_what_has_no_bound_or_does_not_apply_is_left_out() -> None:
     run = judged(history(header=header(arm=Arm.UNGATED), records=records({1: lost(40, 18), 2: QUIET})))
     found = _samples(summarise(Comparison(runs=(run,))))
     assert ("hitless_downtime_max_seconds", "UNGATED", "shortest") in found

@@ -77,7 +77,7 @@ def test_the_document_of_a_run_that_was_cut_keeps_to_the_schema(tmp_path: Path, 
     "change",
     [{"schema": "hitless.summary/1"}, {"verdict": "MAYBE"}, {"interval_ms": "5"}, {"downtime": 3}, {"arms": {"C": {}}}],
 )
-def test_a_document_that_violates_the_schema_is_refused(change: dict[str, object]) -> None:
+def test_a_document_that_does_not_keep_to_it_is_refused(change: dict[str, object]) -> None:
     document = summarise(comparison(1)).as_json() | change
     with pytest.raises(ValidationError):
         check_schema(document)

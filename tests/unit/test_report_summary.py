@@ -96,7 +96,7 @@ def test_null_means_not_applicable() -> None:
     assert arm["gate_hold_ms_max"] is None
 
 
-def test_the_maximum_is_that_of_the_longest_bound() -> None:
+def test_the_maximum_goes_by_the_longest_bound() -> None:
     # A short outage without end is longer than a long one with an end.
     arm = _arm(_ungated(lost(10, 20)), _ungated(lost(56, 2), trial=2))
     assert arm["outage_ms_max"] == arm["downtime_ms_max"] == {"shortest": 4.945, "likely": None, "longest": None}
@@ -107,7 +107,7 @@ def test_a_flow_that_was_hardly_answered_has_no_blind_time() -> None:
     assert _arm(_ungated("." + "X" * 57))["blind_ms_max"] is None
 
 
-def test_the_gates_decision_and_hold_are_summarised() -> None:
+def test_what_the_gate_did() -> None:
     def gate_of(run: History) -> tuple[str, float | None]:
         (arm,) = summarise(_of(run)).arms.values()
         return arm.per_trial[0].gate, arm.gate_hold_ms_max
@@ -176,7 +176,7 @@ def test_of_many_findings_of_a_kind_the_last_that_is_kept_counts_the_others() ->
     assert row[4] == f"{FINDINGS_MAX + 50}"
 
 
-def test_trials_without_the_rule_of_a_comparison_are_merged() -> None:
+def test_trials_that_are_no_comparison_are_merged() -> None:
     alone = _of(history(), history(header=header(trial=2)))
     assert summarise(alone).verdict is Verdict.INCONCLUSIVE
     merged = summarise(replace(alone, has_rule=False))

@@ -121,12 +121,12 @@ def test_without_bird_no_route_is_on_the_wire() -> None:
 
 
 @pytest.mark.parametrize("cause", ["IPPool", OBSERVED])
-def test_a_change_that_a_node_or_its_kernel_reported_is_not_inferred(cause: str) -> None:
+def test_what_a_node_or_its_kernel_told_is_not_inferred(cause: str) -> None:
     assert not RouteHistory(with_calico(history(), rewritten(99, 100, cause=cause))).is_inferred
     assert RouteHistory(with_calico(history())).is_inferred
 
 
-def test_the_departure_from_the_tunnel_is_the_first_that_a_node_reported() -> None:
+def test_the_departure_from_the_tunnel_is_the_first_that_a_node_told() -> None:
     told = with_calico(history(), cleaned(98, "node-a1", 4, took_ms=3), rewritten(99, 100))
     step = RouteHistory(told).departure()
     assert step is not None

@@ -36,7 +36,7 @@ def test_felix_takes_the_route_out_of_the_tunnel() -> None:
     assert routes_of("vxlan.calico").apply(line) == change(Mode.OVERLAY, None)
 
 
-def test_a_deleted_device_removes_its_routes_without_a_report() -> None:
+def test_a_device_that_is_deleted_takes_its_routes_along_untold() -> None:
     line = f"{STAMP} Deleted 12: vxlan.calico: <BROADCAST,MULTICAST> mtu 1450 qdisc noop state DOWN group default"
     assert routes_of("vxlan.calico").apply(line) == change(Mode.OVERLAY, None)
     assert routes_of("eth1").apply(line) == ()
@@ -54,7 +54,7 @@ def test_a_block_outside_the_pod_cidrs_is_known_by_its_next_hop() -> None:
     assert routes.apply(line) == change(None, Mode.OVERLAY)
 
 
-def test_a_line_that_concerns_no_peer_changes_nothing() -> None:
+def test_what_concerns_no_peer_changes_nothing() -> None:
     routes = routes_of("vxlan.calico")
     for line in (
         "12: vxlan.calico: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450",

@@ -40,7 +40,7 @@ def test_the_tables_of_all_zones_are_read_at_the_end_where_a_cluster_has_any(tmp
     assert read_history(tmp_path).final_cloud_routes == routes
 
 
-def test_no_table_is_read_if_the_tables_cannot_be_reached(tmp_path: Path) -> None:
+def test_no_table_is_read_where_the_tables_are_out_of_reach(tmp_path: Path) -> None:
     cluster = FakeCluster()
     cluster.offered = frozenset()
     execute(tmp_path, cluster)
@@ -104,7 +104,7 @@ def test_a_run_makes_every_request_before_it_settles(tmp_path: Path) -> None:
     assert settled.t_ns >= MILLISECOND + later
 
 
-def test_a_request_that_was_never_made_is_reported(tmp_path: Path) -> None:
+def test_a_request_that_was_never_made_is_said(tmp_path: Path) -> None:
     never = (Nanoseconds(0), Nanoseconds(9 * MILLISECOND))
     execute(tmp_path, requests_ns=never, is_until_settled=False)
     expected = "probing: the run ended before 1 request; lengthen duration_s, or inject and request earlier"
@@ -117,7 +117,7 @@ def test_a_fault_of_the_switch_is_injected_and_cured_there(tmp_path: Path) -> No
     assert [call for call in cluster.calls if "own part" in call] == ["inject own part", "cure own part"]
 
 
-def test_a_fault_that_was_never_injected_is_reported(tmp_path: Path) -> None:
+def test_a_fault_that_was_never_injected_is_said(tmp_path: Path) -> None:
     never = PlannedFault(name="a", options={}, at_ns=Nanoseconds(9 * MILLISECOND), for_ns=None)
     cluster = execute(tmp_path, faults=(never,))
     assert "inject a" not in cluster.calls

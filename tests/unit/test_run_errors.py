@@ -44,7 +44,7 @@ def test_a_run_that_never_became_live_has_no_validation_time(tmp_path: Path) -> 
     assert [(event.name, event.t_ns) for event in read_history(tmp_path).events][-1] == ("run.probing_stopped", 0)
 
 
-def test_flows_that_are_not_answered_in_time_are_reported(tmp_path: Path) -> None:
+def test_flows_that_are_not_answered_in_time_are_said(tmp_path: Path) -> None:
     cluster = FakeCluster()
     cluster.is_live = lambda: False  # type: ignore[method-assign]
     execute(tmp_path, cluster)
@@ -75,7 +75,7 @@ def test_ctrl_c_in_the_validation_time_ends_it_and_the_rest_is_done(tmp_path: Pa
     assert read_history(tmp_path).errors == ("validation: interrupted",)
 
 
-def test_a_cluster_that_cannot_be_brought_down_is_reported_and_the_run_is_stored(tmp_path: Path) -> None:
+def test_a_cluster_that_cannot_be_taken_down_is_said_and_the_run_is_stored(tmp_path: Path) -> None:
     clock, cluster = JumpingClock(), FakeCluster("down")
     store = RunStore(tmp_path, clock)
     with pytest.raises(WorldError, match="down failed"):
@@ -86,7 +86,7 @@ def test_a_cluster_that_cannot_be_brought_down_is_reported_and_the_run_is_stored
 
 
 @pytest.mark.parametrize("place", ["up", "request"])
-def test_a_cluster_that_cannot_be_brought_down_hides_no_earlier_error(tmp_path: Path, place: str) -> None:
+def test_a_cluster_that_cannot_be_taken_down_hides_no_earlier_error(tmp_path: Path, place: str) -> None:
     clock, cluster = JumpingClock(), FakeCluster(place, RuntimeError("first"))
     failing = cluster.down
 
@@ -111,7 +111,7 @@ def test_a_bug_at_the_end_leaves_no_step_out(tmp_path: Path) -> None:
     assert read_history(tmp_path).errors == ("stopping of the agents: RuntimeError: a bug",)
 
 
-def test_a_bug_is_raised_and_recorded(tmp_path: Path) -> None:
+def test_a_bug_comes_through_and_is_on_record(tmp_path: Path) -> None:
     cluster = FakeCluster("request", RuntimeError("a bug"))
     with pytest.raises(RuntimeError, match="a bug"):
         execute(tmp_path, cluster)
@@ -120,7 +120,7 @@ def test_a_bug_is_raised_and_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["start", "is_live", "request", "stop"])
-def test_an_interrupt_brings_everything_down_and_is_raised(tmp_path: Path, place: str) -> None:
+def test_an_interrupt_takes_everything_down_and_comes_through(tmp_path: Path, place: str) -> None:
     cluster = FakeCluster(place, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         execute(tmp_path, cluster)
@@ -130,7 +130,7 @@ def test_an_interrupt_brings_everything_down_and_is_raised(tmp_path: Path, place
     assert history.errors
 
 
-def test_a_cluster_that_fails_to_come_up_is_brought_down(tmp_path: Path) -> None:
+def test_a_cluster_that_does_not_come_up_is_taken_down(tmp_path: Path) -> None:
     cluster = FakeCluster("up")
     with pytest.raises(WorldError):
         execute(tmp_path, cluster)
@@ -144,7 +144,7 @@ def test_a_run_that_was_killed_says_so(tmp_path: Path) -> None:
     assert read_history(tmp_path).errors == ("the run ended before its end was stored", "no probe records were stored")
 
 
-def test_the_records_of_killed_agents_are_read(tmp_path: Path) -> None:
+def test_what_killed_agents_left_is_read(tmp_path: Path) -> None:
     execute(tmp_path)
     (tmp_path / "agents.json").unlink()
     (tmp_path / "agents").mkdir()

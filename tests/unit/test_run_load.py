@@ -78,7 +78,7 @@ def test_a_load_that_fails_is_written_down_and_the_rest_is_still_done(tmp_path: 
     assert ("request" in calls) is (place in {"load stop", "load collect"})
 
 
-def test_an_interrupt_while_the_load_starts_is_raised(tmp_path: Path) -> None:
+def test_an_interrupt_while_the_load_starts_comes_through(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         execute(tmp_path, "load is_live", KeyboardInterrupt())
     assert read_history(tmp_path / "run").load is not None

@@ -54,7 +54,7 @@ def set_at(value: object, *keys: str) -> Change:
 
 
 @pytest.mark.parametrize("path", catalogue(), ids=lambda path: path.stem)
-def test_every_shipped_scenario_loads(path: Path) -> None:
+def test_what_is_shipped_loads(path: Path) -> None:
     scenario = load_scenario(path)
     assert (scenario.name, scenario.file) == (path.stem, path)
     assert set(scenario.arm_plans) <= {Arm.UNGATED, Arm.GATED}

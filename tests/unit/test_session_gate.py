@@ -58,7 +58,7 @@ def test_a_broken_rule_stops_although_every_test_passed(tmp_path: Path) -> None:
     assert end_session(tmp_path, summary(UNGATED=ungated(), GATED=gated(slow))) == (1, "STOP: 1 rule broken")
 
 
-def test_an_unknown_result_ends_with_20_although_a_test_failed(tmp_path: Path) -> None:
+def test_what_is_not_known_ends_with_20_although_a_test_failed(tmp_path: Path) -> None:
     code, text = end_session(tmp_path, changed(summary(), "arms.GATED.lost_unexplained", None), status=1)
     assert (code, text) == (20, "NOT DECIDED: 1 rule not known")
 

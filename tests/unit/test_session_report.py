@@ -62,7 +62,7 @@ def test_records_are_kept_of_an_arm_that_failed_or_where_asked(tmp_path: Path) -
     assert ((failed / "1").exists(), (asked / "1").exists()) == (True, True)
 
 
-def test_a_page_that_crashes_loses_only_its_own_file(
+def test_a_page_that_crashes_costs_itself_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def crash(*_args: object) -> str:

@@ -123,7 +123,7 @@ def mutated() -> st.SearchStrategy[bytes]:
 
 
 @given(st.one_of(st.binary(max_size=200), mutated()))
-def test_no_input_breaks_the_parser_or_enlarges_the_answer(content: bytes) -> None:
+def test_nothing_that_comes_can_break_the_reading_or_grow_the_answer(content: bytes) -> None:
     is_readable = len(content) >= 44 and content[13] != 0
     assert (stamp.decode_probe(content) is not None) == is_readable
     assert (stamp.decode_answer(content) is not None) == (is_readable and not content[12] & 0x40)

@@ -134,7 +134,7 @@ def test_beyond_the_rate_nothing_is_answered_but_all_is_logged(accepting: Accept
     ("ssid", "silence_ns"),
     [(None, NAMELESS_NS), (1, IDLE_NS[FlowClass.TCP_ESTABLISHED]), (2, IDLE_NS[FlowClass.TCP_CONNECT])],
 )
-def test_a_connection_that_is_silent_for_too_long_is_closed(
+def test_what_is_silent_for_too_long_is_closed(
     accepting: Accepting, peer: socket.socket, ssid: int | None, silence_ns: int
 ) -> None:
     if ssid is not None:

@@ -88,7 +88,7 @@ def test_a_refused_connection(tmp_path: Path) -> None:
     port.close()
 
 
-def test_a_connection_to_an_unreachable_network_fails(tmp_path: Path) -> None:
+def test_a_connection_to_which_there_is_no_way(tmp_path: Path) -> None:
     sending = Sending(tmp_path, FlowClass.TCP_CONNECT, 9, address="127.255.255.255")  # a broadcast address: ENETUNREACH
     sending.tick()
     assert (sending.failures(), sending.rows["send_errno"].tolist()) == ([errno.ENETUNREACH], [0])
@@ -141,7 +141,9 @@ def test_a_connection_that_the_other_end_closes(sending: Sending, port: Port) ->
 @pytest.mark.parametrize(
     ("changes", "counter"), [({"ssid": 8}, "foreign"), ({"seq_sender": 3}, "stale"), (None, "malformed")], ids=str
 )
-def test_an_invalid_answer_fails_the_probe(sending: Sending, port: Port, changes: dict[str, int] | None, counter: str) -> None:
+def test_what_is_no_answer_to_the_probe_fails_it(
+    sending: Sending, port: Port, changes: dict[str, int] | None, counter: str
+) -> None:
     with begin(sending, port) as opened:
         probe = read_probe(opened)
         opened.sendall(bytes(44) if changes is None else craft_answer(probe, **changes))

@@ -124,7 +124,7 @@ def test_answers_that_came_before_the_reset_count_and_what_was_not_sent_is_sent_
         sending.wait(lambda: sending.copies() == [1, 0, 1])
 
 
-def test_an_end_of_file_is_not_a_reset(sending: Sending, other_end: socket.socket) -> None:
+def test_an_end_of_file_is_no_reset(sending: Sending, other_end: socket.socket) -> None:
     sending.tick()
     read_probe(other_end)
     other_end.close()
@@ -153,7 +153,7 @@ def test_messages_wait_for_a_connection_and_refusals_are_recorded_once(tmp_path:
     port.close()
 
 
-def test_a_message_that_can_never_be_sent_has_failed(tmp_path: Path) -> None:
+def test_what_can_never_be_sent_has_failed(tmp_path: Path) -> None:
     port = Port(backlog=None)
     sending = Sending(tmp_path, FlowClass.TCP_ESTABLISHED, port.number)
     sending.start()
@@ -207,7 +207,7 @@ def test_a_peer_that_resets_each_connection_is_tried_once_an_interval(
     ends.pop().close()
 
 
-def test_messages_beyond_the_buffers_are_sent_later_and_complete(
+def test_what_does_not_fit_into_the_buffers_is_sent_later_and_whole(
     sending: Sending, other_end: socket.socket, tmp_path: Path
 ) -> None:
     sending.flow._opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
@@ -233,7 +233,7 @@ def test_messages_beyond_the_buffers_are_sent_later_and_complete(
     assert (tmp_path / "x.connection").exists()
 
 
-def test_an_invalid_answer_ends_the_connection(sending: Sending, other_end: socket.socket) -> None:
+def test_what_is_no_answer_ends_the_connection(sending: Sending, other_end: socket.socket) -> None:
     sending.tick()
     probe = read_probe(other_end)
     other_end.sendall(bytes(44) + craft_answer(probe))
@@ -310,7 +310,7 @@ def test_ticks_that_are_late_are_skipped_and_recorded(port: Port, tmp_path: Path
     sending.sender.finish()
 
 
-def test_a_large_tick_is_sent_in_several_turns_and_counts_once(port: Port, tmp_path: Path) -> None:
+def test_a_large_tick_takes_several_turns_and_is_one_tick(port: Port, tmp_path: Path) -> None:
     count = 2 * _OFFERS_MAX + 1
     sending = Sending(tmp_path, FlowClass.TCP_CONNECT, port.number, count=count)
     first_ns = sending.sender.start(sending.sender.now_ns())

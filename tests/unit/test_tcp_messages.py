@@ -51,7 +51,7 @@ STREAM = st.lists(st.one_of(PROBES.map(encode_probe), PROBES.map(lambda one: enc
 
 
 @given(STREAM, st.binary(max_size=100), st.lists(st.integers(1, 100)), st.integers(0, 6))
-def test_never_more_octets_are_sent_than_received_however_the_stream_is_cut(
+def test_never_more_goes_out_than_came_however_the_stream_is_cut(
     frames: list[bytes], tail: bytes, cuts: list[int], tokens: int
 ) -> None:
     answering, conversation = make_answering(tokens), Conversation(source=SOURCE)

@@ -83,7 +83,7 @@ def test_without_an_answer_by_the_new_path_there_is_no_recovery() -> None:
     assert found.event == length(50, 52.5, 55 + CALL_MS + ONE_WAY_MS)
 
 
-def test_a_change_before_the_request_is_not_its_consequence() -> None:
+def test_what_happened_before_the_request_is_no_consequence_of_it() -> None:
     found = transitions(held(records=records({1: lost(4, 2), 2: QUIET})))
     assert found == Transitions(event=None, is_impaired=False, first_out=None, first_back=None, recovery=None)
 

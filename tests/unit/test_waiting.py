@@ -24,7 +24,7 @@ def answering(*answers: str | Exception) -> Callable[[], bool]:
     return ask
 
 
-def test_it_returns_at_the_first_poll_at_which_the_condition_holds() -> None:
+def test_it_returns_at_the_first_poll_that_is_met() -> None:
     clock = JumpingClock()
     wait_until(answering("no", "no", "yes"), timeout_s=10, poll_s=0.5, unmet="never", clock=clock)
     assert clock.now_ns() == SECOND
@@ -58,7 +58,7 @@ def test_the_error_says_what_where_and_for_how_long(describe: Callable[[], str] 
     assert str(raised.value) == message
 
 
-def test_a_request_is_repeated_while_the_api_is_unavailable() -> None:
+def test_an_api_that_is_away_is_asked_again() -> None:
     clock = JumpingClock()
     wait_until(answering(ApiUnavailableError("away"), "yes"), timeout_s=10, poll_s=0.5, unmet="never", clock=clock)
     assert clock.now_ns() == SECOND // 2

@@ -59,14 +59,14 @@ def kube_of(mode: Mode, nodes: Sequence[NodeFacts] = NODES, case: Case | None = 
         ("mutant-ignores-reason", Arm.GATED, "break the gate (ignores-reason)"),
     ],
 )
-def test_an_act_that_an_observer_cannot_perform_is_named_and_doubles_perform_all(
+def test_what_an_observer_cannot_do_is_named_and_the_doubles_can_do_everything(
     scenario: str, arm: Arm, act: str | None
 ) -> None:
     assert act == find_impossible(OBSERVER, case_of(scenario), arm)
     assert find_impossible(make_performer(SwitchName.DOUBLES), case_of(scenario), arm) is None
 
 
-def test_no_arm_that_is_expected_to_fail_is_watched() -> None:
+def test_no_arm_of_the_catalogue_that_is_meant_to_fail_is_watched() -> None:
     for path in CATALOGUE.glob("*.yaml"):
         case = make_case(load_scenario(path), Options())
         for arm, plan in case.scenario.arm_plans.items():
@@ -108,7 +108,7 @@ def test_where_nothing_is_asked_for_the_observation_is_as_long_as_the_scenario()
     assert (plan.duration_ns_max, plan.is_until_settled) == (make_plan(case, Arm.GATED, 1, clock).duration_ns_max, False)
 
 
-def test_a_run_without_a_switch_does_not_run_the_scenario() -> None:
+def test_a_run_without_a_switch_is_no_run_of_the_scenario() -> None:
     switched, quiet = history(), history(events=tuple(one for one in switch_events() if one.name != "switch.requested"))
     confirm_switched(case_of("plain-switch"), switched)
     confirm_switched(case_of("nothing-happens"), quiet)
@@ -155,7 +155,7 @@ def test_a_kind_cluster_is_called_as_the_command_line_says_and_hitless_by_defaul
     assert found == [DEFAULT_CLUSTER_NAME, "pytest-kind"]
 
 
-def test_the_fast_profile_is_refused_with_real_parts() -> None:
+def test_fast_constants_are_refused_where_real_parts_take_their_time() -> None:
     lab, kind = make_backend(BackendName.LAB), make_backend(BackendName.KIND)
     assert [lab.choose_profile(None), kind.choose_profile(None)] == [Profile.FAST, Profile.GARDENER]
     assert lab.choose_profile(Profile.GARDENER) is Profile.GARDENER

@@ -22,7 +22,7 @@ from clusters.lab.calico.datastore import (
     read_pools,
     template_hash,
 )
-from clusters.lab.calico.felix_vxlan import publish_tunnel_address
+from clusters.lab.calico.writers import publish_tunnel_address
 from clusters.lab.kube import MemoryKube
 from gardener.conditions import calico_is_up, dated
 from gardener.manifests.admission import CALICO_NODE_USER
@@ -173,16 +173,10 @@ class DaemonSetRoll:
 
 
 def max_unavailable(daemon_set: JsonObject, nodes: int) -> int:
-    """Return how many pods may be away at a time; 0: none, the strategy is OnDelete.
+    """Return how many pods may be away at a time, of a percentage rounded up; 0: none, the strategy is OnDelete.
 
-    Args:
-        daemon_set: the DaemonSet.
-        nodes: number of nodes, of which a percentage is taken, rounded up.
-
-    Raises:
-        UsageError: neither a number nor a percentage.
-
-    Source: kubernetes pkg/controller/daemon/util UnavailableCount; the default is 1.
+    Raises UsageError: neither a number nor a percentage. Source: kubernetes pkg/controller/daemon/util UnavailableCount; the
+    default is 1.
     """
     strategy = daemon_set["spec"].get("updateStrategy", {})
     if strategy.get("type", "RollingUpdate") != "RollingUpdate":

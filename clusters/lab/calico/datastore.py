@@ -64,15 +64,9 @@ class CalicoPod:
 
 
 def read_pod(document: JsonObject, config: JsonObject | None) -> CalicoPod:
-    """Read a pod of the DaemonSet.
+    """Read a pod of the DaemonSet. A container takes its environment from the ConfigMap calico-config when it is created.
 
-    Args:
-        document: the Pod.
-        config: the ConfigMap calico-config, or None if there is none; a container takes its environment from it when it
-            is created.
-
-    Raises:
-        UsageError: the pod's template is none of calico-node, or its backend is unknown.
+    Raises UsageError: the pod's template is none of calico-node, or its backend is unknown.
     """
     metadata, spec = document["metadata"], document["spec"]
     containers = {item["name"]: item for item in spec.get("containers", [])}
@@ -107,11 +101,7 @@ def with_status(pod: CalicoPod, document: JsonObject) -> CalicoPod:
 def make_pod(daemon_set: JsonObject, node: str, predecessor: str | None) -> JsonObject:
     """Return a new Pod of the DaemonSet, bound to a node.
 
-    Args:
-        daemon_set: its owner.
-        node: name of the node.
-        predecessor: name of the pod that this node had before, or None: names follow from it, so they do not return and are
-            the same in every run.
+    Its name follows from the pod that this node had before (None: none), so names do not return and are the same in every run.
     """
     template = copy_json(daemon_set["spec"]["template"])
     suffix = hashlib.sha256(f"{node} {predecessor}".encode()).hexdigest()[:5]
@@ -210,8 +200,7 @@ def read_pools(pools: Iterable[JsonObject]) -> Pools:
 def read_data_plane(objects: Iterable[JsonObject]) -> DataPlane:
     """Read all objects of a cluster as calico-node reads them when it starts.
 
-    Raises:
-        UsageError: something that the lab's nodes do not have; `place` is the Shoot's field that it comes from.
+    Raises UsageError: something that the lab's nodes do not have; `place` is the Shoot's field that it comes from.
     """
     documents = tuple(objects)
     daemon_set = next(document for document in documents if is_calico_node(document))

@@ -16,10 +16,9 @@ from collections.abc import Mapping, Sequence
 from enum import Enum, unique
 from typing import Final
 
-from clusters.lab.calico.bird import Bird
 from clusters.lab.calico.datastore import CalicoPod, Datastore, make_status
-from clusters.lab.calico.felix_vxlan import FelixVxlan
 from clusters.lab.calico.plane import NodePlane, RouteChange
+from clusters.lab.calico.writers import Bird, FelixVxlan
 from clusters.lab.kube import MemoryKube
 from gardener.conditions import calico_is_down, calico_is_up, dated
 from gardener.manifests.admission import CALICO_NODE_USER
@@ -51,10 +50,7 @@ class _Step(Enum):
 class CalicoNode:
     """calico-node on one node; a Participant.
 
-    Args:
-        peers: names of all other nodes.
-        datastore: what the node learns from the API; one for all nodes.
-        skew: how slow this node is among the others to see a changed pool, from 0 (the first) to 1 (the last).
+    `skew` is how slow this node is among the others to see a changed pool, from 0 (the first) to 1 (the last).
     """
 
     def __init__(

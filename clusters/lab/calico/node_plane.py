@@ -63,12 +63,7 @@ class RouteBook:
 
 
 class LabNodePlane:
-    """See `clusters.lab.calico.plane.NodePlane`.
-
-    Args:
-        netlink: a socket in the node's namespace; the caller closes it.
-        has_rules: whether the node has Services and natOutgoing.
-    """
+    """See `clusters.lab.calico.plane.NodePlane`. The socket is in the node's namespace; its opener closes it."""
 
     def __init__(
         self,

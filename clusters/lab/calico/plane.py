@@ -10,7 +10,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from hitless.events import Recorder
 from hitless.facts import NodeState
 from hitless.words import Mode, Nanoseconds, Overlay
 
@@ -71,53 +70,3 @@ class NodePlane(Protocol):
     def state(self) -> NodeState:
         """Return the node's main route table and devices."""
         ...
-
-
-class WrittenRoutes:
-    """The routes to peers, and the blackhole, that one program of calico-node has written: BIRD, or Felix.
-
-    Args:
-        peers: names of all other nodes.
-        recorder: records `calico.repointed`.
-    """
-
-    def __init__(self, plane: NodePlane, peers: frozenset[str], recorder: Recorder) -> None:
-        self._plane, self._peers, self._recorder = plane, peers, recorder
-        self.routes: dict[str, Mode] = {}
-        """Peer to the mode of its route, of those that are still there, whether the program lives or not."""
-        self._has_blackhole = False
-
-    def forget_routes(self, peers: Collection[str]) -> None:
-        """Note that the routes to these peers are gone."""
-        self.routes = {peer: mode for peer, mode in self.routes.items() if peer not in peers}
-
-    def _repoint(self, mode: Mode, peers: frozenset[str], cause: str) -> None:
-        if peers:
-            change = self._plane.repoint(mode, sorted(peers))
-            self.routes.update(dict.fromkeys(peers, mode))
-            self._record(change, mode, peers, cause)
-
-    def _withdraw(self, peers: frozenset[str], cause: str) -> None:
-        if peers:
-            change = self._plane.withdraw(sorted(peers))
-            self.forget_routes(peers)
-            self._record(change, Mode.NATIVE, peers, cause)
-
-    def _set_blackhole(self, *, present: bool) -> None:
-        if present is not self._has_blackhole:
-            self._plane.set_blackhole(present=present)
-            self._has_blackhole = present
-
-    def _record(self, change: RouteChange, mode: Mode, peers: frozenset[str], cause: str) -> None:
-        """Record that the routes to these peers were written or withdrawn; it names the peers unless they are all."""
-        which = {} if peers == self._peers else {"peers": sorted(peers)}
-        self._recorder.record(
-            "calico.repointed",
-            t_ns=change.ended_ns,
-            began_ns=int(change.began_ns),
-            node=self._plane.node,
-            mode=mode.value,
-            cause=cause,
-            routes=change.routes,
-            **which,
-        )

@@ -26,7 +26,7 @@ from tests.lab.conformance.prober import probe
 class WatchedClusterConformance:
     """What holds without the cloud's route tables and without faults."""
 
-    def test_it_states_its_capabilities_before_it_is_up(self, cluster: Cluster) -> None:
+    def test_it_says_what_it_offers_before_it_is_up(self, cluster: Cluster) -> None:
         assert cluster.capabilities() <= frozenset(Capability)
 
     def test_facts_nodes_and_objects_agree(self, cluster: Cluster) -> None:

@@ -113,7 +113,7 @@ class KubeApiConformance:
         with pytest.raises(ConflictError):
             kube_api.apply({**old, "data": {"step": "3"}}, actor=ACTOR)
 
-    def test_a_missing_object_is_not_found(self, kube_api: KubeApi) -> None:
+    def test_what_is_not_there_is_not_found(self, kube_api: KubeApi) -> None:
         with pytest.raises(NotFoundError):
             kube_api.get(Kind.CONFIG_MAP, "hitless-conformance")
         with pytest.raises(NotFoundError):
@@ -133,14 +133,14 @@ class KubeApiConformance:
         assert names == sorted(names)
         assert "hitless-conformance" in names
 
-    def test_a_returned_object_is_a_copy(self, kube_api: KubeApi) -> None:
+    def test_what_is_returned_is_a_copy(self, kube_api: KubeApi) -> None:
         kube_api.apply(config_map(backend="bird"), actor=ACTOR)["data"]["backend"] = "none"
         kube_api.get(Kind.CONFIG_MAP, "hitless-conformance")["data"]["backend"] = "none"
         for item in kube_api.list(Kind.CONFIG_MAP):
             item.clear()
         assert kube_api.get(Kind.CONFIG_MAP, "hitless-conformance")["data"] == {"backend": "bird"}
 
-    def test_a_given_object_is_copied(self, kube_api: KubeApi) -> None:
+    def test_what_is_given_is_copied(self, kube_api: KubeApi) -> None:
         document = config_map(backend="bird")
         kube_api.apply(document, actor=ACTOR)
         document["data"]["backend"] = "none"

@@ -76,7 +76,7 @@ class NodePlaneConformance:
         assert [plane.withdraw(names).routes for _ in range(2)] == [2, 0]
         assert {plane.node, *(peer.name for peer in peers[2:])} == set(routes_to(plane, blocks))
 
-    def test_cleanup_removes_the_routes_of_bird_and_nothing_else(
+    def test_cleanup_takes_what_is_birds_and_nothing_else(
         self, plane: NodePlane, peers: Sequence[NodeFacts], blocks: Blocks
     ) -> None:
         plane.repoint(Mode.NATIVE, [peers[0].name])
@@ -93,7 +93,7 @@ class NodePlaneConformance:
             plane.set_blackhole(present=present)
             assert present == (plane.node in routes_to(plane, blocks))
 
-    def test_the_tunnel_is_removed_with_its_routes_and_returns_without_them(
+    def test_the_tunnel_goes_with_its_routes_and_comes_back_without(
         self, plane: NodePlane, peers: Sequence[NodeFacts], blocks: Blocks, tunnel_device: str
     ) -> None:
         for _ in range(2):

@@ -70,7 +70,7 @@ class ParticipantConformance:
             one.is_settled()
         assert kube.take_changes() == frozenset()
 
-    def test_a_settled_participant_stays_settled_while_nothing_happens(
+    def test_what_has_settled_stays_so_while_nothing_happens(
         self, participants: Sequence[Participant], kube: KubeApi, clock: JumpingClock, switch_over: Callable[[], None]
     ) -> None:
         loop = Loop(participants, kube, clock)

@@ -54,7 +54,7 @@ class RouteTablesConformance:
             assert route_tables.list(zone) == ()
 
     @pytest.mark.parametrize("cidr", ["", "100.96.0.1/24", "100.96.0.0/33", "fd00::/64", "everywhere"])
-    def test_an_invalid_destination_is_refused(self, route_tables: RouteTables, nodes: Sequence[NodeFacts], cidr: str) -> None:
+    def test_what_is_no_destination_is_refused(self, route_tables: RouteTables, nodes: Sequence[NodeFacts], cidr: str) -> None:
         with pytest.raises(RouteTableError):
             route_tables.create(CloudRoute(zone=route_tables.zones()[0], cidr=cidr, node=nodes[0].name))
 
