@@ -1,4 +1,4 @@
-"""What a fuzz target is, and how it makes structure of octets that mean nothing."""
+"""A fuzz target, and the structure that it draws from arbitrary octets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that a test has lost hold of."""
+"""Waiting for processes that are not children of the test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import select
 
 
 def wait_ended(process: int, wait_s: float) -> None:
-    """Return when a process is gone; after so long that is an error."""
+    """Return when a process has ended; fail after this time."""
     try:
         descriptor = os.pidfd_open(process)
     except ProcessLookupError:

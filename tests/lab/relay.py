@@ -43,7 +43,7 @@ def names(direction: Direction, flow: int, first: int, last: int) -> tuple[Name,
 
 @dataclass(frozen=True, kw_only=True)
 class Treatment:
-    """What happens to which packet; everything else passes."""
+    """Treatment of packets by name; all others pass."""
 
     drop: Iterable[Name] = ()
     copies: Mapping[Name, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The books balance: conservation of packets gives the place of every loss, for each way to lose one."""
+"""The books balance: conservation of packets gives the place of every loss, for each kind of loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawn scenarios in the lab: no probe is lost with a correct gate and honest routes; no cause exceeds its counter."""
+"""Generated scenarios in the lab: no probe is lost with a correct gate and honest routes; no cause exceeds its counter."""
 
 from __future__ import annotations
 

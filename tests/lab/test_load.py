@@ -73,7 +73,7 @@ class Drop:
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What came of one load with two drops."""
+    """The results of one load with two drops."""
 
     records: LoadRecords
     short: Drop

@@ -1,4 +1,4 @@
-"""Broken gates in the lab: packets show what the decision table says of them."""
+"""Broken gates in the lab: packets show the rows of the decision table."""
 
 from __future__ import annotations
 

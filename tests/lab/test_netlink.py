@@ -1,4 +1,4 @@
-"""What our netlink messages make of the kernel, read back by pyroute2; and what is said when it refuses."""
+"""The effect of our netlink messages in the kernel, read back by pyroute2, and the messages for refusals."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def make_records() -> ProbeRecords:
 
 
 class FakeCluster:
-    """Every port in one; writes down what was asked of it and fails where told to."""
+    """All ports in one class; records the calls and fails at a given one."""
 
     def __init__(self, fails_at: str = "", error: BaseException | None = None) -> None:
         self.calls: list[str] = []

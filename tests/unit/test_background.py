@@ -1,4 +1,4 @@
-"""Loss that the links have of themselves: told from the switch's by length, and from too much by number."""
+"""Background loss of the links: distinguished from the switch's loss by length, and limited by number."""
 
 from __future__ import annotations
 

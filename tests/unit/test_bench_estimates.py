@@ -1,4 +1,4 @@
-"""What a tool says of an outage, and how errors are summed up."""
+"""Estimates of an outage by tools, and the summary of their errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of what was seen where says what stored summaries say, and the newest of it."""
+"""The table of evidence has the figures of the newest stored summaries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What limits a load is named from what was counted."""
+"""The resource that limits a load is named from counters."""
 
 from __future__ import annotations
 

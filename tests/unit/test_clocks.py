@@ -1,4 +1,4 @@
-"""The clocks are held to the suite of the port."""
+"""The conformance suite of Clock, run on all clocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of connections, on rows written by hand, and on connections that meet outages (Hypothesis)."""
+"""The judgement of connections, from rows written by hand and from simulated outages (Hypothesis)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which container crashes, and what its log says."""
+"""Containers that crash, and their logs."""
 
 from __future__ import annotations
 

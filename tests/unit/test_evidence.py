@@ -1,4 +1,4 @@
-"""What is measured of a run is measured once, however many ask."""
+"""A run is measured once for all users of the evidence."""
 
 from __future__ import annotations
 

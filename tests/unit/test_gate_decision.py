@@ -1,4 +1,4 @@
-"""The release decision, and how it is told."""
+"""The release decision and its output."""
 
 from __future__ import annotations
 

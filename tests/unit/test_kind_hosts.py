@@ -1,4 +1,4 @@
-"""What kind offers: host-network probers and the addresses of a node's packets, faults, and what it refuses."""
+"""Capabilities of kind: host-network probers, the addresses of a node's packets, faults; and refusals."""
 
 from __future__ import annotations
 

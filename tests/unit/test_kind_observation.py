@@ -1,4 +1,4 @@
-"""Objects before and after to events: a table of what can be seen of someone else's switch."""
+"""Events from objects before and after: a table of everything that is visible of someone else's switch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removal: whatever state the engine is in, what hitless made goes, or one message says what holds it."""
+"""Removal: in every state of the engine, hitless removes its objects, or one message names what holds them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Network:
     names: list[str]
     counted: int
     fades: int
-    """How many of those that it counts it forgets with each attempt."""
+    """How many counted endpoints it forgets with each attempt."""
     lets_go: bool
-    """Whether being disconnected helps."""
+    """Whether disconnecting removes an endpoint."""
 
 
 class Engine(Docker):
-    """An engine in memory, which writes down what it is told."""
+    """An engine in memory, which records its calls."""
 
     def __init__(self, complaint: str = "has active endpoints") -> None:
         super().__init__(Path("docker"))

@@ -1,4 +1,4 @@
-"""The octets of netlink messages, against what the kernel's headers say. What the kernel makes of them: tests/lab."""
+"""The octets of netlink messages, compared with the kernel's headers. tests/lab tests their effect in the kernel."""
 
 from __future__ import annotations
 

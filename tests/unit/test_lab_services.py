@@ -1,4 +1,4 @@
-"""The rules of kube-proxy and Felix in a node: what they say, before any kernel reads them."""
+"""The rules of kube-proxy and Felix in a node, as text."""
 
 from clusters.lab.addresses import make_plan
 from clusters.lab.services import make_services, render_rules

@@ -1,4 +1,4 @@
-"""What the processes of the load are told: read back whole, and refused with the place."""
+"""Settings of the load's processes: read back completely, and refused with the place of the mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mesh covered, and how reports say what it left out."""
+"""The coverage of a mesh, and the reports' text about omitted pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a socket of the prober dropped, by the kernel's own count, on loopback."""
+"""Drops of a prober's socket, by the kernel's count, on loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pacing, with clocks of the test's own."""
+"""Pacing, with simulated clocks."""
 
 from __future__ import annotations
 

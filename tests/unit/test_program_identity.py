@@ -1,4 +1,4 @@
-"""Which program a file is."""
+"""The identity of a program file."""
 
 from __future__ import annotations
 

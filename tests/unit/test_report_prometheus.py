@@ -1,4 +1,4 @@
-"""Prometheus text says what the summary says, and Prometheus's own parser reads it."""
+"""The Prometheus text has the figures of the summary, and Prometheus's own parser reads it."""
 
 from __future__ import annotations
 

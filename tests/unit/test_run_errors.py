@@ -1,4 +1,4 @@
-"""The main path where something fails, is interrupted or is killed: the rest is done, and the record says so."""
+"""The main path with failures, interrupts and kills: the other steps are done, and the record states the error."""
 
 from __future__ import annotations
 

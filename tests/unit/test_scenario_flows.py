@@ -1,4 +1,4 @@
-"""Which flows a run probes, by the sets that a scenario asks for."""
+"""The flows that a run probes, by the sets of its scenario."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The load in a stored run: collected, left behind by a killed harness, damaged, or not there at all."""
+"""The load in a stored run: collected, left behind by a killed harness, damaged, or missing."""
 
 from __future__ import annotations
 
