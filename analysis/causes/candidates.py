@@ -141,8 +141,3 @@ def find_times(hops: RouteHistory, node: str, peer: str, is_broken: Condition) -
             began = None
     if began is not None:
         yield began, None
-
-
-def encapsulates(here: NextHop, _there: NextHop) -> bool:
-    """Return whether the node sends by the tunnel."""
-    return here is NextHop.TUNNEL

@@ -74,15 +74,6 @@ def can_have(candidate: Candidate, segment: Segment) -> bool:
     return is_begun and (candidate.ended is None or candidate.ended.latest_ns >= segment.first.earliest_ns)
 
 
-def weigh_times(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> tuple[Indication, ...]:
-    """Compare the beginning and the end of a candidate with those of a segment that it `can_have` dropped.
-
-    `instants` is the number of candidates of its kind that the flow had: each might have coincided.
-    """
-    found = (_weigh_onset(candidate, segment, instants, scale), _weigh_end(candidate, segment, instants, scale))
-    return tuple(indication for indication in found if indication is not None)
-
-
 def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: float) -> Indication:
     """Weigh by how much a counter `moved`, out of the lost probes that it could have counted and that nothing else explains.
 
@@ -106,52 +97,45 @@ def weigh_breadth(hit: int, exposed: int, own: int, all_lost: int) -> Indication
     return Indication(text=text, odds=odds)
 
 
-def _weigh_onset(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Indication | None:
+def _weigh_onset(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Iterator[Indication]:
+    """Compare the beginnings; `instants`: candidates of its kind that the flow had, each might have coincided."""
     began, onset = candidate.began, segment.onset
     if onset is None:
-        return None
+        return
     if began.meets(onset):
         text = f"it began as {candidate.begin_text} at {scale.say(began.latest_ns)}"
-        return _coincidence(text, began, onset, instants, scale)
-    if candidate.is_begin_free:
+        yield _coincidence(text, began, onset, instants, scale)
+    elif candidate.is_begin_free:
         # Only the time made it a candidate, so the time must not count as evidence again.
-        return Indication(text="no event marks its beginning", odds=1.0)
-    lag_ns = onset.earliest_ns - began.latest_ns
-    odds = FORBIDDEN
-    if lag_ns <= LAG_NS:
-        odds = max(odds, LAGGED * min(ODDS_MAX, 1 / scale.chance(2 * lag_ns + onset.length_ns, instants)))
-    text = f"the flow was still answered {lag_ns / MILLISECOND:,.1f} ms after {candidate.begin_text}"
-    return Indication(text=text, odds=odds)
+        yield Indication(text="no event marks its beginning", odds=1.0)
+    else:
+        lag_ns = onset.earliest_ns - began.latest_ns
+        odds = FORBIDDEN
+        if lag_ns <= LAG_NS:
+            odds = max(odds, LAGGED * min(ODDS_MAX, 1 / scale.chance(2 * lag_ns + onset.length_ns, instants)))
+        text = f"the flow was still answered {lag_ns / MILLISECOND:,.1f} ms after {candidate.begin_text}"
+        yield Indication(text=text, odds=odds)
 
 
-def _weigh_end(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Indication | None:
-    ended, end = candidate.ended, segment.end
-    if segment.is_open:
-        return _weigh_lasting(candidate, scale)
-    if end is None:
-        return None
-    if ended is not None and ended.meets(end):
-        text = f"it ended as {candidate.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
-        return _coincidence(text, ended, end, instants, scale)
-    if ended is None or ended.earliest_ns > end.latest_ns:
-        if candidate.is_end_free:
-            return None
-        text = f"the flow was answered again at {scale.say(end.latest_ns)}, before this had ended"
-        return Indication(text=text, odds=FORBIDDEN)
-    lag_ns = end.earliest_ns - ended.latest_ns
-    text = f"it lasted another {lag_ns / MILLISECOND:,.1f} ms after {candidate.end_text or 'that ended'}"
-    odds = 4 * LAGGED if lag_ns <= LAG_NS else FORBIDDEN
-    return Indication(text=text, odds=odds)
-
-
-def _weigh_lasting(candidate: Candidate, scale: Scale) -> Indication:
-    """Weigh a segment after which no probe passed until the probing ended."""
-    ended = candidate.ended
-    if ended is None:
-        odds = 1.0 if candidate.is_end_free else LASTED
-        return Indication(text="both lasted until probing ended", odds=odds)
-    text = f"it continued although {candidate.end_text or 'that ended'} at {scale.say(ended.latest_ns)}"
-    return Indication(text=text, odds=FORBIDDEN)
+def _weigh_end(candidate: Candidate, segment: Segment, instants: int, scale: Scale) -> Iterator[Indication]:
+    """Compare the ends; of an open segment no probe passed any more until the probing ended."""
+    ended, end, end_text = candidate.ended, segment.end, candidate.end_text or "that ended"
+    if segment.is_open and ended is None:
+        yield Indication(text="both lasted until probing ended", odds=1.0 if candidate.is_end_free else LASTED)
+    elif segment.is_open and ended is not None:
+        yield Indication(text=f"it continued although {end_text} at {scale.say(ended.latest_ns)}", odds=FORBIDDEN)
+    elif end is None:
+        return
+    elif ended is not None and ended.meets(end):
+        yield _coincidence(f"it ended as {end_text} at {scale.say(ended.latest_ns)}", ended, end, instants, scale)
+    elif ended is None or ended.earliest_ns > end.latest_ns:
+        if not candidate.is_end_free:
+            text = f"the flow was answered again at {scale.say(end.latest_ns)}, before this had ended"
+            yield Indication(text=text, odds=FORBIDDEN)
+    else:
+        lag_ns = end.earliest_ns - ended.latest_ns
+        text = f"it lasted another {lag_ns / MILLISECOND:,.1f} ms after {end_text}"
+        yield Indication(text=text, odds=4 * LAGGED if lag_ns <= LAG_NS else FORBIDDEN)
 
 
 def _coincidence(text: str, instant: Interval, window: Interval, instants: int, scale: Scale) -> Indication:
@@ -258,7 +242,8 @@ def _explain(history: History, flow: Flow, segment: Segment, candidates: Sequenc
             candidate=candidate,
             evidence=[
                 Indication(text=candidate.text, odds=1.0),
-                *weigh_times(candidate, segment, instants[candidate.kind], scale),
+                *_weigh_onset(candidate, segment, instants[candidate.kind], scale),
+                *_weigh_end(candidate, segment, instants[candidate.kind], scale),
             ],
         )
         for candidate in candidates

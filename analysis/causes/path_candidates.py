@@ -29,7 +29,6 @@ from analysis.causes.candidates import (
     Condition,
     InjectedFault,
     KernelCounter,
-    encapsulates,
     find_times,
     list_faults,
 )
@@ -215,7 +214,7 @@ class HopCandidates:
         if moved == 0 or (moved is None and not self._is_vxlan):
             return
         # Without a counter only Felix is known to remove the device, once the pool no longer encapsulates.
-        for began, ended in find_times(self._hops, node, peer, encapsulates if moved else _encapsulates_alone):
+        for began, ended in find_times(self._hops, node, peer, _encapsulates if moved else _encapsulates_alone):
             yield Candidate(
                 kind=CauseKind.TUNNEL_GONE,
                 subject=f"tunnel device of {peer}",
@@ -234,7 +233,7 @@ class HopCandidates:
         """Source: mechanics 4.6, native to overlay is the dangerous direction."""
         if not 0 < self._tunnel_mtu < octets:
             return
-        for began, ended in find_times(self._hops, node, peer, encapsulates):
+        for began, ended in find_times(self._hops, node, peer, _encapsulates):
             yield Candidate(
                 kind=CauseKind.TOO_LARGE,
                 subject=f"packets of {octets} octets",
@@ -282,6 +281,10 @@ class HopCandidates:
 
 def _differ(here: NextHop, there: NextHop) -> bool:
     return (here is NextHop.TUNNEL) is not (there is NextHop.TUNNEL)
+
+
+def _encapsulates(here: NextHop, _there: NextHop) -> bool:
+    return here is NextHop.TUNNEL
 
 
 def _encapsulates_alone(here: NextHop, there: NextHop) -> bool:
