@@ -6,6 +6,7 @@ Pure. Definitions and sources: docs/measuring.md; RFC 6412 3.8.1, RFC 8762 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, unique
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,15 @@ def classify_flow(history: History, flow: Flow) -> Probes:
         is_stream=flow.flow_class is not FlowClass.TCP_CONNECT,
         lost_instrument=int(np.count_nonzero(is_ours)),
     )
+
+
+@unique
+class Way(Enum):
+    """In which direction the packets were lost."""
+
+    OUT = "on the way out"
+    BACK = "on the way back"
+    UNKNOWN = "in an unknown direction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +85,18 @@ class Probes:
     def is_anchor(self) -> npt.NDArray[np.bool_]:
         """Probes that prove that the path worked: answered in time and intact, once or more often, in order or not."""
         return ~self.is_lost & ~self.is_corrupted
+
+    def way(self, index: int) -> Way:
+        """Return in which direction a probe was lost."""
+        return Way.BACK if self.is_far_end[index] else Way.OUT if self.is_near_end[index] else Way.UNKNOWN
+
+    def drop_ns(self, index: int, way: Way, out_ns: int, back_ns: int) -> tuple[int, int]:
+        """Return the earliest and the latest time at which a lost probe can have been dropped, with these largest delays."""
+        if way is Way.BACK:
+            left_ns = int(self.reflector_sent[index])
+            return left_ns - self.clock_bound_ns, left_ns + self.clock_bound_ns + back_ns
+        latest_ns = int(self.rows["send_ended_ns"][index]) + out_ns
+        return int(self.rows["send_began_ns"][index]), latest_ns if way is Way.OUT else latest_ns + back_ns
 
 
 def classify(

@@ -146,8 +146,8 @@ def _outage(
     before = int(anchors[place - 1]) if place else None
     place = int(np.searchsorted(anchors, last))
     works_ns = int(proven[place]) if place < anchors.size else None
-    latest_first_drop = _latest_drop_ns(probes, first)
-    shortest = max(0, _earliest_drop_ns(probes, last) - latest_first_drop)
+    latest_first_drop = _drop_ns(probes, first)[1]
+    shortest = max(0, _drop_ns(probes, last)[0] - latest_first_drop)
     likely = longest = None
     if before is not None and works_ns is not None:
         longest = Nanoseconds(works_ns - int(rows["send_began_ns"][before]))
@@ -173,19 +173,9 @@ def _outage(
     )
 
 
-def _earliest_drop_ns(probes: Probes, index: int) -> int:
-    """Return the earliest time at which a lost probe can have been dropped."""
-    if probes.is_far_end[index]:
-        return int(probes.reflector_sent[index]) - probes.clock_bound_ns
-    return int(probes.rows["send_began_ns"][index])
-
-
-def _latest_drop_ns(probes: Probes, index: int) -> int:
-    """Return the latest time at which a lost probe can have been dropped, by the largest one-way delays seen."""
-    if probes.is_far_end[index]:
-        return int(probes.reflector_sent[index]) + probes.clock_bound_ns + probes.return_delay_max_ns
-    latest = int(probes.rows["send_ended_ns"][index]) + probes.forward_delay_max_ns
-    return latest if probes.is_near_end[index] else latest + probes.return_delay_max_ns
+def _drop_ns(probes: Probes, index: int) -> tuple[int, int]:
+    """Return when a lost probe can have been dropped, by the largest one-way delays seen."""
+    return probes.drop_ns(index, probes.way(index), probes.forward_delay_max_ns, probes.return_delay_max_ns)
 
 
 def _measure_flow(flow: Flow, probes: Probes, history: History, routes: RouteHistory, ttls: TtlPaths) -> FlowMeasure:

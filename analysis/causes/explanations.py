@@ -2,8 +2,8 @@
 
 An indication speaks for or against a candidate. It has odds: how many times more likely it is if the candidate is the cause
 than if an unknown cause acted at a random time. What the model forbids (the flow was answered although it must have been down)
-is a hundred times less likely, not impossible: models may be wrong. `analysis.causes.joint` adds what all segments of a run
-show together. Definitions: docs/measuring.md, Causes. Pure.
+is a hundred times less likely, not impossible: models may be wrong. `analysis.causes.attribution` adds what all segments of a
+run show together. Definitions: docs/measuring.md, Causes. Pure.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Final
 from analysis.bounds import Interval
 from analysis.causes.candidates import MUST, Candidate, CauseKind, KernelCounter
 from analysis.causes.finder import CandidateFinder
-from analysis.causes.segments import Segment, Splitter, Way
-from analysis.classify import Probes
+from analysis.causes.segments import Segment, Splitter
+from analysis.classify import Probes, Way
 from analysis.measure import Outage
 from hitless.facts import Flow
 from hitless.history import History
@@ -77,7 +77,7 @@ def can_have(candidate: Candidate, segment: Segment) -> bool:
 def weigh_counter(counter: KernelCounter, moved: int, eligible: int, share: float) -> Indication:
     """Weigh by how much a counter `moved`, out of the lost probes that it could have counted and that nothing else explains.
 
-    `share` is the probability that it counted these losses; see `analysis.causes.joint`.
+    `share` is the probability that it counted these losses; see `analysis.causes.attribution`.
     """
     odds = COUNTED_MAX if share >= 1 else max(NOT_COUNTED, min(COUNTED_MAX, share / (1 - share)))
     where = ", ".join(sorted(counter.places))
@@ -162,7 +162,7 @@ class Likelihood:
     counted: Indication | None = None
     """The indication of the kernel's counter; None: no counter tells."""
     budget: float = 1.0
-    """Factor that keeps the claimed losses within the counter's movement; see `analysis.causes.joint`."""
+    """Factor that keeps the claimed losses within the counter's movement; see `analysis.causes.attribution`."""
 
     @property
     def weight(self) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from analysis.bounds import instant_of, make_interval
 from analysis.causes.candidates import Candidate, CauseKind, KernelCounter, list_faults
 from analysis.causes.path_candidates import NO_PORTS, HopCandidates, RouteCandidates
-from analysis.causes.segments import Way
+from analysis.classify import Way
 from analysis.cloud_routes import WATCHED, CloudRoutes
 from analysis.measure import Measures
 from analysis.paths import RouteEnds, TtlPaths

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import Enum, unique
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from analysis.bounds import Interval, make_interval
-from analysis.classify import Probes
+from analysis.classify import Probes, Way
 from analysis.measure import Outage
 from hitless.records import NONE_NS
 
@@ -23,15 +22,6 @@ STRETCHES_MAX: Final = 16
 """An outage that changes direction more often is one segment of unknown direction: that is chance, not a change of path."""
 
 _USUALLY: Final = 0.99
-
-
-@unique
-class Way(Enum):
-    """In which direction the packets were lost."""
-
-    OUT = "on the way out"
-    BACK = "on the way back"
-    UNKNOWN = "in an unknown direction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +65,10 @@ class Splitter:
         probes = self._probes
         first = int(np.searchsorted(probes.rows["seq"], outage.first_seq))
         stop = first + outage.lost
-        ways = np.where(probes.is_near_end, 1, np.where(probes.is_far_end, 2, 0))[first:stop]
-        cuts = np.flatnonzero(np.diff(ways)) + 1
-        if cuts.size >= STRETCHES_MAX:
-            cuts, ways = cuts[:0], np.zeros_like(ways)
-        starts = [first, *(int(cut) + first for cut in cuts)]
-        kinds = [(Way.UNKNOWN, Way.OUT, Way.BACK)[int(ways[start - first])] for start in starts]
+        ways = probes.is_near_end[first:stop] * 1 + probes.is_far_end[first:stop] * 2
+        cuts = (np.flatnonzero(np.diff(ways)) + 1 + first).tolist()
+        starts = [first, *(cuts if len(cuts) < STRETCHES_MAX else ())]
+        kinds = [probes.way(start) if len(cuts) < STRETCHES_MAX else Way.UNKNOWN for start in starts]
         return tuple(self._segments(outage, [*starts, stop], kinds))
 
     def cut(self, segment: Segment, instants_ns: Iterable[int]) -> tuple[Segment, ...]:
@@ -128,20 +116,11 @@ class Splitter:
         )
 
     def _earliest_ns(self, index: int, way: Way) -> int:
-        """Return the earliest time at which a probe can have been dropped."""
-        if way is Way.BACK:
-            return int(self._probes.reflector_sent[index]) - self._probes.clock_bound_ns
-        return int(self._probes.rows["send_began_ns"][index])
+        return self._probes.drop_ns(index, way, 0, 0)[0]
 
     def _drop(self, index: int, way: Way) -> Interval:
         """Return when a probe was dropped, by the usual delays."""
-        if way is Way.BACK:
-            latest = int(self._probes.reflector_sent[index]) + self._probes.clock_bound_ns + self._back_ns
-        else:
-            latest = (
-                int(self._probes.rows["send_ended_ns"][index]) + self._out_ns + (self._back_ns if way is Way.UNKNOWN else 0)
-            )
-        return self._widened(self._earliest_ns(index, way), latest)
+        return self._widened(*self._probes.drop_ns(index, way, self._out_ns, self._back_ns))
 
     def _widened(self, earliest_ns: int, latest_ns: int) -> Interval:
         """Return a span on the clock that dates the events."""

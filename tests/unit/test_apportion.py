@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.causes.joint import apportion
+from analysis.causes.attribution import apportion
 
 
 def test_a_total_that_is_enough_for_all_is_about_all() -> None:

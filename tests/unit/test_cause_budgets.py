@@ -10,10 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from analysis.bounds import make_interval
+from analysis.causes.attribution import keep_budgets
 from analysis.causes.candidates import Candidate, CauseKind, KernelCounter
 from analysis.causes.explanations import Explanation, Likelihood
-from analysis.causes.joint import keep_budgets
-from analysis.causes.segments import Segment, Way
+from analysis.causes.segments import Segment
+from analysis.classify import Way
 from analysis.evidence import Evidence
 from hitless.history import History
 from hitless.words import FlowId, Nanoseconds

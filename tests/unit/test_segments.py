@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.causes.segments import STRETCHES_MAX, Segment, Splitter, Way
-from analysis.classify import classify_flow
+from analysis.causes.segments import STRETCHES_MAX, Segment, Splitter
+from analysis.classify import Way, classify_flow
 from analysis.evidence import Evidence
 from hitless.history import History
 from tests.unit.histories import INTERVAL_NS, ONE_WAY_NS, START_NS, history, records
