@@ -140,27 +140,19 @@ def _ask_ticks(history: History, limits: Limits) -> Iterator[Finding]:
     limit, skipped = limits["missed_ticks_ratio"], history.records.skipped
     if limit is None:
         return
-    told = 0
+    senders = []
     for report in history.records.reports:
         missed = report.counters.get("ticks_skipped", 0)
-        ticks = missed + report.counters.get("ticks", 0)
-        told += missed
+        senders.append((f"the agent {report.agent}", missed, missed + report.counters.get("ticks", 0)))
+    # An agent without a report still numbered its ticks and recorded those that it skipped.
+    left = int(skipped.size) - sum(missed for _, missed, _ in senders)
+    if left > 0:
+        senders.append(("agents that did not report", left, left + int(history.records.sender["seq"].max(initial=0)) + 1))
+    for who, missed, ticks in senders:
         if missed > ticks * limit:
-            yield _doubt_ticks(
-                f"the agent {report.agent}", missed, ticks, limit, int(skipped["due"][0]) if skipped.size else None
-            )
-    if skipped.size > told:
-        # An agent without a report still numbered its ticks and recorded those that it skipped.
-        missed = int(skipped.size) - told
-        ticks = missed + int(history.records.sender["seq"].max(initial=0)) + 1
-        if missed > ticks * limit:
-            yield _doubt_ticks("agents that did not report", missed, ticks, limit, int(skipped["due"][0]))
-
-
-def _doubt_ticks(who: str, missed: int, ticks: int, limit: float, t_ns: int | None) -> Finding:
-    text = f"{who} skipped {missed} of {plural(ticks, 'tick')} ({missed / ticks:.1%}); allowed: {limit:.1%}"
-    text += "; lower the rate, or use a quieter machine"
-    return doubt("ticks-missed", text, t_ns=t_ns)
+            text = f"{who} skipped {missed} of {plural(ticks, 'tick')} ({missed / ticks:.1%}); allowed: {limit:.1%}"
+            text += "; lower the rate, or use a quieter machine"
+            yield doubt("ticks-missed", text, t_ns=int(skipped["due"][0]) if skipped.size else None)
 
 
 def _window(history: History) -> tuple[int, int] | None:
