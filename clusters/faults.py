@@ -43,7 +43,6 @@ class SwitchableApi(Protocol):
 
     def set_away(self, is_away: bool, /) -> None:  # noqa: FBT001 - reads as what it does: set_away(True)
         """Make it unavailable or available again. Repeating either is no error."""
-        ...
 
 
 def common_faults(server: SwitchableApi, kube: KubeApi, cloud: Cloud) -> dict[str, Fault]:
@@ -110,23 +109,18 @@ class Machines(Protocol):
     @property
     def names(self) -> Collection[str]:
         """The names of all nodes; empty while the cluster is down."""
-        ...
 
     def interface(self, node: str) -> tuple[str, str]:
         """Return name and address of a node's interface in its zone."""
-        ...
 
     def run_nft(self, node: str, commands: str) -> None:
         """Run commands of nftables in a node."""
-        ...
 
     def set_mtu(self, node: str, octets: int | None) -> None:
         """Change the MTU of a node's interface in its zone; None: back to the first value."""
-        ...
 
     def cut_off(self, node: str) -> None:
         """Disconnect a node from the network permanently."""
-        ...
 
 
 def node_faults(machines: Machines, kube: KubeApi, cloud: Cloud) -> dict[str, Fault]:

@@ -43,7 +43,6 @@ class InstallsObjects(Protocol):
 
     def install(self, documents: Sequence[JsonObject]) -> None:
         """Apply objects in their order. Raises ApiError."""
-        ...
 
 
 class ClusterApi(KubeApi, Protocol):
@@ -52,20 +51,16 @@ class ClusterApi(KubeApi, Protocol):
     @property
     def installer(self) -> InstallsObjects:
         """For the objects that the switch does not know."""
-        ...
 
     @property
     def read_log(self) -> ReadLog:
         """Reads a container's log."""
-        ...
 
     def start(self) -> None:
         """Begin to watch. Raises ApiError."""
-        ...
 
     def stop(self) -> None:
         """End all watches and connections. Safe to call twice."""
-        ...
 
 
 class CalicoStart:

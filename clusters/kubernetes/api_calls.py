@@ -181,11 +181,7 @@ def list_objects(calls: ApiCalls, path: str, api_version: str, kind: str) -> tup
 
 
 def connect(kubeconfig: Path, context: str | None = None, read_s: float = READ_S) -> ApiCalls:
-    """Read a kubeconfig.
-
-    Raises:
-        UsageError: the file is not there or cannot be used.
-    """
+    """Read a kubeconfig. Raises UsageError: the file is not there or cannot be used."""
     from kubernetes import client, config  # noqa: PLC0415 - see above
 
     read_document(kubeconfig)  # An error in the YAML is reported with file and line, as for every other document.

@@ -24,7 +24,6 @@ class ReadLog(Protocol):
 
     def __call__(self, namespace: str, pod: str, container: str, *, lines_max: int, is_previous: bool) -> str:
         """Return them. Raises ApiError."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

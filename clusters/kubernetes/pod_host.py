@@ -32,19 +32,15 @@ class PodHost(Protocol):
 
     def install(self, documents: Sequence[JsonObject]) -> None:
         """Create objects or change them to these. Raises ApiError."""
-        ...
 
     def get(self, document: JsonObject) -> JsonObject:
         """Return the object of the same kind and name as it is. Raises NotFoundError, ApiError."""
-        ...
 
     def uninstall(self, documents: Sequence[JsonObject]) -> None:
         """Delete the objects of the same kinds and names, the last first, and what is in them; see `Installer`."""
-        ...
 
     def pods(self, namespace: str) -> tuple[JsonObject, ...]:
         """Return the pods of a namespace. Raises ApiError."""
-        ...
 
     def execute(self, namespace: str, pod: str, command: Sequence[str], line: bytes, timeout_s: float) -> bytes:
         """Run a command in a pod, with one line as its stdin; return its stdout. Threads may call it at the same time.
@@ -52,7 +48,6 @@ class PodHost(Protocol):
         Raises:
             WorldError: the pod is not there, the command failed, or the stream broke: it may have run or not.
         """
-        ...
 
 
 class KubePodHost(Installer):

@@ -96,11 +96,9 @@ class Followed(Protocol):
 
     def refresh(self) -> None:
         """List them. Raises ApiError."""
-        ...
 
     def is_settled(self) -> bool:
         """See `hitless.ports.Participant`."""
-        ...
 
 
 class Guard:
