@@ -20,8 +20,7 @@ from bench.question import Question
 from bench.reports import measure_judge, measure_process
 from bench.synthetic_runs import SyntheticRun
 from bench.tables import Table
-from clusters.agent_groups import flows_by_endpoint, plan_agents
-from clusters.flow_settings import assign_ssids
+from clusters.agent_groups import assign_ssids, flows_by_endpoint, plan_agents
 from commands.terminal import print_progress
 from hitless.facts import ProbeSpec
 from hitless.words import MILLISECOND, SECOND, Arm, JsonObject, Nanoseconds

@@ -15,7 +15,7 @@ from typing import Final
 
 from clusters.kind.docker import LABEL_CLUSTER, LABEL_CONFIGURATION, LABEL_KEEP, LABEL_OWNER, Docker, this_process
 from clusters.kind.spec import KindPlan, NodePlan
-from clusters.route_tables import check_destination, find_zone
+from clusters.stores import check_destination, find_zone
 from hitless.errors import RouteTableError, WorldError
 from hitless.facts import CloudRoute, NodeFacts
 

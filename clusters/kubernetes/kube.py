@@ -20,7 +20,7 @@ from clusters.kubernetes.crashes import ReadLog
 from clusters.kubernetes.installer import Installer, server_side_apply
 from clusters.kubernetes.resources import NAMESPACE, POLICY_VERSIONS, RESOURCES, Resource, check_namespace
 from clusters.kubernetes.watcher import KindWatcher
-from clusters.objects import identify
+from clusters.stores import identify
 from hitless.errors import ApiError, BugError, NotFoundError
 from hitless.words import JsonObject, Kind
 

@@ -17,8 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from clusters.agent_groups import flows_by_endpoint, plan_agents
-from clusters.flow_settings import assign_ssids
+from clusters.agent_groups import assign_ssids, flows_by_endpoint, plan_agents
 from clusters.kubernetes.clock_offsets import AgentRows, align, find_offsets, shift
 from clusters.kubernetes.prober_pods import ProberPods
 from hitless.clock import wait_until

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from clusters.objects import identify
+from clusters.stores import identify
 from gardener.manifests.admission import POLICY_NAME
 from hitless.errors import ApiUnavailableError, BugError, ConflictError, NotFoundError
 from hitless.ports import Clock

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from clusters.agent_groups import AgentGroup, group_flows, share_processes
-from clusters.flow_settings import assign_ssids, make_flow_settings
+from clusters.agent_groups import AgentGroup, assign_ssids, group_flows, make_flow_settings, share_processes
 from clusters.lab.stated_process import StatedProcess
 from hitless.errors import BugError
 from hitless.facts import Endpoint, Flow, NodeFacts, ProbeSpec

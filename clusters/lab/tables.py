@@ -10,7 +10,7 @@ from typing import Final
 from clusters.lab.addresses import LabPlan
 from clusters.linux.netlink import Message, Netlink, list_routes
 from clusters.linux.netlink_messages import Route, add_route, delete_route
-from clusters.route_tables import check_destination, find_zone
+from clusters.stores import check_destination, find_zone
 from hitless.errors import RouteTableError
 from hitless.facts import CloudRoute
 from hitless.plural import plural

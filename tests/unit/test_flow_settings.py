@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clusters.flow_settings import make_flow_settings
+from clusters.agent_groups import make_flow_settings
 from hitless.facts import Endpoint, Flow, NodeFacts
 from hitless.words import FlowClass, FlowId, FlowRole, FlowSet, IpFamily
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.flow_settings import assign_ssids
+from clusters.agent_groups import assign_ssids
 from hitless.errors import UsageError
 from hitless.facts import Flow
 from hitless.words import FlowId, FlowRole
