@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Network
 from typing import Final, Protocol
 
-from clusters.kind.calico import block_affinities, calico_definitions
 from clusters.kubernetes.crashes import ReadLog, describe_crashes, find_crashes, find_unready
+from clusters.kubernetes.resources import Resource, definition
 from gardener.conditions import calico_is_up, dated, network_unavailable, route_condition
 from gardener.doubles.route_controller import USER as ROUTE_CONTROLLER_USER
 from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME
 from gardener.manifests.rbac import calico_objects, part_objects
 from gardener.manifests.render import NODE_CIDR_POOL
-from hitless.calico import CALICO_NODE, is_calico_pod
+from hitless.calico import CALICO_GROUP, CALICO_NODE, is_calico_pod
 from hitless.clock import read_wall_time, wait_until
 from hitless.errors import NotFoundError, WorldError
 from hitless.facts import CloudRoute, NodeFacts
-from hitless.objects import is_ready, is_rolled, name_of
+from hitless.objects import is_ready, is_rolled, make_object, name_of
 from hitless.ports import Clock, KubeApi, RouteTables
 from hitless.words import JsonObject, Kind, Mode
 from scenarios.plan import Case
@@ -36,21 +37,29 @@ VARYING: Final = (
     (Kind.IP_POOL, NODE_CIDR_POOL),
 )
 """Objects that only one of the modes has; they are deleted if the start mode does not have them."""
+_POLICY_VERSION: Final = "policy.networking.k8s.io/v1alpha1"
+BLOCK_MASK: Final = 26
+"""blockSize of the rendered IPPool."""
 
-
-class InstallsObjects(Protocol):
-    """Applies objects of any kind; `clusters.kubernetes.installer.Installer` is one."""
-
-    def install(self, documents: Sequence[JsonObject]) -> None:
-        """Apply objects in their order. Raises ApiError."""
+_CLUSTER_WIDE: Final = (
+    *("BGPConfiguration", "BGPFilter", "BGPPeer", "BlockAffinity", "CalicoNodeStatus", "ClusterInformation"),
+    *("FelixConfiguration", "GlobalNetworkPolicy", "GlobalNetworkSet", "HostEndpoint", "IPAMBlock", "IPAMConfig", "IPAMHandle"),
+    *("IPPool", "IPReservation", "KubeControllersConfiguration", "StagedGlobalNetworkPolicy", "Tier"),
+)
+_NAMESPACED: Final = ("NetworkPolicy", "NetworkSet", "StagedKubernetesNetworkPolicy", "StagedNetworkPolicy")
+"""Source: calico v3.31.6 libcalico-go/config/crd; the same set as in gardener-extension-networking-calico
+charts/internal/calico/templates/custom-resource-definition."""
+_POLICIES: Final = ("AdminNetworkPolicy", "BaselineAdminNetworkPolicy")
+"""Felix and Typha list them at start, and wait forever if they are missing. Source: as above."""
+_APPROVAL: Final = "https://github.com/kubernetes-sigs/network-policy-api/pull/30"
+"""The API server accepts no definition of a *.k8s.io group without it. Source: KEP-1111; the definitions named above."""
 
 
 class ClusterApi(KubeApi, Protocol):
     """A KubeApi that watches while it is started, and installs what the switch does not know."""
 
-    @property
-    def installer(self) -> InstallsObjects:
-        """For the objects that the switch does not know."""
+    def install(self, documents: Sequence[JsonObject]) -> None:
+        """Apply objects of any kind, also such as the switch does not know, in their order. Raises ApiError."""
 
     @property
     def read_log(self) -> ReadLog:
@@ -83,19 +92,18 @@ class CalicoStart:
         """
         wanted = [document for document in objects if document["kind"] != Kind.NODE.value]
         self._tell(f"applying Calico in mode {self._mode}")
-        installer = self._kube.installer
-        installer.install(calico_definitions())
+        self._kube.install(calico_definitions())
         self._wait(lambda: self._has_kind(Kind.IP_POOL), _DEFINED_S, "Calico's definitions are not served")
-        installer.install((*calico_objects(), *part_objects()))
+        self._kube.install((*calico_objects(), *part_objects()))
         if self._has_arranged_blocks:
-            installer.install(block_affinities(nodes))
+            self._kube.install(block_affinities(nodes))
         self._remove_other_mode(wanted)
         if self._mode is Mode.NATIVE:
             # Without the cloud's routes, the pods of a native cluster, including CoreDNS, reach no other node.
             for zone in self._tables.zones():
                 for one in nodes:
                     self._tables.create(CloudRoute(zone=zone, cidr=one.pod_cidr, node=one.name))
-        installer.install(wanted)
+        self._kube.install(wanted)
         self._tell("waiting for calico-node on every node")
         self._wait(self._is_rolled_out, _ROLLED_S, "calico-node does not run on every node", self._describe_roll)
         self._wait(lambda: not self._unready(), _ROLLED_S, "not every Node is Ready", self._unready)
@@ -155,3 +163,49 @@ class CalicoStart:
 
     def _wait(self, is_so: Callable[[], bool], timeout_s: float, unmet: str, describe: Callable[[], str] | None = None) -> None:
         wait_until(is_so, timeout_s=timeout_s, poll_s=POLL_S, unmet=unmet, describe=describe, clock=self._clock)
+
+
+def calico_definitions() -> tuple[JsonObject, ...]:
+    """Return Calico's custom resource definitions, in order of their names. They do not depend on the mode.
+
+    Each has the name, group, scope and version that Calico's clients use, and a schema that keeps every field they write.
+    Calico validates its objects itself, in libcalico-go and Felix; the defaults of its own schemas concern fields that are not
+    written here. So nothing has to be downloaded or copied.
+    """
+    documents = [
+        *(_define(f"{CALICO_GROUP}/v1", kind, is_namespaced=False) for kind in _CLUSTER_WIDE),
+        *(_define(f"{CALICO_GROUP}/v1", kind, is_namespaced=True) for kind in _NAMESPACED),
+        *(_define(_POLICY_VERSION, kind, is_namespaced=False) for kind in _POLICIES),
+    ]
+    return tuple(sorted(documents, key=lambda document: str(document["metadata"]["name"])))
+
+
+def block_affinities(nodes: Iterable[NodeFacts]) -> tuple[JsonObject, ...]:
+    """Return the affinities with which calico-ipam takes the addresses of each node from blocks in its podCIDR.
+
+    The blocks themselves are created when the first address is assigned. Source: calico libcalico-go/lib/ipam/ipam.go
+    getBlockFromAffinity; lib/backend/k8s/resources/affinityblock.go for the names.
+    """
+    return tuple(
+        make_object(
+            *(f"{CALICO_GROUP}/v1", "BlockAffinity", f"{node.name}-{str(block).replace('.', '-').replace('/', '-')}"),
+            spec={"cidr": str(block), "node": node.name, "state": "confirmed", "deleted": "false"},
+        )
+        for node in nodes
+        for block in IPv4Network(node.pod_cidr).subnets(new_prefix=BLOCK_MASK)
+    )
+
+
+def _define(api_version: str, kind: str, *, is_namespaced: bool) -> JsonObject:
+    resource = Resource(api_version=api_version, plural=_plural_of(kind.lower()), is_namespaced=is_namespaced)
+    document = definition(resource, kind)
+    if api_version == _POLICY_VERSION:
+        document["metadata"]["annotations"] = {"api-approved.kubernetes.io": _APPROVAL}
+    return document
+
+
+def _plural_of(singular: str) -> str:
+    """Return the plural by the rule of Kubernetes. Source: k8s.io/apimachinery pkg/api/meta UnsafeGuessKindToResource."""
+    if singular.endswith("s"):
+        return f"{singular}es"
+    return f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"

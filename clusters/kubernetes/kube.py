@@ -32,6 +32,7 @@ class KindKube:
         self._calls = calls
         self.installer = Installer(calls)
         """For the objects that the switch does not know."""
+        self.install = self.installer.install
         self.read_log: ReadLog = calls.read_log
         """Reads a container's log."""
         self.watchers: dict[Kind, KindWatcher] = {}

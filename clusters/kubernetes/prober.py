@@ -265,21 +265,17 @@ def merge_records(directory: Path, clocks: Mapping[str, _PodClock], clock_id: st
     """
     alone = {name: read_agents(directory, (name,)) for name in clocks}
     agents = tuple(
-        AgentRows(
-            clock=clocks[name].clock,
-            epoch_bound_ns=clocks[name].bound_ns,
-            sender=records.sender,
-            reflector=records.reflector,
-        )
-        for name, records in alone.items()
+        AgentRows(clock=clock.clock, epoch_bound_ns=clock.bound_ns, sender=alone[name].sender, reflector=alone[name].reflector)
+        for name, clock in clocks.items()
     )
     reference = min(clocks.values(), key=lambda clock: (clock.clock != clock_id, clock.bound_ns))
     offsets = find_offsets(agents, reference.clock)
     moved = align(agents, offsets)
-    sender, reflector = (np.concatenate(tables) for tables in ([one.sender for one in moved], [one.reflector for one in moved]))
+    sender, reflector = (np.concatenate([getattr(one, table) for one in moved]) for table in ("sender", "reflector"))
+    own = {name: offsets[clock.clock] for name, clock in clocks.items()}
 
     def gather(table: str, *columns: str) -> Rows:
-        return np.concatenate([shift(getattr(alone[name], table), offsets[clocks[name].clock], *columns) for name in clocks])
+        return np.concatenate([shift(getattr(alone[name], table), own[name], *columns) for name in clocks])
 
     skipped, connections = gather("skipped", "due", "woke"), gather("connections", "began", "at")
     return ProbeRecords(
@@ -287,16 +283,14 @@ def merge_records(directory: Path, clocks: Mapping[str, _PodClock], clock_id: st
         reflector=reflector[np.lexsort((reflector["received"], reflector["flow"]))],
         skipped=skipped[np.argsort(skipped["due"], kind="stable")],
         clocks={
-            name: shift(rows, offsets[clocks[name].clock], "monotonic")
-            for name, records in alone.items()
-            for rows in records.clocks.values()
+            name: shift(rows, own[name], "monotonic") for name, records in alone.items() for rows in records.clocks.values()
         },
         reports=tuple(
             replace(
                 records.reports[0],
                 clock=clocks[name].clock,
-                offset_ns=offsets[clocks[name].clock].middle_ns,
-                offset_bound_ns=offsets[clocks[name].clock].bound_ns,
+                offset_ns=own[name].middle_ns,
+                offset_bound_ns=own[name].bound_ns,
                 run_clock_bound_ns=reference.bound_ns,
             )
             for name, records in alone.items()

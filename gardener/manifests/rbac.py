@@ -8,7 +8,7 @@ administrator's kubeconfig. The Calico extension only reads, and has no account 
 (charts/internal/calico/templates, the files clusterrole-*.yaml, serviceaccount-*.yaml, service-calico-typha.yaml), except those
 that only upgrades from v2.6 need. One difference: a pod gets its ServiceAccount's token by the kubelet's default mount, because
 there is no webhook of gardener-resource-manager that adds one. The custom resource definitions are rendered by
-clusters.kind.calico.
+clusters.kind.bring_up.
 """
 
 from __future__ import annotations

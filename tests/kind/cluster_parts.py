@@ -31,10 +31,6 @@ class StartedApi(MemoryKube):
             self.apply(document, actor="kubelet")
             self.replace_status({**document, "status": {"conditions": [READY], "nodeInfo": NODE_INFO}}, actor="kubelet")
 
-    @property
-    def installer(self) -> StartedApi:
-        return self
-
     def read_log(self, namespace: str, pod: str, container: str, *, lines_max: int, is_previous: bool) -> str:
         raise NotFoundError(f"{namespace}/{pod}/{container} has no log of {lines_max} lines, previous {is_previous}")
 

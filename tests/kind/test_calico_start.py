@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clusters.kind.bring_up import POLL_S, VARYING, CalicoStart
-from clusters.kind.calico import calico_definitions
+from clusters.kind.bring_up import POLL_S, VARYING, CalicoStart, calico_definitions
 from clusters.kubernetes.kube import KindKube
 from gardener.conditions import network_unavailable
 from hitless.clock import RunClock, wait_until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clusters.kind.calico import calico_definitions
+from clusters.kind.bring_up import calico_definitions
 from clusters.kind.config import KindOptions
 from clusters.kind.docker import Docker, is_owner_alive, this_process
 from clusters.kind.images import describe_remedy, list_images
