@@ -315,7 +315,7 @@ def make_kind_cluster(case: Case, clock: Clock, options: KindOptions) -> CalicoC
     def connect_to(kubeconfig: Path) -> tuple[ClusterApi, ProberHandle]:
         calls = connect(kubeconfig)
         spec = ProberSpec(image=PROBER_IMAGE, pull_policy="Never", roles=roles_of(case.flow_sets))
-        pods = ProberPods(KubePodHost(calls, kubeconfig), spec)
+        pods = ProberPods(KubePodHost(calls), spec)
         return KindKube(calls), KindProber(pods, make_docker_rescue(docker))
 
     return CalicoCluster(options, case, clock, docker=docker, connect=connect_to, tell=_tell_stderr)

@@ -125,6 +125,12 @@ class ApiCalls:
                 metadata = event["object"]["metadata"]
                 yield int(metadata["resourceVersion"]), event["type"] != "BOOKMARK"
 
+    @property
+    def configuration(self) -> client.Configuration:
+        """What the kubeconfig says, for connections that are not calls."""
+        found: client.Configuration = self._client.configuration
+        return found
+
     def close(self) -> None:
         """Close the connections that are not in use."""
         self._client.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 from clusters.kubernetes.api_calls import ApiCalls, list_objects
@@ -51,26 +50,13 @@ class PodHost(Protocol):
 
 
 class KubePodHost(Installer):
-    """A PodHost behind a kubeconfig.
+    """A PodHost behind a kubeconfig; each command has a connection of its own."""
 
-    Args:
-        kubeconfig: for commands; each command has its own connection.
-
-    Raises:
-        UsageError: the kubeconfig cannot be used.
-    """
-
-    def __init__(self, calls: ApiCalls, kubeconfig: Path, context: str | None = None) -> None:
-        from kubernetes import client, config  # noqa: PLC0415 - see clusters.kubernetes.api_calls
-        from websocket import setdefaulttimeout  # noqa: PLC0415 - as above
+    def __init__(self, calls: ApiCalls) -> None:
+        from websocket import setdefaulttimeout  # noqa: PLC0415 - see clusters.kubernetes.api_calls
 
         super().__init__(calls)
-        self._settings = client.Configuration()
         setdefaulttimeout(_SILENCE_S)  # the client offers no other way to bound a handshake
-        with hitless_errors(f"kubeconfig {kubeconfig}"):
-            config.load_kube_config(
-                config_file=str(kubeconfig), context=context, client_configuration=self._settings, persist_config=False
-            )
 
     def pods(self, namespace: str) -> tuple[JsonObject, ...]:
         """Return the pods of a namespace; see PodHost."""
@@ -82,7 +68,7 @@ class KubePodHost(Installer):
         from websocket import WebSocketException  # noqa: PLC0415 - as above
 
         request = f"EXEC Pod {pod}"
-        with hitless_errors(request), ApiClient(self._settings) as api_client:
+        with hitless_errors(request), ApiClient(self._calls.configuration) as api_client:
             opened = _open(api_client, request, namespace, pod, command)
             try:
                 return _talk(opened, request, line, timeout_s)

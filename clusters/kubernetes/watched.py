@@ -139,7 +139,7 @@ class WatchedCluster:
 def make_watched_cluster(kubeconfig: Path, context: str | None, *, image: str, namespace: str) -> WatchedCluster:
     """Return the cluster of a kubeconfig, connected, nothing in it yet. Raises UsageError: the kubeconfig cannot be used."""
     calls = connect(kubeconfig, context)
-    pods = ProberPods(KubePodHost(calls, kubeconfig, context), ProberSpec(image=image, namespace=namespace))
+    pods = ProberPods(KubePodHost(calls), ProberSpec(image=image, namespace=namespace))
     return WatchedCluster(KindKube(calls), pods)
 
 
@@ -153,7 +153,7 @@ def remove_probers(kubeconfig: Path, context: str | None, namespace: str) -> boo
     calls = connect(kubeconfig, context)
     try:
         spec = ProberSpec(image="", namespace=namespace)
-        return ProberPods(KubePodHost(calls, kubeconfig, context), spec).remove_left()
+        return ProberPods(KubePodHost(calls), spec).remove_left()
     finally:
         calls.close()
 

@@ -34,7 +34,7 @@ OTHER = ProberSpec(image="hitless/prober:1", namespace="hitless-there")
 
 @pytest.fixture
 def host(api_server: ApiServer) -> KubePodHost:
-    return KubePodHost(connect(api_server.kubeconfig), api_server.kubeconfig)
+    return KubePodHost(connect(api_server.kubeconfig))
 
 
 def test_a_real_server_takes_every_object_of_the_probers_and_lets_it_go(host: KubePodHost) -> None:
@@ -175,7 +175,7 @@ def _look(kube: KindKube, observers: Sequence[Participant], kind: Kind) -> None:
 def test_a_command_in_a_pod(tmp_path: Path, script: list[tuple[int, bytes]] | None, expected: bytes | str) -> None:
     with ExecServer([script]) as server:
         kubeconfig = write_kubeconfig(tmp_path, server.address)
-        host = KubePodHost(connect(kubeconfig), kubeconfig)
+        host = KubePodHost(connect(kubeconfig))
         if isinstance(expected, bytes):
             assert host.execute("hitless", "p", ASK, b'{"do": "clock"}', 10.0) == expected
         else:
