@@ -40,10 +40,6 @@ def check_cidr(text: str) -> str:
     return text
 
 
-def _check_ipam_cidr(text: str) -> str:
-    return text if text.lower() == "usepodcidr" else check_cidr(text)
-
-
 def _check_mtu(text: str) -> str:
     if not re.fullmatch(r"\+?[0-9]{1,9}", text):
         raise _refusal("a number from 0 as text, such as '1440'")
@@ -87,10 +83,6 @@ def _check_pattern(text: str) -> None:
         raise _refusal(f"a regular expression ({error})") from error
 
 
-def _empty_or_method(text: str) -> str:
-    return _check_method(text) if text else text
-
-
 class Manifest(BaseModel):
     """A frozen part of a manifest, named as the API server names it; no conversion between types."""
 
@@ -127,7 +119,7 @@ class Ipam(Strict):
     """`ipam`: the source of the pods' addresses."""
 
     type: Literal["calico-ipam", "host-local", ""] = ""
-    cidr: Annotated[str, AfterValidator(_check_ipam_cidr)] | None = None
+    cidr: Annotated[str, AfterValidator(lambda text: text if text.lower() == "usepodcidr" else check_cidr(text))] | None = None
     """`usePodCidr` or a CIDR."""
 
 
@@ -136,7 +128,7 @@ class AddressFamily(Strict):
 
     pool: Literal["ipip", "vxlan"] | None = None
     mode: Literal["Always", "Never", "CrossSubnet", "Off"] | None = None
-    auto_detection_method: Annotated[str, AfterValidator(_empty_or_method)] | None = None
+    auto_detection_method: Annotated[str, AfterValidator(lambda text: text and _check_method(text))] | None = None
 
 
 class AddressFamily6(AddressFamily):

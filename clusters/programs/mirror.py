@@ -8,7 +8,7 @@ their own; the loop's thread alone acts. Where both sides changed a condition be
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Final
 
@@ -42,6 +42,10 @@ _PATIENCE_NS: Final = Nanoseconds(20 * MILLISECOND)
 _POLL_NS: Final = Nanoseconds(2 * MILLISECOND)
 _RETRY_NS: Final = Nanoseconds(1 * SECOND)
 """Time between two attempts while the cluster's own API is unavailable."""
+_READ_MODE: Final[Mapping[Kind, Callable[[JsonObject], Mode | None]]] = {
+    Kind.DAEMON_SET: template_mode,
+    Kind.IP_POOL: pool_mode,
+}
 _Key = tuple[Kind, str]
 
 
@@ -196,7 +200,7 @@ class Mirror:
             return
         self._kube.apply(_as_applied(document, self._calico_version), actor=RESOURCE_MANAGER)
         self._contents[key] = _content_of(document)
-        mode = _mode_of(kind, document)
+        mode = _READ_MODE[kind](document) if kind in _READ_MODE else None
         self._recorder.record("manifest.applied", kind=kind.value, name=name, mode=None if mode is None else mode.value)
 
     def _read_documents(self) -> Mapping[_Key, JsonObject]:
@@ -253,16 +257,6 @@ def _as_applied(document: JsonObject, calico_version: str) -> JsonObject:
         if name in CALICO_IMAGES:
             container["image"] = calico_image(name, calico_version)
     return {"apiVersion": document["apiVersion"], "kind": document["kind"], "metadata": metadata, **content}
-
-
-def _mode_of(kind: Kind, document: JsonObject) -> Mode | None:
-    match kind:
-        case Kind.DAEMON_SET:
-            return template_mode(document)
-        case Kind.IP_POOL:
-            return pool_mode(document)
-        case _:
-            return None
 
 
 def node_as_created(node: JsonObject) -> JsonObject:

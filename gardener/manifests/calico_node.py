@@ -117,7 +117,11 @@ def _pod_spec(values: ChartValues) -> JsonObject:
         "terminationGracePeriodSeconds": 0,
         "priorityClassName": "system-node-critical",
         "initContainers": _init_containers(values),
-        "containers": _containers(values),
+        "containers": [
+            *([_snat_sidecar(values)] if values.snat_to_upstream_dns else []),
+            *([_ensurer(values)] if values.backend != "none" else []),
+            _calico_node(values),
+        ],
         "volumes": _volumes(values),
     }
 
@@ -170,14 +174,6 @@ def _install_cni(values: ChartValues) -> JsonObject:
         "volumeMounts": [_mount("/host/etc/cni/net.d", "cni-net-dir"), _mount("/host/secondary-bin-dir", "cni-bin-dir")],
         "securityContext": {"privileged": True},
     }
-
-
-def _containers(values: ChartValues) -> list[JsonObject]:
-    return [
-        *([_snat_sidecar(values)] if values.snat_to_upstream_dns else []),
-        *([_ensurer(values)] if values.backend != "none" else []),
-        _calico_node(values),
-    ]
 
 
 def _snat_sidecar(values: ChartValues) -> JsonObject:

@@ -105,7 +105,7 @@ def compute_values(shoot: Shoot, feature_gates: FeatureGates) -> ChartValues:
         ipv4_pool=_ipv4_pool(config),
         ipv4_mode=_ipv4_mode(config, backend, has_ipv6=has_ipv6),
         ipv4_autodetection=_ipv4_autodetection(config, shoot.spec.networking.nodes),
-        ipv6_mode=_ipv6_mode(config),
+        ipv6_mode="Always" if overlay else "Never",
         ipv6_autodetection=ipv6.auto_detection_method if ipv6 else None,
         ipv6_nat_outgoing=bool(config.wireguard_encryption or (ipv6 and ipv6.source_nat_enabled)),
         ipam_type=_ipam_type(config, has_ipv4=has_ipv4),
@@ -152,10 +152,6 @@ def _ipv4_mode(config: NetworkConfig, backend: Backend, *, has_ipv6: bool) -> st
     if config.overlay is not None and not has_ipv6:
         return "Always" if config.overlay.enabled else "Never"
     return config.ipv4.mode if config.ipv4 is not None and config.ipv4.mode is not None else mode
-
-
-def _ipv6_mode(config: NetworkConfig) -> str:
-    return "Always" if config.overlay is not None and config.overlay.enabled else "Never"
 
 
 def _ipv4_autodetection(config: NetworkConfig, nodes: str | None) -> str | None:
