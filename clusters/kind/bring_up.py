@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from typing import Final, Protocol
 
 from clusters.kubernetes.crashes import ReadLog, describe_crashes, find_crashes, find_unready
-from clusters.kubernetes.resources import Resource, definition
+from clusters.kubernetes.installer import Resource, definition
 from gardener.conditions import calico_is_up, dated, network_unavailable, route_condition
 from gardener.doubles.route_controller import USER as ROUTE_CONTROLLER_USER
 from gardener.manifests.admission import BINDING_NAME, CALICO_NODE_USER, POLICY_NAME

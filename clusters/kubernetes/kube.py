@@ -14,11 +14,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls, list_objects
-from clusters.kubernetes.api_errors import hitless_errors
+from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls, hitless_errors, list_objects
 from clusters.kubernetes.crashes import ReadLog
-from clusters.kubernetes.installer import Installer, server_side_apply
-from clusters.kubernetes.resources import NAMESPACE, POLICY_VERSIONS, RESOURCES, Resource, check_namespace
+from clusters.kubernetes.installer import (
+    NAMESPACE,
+    POLICY_VERSIONS,
+    RESOURCES,
+    Installer,
+    Resource,
+    check_namespace,
+    server_side_apply,
+)
 from clusters.kubernetes.watcher import KindWatcher
 from clusters.stores import identify
 from hitless.errors import ApiError, BugError, NotFoundError

@@ -11,10 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-from clusters.kubernetes.api_calls import ApiCalls, list_objects
-from clusters.kubernetes.api_errors import hitless_errors, refusal
-from clusters.kubernetes.installer import Installer
-from clusters.kubernetes.resources import RESOURCES
+from clusters.kubernetes.api_calls import ApiCalls, hitless_errors, list_objects, refusal
+from clusters.kubernetes.installer import RESOURCES, Installer
 from hitless.clock import came_true
 from hitless.errors import ApiUnavailableError, WorldError
 from hitless.words import JsonObject, Kind

@@ -16,9 +16,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from clusters.kubernetes.api_calls import ApiCalls, list_objects
-from clusters.kubernetes.api_errors import hitless_errors
-from clusters.kubernetes.resources import Resource
+from clusters.kubernetes.api_calls import ApiCalls, hitless_errors, list_objects
+from clusters.kubernetes.installer import Resource
 from hitless.errors import ApiError, NotFoundError
 from hitless.words import JsonObject
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from clusters.kubernetes.api_calls import ApiCalls, connect
-from clusters.kubernetes.installer import Installer
-from clusters.kubernetes.resources import NAMESPACE, RESOURCES
+from clusters.kubernetes.installer import NAMESPACE, RESOURCES, Installer
 from clusters.programs.api_server import ApiServer, find_assets
 from clusters.programs.ec2 import Ec2Endpoint
 from clusters.programs.extension import ExtensionProgram, start_extension

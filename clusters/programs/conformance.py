@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from clusters.kubernetes.api_calls import ApiCalls, connect, list_objects
-from clusters.kubernetes.installer import Installer
-from clusters.kubernetes.resources import RESOURCES
+from clusters.kubernetes.installer import RESOURCES, Installer
 from clusters.programs.api_server import ApiServer, find_assets
 from clusters.programs.extension import start_extension
 from clusters.programs.process import Process

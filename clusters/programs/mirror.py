@@ -13,9 +13,8 @@ from copy import deepcopy
 from typing import Final
 
 from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls
-from clusters.kubernetes.installer import Installer
+from clusters.kubernetes.installer import NAMESPACE, RESOURCES, Installer
 from clusters.kubernetes.node_objects import read_calico_image
-from clusters.kubernetes.resources import NAMESPACE, RESOURCES
 from clusters.kubernetes.watcher import Collection
 from clusters.linux.counters import read_waited_us
 from gardener.conditions import NETWORK_UNAVAILABLE, network_unavailable

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from clusters.kubernetes.api_calls import ApiCalls
-from clusters.kubernetes.resources import NAMESPACE, RESOURCES
+from clusters.kubernetes.installer import NAMESPACE, RESOURCES
 from clusters.kubernetes.watcher import Collection
 from clusters.programs.api_server import ApiServer
 from clusters.programs.process import Process, free_port

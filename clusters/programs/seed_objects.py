@@ -13,7 +13,7 @@ import base64
 from collections.abc import Mapping
 from typing import Final
 
-from clusters.kubernetes.resources import Resource, definition
+from clusters.kubernetes.installer import Resource, definition
 from hitless.objects import make_object
 from hitless.words import JsonObject
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from clusters.kubernetes.api_calls import connect
-from clusters.kubernetes.api_errors import DeniedError
+from clusters.kubernetes.api_calls import DeniedError, connect
+from clusters.kubernetes.installer import NAMESPACE
 from clusters.kubernetes.kube import KindKube
-from clusters.kubernetes.resources import NAMESPACE
 from clusters.programs.api_server import ApiServer
 from gardener.conditions import calico_is_down, calico_is_up, network_unavailable, route_condition
 from gardener.doubles.route_controller import USER as ROUTE_CONTROLLER

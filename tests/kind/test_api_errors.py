@@ -14,8 +14,7 @@ from kubernetes.client.exceptions import ApiException, ApiTypeError
 from kubernetes.config import ConfigException
 from urllib3.exceptions import MaxRetryError, ProtocolError, ReadTimeoutError
 
-from clusters.kubernetes.api_calls import connect
-from clusters.kubernetes.api_errors import DeniedError, GoneError, hitless_errors, refusal
+from clusters.kubernetes.api_calls import DeniedError, GoneError, connect, hitless_errors, refusal
 from clusters.kubernetes.kube import KindKube
 from hitless.errors import ApiError, ApiUnavailableError, ConflictError, HitlessError, NotFoundError, UsageError
 from hitless.words import JsonObject, Kind

@@ -11,10 +11,9 @@ import certifi
 import pytest
 from kubernetes import watch
 
-from clusters.kubernetes.api_calls import connect
-from clusters.kubernetes.api_errors import DeniedError, GoneError
+from clusters.kubernetes.api_calls import DeniedError, GoneError, connect
+from clusters.kubernetes.installer import RESOURCES
 from clusters.kubernetes.kube import KindKube
-from clusters.kubernetes.resources import RESOURCES
 from clusters.programs.api_server import ApiServer
 from gardener.conditions import route_condition
 from hitless.documents import read_document

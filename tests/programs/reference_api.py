@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clusters.kubernetes.api_calls import MERGE, ApiCalls, connect
-from clusters.kubernetes.resources import Resource
+from clusters.kubernetes.installer import Resource
 from hitless.documents import parse_documents
 from hitless.errors import NotFoundError
 from hitless.words import JsonObject

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clusters.kubernetes.api_calls import ApiCalls
-from clusters.kubernetes.installer import Installer
-from clusters.kubernetes.resources import RESOURCES, Resource
+from clusters.kubernetes.installer import RESOURCES, Installer, Resource
 from clusters.kubernetes.watcher import Collection
 from clusters.programs.seed_objects import CLUSTERS, MANAGED_RESOURCE, MANAGED_RESOURCES, NETWORKS, OPERATION
 from gardener.feature_gates import FeatureGates, load_feature_gates

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from clusters.kubernetes.api_calls import ApiCalls
-from clusters.kubernetes.installer import Installer
-from clusters.kubernetes.resources import Resource
+from clusters.kubernetes.installer import Installer, Resource
 from clusters.kubernetes.watcher import Collection
 from clusters.programs.mirror import MANAGED_BY
 from clusters.programs.seed_objects import MANAGED_RESOURCES, SEED_NAMESPACE

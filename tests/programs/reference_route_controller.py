@@ -9,7 +9,7 @@ import urllib.request
 from xml.etree import ElementTree as ET
 
 from clusters.kubernetes.api_calls import STRATEGIC_MERGE, ApiCalls
-from clusters.kubernetes.resources import RESOURCES
+from clusters.kubernetes.installer import RESOURCES
 from gardener.conditions import dated, route_condition
 from gardener.gate import has_route_created
 from hitless.clock import read_wall_time

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from clusters.kubernetes.resources import RESOURCES
+from clusters.kubernetes.installer import RESOURCES
 from clusters.kubernetes.watcher import Collection
 from hitless.words import JsonObject, Kind
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from clusters.programs.passage import Passage
+from clusters.programs.api_server import Passage
 
 
 @pytest.fixture
