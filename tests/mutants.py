@@ -1,8 +1,6 @@
-"""Which rows of the decision table and which scenarios catch a broken gate: `python -m tests.mutants`.
-
-The table asks each mutant the question of every row. A scenario then runs with the doubles in memory, without packets: it is
-caught where other modes are written, or other routes are late. What packets say is seen in
-the lab: `pytest tests/lab/test_mutants.py`.
+"""The rows of the decision table and the scenarios that catch a broken gate: `python -m tests.mutants`. Each mutant decides
+every row. A scenario then runs with the doubles in memory, without packets: the mutant is caught if other modes are written, or
+other routes are late. The lab shows the loss of packets: `pytest tests/lab/test_mutants.py`.
 """
 
 from __future__ import annotations
@@ -50,7 +48,7 @@ VARIANTS: Final[Mapping[str, Gate]] = MappingProxyType(
         "asks-twice": _reads_twice,
     }
 )
-"""Name to a gate that is written otherwise and decides the same: nothing may catch it."""
+"""Name to a gate with other code and the same decisions: nothing may catch it."""
 
 
 UNREACHED: Final[Mapping[str, str]] = MappingProxyType(
@@ -61,22 +59,22 @@ UNREACHED: Final[Mapping[str, str]] = MappingProxyType(
         "believes-last-entry": "a node has one condition of each type, because every writer merges by the type",
     }
 )
-"""Mutants that no scenario catches: why no cluster comes to a row that does."""
+"""Mutants that no scenario catches, with the reason why no cluster reaches the row that does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catch:
-    """What catches one gate."""
+    """The rows and scenarios that catch one gate."""
 
     name: str
     rows: tuple[str, ...]
-    """Cases of the decision table that it decides otherwise."""
+    """Cases of the decision table that it decides differently."""
     scenarios: tuple[str, ...]
-    """Scenarios whose outcome is another with it."""
+    """Scenarios with another outcome under this gate."""
 
     @property
     def is_caught(self) -> bool:
-        """Whether a row catches it, and a scenario where a cluster can come to that row."""
+        """Whether a row catches it, and also a scenario, unless no cluster reaches that row."""
         return bool(self.rows) and bool(self.scenarios) is (self.name not in UNREACHED)
 
     def describe(self) -> str:
@@ -87,7 +85,7 @@ class Catch:
 
 
 def find_rows(gate: Gate) -> tuple[str, ...]:
-    """Return the rows that a gate decides otherwise than they say."""
+    """Return the rows that a gate decides differently."""
     return tuple(row.case for row in ROWS if not _is_decided(row, gate))
 
 
@@ -112,7 +110,7 @@ def _can_play(case: Case) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a scenario came to in memory."""
+    """The outcome of a scenario in memory."""
 
     modes: tuple[str, ...]
     """The modes that were written, in order."""
@@ -128,7 +126,7 @@ class _Places(LabNetwork):
 
 
 def play(case: Case, gate: Gate) -> Outcome:
-    """Play the gated arm of a scenario, or the only one that it has, with another gate."""
+    """Run the gated arm of a scenario, or its only one, with another gate."""
     topology, arm = case.scenario.topology, [*case.scenario.arm_plans][-1]
     nodes = node_facts("abcdef"[: topology.zones], topology.nodes_per_zone)
     bench = Bench(shoot=case.shoot, start=case.shoot.mode, behaviour=case.behaviour, timings=case.timings, nodes=nodes)
@@ -155,7 +153,7 @@ def play(case: Case, gate: Gate) -> Outcome:
 
 @cache
 def _honest(case: str) -> tuple[Outcome, tuple[GateInput, ...]]:
-    """Return what a scenario comes to with the real decision, and all that it was asked."""
+    """Return the outcome of a scenario with the real decision, and all inputs of the gate."""
     asked: list[GateInput] = []
 
     def listen(knowledge: GateInput) -> GateDecision:
@@ -166,13 +164,13 @@ def _honest(case: str) -> tuple[Outcome, tuple[GateInput, ...]]:
 
 
 def find_scenarios(gate: Gate) -> tuple[str, ...]:
-    """Return the scenarios that come to something else with a gate than with the real decision."""
+    """Return the scenarios whose outcome with a gate differs from that with the real decision."""
     return tuple(case.scenario.name for case in plain_cases() if _is_seen(case, gate))
 
 
 def _is_seen(case: Case, gate: Gate) -> bool:
     outcome, asked = _honest(case.scenario.name)
-    # A gate that answers alike whenever it is asked brings about the same.
+    # A gate with the same answers has the same outcome.
     return any(gate(knowledge) != decide(knowledge) for knowledge in asked) and play(case, gate) != outcome
 
 
@@ -191,7 +189,7 @@ def describe_total(catches: Sequence[Catch]) -> str:
 
 
 def main() -> int:
-    """Print the table; the exit code is 1 where a mutant lives or a correct variant is caught."""
+    """Print the table; the exit code is 1 if a mutant survives or a correct variant is caught."""
     catches = [find_catch(name) for name in MUTANTS]
     wrong = [name for name, gate in VARIANTS.items() if find_rows(gate) or find_scenarios(gate)]
     lines = [*(catch.describe() for catch in catches), describe_total(catches)]

@@ -1,4 +1,4 @@
-"""What the tests of the Kubernetes API share: a server with accounts and CRD, an API on it, and waiting without sleeping."""
+"""Shared by the tests of the Kubernetes API: a server with accounts and CRD, an API on it, and waiting without sleeping."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WAIT_S = 10.0
 
 
 def validate(kube: KindKube, documents: Iterable[JsonObject]) -> None:
-    """Have the server validate objects without storing them: schema, unknown fields, defaulting, admission."""
+    """Let the server validate objects without storing them: schema, unknown fields, defaulting, admission."""
     query: dict[str, str | bool] = {"fieldManager": "hitless", "force": True, "dryRun": "All", "fieldValidation": "Strict"}
     for document in documents:
         path = kube.installer._path(document)
@@ -31,7 +31,7 @@ def validate(kube: KindKube, documents: Iterable[JsonObject]) -> None:
 
 @contextmanager
 def running_server(directory: Path, flags: Sequence[str] = ()) -> Iterator[ApiServer]:
-    """Run a server that holds the accounts of all parts, IPPool's CRD, and the suite's own accounts, which may do all."""
+    """Run a server that holds the accounts of all parts, IPPool's CRD, and the suite's own accounts, which have all rights."""
     try:
         server = ApiServer(find_assets(), directory, flags)
     except MissingCapabilityError as missing:
@@ -78,7 +78,7 @@ def is_served(kube: KindKube, kind: Kind) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Ask again and again until it is true; fail saying `what` when it takes too long."""
+    """Poll until the condition is true; fail with the text `what` after a time-out."""
     pause, deadline = threading.Event(), time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < deadline, f"after {WAIT_S:.0f} s: {what}"
@@ -86,12 +86,12 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def wait_told(kube: KindKube, kind: Kind) -> None:
-    """Wait until a change of a kind is told."""
+    """Wait until a change of a kind is reported."""
     wait_until(lambda: kind in kube.take_changes(), f"no change of {kind.value} was told")
 
 
 def register_node(kube: KindKube, name: str) -> str:
-    """Make a Node as a kubelet does, Ready, and return its name."""
+    """Create a Ready Node, as a kubelet does, and return its name."""
     kube.installer.install([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}}])
     kube.merge_condition(name, {"type": "Ready", "status": "True", "reason": "KubeletReady"}, actor="hitless-conformance")
     return name

@@ -20,7 +20,7 @@ from tests.kind.images.go_programs import build as build_programs
 from tests.kind.images.go_programs import go, write_module
 
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hitless" / f"kubernetes-{pins.KUBERNETES}"
-"""In the user's cache folder: another clone need not build again."""
+"""In the user's cache folder, so that another clone need not build it."""
 BINARY: Final = CACHE / "kube-apiserver"
 
 _PACKAGE: Final = "k8s.io/kubernetes/cmd/kube-apiserver"
@@ -29,7 +29,7 @@ _VERSION_PACKAGE: Final = "k8s.io/component-base/version"
 
 
 def build() -> Path:
-    """Build the program unless it is there, and return where it is.
+    """Build the program if it is missing, and return its path.
 
     Raises:
         SystemExit: there is no go, or it failed; its own output says why.
@@ -39,7 +39,7 @@ def build() -> Path:
     if shutil.which("go") is None:
         sys.exit("kube-apiserver cannot be built: there is no program go (golang.org, 1.26 or later)")
     CACHE.mkdir(parents=True, exist_ok=True)
-    # Two clones may build at the same time: each in a folder of its own, and the last to finish wins.
+    # Two clones may build at the same time: each in a separate folder, and the last to finish wins.
     with TemporaryDirectory(dir=CACHE) as directory:
         _build_in(Path(directory)).rename(BINARY)
     return BINARY

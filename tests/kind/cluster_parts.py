@@ -19,7 +19,7 @@ NODE_INFO = {"kubeletVersion": "v1.36.7", "kernelVersion": "6.8.0-of-the-node"}
 
 
 class StartedApi(MemoryKube):
-    """An API with kubelets and a DaemonSet controller that do at once what real ones do after a while."""
+    """An API with kubelets and a DaemonSet controller that act at once."""
 
     def __init__(self, plan: KindPlan) -> None:
         super().__init__(admit=admit, clock=RunClock())
@@ -55,7 +55,7 @@ class StartedApi(MemoryKube):
 
 
 class PlacedProber:
-    """A prober that only says where its pods would be."""
+    """A prober that only reports where its pods would be."""
 
     def __init__(self) -> None:
         self.told: list[str] = []

@@ -1,7 +1,7 @@
 """Runs one arm of a scenario in the lab and on a real kind cluster, and prints the events of both side by side.
 
 It shows where the lab's doubles of Calico differ from Calico: `python -m tests.kind.compare`, or with `--stored LAB KIND` from
-two runs that were kept. Exit code 77: the machine lacks what is named.
+two runs that were kept. Exit code 77: the machine lacks the named requirement.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def main() -> int:
 
 
 def _run_side(side: BackendName, name: str, arm: Arm, directory: Path) -> None:
-    """Execute the arm on one backend. In the lab the scenario need not ask for real Calico: that is what is compared."""
+    """Execute the arm on one backend. In the lab, the scenario's need of real Calico is dropped: the lab's Calico is what is
+    compared."""
     scenario = load_scenario(find_scenario(name))
     scenario = scenario.model_copy(update={"needs": tuple(one for one in scenario.needs if one != Capability.REAL_CALICO)})
     options = Options(

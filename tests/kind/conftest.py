@@ -38,7 +38,7 @@ def node(kube_api: KindKube) -> str:
 
 @pytest.fixture(scope="session")
 def docker() -> Iterator[Docker]:
-    """A docker engine of the tests' own."""
+    """A docker engine for the tests."""
     missing = missing_for_engine()
     if missing is not None:
         pytest.skip(f"missing: {missing}")

@@ -1,4 +1,4 @@
-"""A docker engine of the tests' own: dockerd in network, mount and PID namespaces, gone with its first process.
+"""A docker engine for the tests: dockerd in network, mount and PID namespaces, which end with its first process.
 
 The machine's own engine, its iptables and its ip_forward stay untouched.
 """
@@ -26,7 +26,7 @@ PREPARE = 'ip link set lo up && exec "$@"'
 
 
 def missing_for_engine() -> str | None:
-    """Return what keeps a docker engine from running here, or None."""
+    """Return the requirement of a docker engine that this machine lacks, or None."""
     if os.geteuid() != 0:
         return "root, to run a docker engine of our own"
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"

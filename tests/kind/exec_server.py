@@ -18,7 +18,7 @@ SUCCESS = json.dumps({"status": "Success"}).encode()
 
 
 def failure(code: int) -> bytes:
-    """What the error channel says of a command that failed."""
+    """Content of the error channel for a failed command."""
     causes = [{"reason": "ExitCode", "message": str(code)}]
     return json.dumps({"status": "Failure", "details": {"causes": causes}}).encode()
 
@@ -28,7 +28,7 @@ class ExecServer:
 
     Args:
         script: for each exec the frames that are sent once a line has come: (channel, content); an empty script breaks the
-            stream without a word; None refuses the upgrade.
+        stream without an error; None refuses the upgrade.
     """
 
     def __init__(self, script: Sequence[Sequence[tuple[int, bytes]] | None]) -> None:

@@ -1,4 +1,4 @@
-"""What a machine must have to run a kind cluster in an engine of the tests' own, and the limits to raise meanwhile."""
+"""Requirements of a machine for a kind cluster in the tests' engine, and the limits that are raised meanwhile."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ CAPABILITIES: Final[Mapping[str, int]] = {
     "CAP_MKNOD": 27,
     "CAP_SETFCAP": 31,
 }
-"""What dockerd, systemd in a node and Calico cannot do without, as bits. Source: linux/capability.h."""
+"""Capabilities that dockerd, systemd in a node and Calico require, as bits. Source: linux/capability.h."""
 SYS_RESOURCE: Final = 24
 CONTROLLERS: Final = frozenset({"cpu", "cpuset", "memory", "pids"})
-"""What the kubelet asks for. Source: kubernetes pkg/kubelet/cm/container_manager_linux.go, validateSystemRequirements."""
+"""Requirements of the kubelet. Source: kubernetes pkg/kubelet/cm/container_manager_linux.go, validateSystemRequirements."""
 
 _GUARD: Final = 'trap "" HUP INT TERM; read -r _; for pair in "$@"; do printf %s "${pair#*=}" >"${pair%%=*}"; done'
 
 
 def missing_for_cluster() -> tuple[str, ...]:
-    """Return everything that keeps a kind cluster from running here, by name; images are not asked for."""
+    """Return all requirements of a kind cluster that this machine lacks, by name, apart from images."""
     engine = missing_for_engine()
     missing = [] if engine is None else [engine]
     if platform.machine() != "x86_64":
@@ -62,7 +62,7 @@ def missing_for_cluster() -> tuple[str, ...]:
 
 
 def missing_for_build(stale: Sequence[Step]) -> tuple[str, ...]:
-    """Return what keeps images from being built here.
+    """Return the requirements for building images that this machine lacks.
 
     Args:
         stale: the steps of the build that have no product, or an old one.
@@ -99,22 +99,21 @@ def _ask_module_proxy() -> str | None:
 
 
 def needs_runc_filter() -> bool:
-    """Return whether containers here cannot be given everything that `--privileged` means."""
+    """Return whether containers here cannot get everything that `--privileged` implies."""
     return not _read_mask("CapBnd") >> SYS_RESOURCE & 1
 
 
 @contextmanager
 def raised_limits(folder: Path = INOTIFY) -> Iterator[None]:
-    """Raise the inotify limits, and put them back in the end, also where this process is killed.
-
-    A guard puts them back as soon as its standard input ends, which a kill ends too.
+    """Raise the inotify limits, and restore them at the end, even if this process is killed. A guard restores them as soon as
+    its standard input ends, which also ends with a kill.
     """
     low = {folder / name: _read_limit(folder / name) for name, least in LIMITS.items() if _read_limit(folder / name) < least}
     pairs = [f"{path}={value}" for path, value in low.items()]
     with subprocess.Popen(["sh", "-c", _GUARD, "sh", *pairs], stdin=subprocess.PIPE, start_new_session=True):  # noqa: S603, S607
         for path in low:
             path.write_text(str(LIMITS[path.name]), encoding="ascii")
-        # Leaving closes the guard's input and waits for its end.
+        # Leaving the context closes the guard's input and waits for its end.
         yield
 
 

@@ -1,6 +1,5 @@
-"""A custom resource definition for IPPool, as far as the switch uses it: fields that we render, nothing more.
-
-Ours, not Calico's: it stands in where there is no Calico, and is stricter than the original, which names no values for modes.
+"""A custom resource definition for IPPool, with only the fields that the switch renders. It replaces Calico's definition in
+tests without Calico, and is stricter than the original, which names no values for modes.
 """
 
 from __future__ import annotations

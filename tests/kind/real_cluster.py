@@ -1,9 +1,9 @@
 """Runs the suites on a real kind cluster with real Calico, from package registries alone: `python -m tests.kind.real_cluster`.
 
-It finds out first what the machine lacks. Then it builds the images that are missing or stale, starts a docker engine of its
-own, and has one cluster serve every run. In the end containers, networks, engine and limits go, whatever happens.
+It first checks what the machine lacks. Then it builds missing and stale images, starts its own docker engine, and uses one
+cluster for every run. At the end, containers, networks and engine are removed and limits restored, in every case.
 
-Exit codes: 0 all passed; 77 skipped, because the machine lacks what is named; everything else failed.
+Exit codes: 0 all passed; 77 skipped, because the machine lacks the named requirement; everything else failed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Part:
     name: str
     arguments: tuple[str, ...]
     ci: tuple[str, ...] | None = ()
-    """Further arguments that make it fit into the time of CI; None: it does not."""
+    """Further arguments that make it fit into the time of CI; None: it does not fit."""
 
 
 PARTS: Final = (
@@ -86,7 +86,7 @@ def main() -> int:
 
 
 def find_missing() -> tuple[str, ...]:
-    """Return everything that keeps a real cluster from running on this machine, by name."""
+    """Return all requirements of a real cluster that this machine lacks, by name."""
     return (*missing_for_cluster(), *missing_for_build(find_stale(ALL, state_folder())))
 
 
@@ -106,12 +106,12 @@ def running_machine() -> Iterator[tuple[Docker, int]]:
 
 
 def _run_sessions(sessions: Mapping[str, Sequence[str]], docker: Docker, process: int) -> int:
-    """Run every session of pytest, whatever became of the others; print how long each took, return the exit code."""
+    """Run every session of pytest, even if others fail; print the duration of each, return the exit code."""
     kind = find_kind()
     assert kind is not None
     given = ["--backend", "kind", "--keep-cluster", "--kind-bin", str(kind), "--overlay", "vxlan"]
     given += ["--kind-kubectl-bin", str(state_folder() / KUBERNETES.name / "kubectl"), "--kind-image", pins.NODE_IMAGE]
-    # What a busy machine kept the instrument from knowing is asked again; a FAIL never is.
+    # An INCONCLUSIVE arm on a busy machine is repeated; a FAIL never is.
     given += ["--reruns", "3", "--only-rerun", "AssertionError: INCONCLUSIVE"]
     given += ["--calico-version", pins.CALICO, "--nodes-per-zone", "1", "--rate", "20"]
     inside = ["nsenter", "--target", str(process), "--net", "--"]
@@ -129,7 +129,7 @@ def _run_sessions(sessions: Mapping[str, Sequence[str]], docker: Docker, process
 
 
 def _load_node(docker: Docker, state: Path, root: Path) -> None:
-    """Have the engine hold the node image as it was built last."""
+    """Load the latest node image into the engine."""
     built = (state / NODE.name / "fingerprint").read_text(encoding="utf-8")
     loaded = root / _LOADED
     if loaded.is_file() and loaded.read_text(encoding="utf-8") == built and docker.has_image(pins.NODE_IMAGE):
@@ -145,7 +145,7 @@ def _load_node(docker: Docker, state: Path, root: Path) -> None:
 
 
 def end_by_signals() -> None:
-    """Have every signal that ends this process end it in order, so that what was started goes."""
+    """Let every signal that ends this process end it in order, so that everything that it started is removed."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)

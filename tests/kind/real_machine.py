@@ -34,7 +34,7 @@ def case_of(overlay: Overlay, calico_version: str | None = None) -> Case:
 
 
 def find_missing(docker: Docker, case: Case, options: KindOptions) -> tuple[str, ...]:
-    """Return everything that keeps a cluster from coming up on this machine, images by name."""
+    """Return all requirements of a cluster that this machine lacks, images by name."""
     missing: list[str] = []
     spec = make_spec(case, options)
     asked: tuple[Callable[[], object], ...] = (
@@ -52,7 +52,7 @@ def find_missing(docker: Docker, case: Case, options: KindOptions) -> tuple[str,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """The engine, and what is made of it."""
+    """The engine, and the options of its cluster."""
 
     docker: Docker
     case: Case

@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that answers as a test says, for what a real API server does not do on demand."""
+"""An HTTP server on loopback with scripted answers, for behaviour that a real API server does not show on demand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Exchange(BaseHTTPRequestHandler):
     do_GET = do_PATCH = do_PUT = do_DELETE = do_POST = handle_request  # noqa: N815 - http.server's names
 
     def send(self, status: int, body: bytes, *, claimed: int | None = None, **headers: str) -> None:
-        """Answer; `claimed` is a Content-Length that need not be true."""
+        """Answer; `claimed` is a Content-Length that may be wrong."""
         self.close_connection = claimed is not None
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -92,7 +92,7 @@ class ScriptedServer(ThreadingHTTPServer):
         self.over = threading.Event()
 
     def handle_error(self, *_: object) -> None:
-        return  # A client that went away is what some tests want.
+        return  # Some tests disconnect the client on purpose.
 
 
 @contextmanager

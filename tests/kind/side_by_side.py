@@ -1,7 +1,7 @@
-"""The events of two runs of one scenario side by side: what only one of them has, in which order, how long after what. Pure.
+"""The events of two runs of one scenario side by side: events of only one of them, order, and time since an anchor. Pure.
 
-Nodes go by their numbers, since backends name them differently. Times count from three anchors, so that what is late in one
-phase does not shift all that follows.
+Nodes go by their numbers, since backends name them differently. Times start at three anchors, so that a delay in one phase does
+not shift the later ones.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ ANCHORS: Final = {
 }
 """Label to its phase's name, in order of time."""
 _FACTS: Final = ("kind", "name", "reason", "zone", "cause")
-"""What tells two events of one name apart, besides nodes and modes. Names of pods are random."""
+"""Facts that distinguish two events of one name, besides nodes and modes. Names of pods are random."""
 _OF_THE_RUN: Final = ("run.", "calibration.", "load.")
 _REPEATED: Final = frozenset({"gate.held"})
-"""As many as the back-off allows: the first counts."""
+"""Their number depends on the back-off: only the first counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Step:
     label: str
     """Name, facts and number of the node; the same in both runs."""
     t_ns: Nanoseconds
-    """Run clock. Of something that takes time the end."""
+    """Run clock; the end of an event that takes time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Row:
     second_s: float | None
     """The same in the second run."""
     is_moved: bool
-    """Whether the event comes at another place among those that both runs have."""
+    """Whether the event has another position among those of both runs."""
 
 
 def read_steps(history: History) -> tuple[Step, ...]:
@@ -87,7 +87,8 @@ def _label(event: Event, numbers: Mapping[str, str]) -> str:
 
 
 def align(first: Sequence[Step], second: Sequence[Step]) -> tuple[Row, ...]:
-    """Return a row for every event of either run, in the second run's order; what only the first has comes after its neighbour.
+    """Return a row for every event of either run, in the second run's order; events of only the first come after their
+    neighbour.
 
     Raises:
         ValueError: a run has no request.

@@ -35,12 +35,12 @@ def import_image(docker: Docker) -> None:
 
 
 def import_router(docker: Docker) -> None:
-    """Make a router image without the nodes' own image, which its Dockerfile builds on."""
+    """Build a router image without the node image, on which its Dockerfile is based."""
     import_programs(docker, ROUTER_IMAGE, ROUTER_PROGRAMS)
 
 
 def import_programs(docker: Docker, name: str, programs: Sequence[str], files: Sequence[Path] = ()) -> None:
-    """Make an image of this machine's programs and files, with the libraries they need; its command sleeps forever."""
+    """Build an image of this machine's programs and files, with their libraries; its command sleeps forever."""
     change = ("--change", 'CMD ["/bin/sleep","infinity"]', "--change", f"LABEL {LABEL_CLUSTER}=image")
     docker.run("import", *change, "-", name, stdin=_pack(programs, files))
 
@@ -101,6 +101,6 @@ def is_reached(docker: Docker, source: str, address: str, source_address: str) -
 
 
 def remove_strays(docker: Docker) -> None:
-    """Remove whatever a test has left, so that the next one starts from nothing."""
+    """Remove the remains of a test, so that the next one starts from an empty engine."""
     remove_containers(docker, docker.run("ps", "--all", "--format", "{{.Names}}").split())
     remove_networks(docker, docker.find_networks(LABEL_CLUSTER))

@@ -100,9 +100,8 @@ def test_a_node_without_the_condition_gets_none_from_calico(kube_api: KindKube, 
 
 
 def test_on_a_node_with_no_condition_at_all_calicos_write_is_refused(kube_api: KindKube, policed: str) -> None:
-    """What is left is an empty list, which the API leaves out and the policy's second look takes for granted.
-
-    No kubelet leaves a node so, and the condition does not get onto the node either way.
+    """The result would be an empty list, which the API omits but the policy's second evaluation requires. No kubelet leaves a
+    node in this state, and the condition does not reach the node in either case.
     """
     name = "hitless-bare"
     kube_api.installer.install([{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {}}])

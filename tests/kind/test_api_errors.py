@@ -1,4 +1,4 @@
-"""Whatever goes wrong between us and an API server becomes one message of our own; no library's exception leaves."""
+"""Every error between hitless and an API server becomes one message of hitless; no library's exception is passed on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calico's definitions, accounts and start mode on a real API server; what nodes and controllers report is written here."""
+"""Calico's definitions, accounts and start mode on a real API server; the reports of nodes and controllers are written here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NODES = tuple(
 
 @pytest.fixture(scope="module")
 def kube_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KindKube]:
-    """A server of this module's own, since its definitions take the place of the other tests'."""
+    """A separate server, because its definitions replace those of other tests."""
     with running_server(tmp_path_factory.mktemp("api-server")) as server, watched_api(server.kubeconfig) as kube:
         yield kube
 

@@ -1,6 +1,6 @@
 """Our configuration through the real kind: decoded, validated, and rendered for kubeadm of every version that is pinned.
 
-docker is a stub that plays along until kind has written kubeadm's configuration into every node.
+docker is a stub that answers until kind has written kubeadm's configuration into every node.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STUB = Path(__file__).parent / "recording_docker.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What kind said, and what it told docker."""
+    """The output of kind, and its calls of docker."""
 
     stderr: str
     calls: tuple[tuple[list[str], str], ...]

@@ -1,4 +1,4 @@
-"""The ports' contracts on a real kind cluster with real pods; where this machine lacks something, a skip that names it all.
+"""The ports' contracts on a real kind cluster with real pods; if this machine lacks something, a skip that names everything.
 
 The options are those of the suites: `pytest tests/kind/test_conformance_kind.py --kind-image ... --overlay vxlan`. The cluster
 is made once, or one that was kept is used, and is taken down after the last test unless --keep-cluster is given.

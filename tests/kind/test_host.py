@@ -1,4 +1,4 @@
-"""What a machine lacks is named before anything is built or started, and its limits are put back."""
+"""Missing requirements are named before anything is built or started, and limits are restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images in a real engine: what is there, archives, the router's own, and the command that shows it all."""
+"""Images in a real engine: listing, archives, the router's image, and the command that shows them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_an_archive_is_loaded_and_its_image_found_by_its_tag(engine: Docker, tmp
     archive = save(engine, NODE.name, tmp_path)
     assert find_image(engine, NODE) is None
     assert load_archive(engine, archive) == (NODE.name,)
-    # An archive carries no digest of a registry: the pinned one cannot be compared, and the tag is all there is.
+    # An archive carries no digest of a registry: the pinned one cannot be compared, and only the tag identifies the image.
     assert find_image(engine, NODE) == NODE.name
 
 

@@ -1,4 +1,4 @@
-"""The Kubernetes API of a real server: the port's conformance suite, and what only a server over a network can do."""
+"""The Kubernetes API of a real server: the port's conformance suite, and behaviour that only a server over a network shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that is rendered, in every mode and variant, judged by Kubernetes' schemas and by a real API server."""
+"""All rendered objects, in every mode and variant, validated by Kubernetes' schemas and by a real API server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NonPrivilegedCalicoNode on a real cluster: what calico-node's containers may do, as their objects and their kernel say."""
+"""NonPrivilegedCalicoNode on a real cluster: the rights of calico-node's containers, from their objects and from the kernel."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PRIVILEGED: Final = {
     Mode.OVERLAY: {"log-mtu-issues", "install-cni"},
     Mode.NATIVE: {"cleanup-routes", "log-mtu-issues", "install-cni"},
 }
-"""Containers that the chart makes privileged whatever the feature gate says: all of them end before Felix starts. Source:
+"""Containers that the chart makes privileged with and without the feature gate: all of them end before Felix starts. Source:
 gardener-extension-networking-calico charts/internal/calico/templates/node/daemonset-calico-node.yaml."""
 GRANTED: Final = {12: "NET_ADMIN", 13: "NET_RAW", 10: "NET_BIND_SERVICE"}
-"""Bits of the capabilities that calico-node asks for. Source: the same; linux/capability.h."""
+"""Bits of the capabilities that calico-node requests. Source: the same; linux/capability.h."""
 HOST_POWERS: Final = {16: "SYS_MODULE", 19: "SYS_PTRACE", 21: "SYS_ADMIN"}
-"""Bits of what makes a container the host's owner."""
+"""Bits of the capabilities that give a container control of the host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Process:
     bounding: int
     """Capabilities that it and its children can ever have, as bits."""
     effective: int
-    """Those that it has."""
+    """Its effective capabilities."""
     has_no_new_privileges: bool
 
 

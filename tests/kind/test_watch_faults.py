@@ -1,4 +1,4 @@
-"""A watcher outlives whatever its server does, and no change is missed: against a server that follows a script."""
+"""A watcher survives all failures of its server and misses no change; the server follows a script."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def failure(code: int) -> bytes:
 
 
 class Script:
-    """Lists say version 10, 20, 30 ...; watches get the replies in turn, the last of them for ever."""
+    """Lists have version 10, 20, 30 ...; watches get the replies in turn, and the last one forever."""
 
     def __init__(self, *watches: Callable[[Exchange], None]) -> None:
         self._watches = list(watches)

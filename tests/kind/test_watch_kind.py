@@ -31,7 +31,7 @@ NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "hitl
 
 @pytest.fixture
 def cluster(machine: Machine, clock: RunClock) -> Iterator[tuple[CalicoCluster, ClusterFacts]]:
-    """A cluster without probers of its own, in OVERLAY."""
+    """A cluster without probers, in OVERLAY."""
     flows = type(machine.case.scenario.flows)(fast=(FlowSet.UDP,), gardener=(FlowSet.UDP,))
     case = replace(machine.case, scenario=machine.case.scenario.model_copy(update={"flows": flows}))
     made = make_kind_cluster(case, clock, machine.options)
@@ -49,7 +49,7 @@ def hitless(*words: str) -> list[str]:
 
 @contextmanager
 def watching(machine: Machine, output: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a watch, and give it when every flow is answered."""
+    """Start a watch, and return it when every flow is answered."""
     options = (
         "--kubeconfig",
         str(kubeconfig_of(machine)),

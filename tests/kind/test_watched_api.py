@@ -1,4 +1,4 @@
-"""`pytest suites/ --backend kubeconfig` before anything is deployed: what it reads of a real API server; it only reads."""
+"""`pytest suites/ --backend kubeconfig` before anything is deployed: its reads from a real API server; it writes nothing."""
 
 from __future__ import annotations
 

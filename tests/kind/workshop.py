@@ -27,7 +27,7 @@ NAME = "trial"
 
 @dataclass(slots=True)
 class Workshop:
-    """What a test makes clusters with."""
+    """Makes the clusters of a test."""
 
     docker: Docker
     directory: Path

@@ -62,7 +62,7 @@ def mesh(tmp_path: Path) -> Iterator[LabProber]:
 
 @pytest.fixture
 def split_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LabProber]:
-    """The same with a process for each agent, as of a load that is too much for one."""
+    """The same with a process for each agent, as for a load that one process cannot carry."""
     monkeypatch.setattr(agent_groups, "SHARED_HZ_MAX", 0)
     endpoints, flows = make_mesh(["127.4.0.1", "127.4.0.2", "127.4.0.3"])
     prober = LabProber(endpoints, lambda _name: None)

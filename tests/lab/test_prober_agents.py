@@ -125,7 +125,7 @@ def order(agent: subprocess.Popen[bytes], **document: Any) -> None:  # noqa: ANN
 
 
 def test_agents_that_wait_and_linger_lose_no_probe_in_any_order(tmp_path: Path) -> None:
-    """The first to start would otherwise send to no peer, and the first to stop would take its reflector with it."""
+    """Otherwise the first to start would send to no peer, and the first to stop would end its reflector."""
     epoch_ns = time.monotonic_ns()
     # An agent that did not end with its order would linger for longer than `finish` waits.
     told = {"waits": True, "linger_ns": 600_000_000_000, "epoch_ns": epoch_ns}
@@ -136,7 +136,7 @@ def test_agents_that_wait_and_linger_lose_no_probe_in_any_order(tmp_path: Path) 
     assert [says(first), says(second)] == ["live", "live"]
     first.terminate()
     assert says(first) == "drained"
-    stop_ns = time.monotonic_ns() - epoch_ns + 200_000_000  # the other one probes on for a while
+    stop_ns = time.monotonic_ns() - epoch_ns + 200_000_000  # the other one keeps probing for a while
     order(second, order="stop", at_ns=stop_ns)
     assert says(second) == "drained"
     first.terminate()  # for the second time

@@ -27,7 +27,7 @@ WAIT_S = 30.0
 
 
 def read_dockerfile() -> dict[str, list[str]]:
-    """Return instruction to what follows it, in order; comments apart."""
+    """Return the instructions with their arguments, in order, without comments."""
     found: dict[str, list[str]] = {}
     for line in DOCKERFILE.read_text().splitlines():
         if line and not line.startswith("#"):
@@ -70,7 +70,7 @@ def test_every_file_of_the_probes_is_in_the_image() -> None:
 
 @pytest.fixture
 def image() -> Iterator[Path]:
-    """A folder as the image has it: our files, numpy, and this interpreter; readable by every user."""
+    """A folder like that of the image: our files, numpy, and this interpreter; readable by every user."""
     user = str(USER_ID)
     tried = ["unshare", "--mount", "setpriv", "--reuid", user, "--regid", user, "--clear-groups", "true"]
     if subprocess.run(tried, check=False, capture_output=True).returncode != 0:  # noqa: S603 - fixed words
@@ -123,7 +123,7 @@ exec env -i PATH=/usr/bin:/bin PYTHONPATH={folder}/opt/hitless PYTHONDONTWRITEBY
 
 
 def test_the_files_alone_probe_on_loopback(image: Path) -> None:
-    """One process serves, starts an agent, has it probe itself and hands its records out: all inside the same confinement."""
+    """One process serves, starts an agent that probes itself, and returns its records, all inside the same confinement."""
     settings = {
         "agent": "alone",
         "epoch_ns": time.monotonic_ns(),

@@ -1,4 +1,4 @@
-"""Programs in the places of doubles: reference programs, which speak the API of the released ones, and programs that fail."""
+"""Programs in place of doubles: reference programs with the API of the released ones, and programs that fail."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def all_references(folder: Path) -> Programs:
 
 @pytest.fixture(scope="module", params=list(Arm))
 def judged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> JudgedRun:
-    """One run of each arm with a program in the place of every double."""
+    """One run of each arm with a program in place of every double."""
     folder = tmp_path_factory.mktemp("programs")
     return run_arm(folder, request.param, all_references(folder))
 

@@ -1,4 +1,4 @@
-"""The sandbox: whatever ends a run, nothing is left behind: no process, no mount, no namespace, no route."""
+"""The sandbox: however a run ends, no process, mount, namespace or route is left behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NOBODY = 65_534
 
 
 def outside_environment() -> dict[str, str]:
-    """Return an environment in which a program does not know that it is in a sandbox, and makes its own."""
+    """Return an environment in which a program does not know that it is in a sandbox, and creates its own."""
     return leave_mark_behind(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
@@ -40,7 +40,7 @@ def command(how: str) -> list[str]:
 
 
 def world() -> dict[str, str]:
-    """What a program could change here: mounts, names of namespaces, links, routes, rules."""
+    """State that a program could change: mounts, names of namespaces, links, routes, rules."""
     texts = {name: Path(f"/proc/self/{name}").read_text() for name in ("mounts", "net/dev", "net/route", "net/fib_trie")}
     texts["net/dev"] = " ".join(line.split(":")[0].strip() for line in texts["net/dev"].splitlines())  # not its counters
     return texts | {"netns": " ".join(path.name for path in NETWORK_DIRECTORY.iterdir())}
@@ -156,7 +156,7 @@ def test_a_killed_first_process_shows_as_killed() -> None:
 
 
 class Relative:
-    """A process of a program's tree, held by a descriptor, so that its number cannot come to mean another one."""
+    """A process of a program's tree, held by a descriptor, so that its number cannot be reused."""
 
     def __init__(self, number: int) -> None:
         self.descriptor = os.pidfd_open(number)

@@ -1,4 +1,4 @@
-"""Services and natOutgoing in the lab's nodes: one TCP connection each, and the address that its far end sees."""
+"""Services and natOutgoing in the lab's nodes: one TCP connection each, and the source address that its far end sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sharp switch: what is forwarded to its addresses is dropped, from one instant to the next, and nothing else is."""
+"""The sharp switch: packets that are forwarded to its addresses are dropped from one instant to the next, and no others."""
 
 from __future__ import annotations
 

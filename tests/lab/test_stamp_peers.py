@@ -1,4 +1,4 @@
-"""Our test packets before programs that were not written here: tshark's dissector and another STAMP implementation."""
+"""Our test packets in foreign programs: tshark's dissector and another STAMP implementation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pytest suites/`: its options, its skips, and what a session without a result comes to."""
+"""`pytest suites/`: its options, its skips, and the outcome of a session without a result."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_expectations_that_do_not_hold_for_the_overlay_are_skipped_and_all_skipp
 
 
 def test_inconclusive_fails_with_that_word_and_its_reason(tmp_path: Path) -> None:
-    # A negative share of missing probes is never reached: coverage must object.
+    # A gap of 0 intervals is always exceeded: coverage must report it.
     path = write_scenario(tmp_path, "doubtful", arms={"GATED": arm("PASS", coverage={"gap_intervals": 0})})
     done = run_suites("--scenario", str(path), "--rate", "20")
     assert done.returncode == 1, done.stdout

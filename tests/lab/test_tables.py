@@ -1,4 +1,4 @@
-"""The lab's route tables: the contract of the port, and that packets heed them."""
+"""The lab's route tables: the contract of the port, and that packets follow them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TCP flows through the lab: what an outage is to a connection, and what the death of the far end is."""
+"""TCP flows through the lab: the effect of an outage, and of the far end's death, on connections."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Probing:
         return read_agents(self.directory, ("sender", *agents))
 
     def latest(self) -> dict[int, int]:
-        """Return what was last recorded of the connection of every flow."""
+        """Return the last recorded event of every flow's connection."""
         rows = read_record(self.directory / "sender.connection")[1]
         return dict(zip(rows["flow"].tolist(), rows["what"].tolist(), strict=True))
 
@@ -114,7 +114,7 @@ def says(agent: subprocess.Popen[bytes]) -> str:
 
 
 def is_silent(agent: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Return whether the agent says nothing, and does not die, for so long."""
+    """Return whether the agent reports nothing, and does not die, for this long."""
     assert agent.stdout is not None
     return select.select([agent.stdout], [], [], seconds)[0] == []
 

@@ -1,4 +1,4 @@
-"""`hitless watch` in a lab that someone else switches: real packets and agents; the doubles play the other ones."""
+"""`hitless watch` in a lab that someone else switches: real packets and agents; the doubles are the other performer."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from tests.unit.test_report_schema import check_schema
 
 IMAGE = "hitless/prober:1"
 RATE_HZ = 100.0 if CPUS > 1 else 20.0
-"""What the machine carries: every pod is a process of its own."""
+"""The rate that the machine sustains: every pod is a process."""
 
 
 class Operator:
-    """Asks for the switch a while after the watch has begun; a Participant."""
+    """Requests the switch a while after the watch has begun; a Participant."""
 
     def __init__(self, request: Callable[[], object], delay_ns: int) -> None:
         self._request, self._delay_ns = request, delay_ns
@@ -64,7 +64,7 @@ class Operator:
 
 
 class ReadOnly:
-    """What a watch may do with the API of a watched cluster; a write is no attribute of it."""
+    """The API of a watched cluster as a watch may use it: it has no method that writes."""
 
     def __init__(self, kube: KubeApi) -> None:
         self.get, self.list, self.take_changes = kube.get, kube.list, kube.take_changes
@@ -111,7 +111,7 @@ class StrangersCluster(WatchedCluster):
 
 
 class QuietCluster(StrangersCluster):
-    """One that is left alone."""
+    """A cluster that is left alone."""
 
     def participants(self, recorder: Recorder) -> Sequence[Participant]:
         return WatchedCluster.participants(self, recorder)

@@ -1,4 +1,4 @@
-"""Scenarios of the catalogue on a lab that someone else switches: what `pytest suites/ --backend kubeconfig` does."""
+"""Scenarios of the catalogue on a lab that someone else switches: as by `pytest suites/ --backend kubeconfig`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel: installed into an environment that knows no checkout, it runs a comparison and decides about releases."""
+"""The wheel: installed into an environment without a checkout, it runs a comparison and decides about releases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE_S = 120.0
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in a folder, with a home of its own and no path to this checkout."""
+    """Run a program in a folder, with a separate home and no path to this checkout."""
     environment = outside_environment() | {"XDG_STATE_HOME": str(folder / "state"), "HOME": str(folder)}
     environment.pop("PYTHONPATH")
     return subprocess.run(  # noqa: S603 - our own programs

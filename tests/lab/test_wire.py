@@ -1,4 +1,4 @@
-"""What is measured against what happens on the wire: the packets themselves, and drops, copies, order, delay to the probe."""
+"""The measures compared with the wire: the packets themselves, and every drop, copy, reordering and delay."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_the_overlay_encapsulates_between_nodes_and_native_packets_cross_the_rou
 
 
 def losses(measures: Mapping[FlowId, FlowMeasure]) -> dict[FlowId, tuple[int, int, int, int]]:
-    """Return flow to (near end, far end, unknown, send errors), without those of which nothing was lost."""
+    """Return flow to (near end, far end, unknown, send errors), for flows with loss."""
     found = {flow: (m.lost_near_end, m.lost_far_end, m.lost_unknown, m.send_errors) for flow, m in measures.items()}
     return {flow: counts for flow, counts in found.items() if any(counts)}
 
@@ -229,7 +229,7 @@ def test_copies_order_delay_and_damage_are_exact(native_lab: LabNetwork, tmp_pat
     assert (second.lost_near_end, second.lost_far_end, second.duplicated, second.reordered) == (10, 2, 0, 0)
     assert [(outage.first_seq, outage.lost) for outage in second.outages] == [(100, 10), (120, 2)]
     assert third.offered == third.unimpaired
-    # Nothing else was lost on its way through the relay: it saw every probe, and every copied or late answer.
+    # Nothing else was lost in the relay: it saw every probe, and every copied or late answer.
     ticks = rows.size
     seen = Counter((way, flow) for way, flow, _ in relay.seen)
     assert {("out", 1): ticks, ("back", 1): ticks + 5, ("out", 2): ticks, ("back", 2): ticks - 10} == seen

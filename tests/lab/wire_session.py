@@ -1,4 +1,4 @@
-"""One probing session in a lab that is up, as a history: what tests inject by sequence number they find in the measures."""
+"""One probing session in a lab that is up, as a history: tests inject by sequence number, and find the same in the measures."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ _TABLES = {"prerouting": "raw", "input": "filter", "forward": "filter", "output"
 
 
 def has_rules() -> bool:
-    """Return whether there is a program for netfilter's rules; the kernel shows which of them it goes with."""
+    """Return whether there is a program for netfilter's rules; which one works depends on the kernel."""
     return any(shutil.which(program) for program in ("nft", "iptables-legacy"))
 
 
@@ -94,7 +94,7 @@ def drop(match: Match, flow: int, first: int, last: int) -> Drop:
 
 
 def inject(namespace: str, hook: str, *drops: Drop) -> None:
-    """Add rules to an IPv4 hook: by nft, and where the kernel has none of it by iptables."""
+    """Add rules to an IPv4 hook by nft, or by iptables if the kernel has no nft."""
     rules = "\n".join(one.as_nft() for one in drops)
     script = f"table ip wire_{hook} {{\nchain c {{\ntype filter hook {hook} priority -350;\n{rules}\n}}\n}}\n"
     inside = ["ip", "netns", "exec", namespace]

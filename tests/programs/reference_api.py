@@ -1,4 +1,4 @@
-"""What the reference programs have in common: flags of the real ones, and a look at the API whenever it changes."""
+"""Shared by the reference programs: the flags of the real ones, and a loop that reads the API when it changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reference for the Calico extension: the double's decision and manifests behind a real watch, as a process of its own."""
+"""A reference for the Calico extension: the double's decision and manifests behind a real watch, as a separate process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.005, 1000.0
 
 @dataclass
 class Backoff:
-    """When a Network is looked at again, unasked."""
+    """Time of the next look at a Network without a request."""
 
     delay_s: float = 0.0
     due_s: float = float("inf")
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def reconcile(calls: ApiCalls, gates: FeatureGates, network: JsonObject) -> str | None:
-    """Reconcile a Network, and return the error where the gate holds or the Shoot is refused."""
+    """Reconcile a Network, and return the error if the gate holds or the Shoot is refused."""
     name, namespace = network["metadata"]["name"], network["metadata"]["namespace"]
     patch(calls, NETWORKS.path(name, namespace=namespace), {"metadata": {"annotations": {OPERATION: None}}})
     cluster = calls.call("GET", CLUSTERS.path(namespace), about="Cluster")

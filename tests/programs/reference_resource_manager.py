@@ -1,4 +1,4 @@
-"""A reference for gardener-resource-manager: it applies a ManagedResource in the order in which its objects stand."""
+"""A reference for gardener-resource-manager: it applies a ManagedResource in the order of its objects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def reconcile(calls: ApiCalls, managed: JsonObject, applied: dict[_Key, JsonObject]) -> dict[_Key, JsonObject]:
-    """Delete what is gone, apply the rest, and return what is there now."""
+    """Delete removed objects, apply the others, and return the present ones."""
     wanted: dict[_Key, JsonObject] = {}
     for reference in managed["spec"]["secretRefs"]:
         path = _SECRETS.path(reference["name"], namespace=SEED_NAMESPACE)

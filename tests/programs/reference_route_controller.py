@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def update(cluster: str, nodes: list[JsonObject]) -> set[str]:
-    """Create what is missing in every table of the cluster, and return the podCIDRs for which that failed."""
+    """Create the missing routes in every table of the cluster, and return the podCIDRs for which that failed."""
     failed = set()
     tables = call_ec2("DescribeRouteTables")
     for table in tables.iterfind(f"{_XML}routeTableSet/{_XML}item"):

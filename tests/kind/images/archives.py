@@ -92,7 +92,7 @@ class LayerWriter:
 
 
 def write_archive(images: Sequence[Image], path: Path) -> None:
-    """Write images into one archive; a layer that several of them have is in it once."""
+    """Write images into one archive; a layer that several of them share is stored once."""
     names: dict[Path, str] = {}
     manifest = []
     with tarfile.open(path, "w") as archive:

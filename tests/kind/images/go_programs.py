@@ -1,6 +1,6 @@
 """Go programs from their modules: a module written here requires the published one, and `go build` names its packages.
 
-CGO is off, so that every program is static and runs in an image that holds nothing else.
+CGO is off, so that every program is static and runs in an empty image.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KUBERNETES_PROGRAMS: Final = (
 _STAGING: Final = re.compile(r"(k8s\.io/[a-z0-9-]+) => \./staging/")
 _VERSION_PACKAGE: Final = "k8s.io/component-base/version"
 _COMMIT: Final = "0" * 40
-"""Kubernetes refuses an empty commit; the module does not tell it."""
+"""Kubernetes refuses an empty commit, and the module does not contain it."""
 _BUILD_DATE: Final = "1970-01-01T00:00:00Z"
 _COREDNS_PLUGINS: Final = (
     "reload",
@@ -90,7 +90,7 @@ def make_etcd(folder: Path) -> None:
 
 
 def make_coredns(folder: Path) -> None:
-    """Build CoreDNS with the plugins that kubeadm's Corefile names, and no others."""
+    """Build CoreDNS with only the plugins of kubeadm's Corefile."""
     module = "github.com/coredns/coredns"
     write_module(folder, f"{module} {pins.COREDNS}")
     imports = "".join(f'\t_ "{module}/plugin/{name}"\n' for name in _COREDNS_PLUGINS)
@@ -103,7 +103,7 @@ def make_coredns(folder: Path) -> None:
 
 
 def make_crictl(folder: Path) -> None:
-    """Build crictl, which kind asks for the images of a node."""
+    """Build crictl, by which kind lists the images of a node."""
     write_module(folder, f"sigs.k8s.io/cri-tools {pins.CRICTL}", ["sigs.k8s.io/cri-tools/pkg/common"])
     build(folder, ["sigs.k8s.io/cri-tools/cmd/crictl"])
 

@@ -1,4 +1,4 @@
-"""Versions of everything that the images for kind are made of: the one place to change one."""
+"""Versions of everything in the images for kind: the only place to change one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KIND: Final = "v0.33.0"
 CONTAINERD: Final = "v2.3.4"
 """As kind v0.33.0 uses it. Source: its images/base/Dockerfile."""
 ETCD: Final = "v3.6.8"
-"""What kubeadm 1.36 asks for; Debian's is older. Source: kubernetes cmd/kubeadm/app/constants."""
+"""Version that kubeadm 1.36 requires; Debian's is older. Source: kubernetes cmd/kubeadm/app/constants."""
 COREDNS: Final = "v1.14.2"
 CRICTL: Final = "v1.36.0"
 CALICO: Final = "v3.28.4-11-ga0db560f0520"

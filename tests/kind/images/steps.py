@@ -23,17 +23,17 @@ class Step:
     name: str
     """Also the folder of its product below the state folder."""
     inputs: Mapping[str, str]
-    """What the product depends on besides the code: versions, digests of files."""
+    """Inputs besides the code: versions, digests of files."""
     make: Callable[[Path], None]
     """Fills an empty folder. Raises SystemExit where a program fails."""
     code: Path
-    """The module that makes it: another text of it makes the product again."""
+    """The module that builds it: if its text changes, the product is built again."""
     needs: tuple[Step, ...] = ()
     """Steps whose products it uses."""
 
     @property
     def fingerprint(self) -> str:
-        """Digest over the inputs, the code, and the same of all that it needs."""
+        """Digest of the inputs, the code, and the fingerprints of all steps that it needs."""
         told = [dict(self.inputs), self.code.read_text(encoding="utf-8"), [step.fingerprint for step in self.needs]]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -44,9 +44,8 @@ def find_stale(steps: Sequence[Step], state: Path) -> tuple[Step, ...]:
 
 
 def run_steps(steps: Sequence[Step], state: Path) -> None:
-    """Make every product that is missing or stale, in order, and print a line with its time.
-
-    A product is made in a folder of its own and renamed when it is whole, so that an interrupted build leaves no half one.
+    """Build every missing or stale product, in order, and print a line with its time. A product is built in a separate folder
+    and renamed when complete, so that an interrupted build leaves no partial one.
     """
     for step in steps:
         folder = state / step.name
@@ -67,7 +66,7 @@ def run_steps(steps: Sequence[Step], state: Path) -> None:
 
 
 def run(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, stdin: Path | None = None) -> str:
-    """Run a program and return what it prints. Raises SystemExit with its last lines where it fails."""
+    """Run a program and return what it prints. Raises SystemExit with its last lines if it fails."""
     with (stdin or Path("/dev/null")).open("rb") as source:
         done = subprocess.run(  # noqa: S603 - argument lists of this folder
             command, cwd=cwd, env=env, stdin=source, capture_output=True, text=True, check=False
