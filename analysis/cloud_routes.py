@@ -22,7 +22,7 @@ WATCHED: Final = "kubeconfig"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RouteStep:
+class TableStep:
     """A route appears in a table, or disappears from it."""
 
     at: Interval
@@ -38,14 +38,14 @@ class CloudRoutes:
 
     def __init__(self, history: History) -> None:
         self._is_there = history.header.start_mode is Mode.NATIVE or history.first_event("routes.synced") is not None
-        self._steps: dict[tuple[str, str], list[RouteStep]] = {}
+        self._steps: dict[tuple[str, str], list[TableStep]] = {}
         for event in history.events:
             for place in changed_routes(event):
                 self._steps.setdefault(place, []).append(_make_step(event))
         self.is_visible = history.facts.backend != WATCHED or bool(self._steps)
         """False: nothing is known of any table."""
 
-    def toward(self, zone: str, node: str) -> tuple[bool, tuple[RouteStep, ...]]:
+    def toward(self, zone: str, node: str) -> tuple[bool, tuple[TableStep, ...]]:
         """Return whether the route to a node is missing in the table of a zone at first, and the steps that change that."""
         steps = self._steps.get((zone, node), [])
         was_missing = not steps[0].is_missing if steps else not self._is_there
@@ -67,13 +67,13 @@ def is_route_there(event: Event) -> bool:
     return event.name in {"route.created", "fault.cured"}
 
 
-def _make_step(event: Event) -> RouteStep:
+def _make_step(event: Event) -> TableStep:
     is_fault = event.name.startswith("fault.")
     text = f"{event.name} {event.facts['fault']}" if is_fault else event.name
-    return RouteStep(at=instant_of(event), is_missing=not is_route_there(event), is_fault=is_fault, text=text)
+    return TableStep(at=instant_of(event), is_missing=not is_route_there(event), is_fault=is_fault, text=text)
 
 
-def _alternating(steps: Iterable[RouteStep], is_missing: bool) -> Iterator[RouteStep]:  # noqa: FBT001 - the state before
+def _alternating(steps: Iterable[TableStep], is_missing: bool) -> Iterator[TableStep]:  # noqa: FBT001 - the state before
     for step in steps:
         if step.is_missing is not is_missing:
             yield step

@@ -16,8 +16,8 @@ it depends on its direction and on the encapsulation: docs/mechanics.md 4.6. Pur
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -32,28 +32,14 @@ from analysis.causes.candidates import (
     find_times,
     list_faults,
 )
-from analysis.cloud_routes import CloudRoutes, RouteStep
-from analysis.route_history import NextHop, RouteHistory, RouteTimeline, Trigger
+from analysis.cloud_routes import CloudRoutes, TableStep
+from analysis.route_history import NextHop, RouteHistory, RouteStep, Trigger
 from hitless.faults import MTU_LOWERED, NODE_ROUTE_LOST
 from hitless.history import History
 from hitless.words import Nanoseconds, Overlay
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A step of one of the two timelines."""
-
-    at: Interval
-    is_hop: bool
-    """Whether it is one of the node's next hop; else of the cloud route."""
-    is_bad: bool
-    """Whether the node sends by the gateway afterwards, or the cloud has no route."""
-    kind: CauseKind
-    """The cause if this step broke the path."""
-    is_sure: bool
-    text: str
-
-
+Step = RouteStep | TableStep
+"""A step of one of the two timelines: of the node's next hop, or of the cloud's route."""
 NO_ROUTE: Final = "IpExt.InNoRoutes"
 GAP_NS_MAX: Final = Nanoseconds(100_000_000)
 """If re-pointing took longer, its time is too uncertain for a gap. Source: mechanics 4.3, microseconds a route."""
@@ -81,22 +67,25 @@ class RouteCandidates:
         hops, (is_missing, cloud_steps) = self._hops.toward(node, peer), self._routes.toward(self._nodes[node].zone, peer)
         if not is_covered or not self._routes.is_visible:
             is_missing, cloud_steps = True, ()
-        is_bad = {True: hops.first is NextHop.GATEWAY, False: is_missing}
+        needs_route = hops.first is NextHop.GATEWAY
         began: Step | None = None
         before = START
-        for step in _merge(hops, cloud_steps, is_sure=not self._hops.is_inferred):
-            is_bad[step.is_hop] = step.is_bad
-            is_broken = all(is_bad.values())
-            if is_broken and began is None:
+        steps: list[Step] = [*hops.steps, *cloud_steps]
+        for step in sorted(steps, key=lambda step: step.at.earliest_ns if _breaks(step) else step.at.latest_ns):
+            if isinstance(step, TableStep):
+                is_missing = step.is_missing
+            else:
+                needs_route = _breaks(step)
+            if needs_route and is_missing and began is None:
                 # Where two steps overlap in time, both hold from the later one on.
                 began = replace(step, at=step.at.later(before))
-            elif began is not None and not is_broken:
+            elif began is not None and not (needs_route and is_missing):
                 yield self._trouble(node, peer, began, step, is_covered=is_covered)
                 began = None
-            elif step.is_hop and not step.is_bad and is_bad[False] and step.at.length_ns <= GAP_NS_MAX:
+            elif is_missing and not _breaks(step) and step.at.length_ns <= GAP_NS_MAX:
                 # A route is replaced by deleting and adding it: a packet in between finds only the default route.
-                yield self._trouble(node, peer, replace(step, is_sure=False), step, is_covered=is_covered)
-            if step.is_bad:
+                yield self._trouble(node, peer, step, step, is_covered=is_covered)
+            if _breaks(step):
                 before = step.at
         if began is not None:
             yield self._trouble(node, peer, began, None, is_covered=is_covered)
@@ -105,8 +94,9 @@ class RouteCandidates:
         zone = self._nodes[node].zone
         route, text = f"route of zone {zone} to {peer}", f"{node} sent to {peer} through the gateway, and"
         is_known = self._routes.is_visible or not is_covered
-        is_sure = is_known and began.is_sure and (ended is None or ended.is_sure)
-        kind = began.kind
+        is_inferred = self._hops.is_inferred and any(isinstance(step, RouteStep) for step in (began, ended))
+        is_sure = is_known and not is_inferred and began is not ended
+        kind = _kind_of(began)
         if not is_covered:
             kind, route, text = CauseKind.POD_OUTSIDE_CIDR, f"pods of {peer}", f"{text} no cloud route covers its pod's address"
         elif is_known:
@@ -127,16 +117,16 @@ class RouteCandidates:
         )
 
 
-def _merge(hops: RouteTimeline, cloud_steps: Iterable[RouteStep], *, is_sure: bool) -> list[Step]:
-    """Return the steps of both timelines in order of time; `is_sure`: the node told of its own."""
-    steps = []
-    for step in hops.steps:
-        is_bad, kind = step.next_hop is NextHop.GATEWAY, _KINDS[step.trigger]
-        steps.append(Step(at=step.at, is_hop=True, is_bad=is_bad, kind=kind, is_sure=is_sure, text=step.text))
-    for change in cloud_steps:
-        kind = CauseKind.FAULT if change.is_fault else CauseKind.ROUTE_DELETED
-        steps.append(Step(at=change.at, is_hop=False, is_bad=change.is_missing, kind=kind, is_sure=True, text=change.text))
-    return sorted(steps, key=lambda step: step.at.earliest_ns if step.is_bad else step.at.latest_ns)
+def _breaks(step: Step) -> bool:
+    """Return whether the node sends by the gateway after a step, or the cloud has no route."""
+    return step.is_missing if isinstance(step, TableStep) else step.next_hop is NextHop.GATEWAY
+
+
+def _kind_of(step: Step) -> CauseKind:
+    """Return the cause if this step broke the path."""
+    if isinstance(step, TableStep):
+        return CauseKind.FAULT if step.is_fault else CauseKind.ROUTE_DELETED
+    return _KINDS[step.trigger]
 
 
 def _is_covered(address: str, cidr: str) -> bool:
