@@ -112,15 +112,8 @@ def classify(
 ) -> Probes:
     """Put every offered probe of one flow into one class; the first that matches: lost, duplicated, reordered, corrupted.
 
-    Args:
-        rows: SENDER_ROW of one flow, by seq.
-        log: REFLECTOR_ROW of the same flow.
-        threshold_ns: the Forwarding Delay Threshold.
-        is_log_whole: whether a probe that is not in the log surely never reached the reflector.
-        clock_bound_ns: how far the reflector's clock may be off the sender's; 0: they are one.
-        run_clock_bound_ns: how far both may be off the clock that dates the events.
-        is_stream: whether probes have an order to keep; connections of their own have none.
-        lost_instrument: how many probes of the flow were taken out of `rows`.
+    If `is_log_whole`, a probe that is not in the log surely never reached the reflector. Only probes of a stream have an order
+    to keep; connections of their own have none. The bounds of the clocks and `lost_instrument` are those of Probes.
 
     Source: RFC 6412 3.8.1 (classes), RFC 4737 3.3 (reordered), RFC 8762 4 (direction of a loss).
     """

@@ -65,15 +65,8 @@ def check_services(evidence: Evidence, limits: Limits) -> Iterable[Finding]:
 def _judge(evidence: Evidence, limits: Limits, *roles: FlowRole, what: str, unprobed: str, good: str) -> Iterator[Finding]:
     """Judge the connections of every set and class of TCP flows of these roles; a complaint over its budget is a failure.
 
-    Complaints without a budget are not judged.
-
-    Args:
-        evidence: of the run.
-        limits: of all these flows together.
-        roles: of the flows.
-        what: what is probed, in a sentence.
-        unprobed: code of the doubt that a flow offered no message, so that no complaint was possible.
-        good: code of the note that there is nothing to complain of.
+    Complaints without a budget are not judged. `what` is probed, in a sentence; `unprobed` is the code of the doubt that a flow
+    offered no message, so that no complaint was possible, and `good` that of the note that there is nothing to complain of.
     """
     measures = evidence.connections
     flows = [(flow, measures[flow.id]) for flow in evidence.history.flows_of(*roles) if flow.id in measures]

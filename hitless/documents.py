@@ -126,17 +126,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def refuse_misplaced(data: Mapping[str, Any], where: str, place: str, known: Collection[str], near: Mapping[str, str]) -> None:
-    """Refuse keys that are not read at their place although they were probably meant to be.
+    """Refuse keys of `data` that are not read at their place although they were probably meant to be.
 
-    Args:
-        data: a mapping of the file.
-        where: name of the file in messages.
-        place: of `data` in it; empty: its top.
-        known: the keys that are read here.
-        near: keys that are read one level up or down, to the place where they belong.
+    `known` are the keys that are read here, `near` those that are read one level up or down, with the place where they belong.
 
-    Raises:
-        UsageError: names the key and the probable key.
+    Raises UsageError: names the key and the probable key.
     """
     for key in data:
         if key in known:
@@ -156,16 +150,9 @@ def misplaced(where: str, place: str, belongs: str) -> UsageError:
 
 
 def validate(model: type[Model], document: object, where: str, place: str = "") -> Model:
-    """Validate a document against a pydantic model or a dataclass.
+    """Validate a document against a pydantic model or a dataclass; `place` is where in the file it stands, as messages name it.
 
-    Args:
-        model: the model.
-        document: the parsed document.
-        where: how messages name the file.
-        place: where in the file `document` stands, such as `spec.networking.providerConfig`.
-
-    Raises:
-        UsageError: names the first mistake and the places of the others.
+    Raises UsageError: names the first mistake and the places of the others.
     """
     try:
         return TypeAdapter(model).validate_python(document)

@@ -242,16 +242,11 @@ _FAR: Final = 5.0
 
 
 def apportion(total: int, sizes: Sequence[int]) -> tuple[float, ...]:
-    """Return for each group the probability that the counter counted its losses.
+    """Return for each group of losses, given its size, the probability that the counter counted them.
 
-    Args:
-        total: of the counter.
-        sizes: losses of each group, positive.
-
-    Returns:
-        The share of the sets of whole groups with that total that contain the group. If no set comes near the total (there was
-        other traffic, or a group is mixed) or there are too many groups: total / all losses. 1 if the total covers all
-        losses, 0 if nothing was counted.
+    It is the share of the sets of whole groups that add up to the total and contain the group. If no set comes near the total
+    (there was other traffic, or a group is mixed) or there are too many groups: total / all losses. 1 if the total covers all
+    losses, 0 if nothing was counted.
     """
     if total >= sum(sizes) or total <= 0:
         return (float(total > 0),) * len(sizes)
