@@ -43,6 +43,7 @@ def examine() -> bool:
     )
     offered = capabilities()
     missing = [capability for capability in Capability if capability not in offered]
+    lacking = [one.name for one in for_kind if not one.is_present]
     is_fit = {Capability.OVERLAY_IPIP, Capability.ROUTE_TABLES} <= offered
     carrier = "ipip" if IpipCarrier.IPIP in ipip_carriers() else "vxlan-gpe, which replaces ipip"
     print_table(
@@ -50,7 +51,7 @@ def examine() -> bool:
         ("", ""),
         (
             ("the lab", f"runs; {carrier} carries its overlay" if is_fit else "cannot run its default scenario"),
-            ("kind clusters", _say_kind(for_kind)),
+            ("kind clusters", f"cannot run, or only in part; missing: {', '.join(lacking)}" if lacking else "run"),
             (
                 "scenarios",
                 f"those that need {', '.join(missing)} are skipped" if missing else "all run, because nothing is missing",
@@ -75,8 +76,3 @@ def _print_features(title: str, features: Sequence[Feature]) -> None:
         ),
         has_numbers=False,
     )
-
-
-def _say_kind(features: Sequence[Feature]) -> str:
-    missing = [one.name for one in features if not one.is_present]
-    return f"cannot run, or only in part; missing: {', '.join(missing)}" if missing else "run"

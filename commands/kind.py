@@ -63,7 +63,7 @@ def images(
         "Images of a kind cluster",
         ("here", "image", "purpose, or how to get it"),
         (
-            ("yes", image.reference, _describe(image.purpose, reference))
+            ("yes", image.reference, image.purpose if "@" in reference else f"{image.purpose}; by its tag")
             if reference is not None
             else ("no", image.reference, f"{image.purpose}\n{describe_remedy(image)}")
             for image, reference in states.items()
@@ -191,10 +191,6 @@ def _parse_version(text: str) -> tuple[int, int]:
     if not (major.isascii() and major.isdigit() and minor.isascii() and minor.isdigit()):
         raise UsageError(where="--kubernetes", found=repr(text), expected="major and minor version, such as 1.36")
     return int(major), int(minor)
-
-
-def _describe(purpose: str, reference: str) -> str:
-    return purpose if "@" in reference else f"{purpose}; by its tag"
 
 
 def _find_cluster(name: str) -> Docker:

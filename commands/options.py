@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 
 import typer
 from platformdirs import user_state_path
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand
 
 from hitless.errors import UsageError
 from hitless.words import IpipCarrier, Overlay, Profile, Verdict
@@ -157,13 +157,9 @@ class GroupedCommand(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer keeps click's types to itself
         """Write the options, those without a heading last."""
         shown = [(param, record) for param in self.get_params(ctx) if (record := param.get_help_record(ctx)) is not None]
-        for heading, found in groupby(shown, key=lambda one: _heading_of(one[0])):
-            with formatter.section(heading):
+        for heading, found in groupby(shown, key=lambda one: getattr(one[0], "rich_help_panel", None)):
+            with formatter.section(heading or "Other options"):
                 formatter.write_dl([record for _, record in found])
-
-
-def _heading_of(param: object) -> str:
-    return (isinstance(param, TyperOption) and param.rich_help_panel) or "Other options"
 
 
 def is_given(context: typer.Context, name: str) -> bool:

@@ -16,7 +16,7 @@ from analysis.comparison import Comparison
 from analysis.connections import Complaint, ConnectionMeasure
 from analysis.evidence import JudgedRun
 from analysis.load_seconds import tally
-from analysis.measure import FlowMeasure, Outage
+from analysis.measure import FlowMeasure
 from hitless.events import Event
 from hitless.facts import Flow
 from hitless.history import History
@@ -230,21 +230,22 @@ def _visible(bars: Sequence[Bar]) -> list[Bar]:
 
 
 def _bars(measure: FlowMeasure, origin: int, causes: Causes) -> list[Bar]:
-    return [_outage_bar(outage, origin, causes.get((outage.flow, outage.first_seq))) for outage in measure.outages]
-
-
-def _outage_bar(outage: Outage, origin: int, cause: str | None) -> Bar:
-    certain_from = (outage.onset_before_ns - origin) / MILLISECOND
-    longest = "open" if outage.longest_ns is None else f"{outage.longest_ns / MILLISECOND:.1f} ms"
-    return Bar(
-        from_ms=(outage.onset_after_ns - origin) / MILLISECOND,
-        certain_from_ms=certain_from,
-        certain_to_ms=certain_from + outage.shortest_ns / MILLISECOND,
-        to_ms=(outage.end_ns - origin) / MILLISECOND,
-        sign=">=" if outage.is_censored else "",
-        text=f"{plural(outage.lost, 'probe')}, {outage.shortest_ns / MILLISECOND:.1f} ms to {longest}"
-        + (f"; cause: {cause}" if cause else ""),
-    )
+    bars = []
+    for outage in measure.outages:
+        cause = causes.get((outage.flow, outage.first_seq))
+        certain_from = (outage.onset_before_ns - origin) / MILLISECOND
+        shortest = outage.shortest_ns / MILLISECOND
+        longest = "open" if outage.longest_ns is None else f"{outage.longest_ns / MILLISECOND:.1f} ms"
+        bar = Bar(
+            from_ms=(outage.onset_after_ns - origin) / MILLISECOND,
+            certain_from_ms=certain_from,
+            certain_to_ms=certain_from + shortest,
+            to_ms=(outage.end_ns - origin) / MILLISECOND,
+            sign=">=" if outage.is_censored else "",
+            text=f"{plural(outage.lost, 'probe')}, {shortest:.1f} ms to {longest}" + (f"; cause: {cause}" if cause else ""),
+        )
+        bars.append(bar)
+    return bars
 
 
 def _family_lines(run: JudgedRun, origin: int, causes: Causes) -> Iterator[Line]:

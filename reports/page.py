@@ -16,7 +16,6 @@ from markupsafe import Markup
 
 from analysis.comparison import Comparison
 from hitless.history import History
-from hitless.plural import plural
 from hitless.words import MILLISECOND, Arm, FlowRole, JsonObject
 from reports.drawing import make_panels, shown_run
 from reports.limits import limits
@@ -60,7 +59,6 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
         "page.html.j2",
         **_make_head(comparison, summary),
         script=read_asset("page.js"),
-        identity=identity(summary),
         span=span,
         panels=panels,
         rows=comparison_rows(summary),
@@ -97,30 +95,12 @@ def render_page(comparison: Comparison, summary: Summary) -> str:
 
 def render_markdown(comparison: Comparison, summary: Summary, *, picture: str | None = None, page: str | None = None) -> str:
     """Return the report as GitHub-flavoured Markdown, with links to picture and page as seen from it, where there are some."""
-    topology = summary.topology
-    tested = (
-        f"{plural(topology.nodes, 'node')} in {plural(topology.zones, 'zone')}",
-        f"a probe every {summary.interval_ms:g} ms per flow",
-        *(f"{name} {value}" for name, value in identity(summary)),
-    )
-    causes = [
-        (
-            arm,
-            one.cause,
-            f"{one.outages:,}",
-            f"{one.downtime_share:.1%}",
-            f"trial {one.example.trial}: {one.example.flow}: {'; '.join(one.example.evidence[:1])}",
-        )
-        for arm, found in summary.arms.items()
-        for one in found.causes[:CAUSES_MAX]
-    ]
     return render(
         "report.md.j2",
         **_make_head(comparison, summary),
         picture=picture,
         page=page,
-        identity="; ".join(tested),
-        causes=causes,
+        causes_max=CAUSES_MAX,
         findings_max=FINDINGS_MAX,
     )
 
@@ -131,6 +111,7 @@ def _make_head(comparison: Comparison, summary: Summary) -> dict[str, Any]:
         "accuracy_ms": summary.accuracy_ms,
         "summary": summary,
         "sentence": verdict_sentence(summary),
+        "identity": list(identity(summary)),
         "headline": headline_rows(summary),
         "findings": finding_rows(summary),
         "limits": limits(summary, comparison.runs[0].history),

@@ -227,6 +227,8 @@ def worst_rows(comparison: Comparison, limit: int, accuracy_ms: float) -> Iterat
         return one[0].history.header.arm is not Arm.GATED, not is_censored, -length_ns
 
     for run, flow, found in sorted(hit, key=order)[:limit]:
+        causes = causes_of_flow(run.evidence.causes, flow)
+        shown = [(name, share) for name, share in causes if share >= _SHARE_SHOWN] or causes[:1]
         yield (
             f"{run.history.header.arm} {run.history.header.trial}",
             flow.label,
@@ -235,13 +237,8 @@ def worst_rows(comparison: Comparison, limit: int, accuracy_ms: float) -> Iterat
             say_duration(duration_of(found.downtime), accuracy_ms),
             say_ms(ms(found.downtime_plbm_ns), accuracy_ms),
             say_ms(ms(found.convergence_ns), accuracy_ms),
-            _say_causes(causes_of_flow(run.evidence.causes, flow)),
+            ", ".join(name if len(shown) == 1 else f"{name} {share:.0%}" for name, share in shown) or NONE,
         )
-
-
-def _say_causes(causes: Sequence[tuple[str, float]]) -> str:
-    shown = [(name, share) for name, share in causes if share >= _SHARE_SHOWN] or causes[:1]
-    return ", ".join(name if len(shown) == 1 else f"{name} {share:.0%}" for name, share in shown) or NONE
 
 
 def drop_rows(runs: Sequence[JudgedRun]) -> list[tuple[str, ...]] | None:

@@ -7,7 +7,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from hitless.plural import plural
-from reports.gate.decision import Identity, Outcome, Release
+from reports.gate.decision import Outcome, Release
 from reports.gate.inference import STOP_ALPHA
 from reports.gate.relative import Plan, say_relative
 from reports.gate.rules import RuleFinding, State
@@ -20,35 +20,22 @@ _COLUMNS: Final = ("rule", "scenario", "state", "what was found", "evidence", "n
 
 def render_text(release: Release) -> str:
     """Return the decision for a terminal; the outcome is the last line."""
-    return "\n".join((*_lines(release), f"{release.outcome.upper()}: {_why(release)}", ""))
-
-
-def _lines(release: Release) -> Iterator[str]:
-    yield _say_side(release.baseline)
-    yield _say_side(release.candidate)
-    yield say_plan(release.plan)
+    lines = list(_say_inputs(release))
     for finding in release.findings:
         state = finding.state if finding.allowance is None else "allowed"
-        yield f"{state}  {finding.rule} of {finding.scenario}: {finding.text}"
+        lines.append(f"{state}  {finding.rule} of {finding.scenario}: {finding.text}")
         if finding.state is not State.HOLDS:
-            yield f"    evidence: {finding.evidence}"
-            yield f"    {'next: ' if finding.allowance is None else ''}{finding.remedy}"
-    yield from (f"advisory  {text}" for text in _advisory(release))
-    yield from (f"note  {text}" for text in _notes(release))
+            lines.append(f"    evidence: {finding.evidence}")
+            lines.append(f"    {'next: ' if finding.allowance is None else ''}{finding.remedy}")
+    lines += (f"advisory  {text}" for text in _advisory(release))
+    lines += (f"note  {text}" for text in _notes(release))
+    return "\n".join((*lines, f"{release.outcome.upper()}: {_why(release)}", ""))
 
 
 def render_markdown(release: Release) -> str:
     """Return the decision for a pull request; what holds and what is advisory is folded."""
-    lines = [
-        f"# Release gate: {release.outcome}",
-        "",
-        f"{_why(release)}.",
-        "",
-        f"- {_say_side(release.baseline)}",
-        f"- {_say_side(release.candidate)}",
-        f"- {say_plan(release.plan)}",
-        "",
-    ]
+    lines = [f"# Release gate: {release.outcome}", "", f"{_why(release)}.", ""]
+    lines += [*(f"- {text}" for text in _say_inputs(release)), ""]
     shown = [finding for finding in release.findings if finding.state is not State.HOLDS]
     if shown:
         lines += [*markdown_table(_COLUMNS, map(_row, shown)), ""]
@@ -152,9 +139,10 @@ def _why(release: Release) -> str:
     return "; ".join(said)
 
 
-def _say_side(side: Identity) -> str:
-    parts = ", ".join(map(say_part, side.parts)) or "not stated in its summaries"
-    return f"{side.name} {side.path}: {parts}"
+def _say_inputs(release: Release) -> Iterator[str]:
+    for side in (release.baseline, release.candidate):
+        yield f"{side.name} {side.path}: {', '.join(map(say_part, side.parts)) or 'not stated in its summaries'}"
+    yield say_plan(release.plan)
 
 
 def say_plan(plan: Plan | None) -> str:
