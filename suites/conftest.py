@@ -35,7 +35,7 @@ def _find_gates(config: pytest.Config) -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what catches each broken gate, and the number of caught ones."""
+    """Print what catches each broken gate, and how many are caught."""
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
     catches = [
         Catch(name=said["broken gate"], rows=_split(said["rows"]), scenarios=_split(said["shown by"]))

@@ -1,6 +1,6 @@
-"""Deliberately broken gates: each is caught by a row of the decision table and by a scenario.
+"""Gates that are broken on purpose: a row of the decision table names each, and a scenario shows it.
 
-The scenarios are played in memory, without packets. With --scenario, only the gates of these scenarios are tested.
+The scenarios are played in memory, without packets. With --scenario, only the gates that these scenarios have are asked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.mutants import VARIANTS, find_catch, find_rows, find_scenarios
 
 
 def test_a_broken_gate_is_caught(broken_gate: str, record_property: Callable[[str, object], None]) -> None:
-    """Run the table and the scenarios on the gate."""
+    """Ask the table and the scenarios."""
     catch = find_catch(broken_gate)
     for name, value in (
         ("broken gate", broken_gate),
@@ -26,5 +26,5 @@ def test_a_broken_gate_is_caught(broken_gate: str, record_property: Callable[[st
 
 @pytest.mark.parametrize("gate", list(VARIANTS))
 def test_a_gate_that_is_only_written_otherwise_is_not_caught(gate: str) -> None:
-    """Run the same on an equivalent gate."""
+    """Ask the same."""
     assert (find_rows(VARIANTS[gate]), find_scenarios(VARIANTS[gate])) == ((), ())

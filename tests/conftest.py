@@ -1,4 +1,4 @@
-"""For every test: the user's records stay unchanged, examples of Hypothesis have no deadline, unit tests have a time-out."""
+"""What holds for every test: the user's records are left alone, no example of Hypothesis is timed, a unit test ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def list_records() -> dict[str, str]:
-    """Entries of the user's folder of records: name to target of the link, or to an empty string."""
+    """Name to target of the link, or nothing, of what is in the folder of a user's records."""
     found = RECORDS.iterdir() if RECORDS.is_dir() else ()
     return {path.name: str(path.readlink()) if path.is_symlink() else "" for path in found}
 

@@ -1,6 +1,6 @@
 """The decision table: what the gate decides, one row per case.
 
-The unit tests run every row on the gate. The suites and `python -m tests.mutants` run them on deliberately broken gates.
+The unit tests ask the gate every row. The suites and `python -m tests.mutants` ask the gates that are broken on purpose.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WAITING = (make_node("a", ROUTE_CREATED), make_node("b"), make_node("c"))
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A case; by default the gate opens."""
+    """A case: by default everything is there and the gate opens."""
 
     case: str
     gates: FeatureGates = ON

@@ -34,11 +34,11 @@ _FAULTS: Final = ("route-api-down", "kube-api-down", "route-controller-away", "e
 
 @st.composite
 def documents(draw: st.DrawFn, *, is_plain: bool = False) -> JsonObject:
-    """Draw a switch from overlay to native that a correct gate performs without loss.
+    """Draw a switch from overlay to native that a correct gate brings about without loss.
 
     Args:
         draw: of Hypothesis.
-        is_plain: nothing fails, there is one request, and routes take so long that packets are lost without the gate.
+        is_plain: nothing fails, the operator asks once, and routes take so long that packets are lost without the gate.
     """
     names = [] if is_plain else draw(st.lists(st.sampled_from(_FAULTS), unique=True, max_size=3))
     faults = [{"name": name, "at_ms": draw(st.integers(0, 900)), "for_ms": draw(st.integers(20, 600))} for name in names]

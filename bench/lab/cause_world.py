@@ -13,9 +13,9 @@ from typing import Any, Final
 from analysis.route_history import POOL_CHANGED
 from bench.lab.drop_switch import DropSwitch
 from bench.lab.netlink_messages import set_master
-from clusters.lab.addresses import ROUTER
 from clusters.lab.calico.plane import RouteChange
 from clusters.lab.network import LabNetwork
+from clusters.lab.spec import ROUTER
 from clusters.linux.namespaces import inside
 from clusters.linux.netlink import Netlink
 from clusters.linux.sysctls import write_sysctls

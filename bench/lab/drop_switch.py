@@ -6,8 +6,8 @@ import time
 from collections.abc import Collection, Sequence
 
 from bench.lab.netlink_messages import set_blackhole_rule
-from clusters.lab.addresses import ROUTER
 from clusters.lab.network import LabNetwork
+from clusters.lab.spec import ROUTER
 from clusters.linux.netlink import Message, Netlink
 
 _PRIORITY_FIRST = 10

@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-from clusters.lab.addresses import POD_GATEWAY, ROUTER, LabPlan, NodePlan
+from clusters.lab.spec import POD_GATEWAY, ROUTER, LabPlan, NodePlan
 
 
 def build_with_ip(plan: LabPlan) -> float:

@@ -15,19 +15,19 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from clusters.lab.addresses import (
-    ROUTER,
-    UNDERLAY_DEVICE,
-    UNDERLAY_INDEX,
-    NodePlan,
-    ZonePlan,
-    make_plan,
-)
 from clusters.lab.calico.node_plane import LabNodePlane, RouteBook
 from clusters.lab.calico.plane import NodePlane
 from clusters.lab.machine import ipip_carriers
 from clusters.lab.services import make_services, render_rules, run_nft
-from clusters.lab.spec import LabSpec
+from clusters.lab.spec import (
+    ROUTER,
+    UNDERLAY_DEVICE,
+    UNDERLAY_INDEX,
+    LabSpec,
+    NodePlan,
+    ZonePlan,
+    make_plan,
+)
 from clusters.lab.tables import LabRouteTables
 from clusters.lab.wiring import Carrier, make_prefix_route, node_veth, pod_veth, wire_bridges, wire_node, wire_pod, wire_tables
 from clusters.linux.counters import read_counters

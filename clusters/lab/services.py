@@ -17,7 +17,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
-from clusters.lab.addresses import PODS6, SERVICES6, LabPlan, NodePlan
+from clusters.lab.spec import PODS6, SERVICES6, LabPlan, NodePlan
 from clusters.linux.machine import find_nft
 from clusters.linux.namespaces import inside
 from hitless.errors import WorldError

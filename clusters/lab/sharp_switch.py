@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, Self
 
-from clusters.lab.addresses import ROUTER
 from clusters.lab.network import LabNetwork
+from clusters.lab.spec import ROUTER
 from clusters.linux.namespaces import inside, open_namespace
 from clusters.linux.netlink import Netlink
 from clusters.linux.netlink_messages import Link, Route, add_route, add_veth, delete_link, set_neighbour

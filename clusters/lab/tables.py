@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Final
 
-from clusters.lab.addresses import LabPlan
+from clusters.lab.spec import LabPlan
 from clusters.linux.netlink import Message, Netlink, list_routes
 from clusters.linux.netlink_messages import Route, add_route, delete_route
 from clusters.stores import check_destination, find_zone

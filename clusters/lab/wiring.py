@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum, unique
 from typing import Final
 
-from clusters.lab.addresses import (
+from clusters.lab.spec import (
     POD_DEVICE,
     POD_GATEWAY,
     POD_GATEWAY6,

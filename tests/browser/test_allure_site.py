@@ -1,4 +1,4 @@
-"""The Allure site of a session of the suites: built by the npm package `allure`, and shown in a browser."""
+"""The Allure site of a session of the suites: built by the npm package `allure`, and looked at."""
 
 from __future__ import annotations
 

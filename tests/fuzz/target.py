@@ -1,4 +1,4 @@
-"""A fuzz target, and the structure that it draws from arbitrary octets."""
+"""What a fuzz target is, and how it makes structure of octets that mean nothing."""
 
 from __future__ import annotations
 

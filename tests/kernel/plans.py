@@ -1,4 +1,4 @@
-"""The steps of the guest: `some` fits into the eight minutes of a CI job; `all` is everything that can pass there."""
+"""What runs in the guest: `some` within a CI job's eight minutes, `all` everything that can hold there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _SOME: Final = ("ipip", "counters", "wire", "netem", "machine", "netlink", "network", "node_plane")
-"""Files of tests/lab whose subject differs between kernels."""
+"""Files of tests/lab that ask what kernels differ in."""
 _REPEATED: Final = ("--reruns", "2", "--only-rerun", "AssertionError: INCONCLUSIVE")
 """An arm that a busy host made INCONCLUSIVE is repeated, as by `make suites`; a FAIL never is."""
 _SUITES: Final = ("suites/", "--carrier", "ipip", "--rate", "20", *_REPEATED)

@@ -1,4 +1,4 @@
-"""The result of a run in the guest: one line per step, from the files that it left."""
+"""What a run in the guest came to: one line per step, from the files that it left."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""A program like the commands: it enters the sandbox, brings a lab up, and ends as its argument says. Tests start it to examine
-what it leaves behind. `wait` waits for a signal.
+"""A program as the commands are: enters the sandbox, brings a lab up, and then ends as its argument says.
+
+Started by tests that look at what it leaves behind. `wait` waits for a signal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Waiting for processes that are not children of the test."""
+"""Processes that a test has lost hold of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import select
 
 
 def wait_ended(process: int, wait_s: float) -> None:
-    """Return when a process has ended; fail after this time."""
+    """Return when a process is gone; after so long that is an error."""
     try:
         descriptor = os.pidfd_open(process)
     except ProcessLookupError:

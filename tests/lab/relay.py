@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from clusters.lab.addresses import ROUTER
 from clusters.lab.network import LabNetwork
+from clusters.lab.spec import ROUTER
 from clusters.linux.namespaces import inside
 
 Direction = Literal["out", "back"]
@@ -43,7 +43,7 @@ def names(direction: Direction, flow: int, first: int, last: int) -> tuple[Name,
 
 @dataclass(frozen=True, kw_only=True)
 class Treatment:
-    """Treatment of packets by name; all others pass."""
+    """What happens to which packet; everything else passes."""
 
     drop: Iterable[Name] = ()
     copies: Mapping[Name, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Injected truth: faults by hand, and the attribution of each outage."""
+"""Injected truth: what was broken by hand, and what the attribution says of each outage."""
 
 from __future__ import annotations
 

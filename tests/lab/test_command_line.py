@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, one message for every mistake, and stored runs judged again."""
+"""The command line as a user meets it: exit codes, one message for whatever is wrong, and stored runs judged again."""
 
 from __future__ import annotations
 

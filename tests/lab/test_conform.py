@@ -1,4 +1,4 @@
-"""`hitless conform`: a reference program that decides like the double conforms; one with a defect does not."""
+"""`hitless conform`: a reference program that decides as the double does conforms; one with a defect is told apart."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFECT = (
     "reference_extension.decide = lambda knowledge: decide_with(knowledge, lambda nodes: ())\n"
     "reference_extension.main()"
 )
-"""A gate that is open whatever the nodes' conditions are."""
+"""A gate that is open whatever the nodes say."""
 
 
 @pytest.mark.usefixtures("assets")

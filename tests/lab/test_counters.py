@@ -1,4 +1,4 @@
-"""The books balance: conservation of packets gives the place of every loss, for each kind of loss."""
+"""The books balance: conservation of packets gives the place of every loss, for each way to lose one."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tests.lab.test_suite_options import arm, write_scenario
 
 
 def gate(folder: Path, baseline: str, candidate: str, expect: str) -> tuple[int, str, str, Path]:
-    """Run both versions in a scenario without a change; return exit code, both outputs, and the folder of the records."""
+    """Run both versions through a scenario in which nothing happens; return exit code, both outputs, the records' folder."""
     path = write_scenario(folder, "quiet", arms={"GATED": arm(expect)})
     rules = folder / "rules.yaml"
     rules.write_text("{required: [quiet], primary: {scenario: quiet}}")

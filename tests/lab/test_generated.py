@@ -1,4 +1,4 @@
-"""Generated scenarios in the lab: no probe is lost with a correct gate and honest routes; no cause exceeds its counter."""
+"""Drawn scenarios in the lab: no probe is lost with a correct gate and honest routes; no cause exceeds its counter."""
 
 from __future__ import annotations
 

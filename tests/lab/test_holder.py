@@ -41,7 +41,7 @@ def kill(holder: Holder) -> None:
     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     assert select.select([descriptor], [], [], PATIENCE_S)[0]
     os.close(descriptor)
-    # Its two parent processes hold the lock too, until they notice.
+    # The two processes above it hold the lock too, until they have noticed.
     for _ in range(2000):
         if not any(one.is_alive for one in list_holders()):
             return

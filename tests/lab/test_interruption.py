@@ -1,5 +1,4 @@
-"""However and whenever a comparison or a suite session ends, nothing is left behind, and the stored records state their
-status."""
+"""Whatever ends a comparison or a suite session, at whatever moment: nothing is left, and what was stored says what it is."""
 
 from __future__ import annotations
 
@@ -87,7 +86,7 @@ def end_at(moment_s: float, how: End, *arguments: str) -> subprocess.CompletedPr
 
 
 def assert_readable_or_said(output: Path) -> None:
-    """`hitless judge` gives a verdict, or one line with the reason why it cannot."""
+    """`hitless judge` gives a verdict, or says in one line why it cannot."""
     directories = [path for path in output.iterdir() if not path.is_symlink()] if output.exists() else []
     for directory in directories:
         judged = run("-m", "commands.main", "judge", str(directory))

@@ -1,4 +1,4 @@
-"""IPIP on the wire, if the kernel has it: the packets between two nodes before and after the switch."""
+"""IPIP on the wire, where the kernel has it: what is between two nodes before the switch and after it."""
 
 from __future__ import annotations
 

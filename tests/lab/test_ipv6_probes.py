@@ -1,4 +1,4 @@
-"""IPv6 probes across a router, as on the wire: hop limit, checksum, no fragments; strangers get no answer."""
+"""IPv6 probes across a router, as they are on the wire: hop limit, checksum, never cut; and what strangers are told."""
 
 from __future__ import annotations
 

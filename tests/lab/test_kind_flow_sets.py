@@ -1,4 +1,4 @@
-"""Flow sets by the prober for Kubernetes, in a lab's namespaces: real packets between nodes and pods."""
+"""Flow sets by the prober for Kubernetes, in a lab's namespaces: real packets between nodes' own networks and pods."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Drop:
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """The results of one load with two drops."""
+    """What came of one load with two drops."""
 
     records: LoadRecords
     short: Drop

@@ -1,4 +1,4 @@
-"""Broken gates in the lab: packets show the rows of the decision table."""
+"""Broken gates in the lab: packets show what the decision table says of them."""
 
 from __future__ import annotations
 

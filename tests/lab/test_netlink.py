@@ -1,4 +1,4 @@
-"""The effect of our netlink messages in the kernel, read back by pyroute2, and the messages for refusals."""
+"""What our netlink messages make of the kernel, read back by pyroute2; and what is said when it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two sources in a real kernel: the path of every probe by the received TTLs, and by the nodes' events."""
+"""Two witnesses in a real kernel: what the received TTLs say of every probe's path, and what the nodes' events say."""
 
 from __future__ import annotations
 

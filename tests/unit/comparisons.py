@@ -76,7 +76,7 @@ def _realistic_events(pool_ms: float, route_ms: float, arm: Arm) -> tuple[Event,
 def realistic(arm: Arm, trial: int, *, gate_leaks: int = 0) -> History:
     """One trial of a whole comparison: 12 mesh flows and 4 control flows at 200 Hz.
 
-    UNGATED loses packets to other zones from the IPPool's apply until both routes exist. `gate_leaks`: number of probes that
+    UNGATED loses what goes to another zone from the IPPool's apply until both routes exist. `gate_leaks`: number of probes that
     one flow of the GATED arm loses.
     """
     cluster = facts()

@@ -1,4 +1,4 @@
-"""Shared by the tests of sender and reflector: settings of one pod, a crafted answer, and either inner loop."""
+"""What the tests of sender and reflector share: settings of one pod, and either inner loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from probes.stamp import PORT
 
 WAIT_S = 5.0
 WIDE = 70_000
-"""Added to an SSID: the flow id is then too large for an SSID."""
+"""Added to an SSID it gives a flow id that no SSID can hold."""
 
 
 def make_settings(
@@ -67,7 +67,7 @@ def make_settings(
 
 
 def craft(probe: STAMPSessionSenderTestUnauthenticated, **changes: int) -> bytes:
-    """Return the answer of a correct reflector, with these changes."""
+    """What an honest reflector answers, apart from the changes."""
     raw = bytes(probe)
     fields = {
         "seq": 40,

@@ -1,6 +1,6 @@
 """Builders of small histories, written by hand as Jepsen's checker tests are: a few events, a string of probes per flow.
 
-A string of probes has one character per tick: `.` answered, `X` lost on the way out, `f` lost on the way back, `L` late,
+A string of probes has one character a tick: `.` answered, `X` lost on the way out, `f` lost on the way back, `L` late,
 `D` answered twice, `R` overtaken by its successor, `C` corrupted, `E` refused by the kernel, blank: no probe.
 Nothing here reads a clock or the network.
 """
@@ -70,7 +70,7 @@ def facts(zones: str = "ab", nodes_per_zone: int = 2) -> ClusterFacts:
 
 
 def mesh_flows(cluster: ClusterFacts) -> tuple[Flow, ...]:
-    """Every ordered pair of nodes, then one control flow per node."""
+    """Every ordered pair of nodes, then one control flow a node."""
     names = [node.name for node in cluster.nodes]
     pairs = [(f"{a}-mesh", f"{b}-mesh", FlowRole.MESH) for a in names for b in names if a != b]
     pairs += [(f"{name}-mesh", f"{name}-control", FlowRole.CONTROL) for name in names]
@@ -81,7 +81,7 @@ def mesh_flows(cluster: ClusterFacts) -> tuple[Flow, ...]:
 
 
 def pair_of_flows() -> tuple[Flow, ...]:
-    """One flow between zones and one control flow: enough for most tests."""
+    """One flow between zones and one control flow: enough for most questions."""
     return (
         Flow(id=FlowId(1), source="node-a1-mesh", destination="node-b1-mesh", role=FlowRole.MESH),
         Flow(id=FlowId(2), source="node-a1-mesh", destination="node-a1-control", role=FlowRole.CONTROL),
@@ -91,7 +91,7 @@ def pair_of_flows() -> tuple[Flow, ...]:
 def probes(flow: int, pattern: str, *, ttls: str | None = None, interval_ns: int = INTERVAL_NS) -> tuple[Rows, Rows]:
     """Return the sender's and the reflector's rows of one flow.
 
-    `ttls` also has one character per tick: `t` tunnel, `r` router; default: tunnel all the time.
+    `ttls` has one character a tick as well: `t` tunnel, `r` router; default: tunnel all the time.
     """
     marks = np.frombuffer(pattern.encode(), "S1")
     sent = marks != b" "
@@ -220,7 +220,7 @@ def repointed(
     took_ms: float = 1,
     peers: Sequence[str] | None = None,
 ) -> list[Event]:
-    """These nodes (default: all four) have rewritten their routes to these peers (default: to all)."""
+    """These nodes, or all four, have rewritten their routes: those to these peers, or all of them."""
     told: JsonObject = {"mode": mode.value, "cause": cause, "routes": len(peers or "abc"), "began_ns": ms(at_ms - took_ms)}
     which = {} if peers is None else {"peers": list(peers)}
     names = nodes or [node.name for node in node_facts()]
@@ -232,7 +232,7 @@ def cleaned(at_ms: float, node: str, removed: int = 4, *, took_ms: float = 1) ->
 
 
 def with_calico(told: History, *changes: Event) -> History:
-    """Replace the events of the nodes' calico-nodes."""
+    """Replace what the nodes did."""
     kept = [one for one in told.events if not one.name.startswith("calico.")]
     return replace(told, events=tuple(sorted([*kept, *changes], key=lambda one: one.t_ns)))
 
@@ -293,7 +293,7 @@ def history(**changes: Any) -> History:  # noqa: ANN401 - any field
 
 
 def held(**changes: Any) -> History:  # noqa: ANN401 - any field
-    """The gate held until the end: nothing has changed."""
+    """The gate held until the end: everything is as it was."""
     cluster = facts()
     events = [
         one for one in switch_events() if one.name in ("run.started", "run.live", "switch.requested", "run.probing_stopped")
@@ -310,5 +310,5 @@ def held(**changes: Any) -> History:  # noqa: ANN401 - any field
 
 
 def lost(first: int, count: int, mark: str = "X", ticks: int = len(QUIET)) -> str:
-    """A string of probes with one run of losses."""
+    """A string of probes with one hole."""
     return "." * first + mark * count + "." * (ticks - first - count)

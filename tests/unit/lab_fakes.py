@@ -129,7 +129,7 @@ class World:
     nodes: tuple[NodeFacts, ...] = field(default_factory=node_facts)
     timings: Timings = TIMINGS[Profile.FAST]
     gap_ms: float = 10
-    """Time between two manifests: longer than gardener-resource-manager takes, so that their effects are separate."""
+    """Between two manifests: longer than gardener-resource-manager takes, so that one thing happens after the other."""
 
     def __post_init__(self) -> None:
         self.clock = JumpingClock()
@@ -160,7 +160,7 @@ class World:
                 plane.routes = dict.fromkeys(names - {plane.node}, self.shoot.mode)
 
     def request(self, shoot: Shoot, at_ms: float = 0, kinds: Collection[Kind] = tuple(Kind)) -> None:
-        """Apply a Shoot's manifests as gardener-resource-manager does, with the gap between them."""
+        """Apply a Shoot's manifests as gardener-resource-manager does, the gap between them included."""
         documents = [*policy_manifests(shoot), *render(shoot, FeatureGates())]
         for position, document in enumerate(item for item in documents if item["kind"] in kinds):
             self.apply_at(at_ms + position * self.gap_ms, document)

@@ -20,11 +20,11 @@ class Loopback:
     pod: str
     peer: str
     other: str
-    """An address of neither end; only IPv4 can bind to it."""
+    """An address that is neither's; only IPv4 can bind to it."""
     refused: str
     """An address that the kernel refuses to send to."""
     refusal: int
-    """The errno of that refusal."""
+    """Its errno."""
 
     def open(self, address: str | None = None) -> socket.socket:
         """Return a UDP socket of this family that is bound to an address; None: to the peer's."""

@@ -37,7 +37,7 @@ class _Reader(HTMLParser):
 
 
 def page_lines(comparison: Comparison) -> list[str]:
-    """Return the non-empty lines of the page of a comparison."""
+    """Return the lines of the page of a comparison, without those that are empty."""
     reader = _Reader()
     reader.feed(render_page(comparison, summarise(comparison)))
     return [line.strip() for line in reader.lines if line.strip()]

@@ -45,7 +45,7 @@ def make_records() -> ProbeRecords:
 
 
 class FakeCluster:
-    """All ports in one class; records the calls and fails at a given one."""
+    """Every port in one; writes down what was asked of it and fails where told to."""
 
     def __init__(self, fails_at: str = "", error: BaseException | None = None) -> None:
         self.calls: list[str] = []

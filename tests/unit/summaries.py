@@ -1,4 +1,4 @@
-"""Summaries of comparisons as JSON, written by hand: the plain switch of a good version."""
+"""Summaries of comparisons as JSON, written by hand: the plain switch, as a good version gives it."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def ungated(trials: int = len(HOLDS_MS)) -> dict[str, Any]:
 
 
 def summary(scenario: str = "plain-switch", **arms: dict[str, Any]) -> dict[str, Any]:
-    """A document; default: both arms of a good version. Its FAIL verdicts have the reasons that scenarios expect."""
+    """A document; without arms: both, as a good version gives them. Its FAIL have the reasons that scenarios expect."""
     arms = arms or {"UNGATED": ungated(), "GATED": gated()}
     return {
         "schema": "hitless.summary/2",
@@ -128,13 +128,13 @@ def summary(scenario: str = "plain-switch", **arms: dict[str, Any]) -> dict[str,
 
 
 def finding(arm_name: str, number: int, check: str) -> dict[str, Any]:
-    """A finding of a check in a trial."""
+    """What a check objects to in a trial."""
     where = {"arm": arm_name, "trial": number, "flow": None, "t_ms": None}
     return {"check": check, "verdict": "FAIL", "code": "some-code", "text": "some text", **where}
 
 
 def changed(document: dict[str, Any], path: str, value: object) -> dict[str, Any]:
-    """A copy in which the field at a dotted path has another value."""
+    """A copy in which the field at a dotted path is another."""
     copy: dict[str, Any] = json.loads(json.dumps(document))
     *parents, last = path.split(".")
     place: Any = copy

@@ -28,13 +28,13 @@ from tests.unit.exchange import craft
 POD, PEER, STRANGER = "127.7.0.1", "127.7.0.2", "127.7.0.9"
 WAIT_S = 20.0
 WIDE = 70_000
-"""Added to an SSID: the flow id is then too large for an SSID."""
+"""Added to an SSID it gives a flow id that no SSID can hold."""
 INTERVAL_NS = 50_000_000
 ABRUPT = struct.pack("ii", 1, 0)
 
 
 def wait_until(is_true: Callable[[], bool], turn: Callable[[], None], *descriptors: int) -> None:
-    """Call `turn` until the condition is true: at each event of these descriptors, and at least every 20 ms."""
+    """Turn until it is true, woken by these descriptors and now and then."""
     deadline_s = time.monotonic() + WAIT_S
     while not is_true():
         assert time.monotonic() < deadline_s
@@ -43,7 +43,7 @@ def wait_until(is_true: Callable[[], bool], turn: Callable[[], None], *descripto
 
 
 class Port:
-    """A port at which the test can listen."""
+    """A port at which the test listens, if it wants to."""
 
     def __init__(self, backlog: int | None = 16, address: str = PEER) -> None:
         self.socket = socket.socket(family_of(address).number)
@@ -56,7 +56,7 @@ class Port:
             self.socket.listen(backlog)
 
     def fill(self) -> None:
-        """Fill the backlog, which has room for one connection if it is 0: further SYNs are dropped."""
+        """Take the room for connections that were not accepted, which is one with a backlog of 0: other SYNs are dropped."""
         self.fillers.append(socket.create_connection((PEER, self.number), WAIT_S))
         assert select.select([self.socket], [], [], WAIT_S)[0]
 
@@ -83,7 +83,7 @@ def close_with_rst(opened: socket.socket) -> None:
 
 
 def wait_hung_up(opened: socket.socket) -> None:
-    """Wait until the kernel knows that the other end has closed."""
+    """Wait until the kernel knows that the other end is gone."""
     poll = select.poll()
     poll.register(opened, 0)
     assert poll.poll(WAIT_S * 1000)
@@ -96,12 +96,12 @@ def read_probe(opened: socket.socket) -> STAMPSessionSenderTestUnauthenticated:
 
 
 def craft_answer(probe: STAMPSessionSenderTestUnauthenticated, **changes: int) -> bytes:
-    """Return the answer of a correct far end, with these changes; over TCP it knows no TTL."""
+    """What an honest far end answers, apart from the changes: TCP tells it no TTL."""
     return craft(probe, **({"ttl_sender": 0} | changes))
 
 
 class Sending:
-    """A sender with one flow, or `count` equal ones; the test can advance its time."""
+    """A sender with one flow, or `count` equal ones; time can be made to pass."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class Sending:
         self.sender._offer(len(self.sender._to_offer))
 
     def pass_time(self, seconds: float) -> None:
-        """Advance the clock, and let the sender read it."""
+        """Let the clock jump, and the sender look at it."""
         bridge = self.sender._bridge
         bridge._epoch_ns -= round(seconds * 1e9)
         bridge.renew()
@@ -179,7 +179,7 @@ class Sending:
 
     @property
     def events(self) -> list[tuple[str, int]]:
-        """The recorded events of connections, each with the connection's number."""
+        """What was recorded of connections, each with its number."""
         return [(ConnectionEvent(int(row["what"])).name, int(row["connection"])) for row in self.connections]
 
     def failures(self) -> list[int]:
@@ -239,7 +239,7 @@ class Accepting:
             raise
 
     def connect(self, source: str = PEER) -> socket.socket:
-        """Return a connection that was accepted, or closed at once."""
+        """Return a connection that was accepted, or at once closed again."""
         opened = socket.socket(family_of(source).number)
         opened.settimeout(WAIT_S)
         opened.bind((source, 0))
@@ -259,12 +259,12 @@ class Accepting:
         self.wait(lambda: not self.acceptor._connections)
 
     def _heard(self) -> int:
-        """Return how many octets were read as messages or as beginnings of messages."""
+        """Return how many octets were taken for messages, or for the beginnings of them."""
         begun = sum(len(connection.inbox) for connection in self.acceptor._connections.values())
         return 44 * self.acceptor.counters["probes"] + begun
 
     def give(self, opened: socket.socket, content: bytes) -> bytes:
-        """Send this; return the answers once all of it has been read and answered, or the connection ended."""
+        """Send this; return what came back once all of it was taken and answered, or the connection ended."""
         answered, heard, came, is_over = self.acceptor.counters["answered"], self._heard(), b"", False
 
         def turn() -> None:
@@ -288,7 +288,7 @@ class Accepting:
         return came
 
     def is_closed(self, opened: socket.socket, wait_s: float = 0.0) -> bool:
-        """Return whether the far end closed it, after waiting at most this long."""
+        """Return whether the far end closed it; if not yet, wait for it so long."""
         if not select.select([opened], [], [], wait_s)[0]:
             return False
         try:

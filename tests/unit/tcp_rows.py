@@ -1,4 +1,4 @@
-"""Rows of TCP flows written by hand: one message per tick, and the events of connections."""
+"""Rows of TCP flows written by hand: one message per tick, and what was recorded of connections."""
 
 from __future__ import annotations
 

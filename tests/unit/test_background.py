@@ -1,4 +1,4 @@
-"""Background loss of the links: distinguished from the switch's loss by length, and limited by number."""
+"""Loss that the links have of themselves: told from the switch's by length, and from too much by number."""
 
 from __future__ import annotations
 

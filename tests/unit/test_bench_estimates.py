@@ -1,4 +1,4 @@
-"""Estimates of an outage by tools, and the summary of their errors."""
+"""What a tool says of an outage, and how errors are summed up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of evidence has the figures of the newest stored summaries."""
+"""The table of what was seen where says what stored summaries say, and the newest of it."""
 
 from __future__ import annotations
 

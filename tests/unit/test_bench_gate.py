@@ -1,4 +1,4 @@
-"""The tables of the release gate's benchmark, from its trials and outages."""
+"""What the bench of the release gate makes of its trials and outages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The resource that limits a load is named from counters."""
+"""What limits a load is named from what was counted."""
 
 from __future__ import annotations
 

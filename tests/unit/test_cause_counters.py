@@ -1,4 +1,4 @@
-"""Causes by the kernel's counters: what they support, exclude and divide."""
+"""Causes that the kernel's counters tell: what they accuse, acquit and share out."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_prober_without_a_socket_is_the_instrument() -> None:
 
 
 def test_a_cause_that_takes_over_during_an_outage_has_its_share() -> None:
-    """A missing tunnel, until the sender stops using it and the cloud has no route."""
+    """A tunnel that is gone, until the sender stops to use it and finds that the cloud has no route."""
     events = [*all_routes(60, but=[("a", "node-b1")]), *repointed(400), route(600, "created", "a", "node-b1")]
     found = only(run_with(down(300, 599), events, **counters(node_b1={"Udp.NoPorts": 20}, vpc={"IpExt.InNoRoutes": 40})))
     assert [cause.kind for cause in found.causes[:2]] == [CauseKind.POOL_BEFORE_ROUTES, CauseKind.TUNNEL_GONE]
@@ -68,7 +68,7 @@ def test_a_cause_that_takes_over_during_an_outage_has_its_share() -> None:
 
 
 def test_where_one_counter_covers_either_outage_the_flows_that_were_hit_decide() -> None:
-    """A blackhole of one flow, then a missing tunnel for both: equal losses, and a counter for half of them."""
+    """A blackhole of one flow, then a tunnel that is gone for both: as many losses each, and a counter for half of them."""
     flows = tuple(
         Flow(id=FlowId(number), source=f"node-a{number}-mesh", destination="node-b1-mesh", role=FlowRole.MESH)
         for number in (1, 2)

@@ -125,7 +125,7 @@ def test_native_packets_that_do_not_fit_are_refused_where_they_leave() -> None:
     ("carrier", "expected"),
     [
         ("ipip", (CauseKind.TOO_LARGE, ("interface of node-a1",))),  # IPIP copies DF
-        ("vxlan-gpe", UNEXPLAINED),  # the outer packet is fragmented
+        ("vxlan-gpe", UNEXPLAINED),  # the outer packet is cut in two
         ("vxlan", UNEXPLAINED),
     ],
 )

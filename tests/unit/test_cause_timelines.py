@@ -1,4 +1,4 @@
-"""The timelines of cloud routes and of next hops, from events: a missing route follows from both."""
+"""What the events say of cloud routes and next hops: the two timelines that a missing route is made of."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_a_deleted_route() -> None:
 
 
 def test_a_route_that_was_not_needed_yet_is_no_cause() -> None:
-    """In OVERLAY no packet needs a cloud route."""
+    """In OVERLAY no packet asks for a cloud route."""
     events = [*all_routes(60), route(300, "deleted", "a", "node-b1"), route(500, "created", "a", "node-b1")]
     assert only(run_with(down(300, 499), events)).cause.kind is CauseKind.UNEXPLAINED
 
@@ -227,7 +227,7 @@ def test_a_masqueraded_flow_breaks_when_its_node_re_points() -> None:
 
 
 def test_where_nodes_tell_nothing_the_end_decides() -> None:
-    """A kind cluster: the times of the pool's apply and of a route are known, but not when each node re-pointed."""
+    """A kind cluster: the pool's apply is known, and when a route came; not when each node re-pointed."""
     applied = event(300, "manifest.applied", kind="IPPool", name="default-ipv4-ippool", mode="NATIVE")
     events = [*all_routes(60, but=[("a", "node-b1")]), applied, route(500, "created", "a", "node-b1")]
     found = only(run_with(down(320, 499), events)).cause

@@ -51,9 +51,9 @@ def test_nothing_lost_and_nothing_dropped() -> None:
 
 
 _EACH_KIND: Counters = {
-    # The router drops 3 of its input, because it has no route.
+    # The router drops 3 of its input for want of a route.
     "vpc": {"Ip.ForwDatagrams": 47, "Ip.OutTransmits": 97, "IpExt.InNoRoutes": 3},
-    # 295 packets are sent in all and 291 received; 2 of those it sends never leave, and 1 of those it receives has no socket.
+    # 295 are sent in all and 291 received; of what it sends 2 never leave, and for 1 that came there was no socket.
     "node_b1": {"Ip.InReceives": 91, "Ip.InDelivers": 41, "Ip.OutTransmits": 98, "Udp.NoPorts": 1},
 }
 

@@ -113,7 +113,7 @@ def test_a_flow_that_came_back_and_lost_again_in_the_validation_time() -> None:
 
 
 def test_the_slowest_flow_against_a_budget() -> None:
-    # The probe of 105 ms is the first after both nodes were re-pointed (102 ms), on the router's path. The request is at 50 ms.
+    # The first probe after both nodes were re-pointed (102 ms) and on the router's path is that of 105 ms; asked for at 50 ms.
     (finding,) = check(Evidence(history()), {"convergence_ms": 60})
     assert finding.text == "1 flow converged, the slowest 55.1 ms (+-5 ms) after the request"
     assert _bad(history(), convergence_ms=55) == [("FAIL", "convergence-over-budget")]

@@ -160,8 +160,7 @@ def test_a_resource_manager_that_this_machine_slows_shows_nothing_of_one_in_a_se
 
 
 def _paced(written_ms: float, seen_ms: float, waited_ms: float | None) -> list[tuple[Verdict, str, str]]:
-    """Return the findings of a run in which a program wrote DaemonSet and pool at this distance, while tasks waited this
-    long."""
+    """Return what is found in a run in which a program wrote DaemonSet and pool so far apart, while tasks waited so long."""
     waited_us = [None if waited_ms is None else 7_000, None if waited_ms is None else round(7_000 + waited_ms * 1000)]
     written = [
         event(60, "object.written", kind="DaemonSet", name="calico-node", after_ns=ms(59), waited_us=waited_us[0]),
@@ -179,7 +178,7 @@ def _paced(written_ms: float, seen_ms: float, waited_ms: float | None) -> list[t
 
 
 def test_a_program_that_is_late_while_no_task_waits_is_late_by_itself() -> None:
-    """The run is valid: loss is a FAIL of continuity."""
+    """The run counts: what was lost is a FAIL of continuity."""
     late = "the IPPool changed 89 ms after the DaemonSet; allowed: 30 ms; the resource manager itself took at least {}"
     late += " ms of them, while no task of the machine waited"
     assert _paced(80, 82, 0) == [(Verdict.PASS, "pool-late-by-program", late.format(80))]

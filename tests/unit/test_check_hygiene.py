@@ -96,7 +96,7 @@ def test_network_unavailable_hurts_only_a_native_node() -> None:
 
 
 def _with_bird(missing: int = 0) -> History:
-    """A native end in which calico-node runs BIRD, as with createPodRoutes; one node lacks this many routes."""
+    """A native end in which calico-node runs BIRD, as createPodRoutes asks for; one node lacks this many routes."""
     probe: JsonObject = {"exec": {"command": ["/bin/calico-node", "-felix-ready", "-bird-ready"]}}
     template: JsonObject = {"spec": {"containers": [{"name": "calico-node", "readinessProbe": probe}]}}
     bird = {"kind": "DaemonSet", "metadata": {"name": "calico-node"}, "spec": {"template": template}}

@@ -27,7 +27,7 @@ SPARE = Flow(id=FlowId(3), source="node-a1-control", destination="node-b2-contro
 
 
 def said(run: History, **budgets: float | None) -> list[Finding]:
-    """The check's findings, apart from the missing calibration flow of these small runs."""
+    """What the check says, apart from that these small runs have no calibration flow."""
     return [finding for finding in check(Evidence(run), dict(budgets)) if finding.code != "not-calibrated"]
 
 

@@ -1,4 +1,4 @@
-"""The conformance suite of Clock, run on all clocks."""
+"""The clocks are held to the suite of the port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A collection that is listed beside its watch, with an API whose answers the test sets."""
+"""A collection that is listed beside its watch, against an API that answers as the test says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judgement of connections, from rows written by hand and from simulated outages (Hypothesis)."""
+"""What is said of connections, on rows written by hand, and on connections that meet outages (Hypothesis)."""
 
 from __future__ import annotations
 

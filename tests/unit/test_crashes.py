@@ -1,4 +1,4 @@
-"""Containers that crash, and their logs."""
+"""Which container crashes, and what its log says."""
 
 from __future__ import annotations
 

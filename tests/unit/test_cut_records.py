@@ -1,4 +1,4 @@
-"""A run with truncated files: it is read as far as possible, is never a success, and missing parts are named."""
+"""A run whose files were cut at any byte: read as far as it goes, never a success, and what is missing is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents that users write: every mistake gives one clear message."""
+"""Documents that people write: whatever is wrong, one clear message."""
 
 from pathlib import Path
 from typing import Literal

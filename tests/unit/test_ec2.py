@@ -28,7 +28,7 @@ CREATE = {"RouteTableId": "rtb-a", "DestinationCidrBlock": CIDR, "InstanceId": "
 
 
 class Rig:
-    """An endpoint with two zones and one node, and a caller in its own thread."""
+    """An endpoint with two zones and one node, and a caller in a thread of its own."""
 
     def __init__(self, behaviour: CloudBehaviour) -> None:
         self.clock = JumpingClock()

@@ -1,4 +1,4 @@
-"""Words that the project does not use: each hides the subject of its sentence, or is not English."""
+"""Words that the project does not use: each hides the subject of its sentence, or is no English."""
 
 from __future__ import annotations
 

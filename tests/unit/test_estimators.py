@@ -1,4 +1,4 @@
-"""Reports of other tools: outages by hand, and samplers simulated step by step."""
+"""What other tools would have said: outages by hand, and samplers simulated step by step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DETECTOR_REFUSED = _TOOLS["network-problem-detector, refused at once"]
 
 
 def down(*seconds: tuple[float, float]) -> Path:
-    """A flow with exactly known downtime."""
+    """A flow of which it is known exactly when it was down."""
     windows = make_windows((round(begin * S), round(end * S)) for begin, end in seconds)
     return Path(surely=windows, possibly=windows, until_ns=None)
 
@@ -189,7 +189,7 @@ def test_the_problem_detector_dials_each_agent_in_turn() -> None:
 
 @st.composite
 def outage_with_margins(draw: st.DrawFn) -> tuple[Path, tuple[int, int]]:
-    """A path with one outage, and a truth within its bounds."""
+    """A path with one outage, and a truth that is compatible with what is known of it."""
     begin = draw(st.integers(0, 5 * S))
     length = draw(st.integers(1, 40 * S))
     margins = [draw(st.integers(0, 20 * MS)) for _ in range(4)]

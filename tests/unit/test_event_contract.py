@@ -1,4 +1,4 @@
-"""Doubles and observers record the events of the table in hitless/events.py, including all required ones."""
+"""Doubles and observers record the events of the table in hitless/events.py, and all that a cluster must."""
 
 from __future__ import annotations
 

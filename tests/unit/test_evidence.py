@@ -1,4 +1,4 @@
-"""A run is measured once for all users of the evidence."""
+"""What is measured of a run is measured once, however many ask."""
 
 from __future__ import annotations
 

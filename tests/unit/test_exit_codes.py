@@ -1,4 +1,4 @@
-"""Exit codes and messages of commands that end with an error."""
+"""What the command line answers when a command ends with an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUG, USAGE, UNKNOWN, INTERRUPTED = 3, 2, 20, 130
 
 @pytest.fixture(autouse=True)
 def kept_signals() -> Iterator[None]:
-    """The command line sets its own handlers."""
+    """The command line sets handlers of its own."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():

@@ -1,4 +1,4 @@
-"""The events of an extension that is a program, derived from the Network's status and the ManagedResource."""
+"""What is recorded of an extension that is a program: from the Network's status and the ManagedResource alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ON = make_shoot(network={"overlay": {"enabled": True}})
 
 @dataclass
 class Seed:
-    """The two objects that show the decision, and the writes that reach the API."""
+    """The two objects that show what was decided, and the writes that reach the API."""
 
     network: JsonObject = field(default_factory=lambda: {"metadata": {"name": NETWORK, "generation": 1}, "status": {}})
     written: str | None = "first"
@@ -100,7 +100,7 @@ class Rig:
         self.seed.writes += documents
 
     def ask(self, shoot: Shoot) -> None:
-        """Request a Shoot, and let gardenlet write its Network."""
+        """Ask for a Shoot, and let gardenlet write its Network."""
         self.program.request(shoot, self.now_ns)
         self.look(3)
 
@@ -154,7 +154,7 @@ def test_a_request_that_is_taken_back_while_it_is_held_is_no_switch(monkeypatch:
 
 
 def operations_of(writes: list[JsonObject]) -> list[str]:
-    """Return the operations that were requested of the Network, in order."""
+    """Return what was asked of the Network, in order."""
     annotations = (write["metadata"].get("annotations") or {} for write in writes)
     return [asked[OPERATION] for asked in annotations if OPERATION in asked]
 

@@ -1,4 +1,4 @@
-"""The conformance suite of NodePlane, run on the fake of the doubles' unit tests."""
+"""The plane that the doubles' unit tests run on is held to the suite of the real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of a flow for an agent, in the flow's address family."""
+"""What an agent is told of a flow, in the flow's address family."""
 
 from __future__ import annotations
 

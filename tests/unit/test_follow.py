@@ -127,7 +127,7 @@ def test_modes_and_routes_follow_the_events() -> None:
 
 
 def test_a_gate_that_holds_without_naming_the_nodes_is_shown() -> None:
-    """A released extension reports that it waits, but not for which nodes."""
+    """A released extension says that it waits, not for which nodes."""
     known = realistic(Arm.GATED, 1)
     run = LiveRun(header=known.header, facts=known.facts, flows=known.flows)
     held = {"missing": None, "error": "waiting", "retry_ns": None}

@@ -1,4 +1,4 @@
-"""The effect of the admission policy on conditions, and when it is deployed."""
+"""The effect of the admission policy on conditions, and when it is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files as users have them: several documents, lists, operator Extensions, feature gates, and nearly correct keys."""
+"""Files as people keep them: several documents, lists, operator Extensions, and keys that nearly are what is read."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The gate's decision: the rows of the decision table, and properties of all inputs."""
+"""The gate's decision: what the decision table says, and what is true of all inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The switch when an API fails or another writer conflicts, and the back-off."""
+"""The switch where an API fails or another writer is in the way, and the back-off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shoots from real Gardener YAML; every mistake gives one clear message."""
+"""Shoots and feature gates from real Gardener YAML; whatever is wrong, one clear message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The release decision and its output."""
+"""The release decision, and how it is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rule decision-table: it applies to a released extension only, and needs a file that belongs to both sides."""
+"""The rule decision-table: asked of a released extension alone, by a file that belongs to both sides."""
 
 from __future__ import annotations
 

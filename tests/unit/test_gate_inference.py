@@ -1,4 +1,4 @@
-"""The statistics of the release gate compared with their definitions, and with scipy's functions where these exist."""
+"""The statistics of the release gate against their definitions, and against scipy's own where it has one."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_bound_of_a_probability_is_exact(trials: int, data: st.DataObject) -
     if hits == trials:
         assert bound == 1
     else:
-        # At the bound, at most this many hits have a probability of exactly 5 %.
+        # At the bound, so few hits have a probability of exactly 5 %.
         assert stats.binom.cdf(hits, trials, bound) == pytest.approx(0.05, rel=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""The rules of the release gate: the file, and every absolute rule, applied to summaries written by hand."""
+"""The rules of the release gate: the file, and every absolute rule, asked of summaries written by hand."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def state(rule: RuleName, document: dict[str, Any], scenario: str = "plain-switc
 
 
 def text_of(rule: RuleName, document: dict[str, Any]) -> str:
-    """The texts of the candidate's findings of a rule, with a good baseline of three trials."""
+    """What the candidate's findings of a rule say, against a good baseline of three trials."""
     baseline = side(summary(UNGATED=ungated(3), GATED=gated((80.0, 82.0, 84.0))), name="BASELINE")
     found = find_absolute(side(document), baseline, plans("plain-switch"), Rules())
     return "; ".join(one.text for one in found if one.rule is rule)

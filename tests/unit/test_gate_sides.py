@@ -1,4 +1,4 @@
-"""The sides that the release gate accepts as one version, and those that it refuses by name."""
+"""What the release gate takes as one version, and what it refuses by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generated scenarios, run with the doubles in memory: the overlay is never removed before every route exists."""
+"""Drawn scenarios, played with the doubles in memory: the overlay never goes away before every route exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history of releases: added once, readable by other programs, and with changes of level."""
+"""The history of releases: what is added once, read by others, and how its level changes."""
 
 from __future__ import annotations
 

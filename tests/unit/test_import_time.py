@@ -1,4 +1,4 @@
-"""A comparison in the lab imports no library that only a real cluster needs: each takes a third of a second."""
+"""What a comparison in the lab imports: no library that only a real cluster needs, because each takes a third of a second."""
 
 from __future__ import annotations
 

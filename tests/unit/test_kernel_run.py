@@ -1,4 +1,4 @@
-"""The result of a run in user-mode Linux: the tests' own result and exit code, and skips with their reasons."""
+"""What a run in user-mode Linux comes to: the tests' own result and exit code, skips with their reasons."""
 
 from __future__ import annotations
 

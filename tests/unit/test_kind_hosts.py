@@ -1,4 +1,4 @@
-"""Capabilities of kind: host-network probers, the addresses of a node's packets, faults; and refusals."""
+"""What kind offers: host-network probers and the addresses of a node's packets, faults, and what it refuses."""
 
 from __future__ import annotations
 

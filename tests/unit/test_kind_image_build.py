@@ -1,4 +1,4 @@
-"""The build of images for kind, as far as it needs neither Go, Debian nor an engine."""
+"""The build of images for kind: what needs neither Go, Debian nor an engine."""
 
 from __future__ import annotations
 

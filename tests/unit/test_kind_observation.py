@@ -1,4 +1,4 @@
-"""Events from objects before and after: a table of everything that is visible of someone else's switch."""
+"""Objects before and after to events: a table of what can be seen of someone else's switch."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The pure parts of kind: batches, sysctls, routes and counters as text, owners, and the state of a roll or a Node from its
-object."""
+"""The pure parts of kind: batches, sysctls, routes and counters as text, owners, and what a roll or a Node says of itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kind prober when no pod has run an agent."""
+"""The kind prober where no pod ever ran an agent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hitless.errors import WorldError
 
 
 class CrashedPods:
-    """Pods whose program ends before it reports anything."""
+    """Pods whose program ends before it says anything."""
 
     endpoints = ()
 

@@ -1,4 +1,4 @@
-"""The probers' objects in a cluster: valid, unprivileged, and removed by two deletions."""
+"""What the probers are in a cluster: valid, unprivileged, and gone with two deletions."""
 
 from __future__ import annotations
 

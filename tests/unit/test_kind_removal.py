@@ -1,4 +1,4 @@
-"""Removal: in every state of the engine, hitless removes its objects, or one message names what holds them."""
+"""Removal: whatever state the engine is in, what hitless made goes, or one message says what holds it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Network:
     names: list[str]
     counted: int
     fades: int
-    """How many counted endpoints it forgets with each attempt."""
+    """How many of those that it counts it forgets with each attempt."""
     lets_go: bool
-    """Whether disconnecting removes an endpoint."""
+    """Whether being disconnected helps."""
 
 
 class Engine(Docker):
-    """An engine in memory, which records its calls."""
+    """An engine in memory, which writes down what it is told."""
 
     def __init__(self, complaint: str = "has active endpoints") -> None:
         super().__init__(Path("docker"))

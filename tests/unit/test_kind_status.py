@@ -1,4 +1,4 @@
-"""`hitless kind status` of a node: its Node object, its Calico, and where its routes lead."""
+"""What `hitless kind status` says of a node: its Node object, Calico there, and where its routes lead."""
 
 from __future__ import annotations
 

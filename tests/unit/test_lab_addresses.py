@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.lab.addresses import make_plan
-from clusters.lab.spec import NODES_PER_ZONE_MAX, ZONES_MAX, LabSpec
+from clusters.lab.spec import NODES_PER_ZONE_MAX, ZONES_MAX, LabSpec, make_plan
 from hitless.errors import UsageError
 
 SPECS = st.builds(

@@ -91,7 +91,7 @@ def test_the_pool_reaches_every_node_while_the_old_pods_run_and_at_another_time_
     world.run(1000)
     first = world.recorder.times_ms("calico.repointed", cause="IPPool")
     assert sorted(first) == pytest.approx([118, 118 + 20 / 3, 118 + 40 / 3, 138])
-    # The second pool comes 10 ms after the first, before a node sees either: BIRD rewrites everything 40 ms later.
+    # The second pool comes 10 ms after the first, sooner than a node sees either: BIRD writes everything again 40 ms later.
     again = world.recorder.times_ms("calico.repointed", cause="IPPool no-snat-for-node-cidr")
     assert sorted(again) == pytest.approx([at + 40 for at in sorted(first)])
     assert [event for event in world.recorder.named("calico.repointed") if "peers" in event.facts] == []
@@ -133,7 +133,7 @@ def test_a_dying_node_that_misses_the_pool_keeps_its_routes_in_the_tunnel_until_
 
 @pytest.mark.parametrize(("stop_ms", "late_nodes"), [(29, 0), (21, 2)])
 def test_the_old_containers_follow_the_pool_until_they_end(stop_ms: int, late_nodes: int) -> None:
-    """The first two pods are deleted 20 ms before the pool changes; their BIRDs see it within 6 ms, if they still run."""
+    """The first two pods are deleted 20 ms before the pool changes; their BIRDs see it within 6 ms, if they live so long."""
     world = World(timings=fast(containers_stop_ns=ms(stop_ms), pool_seen_ns=ms(0), pool_skew_ns_max=ms(6)))
     world.request(make_shoot(Mode.NATIVE), at_ms=100)
     world.run_until_settled(after_ms=160)
@@ -296,8 +296,8 @@ def test_the_nodes_end_in_the_mode_that_was_requested_last(
     for name, plane in world.planes.items():
         assert plane.routes == (dict.fromkeys(names - {name}, Mode.OVERLAY) if end is Mode.OVERLAY else {})
         assert plane.has_blackhole is (end is Mode.OVERLAY)
-        # A node that no overlay template reached before the request was withdrawn never created its tunl0.
-        # A device that Felix created for VXLAN stays until a roll, and such a node has none.
+        # A node that no overlay template reached before the operator changed his mind never made its tunl0.
+        # And one that Felix made for VXLAN stays until a roll, which a node that none reached does not see.
         if not start is end is Mode.NATIVE:
             assert plane.has_tunnel is (end is Mode.OVERLAY or overlay is Overlay.IPIP)
 

@@ -1,4 +1,4 @@
-"""The lab's data plane from Calico's objects, and refusals that name the Shoot's field."""
+"""What the lab reads from Calico's objects, and what it refuses with the Shoot's field that it comes from."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The faults of every cluster: what they break, that their cures heal it, and which exist."""
+"""What the faults of every cluster break, and that their cures heal it; which faults there are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHER = CloudRoute(zone="b", cidr="100.96.1.0/24", node="node-a2")
 
 
 class Broken:
-    """A lab's faults, and the objects that they act on."""
+    """A lab's faults, and what they act on."""
 
     def __init__(self) -> None:
         self.kube = MemoryKube(admit=admit, clock=JumpingClock())

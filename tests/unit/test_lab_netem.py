@@ -1,4 +1,4 @@
-"""The netem parameters for the kernel, and the links of a scenario."""
+"""netem as the kernel is asked for it, and what a scenario may say of links."""
 
 from __future__ import annotations
 

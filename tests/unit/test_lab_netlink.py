@@ -1,4 +1,4 @@
-"""The octets of netlink messages, compared with the kernel's headers. tests/lab tests their effect in the kernel."""
+"""The octets of netlink messages, against what the kernel's headers say. What the kernel makes of them: tests/lab."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusters.lab.addresses import make_plan
-from clusters.lab.spec import LabSpec
+from clusters.lab.spec import LabSpec, make_plan
 from clusters.lab.wiring import Carrier, make_native_route, make_overlay_route
 from clusters.linux.machine import find_ipip_refusal
 from clusters.linux.netlink import Message, make_message, pack_attribute

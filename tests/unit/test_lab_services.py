@@ -1,8 +1,7 @@
-"""The rules of kube-proxy and Felix in a node, as text."""
+"""The rules of kube-proxy and Felix in a node: what they say, before any kernel reads them."""
 
-from clusters.lab.addresses import make_plan
 from clusters.lab.services import make_services, render_rules
-from clusters.lab.spec import LabSpec
+from clusters.lab.spec import LabSpec, make_plan
 
 PLAN = make_plan(LabSpec(has_services=True))
 SERVICES = make_services(PLAN)

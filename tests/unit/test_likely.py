@@ -1,4 +1,4 @@
-"""The likely length of an outage, compared with a simulated path whose truth is known."""
+"""The likely length of an outage, held against a simulated path whose truth is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live view only reads files: it disturbs neither the measurement nor the output."""
+"""The live view reads files alone: it disturbs neither what is measured nor what is printed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TITLE: Final = "plain-switch UNGATED trial 1"
 
 
 def _start(folder: Path) -> RunStore:
-    """Store an ungated run that is still in progress."""
+    """Store an ungated run up to a moment at which it lasts."""
     known = realistic(Arm.UNGATED, 1)
     running = RunStore(folder, JumpingClock())
     running.write_header(known.header)

@@ -1,4 +1,4 @@
-"""The load of a scenario, and its placement in a cluster."""
+"""What a scenario says of load, and where it lands in a cluster."""
 
 from __future__ import annotations
 

@@ -36,8 +36,7 @@ def test_seconds_count_from_the_origin_and_none_is_left_out() -> None:
 
 
 def test_what_could_not_be_asked_is_counted_when_it_was_due() -> None:
-    """A user that sent at 0.75 s and waited until 2.31 s should have sent every tenth of a second, and missed all but the
-    last."""
+    """A user that asked at 0.75 s and waited until 2.31 s was to ask each tenth of a second and missed all but the last."""
     late = request(2_310, due=ms(2_250), missed=14)
     found = load_seconds(load(request(750), late, request(2_400, **NEW)))
     assert [one.totals.missed for one in found] == [2, 10, 2]

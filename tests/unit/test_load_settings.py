@@ -1,4 +1,4 @@
-"""Settings of the load's processes: read back completely, and refused with the place of the mistake."""
+"""What the processes of the load are told: read back whole, and refused with the place."""
 
 from __future__ import annotations
 

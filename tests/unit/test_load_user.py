@@ -1,4 +1,4 @@
-"""A user of the application load with peers that answer, misbehave, or do not exist."""
+"""A user of the application load against peers that answer, misbehave, or are not there."""
 
 from __future__ import annotations
 

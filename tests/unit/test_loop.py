@@ -1,4 +1,4 @@
-"""The loop: when each participant is called, with a simulated clock."""
+"""The loop: who is called when, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FakeKube:
 
 @dataclass
 class FakeDouble:
-    """Records its calls; returns the time of its next one."""
+    """Writes down when it was called; says when it wants to be called next."""
 
     name: str = "double"
     watches: frozenset[Kind] = frozenset()

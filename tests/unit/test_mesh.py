@@ -1,4 +1,4 @@
-"""The covering mesh: its guarantees for any number of zones and nodes, and its number of pairs."""
+"""The covering mesh: what it promises for any number of zones and nodes, and how few pairs it takes."""
 
 from __future__ import annotations
 

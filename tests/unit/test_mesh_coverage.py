@@ -1,4 +1,4 @@
-"""The coverage of a mesh, and the reports' text about omitted pairs."""
+"""What a mesh covered, and how reports say what it left out."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ PATIENCE_NS = 20 * MILLISECOND
 
 @dataclass
 class World:
-    """The programs' API: what its watches report, and the writes that reach it."""
+    """The programs' API as what its watches tell, and the writes that reach it."""
 
     clock: JumpingClock = field(default_factory=JumpingClock)
     objects: dict[str, list[JsonObject]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class World:
         return self.call("PATCH", path, body=body)
 
     def write(self, kind: Kind, name: str, *, is_told: bool = True, **content: Any) -> None:  # noqa: ANN401 - JSON
-        """Write an object as the programs do; a late watch does not report it yet."""
+        """Write an object as the programs do; a watch that is late tells nothing yet."""
         self.version += 1
         metadata = {"name": name, "labels": {MANAGED_BY: "gardener"}, "resourceVersion": str(self.version)}
         others = [one for one in self.objects.get(kind.value, []) if one["metadata"]["name"] != name]
@@ -54,7 +54,7 @@ class World:
 
 
 class Told(Collection):
-    """A collection that reports what the world has released."""
+    """A collection that tells what the world says it has told."""
 
     def __init__(self, world: World, _resource: object, kind: str, _namespace: str = "") -> None:
         self.world, self.kind = world, kind
@@ -86,9 +86,9 @@ class Rig:
     recorder: ListRecorder
     mirror: Mirror
     outward_ns: Nanoseconds | None = None
-    """When the copy outward is due."""
+    """When the way outward is due."""
     written: list[Event] = field(default_factory=list)
-    """Writes of the programs that were seen."""
+    """What was seen that the programs wrote."""
 
     def look(self, after_ms: float = 0.0) -> list[tuple[str, Any]]:
         """Look once, this much later, and return the names of the events with their objects."""

@@ -1,4 +1,4 @@
-"""When a broken gate counts as caught, and its description; suites/test_mutants.py tests what catches each gate."""
+"""What counts as caught, and how it is told; what catches each broken gate is asked by suites/test_mutants.py."""
 
 from __future__ import annotations
 

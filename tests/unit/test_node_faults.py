@@ -1,4 +1,4 @@
-"""The faults of a node's machine: their calls to the machine, the API and the cloud, and the cures that undo them."""
+"""The faults of a node's machine: what they ask of the machine, of the API and of the cloud, and that their cures undo it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class FakeMachines:
 
 
 class World:
-    """The faults, and the objects that they act on."""
+    """The faults, and what they act on."""
 
     def __init__(self) -> None:
         self.machines = FakeMachines()

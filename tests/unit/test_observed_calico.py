@@ -1,4 +1,4 @@
-"""The doubles of Calico have the observed times of real Calico on 4 nodes: the `gardener` timings."""
+"""The doubles of Calico take the times that real Calico was seen to take, on 4 nodes: the `gardener` timings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The double decides as the real extension was observed to decide; one case per row of gardener/observed/decisions.tsv."""
+"""The double decides what the real extension was seen to decide, a row of gardener/observed/decisions.tsv a case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doubles have the observed times of the real parts: the `gardener` timings, with a simulated clock."""
+"""The doubles take the times that the real parts were seen to take: the `gardener` timings, with a simulated clock."""
 
 from __future__ import annotations
 

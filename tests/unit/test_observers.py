@@ -1,4 +1,4 @@
-"""Observers see the doubles only through the API, and record the same events, each once."""
+"""The observers beside doubles that they only see by their traces in the API: the same events, each recorded once."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_the_operator_can_end_a_watch_during_a_roll() -> None:
 
 
 class BusyCalico:
-    """A double that behaves like real Calico: no run asks it whether it has settled; a Participant."""
+    """A double that acts as real Calico does: no run asks it whether it is done; a Participant."""
 
     def __init__(self, double: Participant) -> None:
         self.name, self.watches, self.reconcile = double.name, double.watches, double.reconcile

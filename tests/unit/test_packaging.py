@@ -1,4 +1,4 @@
-"""pyproject.toml installs every package, and every file that a package reads."""
+"""What pyproject.toml installs: every room, and every file that a room reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOR_A_CHECKOUT = {
     "gardener/observed/decisions.tsv",
     *("probes/_datagrams.c", "probes/image/Dockerfile", "probes/README.md", "reports/README.md"),
 }
-"""Only tests read the observed decisions. The prober's image is built from a checkout. Compiled files are installed as
+"""Tests alone read the observed decisions. The prober's image is built from a checkout; what is compiled is installed as it was
 built."""
 
 RECORDS = ROOT / "reports" / "runs"

@@ -1,4 +1,4 @@
-"""Gardener's parts that are stopped for a while, and a cloud whose routes become effective later."""
+"""Gardener's parts that do not run for a while, and a cloud whose routes come later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The conformance suite of Participant, run on Gardener's doubles, Calico's doubles and the observers."""
+"""All that take part in a run's loop are held to the suite of the port: Gardener's doubles, Calico's, the observers."""
 
 from __future__ import annotations
 

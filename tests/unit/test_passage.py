@@ -1,4 +1,4 @@
-"""The port to the Shoot's API: it forwards both directions, and can be closed."""
+"""The way to the Shoot's API: it carries both directions, and can be shut."""
 
 from __future__ import annotations
 

@@ -74,8 +74,7 @@ def test_between_zones_the_router_takes_the_place_of_the_tunnel() -> None:
 def test_within_a_zone_both_ttls_are_the_same_and_the_events_tell() -> None:
     told = history(flows=(IN_ZONE,), records=records({1: QUIET}))
     found = paths(repoint(told, a1=(101, 112), a2=(101, 112)))
-    # No packet of this flow passes the router, so nothing shows that the router counts as a hop: a direct path may also be the
-    # router's.
+    # Nothing of this flow meets the router, so nothing shows that it counts: plain may then be by the router as well.
     assert runs(found.out) == [(TUNNEL, 19), (TUNNEL | DIRECT | ROUTER, 2), (DIRECT | ROUTER, 37)]
     assert [count(mask) for mask in (found.out.is_preferred, found.out.is_unknown, found.out.is_next_best)] == [
         19,

@@ -1,4 +1,4 @@
-"""The reflector on loopback, with either inner loop, with a sender that the test simulates."""
+"""The reflector on loopback, with either inner loop, against a sender that the test plays itself."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Prober:
         self.address = (loopback.pod, port)
 
     def give(self, *contents: bytes, by: socket.socket | None = None) -> None:
-        """Send packets and let the reflector read them; loopback delivers before sendto returns."""
+        """Send packets and let the reflector take them; loopback delivers before sendto returns."""
         for content in contents:
             (by or self.socket).sendto(content, self.address)
         self.reflector.reflect(self.reflector.descriptors)
@@ -147,7 +147,7 @@ PACKETS = st.lists(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(PACKETS, st.booleans())
 def test_nothing_foreign_is_ever_answered_and_all_is_counted(prober: Prober, contents: list[bytes], is_known: bool) -> None:  # noqa: FBT001 - Hypothesis gives it
-    # A loopback has only one IPv6 address; tests/lab has IPv6 strangers.
+    # One IPv6 address is all that every loopback has; tests/lab has IPv6 strangers.
     is_known |= prober.loopback is LOOPBACK_6
     prober.reflector._pods["tokens"] = 1000
     before = prober.reflector.counters.copy()

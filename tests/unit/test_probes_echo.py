@@ -1,4 +1,4 @@
-"""Echo requests that carry a probe, with either inner loop; the test simulates the kernel that answers."""
+"""Echo requests that carry a probe, with either inner loop; the test plays the kernel that answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["datagrams", "loopback"]
 
 
 class Echo:
-    """The inner loop with ICMP's header, on UDP sockets; the test simulates the kernel that answers."""
+    """The inner loop with ICMP's header, on UDP sockets: the test plays the kernel that answers."""
 
     def __init__(self, loopback: Loopback, datagrams: ModuleType) -> None:
         self.opened, self.peer = open_socket(loopback.pod, 0), loopback.open()

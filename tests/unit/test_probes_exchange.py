@@ -1,4 +1,4 @@
-"""The sender on loopback, with either inner loop, with a peer that the test simulates."""
+"""The sender on loopback, with either inner loop, against a peer that the test plays itself."""
 
 from __future__ import annotations
 

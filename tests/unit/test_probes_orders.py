@@ -1,4 +1,4 @@
-"""Orders: the meaning of a line, wherever the pipe cuts it."""
+"""Orders: what a line means, however the pipe cuts it."""
 
 from __future__ import annotations
 

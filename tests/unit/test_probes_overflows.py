@@ -1,4 +1,4 @@
-"""Drops of a prober's socket, by the kernel's count, on loopback."""
+"""What a socket of the prober dropped, by the kernel's own count, on loopback."""
 
 from __future__ import annotations
 

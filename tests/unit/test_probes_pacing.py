@@ -1,4 +1,4 @@
-"""Pacing, with simulated clocks."""
+"""Pacing, with clocks of the test's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answers of a pod's supervisor, without an agent."""
+"""The supervisor of a pod: what it answers, without an agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of an agent; every mistake is one message and exit code 2."""
+"""What an agent may be told; everything else is one message and exit code 2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from probes.agent import main
 from probes.settings import parse_settings, read_settings
 
 WIDE = 70_000
-"""Added to an SSID: the flow id is then too large for an SSID."""
+"""Added to an SSID it gives a flow id that no SSID can hold."""
 
 
 def document(directory: Path) -> dict[str, Any]:

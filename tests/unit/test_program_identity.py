@@ -1,4 +1,4 @@
-"""The identity of a program file."""
+"""Which program a file is."""
 
 from __future__ import annotations
 

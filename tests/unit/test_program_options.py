@@ -1,4 +1,4 @@
-"""Parts that are programs: the options, their combinations, and the acts that a program cannot perform."""
+"""Which parts are programs: the options, what goes together, and what a program cannot do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison stored in record version 1 is read and judged as before."""
+"""A comparison stored by record version 1 is read, and judged as it was then."""
 
 from __future__ import annotations
 

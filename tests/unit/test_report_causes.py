@@ -1,4 +1,4 @@
-"""Causes in the report: by arm in the summary and in Markdown, and for the worst flows."""
+"""What the report says of causes: by arm in the summary and in Markdown, and of the worst flows."""
 
 from __future__ import annotations
 

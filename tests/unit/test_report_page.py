@@ -1,4 +1,4 @@
-"""The page of a comparison without a browser: complete, small and safe, with correct lanes and map."""
+"""The page of a comparison without a browser: that it is whole, small, safe, and what its lanes and its map say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Prometheus text has the figures of the summary, and Prometheus's own parser reads it."""
+"""Prometheus text says what the summary says, and Prometheus's own parser reads it."""
 
 from __future__ import annotations
 

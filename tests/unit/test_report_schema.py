@@ -1,6 +1,6 @@
-"""reports/summary.schema.json matches the summary's dataclasses, and every document matches it.
+"""reports/summary.schema.json is what the summary's dataclasses say, and what the documents keep to.
 
-`python -m tests.unit.test_report_schema` writes it again.
+`python -m tests.unit.test_report_schema` writes it anew.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PATH = Path(reports.summary.__file__).with_name("summary.schema.json")
 
 
 def make_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a document: every field is required, and no other is allowed."""
+    """Return the JSON Schema of a document: every field is there, and no other."""
     schema = TypeAdapter(Summary).json_schema(mode="serialization")
     for part in (schema, *schema["$defs"].values()):
         # A docstring explains a class to people who read its code.
@@ -51,7 +51,7 @@ def _censored() -> Comparison:
 
 
 def check_schema(document: JsonObject) -> None:
-    """Refuse a document that violates the stored schema. Raises ValidationError."""
+    """Refuse a document that does not keep to the stored schema. Raises ValidationError."""
     Draft202012Validator(json.loads(PATH.read_bytes())).validate(document)
 
 

@@ -1,4 +1,4 @@
-"""The verdict is settled and stored before anything is rendered; if a renderer crashes, only its own file is missing."""
+"""The verdict is settled and stored before anything is rendered; a renderer that crashes costs its own file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The request that counts, among none, one and several."""
+"""The request that counts, of none, one and several."""
 
 import pytest
 

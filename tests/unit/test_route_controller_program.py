@@ -1,4 +1,4 @@
-"""When a route controller that is a program has settled, and when it never became ready."""
+"""When a route controller that is a program has nothing left to do, and when it never became ready."""
 
 from __future__ import annotations
 

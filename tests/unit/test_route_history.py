@@ -1,4 +1,4 @@
-"""The path from each node to each other node, from events written by hand: one timeline for all readers."""
+"""By what each node reached each other node, by events written by hand: one timeline, which every reader shares."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ REAL_TICKS = 8000
 
 
 def real_switch(ttls: str = "r") -> History:
-    """A switch as a real cluster records it: objects and pods, but not the nodes' routes."""
+    """A switch as a real cluster records it: objects and pods, no word of the nodes' routes."""
     nodes = [node.name for node in facts().nodes]
     events = [
         event(0, "run.started"),
@@ -226,7 +226,7 @@ def test_a_real_switch_whose_packets_stay_in_the_tunnel_did_not_converge() -> No
 
 
 @given(
-    # Of two changes at one instant, the first has no duration.
+    # Two changes at one instant leave no instant to the first of them.
     changes=st.lists(st.tuples(st.integers(1, 10), st.integers(0, 5), st.sampled_from(Mode)), max_size=6),
     spans=st.lists(st.tuples(st.integers(0, 100), st.integers(0, 30)), min_size=1, max_size=8),
 )

@@ -1,4 +1,4 @@
-"""A node's route changes, from lines of `ip -ts monitor route link` that were observed on nodes."""
+"""What a node's kernel tells of its routes: lines of `ip -ts monitor route link`, as they were seen on nodes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ NODES = tuple(
 
 
 class Engine(Docker):
-    """An engine whose nodes had all routes in the tunnel, and whose monitors report that all of them are deleted."""
+    """An engine whose nodes had all routes in the tunnel, and whose monitors tell that all of them go."""
 
     def __init__(self) -> None:
         super().__init__(Path("docker"))

@@ -1,4 +1,4 @@
-"""The main path, on a cluster of fakes: the steps and their order."""
+"""The main path, on a cluster of fakes: what is done in which order."""
 
 from __future__ import annotations
 

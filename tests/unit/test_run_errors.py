@@ -1,4 +1,4 @@
-"""The main path with failures, interrupts and kills: the other steps are done, and the record states the error."""
+"""The main path where something fails, is interrupted or is killed: the rest is done, and the record says so."""
 
 from __future__ import annotations
 

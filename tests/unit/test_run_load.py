@@ -1,4 +1,4 @@
-"""The main path with application load: when it begins and ends, and the result of a run whose load fails."""
+"""The main path with application load: when it begins and ends, and what becomes of a run whose load fails."""
 
 from __future__ import annotations
 

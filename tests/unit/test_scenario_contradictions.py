@@ -1,4 +1,4 @@
-"""Scenarios that contradict themselves are refused with one message; their initial state exists before the first request."""
+"""Scenarios that contradict themselves are refused by one message; what they prepare is there before the first request."""
 
 from __future__ import annotations
 

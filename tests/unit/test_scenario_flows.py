@@ -1,4 +1,4 @@
-"""The flows that a run probes, by the sets of its scenario."""
+"""Which flows a run probes, by the sets that a scenario asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenario files: shipped ones load, and every mistake gives one message that names file, place, found and allowed values."""
+"""Scenario files: what is shipped loads, and every mistake gives one message that names file, place, found and allowed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Change = Callable[[dict[str, Any]], object]
 
 
 def write(folder: Path, document: object, name: str = "plain-switch") -> Path:
-    """Write a scenario into a folder like that of the shipped ones, next to their Shoots."""
+    """Write a scenario as a file that lies where the shipped ones do, next to their shoots."""
     path = folder / "scenarios" / f"{name}.yaml"
     if not path.parent.exists():
         path.parent.mkdir()
@@ -43,7 +43,7 @@ def changed(change: Change) -> dict[str, Any]:
 
 
 def set_at(value: object, *keys: str) -> Change:
-    """Return a change that puts `value` at a place, and creates missing mappings."""
+    """Return a change that puts `value` at a place, making the mappings on the way."""
 
     def change(document: dict[str, Any]) -> None:
         for key in keys[:-1]:

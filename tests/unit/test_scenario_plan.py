@@ -1,4 +1,4 @@
-"""From a scenario and options to a plan: limits of the options, flows, and whether an outage would be visible."""
+"""From a scenario and options to a plan: limits of the options, flows, and whether an outage would be there to be seen."""
 
 from __future__ import annotations
 

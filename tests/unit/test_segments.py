@@ -1,4 +1,4 @@
-"""An outage divided by direction, and the bounds of the beginning and the end of each part."""
+"""An outage taken apart by direction, and what is known of the beginning and the end of each part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session of suites with a baseline: it ends with the release gate's decision, and never hides a failed test."""
+"""A session of suites with a baseline: it ends with the release gate's answer, and never hides a failed test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXPIRES = "2099-12-31"
 
 
 def write_session(folder: Path, document: dict[str, Any]) -> Path:
-    """One folder per arm, as suites write them."""
+    """One folder an arm, as suites write them."""
     for name in Arm:
         arms = {key: value for key, value in document["arms"].items() if key == name}
         path = folder / f"plain-switch-{name.lower()}"

@@ -1,4 +1,4 @@
-"""SSIDs: unique at each agent, and few."""
+"""SSIDs: unique where they are read, and few."""
 
 from __future__ import annotations
 

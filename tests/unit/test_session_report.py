@@ -1,4 +1,4 @@
-"""The output of a session of the suites: pages of both arms, an index, annotations for GitHub."""
+"""What a session of the suites ends with: pages of both arms, an index, what GitHub's runner reads."""
 
 from __future__ import annotations
 

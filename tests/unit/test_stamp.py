@@ -17,11 +17,11 @@ from probes import stamp
 
 WALL_NS = 1_790_000_000_123_456_789
 LAST_NS = ((1 << 32) + (1 << 31) - 2_208_988_800) * 10**9 - 1
-"""In 2104; later instants cannot be distinguished from 1968."""
+"""In 2104; later instants cannot be told from 1968."""
 
 
 def reflect(content: bytes, ttl: int = 61) -> bytes:
-    """Turn a probe into its answer, as reflectors of datagrams do."""
+    """Turn a probe into its answer, as both ends of datagrams do."""
     probe = stamp.decode_probe(content)
     assert probe is not None
     times = {"timestamp": stamp.encode_ntp(WALL_NS + 5_000), "received": stamp.encode_ntp(WALL_NS)}

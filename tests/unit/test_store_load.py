@@ -1,4 +1,4 @@
-"""The load in a stored run: collected, left behind by a killed harness, damaged, or missing."""
+"""The load in a stored run: collected, left behind by a killed harness, damaged, or not there at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The far end of TCP flows: what it accepts, answers and logs; the test is the other end."""
+"""The far end of TCP flows: what it accepts, answers and logs; the other end is the test's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tcp-connect`: a connection per probe; the test is the other end."""
+"""`tcp-connect`: a connection a probe; the other end is the test's."""
 
 from __future__ import annotations
 
@@ -171,5 +171,5 @@ def test_connections_at_a_time_are_bounded_and_what_was_not_tried_was_not_offere
     assert sending.rows["send_errno"].tolist() == [0] * most + [errno.ENOBUFS] * 2
     sending.sender.finish()
     assert (sending.sender.counters["probes"], sending.sender.counters["sent"]) == (most + 2, most)
-    assert sending.failures()[:most] == [0] * most  # their time has not passed
+    assert sending.failures()[:most] == [0] * most  # they have not had their time
     port.close()

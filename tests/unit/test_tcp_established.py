@@ -1,4 +1,4 @@
-"""`tcp-established`: one connection, and a new one after a break; the test is the other end."""
+"""`tcp-established`: one connection, and a new one where it broke; the other end is the test's."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sending(tmp_path: Path, port: Port) -> Iterator[Sending]:
 
 @pytest.fixture
 def other_end(sending: Sending, port: Port) -> Iterator[socket.socket]:
-    """The other end of a connection that is open, and old enough to be reopened at once."""
+    """The other end of the connection, which is open and old enough to be opened again at once."""
     opened = port.accept()
     sending.wait(lambda: sending.events == [("OPENED", 0)])
     sending.pass_time(1)
@@ -65,10 +65,9 @@ def test_a_message_and_its_answer_fill_a_row(sending: Sending, other_end: socket
 
 
 def test_the_receive_time_is_the_kernels(sending: Sending, other_end: socket.socket) -> None:
-    """Without a kernel time the time of the read is used; the kernel begins to take times a little after the first socket
-    requested it."""
+    """Where the kernel says none it is the time of the reading; it begins a little after the first socket asked for it."""
     late_ns = 1_000_000_000
-    sending.sender._bridge._epoch_ns -= late_ns  # as if the sender were a second late; the bridge does not know
+    sending.sender._bridge._epoch_ns -= late_ns  # as if we came a second late; the bridge knows nothing of it
 
     def is_the_kernels() -> bool:
         sending.tick()

@@ -26,7 +26,7 @@ PROBES = st.builds(Probe, seq=U32, timestamp=U64, error=U16, ssid=U16)
 
 SOURCE, OTHER = encode_address("127.7.0.2"), encode_address("127.7.0.9")
 WIDE = 70_000
-"""Added to an SSID: the flow id is then too large for an SSID."""
+"""Added to an SSID it gives a flow id that no SSID can hold."""
 TIMES = Times(received_ns=10, received_wall_ns=1_010, sent_ns=20, sent_wall_ns=1_020)
 
 

@@ -1,4 +1,4 @@
-"""The transitions of one flow, from histories written by hand: requested at 50 ms, nodes re-pointed from 101 to 102 ms."""
+"""The transitions of one flow, by histories written by hand: asked for at 50 ms, nodes re-pointed from 101 to 102 ms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backends and performers: their combinations, the acts that an observer cannot perform, and observed plans."""
+"""Where and who: which pairs there are, what an observer cannot do, and that an observed plan changes nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OBSERVER = make_performer(SwitchName.OBSERVER)
 
 
 def kube_of(mode: Mode, nodes: Sequence[NodeFacts] = NODES, case: Case | None = None) -> MemoryKube:
-    """An API with the objects of a mode, as Gardener leaves them."""
+    """An API as Gardener leaves it in a mode."""
     case = case or case_of("plain-switch")
     kube = MemoryKube(admit=admit, clock=JumpingClock())
     for document in initial_objects(case.shoot.with_mode(mode), nodes, case.feature_gates):

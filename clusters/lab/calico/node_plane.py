@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from clusters.lab.addresses import NodePlan
 from clusters.lab.calico.plane import RouteChange
 from clusters.lab.services import MASQUERADED, SPARED, Pools, change_pools, run_nft
+from clusters.lab.spec import NodePlan
 from clusters.lab.wiring import Carrier, add_vxlan_device, make_native_route, make_overlay_route, set_vtep
 from clusters.linux.namespaces import inside
 from clusters.linux.netlink import Message, Netlink, list_links, list_routes
