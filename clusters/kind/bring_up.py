@@ -59,7 +59,7 @@ class ClusterApi(KubeApi, Protocol):
     """A KubeApi that watches while it is started, and installs what the switch does not know."""
 
     def install(self, documents: Sequence[JsonObject]) -> None:
-        """Apply objects of any kind, also such as the switch does not know, in their order. Raises ApiError."""
+        """Apply objects in their order, including kinds that the switch does not use. Raises ApiError."""
 
     @property
     def read_log(self) -> ReadLog:

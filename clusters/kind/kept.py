@@ -27,7 +27,7 @@ from hitless.plural import plural
 from hitless.ports import Clock
 
 GONE_S: Final = 15.0
-"""How long an engine may take to forget the endpoints of containers that are gone. Chosen here: under load it takes a second or
+"""How long an engine may take to forget the endpoints of removed containers. Chosen here: under load it takes a second or
 two."""
 _POLL_S: Final = 0.5
 _IN_USE: Final = re.compile(r"has (\d+ )?active endpoint")

@@ -19,7 +19,7 @@ _KUBECTL: Final = ("kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "get
 
 
 def read_status(docker: Docker, cluster: str) -> dict[str, str]:
-    """Return the state of each of a cluster's nodes and of its router in words, in order of their names.
+    """Return a description of the state of each node and of the router, in order of their names.
 
     It is the state of the container, of the Node, of Calico there, and where its routes to other nodes lead.
 

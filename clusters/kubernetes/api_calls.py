@@ -58,7 +58,7 @@ class GoneError(ApiError):
 
 
 class DeniedError(ApiError):
-    """The user may not do this (HTTP 401, 403): correct the credentials or the RBAC objects."""
+    """The user lacks the right (HTTP 401, 403): correct the credentials or the RBAC objects."""
 
 
 _CLASSES: Final[Mapping[int, type[ApiError]]] = {
@@ -71,7 +71,7 @@ _CLASSES: Final[Mapping[int, type[ApiError]]] = {
 
 
 def refusal(request: str, status: int, body: str, *, reason: str = "") -> ApiError:
-    """Return the error of an HTTP status. Its reason phrase is quoted if the body, a Status object or not, says nothing."""
+    """Return the error of an HTTP status. Its reason phrase is quoted if the body contains no message."""
     text = f"{request}: HTTP {status}: {_said(body) or reason or 'no reason given'}"
     if status in _CLASSES:
         return _CLASSES[status](text)
@@ -229,7 +229,7 @@ class ApiCalls:
 
     @property
     def configuration(self) -> client.Configuration:
-        """What the kubeconfig says, for connections that are not calls."""
+        """Configuration from the kubeconfig, for connections that are not calls."""
         found: client.Configuration = self._client.configuration
         return found
 
@@ -289,7 +289,7 @@ def list_objects(calls: ApiCalls, path: str, api_version: str, kind: str) -> tup
 
 
 def connect(kubeconfig: Path, context: str | None = None, read_s: float = READ_S) -> ApiCalls:
-    """Read a kubeconfig. Raises UsageError: the file is not there or cannot be used."""
+    """Read a kubeconfig. Raises UsageError: the file is missing or cannot be used."""
     from kubernetes import client, config  # noqa: PLC0415 - see above
 
     read_document(kubeconfig)  # An error in the YAML is reported with file and line, as for every other document.

@@ -1,4 +1,4 @@
-"""Paths of objects, and server-side apply of any, also of kinds that the switch does not know: RBAC, CRDs, Services.
+"""Paths of objects, and server-side apply of objects of any kind, including RBAC, CRDs and Services.
 
 It must not be used for what the switch writes: those writes have an actor, and go through `KindKube`.
 """
