@@ -76,6 +76,8 @@ def test_the_effect_is_the_larger_of_share_and_intervals() -> None:
 
     assert effect(Primary(effect_percent=20, effect_intervals=2)) == 40
     assert effect(Primary(effect_percent=100, effect_intervals=2)) == pytest.approx(89)
+    looks = Primary(figure=Figure.GATE_LOOKS, effect_percent=20, effect_intervals=1000)
+    assert effect(looks) == pytest.approx(1.8), "of 9 looks; an interval is no look"
 
 
 def test_a_noisy_figure_is_not_decided_and_the_trials_that_would_decide_are_named() -> None:

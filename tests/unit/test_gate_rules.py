@@ -17,7 +17,7 @@ from reports.gate.rules import Allowance, Figure, Primary, RuleName, Rules, Stat
 from reports.gate.sides import Side
 from scenarios.loading import find_scenario, load_scenario
 from scenarios.parts import ArmPlan
-from tests.unit.summaries import arm, changed, gated, side, summary, trial, ungated
+from tests.unit.summaries import arm, changed, finding, gated, side, summary, trial, ungated
 
 TODAY = date(2026, 12, 1)
 DOCUMENT = Path(__file__).parents[2] / "docs" / "gate.md"
@@ -117,6 +117,7 @@ def test_another_verdict_than_the_expected_one(verdict: str, expected: State) ->
 def test_the_expected_verdict_for_another_reason_breaks_the_rule() -> None:
     document = summary()
     document["findings"] = [one for one in document["findings"] if (one["check"], one["trial"]) != ("ordering", 7)]
+    document["findings"].append(finding("GATED", 7, "ordering"))
     assert state(RuleName.EXPECTED_VERDICT, document) is State.BROKEN
     assert "UNGATED: expected FAIL, but not because of ordering, as the scenario expects" in text_of(
         RuleName.EXPECTED_VERDICT, document

@@ -89,4 +89,12 @@ def test_the_report_says_which_path_is_which() -> None:
     text = page_text(comparison(1))
     assert "Preferred Egress: the path before the switch, by tunnel;" in text
     assert "\n### Loss by the modes of both nodes\n" in text
-    assert "| event transition (8 ended by an impaired probe) | UNGATED | 12 of 12 |" in text
+    lines = text.splitlines()
+    made = [line.strip("| ").split(" | ") for line in lines[lines.index("### Transitions") + 2 :][:4]]
+    assert [(cells[0], cells[1], cells[2], cells[-1]) for cells in made] == [
+        ("event transition (8 ended by an impaired probe)", "UNGATED", "12 of 12", "90.0 ms ±5 (80.0 to 100.0)"),
+        ("first probe out by the Next-Best Egress", "UNGATED", "12 of 12", "327.5 ms ±5 (325.0 to 330.1)"),
+        ("first answer back by the Next-Best Egress", "UNGATED", "12 of 12", "327.6 ms ±5 (325.0 to 330.1)"),
+        ("recovery transition", "UNGATED", "12 of 12", "125.0 ms ±5 (120.0 to 130.1)"),
+    ]
+    assert made[1][3:6] == ["90.0 ms ±5", "222.5 ms ±5", "205.8 ms ±5"]
