@@ -239,7 +239,7 @@ class ArmPlan(Strict):
     end: Mode
     """The mode that the arm should end in."""
     checks: dict[str, JsonObject] = Field(min_length=1)
-    """Check name to its budgets; every probed flow must be judged (see `_check_judged`)."""
+    """Check name to its budgets; every probed flow must be judged (see `Scenario._check_flows`)."""
     expect: Verdict
     """The verdict that makes a test pass."""
     because: tuple[str, ...] = ()
