@@ -317,7 +317,7 @@ class LabNetwork:
             if mode is Mode.OVERLAY:
                 plane.set_tunnel(present=True)
             if mode is Mode.OVERLAY or self.spec.has_bird:
-                plane.repoint(mode, nodes.keys() - {node.name})
+                plane.repoint(mode, nodes.keys() - {node.name}, has_old=False)
                 plane.set_blackhole(present=True)
         if mode is Mode.NATIVE:
             self._tables.create_all(

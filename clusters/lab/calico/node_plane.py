@@ -86,8 +86,8 @@ class LabNodePlane:
         self.overlay = Overlay.VXLAN if book.carrier is Carrier.VXLAN else Overlay.IPIP
         """Which encapsulation OVERLAY means here."""
 
-    def repoint(self, mode: Mode, peers: Collection[str]) -> RouteChange:
-        """Point the routes to the blocks of these peers, each by delete + add."""
+    def repoint(self, mode: Mode, peers: Collection[str], *, has_old: bool = True) -> RouteChange:
+        """Point the routes to the blocks of these peers, each by delete + add; without old routes, by add alone."""
         messages = []
         for peer in self._peers(peers):
             match mode:
@@ -95,8 +95,8 @@ class LabNodePlane:
                     added = self._book.add_overlay(peer, self._find_tunnel())
                 case Mode.NATIVE:
                     added = self._book.add_native(self._plan, peer)
-            messages += [self._book.delete(peer), added]
-        return self._change(messages, counted=messages[1::2])
+            messages += [self._book.delete(peer), added] if has_old else [added]
+        return self._change(messages, counted=messages[1::2] if has_old else messages)
 
     def withdraw(self, peers: Collection[str]) -> RouteChange:
         """Delete the routes to the blocks of these peers, whatever their protocol is."""
