@@ -61,7 +61,6 @@ def test_every_file_of_the_probes_is_in_the_image() -> None:
     assert files["/opt/hitless/probes/"] == sorted((ROOT / "probes").glob("*.py"))
     assert [path.name for path in files["/opt/hitless/hitless/"]] == [
         "__init__.py",
-        "agents.py",
         "errors.py",
         "records.py",
         "words.py",
